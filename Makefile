@@ -1,0 +1,67 @@
+# GNU make 3.81 and bash 3.2, which macOS brings, are enough.
+
+# The first Python that is new enough; another one: make live PYTHON=/path/to/python3
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && \
+	{ echo "$$p"; break; }; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+FLAGS ?=
+
+.PHONY: help live test check format lint types layers pictures clean
+
+help:
+	@echo "make live           install rtvc into $(VENV) and start it: your voice, changed, live"
+	@echo "make live FLAGS=... the same with flags, such as FLAGS='--preset robot'"
+	@echo "make test           run all tests; FLAGS='-k presets' runs some"
+	@echo "make check          formatting, lint, types, layers, tests"
+	@echo "make pictures       make the README's pictures of the panel anew"
+	@echo "make clean          remove $(VENV) and what tools left behind"
+
+live: $(VENV)/.installed
+	@.ci/system-packages live || echo "Going on without them."
+	@$(BIN)/rtvc run $(FLAGS)
+
+test: $(VENV)/.installed-dev
+	@.ci/system-packages test
+	@$(BIN)/python -m pytest $(FLAGS)
+
+check: format lint types layers test
+
+format: $(VENV)/.installed-dev
+	@$(BIN)/ruff format --check
+
+lint: $(VENV)/.installed-dev
+	@$(BIN)/ruff check
+
+types: $(VENV)/.installed-dev
+	@$(BIN)/mypy
+
+layers: $(VENV)/.installed-dev
+	@$(BIN)/lint-imports
+
+pictures: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.tui.pictures docs
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find rtvc tests -name __pycache__ -prune -exec rm -rf {} +
+
+# Each stamp is as new as the set-up that it stands for, so a second call starts at once.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@[ -n "$(PYTHON)" ] || { echo "rtvc needs Python 3.11 or newer. Install one, or name it:" \
+		"make live PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || .ci/system-packages venv
+	@echo "Setting up $(VENV) (once; a minute or two)."
+	@rm -f $@ $@-dev
+	@[ -x $(BIN)/python ] || "$(PYTHON)" -m venv $(VENV)
+	@$(PIP) pip hatchling editables
+	@$(PIP) --no-build-isolation -e .
+	@touch $@
+
+# torchfcpe is never imported: its wheel carries the real weights that a parity test reads.
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@$(PIP) --group dev
+	@$(PIP) --no-deps torchfcpe
+	@touch $@
