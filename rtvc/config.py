@@ -1,0 +1,114 @@
+"""What rtvc remembers from run to run: the devices and the settings last used."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rtvc import settings_file
+from rtvc.errors import RtvcError
+from rtvc.settings import Settings
+
+_WORDS = ("input", "output")
+_HEADER = "# Written by rtvc when a run starts, and read by the next run.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Remembered choices.
+
+    Attributes
+    ----------
+    input, output
+        Names of the devices; "" is the system's default.
+    settings
+        The settings. `mode` is never remembered: a run starts converted, so
+        that nobody is heard with their own voice by surprise.
+    """
+
+    input: str = ""
+    output: str = ""
+    settings: Settings = field(default_factory=Settings)
+
+
+def config_folder() -> Path:
+    """Return the folder of the user's choices and presets.
+
+    RTVC_CONFIG_DIR names another one, and so does RTVC_HOME, which is for voices too.
+    """
+    override = os.environ.get("RTVC_CONFIG_DIR") or os.environ.get("RTVC_HOME")
+    if override:
+        return Path(override)
+    import platformdirs
+
+    return platformdirs.user_config_path("rtvc", appauthor=False)
+
+
+def choices_path() -> Path:
+    """Return the file of the remembered choices."""
+    return config_folder() / "remembered.yaml"
+
+
+def read_choices() -> Choices:
+    """Return the remembered choices, or the defaults where nothing is remembered.
+
+    Raises
+    ------
+    SettingsFileError
+        If the file is damaged.
+    """
+    path = choices_path()
+    if not path.exists():
+        return Choices()
+    document = settings_file.parse(settings_file.read_text(path), str(path), _WORDS)
+    return Choices(
+        input=document.words.get("input", ""),
+        output=document.words.get("output", ""),
+        settings=Settings().replace(**document.values),
+    )
+
+
+def load_choices() -> tuple[Choices, str]:
+    """Return the remembered choices and a sentence ("" if all is well).
+
+    A damaged file is renamed, never overwritten; the sentence says where it is.
+    """
+    try:
+        return read_choices(), ""
+    except settings_file.SettingsFileError as error:
+        path = choices_path()
+        aside = unused_path(path.with_name("remembered-damaged.yaml"))
+        try:
+            path.rename(aside)
+        except OSError:
+            return Choices(), f"The remembered choices cannot be read and are ignored. {error}"
+        return Choices(), (
+            f"The remembered choices were damaged ({error.problems[0].message}); "
+            f"rtvc starts from the defaults. The old file is now {aside}."
+        )
+
+
+def save_choices(choices: Choices) -> None:
+    """Remember these choices.
+
+    Raises
+    ------
+    RtvcError
+        If the file cannot be written.
+    """
+    values = choices.settings.changed()
+    values.pop("mode", None)
+    words = {"input": choices.input, "output": choices.output}
+    settings_file.write_atomically(choices_path(), _HEADER + settings_file.render(words, values))
+
+
+def unused_path(path: Path) -> Path:
+    """Return `path`, or a numbered one beside it that does not exist yet."""
+    if not path.exists():
+        return path
+    for number in range(2, 10_000):
+        numbered = path.with_stem(f"{path.stem}-{number}")
+        if not numbered.exists():
+            return numbered
+    raise RtvcError(f"There are too many files like {path}; remove some.")

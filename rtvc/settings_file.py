@@ -1,0 +1,286 @@
+"""Settings as a flat YAML mapping: the format of presets and of remembered choices.
+
+The file is parsed to YAML nodes and each value is read according to its knob,
+so YAML's own guesses (octal ``012``, ``1:30`` as ninety, ``off`` as false) never
+change what a person wrote: a value is taken as it looks, or refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from rtvc.errors import RtvcError, UsageError
+from rtvc.settings import KNOBS, Knob, SettingError, Value
+
+MAX_BYTES = 64 * 1024
+"""A larger file is no settings file."""
+
+_DECIMAL = re.compile(r"[-+]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?")
+_PLAIN_TAGS = {
+    f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "timestamp", "value")
+}
+_NULL_TAG = "tag:yaml.org,2002:null"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong in a settings file; `line` counts from 1, 0 is the whole file."""
+
+    line: int
+    message: str
+
+
+class SettingsFileError(UsageError):
+    """A settings file that cannot be used.
+
+    Attributes
+    ----------
+    path
+        The file, as it was named.
+    problems
+        Everything that is wrong in it, by line.
+    """
+
+    def __init__(self, path: str, problems: list[Problem]) -> None:
+        self.path = path
+        self.problems = problems
+        super().__init__(
+            "\n".join(
+                f"{path}:{p.line}: {p.message}" if p.line else f"{path}: {p.message}"
+                for p in problems
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a settings file says: its words (such as the description) and its settings."""
+
+    words: dict[str, str]
+    values: dict[str, Value]
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a settings file.
+
+    Raises
+    ------
+    SettingsFileError
+        If it is missing, unreadable, too large or not UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            reason = f"is larger than {MAX_BYTES // 1024} KiB, so it cannot be a settings file"
+        else:
+            return data.decode("utf-8-sig")
+    except FileNotFoundError:
+        reason = "there is no such file"
+    except IsADirectoryError:
+        reason = "is a folder, not a file"
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        problem = Problem(line, "is not UTF-8 text; save the file as UTF-8")
+        raise SettingsFileError(str(path), [problem]) from None
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror}"
+    raise SettingsFileError(str(path), [Problem(0, reason)])
+
+
+def parse(text: str, source: str, words: tuple[str, ...]) -> Document:
+    """Read a settings file.
+
+    Parameters
+    ----------
+    text
+        Contents of the file.
+    source
+        Name of the file, for messages.
+    words
+        Keys that are free text and no settings.
+
+    Raises
+    ------
+    SettingsFileError
+        With all problems of the file.
+    """
+    problems: list[Problem] = []
+    document = Document({}, {})
+    first_lines: dict[str, int] = {}
+    for key_node, node in _pairs(text, source):
+        line = key_node.start_mark.line + 1
+        if not isinstance(key_node, yaml.ScalarNode):
+            problems.append(Problem(line, "a setting's name must be one word"))
+            continue
+        key = str(key_node.value)
+        if key in first_lines:
+            problems.append(Problem(line, f"{key} is already set in line {first_lines[key]}"))
+            continue
+        first_lines[key] = line
+        if key not in KNOBS and key not in words:
+            near = difflib.get_close_matches(key, [*words, *KNOBS], n=1, cutoff=0.0)[0]
+            problems.append(Problem(line, f"there is no setting {key!r}; nearest: {near}"))
+            continue
+        try:
+            if key in KNOBS:
+                document.values[key] = _value(KNOBS[key], node)
+            else:
+                document.words[key] = " ".join(_scalar(key, node).value.split())
+        except SettingError as error:
+            problems.append(Problem(line, str(error)))
+    if problems:
+        raise SettingsFileError(source, problems)
+    return document
+
+
+def render(words: Mapping[str, str], values: Mapping[str, Value]) -> str:
+    """Return a new settings file, each setting under a comment that says what it does."""
+    lines = [f"{key}: {_written(text)}" for key, text in words.items()]
+    for name, value in values.items():
+        lines += ["", *_setting_lines(KNOBS[name], value)]
+    return "\n".join(lines) + "\n"
+
+
+def revise(text: str, source: str, words: Mapping[str, str], values: Mapping[str, Value]) -> str:
+    """Return `text` with new values in place, its comments and order kept.
+
+    Keys that are in the file but not among `values` go to their default; keys
+    that are not yet in the file are added at its end.
+
+    Raises
+    ------
+    SettingsFileError
+        If `text` is not a valid settings file with these words.
+    """
+    old = parse(text, source, tuple(words))
+    wanted: dict[str, Value] = {**words, **values}
+    edits: list[tuple[int, int, str]] = []
+    for key_node, node in _pairs(text, source):
+        key = str(key_node.value)
+        new = wanted.pop(key) if key in wanted else KNOBS[key].default
+        if {**old.words, **old.values}[key] == new:
+            continue
+        start, end = node.start_mark.index, node.end_mark.index
+        # The span of a block scalar or of a value in flow style may end with the line's end.
+        rest = text[start:end]
+        tail = rest[len(rest.rstrip()) :]
+        edits.append((start, end, _written(new) + tail))
+    for start, end, new_text in reversed(edits):
+        text = text[:start] + new_text + text[end:]
+    for key, new in wanted.items():
+        lines = _setting_lines(KNOBS[key], new) if key in KNOBS else [f"{key}: {_written(new)}"]
+        text = "\n".join([text.rstrip("\n"), "", *lines, ""])
+    expected = Document(dict(words), {**{key: KNOBS[key].default for key in old.values}, **values})
+    try:
+        if parse(text, source, tuple(words)) == expected:
+            return text
+    except SettingsFileError:
+        pass
+    # Anchors, flow style or other rarities that edits of single values do not reach.
+    return render(words, values)
+
+
+def write_atomically(path: Path, data: str | bytes) -> None:
+    """Write a file beside `path` and rename it, so that `path` is old or new but never half.
+
+    Raises
+    ------
+    RtvcError
+        If that is not possible.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data.encode() if isinstance(data, str) else data)
+                file.flush()
+                os.fsync(file.fileno())
+            # mkstemp is private to the user; a new file should have the usual rights.
+            os.chmod(beside, _mode_of(path))
+            os.replace(beside, path)
+        except BaseException:
+            os.unlink(beside)
+            raise
+    except OSError as error:
+        raise RtvcError(f"{path} cannot be written: {error.strerror}.") from None
+
+
+def _mode_of(path: Path) -> int:
+    try:
+        return path.stat().st_mode & 0o777
+    except FileNotFoundError:
+        umask = os.umask(0)
+        os.umask(umask)
+        return 0o666 & ~umask
+
+
+def _pairs(text: str, source: str) -> list[tuple[yaml.Node, yaml.Node]]:
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.reader.ReaderError as error:
+        line = text[: error.position].count("\n") + 1
+        problem = Problem(line, f"character {error.character!r} is not allowed in YAML")
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        reason = error.problem or error.context or "unreadable"
+        problem = Problem(mark.line + 1 if mark else 0, f"this is not valid YAML: {reason}")
+    except RecursionError:
+        problem = Problem(0, "is nested too deeply; settings are lines of the form 'name: value'")
+    else:
+        if isinstance(root, yaml.MappingNode):
+            return list(root.value)
+        what = "is empty" if root is None else "is not a list of settings"
+        line = 0 if root is None else root.start_mark.line + 1
+        problem = Problem(line, f"{what}; settings are lines of the form 'name: value'")
+    raise SettingsFileError(source, [problem])
+
+
+def _scalar(key: str, node: yaml.Node) -> yaml.ScalarNode:
+    if not isinstance(node, yaml.ScalarNode):
+        raise SettingError(key, f"{key} must be one value, not a list or a mapping")
+    if node.tag == _NULL_TAG:
+        raise SettingError(key, f"{key} has no value; give one, or remove the line")
+    if node.tag not in _PLAIN_TAGS:
+        raise SettingError(key, f"{key} carries the tag {node.tag!r}; remove the tag")
+    return node
+
+
+def _value(knob: Knob, node: yaml.Node) -> Value:
+    scalar = _scalar(knob.name, node)
+    text = str(scalar.value)
+    if knob.kind is str:
+        return knob.check(text)
+    if scalar.style is not None:
+        raise SettingError(
+            knob.name,
+            f"{knob.name} is the text {text!r}, but must be {knob.allowed}; leave the quotes out",
+        )
+    if knob.kind is bool or _DECIMAL.fullmatch(text):
+        return knob.parse(text)
+    hint = ""
+    if scalar.tag.endswith((":int", ":float")):
+        hint = "; write it as a plain decimal number, such as -2.5 or 12"
+    raise SettingError(knob.name, f"{knob.name} is {text!r}, but must be {knob.allowed}{hint}")
+
+
+def _written(value: Value) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        dumped = yaml.safe_dump(value, width=10**6, allow_unicode=value.isprintable())
+        return dumped.removesuffix("\n").removesuffix("\n...")
+    return repr(value).removesuffix(".0")
+
+
+def _setting_lines(knob: Knob, value: Value) -> list[str]:
+    return [f"# {knob.help} {knob.allowed.capitalize()}.", f"{knob.name}: {_written(value)}"]
