@@ -1,0 +1,107 @@
+"""A stream whose callback is Python: late whenever another thread holds the interpreter lock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rtvc.audio.portaudio import portaudio
+from rtvc.audio.streams import Counters, DeviceStream, Frames, StreamSpec
+
+
+class _ArrayRing:
+    """One writer, one reader: each moves only its own count, so neither needs a lock."""
+
+    def __init__(self, frames: int, channels: int) -> None:
+        self._data = np.zeros((frames, channels), np.float32)
+        self._written = self._taken = 0
+
+    @property
+    def read_available(self) -> int:
+        return self._written - self._taken
+
+    @property
+    def write_available(self) -> int:
+        return len(self._data) - self.read_available
+
+    def write(self, data: Frames) -> int:
+        count = min(len(data), self.write_available)
+        at = self._written % len(self._data)
+        first = min(count, len(self._data) - at)
+        self._data[at : at + first] = data[:first]
+        self._data[: count - first] = data[first:count]
+        self._written += count
+        return count
+
+    def readinto(self, data: Frames) -> int:
+        count = min(len(data), self.read_available)
+        at = self._taken % len(self._data)
+        first = min(count, len(self._data) - at)
+        data[:first] = self._data[at : at + first]
+        data[first:count] = self._data[: count - first]
+        self._taken += count
+        return count
+
+
+class CallbackStream(DeviceStream):
+    """sounddevice's own streams, for where rtmixer cannot be imported."""
+
+    def __init__(self, spec: StreamSpec) -> None:
+        super().__init__(spec)
+        sounddevice = portaudio()
+        if spec.input:
+            self._heard = _ArrayRing(spec.ring_frames, spec.input.channels)
+        if spec.output:
+            self._said = _ArrayRing(spec.ring_frames, spec.output.channels)
+        self._frames = self._underflows = self._overflows = 0
+        self._playing = False
+        make, callback = {
+            "duplex": (sounddevice.Stream, self._exchange),
+            "input": (sounddevice.InputStream, self._capture),
+            "output": (sounddevice.OutputStream, self._play),
+        }[spec.kind]
+        self._stream = make(
+            dtype="float32",
+            callback=callback,
+            finished_callback=self.finished.set,
+            **spec.arguments(),
+        )
+
+    def tend(self) -> None:
+        """Do nothing: the callback looks at the rings each time."""
+
+    def counters(self) -> Counters:
+        """Return what the callback has counted."""
+        return Counters(self._frames, self._underflows, self._overflows)
+
+    def _exchange(self, heard: Frames, said: Frames, frames: int, time: Any, status: Any) -> None:
+        self._count(frames, status)
+        self._take(heard)
+        self._give(said)
+
+    def _capture(self, heard: Frames, frames: int, time: Any, status: Any) -> None:
+        self._count(frames, status)
+        self._take(heard)
+
+    def _play(self, said: Frames, frames: int, time: Any, status: Any) -> None:
+        self._count(frames, status)
+        self._give(said)
+
+    def _count(self, frames: int, status: Any) -> None:
+        self._frames += frames
+        self._underflows += bool(status.input_underflow) + bool(status.output_underflow)
+        self._overflows += bool(status.input_overflow) + bool(status.output_overflow)
+
+    def _take(self, heard: Frames) -> None:
+        assert self._heard
+        self._overflows += self._heard.write(heard) < len(heard)
+
+    def _give(self, said: Frames) -> None:
+        assert self._said
+        played = self._said.readinto(said)
+        said[played:] = 0.0
+        empty = played < len(said)
+        # An underflow is sound that stops, not silence that goes on.
+        self._underflows += self._playing and empty and not self._stopping
+        self._playing = not empty

@@ -1,0 +1,308 @@
+"""A microphone and a speaker as an endpoint of the engine."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from rtvc.audio.devices import Device, find_device, list_devices
+from rtvc.audio.endpoint import ENGINE_RATE, DeviceLostError, Samples
+from rtvc.audio.flow import Flow, SilentDeviceError, open_flow
+from rtvc.audio.portaudio import ALLOW_MICROPHONE, AudioError, let_alsa_print, restart
+from rtvc.audio.priority import urge_this_thread, urgent_threads
+from rtvc.audio.slow import SlowCall
+from rtvc.errors import RtvcError
+from rtvc.stats import DeviceHealth
+
+TICK_S = 0.0025
+"""Between two heartbeats: half of what an action of the callback may be missing unnoticed."""
+SILENT_S = 0.4
+"""A device that counts no frames for so long is lost, whatever it says of itself."""
+START_S = 2.0
+"""How long a device may take to begin; Bluetooth needs more than a second."""
+DRAIN_S = 0.5
+PATIENCE_S = 2.0
+"""How long closing and opening again may take: with a lost device they may never return."""
+
+
+class LiveEndpoint:
+    """Sound from a microphone, to a speaker.
+
+    One duplex stream where both are one device, so that they share a clock;
+    two streams otherwise, the output's speed trimmed to the input's clock.
+
+    Parameters
+    ----------
+    input, output
+        Name, part of a name or index of the device; None follows the system's default.
+    rate
+        The devices' rate in Hz; if not given `ENGINE_RATE` where a device takes
+        it, else its own.
+    input_channels, output_channels
+        How many channels to open. Input is averaged; output goes to all.
+    in_python
+        Use a callback in Python even where rtmixer can be imported.
+    """
+
+    realtime = True
+    wall_clock = True
+    finished = False
+
+    def __init__(
+        self,
+        input: str | int | None = None,
+        output: str | int | None = None,
+        *,
+        rate: int | None = None,
+        input_channels: int | None = None,
+        output_channels: int | None = None,
+        in_python: bool = False,
+    ) -> None:
+        self._wanted: tuple[str | int | None, str | int | None] = (input, output)
+        self._open_arguments = {
+            "rate": rate,
+            "input_channels": input_channels,
+            "output_channels": output_channels,
+            "in_python": in_python,
+        }
+        self._devices: tuple[Device, Device] | None = None
+        self._flow: Flow | None = None
+        self._past = DeviceHealth()
+        self._tick: Callable[[], None] | None = None
+        self._heart: threading.Thread | None = None
+        self._ending = threading.Event()
+        self._attempt: SlowCall[tuple[tuple[Device, Device], Flow]] | None = None
+        self._stopped = False
+        self._lost = ""
+        self._failure: Exception | None = None
+
+    def start(self, tick: Callable[[], None], delay: int = 0) -> None:
+        """Open the devices and begin; returns when sound flows in both directions.
+
+        A device leaves the engine's `delay` as it is.
+
+        Raises
+        ------
+        RtvcError
+            If a device cannot be opened or does not begin.
+        """
+        if self._flow:
+            raise RuntimeError("the endpoint has been started already")
+        self._tick = tick
+        self._stopped = False
+        try:
+            opened = self._open()
+        except SilentDeviceError:
+            # Now and then a stream opens and is never called; a second one is.
+            restart()
+            opened = self._open()
+        self._begin(*opened)
+
+    def stop(self) -> None:
+        """Let queued output play out (at most half a second), then close; safe to repeat."""
+        self._stopped = True
+        flow, self._flow = self._flow, None
+        self._end_heart()
+        if flow is None:
+            return
+        if not self._lost:
+            deadline = time.monotonic() + DRAIN_S
+            while flow.queued and time.monotonic() < deadline:
+                flow.tend()
+                time.sleep(TICK_S)
+        self._past = _summed(self._past, flow.health())
+        SlowCall(flow.close if self._lost else flow.finish).wait(PATIENCE_S)
+
+    def reconnect(self, timeout: float = 0.0) -> bool:
+        """Try to go on after a loss, and return whether sound flows again.
+
+        The same devices are waited for by name; what followed the system's
+        default follows it still. Queued sound and what was heard meanwhile are gone.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to keep trying. At least one try is made, for which up to
+            two seconds are waited; where the sound system hangs for longer, the
+            next call goes on with the same try.
+        """
+        deadline = time.monotonic() + timeout
+        flow, self._flow = self._flow, None
+        self._end_heart()
+        if flow:
+            self._past = _summed(self._past, flow.health())
+        while True:
+            if self._attempt is None:
+                self._attempt = SlowCall(partial(self._reopen, flow))
+                flow = None
+            if self._attempt.wait(max(PATIENCE_S, deadline - time.monotonic())):
+                attempt, self._attempt = self._attempt, None
+                with contextlib.suppress(RtvcError):
+                    self._begin(*attempt.result())
+                    return True
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.1)
+
+    def wait(self, samples: int, timeout: float) -> int:
+        """Wait until so many input samples are there, and return how many are.
+
+        Raises
+        ------
+        DeviceLostError
+            If the device went away; `reconnect` may bring it back.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            if self._failure:
+                raise self._failure
+            if self._lost:
+                raise DeviceLostError(self._lost)
+            there = self._flowing.available()
+            left = deadline - time.monotonic()
+            if there >= samples or left <= 0:
+                return there
+            # The callback cannot wake anyone; half of what is missing is never too long.
+            time.sleep(min(max((samples - there) / ENGINE_RATE / 2, 5e-4), 5e-3, left))
+
+    def read(self, samples: int) -> Samples:
+        """Take exactly so many input samples, which must be there."""
+        return self._flowing.take(samples)
+
+    def queued(self) -> int:
+        """Return how many output samples wait for the device."""
+        flow = self._flow
+        return flow.queued if flow else 0
+
+    def write(self, samples: Samples) -> None:
+        """Queue output; what the ring cannot hold is dropped and counted as an overflow."""
+        flow = self._flow
+        if flow:
+            flow.write(samples)
+
+    def now(self) -> float:
+        """Return seconds on the monotonic clock."""
+        return time.monotonic()
+
+    @property
+    def latency(self) -> tuple[float, float]:
+        """Seconds of the devices' input and output side, resamplers included; 0 before `start`."""
+        flow = self._flow
+        return flow.latency if flow else (0.0, 0.0)
+
+    @property
+    def devices(self) -> tuple[Device, Device] | None:
+        """The microphone and the speaker in use, once started."""
+        return self._devices
+
+    @property
+    def hint(self) -> str:
+        """A sentence where something is probably not as the person thinks, else empty."""
+        flow = self._flow
+        if flow is None or flow.heard_anything or flow.age < 3.0 or not self._devices:
+            return ""
+        return (
+            f"{self._devices[0].name!r} gives perfect silence: it may be muted, or not permitted "
+            f"(on macOS {ALLOW_MICROPHONE})"
+        )
+
+    def health(self) -> DeviceHealth:
+        """Return counters since the first `start`, and ring fills."""
+        flow = self._flow
+        if flow:
+            return _summed(self._past, flow.health())
+        return replace(self._past, input_fill=0.0, output_fill=0.0)
+
+    @property
+    def _flowing(self) -> Flow:
+        if self._flow is None:
+            raise RuntimeError("the endpoint is not started")
+        return self._flow
+
+    def _find(self) -> tuple[Device, Device]:
+        """Return the wanted devices, those chosen earlier by their full names."""
+        everything = list_devices()
+        found = []
+        for i, direction in enumerate(("input", "output")):
+            wanted = self._wanted[i]
+            if wanted is not None and self._devices:
+                earlier = self._devices[i]
+                same = [
+                    d
+                    for d in everything
+                    if (d.name, d.host_api) == (earlier.name, earlier.host_api)
+                ]
+                if not same:
+                    raise AudioError(f"{earlier.name!r} is not there")
+                found.append(same[0])
+            else:
+                found.append(find_device(wanted, direction, everything))  # type: ignore[arg-type]
+        return found[0], found[1]
+
+    def _open(self) -> tuple[tuple[Device, Device], Flow]:
+        devices = self._find()
+        let_alsa_print(True)
+        with urgent_threads():
+            flow = open_flow(*devices, **self._open_arguments)  # type: ignore[arg-type]
+            try:
+                flow.start(START_S)
+            except BaseException:
+                flow.close()
+                raise
+        let_alsa_print(False)
+        return devices, flow
+
+    def _reopen(self, lost: Flow | None) -> tuple[tuple[Device, Device], Flow]:
+        """Close, start PortAudio anew and open, one after the other: it survives no overlap."""
+        if lost:
+            lost.close()
+        restart()
+        devices, flow = self._open()
+        if self._stopped:  # it took so long that no one waits for it any more
+            flow.close()
+            raise AudioError("stopped meanwhile")
+        return devices, flow
+
+    def _begin(self, devices: tuple[Device, Device], flow: Flow) -> None:
+        self._devices = devices
+        self._lost = ""
+        self._flow = flow
+        self._ending = threading.Event()
+        self._heart = threading.Thread(
+            target=self._beat, args=(flow, self._ending), name="rtvc-heartbeat", daemon=True
+        )
+        self._heart.start()
+
+    def _end_heart(self) -> None:
+        self._ending.set()
+        if self._heart and self._heart is not threading.current_thread():
+            self._heart.join(PATIENCE_S)
+        self._heart = None
+
+    def _beat(self, flow: Flow, ending: threading.Event) -> None:
+        """Tend the callback, watch the device, keep the clocks together, wake the watchdog."""
+        assert self._tick
+        # Late, it would let the device run dry.
+        urge_this_thread()
+        try:
+            while not ending.is_set():
+                time.sleep(TICK_S)
+                flow.tend()
+                if lost := flow.lost(SILENT_S):
+                    self._lost = lost
+                    return
+                self._tick()
+        except Exception as error:  # `wait` raises it where someone can hear
+            self._failure = error
+
+
+def _summed(past: DeviceHealth, present: DeviceHealth) -> DeviceHealth:
+    return replace(
+        present,
+        underflows=past.underflows + present.underflows,
+        overflows=past.overflows + present.overflows,
+    )

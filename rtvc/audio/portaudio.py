@@ -1,0 +1,175 @@
+"""PortAudio behind one door: loaded late, kept quiet, its errors in sentences."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from rtvc.errors import RtvcError
+
+_lock = threading.RLock()
+
+INVALID_CHANNELS, INVALID_RATE, INVALID_DEVICE = -9998, -9997, -9996
+HOST_ERROR, BAD_COMBINATION, INTERNAL, UNAVAILABLE = -9999, -9993, -9986, -9985
+
+ALLOW_MICROPHONE = (
+    "allow your terminal to use the microphone under System Settings, Privacy & Security, "
+    "Microphone, then quit the terminal and open it again"
+)
+
+
+class AudioError(RtvcError):
+    """The sound system refused something.
+
+    Attributes
+    ----------
+    detail
+        What its libraries printed meanwhile, for ``--debug``; may be empty.
+    """
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail
+
+
+class Noise:
+    """What C libraries printed; `text` is filled when the capture ends."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+
+@contextlib.contextmanager
+def captured_noise() -> Iterator[Noise]:
+    """Keep what C libraries print on file descriptor 2 off the terminal.
+
+    The descriptor is the whole process's: what other threads print on it while
+    the block runs is kept as well, so keep the block short.
+    """
+    noise = Noise()
+    with _lock, contextlib.ExitStack() as stack:
+        try:
+            saved = os.dup(2)
+        except OSError:  # closed: there is no terminal to spoil
+            yield noise
+            return
+        stack.callback(os.close, saved)
+        file = stack.enter_context(tempfile.TemporaryFile())
+        os.dup2(file.fileno(), 2)
+        try:
+            yield noise
+        finally:
+            os.dup2(saved, 2)
+            file.seek(0)
+            noise.text = file.read().decode(errors="replace").strip()
+
+
+def portaudio() -> Any:
+    """Return the `sounddevice` module, loaded at the first call.
+
+    Raises
+    ------
+    RtvcError
+        If it or the PortAudio library is not installed.
+    """
+    try:
+        with captured_noise():
+            import sounddevice
+    except ImportError as error:
+        raise AudioError(f"{error}: install it with pip install sounddevice") from None
+    except OSError as error:
+        how = "brew install portaudio" if sys.platform == "darwin" else "apt install libportaudio2"
+        raise AudioError(
+            f"the PortAudio library is missing, without which there is no live sound: {how}",
+            str(error),
+        ) from None
+    return sounddevice
+
+
+def let_alsa_print(allowed: bool) -> None:
+    """Choose whether ALSA may print on the terminal.
+
+    It tells of each "underrun occurred" on file descriptor 2 from its own
+    threads, in the middle of what is drawn there; while sound flows the program
+    counts and shows them itself. While a device is opened its words are captured
+    for the error's sentence.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        import ctypes
+
+        alsa, libc = ctypes.CDLL("libasound.so.2"), ctypes.CDLL(None)
+        # A handler in Python would make the audio thread wait for the interpreter; any C
+        # function that looks at no argument does.
+        silent = ctypes.cast(libc.getpid, ctypes.c_void_p)
+        alsa.snd_lib_error_set_handler(None if allowed else silent)
+
+
+def restart() -> None:
+    """Close every stream and look at the hardware anew: devices come and go only so."""
+    sounddevice = portaudio()
+    with captured_noise() as noise:
+        with contextlib.suppress(sounddevice.PortAudioError):  # it may not be running
+            sounddevice._terminate()
+        try:
+            sounddevice._initialize()
+        except sounddevice.PortAudioError as error:
+            failure = error
+        else:
+            return
+    raise explain(failure, "start", "the sound system", detail=noise.text)
+
+
+def explain(
+    error: Exception, doing: str, device: str, *, microphone: bool = False, detail: str = ""
+) -> AudioError:
+    """Return a sentence for an error of PortAudio.
+
+    Parameters
+    ----------
+    error
+        A ``PortAudioError``, or whatever sounddevice raised.
+    doing
+        What was tried, as in "cannot {doing} {device}".
+    device
+        The device's name.
+    microphone
+        Whether it is one, which macOS gives only to programs with a permission.
+    detail
+        What was printed meanwhile.
+    """
+    code = next((a for a in error.args if isinstance(a, int)), 0)
+    host = next((str(a[2]) for a in error.args if isinstance(a, tuple) and len(a) == 3), "")
+    said = f"{error} {detail}".strip()
+    words = said.lower()
+    if "permission denied" in words or "not permitted" in words:
+        guarded = microphone and sys.platform == "darwin"
+        remedy = ALLOW_MICROPHONE if guarded else "add yourself to the group audio"
+        why = f"permission was denied: {remedy}"
+    elif "connection refused" in words:
+        why = "the sound server does not answer: start it again (pulseaudio or pipewire)"
+    elif code == UNAVAILABLE or "busy" in words:
+        why = (
+            "another program has it, or it was unplugged: close the other program, or choose "
+            "another device (rtvc devices lists them)"
+        )
+    elif code == INVALID_RATE:
+        why = "it refuses this sample rate: leave the rate out, and its own is used"
+    elif code == INVALID_CHANNELS:
+        why = "it does not have so many channels: rtvc devices lists how many it has"
+    elif code == INVALID_DEVICE:
+        why = "it is not there any more: rtvc devices lists those that are"
+    elif code == BAD_COMBINATION:
+        why = "input and output do not work together: choose others (rtvc devices lists them)"
+    elif code in (INTERNAL, HOST_ERROR) and microphone and sys.platform == "darwin":
+        why = f"the system refused it ({host or error}): {ALLOW_MICROPHONE}"
+    else:
+        reason = host or str(error)
+        why = f"{reason}: see that it is plugged in and that the sound server runs, then try again"
+    return AudioError(f"cannot {doing} {device}: {why}", said)

@@ -1,0 +1,46 @@
+"""Real-time scheduling for the threads that move sound."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_THREADS = Path("/proc/self/task")
+_PRIORITY = 15
+"""Above everything that computes, below the sound server itself."""
+
+
+def urge_this_thread() -> None:
+    """Schedule the calling thread in real time, where the system allows.
+
+    For a thread that does little, often and in time; one that computes would keep
+    a processor from everything else.
+    """
+    if hasattr(os, "sched_setscheduler"):
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY - 5))
+
+
+def _threads() -> set[str]:
+    with suppress(OSError):
+        return {entry.name for entry in _THREADS.iterdir()}
+    return set()
+
+
+@contextmanager
+def urgent_threads() -> Iterator[None]:
+    """Schedule the threads that a library starts meanwhile in real time, where the system allows.
+
+    On Linux PortAudio's callback and the sound server's client library run on
+    ordinary threads, which a busy machine holds up for tens of milliseconds.
+    macOS gives its audio threads a deadline by itself. No Python thread may be
+    started meanwhile: it could keep a processor to itself.
+    """
+    before = _threads()
+    yield
+    for thread in _threads() - before:
+        # Without the right to (ulimit -r) they stay as they are; a thread may have ended.
+        with suppress(OSError):
+            os.sched_setscheduler(int(thread), os.SCHED_FIFO, os.sched_param(_PRIORITY))

@@ -1,0 +1,274 @@
+"""A sound card made of arithmetic: for tests with scripted faults, and for machines without one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from rtvc.audio.endpoint import ENGINE_RATE, DeviceLostError, Samples
+from rtvc.stats import DeviceHealth
+
+_PERIOD = 480
+"""Samples that the device moves at once."""
+_TICK = 120
+"""Samples between two calls of the watchdog."""
+_RING = 4 * ENGINE_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that goes wrong at a moment.
+
+    Attributes
+    ----------
+    at
+        Seconds since the start.
+    kind
+        ``"stall"``: the engine's thread gets no time;
+        ``"gap"``: the microphone's samples are lost;
+        ``"lost"``: the device is gone.
+    seconds
+        For how long.
+    """
+
+    at: float
+    kind: Literal["stall", "gap", "lost"]
+    seconds: float
+
+
+class SimulatedDevice:
+    """A duplex device that plays `source` into the engine and keeps what the engine plays.
+
+    Parameters
+    ----------
+    source
+        (samples,) float32 at `ENGINE_RATE`: the microphone. Silence follows it.
+    wall_clock
+        True: time passes by itself, as with a real device. False: time passes
+        only while the engine waits, so that a run is fast and repeatable.
+    tail
+        Seconds of silence after the source before the device says that it is finished.
+    faults
+        What goes wrong, in the order of time. Stalls need the virtual clock.
+    drift_ppm
+        How much faster the speaker's clock runs than the microphone's.
+    """
+
+    realtime = True
+
+    def __init__(
+        self,
+        source: Samples,
+        *,
+        wall_clock: bool = False,
+        tail: float = 0.5,
+        faults: Sequence[Fault] = (),
+        drift_ppm: float = 0.0,
+    ) -> None:
+        self._source = np.asarray(source, np.float32)
+        self._end = len(source) + round(tail * ENGINE_RATE)
+        self.wall_clock = wall_clock
+        self._stalls = deque(f for f in faults if f.kind == "stall")
+        self._gaps = [_span(f) for f in faults if f.kind == "gap"]
+        self._losses = [_span(f) for f in faults if f.kind == "lost"]
+        self._speed = 1.0 + drift_ppm * 1e-6
+        self._lock = threading.Condition()
+        self._now = 0
+        self._taken = self._given = 0
+        self._input = np.zeros(0, np.float32)
+        self._output: deque[Samples] = deque()
+        self._queued = 0
+        self._consumed = 0
+        self._played: list[Samples] = []
+        self._underflows = self._overflows = 0
+        self._lost = False
+        self._running = False
+        self._tick: Callable[[], None] = lambda: None
+        self._driver: threading.Thread | None = None
+
+    @property
+    def played(self) -> Samples:
+        """Everything that the speaker has played since the start, gaps included as zeros."""
+        with self._lock:
+            return np.concatenate([np.zeros(0, np.float32), *self._played])
+
+    # The endpoint's protocol.
+
+    def start(self, tick: Callable[[], None], delay: int) -> None:
+        """Begin to move sound; like any device it leaves the engine's delay as it is."""
+        self._tick = tick
+        self._running = True
+        if self.wall_clock:
+            self._driver = threading.Thread(
+                target=self._drive, name="simulated device", daemon=True
+            )
+            self._driver.start()
+
+    def stop(self) -> None:
+        """Play what is queued, then stop."""
+        if not self._running:
+            return
+        self._running = False
+        if self._driver is not None:
+            self._driver.join()
+            self._driver = None
+        while self._queued and not self._lost:
+            self._advance(_PERIOD, watched=False)
+
+    def wait(self, samples: int, timeout: float) -> int:
+        """Wait until so many input samples are there, and return how many are."""
+        limit = self._now + round(timeout * ENGINE_RATE)
+        while True:
+            with self._lock:
+                if self._lost:
+                    raise DeviceLostError("The simulated device was unplugged.")
+                have = len(self._input)
+                if have >= samples or self._now >= limit or not self._running or self.finished:
+                    return have
+                if self.wall_clock:
+                    self._lock.wait(0.05)
+                    continue
+            self._advance(_TICK)
+
+    def read(self, samples: int) -> Samples:
+        """Take exactly so many input samples."""
+        with self._lock:
+            if len(self._input) < samples:
+                raise ValueError(f"{samples} samples asked for, {len(self._input)} there")
+            block, self._input = self._input[:samples], self._input[samples:]
+            self._taken += samples
+        while self._stalls and self._stalls[0].at <= self.now():
+            self.pass_time(self._stalls.popleft().seconds)
+        return block
+
+    def pass_time(self, seconds: float) -> None:
+        """Let the virtual clock go on, as it does during a step that takes so long."""
+        self._advance(round(seconds * ENGINE_RATE))
+
+    def queued(self) -> int:
+        """Return how many output samples wait for the device."""
+        return self._queued
+
+    def write(self, samples: Samples) -> None:
+        """Queue output."""
+        with self._lock:
+            room = _RING - self._queued
+            if len(samples) > room:
+                self._overflows += 1
+                samples = samples[:room]
+            self._output.append(samples.astype(np.float32))
+            self._queued += len(samples)
+
+    def now(self) -> float:
+        """Return the device's time in seconds."""
+        return self._now / ENGINE_RATE
+
+    def reconnect(self) -> bool:
+        """Try to open the device again; return whether it is back."""
+        if self.wall_clock:
+            time.sleep(0.05)
+        else:
+            self._advance(_PERIOD)
+        with self._lock:
+            if self._lost and not self._within(self._losses):
+                self._lost = False
+                self._taken += len(self._input)
+                self._input = np.zeros(0, np.float32)
+                self._output.clear()
+                self._queued = 0
+            return not self._lost
+
+    @property
+    def finished(self) -> bool:
+        """Whether the source and its tail have been read."""
+        return self._now >= self._end and self._taken >= self._given
+
+    @property
+    def latency(self) -> tuple[float, float]:
+        """Delay of the device's own two sides in seconds: it has none."""
+        return 0.0, 0.0
+
+    def health(self) -> DeviceHealth:
+        """Return counters and ring fills."""
+        return DeviceHealth(
+            underflows=self._underflows,
+            overflows=self._overflows,
+            input_fill=len(self._input) / ENGINE_RATE,
+            output_fill=self._queued / ENGINE_RATE,
+        )
+
+    # The device itself.
+
+    def _drive(self) -> None:
+        began = time.monotonic()
+        while self._running:
+            time.sleep(_TICK / ENGINE_RATE)
+            self._advance(round((time.monotonic() - began) * ENGINE_RATE) - self._now)
+
+    def _advance(self, samples: int, *, watched: bool = True) -> None:
+        """Let time pass, one tick after the other."""
+        target = self._now + samples
+        while self._now < target:
+            with self._lock:
+                step = min(_TICK - self._now % _TICK, target - self._now)
+                self._now += step
+                if self._now % _PERIOD == 0:
+                    self._move()
+            # Outside the lock: the watchdog writes.
+            if watched and self._now % _TICK == 0:
+                self._tick()
+
+    def _move(self) -> None:
+        """Do what the device's callback does."""
+        if self._within(self._losses):
+            self._lost = True
+        if self._lost:
+            return
+        at = self._now - _PERIOD
+        heard = np.zeros(_PERIOD, np.float32)
+        piece = self._source[at : at + _PERIOD]
+        heard[: len(piece)] = piece
+        if self._within(self._gaps):
+            self._overflows += 1
+        else:
+            self._input = np.concatenate([self._input, heard])
+            if at < self._end:
+                self._given += _PERIOD
+        if len(self._input) > _RING:
+            self._overflows += 1
+            self._taken += len(self._input) - _RING
+            self._input = self._input[-_RING:]
+        due = int(self._now * self._speed) - self._consumed
+        self._consumed += due
+        got = min(due, self._queued)
+        if got < due and self._played:
+            self._underflows += 1
+        if got or self._played:
+            self._played.append(self._take(got, due))
+        self._lock.notify_all()
+
+    def _take(self, got: int, due: int) -> Samples:
+        self._queued -= got
+        out = np.zeros(due, np.float32)
+        filled = 0
+        while filled < got:
+            piece = self._output.popleft()
+            used = min(len(piece), got - filled)
+            out[filled : filled + used] = piece[:used]
+            filled += used
+            if used < len(piece):
+                self._output.appendleft(piece[used:])
+        return out
+
+    def _within(self, spans: list[tuple[int, int]]) -> bool:
+        return any(start <= self._now < end for start, end in spans)
+
+
+def _span(fault: Fault) -> tuple[int, int]:
+    return round(fault.at * ENGINE_RATE), round((fault.at + fault.seconds) * ENGINE_RATE)

@@ -1,0 +1,267 @@
+"""Sound files piece by piece, as mono at the engine's rate: nothing is held whole in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from rtvc.audio.endpoint import ENGINE_RATE, Samples
+from rtvc.errors import RtvcError, UsageError
+
+_PIECE_S = 0.5
+_MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+_OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
+_LARGEST_RATE = 192_000  # libsndfile's encoders misbehave above
+
+
+class SoundSource:
+    """A sound file that is read from its start to its end.
+
+    Parameters
+    ----------
+    path
+        Any format, rate and number of channels that libsndfile reads; channels
+        are averaged.
+
+    Attributes
+    ----------
+    rate
+        The file's own samples per second.
+    frames_read
+        Frames of the file that have been read, at its own rate.
+    ended
+        Whether all of it has been given.
+
+    Raises
+    ------
+    RtvcError
+        If the file cannot be read or holds no sound.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.exists():
+            raise RtvcError(f"{path}: there is no such file")
+        if path.is_dir():
+            raise RtvcError(f"{path} is a folder, not a sound file")
+        try:
+            self._file = soundfile.SoundFile(path)
+        except (soundfile.LibsndfileError, OSError) as error:
+            raise RtvcError(_unreadable(path, error)) from None
+        self.rate: int = self._file.samplerate
+        self.frames_read = 0
+        self.ended = False
+        if not self._file.frames:
+            self.close()
+            raise RtvcError(f"{path} holds no sound: it is zero seconds long")
+        self._soxr = (
+            None if self.rate == ENGINE_RATE else soxr.ResampleStream(self.rate, ENGINE_RATE, 1)
+        )
+
+    @property
+    def progress(self) -> float:
+        """How much of the file has been read, 0 to 1."""
+        return 1.0 if self.ended else min(1.0, self.frames_read / self._file.frames)
+
+    def read(self) -> Samples:
+        """Return the next piece at `ENGINE_RATE`; it may be empty, at the end it is.
+
+        Raises
+        ------
+        RtvcError
+            If the file is damaged, or holds what is no number.
+        """
+        wanted = max(1, round(_PIECE_S * self.rate))
+        try:
+            frames = self._file.read(wanted, dtype="float32", always_2d=True)
+        except (soundfile.LibsndfileError, OSError) as error:
+            raise RtvcError(_unreadable(self.path, error)) from None
+        if not np.isfinite(frames).all():
+            first = self.frames_read + int(np.argmin(np.isfinite(frames).all(1)))
+            raise RtvcError(
+                f"{self.path} holds values that are no numbers (NaN or infinite), the first at "
+                f"{first / self.rate:.3f} s: export the file again, or cut that place out"
+            )
+        self.frames_read += len(frames)
+        self.ended = len(frames) < wanted
+        mono: Samples = frames[:, 0] if frames.shape[1] == 1 else frames.mean(1, dtype=np.float32)
+        if self._soxr is None:
+            return mono
+        made: Samples = self._soxr.resample_chunk(np.ascontiguousarray(mono), last=self.ended)
+        return made
+
+    def close(self) -> None:
+        """Close the file; safe to repeat."""
+        self._file.close()
+
+
+def read_whole(path: Path, rate: int) -> Samples:
+    """Return a whole sound file as mono, (samples,), at `rate`.
+
+    Raises
+    ------
+    RtvcError
+        As `SoundSource`.
+    """
+    source = SoundSource(path)
+    resample = soxr.ResampleStream(ENGINE_RATE, rate, 1, quality="VHQ")
+    pieces = []
+    try:
+        while not source.ended:
+            piece = np.ascontiguousarray(source.read())
+            pieces.append(resample.resample_chunk(piece, last=source.ended))
+    finally:
+        source.close()
+    return np.concatenate(pieces)
+
+
+class SoundSink:
+    """A sound file that appears under its name only when it is whole.
+
+    Parameters
+    ----------
+    path
+        Its extension says the format.
+    rate
+        The file's samples per second.
+    overwrite
+        Whether a file of that name may be replaced.
+
+    Raises
+    ------
+    RtvcError
+        If the file exists already or cannot be made.
+    UsageError
+        If the extension names no format, or the format cannot have this rate.
+    """
+
+    def __init__(self, path: Path, rate: int, *, overwrite: bool = False) -> None:
+        self.path = path
+        self.frames_written = 0
+        self._overwrite = overwrite
+        form, subtype = format_of(path)
+        if not can_have(subtype, rate):
+            raise UsageError(
+                f"{path}: {subtype} files cannot have {rate} Hz; 48000 Hz always works"
+            )
+        if path.exists() and not overwrite:
+            raise RtvcError(_exists(path))
+        if not path.parent.is_dir():
+            raise RtvcError(f"{path}: there is no folder {path.parent}: make it first")
+        self._soxr = None if rate == ENGINE_RATE else soxr.ResampleStream(ENGINE_RATE, rate, 1)
+        self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            self._file = soundfile.SoundFile(self._part, "w", rate, 1, format=form, subtype=subtype)
+        except (soundfile.LibsndfileError, OSError) as error:
+            self._part.unlink(missing_ok=True)
+            raise RtvcError(f"cannot write {path}: {error}") from None
+
+    def write(self, samples: Samples, *, at_most: int | None = None, last: bool = False) -> None:
+        """Append samples at `ENGINE_RATE`.
+
+        Parameters
+        ----------
+        samples
+            (n,) float32.
+        at_most
+            Frames that the file may have in the end; what is more is left out.
+        last
+            Whether nothing follows.
+
+        Raises
+        ------
+        RtvcError
+            If it cannot be written: most often the disk is full.
+        """
+        if self._soxr is not None:
+            samples = self._soxr.resample_chunk(np.ascontiguousarray(samples), last=last)
+        if at_most is not None:
+            samples = samples[: max(0, at_most - self.frames_written)]
+        try:
+            self._file.write(samples)
+        except (soundfile.LibsndfileError, OSError) as error:
+            raise RtvcError(
+                f"cannot write {self.path}: {error} The disk may be full: make room, or write "
+                "elsewhere"
+            ) from None
+        self.frames_written += samples.size
+
+    def finish(self) -> None:
+        """Close the file and give it its name."""
+        try:
+            self._file.close()
+            if self._overwrite:
+                self._part.replace(self.path)
+            else:
+                _rename_without_overwriting(self._part, self.path)
+        except RtvcError:
+            self.discard()
+            raise
+        except (soundfile.LibsndfileError, OSError) as error:
+            self.discard()
+            raise RtvcError(f"cannot write {self.path}: {error}") from None
+
+    def discard(self) -> None:
+        """Close the file and remove it; safe to repeat."""
+        with contextlib.suppress(soundfile.LibsndfileError):
+            self._file.close()
+        self._part.unlink(missing_ok=True)
+
+
+def format_of(path: Path) -> tuple[str, str]:
+    """Return libsndfile's format and subtype for a file's extension: 24 bits where it can.
+
+    Raises
+    ------
+    UsageError
+        If the extension names no format that can be written.
+    """
+    extension = path.suffix.lower().lstrip(".")
+    special = {"ogg": ("OGG", "VORBIS"), "oga": ("OGG", "VORBIS"), "opus": ("OGG", "OPUS")}
+    if extension in special:
+        return special[extension]
+    form = {"aif": "AIFF", "aifc": "AIFF"}.get(extension, extension.upper())
+    if form not in soundfile.available_formats() or form == "RAW":
+        raise UsageError(
+            f"{path}: the extension {path.suffix or '(none)'!r} names no sound format; "
+            "use .wav, .flac, .ogg, .opus, .mp3 or .aiff"
+        )
+    if "PCM_24" in soundfile.available_subtypes(form):
+        return form, "PCM_24"
+    return form, str(soundfile.default_subtype(form))
+
+
+def can_have(subtype: str, rate: int) -> bool:
+    """Return whether a file of this subtype can have this rate."""
+    if subtype == "OPUS":
+        return rate in _OPUS_RATES
+    if subtype.startswith("MPEG"):
+        return rate in _MP3_RATES
+    return 1 <= rate <= _LARGEST_RATE
+
+
+def _rename_without_overwriting(part: Path, path: Path) -> None:
+    try:
+        os.link(part, path)  # unlike a rename it fails if the name was taken meanwhile
+    except FileExistsError:
+        raise RtvcError(_exists(path)) from None
+    except OSError:  # a file system without links
+        if path.exists():
+            raise RtvcError(_exists(path)) from None
+        part.replace(path)
+    else:
+        part.unlink()
+
+
+def _exists(path: Path) -> str:
+    return f"{path} exists already: choose another name, or ask to overwrite it"
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    reason = getattr(error, "error_string", None) or str(error)
+    return f"cannot read {path}: {reason.rstrip('. ')}; is it a sound file, and is it whole?"

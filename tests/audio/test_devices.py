@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+
+import pytest
+
+from rtvc.audio.devices import (
+    Device,
+    accepts,
+    find_device,
+    is_virtual_cable,
+    list_devices,
+    supported_rates,
+)
+from rtvc.audio.live import LiveEndpoint
+from rtvc.audio.portaudio import AudioError, captured_noise, explain, portaudio, restart
+from rtvc.errors import UsageError
+from tests.sound_server import SoundServer
+
+
+def device(index: int, name: str, inputs: int = 1, outputs: int = 0, **facts: bool) -> Device:
+    chosen = {"default_input": False, "default_output": False, "virtual_cable": False} | facts
+    return Device(index, name, "Core Audio", inputs, outputs, 48000.0, **chosen)
+
+
+DEVICES = [
+    device(0, "MacBook Pro Microphone", default_input=True),
+    device(1, "MacBook Pro Speakers", 0, 2, default_output=True),
+    device(2, "Scarlett 2i2", 2, 2),
+    device(3, "Scarlett 18i20", 18, 20),
+    device(4, "BlackHole 2ch", 2, 2),
+    device(5, "3", 1, 0),
+]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        (None, 0),
+        ("MacBook Pro Microphone", 0),
+        ("macbook pro microphone", 0),
+        ("blackhole", 4),
+        ("2I2", 2),
+        (2, 2),
+        ("2", 2),
+        ("3", 5),  # a name goes before a number
+        (3, 5),
+        (" Scarlett 2i2 ", 2),
+    ],
+)
+def test_a_device_is_found(wanted: str | int | None, index: int) -> None:
+    assert find_device(wanted, "input", DEVICES).index == index
+
+
+def test_the_default_depends_on_the_direction() -> None:
+    assert find_device(None, "output", DEVICES).index == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        ("scarlett", "could be any of these inputs: 2 'Scarlett 2i2'.*, 3 'Scarlett 18i20'"),
+        ("Scarlet 2i3", "no input named 'Scarlet 2i3'; near: 2 'Scarlett 2i2'"),
+        ("zzz", "no input named 'zzz'; there: 0 'MacBook Pro Microphone'"),
+        ("speakers", "'MacBook Pro Speakers' has no input; inputs are: 0"),
+        ("77", "no input named '77'"),
+        ("", "no input named ''"),
+    ],
+)
+def test_what_is_not_one_device_is_told_with_the_near_ones(wanted: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        find_device(wanted, "input", DEVICES)
+
+
+def test_no_devices_at_all() -> None:
+    with pytest.raises(AudioError, match="there is no microphone: plug one in"):
+        find_device(None, "input", [DEVICES[1]])
+    with pytest.raises(AudioError, match="there is no speaker: plug one in"):
+        find_device("x", "output", [])
+
+
+def test_devices_of_the_server_are_listed(sound_server: SoundServer) -> None:
+    devices = {d.name: d for d in list_devices()}
+    assert {"fake_mic", "fake_speaker", "fake_cable", "pulse", "default"} <= devices.keys()
+    pulse = devices["pulse"]
+    assert pulse.host_api == "ALSA"
+    assert pulse.inputs > 0
+    assert devices["default"].default_input
+    assert devices["default"].default_output
+    assert not pulse.virtual_cable
+    assert 48000 in supported_rates(pulse, "input")
+    assert 8000 in supported_rates(pulse, "output")
+    assert not accepts(pulse, "input", 1)
+    assert not accepts(pulse, "input", 48000, channels=1000)
+    assert supported_rates(DEVICES[1], "input") == ()
+
+
+def test_cables_are_known_by_name() -> None:
+    for name in ("BlackHole 2ch", "CABLE Output (VB-Audio)", "Loopback Audio", "VoiceMeeter Input"):
+        assert is_virtual_cable(name)
+    for name in ("MacBook Pro Microphone", "Scarlett 2i2", "AirPods"):
+        assert not is_virtual_cable(name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"input": "fake_micro"}, "no input named 'fake_micro'; near: .*fake_mic"),
+        ({"input": "fake"}, "could be any of these inputs"),
+        ({"rate": 3}, "cannot open the microphone 'default': it refuses this sample rate"),
+        ({"input_channels": 99}, "does not have so many channels"),
+        ({"output_channels": 99}, "cannot open the speaker 'default': it does not have so many"),
+    ],
+)
+def test_a_refusal_is_a_sentence(
+    sound_server: SoundServer,
+    arguments: dict[str, object],
+    says: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    endpoint = LiveEndpoint(**arguments)  # type: ignore[arg-type]
+    with pytest.raises((UsageError, AudioError), match=says):
+        endpoint.start(lambda: None)
+    endpoint.stop()
+    assert capfd.readouterr().err == ""
+
+
+def test_a_dead_server_is_a_sentence_and_its_noise_is_kept(
+    sound_server: SoundServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sound_server.kill()
+    with pytest.raises(AudioError, match="sound server does not answer") as caught:
+        LiveEndpoint().start(lambda: None)
+    assert "Connection refused" in caught.value.detail
+    restart()
+    with pytest.raises(AudioError, match="there is no microphone"):
+        LiveEndpoint().start(lambda: None)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_suspended_device_does_not_start(sound_server: SoundServer) -> None:
+    sound_server.pactl("suspend-sink", "fake_speaker", "1")
+    try:
+        with pytest.raises(AudioError, match="no sound flows"):
+            LiveEndpoint().start(lambda: None)
+    finally:
+        sound_server.pactl("suspend-sink", "fake_speaker", "0")
+
+
+@pytest.mark.parametrize(
+    ("code", "host", "platform", "says"),
+    [
+        (-9985, "", "linux", "another program has it"),
+        (-9986, "", "darwin", "Privacy & Security, Microphone"),
+        (-9999, "!obj", "darwin", "Privacy & Security, Microphone"),
+        (-9999, "Permission denied", "linux", "group audio"),
+        (-9996, "", "linux", "not there any more"),
+        (-9993, "", "linux", "do not work together"),
+        (-9992, "", "linux", "plugged in"),
+    ],
+)
+def test_each_error_says_what_to_do(
+    code: int, host: str, platform: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    error = portaudio().PortAudioError("Error opening Stream", code, (0, -1, host))
+    assert says in str(explain(error, "open the microphone", "'x'", microphone=True))
+    assert "Microphone" not in str(explain(error, "open the speaker", "'x'"))
+
+
+def test_noise_of_c_libraries_is_kept_off_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    libc = ctypes.CDLL(None)
+    with captured_noise() as noise:
+        libc.dprintf(2, b"ALSA lib says something\n")
+    assert noise.text == "ALSA lib says something"
+    libc.dprintf(2, b"and then it is heard\n")
+    assert capfd.readouterr().err == "and then it is heard\n"
+
+
+def test_noise_before_an_error_is_kept_too() -> None:
+    def fail() -> None:
+        ctypes.CDLL(None).dprintf(2, b"last words\n")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), captured_noise() as noise:
+        fail()
+    assert noise.text == "last words"
+
+
+def run_python(code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def test_importing_is_light() -> None:
+    said = run_python(
+        "import sys, rtvc.audio.devices, rtvc.audio.live; "
+        "print([m for m in ('sounddevice', 'rtmixer', 'soundfile') if m in sys.modules])"
+    )
+    assert said == "[]"
+
+
+def test_a_missing_library_is_a_sentence() -> None:
+    said = run_python(
+        "import ctypes.util; ctypes.util.find_library = lambda name: None\n"
+        "from rtvc.audio.devices import list_devices\n"
+        "from rtvc.errors import RtvcError\n"
+        "try: list_devices()\n"
+        "except RtvcError as error: print(error)\n"
+    )
+    assert "PortAudio library is missing" in said
+    assert "libportaudio2" in said or "brew" in said
+
+
+def test_without_rtmixer_the_callback_is_python(sound_server: SoundServer) -> None:
+    said = run_python(
+        "import sys; sys.modules['rtmixer'] = None\n"
+        "from rtvc.audio.live import LiveEndpoint\n"
+        "endpoint = LiveEndpoint(); endpoint.start(lambda: None)\n"
+        "print(endpoint.wait(480, 1.0) >= 480, 'rtvc.audio.callback_stream' in sys.modules)\n"
+        "endpoint.stop()\n"
+    )
+    assert said == "True True"

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from rtvc.audio.endpoint import ENGINE_RATE
+from rtvc.audio.files import FileEndpoint
+from rtvc.errors import RtvcError, UsageError
+from tests.audio.signals import error_db, noise_below
+
+
+def convert(
+    endpoint: FileEndpoint, *, late: int = 0, block: int = 4800, blocks: int = 1 << 30
+) -> None:
+    """An engine that hands on what it hears, `late` samples late."""
+    endpoint.start(lambda: pytest.fail("a file has no watchdog"), late)
+    kept = np.zeros(late, np.float32)
+    try:
+        while not endpoint.finished and blocks:
+            blocks -= 1
+            there = endpoint.wait(block, 1.0)
+            assert there == block
+            kept = np.concatenate((kept, endpoint.read(block)))
+            endpoint.write(kept[:block])
+            kept = kept[block:]
+            assert 0.0 <= endpoint.progress <= 1.0
+    finally:
+        endpoint.stop()
+
+
+def write(
+    path: Path, rate: int, samples: int, channels: int = 1, subtype: str = "FLOAT"
+) -> np.ndarray:
+    sound = np.stack([noise_below(3000, rate, samples, seed=c) for c in range(channels)], 1)
+    soundfile.write(path, sound, rate, subtype=subtype)
+    return sound.mean(1, dtype=np.float32)
+
+
+@pytest.mark.parametrize("late", [0, 1, 4799, 12345])
+@pytest.mark.parametrize("block", [480, 4800, 7013])
+def test_the_result_is_the_source_to_the_sample(tmp_path: Path, late: int, block: int) -> None:
+    sound = write(tmp_path / "in.wav", ENGINE_RATE, 100_003)
+    endpoint = FileEndpoint(tmp_path / "in.wav", tmp_path / "out.wav")
+    convert(endpoint, late=late, block=block)
+    assert endpoint.complete
+    assert endpoint.progress == 1.0
+    result, rate = soundfile.read(tmp_path / "out.wav", dtype="float32")
+    assert (rate, result.size) == (ENGINE_RATE, sound.size)
+    np.testing.assert_allclose(result, sound, atol=2**-23)
+    assert soundfile.info(tmp_path / "out.wav").subtype == "PCM_24"
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 44100, 96000, 192000])
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_any_rate_and_channel_count(tmp_path: Path, rate: int, channels: int) -> None:
+    sound = write(tmp_path / "in.wav", rate, 2 * rate + 77, channels)
+    convert(FileEndpoint(tmp_path / "in.wav", tmp_path / "out.flac"), late=3000)
+    result, out_rate = soundfile.read(tmp_path / "out.flac", dtype="float32")
+    assert (out_rate, result.size) == (rate, sound.size)
+    inner = slice(rate // 5, -rate // 5)
+    assert error_db(result[inner], sound[inner]) < -80
+
+
+def test_the_rate_can_be_asked_for(tmp_path: Path) -> None:
+    write(tmp_path / "in.wav", 44100, 44101)
+    convert(FileEndpoint(tmp_path / "in.wav", tmp_path / "out.wav", rate=16000))
+    info = soundfile.info(tmp_path / "out.wav")
+    assert (info.samplerate, info.frames) == (16000, 16000)
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype", "rate"),
+    [
+        ("x.ogg", "VORBIS", 96000),
+        ("x.opus", "OPUS", 48000),
+        ("x.mp3", "MPEG_LAYER_III", 48000),
+        ("x.aiff", "PCM_24", 96000),
+        ("x.au", "PCM_24", 96000),
+    ],
+)
+def test_the_extension_says_the_format(tmp_path: Path, name: str, subtype: str, rate: int) -> None:
+    write(tmp_path / "in.wav", 96000, 50_000)
+    convert(FileEndpoint(tmp_path / "in.wav", tmp_path / name))
+    info = soundfile.info(tmp_path / name)
+    assert (info.subtype, info.samplerate) == (subtype, rate)
+
+
+def test_compressed_sources_are_read(tmp_path: Path) -> None:
+    for name in ("in.ogg", "in.mp3", "in.flac"):
+        soundfile.write(tmp_path / name, noise_below(3000, 44100, 60_000), 44100)
+        frames = soundfile.read(tmp_path / name)[0].size
+        convert(FileEndpoint(tmp_path / name, tmp_path / f"{name}.wav"), late=1000)
+        assert soundfile.info(tmp_path / f"{name}.wav").frames == frames
+
+
+def test_nothing_is_overwritten_unless_asked(tmp_path: Path) -> None:
+    write(tmp_path / "in.wav", 48000, 4800)
+    out = tmp_path / "out.wav"
+    out.write_bytes(b"precious")
+    with pytest.raises(RtvcError, match="exists already"):
+        convert(FileEndpoint(tmp_path / "in.wav", out))
+    assert out.read_bytes() == b"precious"
+    convert(FileEndpoint(tmp_path / "in.wav", out, overwrite=True))
+    assert soundfile.info(out).frames == 4800
+    convert(FileEndpoint(out, out, overwrite=True))
+    assert soundfile.info(out).frames == 4800
+
+
+def test_a_name_taken_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    write(tmp_path / "in.wav", 48000, 4800)
+    endpoint = FileEndpoint(tmp_path / "in.wav", tmp_path / "out.wav")
+    endpoint.start(lambda: None)
+    endpoint.write(endpoint.read(endpoint.wait(4800, 1.0)))
+    (tmp_path / "out.wav").write_bytes(b"precious")
+    with pytest.raises(RtvcError, match="exists already"):
+        endpoint.stop()
+    assert (tmp_path / "out.wav").read_bytes() == b"precious"
+    assert not endpoint.complete
+    assert {p.name for p in tmp_path.iterdir()} == {"in.wav", "out.wav"}
+
+
+def test_an_interruption_leaves_nothing(tmp_path: Path) -> None:
+    write(tmp_path / "in.wav", 48000, 48000)
+    endpoint = FileEndpoint(tmp_path / "in.wav", tmp_path / "out.wav")
+    convert(endpoint, blocks=4)
+    endpoint.stop()
+    assert not endpoint.complete
+    assert [p.name for p in tmp_path.iterdir()] == ["in.wav"]
+
+
+def test_without_a_sink_it_only_reads(tmp_path: Path) -> None:
+    write(tmp_path / "in.wav", 48000, 9000)
+    endpoint = FileEndpoint(tmp_path / "in.wav", None)
+    convert(endpoint)
+    assert endpoint.finished
+    assert [p.name for p in tmp_path.iterdir()] == ["in.wav"]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_no_number_is_refused_by_place(tmp_path: Path, bad: float) -> None:
+    sound = np.zeros((96000, 2), np.float32)
+    sound[60000, 1] = bad
+    soundfile.write(tmp_path / "in.wav", sound, 48000, subtype="FLOAT")
+    with pytest.raises(RtvcError, match=r"no numbers .* 1\.250 s"):
+        convert(FileEndpoint(tmp_path / "in.wav", tmp_path / "out.wav"))
+    assert [p.name for p in tmp_path.iterdir()] == ["in.wav"]
+
+
+def test_sources_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_bytes(b"this is no sound file, whatever it is called")
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 48000)
+    for name, says in {
+        "missing.wav": "no such file",
+        "text.wav": "cannot read .*text.wav",
+        "empty.wav": "zero seconds",
+        ".": "is a folder",
+    }.items():
+        with pytest.raises(RtvcError, match=says):
+            convert(FileEndpoint(tmp_path / name, tmp_path / "out.wav"))
+    assert not (tmp_path / "out.wav").exists()
+
+
+def test_sinks_that_cannot_be(tmp_path: Path) -> None:
+    write(tmp_path / "in.wav", 48000, 4800)
+    for name, rate, kind, says in (
+        ("out.txt", None, UsageError, "names no sound format"),
+        ("out", None, UsageError, "names no sound format"),
+        ("out.opus", 44100, UsageError, "cannot have 44100 Hz"),
+        ("nowhere/out.wav", None, RtvcError, "no folder"),
+    ):
+        with pytest.raises(kind, match=says):
+            convert(FileEndpoint(tmp_path / "in.wav", tmp_path / name, rate=rate))
+    assert [p.name for p in tmp_path.iterdir()] == ["in.wav"]
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    write(tmp_path / "in.wav", 48000, 96000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        with pytest.raises(RtvcError, match="disk may be full"):
+            convert(FileEndpoint(tmp_path / "in.wav", tmp_path / "out.wav"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [p.name for p in tmp_path.iterdir()] == ["in.wav"]

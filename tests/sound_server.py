@@ -1,0 +1,304 @@
+"""A private PulseAudio server without hardware: a fake microphone and a fake speaker.
+
+Two null sinks: what is played into one is what the fake microphone hears, and
+the monitor of the other is what the fake speaker says. The server needs no
+session, no bus and no hardware, and is stopped by its process id.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+RATE = 48_000
+MICROPHONE_SINK = "fake_mic_feed"
+SPEAKER_SINK = "fake_speaker"
+PROGRAMS = ("pulseaudio", "pacat", "parec", "pactl")
+INSTALL = (
+    "apt-get install -y --no-install-recommends "
+    "pulseaudio pulseaudio-utils libportaudio2 libasound2-plugins"
+)
+
+Samples = NDArray[np.float32]
+
+# norewinds=1 is what makes duplex callbacks come evenly on null sinks.
+_SERVER = """\
+.fail
+load-module module-native-protocol-unix socket={dir}/native auth-anonymous=1
+load-module module-null-sink sink_name=fake_mic_feed norewinds=1 rate=48000 \
+format=float32le channels=1 channel_map=mono sink_properties=device.description=FakeMicFeed
+load-module module-null-sink sink_name=fake_speaker norewinds=1 rate=48000 \
+format=float32le channels=2 sink_properties=device.description=FakeSpeaker
+set-default-source fake_mic_feed.monitor
+set-default-sink fake_speaker
+"""
+_DAEMON = """\
+default-sample-format = float32le
+default-sample-rate = 48000
+alternate-sample-rate = 48000
+avoid-resampling = no
+resample-method = speex-float-5
+exit-idle-time = -1
+flat-volumes = no
+realtime-scheduling = yes
+high-priority = no
+enable-shm = no
+"""
+_CLIENT = """\
+autospawn = no
+default-server = unix:{dir}/native
+enable-shm = no
+"""
+# fake_cable hears what it says itself: a loop of cable from speaker to microphone.
+_ALSA = """\
+</usr/share/alsa/alsa.conf>
+pcm.!default {{ type pulse server "unix:{dir}/native" }}
+ctl.!default {{ type pulse server "unix:{dir}/native" }}
+pcm.fake_mic {{
+  type pulse server "unix:{dir}/native" device "fake_mic_feed.monitor"
+  hint {{ show on description "fake mic" }}
+}}
+pcm.fake_speaker {{
+  type pulse server "unix:{dir}/native" device "fake_speaker"
+  hint {{ show on description "fake speaker" }}
+}}
+pcm.cable_end {{ type pulse server "unix:{dir}/native" device "fake_speaker.monitor" }}
+pcm.fake_cable {{
+  type asym playback.pcm fake_speaker capture.pcm cable_end
+  hint {{ show on description "fake cable" }}
+}}
+"""
+
+
+class SoundServer:
+    """The server's process, its files, and the environment that leads programs to it."""
+
+    def __init__(self) -> None:
+        missing = [name for name in PROGRAMS if shutil.which(name) is None]
+        if missing:
+            raise RuntimeError(f"no {', '.join(missing)}: run as root: {INSTALL}")
+        self.directory = Path(tempfile.mkdtemp(prefix="rtvc-sound-"))
+        self.directory.chmod(0o700)
+        for name, text in {
+            "default.pa": _SERVER,
+            "daemon.conf": _DAEMON,
+            "client.conf": _CLIENT,
+            "asound.conf": _ALSA,
+        }.items():
+            (self.directory / name).write_text(text.format(dir=self.directory))
+        self.environment = {
+            "PULSE_SERVER": f"unix:{self.directory}/native",
+            "PULSE_CLIENTCONFIG": f"{self.directory}/client.conf",
+            "ALSA_CONFIG_PATH": f"{self.directory}/asound.conf",
+        }
+        self.realtime = False
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start the server and return when it answers."""
+        home = str(self.directory)
+        environment = {k: v for k, v in os.environ.items() if k != "DBUS_SESSION_BUS_ADDRESS"}
+        environment |= {
+            "HOME": home,
+            "XDG_RUNTIME_DIR": home,
+            "PULSE_RUNTIME_PATH": f"{home}/run",
+            "PULSE_STATE_PATH": f"{home}/state",
+            "PULSE_CONFIG": f"{home}/daemon.conf",
+        }
+        (self.directory / "native").unlink(missing_ok=True)
+        command = ["pulseaudio", "-n", "-F", f"{home}/default.pa"]
+        command += ["--daemonize=no", "--use-pid-file=no", "--disallow-exit=no"]
+        command += [f"--log-target=file:{home}/pulse.log", "--log-level=info"]
+        with (self.directory / "stdout").open("wb") as out:
+            self._process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            )
+        deadline = time.monotonic() + 10
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                said = [(self.directory / n).read_text()[-800:] for n in ("stdout", "pulse.log")]
+                raise RuntimeError(f"the sound server did not start: {' '.join(said)}")
+            time.sleep(0.05)
+        # Without real-time scheduling a busy machine now and then slips a block.
+        chrt = shutil.which("chrt")
+        self.realtime = chrt is not None and self._run(
+            [chrt, "-f", "-a", "-p", "20", str(self.pid)]
+        )
+
+    def stop(self) -> None:
+        """Stop the server by its process id and remove its files."""
+        self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        """End the process, as if the sound server had crashed."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait(5)
+        self._process = None
+
+    def pactl(self, *arguments: str) -> None:
+        """Tell the server something, such as ``suspend-sink fake_speaker 1``."""
+        if not self._run(["pactl", *arguments]):
+            raise RuntimeError(f"pactl {' '.join(arguments)} failed")
+
+    def _answers(self) -> bool:
+        return (self.directory / "native").exists() and self._run(["pactl", "info"])
+
+    def _run(self, command: list[str]) -> bool:
+        done = subprocess.run(
+            command,
+            env=os.environ | self.environment,
+            capture_output=True,
+            timeout=10,
+            check=False,
+        )
+        return done.returncode == 0
+
+    @contextmanager
+    def speaking(self, sound: Samples) -> Iterator[None]:
+        """Play mono `sound` at 48 kHz into the fake microphone while the block runs."""
+        with tempfile.NamedTemporaryFile(suffix=".f32") as file:
+            file.write(np.ascontiguousarray(sound, np.float32).tobytes())
+            file.flush()
+            command = ["pacat", "--playback", *_raw(1, 200), f"--device={MICROPHONE_SINK}"]
+            with in_real_time():
+                process = subprocess.Popen(
+                    [*command, file.name],
+                    env=os.environ | self.environment,
+                    stdin=subprocess.DEVNULL,
+                )
+            try:
+                yield
+            finally:
+                _end(process)
+
+    @contextmanager
+    def recording(self, *sinks: str) -> Iterator[Callable[[], list[Recording]]]:
+        """Record what the named sinks play; call what is yielded to end it and get the sound."""
+        with in_real_time():
+            processes = [
+                subprocess.Popen(
+                    ["parec", *_raw(1, 10), f"--device={sink}.monitor"],
+                    env=os.environ | self.environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                )
+                for sink in sinks
+            ]
+            reader = _PipeReader(processes)
+        try:
+            yield reader.finish
+        finally:
+            reader.finish()
+            for process in processes:
+                _end(process)
+
+
+class Recording:
+    """Mono sound at 48 kHz, and when its first sample was heard on the monotonic clock."""
+
+    def __init__(self, samples: Samples, began: float) -> None:
+        self.samples = samples
+        self.began = began
+
+
+class _PipeReader:
+    """Reads several recorders at once, and notes when their sound came."""
+
+    def __init__(self, processes: list[subprocess.Popen[bytes]]) -> None:
+        self._processes = processes
+        self._chunks: list[list[bytes]] = [[] for _ in processes]
+        self._began: list[list[float]] = [[] for _ in processes]
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        counts = [0] * len(self._processes)
+        with selectors.DefaultSelector() as selector:
+            for i, process in enumerate(self._processes):
+                assert process.stdout is not None
+                os.set_blocking(process.stdout.fileno(), False)
+                selector.register(process.stdout, selectors.EVENT_READ, i)
+            while not self._stop.is_set() and selector.get_map():
+                for key, _ in selector.select(0.05):
+                    i = key.data
+                    data = os.read(key.fd, 1 << 16)
+                    now = time.monotonic()
+                    if not data:
+                        selector.unregister(key.fileobj)
+                        continue
+                    self._chunks[i].append(data)
+                    counts[i] += len(data) // 4
+                    self._began[i].append(now - counts[i] / RATE)
+
+    def finish(self) -> list[Recording]:
+        self._stop.set()
+        self._thread.join(5)
+        sounds = []
+        for chunks, began in zip(self._chunks, self._began, strict=True):
+            data = b"".join(chunks)
+            samples = np.frombuffer(data[: len(data) // 4 * 4], np.float32)
+            # A sink changes its own block while streams come; later on it is steady.
+            steady = began[len(began) // 3 :] or [float("nan")]
+            sounds.append(Recording(samples, float(np.median(steady))))
+        return sounds
+
+
+@contextmanager
+def in_real_time() -> Iterator[None]:
+    """Let threads and processes that are started in the block run in real time, if allowed.
+
+    They inherit it, so that not even their first block waits for other work.
+    """
+    with suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
+    try:
+        yield
+    finally:
+        with suppress(PermissionError):
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
+def _raw(channels: int, latency_ms: int) -> list[str]:
+    return [
+        "--raw",
+        "--format=float32le",
+        f"--rate={RATE}",
+        f"--channels={channels}",
+        f"--latency-msec={latency_ms}",
+    ]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(3)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(3)
+    if process.stdout is not None:
+        process.stdout.close()
