@@ -1,0 +1,30 @@
+"""The streaming engine: blocks of microphone in, blocks of another voice out.
+
+What opens the files of RVC voices is here too, for use from Python: ``load_voice``,
+``load_content_encoder``, ``load_pitch_estimator`` and ``load_index``.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from rtvc.engine.blas import load_blas
+
+if TYPE_CHECKING:
+    from rtvc.engine.loading import (
+        load_content_encoder,
+        load_index,
+        load_pitch_estimator,
+        load_voice,
+    )
+
+__all__ = ["load_content_encoder", "load_index", "load_pitch_estimator", "load_voice"]
+
+load_blas()  # before any module of this package imports mlx.core
+
+
+def __getattr__(name: str) -> Any:
+    # MLX and faiss are brought in by whoever opens a file, not by whoever imports the package.
+    if name in __all__:
+        from rtvc.engine import loading
+
+        return getattr(loading, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

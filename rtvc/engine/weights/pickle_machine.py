@@ -1,0 +1,298 @@
+"""Reads a pickle as data: a machine that knows the opcodes of weights files and no others.
+
+Python's own unpickler is a program that imports and calls what the file names, and sizes its memo
+by an index that the file chooses. This one has a table of the few names that weights files need,
+each standing for code of ours; any other name or opcode ends the reading. It never imports, never
+looks an attribute up and never allocates by a number that the file claims.
+
+Source of the opcodes: the documentation of ``pickletools`` in the standard library.
+"""
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rtvc.engine.weights.errors import ContentError
+from rtvc.engine.weights.text import printable
+
+MAX_OPERATIONS = 1_000_000  # a voice has 15,000, a training checkpoint 60,000
+_FREE_OPERATIONS = 16_000
+_FILE_BYTES_PER_OPERATION = 256  # honest files: 3,000 and more
+_TEXT_BYTES_PER_OPERATION = 32
+MAX_INTEGER_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Constructor:
+    """What a name in the file stands for: a function of ours, called with the stored arguments."""
+
+    name: str
+    build: Callable[[tuple[Any, ...]], object]
+
+
+class Opaque:
+    """An object of the file that is skipped: it has no content and takes no state."""
+
+
+def operation_limit(file_size: int) -> int:
+    """Return how many steps the object tree of a file may take.
+
+    One byte can stand for an object of a hundred, so the steps are held in proportion to the
+    file, of which weights are nearly all.
+    """
+    return min(MAX_OPERATIONS, _FREE_OPERATIONS + file_size // _FILE_BYTES_PER_OPERATION)
+
+
+def read_pickle(
+    data: bytes,
+    start: int,
+    names: Mapping[tuple[str, str], object],
+    persistent: Callable[[object], object],
+    limit: int,
+) -> tuple[object, int]:
+    """Read one pickle.
+
+    Parameters
+    ----------
+    data
+        The bytes that hold the pickle.
+    start
+        Offset of its first byte.
+    names
+        What each permitted (module, name) pair stands for. Only a `Constructor` can be called.
+    persistent
+        Called with each persistent identifier; returns the object that it stands for.
+    limit
+        How many steps it may take.
+
+    Returns
+    -------
+    tuple
+        The object, and the offset behind its last byte.
+
+    Raises
+    ------
+    ContentError
+        On an opcode or a name that is not known, damage, or excess.
+    """
+    machine = _Machine(data, start, names, persistent, limit)
+    return machine.run(), machine.position
+
+
+class _Machine:
+    def __init__(
+        self,
+        data: bytes,
+        start: int,
+        names: Mapping[tuple[str, str], object],
+        persistent: Callable[[object], object],
+        limit: int,
+    ) -> None:
+        self.limit = self.left = limit
+        self.data = data
+        self.position = start
+        self.names = names
+        self.persistent = persistent
+        self.stack: list[Any] = []
+        self.marks: list[list[Any]] = []
+        self.memo: dict[int, object] = {}
+
+    def run(self) -> object:
+        while True:
+            self.spend(1)
+            opcode = self.take(1)
+            if opcode == b".":
+                if self.marks or len(self.stack) != 1:
+                    raise ContentError("its object tree is damaged")
+                return self.stack.pop()
+            operation = _OPERATIONS.get(opcode)
+            if operation is None:
+                raise ContentError(f"it uses pickle opcode {opcode!r}, which no weights file needs")
+            operation(self)
+
+    def spend(self, steps: int) -> None:
+        self.left -= steps
+        if self.left < 0:
+            raise ContentError(
+                f"its object tree takes more than {self.limit} steps, too many for its size"
+            )
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def take(self, count: int) -> bytes:
+        end = self.position + count
+        if end > len(self.data):
+            raise ContentError("its object tree is cut short or too large")
+        piece = self.data[self.position : end]
+        self.position = end
+        return piece
+
+    def number(self, layout: str) -> Any:
+        return struct.unpack(layout, self.take(struct.calcsize(layout)))[0]
+
+    def line(self) -> str:
+        end = self.data.find(b"\n", self.position, self.position + 512)
+        if end < 0:
+            raise ContentError("a name in its object tree is damaged")
+        return self.decode(self.take(end + 1 - self.position)[:-1])
+
+    @staticmethod
+    def decode(raw: bytes) -> str:
+        try:
+            return raw.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            raise ContentError("a text in its object tree is damaged") from None
+
+    # -- stack -----------------------------------------------------------------------------
+
+    def push(self, value: object) -> None:
+        self.stack.append(value)
+
+    def pop(self) -> Any:
+        if not self.stack:
+            raise ContentError("its object tree is damaged")
+        return self.stack.pop()
+
+    def top(self) -> Any:
+        if not self.stack:
+            raise ContentError("its object tree is damaged")
+        return self.stack[-1]
+
+    def pop_mark(self) -> list[Any]:
+        if not self.marks:
+            raise ContentError("its object tree is damaged")
+        items, self.stack = self.stack, self.marks.pop()
+        return items
+
+    # -- opcodes ---------------------------------------------------------------------------
+
+    def protocol(self) -> None:
+        if self.number("<B") not in range(2, 6):
+            raise ContentError("its pickle protocol is not known")
+
+    def frame(self) -> None:
+        self.take(8)  # a hint about buffering
+
+    def mark(self) -> None:
+        self.marks.append(self.stack)
+        self.stack = []
+
+    def long(self) -> None:
+        count = self.number("<B")
+        if count > MAX_INTEGER_BYTES:
+            raise ContentError("it holds an integer that is too large")
+        self.push(int.from_bytes(self.take(count), "little", signed=True))
+
+    def text(self, layout: str) -> None:
+        raw = self.take(self.number(layout))
+        self.spend(len(raw) // _TEXT_BYTES_PER_OPERATION)  # one rare character widens all others
+        self.push(self.decode(raw))
+
+    def tuple_of(self, count: int) -> None:
+        items = [self.pop() for _ in range(count)]
+        self.push(tuple(reversed(items)))
+
+    def tuple_from_mark(self) -> None:
+        items = self.pop_mark()
+        self.push(tuple(items))
+
+    def extend(self, items: list[Any]) -> None:
+        target = self.top()
+        if type(target) is not list:
+            raise ContentError("it appends to something that is not a list")
+        target.extend(items)
+
+    def update(self, items: list[Any]) -> None:
+        target = self.top()
+        if type(target) is not dict or len(items) % 2:
+            raise ContentError("it sets items of something that is not a dictionary")
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            # Small integers only: large ones can be chosen to collide in the hash table.
+            if not (type(key) is str or (type(key) is int and abs(key) < 2**31)):
+                raise ContentError(
+                    "it has a dictionary key that is neither text nor a small integer"
+                )
+            target[key] = value
+
+    def set_item(self) -> None:
+        value = self.pop()
+        self.update([self.pop(), value])
+
+    def store(self, index: int) -> None:
+        self.memo[index] = self.top()
+
+    def fetch(self, index: int) -> None:
+        if index not in self.memo:
+            raise ContentError("its object tree is damaged")
+        self.push(self.memo[index])
+
+    def find(self, module: object, name: object) -> None:
+        if type(module) is not str or type(name) is not str:
+            raise ContentError("a name in its object tree is damaged")
+        if (module, name) not in self.names:
+            raise ContentError(
+                f"it asks for '{printable(module)}.{printable(name)}', which is not among the few "
+                "things a weights file may name"
+            )
+        self.push(self.names[module, name])
+
+    def find_from_stack(self) -> None:
+        name = self.pop()
+        self.find(self.pop(), name)
+
+    def call(self) -> None:
+        arguments = self.pop()
+        function = self.pop()
+        if not isinstance(function, Constructor) or type(arguments) is not tuple:
+            raise ContentError("it calls something that cannot be called")
+        self.push(function.build(arguments))
+
+    def build(self) -> None:
+        # A state dictionary carries `_metadata` this way, a skipped object its attributes:
+        # neither is kept.
+        state = self.pop()
+        if type(self.top()) not in (dict, Opaque) or type(state) is not dict:
+            raise ContentError("it sets the state of something that has none")
+
+    def persistent_id(self) -> None:
+        self.push(self.persistent(self.pop()))
+
+
+_OPERATIONS: dict[bytes, Callable[[_Machine], None]] = {
+    b"\x80": _Machine.protocol,
+    b"\x95": _Machine.frame,
+    b"(": _Machine.mark,
+    b"N": lambda m: m.push(None),
+    b"\x88": lambda m: m.push(True),
+    b"\x89": lambda m: m.push(False),
+    b"J": lambda m: m.push(m.number("<i")),
+    b"K": lambda m: m.push(m.number("<B")),
+    b"M": lambda m: m.push(m.number("<H")),
+    b"\x8a": _Machine.long,
+    b"G": lambda m: m.push(m.number(">d")),
+    b"X": lambda m: m.text("<I"),
+    b"\x8c": lambda m: m.text("<B"),
+    b"]": lambda m: m.push([]),
+    b"}": lambda m: m.push({}),
+    b")": lambda m: m.push(()),
+    b"t": _Machine.tuple_from_mark,
+    b"\x85": lambda m: m.tuple_of(1),
+    b"\x86": lambda m: m.tuple_of(2),
+    b"\x87": lambda m: m.tuple_of(3),
+    b"a": lambda m: m.extend([m.pop()]),
+    b"e": lambda m: m.extend(m.pop_mark()),
+    b"s": _Machine.set_item,
+    b"u": lambda m: m.update(m.pop_mark()),
+    b"q": lambda m: m.store(m.number("<B")),
+    b"r": lambda m: m.store(m.number("<I")),
+    b"\x94": lambda m: m.store(len(m.memo)),
+    b"h": lambda m: m.fetch(m.number("<B")),
+    b"j": lambda m: m.fetch(m.number("<I")),
+    b"c": lambda m: m.find(m.line(), m.line()),
+    b"\x93": _Machine.find_from_stack,
+    b"R": _Machine.call,
+    b"\x81": _Machine.call,  # cls.__new__(cls, *arguments): the same thing for a table entry
+    b"b": _Machine.build,
+    b"Q": _Machine.persistent_id,
+}

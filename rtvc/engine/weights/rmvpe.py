@@ -1,0 +1,150 @@
+"""Reads the weights of the pitch estimator RMVPE."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from rtvc.engine.weights.errors import ContentError, reading
+from rtvc.engine.weights.source import named_arrays, read_source, sha256_of
+from rtvc.engine.weights.strict import Shape, as_float32, check_keys, count, shape_of
+
+Weights = dict[str, npt.NDArray[np.float32]]
+
+_WANTED = "the pitch estimator RMVPE"
+_MAX_LEVELS = 8
+_MAX_BLOCKS = 32
+_NORM = ("weight", "bias", "running_mean", "running_var")
+
+
+@dataclass(frozen=True)
+class RmvpeConfig:
+    """Shape of an RMVPE network, told from its weights.
+
+    Attributes
+    ----------
+    base_channels
+        Channels of the first level; each level doubles them.
+    levels
+        Encoder levels, and as many decoder levels.
+    blocks
+        Residual blocks per level.
+    intermediate_layers
+        Layers between encoder and decoder.
+    output_channels
+        Channels of the last convolution.
+    mels
+        Bands of the input.
+    hidden
+        Width of the recurrent layer, in each direction.
+    bins
+        Pitch bins of 20 cents.
+    """
+
+    base_channels: int
+    levels: int
+    blocks: int
+    intermediate_layers: int
+    output_channels: int
+    mels: int
+    hidden: int
+    bins: int
+
+
+@dataclass(frozen=True)
+class Rmvpe:
+    """RMVPE as a file holds it: float32 weights under torch names, in torch layout."""
+
+    weights: Weights
+    config: RmvpeConfig
+    source_sha256: str
+
+
+def read_rmvpe(path: Path) -> Rmvpe:
+    """Read ``rmvpe.pt``, a flat state dictionary.
+
+    Raises
+    ------
+    RtvcError
+        When the file is damaged or another network.
+    """
+    source = read_source(path, _WANTED)
+    with reading(path, _WANTED):
+        named = named_arrays(source.tree.get("model", source.tree))
+        counters = ".num_batches_tracked"
+        weights = as_float32({n: a for n, a in named.items() if not n.endswith(counters)})
+        config = _rmvpe_config(weights)
+        check_keys(rmvpe_shapes(config), weights)
+        return Rmvpe(weights, config, sha256_of(path))
+
+
+def rmvpe_shapes(config: RmvpeConfig) -> dict[str, Shape]:
+    """Return name and torch shape of every weight of RMVPE."""
+    shapes: dict[str, Shape] = {}
+
+    def norm(name: str, channels: int) -> None:
+        shapes.update({f"{name}.{part}": (channels,) for part in _NORM})
+
+    def blocks(name: str, inputs: int, outputs: int) -> None:
+        for i in range(config.blocks):
+            block = f"{name}.{i}"
+            shapes[f"{block}.conv.0.weight"] = (outputs, inputs, 3, 3)
+            norm(f"{block}.conv.1", outputs)
+            shapes[f"{block}.conv.3.weight"] = (outputs, outputs, 3, 3)
+            norm(f"{block}.conv.4", outputs)
+            if inputs != outputs:
+                shapes[f"{block}.shortcut.weight"] = (outputs, inputs, 1, 1)
+                shapes[f"{block}.shortcut.bias"] = (outputs,)
+            inputs = outputs
+
+    norm("unet.encoder.bn", 1)
+    channels = 1
+    for i in range(config.levels):
+        outputs = config.base_channels * 2**i
+        blocks(f"unet.encoder.layers.{i}.conv", channels, outputs)
+        channels = outputs
+    for i in range(config.intermediate_layers):
+        blocks(f"unet.intermediate.layers.{i}.conv", channels, 2 * outputs)
+        channels = 2 * outputs
+    for i in range(config.levels):
+        layer, half = f"unet.decoder.layers.{i}", channels // 2
+        # A transposed convolution: (inputs, outputs, height, width).
+        shapes[f"{layer}.conv1.0.weight"] = (channels, half, 3, 3)
+        norm(f"{layer}.conv1.1", half)
+        blocks(f"{layer}.conv2", channels, half)  # half from below, half from the encoder
+        channels = half
+    shapes["cnn.weight"] = (config.output_channels, channels, 3, 3)
+    shapes["cnn.bias"] = (config.output_channels,)
+    inputs, gates = config.output_channels * config.mels, 3 * config.hidden
+    for direction in ("", "_reverse"):
+        shapes[f"fc.0.gru.weight_ih_l0{direction}"] = (gates, inputs)
+        shapes[f"fc.0.gru.weight_hh_l0{direction}"] = (gates, config.hidden)
+        shapes[f"fc.0.gru.bias_ih_l0{direction}"] = (gates,)
+        shapes[f"fc.0.gru.bias_hh_l0{direction}"] = (gates,)
+    shapes["fc.1.weight"] = (config.bins, 2 * config.hidden)
+    shapes["fc.1.bias"] = (config.bins,)
+    return shapes
+
+
+def _rmvpe_config(weights: Weights) -> RmvpeConfig:
+    first = "unet.encoder.layers.{}.conv.0.conv.0.weight"
+    base_channels = shape_of(weights, first.format(0), 4)[0]
+    outputs = shape_of(weights, "cnn.weight", 4)[0]
+    inputs = shape_of(weights, "fc.0.gru.weight_ih_l0", 2)[1]
+    levels = count(weights, first)
+    blocks = count(weights, "unet.encoder.layers.0.conv.{}.conv.0.weight")
+    intermediate = count(weights, "unet.intermediate.layers.{}.conv.0.conv.0.weight")
+    # The expected shapes are as many as these multiply to, and double with every level.
+    if levels > _MAX_LEVELS or max(blocks, intermediate) > _MAX_BLOCKS:
+        raise ContentError("it has more layers than any such network")
+    return RmvpeConfig(
+        base_channels=base_channels,
+        levels=levels,
+        blocks=blocks,
+        intermediate_layers=intermediate,
+        output_channels=outputs,
+        mels=inputs // max(outputs, 1),
+        hidden=shape_of(weights, "fc.0.gru.weight_hh_l0", 2)[1],
+        bins=shape_of(weights, "fc.1.weight", 2)[0],
+    )

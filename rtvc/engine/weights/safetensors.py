@@ -1,0 +1,164 @@
+"""Reads and writes safetensors files, with every number checked before it is used.
+
+Source: the format description in the safetensors repository. The layout is eight bytes of header
+length, a JSON header with type, shape and byte range of each tensor, and the data without gaps.
+"""
+
+import json
+import math
+import os
+import stat
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rtvc.engine.weights.errors import ContentError, reading
+from rtvc.engine.weights.tensors import MAX_AXES, MAX_TENSORS, bfloat16_to_float32
+from rtvc.engine.weights.text import printable
+from rtvc.engine.weights.torch_file import MAX_FILE_BYTES
+
+MAX_HEADER_BYTES = 16 * 2**20
+_FREE_HEADER_BYTES = 96 * 2**10  # small files; a full voice needs 60 KiB of its 110 MiB
+
+_DTYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": "<u2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "i1",
+    "U8": "u1",
+    "BOOL": "u1",
+}
+
+Array = npt.NDArray[Any]
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
+    """Read a safetensors file.
+
+    Returns
+    -------
+    tuple
+        Read-only arrays by name (bfloat16 as float32), and the metadata.
+
+    Raises
+    ------
+    RtvcError
+        When the file cannot be opened or is damaged.
+    """
+    with reading(path, "a safetensors file"):
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:
+                raise ContentError("it is not an ordinary file or too large")
+            prefix = file.read(8)
+            length = int.from_bytes(prefix, "little")
+            if len(prefix) < 8 or length > min(MAX_HEADER_BYTES, status.st_size - 8):
+                raise ContentError("it is cut short or its header is damaged")
+            # Three bytes of JSON can stand for an object of seventy.
+            if length > _FREE_HEADER_BYTES + status.st_size // 32:
+                raise ContentError("its header is far too large for what it holds")
+            header = _parse(file.read(length))
+            metadata = _metadata(header.pop("__metadata__", {}))
+            data = file.read()
+        return _tensors(header, data), metadata
+
+
+def write_safetensors(
+    path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write float32 arrays and string metadata to `path`.
+
+    Raises
+    ------
+    OSError
+        When writing fails.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(metadata or {})}
+    arrays = {name: np.asarray(array, "<f4", order="C") for name, array in tensors.items()}
+    offset = 0
+    for name, array in arrays.items():
+        end = offset + array.nbytes
+        header[name] = {"dtype": "F32", "shape": array.shape, "data_offsets": [offset, end]}
+        offset = end
+    raw = json.dumps(header).encode()
+    raw += b" " * (-len(raw) % 8)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(raw)) + raw)
+        for array in arrays.values():
+            file.write(array.tobytes())
+
+
+def _parse(raw: bytes) -> dict[str, Any]:
+    try:
+        # Of bytes json would guess the encoding, and load a codec that the file chooses.
+        header = json.loads(raw.decode(), object_pairs_hook=_without_duplicates)
+    except (ValueError, RecursionError):
+        raise ContentError("its header is damaged") from None
+    if not isinstance(header, dict):
+        raise ContentError("its header is damaged")
+    return header
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    items = dict(pairs)
+    if len(items) != len(pairs):
+        raise ContentError("its header names something twice")
+    return items
+
+
+def _metadata(value: object) -> dict[str, str]:
+    if not isinstance(value, dict) or any(not isinstance(v, str) for v in value.values()):
+        raise ContentError("its metadata is not text")
+    return value
+
+
+def _tensors(header: dict[str, Any], data: bytes) -> dict[str, Array]:
+    if len(header) > MAX_TENSORS:
+        raise ContentError(f"it holds more than {MAX_TENSORS} tensors")
+    arrays: dict[str, Array] = {}
+    ranges: list[tuple[int, int]] = []
+    view = memoryview(data)  # slices without copies
+    for name, entry in header.items():
+        dtype, shape, start, end = _entry(name, entry)
+        count = math.prod(shape)
+        if not start <= end <= len(data) or end - start != count * np.dtype(dtype).itemsize:
+            raise ContentError(f"the range of tensor '{printable(name)}' is wrong")
+        ranges.append((start, end))
+        flat = np.frombuffer(view[start:end], dtype)
+        if entry["dtype"] == "BF16":
+            flat = bfloat16_to_float32(flat)
+        elif entry["dtype"] == "BOOL":
+            flat = flat != 0
+        array = flat.reshape(shape)
+        array.flags.writeable = False
+        arrays[name] = array
+    position = 0
+    for start, end in sorted(ranges):
+        if start != position:
+            raise ContentError("its tensors overlap or leave gaps")
+        position = end
+    if position != len(data):
+        raise ContentError("its length does not match its header")
+    return arrays
+
+
+def _entry(name: str, entry: object) -> tuple[str, tuple[int, ...], int, int]:
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise ContentError(f"the entry of tensor '{printable(name)}' is damaged")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
+        raise ContentError(f"tensor '{printable(name)}' has type {printable(str(dtype), 20)}")
+    numbers = [*shape, *offsets] if isinstance(shape, list) and isinstance(offsets, list) else [-1]
+    if any(type(n) is not int or not 0 <= n < 2**40 for n in numbers) or len(offsets) != 2:
+        raise ContentError(f"the entry of tensor '{printable(name)}' is damaged")
+    if len(shape) > MAX_AXES or math.prod(n for n in shape if n) >= 2**40:
+        raise ContentError(f"tensor '{printable(name)}' has an impossible shape")
+    return _DTYPES[dtype], tuple(shape), offsets[0], offsets[1]

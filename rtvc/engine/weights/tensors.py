@@ -1,0 +1,258 @@
+"""The parts of a torch pickle that matter: storages, tensors, and the tree that holds them."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rtvc.engine.weights.errors import ContentError
+from rtvc.engine.weights.pickle_machine import Constructor, Opaque
+from rtvc.engine.weights.text import printable
+
+MAX_TENSORS = 20_000
+MAX_AXES = 8
+MAX_AXIS = 2**31
+MAX_DEPTH = 64
+# Half precision doubles when it becomes float32, and tensors may overlap in a storage; beyond that
+# a small file is asking for a lot of memory.
+MAX_EXPANSION = 2
+_FREE_BYTES = 2**20
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class StorageType:
+    """Element type of a storage: its torch name, and how its bytes become a numpy array."""
+
+    name: str
+    dtype: np.dtype[Any]
+    convert: Callable[[Array], Array] | None = None
+
+    def decode(self, raw: bytes) -> Array:
+        """Return the flat array, values per element; bfloat16 as float32."""
+        flat = np.frombuffer(raw, self.dtype)
+        return flat if self.convert is None else self.convert(flat)
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A run of `count` elements, stored under `key`."""
+
+    key: str
+    type: StorageType
+    count: int
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file."""
+        return self.count * self.type.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class TensorView:
+    """A tensor: a window onto a storage, offset and strides in elements."""
+
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+def bfloat16_to_float32(raw: Array) -> Array:
+    """Widen bfloat16 bit patterns to the float32 values that they stand for."""
+    wide = raw.astype("<u4")
+    wide <<= 16
+    return wide.view("<f4")
+
+
+_STORAGE_TYPES = [
+    StorageType("HalfStorage", np.dtype("<f2")),
+    StorageType("FloatStorage", np.dtype("<f4")),
+    StorageType("DoubleStorage", np.dtype("<f8")),
+    StorageType("BFloat16Storage", np.dtype("<u2"), bfloat16_to_float32),
+    StorageType("LongStorage", np.dtype("<i8")),
+    StorageType("IntStorage", np.dtype("<i4")),
+    StorageType("ShortStorage", np.dtype("<i2")),
+    StorageType("CharStorage", np.dtype("i1")),
+    StorageType("ByteStorage", np.dtype("u1")),
+    StorageType("BoolStorage", np.dtype("u1"), lambda raw: raw != 0),
+]
+
+
+def _ordered_dict(arguments: tuple[Any, ...]) -> object:
+    if arguments:
+        raise ContentError("it builds an OrderedDict in an unknown way")
+    return {}
+
+
+def _sizes(value: object) -> tuple[int, ...]:
+    if (
+        type(value) is not tuple
+        or len(value) > MAX_AXES
+        or any(type(v) is not int or not 0 <= v < MAX_AXIS for v in value)
+    ):
+        raise ContentError("a tensor has an impossible shape or stride")
+    return value
+
+
+def _rebuild_tensor(arguments: tuple[Any, ...]) -> object:
+    """``torch._utils._rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks)``."""
+    if len(arguments) not in (6, 7) or not isinstance(arguments[0], Storage):
+        raise ContentError("it builds a tensor in an unknown way")
+    storage, offset = arguments[0], arguments[1]
+    shape, strides = _sizes(arguments[2]), _sizes(arguments[3])
+    if type(offset) is not int or not 0 <= offset <= storage.count or len(shape) != len(strides):
+        raise ContentError("a tensor lies outside its storage")
+    if 0 in shape:
+        if math.prod(n for n in shape if n) >= MAX_AXIS:
+            raise ContentError("a tensor has an impossible shape or stride")
+    else:
+        last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+        if last >= storage.count:
+            raise ContentError("a tensor lies outside its storage")
+    return TensorView(storage, offset, shape, strides)
+
+
+def _rebuild_parameter(arguments: tuple[Any, ...]) -> object:
+    """``torch._utils._rebuild_parameter(data, requires_grad, hooks)``."""
+    if len(arguments) != 3 or not isinstance(arguments[0], TensorView):
+        raise ContentError("it builds a parameter in an unknown way")
+    return arguments[0]
+
+
+def _skipped(_arguments: tuple[Any, ...]) -> object:
+    return Opaque()
+
+
+#: Everything that a weights file may name. Nothing else is ever looked up.
+NAMES: dict[tuple[str, str], object] = {
+    ("collections", "OrderedDict"): Constructor("OrderedDict", _ordered_dict),
+    ("torch._utils", "_rebuild_tensor_v2"): Constructor("_rebuild_tensor_v2", _rebuild_tensor),
+    ("torch._utils", "_rebuild_parameter"): Constructor("_rebuild_parameter", _rebuild_parameter),
+    # The label dictionary in hubert_base.pt; its content plays no part in inference.
+    ("fairseq.data.dictionary", "Dictionary"): Constructor("Dictionary", _skipped),
+} | {("torch", kind.name): kind for kind in _STORAGE_TYPES}
+
+
+class StorageTable:
+    """Collects the storages that a pickle names; serves as its persistent-identifier reader."""
+
+    def __init__(self) -> None:
+        self.storages: dict[str, Storage] = {}
+
+    def __call__(self, identifier: object) -> Storage:
+        """Return the storage of ``("storage", type, key, location, count[, view])``."""
+        if (
+            type(identifier) is not tuple
+            or len(identifier) not in (5, 6)
+            or identifier[0] != "storage"
+            or not isinstance(identifier[1], StorageType)
+            or type(identifier[2]) is not str
+            or type(identifier[4]) is not int
+            or identifier[4] < 0
+            or identifier[5:] not in ((), (None,))
+        ):
+            raise ContentError("it refers to tensor data in an unknown way")
+        storage = Storage(identifier[2], identifier[1], identifier[4])
+        if self.storages.setdefault(storage.key, storage) != storage:
+            raise ContentError("it describes the same tensor data in two ways")
+        if len(self.storages) > MAX_TENSORS:
+            raise ContentError(f"it holds more than {MAX_TENSORS} tensors")
+        return storage
+
+
+def plain_tree(
+    root: object, read: Callable[[Storage], bytes], *, file_size: int, max_nodes: int
+) -> Any:
+    """Turn what the pickle built into plain Python values and numpy arrays.
+
+    Parameters
+    ----------
+    root
+        The object that the pickle stands for.
+    read
+        Returns the bytes of a storage, exactly `Storage.size` of them.
+    file_size
+        Bytes of the file: what the tensors may take is held in proportion to it.
+    max_nodes
+        How many values the tree may have, those that are shared counted wherever they appear.
+
+    Returns
+    -------
+    Any
+        dict, list, str, int, float, bool, None and read-only numpy arrays. Tuples become lists,
+        skipped objects None.
+
+    Raises
+    ------
+    ContentError
+        When the tree is too deep, too large, contains itself, or holds anything else.
+    """
+    return _Tree(read, MAX_EXPANSION * file_size + _FREE_BYTES, max_nodes).plain(root, 0)
+
+
+class _Tree:
+    def __init__(self, read: Callable[[Storage], bytes], max_bytes: int, max_nodes: int) -> None:
+        self.read = read
+        self.nodes_left = max_nodes
+        self.bytes_left = max_bytes
+        self.flat: dict[str, Array] = {}
+        self.arrays: dict[TensorView, Array] = {}
+
+    def plain(self, value: object, depth: int) -> Any:
+        # Containers are expanded wherever they appear: a shared one counts each time, so lists
+        # that double and trees that contain themselves both run into a limit.
+        self.nodes_left -= 1
+        if depth > MAX_DEPTH or self.nodes_left < 0:
+            raise ContentError("its object tree is too deep or too large")
+        if isinstance(value, dict):
+            return {k: self.plain(v, depth + 1) for k, v in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.plain(v, depth + 1) for v in value]
+        if isinstance(value, TensorView):
+            return self.array(value)
+        if isinstance(value, Opaque):
+            return None
+        if value is None or isinstance(value, str | int | float):
+            return value
+        raise ContentError(
+            f"it holds a bare '{printable(getattr(value, 'name', '') or 'storage')}'"
+        )
+
+    def array(self, view: TensorView) -> Array:
+        if view not in self.arrays:
+            if len(self.arrays) >= MAX_TENSORS:
+                raise ContentError(f"it holds more than {MAX_TENSORS} tensors")
+            self.arrays[view] = self.materialise(view)
+        return self.arrays[view]
+
+    def materialise(self, view: TensorView) -> Array:
+        flat = self.storage(view.storage)
+        count = math.prod(view.shape)
+        self.bytes_left -= count * max(flat.itemsize, 4)  # in the end all are float32
+        self.require_bytes()
+        contiguous = tuple(math.prod(view.shape[i + 1 :]) for i in range(len(view.shape)))
+        if count == 0 or view.strides == contiguous:
+            array = flat[view.offset : view.offset + count].reshape(view.shape)
+        else:
+            if view.storage.type.convert is not None:  # both the widened data and the copy are held
+                self.bytes_left -= count * flat.itemsize
+                self.require_bytes()
+            array = np.lib.stride_tricks.as_strided(
+                flat[view.offset :], view.shape, [s * flat.itemsize for s in view.strides]
+            ).copy()
+        array.flags.writeable = False
+        return array
+
+    def require_bytes(self) -> None:
+        if self.bytes_left < 0:
+            raise ContentError("its tensors are far larger than the data behind them")
+
+    def storage(self, storage: Storage) -> Array:
+        if storage.key not in self.flat:
+            self.flat[storage.key] = storage.type.decode(self.read(storage))
+        return self.flat[storage.key]

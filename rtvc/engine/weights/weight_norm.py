@@ -1,0 +1,111 @@
+"""Folds weight normalisation into plain weights.
+
+Source: Salimans and Kingma 2016, and torch's ``weight_norm``: w = g * v / |v|, with the norm over
+every axis except one.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rtvc.engine.weights.errors import ContentError
+from rtvc.engine.weights.text import printable
+
+# The spellings of gain and direction: torch's first implementation, and its parametrization.
+_SPELLINGS = (
+    ("weight_g", "weight_v"),
+    ("parametrizations.weight.original0", "parametrizations.weight.original1"),
+)
+
+
+def fold_weight_norm(weights: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """Replace each gain and direction by the weight that they stand for.
+
+    Parameters
+    ----------
+    weights
+        Arrays by torch name. Names without weight norm pass through, weights that are already
+        folded too.
+
+    Returns
+    -------
+    dict
+        ``X.weight`` in float32 in place of each pair.
+
+    Raises
+    ------
+    ContentError
+        When a pair is incomplete, given twice, or its shapes do not belong together.
+    """
+    folded: dict[str, npt.NDArray[Any]] = {}
+    # A file can give one tensor many names: each pair is folded once.
+    pairs: dict[tuple[int, int], npt.NDArray[np.float32]] = {}
+    for name, value in weights.items():
+        base, gain, direction = _pair(name)
+        if gain is None or direction is None:
+            target, array = name, value
+        elif gain not in weights or direction not in weights:
+            missing = direction if gain in weights else gain
+            raise ContentError(f"'{printable(missing)}' is missing")
+        elif name == direction:
+            continue  # comes with its gain
+        else:
+            target = base + "weight"
+            pair = id(weights[gain]), id(weights[direction])
+            if pair not in pairs:
+                pairs[pair] = fold(weights[gain], weights[direction], name=target)
+            array = pairs[pair]
+        if target in folded:
+            raise ContentError(f"'{printable(target)}' is given twice")
+        folded[target] = array
+    return folded
+
+
+def fold(
+    gain: npt.NDArray[Any], direction: npt.NDArray[Any], *, name: str = "weight"
+) -> npt.NDArray[np.float32]:
+    """Return gain * direction / |direction|, computed in float32.
+
+    Parameters
+    ----------
+    gain
+        One value per index of the kept axis: shape 1 everywhere else. The kept axis is 0 for
+        convolutions (the *input* channels of a transposed one) and 2 for HuBERT's positional
+        convolution; it is told from the shape.
+    direction
+        The weight before scaling.
+    name
+        For the message.
+
+    Raises
+    ------
+    ContentError
+        When no axis fits.
+    """
+    kept = [
+        axis
+        for axis in range(direction.ndim)
+        if gain.shape == tuple(n if i == axis else 1 for i, n in enumerate(direction.shape))
+    ]
+    if not kept:
+        raise ContentError(f"gain and direction of '{printable(name)}' do not fit each other")
+    # float32 throughout: squares of float16 values leave its range.
+    v = direction.astype(np.float32)
+    axes = "abcdefgh"[: v.ndim]
+    # einsum sums squares without an array of them all; float64 keeps a long sum exact.
+    squared = np.einsum(f"{axes},{axes}->{axes[kept[0]]}", v, v, dtype=np.float64)
+    norm = np.sqrt(squared).astype(np.float32).reshape(gain.shape)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        v *= gain.astype(np.float32) / norm
+    return v
+
+
+def _pair(name: str) -> tuple[str, str | None, str | None]:
+    for gain, direction in _SPELLINGS:
+        for ending in (gain, direction):
+            if name.endswith("." + ending):
+                base = name.removesuffix(ending)
+                return base, base + gain, base + direction
+    return name, None, None

@@ -1,0 +1,201 @@
+"""Opens one file while everything that it could do beyond being read is watched."""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rtvc.engine.index import load_index
+from rtvc.engine.weights.checkpoint import read_voice_checkpoint
+from rtvc.engine.weights.content_encoder import read_content_encoder
+from rtvc.engine.weights.fcpe import read_fcpe
+from rtvc.engine.weights.recognise import recognise
+from rtvc.engine.weights.rmvpe import read_rmvpe
+from rtvc.errors import RtvcError
+from rtvc.library.opening import opened
+
+LIMIT_S = 2.0
+FACTOR = 2
+CONSTANT_BYTES = 4 * 2**20
+"""What a small file may cost: 16,000 operations and as many nodes of an object tree at up to 130
+bytes each, and 96 KiB of a JSON header or an archive's directory at up to 30 times as objects."""
+LIMIT_MESSAGE = 600
+
+#: What reading a file does. Every other event that Python can report ends the case.
+_HARMLESS = {
+    "array.__new__",
+    "builtins.id",
+    "object.__getattr__",
+    "sys._getframe",
+    "os.listdir",
+    "os.scandir",
+}
+#: What unpacking an archive does besides, each inside its own folder.
+_STAGING = {
+    "os.mkdir",
+    "os.walk",
+    "os.rmdir",
+    "os.remove",
+    "tempfile.mkdtemp",
+    "shutil.rmtree",
+    "fcntl.flock",
+    "pathlib.Path.glob",
+    "glob.glob",
+    "glob.glob/2",
+}
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the opening of one file ended.
+
+    Attributes
+    ----------
+    message
+        The sentence of the refusal; "" where the file was read.
+    faults
+        What should not have been, in words; empty if all is well.
+    seconds
+        Time of the processor.
+    allocated, resident
+        Largest growth, in bytes, of what Python and numpy hold, and of the process.
+    """
+
+    message: str
+    faults: tuple[str, ...]
+    seconds: float
+    allocated: int
+    resident: int
+
+
+class Watch:
+    """Reports what is done while it is on. It cannot be taken off a process again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = str(folder)
+        self.seen: list[str] | None = None
+        sys.addaudithook(self._hear)
+
+    @contextmanager
+    def on(self) -> Iterator[list[str]]:
+        """Give the list of what is done inside."""
+        seen = self.seen = []
+        try:
+            yield seen
+        finally:
+            self.seen = None
+
+    def _hear(self, event: str, arguments: tuple[object, ...]) -> None:
+        if self.seen is None or event in _HARMLESS:
+            return
+        if event == "open":
+            path, _, flags = arguments
+            # A name without a folder is relative to a handle that was opened here.
+            inside = str(path).startswith(self.folder) or "/" not in str(path)
+            work = str(path).startswith(self.folder + "/home")
+            if inside and (work or not (isinstance(flags, int) and flags & _WRITES)):
+                return
+        elif event in _STAGING:
+            # A name without a folder, or a handle, is relative to one that was opened above.
+            path = arguments[0]
+            if isinstance(path, int) or str(path).startswith(self.folder) or "/" not in str(path):
+                return
+        self.seen.append(f"{event} {arguments!r:.200}")
+        raise PermissionError(f"{event} while a file is read")
+
+
+def _read_index(path: Path) -> None:
+    recognise(path)
+    index = load_index(path)
+    if not np.isfinite(index.retrieve(np.ones((2, index.width), np.float32))).all():
+        raise AssertionError("the index gives something that is not a number")
+
+
+def _open_archive(path: Path) -> None:
+    with opened(str(path), lambda _done, _total: None):
+        pass
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "voice": read_voice_checkpoint,
+    "content": read_content_encoder,
+    "rmvpe": read_rmvpe,
+    "fcpe": read_fcpe,
+    "index": _read_index,
+    "archive": _open_archive,
+}
+
+
+def examine(path: Path, reader: str, watch: Watch) -> Outcome:
+    """Open a file and say how it went; tracemalloc must be running.
+
+    Parameters
+    ----------
+    path
+        The file, in the folder of `watch`.
+    reader
+        Which of `READERS` opens it.
+    watch
+        The watch of this process.
+    """
+    message, faults = "", []
+    gc.collect(0)
+    started, before = time.process_time(), tracemalloc.get_traced_memory()[0]
+    tracemalloc.reset_peak()
+    resident = _reset_resident()
+    with watch.on() as seen:
+        try:
+            READERS[reader](path)
+        except RtvcError as error:
+            message = str(error)
+        except BaseException as error:
+            faults.append(f"raises {type(error).__name__}: {error!s:.200}")
+    seconds = time.process_time() - started
+    allocated = tracemalloc.get_traced_memory()[1] - before
+    grown = _peak_resident() - resident
+    faults += [f"does {what}" for what in seen]
+    if message and not (
+        message.isprintable() and len(message) <= LIMIT_MESSAGE and message.endswith(".")
+    ):
+        faults.append(f"says {message!r:.800}")
+    if seconds > LIMIT_S:
+        faults.append(f"takes {seconds:.1f} s")
+    limit = FACTOR * path.stat().st_size + CONSTANT_BYTES
+    for what, size in (("objects", allocated), ("the process", grown)):
+        if size > limit:
+            faults.append(f"{what} grow by {size / 2**20:.1f} MiB of {limit / 2**20:.1f}")
+    return Outcome(message, tuple(faults), seconds, allocated, grown)
+
+
+def _reset_resident() -> int:
+    """Forget the largest size of the process so far, where the system can; return its size."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return _peak_resident()
+    return _status("VmRSS")
+
+
+def _peak_resident() -> int:
+    if sys.platform == "linux":
+        return _status("VmHWM")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _status(field: str) -> int:
+    with open("/proc/self/status") as file:
+        for line in file:
+            if line.startswith(field):
+                return int(line.split()[1]) * 1024
+    return 0
