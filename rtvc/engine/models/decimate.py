@@ -1,0 +1,67 @@
+"""Lower the rate of a signal by a whole factor, without aliases.
+
+The windowed sinc of ``torchaudio.functional.resample`` with a Kaiser window
+(Smith, "Digital Audio Resampling", https://ccrma.stanford.edu/~jos/resample/).
+"""
+
+from __future__ import annotations
+
+import math
+
+import mlx.core as mx
+import numpy as np
+import numpy.typing as npt
+
+_TILE = 64  # outputs that one matrix product makes of one stretch of input
+
+
+class Decimator:
+    """Signal (1, L, C) to (1, L / factor, C); L is a multiple of the factor.
+
+    A filter of a hundred taps and more on one channel at a time is no work for a
+    convolution primitive: here it is a matrix, applied to overlapping stretches.
+
+    Parameters
+    ----------
+    factor
+        By how much the rate is lowered.
+    zero_crossings
+        Length of the sinc to either side, in zero crossings.
+    rolloff
+        Cutoff as a part of the lower Nyquist frequency.
+    beta
+        Shape of the Kaiser window.
+    """
+
+    def __init__(self, factor: int, *, zero_crossings: int, rolloff: float, beta: float) -> None:
+        self._factor = factor
+        self._reach = math.ceil(zero_crossings * factor / rolloff)
+        kernel = _kernel(factor, self._reach, zero_crossings, rolloff, beta)
+        matrix = np.zeros((_TILE * factor - factor + kernel.size, _TILE), np.float32)
+        for n in range(_TILE):
+            matrix[n * factor : n * factor + kernel.size, n] = kernel
+        self._matrix = mx.array(matrix)
+
+    def __call__(self, x: mx.array) -> mx.array:
+        """Filter and lower the rate; outside the signal there is silence."""
+        _, length, channels = x.shape
+        outputs = length // self._factor
+        tiles = -(-outputs // _TILE)
+        stretch, step = self._matrix.shape[0], _TILE * self._factor
+        total = (tiles - 1) * step + stretch
+        before = mx.zeros((1, self._reach, channels))
+        after = mx.zeros((1, total - self._reach - length, channels))
+        rows = mx.contiguous(mx.concatenate([before, x, after], axis=1)[0].T)
+        tiled = mx.as_strided(rows, (channels, tiles, stretch), (total, step, 1))
+        y = (tiled @ self._matrix).reshape(channels, -1)[:, :outputs]
+        return y.T[None]
+
+
+def _kernel(
+    factor: int, reach: int, zero_crossings: int, rolloff: float, beta: float
+) -> npt.NDArray[np.float64]:
+    time = np.arange(-reach, reach + factor) / factor * rolloff
+    time = np.clip(time, -zero_crossings, zero_crossings)
+    window = np.i0(beta * np.sqrt(1 - (time / zero_crossings) ** 2)) / np.i0(beta)
+    kernel: npt.NDArray[np.float64] = np.sinc(time) * window * (rolloff / factor)
+    return kernel

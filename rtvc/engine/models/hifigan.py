@@ -1,0 +1,193 @@
+"""HiFi-GAN, with a neural source filter where there is pitch.
+
+Kong et al. 2020 (https://arxiv.org/abs/2010.05646); ``GeneratorNSF`` and
+``Generator`` in RVC's ``infer/module/models.py``, and Applio's variants, which
+also take odd rates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import mlx.core as mx
+
+from rtvc.engine.models import layers
+from rtvc.engine.models.parameters import Conv1d, ConvTranspose1d, Linear, Parameters
+from rtvc.engine.models.source import HeldPitch, SineSource
+from rtvc.engine.weights.voice_config import VoiceConfig
+
+SLOPE = 0.1
+LAST_SLOPE = 0.01
+END_KERNEL = 7
+
+
+@dataclass(frozen=True)
+class ResidualBlock:
+    """Residual units one after another; each is a chain of activations and convolutions."""
+
+    units: Sequence[Sequence[Conv1d]]
+    slope: float = SLOPE
+
+    def __call__(self, x: mx.array) -> mx.array:
+        """(1, L, C) to the same shape."""
+        for unit in self.units:
+            y = x
+            for conv in unit:
+                y = conv(layers.leaky_relu(y, self.slope))
+            x = x + y
+        return x
+
+    @property
+    def reach(self) -> int:
+        """How many samples to either side a sample of the result depends on."""
+        return sum(conv.padding for unit in self.units for conv in unit)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step up in rate: stretch, add the excitation, mean of the residual blocks."""
+
+    up: ConvTranspose1d
+    excite: Conv1d | None
+    blocks: Sequence[ResidualBlock]
+
+    def __call__(self, x: mx.array, excitation: mx.array | None) -> mx.array:
+        """(1, L, C) and the whole excitation to (1, L * rate, C / 2)."""
+        x = self.up(layers.leaky_relu(x, SLOPE))
+        if self.excite is not None and excitation is not None:
+            x = x + self.excite(excitation)
+        total = self.blocks[0](x)
+        for block in self.blocks[1:]:
+            total = total + block(x)
+        return total * (1.0 / len(self.blocks))
+
+
+@dataclass(frozen=True)
+class HiFiGan:
+    """The generator; see `rtvc.engine.models.vocoder.Vocoder`."""
+
+    name: str
+    source: SineSource | None
+    pre: Conv1d
+    condition: Linear
+    stages: Sequence[Stage]
+    post: Conv1d
+
+    def __call__(
+        self,
+        z: mx.array,
+        excitation: mx.array | None,
+        speaker: mx.array,
+        noise_key: mx.array | None = None,
+    ) -> mx.array:
+        """See `rtvc.engine.models.vocoder.Vocoder`; there is no noise between the layers."""
+        x = self.pre(z) + self.condition(speaker)
+        for stage in self.stages:
+            x = stage(x, excitation)
+        return mx.tanh(self.post(layers.leaky_relu(x, LAST_SLOPE)))[:, :, 0]
+
+    @property
+    def reach_frames(self) -> int:
+        """See `rtvc.engine.models.vocoder.Vocoder`; the excitation reaches less than the latent."""
+        left = right = self.post.padding
+        samples = math.prod(stage.up.stride for stage in self.stages)
+        for stage in reversed(self.stages):
+            up = stage.up
+            widest = max(block.reach for block in stage.blocks)
+            # Sample i of the lower rate is heard from i * stride - padding on, for one kernel.
+            left = (left + widest + up.weight.shape[1] - 1 - up.padding) // up.stride
+            last = (samples - 1 + right + widest + up.padding) // up.stride
+            samples //= up.stride
+            right = last - (samples - 1)
+        return max(left, right) + self.pre.padding
+
+
+def build(params: Parameters, config: VoiceConfig, uses_pitch: bool) -> HiFiGan:
+    """Build RVC's HiFi-GAN from the weights below ``dec.``."""
+    source = None
+    if uses_pitch:
+        merge = params.at("m_source").at("l_linear").linear(1, 1)
+        source = SineSource(HeldPitch(config.hop), merge, 1, config.sr)
+    blocks = params.at("resblocks")
+    per_stage = len(config.resblock_kernel_sizes)
+    stages = [
+        Stage(
+            up=upsampling(params.at("ups").at(i), config, i),
+            excite=excitation_conv(params.at("noise_convs").at(i), config, i)
+            if uses_pitch
+            else None,
+            blocks=[
+                residual_block(blocks.at(i * per_stage + j), stage_width(config, i), k, d)
+                for j, (k, d) in enumerate(
+                    zip(config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True)
+                )
+            ],
+        )
+        for i in range(len(config.upsample_rates))
+    ]
+    width = stage_width(config, len(stages) - 1)
+    first = config.upsample_initial_channel
+    return HiFiGan(
+        name="HiFi-GAN NSF" if uses_pitch else "HiFi-GAN",
+        source=source,
+        pre=params.at("conv_pre").conv(config.inter_channels, first, END_KERNEL),
+        condition=params.at("cond").pointwise(config.gin_channels, first),
+        stages=stages,
+        post=params.at("conv_post").conv(width, 1, END_KERNEL, bias=False),
+    )
+
+
+def stage_width(config: VoiceConfig, stage: int) -> int:
+    """Channels after a stage: each halves them."""
+    return config.upsample_initial_channel >> (stage + 1)
+
+
+def residual_block(
+    params: Parameters,
+    width: int,
+    kernel: int,
+    dilations: Sequence[int],
+    slope: float = SLOPE,
+) -> ResidualBlock:
+    """Build a residual block: of every two convolutions the first is dilated."""
+    return ResidualBlock(
+        [
+            [
+                params.at("convs1").at(n).conv(width, width, kernel, dilation=d),
+                params.at("convs2").at(n).conv(width, width, kernel),
+            ]
+            for n, d in enumerate(dilations)
+        ],
+        slope,
+    )
+
+
+def upsampling(params: Parameters, config: VoiceConfig, stage: int) -> ConvTranspose1d:
+    """Build a stage's transposed convolution, cut so that it multiplies the length exactly."""
+    rate, kernel = config.upsample_rates[stage], config.upsample_kernel_sizes[stage]
+    excess = kernel - rate
+    # An odd excess (Applio's odd rates) cannot be cut evenly: one sample more than half goes from
+    # both sides, and one is added at the end.
+    return params.conv_transpose(
+        2 * stage_width(config, stage),
+        stage_width(config, stage),
+        kernel,
+        stride=rate,
+        padding=(excess + excess % 2) // 2,
+        output_padding=excess % 2,
+    )
+
+
+def excitation_conv(params: Parameters, config: VoiceConfig, stage: int) -> Conv1d:
+    """Build the convolution that brings the excitation down to a stage's rate."""
+    stride = math.prod(config.upsample_rates[stage + 1 :])
+    kernel = 1 if stride == 1 else 2 * stride - stride % 2
+    return params.conv(
+        1,
+        stage_width(config, stage),
+        kernel,
+        stride=stride,
+        padding=(kernel - stride) // 2,
+    )

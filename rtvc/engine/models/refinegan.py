@@ -1,0 +1,143 @@
+"""RefineGAN as Applio has trained it since August 2025.
+
+Xu et al. 2021 (https://arxiv.org/abs/2111.00962);
+``rvc/lib/algorithm/generators/refinegan.py``. The excitation goes down in rate
+to one frame, and back up together with the latent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import mlx.core as mx
+
+from rtvc.engine.models import layers
+from rtvc.engine.models.decimate import Decimator
+from rtvc.engine.models.hifigan import residual_block
+from rtvc.engine.models.interpolate import interpolate_linear
+from rtvc.engine.models.parameters import Parameters
+from rtvc.engine.models.source import GlidingPitch, SineSource
+from rtvc.engine.weights.voice_config import VoiceConfig
+from rtvc.errors import RtvcError
+
+# Applio's generator leaves these at their defaults, whatever a config says.
+SLOPE = 0.2
+FIRST_WIDTH, TOP_WIDTH = 16, 512
+KERNELS, DILATIONS = (3, 7, 11), (1, 3, 5)
+END_KERNEL = 7
+ZERO_CROSSINGS, ROLLOFF, KAISER_BETA = 64, 0.9475937167399596, 14.769656459379492
+
+
+class RefineGan:
+    """The generator; see `rtvc.engine.models.vocoder.Vocoder`."""
+
+    name = "RefineGAN"
+    reach_frames = None  # its filters against aliases go on for 68 frames at the lowest rate
+
+    def __init__(self, params: Parameters, config: VoiceConfig) -> None:
+        rates = config.upsample_rates
+        half = TOP_WIDTH // 2
+        if FIRST_WIDTH << len(rates) != half:
+            raise RtvcError(
+                f"The voice's RefineGAN has {len(rates)} upsampling rates, but the network takes "
+                "exactly 4. The file is damaged, or is not an RVC voice."
+            )
+        merge = params.at("m_source").at("merge").at(0).linear(1, 1, bias=False)
+        self.source = SineSource(GlidingPitch(config.hop), merge, 1, config.sr)
+        self._pre = params.at("pre_conv").conv(1, FIRST_WIDTH, END_KERNEL)
+        self._downs = [
+            _Down(params.at("downsample_blocks").at(n), FIRST_WIDTH << n, rate)
+            for n, rate in enumerate(reversed(rates))
+        ]
+        self._latent = params.at("mel_conv").conv(config.inter_channels, half, END_KERNEL)
+        self._condition = params.at("cond").pointwise(config.gin_channels, half)
+        self._ups = [
+            _Up(params.at("upsample_conv_blocks").at(n), TOP_WIDTH >> n, rate)
+            for n, rate in enumerate(rates)
+        ]
+        last = TOP_WIDTH >> len(rates)
+        self._post = params.at("conv_post").conv(last, 1, END_KERNEL, bias=False)
+
+    def __call__(
+        self,
+        z: mx.array,
+        excitation: mx.array | None,
+        speaker: mx.array,
+        noise_key: mx.array | None = None,
+    ) -> mx.array:
+        """See `rtvc.engine.models.vocoder.Vocoder`."""
+        assert excitation is not None  # this vocoder has a source
+        x = self._pre(excitation)
+        kept = []
+        for down in self._downs:
+            x = layers.leaky_relu(x, SLOPE)
+            kept.append(x)
+            x = down(x)
+        x = mx.concatenate([self._latent(z) + self._condition(speaker), x], axis=-1)
+        keys = _keys(noise_key)
+        for up, detail in zip(self._ups, reversed(kept), strict=True):
+            x = up(x, detail, keys)
+        return mx.tanh(self._post(layers.leaky_relu(x, SLOPE)))[:, :, 0]
+
+
+class _Down:
+    """One step down in rate, to twice the channels."""
+
+    def __init__(self, params: Parameters, width: int, rate: int) -> None:
+        self._decimate = Decimator(
+            rate, zero_crossings=ZERO_CROSSINGS, rolloff=ROLLOFF, beta=KAISER_BETA
+        )
+        self._conv = params.conv(width, 2 * width, END_KERNEL)
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return self._conv(self._decimate(x))
+
+
+class _Up:
+    """One step up in rate, joined by what was kept on the way down, to half the channels."""
+
+    def __init__(self, params: Parameters, width: int, rate: int) -> None:
+        self._rate = rate
+        half = width // 2
+        self._join = params.at("input_conv").conv(width + width // 4, half, END_KERNEL)
+        self._branches = [
+            _Branch(params.at("blocks").at(n), half, kernel) for n, kernel in enumerate(KERNELS)
+        ]
+
+    def __call__(self, x: mx.array, detail: mx.array, keys: Iterator[mx.array | None]) -> mx.array:
+        x = interpolate_linear(layers.leaky_relu(x, SLOPE), x.shape[1] * self._rate)
+        x = self._join(mx.concatenate([x, detail], axis=-1))
+        total = self._branches[0](x, keys)
+        for branch in self._branches[1:]:
+            total = total + branch(x, keys)
+        return total * (1.0 / len(self._branches))
+
+
+class _Branch:
+    """Noise, residual block, noise."""
+
+    def __init__(self, params: Parameters, width: int, kernel: int) -> None:
+        self._before = params.at(0).tensor("weight", width)
+        self._block = residual_block(params.at(1), width, kernel, DILATIONS, SLOPE)
+        self._after = params.at(2).tensor("weight", width)
+
+    def __call__(self, x: mx.array, keys: Iterator[mx.array | None]) -> mx.array:
+        x = self._block(_noisy(x, self._before, next(keys)))
+        return _noisy(x, self._after, next(keys))
+
+
+def _noisy(x: mx.array, amplitude: mx.array, key: mx.array | None) -> mx.array:
+    """Add noise of a trained amplitude per channel (Applio calls the layer AdaIN); activate."""
+    if key is not None:
+        x = x + mx.random.normal(x.shape, key=key) * amplitude
+    return layers.leaky_relu(x, SLOPE)
+
+
+def _keys(key: mx.array | None) -> Iterator[mx.array | None]:
+    """Endless keys for one pass, one a layer; always None where there is to be no noise."""
+    while True:
+        if key is None:
+            yield None
+        else:
+            key, drawn = mx.random.split(key)
+            yield drawn

@@ -1,0 +1,83 @@
+"""What the synthesizer needs of any vocoder, and which one a file holds."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import mlx.core as mx
+
+from rtvc.engine.models import hifigan, mrf_hifigan, refinegan
+from rtvc.engine.models.parameters import Parameters
+from rtvc.engine.models.source import SineSource
+from rtvc.engine.weights.voice_config import VoiceConfig
+
+
+class Vocoder(Protocol):
+    """Latent to waveform."""
+
+    @property
+    def name(self) -> str:
+        """What the field calls it."""
+
+    @property
+    def source(self) -> SineSource | None:
+        """Maker of its excitation; None for a vocoder without pitch."""
+
+    @property
+    def reach_frames(self) -> int | None:
+        """How many frames to either side a frame of sound depends on.
+
+        Frames further than that from the edge of what is decoded are those of a longer
+        decode. None where the reach is longer than any live window.
+        """
+
+    def __call__(
+        self,
+        z: mx.array,
+        excitation: mx.array | None,
+        speaker: mx.array,
+        noise_key: mx.array | None,
+    ) -> mx.array:
+        """Make sound.
+
+        Parameters
+        ----------
+        z
+            Latent, (1, N, C).
+        excitation
+            What `source` made, (1, N * hop, 1); None where there is no source.
+        speaker
+            Embedding, (1, 1, G).
+        noise_key
+            Key of the random numbers that a vocoder adds between its layers (only
+            RefineGAN does); None for none.
+
+        Returns
+        -------
+        mx.array
+            (1, N * hop), within [-1, 1].
+        """
+
+
+def build_vocoder(params: Parameters, config: VoiceConfig, uses_pitch: bool) -> Vocoder:
+    """Build the vocoder whose weights are there, whatever the file calls it.
+
+    Parameters
+    ----------
+    params
+        The weights below ``dec.``.
+    config
+        Sizes.
+    uses_pitch
+        Whether the rest of the network takes pitch.
+
+    Raises
+    ------
+    RtvcError
+        A RefineGAN has another number of stages than its network allows.
+    """
+    if params.has("downsample_blocks"):
+        return refinegan.RefineGan(params, config)
+    if params.has("mrfs"):
+        return mrf_hifigan.build(params, config)
+    return hifigan.build(params, config, uses_pitch)
