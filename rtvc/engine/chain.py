@@ -1,0 +1,216 @@
+"""One step of the engine: a block of microphone in, a block of another voice out."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtvc.audio.endpoint import ENGINE_RATE
+from rtvc.audio.resample import BlockResampler
+from rtvc.engine.conditioning import Gate, HighPass, Ramp, repair
+from rtvc.engine.delay import Delay
+from rtvc.engine.loudness import Limiter, LoudnessFollow
+from rtvc.engine.plan import Plan, make_plan
+from rtvc.engine.sola import Sola
+from rtvc.engine.voice import Rendered, Voice
+from rtvc.errors import RtvcError
+from rtvc.settings import Settings
+from rtvc.stats import Latency, Level
+
+Samples = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one step made, and what it found.
+
+    Attributes
+    ----------
+    output
+        (block,) float32 at `ENGINE_RATE`, finite and within the ceiling.
+    stages
+        Seconds spent in each part, by name.
+    """
+
+    output: Samples
+    stages: dict[str, float]
+    repaired: bool
+    gate_open: bool
+    resting: bool
+    heard_hz: float
+    sung_hz: float
+    input_level: Level
+    output_level: Level
+
+
+def _gain(db: float) -> float:
+    return float(10.0 ** (db / 20.0))
+
+
+def _level(samples: Samples) -> Level:
+    peak = float(np.max(np.abs(samples)))
+    rms = math.sqrt(float(np.mean(np.square(samples, dtype=np.float64))))
+    return Level(
+        20 * math.log10(peak) if peak else -math.inf,
+        20 * math.log10(rms) if rms else -math.inf,
+        peak >= 0.999,
+    )
+
+
+class Chain:
+    """A voice with everything around it, for one set of sizes.
+
+    It belongs to one thread from its making to its end.
+
+    Parameters
+    ----------
+    voice
+        The voice to speak with.
+    settings
+        Those marked `shape` are fixed from here on.
+
+    Attributes
+    ----------
+    plan
+        The sizes in frames.
+    built_for
+        The settings that it was made for.
+    block
+        Samples per step at `ENGINE_RATE`.
+    headroom
+        Samples that should wait at the output when a block is complete.
+    delay
+        Samples by which the output lags the input, beyond the block itself.
+    """
+
+    def __init__(self, voice: Voice, settings: Settings) -> None:
+        self.built_for = settings
+        self.plan = make_plan(
+            settings,
+            voice_lookahead=voice.lookahead_frames(settings),
+            continuous=voice.continuous,
+        )
+        plan = self.plan
+        self.block = Plan.samples(plan.block, ENGINE_RATE)
+        self.headroom = Plan.samples(plan.headroom, ENGINE_RATE)
+        self._voice_block = Plan.samples(plan.block, voice.output_rate)
+        self._into = BlockResampler(ENGINE_RATE, voice.input_rate)
+        self._back = BlockResampler(voice.output_rate, ENGINE_RATE)
+        resampling = self._into.delay_in + self._back.delay
+        voice_delay = Plan.samples(plan.delay, ENGINE_RATE) + resampling
+        self._high_pass = HighPass(ENGINE_RATE)
+        self._gate = Gate(ENGINE_RATE, voice_delay)
+        self._reference = Delay(voice_delay)
+        self._dry = Delay(voice_delay)
+        self._sola = (
+            None
+            if voice.continuous
+            else Sola(
+                self._voice_block,
+                Plan.samples(plan.crossfade, voice.output_rate),
+                Plan.samples(plan.search, voice.output_rate),
+            )
+        )
+        self._follow = LoudnessFollow(ENGINE_RATE)
+        self._limiter = Limiter(ENGINE_RATE)
+        self.delay = voice_delay + self._limiter.delay
+        self._input_gain = Ramp(ENGINE_RATE, _gain(settings.input_gain))
+        self._output_gain = Ramp(ENGINE_RATE, _gain(settings.output_gain))
+        self._converted = Ramp(ENGINE_RATE, float(settings.mode == "converted"))
+        self._own = Ramp(ENGINE_RATE, float(settings.mode == "dry"))
+        self._stream = voice.open(plan, settings)
+
+    @property
+    def latency(self) -> Latency:
+        """What this chain adds to the delay from microphone to speaker."""
+        plan, frame = self.plan, 0.010
+        return Latency(
+            block=plan.block * frame,
+            headroom=plan.headroom * frame,
+            lookahead=plan.lookahead * frame,
+            crossfade=plan.crossfade * frame,
+            search=plan.search * frame,
+            filters=self.delay / ENGINE_RATE - plan.delay * frame,
+        )
+
+    def step(self, block: Samples, settings: Settings) -> Step:
+        """Take the next block and return the next block.
+
+        Parameters
+        ----------
+        block
+            (block,) float32 of the microphone; it may hold anything.
+        settings
+            Those that are not `shape` may differ from step to step.
+
+        Raises
+        ------
+        Exception
+            Whatever the voice raises; the chain is then of no more use.
+        """
+        marks = [time.perf_counter()]
+        raw, repaired = repair(block)
+        size = len(raw)
+        heard = self._high_pass.process(raw)
+        heard = heard * self._input_gain.process(_gain(settings.input_gain), size)
+        gate = self._gate.process(heard, settings)
+        marks.append(time.perf_counter())
+
+        wanted = settings.mode == "converted" or self._converted.value > 0.0
+        silent = self._gate.closed_s * 100 > self.plan.context and not gate.any()
+        made = self._render(heard, settings) if wanted and not silent else self._rest(heard)
+        marks.append(time.perf_counter())
+
+        audio = self._follow.process(made.audio, self._reference.process(heard), settings.loudness)
+        audio = audio * gate * self._output_gain.process(_gain(settings.output_gain), size)
+        audio = audio * self._converted.process(float(settings.mode == "converted"), size)
+        own = self._own.process(float(settings.mode == "dry"), size)
+        dry = self._dry.process(raw)
+        if isinstance(own, np.ndarray) or own > 0.0:
+            audio = audio + dry * own
+        output = self._limiter.process(audio.astype(np.float32, copy=False), settings.ceiling)
+        marks.append(time.perf_counter())
+        stages = dict(zip(("condition", "voice", "output"), np.diff(marks).tolist(), strict=True))
+        return Step(
+            output=output,
+            stages=stages,
+            repaired=repaired,
+            gate_open=self._gate.open,
+            resting=silent,
+            heard_hz=made.heard_hz,
+            sung_hz=made.sung_hz,
+            input_level=_level(raw),
+            output_level=_level(output),
+        )
+
+    def skip(self, samples: Samples, settings: Settings) -> None:
+        """Take one block of input that nobody will hear the result of.
+
+        Context and time are kept; the next step sounds as if none had been missed.
+        """
+        raw, _ = repair(samples)
+        heard = self._high_pass.process(raw) * np.float32(_gain(settings.input_gain))
+        self._gate.process(heard, settings)
+        self._reference.process(heard)
+        self._dry.process(raw)
+        self._rest_voice(heard)
+
+    def _render(self, heard: Samples, settings: Settings) -> Rendered:
+        made = self._stream.render(self._into.process(heard), settings)
+        if not np.isfinite(made.audio).all():
+            raise RtvcError("The voice made numbers that are not finite.")
+        audio = made.audio if self._sola is None else self._sola.join(made.audio)
+        return Rendered(self._back.process(audio), made.heard_hz, made.sung_hz)
+
+    def _rest(self, heard: Samples) -> Rendered:
+        self._rest_voice(heard)
+        return Rendered(self._back.process(np.zeros(self._voice_block, np.float32)))
+
+    def _rest_voice(self, heard: Samples) -> None:
+        self._stream.skip(self._into.process(heard))
+        if self._sola is not None:
+            self._sola.clear()

@@ -1,0 +1,194 @@
+"""What happens to the microphone before anything listens to it: repair, high-pass, gain, gate."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtvc.settings import Settings
+
+Samples = NDArray[np.float32]
+
+HIGH_PASS_HZ = 48.0
+"""Corner of the high-pass: below speech, above rumble; the training data of RVC is cut here too."""
+
+_CHUNK = 64
+RAMP_S = 0.015
+"""Duration of the ramp that follows a change of a gain."""
+
+
+def repair(block: Samples) -> tuple[Samples, bool]:
+    """Return `block` without NaN and infinite samples (made 0), and whether there were any.
+
+    Finite samples beyond full scale are brought to +-4 (12 dB of headroom), so
+    that no filter can overflow.
+    """
+    bad = not bool(np.isfinite(block).all())
+    if bad:
+        block = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0)
+    return np.clip(block, -4.0, 4.0), bad
+
+
+class HighPass:
+    """Second-order Butterworth high-pass that runs without a loop over samples.
+
+    The filter is written as a state-space system over chunks of 64 samples: one
+    matrix product makes the response of all chunks to their own input, and only
+    the two state values are carried from chunk to chunk.
+
+    Parameters
+    ----------
+    rate
+        Samples per second.
+    corner_hz
+        Frequency at -3 dB.
+    """
+
+    def __init__(self, rate: int, corner_hz: float = HIGH_PASS_HZ) -> None:
+        k = math.tan(math.pi * corner_hz / rate)
+        norm = 1.0 / (1.0 + math.sqrt(2.0) * k + k * k)
+        b = np.array([1.0, -2.0, 1.0]) * norm
+        a1, a2 = 2.0 * (k * k - 1.0) * norm, (1.0 - math.sqrt(2.0) * k + k * k) * norm
+        # Transposed direct form II: state' = A state + B x, y = state[0] + b0 x.
+        step = np.array([[-a1, 1.0], [-a2, 0.0]])
+        drive = np.array([b[1] - a1 * b[0], b[2] - a2 * b[0]])
+        powers = [np.eye(2)]
+        for _ in range(_CHUNK):
+            powers.append(step @ powers[-1])
+        impulse = np.array([b[0]] + [(p @ drive)[0] for p in powers[: _CHUNK - 1]])
+        lag = np.subtract.outer(np.arange(_CHUNK), np.arange(_CHUNK))
+        self._own = np.where(lag >= 0, impulse[np.maximum(lag, 0)], 0.0).T
+        self._free = np.array([p[0] for p in powers[:_CHUNK]]).T
+        self._drive = np.array([powers[_CHUNK - 1 - i] @ drive for i in range(_CHUNK)])
+        self._chunk_step = powers[_CHUNK]
+        self._powers = powers
+        self._state = np.zeros(2)
+
+    def process(self, block: Samples) -> Samples:
+        """Filter the next block of any length."""
+        whole = len(block) // _CHUNK * _CHUNK
+        out = np.empty(len(block))
+        if whole:
+            chunks = block[:whole].astype(np.float64).reshape(-1, _CHUNK)
+            driven = (chunks @ self._drive).tolist()
+            (a, b), (c, d) = self._chunk_step.tolist()
+            s0, s1 = self._state.tolist()
+            starts = []
+            for d0, d1 in driven:
+                starts.append((s0, s1))
+                s0, s1 = a * s0 + b * s1 + d0, c * s0 + d * s1 + d1
+            self._state = np.array([s0, s1])
+            out[:whole] = (chunks @ self._own + np.array(starts) @ self._free).ravel()
+        rest = len(block) - whole
+        if rest:
+            tail = block[whole:].astype(np.float64)
+            out[whole:] = tail @ self._own[:rest, :rest] + self._state @ self._free[:, :rest]
+            forced = tail @ self._drive[_CHUNK - rest :]
+            self._state = self._powers[rest] @ self._state + forced
+        # A decayed filter must be silent, not a trickle of denormal numbers.
+        self._state[np.abs(self._state) < 1e-18] = 0.0
+        return out.astype(np.float32)
+
+
+class Ramp:
+    """A gain that moves to its target along half a cosine, in `RAMP_S`."""
+
+    def __init__(self, rate: int, value: float) -> None:
+        self.value = value
+        self._from = self._target = value
+        self._length = round(RAMP_S * rate)
+        self._at = self._length
+
+    def process(self, target: float, samples: int) -> Samples | float:
+        """Return the gain of the next `samples`: an array while it moves, else a number."""
+        if target != self._target:
+            self._from, self._target, self._at = self.value, target, 0
+        if self._at >= self._length:
+            return target
+        at = np.minimum(self._at + np.arange(1, samples + 1), self._length)
+        part = 0.5 - 0.5 * np.cos(np.pi * at / self._length)
+        gain: Samples = (self._from + (target - self._from) * part).astype(np.float32)
+        self._at += samples
+        self.value = target if self._at >= self._length else float(gain[-1])
+        return gain
+
+
+class Gate:
+    """Noise gate with attack, hold, release and look-back.
+
+    It decides on the input but acts on the output: the chain's own delay lets it
+    open before a sound begins, at no cost in latency.
+
+    Parameters
+    ----------
+    rate
+        Samples per second.
+    delay
+        Samples by which the output lags the input.
+    """
+
+    HYSTERESIS_DB = 4.0
+
+    def __init__(self, rate: int, delay: int) -> None:
+        self._frame = rate // 200
+        self._frame_s = self._frame / rate
+        self._delay = delay
+        self._pending: NDArray[np.float32] = np.zeros(0, np.float32)
+        self._open: list[bool] = []
+        """Decisions that the gain has not used yet, one per 5 ms of input."""
+        self._above = False
+        self._hold_left = 0.0
+        self._gain = 0.0
+        # The gain is made up to the newest input less the look-back; this much of it waits.
+        self._line: Samples = np.zeros(delay, np.float32)
+        self.closed_s = 0.0
+        """How long the input has been below the threshold, in seconds."""
+
+    @property
+    def open(self) -> bool:
+        """Whether the newest input passes."""
+        return self.closed_s == 0.0
+
+    def process(self, block: Samples, settings: Settings) -> Samples:
+        """Hear the next block of input and return the gain of the next block of output."""
+        self._hear(block, settings)
+        lookback = round(min(settings.gate_lookback / 1000, self._delay / self._frame / 200) * 200)
+        attack = 1000.0 * self._frame_s / settings.gate_attack
+        release = 1000.0 * self._frame_s / settings.gate_release
+        within = np.arange(1, self._frame + 1, dtype=np.float32) / self._frame
+        parts = [self._line]
+        while len(self._open) > lookback:
+            goal = any(self._open[: lookback + 1])
+            self._open.pop(0)
+            slope = attack if goal else -release
+            parts.append(np.clip(self._gain + slope * within, 0.0, 1.0).astype(np.float32))
+            self._gain = float(parts[-1][-1])
+        line = np.concatenate(parts)
+        # A longer look-back uses up what waits; the newest value stands in for the rest.
+        if len(line) < len(block):
+            line = np.concatenate([line, np.full(len(block) - len(line), self._gain, np.float32)])
+        self._line = line[len(block) :]
+        gain = line[: len(block)]
+        # Rounded at both ends: a straight ramp has corners that can be heard on low notes.
+        return gain * gain * (3.0 - 2.0 * gain)
+
+    def _hear(self, block: Samples, settings: Settings) -> None:
+        joined = np.concatenate([self._pending, block])
+        count = len(joined) // self._frame
+        self._pending = joined[count * self._frame :]
+        frames = joined[: count * self._frame].reshape(count, self._frame)
+        power = np.mean(np.square(frames, dtype=np.float64), axis=1)
+        levels = (10.0 * np.log10(power + 1e-20)).tolist()
+        always = settings.gate <= -90.0
+        for level in levels:
+            threshold = settings.gate - (self.HYSTERESIS_DB if self._above else 0.0)
+            self._above = always or level >= threshold
+            if self._above:
+                self._hold_left = settings.gate_hold / 1000
+                self.closed_s = 0.0
+            else:
+                self._hold_left = max(0.0, self._hold_left - self._frame_s)
+                self.closed_s += self._frame_s
+            self._open.append(self._above or self._hold_left > 0.0)

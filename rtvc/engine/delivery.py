@@ -1,0 +1,233 @@
+"""Keeping the output fed: deadlines, concealment, and a latency that does not creep."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtvc.engine.sola import best_offset, fade_in
+
+Samples = NDArray[np.float32]
+
+GUARD_S = 0.020
+"""When less than this is left at the output, what is missing is concealed."""
+FADE_S = 0.060
+"""A concealed sound is silent after this."""
+JOIN_S = 0.010
+"""Crossfade where the output jumps."""
+TOLERANCE_S = 0.008
+"""Deviation of the latency that is left alone: the device's own jitter."""
+_WATCHED_BLOCKS = 10
+
+
+class Extension:
+    """Goes on with a sound whose future is not there: its last period, repeated and faded.
+
+    Parameters
+    ----------
+    past
+        (samples,) what was heard last, at least 40 ms of it.
+    rate
+        Samples per second.
+    """
+
+    def __init__(self, past: Samples, rate: int) -> None:
+        width, longest, shortest = rate // 50, rate // 50, rate // 400
+        tail = past[-width:]
+        search = longest - shortest
+        before = past[-(width + longest) : len(past) - shortest]
+        period = longest - best_offset(before, tail, search, search)
+        cycle = past[-period:].astype(np.float64)
+        # Tilted so that its end meets its start: the repetition has no step.
+        step = float(past[-1]) - float(past[-period - 1])
+        self._cycle = cycle + step * (1.0 - np.arange(period) / period)
+        self._fade = 1.0 - fade_in(round(FADE_S * rate))
+        self._at = 0
+
+    @property
+    def silent(self) -> bool:
+        """Whether the fade has ended."""
+        return self._at >= len(self._fade)
+
+    def take(self, samples: int) -> Samples:
+        """Return the next samples."""
+        at = self._at + np.arange(samples)
+        self._at += samples
+        gain = np.where(at < len(self._fade), self._fade[np.minimum(at, len(self._fade) - 1)], 0.0)
+        return (self._cycle[at % len(self._cycle)] * gain).astype(np.float32)
+
+
+class Sink(Protocol):
+    """The output side of an endpoint."""
+
+    def queued(self) -> int:
+        """Return how many samples wait."""
+
+    def write(self, samples: Samples) -> None:
+        """Queue samples."""
+
+
+class Delivery:
+    """Everything that is written to the output goes through here.
+
+    The engine delivers blocks; the watchdog, called every few milliseconds,
+    conceals what is due and not there. Concealed time is owed: the same amount
+    is dropped from what comes late, so that the latency stays at its nominal
+    value instead of growing with each delay.
+
+    Parameters
+    ----------
+    sink
+        Where the sound goes.
+    rate
+        Samples per second.
+    """
+
+    def __init__(self, sink: Sink, rate: int) -> None:
+        self._sink, self._rate = sink, rate
+        self._lock = threading.Lock()
+        self._guard = round(GUARD_S * rate)
+        self._join = round(JOIN_S * rate)
+        self._tolerance = round(TOLERANCE_S * rate)
+        self._past: Samples = np.zeros(round(0.1 * rate), np.float32)
+        self._extension: Extension | None = None
+        self._flowing = False
+        self._debt = 0
+        self._late = False
+        self._errors: list[int] = []
+        self.late_blocks = 0
+        self.concealed = 0
+        """Samples that were invented since the start."""
+        self.dropped = 0
+        """Samples that were made or heard, and thrown away to keep the latency."""
+
+    @property
+    def debt(self) -> int:
+        """Samples to drop from what is delivered next."""
+        return self._debt
+
+    @property
+    def silenced(self) -> bool:
+        """Whether nothing has come for so long that the concealment has faded to silence."""
+        extension = self._extension
+        return not self._flowing or (extension is not None and extension.silent)
+
+    def restart(self) -> None:
+        """Begin afresh, on an output that has been emptied."""
+        with self._lock:
+            self._flowing = self._late = False
+            self._debt = 0
+            self._errors.clear()
+            self._extension = None
+
+    def tick(self) -> None:
+        """Conceal what is due: the watchdog's one duty. May be called from any thread."""
+        with self._lock:
+            missing = self._guard - self._sink.queued()
+            if missing > 0:
+                if self._flowing:
+                    self._debt += missing
+                    self._late = True
+                self._conceal(missing)
+
+    def arrived(self, surplus: int, headroom: int) -> None:
+        """Hold the latency: to be called when the engine takes a block.
+
+        Parameters
+        ----------
+        surplus
+            Input samples that have come since the block was complete.
+        headroom
+            Samples that should have been queued at the moment when it was complete.
+        """
+        with self._lock:
+            error = self._sink.queued() + surplus - self._debt - headroom
+            if not self._flowing or self.silenced:
+                self._correct(error)
+                self._flowing = True
+                return
+            self._errors.append(error)
+            if len(self._errors) == _WATCHED_BLOCKS:
+                middle = int(statistics.median(self._errors))
+                self._errors.clear()
+                if abs(middle) > self._tolerance:
+                    self._correct(middle)
+
+    def deliver(self, block: Samples) -> None:
+        """Queue a block, less what is owed, joined without a click to what was heard last."""
+        with self._lock:
+            if self._late:
+                self.late_blocks += 1
+                self._late = False
+            self._pay(block)
+
+    def skip(self, samples: int) -> None:
+        """Count a block that nobody would hear, because all of it is owed."""
+        with self._lock:
+            self.late_blocks += 1
+            self._late = False
+            self._debt -= samples
+            self.dropped += samples
+
+    def retarget(self, samples: int, made: Samples) -> None:
+        """Change the nominal latency by `samples`.
+
+        Parameters
+        ----------
+        samples
+            How much more (or, negative, less) sound is to be on its way.
+        made
+            Sound of the new chain up to now; its end fills the gap that a longer
+            latency opens.
+        """
+        with self._lock:
+            # Whatever comes next is from another chain: join it.
+            self._extension = self._extension or Extension(self._past, self._rate)
+            self._errors.clear()
+            if samples <= 0:
+                self._debt -= samples
+                return
+            beyond = samples - len(made)
+            if beyond > 0:
+                self._conceal(beyond)
+            self._pay(made[max(0, len(made) - samples) :])
+            self._extension = None
+
+    def _correct(self, error: int) -> None:
+        self._errors.clear()
+        if error > 0:
+            self._debt += error
+        elif error < 0:
+            self._conceal(-error)
+
+    def _conceal(self, samples: int) -> None:
+        if self._extension is None:
+            self._extension = Extension(self._past, self._rate)
+        self._write(self._extension.take(samples))
+        if self._flowing:
+            self.concealed += samples
+
+    def _pay(self, block: Samples) -> None:
+        owed = min(self._debt, len(block))
+        self._debt -= owed
+        self.dropped += owed
+        rest = block[owed:]
+        if owed and self._extension is None:
+            self._extension = Extension(self._past, self._rate)
+        if not len(rest):
+            return
+        if self._extension is not None:
+            width = min(self._join, len(rest))
+            rise = fade_in(width)
+            rest = rest.copy()
+            rest[:width] = rest[:width] * rise + self._extension.take(width) * (1.0 - rise)
+            self._extension = None
+        self._write(rest)
+
+    def _write(self, samples: Samples) -> None:
+        self._sink.write(samples)
+        self._past = np.concatenate([self._past, samples])[-len(self._past) :]

@@ -1,0 +1,317 @@
+"""The engine: endpoint, chain and delivery, and what happens when something goes wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import defaultdict
+from collections.abc import Callable
+
+import numpy as np
+
+from rtvc.audio.endpoint import ENGINE_RATE, DeviceLostError, Endpoint
+from rtvc.engine.chain import Chain, Step
+from rtvc.engine.delivery import Delivery
+from rtvc.engine.history import History
+from rtvc.engine.meter import Meter
+from rtvc.engine.voice import Voice
+from rtvc.engine.worker import Worker, prefer_this_thread
+from rtvc.errors import RtvcError
+from rtvc.settings import Settings
+from rtvc.stats import Latency, State, Stats
+
+_HISTORY_S = 6.0
+"""More than the longest context."""
+_MOST_FAILURES = 3
+"""Steps that may fail in a row before the engine stays silent."""
+
+
+class Engine:
+    """Moves sound from an endpoint through a chain and back.
+
+    Whatever fails, what is heard is the converted voice, its concealment, or
+    nothing; never the microphone, unless ``Settings.mode`` is ``dry``.
+
+    Parameters
+    ----------
+    endpoint
+        The microphone and the speaker.
+    settings
+        To begin with.
+    find_voice
+        Gives the voice of a name, or raises `RtvcError`.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, settings: Settings, find_voice: Callable[[str], Voice]
+    ) -> None:
+        self._endpoint = endpoint
+        self._settings = settings
+        self._find_voice = find_voice
+        self._delivery = Delivery(endpoint, ENGINE_RATE)
+        self._history = History(round(_HISTORY_S * ENGINE_RATE))
+        self._worker: Worker | None = None
+        self._successor: Worker | None = None
+        self._refused: tuple[object, ...] | None = None
+        """Shape settings that no chain could be made for."""
+        self._stopping = False
+        self._failure = ""
+        self._failed_settings: Settings | None = None
+        self._failures_in_a_row = 0
+        self._meter = Meter()
+        self._stages: defaultdict[str, Meter] = defaultdict(Meter)
+        self._stats = Stats()
+
+    # For the front.
+
+    @property
+    def settings(self) -> Settings:
+        """What was applied last."""
+        return self._settings
+
+    def apply(self, settings: Settings) -> None:
+        """Use these settings from the next block on.
+
+        A change of shape settings is heard once a new chain is ready; until then
+        the old one plays on.
+        """
+        self._settings = settings
+
+    def start(self) -> None:
+        """Build the first chain, open the endpoint, and begin.
+
+        Raises
+        ------
+        RtvcError
+            If the voice cannot be loaded or the device cannot be opened.
+        """
+        worker = self._hire(self._settings)
+        try:
+            worker.ready.wait()
+            if worker.error is not None:
+                raise worker.error
+            assert worker.chain is not None
+            self._endpoint.start(self._delivery.tick, worker.chain.delay)
+        except BaseException:
+            worker.cancel()
+            self._endpoint.stop()
+            raise
+        self._publish(latency=self._latency(worker.chain))
+        self._worker = worker
+        worker.take_over(None)
+
+    def stop(self) -> None:
+        """Fade out, let the endpoint play what is queued, and close it."""
+        self._stopping = True
+        if self._successor is not None:
+            self._successor.cancel()
+        if self._worker is not None:
+            self._worker.join(timeout=5.0)
+        self._endpoint.stop()
+        self._publish(state=State.STOPPED)
+
+    @property
+    def working(self) -> bool:
+        """Whether the engine's thread is alive."""
+        return self._worker is not None and self._worker.is_alive()
+
+    def stats(self) -> Stats:
+        """Return a snapshot; cheap, and never waits for the engine."""
+        stats = self._stats
+        delivery = self._delivery
+        state, reason = stats.state, stats.reason
+        if state in (State.CONVERTED, State.DRY, State.MUTED):
+            if self._failure:
+                state, reason = State.MUTED, self._failure
+            elif not self.working and not self._endpoint.finished:
+                state, reason = State.MUTED, "The engine's thread has ended; start it again."
+            elif self._endpoint.realtime and delivery.silenced:
+                state, reason = State.MUTED, "The engine is late; its sound will be back."
+        return dataclasses.replace(
+            stats,
+            state=state,
+            reason=reason,
+            loading=self._successor is not None,
+            late_blocks=delivery.late_blocks,
+            concealed_s=delivery.concealed / ENGINE_RATE,
+            dropped_s=delivery.dropped / ENGINE_RATE,
+            step=self._meter.read(),
+            stages={name: meter.read() for name, meter in list(self._stages.items())},
+            device=self._endpoint.health(),
+        )
+
+    # On the engine's thread.
+
+    def _hire(self, settings: Settings) -> Worker:
+        worker = Worker(lambda: self._build(settings), self._work, self._ended)
+        worker.start()
+        return worker
+
+    def _build(self, settings: Settings) -> Chain:
+        return Chain(self._find_voice(settings.voice), settings)
+
+    def _work(self, before: Chain | None, chain: Chain) -> None:
+        if before is not None:
+            self._follow(before, chain)
+        endpoint = self._endpoint
+        if endpoint.wall_clock:
+            prefer_this_thread()
+        while not self._stopping:
+            if endpoint.finished:
+                return
+            settings = self._settings
+            if settings.shape != chain.built_for.shape and self._relieved(chain, settings):
+                return
+            try:
+                available = endpoint.wait(chain.block, 0.1)
+            except DeviceLostError as loss:
+                self._reconnect(loss)
+                continue
+            if available >= chain.block:
+                chain = self._pass(chain, settings, available - chain.block)
+        self._fade_out(chain)
+
+    def _follow(self, before: Chain, chain: Chain) -> None:
+        """Bring a new chain to the present, and the latency to what it needs."""
+        blocks = self._history.in_blocks(chain.block)
+        for block in blocks[:-1]:
+            chain.skip(block, self._settings)
+        made = np.zeros(0, np.float32)
+        if blocks:
+            made = chain.step(blocks[-1], self._settings).output
+        longer = chain.block + chain.headroom - before.block - before.headroom
+        if self._endpoint.realtime:
+            self._delivery.retarget(longer, made)
+        self._publish(latency=self._latency(chain))
+
+    def _pass(self, chain: Chain, settings: Settings, surplus: int) -> Chain:
+        """Take one block through the chain; return the chain to go on with."""
+        block = self._endpoint.read(chain.block)
+        self._history.push(block)
+        if self._endpoint.realtime:
+            self._delivery.arrived(surplus, chain.headroom)
+            if self._delivery.debt >= chain.block:
+                chain.skip(block, settings)
+                self._delivery.skip(chain.block)
+                return chain
+        if self._failure and settings is self._failed_settings:
+            return chain
+        began = time.perf_counter()
+        try:
+            step = chain.step(block, settings)
+        except Exception as error:
+            return self._mend(chain, error, settings)
+        self._failure, self._failures_in_a_row = "", 0
+        self._deliver(step, settings, time.perf_counter() - began)
+        return chain
+
+    def _deliver(self, step: Step, settings: Settings, seconds: float) -> None:
+        if self._endpoint.realtime:
+            self._delivery.deliver(step.output)
+        else:
+            self._endpoint.write(step.output)
+        self._meter.add(seconds)
+        for name, part in step.stages.items():
+            self._stages[name].add(part)
+        self._publish(
+            state=State(settings.mode),
+            reason=self._stats.reason if self._refused == settings.shape else "",
+            blocks=self._stats.blocks + 1,
+            repaired=self._stats.repaired + step.repaired,
+            gate_open=step.gate_open,
+            resting=step.resting,
+            heard_hz=step.heard_hz,
+            sung_hz=step.sung_hz,
+            input=step.input_level,
+            output=step.output_level,
+        )
+
+    def _relieved(self, chain: Chain, settings: Settings) -> bool:
+        """Have a chain built for new shape settings; return whether it has taken over."""
+        if self._refused == settings.shape:
+            return False
+        successor = self._successor
+        if successor is None:
+            successor = self._successor = self._hire(settings)
+        if not self._endpoint.wall_clock:
+            successor.ready.wait()
+        if not successor.ready.is_set():
+            return False
+        self._successor = None
+        if successor.error is not None:
+            self._refused = settings.shape
+            self._publish(reason=f"{_sentence(successor.error)} The voice before plays on.")
+            return False
+        assert successor.chain is not None
+        if successor.chain.built_for.shape != settings.shape:
+            # The settings have moved on while it was built.
+            successor.cancel()
+            return False
+        self._refused = None
+        self._worker = successor
+        successor.take_over(chain)
+        return True
+
+    def _mend(self, chain: Chain, error: Exception, settings: Settings) -> Chain:
+        """Go on after a failed step with a fresh chain or, if that does not help, in silence."""
+        self._publish(failures=self._stats.failures + 1)
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row >= _MOST_FAILURES:
+            self._fail(error, settings)
+        try:
+            fresh = self._build(chain.built_for)
+            for block in self._history.in_blocks(fresh.block):
+                fresh.skip(block, settings)
+        except Exception as worse:
+            self._fail(worse, settings)
+            return chain
+        return fresh
+
+    def _fail(self, error: BaseException, settings: Settings | None = None) -> None:
+        """Stay silent until other settings are applied."""
+        self._failed_settings = settings
+        self._failure = f"The engine failed: {_sentence(error)} Change a setting to try again."
+        self._publish(state=State.MUTED)
+
+    def _ended(self, error: BaseException) -> None:
+        """Hear that a worker's thread is going down."""
+        self._failure = _sentence(error)
+        if not isinstance(error, RtvcError):
+            self._failure = f"The engine has stopped: {self._failure} Start it again."
+        self._publish(state=State.MUTED)
+
+    def _reconnect(self, loss: DeviceLostError) -> None:
+        """Wait for a lost device, and begin afresh when it is back."""
+        self._publish(state=State.DEVICE_LOST, reason=str(loss))
+        while not self._stopping:
+            if self._endpoint.reconnect():
+                self._delivery.restart()
+                self._publish(state=State.STARTING, reason="")
+                return
+
+    def _fade_out(self, chain: Chain) -> None:
+        """Let the last block end in silence instead of a step."""
+        endpoint = self._endpoint
+        if not endpoint.realtime or self._failure:
+            return
+        try:
+            ready = endpoint.wait(chain.block, 2 * chain.block / ENGINE_RATE) >= chain.block
+        except DeviceLostError:
+            return
+        if ready:
+            muted = self._settings.replace(mode="muted")
+            self._delivery.deliver(chain.step(endpoint.read(chain.block), muted).output)
+
+    def _latency(self, chain: Chain) -> Latency:
+        device_in, device_out = self._endpoint.latency
+        return dataclasses.replace(chain.latency, device_in=device_in, device_out=device_out)
+
+    def _publish(self, **news: object) -> None:
+        self._stats = dataclasses.replace(self._stats, **news)  # type: ignore[arg-type]
+
+
+def _sentence(error: BaseException) -> str:
+    """Return an error as a sentence: its own, or its name and what it says."""
+    if isinstance(error, RtvcError):
+        return str(error)
+    return f"{type(error).__name__}: {error}." if str(error) else f"{type(error).__name__}."

@@ -1,0 +1,113 @@
+"""From the pitch that is heard to the pitch that is sung."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtvc.settings import Settings
+
+Floats = NDArray[np.float64]
+
+KNOBS = 5
+_SHIFT, _RANGE, _FIX, _FIXED, _WHISPER = range(KNOBS)
+
+GLIDE_FRAMES = 2
+"""Frames over which a knob travels to its new value (20 ms)."""
+
+MIDDLE_FRAMES = 400
+"""Voiced frames over which the middle of the melody adapts (4 s)."""
+
+LOWEST_HZ, HIGHEST_HZ = 25.0, 2000.0
+
+
+class Knobs:
+    """The settings of the melody at every frame: a new value is approached within two frames.
+
+    Parameters
+    ----------
+    settings
+        What the knobs stand at when the stream begins.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._last = np.zeros(KNOBS)
+        self._last = self._targets(settings)
+
+    def hold(self, frames: int) -> Floats:
+        """Return the knobs of frames during which they stay as they are, (frames, 5)."""
+        return np.repeat(self._last[None], frames, axis=0)
+
+    def glide(self, frames: int, settings: Settings) -> Floats:
+        """Return the knobs of the next frames, on their way to these settings, (frames, 5)."""
+        target = self._targets(settings)
+        start = self._last
+        if start[_FIX] == 0:
+            # Nothing is heard of the old fixed pitch, so there is none to glide from.
+            start[_FIXED] = target[_FIXED]
+        way = np.minimum(np.arange(1, frames + 1) / GLIDE_FRAMES, 1.0)[:, None]
+        knobs: Floats = np.where(way < 1, start + (target - start) * way, target)
+        self._last = knobs[-1].copy()
+        return knobs
+
+    def _targets(self, settings: Settings) -> Floats:
+        fixed = settings.pitch_fixed
+        return np.array(
+            [
+                settings.pitch + settings.pitch_fine / 100,
+                settings.pitch_range,
+                float(fixed > 0),
+                np.log2(fixed) if fixed > 0 else self._last[_FIXED],
+                float(settings.whisper),
+            ]
+        )
+
+
+class Middle:
+    """The running middle of a melody, in octaves above 1 Hz.
+
+    It is the mean of the voiced frames so far, of the last four seconds once there
+    are so many.
+    """
+
+    def __init__(self) -> None:
+        self._octave, self._heard = 0.0, 0
+
+    def copy(self) -> Middle:
+        """Return one that goes on from here by itself."""
+        other = Middle()
+        other._octave, other._heard = self._octave, self._heard
+        return other
+
+    def follow(self, hz: Floats) -> Floats:
+        """Take the next frames, (n,) in Hz; return the middle at each, 0 where unvoiced."""
+        middle = np.zeros(len(hz))
+        for k in np.flatnonzero(hz):
+            self._heard = min(self._heard + 1, MIDDLE_FRAMES)
+            self._octave += (float(np.log2(hz[k])) - self._octave) / self._heard
+            middle[k] = self._octave
+        return middle
+
+
+def sing(hz: Floats, middle: Floats, knobs: Floats) -> Floats:
+    """Return the pitch that is sung.
+
+    Parameters
+    ----------
+    hz
+        Pitch that is heard, (n,), 0 = unvoiced.
+    middle
+        Middle of the melody at each frame, as `Middle.follow` gives it, (n,).
+    knobs
+        Settings at each frame, as `Knobs` gives them, (n, 5).
+
+    Returns
+    -------
+    ndarray
+        (n,) in Hz, within 25 to 2000; what is unvoiced or whispered is 0.
+    """
+    octave = np.log2(np.where(hz > 0, hz, 1.0))
+    followed = middle + knobs[:, _RANGE] * (octave - middle) + knobs[:, _SHIFT] / 12
+    sung = followed + knobs[:, _FIX] * (knobs[:, _FIXED] - followed)
+    audible = (hz > 0) & (knobs[:, _WHISPER] < 1)
+    return np.where(audible, np.clip(2.0**sung, LOWEST_HZ, HIGHEST_HZ), 0.0)

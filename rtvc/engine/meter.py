@@ -1,0 +1,32 @@
+"""How long things take, over the last blocks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rtvc.stats import Times
+
+_BLOCKS = 600
+
+
+class Meter:
+    """Distribution of a duration over the last 600 blocks; the maximum is that of the whole run."""
+
+    def __init__(self) -> None:
+        self._ring = np.zeros(_BLOCKS)
+        self._count = 0
+        self._max = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one duration."""
+        self._ring[self._count % _BLOCKS] = seconds
+        self._count += 1
+        self._max = max(self._max, seconds)
+
+    def read(self) -> Times:
+        """Return the distribution."""
+        if not self._count:
+            return Times()
+        known = self._ring[: min(self._count, _BLOCKS)]
+        p50, p95, p99 = np.percentile(known, (50, 95, 99)).tolist()
+        return Times(p50, p95, p99, self._max)

@@ -1,0 +1,216 @@
+"""An RVC voice as the chain takes it: windows of the past in, overlapping renders out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import mlx.core as mx
+import numpy as np
+from numpy.typing import NDArray
+
+from rtvc.engine.index import FeatureIndex
+from rtvc.engine.models.hubert import Hubert
+from rtvc.engine.models.pitch_estimator import SAMPLE_RATE, PitchEstimator
+from rtvc.engine.pitch_track import PitchTrack
+from rtvc.engine.plan import Plan
+from rtvc.engine.rvc_content import Content
+from rtvc.engine.rvc_render import Renderer
+from rtvc.engine.rvc_voice import RvcVoice
+from rtvc.engine.rvc_window import FRAME, PITCH_HEAD, PITCH_TAIL, Window, make_window
+from rtvc.engine.voice import Rendered
+from rtvc.errors import UsageError
+from rtvc.settings import Settings
+
+Samples = NDArray[np.float32]
+
+FindEstimator = Callable[[str], PitchEstimator]
+
+_QUIET = 0.1
+"""What is this much weaker than the present (20 dB) had no pitch worth knowing."""
+
+
+class RvcStreamVoice:
+    """See `rtvc.engine.voice.Voice`.
+
+    Parameters
+    ----------
+    name
+        As in ``Settings.voice``.
+    voice
+        The network of the voice.
+    encoder
+        The content encoder that it was trained with.
+    find_estimator
+        Gives the pitch estimator that ``Settings.pitch_method`` names; not asked by a
+        voice without pitch.
+    index
+        Features of the voice's training, if there are any.
+
+    Raises
+    ------
+    RtvcError
+        If the encoder or the index belongs to another kind of voice.
+    """
+
+    input_rate = SAMPLE_RATE
+    continuous = False
+
+    def __init__(
+        self,
+        name: str,
+        voice: RvcVoice,
+        encoder: Hubert,
+        find_estimator: FindEstimator,
+        index: FeatureIndex | None = None,
+    ) -> None:
+        self.name, self.voice = name, voice
+        self.output_rate = voice.sample_rate
+        self.content = Content(encoder, voice.feature_dim, index)
+        self._find_estimator = find_estimator
+
+    def lookahead_frames(self, settings: Settings) -> int:
+        """Return 0: a voice can do without the future, though it is surer of what it has heard."""
+        return 0
+
+    def estimator(self, settings: Settings) -> PitchEstimator | None:
+        """Return the pitch estimator that these settings ask for, None if pitch is not needed.
+
+        Raises
+        ------
+        RtvcError
+            If it is not installed.
+        """
+        return self._find_estimator(settings.pitch_method) if self.voice.uses_pitch else None
+
+    def check_speaker(self, settings: Settings) -> None:
+        """Refuse a speaker that the voice does not have.
+
+        Raises
+        ------
+        UsageError
+            With the speakers that there are.
+        """
+        if settings.speaker >= self.voice.n_speakers:
+            raise UsageError(
+                f"{self.name} has no speaker {settings.speaker}; its speakers are 0 to "
+                f"{self.voice.n_speakers - 1}."
+            )
+
+    def open(self, plan: Plan, settings: Settings) -> RvcStream:
+        """Return a stream at absolute time 0, warmed up.
+
+        Raises
+        ------
+        RtvcError
+            If the pitch estimator is not installed, or there is no such speaker.
+        """
+        self.check_speaker(settings)
+        estimator = self.estimator(settings)
+        # Noise has every sound in it; the steps after a pause hear a longer window of pitch.
+        warm_up = RvcStream(self, estimator, plan, settings)
+        noise = np.random.default_rng(0).standard_normal(plan.block * FRAME).astype(np.float32)
+        warm_up.skip(np.tile(noise, 1 + warm_up.window.kept // plan.block))
+        warm_up.render(noise, settings)
+        warm_up.render(noise, settings)
+        return RvcStream(self, estimator, plan, settings)
+
+
+class RvcStream:
+    """See `rtvc.engine.voice.Stream`.
+
+    Attributes
+    ----------
+    window
+        Its sizes.
+    track
+        Pitch of what it has heard.
+    """
+
+    def __init__(
+        self,
+        owner: RvcStreamVoice,
+        estimator: PitchEstimator | None,
+        plan: Plan,
+        settings: Settings,
+    ) -> None:
+        voice = owner.voice
+        self.window: Window = make_window(
+            plan, reach=voice.reach_frames, pitch_method=settings.pitch_method
+        )
+        self.track = PitchTrack(self.window.kept, settings)
+        self._block, self._hop = plan.block, voice.hop
+        self._estimator = estimator
+        self._content = owner.content
+        self._renderer = Renderer(voice, settings)
+        self._audio: Samples = np.zeros(self.window.kept * FRAME, np.float32)
+
+    def render(self, block: Samples, settings: Settings) -> Rendered:
+        """Take the next block; give back one block and what the next will make again."""
+        self._take(block)
+        self.track.advance(len(block) // FRAME, settings)
+        window, end = self.window, self.track.end
+        start = end - window.frames
+        lead = start % 2
+        rows = self._content.rows(self._audio[-(window.frames + lead) * FRAME :])
+        # The device begins with the content while the graph of the pitch is still being built.
+        mx.async_eval(rows)  # type: ignore[no-untyped-call]
+        if self._estimator is not None:
+            self._listen(self._estimator, settings)
+        self.track.sing()
+        pitch = self.track.frames(start, end)
+        features = self._content.frames(
+            rows,
+            lead,
+            None if self._estimator is None else pitch.heard,
+            settings,
+            count=window.frames,
+            first=window.latent,
+        )
+        z = self._renderer.latent(features, pitch, start, window.latent, settings)
+        decoded = window.skip, window.skip + window.decoded
+        z = z[:, decoded[0] - window.latent : decoded[1] - window.latent]
+        sound = self._renderer.decode(z, pitch.part(*decoded), start + window.skip, settings)
+        emitted = window.skip + window.margin + self._block
+        self.track.freeze(start + emitted)
+        return Rendered(
+            sound[window.margin * self._hop : (window.margin + window.rendered) * self._hop],
+            float(pitch.heard[emitted - 1]),
+            float(pitch.sung[emitted - 1]),
+        )
+
+    def skip(self, samples: Samples) -> None:
+        """Take input without making sound of it: no network runs."""
+        self._take(samples)
+        self.track.advance(len(samples) // FRAME)
+
+    def _take(self, samples: Samples) -> None:
+        if len(samples) % FRAME:
+            raise ValueError(f"{len(samples)} samples are no whole number of 10 ms frames")
+        self._audio = np.concatenate([self._audio, samples])[-len(self._audio) :]
+
+    def _listen(self, estimator: PitchEstimator, settings: Settings) -> None:
+        """Estimate the pitch of the newest frames, and of those that were skipped."""
+        frames = self.window.pitch
+        if self._missed_sound():
+            frames = self.window.long_pitch
+        hz = estimator(
+            self._audio[-frames * FRAME :],
+            threshold=settings.pitch_threshold or None,
+            f0_min=settings.pitch_floor,
+            f0_max=settings.pitch_ceiling,
+        )
+        self.track.write(
+            self.track.end - frames + PITCH_HEAD,
+            hz[PITCH_HEAD : len(hz) - PITCH_TAIL],
+            interpolate=settings.pitch_interpolation,
+        )
+
+    def _missed_sound(self) -> bool:
+        """Whether there was speech in frames that the usual window of pitch does not reach."""
+        reached = self.window.pitch - PITCH_HEAD
+        missed = self.track.end - self.track.known - reached
+        if missed <= 0:
+            return False
+        recent = self._audio[-reached * FRAME :]
+        older = self._audio[-(missed + reached) * FRAME : -reached * FRAME]
+        return bool(np.mean(older**2) > _QUIET**2 * np.mean(recent**2))

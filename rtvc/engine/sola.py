@@ -1,0 +1,76 @@
+"""Synchronous overlap-add: joining renders that overlap but do not agree in phase."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[np.float32]
+
+
+def fade_in(samples: int) -> Samples:
+    """Return the rising half of a sin^2 crossfade; its complement is ``1 - fade_in``."""
+    phase = (np.arange(samples) + 0.5) / max(samples, 1)
+    return (np.sin(0.5 * np.pi * phase) ** 2).astype(np.float32)
+
+
+def best_offset(render: Samples, tail: Samples, search: int, preferred: int) -> int:
+    """Return where in `render` the waveform of `tail` is found again.
+
+    Parameters
+    ----------
+    render
+        (samples,) at least ``len(tail) + search`` long.
+    tail
+        What was rendered for the same time by the step before.
+    search
+        Largest offset, in samples.
+    preferred
+        The offset that is kept where it is as good as the best to 0.1 %: a
+        periodic sound matches at every period, and jumping between them would
+        make time stutter.
+
+    Notes
+    -----
+    Maximises ``<x[k:k+W], p> / sqrt(|x[k:k+W]|^2 + 1e-8)`` over k, the measure
+    of the RVC reference program's live path.
+    """
+    width = len(tail)
+    span = render[: width + search].astype(np.float64)
+    size = 1 << (len(span) + width - 1).bit_length()
+    product = np.fft.irfft(np.fft.rfft(span, size) * np.conj(np.fft.rfft(tail, size)), size)
+    sums = np.concatenate([[0.0], np.cumsum(span * span)])
+    energy = sums[width : width + search + 1] - sums[: search + 1]
+    score = product[: search + 1] / np.sqrt(np.maximum(energy, 0.0) + 1e-8)
+    best = int(np.argmax(score))
+    return preferred if score[preferred] >= 0.999 * score[best] else best
+
+
+class Sola:
+    """Joins blocks whose renders overlap by crossfade + search samples.
+
+    Parameters
+    ----------
+    block, crossfade, search
+        Samples; each render is ``block + crossfade + search`` long.
+    """
+
+    def __init__(self, block: int, crossfade: int, search: int) -> None:
+        self._block, self._search = block, search
+        self._tail: Samples = np.zeros(crossfade, np.float32)
+        self._rise = fade_in(crossfade)
+        self._offset = 0
+
+    def join(self, render: Samples) -> Samples:
+        """Return the next block: the render, aligned with the last tail and crossfaded."""
+        width = len(self._tail)
+        self._offset = best_offset(render, self._tail, self._search, self._offset)
+        aligned = render[self._offset :]
+        block = aligned[: self._block].copy()
+        block[:width] = block[:width] * self._rise + self._tail * (1.0 - self._rise)
+        self._tail = aligned[self._block : self._block + width].copy()
+        return block
+
+    def clear(self) -> None:
+        """Forget the tail: the next block fades in from silence."""
+        self._tail = np.zeros_like(self._tail)

@@ -1,0 +1,125 @@
+"""From the name of a voice to the voice."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakValueDictionary
+
+from rtvc.engine.memory import trim_memory
+from rtvc.engine.voice import Voice
+
+if TYPE_CHECKING:
+    from rtvc.engine.models.pitch_estimator import PitchEstimator
+    from rtvc.engine.rvc import RvcStreamVoice
+
+T = TypeVar("T")
+
+_BUILT_IN = {"world": "Your own voice, shaped by the settings; built in."}
+
+
+def list_voices() -> dict[str, str]:
+    """Return the names of all voices, built in and installed, each with a sentence about it."""
+    from rtvc import library
+
+    voices = dict(_BUILT_IN)
+    for voice in library.list_voices()[0]:
+        manifest = voice.manifest
+        kind = f"RVC {manifest.version}, {manifest.sample_rate / 1000:g} kHz"
+        voices[voice.name] = f"{kind}{', with an index' if manifest.index else ''}."
+    return voices
+
+
+def find_voice(name: str) -> Voice:
+    """Return the voice of that name, loaded.
+
+    What is in use already, by another chain, is shared: all weights are in memory when
+    this returns, so any thread may compute with them.
+
+    Parameters
+    ----------
+    name
+        ``world``, an installed voice, or the path of a voice: a ``.pth`` or ``.safetensors``
+        file, or a folder with one (with a slash in it). An index that lies beside it is used.
+
+    Raises
+    ------
+    UsageError
+        If there is none of that name.
+    RtvcError
+        If it cannot be used, or a base model that it needs is not installed.
+    """
+    if name == "world":
+        # Here, because WORLD takes a moment to load and other voices do without it.
+        from rtvc.engine.world import WorldVoice
+
+        return WorldVoice()
+    from rtvc.library import installed_voice, is_path
+
+    if is_path(name):
+        path = Path(name).expanduser()
+        return _open(name, path, _index_of(path))
+    installed = installed_voice(name)
+    return _open(installed.name, installed.path, installed.index)
+
+
+def find_estimator(kind: str) -> PitchEstimator:
+    """Return the pitch estimator that ``Settings.pitch_method`` names, loaded.
+
+    Raises
+    ------
+    RtvcError
+        If it is not installed.
+    """
+    from rtvc.engine.loading import load_pitch_estimator
+
+    if kind in ("dio", "harvest"):
+        return load_pitch_estimator(kind=kind)
+    from rtvc.library import base_model_path
+
+    return _shared(base_model_path(kind), lambda path: load_pitch_estimator(path, kind))
+
+
+def _open(name: str, path: Path, index: Path | None) -> RvcStreamVoice:
+    from rtvc.engine import loading
+    from rtvc.engine.rvc import RvcStreamVoice
+    from rtvc.library import base_model_path
+
+    voice = _shared(loading.voice_file(path), loading.load_voice)
+    return RvcStreamVoice(
+        name,
+        voice,
+        _shared(base_model_path(voice.embedder), loading.load_content_encoder),
+        find_estimator,
+        None if index is None else _shared(index, loading.load_index),
+    )
+
+
+def _index_of(path: Path) -> Path | None:
+    """Return the index beside a voice: the only one of a given folder, or that of its name."""
+    if path.is_dir():
+        found = [f for f in path.glob("*.index") if not f.name.startswith((".", "trained_"))]
+        return found[0] if len(found) == 1 else None
+    from rtvc.library.finding import index_beside
+
+    return index_beside(path)
+
+
+_lock = threading.Lock()
+_loaded: WeakValueDictionary[tuple[object, ...], Any] = WeakValueDictionary()
+
+
+def _shared(path: Path, load: Callable[[Path], T]) -> T:
+    """Return what a file holds, from memory if somebody has it open and it has not changed."""
+    if not path.exists():
+        return load(path)  # which says so
+    state = path.stat()
+    key = path.resolve(), state.st_mtime_ns, state.st_size
+    with _lock:
+        found: T | None = _loaded.get(key)
+        if found is None:
+            found = _loaded[key] = load(path)
+            trim_memory()
+        return found

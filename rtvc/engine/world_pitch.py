@@ -1,0 +1,222 @@
+"""Pitch for live resynthesis: every frame from its own window, decisions carried forward.
+
+The estimators that come with WORLD look at a whole signal, so on a stream what
+they say of a moment depends on where the block happens to end. Here each frame
+is judged by itself, by the autocorrelation of Boersma ("Accurate short-term
+analysis of the fundamental frequency", 1993) on a spectrum flattened as by
+Tolonen and Karjalainen (2000), and a path through the candidates is followed in
+one direction only.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+PERIODS = 3.0
+"""Periods of the lowest pitch in the long window."""
+
+_SHORT_PERIODS = 2.0
+_CANDIDATES = 8
+_BAND_HZ = (40.0, 80.0, 2000.0, 3000.0)
+_WEAKEST = 0.1
+_OCTAVE = 0.006
+"""What a candidate is worth more than one an octave below, which is as periodic."""
+
+_SMALLEST_WINDOW_GAIN = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What each frame could be.
+
+    Attributes
+    ----------
+    hz
+        (frames, 8) float64, pitch of each candidate; meaningless where weak.
+    strength
+        (frames, 8) float64, height of its correlation peak, 1 = perfectly
+        periodic; -1 where there is no such candidate.
+    level
+        (frames,) float64, RMS of the voice band (40 to 3000 Hz).
+    """
+
+    hz: NDArray[np.float64]
+    strength: NDArray[np.float64]
+    level: NDArray[np.float64]
+
+
+class Correlator:
+    """Finds pitch candidates in windows around given samples.
+
+    Two windows are averaged: three periods of the floor, which tells octaves
+    apart, and two, which follows a moving pitch.
+
+    Parameters
+    ----------
+    rate
+        Samples per second of the signal.
+    floor, ceiling
+        Range of pitch in Hz.
+    """
+
+    def __init__(self, rate: int, floor: float, ceiling: float) -> None:
+        # The band ends at an eighth of the rate: lags need no finer grid than half of it.
+        self._lag_rate = rate // 2
+        self._floor, self._ceiling = floor, ceiling
+        self._shortest = int(self._lag_rate / ceiling)
+        self._longest = int(np.ceil(self._lag_rate / floor)) + 1
+        self.half = round(PERIODS / 2 * rate / floor)
+        longest_sum = 2 * self.half + 2 * self._longest + 4
+        self._size = 1 << (longest_sum - 1).bit_length()
+        bins = int(_BAND_HZ[3] * self._size / rate) + 1
+        hz = np.arange(bins) * rate / self._size
+        self._band = np.interp(hz, _BAND_HZ, (0.0, 1.0, 1.0, 0.0)).astype(np.float32)
+        windows = [
+            np.hanning(round(periods * rate / floor) // 2 * 2 + 1)
+            for periods in (PERIODS, _SHORT_PERIODS)
+        ]
+        self._windows = np.zeros((2, 2 * self.half + 1), np.float32)
+        for row, window in zip(self._windows, windows, strict=True):
+            start = (len(row) - len(window)) // 2
+            row[start : start + len(window)] = window[: len(row)]
+        self._power_gain = 2.0 / self._size / float(np.sum(self._windows[0] ** 2))
+        # The correlation that a steady tone would show falls with the lag as the
+        # window's own does; dividing by that makes all lags comparable.
+        spectra = np.abs(np.fft.rfft(self._windows, self._size))
+        fall = np.fft.irfft(spectra, self._size)[:, : 2 * self._longest + 4 : 2]
+        fall = np.maximum(fall / fall[:, :1], _SMALLEST_WINDOW_GAIN)
+        self._unfall = (0.5 / fall).astype(np.float32)
+
+    def __call__(self, signal: NDArray[np.float64], first: int, hop: int, count: int) -> Candidates:
+        """Return the candidates of `count` frames, `hop` samples apart.
+
+        Parameters
+        ----------
+        signal
+            (samples,) with `half` samples on either side of every frame.
+        first
+            Index of the first frame's sample.
+        """
+        stretches = np.lib.stride_tricks.sliding_window_view(signal, 2 * self.half + 1)
+        frames = np.empty((2, count, 2 * self.half + 1), np.float32)
+        stretches = stretches[first - self.half :: hop][:count]
+        np.multiply(stretches, self._windows[:, None], out=frames, casting="same_kind")
+        magnitude = np.abs(np.fft.rfft(frames, self._size)[..., : len(self._band)])
+        magnitude *= self._band
+        level = np.sqrt(np.einsum("fb,fb->f", magnitude[0], magnitude[0]) * self._power_gain)
+        correlation = np.fft.irfft(magnitude, self._size // 2)[..., : self._longest + 2]
+        energy = 1.0 / (correlation[..., 0] + 1e-9)
+        curves = np.einsum("wfl,wf,wl->fl", correlation, energy, self._unfall)
+        peaks = [self._peaks(curve) for curve in curves.astype(np.float64)]
+        hz, strength = np.array(peaks).transpose(1, 0, 2)
+        return Candidates(hz, strength, level.astype(np.float64))
+
+    def _peaks(self, curve: NDArray[np.float64]) -> tuple[list[float], list[float]]:
+        """Return pitch and strength of the highest peaks of one frame's correlation.
+
+        One frame is little enough for numpy to keep the interpreter's lock, which
+        a busy interface would make it wait for; all frames at once are not.
+        """
+        low, high = self._shortest, self._longest + 1
+        here, before, after = (curve[low + s : high + s] for s in (0, -1, 1))
+        lags = np.flatnonzero((here >= before) & (here > after) & (here > _WEAKEST)) + low
+        left, peak, right = curve[lags - 1], curve[lags], curve[lags + 1]
+        # Parabola through the three samples of a peak.
+        shift = 0.5 * (left - right) / (left - 2 * peak + right)
+        hz = self._lag_rate / (lags + shift)
+        height = np.minimum(peak - 0.25 * (left - right) * shift, 1.0)
+        strength = height + _OCTAVE * np.log2(hz / self._floor)
+        found = sorted(zip(strength.tolist(), hz.tolist(), strict=True), reverse=True)
+        found = [peak for peak in found if self._floor <= peak[1] <= self._ceiling]
+        found = (found + [(-1.0, self._floor)] * _CANDIDATES)[:_CANDIDATES]
+        return [hz for _, hz in found], [strength for strength, _ in found]
+
+
+_UNVOICED = 0.33
+"""Strength from which a candidate is worth more than silence."""
+
+_SILENT = 0.02
+"""Level, relative to the loudest of late, below which nothing is voiced."""
+
+_JUMP = 1.0
+"""Cost of a pitch jump, per octave."""
+
+_SWITCH = 0.4
+"""Cost of becoming voiced or unvoiced."""
+
+_LOUDEST_DECAY = 0.9995
+_LOUDEST_FLOOR = 0.003
+
+
+class Tracker:
+    """Follows the best path through candidates, as they come (Viterbi, forward).
+
+    Parameters
+    ----------
+    delay
+        Frames that are heard before one is decided; its decision is final.
+    """
+
+    def __init__(self, delay: int) -> None:
+        self._delay = delay
+        self._loudest = _LOUDEST_FLOOR
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the path, as after a silence."""
+        self._score = np.zeros(_CANDIDATES + 1)
+        self._octaves = np.zeros(_CANDIDATES)
+        self._past: deque[tuple[NDArray[np.float64], NDArray[np.intp]]] = deque(
+            maxlen=self._delay + 1
+        )
+
+    def feed(self, candidates: Candidates) -> NDArray[np.float64]:
+        """Take the next frames and return as many decisions.
+
+        Returns
+        -------
+        ndarray
+            (frames,) pitch in Hz, 0 = unvoiced, of the frames `delay` before
+            these; 0 where the path does not reach back so far.
+        """
+        frames, voices = candidates.hz.shape
+        # State number `voices` is unvoiced.
+        worth = np.empty((frames, voices + 1))
+        worth[:, :voices] = np.where(candidates.strength > 0, candidates.strength, -9.0)
+        worth[:, voices] = _UNVOICED + self._silence(candidates.level)
+        hz = np.concatenate([candidates.hz, np.zeros((frames, 1))], axis=1)
+        octaves = np.concatenate([self._octaves[None], np.log2(candidates.hz)])
+        cost = np.full((frames, voices + 1, voices + 1), _SWITCH)
+        cost[:, :voices, :voices] = _JUMP * np.abs(octaves[:-1, :, None] - octaves[1:, None])
+        cost[:, voices, voices] = 0.0
+        self._octaves = octaves[-1]
+        decided = np.zeros(frames)
+        for k in range(frames):
+            path = self._score[:, None] - cost[k]
+            best = path.argmax(axis=0)
+            score = worth[k] + path.max(axis=0)
+            self._score = score - score.max()
+            self._past.append((hz[k], best))
+            if len(self._past) > self._delay:
+                decided[k] = self._decide()
+        return decided
+
+    def _silence(self, level: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what silence gains where the level is low against the loudest of late."""
+        quiet = np.zeros(len(level))
+        for k, now in enumerate(level.tolist()):
+            self._loudest = max(self._loudest * _LOUDEST_DECAY, now)
+            quiet[k] = max(0.0, 2.0 - now / (_SILENT * self._loudest))
+        return quiet
+
+    def _decide(self) -> float:
+        state = int(self._score.argmax())
+        for _, best in list(self._past)[:0:-1]:
+            state = int(best[state])
+        return float(self._past[0][0][state])

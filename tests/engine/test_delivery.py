@@ -1,0 +1,153 @@
+import numpy as np
+import pytest
+
+from rtvc.engine.delivery import GUARD_S, Delivery, Extension
+
+RATE = 48_000
+BLOCK = 4800
+HEADROOM = 2880
+
+
+class Speaker:
+    """An output ring that is emptied by hand."""
+
+    def __init__(self):
+        self.heard = np.zeros(0, np.float32)
+        self.at = 0
+
+    def queued(self):
+        return len(self.heard) - self.at
+
+    def write(self, samples):
+        self.heard = np.concatenate([self.heard, samples])
+
+    def play(self, samples):
+        assert samples <= self.queued(), "the device ran dry"
+        self.at += samples
+
+
+def tone(start, samples, hz=200.0):
+    return (0.5 * np.sin(2 * np.pi * hz * np.arange(start, start + samples) / RATE)).astype("f4")
+
+
+def play(speaker, delivery, samples):
+    """Let time pass with the watchdog running."""
+    for _ in range(samples // 120):
+        speaker.play(120)
+        delivery.tick()
+
+
+def run(lateness, blocks=40, surplus=lambda _: 0):
+    """Deliver a tone in blocks, the n-th of which takes ``lateness(n)`` samples to make."""
+    speaker, position = Speaker(), 0
+    delivery = Delivery(speaker, RATE)
+    delivery.tick()
+    waited = 0
+    for n in range(blocks):
+        play(speaker, delivery, max(0, BLOCK - waited))
+        delivery.arrived(max(0, waited - BLOCK), HEADROOM)
+        waited = max(0, waited - BLOCK)
+        if delivery.debt >= BLOCK:
+            delivery.skip(BLOCK)
+            position += BLOCK
+            continue
+        play(speaker, delivery, lateness(n))
+        waited += lateness(n)
+        delivery.deliver(tone(position, BLOCK))
+        position += BLOCK
+    return speaker, delivery
+
+
+def test_on_time_nothing_is_touched():
+    speaker, delivery = run(lambda n: 960)
+    first = len(speaker.heard) - 40 * BLOCK
+    assert not speaker.heard[:first].any()
+    # After the first crossfade, bit for bit.
+    np.testing.assert_array_equal(speaker.heard[first + 480 :], tone(0, 40 * BLOCK)[480:])
+    assert (delivery.late_blocks, delivery.concealed, delivery.dropped) == (0, 0, 0)
+
+
+def latency_at_the_end(speaker, blocks):
+    """How far the end of what was heard lags a stream without any delay, in samples."""
+    period = RATE / 200
+    tail = speaker.heard[-2400:]
+    best = min(
+        range(0, int(period)),
+        key=lambda k: np.abs(tail - tone(blocks * BLOCK - 2400 + k, 2400)).sum(),
+    )
+    return best
+
+
+@pytest.mark.parametrize("late", [2400, 4000, 6000, 30_000])
+def test_a_late_block_is_concealed_counted_and_paid_for(late):
+    speaker, delivery = run(lambda n: late if n == 20 else 960)
+    over = late - (HEADROOM - round(GUARD_S * RATE))
+    if over <= 0:
+        assert delivery.late_blocks == 0
+        return
+    assert 1 <= delivery.late_blocks <= 2 + over // BLOCK
+    assert delivery.concealed >= over - 120
+    assert delivery.dropped == delivery.concealed  # the latency is what it was
+    assert delivery.debt == 0
+    assert latency_at_the_end(speaker, 40) == 0
+    assert speaker.queued() < HEADROOM + BLOCK
+
+
+@pytest.mark.parametrize("late", [4000, 6000, 30_000])
+def test_concealment_does_not_click(late):
+    speaker, _ = run(lambda n: late if n == 20 else 960)
+    heard = speaker.heard[HEADROOM + 960 :]
+    assert np.abs(np.diff(heard, 2)).max() < 4 * 0.5 * (2 * np.pi * 200 / RATE) ** 2 + 1e-3
+
+
+def test_a_long_stall_ends_in_silence_and_says_so():
+    speaker, delivery = Speaker(), None
+    delivery = Delivery(speaker, RATE)
+    delivery.tick()
+    assert delivery.silenced
+    delivery.arrived(0, HEADROOM)
+    delivery.deliver(tone(0, BLOCK))
+    assert not delivery.silenced
+    play(speaker, delivery, 24_000)
+    assert delivery.silenced
+    assert not speaker.heard[-4800:].any()
+    assert speaker.queued() == pytest.approx(GUARD_S * RATE, abs=120)
+
+
+@pytest.mark.parametrize("shift", [-1440, 1440])
+def test_a_latency_that_has_shifted_is_brought_back(shift):
+    """As after an overflow of the device: samples that never came, or came twice."""
+    speaker = Speaker()
+    delivery = Delivery(speaker, RATE)
+    delivery.tick()
+    for n in range(60):
+        if n:
+            play(speaker, delivery, BLOCK)
+        if n == 20:
+            speaker.heard = (
+                np.concatenate([speaker.heard, tone(0, shift)])
+                if shift > 0
+                else speaker.heard[:shift]
+            )
+        delivery.arrived(0, HEADROOM)
+        if n >= 45:
+            assert abs(speaker.queued() - HEADROOM) < 480
+        delivery.deliver(tone(n * BLOCK, BLOCK))
+    assert delivery.late_blocks == 0
+
+
+@pytest.mark.parametrize("hz", [60.0, 110.0, 237.0, 390.0])
+def test_an_extension_goes_on_in_phase_and_fades(hz):
+    past = tone(0, 4800, hz)
+    extension = Extension(past, RATE)
+    more = extension.take(2880)
+    expected = tone(4800, 480, hz)
+    assert np.corrcoef(more[:480], expected)[0, 1] > 0.98
+    joined = np.concatenate([past, more])
+    assert np.abs(np.diff(joined, 2)).max() < 3 * 0.5 * (2 * np.pi * hz / RATE) ** 2 + 1e-3
+    assert extension.silent
+    assert not extension.take(100).any()
+
+
+def test_an_extension_of_silence_is_silence():
+    assert not Extension(np.zeros(4800, np.float32), RATE).take(480).any()

@@ -1,0 +1,457 @@
+"""The whole engine on a simulated device: what is heard, and what is said of it."""
+
+import ctypes
+import time
+
+import numpy as np
+import pytest
+
+from rtvc.audio.simulated import Fault, SimulatedDevice
+from rtvc.errors import RtvcError, UsageError
+from rtvc.session import Session
+from rtvc.settings import Settings
+from rtvc.stats import State
+from tests.voices import PlainVoice, finder
+
+RATE = 48_000
+OPEN = {"gate": -90.0}
+
+
+def noise(seconds, seed=0, level=0.1):
+    return (np.random.default_rng(seed).standard_normal(int(seconds * RATE)) * level).astype("f4")
+
+
+def sine(hz, seconds, level=0.5):
+    return (level * np.sin(2 * np.pi * hz * np.arange(int(seconds * RATE)) / RATE)).astype("f4")
+
+
+class Device(SimulatedDevice):
+    """Calls `on_block` whenever the engine takes a block."""
+
+    on_block = staticmethod(lambda n: None)
+    blocks = 0
+
+    def read(self, samples):
+        self.on_block(self.blocks)
+        self.blocks += 1
+        return super().read(samples)
+
+
+def run(source, settings, find=None, on_block=None, cost=None, **device):
+    """Play `source` through a session to its end.
+
+    `on_block(session, n)` is called at each block; the n-th render takes `cost(n)` seconds.
+    """
+    simulated = Device(source, **device)
+    if cost is not None:
+        find = finder(world=PlainVoice(on_render=lambda n: simulated.pass_time(cost(n))))
+    session = Session(simulated, settings, find or finder())
+    if on_block is not None:
+        simulated.on_block = lambda n: on_block(session, n)
+    with session:
+        assert session.wait(60)
+        stats = session.stats()
+    return simulated.played, stats, session
+
+
+def delay_of(played, source):
+    """Samples by which `played` lags `source`, by cross-correlation of a stretch in the middle."""
+    piece = source[len(source) // 3 : len(source) // 3 + 24_000]
+    size = 1 << (len(played) + len(piece)).bit_length()
+    spectrum = np.fft.rfft(played, size) * np.conj(np.fft.rfft(piece, size))
+    return int(np.argmax(np.fft.irfft(spectrum, size)[: len(played)])) - len(source) // 3
+
+
+@pytest.mark.parametrize("block", [20, 60, 100, 200, 500])
+def test_the_stated_latency_is_the_measured_one(block):
+    source = noise(4)
+    played, stats, _ = run(source, Settings(block=block, **OPEN))
+    # `played` begins with the first sound that was queued; the device was idle before.
+    silence_first = np.argmax(np.abs(played) > 0)
+    delay = delay_of(played, source)
+    assert stats.state is State.CONVERTED
+    assert stats.late_blocks == 0
+    assert stats.device.underflows == 0
+    assert silence_first > 0
+    assert delay / RATE == pytest.approx(stats.latency.total, abs=0.011)
+
+
+@pytest.mark.parametrize("block", [20, 60, 100, 500])
+def test_dry_passes_every_bit(block):
+    source = noise(4)
+    played, stats, _ = run(source, Settings(block=block, mode="dry"))
+    delay = delay_of(played, source)
+    np.testing.assert_array_equal(played[delay + 9600 : delay + 180_000], source[9600:180_000])
+    assert stats.state is State.DRY
+
+
+def thd_n_db(signal, hz):
+    """Everything that is not the fundamental, against it: a least-squares sine is taken away."""
+    time_ = np.arange(len(signal)) / RATE
+    basis = np.stack([np.sin(2 * np.pi * hz * time_), np.cos(2 * np.pi * hz * time_)], axis=1)
+    weights, *_ = np.linalg.lstsq(basis, signal.astype("f8"), rcond=None)
+    rest = signal - basis @ weights
+    return 10 * np.log10(np.mean(rest**2) / np.mean((basis @ weights) ** 2) + 1e-30)
+
+
+@pytest.mark.parametrize("hz", [55.0, 110.0, 220.0, 880.0])
+@pytest.mark.parametrize("block", [20, 60, 100, 200, 500])
+@pytest.mark.parametrize(
+    "voice",
+    [
+        PlainVoice(),
+        PlainVoice(continuous=False),
+        PlainVoice(continuous=False, input_rate=40_000, output_rate=40_000),
+    ],
+    ids=["continuous", "sola", "sola-40k"],
+)
+def test_a_sine_stays_a_sine(hz, block, voice):
+    settings = Settings(block=block, pitch_floor=50, **OPEN)
+    played, stats, _ = run(sine(hz, 3), settings, finder(world=voice))
+    middle = played[RATE : RATE + 72_000]
+    assert thd_n_db(middle, hz) < -80
+    assert stats.late_blocks == 0
+
+
+def test_muted_is_silent_and_converted_does_not_leak_the_microphone():
+    class Silent(PlainVoice):
+        def open(self, plan, settings):
+            stream = super().open(plan, settings)
+            render = stream.render
+            stream.render = lambda b, s: type(r := render(b, s))(np.zeros_like(r.audio))
+            return stream
+
+    played, stats, _ = run(noise(3), Settings(**OPEN), finder(world=Silent()))
+    assert stats.state is State.CONVERTED
+    assert not played.any()
+    played, stats, _ = run(noise(3), Settings(mode="muted", **OPEN))
+    assert stats.state is State.MUTED
+    assert not played.any()
+
+
+def test_every_mode_change_is_a_ramp():
+    modes = ["converted", "dry", "muted", "dry", "converted", "muted", "converted"]
+
+    def change(session, n):
+        session.apply(session.settings.replace(mode=modes[n // 5 % len(modes)]))
+
+    dc_free = sine(50, 6)
+    played, stats, _ = run(dc_free, Settings(**OPEN), on_block=change)
+    step = 0.5 * (2 * np.pi * 50 / RATE) ** 2
+    assert np.abs(np.diff(played[RATE // 2 : 6 * RATE], 2)).max() < 8 * step
+    assert stats.late_blocks == 0
+
+
+def test_value_settings_change_without_a_step():
+    def change(session, n):
+        loud = n % 4 < 2
+        session.apply(
+            session.settings.replace(
+                output_gain=6.0 if loud else -12.0, input_gain=-6.0 if loud else 3.0
+            )
+        )
+
+    played, _, _ = run(sine(100, 5, 0.2), Settings(**OPEN), on_block=change)
+    assert np.abs(np.diff(played[RATE // 2 : 4 * RATE], 2)).max() < 5e-4
+
+
+def test_silence_rests_the_voice_and_speech_wakes_it_whole():
+    voice = PlainVoice()
+    source = np.concatenate([noise(1), np.zeros(3 * RATE, np.float32), noise(2, seed=1)])
+    settings = Settings(gate=-50, context=500)
+    played, _, _ = run(source, settings, finder(world=voice), on_block=None)
+    stream = voice.streams[0]
+    assert stream.skipped > 1.5 * RATE
+    delay = delay_of(played, source[:RATE])
+    # From the first sample of the new sound on, and still in time.
+    woken = played[delay + 4 * RATE : delay + 5 * RATE]
+    reference = source[4 * RATE : 5 * RATE]
+    assert np.corrcoef(woken, reference)[0, 1] > 0.99
+    assert np.corrcoef(woken[:240], reference[:240])[0, 1] > 0.9
+    assert not played[delay + int(1.5 * RATE) : delay + int(3.9 * RATE)].any()
+
+
+class TestFaults:
+    def test_a_stall_is_concealed_and_the_latency_comes_back(self):
+        source = noise(8)
+        played, stats, _ = run(source, Settings(**OPEN), faults=[Fault(3.0, "stall", 1.0)])
+        assert stats.late_blocks >= 1
+        assert stats.state is State.CONVERTED
+        assert stats.device.underflows == 0
+        before = delay_of(played[: 3 * RATE], source[: int(2.5 * RATE)])
+        late = source[int(5.5 * RATE) : 7 * RATE]
+        assert delay_of(played[int(5.5 * RATE) :], late) == pytest.approx(before, abs=480)
+
+    def test_during_a_long_stall_it_says_muted(self):
+        seen = []
+        device = SimulatedDevice(noise(6), faults=[Fault(2.0, "stall", 1.0)])
+        session = Session(device, Settings(**OPEN), finder())
+        original = session._engine._delivery.tick
+
+        def watch():
+            original()
+            seen.append(session.stats().state)
+
+        session._engine._delivery.tick = watch
+        with session:
+            session.wait(30)
+        assert State.MUTED in seen[800:]
+        assert State.DRY not in seen
+        assert seen[-1] is State.CONVERTED
+
+    @pytest.mark.parametrize("cost", [0.05, 0.095])
+    def test_steps_that_are_always_slow_never_starve_the_device(self, cost):
+        played, stats, _ = run(noise(5), Settings(**OPEN), cost=lambda n: cost)
+        assert stats.device.underflows == 0
+        assert stats.device.overflows == 0
+        assert np.isfinite(played).all()
+
+    def test_an_engine_slower_than_time_keeps_its_latency_bounded(self):
+        source = noise(8)
+        played, stats, _ = run(source, Settings(**OPEN), cost=lambda n: 0.13)
+        assert stats.device.underflows == 0
+        assert stats.late_blocks > 10
+        assert stats.device.input_fill < 0.5
+        assert stats.device.output_fill < 0.5
+        assert len(played) / RATE < 9.5
+
+    def test_lost_input_is_survived(self):
+        source = noise(8)
+        played, stats, _ = run(source, Settings(**OPEN), faults=[Fault(3.0, "gap", 0.3)])
+        assert stats.device.underflows == 0
+        late = source[int(6 * RATE) : 7 * RATE]
+        early = delay_of(played[: 3 * RATE], source[: int(2.5 * RATE)])
+        assert delay_of(played[6 * RATE :], late) == pytest.approx(early, abs=480)
+
+    def test_two_clocks_never_starve_the_device(self):
+        _, stats, _ = run(noise(30), Settings(**OPEN), drift_ppm=500.0)
+        assert stats.device.underflows == 0
+        assert stats.device.output_fill < 0.4
+
+    def test_a_lost_device_is_stated_and_comes_back(self):
+        seen = []
+        source = noise(8)
+        played, stats, session = run(
+            source,
+            Settings(**OPEN),
+            on_block=lambda s, n: seen.append(s.stats().state),
+            faults=[Fault(3.0, "lost", 0.7)],
+        )
+        assert stats.state is State.CONVERTED
+        assert session.stats().state is State.STOPPED
+        late = source[6 * RATE : 7 * RATE]
+        assert np.abs(played[-RATE:]).max() > 0.1
+        assert delay_of(played[-int(2.5 * RATE) :], late) > 0
+
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            np.full(RATE, np.nan, "f4"),
+            np.full(RATE, np.inf, "f4"),
+            np.full(RATE, 1e30, "f4"),
+            np.ones(RATE, "f4"),
+            np.zeros(RATE, "f4"),
+            np.sign(noise(1)),
+            noise(1, level=3.0),
+            np.clip(sine(300, 1, 20.0), -1, 1),
+        ],
+        ids=["nan", "inf", "huge", "dc", "silence", "full-scale", "loud", "clipped"],
+    )
+    @pytest.mark.parametrize("mode", ["converted", "dry"])
+    def test_whatever_comes_in_sound_goes_out(self, bad, mode):
+        source = np.concatenate([noise(1), bad, noise(1)])
+        played, stats, _ = run(source, Settings(mode=mode, **OPEN))
+        assert np.isfinite(played).all()
+        assert np.abs(played).max() <= 10 ** (-1 / 20) + 1e-6
+        assert stats.state is State(mode)
+        assert stats.failures == 0
+        assert (stats.repaired > 0) == (not np.isfinite(bad).all())
+        # The sound after it is unharmed.
+        assert delay_of(played[2 * RATE :], source[2 * RATE :]) > 0
+
+    def test_a_voice_that_fails_once_is_mended(self):
+        failures = [20]
+
+        def fail(n):
+            if failures and n == failures[0]:
+                failures.clear()
+                raise RuntimeError("out of memory")
+
+        voice = PlainVoice(on_render=fail)
+        played, stats, _ = run(noise(5), Settings(**OPEN), finder(world=voice))
+        assert stats.failures == 1
+        assert stats.state is State.CONVERTED
+        assert len(voice.streams) == 2
+        assert np.abs(played[-2 * RATE : -RATE]).max() > 0.1
+
+    def test_a_voice_that_always_fails_is_muted_with_the_reason(self):
+        def fail(n):
+            raise RuntimeError("out of memory")
+
+        played, stats, _ = run(noise(3), Settings(**OPEN), finder(world=PlainVoice(on_render=fail)))
+        assert stats.state is State.MUTED
+        assert "out of memory" in stats.reason
+        assert not played.any()
+
+    def test_a_voice_that_gives_back_rubbish_does_no_harm(self):
+        class Rubbish(PlainVoice):
+            def open(self, plan, settings):
+                stream = super().open(plan, settings)
+                render = stream.render
+                stream.render = lambda b, s: type(r := render(b, s))(np.full_like(r.audio, np.nan))
+                return stream
+
+        played, stats, _ = run(noise(3), Settings(**OPEN), finder(world=Rubbish()))
+        assert np.isfinite(played).all()
+        assert stats.state is State.MUTED
+
+    def test_killing_the_engine_thread_leaves_silence_and_a_stated_state(self):
+        device = SimulatedDevice(noise(6), wall_clock=True)
+        session = Session(device, Settings(**OPEN), finder())
+        session.start()
+        try:
+            time.sleep(0.6)
+            thread = session._engine._worker
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit)
+            )
+            thread.join(3)
+            assert not thread.is_alive()
+            time.sleep(0.3)
+            stats = session.stats()
+            assert stats.state is State.MUTED
+            assert "SystemExit" in stats.reason
+            assert not device.played[-4800:].any()
+            assert stats.device.underflows == 0
+        finally:
+            session.stop()
+
+
+class TestShapeChanges:
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"block": 60.0},
+            {"block": 200.0},
+            {"block": 500.0},
+            {"headroom": 150.0},
+            {"headroom": 30.0},
+            {"lookahead": 50.0},
+            {"voice": "other"},
+        ],
+        ids=str,
+    )
+    def test_a_new_chain_takes_over_without_a_gap_or_a_click(self, change):
+        voices = finder(other=PlainVoice(lookahead=7))
+        hz = 200.0
+
+        def apply(session, n):
+            if n == 20:
+                session.apply(session.settings.replace(**change))
+
+        played, stats, _ = run(sine(hz, 7), Settings(**OPEN), voices, on_block=apply)
+        assert stats.late_blocks == 0
+        assert stats.device.underflows == 0
+        sounding = played[RATE // 2 : -RATE]
+        assert np.abs(np.diff(sounding, 2)).max() < 4 * 0.5 * (2 * np.pi * hz / RATE) ** 2
+        assert (
+            np.abs(sounding)
+            .reshape(-1, 1)[: len(sounding) // 480 * 480]
+            .reshape(-1, 480)
+            .max(axis=1)
+            .min()
+            > 0.05
+            or change.get("block") == 500.0
+        )
+
+    @pytest.mark.parametrize(
+        "change", [{"block": 200.0}, {"block": 20.0}, {"lookahead": 40.0}], ids=str
+    )
+    def test_the_stated_latency_stays_true(self, change):
+        source = noise(10)
+
+        def apply(session, n):
+            if n == 20:
+                session.apply(session.settings.replace(**change))
+
+        played, stats, _ = run(source, Settings(**OPEN), on_block=apply)
+        late = slice(6 * RATE, 8 * RATE)
+        assert delay_of(played[6 * RATE :], source[late]) / RATE == pytest.approx(
+            stats.latency.total, abs=0.012
+        )
+
+    def test_a_voice_that_does_not_exist_leaves_the_old_one_playing(self):
+        def apply(session, n):
+            if n == 10:
+                session.apply(session.settings.replace(voice="nobody"))
+
+        played, stats, _ = run(noise(4), Settings(**OPEN), on_block=apply)
+        assert stats.state is State.CONVERTED
+        assert "nobody" in stats.reason
+        assert np.abs(played[-RATE:]).max() > 0.1
+
+    def test_the_old_voice_plays_until_a_slow_one_is_ready(self):
+        class Slow(PlainVoice):
+            def open(self, plan, settings):
+                time.sleep(0.7)
+                return super().open(plan, settings)
+
+        device = SimulatedDevice(sine(200, 30), wall_clock=True)
+        session = Session(device, Settings(**OPEN), finder(slow=Slow(lookahead=6)))
+        with session:
+            time.sleep(0.5)
+            before = session.stats().latency.lookahead
+            session.apply(session.settings.replace(voice="slow"))
+            time.sleep(0.4)
+            assert session.stats().latency.lookahead == before
+            deadline = time.monotonic() + 5
+            while session.stats().latency.lookahead == before and time.monotonic() < deadline:
+                time.sleep(0.02)
+            time.sleep(0.3)
+            stats = session.stats()
+        assert stats.latency.lookahead == pytest.approx(0.06)
+        assert stats.late_blocks == 0
+        assert stats.device.underflows == 0
+
+    def test_many_changes_end_with_the_last(self):
+        def apply(session, n):
+            session.apply(session.settings.replace(block=float(20 + 10 * (n % 9))))
+            if n == 60:
+                session.apply(session.settings.replace(block=70.0))
+            if n > 60:
+                session.apply(session.settings.replace(block=70.0))
+
+        _, stats, _ = run(noise(12), Settings(**OPEN), on_block=apply)
+        assert stats.latency.block == pytest.approx(0.07)
+
+
+def test_starting_with_an_unknown_voice_is_an_error_at_once():
+    session = Session(SimulatedDevice(noise(1)), Settings(voice="nobody"), finder())
+    with pytest.raises(UsageError, match="nobody"):
+        session.start()
+    session.stop()
+
+
+def test_a_device_that_cannot_be_opened_is_an_error_at_once():
+    class Busy(SimulatedDevice):
+        def start(self, tick, delay):
+            raise RtvcError("The device is busy.")
+
+    session = Session(Busy(noise(1)), Settings(), finder())
+    with pytest.raises(RtvcError, match="busy"):
+        session.start()
+    session.stop()
+
+
+def test_stopping_fades_out():
+    device = SimulatedDevice(sine(100, 30), wall_clock=True)
+    session = Session(device, Settings(**OPEN), finder())
+    session.start()
+    time.sleep(0.8)
+    session.stop()
+    session.stop()
+    played = device.played
+    assert np.abs(played[:-9600]).max() > 0.4
+    assert not played[-240:].any()
+    assert np.abs(np.diff(played[24_000:], 2)).max() < 8 * 0.5 * (2 * np.pi * 100 / RATE) ** 2
+    assert session.stats().state is State.STOPPED

@@ -1,0 +1,64 @@
+"""Voices that change nothing, so that what the engine does around a voice can be measured."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rtvc.engine.voice import Rendered
+from rtvc.errors import UsageError
+
+
+class PlainStream:
+    def __init__(self, voice, plan, rate):
+        self.voice, self.plan, self.rate = voice, plan, rate
+        lag = plan.samples(plan.delay, rate)
+        self.past = np.zeros(lag + plan.samples(plan.block, rate), np.float32)
+        self.renders = self.skipped = 0
+
+    def render(self, block, settings):
+        self.renders += 1
+        if self.voice.on_render is not None:
+            self.voice.on_render(self.renders)
+        self._push(block)
+        size = self.plan.samples(self.plan.rendered, self.rate)
+        end = len(self.past) - self.plan.samples(self.plan.lookahead, self.rate)
+        return Rendered(self.past[end - size : end].copy(), 100.0, 100.0)
+
+    def skip(self, samples):
+        self.skipped += len(samples)
+        self._push(samples)
+
+    def _push(self, samples):
+        self.past = np.concatenate([self.past, samples])[-len(self.past) :]
+
+
+@dataclass
+class PlainVoice:
+    """Gives back what it hears, late by its look-ahead."""
+
+    name: str = "plain"
+    continuous: bool = True
+    input_rate: int = 48_000
+    output_rate: int = 48_000
+    lookahead: int = 3
+    on_render: object = None
+    streams: list = field(default_factory=list)
+
+    def lookahead_frames(self, settings):
+        return self.lookahead
+
+    def open(self, plan, settings):
+        self.streams.append(PlainStream(self, plan, self.input_rate))
+        return self.streams[-1]
+
+
+def finder(**voices):
+    """Return a find_voice for these voices; 'world' is a plain voice unless given."""
+    voices = {"world": PlainVoice(), **voices}
+
+    def find(name):
+        if name not in voices:
+            raise UsageError(f"There is no voice {name!r}.")
+        return voices[name]
+
+    return find
