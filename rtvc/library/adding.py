@@ -1,0 +1,275 @@
+"""Adds voices: those that were found somewhere, and blends of two that are there."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from rtvc.engine.weights.checkpoint import VoiceCheckpoint, read_voice_checkpoint
+from rtvc.engine.weights.ivf_flat_file import check_ivf_flat
+from rtvc.engine.weights.recognise import FileKind, recognise
+from rtvc.engine.weights.safetensors import write_safetensors
+from rtvc.engine.weights.text import printable
+from rtvc.errors import RtvcError, UsageError
+from rtvc.library import names
+from rtvc.library.finding import FoundVoice
+from rtvc.library.home import copy_file, publish, require_space, staging, voices_folder
+from rtvc.library.voices import (
+    BUILT_IN,
+    INDEX_FILE,
+    WEIGHTS_FILE,
+    InstalledVoice,
+    Manifest,
+    find_folder,
+    free_name,
+    installed_voice,
+    remove_voice,
+    write_manifest,
+)
+
+_FEATURES = {"v1": 256, "v2": 768}
+_TRAINING_ONLY = {"spec_channels", "segment_size", "p_dropout", "spk_embed_dim"}
+
+
+@dataclass(frozen=True, slots=True)
+class AddedVoice:
+    """A voice that has just come into the library.
+
+    Attributes
+    ----------
+    voice
+        The voice.
+    notes
+        Sentences about what was decided on the way.
+    """
+
+    voice: InstalledVoice
+    notes: tuple[str, ...]
+
+
+def add_voice(
+    found: FoundVoice, *, name: str | None = None, index: Path | None = None, force: bool = False
+) -> AddedVoice:
+    """Add a voice.
+
+    Parameters
+    ----------
+    found
+        Where its files are.
+    name
+        Its name, instead of the one that its files suggest.
+    index
+        Its index, instead of the one that was found.
+    force
+        Replace an installed voice of that name, which can be restored.
+
+    Raises
+    ------
+    UsageError
+        If the name is taken or cannot be one, or `index` does not fit.
+    RtvcError
+        If the files cannot be read, or the library cannot be written to.
+    """
+    wanted = names.checked_name(name or found.name, BUILT_IN)
+    if not force:
+        free_name(wanted, "--name gives this one another name, --force replaces it")
+    checkpoint = read_voice_checkpoint(found.path)
+    chosen, vectors, notes = index, 0, list[str]()
+    if index is not None:
+        vectors = _vectors(index, checkpoint)
+    else:
+        chosen, vectors, notes = _fitting_index(found, checkpoint)
+    manifest = _manifest(
+        checkpoint, source=found.path.name, origin=found.origin, index=chosen, vectors=vectors
+    )
+    return _install(wanted, checkpoint, manifest, chosen, notes, force=force)
+
+
+def blend_voices(
+    first: str, second: str, *, ratio: float, name: str | None = None, force: bool = False
+) -> AddedVoice:
+    """Make a voice that lies between two installed ones.
+
+    Every weight is ``(1 - ratio) * first + ratio * second``. Of the speakers, those stay that
+    both have. It has no index: the features of one voice would pull it back towards that one.
+
+    Parameters
+    ----------
+    first, second
+        Names of installed voices whose networks are the same.
+    ratio
+        Share of the second, from 0 to 1.
+    name
+        Its name; by default made of both.
+    force
+        Replace an installed voice of that name, which can be restored.
+
+    Raises
+    ------
+    UsageError
+        If a voice is not there, their networks differ, or a value is not possible.
+    RtvcError
+        If a voice cannot be read, or the library cannot be written to.
+    """
+    if not 0.0 <= ratio <= 1.0:
+        raise UsageError(f"The ratio is {ratio:g}, but must be from 0 (all first) to 1.")
+    voices = installed_voice(first), installed_voice(second)
+    wanted = names.checked_name(name or names.safe(f"{voices[0].name}+{voices[1].name}"), BUILT_IN)
+    if not force:
+        free_name(wanted, "--name gives this one another name, --force replaces it")
+    a, b = (read_voice_checkpoint(voice.path) for voice in voices)
+    _require_same_network(voices, a, b)
+    speakers = min(a.speakers, b.speakers)
+    weights = {}
+    for key, array in a.weights.items():
+        other = b.weights[key]
+        if key == "emb_g.weight":
+            array, other = array[:speakers], other[:speakers]  # noqa: PLW2901
+        weights[key] = (1 - ratio) * array + ratio * other
+    blended = dataclasses.replace(
+        a,
+        weights=weights,
+        config=dataclasses.replace(a.config, spk_embed_dim=speakers),
+        speakers=speakers,
+        info={},
+        source_sha256="",
+    )
+    source = f"{voices[0].name} {1 - ratio:.0%} and {voices[1].name} {ratio:.0%}"
+    manifest = _manifest(blended, source=source, origin="", index=None, vectors=0)
+    return _install(wanted, blended, manifest, None, [], force=force)
+
+
+def describe(found: FoundVoice) -> tuple[Manifest, list[str]]:
+    """Return what would be known of a voice if it were added, and what would be said.
+
+    Raises
+    ------
+    RtvcError
+        If it cannot be read.
+    """
+    checkpoint = read_voice_checkpoint(found.path)
+    index, vectors, notes = _fitting_index(found, checkpoint)
+    manifest = _manifest(
+        checkpoint, source=found.path.name, origin=found.origin, index=index, vectors=vectors
+    )
+    return manifest, notes
+
+
+def _fitting_index(
+    found: FoundVoice, checkpoint: VoiceCheckpoint
+) -> tuple[Path | None, int, list[str]]:
+    """Return the index that was found with a voice, its size, and why it is left out if so."""
+    if found.index is None:
+        return None, 0, []
+    try:
+        return found.index, _vectors(found.index, checkpoint), []
+    except RtvcError as error:
+        return None, 0, [f"The index is left out. {error}"]
+
+
+def _vectors(index: Path, checkpoint: VoiceCheckpoint) -> int:
+    """Return how many features an index holds, after checking that it is one for this voice."""
+    kind = recognise(index)
+    if kind is not FileKind.INDEX:
+        raise UsageError(f"{index.name} cannot be used as an index: it is {kind.value}.")
+    try:
+        header = check_ivf_flat(index)
+    except RtvcError as error:
+        # It may lie in a folder that is soon gone.
+        raise RtvcError(str(error).replace(str(index), index.name)) from None
+    needed = _FEATURES[checkpoint.version]
+    if header.width != needed:
+        raise UsageError(
+            f"{index.name} holds features of width {header.width}, and this {checkpoint.version} "
+            f"voice needs {needed}; use the index that was made in the same training."
+        )
+    return header.total
+
+
+def _manifest(
+    checkpoint: VoiceCheckpoint, *, source: str, origin: str, index: Path | None, vectors: int
+) -> Manifest:
+    return Manifest(
+        version=checkpoint.version,
+        sample_rate=checkpoint.sample_rate,
+        uses_pitch=checkpoint.uses_pitch,
+        speakers=checkpoint.speakers,
+        vocoder=checkpoint.vocoder,
+        embedder=checkpoint.embedder,
+        info=checkpoint.info,
+        source=printable(source, 200),
+        source_sha256=checkpoint.source_sha256,
+        origin=origin,
+        index=printable(index.name, 200) if index else "",
+        index_vectors=vectors,
+        added=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _install(
+    name: str,
+    checkpoint: VoiceCheckpoint,
+    manifest: Manifest,
+    index: Path | None,
+    notes: list[str],
+    *,
+    force: bool,
+) -> AddedVoice:
+    size = sum(array.nbytes for array in checkpoint.weights.values())
+    require_space(size + (index.stat().st_size if index else 0), f"the voice {name!r}")
+    with staging() as stage:
+        folder = stage / "voice"
+        folder.mkdir()
+        write_safetensors(folder / WEIGHTS_FILE, checkpoint.weights, _metadata(checkpoint))
+        if index is not None:
+            copy_file(index, folder / INDEX_FILE)
+        write_manifest(folder, manifest)
+        if force and find_folder(voices_folder(), name) is not None:
+            kept = remove_voice(name)
+            notes.append(f"The old one can be restored: 'rtvc voices restore {kept!r}'.")
+        try:
+            publish(folder, voices_folder() / name)
+        except FileExistsError:
+            raise UsageError(f"There is a voice {name!r} already.") from None
+    return AddedVoice(installed_voice(name), tuple(notes))
+
+
+def _metadata(checkpoint: VoiceCheckpoint) -> dict[str, str]:
+    """Return the fields beside the weights as ``read_voice_checkpoint`` reads them back."""
+    config = dataclasses.asdict(checkpoint.config)
+    return {
+        "config": json.dumps(list(config.values())),
+        "embedder_model": checkpoint.embedder,
+        **checkpoint.info,
+    }
+
+
+def _require_same_network(
+    voices: tuple[InstalledVoice, InstalledVoice], a: VoiceCheckpoint, b: VoiceCheckpoint
+) -> None:
+    differences = [
+        f"{what} ({getattr(a, field)} and {getattr(b, field)})"
+        for field, what in (
+            ("version", "version"),
+            ("sample_rate", "sample rate"),
+            ("uses_pitch", "use of pitch"),
+            ("vocoder", "vocoder"),
+            ("embedder", "content encoder"),
+        )
+        if getattr(a, field) != getattr(b, field)
+    ]
+    if not differences:
+        ours, theirs = dataclasses.asdict(a.config), dataclasses.asdict(b.config)
+        differences = [
+            key.replace("_", " ")
+            for key in ours
+            if key not in _TRAINING_ONLY and ours[key] != theirs[key]
+        ]
+    if differences:
+        raise UsageError(
+            f"{voices[0].name!r} and {voices[1].name!r} cannot be blended: they differ in "
+            f"{', '.join(differences)}."
+        )

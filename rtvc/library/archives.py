@@ -1,0 +1,168 @@
+"""Takes the voices out of a zip archive, whatever else somebody has put into it."""
+
+from __future__ import annotations
+
+import stat
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+from rtvc.errors import RtvcError
+from rtvc.library import names
+from rtvc.library.home import require_space, writing
+
+MAX_MEMBERS = 20_000
+MAX_DIRECTORY_BYTES = 8 * 2**20
+MAX_MEMBER_BYTES = 4 * 2**30
+MAX_TOTAL_BYTES = 16 * 2**30
+MAX_RATIO = 40
+"""Weights and indexes hardly shrink; what grows to many times its size is a trap."""
+
+_RATIO_FREE_BYTES = 2**20
+_FREE_DIRECTORY_BYTES = 96 * 2**10
+_CHUNK = 2**20
+_ENCRYPTED = 0x1
+
+
+def unpack(path: Path, folder: Path, suffixes: tuple[str, ...]) -> None:
+    """Write the members with these suffixes into `folder`, and nothing outside it.
+
+    Every folder of the archive becomes one numbered folder, so that no name in the archive
+    is ever a path here; what lies together stays together.
+
+    Parameters
+    ----------
+    path
+        A zip archive.
+    folder
+        Where the files go; it exists and is empty.
+    suffixes
+        Of the files that are wanted, in lower case.
+
+    Raises
+    ------
+    RtvcError
+        If the archive is damaged, encrypted, a trap, or too large.
+    """
+    # Here, because the readers bring numpy with them.
+    from rtvc.engine.weights.errors import reading
+
+    with reading(path, "an archive"), path.open("rb") as file:
+        size = path.stat().st_size
+        _check_directory(file, size)
+        try:
+            with zipfile.ZipFile(file) as archive:
+                members = _wanted(archive, size, suffixes)
+                require_space(sum(m.file_size for m, _, _ in members), "the unpacked archive")
+                for member, place, name in members:
+                    _extract(archive, member, folder / place / name)
+        except NotImplementedError:
+            raise _refusal(
+                "it is compressed in a way that rtvc does not know; unpack it and add the folder"
+            ) from None
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            RuntimeError,
+            ValueError,
+            struct.error,
+        ):
+            raise _refusal("it is damaged or cut short; download it again") from None
+
+
+def _check_directory(file: BinaryIO, size: int) -> None:
+    """Refuse a directory of excessive length before it is read.
+
+    Source: PKWARE APPNOTE 4.3.14 to 4.3.16; a comment of up to 65,535 bytes may follow the record.
+    """
+    start = max(size - 2**16 - 22, 0)
+    file.seek(start)
+    tail = file.read()
+    end = tail.rfind(b"PK\x05\x06")
+    if end < 0 or len(tail) < end + 22:
+        raise _refusal("it is damaged or cut short; download it again")
+    count, length = struct.unpack("<HI", tail[end + 10 : end + 16])
+    locator = tail[max(end - 20, 0) : end]
+    if locator.startswith(b"PK\x06\x07"):
+        file.seek(min(struct.unpack("<Q", locator[8:16])[0], size))
+        record = file.read(56).ljust(56, b"\0")
+        count, length = struct.unpack("<QQ", record[32:48])
+    if count > MAX_MEMBERS or length > MAX_DIRECTORY_BYTES:
+        raise _refusal(f"it holds more than {MAX_MEMBERS} files; unpack it and add the folder")
+    # Every entry becomes an object of ten times its size.
+    if length > _FREE_DIRECTORY_BYTES + size // 32:
+        raise _refusal("its directory is far too large for what it holds")
+    file.seek(0)
+
+
+def _wanted(
+    archive: zipfile.ZipFile, size: int, suffixes: tuple[str, ...]
+) -> list[tuple[zipfile.ZipInfo, str, str]]:
+    """Return the members to unpack, each with a folder and a file name that are safe."""
+    found: list[tuple[zipfile.ZipInfo, str, str]] = []
+    folders: dict[str, str] = {}
+    seen: set[str] = set()
+    if sum(member.compress_size for member in archive.infolist()) > size:
+        raise _refusal("its members overlap, which no honest archive does")
+    for member in archive.infolist():
+        # Some programs for Windows write backslashes.
+        parts = member.filename.replace("\\", "/").split("/")
+        name = names.safe(parts[-1])
+        if not name.lower().endswith(suffixes) or is_junk(parts):
+            continue
+        if ".." in parts or parts[0] == "" or parts[0].endswith(":"):
+            raise _refusal(f"it holds a file that points outside of it ({name})")
+        if stat.S_ISLNK(member.external_attr >> 16):
+            raise _refusal(f"{name} in it is a link instead of a file")
+        if member.flag_bits & _ENCRYPTED:
+            raise _refusal("it is encrypted; unpack it with its password and add the folder")
+        _refuse_trap(member, name)
+        place = folders.setdefault(names.key("/".join(parts[:-1])), str(len(folders)))
+        if f"{place}/{names.key(name)}" in seen:
+            raise _refusal(f"it holds {name} twice")
+        seen.add(f"{place}/{names.key(name)}")
+        found.append((member, place, name))
+    if not found:
+        there = [names.safe(m.filename) for m in archive.infolist() if not m.is_dir()]
+        only = f", only {', '.join(there[:4])}" if there else ""
+        raise _refusal(f"it holds no voice (no .pth and no .safetensors){only}")
+    total = sum(member.file_size for member, _, _ in found)
+    if total > max(_RATIO_FREE_BYTES, MAX_RATIO * size):  # many small traps are a large one
+        raise _refusal(f"it would grow to {total // size} times its size, which no voice does")
+    if total > MAX_TOTAL_BYTES:
+        raise _refusal(f"it would unpack to more than {MAX_TOTAL_BYTES >> 30} GiB")
+    return found
+
+
+def is_junk(parts: list[str]) -> bool:
+    """Return whether a path is one that macOS leaves in archives, or hidden."""
+    return any(part == "__MACOSX" or (part.startswith(".") and part != "..") for part in parts)
+
+
+def _refuse_trap(member: zipfile.ZipInfo, name: str) -> None:
+    if member.file_size > MAX_MEMBER_BYTES:
+        raise _refusal(f"{name} in it would unpack to more than {MAX_MEMBER_BYTES >> 30} GiB")
+    if member.file_size > max(_RATIO_FREE_BYTES, MAX_RATIO * member.compress_size):
+        raise _refusal(
+            f"{name} in it would grow to {member.file_size // max(member.compress_size, 1)} "
+            "times its size, which no voice does"
+        )
+
+
+def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
+    with writing():
+        target.parent.mkdir(exist_ok=True)
+        file = target.open("xb")
+    with file, archive.open(member) as packed:
+        while chunk := packed.read(_CHUNK):
+            with writing():
+                file.write(chunk)
+
+
+def _refusal(reason: str) -> RtvcError:
+    from rtvc.engine.weights.errors import ContentError
+
+    return ContentError(reason)

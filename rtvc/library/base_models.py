@@ -1,0 +1,265 @@
+"""The networks that every RVC voice needs beside its own: which there are, and what is installed.
+
+Sizes and SHA-256 were taken from the git-LFS pointers of the repositories, and for FCPE from the
+file itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rtvc.errors import RtvcError
+from rtvc.library import names
+from rtvc.library.home import megabytes, models_folder
+from rtvc.library.voices import InstalledVoice, Manifest
+
+MANIFEST_FILE = "model.json"
+
+_FORMAT = 1
+# hubert_base.pt of RVC is ContentVec, and programs name it after either.
+_ALIASES = dict.fromkeys(
+    ("", "hubert", "hubert-base", "content-vec", "contentvec-base", "content-vec-best"),
+    "contentvec",
+)
+_RVC = (
+    "https://huggingface.co/lj1995/VoiceConversionWebUI/resolve/"
+    "88e42f0cb3662ddc0dd263a4814206ce96d53214/"
+)
+_FCPE = (
+    "https://raw.githubusercontent.com/CNChTu/FCPE/"
+    "7f714c036c448fe8cdc9b0a59a99b2f3c7f8a907/torchfcpe/assets/"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModel:
+    """A network that can be downloaded.
+
+    Attributes
+    ----------
+    kind
+        Its short name: ``base_model_path(kind)``.
+    title
+        What it is, for a person.
+    url, size, sha256
+        Where it comes from, its bytes and its SHA-256.
+    others
+        SHA-256 of other files that hold the same network, with their sizes.
+    needed
+        Whether voices need it; otherwise it is a choice.
+    """
+
+    kind: str
+    title: str
+    url: str
+    size: int
+    sha256: str
+    others: tuple[tuple[int, str], ...]
+    needed: bool
+
+    @property
+    def file(self) -> str:
+        """Name of the file at its source."""
+        return self.url.rpartition("/")[2]
+
+    def knows(self, size: int, sha256: str) -> bool:
+        """Return whether a file is a known one of this network."""
+        return (size, sha256) in ((self.size, self.sha256), *self.others)
+
+
+BASE_MODELS = {
+    model.kind: model
+    for model in (
+        BaseModel(
+            "contentvec",
+            "content encoder ContentVec",
+            _RVC + "hubert_base.pt",
+            189_507_909,
+            "f54b40fd2802423a5643779c4861af1e9ee9c1564dc9d32f54f20b5ffba7db96",
+            (
+                # The same network in the layout of Hugging Face, as content-vec-best.
+                (378_342_945, "d8dd400e054ddf4e6be75dab5a2549db748cc99e756a097c496c099f65a4854e"),
+                (378_300_920, "4eda8a6ad16751c761c1740580f6d3736ec3470a2cf6e35fa4913e5d50a4e014"),
+            ),
+            needed=True,
+        ),
+        BaseModel(
+            "rmvpe",
+            "pitch estimator RMVPE",
+            _RVC + "rmvpe.pt",
+            181_184_272,
+            "6d62215f4306e3ca278246188607209f09af3dc77ed4232efdd069798c4ec193",
+            # The file of July 2023, before it was replaced in October.
+            ((181_189_687, "a5ed4719f59085d1affc5d81354c70828c740584f2d24e782523345a6a278962"),),
+            needed=True,
+        ),
+        BaseModel(
+            "fcpe",
+            "pitch estimator FCPE",
+            _FCPE + "fcpe_c_v001.pt",
+            43_363_260,
+            "b9aeaeb673436eeda50ceafd632aa681aa63417e52eae4207503d180c9b10015",
+            (),
+            needed=False,
+        ),
+    )
+}
+"""Base models by kind; any other kind is a content encoder that a voice names."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledModel:
+    """A base model in the library.
+
+    Attributes
+    ----------
+    kind
+        Its short name.
+    file
+        Name of the weights in its folder.
+    source
+        Where the file came from.
+    size, sha256
+        Of the weights.
+    known
+        Whether the SHA-256 is one of the published files; otherwise the weights were only
+        compared with what the network needs.
+    """
+
+    kind: str
+    file: str
+    source: str
+    size: int
+    sha256: str
+    known: bool
+
+    @property
+    def path(self) -> Path:
+        """The file with the weights."""
+        return models_folder() / self.kind / self.file
+
+
+def title_of(kind: str) -> str:
+    """Return what a base model is, for a person."""
+    model = BASE_MODELS.get(kind)
+    return model.title if model else f"content encoder {kind!r}"
+
+
+def kind_of(embedder: str) -> str:
+    """Return the kind of the content encoder that a voice names."""
+    name = names.key(names.safe(embedder)).replace("_", "-").replace(" ", "-")
+    return _ALIASES.get(name, name)
+
+
+def installed_model(kind: str) -> InstalledModel | None:
+    """Return an installed base model, None where there is none or it is damaged.
+
+    The file is not hashed here, only its presence and size are looked at: see `is_whole`.
+    """
+    try:
+        facts = json.loads((models_folder() / kind / MANIFEST_FILE).read_text(encoding="utf-8"))
+        if facts.pop("format") != _FORMAT or Path(facts["file"]).name != facts["file"]:
+            return None
+        model = InstalledModel(kind=kind, **facts)
+        return model if model.path.stat().st_size == model.size else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def installed_kinds() -> list[str]:
+    """Return the kinds of all installed base models."""
+    if not models_folder().is_dir():
+        return []
+    return sorted(f.name for f in models_folder().iterdir() if installed_model(f.name))
+
+
+def is_whole(model: InstalledModel) -> bool:
+    """Return whether the file of an installed base model is still what it was, by its SHA-256."""
+    try:
+        with model.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == model.sha256
+    except OSError:
+        return False
+
+
+def write_manifest(folder: Path, model: InstalledModel) -> None:
+    """Write what is known of a base model into its folder."""
+    facts = {"format": _FORMAT, **asdict(model)}
+    del facts["kind"]
+    text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
+    (folder / MANIFEST_FILE).write_text(text, encoding="utf-8")
+
+
+def base_model_path(kind: str) -> Path:
+    """Return the file of an installed base model.
+
+    Parameters
+    ----------
+    kind
+        ``"contentvec"``, ``"rmvpe"``, ``"fcpe"``, or the content encoder that a voice names.
+
+    Raises
+    ------
+    RtvcError
+        If it is not installed; the message says what to run.
+    """
+    model = installed_model(kind_of(kind))
+    if model is None:
+        raise RtvcError(f"The {title_of(kind_of(kind))} is not installed. {remedy([kind])}")
+    return model.path
+
+
+def needed_models(voice: Manifest, estimator: str = "rmvpe") -> list[str]:
+    """Return the kinds of the base models that a voice needs.
+
+    Parameters
+    ----------
+    voice
+        What is known of it.
+    estimator
+        What finds the pitch; one that is no base model needs none.
+    """
+    pitch = [estimator] if voice.uses_pitch and estimator in BASE_MODELS else []
+    return [kind_of(voice.embedder), *pitch]
+
+
+def missing_models(voice: Manifest, estimator: str = "rmvpe") -> list[str]:
+    """Return those of `needed_models` that are not installed."""
+    return [kind for kind in needed_models(voice, estimator) if installed_model(kind) is None]
+
+
+def require_ready(voice: InstalledVoice, estimator: str = "rmvpe") -> None:
+    """Check that a voice has all that it needs to be used; parameters as `needed_models`.
+
+    Raises
+    ------
+    RtvcError
+        If a base model is missing; the message says what to run.
+    """
+    missing = missing_models(voice.manifest, estimator)
+    if missing:
+        what = " and the ".join(title_of(kind) for kind in missing)
+        raise RtvcError(
+            f"The voice {voice.name!r} needs the {what}, not installed yet. {remedy(missing)}"
+        )
+
+
+def remedy(kinds: list[str]) -> str:
+    """Return in a sentence or two how to get base models."""
+    known = [BASE_MODELS[kind] for kind in map(kind_of, kinds) if kind in BASE_MODELS]
+    steps = []
+    if known:
+        named = "".join(f" {model.kind}" for model in known)
+        choice = "" if all(model.needed for model in known) else named
+        size = megabytes(sum(model.size for model in known))
+        steps.append(f"Run 'rtvc setup{choice}' once; it downloads {size}.")
+    steps += [
+        f"Get the folder of that encoder (config.json and pytorch_model.bin), and run "
+        f"'rtvc setup {kind} --from FOLDER'."
+        for kind in map(kind_of, kinds)
+        if kind not in BASE_MODELS
+    ]
+    return " ".join(steps)

@@ -1,0 +1,211 @@
+"""Finds the voices in a folder, and the index that belongs to each."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rtvc.errors import RtvcError, UsageError
+from rtvc.library import names
+from rtvc.library.archives import is_junk
+
+INDEX_SUFFIX = ".index"
+SUFFIXES = (*names.VOICE_SUFFIXES, INDEX_SUFFIX)
+
+_MAX_FILES = 20_000
+_INDEX = re.compile(r"(?:added|trained)_(?:IVF\d+_Flat_nprobe_\d+_)?", re.IGNORECASE)
+_VERSION = re.compile(r"_v[12]$", re.IGNORECASE)
+_DISCRIMINATOR = re.compile(r"(?:f0)?D(?:\d+k)?(?:_\d+)?", re.IGNORECASE)
+_GENERATOR = re.compile(r"(?:f0)?G(?:\d+k)?(?:_\d+)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundVoice:
+    """A voice that can be added.
+
+    Attributes
+    ----------
+    path
+        File with the weights.
+    index
+        The index that belongs to it, None if there is none.
+    name
+        The name that the files suggest.
+    origin
+        Address that it was downloaded from, "" if from a disk.
+    """
+
+    path: Path
+    index: Path | None
+    name: str
+    origin: str = ""
+
+
+def find_voices(folder: Path, container: str) -> list[FoundVoice]:
+    """Return the voices in a folder and below, by file name.
+
+    Parameters
+    ----------
+    folder
+        Hidden files, links to folders and what macOS leaves behind are passed over.
+    container
+        Name of the folder, or of the archive that it was unpacked from.
+
+    Raises
+    ------
+    RtvcError
+        If there is none; the message says what there is instead.
+    UsageError
+        If more than one index could belong to a voice.
+    """
+    from rtvc.engine.weights.recognise import WEIGHTS, FileKind, recognise
+
+    files = _files(folder)
+    kinds = {file: recognise(file) for file in files if file.name.lower().endswith(SUFFIXES)}
+    weights = [file for file, kind in kinds.items() if kind in WEIGHTS]
+    indexes = [file for file, kind in kinds.items() if kind is FileKind.INDEX]
+    if not weights:
+        others = [f"{names.safe(file.name)} is {kind.value}" for file, kind in kinds.items()]
+        packed = [
+            names.safe(file.name)
+            for file in files
+            if file.suffix.lower() in (".zip", ".rar", ".7z")
+        ]
+        if packed:
+            others.append(f"{packed[0]} is an archive inside it; unpack that one and add it")
+        told = f": {'; '.join(others[:3])}" if others else " (no .pth and no .safetensors)"
+        raise RtvcError(f"{names.safe(container)} holds no voice{told}.")
+    voices = _for_conversion(weights)
+    stems = _distinct_stems(voices)
+    belonging = _indexes_of(voices, indexes)
+    return [
+        FoundVoice(
+            voice,
+            belonging[voice],
+            names.suggested_name(stems[voice], container if len(voices) == 1 else ""),
+        )
+        for voice in voices
+    ]
+
+
+def index_beside(voice: Path) -> Path | None:
+    """Return the index in the same folder whose name says that it belongs to a voice."""
+    from rtvc.engine.weights.recognise import FileKind, recognise
+
+    found = [
+        file
+        for file in voice.parent.glob("*" + INDEX_SUFFIX)
+        if _subject(file) == _subject(voice) and recognise(file) is FileKind.INDEX
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def choose(found: list[FoundVoice], pick: str) -> list[FoundVoice]:
+    """Return the one voice whose file or name was asked for.
+
+    Raises
+    ------
+    UsageError
+        If there is none, or more than one; all are listed.
+    """
+    wanted = names.key(pick)
+    chosen = [
+        voice
+        for voice in found
+        if wanted in (names.key(voice.path.name), names.key(voice.path.stem), names.key(voice.name))
+    ]
+    if len(chosen) == 1:
+        return chosen
+    several = "More than one voice there goes by" if chosen else "No voice there goes by"
+    raise UsageError(f"{several} {pick!r}; there are {listed(voice.path for voice in found)}.")
+
+
+def listed(paths: Iterable[Path]) -> str:
+    """Return the names of files, the first ten."""
+    shown = [names.safe(path.name) for path in paths]
+    more = f" and {len(shown) - 10} more" if len(shown) > 10 else ""
+    return ", ".join(shown[:10]) + more
+
+
+def _files(folder: Path) -> list[Path]:
+    found: list[Path] = []
+    count = 0
+    for place, folders, file_names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not is_junk([name]))
+        count += len(file_names)
+        if count > _MAX_FILES:
+            raise UsageError(
+                f"{folder} holds more than {_MAX_FILES} files; name the folder of the voice itself."
+            )
+        found += [
+            path
+            for name in sorted(file_names)
+            if not is_junk([name]) and (path := Path(place, name)).is_file()
+        ]
+    return found
+
+
+def _for_conversion(weights: list[Path]) -> list[Path]:
+    """Leave out what only training needs, where there is something else."""
+    for training in (_DISCRIMINATOR, _GENERATOR):
+        weights = [f for f in weights if not training.fullmatch(f.stem)] or weights
+    return weights
+
+
+def _distinct_stems(voices: list[Path]) -> dict[Path, str]:
+    """Return what to name each voice after; several stages of one training keep their marks."""
+    bare = [names.key(names.without_training_marks(voice.stem)) for voice in voices]
+    counts = Counter(bare)
+    return {
+        voice: names.without_training_marks(voice.stem) if counts[key] == 1 else voice.stem
+        for voice, key in zip(voices, bare, strict=True)
+    }
+
+
+def _indexes_of(voices: list[Path], indexes: list[Path]) -> dict[Path, Path | None]:
+    """Return the index of each voice, in time that grows with their number, not its square."""
+    if len(voices) == 1 and len(indexes) == 1:
+        return {voices[0]: indexes[0]}
+    about: defaultdict[str, list[Path]] = defaultdict(list)
+    beside: defaultdict[Path, list[Path]] = defaultdict(list)
+    subjects = {_subject(voice) for voice in voices}
+    for index in indexes:
+        subject = _subject(index)
+        about[subject].append(index)
+        if subject not in subjects:
+            beside[index.parent].append(index)
+    together = Counter(voice.parent for voice in voices)
+    found: dict[Path, Path | None] = {}
+    for voice in voices:
+        named = about[_subject(voice)]
+        if len(named) > 1:
+            named = [index for index in named if index.parent == voice.parent] or named
+        if not named and together[voice.parent] == 1:
+            # A folder for each voice is the other usual order.
+            named = beside[voice.parent]
+        if not named and len(voices) == 1:
+            named = indexes
+        found[voice] = _only_index(voice, named)
+    return found
+
+
+def _only_index(voice: Path, named: list[Path]) -> Path | None:
+    if len(named) > 1:
+        raise UsageError(
+            f"{names.safe(voice.name)} could go with {listed(named)}; unpack it if it is an "
+            "archive, and say which with --index."
+        )
+    return named[0] if named else None
+
+
+def _subject(file: Path) -> str:
+    """Return whom a file is about, without what training programs put around the name."""
+    stem = file.stem
+    if file.suffix.lower() == INDEX_SUFFIX:
+        stem = _VERSION.sub("", _INDEX.sub("", stem, count=1))
+    stem = names.without_training_marks(stem)
+    return "".join(c for c in names.key(stem) if c.isalnum())

@@ -1,0 +1,144 @@
+"""One HTTP request: who may be asked, and what a refusal means."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+
+from rtvc import __version__
+from rtvc.errors import RtvcError
+from rtvc.library.addresses import host_of
+
+_TIMEOUT_S = 30.0
+_MAX_REDIRECTS = 8
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class BrokenError(Exception):
+    """Something that may go better the next time; the message is a sentence."""
+
+    def __init__(self, message: str, pause_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.pause_s = pause_s
+
+
+class RangeError(Exception):
+    """The part of the file that was asked for is not there; `size` is what the file has."""
+
+    def __init__(self, size: str) -> None:
+        super().__init__(size)
+        self.size = size
+
+
+def open_address(url: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
+    """Return the server's answer.
+
+    Parameters
+    ----------
+    url
+        As `checked_address` returns it. Redirects are followed, but never from https to http.
+    headers
+        Of the request, beside those that every request has.
+
+    Raises
+    ------
+    BrokenError
+        If another try may go better.
+    RangeError
+        If the server has no such part of the file.
+    RtvcError
+        If it will not go better.
+    """
+    host = host_of(url)
+    common = {"User-Agent": f"rtvc/{__version__}", "Accept-Encoding": "identity"}
+    request = urllib.request.Request(url, headers={**common, **headers})
+    try:
+        response: http.client.HTTPResponse = _opener().open(request, timeout=_TIMEOUT_S)
+        return response
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code == 416:
+                raise RangeError(error.headers.get("Content-Range", "")) from None
+            if error.code in _TRANSIENT:
+                raise BrokenError(
+                    f"{host} is busy or out of order (HTTP {error.code}).",
+                    _seconds(error.headers.get("Retry-After")),
+                ) from None
+            raise RtvcError(_refused(url, error)) from None
+    except urllib.error.URLError as error:
+        cause = error.reason
+        if isinstance(cause, socket.gaierror):
+            raise RtvcError(
+                f"The server {host} cannot be found; check the address, and whether this machine "
+                "is online."
+            ) from None
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            raise RtvcError(
+                f"{host} cannot prove who it is ({cause.verify_message}). With Python from "
+                "python.org on a Mac, run its 'Install Certificates.command' first."
+            ) from None
+        raise BrokenError(f"{host} cannot be reached ({reason(cause)}).") from None
+    except (OSError, http.client.HTTPException) as error:
+        raise BrokenError(f"{host} does not answer ({reason(error)}).") from None
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    max_redirections = _MAX_REDIRECTS
+    max_repeats = 2
+
+    def redirect_request(  # noqa: PLR0917 (urllib's signature)
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if newurl.partition(":")[0].lower() not in ("https", req.type):
+            fp.close()
+            raise RtvcError(
+                f"{host_of(req.full_url)} leads on to {newurl.partition('?')[0]!r}, which is not "
+                "safe to follow; nothing was downloaded."
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    # Of urllib's handlers only these: no files, no FTP, no passwords.
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        _Redirects(),
+    ):
+        opener.add_handler(handler)
+    return opener
+
+
+def _refused(url: str, error: urllib.error.HTTPError) -> str:
+    if error.code in (401, 403):
+        return (
+            f"{url} cannot be downloaded without signing in (HTTP {error.code}); download it with "
+            "your browser and give the file."
+        )
+    if error.code in (404, 410):
+        return f"There is no file at {url} (HTTP {error.code}); check the address."
+    if 300 <= error.code < 400:
+        return f"{url} leads in circles, or to something that is no web address."
+    return f"{url} cannot be downloaded (HTTP {error.code} {error.reason})."
+
+
+def reason(error: object) -> str:
+    """Return what went wrong in a connection, in a few words."""
+    if isinstance(error, TimeoutError):
+        return f"no answer within {_TIMEOUT_S:.0f} s"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return type(error).__name__ if isinstance(error, Exception) else str(error)
+
+
+def _seconds(text: str | None) -> float:
+    return float(text) if text and text.isascii() and text.isdigit() else 0.0
