@@ -1,0 +1,8 @@
+"""``python -m rtvc``."""
+
+import sys
+
+from rtvc.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

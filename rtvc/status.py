@@ -1,0 +1,123 @@
+"""The engine's state in one line of text."""
+
+from __future__ import annotations
+
+from rtvc.settings import Settings
+from rtvc.stats import Level, Stats
+
+_FLOOR_DB = -60.0
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def status_line(stats: Stats, settings: Settings, width: int, *, unicode: bool = True) -> str:
+    """Return the line for a terminal of `width` columns, never longer than that.
+
+    What matters least goes first where there is no room.
+
+    Parameters
+    ----------
+    stats, settings
+        The engine's.
+    width
+        Columns that may be used.
+    unicode
+        Whether block characters may be used for the meters.
+    """
+    cells = 10
+    parts = _parts(stats, settings)
+    levels = {"in": stats.input, "out": stats.output}
+    for name, level in levels.items():
+        parts[name] = f"{name} {_meter(level, cells, unicode=unicode)} {_level(level)}"
+    line = _joined(parts)
+    for name, level in levels.items():
+        if len(line) > width:
+            parts[name] = f"{name} {_level(level)}"
+            line = _joined(parts)
+    for name in ("keys", "pitch", "latency", "step", "late", "out", "in"):
+        if len(line) > width:
+            del parts[name]
+            line = _joined(parts)
+    return line[:width]
+
+
+def plain_line(stats: Stats, settings: Settings, elapsed_s: float) -> str:
+    """Return the line for a log: the same facts, with the time since the start."""
+    parts = _parts(stats, settings)
+    del parts["keys"]
+    return f"{elapsed_s:6.1f} s  {_joined(parts)}"
+
+
+def summary(stats: Stats, settings: Settings, elapsed_s: float) -> str:
+    """Return the last line of a run."""
+    health = stats.device
+    return (
+        f"{elapsed_s:.1f} s, {stats.blocks} blocks, {stats.late_blocks} late, "
+        f"{stats.concealed_s:.2f} s concealed; step p50 {stats.step.p50 * 1000:.1f} ms, "
+        f"p99 {stats.step.p99 * 1000:.1f} ms of {settings.block:.0f} ms; "
+        f"latency {stats.latency.total * 1000:.0f} ms; device: {health.underflows} underflows, "
+        f"{health.overflows} overflows."
+    )
+
+
+def progress_line(title: str, share: float, elapsed_s: float, width: int) -> str:
+    """Return a progress bar with the time left, never longer than `width` columns."""
+    share = min(max(share, 0.0), 1.0)
+    left = f"{elapsed_s / share - elapsed_s:4.0f} s left" if share > 0 else ""
+    figures = f" {share:4.0%} {left:11}"
+    cells = min(30, width - len(figures) - len(title) - 3)
+    if cells < 5:
+        return f"{title}{figures}"[:width].rstrip()
+    return f"{title} [{'#' * round(share * cells):{cells}}]{figures}".rstrip()
+
+
+def transfer_line(title: str, done: int, total: int | None, rate: float, width: int) -> str:
+    """Return how far a download is, never longer than `width` columns; `rate` is in bytes/s."""
+    figures = f" {done / 1e6:,.1f} MB"
+    if total:
+        left = f"{(total - done) / rate:4.0f} s left" if rate > 0 else ""
+        figures = f" {done / 1e6:,.1f} of {total / 1e6:,.1f} MB {left:11}"
+    figures += f" {rate / 1e6:5.1f} MB/s"
+    cells = min(30, width - len(figures) - len(title) - 3)
+    if not total or cells < 5:
+        return f"{title}{figures}"[:width].rstrip()
+    return f"{title} [{'#' * round(min(done / total, 1) * cells):{cells}}]{figures}".rstrip()
+
+
+def _parts(stats: Stats, settings: Settings) -> dict[str, str]:
+    if not stats.gate_open:
+        pitch = "silence"
+    elif stats.heard_hz and stats.sung_hz:
+        pitch = f"{stats.heard_hz:.0f} to {stats.sung_hz:.0f} Hz"
+    elif stats.heard_hz:
+        pitch = f"{stats.heard_hz:.0f} Hz"
+    else:
+        pitch = "unvoiced"
+    return {
+        "state": f"{stats.state.upper():9}",
+        "in": f"in {_level(stats.input)}",
+        "out": f"out {_level(stats.output)}",
+        "step": f"step p99 {stats.step.p99 * 1000:3.0f}/{settings.block:.0f} ms",
+        "late": f"late {stats.late_blocks}",
+        "latency": f"latency {stats.latency.total * 1000:.0f} ms",
+        "pitch": f"pitch {pitch:13}",
+        "keys": "q stops",
+    }
+
+
+def _joined(parts: dict[str, str]) -> str:
+    return "  ".join(parts.values()).rstrip()
+
+
+def _level(level: Level) -> str:
+    if level.clipped:
+        return "  CLIP"
+    return f"{max(level.peak_db, -99):3.0f} dB"
+
+
+def _meter(level: Level, cells: int, *, unicode: bool) -> str:
+    share = min(max(1 - level.peak_db / _FLOOR_DB, 0.0), 1.0)
+    if not unicode:
+        return f"[{'#' * round(share * cells):{cells}}]"
+    eighths = round(share * cells * 8)
+    full, rest = divmod(eighths, 8)
+    return f"▕{('█' * full + _EIGHTHS[rest].strip()):{cells}}▏"
