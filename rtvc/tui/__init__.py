@@ -1,0 +1,1 @@
+"""The control panel: it holds a studio, shows its figures, and gives it settings."""

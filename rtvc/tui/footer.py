@@ -1,0 +1,51 @@
+"""The keys in one line, each of which can be clicked."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.widgets import Static
+
+from rtvc.tui.keys import KEYS, written
+
+Hint = tuple[str, str, str]
+"""A key, what it does in a word, and the action of a click."""
+
+
+class KeyLine(Static):
+    """Hints as many as fit, the most important first.
+
+    Parameters
+    ----------
+    hints
+        What to show; the app's own keys if not given.
+    """
+
+    def __init__(self, hints: tuple[Hint, ...] = (), *, keys: dict[str, str] | None = None) -> None:
+        super().__init__("", classes="keys")
+        self._hints = hints or _app_hints(keys or {})
+
+    def on_resize(self) -> None:
+        """Fit the hints to the width."""
+        gap = 2 if self._length(self._hints, 2) <= self.size.width else 1
+        hints = self._hints
+        while len(hints) > 1 and self._length(hints, gap) > self.size.width:
+            # What is least needed goes first; the last one leads out.
+            hints = (*hints[:-2], hints[-1])
+        parts = []
+        for key, word, action in hints:
+            part = Content.from_markup("[b]$key[/b] $word", key=key, word=word)
+            parts.append(part.stylize(f"@click={action}") if action else part)
+        self.update(Content(" " * gap).join(parts), layout=False)
+
+    @staticmethod
+    def _length(hints: tuple[Hint, ...], gap: int) -> int:
+        return sum(len(key) + len(word) + 1 + gap for key, word, _ in hints) - gap
+
+
+def _app_hints(keys: dict[str, str]) -> tuple[Hint, ...]:
+    """Return the app's keys for the footer; `keys` are those that a person has chosen."""
+    by_id = {key.id: written(keys.get(key.id, key.key)) for key in KEYS}
+    hints = [(by_id[key.id], key.short, f"app.{key.action}") for key in KEYS if key.short]
+    pitch = f"{by_id['pitch_down']}{by_id['pitch_up']}"
+    hints = [(pitch, w, "app.pitch(1)") if w == "pitch" else (k, w, a) for k, w, a in hints]
+    return tuple(hints)

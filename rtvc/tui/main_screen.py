@@ -1,0 +1,110 @@
+"""The screen that is open while one performs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.screen import Screen
+
+from rtvc.shelf import label
+from rtvc.tui.figures import Figures, LatencyBar
+from rtvc.tui.finder import Finder, items
+from rtvc.tui.footer import KeyLine
+from rtvc.tui.knobs import Knobs
+from rtvc.tui.meter import Meter
+from rtvc.tui.pane import Pane
+from rtvc.tui.trace import Trace
+from rtvc.tui.view import View
+
+if TYPE_CHECKING:
+    from rtvc.tui.app import Panel
+
+
+class MainScreen(Screen[None]):
+    """State, levels, pitch, latency, controls and voices."""
+
+    app: Panel
+    AUTO_FOCUS = "Knobs"
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Classes that the style sheet names, from so many columns and rows on.
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-thin"), (60, "-normal"), (110, "-wide")]
+        self.VERTICAL_BREAKPOINTS = [(0, "-flat"), (16, "-low"), (22, "-middle"), (36, "-tall")]
+
+    def compose(self) -> ComposeResult:
+        """Make the widgets."""
+        yield Pane("badge")
+        yield Pane("message")
+        yield Meter("IN", "input-meter")
+        yield Meter("OUT", "output-meter")
+        yield LatencyBar("latency")
+        yield Figures("figures")
+        yield Trace("trace")
+        with Horizontal():
+            studio = self.app.studio
+            yield Knobs(lambda: studio.settings, self.app.turn, list(studio.voices()), "knobs")
+            yield Finder("finder")
+        yield KeyLine(keys=self.app.chosen_keys)
+
+    def show(self, view: View) -> None:
+        """Show a moment."""
+        stats = view.stats
+        self._show_badge(view)
+        self.query_one("#input-meter", Meter).show(stats.input, view.now)
+        self.query_one("#output-meter", Meter).show(stats.output, view.now)
+        self.query_one(Trace).show(stats)
+        self.query_one(Knobs).show(view.settings)
+        if view.slow:
+            self.query_one(LatencyBar).show(stats.latency)
+            self.query_one(Figures).show(stats)
+            self.query_one(Finder).put(
+                items(
+                    self.app.studio.voices(),
+                    self.app.shelf.entries,
+                    self.app.memory.favourites,
+                    view.settings.voice,
+                    view.preset,
+                )
+            )
+
+    def _show_badge(self, view: View) -> None:
+        badge = view.badge
+        pane = self.query_one("#badge", Pane)
+        state = f" {badge.sign} {badge.word} "
+        recording = "" if view.recorded_s is None else f"  REC {_clock(view.recorded_s)}"
+        voice = view.preset or view.settings.voice
+        between = f"  {voice}{'' if view.preset else ' (own settings)'}"
+        room = pane.size.width - len(state) - len(recording) - len(between) - 2
+        names = f"{view.devices[0]} > {view.devices[1]}"
+        names = names if len(names) <= room else f"{names[: max(room - 1, 0)]}…" if room > 8 else ""
+        pane.put(
+            (state, f"bold reverse {badge.style}"),
+            (recording, "bold reverse $error"),
+            (between, "bold"),
+            (f"{names:>{max(room, 0) + 1}}", ""),
+        )
+        knob = self.query_one(Knobs).knob
+        text = view.message or badge.text or f"{label(knob.name)}: {knob.help}"
+        style = "bold" if badge.text or view.message else "$text-muted"
+        self.query_one("#message", Pane).put((text.replace("\n", " "), style))
+
+    @on(Knobs.Typed)
+    def _typed(self, event: Knobs.Typed) -> None:
+        self.app.type_value(event.knob)
+
+    @on(Finder.Taken)
+    def _taken(self, event: Finder.Taken) -> None:
+        self.app.take(event.item.kind, event.item.name)
+
+    @on(events.Click, "#badge")
+    def _badge_clicked(self) -> None:
+        self.app.action_dry()
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes:02}:{rest:02}"

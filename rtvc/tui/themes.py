@@ -1,0 +1,52 @@
+"""The panel's colours: dark, light, and high contrast."""
+
+from __future__ import annotations
+
+from textual.theme import Theme
+
+THEMES = {
+    "dark": Theme(
+        "rtvc-dark",
+        primary="#5fafff",
+        secondary="#8787d7",
+        warning="#ffaf00",
+        error="#ff5f5f",
+        success="#5fd787",
+        accent="#5fafff",
+        foreground="#d0d0d0",
+        background="#121212",
+        surface="#1c1c1c",
+        panel="#303030",
+        dark=True,
+    ),
+    "light": Theme(
+        "rtvc-light",
+        primary="#005faf",
+        secondary="#5f5faf",
+        warning="#875f00",
+        error="#af0000",
+        success="#005f00",
+        accent="#005faf",
+        foreground="#121212",
+        background="#eeeeee",
+        surface="#ffffff",
+        panel="#d0d0d0",
+        dark=False,
+    ),
+    "contrast": Theme(
+        "rtvc-contrast",
+        primary="#ffffff",
+        secondary="#ffffff",
+        warning="#ffff00",
+        error="#ff8787",
+        success="#00ff00",
+        accent="#ffff00",
+        foreground="#ffffff",
+        background="#000000",
+        surface="#000000",
+        panel="#444444",
+        dark=True,
+        variables={"text-muted": "#ffffff"},
+    ),
+}
+"""By the name that is remembered; the colours are of the 256 that every terminal has."""

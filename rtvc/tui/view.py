@@ -1,0 +1,51 @@
+"""One look at everything that the panel shows, taken for all widgets at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from rtvc.settings import Settings
+from rtvc.stats import Stats
+from rtvc.tui.badge import Badge
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A moment.
+
+    Attributes
+    ----------
+    now
+        A monotonic time in seconds.
+    stats, settings, badge
+        The engine's, and their verdict.
+    devices
+        Microphone and speaker by name.
+    preset
+        The preset that is in use, "" if it is none.
+    recorded_s
+        Length of the recording that runs, None if there is none.
+    message
+        What is to be told now, "" if nothing is.
+    slow
+        Whether figures that a person reads, and not sees, are to be shown anew.
+    """
+
+    now: float
+    stats: Stats
+    settings: Settings
+    badge: Badge
+    devices: tuple[str, str]
+    preset: str
+    recorded_s: float | None
+    message: str
+    slow: bool
+
+
+@runtime_checkable
+class Live(Protocol):
+    """A screen that shows the present."""
+
+    def show(self, view: View) -> None:
+        """Show a moment; called 20 times a second."""

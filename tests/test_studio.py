@@ -1,0 +1,197 @@
+"""The studio: devices exchanged, settings undone, sound recorded, with the real engine."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.signal
+import soundfile
+
+from rtvc.config import Choices, load_choices
+from rtvc.errors import RtvcError
+from rtvc.settings import Settings
+from rtvc.stats import State
+from rtvc.studio import Studio
+from rtvc.undo import History
+from tests.sound_server import MICROPHONE_SINK, SoundServer
+from tests.tui.rig import CABLE, HEADPHONES, USB, SimulatedRig
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
+    monkeypatch.chdir(tmp_path)
+
+
+def until(condition, seconds=10.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.01)
+
+
+def running(studio, state=State.CONVERTED):
+    until(lambda: studio.stats().state is state and studio.stats().blocks > 2)
+
+
+@pytest.fixture
+def studio():
+    made = Studio(SimulatedRig(), Choices(settings=Settings(block=40, headroom=40)))
+    made.start()
+    assert made.stats().state is State.STARTING
+    running(made)
+    yield made
+    made.close()
+
+
+def test_devices_are_exchanged_and_remembered(studio):
+    studio.use(USB.name, HEADPHONES.name)
+    assert studio.stats().state is State.STARTING
+    running(studio)
+    assert studio.names == (USB.name, HEADPHONES.name)
+    first, second = (device for _, _, device in studio._rig.opened)
+    played = len(first.played)
+    until(lambda: np.abs(second.played).max(initial=0) > 0.01)
+    assert len(first.played) == played, "the old device plays on"
+    assert np.abs(first.played[-48:]).max() < 0.01, "it ended without a fade"
+    studio.close()
+    assert load_choices()[0] == Choices(USB.name, HEADPHONES.name, studio.settings)
+
+
+def test_a_missing_device_brings_the_old_ones_back(studio):
+    before = studio.names
+    studio.use(USB.name, "Nothing")
+    told = []
+    until(lambda: told.append(studio.take_news()) or told[-1])
+    running(studio)
+    assert studio.names == before
+    assert told[-1] == "There is no output named 'Nothing'. The devices before are in use."
+    assert studio.take_news() == ""
+
+
+def test_without_any_device_it_says_why_and_can_be_mended():
+    rig = SimulatedRig()
+    rig.inputs.clear()
+    studio = Studio(rig, Choices(), remember=False)
+    studio.start()
+    until(lambda: studio.stats().state is State.DEVICE_LOST)
+    assert studio.stats().reason == "there is no input named ''"
+    rig.inputs.append(USB)
+    studio.use(USB.name, CABLE.name)
+    running(studio)
+    studio.close()
+    assert load_choices()[0] == Choices()
+
+
+def test_settings_reach_the_engine_and_go_back(studio):
+    studio.apply(studio.settings.replace(pitch=5))
+    studio.apply(studio.settings.replace(mode="muted"))
+    running(studio, State.MUTED)
+    assert studio.undo()
+    assert studio.settings.pitch == 0
+    assert studio.settings.mode == "muted", "an undo has opened the output"
+    assert not studio.undo()
+    assert studio.redo()
+    assert studio.settings.pitch == 5
+    assert not studio.redo()
+    assert studio._session.settings == studio.settings
+
+
+def test_a_new_block_is_loaded_while_the_old_one_plays(studio):
+    studio.apply(studio.settings.replace(block=60))
+    until(lambda: studio.stats().latency.block == pytest.approx(0.06))
+    assert studio.stats().state is State.CONVERTED
+    until(lambda: not studio.stats().loading)
+
+
+def test_the_recording_is_what_was_played_across_devices(studio, tmp_path):
+    path = studio.record()
+    assert path == tmp_path / "rtvc-recording.wav"
+    with pytest.raises(RtvcError, match="already"):
+        studio.record()
+    first = studio._rig.device
+    start = len(first.played)
+    time.sleep(0.6)
+    studio.use(USB.name, HEADPHONES.name)
+    running(studio)
+    until(lambda: len(studio._rig.device.played) > 24_000)
+    assert studio.recorded_s > 0.5
+    assert studio.finish_recording() == path
+    assert studio.recorded_s is None
+    recorded, rate = soundfile.read(path, dtype="float32")
+    assert rate == 48_000
+    # What was queued when it began was not written any more, and is heard first.
+    played = first.played[start:]
+    piece = recorded[:9600]
+    at = int(np.argmax(scipy.signal.correlate(played, piece, "valid")))
+    np.testing.assert_allclose(played[at : at + 9600], piece, atol=1e-6)
+    second = studio._rig.device.played
+    assert np.isin(np.round(second[9600:9700], 5), np.round(recorded, 5)).mean() > 0.9
+    with pytest.raises(RtvcError, match="Nothing"):
+        studio.finish_recording()
+
+
+def test_a_recording_that_cannot_be_made_says_so(studio, tmp_path):
+    with pytest.raises(RtvcError, match="there is no folder"):
+        studio.record(tmp_path / "nowhere" / "x.wav")
+    assert studio.recorded_s is None
+
+
+def test_closing_keeps_the_recording_and_is_safe_to_repeat(tmp_path):
+    studio = Studio(SimulatedRig(), Choices(), remember=False)
+    studio.start()
+    running(studio)
+    studio.record()
+    time.sleep(0.3)
+    studio.close()
+    assert soundfile.info(tmp_path / "rtvc-recording.wav").frames > 9600
+
+
+def test_devices_are_looked_for_in_the_background(studio):
+    assert studio.devices.inputs == ()
+    studio.rescan()
+    until(lambda: studio.devices.inputs)
+    studio._rig.inputs.append(CABLE)
+    studio.rescan()
+    until(lambda: CABLE in studio.devices.inputs)
+
+
+def test_a_held_key_is_one_step_back():
+    now = [0.0]
+    history = History(lambda: now[0])
+    settings = Settings()
+    for pitch in range(1, 11):
+        after = settings.replace(pitch=pitch)
+        history.note(settings, after)
+        settings = after
+        now[0] += 0.05
+    now[0] += 2
+    history.note(settings, settings.replace(pitch=11))
+    back = history.undo(settings.replace(pitch=11))
+    assert back.pitch == 10
+    assert history.undo(back).pitch == 0
+
+
+def test_the_devices_of_this_machine(sound_server: SoundServer, tmp_path):
+    from rtvc.demo import load_utterance
+    from rtvc.rig import LiveRig
+
+    studio = Studio(LiveRig(), Choices("fake_mic", "fake_speaker", Settings(pitch=3)))
+    studio.rescan()
+    with sound_server.speaking(np.tile(load_utterance(), 2)):
+        studio.start()
+        running(studio)
+        until(lambda: studio.devices.inputs)
+        assert "fake_mic" in [device.name for device in studio.devices.inputs]
+        assert any(device.default for device in studio.devices.outputs)
+        assert studio.names == ("fake_mic", "fake_speaker")
+        studio.use("fake_mic", "default")
+        running(studio)
+        assert studio.names == ("fake_mic", "default")
+        studio.use("fake_mic", "no such thing")
+        until(lambda: "no output named 'no such thing'" in studio.take_news())
+        running(studio)
+        studio.close()
+    assert MICROPHONE_SINK

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from textual.widgets import Input, OptionList
+
+from rtvc.config import Choices
+from rtvc.panel_file import Memory, save_memory
+from rtvc.settings import Settings
+from rtvc.stats import State
+from rtvc.studio import Studio
+from rtvc.tui.app import Panel
+from rtvc.tui.finder import Finder
+from tests.tui.rig import SimulatedRig
+
+START = Settings(block=100, headroom=200)
+
+
+class Driver:
+    """A panel that runs without a terminal, and what a person does with it."""
+
+    def __init__(self, panel: Panel, pilot) -> None:
+        self.panel = panel
+        self.studio = panel.studio
+        self.pilot = pilot
+
+    @property
+    def settings(self) -> Settings:
+        """What the session has, which is what is heard."""
+        session = self.studio._session
+        return session.settings if session is not None else self.studio.settings
+
+    @property
+    def stats(self):
+        return self.studio.stats()
+
+    @property
+    def rig(self) -> SimulatedRig:
+        return self.studio._rig
+
+    def text(self) -> str:
+        """What is on the screen."""
+        lines = self.panel.screen._compositor.render_strips(self.panel.size)
+        return "\n".join("".join(segment.text for segment in line) for line in lines)
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+        await self.pilot.pause(0.03)
+
+    async def find(self, name: str) -> None:
+        """Search for a preset, and take it."""
+        await self.press("slash")
+        await self.until(lambda: isinstance(self.panel.focused, Input))
+        await self.press(*name, "enter")
+        await self.until(lambda: isinstance(self.panel.focused, OptionList))
+        finder = self.panel.screen.query_one(Finder)
+        await self.until(lambda: finder.marked and len(finder._shown) == len(finder._items))
+
+    async def until(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, f"it did not come; on the screen:\n{self.text()}"
+            await self.pilot.pause(0.02)
+
+    async def reads(self, *words: str) -> None:
+        """Wait until the words are on the screen, line breaks aside."""
+        await self.until(lambda: all(word in " ".join(self.text().split()) for word in words))
+
+    async def hears(self, state: State) -> None:
+        await self.until(lambda: self.stats.state is state)
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+
+    async def soon(*_: float) -> None:
+        await asyncio.sleep(0.01)
+
+    # Textual's own waits for a processor without work, which the engine never lets it be.
+    monkeypatch.setattr("textual.app.wait_for_idle", soon)
+    monkeypatch.setattr("textual.pilot.wait_for_idle", soon)
+
+
+@pytest.fixture
+def open_panel():
+    @asynccontextmanager
+    async def opened(
+        *,
+        size: tuple[int, int] = (80, 24),
+        settings: Settings = START,
+        rig: SimulatedRig | None = None,
+        guided: bool = True,
+        **others,
+    ) -> AsyncIterator[Driver]:
+        if guided:
+            from rtvc.panel_file import load_memory
+
+            if not load_memory()[0].guided:
+                save_memory(Memory(guided=True))
+        studio = Studio(rig or SimulatedRig(20), Choices(settings=settings), **others)
+        panel = Panel(studio)
+        try:
+            async with panel.run_test(size=size) as pilot:
+                driver = Driver(panel, pilot)
+                await driver.until(lambda: studio._session is not None or studio._failure)
+                await driver.reads("IN")
+                yield driver
+        finally:
+            studio.close()
+
+    return opened

@@ -1,0 +1,49 @@
+"""Make the pictures of the README: ``python -m tests.tui.pictures docs``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from rtvc.config import Choices
+from rtvc.panel_file import Memory, save_memory
+from rtvc.presets import find_preset
+from rtvc.settings import Settings
+from rtvc.studio import Studio
+from rtvc.tui.app import Panel
+from tests.tui.rig import HEADPHONES, USB, SimulatedRig
+
+
+def take(panel: Panel, path: Path) -> None:
+    """Write a picture of what is on the screen, which loads no fonts from elsewhere."""
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", panel.export_screenshot(), flags=re.DOTALL)
+    path.write_text(svg)
+
+
+async def make(folder: Path) -> None:
+    """Run the panel on simulated devices that hear speech, and take its picture."""
+    settings = find_preset("deep").apply_to(Settings())
+    choices = Choices(USB.name, HEADPHONES.name, settings)
+    panel = Panel(Studio(SimulatedRig(), choices, remember=False))
+    async with panel.run_test(size=(110, 34)) as pilot:
+        await pilot.press("down", "down")
+        await asyncio.sleep(12)
+        while panel.studio.stats().sung_hz <= 0:
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
+        take(panel, folder / "panel.svg")
+        await pilot.press("p", "down", "down", "down", "down", "down")
+        await asyncio.sleep(1)
+        take(panel, folder / "presets.svg")
+        await panel.action_quit()
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as config:
+        os.environ["RTVC_CONFIG_DIR"] = config
+        save_memory(Memory(guided=True))
+        asyncio.run(make(Path(sys.argv[1])))

@@ -1,0 +1,58 @@
+"""A rig of simulated devices that can be plugged in and out."""
+
+from __future__ import annotations
+
+import numpy as np
+import soundfile
+import soxr
+
+from rtvc.audio.simulated import SimulatedDevice
+from rtvc.errors import UsageError
+from rtvc.rig import Devices, Line, SoundDevice
+from tests.speech import UTTERANCES
+
+BUILT_IN = SoundDevice("MacBook Pro Microphone", "Core Audio", default=True)
+USB = SoundDevice("USB Microphone", "Core Audio", rate=44_100)
+SPEAKERS = SoundDevice("MacBook Pro Speakers", "Core Audio", 2, default=True)
+HEADPHONES = SoundDevice("External Headphones", "Core Audio", 2)
+CABLE = SoundDevice("BlackHole 2ch", "Core Audio", 2, cable=True)
+
+
+def speech(seconds: float) -> np.ndarray:
+    samples, rate = soundfile.read(UTTERANCES[0], dtype="float32")
+    once = soxr.resample(samples, rate, 48_000).astype(np.float32)
+    return np.resize(once, round(seconds * 48_000))
+
+
+class SimulatedRig:
+    """Every microphone hears speech; every speaker keeps what it plays, in `opened`."""
+
+    def __init__(self, seconds: float = 60.0, faults=()) -> None:
+        self.inputs = [BUILT_IN, USB]
+        self.outputs = [SPEAKERS, HEADPHONES, CABLE]
+        self.source = speech(seconds)
+        self.faults = faults
+        self.opened: list[tuple[str, str, SimulatedDevice]] = []
+
+    def scan(self) -> Devices:
+        return Devices(tuple(self.inputs), tuple(self.outputs))
+
+    def open(self, input: str, output: str) -> Line:
+        names = [
+            _pick(input, self.inputs, "input"),
+            _pick(output, self.outputs, "output"),
+        ]
+        device = SimulatedDevice(self.source, wall_clock=True, faults=self.faults)
+        self.opened.append((*names, device))
+        return Line(device, *names)
+
+    @property
+    def device(self) -> SimulatedDevice:
+        return self.opened[-1][2]
+
+
+def _pick(name: str, devices: list[SoundDevice], direction: str) -> str:
+    for device in devices:
+        if device.name == name or (not name and device.default):
+            return device.name
+    raise UsageError(f"there is no {direction} named {name!r}")

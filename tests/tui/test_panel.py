@@ -1,0 +1,525 @@
+"""The panel as a person uses it: keys and clicks in, the session's settings and sound out."""
+
+import asyncio
+import functools
+import os
+import time
+
+import numpy as np
+import pytest
+import soundfile
+from textual import events
+
+from rtvc.config import load_choices
+from rtvc.panel_file import keys_path, load_memory
+from rtvc.presets import load_preset, user_folder
+from rtvc.settings import KNOBS, Settings
+from rtvc.stats import State
+from rtvc.tui.knobs import Knobs
+from tests.tui.conftest import START
+from tests.tui.rig import CABLE, HEADPHONES, SPEAKERS, USB, SimulatedRig
+from tests.voices import PlainVoice, finder
+
+
+def in_loop(test):
+    @functools.wraps(test)
+    def run(*args, **kwargs):
+        asyncio.run(test(*args, **kwargs))
+
+    return run
+
+
+def loudest(device, since=0):
+    return np.abs(device.played[since:]).max(initial=0)
+
+
+@in_loop
+async def test_it_starts_converted_and_tells_what_it_does(open_panel):
+    async with open_panel() as it:
+        await it.hears(State.CONVERTED)
+        await it.until(lambda: loudest(it.rig.device) > 0.02)
+        await it.reads("CONVERTED", "MacBook Pro Microphone >", "peak", "rms")
+        await it.reads("block 100", "compute 200", "STEP p50/95/99", "UNDERRUNS 0", "RING", "DRIFT")
+        await it.until(lambda: it.stats.heard_hz > 0)
+        await it.reads("you", "voice", "Hz")
+        delay = round(it.stats.latency.total * 1000)
+        await it.reads(f"DELAY {delay} ms")
+
+
+@in_loop
+async def test_space_and_m_decide_what_is_heard(open_panel):
+    async with open_panel() as it:
+        await it.press("space")
+        await it.hears(State.DRY)
+        await it.reads("DRY")
+        await it.press("m")
+        await it.hears(State.MUTED)
+        await it.reads("MUTED")
+        await asyncio.sleep(0.4)
+        since = len(it.rig.device.played)
+        await asyncio.sleep(0.4)
+        assert loudest(it.rig.device, since) == 0
+        await it.press("m")
+        await it.hears(State.CONVERTED)
+        await it.press("m", "space")
+        await it.hears(State.CONVERTED)
+        await it.pilot.click("#badge")
+        await it.hears(State.DRY)
+
+
+@in_loop
+async def test_brackets_shift_the_pitch_that_is_heard(open_panel):
+    async with open_panel() as it:
+        for _ in range(12):
+            await it.press("]")
+        assert it.settings.pitch == 12
+        await it.until(
+            lambda: (
+                it.stats.heard_hz > 0
+                and it.stats.sung_hz == pytest.approx(2 * it.stats.heard_hz, rel=0.02)
+            )
+        )
+        await it.press("[")
+        assert it.settings.pitch == 11
+        for _ in range(30):
+            await it.press("]")
+        assert it.settings.pitch == 24, "it goes to the end of the range"
+        assert it.stats.state is State.CONVERTED
+
+
+@in_loop
+async def test_controls_turn_in_fine_and_coarse_steps(open_panel):
+    async with open_panel() as it:
+        await it.press("down", "down")
+        assert it.panel.screen.query_one(Knobs).knob.name == "pitch"
+        await it.press("right")
+        assert it.settings.pitch == 1
+        await it.press("full_stop", "full_stop", "shift+right")
+        assert it.settings.pitch == pytest.approx(1.3)
+        await it.press("greater_than_sign", "ctrl+right")
+        assert it.settings.pitch == pytest.approx(11.3)
+        await it.press("less_than_sign", "comma", "left")
+        assert it.settings.pitch == pytest.approx(5.2)
+        await it.press("backspace")
+        assert it.settings.pitch == 0
+
+
+@in_loop
+async def test_every_setting_has_a_control_that_changes_it(open_panel):
+    async with open_panel(settings=Settings()) as it:
+        for name, knob in KNOBS.items():
+            assert it.panel.screen.query_one(Knobs).knob.name == name
+            before = getattr(it.settings, name)
+            await it.press("right" if before != knob.high else "left")
+            if name != "voice":  # there is one voice only
+                assert getattr(it.settings, name) != before, name
+            await it.press("backspace")
+            assert getattr(it.settings, name) == knob.default
+            await it.press("down")
+
+
+@in_loop
+async def test_a_value_is_typed_and_a_wrong_one_refused_in_place(open_panel):
+    async with open_panel() as it:
+        await it.press("down", "down", "enter")
+        await it.reads("pitch: Raises or lowers the pitch.", "from -24 to 24 semitones")
+        await it.press("backspace", *"99", "enter")
+        await it.reads("pitch is 99.0, but must be")
+        assert it.settings.pitch == 0
+        await it.press("backspace", "backspace", *"-7.5", "enter")
+        assert it.settings.pitch == -7.5
+        await it.press("enter", *"123", "escape")
+        assert it.settings.pitch == -7.5
+        await it.press("enter")
+        it.panel.screen.focused.post_message(events.Paste("\x1b[31m\x00€€ rm -rf\n" + "x" * 5000))
+        await it.press("enter")
+        await it.reads("pitch is", "but must be")
+        assert it.settings.pitch == -7.5
+
+
+@in_loop
+async def test_the_mouse_sets_types_and_chooses(open_panel):
+    async with open_panel(size=(120, 40)) as it:
+        knobs = it.panel.screen.query_one(Knobs)
+        row = list(KNOBS).index("formant") + 1  # the heading
+        width = knobs.scrollable_content_region.width
+        await it.pilot.click(Knobs, offset=(width - 2, row))
+        assert it.settings.formant == 12
+        await it.pilot.click(Knobs, offset=(4, row + 1))
+        assert knobs.knob.name == "breathiness"
+        await it.pilot.click(Knobs, offset=(25, row + 1))
+        await it.reads("Enter takes it")
+        await it.press("backspace", *"0.5", "enter")
+        assert it.settings.breathiness == 0.5
+        before = it.settings
+        place = it.text().splitlines()[-1].index("^z")
+        await it.pilot.click(offset=(place + 4, 39))
+        await it.until(lambda: it.settings != before)
+        assert it.settings.breathiness == 0
+
+
+@in_loop
+async def test_undo_and_redo(open_panel):
+    async with open_panel() as it:
+        await it.press("5")
+        changed = it.settings
+        assert changed.changed() != START.changed()
+        await it.press("m", "ctrl+z")
+        assert it.settings == START.replace(mode="muted"), "an undo never opens the output"
+        await it.press("ctrl+z")
+        await it.reads("Nothing to undo.")
+        await it.press("ctrl+y")
+        assert it.settings == changed.replace(mode="muted")
+        await it.reads("->")
+
+
+@in_loop
+async def test_a_held_key_is_followed_and_undone_at_once(open_panel):
+    async with open_panel() as it:
+        await it.press("down", "down", *["right"] * 20)
+        assert it.settings.pitch == 20
+        await it.press("ctrl+z")
+        assert it.settings.pitch == 0
+        knob = list(KNOBS).index("block") - list(KNOBS).index("pitch")
+        await it.press(*["down"] * knob, *["right"] * 15)
+        assert it.settings.block == START.block + 150
+        await it.until(
+            lambda: it.stats.latency.block == pytest.approx(0.25) and not it.stats.loading
+        )
+        assert it.stats.state is State.CONVERTED
+
+
+@in_loop
+async def test_favourites_and_search_load_presets(open_panel):
+    async with open_panel() as it:
+        favourites = load_memory()[0].favourites
+        await it.press("5")
+        name = favourites[5]
+        assert it.settings == it.panel.shelf.find(name).preset.apply_to(START)
+        await it.reads(f"Preset '{name}'.", f"*5 {name}")
+        await it.find("robo")
+        assert it.settings.pitch_fixed > 0
+        await it.reads("Preset 'robot'.")
+        await it.press("slash", *"zzz", "enter")
+        assert it.settings.pitch_fixed > 0
+        await it.press("escape", "m")
+        await it.hears(State.MUTED)
+
+
+@in_loop
+async def test_r_records_what_is_played(open_panel, tmp_path):
+    async with open_panel() as it:
+        await it.press("r")
+        await it.reads("REC 00:0")
+        await it.until(lambda: (it.studio.recorded_s or 0) > 1)
+        await it.press("r")
+        await it.reads("Recorded")
+        samples, rate = soundfile.read(tmp_path / "rtvc-recording.wav")
+        assert rate == 48_000
+        assert len(samples) > 48_000
+        assert np.abs(samples).max() > 0.02
+
+
+@in_loop
+async def test_too_slow_is_told_with_its_remedy(open_panel):
+    slow = PlainVoice(on_render=lambda n: time.sleep(0.15 if n % 4 == 0 else 0.01))
+    async with open_panel(settings=START.replace(headroom=60), find_voice=finder(world=slow)) as it:
+        await it.reads("TOO SLOW", "blocks late.", "close other programs")
+        assert it.stats.late_blocks >= 3
+
+
+@in_loop
+async def test_a_lost_device_is_told_and_comes_back(open_panel):
+    from rtvc.audio.simulated import Fault
+
+    rig = SimulatedRig(20, faults=[Fault(4.0, "lost", 2.0)])
+    async with open_panel(rig=rig) as it:
+        await it.press("down", "down", "enter")
+        await it.hears(State.DEVICE_LOST)
+        await it.press("escape")
+        await it.reads("DEVICE LOST", "unplugged", "another device: d")
+        await it.hears(State.CONVERTED)
+        await it.until(lambda: "DEVICE LOST" not in it.text())
+
+
+@in_loop
+async def test_without_devices_it_says_so_and_takes_one_that_comes(open_panel):
+    rig = SimulatedRig(20)
+    rig.outputs.clear()
+    async with open_panel(rig=rig) as it:
+        await it.reads("DEVICE LOST", "there is no output named")
+        await it.press("d")
+        rig.outputs.append(HEADPHONES)
+        await it.reads("External Headphones")
+        await it.press("tab", "down", "enter")
+        await it.hears(State.CONVERTED)
+        assert it.studio.names[1] == HEADPHONES.name
+
+
+@in_loop
+async def test_devices_are_switched_while_it_runs(open_panel):
+    async with open_panel() as it:
+        await it.press("d")
+        await it.reads("USB Microphone", "BlackHole 2ch virtual cable")
+        first = it.rig.device
+        await it.press("down", "down", "enter")
+        await it.until(lambda: it.studio.names == (USB.name, SPEAKERS.name))
+        await it.hears(State.CONVERTED)
+        await it.press("tab", "down", "down", "down")
+        await it.reads("'BlackHole 2ch' is a virtual cable")
+        await it.press("enter")
+        await it.until(lambda: it.studio.names == (USB.name, CABLE.name))
+        await it.hears(State.CONVERTED)
+        await it.until(lambda: loudest(it.rig.device) > 0.02)
+        assert np.abs(first.played[-48:]).max() < 0.01
+        it.rig.inputs.remove(USB)
+        await it.until(lambda: "USB Microphone 44100" not in " ".join(it.text().split()))
+        await it.press("shift+tab", "home", "down")
+        await it.press("tab", "home", "down")
+        await it.press("shift+tab", "enter", "tab")
+        await it.reads("Wear headphones")
+        await it.press("escape")
+        await it.reads("VOICE")
+
+
+@in_loop
+async def test_presets_are_saved_renamed_copied_deleted_and_brought_back(open_panel):
+    async with open_panel() as it:
+        await it.press("]", "]", "ctrl+s", *"mine", "enter")
+        mine = user_folder() / "mine.yaml"
+        assert load_preset(mine).settings.pitch == 2
+        await it.press("ctrl+s", *"mine", "enter")
+        await it.reads("There is a preset 'mine' already")
+        await it.press("escape", "p")
+        await it.reads("PRESETS")
+        await it.find("mine")
+        await it.press("n")
+        await it.reads("Rename 'mine' to:")
+        await it.press(*["backspace"] * 4, *"a/b", "enter")
+        await it.reads("cannot be a preset's name")
+        await it.press(*["backspace"] * 3, *"other", "enter")
+        other = user_folder() / "other.yaml"
+        assert other.exists()
+        assert not mine.exists()
+        await it.find("other")
+        await it.press("c", *"other2", "enter")
+        assert (user_folder() / "other2.yaml").read_text() == other.read_text()
+        await it.find("other2")
+        await it.press("x")
+        assert not (user_folder() / "other2.yaml").exists()
+        await it.press("u")
+        assert (user_folder() / "other2.yaml").read_text() == other.read_text()
+        await it.find("robot")
+        await it.press("x")
+        await it.reads("comes with rtvc and cannot be deleted")
+
+
+@in_loop
+async def test_a_preset_is_previewed_and_loaded(open_panel):
+    async with open_panel() as it:
+        await it.press("p")
+        await it.reads("It would change:")
+        await it.press(*["down"] * 4)
+        await it.reads("pitch: 0 -> -5 semitones", "formant: 0 -> -2 semitones")
+        assert it.settings == START, "a preview changes nothing"
+        await it.press("enter")
+        assert it.settings.pitch == -5
+        await it.reads("Nothing: it is what you hear.")
+
+
+@in_loop
+async def test_a_preset_edited_elsewhere_and_a_broken_one_are_shown(open_panel):
+    folder = user_folder()
+    folder.mkdir(parents=True)
+    (folder / "aaa.yaml").write_text("description: First.\npitch: 3\n")
+    async with open_panel() as it:
+        await it.press("p")
+        await it.reads("pitch: 0 -> 3 semitones")
+        (folder / "aaa.yaml").write_text("description: First.\npitch: 33\nptich: 1\n")
+        await it.reads("BROKEN", "line 2: pitch is 33", "line 3: there is no setting 'ptich'")
+        await it.press("enter")
+        await it.reads("The preset 'aaa' cannot be used")
+        assert it.settings == START
+        (folder / "aaa.yaml").write_text("description: First.\npitch: 4\n")
+        await it.reads("pitch: 0 -> 4 semitones")
+        (folder / "aaa.yaml").unlink()
+        await it.until(lambda: "aaa" not in it.text())
+
+
+@in_loop
+async def test_a_favourite_is_given_and_taken_away(open_panel):
+    async with open_panel() as it:
+        await it.press("p")
+        await it.reads("PRESETS", "1 androgynous")
+        await it.press("f")
+        await it.reads("has no key any more")
+        assert 1 not in load_memory()[0].favourites
+        await it.find("robot")
+        await it.press("ctrl+z", "f")
+        assert load_memory()[0].favourites[1] == "robot"
+        await it.press("1")
+        assert it.settings.pitch_fixed > 0
+
+
+@in_loop
+async def test_a_folder_that_cannot_be_written_gives_a_sentence(open_panel, monkeypatch, tmp_path):
+    async with open_panel() as it:
+        # A file in its place refuses everybody, the administrator too.
+        user_folder().parent.mkdir(exist_ok=True)
+        user_folder().write_text("")
+        await it.press("ctrl+s", *"mine", "enter")
+        await it.reads("cannot be written")
+        await it.press("escape")
+        assert it.stats.state is State.CONVERTED
+
+
+@in_loop
+async def test_it_fits_every_size(open_panel):
+    async with open_panel() as it:
+        for size in ((40, 12), (200, 50), (20, 5), (1, 1), (40, 12), (80, 24)):
+            await it.pilot.resize_terminal(*size)
+            await it.pilot.pause(0.15)
+            if size == (40, 12):
+                assert "CONVERTED" in it.text() or "TOO SLOW" in it.text()
+                assert "peak" in it.text()
+                assert "pitch" in it.text()
+            for key in ("p", "d", "question_mark"):
+                await it.press(key)
+                await it.pilot.pause(0.06)
+            await it.press("escape", "escape")
+        await it.reads("STEP", "quit")
+
+
+@in_loop
+async def test_keys_can_be_chosen(open_panel):
+    keys_path().parent.mkdir(parents=True, exist_ok=True)
+    keys_path().write_text('mute: "x"\ndry: f2\n')
+    async with open_panel() as it:
+        await it.press("x")
+        await it.hears(State.MUTED)
+        await it.press("m")
+        await asyncio.sleep(0.2)
+        assert it.settings.mode == "muted"
+        await it.press("f2")
+        await it.hears(State.CONVERTED)
+        await it.reads("x MUTE")
+        await it.press("question_mark")
+        await it.reads("x silence at once", "f2 your own voice")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("mute: q\n", "'q' is both mute and quit"),
+        ('mute: "5"\n', "is both mute and a favourite"),
+        ("mute: nonsense\n", "'nonsense', which is no key"),
+        ("mite: x\n", "nearest: mute"),
+        ("pitch: 3\n", "pitch does not belong there"),
+    ],
+)
+@in_loop
+async def test_unusable_keys_are_told_and_ignored(open_panel, text, sentence):
+    keys_path().parent.mkdir(parents=True, exist_ok=True)
+    keys_path().write_text(text)
+    async with open_panel(size=(140, 30)) as it:
+        await it.reads(sentence)
+        await it.press("m")
+        await it.hears(State.MUTED)
+
+
+@in_loop
+async def test_themes_are_remembered_and_colour_is_never_alone(open_panel):
+    async with open_panel() as it:
+        for theme in ("light", "contrast", "dark"):
+            await it.press("t")
+            await it.reads(f"Theme: {theme}.")
+            assert load_memory()[0].theme == theme
+        await it.press("t")
+    async with open_panel() as it:
+        assert it.panel.theme == "rtvc-light"
+
+
+@in_loop
+async def test_q_fades_out_and_remembers(open_panel):
+    async with open_panel() as it:
+        await it.press("]", "]", "]", "m", "space")
+        await it.until(lambda: loudest(it.rig.device) > 0.02)
+        await it.press("q")
+        await it.until(lambda: not it.panel.is_running or it.panel.return_code == 0)
+        assert np.abs(it.rig.device.played[-48:]).max() < 0.01
+        assert it.panel.return_code == 0
+    assert load_choices()[0].settings == START.replace(pitch=3)
+
+
+@in_loop
+async def test_damaged_memory_is_told_and_the_panel_opens(open_panel, tmp_path):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "panel.yaml").write_text("theme: [")
+    async with open_panel(size=(140, 30), guided=False) as it:
+        await it.reads("panel.yaml")
+        assert it.stats.state in (State.STARTING, State.CONVERTED)
+
+
+@in_loop
+async def test_the_first_run_guides_and_is_remembered(open_panel):
+    async with open_panel(guided=False) as it:
+        await it.reads("FIRST STEPS, 1 of 5", "Which microphone?", "USB Microphone")
+        await it.press("down", "down", "enter")
+        await it.reads("2 of 5")
+        await it.until(lambda: it.studio.names[0] == USB.name)
+        await it.reads("Proposed: input gain")
+        await it.press("enter")
+        heard = it.rig.source[: round(it.rig.device.now() * 48_000)]
+        loudest_db = 20 * np.log10(np.abs(heard).max())
+        assert -9.5 - loudest_db <= it.settings.input_gain < 12
+        assert -90 <= it.settings.gate <= -35
+        await it.reads("3 of 5", "External Headphones")
+        await it.press("down", "down", "enter")
+        await it.until(lambda: it.studio.names[1] == HEADPHONES.name)
+        await it.reads("4 of 5")
+        await it.hears(State.CONVERTED)
+        await it.press("space")
+        await it.hears(State.DRY)
+        await it.press("space", "enter")
+        await it.reads("5 of 5", "robot")
+        await it.press("down", "enter")
+        await it.reads("Preset")
+        await it.press("n")
+        await it.reads("STEP")
+    async with open_panel() as it:
+        assert "FIRST STEPS" not in it.text()
+        await it.press("g")
+        await it.reads("FIRST STEPS")
+        await it.press("escape")
+        await it.reads("STEP")
+
+
+@in_loop
+async def test_the_guide_can_be_skipped(open_panel):
+    async with open_panel(guided=False) as it:
+        await it.press("escape")
+        await it.reads("STEP")
+        assert load_memory()[0].guided
+        assert it.settings == START
+
+
+def test_the_panel_loads_nothing_below_the_session():
+    import pkgutil
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    import rtvc.tui
+
+    names = [f"rtvc.tui.{module.name}" for module in pkgutil.iter_modules(rtvc.tui.__path__)]
+    assert len(names) > 10
+    code = (
+        f"import sys\nimport {', '.join(names)}\n"
+        "heavy = ('mlx', 'sounddevice', 'rtmixer', 'numpy', 'rtvc.engine', 'rtvc.audio')\n"
+        "print([name for name in sys.modules for h in heavy if (name + '.').startswith(h + '.')])"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout == "[]\n"
