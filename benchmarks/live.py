@@ -1,0 +1,136 @@
+"""A live run through a real sound server, beside a thread that keeps the interpreter busy.
+
+Starts a private PulseAudio server with a fake microphone and a fake speaker,
+speaks real speech into the one, records the other, and runs the built-in voice
+in between:
+
+    python -m benchmarks.live --seconds 600 --block 100
+
+Prints what was measured, with the machine and versions, and exits with 1 if a
+block was late or the device ran over or under. ``--dry`` passes the microphone
+through and compares it block by block, bit for bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import threading
+import time
+
+import numpy as np
+import soundfile
+
+from rtvc.audio.endpoint import ENGINE_RATE, Samples
+from rtvc.audio.live import LiveEndpoint
+from rtvc.audio.loopback import align
+from rtvc.audio.resample import BlockResampler
+from rtvc.presets import find_preset
+from rtvc.report import hardware, versions
+from rtvc.session import Session
+from rtvc.settings import Settings
+from tests.sound_server import MICROPHONE_SINK, SPEAKER_SINK, SoundServer
+from tests.speech import UTTERANCES
+
+
+def keep_busy(stop: threading.Event) -> None:
+    """Compute in Python without pause: what an interface at its worst does to the interpreter."""
+    value = 1
+    while not stop.is_set():
+        for _ in range(1000):
+            value = (value * 1103515245 + 12345) % 2147483648
+
+
+def speech(seconds: float) -> Samples:
+    """Return real speech of five people at `ENGINE_RATE`, repeated, with pauses."""
+    parts = []
+    for path in UTTERANCES:
+        samples, rate = soundfile.read(path, dtype="float32")
+        whole = samples[: len(samples) // 160 * 160]
+        parts += [BlockResampler(rate, ENGINE_RATE).process(whole), np.zeros(24_000, np.float32)]
+    return np.resize(np.concatenate(parts), round(seconds * ENGINE_RATE)).astype(np.float32)
+
+
+def noise(seconds: float) -> Samples:
+    """Return white noise at -26 dBFS."""
+    samples = np.random.default_rng(0).standard_normal(round(seconds * ENGINE_RATE))
+    return (0.05 * samples).astype(np.float32)
+
+
+def run(settings: Settings, sound: Samples, seconds: float, *, busy: bool) -> dict[str, object]:
+    """Run live once; return the figures."""
+    server = SoundServer()
+    server.start()
+    os.environ.update(server.environment)
+    stop = threading.Event()
+    worst = 0.0
+    try:
+        with server.recording(SPEAKER_SINK, MICROPHONE_SINK) as finish, server.speaking(sound):
+            time.sleep(0.5)
+            session = Session(LiveEndpoint(), settings)
+            with session:
+                if busy:
+                    threading.Thread(target=keep_busy, args=(stop,), daemon=True).start()
+                end = time.monotonic() + seconds
+                while time.monotonic() < end and not session.wait(1.0):
+                    worst = max(worst, session.stats().step.p99)
+                stats = session.stats()
+            stop.set()
+            out, heard = finish()
+    finally:
+        stop.set()
+        server.stop()
+    figures: dict[str, object] = {
+        "seconds": seconds,
+        "block ms": settings.block,
+        "interpreter kept busy": busy,
+        "server scheduled in real time": server.realtime,
+        "state": str(stats.state),
+        "blocks": stats.blocks,
+        "late blocks": stats.late_blocks,
+        "device underflows": stats.device.underflows,
+        "device overflows": stats.device.overflows,
+        "step p50 ms": round(stats.step.p50 * 1000, 2),
+        "step p99 ms": round(stats.step.p99 * 1000, 2),
+        "worst p99 over 60 s, ms": round(worst * 1000, 2),
+        "step max ms": round(stats.step.max * 1000, 2),
+        "stated latency ms": round(stats.latency.total * 1000, 1),
+    }
+    if settings.mode == "dry":
+        margin = 2 * ENGINE_RATE
+        follow = align(heard.samples[margin:-margin], out.samples)
+        apart = out.began - heard.began + (follow.delay - margin) / ENGINE_RATE
+        figures |= {
+            "bit-exact 100 ms blocks": f"{follow.exact} of {len(follow.offsets)}",
+            "slips": follow.slips(),
+            "measured latency ms": round(apart * 1000, 1),
+        }
+    return figures
+
+
+def main() -> int:
+    """Run the benchmark; return the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--block", type=float, default=100.0)
+    parser.add_argument("--preset", help="instead of 4 semitones up")
+    parser.add_argument("--dry", action="store_true", help="pass the microphone through")
+    parser.add_argument("--idle", action="store_true", help="without the busy thread")
+    args = parser.parse_args()
+    settings = Settings(mode="dry")
+    if not args.dry:
+        settings = find_preset(args.preset).settings if args.preset else Settings(pitch=4.0)
+    settings = settings.replace(block=args.block)
+    # What is compared bit for bit must be unlike itself elsewhere.
+    sound = noise(args.seconds + 5) if args.dry else speech(args.seconds + 5)
+    figures = run(settings, sound, args.seconds, busy=not args.idle)
+    print(json.dumps({"hardware": hardware(), "versions": versions()} | figures, indent=1))
+    return int(any(figures[n] for n in ("late blocks", "device underflows", "device overflows")))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
