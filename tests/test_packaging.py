@@ -1,0 +1,205 @@
+"""What is in the packages, what is pinned, and what must not be in the repository."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import rtvc
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+RUNTIME = [Requirement(text) for text in PROJECT["project"]["dependencies"]]
+DEVELOPMENT = [Requirement(text) for text in PROJECT["dependency-groups"]["dev"]]
+BUILD = [Requirement(text) for text in PROJECT["build-system"]["requires"]]
+
+
+def tracked_files() -> list[Path]:
+    if not (ROOT / ".git").exists():
+        pytest.fail("run the tests in a checkout: they look at the tracked files")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split("\0")
+    return [ROOT / name for name in listed if name and (ROOT / name).is_file()]
+
+
+def pins() -> dict[str, str]:
+    found = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if pin := line.split("#")[0].strip():
+            name, version = re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.]+)", pin).groups()
+            assert canonicalize_name(name) not in found, f"{name} is pinned twice"
+            found[canonicalize_name(name)] = version
+    return found
+
+
+@pytest.mark.parametrize("requirement", [*RUNTIME, *DEVELOPMENT, *BUILD], ids=str)
+def test_every_requirement_is_pinned_within_its_range(requirement: Requirement):
+    assert requirement.specifier.contains(pins()[canonicalize_name(requirement.name)])
+
+
+def test_everything_that_is_installed_for_rtvc_is_pinned():
+    from importlib.metadata import PackageNotFoundError, requires
+
+    pinned, seen, wanted = pins(), set(), [*RUNTIME, *DEVELOPMENT, *BUILD]
+    while wanted:
+        requirement = wanted.pop()
+        name = canonicalize_name(requirement.name)
+        needed = requirement.marker is None or any(
+            requirement.marker.evaluate({"extra": extra}) for extra in ("", "cpu")
+        )
+        if name in seen or not needed:
+            continue
+        seen.add(name)
+        assert name in pinned, f"{name} is not in constraints.txt"
+        try:
+            wanted += [
+                inner
+                for inner in map(Requirement, requires(name) or [])
+                if "extra" not in str(inner.marker) or "cpu" in str(inner.marker)
+            ]
+        except PackageNotFoundError:
+            assert name in {"hatchling"}, f"{name} is not installed"
+    assert len(seen) > 25
+
+
+def test_the_version_is_stated_once_and_has_its_changes():
+    assert PROJECT["project"]["version"] == rtvc.__version__
+    assert f"## [{rtvc.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_third_party_names_every_package():
+    text = (ROOT / "THIRD-PARTY.md").read_text().lower()
+    for requirement in RUNTIME:
+        assert requirement.name.lower() in text
+
+
+def test_tracked_files_name_no_machine_and_no_registry():
+    paths = "|".join(("work", "root", "tmp", "farm", "home/[a-z]+", "Users/[A-Za-z]+"))
+    hosts = "|".join(("files", "pypi", "registry", "deb", "mirrors?", "test.pypi"))
+    machine = re.compile(
+        rf"(?<![A-Za-z0-9_.~}}\])])/(?:{paths})/|https?://(?:{hosts})[a-z0-9.-]*\."
+    )
+    for path in tracked_files():
+        if b"\0" in (data := path.read_bytes())[:8000]:
+            continue
+        for number, line in enumerate(data.decode(errors="replace").splitlines(), start=1):
+            assert not machine.search(line), f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+    assert not (ROOT / "uv.lock").exists() or (ROOT / "uv.lock") not in tracked_files()
+
+
+def test_shell_scripts_and_the_makefile_are_sound(tmp_path: Path):
+    for script in (ROOT / ".ci").iterdir():
+        subprocess.run(["bash", "-n", script], check=True)
+        assert os.access(script, os.X_OK)
+    helped = subprocess.run(
+        ["make", "help", f"VENV={tmp_path}"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for target in ("live", "test", "check", "clean"):
+        assert f"make {target}" in helped.stdout
+    refused = subprocess.run(
+        ["make", f"VENV={tmp_path}", "PYTHON=", f"{tmp_path}/.installed"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode != 0
+    assert "Python 3.11 or newer" in refused.stderr
+
+
+def test_missing_system_packages_are_named_with_the_command(tmp_path: Path):
+    # dpkg-query that knows no package, and no way to become root.
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    for name, body in {"dpkg-query": "exit 1", "id": "echo 1000", "sudo": "exit 1"}.items():
+        (bin_folder / name).write_text(f"#!/bin/sh\n{body}\n")
+        (bin_folder / name).chmod(0o755)
+    (bin_folder / "uname").symlink_to("/bin/echo")
+    script = ROOT / ".ci" / "system-packages"
+    environment = {**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}"}
+    mac = subprocess.run([script, "live"], env=environment, check=False)
+    assert mac.returncode == 0
+    (bin_folder / "uname").unlink()
+    (bin_folder / "uname").write_text("#!/bin/sh\necho Linux\n")
+    (bin_folder / "uname").chmod(0o755)
+    done = subprocess.run(
+        [script, "live"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "sudo apt-get install -y --no-install-recommends libportaudio2" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("packages")
+    source = folder / "source"
+    for path in tracked_files():
+        copy = source / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, copy)
+    for kind in ("wheel", "sdist"):
+        subprocess.run(
+            [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", folder],
+            cwd=source,
+            check=True,
+            capture_output=True,
+        )
+    return folder
+
+
+def test_the_wheel_has_all_that_rtvc_needs(built: Path):
+    names = set(zipfile.ZipFile(next(built.glob("*.whl"))).namelist())
+    info = f"rtvc-{rtvc.__version__}.dist-info"
+    presets = {f"rtvc/data/presets/{path.name}" for path in (ROOT / "presets").glob("*.yaml")}
+    assert len(presets) >= 8
+    modules = {
+        str(path.relative_to(ROOT)) for path in tracked_files() if ROOT / "rtvc" in path.parents
+    }
+    assert names >= presets | modules
+    assert names >= {
+        f"{info}/licenses/LICENSE",
+        f"{info}/licenses/THIRD-PARTY.md",
+        f"{info}/entry_points.txt",
+        "rtvc/data/utterance.flac",
+        "rtvc/data/README.md",
+    }
+    assert not {name for name in names if name.startswith("tests/")}
+
+
+def test_the_sdist_builds_and_tests_elsewhere(built: Path):
+    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+        names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
+    wanted = {str(path.relative_to(ROOT)) for path in tracked_files()}
+    assert names >= {name for name in wanted if not name.startswith(".")}
+
+
+def test_the_wheel_runs_without_the_checkout(built: Path, tmp_path: Path):
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
+        wheel.extractall(tmp_path)
+    code = (
+        "import rtvc, sys; from rtvc.cli import main;"
+        "assert rtvc.__file__.startswith(sys.argv[1]); sys.exit(main(['presets']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "RTVC_CONFIG_DIR": str(tmp_path / "none")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert len(done.stdout.splitlines()) >= 8
