@@ -12,6 +12,7 @@ from rtvc.audio.endpoint import Endpoint
 from rtvc.engine.engine import Engine
 from rtvc.engine.voice import Voice
 from rtvc.engine.voices import find_voice as find_installed_voice
+from rtvc.precedence import Precedence
 from rtvc.settings import Settings
 from rtvc.stats import Stats
 
@@ -47,7 +48,7 @@ class Session:
     ) -> None:
         self.endpoint = endpoint
         self._engine = Engine(endpoint, settings or Settings(), find_voice)
-        self._before: tuple[float, bool] | None = None
+        self._before: tuple[float, bool, Precedence] | None = None
         self._started = False
 
     @property
@@ -65,7 +66,7 @@ class Session:
         """
         if self.endpoint.wall_clock:
             # A full collection stops every thread for 100 ms; what is alive now stays alive.
-            self._before = sys.getswitchinterval(), gc.isenabled()
+            self._before = sys.getswitchinterval(), gc.isenabled(), Precedence()
             sys.setswitchinterval(SWITCH_INTERVAL_S)
             gc.collect()
             gc.freeze()
@@ -115,8 +116,9 @@ class Session:
 
     def _restore(self) -> None:
         if self._before is not None:
-            interval, collecting = self._before
+            interval, collecting, precedence = self._before
             self._before = None
+            precedence.give_back()
             sys.setswitchinterval(interval)
             gc.unfreeze()
             if collecting:

@@ -310,7 +310,7 @@ class Settings:
         shape=True,
     )
     headroom: float = _knob(
-        60.0,
+        80.0,
         "How long a step may take before its sound is due; part of the latency.",
         unit="ms",
         low=20.0,

@@ -15,8 +15,9 @@ from rtvc.engine.delivery import Delivery
 from rtvc.engine.history import History
 from rtvc.engine.meter import Meter
 from rtvc.engine.voice import Voice
-from rtvc.engine.worker import Worker, prefer_this_thread
+from rtvc.engine.worker import Worker
 from rtvc.errors import RtvcError
+from rtvc.precedence import prefer_this_thread
 from rtvc.settings import Settings
 from rtvc.stats import Latency, State, Stats
 

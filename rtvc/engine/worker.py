@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 
 from rtvc.engine.chain import Chain
-
-_NICE = -12
-
-
-def prefer_this_thread() -> None:
-    """Let the calling thread go before others that compute, where the system allows (on Linux)."""
-    if sys.platform.startswith("linux"):
-        # Without the right to (ulimit -e) it stays as it is.
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 class Worker(threading.Thread):
