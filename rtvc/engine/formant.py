@@ -47,7 +47,7 @@ class Stretch:
     @property
     def ratio(self) -> float:
         """Factor by which the formants move and by which time is stretched."""
-        return float(2.0 ** (self.semitones / 12.0))
+        return ratio_of(self.semitones)
 
     @property
     def stretched(self) -> int:
@@ -64,21 +64,46 @@ class Stretch:
         """Play (stretched * hop,) at the speed that gives (frames * hop,)."""
         if self.semitones == 0:
             return sound
-        kernels = _kernels(self.ratio)
-        reach = kernels.shape[1] // 2
         place = (np.arange(self.frames * hop) + 0.5) * self.ratio - 0.5 + self._offset * hop
-        ticks = np.rint(place * _PHASES).astype(np.intp)
-        whole, phase = ticks // _PHASES, ticks % _PHASES
-        # Kernel element m hears sample whole - reach + 1 + m; beyond the ends is silence.
-        padded = np.pad(sound, (reach, reach + hop))
-        heard = sliding_window_view(padded, 2 * reach)[whole + 1]
-        made: Samples = np.einsum("ij,ij->i", heard, kernels[phase])
-        return made
+        return play_at(sound, place, self.ratio)
 
     @property
     def _offset(self) -> float:
         """Where the first frame begins within its stretched frame, 0 to 1."""
         return self.first * self.ratio % 1.0
+
+
+def ratio_of(semitones: float) -> float:
+    """Return the factor by which formants move and time is stretched."""
+    return float(2.0 ** (semitones / 12.0))
+
+
+def play_at(sound: Samples, places: NDArray[np.floating], ratio: float) -> Samples:
+    """Read a sound at any places, of which 0 is the first sample, without aliases.
+
+    Parameters
+    ----------
+    sound
+        (samples,); beyond its ends is silence.
+    places
+        (n,) growing by `ratio` from one to the next.
+    ratio
+        Samples read in the time of one that is made.
+
+    Returns
+    -------
+    ndarray
+        (n,) float32.
+    """
+    kernels = _kernels(ratio)
+    reach = kernels.shape[1] // 2
+    ticks = np.rint(places * _PHASES).astype(np.intp)
+    whole, phase = ticks // _PHASES, ticks % _PHASES
+    # Kernel element m hears sample whole - reach + 1 + m.
+    padded = np.pad(sound, (reach, reach + max(int(whole[-1]) + 2 - len(sound), 0)))
+    heard = sliding_window_view(padded, 2 * reach)[whole + 1]
+    made: Samples = np.einsum("ij,ij->i", heard, kernels[phase])
+    return made
 
 
 @lru_cache(maxsize=4)

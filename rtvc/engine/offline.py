@@ -21,7 +21,7 @@ from rtvc.engine.pitch import sine_phase
 from rtvc.engine.pitch_track import Floats, PitchFrames
 from rtvc.engine.plan import Plan
 from rtvc.engine.rvc import RvcStreamVoice
-from rtvc.engine.rvc_render import Renderer
+from rtvc.engine.rvc_render import decode_window, make_latent
 from rtvc.engine.rvc_window import FRAME
 from rtvc.engine.sola import fade_in
 from rtvc.engine.voice import Rendered
@@ -166,17 +166,18 @@ def _phrase(
     rows = voice.content.rows(padded[first * FRAME : (first + frames) * FRAME])
     heard = own.heard if voice.voice.uses_pitch else None
     features = voice.content.frames(rows, 0, heard, settings, count=frames, first=0)
-    renderer = Renderer(voice.voice, settings)
     # Frames count from the recording's first, those of the context before it are negative.
     start = first - PAD
-    z = renderer.latent(features, own, start, 0, settings)
+    z = make_latent(voice.voice, features, own, settings, start=start, first=0)
     mx.eval(z)
     reach = PAD if voice.voice.reach_frames is None else voice.voice.reach_frames
     hop, pieces = voice.voice.hop, []
     for at in range(PAD, frames - PAD, _SLICE):
         end = min(at + _SLICE, frames - PAD)
         part = at - reach, end + reach
-        sound = renderer.decode(z[:, part[0] : part[1]], own.part(*part), start + part[0], settings)
+        sound = decode_window(
+            voice.voice, z[:, slice(*part)], own.part(*part), settings, start=start + part[0]
+        )
         pieces.append(sound[reach * hop : (reach + end - at) * hop])
         show((end - PAD) / (frames - 2 * PAD))
     return np.concatenate(pieces)

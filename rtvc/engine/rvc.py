@@ -1,4 +1,4 @@
-"""An RVC voice as the chain takes it: windows of the past in, overlapping renders out."""
+"""An RVC voice as the chain takes it: windows of the past in, a block of sound out."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvc.engine.index import FeatureIndex
+from rtvc.engine.models.flow import MARGIN_FRAMES
 from rtvc.engine.models.hubert import Hubert
 from rtvc.engine.models.pitch_estimator import SAMPLE_RATE, PitchEstimator
+from rtvc.engine.models.vocoder import StreamingVocoder
 from rtvc.engine.pitch_track import PitchTrack
 from rtvc.engine.plan import Plan
 from rtvc.engine.rvc_content import Content
-from rtvc.engine.rvc_render import Renderer
+from rtvc.engine.rvc_decoder import Decoder, StreamingDecoder, WindowDecoder
+from rtvc.engine.rvc_render import make_latent
 from rtvc.engine.rvc_voice import RvcVoice
 from rtvc.engine.rvc_window import FRAME, PITCH_HEAD, PITCH_TAIL, Window, make_window
 from rtvc.engine.voice import Rendered
@@ -24,6 +27,9 @@ from rtvc.settings import Settings
 Samples = NDArray[np.float32]
 
 FindEstimator = Callable[[str], PitchEstimator]
+
+LOOKAHEAD = 5
+"""Frames after a moment that the vocoder hears: TODO dB."""
 
 _QUIET = 0.1
 """What is this much weaker than the present (20 dB) had no pitch worth knowing."""
@@ -53,7 +59,6 @@ class RvcStreamVoice:
     """
 
     input_rate = SAMPLE_RATE
-    continuous = False
 
     def __init__(
         self,
@@ -65,12 +70,13 @@ class RvcStreamVoice:
     ) -> None:
         self.name, self.voice = name, voice
         self.output_rate = voice.sample_rate
+        self.continuous = isinstance(voice.network.vocoder, StreamingVocoder)
         self.content = Content(encoder, voice.feature_dim, index)
         self._find_estimator = find_estimator
 
     def lookahead_frames(self, settings: Settings) -> int:
-        """Return 0: a voice can do without the future, though it is surer of what it has heard."""
-        return 0
+        """Return how much of the future the vocoder is given, where it has no overlap for that."""
+        return LOOKAHEAD if self.continuous else 0
 
     def estimator(self, settings: Settings) -> PitchEstimator | None:
         """Return the pitch estimator that these settings ask for, None if pitch is not needed.
@@ -133,15 +139,15 @@ class RvcStream:
         plan: Plan,
         settings: Settings,
     ) -> None:
-        voice = owner.voice
+        self._voice = voice = owner.voice
         self.window: Window = make_window(
             plan, reach=voice.reach_frames, pitch_method=settings.pitch_method
         )
         self.track = PitchTrack(self.window.kept, settings)
-        self._block, self._hop = plan.block, voice.hop
+        self._block = plan.block
         self._estimator = estimator
         self._content = owner.content
-        self._renderer = Renderer(voice, settings)
+        self._decoder = _decoder(owner, self.window, plan)
         self._audio: Samples = np.zeros(self.window.kept * FRAME, np.float32)
 
     def render(self, block: Samples, settings: Settings) -> Rendered:
@@ -158,28 +164,31 @@ class RvcStream:
             self._listen(self._estimator, settings)
         self.track.sing()
         pitch = self.track.frames(start, end)
+        first = max(window.skip - self._decoder.before, 0)
+        # The flow of the first frame that is decoded reaches so far back.
+        reached = max(first - MARGIN_FRAMES, 0)
         features = self._content.frames(
             rows,
             lead,
             None if self._estimator is None else pitch.heard,
             settings,
             count=window.frames,
-            first=window.latent,
+            first=reached,
         )
-        z = self._renderer.latent(features, pitch, start, window.latent, settings)
-        decoded = window.skip, window.skip + window.decoded
-        z = z[:, decoded[0] - window.latent : decoded[1] - window.latent]
-        sound = self._renderer.decode(z, pitch.part(*decoded), start + window.skip, settings)
-        emitted = window.skip + window.margin + self._block
+        z = make_latent(self._voice, features, pitch, settings, start=start, first=reached)
+        sound = self._decoder.decode(
+            z[:, first - reached :],
+            pitch.part(first, window.frames),
+            settings,
+            start=start + first,
+        )
+        emitted = window.skip + self._block
         self.track.freeze(start + emitted)
-        return Rendered(
-            sound[window.margin * self._hop : (window.margin + window.rendered) * self._hop],
-            float(pitch.heard[emitted - 1]),
-            float(pitch.sung[emitted - 1]),
-        )
+        return Rendered(sound, float(pitch.heard[emitted - 1]), float(pitch.sung[emitted - 1]))
 
     def skip(self, samples: Samples) -> None:
         """Take input without making sound of it: no network runs."""
+        self._decoder.reset()
         self._take(samples)
         self.track.advance(len(samples) // FRAME)
 
@@ -214,3 +223,11 @@ class RvcStream:
         recent = self._audio[-reached * FRAME :]
         older = self._audio[-(missed + reached) * FRAME : -reached * FRAME]
         return bool(np.mean(older**2) > _QUIET**2 * np.mean(recent**2))
+
+
+def _decoder(owner: RvcStreamVoice, window: Window, plan: Plan) -> Decoder:
+    """Return the decoder for a voice's vocoder."""
+    voice, vocoder = owner.voice, owner.voice.network.vocoder
+    if owner.continuous and isinstance(vocoder, StreamingVocoder):
+        return StreamingDecoder(voice, vocoder, plan.block)
+    return WindowDecoder(voice, window.margin, window.rendered, window.after)

@@ -1,4 +1,8 @@
-"""Sound of a window: the synthesizer on the frames that are needed, and no others."""
+"""A window of features to its latent, and consecutive frames of a latent to their sound.
+
+Noise and the phase of the sine belong to the absolute frame, so two windows that
+overlap make the same frame from the same excitation.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from rtvc.engine.formant import Stretch
+from rtvc.engine.formant import Stretch, ratio_of
+from rtvc.engine.models.source import SineSource
 from rtvc.engine.noise import frame_noise
 from rtvc.engine.pitch import coarse_pitch
 from rtvc.engine.pitch_track import PitchFrames
@@ -14,91 +19,110 @@ from rtvc.engine.rvc_voice import RvcVoice
 from rtvc.settings import Settings
 
 Samples = NDArray[np.float32]
+Floats = NDArray[np.float64]
 
 SOURCE_KEY = 1 << 64
 """Sets the noise of the source apart from that of the latent, which has the plain seed."""
 
 
-class Renderer:
-    """Turns features and pitch into sound, in two steps: the latent of a window, its decoding.
+def embed_speaker(voice: RvcVoice, settings: Settings) -> mx.array:
+    """Return the embedding of the speaker, (1, 1, G); one beyond the last is the last."""
+    return voice.network.embedding(min(settings.speaker, voice.n_speakers - 1))
 
-    Noise and the phase of the sine belong to the absolute frame, so two windows that
-    overlap make the same frame from the same excitation.
+
+def make_latent(
+    voice: RvcVoice,
+    features: mx.array,
+    pitch: PitchFrames,
+    settings: Settings,
+    *,
+    start: int,
+    first: int,
+) -> mx.array:
+    """Return the latent of a window from frame `first` on, (1, T - first, C), unevaluated.
 
     Parameters
     ----------
     voice
         The voice.
+    features
+        (1, T, feature_dim).
+    pitch
+        Of the T frames.
+    settings
+        ``formant``, ``speaker`` and ``seed``.
+    start
+        Absolute index of the window's first frame.
+    first
+        First frame that is wanted.
+    """
+    coarse = None
+    if voice.uses_pitch:
+        # The encoder expects the pitch that belongs to the formants.
+        coarse = mx.array(coarse_pitch(pitch.sung / ratio_of(settings.formant)))[None]
+    frames, channels = features.shape[1], voice.latent_channels
+    noise = np.zeros((1, frames, channels), np.float32)
+    drawn = frame_noise(settings.seed, start + first, frames - first, channels)
+    noise[0, first:] = drawn.reshape(-1, channels)
+    speaker = embed_speaker(voice, settings)
+    return voice.network.latent(features, coarse, speaker, mx.array(noise), first)
+
+
+def make_excitation(
+    source: SineSource, hop: int, sung: Floats, settings: Settings, *, phase: float, start: int
+) -> mx.array:
+    """Return the excitation of consecutive frames, (1, n * hop, 1), unevaluated.
+
+    Parameters
+    ----------
+    source
+        Of the vocoder.
+    hop
+        Samples in a frame.
+    sung
+        Pitch of the n frames in Hz, 0 = unvoiced.
     settings
         ``seed`` of the noise.
+    phase
+        Phase of the sine at the first frame, in cycles.
+    start
+        Absolute index of the first frame.
     """
+    noise = frame_noise(settings.seed + SOURCE_KEY, start, len(sung), hop * source.harmonics)
+    return source(
+        mx.array(sung.astype(np.float32))[None],
+        mx.array(phase),
+        mx.array(noise.reshape(1, -1, source.harmonics)),
+    )
 
-    def __init__(self, voice: RvcVoice, settings: Settings) -> None:
-        self._voice, self._seed = voice, settings.seed
 
-    def latent(
-        self, features: mx.array, pitch: PitchFrames, start: int, first: int, settings: Settings
-    ) -> mx.array:
-        """Return the latent of a window from frame `first` on, (1, T - first, C), unevaluated.
+def decode_window(
+    voice: RvcVoice, z: mx.array, pitch: PitchFrames, settings: Settings, *, start: int
+) -> Samples:
+    """Return the sound of consecutive frames by themselves, (n * hop,) float32.
 
-        Parameters
-        ----------
-        features
-            (1, T, feature_dim).
-        pitch
-            Of the T frames.
-        start
-            Absolute index of the window's first frame.
-        first
-            First frame that is wanted.
-        settings
-            ``formant`` and ``speaker``.
-        """
-        coarse = None
-        if self._voice.uses_pitch:
-            # The encoder expects the pitch that belongs to the formants.
-            ratio = Stretch(settings.formant, start, 1).ratio
-            coarse = mx.array(coarse_pitch(pitch.sung / ratio))[None]
-        frames, channels = features.shape[1], self._voice.latent_channels
-        noise = np.zeros((1, frames, channels), np.float32)
-        drawn = frame_noise(self._seed, start + first, frames - first, channels)
-        noise[0, first:] = drawn.reshape(-1, channels)
-        speaker = self._speaker(settings)
-        return self._voice.network.latent(features, coarse, speaker, mx.array(noise), first)
-
-    def decode(self, z: mx.array, pitch: PitchFrames, start: int, settings: Settings) -> Samples:
-        """Return the sound of consecutive frames, (n * hop,) float32.
-
-        Parameters
-        ----------
-        z
-            Their latent, (1, n, C).
-        pitch
-            Of the n frames.
-        start
-            Absolute index of the first.
-        settings
-            ``formant`` and ``speaker``.
-        """
-        vocoder, hop = self._voice.network.vocoder, self._voice.hop
-        frames = z.shape[1]
-        stretch = Stretch(settings.formant, start, frames)
-        excitation = None
-        if vocoder.source is not None:
-            harmonics = vocoder.source.harmonics
-            noise = frame_noise(self._seed + SOURCE_KEY, start, frames, hop * harmonics)
-            excitation = vocoder.source(
-                mx.array(pitch.sung.astype(np.float32))[None],
-                mx.array(float(pitch.phase[0])),
-                mx.array(noise.reshape(1, -1, harmonics)),
-            )
-            excitation = stretch.stretch(excitation, hop)
-        # Only RefineGAN draws with it, for every window anew.
-        key = mx.random.key((self._seed + start) & 0x7FFFFFFF)
-        sound = vocoder(stretch.stretch(z), excitation, self._speaker(settings), key)
-        return stretch.play(np.array(sound[0]), hop)
-
-    def _speaker(self, settings: Settings) -> mx.array:
-        """Embedding of the speaker; one beyond the last is the last."""
-        voice = self._voice
-        return voice.network.embedding(min(settings.speaker, voice.n_speakers - 1))
+    Parameters
+    ----------
+    voice
+        The voice.
+    z
+        Their latent, (1, n, C).
+    pitch
+        Of the n frames.
+    settings
+        ``formant``, ``speaker`` and ``seed``.
+    start
+        Absolute index of the first frame.
+    """
+    vocoder, hop = voice.network.vocoder, voice.hop
+    stretch = Stretch(settings.formant, start, z.shape[1])
+    excitation = None
+    if vocoder.source is not None:
+        excitation = make_excitation(
+            vocoder.source, hop, pitch.sung, settings, phase=float(pitch.phase[0]), start=start
+        )
+        excitation = stretch.stretch(excitation, hop)
+    # Only RefineGAN draws with it, for every window anew.
+    key = mx.random.key((settings.seed + start) & 0x7FFFFFFF)
+    sound = vocoder(stretch.stretch(z), excitation, embed_speaker(voice, settings), key)
+    return stretch.play(np.array(sound[0]), hop)

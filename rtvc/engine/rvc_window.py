@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from rtvc.engine.models.flow import MARGIN_FRAMES as FLOW_MARGIN
 from rtvc.engine.plan import Plan
 
 FRAME = 160
@@ -40,15 +39,12 @@ class Window:
     frames
         Frames that the text encoder hears: context, what is rendered, lookahead.
     skip
-        First frame that is decoded.
-    decoded
-        Frames that are decoded.
-    margin
-        How many of them come before the first that is rendered.
+        First frame that is rendered.
     rendered
         Frames that are given back.
-    latent
-        First frame whose latent is needed: the flow reaches 24 frames back.
+    margin, after
+        Frames that are decoded before and after those, for a vocoder that does not
+        remember what it has decoded.
     pitch, long_pitch
         Frames that the pitch estimator hears in most steps, and after a pause that was
         none in the sound.
@@ -56,10 +52,9 @@ class Window:
 
     frames: int
     skip: int
-    decoded: int
-    margin: int
     rendered: int
-    latent: int
+    margin: int
+    after: int
     pitch: int
     long_pitch: int
 
@@ -89,7 +84,6 @@ def make_window(plan: Plan, *, reach: int | None, pitch_method: str) -> Window:
     margin = wanted if reach is None else min(reach, wanted)
     after = plan.lookahead if reach is None else min(reach, plan.lookahead)
     frames = plan.context + plan.rendered + plan.lookahead
-    skip = frames - plan.lookahead - plan.rendered - margin
     sure = _SURE_FCPE if pitch_method == "fcpe" else _SURE_PITCH
     pitch = max(plan.rendered + plan.lookahead + PITCH_HEAD, sure)
     long_pitch = max(frames + PITCH_HEAD, pitch)
@@ -97,11 +91,10 @@ def make_window(plan: Plan, *, reach: int | None, pitch_method: str) -> Window:
         pitch, long_pitch = _rmvpe_frames(pitch), _rmvpe_frames(long_pitch)
     return Window(
         frames=frames,
-        skip=skip,
-        decoded=margin + plan.rendered + after,
-        margin=margin,
+        skip=plan.context,
         rendered=plan.rendered,
-        latent=max(skip - FLOW_MARGIN, 0),
+        margin=margin,
+        after=after,
         pitch=pitch,
         long_pitch=long_pitch,
     )

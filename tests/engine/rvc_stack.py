@@ -8,7 +8,7 @@ import soundfile
 
 from rtvc.engine import load_content_encoder, load_index, load_pitch_estimator, load_voice
 from rtvc.engine.plan import make_plan
-from rtvc.engine.rvc import RvcStreamVoice
+from rtvc.engine.rvc import LOOKAHEAD, RvcStreamVoice
 from rtvc.engine.rvc_window import FRAME
 from tests.speech import FOLDER
 
@@ -61,14 +61,20 @@ def index():
     return load_index(INDEX)
 
 
-def voice(name="voice_v1_f0_40k", pitch=None, with_index=True):
-    """Return a voice; `pitch` stands in for the estimator that the settings name."""
+def voice(name="voice_v1_f0_40k", pitch=None, with_index=True, continuous=True):
+    """Return a voice; `pitch` stands in for the estimator that the settings name.
+
+    Without `continuous` its vocoder works as one that cannot stream: RefineGAN.
+    """
     find = estimator if pitch is None else lambda kind: pitch
-    return RvcStreamVoice(name, network(name), encoder(), find, index() if with_index else None)
+    made = RvcStreamVoice(name, network(name), encoder(), find, index() if with_index else None)
+    made.continuous = continuous
+    return made
 
 
-def plan_for(settings):
-    return make_plan(settings, voice_lookahead=0, continuous=False)
+def plan_for(settings, continuous=True):
+    lookahead = LOOKAHEAD if continuous else 0
+    return make_plan(settings, voice_lookahead=lookahead, continuous=continuous)
 
 
 @cache

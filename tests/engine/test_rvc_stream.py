@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from rtvc.engine import load_pitch_estimator
+from rtvc.engine.models.flow import MARGIN_FRAMES
 from rtvc.engine.noise import frame_noise
 from rtvc.engine.pitch import coarse_pitch
-from rtvc.engine.rvc import RvcStream
-from rtvc.engine.rvc_render import SOURCE_KEY
+from rtvc.engine.pitch_track import PitchFrames
+from rtvc.engine.rvc import LOOKAHEAD, RvcStream
+from rtvc.engine.rvc_render import SOURCE_KEY, decode_window
 from rtvc.engine.rvc_window import FRAME
 from rtvc.engine.sola import fade_in
 from rtvc.errors import RtvcError, UsageError
@@ -32,10 +34,11 @@ HOP = 400
 PLAIN = Settings(index_rate=0.0, context=500.0)
 
 
-def opened(settings, pitch=None, name="voice_v1_f0_40k"):
+def opened(settings, pitch=None, name="voice_v1_f0_40k", continuous=True):
     """Return a stream that was not warmed up: warming up has its own test."""
-    made = voice(name, pitch or LocalPitch())
-    return RvcStream(made, made.estimator(settings), plan_for(settings), settings)
+    made = voice(name, pitch or LocalPitch(), continuous=continuous)
+    plan = plan_for(settings, continuous)
+    return RvcStream(made, made.estimator(settings), plan, settings)
 
 
 def one_shot(stream, audio, settings, name="voice_v1_f0_40k"):
@@ -46,7 +49,7 @@ def one_shot(stream, audio, settings, name="voice_v1_f0_40k"):
     rows = encoder()(audio[(start - lead) * FRAME : track.end * FRAME], layer=9, project=True)
     rows = np.concatenate([rows, rows[-1:]])
     if settings.index_rate:
-        first = (window.latent + lead) // 2
+        first = (max(window.skip - window.margin - MARGIN_FRAMES, 0) + lead) // 2
         rows[first:] = index().blend(rows[first:], settings.index_rate)
     pitch = track.frames(start, track.end)
     frames = np.repeat(rows, 2, axis=0)[lead : lead + window.frames]
@@ -62,11 +65,17 @@ def one_shot(stream, audio, settings, name="voice_v1_f0_40k"):
     )
 
 
-class TestOneShot:
+class TestRendersByThemselves:
+    """A vocoder that cannot stream: each block is a render, made again in part by the next."""
+
+    @pytest.mark.parametrize("noise", [0.0, 1.0])
     @pytest.mark.parametrize("block", [50.0, 100.0, 210.0, 500.0])
-    def test_a_step_is_a_part_of_the_whole_window(self, block):
+    def test_a_step_is_a_part_of_the_whole_window(self, block, noise, monkeypatch):
+        draw = frame_noise
+        for module in ("rtvc.engine.rvc_render", __name__):
+            monkeypatch.setattr(f"{module}.frame_noise", lambda *a: np.float32(noise) * draw(*a))
         settings = PLAIN.replace(block=block, index_rate=0.6, protect=0.5, speaker=1)
-        stream = opened(settings)
+        stream = opened(settings, continuous=False)
         audio = speech()[: 24_000 // (round(block) * 16) * round(block) * 16]
         sound = stream_all(stream, audio, settings, round(block / 10))[-1].audio
         whole = one_shot(stream, audio, settings)[-len(sound) :]
@@ -79,7 +88,7 @@ class TestOneShot:
 
     def test_a_whole_step_is_exact_where_the_vocoder_has_its_margin(self):
         settings = PLAIN.replace(block=500.0)
-        stream = opened(settings)
+        stream = opened(settings, continuous=False)
         assert stream.window.margin == network().reach_frames
 
     def test_blocks_of_any_size_give_the_same_sound_where_the_context_is_the_same(self):
@@ -87,7 +96,7 @@ class TestOneShot:
         for block in (5, 10, 20):
             # Context and block together are 70 frames, so windows with one end are one window.
             settings = PLAIN.replace(block=10.0 * block, context=700.0 - 10 * block)
-            stream = opened(settings, LocalPitch())
+            stream = opened(settings, LocalPitch(), continuous=False)
             made = stream_all(stream, speech()[: 160 * FRAME], settings, block)
             renders[block] = {(n + 1) * block: r.audio for n, r in enumerate(made)}
         worst = {5: 0.0, 20: 0.0}
@@ -103,6 +112,76 @@ class TestOneShot:
         assert 0 < worst[5] < 1e-4
         assert 0 < worst[20] < 1e-4
         assert np.abs(reference).max() > 0.1
+
+
+def followed(settings, block, audio, pitch=None):
+    """Stream speech; return the sound, and latent and pitch of the blocks as they were decoded."""
+    stream = opened(settings, pitch)
+    decode, decoded = stream._decoder.decode, []
+
+    def record(z, pitch, settings, *, start):
+        before = stream._decoder.before
+        decoded.append((z[:, before:], pitch.part(before, before + z.shape[1]), start + before))
+        return decode(z, pitch, settings, start=start)
+
+    stream._decoder.decode = record
+    sound = np.concatenate([r.audio for r in stream_all(stream, audio, settings, block)])
+    return sound, decoded
+
+
+def seam(sound, block):
+    """Largest second difference within 2 ms of a block's beginning, against elsewhere."""
+    curve = np.abs(np.diff(sound, 2))
+    near = np.zeros(len(curve), bool)
+    for at in range(block * HOP, len(sound), block * HOP):
+        near[at - HOP // 5 : at + HOP // 5] = True
+    return curve[near].max() / curve[~near].max()
+
+
+class TestContinuing:
+    """A vocoder that streams: blocks continue one another."""
+
+    @pytest.mark.parametrize("block", [5, 10, 25])
+    def test_the_sound_is_that_of_all_latents_decoded_at_once(self, block):
+        # With its own 13 frames of future: none is held.
+        settings = PLAIN.replace(block=10.0 * block, lookahead=80.0)
+        audio = speech()[: 150 // block * block * FRAME]
+        sound, decoded = followed(settings, block, audio)
+        z = mx.concatenate([z[:, :block] for z, _, _ in decoded], axis=1)
+        pitch = PitchFrames(
+            *(np.concatenate([p[n][:block] for _, p, _ in decoded]) for n in range(3))
+        )
+        whole = decode_window(network(), z, pitch, settings, start=decoded[0][2])
+        # The same but for the future, which was another when the next block was not yet heard.
+        at = 20 * HOP
+        error = np.mean((sound - whole)[at:] ** 2) / np.mean(whole[at:] ** 2)
+        assert 10 * np.log10(error) < -20
+
+    @pytest.mark.parametrize("noise", [0.0, 1.0])
+    def test_latents_of_any_block_are_those_of_the_one_window(self, noise, monkeypatch):
+        draw = frame_noise
+        monkeypatch.setattr(
+            "rtvc.engine.rvc_render.frame_noise", lambda *a: np.float32(noise) * draw(*a)
+        )
+        latents = {}
+        for block in (5, 10, 20):
+            # Context and block together are 70 frames, so windows with one end are one window.
+            settings = PLAIN.replace(block=10.0 * block, context=700.0 - 10 * block)
+            _, decoded = followed(settings, block, speech()[: 160 * FRAME], LocalPitch())
+            latents[block] = {(n + 1) * block: np.array(z) for n, (z, _, _) in enumerate(decoded)}
+        for end in (80, 120, 160):
+            kept = 5 + LOOKAHEAD  # frames that all three decode
+            a, b, c = (latents[block][end][:, -kept:] for block in (5, 10, 20))
+            np.testing.assert_allclose(a, b, atol=1e-5)
+            np.testing.assert_allclose(c, b, atol=1e-5)
+            assert np.ptp(b) > 0.1
+
+    @pytest.mark.parametrize("block", [5, 10, 25, 50])
+    @pytest.mark.parametrize("formant", [0.0, -3.0])
+    def test_no_block_begins_with_a_click(self, block, formant):
+        settings = PLAIN.replace(block=10.0 * block, formant=formant)
+        sound, _ = followed(settings, block, speech()[: 200 * FRAME])
+        assert seam(sound[50 * HOP :], block) < 1.1
 
 
 class TestTime:
@@ -122,7 +201,7 @@ class TestTime:
         for at in range(0, 200 * FRAME, 10 * FRAME):
             stream.render(audio[at : at + 10 * FRAME], PLAIN)
             track = stream.track
-            assert track.frozen == track.end - 6  # crossfade and search are made again
+            assert track.frozen == track.end - LOOKAHEAD
             first = max(track.start, 0)
             frames = track.frames(first, track.frozen)
             for offset, values in enumerate(zip(*frames, strict=True)):
@@ -148,7 +227,7 @@ class TestTime:
         rows = np.concatenate([np.zeros((100, 256), np.float32), rows])
 
         def seam_db(restart):
-            stream = opened(settings, LocalPitch())
+            stream = opened(settings, LocalPitch(), continuous=False)
             track, frames = stream.track, stream.track.frames
 
             class Whole:
@@ -177,7 +256,7 @@ class TestTime:
     @pytest.mark.parametrize("semitones", [-7.0, -1.5, 4.0])
     def test_formants_do_not_stretch_time(self, semitones):
         settings = PLAIN.replace(formant=semitones, lookahead=100.0)
-        stream = opened(settings, LocalPitch())
+        stream = opened(settings, LocalPitch(), continuous=False)
         renders = [r.audio for r in stream_all(stream, speech()[: 220 * FRAME], settings, 10)]
         assert {len(r) for r in renders} == {16 * HOP}
         error = level = 0.0
@@ -211,7 +290,10 @@ class TestSkip:
         a = stream_all(through, audio, PLAIN, 10)[20:]
         rested.skip(audio[: 200 * FRAME])
         b = stream_all(rested, audio[200 * FRAME :], PLAIN, 10)
-        for first, second in zip(a, b, strict=True):
+        # What comes before the first block was heard, but in the window of an earlier block.
+        error = np.mean((a[0].audio - b[0].audio) ** 2)
+        assert error < 1e-2 * np.mean(a[1].audio ** 2)
+        for first, second in zip(a[2:], b[2:], strict=True):
             np.testing.assert_allclose(first.audio, second.audio, atol=1e-5)
 
     def test_after_missed_speech_the_pitch_of_all_of_it_is_found(self):
@@ -275,8 +357,9 @@ class TestSettings:
         new = stream.render(audio[80 * FRAME : 90 * FRAME], changed)
         old = same.render(audio[80 * FRAME : 90 * FRAME], PLAIN)
         assert np.abs(new.audio - old.audio).max() > 1e-3
-        frozen = stream.track.frames(stream.track.start, 74)
-        before = same.track.frames(stream.track.start, 74)
+        said = 80 - LOOKAHEAD
+        frozen = stream.track.frames(stream.track.start, said)
+        before = same.track.frames(stream.track.start, said)
         np.testing.assert_array_equal(frozen.phase, before.phase)
 
     def test_a_new_pitch_glides_in_on_the_new_frames_only(self):
@@ -300,8 +383,9 @@ class TestSettings:
         for stream, settings in ((a, PLAIN), (b, through)):
             stream.skip(speech()[: 100 * FRAME])
             stream_all(stream, speech()[100 * FRAME : 200 * FRAME], settings, 10)
-        plain = a.track.frames(a.track.start, 194).heard
-        sung = b.track.frames(b.track.start, 194).heard
+        said = 200 - LOOKAHEAD
+        plain = a.track.frames(a.track.start, said).heard
+        sung = b.track.frames(b.track.start, said).heard
         assert (plain == 0).sum() > 20
         assert (sung > 0).sum() > (plain > 0).sum() + 10
         assert sung.min() == 0 or sung.min() > 50
@@ -341,9 +425,8 @@ class TestVoices:
         stream = made.open(plan_for(settings), settings)
         frames = round(block / 10)
         hop = made.output_rate // 100
-        rendered = frames + min(5, frames) + 2
         for render in stream_all(stream, speech()[: 60 * FRAME], settings, frames):
-            assert render.audio.shape == (rendered * hop,)
+            assert render.audio.shape == (frames * hop,)
             assert np.isfinite(render.audio).all()
         assert stream.track.end == 60 // frames * frames  # warming up has left no trace
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import mlx.core as mx
 
 from rtvc.engine.models import layers
+from rtvc.engine.models.carry import Carry, Piece, State
 from rtvc.engine.models.parameters import Conv1d, ConvTranspose1d, Linear, Parameters
 from rtvc.engine.models.source import HeldPitch, SineSource
 from rtvc.engine.weights.voice_config import VoiceConfig
@@ -39,6 +40,15 @@ class ResidualBlock:
             x = x + y
         return x
 
+    def stream(self, x: mx.array, carry: Carry, piece: Piece) -> mx.array:
+        """Do the same to the next piece: of (1, L, C) the last `reach` samples are lost."""
+        for unit in self.units:
+            y = x
+            for conv in unit:
+                y = _stream(conv, layers.leaky_relu(y, self.slope), carry, piece)
+            x = x[:, : y.shape[1]] + y
+        return x
+
     @property
     def reach(self) -> int:
         """How many samples to either side a sample of the result depends on."""
@@ -58,10 +68,62 @@ class Stage:
         x = self.up(layers.leaky_relu(x, SLOPE))
         if self.excite is not None and excitation is not None:
             x = x + self.excite(excitation)
-        total = self.blocks[0](x)
-        for block in self.blocks[1:]:
-            total = total + block(x)
-        return total * (1.0 / len(self.blocks))
+        return _mean([block(x) for block in self.blocks])
+
+    def stream(
+        self, x: mx.array, excitation: mx.array | None, carry: Carry, piece: Piece, halo: int
+    ) -> mx.array:
+        """Do the same to the next piece.
+
+        Parameters
+        ----------
+        x
+            (1, piece.wanted + `halo_before(halo)`, C), or longer.
+        excitation
+            The whole of it, from the beginning of the piece.
+        carry
+            What the layers remember.
+        piece
+            Where the piece ends in `x`.
+        halo
+            Samples that are to come out after those that are wanted.
+
+        Returns
+        -------
+        mx.array
+            (1, piece.wanted * rate + halo, C / 2).
+        """
+        up, ends = self.up, piece.times(self.up.stride)
+        x = layers.leaky_relu(x[:, : piece.wanted + self.halo_before(halo)], SLOPE)
+        # The kernels begin with the remembered inputs, `padding` before their first sample.
+        before = (up.weight.shape[1] - 1 - up.padding) // up.stride
+        first = up.padding + before * up.stride
+        length = ends.wanted + halo + self.reach
+        x = up.whole(carry.extend(x, before, piece))[:, first : first + length]
+        if self.excite is not None and excitation is not None:
+            x = x + self._excite(self.excite, excitation, carry, ends, length)
+        made = [
+            block.stream(x[:, : ends.wanted + halo + block.reach], carry, ends)
+            for block in self.blocks
+        ]
+        return _mean(made)
+
+    def _excite(
+        self, down: Conv1d, excitation: mx.array, carry: Carry, ends: Piece, length: int
+    ) -> mx.array:
+        """Bring the excitation down to (1, length, C / 2)."""
+        last = (length - 1) * down.stride + down.weight.shape[1] - down.padding
+        heard = carry.extend(excitation[:, :last], down.padding, ends.times(down.stride))
+        return down.valid(heard)
+
+    @property
+    def reach(self) -> int:
+        """How many samples to either side of one the residual blocks hear."""
+        return max(block.reach for block in self.blocks)
+
+    def halo_before(self, halo: int) -> int:
+        """How many samples after a moment must come in for `halo` to come out."""
+        return (halo + self.reach - 1 + self.up.padding) // self.up.stride + 1
 
 
 @dataclass(frozen=True)
@@ -89,6 +151,36 @@ class HiFiGan:
         return mx.tanh(self.post(layers.leaky_relu(x, LAST_SLOPE)))[:, :, 0]
 
     @property
+    def halo_frames(self) -> int:
+        """See `rtvc.engine.models.vocoder.StreamingVocoder`."""
+        return self._halos()[0] + self.pre.padding
+
+    def stream(
+        self,
+        z: mx.array,
+        excitation: mx.array | None,
+        speaker: mx.array,
+        state: State,
+        final: int,
+    ) -> tuple[mx.array, State]:
+        """See `rtvc.engine.models.vocoder.StreamingVocoder`."""
+        carry, halos = Carry(state), self._halos()
+        piece = Piece(final, z.shape[1] - self.halo_frames)
+        x = _stream(self.pre, z, carry, piece) + self.condition(speaker)
+        for stage, halo in zip(self.stages, halos[1:], strict=True):
+            x = stage.stream(x, excitation, carry, piece, halo)
+            piece = piece.times(stage.up.stride)
+        x = _stream(self.post, layers.leaky_relu(x, LAST_SLOPE), carry, piece)
+        return mx.tanh(x)[:, :, 0], carry.state
+
+    def _halos(self) -> list[int]:
+        """Count samples needed after the wanted ones: before each stage, and after the last."""
+        halos = [self.post.padding]
+        for stage in reversed(self.stages):
+            halos.insert(0, stage.halo_before(halos[0]))
+        return halos
+
+    @property
     def reach_frames(self) -> int:
         """See `rtvc.engine.models.vocoder.Vocoder`; the excitation reaches less than the latent."""
         left = right = self.post.padding
@@ -102,6 +194,18 @@ class HiFiGan:
             samples //= up.stride
             right = last - (samples - 1)
         return max(left, right) + self.pre.padding
+
+
+def _stream(conv: Conv1d, x: mx.array, carry: Carry, piece: Piece) -> mx.array:
+    """Convolve the next piece, at one rate; the last `padding` samples are lost."""
+    return conv.valid(carry.extend(x, conv.padding, piece))
+
+
+def _mean(signals: Sequence[mx.array]) -> mx.array:
+    total = signals[0]
+    for signal in signals[1:]:
+        total = total + signal
+    return total * (1.0 / len(signals))
 
 
 def build(params: Parameters, config: VoiceConfig, uses_pitch: bool) -> HiFiGan:

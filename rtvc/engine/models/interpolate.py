@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mlx.core as mx
 import numpy as np
+from numpy.typing import NDArray
 
 
 def interpolate_linear(
@@ -30,8 +31,20 @@ def interpolate_linear(
     ratio = length / have if ratio is None else ratio
     if length == have and ratio == 1 and offset == 0:
         return x
-    position = np.clip((np.arange(length) + 0.5 - offset) / ratio - 0.5, 0.0, have - 1.0)
-    left = np.minimum(position.astype(np.int32), max(have - 2, 0))
+    return sample_linear(x, (np.arange(length) + 0.5 - offset) / ratio - 0.5)
+
+
+def sample_linear(x: mx.array, places: NDArray[np.floating]) -> mx.array:
+    """Read (1, L, C) at any places, of which 0 is the first sample, to (1, places, C).
+
+    Before the first sample and after the last the signal is held.
+    """
+    have = x.shape[1]
+    places = np.clip(places, 0.0, have - 1.0)
+    left = np.minimum(places.astype(np.int32), max(have - 2, 0))
+    weight = (places - left).astype(np.float32)
+    if not weight.any():
+        return x[:, mx.array(left)]
     right = np.minimum(left + 1, have - 1)
-    weight = mx.array((position - left).astype(np.float32))[:, None]
-    return x[:, mx.array(left)] * (1.0 - weight) + x[:, mx.array(right)] * weight
+    share = mx.array(weight)[:, None]
+    return x[:, mx.array(left)] * (1.0 - share) + x[:, mx.array(right)] * share

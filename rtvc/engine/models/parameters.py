@@ -55,6 +55,10 @@ class Conv1d:
             dilation=self.dilation,
         )
 
+    def valid(self, x: mx.array) -> mx.array:
+        """As calling, without the padding: only what all of the kernel hears."""
+        return layers.conv1d(x, self.weight, self.bias, stride=self.stride, dilation=self.dilation)
+
 
 @dataclass(frozen=True)
 class ConvTranspose1d:
@@ -76,6 +80,10 @@ class ConvTranspose1d:
             padding=self.padding,
             output_padding=self.output_padding,
         )
+
+    def whole(self, x: mx.array) -> mx.array:
+        """As calling, with nothing cut off: (1, (L - 1) * stride + kernel, out)."""
+        return layers.conv_transpose1d(x, self.weight, self.bias, stride=self.stride)
 
 
 class Parameters:

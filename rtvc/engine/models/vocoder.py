@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import mlx.core as mx
 
 from rtvc.engine.models import hifigan, mrf_hifigan, refinegan
+from rtvc.engine.models.carry import State
 from rtvc.engine.models.parameters import Parameters
 from rtvc.engine.models.source import SineSource
 from rtvc.engine.weights.voice_config import VoiceConfig
@@ -56,6 +57,47 @@ class Vocoder(Protocol):
         -------
         mx.array
             (1, N * hop), within [-1, 1].
+        """
+
+
+@runtime_checkable
+class StreamingVocoder(Vocoder, Protocol):
+    """A vocoder that can continue where it stopped."""
+
+    @property
+    def halo_frames(self) -> int:
+        """How many frames after those that are wanted it hears."""
+
+    def stream(
+        self,
+        z: mx.array,
+        excitation: mx.array | None,
+        speaker: mx.array,
+        state: State,
+        final: int,
+    ) -> tuple[mx.array, State]:
+        """Make the sound of the next piece.
+
+        Parameters
+        ----------
+        z
+            Latent, (1, N + halo_frames, C).
+        excitation
+            What `source` made of as many frames; None where there is no source.
+        speaker
+            Embedding, (1, 1, G).
+        state
+            What the piece before left; () for silence before the first.
+        final
+            Frames, at most N, after which the next piece begins.
+
+        Returns
+        -------
+        mx.array
+            (1, N * hop), within [-1, 1]: what `Vocoder.__call__` makes of all pieces joined,
+            with as much after them as the halo.
+        State
+            For the next piece.
         """
 
 
