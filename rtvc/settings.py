@@ -329,7 +329,7 @@ class Settings:
     )
     crossfade: float = _knob(
         40.0,
-        "How long two steps overlap where a voice needs it.",
+        "How long two steps overlap, for voices that need it (RVC with RefineGAN).",
         unit="ms",
         low=10.0,
         high=200.0,

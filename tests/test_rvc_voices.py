@@ -45,11 +45,11 @@ def anna(models):
 def test_an_installed_voice_is_found_by_name(anna):
     voice = find_voice("anna")
     assert voice.name == "Anna"
-    assert (voice.input_rate, voice.output_rate, voice.continuous) == (16_000, 40_000, False)
+    assert (voice.input_rate, voice.output_rate, voice.continuous) == (16_000, 40_000, True)
     settings = Settings(index_rate=1.0)
-    stream = voice.open(make_plan(settings, voice_lookahead=0, continuous=False), settings)
+    stream = voice.open(make_plan(settings, voice_lookahead=5, continuous=True), settings)
     made = stream.render(np.zeros(1600, np.float32), settings)
-    assert made.audio.shape == (16 * 400,)
+    assert made.audio.shape == (10 * 400,)
 
 
 def test_a_voice_is_found_by_the_path_of_its_file_or_folder(models, home):
@@ -82,7 +82,7 @@ def test_networks_loaded_on_one_thread_serve_another(anna):
     settings = Settings()
 
     def work():
-        stream = voice.open(make_plan(settings, voice_lookahead=0, continuous=False), settings)
+        stream = voice.open(make_plan(settings, voice_lookahead=5, continuous=True), settings)
         made.append(stream.render(np.full(1600, 0.1, np.float32), settings).audio)
 
     threads = [threading.Thread(target=work) for _ in range(2)]
@@ -102,9 +102,9 @@ def test_without_base_models_it_is_said_what_to_run(home):
     install_from_folder("contentvec", GOLDEN / "hubert_small" / "model.safetensors")
     voice, settings = find_voice("anna"), Settings()
     with pytest.raises(RtvcError, match=r"RMVPE is not installed.*rtvc setup"):
-        voice.open(make_plan(settings, voice_lookahead=0, continuous=False), settings)
+        voice.open(make_plan(settings, voice_lookahead=5, continuous=True), settings)
     other = settings.replace(pitch_method="dio")
-    voice.open(make_plan(other, voice_lookahead=0, continuous=False), other)
+    voice.open(make_plan(other, voice_lookahead=5, continuous=True), other)
 
 
 def test_what_is_no_voice_is_refused_in_a_sentence(models, home):
