@@ -65,13 +65,18 @@ def random_weights(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     return weights
 
 
-def random_voice(version: str, rate: int, *, width: int = 192, initial: int = 512) -> RvcVoice:
-    """Return a voice; with the default widths it has the size of every voice of its kind."""
+def voice_values(version: str, rate: int, *, width: int = 192, initial: int = 512) -> list:
+    """Return a voice's sizes as its file lists them."""
     rates, kernels = UPSAMPLING[version, rate]
-    values = [
+    return [
         *(1025, 32, width, width, 4 * width, 2, 6, 3, 0, "1", [3, 7, 11], [[1, 3, 5]] * 3),
         *(list(rates), initial, list(kernels), 109, 256, rate),
     ]
+
+
+def random_voice(version: str, rate: int, *, width: int = 192, initial: int = 512) -> RvcVoice:
+    """Return a voice; with the default widths it has the size of every voice of its kind."""
+    values = voice_values(version, rate, width=width, initial=initial)
     config: VoiceConfig = parse_voice_config(values, 109)
     features = 256 if version == "v1" else 768
     shapes = voice_shapes(config, phone_channels=features, uses_pitch=True, vocoder=HIFIGAN)

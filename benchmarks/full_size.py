@@ -1,0 +1,183 @@
+"""Full-size files from import to sound: python -m benchmarks.full_size [--seconds 2] [KIND...].
+
+Writes checkpoints of random weights in the layouts that people have (torch archives in
+half precision with weight norm, a content encoder in Hugging Face's layout, RMVPE), then
+does with them what a person does: `rtvc setup --from`, `rtvc voices add`, `rtvc convert`
+in both qualities, each a program of its own. A KIND is a version and a rate, such as
+v2-40; without any, all six. Prints time and peak memory of every command, and exits with
+1 if one fails or its sound is not of the right length, finite and audible.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from rtvc.engine.weights.content_encoder import content_encoder_shapes
+from rtvc.engine.weights.rmvpe import rmvpe_shapes
+from rtvc.engine.weights.safetensors import write_safetensors
+from rtvc.engine.weights.voice_config import parse_voice_config
+from rtvc.engine.weights.voice_keys import HIFIGAN, voice_shapes
+from rtvc.report import hardware, versions
+from tests.random_models import (
+    FULL_ENCODER,
+    FULL_RMVPE,
+    UPSAMPLING,
+    random_weights,
+    voice_values,
+)
+from tests.speech import FOLDER
+from tests.weights.torch_writer import save
+
+KINDS = {f"{version}-{rate // 1000}": (version, rate) for version, rate in UPSAMPLING}
+NORMED = ("dec.ups.", "dec.resblocks.", ".in_layers.", ".res_skip_layers.", ".cond_layer.")
+
+
+def with_weight_norm(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the weights as training keeps them: direction and length apart, half precision."""
+    kept: dict[str, np.ndarray] = {}
+    for name, w in weights.items():
+        if name.endswith(".weight") and any(part in name for part in NORMED):
+            length = np.sqrt(np.sum(w**2, axis=(1, 2), keepdims=True))
+            kept[f"{name}_g"], kept[f"{name}_v"] = length, w
+        else:
+            kept[name] = w
+    return {name: w.astype(np.float16) for name, w in kept.items()}
+
+
+def write_voice(path: Path, version: str, rate: int) -> None:
+    """Write a voice as RVC's training exports it."""
+    values = voice_values(version, rate)
+    config = parse_voice_config(values, 109)
+    features = 256 if version == "v1" else 768
+    shapes = voice_shapes(config, phone_channels=features, uses_pitch=True, vocoder=HIFIGAN)
+    tree = {
+        "weight": with_weight_norm(random_weights(shapes)),
+        "config": values,
+        "info": "random",
+        "sr": f"{rate // 1000}k",
+        "f0": 1,
+        "version": version,
+    }
+    save(path, tree)
+
+
+def write_base_models(folder: Path) -> None:
+    """Write a content encoder and RMVPE."""
+    encoder = folder / "contentvec"
+    encoder.mkdir(parents=True)
+    c = FULL_ENCODER
+    config = {
+        "model_type": "hubert",
+        "hidden_size": c.width,
+        "intermediate_size": c.feed_forward_width,
+        "num_hidden_layers": c.layers,
+        "num_attention_heads": c.heads,
+        "conv_dim": [c.conv_width] * len(c.conv_kernels),
+        "conv_kernel": list(c.conv_kernels),
+        "conv_stride": list(c.conv_strides),
+        "num_conv_pos_embeddings": c.position_kernel,
+        "num_conv_pos_embedding_groups": c.position_groups,
+        "classifier_proj_size": c.projection,
+        "feat_extract_norm": "group",
+        "conv_bias": False,
+        "do_stable_layer_norm": False,
+        "layer_norm_eps": c.norm_epsilon,
+    }
+    (encoder / "config.json").write_text(json.dumps(config))
+    write_safetensors(encoder / "model.safetensors", random_weights(content_encoder_shapes(c)), {})
+    save(folder / "rmvpe.pt", random_weights(rmvpe_shapes(FULL_RMVPE)))
+
+
+def apart(write: Callable[..., object], *arguments: object) -> None:
+    """Write in a process of its own: programs started later count this one's memory as theirs."""
+    process = multiprocessing.get_context("spawn").Process(target=write, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(f"{write.__name__} failed")
+
+
+def run(*words: str, home: Path) -> bool:
+    """Run a command of rtvc; print its time and memory, and what it said if it failed."""
+    began = time.perf_counter()
+    environment = os.environ | {"RTVC_HOME": str(home), "RTVC_CONFIG_DIR": str(home / "config")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rtvc", *words],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    said = process.stdout.read()
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    unit = 1e6 if sys.platform == "darwin" else 1e3
+    shown = " ".join(Path(word).name if "/" in word else word for word in words)
+    print(
+        f"{time.perf_counter() - began:6.1f} s  {used.ru_maxrss / unit:5.0f} MB  rtvc {shown}",
+        flush=True,
+    )
+    if process.returncode:
+        print(said)
+    return process.returncode == 0
+
+
+def main() -> int:
+    """Run the benchmark; return the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("kinds", nargs="*", metavar="KIND", choices=[*KINDS, []])
+    parser.add_argument("--seconds", type=float, default=2.0)
+    args = parser.parse_args()
+    print(json.dumps({"hardware": hardware(), "versions": versions()}))
+    good = True
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        home = folder / "home"
+        speech, rate = soundfile.read(FOLDER / "2086-149214-0000.wav", dtype="float32")
+        soundfile.write(folder / "talk.wav", np.resize(speech, round(args.seconds * rate)), rate)
+        apart(write_base_models, folder / "models")
+        good &= run("setup", "--from", str(folder / "models"), home=home)
+        for kind in args.kinds or KINDS:
+            file = folder / f"{kind}.pth"
+            apart(write_voice, file, *KINDS[kind])
+            print(f"{kind}: {file.stat().st_size / 1e6:.0f} MB")
+            good &= run("voices", "add", str(file), "--name", kind, home=home)
+            file.unlink()
+            for quality in ("live", "offline"):
+                out = folder / f"{kind}-{quality}.wav"
+                words = ["--voice", kind, "--quality", quality]
+                if not run("convert", str(folder / "talk.wav"), str(out), *words, home=home):
+                    good = False
+                    continue
+                sound, made_rate = soundfile.read(out)
+                level = float(np.sqrt(np.mean(sound**2)))
+                right = (
+                    abs(len(sound) / made_rate - args.seconds) < 1e-3
+                    and bool(np.isfinite(sound).all())
+                    and level > 1e-3
+                )
+                good &= right
+                word = "good" if right else "WRONG"
+                print(f"         {word}: {len(sound)} samples, rms {level:.3f}")
+            good &= run("voices", "remove", kind, "--forever", home=home)
+    return int(not good)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
