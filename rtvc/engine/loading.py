@@ -11,6 +11,7 @@ from rtvc.engine.models.hubert import Hubert
 from rtvc.engine.models.pitch_estimator import PitchEstimator
 from rtvc.engine.models.rmvpe import RmvpeEstimator
 from rtvc.engine.rvc_voice import RvcVoice
+from rtvc.engine.weights import cache
 from rtvc.engine.weights.checkpoint import read_voice_checkpoint
 from rtvc.engine.weights.content_encoder import read_content_encoder
 from rtvc.engine.weights.fcpe import read_fcpe
@@ -54,7 +55,7 @@ def voice_file(path: str | Path) -> Path:
     return _only(Path(path), VOICE_SUFFIXES, "voice")
 
 
-def load_content_encoder(path: str | Path) -> Hubert:
+def load_content_encoder(path: str | Path, *, keep: bool = False) -> Hubert:
     """Open a content encoder.
 
     Parameters
@@ -62,6 +63,8 @@ def load_content_encoder(path: str | Path) -> Hubert:
     path
         ContentVec or another HuBERT of the base layout: a Hugging Face folder or the
         ``.safetensors`` or ``.bin`` file in it, or a fairseq ``.pt`` file.
+    keep
+        Whether to keep the converted weights beside the file, for a faster start next time.
 
     Returns
     -------
@@ -73,11 +76,13 @@ def load_content_encoder(path: str | Path) -> Hubert:
     RtvcError
         There is no such file, or it is not such a network; the sentence says why.
     """
-    encoder = read_content_encoder(Path(path))
+    encoder = cache.load_content_encoder(Path(path)) if keep else read_content_encoder(Path(path))
     return Hubert(encoder.weights, encoder.config)
 
 
-def load_pitch_estimator(path: str | Path | None = None, kind: str = "rmvpe") -> PitchEstimator:
+def load_pitch_estimator(
+    path: str | Path | None = None, kind: str = "rmvpe", *, keep: bool = False
+) -> PitchEstimator:
     """Open a pitch estimator.
 
     Parameters
@@ -86,6 +91,8 @@ def load_pitch_estimator(path: str | Path | None = None, kind: str = "rmvpe") ->
         ``rmvpe.pt`` or ``fcpe_c_v001.pt``; None for a kind that has no weights.
     kind
         ``"rmvpe"``, ``"fcpe"``, ``"dio"`` or ``"harvest"``.
+    keep
+        Whether to keep converted weights beside the file, for a faster start next time.
 
     Returns
     -------
@@ -108,7 +115,7 @@ def load_pitch_estimator(path: str | Path | None = None, kind: str = "rmvpe") ->
     if path is None:
         raise UsageError(f"The pitch estimator {kind} needs the file with its weights.")
     if kind == "rmvpe":
-        rmvpe = read_rmvpe(Path(path))
+        rmvpe = cache.load_rmvpe(Path(path)) if keep else read_rmvpe(Path(path))
         return RmvpeEstimator(rmvpe.weights, rmvpe.config)
     fcpe = read_fcpe(Path(path))
     return FcpeEstimator(fcpe.weights, fcpe.config)

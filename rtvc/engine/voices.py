@@ -79,7 +79,7 @@ def find_estimator(kind: str) -> PitchEstimator:
         return load_pitch_estimator(kind=kind)
     from rtvc.library import base_model_path
 
-    return _shared(base_model_path(kind), lambda path: load_pitch_estimator(path, kind))
+    return _shared(base_model_path(kind), lambda path: load_pitch_estimator(path, kind, keep=True))
 
 
 def _open(name: str, path: Path, index: Path | None) -> RvcStreamVoice:
@@ -91,7 +91,10 @@ def _open(name: str, path: Path, index: Path | None) -> RvcStreamVoice:
     return RvcStreamVoice(
         name,
         voice,
-        _shared(base_model_path(voice.embedder), loading.load_content_encoder),
+        _shared(
+            base_model_path(voice.embedder),
+            lambda path: loading.load_content_encoder(path, keep=True),
+        ),
         find_estimator,
         None if index is None else _shared(index, loading.load_index),
     )

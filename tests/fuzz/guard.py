@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import mmap
 import os
 import resource
 import sys
@@ -111,6 +112,8 @@ class Watch:
             path = arguments[0]
             if isinstance(path, int) or str(path).startswith(self.folder) or "/" not in str(path):
                 return
+        elif event == "mmap.__new__" and arguments[2] == mmap.ACCESS_READ:
+            return
         self.seen.append(f"{event} {arguments!r:.200}")
         raise PermissionError(f"{event} while a file is read")
 

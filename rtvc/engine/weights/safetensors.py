@@ -6,6 +6,7 @@ length, a JSON header with type, shape and byte range of each tensor, and the da
 
 import json
 import math
+import mmap
 import os
 import stat
 import struct
@@ -46,7 +47,8 @@ def read_safetensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     Returns
     -------
     tuple
-        Read-only arrays by name (bfloat16 as float32), and the metadata.
+        Read-only arrays by name (bfloat16 as float32), and the metadata. The file must stay
+        as it is while they are in use: they are parts of it.
 
     Raises
     ------
@@ -67,8 +69,9 @@ def read_safetensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
                 raise ContentError("its header is far too large for what it holds")
             header = _parse(file.read(length))
             metadata = _metadata(header.pop("__metadata__", {}))
-            data = file.read()
-        return _tensors(header, data), metadata
+            # Not read yet: a tensor comes from the disk when somebody looks at it.
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return _tensors(header, memoryview(mapped)[8 + length :]), metadata
 
 
 def write_safetensors(
@@ -120,19 +123,18 @@ def _metadata(value: object) -> dict[str, str]:
     return value
 
 
-def _tensors(header: dict[str, Any], data: bytes) -> dict[str, Array]:
+def _tensors(header: dict[str, Any], data: memoryview) -> dict[str, Array]:
     if len(header) > MAX_TENSORS:
         raise ContentError(f"it holds more than {MAX_TENSORS} tensors")
     arrays: dict[str, Array] = {}
     ranges: list[tuple[int, int]] = []
-    view = memoryview(data)  # slices without copies
     for name, entry in header.items():
         dtype, shape, start, end = _entry(name, entry)
         count = math.prod(shape)
         if not start <= end <= len(data) or end - start != count * np.dtype(dtype).itemsize:
             raise ContentError(f"the range of tensor '{printable(name)}' is wrong")
         ranges.append((start, end))
-        flat = np.frombuffer(view[start:end], dtype)
+        flat = np.frombuffer(data[start:end], dtype)
         if entry["dtype"] == "BF16":
             flat = bfloat16_to_float32(flat)
         elif entry["dtype"] == "BOOL":
