@@ -4,7 +4,7 @@ Writes checkpoints of random weights in the layouts that people have (torch arch
 half precision with weight norm, a content encoder in Hugging Face's layout, RMVPE), then
 does with them what a person does: `rtvc setup --from`, `rtvc voices add`, `rtvc convert`
 in both qualities, each a program of its own. A KIND is a version and a rate, such as
-v2-40; without any, all six. Prints time and peak memory of every command, and exits with
+v2-40k; without any, all six. Prints time and peak memory of every command, and exits with
 1 if one fails or its sound is not of the right length, finite and audible.
 """
 
@@ -24,23 +24,22 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from rtvc.engine.random_networks import (
+    FULL_ENCODER,
+    FULL_RMVPE,
+    KINDS,
+    random_weights,
+    voice_values,
+)
 from rtvc.engine.weights.content_encoder import content_encoder_shapes
 from rtvc.engine.weights.rmvpe import rmvpe_shapes
 from rtvc.engine.weights.safetensors import write_safetensors
 from rtvc.engine.weights.voice_config import parse_voice_config
 from rtvc.engine.weights.voice_keys import HIFIGAN, voice_shapes
 from rtvc.report import hardware, versions
-from tests.random_models import (
-    FULL_ENCODER,
-    FULL_RMVPE,
-    UPSAMPLING,
-    random_weights,
-    voice_values,
-)
 from tests.speech import FOLDER
 from tests.weights.torch_writer import save
 
-KINDS = {f"{version}-{rate // 1000}": (version, rate) for version, rate in UPSAMPLING}
 NORMED = ("dec.ups.", "dec.resblocks.", ".in_layers.", ".res_skip_layers.", ".cond_layer.")
 
 

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import NoReturn
 
 from rtvc import __version__
-from rtvc.commands import convert, devices, doctor, presets, run, setup, voices
+from rtvc.commands import bench, convert, devices, doctor, presets, run, setup, voices
 from rtvc.errors import RtvcError, UsageError
 
 COMMANDS = {
@@ -23,6 +23,7 @@ COMMANDS = {
     "presets": presets,
     "voices": voices,
     "setup": setup,
+    "bench": bench,
     "doctor": doctor,
 }
 _DESCRIPTION = """\

@@ -11,7 +11,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -21,7 +21,7 @@ import mlx.core as mx
 import numpy as np
 
 Function = Callable[..., Any]
-"""Arrays in; an array, or a list, tuple or dict of arrays, out; nothing is evaluated within."""
+"""Takes arrays, and gives arrays in lists, tuples and dicts; nothing is evaluated within."""
 
 Node = Mapping[str, Any]
 """A primitive as ``mx.export_function`` tells it: name, arguments, inputs and outputs."""
@@ -78,6 +78,14 @@ class Counts:
             self.kinds + other.kinds,
         )
 
+    def __sub__(self, other: Counts) -> Counts:
+        return Counts(
+            self.primitives - other.primitives,
+            self.flop - other.flop,
+            self.weight_bytes - other.weight_bytes,
+            self.kinds - other.kinds,
+        )
+
 
 def count(function: Function, *arrays: mx.array, as_gpu: bool = False) -> Counts:
     """Count one call of a function, which is traced and not evaluated.
@@ -100,7 +108,7 @@ def count(function: Function, *arrays: mx.array, as_gpu: bool = False) -> Counts
     kinds = _primitives(function, arrays, as_gpu)
     tally = _Tally()
     with _exportable():
-        mx.export_function(tally, lambda *inputs: _leaves(function(*inputs)), *arrays)
+        mx.export_function(tally, lambda *inputs: arrays_in(function(*inputs)), *arrays)
     return Counts(kinds.total(), tally.flop, tally.weight_bytes, kinds)
 
 
@@ -142,7 +150,7 @@ def _primitives(function: Function, arrays: Sequence[mx.array], as_gpu: bool) ->
     stand_ins = as_gpu and mx.default_device().type == mx.DeviceType.cpu
     # A stream of its own: MLX keeps compiled graphs by stream, and none may be a stand-in.
     with mx.stream(mx.new_stream(mx.default_device())), _single_kernels(stand_ins):
-        mx.export_to_dot(text, *_leaves(function(*arrays)))
+        mx.export_to_dot(text, *arrays_in(function(*arrays)))
     names = re.findall(r'label ="(\w+)"', text.getvalue())
     return Counter(name for name in names if name not in VIEWS)
 
@@ -262,9 +270,31 @@ def _nbytes(array: tuple[str, Sequence[int], mx.Dtype]) -> int:
     return math.prod(array[1]) * array[2].size
 
 
-def _leaves(made: Any) -> list[mx.array]:
-    """Return all arrays of a result."""
-    if isinstance(made, mx.array):
-        return [made]
-    parts = made.values() if isinstance(made, dict) else made
-    return [leaf for part in parts for leaf in _leaves(part)]
+def arrays_in(value: Any) -> list[mx.array]:
+    """Return the arrays in lists, tuples and dicts, nested as they may be."""
+    found: list[mx.array] = []
+
+    def keep(array: mx.array) -> mx.array:
+        found.append(array)
+        return array
+
+    _mapped(value, keep)
+    return found
+
+
+def with_arrays(value: Any, arrays: Iterable[mx.array]) -> Any:
+    """Return the same with other arrays in the places of those that `arrays_in` finds."""
+    rest = iter(arrays)
+    return _mapped(value, lambda _: next(rest))
+
+
+def _mapped(value: Any, function: Callable[[mx.array], mx.array]) -> Any:
+    if isinstance(value, mx.array):
+        return function(value)
+    if isinstance(value, dict):
+        return {key: _mapped(part, function) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        parts = [_mapped(part, function) for part in value]
+        # A named tuple takes its fields one by one.
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    return value

@@ -8,12 +8,13 @@ import soxr
 
 from rtvc.audio.simulated import Fault, SimulatedDevice
 from rtvc.engine.offline import convert
+from rtvc.engine.random_networks import UPSAMPLING, random_voice
 from rtvc.engine.rvc import RvcStream, RvcStreamVoice
 from rtvc.session import Session
 from rtvc.settings import Settings
 from rtvc.stats import State
 from tests.engine.rvc_stack import LocalPitch, speech, voice
-from tests.random_models import UPSAMPLING, random_voice, small_encoder
+from tests.small_networks import small_encoder
 
 RATE = 48_000
 LIVE = Settings(voice="golden", headroom=100.0, block=150.0)
@@ -170,7 +171,7 @@ def test_rubbish_from_the_microphone_harms_nothing():
 
 @pytest.mark.parametrize(("version", "rate"), UPSAMPLING)
 def test_every_version_and_rate_runs_live(version, rate):
-    """The same graphs as full-size voices, which benchmarks/rvc.py runs, on narrow layers."""
+    """The same graphs as full-size voices, which `rtvc bench` runs, on narrow layers."""
     network = random_voice(version, rate, width=16, initial=64)
     made = RvcStreamVoice("narrow", network, _encoder(), lambda kind: LocalPitch())
     assert made.output_rate == rate

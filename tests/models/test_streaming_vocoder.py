@@ -10,9 +10,9 @@ import pytest
 
 from rtvc.engine.models.carry import State
 from rtvc.engine.models.vocoder import StreamingVocoder
+from rtvc.engine.random_networks import random_voice
 from rtvc.engine.rvc_voice import RvcVoice
 from tests.models.golden_voices import golden_voice
-from tests.random_models import random_voice
 
 FRAMES = 70
 STREAMING = [

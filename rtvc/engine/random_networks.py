@@ -1,18 +1,23 @@
-"""Networks with random weights: of any size, and of the sizes that people have."""
+"""Networks with random weights: as slow as trained ones, and no download.
+
+What a step costs depends on the sizes of the networks alone. These have the sizes that
+people's voices and base models have, or smaller ones on request.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import zlib
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from rtvc.engine.models.hubert import Hubert
 from rtvc.engine.models.rmvpe import RmvpeEstimator
 from rtvc.engine.rvc_voice import RvcVoice
 from rtvc.engine.weights.content_encoder import ContentEncoderConfig, content_encoder_shapes
 from rtvc.engine.weights.rmvpe import RmvpeConfig, rmvpe_shapes
-from rtvc.engine.weights.voice_config import VoiceConfig, parse_voice_config
+from rtvc.engine.weights.voice_config import parse_voice_config
 from rtvc.engine.weights.voice_keys import HIFIGAN, voice_shapes
 
 UPSAMPLING = {
@@ -24,6 +29,9 @@ UPSAMPLING = {
     ("v2", 48_000): ((12, 10, 2, 2), (24, 20, 4, 4)),
 }
 """Rates and kernels of the vocoder's stages for every version and sample rate of RVC."""
+
+KINDS = {f"{version}-{rate // 1000}k": (version, rate) for version, rate in UPSAMPLING}
+"""Version and sample rate by a short name, such as v2-40k."""
 
 FULL_ENCODER = ContentEncoderConfig(
     width=768,
@@ -49,7 +57,12 @@ FULL_RMVPE = RmvpeConfig(
 )
 
 
-def random_weights(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+_SPEAKERS = 109
+
+
+def random_weights(
+    shapes: dict[str, tuple[int, ...]],
+) -> dict[str, npt.NDArray[np.float32]]:
     """Return weights that keep a signal's level, the same for the same names and shapes."""
     weights = {}
     for name, shape in shapes.items():
@@ -65,19 +78,28 @@ def random_weights(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     return weights
 
 
-def voice_values(version: str, rate: int, *, width: int = 192, initial: int = 512) -> list:
-    """Return a voice's sizes as its file lists them."""
+def voice_values(version: str, rate: int, *, width: int = 192, initial: int = 512) -> list[Any]:
+    """Return the configuration that a file of such a voice has; see `random_voice`."""
     rates, kernels = UPSAMPLING[version, rate]
     return [
         *(1025, 32, width, width, 4 * width, 2, 6, 3, 0, "1", [3, 7, 11], [[1, 3, 5]] * 3),
-        *(list(rates), initial, list(kernels), 109, 256, rate),
+        *(list(rates), initial, list(kernels), _SPEAKERS, 256, rate),
     ]
 
 
 def random_voice(version: str, rate: int, *, width: int = 192, initial: int = 512) -> RvcVoice:
-    """Return a voice; with the default widths it has the size of every voice of its kind."""
+    """Return a voice with pitch.
+
+    Parameters
+    ----------
+    version, rate
+        As in `UPSAMPLING`.
+    width, initial
+        Channels of the latent, and of the vocoder before its first stage; by default those
+        of every voice of its kind.
+    """
     values = voice_values(version, rate, width=width, initial=initial)
-    config: VoiceConfig = parse_voice_config(values, 109)
+    config = parse_voice_config(values, _SPEAKERS)
     features = 256 if version == "v1" else 768
     shapes = voice_shapes(config, phone_channels=features, uses_pitch=True, vocoder=HIFIGAN)
     return RvcVoice(random_weights(shapes), config)
@@ -88,14 +110,6 @@ def random_encoder(config: ContentEncoderConfig = FULL_ENCODER) -> Hubert:
     return Hubert(random_weights(content_encoder_shapes(config)), config)
 
 
-def small_encoder() -> Hubert:
-    """Return one that gives features of both versions' widths, and little else."""
-    small = dataclasses.replace(
-        FULL_ENCODER, layers=9, feed_forward_width=32, conv_width=16, position_kernel=16
-    )
-    return random_encoder(small)
-
-
-def random_rmvpe() -> RmvpeEstimator:
-    """Return a pitch estimator of RMVPE's size."""
-    return RmvpeEstimator(random_weights(rmvpe_shapes(FULL_RMVPE)), FULL_RMVPE)
+def random_rmvpe(config: RmvpeConfig = FULL_RMVPE) -> RmvpeEstimator:
+    """Return a pitch estimator; by default of RMVPE's size."""
+    return RmvpeEstimator(random_weights(rmvpe_shapes(config)), config)

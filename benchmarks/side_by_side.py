@@ -1,0 +1,221 @@
+"""A step of rtvc against the same step of the reference implementation, in one run.
+
+    python -m benchmarks.side_by_side CHECKOUT --python PYTHON [--voice v2-40k] [--block 250]
+
+CHECKOUT is a copy of RVC-Project/Retrieval-based-Voice-Conversion-WebUI, PYTHON the Python
+of an environment that it runs in. Both run networks of full size and random weights with
+the same number of threads and the same frames: rtvc here, the reference in a process of its
+own, one step each in turn, so that both meet the same state of the machine and never
+compete. A step is what comes in at 16 kHz to what goes out at the voice's rate, before
+blocks are joined.
+
+Whole steps are timed as they run live. The parts of rtvc's step are timed in other steps,
+each complete before the next begins; PyTorch works so at all times. What counts is the
+median of the ratios within the pairs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+REST_S = 0.03
+"""Time between two turns: idle threads of the one must be asleep when the other begins."""
+
+STAGES = ("content encoder", "pitch", "text encoder", "flow", "decoder", "rest")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkout", type=Path)
+    parser.add_argument("--python", type=Path, required=True)
+    parser.add_argument("--voice", default="v2-40k")
+    parser.add_argument("--block", type=float, default=250.0)
+    parser.add_argument("--context", type=float, default=2500.0)
+    parser.add_argument("--crossfade", type=float, default=50.0)
+    parser.add_argument("--pairs", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    if not (args.checkout / "infer" / "rtrvc.py").exists():
+        parser.error(f"{args.checkout} has no infer/rtrvc.py: it is no checkout of the reference")
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(args.threads)  # read when a BLAS is loaded
+    reference = Reference(args)
+    ours = Ours(args)
+    report = {
+        "settings": {
+            name: getattr(args, name)
+            for name in ("voice", "block", "context", "crossfade", "pairs", "threads")
+        },
+        "reference": {"commit": _commit(args.checkout), **reference.facts},
+        "load": os.getloadavg()[0],
+        "pairs": [_pair(ours, reference, number) for number in range(args.pairs)],
+    }
+    reference.stop()
+    if args.json is not None:
+        args.json.write_text(json.dumps(report, indent=1))
+    print(_table(report))
+
+
+class Ours:
+    """Steps of rtvc."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        import numpy as np
+
+        from rtvc.engine.plan import make_plan
+        from rtvc.engine.random_networks import KINDS, random_encoder, random_rmvpe, random_voice
+        from rtvc.engine.rvc import RvcStreamVoice
+        from rtvc.engine.rvc_window import FRAME
+        from rtvc.engine.stages import parts_of
+        from rtvc.settings import Settings
+
+        rmvpe = random_rmvpe()
+        voice = RvcStreamVoice(
+            args.voice, random_voice(*KINDS[args.voice]), random_encoder(), lambda method: rmvpe
+        )
+        # As many frames as the reference: it crosses over 40 ms at most, and searches 10 ms.
+        self._settings = Settings(
+            voice=args.voice,
+            block=args.block,
+            context=args.context,
+            crossfade=min(args.crossfade, 40.0),
+            pitch_floor=100.0,
+        )
+        plan = make_plan(self._settings, voice_lookahead=0, continuous=voice.continuous)
+        self._stream = voice.open(plan, self._settings)
+        self._parts = parts_of(voice, self._settings)
+        rng = np.random.default_rng(0)
+        self._sounds = 0.1 * rng.standard_normal((8, plan.block * FRAME), np.float32)
+        self._steps = 0
+        for _ in range(2 + plan.context // plan.block):
+            self.whole()
+
+    def whole(self) -> float:
+        """Return the seconds of one step."""
+        began = time.perf_counter()
+        self._render()
+        return time.perf_counter() - began
+
+    def by_stages(self) -> dict[str, float]:
+        """Return the seconds of the parts of one step."""
+        from rtvc.engine.stages import timed
+
+        with timed(self._parts) as seconds:
+            self._render()
+        return dict(seconds)
+
+    def _render(self) -> None:
+        self._steps += 1
+        self._stream.render(self._sounds[self._steps % len(self._sounds)], self._settings)
+
+
+class Reference:
+    """Steps of the reference, in its own process."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        from rtvc.engine.random_networks import KINDS, voice_values
+
+        version, rate = KINDS[args.voice]
+        worker = Path(__file__).with_name("reference_worker.py")
+        self._process = subprocess.Popen(
+            [args.python, worker, args.checkout],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.facts = self._ask(
+            {
+                "version": version,
+                "config": voice_values(version, rate),
+                "block": round(args.block / 10),
+                "context": round(args.context / 10),
+                "crossfade": round(args.crossfade / 10),
+                "threads": args.threads,
+            }
+        )
+
+    def step(self) -> dict[str, Any]:
+        """Return the seconds of one step, whole and by stages."""
+        return self._ask("step")
+
+    def stop(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+    def _ask(self, request: object) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        reply = self._process.stdout.readline()
+        if not reply:
+            sys.exit("The reference ended early; what it printed above says why.")
+        answer: dict[str, Any] = json.loads(reply)
+        return answer
+
+
+def _pair(ours: Ours, reference: Reference, number: int) -> dict[str, Any]:
+    """Let both make a whole step and one in parts, each first in every other pair."""
+
+    def turns(first: Callable[[], Any], second: Callable[[], Any]) -> list[Any]:
+        made = []
+        for turn in (second, first) if number % 2 else (first, second):
+            time.sleep(REST_S)
+            made.append(turn())
+        return made[::-1] if number % 2 else made
+
+    whole, whole_reference = turns(ours.whole, reference.step)
+    parts, parts_reference = turns(ours.by_stages, reference.step)
+    return {
+        "ours": {"total": whole, **parts},
+        "reference": {"total": whole_reference["total"], **parts_reference["stages"]},
+    }
+
+
+def _table(report: dict[str, Any]) -> str:
+    """Return the figures as a Markdown table, ms."""
+    import numpy as np
+
+    sizes = report["settings"]
+    lines = [
+        f"{sizes['voice']}, block {sizes['block']:g} ms, context {sizes['context']:g} ms, "
+        f"{sizes['threads']} threads, {sizes['pairs']} pairs, load {report['load']:.2f} before; "
+        f"reference {report['reference']['commit']}, torch {report['reference']['torch']}",
+        "",
+        "| | rtvc, median (min) | reference, median (min) | ratio, median | quartiles |",
+        "|---|---|---|---|---|",
+    ]
+    for name in (*STAGES, "total"):
+        ours, theirs = (
+            np.array([pair[side].get(name, 0.0) for pair in report["pairs"]])
+            for side in ("ours", "reference")
+        )
+        low, middle, high = np.percentile(ours / theirs, [25, 50, 75])
+        times = [f"{1000 * np.median(t):.1f} ({1000 * t.min():.1f})" for t in (ours, theirs)]
+        lines.append(f"| {name} | {' | '.join(times)} | {middle:.2f} | {low:.2f} to {high:.2f} |")
+    return "\n".join(lines)
+
+
+def _commit(checkout: Path) -> str:
+    asked = subprocess.run(
+        ["git", "-C", checkout, "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return asked.stdout.strip() or "unknown"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Energy that the processor has used, where the system tells it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rtvc.errors import RtvcError
+
+_POWERCAP = Path("/sys/class/powercap")
+
+
+class EnergyMeter:
+    """The RAPL counters of Linux, summed over the processor packages.
+
+    Parameters
+    ----------
+    root
+        Where the system shows them.
+
+    Raises
+    ------
+    RtvcError
+        If they cannot be read; the sentence says why.
+    """
+
+    def __init__(self, root: Path = _POWERCAP) -> None:
+        if sys.platform == "darwin":
+            raise RtvcError("macOS tells it to root only (sudo powermetrics).")
+        # A zone such as intel-rapl:0 is a whole package, intel-rapl:0:1 a part of it.
+        zones = sorted(zone for zone in root.glob("intel-rapl:*") if zone.name.count(":") == 1)
+        self._counters = [zone / "energy_uj" for zone in zones]
+        if not self._counters:
+            raise RtvcError(f"this machine shows no RAPL counters in {root}.")
+        try:
+            self._ranges = [int((zone / "max_energy_range_uj").read_text()) for zone in zones]
+            self._last = self._read()
+        except PermissionError:
+            raise RtvcError(f"only root may read {self._counters[0]}.") from None
+        except (OSError, ValueError):
+            raise RtvcError(f"{self._counters[0]} cannot be read.") from None
+        self._joules = 0.0
+
+    def joules(self) -> float:
+        """Return the energy since the meter was made, J.
+
+        The counters begin again at 0 after some minutes of full load, so it must be read
+        more often than that.
+        """
+        now = self._read()
+        for before, after, size in zip(self._last, now, self._ranges, strict=True):
+            self._joules += (after - before) % (size + 1) / 1e6
+        self._last = now
+        return self._joules
+
+    def _read(self) -> list[int]:
+        return [int(counter.read_text()) for counter in self._counters]

@@ -1,0 +1,224 @@
+"""Where the time of a step goes, and what each part of it computes.
+
+The parts are public methods of the networks. While a step is looked into, each of them
+is wrapped from outside, so that the step itself is the one that speaks live.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import mlx.core as mx
+import numpy as np
+
+from rtvc.engine.chain import Chain
+from rtvc.engine.counting import Counts, Function, arrays_in, count, with_arrays
+from rtvc.engine.index import FeatureIndex
+from rtvc.engine.models.hubert import Hubert
+from rtvc.engine.models.pitch_estimator import SalienceEstimator
+from rtvc.engine.models.source import SineSource
+from rtvc.engine.models.synthesizer import Synthesizer
+from rtvc.engine.rvc import RvcStreamVoice
+from rtvc.engine.voice import Voice
+from rtvc.settings import Settings
+
+STAGES = ("content encoder", "retrieval", "pitch", "text encoder", "flow", "decoder", "rest")
+"""The parts of a step, in their order. The rest is noise, resampling, joining, the gate."""
+
+Around = Callable[["Part", Function, tuple[Any, ...], dict[str, Any]], Any]
+"""Takes the place of a part: which it is, the real one, and what it is called with."""
+
+
+class Part(NamedTuple):
+    """A method that belongs to a stage; what it calls of another stage counts there.
+
+    Attributes
+    ----------
+    stage
+        One of `STAGES`.
+    owner, method
+        Where it is.
+    lazy
+        Whether it takes arrays and gives arrays that are not evaluated.
+    """
+
+    stage: str
+    owner: type
+    method: str
+    lazy: bool = True
+
+
+def parts_of(voice: Voice, settings: Settings) -> list[Part]:
+    """Return the parts of a voice; those of the built-in voice are all rest."""
+    if not isinstance(voice, RvcStreamVoice):
+        return []
+    parts = [
+        Part("content encoder", Hubert, "features"),
+        Part("retrieval", FeatureIndex, "blend", lazy=False),
+        Part("text encoder", Synthesizer, "statistics"),
+        Part("flow", Synthesizer, "latent"),
+        Part("decoder", SineSource, "__call__"),
+        Part("decoder", type(voice.voice.network.vocoder), "__call__"),
+    ]
+    estimator = voice.estimator(settings)
+    if estimator is not None:
+        parts.append(Part("pitch", type(estimator), "__call__", lazy=False))
+    if isinstance(estimator, SalienceEstimator):
+        parts.append(Part("pitch", type(estimator), "activations"))
+        parts.append(Part("pitch", type(estimator), "decode"))
+    return parts
+
+
+@contextmanager
+def timed(parts: Sequence[Part]) -> Iterator[dict[str, float]]:
+    """Time the stages of what runs in the context.
+
+    Each is evaluated before the next begins, so their sum is more than the same step
+    takes undisturbed.
+
+    Yields
+    ------
+    dict
+        Seconds by stage, once the context has ended; together all of the time that it was open.
+    """
+    seconds: defaultdict[str, float] = defaultdict(float)
+    stack = ["rest"]
+    mark = time.perf_counter()
+
+    def turn() -> None:
+        nonlocal mark
+        now = time.perf_counter()
+        seconds[stack[-1]] += now - mark
+        mark = now
+
+    def around(part: Part, real: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        mx.eval(arrays_in((args, kwargs)))  # what is late with its work has to pay for it
+        turn()
+        stack.append(part.stage)
+        try:
+            made = real(*args, **kwargs)
+            mx.eval(arrays_in(made))
+            return made
+        finally:
+            turn()
+            stack.pop()
+
+    with _wrapped(parts, around):
+        yield seconds
+        turn()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of a lazy part with all that it was given; `within` is the call that made it."""
+
+    stage: str
+    function: Function
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    within: Call | None
+
+    def count(self) -> Counts:
+        """Count all that it does, of whatever stage."""
+        given = self.args, self.kwargs
+
+        def called(*arrays: mx.array) -> Any:
+            args, kwargs = with_arrays(given, arrays)
+            return self.function(*args, **kwargs)
+
+        return count(called, *arrays_in(given))
+
+
+def count_step(voice: Voice, settings: Settings, *, as_gpu: bool = False) -> dict[str, Counts]:
+    """Count what the parts of one step compute, by stage, without running a network.
+
+    Parameters
+    ----------
+    voice, settings
+        As for a `Chain`.
+    as_gpu
+        See `rtvc.engine.counting.count`.
+    """
+    with _noted(parts_of(voice, settings)) as calls:
+        chain = Chain(voice, settings)
+        calls.clear()
+        chain.step(np.ones(chain.block, np.float32), settings)
+    own: defaultdict[str, Counts] = defaultdict(Counts)
+    for call in calls:
+        counts = call.count(as_gpu)
+        own[call.stage] += counts
+        if call.within is not None:
+            own[call.within.stage] -= counts
+    return dict(own)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call of a lazy part with all that it was given; `within` is the call that made it."""
+
+    stage: str
+    function: Function
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    within: _Call | None
+
+    def count(self, as_gpu: bool) -> Counts:
+        """Count all that it does, of whatever stage."""
+        given = self.args, self.kwargs
+
+        def called(*arrays: mx.array) -> Any:
+            args, kwargs = with_arrays(given, arrays)
+            return self.function(*args, **kwargs)
+
+        return count(called, *arrays_in(given), as_gpu=as_gpu)
+
+
+@contextmanager
+def _noted(parts: Sequence[Part]) -> Iterator[list[_Call]]:
+    """Note the calls of lazy parts in what runs in the context.
+
+    They give zeros, in the shapes of what they would compute.
+    """
+    calls: list[_Call] = []
+    stack: list[_Call] = []
+
+    def around(part: Part, real: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        calls.append(_Call(part.stage, real, args, kwargs, stack[-1] if stack else None))
+        stack.append(calls[-1])
+        try:
+            made = real(*args, **kwargs)
+        finally:
+            stack.pop()
+        return with_arrays(made, [mx.zeros(a.shape, a.dtype) for a in arrays_in(made)])
+
+    with _wrapped([part for part in parts if part.lazy], around):
+        yield calls
+
+
+@contextmanager
+def _wrapped(parts: Sequence[Part], around: Around) -> Iterator[None]:
+    """Call ``around`` in the place of each part, and put the parts back in the end."""
+    with ExitStack() as undo:
+        for part in parts:
+            inherited = part.method not in vars(part.owner)
+            real = getattr(part.owner, part.method)
+            setattr(part.owner, part.method, _wrapper(part, real, around))
+            if inherited:
+                undo.callback(delattr, part.owner, part.method)
+            else:
+                undo.callback(setattr, part.owner, part.method, real)
+        yield
+
+
+def _wrapper(part: Part, real: Function, around: Around) -> Function:
+    @functools.wraps(real)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return around(part, real, args, kwargs)
+
+    return wrapper
