@@ -92,7 +92,11 @@ class Ours:
             crossfade=min(args.crossfade, 40.0),
             pitch_floor=100.0,
         )
-        plan = make_plan(self._settings, voice_lookahead=0, continuous=voice.continuous)
+        plan = make_plan(
+            self._settings,
+            voice_lookahead=voice.lookahead_frames(self._settings),
+            continuous=voice.continuous,
+        )
         self._stream = voice.open(plan, self._settings)
         self._parts = parts_of(voice, self._settings)
         rng = np.random.default_rng(0)

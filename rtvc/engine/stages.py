@@ -29,7 +29,14 @@ from rtvc.engine.voice import Voice
 from rtvc.settings import Settings
 
 STAGES = ("content encoder", "retrieval", "pitch", "text encoder", "flow", "decoder", "rest")
-"""The parts of a step, in their order. The rest is noise, resampling, joining, the gate."""
+"""The parts of a step, in their order. The rest is noise, resampling, joining, the gate.
+
+A part that is compiled into another one counts there: where text encoder and flow are one
+function for the device, there is no text encoder.
+"""
+
+_SETTLED_AFTER = 3
+"""The steps after which one is like the next: the first ones have no past to go on from."""
 
 Around = Callable[["Part", Function, tuple[Any, ...], dict[str, Any]], Any]
 """Takes the place of a part: which it is, the real one, and what it is called with."""
@@ -58,14 +65,17 @@ def parts_of(voice: Voice, settings: Settings) -> list[Part]:
     """Return the parts of a voice; those of the built-in voice are all rest."""
     if not isinstance(voice, RvcStreamVoice):
         return []
+    vocoder = type(voice.voice.network.vocoder)
     parts = [
         Part("content encoder", Hubert, "features"),
         Part("retrieval", FeatureIndex, "blend", lazy=False),
         Part("text encoder", Synthesizer, "statistics"),
         Part("flow", Synthesizer, "latent"),
         Part("decoder", SineSource, "__call__"),
-        Part("decoder", type(voice.voice.network.vocoder), "__call__"),
+        Part("decoder", vocoder, "__call__"),
     ]
+    if hasattr(vocoder, "stream"):
+        parts.append(Part("decoder", vocoder, "stream"))
     estimator = voice.estimator(settings)
     if estimator is not None:
         parts.append(Part("pitch", type(estimator), "__call__", lazy=False))
@@ -98,7 +108,8 @@ def timed(parts: Sequence[Part]) -> Iterator[dict[str, float]]:
         mark = now
 
     def around(part: Part, real: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        mx.eval(arrays_in((args, kwargs)))  # what is late with its work has to pay for it
+        if not _evaluated((args, kwargs)):  # whoever is late with its work has to pay for it
+            return real(*args, **kwargs)
         turn()
         stack.append(part.stage)
         try:
@@ -147,8 +158,9 @@ def count_step(voice: Voice, settings: Settings, *, as_gpu: bool = False) -> dic
     """
     with _noted(parts_of(voice, settings)) as calls:
         chain = Chain(voice, settings)
-        calls.clear()
-        chain.step(np.ones(chain.block, np.float32), settings)
+        for _ in range(_SETTLED_AFTER):
+            calls.clear()
+            chain.step(np.ones(chain.block, np.float32), settings)
     own: defaultdict[str, Counts] = defaultdict(Counts)
     for call in calls:
         counts = call.count(as_gpu)
@@ -189,6 +201,8 @@ def _noted(parts: Sequence[Part]) -> Iterator[list[_Call]]:
     stack: list[_Call] = []
 
     def around(part: Part, real: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not _evaluated((args, kwargs)):
+            return real(*args, **kwargs)
         calls.append(_Call(part.stage, real, args, kwargs, stack[-1] if stack else None))
         stack.append(calls[-1])
         try:
@@ -199,6 +213,15 @@ def _noted(parts: Sequence[Part]) -> Iterator[list[_Call]]:
 
     with _wrapped([part for part in parts if part.lazy], around):
         yield calls
+
+
+def _evaluated(given: Any) -> bool:
+    """Evaluate what a part is given; whether that can be: not while the part is compiled."""
+    try:
+        mx.eval(arrays_in(given))
+    except ValueError:
+        return False
+    return True
 
 
 @contextmanager
