@@ -59,7 +59,7 @@ def main() -> None:
         },
         "reference": {"commit": _commit(args.checkout), **reference.facts},
         "load": os.getloadavg()[0],
-        "pairs": [_pair(ours, reference, number) for number in range(args.pairs)],
+        "pairs": _pairs(ours, reference, args.pairs),
     }
     reference.stop()
     if args.json is not None:
@@ -167,6 +167,17 @@ class Reference:
             sys.exit("The reference ended early; what it printed above says why.")
         answer: dict[str, Any] = json.loads(reply)
         return answer
+
+
+def _pairs(ours: Ours, reference: Reference, wanted: int) -> list[dict[str, Any]]:
+    from rtvc.terminal import ProgressBar
+
+    bar, began, pairs = ProgressBar(sys.stderr), time.monotonic(), []
+    for number in range(wanted):
+        bar.show("pairs", number / wanted, time.monotonic() - began)
+        pairs.append(_pair(ours, reference, number))
+    bar.clear()
+    return pairs
 
 
 def _pair(ours: Ours, reference: Reference, number: int) -> dict[str, Any]:

@@ -117,6 +117,12 @@ def test_parts_are_put_back_after_an_error():
     assert Hubert.features is real
 
 
+def test_every_size_is_counted():
+    for block, context in ((20.0, 200.0), (250.0, 200.0), (1000.0, 500.0)):
+        settings = SHORT.replace(block=block, context=context)
+        assert set(stages.count_step(small_voice(), settings)) == NETWORKS
+
+
 def test_counts_of_a_full_size_step_are_those_of_the_formulas(monkeypatch):
     """v2 40k at the reference's settings; shared figures of the same step: 74 GFLOP in all."""
     monkeypatch.setattr(

@@ -156,6 +156,7 @@ def count_step(voice: Voice, settings: Settings, *, as_gpu: bool = False) -> dic
     as_gpu
         See `rtvc.engine.counting.count`.
     """
+    settings = settings.replace(gate=-90.0)  # in silence there is nothing to count
     with _noted(parts_of(voice, settings)) as calls:
         chain = Chain(voice, settings)
         for _ in range(_SETTLED_AFTER):
