@@ -24,6 +24,7 @@ from rtvc.engine.models.hubert import Hubert
 from rtvc.engine.models.pitch_estimator import SalienceEstimator
 from rtvc.engine.models.source import SineSource
 from rtvc.engine.models.synthesizer import Synthesizer
+from rtvc.engine.models.vocoder import StreamingVocoder
 from rtvc.engine.rvc import RvcStreamVoice
 from rtvc.engine.voice import Voice
 from rtvc.settings import Settings
@@ -65,17 +66,17 @@ def parts_of(voice: Voice, settings: Settings) -> list[Part]:
     """Return the parts of a voice; those of the built-in voice are all rest."""
     if not isinstance(voice, RvcStreamVoice):
         return []
-    vocoder = type(voice.voice.network.vocoder)
+    vocoder = voice.voice.network.vocoder
     parts = [
         Part("content encoder", Hubert, "features"),
         Part("retrieval", FeatureIndex, "blend", lazy=False),
         Part("text encoder", Synthesizer, "statistics"),
         Part("flow", Synthesizer, "latent"),
         Part("decoder", SineSource, "__call__"),
-        Part("decoder", vocoder, "__call__"),
+        Part("decoder", type(vocoder), "__call__"),
     ]
-    if hasattr(vocoder, "stream"):
-        parts.append(Part("decoder", vocoder, "stream"))
+    if isinstance(vocoder, StreamingVocoder):
+        parts.append(Part("decoder", type(vocoder), "stream"))
     estimator = voice.estimator(settings)
     if estimator is not None:
         parts.append(Part("pitch", type(estimator), "__call__", lazy=False))
