@@ -6,6 +6,7 @@ import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
+from rtvc.engine.models.backend import PRECISION
 from rtvc.engine.models.parameters import Weights
 from rtvc.engine.models.synthesizer import Synthesizer
 from rtvc.engine.pitch import COARSE_BINS, check_pitch
@@ -29,6 +30,8 @@ class RvcVoice:
         Sizes.
     embedder
         Name of the content encoder that it was trained with; features of another are noise to it.
+    precision
+        Of the weights.
 
     Attributes
     ----------
@@ -62,10 +65,15 @@ class RvcVoice:
     """
 
     def __init__(
-        self, weights: Weights, config: VoiceConfig, *, embedder: str = DEFAULT_EMBEDDER
+        self,
+        weights: Weights,
+        config: VoiceConfig,
+        *,
+        embedder: str = DEFAULT_EMBEDDER,
+        precision: mx.Dtype = PRECISION,
     ) -> None:
         self.embedder = embedder
-        self.network = Synthesizer(weights, config)
+        self.network = Synthesizer(weights, config, precision)
         source = self.network.vocoder.source
         self.sample_rate = config.sr
         self.hop = config.hop

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from rtvc.engine.counting import Counts, count, one_kernel
-from rtvc.engine.models import layers_cpu, layers_plain
+from rtvc.engine.models import layers_cpu, layers_gpu
 
 
 def _array(*shape):
@@ -31,7 +31,7 @@ def test_a_product_costs_two_flop_an_element_and_reads_its_weight_once():
 @pytest.mark.parametrize(
     ("stride", "padding", "dilation", "groups"), [(1, 1, 1, 1), (2, 0, 1, 1), (1, 5, 5, 3)]
 )
-@pytest.mark.parametrize("layers", [layers_cpu, layers_plain])
+@pytest.mark.parametrize("layers", [layers_cpu, layers_gpu])
 def test_a_convolution_costs_the_same_in_both_operator_sets(
     layers, stride, padding, dilation, groups
 ):
@@ -47,7 +47,7 @@ def test_a_convolution_costs_the_same_in_both_operator_sets(
     frames = convolve(x).shape[1]
     assert counts.flop == 2 * frames * 12 * 3 * (6 // groups)
     assert counts.weight_bytes == weight.nbytes
-    if layers is layers_plain:
+    if layers is layers_gpu:
         assert counts.primitives == 1
 
 
@@ -55,7 +55,7 @@ def test_a_transposed_convolution_does_not_multiply_the_zeros_between():
     weight, x = _array(4, 16, 8), _array(1, 30, 8)
     options = {"stride": 10, "padding": 3}
     useful = 2 * 30 * 16 * 8 * 4
-    plain = count(lambda x: layers_plain.conv_transpose1d(x, weight, **options), x)
+    plain = count(lambda x: layers_gpu.conv_transpose1d(x, weight, **options), x)
     assert plain.flop == pytest.approx(useful, rel=0.01)
     tapped = layers_cpu.tap_major(weight)
     mx.eval(tapped)

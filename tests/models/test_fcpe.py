@@ -25,7 +25,7 @@ MODULE = "net.encoder_layers.{}.conformer.net"
 State = dict[str, NDArray[Any]]
 
 
-def _random_state() -> State:
+def random_state() -> State:
     rng = np.random.default_rng(0)
 
     def weight(*shape: int) -> NDArray[np.float32]:
@@ -106,7 +106,7 @@ def golden() -> State:
 
 @pytest.fixture(scope="module")
 def state() -> State:
-    return _random_state()
+    return random_state()
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,12 @@
-"""The CPU variants against the plain primitives, and both against float64."""
+"""The CPU's operators against the GPU's single primitives, and both against float64."""
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from collections.abc import Callable
+from types import ModuleType
 
 import mlx.core as mx
 import numpy as np
@@ -11,7 +14,8 @@ import pytest
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 
-from rtvc.engine.models import layers, layers_cpu, layers_plain
+from rtvc.engine.models import layers, layers_cpu, layers_gpu
+from rtvc.engine.models.backend import OPERATORS
 
 
 def _random(*shape: int, seed: int = 0) -> mx.array:
@@ -45,7 +49,7 @@ def test_conv1d(case: tuple[int, ...], bias: bool) -> None:
     x, w = _random(2, 130, channels), _random(out, kernel, channels // groups, seed=1)
     b = _random(out, seed=2) if bias else None
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    expected = layers_plain.conv1d(x, w, b, **options)
+    expected = layers_gpu.conv1d(x, w, b, **options)
     _assert_same(layers_cpu.conv1d(x, w, b, **options), expected)
     _assert_same(layers_cpu.conv1d(x, layers_cpu.tap_major(w), b, **options), expected)
 
@@ -73,12 +77,12 @@ def test_conv_transpose1d(
     x, w = _random(2, 17, 6), _random(8, kernel, 6, seed=1)
     b = _random(8, seed=2) if bias else None
     options = {"stride": stride, "padding": padding, "output_padding": output_padding}
-    expected = layers_plain.conv_transpose1d(x, w, b, **options)
+    expected = layers_gpu.conv_transpose1d(x, w, b, **options)
     _assert_same(layers_cpu.conv_transpose1d(x, w, b, **options), expected)
     _assert_same(layers_cpu.conv_transpose1d(x, layers_cpu.tap_major(w), b, **options), expected)
 
 
-@pytest.mark.parametrize("variant", [layers_cpu.gelu, layers_plain.gelu])
+@pytest.mark.parametrize("variant", [layers_cpu.gelu, layers_gpu.gelu])
 def test_gelu_is_the_exact_one(variant: object) -> None:
     x = np.linspace(-12, 12, 20001)
     expected = x * 0.5 * (1 + np.vectorize(math.erf)(x / np.sqrt(2)))
@@ -102,7 +106,7 @@ def test_squashing_functions(
     x = x.astype(np.float32).astype(np.float64)
     with np.errstate(over="ignore"):
         expected = function(x)
-    for variant in (layers_cpu, layers_plain):
+    for variant in (layers_cpu, layers_gpu):
         actual = np.array(getattr(variant, name)(mx.array(x.astype(np.float32))))
         assert_allclose(actual, expected, atol=5e-7, rtol=0)
 
@@ -112,10 +116,16 @@ def test_tanh_keeps_its_digits_near_zero() -> None:
     assert_allclose(np.array(layers_cpu.tanh(mx.array(x))), np.tanh(x), rtol=1e-6)
 
 
+@pytest.mark.parametrize("kernel", [(3, 3), (5, 3), (1, 1)])
 @pytest.mark.parametrize(("height", "width"), [(1, 4), (1, 1), (2, 8), (5, 3)])
-def test_conv2d_and_its_single_row(height: int, width: int) -> None:
-    x, w, b = _random(2, height, width, 6), _random(8, 3, 3, 6, seed=1), _random(8, seed=2)
-    _assert_same(layers.conv2d(x, w, b), mx.conv2d(x, w, padding=1) + b)
+def test_conv2d_and_by_rows(height: int, width: int, kernel: tuple[int, int]) -> None:
+    x, w, b = _random(2, height, width, 6), _random(8, *kernel, 6, seed=1), _random(8, seed=2)
+    reach = kernel[0] // 2, kernel[1] // 2
+    padded = np.pad(np.array(x), [(0, 0), (reach[0],) * 2, (reach[1],) * 2, (0, 0)])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(1, 2))
+    expected = mx.array(np.einsum("bhwiyx,oyxi->bhwo", windows, np.array(w)) + np.array(b))
+    _assert_same(layers.conv2d(x, w, b), expected)
+    _assert_same(layers.conv2d_by_rows(x, layers.row_major(w), b), expected)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 4), (1, 1), (2, 8), (5, 3)])
@@ -127,7 +137,7 @@ def test_double2d(height: int, width: int) -> None:
             patch = np.einsum("bi,oyxi->byxo", np.array(x)[:, i, j], np.array(w))
             y[:, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3] += patch
     expected = y[:, 1:-1, 1:-1] + np.array(b)
-    for variant in (layers_cpu, layers_plain):
+    for variant in (layers_cpu, layers_gpu):
         actual = np.array(variant.double2d(x, variant.doubling(w), b))
         assert_allclose(actual, expected, atol=1e-5 * np.abs(expected).max())
 
@@ -135,8 +145,60 @@ def test_double2d(height: int, width: int) -> None:
 def test_attention_variants_agree() -> None:
     q, k, v = (_random(1, 4, 33, 16, seed=seed) for seed in range(3))
     _assert_same(
-        layers_cpu.attention(q, k, v, scale=0.25), layers_plain.attention(q, k, v, scale=0.25)
+        layers_cpu.attention(q, k, v, scale=0.25), layers_gpu.attention(q, k, v, scale=0.25)
     )
+
+
+@pytest.mark.parametrize("variant", [layers_cpu, layers_gpu], ids=["cpu", "gpu"])
+@pytest.mark.parametrize(
+    ("frames", "first"), [(1, 0), (3, 0), (3, 2), (11, 4), (40, 0), (40, 15), (40, 39)]
+)
+def test_relative_attention(variant: ModuleType, frames: int, first: int) -> None:
+    heads, width, reach = 2, 8, 10
+    q = _random(1, heads, frames - first, width)
+    k, v = (_random(1, heads, frames, width, seed=seed) for seed in (1, 2))
+    near_k, near_v = (_random(1, 2 * reach + 1, width, seed=seed) for seed in (3, 4))
+    # By definition: key and value of every pair, with the term of their distance.
+    distance = np.arange(frames) - np.arange(first, frames)[:, None]
+    known = np.abs(distance) <= reach
+    place = np.clip(distance, -reach, reach) + reach
+    terms = [np.where(known[..., None], np.array(t)[0][place], 0) for t in (near_k, near_v)]
+    keys, values = (np.array(x)[0][:, None] + t for x, t in zip((k, v), terms, strict=True))
+    scores = np.einsum("hqw,hqkw->hqk", np.array(q)[0].astype(float), keys)
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    weights /= weights.sum(-1, keepdims=True)
+    expected = np.einsum("hqk,hqkw->hqw", weights, values)[None]
+    made = variant.relative_attention(q, k, v, near_k, near_v, first=first)
+    assert_allclose(np.array(made), expected, atol=1e-5)
+
+
+class _Network:
+    def __init__(self) -> None:
+        self.weight = _random(4)
+        self.calls = 0
+        self.run = layers.compiled(self._run)
+
+    def _run(self, x: mx.array, scale: float, extra: mx.array | None) -> mx.array:
+        self.calls += 1
+        y = mx.tanh(x * self.weight) * scale
+        return y if extra is None else y + extra
+
+
+def test_compiled_methods_give_the_same_and_let_the_network_go() -> None:
+    network, x = _Network(), _random(3, 4, seed=1)
+    expected = np.tanh(np.array(x) * np.array(network.weight))
+    for scale, extra in ((2.0, None), (2.0, x), (3.0, x), (2.0, None)):
+        more = 0 if extra is None else np.array(x)
+        assert_allclose(np.array(network.run(x, scale, extra)), expected * scale + more, rtol=1e-5)
+    # Where it is compiled, the second call of one kind only replays what was traced.
+    assert network.calls == (4 if OPERATORS == "cpu" else 3)
+    gone = weakref.ref(network)
+    gc.disable()
+    try:
+        del network
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_leaky_relu_layer_norm_linear() -> None:
@@ -158,5 +220,5 @@ def test_leaky_relu_layer_norm_linear() -> None:
 
 def test_tap_major_changes_nothing_but_the_storage() -> None:
     w = _random(3, 5, 7)
-    for variant in (layers_cpu.tap_major, layers_plain.tap_major):
+    for variant in (layers_cpu.tap_major, layers_gpu.tap_major):
         assert_allclose(np.array(variant(w)), np.array(w))

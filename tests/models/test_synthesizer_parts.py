@@ -5,28 +5,14 @@ from __future__ import annotations
 import mlx.core as mx
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 
 from rtvc.engine.models.decimate import Decimator
 from rtvc.engine.models.interpolate import interpolate_linear
-from rtvc.engine.models.text_encoder import REACH, _to_columns, _to_distances
 
 
 def _random(*shape: int) -> np.ndarray:
     return np.random.default_rng(3).standard_normal(shape).astype(np.float32)
-
-
-@pytest.mark.parametrize("frames", [1, 3, 11, 40])
-def test_relative_positions(frames: int) -> None:
-    near, weights = _random(1, 2, frames, 2 * REACH + 1), _random(1, 2, frames, frames)
-    columns = np.zeros_like(weights)
-    distances = np.zeros_like(near)
-    for i in range(frames):
-        for j in range(max(0, i - REACH), min(frames, i + REACH + 1)):
-            columns[:, :, i, j] = near[:, :, i, j - i + REACH]
-            distances[:, :, i, j - i + REACH] = weights[:, :, i, j]
-    assert_array_equal(np.array(_to_columns(mx.array(near))), columns)
-    assert_array_equal(np.array(_to_distances(mx.array(weights))), distances)
 
 
 @pytest.mark.parametrize(("have", "want"), [(20, 24), (24, 20), (1, 5), (2, 3), (7, 7), (10, 100)])

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvc.engine.models import mel
+from rtvc.engine.models.backend import PRECISION
 from rtvc.engine.models.layers import (
     Weights,
     affine,
@@ -44,6 +45,8 @@ class FcpeEstimator(SalienceEstimator):
         Tensors as ``read_fcpe`` gives them: torch names and layout, weight norm folded.
     config
         Sizes, from the same reader.
+    precision
+        Of the weights.
 
     Raises
     ------
@@ -56,8 +59,9 @@ class FcpeEstimator(SalienceEstimator):
     min_samples = _MARGIN + 1
     edges = "edge"
 
-    def __init__(self, state: State, config: FcpeConfig) -> None:
-        self.config = config
+    def __init__(self, state: State, config: FcpeConfig, precision: mx.Dtype = PRECISION) -> None:
+        super().__init__()
+        self.config, self.precision = config, precision
         self.cents = state["cent_table"].astype(np.float64)
         if not (np.diff(self.cents) > 0).all():
             raise RtvcError("The pitch bins of this FCPE do not rise; the file is damaged.")
@@ -66,7 +70,7 @@ class FcpeEstimator(SalienceEstimator):
                 f"This FCPE is {config.width} wide with a kernel of {config.kernel}, which is not "
                 "supported; use the one that the torchfcpe 0.0.4 package carries."
             )
-        self.weights = _sanitize(state, config)
+        self.weights = _sanitize(state, config, precision)
         self._window = mel.hann()
         self._filters = mel.mel_filters(config.mels, SAMPLE_RATE, 0.0, SAMPLE_RATE / 2, htk=False)
 
@@ -81,17 +85,16 @@ class FcpeEstimator(SalienceEstimator):
         bands = mel.log_mel(magnitude, self._filters)
         return mx.concatenate([bands, bands[-1:]])
 
-    def activations(self, audio: mx.array) -> mx.array:
-        """See ``SalienceEstimator.activations``."""
+    def _network(self, audio: mx.array) -> mx.array:
         w = self.weights
-        x = self.log_mel(audio)[None]
+        x = self.log_mel(audio)[None].astype(self.precision)
         x = conv1d(x, *affine(w, "input_stack.0"), padding=1)
         x = leaky_relu(_group_norm(x, *affine(w, "input_stack.1")))
         x = conv1d(x, *affine(w, "input_stack.3"), padding=1)
         for layer in range(self.config.layers):
             x = x + self._module(x, f"net.encoder_layers.{layer}.conformer.net")
         x = layer_norm(x, *affine(w, "norm"), EPS)
-        return sigmoid(linear(x, *affine(w, "output_proj")))[0]
+        return sigmoid(linear(x, *affine(w, "output_proj")).astype(mx.float32))[0]
 
     def _module(self, x: mx.array, name: str) -> mx.array:
         """Conformer convolution module: norm, gated linear unit, depthwise convolution."""
@@ -106,13 +109,14 @@ class FcpeEstimator(SalienceEstimator):
 def _group_norm(x: mx.array, scale: mx.array, shift: mx.array) -> mx.array:
     """Normalise neighbouring channels together over the whole time, in two passes."""
     _, frames, width = x.shape
-    groups = x.reshape(frames, NORM_GROUPS, width // NORM_GROUPS)
+    groups = x.astype(mx.float32).reshape(frames, NORM_GROUPS, width // NORM_GROUPS)
     centred = groups - groups.mean(axis=(0, 2), keepdims=True)
     variance = mx.square(centred).mean(axis=(0, 2), keepdims=True)
-    return (centred * mx.rsqrt(variance + EPS)).reshape(x.shape) * scale + shift
+    y = (centred * mx.rsqrt(variance + EPS)).reshape(x.shape) * scale + shift
+    return y.astype(x.dtype)
 
 
-def _sanitize(state: State, config: FcpeConfig) -> Weights:
+def _sanitize(state: State, config: FcpeConfig, precision: mx.Dtype) -> Weights:
     """Bring every tensor into the layout that the network above computes with."""
     # Norms and the projection stay as they are.
     weights = {name: tensor for name, tensor in state.items() if name != "cent_table"}
@@ -129,7 +133,7 @@ def _sanitize(state: State, config: FcpeConfig) -> Weights:
         # Inference adds row 0 (the fundamental) right after the second convolution.
         row = weights.pop("harmonic_emb.weight")[0]
         weights["input_stack.3.bias"] = weights["input_stack.3.bias"] + row
-    arrays = {name: mx.array(tensor) for name, tensor in weights.items()}
+    arrays = {name: mx.array(tensor).astype(precision) for name, tensor in weights.items()}
     for name in convs:
         arrays[f"{name}.weight"] = tap_major(arrays[f"{name}.weight"])
     mx.eval(arrays)

@@ -1,14 +1,18 @@
 """Flow: the latent of any speaker's statistics to the latent of the chosen speaker.
 
 Four affine couplings with a WaveNet inside, run backwards
-(``ResidualCouplingBlock`` in RVC's ``infer/module/models.py``).
+(``ResidualCouplingBlock`` in RVC's ``infer/module/models.py``). What is linear is
+folded when the weights are loaded: the flips between the couplings, and the skip
+path of the WaveNet with the layer after it.
 """
 
 from __future__ import annotations
 
 import mlx.core as mx
+import numpy as np
 
-from rtvc.engine.models.parameters import Parameters
+from rtvc.engine.models import layers
+from rtvc.engine.models.parameters import Linear, Parameters
 from rtvc.engine.weights.voice_config import VoiceConfig
 
 COUPLINGS, WAVENET_LAYERS, KERNEL = 4, 3, 5
@@ -17,55 +21,71 @@ MARGIN_FRAMES = COUPLINGS * WAVENET_LAYERS * (KERNEL - 1) // 2
 
 
 class Flow:
-    """Latent (1, T, C) and speaker (1, 1, G) to latent (1, T, C)."""
+    """Latent (1, T, C) and speaker (1, 1, S) to latent (1, T, C), float32."""
 
     def __init__(self, params: Parameters, config: VoiceConfig) -> None:
         flows = params.at("flows")
-        # Even numbers are couplings; the flips between them hold no weights.
-        self._couplings = [_Coupling(flows.at(2 * n), config) for n in range(COUPLINGS)]
+        # Even numbers are couplings. Before each of them the channels are reversed: every
+        # second reversal undoes the one before, the others are in the weights.
+        self._couplings = [
+            _Coupling(flows.at(2 * n), config, reverse=n % 2 == 1)
+            for n in reversed(range(COUPLINGS))
+        ]
 
     def __call__(self, z: mx.array, speaker: mx.array) -> mx.array:
         """Run the couplings backwards."""
-        for coupling in reversed(self._couplings):
-            z = coupling(z[:, :, ::-1], speaker)  # the flip reverses channels
-        return z
+        moved, kept = mx.split(z, 2, axis=-1)
+        for coupling in self._couplings:
+            moved, kept = kept, coupling(moved, kept, speaker)
+        return mx.concatenate([moved, kept], axis=-1)
 
 
 class _Coupling:
-    """Subtracts from one half of the channels what the other half predicts."""
+    """Subtracts from one half of the channels what the other half predicts.
 
-    def __init__(self, params: Parameters, config: VoiceConfig) -> None:
+    The predictor is a WaveNet: gated convolutions with a residual and a skip path; all
+    dilations are 1.
+    """
+
+    def __init__(self, params: Parameters, config: VoiceConfig, *, reverse: bool) -> None:
         half, hidden = config.inter_channels // 2, config.hidden_channels
-        self._pre = params.at("pre").pointwise(half, hidden)
-        self._wavenet = _WaveNet(params.at("enc"), hidden, config.gin_channels)
-        self._post = params.at("post").pointwise(hidden, half)
+        order = slice(None, None, -1 if reverse else 1)
+        pre = params.at("pre")
+        self._pre = Linear(
+            pre.give(pre.take("weight", hidden, half, 1)[:, order, 0]), pre.tensor("bias", hidden)
+        )
+        enc = params.at("enc")
+        inward = [enc.at("in_layers").at(n) for n in range(WAVENET_LAYERS)]
+        self._inward = [conv.conv(hidden, 2 * hidden, KERNEL, bias=False) for conv in inward]
+        biases = np.concatenate([conv.take("bias", 2 * hidden) for conv in inward])
+        self._condition = enc.at("cond_layer").condition(biases.size, biases)
+        post = params.at("post")
+        onward = -post.take("weight", half, hidden, 1)[order, :, 0].astype(np.float64)
+        constant = -post.take("bias", half)[order].astype(np.float64)
+        self._residual: list[Linear] = []
+        self._outward: list[mx.array] = []
+        for n in range(WAVENET_LAYERS):
+            # The last layer has a skip path only.
+            width = hidden if n == WAVENET_LAYERS - 1 else 2 * hidden
+            both = enc.at("res_skip_layers").at(n)
+            weight, bias = both.take("weight", width, hidden, 1)[:, :, 0], both.take("bias", width)
+            if width > hidden:
+                self._residual.append(Linear(both.give(weight[:hidden]), both.give(bias[:hidden])))
+            self._outward.append(both.give(onward @ weight[-hidden:]))
+            constant += onward @ bias[-hidden:]
+        self._constant = post.exact().give(constant)
 
-    def __call__(self, z: mx.array, speaker: mx.array) -> mx.array:
-        kept, moved = mx.split(z, 2, axis=-1)
-        mean = self._post(self._wavenet(self._pre(kept), speaker))
-        return mx.concatenate([kept, moved - mean], axis=-1)
-
-
-class _WaveNet:
-    """Gated convolutions with a residual and a skip path; all dilations are 1."""
-
-    def __init__(self, params: Parameters, hidden: int, gin: int) -> None:
-        self._condition = params.at("cond_layer").pointwise(gin, 2 * hidden * WAVENET_LAYERS)
-        inward, outward = params.at("in_layers"), params.at("res_skip_layers")
-        self._inward = [
-            inward.at(n).conv(hidden, 2 * hidden, KERNEL) for n in range(WAVENET_LAYERS)
-        ]
-        # The last layer has a skip path only.
-        widths = [2 * hidden] * (WAVENET_LAYERS - 1) + [hidden]
-        self._outward = [outward.at(n).pointwise(hidden, w) for n, w in enumerate(widths)]
-
-    def __call__(self, x: mx.array, speaker: mx.array) -> mx.array:
-        hidden = x.shape[-1]
-        conditions = mx.split(self._condition(speaker), WAVENET_LAYERS, axis=-1)
-        skipped = mx.zeros_like(x)
-        for inward, outward, condition in zip(self._inward, self._outward, conditions, strict=True):
-            shape, gate = mx.split(inward(x) + condition, 2, axis=-1)
-            out = outward(mx.tanh(shape) * mx.sigmoid(gate))
-            skipped = skipped + out[..., -hidden:]
-            x = x + out[..., :hidden]  # never computed after the last layer: nobody asks for it
-        return skipped
+    def __call__(self, moved: mx.array, kept: mx.array, speaker: mx.array) -> mx.array:
+        """Return what becomes of `moved`."""
+        biases = mx.split(self._condition(speaker), 2 * WAVENET_LAYERS, axis=-1)
+        x = self._pre(kept)
+        moved = moved + self._constant
+        for n, conv in enumerate(self._inward):
+            shape, gate = mx.split(conv(x), 2, axis=-1)
+            # The biases come last, where they are part of one element-wise chain.
+            shape_bias, gate_bias = biases[2 * n : 2 * n + 2]
+            y = layers.tanh(shape + shape_bias) * layers.sigmoid(gate + gate_bias)
+            moved = moved + y @ self._outward[n].T
+            if n < len(self._residual):
+                x = x + self._residual[n](y)
+        return moved

@@ -8,14 +8,15 @@ also take odd rates.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import mlx.core as mx
 
 from rtvc.engine.models import layers
 from rtvc.engine.models.carry import Carry, Piece, State
-from rtvc.engine.models.parameters import Conv1d, ConvTranspose1d, Linear, Parameters
+from rtvc.engine.models.parameters import Condition, Conv1d, ConvTranspose1d, Parameters
 from rtvc.engine.models.source import HeldPitch, SineSource
 from rtvc.engine.weights.voice_config import VoiceConfig
 
@@ -133,7 +134,7 @@ class HiFiGan:
     name: str
     source: SineSource | None
     pre: Conv1d
-    condition: Linear
+    condition: Condition
     stages: Sequence[Stage]
     post: Conv1d
 
@@ -145,10 +146,17 @@ class HiFiGan:
         noise_key: mx.array | None = None,
     ) -> mx.array:
         """See `rtvc.engine.models.vocoder.Vocoder`; there is no noise between the layers."""
+        return self._compiled(z, excitation, speaker)
+
+    @cached_property
+    def _compiled(self) -> Callable[..., mx.array]:
+        return layers.compiled(self._decode)
+
+    def _decode(self, z: mx.array, excitation: mx.array | None, speaker: mx.array) -> mx.array:
         x = self.pre(z) + self.condition(speaker)
         for stage in self.stages:
             x = stage(x, excitation)
-        return mx.tanh(self.post(layers.leaky_relu(x, LAST_SLOPE)))[:, :, 0]
+        return layers.tanh(self.post(layers.leaky_relu(x, LAST_SLOPE)))[:, :, 0]
 
     @property
     def halo_frames(self) -> int:
@@ -164,6 +172,20 @@ class HiFiGan:
         final: int,
     ) -> tuple[mx.array, State]:
         """See `rtvc.engine.models.vocoder.StreamingVocoder`."""
+        return self._compiled_stream(z, excitation, speaker, state, final)
+
+    @cached_property
+    def _compiled_stream(self) -> Callable[..., tuple[mx.array, State]]:
+        return layers.compiled(self._decode_piece)
+
+    def _decode_piece(
+        self,
+        z: mx.array,
+        excitation: mx.array | None,
+        speaker: mx.array,
+        state: State,
+        final: int,
+    ) -> tuple[mx.array, State]:
         carry, halos = Carry(state), self._halos()
         piece = Piece(final, z.shape[1] - self.halo_frames)
         x = _stream(self.pre, z, carry, piece) + self.condition(speaker)
@@ -171,7 +193,7 @@ class HiFiGan:
             x = stage.stream(x, excitation, carry, piece, halo)
             piece = piece.times(stage.up.stride)
         x = _stream(self.post, layers.leaky_relu(x, LAST_SLOPE), carry, piece)
-        return mx.tanh(x)[:, :, 0], carry.state
+        return layers.tanh(x)[:, :, 0], carry.state
 
     def _halos(self) -> list[int]:
         """Count samples needed after the wanted ones: before each stage, and after the last."""
@@ -212,7 +234,7 @@ def build(params: Parameters, config: VoiceConfig, uses_pitch: bool) -> HiFiGan:
     """Build RVC's HiFi-GAN from the weights below ``dec.``."""
     source = None
     if uses_pitch:
-        merge = params.at("m_source").at("l_linear").linear(1, 1)
+        merge = params.at("m_source").at("l_linear").exact().linear(1, 1)
         source = SineSource(HeldPitch(config.hop), merge, 1, config.sr)
     blocks = params.at("resblocks")
     per_stage = len(config.resblock_kernel_sizes)
@@ -237,9 +259,9 @@ def build(params: Parameters, config: VoiceConfig, uses_pitch: bool) -> HiFiGan:
         name="HiFi-GAN NSF" if uses_pitch else "HiFi-GAN",
         source=source,
         pre=params.at("conv_pre").conv(config.inter_channels, first, END_KERNEL),
-        condition=params.at("cond").pointwise(config.gin_channels, first),
+        condition=params.at("cond").condition(first),
         stages=stages,
-        post=params.at("conv_post").conv(width, 1, END_KERNEL, bias=False),
+        post=params.at("conv_post").exact().conv(width, 1, END_KERNEL, bias=False),
     )
 
 

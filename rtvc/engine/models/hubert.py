@@ -17,10 +17,12 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
+from rtvc.engine.models.backend import PRECISION
 from rtvc.engine.models.layers import (
     Weights,
     affine,
     attention,
+    compiled,
     conv1d,
     gelu,
     layer_norm,
@@ -31,6 +33,8 @@ from rtvc.engine.weights.content_encoder import ContentEncoderConfig
 from rtvc.errors import RtvcError, UsageError
 
 State = Mapping[str, NDArray[np.float32]]
+
+_FIRST = "feature_extractor.conv_layers.0."
 
 
 class Hubert:
@@ -43,6 +47,8 @@ class Hubert:
         layout, weight norm folded.
     config
         Sizes, from the same reader.
+    precision
+        Of the weights.
 
     Attributes
     ----------
@@ -52,9 +58,12 @@ class Hubert:
         Samples that one feature vector sees of the audio before the transformer: 400.
     """
 
-    def __init__(self, state: State, config: ContentEncoderConfig) -> None:
-        self.config = config
-        self.weights = _sanitize(state, config)
+    def __init__(
+        self, state: State, config: ContentEncoderConfig, precision: mx.Dtype = PRECISION
+    ) -> None:
+        self.config, self.precision = config, precision
+        self.weights = _sanitize(state, config, precision)
+        self._features = compiled(self._network)
         self.hop, self.receptive_field = 1, 1
         for kernel, stride in zip(config.conv_kernels, config.conv_strides, strict=True):
             self.receptive_field += (kernel - 1) * self.hop
@@ -106,16 +115,23 @@ class Hubert:
                 "This content encoder has no final projection, which v1 voices need; "
                 "use a ContentVec file that has final_proj."
             )
+        return self._features(audio, depth, project)
+
+    def _network(self, audio: mx.array, depth: int, project: bool) -> mx.array:
+        """Audio (samples,) to the output of layer `depth`, float32."""
         w, eps = self.weights, self.config.norm_epsilon
         x = self.convolve(audio)
         x = layer_norm(x, *affine(w, "feature_projection.layer_norm"), eps)
         x = linear(x, *affine(w, "feature_projection.projection"))
-        x = layer_norm(x + self._position(x), *affine(w, "encoder.layer_norm"), eps)
+        x, norm = x + self._position(x), "encoder.layer_norm"
         for index in range(depth):
-            x = self._block(x, f"encoder.layers.{index}")
+            name = f"encoder.layers.{index}"
+            x = self._block(layer_norm(x, w[f"{norm}.weight"], w[f"{norm}.onward"], eps), name)
+            norm = f"{name}.final_layer_norm"
+        x = layer_norm(x, *affine(w, norm), eps)
         if project:
             x = linear(x, *affine(w, "final_proj"))
-        return x[0]
+        return x.squeeze(0).astype(mx.float32)
 
     def convolve(self, audio: mx.array) -> mx.array:
         """Return the output of the convolutions, (1, frames, channels), for audio (samples,)."""
@@ -123,11 +139,11 @@ class Hubert:
         x = _normalized_convolution(
             audio,
             config.conv_strides[0],
-            w["feature_extractor.conv_layers.0.conv.weight"],
-            *affine(w, "feature_extractor.conv_layers.0.layer_norm"),
+            w[f"{_FIRST}conv.weight"],
+            *affine(w, f"{_FIRST}layer_norm"),
             eps=config.norm_epsilon,
         )
-        x = gelu(x)[None]
+        x = gelu(x)[None].astype(self.precision)
         for index, stride in enumerate(config.conv_strides[1:], 1):
             weight = w[f"feature_extractor.conv_layers.{index}.conv.weight"]
             x = gelu(conv1d(x, weight, stride=stride))
@@ -146,18 +162,21 @@ class Hubert:
         return gelu(y[:, : x.shape[1]])
 
     def _block(self, x: mx.array, name: str) -> mx.array:
-        """One transformer layer, layer norms after the residual sums."""
+        """One transformer layer, layer norms after the residual sums.
+
+        Takes what is normalised and leaves the last norm to the caller. What comes out of a
+        norm here has in it the bias of the linear map that is added to it: see ``_sanitize``.
+        """
         w, heads, eps = self.weights, self.config.heads, self.config.norm_epsilon
         batch, frames, width = x.shape
         qkv = linear(x, *affine(w, f"{name}.attention.qkv_proj"))
         q, k, v = qkv.reshape(batch, frames, 3, heads, width // heads).transpose(2, 0, 3, 1, 4)
         y = attention(q, k, v, scale=(width // heads) ** -0.5)
         y = y.transpose(0, 2, 1, 3).reshape(batch, frames, width)
-        y = linear(y, *affine(w, f"{name}.attention.out_proj"))
-        x = layer_norm(x + y, *affine(w, f"{name}.layer_norm"), eps)
+        x = mx.addmm(x, y, w[f"{name}.attention.out_proj.weight"].T)
+        x = layer_norm(x, *affine(w, f"{name}.layer_norm"), eps)
         y = gelu(linear(x, *affine(w, f"{name}.feed_forward.intermediate_dense")))
-        y = linear(y, *affine(w, f"{name}.feed_forward.output_dense"))
-        return layer_norm(x + y, *affine(w, f"{name}.final_layer_norm"), eps)
+        return mx.addmm(x, y, w[f"{name}.feed_forward.output_dense.weight"].T)
 
 
 def _normalized_convolution(
@@ -207,7 +226,7 @@ def _normalized_convolution(
     return mx.addmm(shift, centred, matrix * gain)
 
 
-def _sanitize(state: State, config: ContentEncoderConfig) -> Weights:
+def _sanitize(state: State, config: ContentEncoderConfig, precision: mx.Dtype) -> Weights:
     """Bring every tensor into the layout that the network above computes with."""
     # Linear maps and norms stay as they are.
     weights = dict(state)
@@ -223,7 +242,39 @@ def _sanitize(state: State, config: ContentEncoderConfig) -> Weights:
         for kind in ("weight", "bias"):
             parts = [weights.pop(f"{name}.{part}_proj.{kind}") for part in "qkv"]
             weights[f"{name}.qkv_proj.{kind}"] = np.concatenate(parts)
-    arrays = {name: mx.array(tensor) for name, tensor in weights.items()}
+    _defer_biases(weights, config)
+    # What is folded into the first convolution comes from sums over the whole signal.
+    arrays = {
+        name: mx.array(tensor).astype(mx.float32 if name.startswith(_FIRST) else precision)
+        for name, tensor in weights.items()
+    }
     arrays[position] = tap_major(arrays[position])
     mx.eval(arrays)
     return arrays
+
+
+def _defer_biases(weights: dict[str, NDArray[np.float32]], config: ContentEncoderConfig) -> None:
+    """Move the bias of what is added to a residual path into the norm before.
+
+    So the sum is one product with the path as its bias. Whatever else hears that norm takes
+    the difference off again in its own bias. A norm that may be the last keeps its bias, and
+    has the sum beside it, as ``onward``.
+    """
+
+    def move(bias: str, norm: str, heard: str) -> NDArray[np.float32]:
+        added = weights.pop(bias)
+        weights[f"{heard}.bias"] = weights[f"{heard}.bias"] - weights[f"{heard}.weight"] @ added
+        return weights[f"{norm}.bias"] + added
+
+    before = "encoder.layer_norm"
+    for layer in range(config.layers):
+        name = f"encoder.layers.{layer}"
+        weights[f"{before}.onward"] = move(
+            f"{name}.attention.out_proj.bias", before, f"{name}.attention.qkv_proj"
+        )
+        weights[f"{name}.layer_norm.bias"] = move(
+            f"{name}.feed_forward.output_dense.bias",
+            f"{name}.layer_norm",
+            f"{name}.feed_forward.intermediate_dense",
+        )
+        before = f"{name}.final_layer_norm"

@@ -1,7 +1,7 @@
 """Shared operators of the networks, each in the variant that suits the device.
 
 The choice is made here, once, when the module is imported: single primitives on
-a GPU (``layers_plain``), matrix products on the CPU (``layers_cpu``). Both give
+a GPU (``layers_gpu``), matrix products on the CPU (``layers_cpu``). Both give
 the same numbers to about 1e-6 and are tested against each other.
 
 Arrays are (batch, frames, channels); convolution weights are
@@ -10,24 +10,49 @@ Arrays are (batch, frames, channels); convolution weights are
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar, cast
+from weakref import ref
+
 import mlx.core as mx
 
-from rtvc.engine.models import layers_cpu, layers_plain
+from rtvc.engine.models import gru, layers_cpu, layers_gpu
+from rtvc.engine.models.backend import OPERATORS
 
-RUNS_ON_CPU: bool = mx.default_device().type == mx.DeviceType.cpu
+_CPU = OPERATORS == "cpu"
 
-conv1d = layers_cpu.conv1d if RUNS_ON_CPU else layers_plain.conv1d
-conv_transpose1d = layers_cpu.conv_transpose1d if RUNS_ON_CPU else layers_plain.conv_transpose1d
-doubling = layers_cpu.doubling if RUNS_ON_CPU else layers_plain.doubling
-double2d = layers_cpu.double2d if RUNS_ON_CPU else layers_plain.double2d
-gelu = layers_cpu.gelu if RUNS_ON_CPU else layers_plain.gelu
-sigmoid = layers_cpu.sigmoid if RUNS_ON_CPU else layers_plain.sigmoid
-tanh = layers_cpu.tanh if RUNS_ON_CPU else layers_plain.tanh
-attention = layers_cpu.attention if RUNS_ON_CPU else layers_plain.attention
-tap_major = layers_cpu.tap_major if RUNS_ON_CPU else layers_plain.tap_major
-
+conv1d = layers_cpu.conv1d if _CPU else layers_gpu.conv1d
+conv_transpose1d = layers_cpu.conv_transpose1d if _CPU else layers_gpu.conv_transpose1d
+doubling = layers_cpu.doubling if _CPU else layers_gpu.doubling
+double2d = layers_cpu.double2d if _CPU else layers_gpu.double2d
+gelu = layers_cpu.gelu if _CPU else layers_gpu.gelu
+sigmoid = layers_cpu.sigmoid if _CPU else layers_gpu.sigmoid
+tanh = layers_cpu.tanh if _CPU else layers_gpu.tanh
+attention = layers_cpu.attention if _CPU else layers_gpu.attention
+relative_attention = layers_cpu.relative_attention if _CPU else layers_gpu.relative_attention
+tap_major = layers_cpu.tap_major if _CPU else layers_gpu.tap_major
+bidirectional_gru = gru.loop if _CPU else gru.kernel_or_loop
 
 Weights = dict[str, mx.array]
+Method = TypeVar("Method", bound=Callable[..., object])
+
+
+def compiled(method: Method) -> Method:
+    """Return a network's method with its element-wise chains fused, on a GPU.
+
+    It is traced once for every shape, so a step builds no graph in Python. What it is given
+    besides arrays must be the same in every step, or it is traced anew.
+
+    On the CPU it stays as it is: there each fused chain would be a run of the system's C++
+    compiler before the first sound, and those that matter are in ``layers_cpu``.
+    """
+    function, owner = method.__func__, ref(method.__self__)  # type: ignore[attr-defined]
+
+    def call(*arguments: object) -> object:
+        # The network holds this, so this must not hold the network, or neither would be freed.
+        return function(owner(), *arguments)
+
+    return cast(Method, call if _CPU else mx.compile(call))
 
 
 def affine(weights: Weights, name: str) -> tuple[mx.array, mx.array]:
@@ -67,8 +92,39 @@ def conv2d(x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
     mx.array
         (batch, height, width, out channels).
     """
-    rows, columns = weight.shape[1] // 2, weight.shape[2] // 2
-    if x.shape[1] == 1:
-        # A single row sees padding above and below: the middle of the kernel is all.
-        weight, rows = weight[:, rows : rows + 1], 0
-    return mx.conv2d(x, weight, padding=(rows, columns)) + bias
+    return mx.conv2d(x, weight, padding=(weight.shape[1] // 2, weight.shape[2] // 2)) + bias
+
+
+def conv2d_by_rows(x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
+    """As ``conv2d``, for heights that are most often 1.
+
+    A single row sees padding above and below, so the middle row of the kernel is all that
+    counts; here it lies by itself, and the others are not even read.
+
+    Parameters
+    ----------
+    x
+        (batch, height, width, in channels).
+    weight
+        (kernel height, out channels, kernel width, in channels), odd kernel: ``row_major``.
+    bias
+        (out channels,).
+    """
+    rows, out, columns, width = weight.shape
+    reach, height = rows // 2, x.shape[1]
+    padding = (0, columns // 2)
+    # Slices and not numbers: a part of the weight in its place, and no copy of it.
+    parts = [weight[n : n + 1].reshape(out, 1, columns, width) for n in range(rows)]
+    if height == 1:
+        return mx.conv2d(x, parts[reach], padding=padding) + bias
+    margin = mx.zeros((x.shape[0], reach, *x.shape[2:]), x.dtype)
+    x = mx.concatenate([margin, x, margin], axis=1)
+    y = bias
+    for n, part in enumerate(parts):
+        y = y + mx.conv2d(x[:, n : n + height], part, padding=padding)
+    return y
+
+
+def row_major(weight: mx.array) -> mx.array:
+    """Bring (out, kernel height, kernel width, in) into the layout of ``conv2d_by_rows``."""
+    return mx.contiguous(weight.transpose(1, 0, 2, 3))

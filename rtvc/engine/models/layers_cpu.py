@@ -1,6 +1,6 @@
 """Operators as MLX's CPU backend runs them fastest.
 
-Same results and same signatures as the plain primitives in ``layers_plain``; the
+Same results and same signatures as the single primitives in ``layers_gpu``; the
 choice between the two is made in ``layers``. MLX's CPU convolutions take a
 scalar path as soon as they are dilated, transposed or grouped, and its
 transcendental functions are evaluated one element at a time; a matrix product
@@ -59,7 +59,7 @@ def conv1d(
     dilation: int = 1,
     groups: int = 1,
 ) -> mx.array:
-    """See ``layers_plain.conv1d``."""
+    """See ``layers_gpu.conv1d``."""
     x = pad_time(x, padding, padding)
     if stride != 1:
         # Unfolding touches each sample about twice only: the primitive is as good.
@@ -81,7 +81,7 @@ def conv_transpose1d(
     padding: int = 0,
     output_padding: int = 0,
 ) -> mx.array:
-    """See ``layers_plain.conv_transpose1d``.
+    """See ``layers_gpu.conv_transpose1d``.
 
     Polyphase: the kernel is cut into groups of `stride` taps. One group maps an
     input frame to the `stride` output frames of its phase block with one matrix
@@ -131,7 +131,7 @@ def doubling(weight: mx.array) -> mx.array:
 
 
 def double2d(x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
-    """See ``layers_plain.double2d``; the weight comes from this module's ``doubling``."""
+    """See ``layers_gpu.double2d``; the weight comes from this module's ``doubling``."""
     batch, height, width, _ = x.shape
     channels = bias.shape[0]
     if height == 1:
@@ -145,7 +145,7 @@ def double2d(x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
 
 
 def gelu(x: mx.array) -> mx.array:
-    """See ``layers_plain.gelu``.
+    """See ``layers_gpu.gelu``.
 
     x * Phi(x) = (x + |x| - |x| erfc(|x| / sqrt 2)) / 2, with erfc from Abramowitz and
     Stegun 7.1.28: a rational function, which the compiler can vectorise where it
@@ -155,19 +155,61 @@ def gelu(x: mx.array) -> mx.array:
 
 
 def sigmoid(x: mx.array) -> mx.array:
-    """See ``layers_plain.sigmoid``; absolute error below 3e-7."""
+    """See ``layers_gpu.sigmoid``; absolute error below 3e-7."""
     return _compiled_sigmoid(x)
 
 
 def tanh(x: mx.array) -> mx.array:
-    """See ``layers_plain.tanh``; absolute error below 4e-7."""
+    """See ``layers_gpu.tanh``; absolute error below 4e-7."""
     return _compiled_tanh(x)
 
 
 def attention(queries: mx.array, keys: mx.array, values: mx.array, *, scale: float) -> mx.array:
-    """See ``layers_plain.attention``."""
+    """See ``layers_gpu.attention``."""
     scores = (queries * scale) @ keys.transpose(0, 1, 3, 2)
     return mx.softmax(scores, axis=-1) @ values
+
+
+def relative_attention(
+    queries: mx.array,
+    keys: mx.array,
+    values: mx.array,
+    near_keys: mx.array,
+    near_values: mx.array,
+    *,
+    first: int,
+) -> mx.array:
+    """See ``layers_gpu.relative_attention``."""
+    frames, reach = keys.shape[2], near_keys.shape[1] // 2
+    scores = queries @ keys.transpose(0, 1, 3, 2)
+    near = queries @ near_keys.transpose(0, 2, 1)
+    weights = mx.softmax(scores + _by_column(near, frames, first), axis=-1)
+    return weights @ values + _by_distance(weights, reach, first) @ near_values
+
+
+def _by_column(near: mx.array, frames: int, first: int) -> mx.array:
+    """(1, h, Q, 2 reach + 1) by distance -> (1, h, Q, T) by column, zero beyond the reach.
+
+    Rows one element too wide shift by one more element each when read at the right width.
+    """
+    batch, heads, asked, distances = near.shape
+    before = mx.zeros((batch, heads, asked, first))
+    after = mx.zeros((batch, heads, asked, frames - first))
+    wide = mx.concatenate([before, near, after], axis=-1)
+    width = frames + distances - 1
+    flat = wide.reshape(batch, heads, -1)[:, :, : asked * width]
+    reach = distances // 2
+    return flat.reshape(batch, heads, asked, width)[..., reach : reach + frames]
+
+
+def _by_distance(weights: mx.array, reach: int, first: int) -> mx.array:
+    """(1, h, Q, T) by column -> (1, h, Q, 2 reach + 1) by distance, zero outside the window."""
+    batch, heads, asked, _ = weights.shape
+    margin = mx.zeros((batch, heads, asked, reach))
+    wide = mx.concatenate([margin, weights, margin], axis=-1).reshape(batch, heads, -1)
+    tail = mx.zeros((batch, heads, asked))
+    skewed = mx.concatenate([wide, tail], axis=-1).reshape(batch, heads, asked, -1)
+    return skewed[..., first : first + 2 * reach + 1]
 
 
 def _taps(x: mx.array, weight: mx.array, bias: mx.array | None, dilation: int) -> mx.array:

@@ -24,7 +24,7 @@ HARMONICS = 9
 
 def build(params: Parameters, config: VoiceConfig) -> HiFiGan:
     """Build Applio's MRF HiFi-GAN from the weights below ``dec.``."""
-    merge = params.at("m_source").at("l_linear").linear(HARMONICS, 1)
+    merge = params.at("m_source").at("l_linear").exact().linear(HARMONICS, 1)
     stages = [
         Stage(
             up=upsampling(params.at("upsamples").at(i), config, i),
@@ -44,9 +44,9 @@ def build(params: Parameters, config: VoiceConfig) -> HiFiGan:
         name="MRF HiFi-GAN",
         source=SineSource(HeldPitch(config.hop), merge, HARMONICS, config.sr),
         pre=params.at("conv_pre").conv(config.inter_channels, first, END_KERNEL),
-        condition=params.at("cond").pointwise(config.gin_channels, first),
+        condition=params.at("cond").condition(first),
         stages=stages,
-        post=params.at("conv_post").conv(width, 1, END_KERNEL),
+        post=params.at("conv_post").exact().conv(width, 1, END_KERNEL),
     )
 
 

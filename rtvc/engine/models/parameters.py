@@ -7,7 +7,7 @@ reference loads leniently, and a wrong file then sings with random weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import mlx.core as mx
@@ -15,11 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from rtvc.engine.models import layers
+from rtvc.engine.models.backend import PRECISION
 from rtvc.engine.weights.errors import ContentError
 from rtvc.engine.weights.strict import check_keys
 from rtvc.errors import RtvcError
 
 Weights = Mapping[str, npt.NDArray[np.float32]]
+
+# A layer computes in the precision of its weights, so what comes in takes on that of the network.
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Linear:
 
     def __call__(self, x: mx.array) -> mx.array:
         """(..., in) to (..., out)."""
-        return layers.linear(x, self.weight, self.bias)
+        return layers.linear(x.astype(self.weight.dtype), self.weight, self.bias)
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Conv1d:
     def __call__(self, x: mx.array) -> mx.array:
         """(1, L, in) to (1, L', out)."""
         return layers.conv1d(
-            x,
+            x.astype(self.weight.dtype),
             self.weight,
             self.bias,
             stride=self.stride,
@@ -57,6 +60,7 @@ class Conv1d:
 
     def valid(self, x: mx.array) -> mx.array:
         """As calling, without the padding: only what all of the kernel hears."""
+        x = x.astype(self.weight.dtype)
         return layers.conv1d(x, self.weight, self.bias, stride=self.stride, dilation=self.dilation)
 
 
@@ -73,7 +77,7 @@ class ConvTranspose1d:
     def __call__(self, x: mx.array) -> mx.array:
         """(1, L, in) to (1, L', out)."""
         return layers.conv_transpose1d(
-            x,
+            x.astype(self.weight.dtype),
             self.weight,
             self.bias,
             stride=self.stride,
@@ -83,7 +87,20 @@ class ConvTranspose1d:
 
     def whole(self, x: mx.array) -> mx.array:
         """As calling, with nothing cut off: (1, (L - 1) * stride + kernel, out)."""
+        x = x.astype(self.weight.dtype)
         return layers.conv_transpose1d(x, self.weight, self.bias, stride=self.stride)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a layer adds for a speaker: a part of the speaker's row (``Parameters.speakers``)."""
+
+    begin: int
+    end: int
+
+    def __call__(self, speaker: mx.array) -> mx.array:
+        """(1, 1, S) to (1, 1, end - begin)."""
+        return speaker[..., self.begin : self.end]
 
 
 class Parameters:
@@ -93,20 +110,26 @@ class Parameters:
     ----------
     weights
         Tensors by their PyTorch names, float32, in PyTorch's layout.
+    precision
+        What is handed out is of this type.
     """
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: Weights, precision: mx.Dtype = PRECISION) -> None:
+        self.precision = precision
         self._weights = weights
         self._prefix = ""
+        self._embeddings = np.zeros((0, 0), np.float32)
+        self._conditions: list[npt.NDArray[np.float32]] = []
         self._asked: dict[str, tuple[int, ...]] = {}
         self._given: list[mx.array] = []
 
     def at(self, name: str | int) -> Parameters:
         """Return the view of one submodule; requests are still counted for the whole."""
-        view = object.__new__(Parameters)
-        view.__dict__.update(self.__dict__)
-        view._prefix = f"{self._prefix}{name}."
-        return view
+        return self._view(_prefix=f"{self._prefix}{name}.")
+
+    def exact(self) -> Parameters:
+        """Return the same view, handing out float32."""
+        return self._view(precision=mx.float32)
 
     def has(self, name: str) -> bool:
         """Whether a tensor of this name, or any below it, is there."""
@@ -118,18 +141,29 @@ class Parameters:
         found = self._weights.get(self._prefix + name)
         return () if found is None else found.shape
 
+    def take(self, name: str, *shape: int) -> npt.NDArray[np.float32]:
+        """Take a tensor in order to fold it; `give` puts in place what becomes of it."""
+        self._asked[self._prefix + name] = shape
+        found = self._weights.get(self._prefix + name)
+        # What does not fit is complained of once, at the end.
+        return np.zeros(shape, np.float32) if found is None or found.shape != shape else found
+
+    def give(self, array: npt.NDArray[np.floating]) -> mx.array:
+        """Hand out what was folded."""
+        return self._place(mx.array(np.ascontiguousarray(array, np.float32)))
+
     def tensor(self, name: str, *shape: int) -> mx.array:
         """Take a tensor as it is: vectors, embeddings, anything without a convolution's axes."""
-        return self._give(self._take(name, shape))
+        return self.give(self.take(name, *shape))
 
     def linear(self, inputs: int, outputs: int, *, bias: bool = True) -> Linear:
         """Take a linear layer: (out, in) is MLX's layout too."""
-        weight = self._give(self._take("weight", (outputs, inputs)))
+        weight = self.tensor("weight", outputs, inputs)
         return Linear(weight, self._bias(outputs, bias))
 
     def pointwise(self, inputs: int, outputs: int) -> Linear:
         """Take a convolution of kernel 1 as the linear layer it is: (out, in, 1) -> (out, in)."""
-        weight = self._give(self._take("weight", (outputs, inputs, 1))[:, :, 0])
+        weight = self.give(self.take("weight", outputs, inputs, 1)[:, :, 0])
         return Linear(weight, self._bias(outputs, True))
 
     def conv(
@@ -147,8 +181,8 @@ class Parameters:
 
         Without a padding it keeps the length, which takes an odd kernel.
         """
-        torch_weight = self._take("weight", (outputs, inputs, kernel))
-        weight = self._give(layers.tap_major(mx.array(torch_weight.transpose(0, 2, 1))))
+        torch_weight = self.take("weight", outputs, inputs, kernel)
+        weight = self.give_taps(torch_weight.transpose(0, 2, 1))
         if padding is None:
             padding = dilation * (kernel - 1) // 2
         return Conv1d(weight, self._bias(outputs, bias), stride, padding, dilation)
@@ -164,9 +198,33 @@ class Parameters:
         output_padding: int,
     ) -> ConvTranspose1d:
         """Take a transposed convolution: (in, out, kernel) -> (out, kernel, in)."""
-        torch_weight = self._take("weight", (inputs, outputs, kernel))
-        weight = self._give(layers.tap_major(mx.array(torch_weight.transpose(1, 2, 0))))
+        torch_weight = self.take("weight", inputs, outputs, kernel)
+        weight = self.give_taps(torch_weight.transpose(1, 2, 0))
         return ConvTranspose1d(weight, self._bias(outputs, True), stride, padding, output_padding)
+
+    def give_taps(self, weight: npt.NDArray[np.float32]) -> mx.array:
+        """Hand out the weight of a convolution, (out, kernel, in)."""
+        return self._place(mx.array(weight), layers.tap_major)
+
+    def embed(self, name: str, speakers: int, width: int) -> None:
+        """Take the table of speakers; what conditions on them comes after this."""
+        self._embeddings = self.take(name, speakers, width)
+
+    def condition(self, outputs: int, bias: npt.NDArray[np.float32] | None = None) -> Condition:
+        """Take a convolution of kernel 1 that sees nothing but the speaker.
+
+        As it is linear, it is applied to all speakers now; `bias` is added to its own.
+        """
+        own = self.take("bias", outputs)
+        weight = self.take("weight", outputs, self._embeddings.shape[1], 1)[:, :, 0]
+        made = self._embeddings @ weight.T + (own if bias is None else own + bias)
+        begin = sum(other.shape[1] for other in self._conditions)
+        self._conditions.append(made)
+        return Condition(begin, begin + outputs)
+
+    def speakers(self) -> mx.array:
+        """Return what all layers add for every speaker, (speakers, S)."""
+        return self.give(np.concatenate(self._conditions, axis=1))
 
     def finish(self) -> None:
         """Put the weights in place, and refuse them if they are not exactly what was asked for.
@@ -182,17 +240,17 @@ class Parameters:
             raise RtvcError(f"The voice cannot be used: {clause}.") from None
         mx.eval(self._given)
 
-    def _take(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-        path = self._prefix + name
-        self._asked[path] = shape
-        found = self._weights.get(path)
-        # What does not fit is complained of once, at the end.
-        return np.zeros(shape, np.float32) if found is None or found.shape != shape else found
+    def _view(self, **changes: object) -> Parameters:
+        view = object.__new__(Parameters)
+        view.__dict__.update(self.__dict__ | changes)
+        return view
 
     def _bias(self, outputs: int, wanted: bool) -> mx.array | None:
         return self.tensor("bias", outputs) if wanted else None
 
-    def _give(self, array: npt.NDArray[np.float32] | mx.array) -> mx.array:
-        given = array if isinstance(array, mx.array) else mx.array(array)
+    def _place(
+        self, array: mx.array, store: Callable[[mx.array], mx.array] = mx.contiguous
+    ) -> mx.array:
+        given = store(array.astype(self.precision))
         self._given.append(given)
         return given

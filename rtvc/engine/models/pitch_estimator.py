@@ -9,6 +9,7 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
+from rtvc.engine.models.layers import compiled
 from rtvc.errors import UsageError
 
 SAMPLE_RATE = 16000
@@ -80,9 +81,17 @@ class SalienceEstimator:
     cents: NDArray[np.float64]
     edges: Literal["constant", "edge"]
 
+    def __init__(self) -> None:
+        self._compiled_network = compiled(self._network)
+        self._compiled_pitch = compiled(self._pitch)
+
+    def _network(self, audio: mx.array) -> mx.array:
+        """Rate every bin: (samples,) to (frames, bins), float32."""
+        raise NotImplementedError
+
     def activations(self, audio: mx.array) -> mx.array:
         """Return the network's rating in [0, 1], (frames, bins), unevaluated, for (samples,)."""
-        raise NotImplementedError
+        return self._compiled_network(audio)
 
     def salience(self, audio_16k: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the network's rating of every bin.
@@ -140,8 +149,13 @@ class SalienceEstimator:
         mx.array
             (frames,) in Hz, 0 where the highest salience does not exceed the threshold.
         """
-        inside = self._inside(f0_min, f0_max)
-        eligible = mx.where(mx.array(inside), salience, -1.0)
+        # Arrays, so that a change of the settings compiles nothing.
+        inside = mx.array(self._inside(f0_min, f0_max))
+        lowest = mx.array(self.threshold if threshold is None else threshold)
+        return self._compiled_pitch(salience, inside, lowest)
+
+    def _pitch(self, salience: mx.array, inside: mx.array, threshold: mx.array) -> mx.array:
+        eligible = mx.where(inside, salience, -1.0)
         centre = mx.argmax(eligible, axis=1, keepdims=True)
         # Bins count from the padded start, so bin b of the grid is at b + _REACH.
         around = centre + mx.arange(2 * _REACH + 1)
@@ -152,8 +166,7 @@ class SalienceEstimator:
         peak_cents = cents[centre + _REACH]
         offset = (weight * (cents[around] - peak_cents)).sum(1) / weight.sum(1)
         f0 = 10.0 * mx.exp((peak_cents[:, 0] + offset) * (math.log(2.0) / 1200.0))
-        sure = mx.max(eligible, axis=1) > (self.threshold if threshold is None else threshold)
-        return mx.where(sure, f0, 0.0)
+        return mx.where(mx.max(eligible, axis=1) > threshold, f0, 0.0)
 
     def _inside(self, f0_min: float | None, f0_max: float | None) -> NDArray[np.bool_]:
         hertz = 10.0 * 2.0 ** (self.cents / 1200.0)

@@ -42,7 +42,7 @@ class RefineGan:
                 f"The voice's RefineGAN has {len(rates)} upsampling rates, but the network takes "
                 "exactly 4. The file is damaged, or is not an RVC voice."
             )
-        merge = params.at("m_source").at("merge").at(0).linear(1, 1, bias=False)
+        merge = params.at("m_source").at("merge").at(0).exact().linear(1, 1, bias=False)
         self.source = SineSource(GlidingPitch(config.hop), merge, 1, config.sr)
         self._pre = params.at("pre_conv").conv(1, FIRST_WIDTH, END_KERNEL)
         self._downs = [
@@ -50,13 +50,14 @@ class RefineGan:
             for n, rate in enumerate(reversed(rates))
         ]
         self._latent = params.at("mel_conv").conv(config.inter_channels, half, END_KERNEL)
-        self._condition = params.at("cond").pointwise(config.gin_channels, half)
+        self._condition = params.at("cond").condition(half)
         self._ups = [
             _Up(params.at("upsample_conv_blocks").at(n), TOP_WIDTH >> n, rate)
             for n, rate in enumerate(rates)
         ]
         last = TOP_WIDTH >> len(rates)
-        self._post = params.at("conv_post").conv(last, 1, END_KERNEL, bias=False)
+        self._compiled = layers.compiled(self._decode)
+        self._post = params.at("conv_post").exact().conv(last, 1, END_KERNEL, bias=False)
 
     def __call__(
         self,
@@ -66,6 +67,15 @@ class RefineGan:
         noise_key: mx.array | None = None,
     ) -> mx.array:
         """See `rtvc.engine.models.vocoder.Vocoder`."""
+        return self._compiled(z, excitation, speaker, noise_key)
+
+    def _decode(
+        self,
+        z: mx.array,
+        excitation: mx.array | None,
+        speaker: mx.array,
+        noise_key: mx.array | None,
+    ) -> mx.array:
         assert excitation is not None  # this vocoder has a source
         x = self._pre(excitation)
         kept = []
@@ -77,7 +87,7 @@ class RefineGan:
         keys = _keys(noise_key)
         for up, detail in zip(self._ups, reversed(kept), strict=True):
             x = up(x, detail, keys)
-        return mx.tanh(self._post(layers.leaky_relu(x, SLOPE)))[:, :, 0]
+        return layers.tanh(self._post(layers.leaky_relu(x, SLOPE)))[:, :, 0]
 
 
 class _Down:

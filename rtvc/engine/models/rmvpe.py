@@ -14,7 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvc.engine.models import mel
-from rtvc.engine.models.layers import Weights, affine, conv2d, double2d, doubling, linear, sigmoid
+from rtvc.engine.models.backend import PRECISION
+from rtvc.engine.models.layers import (
+    Weights,
+    affine,
+    bidirectional_gru,
+    conv2d,
+    conv2d_by_rows,
+    double2d,
+    doubling,
+    linear,
+    row_major,
+    sigmoid,
+)
 from rtvc.engine.models.pitch_estimator import HOP, SAMPLE_RATE, SalienceEstimator
 from rtvc.engine.weights.rmvpe import RmvpeConfig
 from rtvc.errors import RtvcError
@@ -22,6 +34,10 @@ from rtvc.errors import RtvcError
 MELS = 128
 BINS = 360
 BATCH_NORM_EPS = 1e-5
+BOTTLENECK = "unet.intermediate.layers."
+"""Where 32 frames, which is what most live steps hear, have become one row."""
+
+_EXACT = ("unet.encoder.bn.scale", "unet.encoder.bn.shift")
 _MARGIN = mel.WINDOW // 2
 
 State = Mapping[str, NDArray[np.float32]]
@@ -36,6 +52,8 @@ class RmvpeEstimator(SalienceEstimator):
         Tensors as ``read_rmvpe`` gives them: torch names and layout.
     config
         Sizes, from the same reader.
+    precision
+        Of the weights.
 
     Raises
     ------
@@ -49,14 +67,15 @@ class RmvpeEstimator(SalienceEstimator):
     edges = "constant"
     cents = 20.0 * np.arange(BINS, dtype=np.float64) + 1997.3794084376191
 
-    def __init__(self, state: State, config: RmvpeConfig) -> None:
+    def __init__(self, state: State, config: RmvpeConfig, precision: mx.Dtype = PRECISION) -> None:
         if (config.mels, config.bins) != (MELS, BINS) or config.levels < 1:
             raise RtvcError(
                 f"This RMVPE hears {config.mels} mel bands and rates {config.bins} pitch bins, not "
                 f"{MELS} and {BINS}; use the rmvpe.pt that RVC distributes."
             )
-        self.config = config
-        self.weights = _sanitize(state, config)
+        super().__init__()
+        self.config, self.precision = config, precision
+        self.weights = _sanitize(state, config, precision)
         self._window = mel.hann()
         self._filters = mel.mel_filters(MELS, SAMPLE_RATE, 30.0, SAMPLE_RATE / 2, htk=True)
 
@@ -65,52 +84,55 @@ class RmvpeEstimator(SalienceEstimator):
         spectra = mel.spectra(mel.reflect(audio, _MARGIN), self._window, HOP)
         return mel.log_mel(mx.abs(spectra), self._filters)
 
-    def activations(self, audio: mx.array) -> mx.array:
-        """See ``SalienceEstimator.activations``."""
+    def _network(self, audio: mx.array) -> mx.array:
         log_mel = self.log_mel(audio)
         frames = log_mel.shape[0]
         # The reference pads with the logarithm's 0, not with silence, and so must we.
         missing = -frames % 2**self.config.levels
         padded = mx.concatenate([log_mel, mx.zeros((missing, MELS))]) if missing else log_mel
         x = self._unet(padded[None, :, :, None])
-        x = _conv(self.weights, "cnn", x)
+        x = conv2d(x, *affine(self.weights, "cnn"))
         # Maps outside mel bands: (1, frames, mels, maps) -> (frames, maps * mels).
-        x = x[0].transpose(0, 2, 1).reshape(x.shape[1], -1)
-        x = _bidirectional_gru(self.weights, "fc.0.gru", x)
-        return sigmoid(linear(x, *affine(self.weights, "fc.1")))[:frames]
+        x = x.transpose(0, 1, 3, 2).reshape(x.shape[1], -1)
+        x = self._recurrent(x, "fc.0.gru").astype(self.precision)
+        return sigmoid(linear(x, *affine(self.weights, "fc.1")).astype(mx.float32))[:frames]
+
+    def _recurrent(self, x: mx.array, name: str) -> mx.array:
+        """(frames, inputs) to (frames, 2 * hidden)."""
+        w = self.weights
+        projected = mx.addmm(w[f"{name}.input_bias"], x, w[f"{name}.input_weight"])
+        return bidirectional_gru(projected, w[f"{name}.state_weight"], w[f"{name}.state_bias"])
 
     def _unet(self, x: mx.array) -> mx.array:
         """Map (1, frames, mels, 1) to (1, frames, mels, channels)."""
         w, config = self.weights, self.config
-        x = x * w["unet.encoder.bn.scale"] + w["unet.encoder.bn.shift"]
+        x = (x * w["unet.encoder.bn.scale"] + w["unet.encoder.bn.shift"]).astype(self.precision)
         skips = []
         for level in range(config.levels):
             x = self._blocks(x, f"unet.encoder.layers.{level}.conv")
             skips.append(x)
             x = _halve(x)
         for layer in range(config.intermediate_layers):
-            x = self._blocks(x, f"unet.intermediate.layers.{layer}.conv")
+            x = self._blocks(x, f"{BOTTLENECK}{layer}.conv", conv2d_by_rows)
         for level in range(config.levels):
             name = f"unet.decoder.layers.{level}"
             x = mx.maximum(double2d(x, *affine(w, f"{name}.conv1.0")), 0.0)
             x = self._blocks(mx.concatenate([x, skips.pop()], axis=3), f"{name}.conv2")
         return x
 
-    def _blocks(self, x: mx.array, name: str) -> mx.array:
+    def _blocks(
+        self, x: mx.array, name: str, convolve: Callable[..., mx.array] = conv2d
+    ) -> mx.array:
         """Residual blocks: two convolutions with ReLU after each, then the sum."""
         w = self.weights
         for block in range(self.config.blocks):
             prefix = f"{name}.{block}"
-            y = mx.maximum(_conv(w, f"{prefix}.conv.0", x), 0.0)
-            y = mx.maximum(_conv(w, f"{prefix}.conv.3", y), 0.0)
+            y = mx.maximum(convolve(x, *affine(w, f"{prefix}.conv.0")), 0.0)
+            y = mx.maximum(convolve(y, *affine(w, f"{prefix}.conv.3")), 0.0)
             if f"{prefix}.shortcut.weight" in w:
                 x = linear(x, *affine(w, f"{prefix}.shortcut"))
             x = x + y
         return x
-
-
-def _conv(w: Weights, name: str, x: mx.array) -> mx.array:
-    return conv2d(x, *affine(w, name))
 
 
 def _halve(x: mx.array) -> mx.array:
@@ -119,37 +141,7 @@ def _halve(x: mx.array) -> mx.array:
     return x.reshape(batch, height // 2, 2, width // 2, 2, channels).mean(axis=(2, 4))
 
 
-def _bidirectional_gru(w: Weights, name: str, x: mx.array) -> mx.array:
-    """Run both directions in one loop: (frames, inputs) to (frames, 2 * hidden).
-
-    The second direction reads the frames backwards, so the states of both are one
-    (2, 1, hidden) array and each step is one batched product.
-    """
-    projected = mx.addmm(w[f"{name}.input_bias"], x, w[f"{name}.input_weight"])
-    forward, backward = mx.split(projected, 2, axis=1)
-    r, z, n = mx.split(mx.stack([forward, backward[::-1]])[:, :, None], 3, axis=3)
-    state = mx.zeros((2, 1, r.shape[3]))
-    states = []
-    for step in range(x.shape[0]):
-        hr, hz, hn = mx.split(state @ w[f"{name}.state_weight"], 3, axis=2)
-        state = _gru_step(
-            r[:, step] + hr, z[:, step] + hz, n[:, step], hn + w[f"{name}.state_bias"], state
-        )
-        states.append(state)
-    both = mx.concatenate(states, axis=1)
-    return mx.concatenate([both[0], both[1][::-1]], axis=1)
-
-
-def _gru_gates(r: mx.array, z: mx.array, n: mx.array, hn: mx.array, state: mx.array) -> mx.array:
-    """Return the new state; the reset gate acts on the state's part with its bias."""
-    candidate = mx.tanh(n + mx.sigmoid(r) * hn)
-    return candidate + mx.sigmoid(z) * (state - candidate)
-
-
-_gru_step: Callable[..., mx.array] = mx.compile(_gru_gates)
-
-
-def _sanitize(state: State, config: RmvpeConfig) -> Weights:
+def _sanitize(state: State, config: RmvpeConfig, precision: mx.Dtype) -> Weights:
     """Bring every tensor into the layout that the network above computes with."""
     weights: dict[str, NDArray[np.float32]] = {}
 
@@ -184,7 +176,13 @@ def _sanitize(state: State, config: RmvpeConfig) -> Weights:
             weights[f"{stem}.bias"] = shift
     weights |= _sanitize_gru(state, "fc.0.gru")
     weights["fc.1.weight"], weights["fc.1.bias"] = state["fc.1.weight"], state["fc.1.bias"]
-    arrays = {name: mx.array(tensor) for name, tensor in weights.items()}
+    arrays = {
+        name: mx.array(tensor).astype(mx.float32 if name in _EXACT else precision)
+        for name, tensor in weights.items()
+    }
+    for name, array in arrays.items():
+        if name.startswith(BOTTLENECK) and array.ndim == 4:
+            arrays[name] = row_major(array)
     for level in range(config.levels):
         name = f"unet.decoder.layers.{level}.conv1.0.weight"
         arrays[name] = doubling(arrays[name])

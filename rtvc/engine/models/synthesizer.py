@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import mlx.core as mx
 
+from rtvc.engine.models import layers
+from rtvc.engine.models.backend import PRECISION
 from rtvc.engine.models.flow import MARGIN_FRAMES, Flow
 from rtvc.engine.models.interpolate import interpolate_linear
 from rtvc.engine.models.parameters import Parameters, Weights
@@ -34,6 +36,8 @@ class Synthesizer:
         Tensors by their PyTorch names, float32, in PyTorch's layout, weight norm folded.
     config
         Sizes.
+    precision
+        Of the weights.
 
     Attributes
     ----------
@@ -54,18 +58,23 @@ class Synthesizer:
         The weights are not exactly those that the configuration describes.
     """
 
-    def __init__(self, weights: Weights, config: VoiceConfig) -> None:
+    def __init__(
+        self, weights: Weights, config: VoiceConfig, precision: mx.Dtype = PRECISION
+    ) -> None:
         params = Parameters(
-            {name: w for name, w in weights.items() if not name.startswith(TRAINING_ONLY)}
+            {name: w for name, w in weights.items() if not name.startswith(TRAINING_ONLY)},
+            precision,
         )
         self.config = config
         self.feature_dim = _size(params, "enc_p.emb_phone.weight", 1)
         self.n_speakers = _size(params, "emb_g.weight", 0)
         self.uses_pitch = params.has("enc_p.emb_pitch")
-        self._speakers = params.tensor("emb_g.weight", self.n_speakers, config.gin_channels)
+        params.embed("emb_g.weight", self.n_speakers, config.gin_channels)
         self._encoder = TextEncoder(params.at("enc_p"), config, self.feature_dim, self.uses_pitch)
         self._flow = Flow(params.at("flow"), config)
         self.vocoder = build_vocoder(params.at("dec"), config, self.uses_pitch)
+        self._speakers = params.speakers()
+        self._latent = layers.compiled(self._make_latent)
         params.finish()
 
     def __call__(
@@ -156,10 +165,20 @@ class Synthesizer:
         first: int = 0,
     ) -> mx.array:
         """Latent of the chosen speaker from frame `first` on, (1, T - first, C)."""
+        return self._latent(features, coarse, embedding, noise, first)
+
+    def _make_latent(
+        self,
+        features: mx.array,
+        coarse: mx.array | None,
+        embedding: mx.array,
+        noise: mx.array | None,
+        first: int,
+    ) -> mx.array:
         return self._flow(self.sample(features, coarse, noise, first), embedding)
 
     def embedding(self, speaker: int) -> mx.array:
-        """Embedding of a speaker, (1, 1, G)."""
+        """Return what the layers add for a speaker, (1, 1, S)."""
         return self._speakers[speaker].reshape(1, 1, -1)
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 
 import mlx.core as mx
+import numpy as np
 
 from rtvc.engine.models import layers
-from rtvc.engine.models.parameters import Parameters
+from rtvc.engine.models.parameters import Linear, Parameters
 from rtvc.engine.weights.voice_config import VoiceConfig
 
 REACH = 10  # frames to either side that have a relative position; beyond them the term is zero
@@ -38,17 +39,19 @@ class TextEncoder:
     def __call__(
         self, features: mx.array, coarse: mx.array | None, first: int
     ) -> tuple[mx.array, mx.array]:
-        """Return mean and log deviation of the frames from `first` on.
+        """Return mean and log deviation of the frames from `first` on, float32.
 
-        Attention spans all frames; only the projection is saved on the others.
+        Attention spans all frames, so that the last layer alone need not make the others.
         """
         x = self._phone(features)
         if self._pitch is not None:
             x = x + self._pitch[coarse]
         x = layers.leaky_relu(x * self._scale, 0.1)
-        for layer in self._layers:
+        *early, last = self._layers
+        for layer in early:
             x = layer(x)
-        mean, log_deviation = mx.split(self._proj(x[:, first:]), 2, axis=-1)
+        statistics = self._proj(last(x, first)).astype(mx.float32)
+        mean, log_deviation = mx.split(statistics, 2, axis=-1)
         return mean, log_deviation
 
 
@@ -65,57 +68,46 @@ class _EncoderLayer:
         ffn = encoder.at("ffn_layers").at(number)
         self._expand = ffn.at("conv_1").conv(hidden, wide, kernel)
         self._contract = ffn.at("conv_2").conv(wide, hidden, kernel)
+        self._reach = self._expand.padding + self._contract.padding
 
-    def __call__(self, x: mx.array) -> mx.array:
+    def __call__(self, x: mx.array, first: int = 0) -> mx.array:
+        """(1, T, C) to the frames from `first` on, (1, T - first, C)."""
         after_attention, after_ffn = self._norms
-        x = layers.layer_norm(x + self._attention(x), *after_attention)
+        # The convolutions hear a little before; what padding makes of the edge is cut off.
+        edge = max(first - self._reach, 0)
+        x = layers.layer_norm(x[:, edge:] + self._attention(x, edge), *after_attention)
         wide = mx.maximum(self._expand(x), 0.0)
-        return layers.layer_norm(x + self._contract(wide), *after_ffn)
+        return layers.layer_norm(x + self._contract(wide), *after_ffn)[:, first - edge :]
 
 
 class _RelativeAttention:
-    """Self-attention whose keys and values also know their distance (Shaw et al. 2018)."""
+    """Self-attention with relative positions; see ``layers_gpu.relative_attention``."""
 
     def __init__(self, params: Parameters, config: VoiceConfig) -> None:
         hidden, heads = config.hidden_channels, config.n_heads
         self._heads, self._width = heads, hidden // heads
-        self._query, self._key, self._value, self._out = (
-            params.at(f"conv_{name}").pointwise(hidden, hidden) for name in "qkvo"
+        parts = [
+            (part.take("weight", hidden, hidden, 1)[:, :, 0], part.take("bias", hidden))
+            for part in (params.at(f"conv_{name}") for name in "qkv")
+        ]
+        scale = np.float32(1.0 / math.sqrt(self._width))
+        self._query = Linear(*(params.give(scale * tensor) for tensor in parts[0]))
+        self._key_value = Linear(
+            *(params.give(np.concatenate(pair)) for pair in zip(*parts[1:], strict=True))
         )
+        self._out = params.at("conv_o").pointwise(hidden, hidden)
         # One table for all heads.
         self._near_keys = params.tensor("emb_rel_k", 1, 2 * REACH + 1, self._width)
         self._near_values = params.tensor("emb_rel_v", 1, 2 * REACH + 1, self._width)
 
-    def __call__(self, x: mx.array) -> mx.array:
-        q = self._split(self._query(x)) * (1.0 / math.sqrt(self._width))
-        k, v = self._split(self._key(x)), self._split(self._value(x))
-        scores = q @ k.transpose(0, 1, 3, 2)
-        scores = scores + _to_columns(q @ self._near_keys.transpose(0, 2, 1))
-        weights = mx.softmax(scores, axis=-1)
-        mixed = weights @ v + _to_distances(weights) @ self._near_values
-        return self._out(mixed.transpose(0, 2, 1, 3).reshape(x.shape))
+    def __call__(self, x: mx.array, first: int) -> mx.array:
+        """(1, T, C) to the frames from `first` on, (1, T - first, C)."""
+        queries = self._split(self._query(x[:, first:]))
+        keys, values = (self._split(y) for y in mx.split(self._key_value(x), 2, axis=-1))
+        mixed = layers.relative_attention(
+            queries, keys, values, self._near_keys, self._near_values, first=first
+        )
+        return self._out(mixed.transpose(0, 2, 1, 3).reshape(1, -1, x.shape[2]))
 
     def _split(self, x: mx.array) -> mx.array:
         return x.reshape(*x.shape[:2], self._heads, self._width).transpose(0, 2, 1, 3)
-
-
-def _to_columns(near: mx.array) -> mx.array:
-    """(1, h, T, 21) by distance -> (1, h, T, T) by column, zero beyond the reach.
-
-    Rows one element too wide shift by one more element each when read at the right width.
-    """
-    batch, heads, frames, distances = near.shape
-    wide = mx.concatenate([near, mx.zeros((batch, heads, frames, frames))], axis=-1)
-    width = frames + distances - 1
-    flat = wide.reshape(batch, heads, -1)[:, :, : frames * width]
-    return flat.reshape(batch, heads, frames, width)[..., REACH : REACH + frames]
-
-
-def _to_distances(weights: mx.array) -> mx.array:
-    """(1, h, T, T) by column -> (1, h, T, 21) by distance, zero outside the window."""
-    batch, heads, frames, _ = weights.shape
-    margin = mx.zeros((batch, heads, frames, REACH))
-    wide = mx.concatenate([margin, weights, margin], axis=-1).reshape(batch, heads, -1)
-    tail = mx.zeros((batch, heads, frames))
-    skewed = mx.concatenate([wide, tail], axis=-1).reshape(batch, heads, frames, -1)
-    return skewed[..., : 2 * REACH + 1]

@@ -48,7 +48,7 @@ class Vocoder(Protocol):
         excitation
             What `source` made, (1, N * hop, 1); None where there is no source.
         speaker
-            Embedding, (1, 1, G).
+            What the layers add for the speaker, (1, 1, S).
         noise_key
             Key of the random numbers that a vocoder adds between its layers (only
             RefineGAN does); None for none.
@@ -85,7 +85,7 @@ class StreamingVocoder(Vocoder, Protocol):
         excitation
             What `source` made of as many frames; None where there is no source.
         speaker
-            Embedding, (1, 1, G).
+            What the layers add for the speaker, (1, 1, S).
         state
             What the piece before left; () for silence before the first.
         final

@@ -1,10 +1,16 @@
 """Operators as single MLX primitives: what a GPU runs best, and what the others are tested against.
 
+On a GPU the number of launches counts, not the number of loops: so there is one
+primitive where there can be one, and what is element by element is left to
+``layers.compiled``, which fuses it.
+
 Arrays are (batch, frames, channels); convolution weights are
 (out channels, kernel, in channels / groups), which is MLX's own layout.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import mlx.core as mx
 
@@ -108,7 +114,7 @@ def double2d(x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
 
 def gelu(x: mx.array) -> mx.array:
     """Exact Gaussian error linear unit, x * Phi(x)."""
-    return x * (0.5 * (1.0 + mx.erf(x * 0.7071067811865476)))
+    return _compiled_gelu(x)
 
 
 def sigmoid(x: mx.array) -> mx.array:
@@ -137,3 +143,62 @@ def attention(queries: mx.array, keys: mx.array, values: mx.array, *, scale: flo
         (batch, heads, frames, head width).
     """
     return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=scale)
+
+
+def relative_attention(
+    queries: mx.array,
+    keys: mx.array,
+    values: mx.array,
+    near_keys: mx.array,
+    near_values: mx.array,
+    *,
+    first: int,
+) -> mx.array:
+    """Attention whose keys and values also know their distance (Shaw et al. 2018).
+
+    Distances beyond the tables have no term of their own.
+
+    Parameters
+    ----------
+    queries
+        (1, heads, Q, head width), scaled; those of frames `first` to `first` + Q.
+    keys, values
+        (1, heads, T, head width); T >= `first` + Q.
+    near_keys, near_values
+        (1, 2 * reach + 1, head width), for distances of -reach to reach.
+    first
+        Frame of the first query.
+
+    Returns
+    -------
+    mx.array
+        (1, heads, Q, head width).
+    """
+    _, heads, asked, _ = queries.shape
+    frames, distances = keys.shape[2], near_keys.shape[1]
+    reach = distances // 2
+    # By distance to by column: every row is read one element further to the left.
+    near = queries @ near_keys.transpose(0, 2, 1)
+    wide = mx.pad(near, [(0, 0), (0, 0), (0, 0), (first, frames - first)])
+    row = frames + distances
+    bias = mx.as_strided(
+        wide, (1, heads, asked, frames), (heads * asked * row, asked * row, row - 1, 1), reach
+    )
+    scores = mx.addmm(bias, queries, keys.transpose(0, 1, 3, 2))
+    weights = mx.softmax(scores, axis=-1, precise=True)
+    # By column to by distance: every row is read one element further to the right.
+    wide = mx.pad(weights, [(0, 0), (0, 0), (0, 0), (reach, reach)])
+    row = frames + 2 * reach
+    by_distance = mx.as_strided(
+        wide, (1, heads, asked, distances), (heads * asked * row, asked * row, row + 1, 1), first
+    )
+    return mx.addmm(weights @ values, by_distance, near_values)
+
+
+def _gelu(x: mx.array) -> mx.array:
+    # Within one kernel float32 costs nothing, and 1 + erf would cancel in float16.
+    wide = x.astype(mx.float32)
+    return (wide * (0.5 * (1.0 + mx.erf(wide * 0.7071067811865476)))).astype(x.dtype)
+
+
+_compiled_gelu: Callable[[mx.array], mx.array] = mx.compile(_gelu)

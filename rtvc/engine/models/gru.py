@@ -1,0 +1,178 @@
+"""Both directions of a recurrent layer (Cho et al. 2014), one step after the other.
+
+Every step needs the state of the one before, so on a GPU a loop of single primitives is
+hundreds of launches that do next to nothing. There one kernel runs all steps: a
+threadgroup a direction, the state in its own memory. Elsewhere the loop is the fastest.
+
+Gates are in the order reset, update, candidate, and the state is float32 in any case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import mlx.core as mx
+
+MOST_THREADS = 512
+"""Of a threadgroup. Metal allows 1024 at most, and fewer to a kernel that takes many registers."""
+
+SOURCE = """
+    // THREADS = HIDDEN * PARTS: the threads of one part share out the units, the parts share
+    // out each unit's sums over the old state.
+    const int unit = THREAD % HIDDEN;
+    const int part = THREAD / HIDDEN;
+    const int direction = GROUP;
+    const int frames = projected_shape[0];
+    const int span = (HIDDEN + PARTS - 1) / PARTS;
+    const int begin = part * span;
+    const int end = begin + span < HIDDEN ? begin + span : HIDDEN;
+    SHARED float state[HIDDEN];
+    SHARED float sums[3 * PARTS * HIDDEN];
+    if (part == 0) {
+        state[unit] = 0.0f;
+    }
+    BARRIER;
+    for (int step = 0; step < frames; ++step) {
+        const int frame = direction == 0 ? step : frames - 1 - step;
+        float r = 0.0f, z = 0.0f, n = 0.0f;
+        for (int k = begin; k < end; ++k) {
+            // Neighbouring threads read neighbouring weights.
+            const int row = (direction * HIDDEN + k) * 3 * HIDDEN + unit;
+            const float old = state[k];
+            r += old * float(state_weight[row]);
+            z += old * float(state_weight[row + HIDDEN]);
+            n += old * float(state_weight[row + 2 * HIDDEN]);
+        }
+        sums[part * HIDDEN + unit] = r;
+        sums[(PARTS + part) * HIDDEN + unit] = z;
+        sums[(2 * PARTS + part) * HIDDEN + unit] = n;
+        BARRIER;
+        if (part == 0) {
+            for (int other = 1; other < PARTS; ++other) {
+                r += sums[other * HIDDEN + unit];
+                z += sums[(PARTS + other) * HIDDEN + unit];
+                n += sums[(2 * PARTS + other) * HIDDEN + unit];
+            }
+            const int column = (frame * 2 + direction) * 3 * HIDDEN + unit;
+            r = 1.0f / (1.0f + EXP(-(r + float(projected[column]))));
+            z = 1.0f / (1.0f + EXP(-(z + float(projected[column + HIDDEN]))));
+            n += float(state_bias[direction * HIDDEN + unit]);
+            n = TANH(float(projected[column + 2 * HIDDEN]) + r * n);
+            const float next = n + z * (state[unit] - n);
+            state[unit] = next;
+            out[(frame * 2 + direction) * HIDDEN + unit] = next;
+        }
+        BARRIER;
+    }
+"""
+"""The kernel's body. The words in capitals are what Metal and CUDA call differently."""
+
+HEADERS = {
+    "metal": """
+#define THREAD int(thread_position_in_threadgroup.x)
+#define GROUP int(threadgroup_position_in_grid.x)
+#define SHARED threadgroup
+#define BARRIER threadgroup_barrier(metal::mem_flags::mem_threadgroup)
+#define EXP metal::precise::exp
+#define TANH metal::precise::tanh
+""",
+    "cuda": """
+#define THREAD int(threadIdx.x)
+#define GROUP int(blockIdx.x)
+#define SHARED __shared__
+#define BARRIER __syncthreads()
+#define EXP expf
+#define TANH tanhf
+""",
+}
+
+# MLX declares what a kernel's body mentions by name.
+_MENTIONED = "    // thread_position_in_threadgroup, threadgroup_position_in_grid\n"
+
+
+def kernel_or_loop(projected: mx.array, state_weight: mx.array, state_bias: mx.array) -> mx.array:
+    """See ``loop``; one launch where MLX runs on a GPU."""
+    language, hidden = kernel_language(), state_bias.shape[-1]
+    if language is None or hidden > MOST_THREADS:
+        return loop(projected, state_weight, state_bias)
+    return kernel(language, projected, state_weight, state_bias)
+
+
+def kernel_language() -> Literal["metal", "cuda"] | None:
+    """Return what kernels are written in for MLX's default device; None for the CPU."""
+    if mx.default_device().type == mx.DeviceType.cpu:
+        return None
+    return "metal" if mx.metal.is_available() else "cuda"
+
+
+def kernel(
+    language: Literal["metal", "cuda"],
+    projected: mx.array,
+    state_weight: mx.array,
+    state_bias: mx.array,
+) -> mx.array:
+    """See ``loop``; hidden <= ``MOST_THREADS``."""
+    hidden = state_bias.shape[-1]
+    parts = MOST_THREADS // hidden
+    build: Callable[..., Any] = mx.fast.metal_kernel if language == "metal" else mx.fast.cuda_kernel
+    run = build(
+        name="rtvc_gru",
+        input_names=["projected", "state_weight", "state_bias"],
+        output_names=["out"],
+        source=(_MENTIONED if language == "metal" else "") + SOURCE,
+        header=HEADERS[language],
+    )
+    made: list[mx.array] = run(
+        inputs=[projected, state_weight, state_bias],
+        template=[("HIDDEN", hidden), ("PARTS", parts)],
+        grid=(2 * hidden * parts, 1, 1),
+        threadgroup=(hidden * parts, 1, 1),
+        output_shapes=[(projected.shape[0], 2 * hidden)],
+        output_dtypes=[mx.float32],
+    )
+    return made[0]
+
+
+def loop(projected: mx.array, state_weight: mx.array, state_bias: mx.array) -> mx.array:
+    """Run both directions over all frames.
+
+    Parameters
+    ----------
+    projected
+        The inputs' part of the gates, (frames, 2 * 3 * hidden): forwards, then backwards.
+    state_weight
+        The state's part, (2, hidden, 3 * hidden).
+    state_bias
+        What is added to the state's part of the candidate, (2, 1, hidden); the reset gate
+        multiplies it.
+
+    Returns
+    -------
+    mx.array
+        (frames, 2 * hidden) float32.
+    """
+    projected, weight, bias = (
+        part.astype(mx.float32) for part in (projected, state_weight, state_bias)
+    )
+    forward, backward = mx.split(projected, 2, axis=1)
+    # The second direction reads the frames backwards, so the states of both are one
+    # (2, 1, hidden) array and each step is one batched product.
+    r, z, n = mx.split(mx.stack([forward, backward[::-1]])[:, :, None], 3, axis=3)
+    state = mx.zeros((2, 1, r.shape[3]))
+    states = []
+    for step in range(projected.shape[0]):
+        hr, hz, hn = mx.split(state @ weight, 3, axis=2)
+        state = _step(r[:, step] + hr, z[:, step] + hz, n[:, step], hn + bias, state)
+        states.append(state)
+    both = mx.concatenate(states, axis=1)
+    return mx.concatenate([both[0], both[1][::-1]], axis=1)
+
+
+def _gates(r: mx.array, z: mx.array, n: mx.array, hn: mx.array, state: mx.array) -> mx.array:
+    """Return the new state; the reset gate acts on the state's part with its bias."""
+    candidate = mx.tanh(n + mx.sigmoid(r) * hn)
+    return candidate + mx.sigmoid(z) * (state - candidate)
+
+
+_step: Callable[..., mx.array] = mx.compile(_gates)
