@@ -9,12 +9,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 FLAGS ?=
 
-.PHONY: help live test check format lint types layers pictures clean
+.PHONY: help live test operators check format lint types layers pictures clean
 
 help:
 	@echo "make live           install rtvc into $(VENV) and start it: your voice, changed, live"
 	@echo "make live FLAGS=... the same with flags, such as FLAGS='--preset robot'"
 	@echo "make test           run all tests; FLAGS='-k presets' runs some"
+	@echo "make operators      the networks' tests with the operators of another kind of device"
 	@echo "make check          formatting, lint, types, layers, tests"
 	@echo "make pictures       make the README's pictures of the panel anew"
 	@echo "make clean          remove $(VENV) and what tools left behind"
@@ -26,6 +27,12 @@ live: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	@.ci/system-packages test
 	@$(BIN)/python -m pytest $(FLAGS)
+
+# Minutes: on a CPU the GPU's operators are its slow ones, and what they fuse is compiled.
+operators: $(VENV)/.installed-dev
+	@RTVC_OPERATORS=$$($(BIN)/python -c "from rtvc.engine.models.backend import OPERATORS; \
+		print({'cpu': 'gpu', 'gpu': 'cpu'}[OPERATORS])") $(BIN)/python -m pytest \
+		tests/models tests/test_pitch.py tests/engine/test_rvc_stream.py $(FLAGS)
 
 check: format lint types layers test
 

@@ -8,6 +8,9 @@ import pytest
 
 from tests.sound_server import SoundServer
 
+# Networks are held against references in float32, on a GPU too; read when they are imported.
+os.environ["RTVC_PRECISION"] = "float32"
+
 
 @pytest.fixture(scope="session")
 def _server() -> Iterator[SoundServer]:
