@@ -21,10 +21,10 @@ MARGIN_FRAMES = COUPLINGS * WAVENET_LAYERS * (KERNEL - 1) // 2
 
 
 class Flow:
-    """Latent (1, T, C) and speaker (1, 1, S) to latent (1, T, C), float32."""
+    """Latent (1, T, C) and speaker (1, 1, S) to latent (1, T, C), in the weights' precision."""
 
     def __init__(self, params: Parameters, config: VoiceConfig) -> None:
-        flows = params.at("flows")
+        flows, self._precision = params.at("flows"), params.precision
         # Even numbers are couplings. Before each of them the channels are reversed: every
         # second reversal undoes the one before, the others are in the weights.
         self._couplings = [
@@ -34,7 +34,7 @@ class Flow:
 
     def __call__(self, z: mx.array, speaker: mx.array) -> mx.array:
         """Run the couplings backwards."""
-        moved, kept = mx.split(z, 2, axis=-1)
+        moved, kept = mx.split(z.astype(self._precision), 2, axis=-1)
         for coupling in self._couplings:
             moved, kept = kept, coupling(moved, kept, speaker)
         return mx.concatenate([moved, kept], axis=-1)
@@ -73,7 +73,7 @@ class _Coupling:
                 self._residual.append(Linear(both.give(weight[:hidden]), both.give(bias[:hidden])))
             self._outward.append(both.give(onward @ weight[-hidden:]))
             constant += onward @ bias[-hidden:]
-        self._constant = post.exact().give(constant)
+        self._constant = post.give(constant)
 
     def __call__(self, moved: mx.array, kept: mx.array, speaker: mx.array) -> mx.array:
         """Return what becomes of `moved`."""

@@ -50,9 +50,8 @@ class TextEncoder:
         *early, last = self._layers
         for layer in early:
             x = layer(x)
-        statistics = self._proj(last(x, first)).astype(mx.float32)
-        mean, log_deviation = mx.split(statistics, 2, axis=-1)
-        return mean, log_deviation
+        mean, log_deviation = mx.split(self._proj(last(x, first)), 2, axis=-1)
+        return mean.astype(mx.float32), log_deviation.astype(mx.float32)
 
 
 class _EncoderLayer:
