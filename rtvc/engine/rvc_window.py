@@ -13,6 +13,10 @@ FRAME = 160
 PITCH_HEAD, PITCH_TAIL = 3, 1
 """Estimates at the edges of a window of pitch that are thrown away."""
 
+_AGAIN = 3
+"""Newest frames of the step before that are estimated again, now that more is heard after them.
+The reference takes as many; with them a block of 250 ms is one row of RMVPE's bottleneck."""
+
 _SURE_PITCH = 31
 _SURE_FCPE = 63
 """Frames that a pitch estimator gets at least. FCPE looks 92 frames far: on speech, 31 frames
@@ -85,7 +89,7 @@ def make_window(plan: Plan, *, reach: int | None, pitch_method: str) -> Window:
     after = plan.lookahead if reach is None else min(reach, plan.lookahead)
     frames = plan.context + plan.rendered + plan.lookahead
     sure = _SURE_FCPE if pitch_method == "fcpe" else _SURE_PITCH
-    pitch = max(plan.rendered + plan.lookahead + PITCH_HEAD, sure)
+    pitch = max(plan.block + _AGAIN + PITCH_HEAD, sure)
     long_pitch = max(frames + PITCH_HEAD, pitch)
     if pitch_method == "rmvpe":
         pitch, long_pitch = _rmvpe_frames(pitch), _rmvpe_frames(long_pitch)

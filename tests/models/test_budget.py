@@ -11,13 +11,20 @@ import pytest
 
 from rtvc.engine.counting import Counts, count, one_kernel
 from rtvc.engine.models import backend, gru
+from rtvc.engine.models.flow import MARGIN_FRAMES
 from rtvc.engine.models.hubert import Hubert
+from rtvc.engine.models.interpolate import sample_linear
 from rtvc.engine.models.rmvpe import RmvpeEstimator
 from rtvc.engine.models.synthesizer import Synthesizer
+from rtvc.engine.models.vocoder import StreamingVocoder
+from rtvc.engine.plan import make_plan
+from rtvc.engine.rvc import LOOKAHEAD
+from rtvc.engine.rvc_window import Window, make_window
 from rtvc.engine.weights.content_encoder import content_encoder_shapes
 from rtvc.engine.weights.rmvpe import rmvpe_shapes
 from rtvc.engine.weights.voice_config import parse_voice_config
 from rtvc.engine.weights.voice_keys import HIFIGAN, voice_shapes
+from rtvc.settings import Settings
 from rtvc.engine.random_networks import FULL_ENCODER, FULL_RMVPE, voice_values
 
 pytestmark = pytest.mark.skipif(
@@ -26,9 +33,9 @@ pytestmark = pytest.mark.skipif(
 
 PRIMITIVES, WEIGHT_BYTES = 850, 340e6
 
-# v2, 40 kHz, block 250 ms, context 2.5 s, crossfade 50 ms: the reference's window, in frames.
-FRAMES, FIRST, DECODED, PITCH = 281, 226, 30, 31
 FRAME, HOP = 160, 400
+SETTINGS = Settings(block=250.0, context=2500.0)
+PLAN = make_plan(SETTINGS, voice_lookahead=LOOKAHEAD, continuous=True)
 
 
 def _zeros(*shape: int) -> mx.array:
@@ -68,38 +75,47 @@ def _pitch(rmvpe: RmvpeEstimator, frames: int) -> Counts:
     )
 
 
-def _voice() -> dict[str, Counts]:
+def _voice(window: Window) -> dict[str, Counts]:
     config = parse_voice_config(voice_values("v2", 40_000), 1)
     shapes = voice_shapes(config, phone_channels=768, uses_pitch=True, vocoder=HIFIGAN)
     voice = Synthesizer(_weights(shapes), config, mx.float16)
-    speaker = voice.embedding(0)
-    mx.eval(speaker)
-    source = voice.vocoder.source
+    vocoder, speaker = voice.vocoder, voice.embedding(0)
+    assert isinstance(vocoder, StreamingVocoder)
+    source, frames, heard = vocoder.source, window.frames, PLAN.block + vocoder.halo_frames
     assert source is not None
-    excitation = _zeros(1, DECODED * HOP, 1)
+    # As `rtvc.engine.rvc_decoder` does with a block in the middle of a stream.
+    before, first = 2, window.skip - 2 - MARGIN_FRAMES
+    excited = before + heard + 1
+    z, excitation = mx.zeros((1, frames - first, 192), mx.float16), _zeros(1, excited * HOP, 1)
+    _, state = vocoder.stream(z[:, :heard], excitation[:, : heard * HOP], speaker, (), PLAN.block)
+    state = tuple(mx.zeros(part.shape, part.dtype) for part in state)
+    mx.eval(speaker)
+
+    def decode(z: mx.array, excitation: mx.array, *state: mx.array) -> object:
+        z = sample_linear(z, np.minimum(np.arange(heard) + before + MARGIN_FRAMES, frames - 1))
+        excitation = sample_linear(excitation, np.arange(heard * HOP) + before * HOP)
+        return vocoder.stream(z, excitation, speaker, state, PLAN.block)
+
     return {
         "latent": count(
-            lambda features, coarse, noise: voice.latent(features, coarse, speaker, noise, FIRST),
-            _zeros(1, FRAMES, 768),
-            mx.zeros((1, FRAMES), mx.int32),
-            _zeros(1, FRAMES, 192),
+            lambda features, coarse, noise: voice.latent(features, coarse, speaker, noise, first),
+            _zeros(1, frames, 768),
+            mx.zeros((1, frames), mx.int32),
+            _zeros(1, frames, 192),
             as_gpu=True,
         ),
-        "source": count(source, _zeros(1, DECODED), mx.array(0.0), excitation, as_gpu=True),
-        "decoder": count(
-            lambda z, excitation: voice.vocoder(z, excitation, speaker, None),
-            _zeros(1, DECODED, 192),
-            excitation,
-            as_gpu=True,
-        ),
+        "source": count(source, _zeros(1, excited), mx.array(0.0), excitation, as_gpu=True),
+        "decoder": count(decode, z, excitation, *state, as_gpu=True),
     }
 
 
 def _stages(encoder: Hubert, rmvpe: RmvpeEstimator) -> dict[str, Counts]:
+    window = make_window(PLAN, reach=12, pitch_method="rmvpe")
+    audio = _zeros((window.frames + 1) * FRAME)
     return {
-        "encoder": count(encoder.features, _zeros(FRAMES * FRAME), as_gpu=True),
-        "pitch": _pitch(rmvpe, PITCH),
-        **_voice(),
+        "encoder": count(encoder.features, audio, as_gpu=True),
+        "pitch": _pitch(rmvpe, window.pitch),
+        **_voice(window),
     }
 
 
@@ -112,7 +128,7 @@ def test_a_step_stays_within_its_budget(encoder: Hubert, rmvpe: RmvpeEstimator) 
 
 
 def test_only_the_layers_that_are_used_are_read(encoder: Hubert) -> None:
-    audio = _zeros(FRAMES * FRAME)
+    audio = _zeros(281 * FRAME)
     whole = count(encoder.features, audio)
     nine = count(lambda audio: encoder.features(audio, layer=9, project=True), audio)
     layer = 2 * (4 * 768 * 768 + 2 * 768 * 3072)  # bytes of a layer's matrices

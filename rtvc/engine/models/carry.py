@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import mlx.core as mx
 
+from rtvc.engine.models import layers
+
 State = tuple[mx.array, ...]
 """The remembered inputs of all layers, in the order of their use; () before the first piece."""
 
@@ -59,9 +61,14 @@ class Carry:
         zeros = mx.zeros((1, before, x.shape[2]), x.dtype)
         old = self._old[len(self._new)] if self._old else zeros
         whole = mx.concatenate([old, x], axis=1)
-        # Copied, or the whole piece would be kept for the sake of its end.
-        self._new.append(mx.contiguous(whole[:, piece.final : piece.final + before]))
+        self._new.append(layers.own(whole[:, piece.final : piece.final + before]))
         return whole
+
+    def begin(self, x: mx.array, before: int) -> mx.array:
+        """Silence the `before` samples that a layer made of zeros before the first piece."""
+        if self._old or not before:
+            return x
+        return mx.concatenate([mx.zeros_like(x[:, :before]), x[:, before:]], axis=1)
 
     @property
     def state(self) -> State:

@@ -44,9 +44,12 @@ class ResidualBlock:
     def stream(self, x: mx.array, carry: Carry, piece: Piece) -> mx.array:
         """Do the same to the next piece: of (1, L, C) the last `reach` samples are lost."""
         for unit in self.units:
-            y = x
+            # What all of a unit hears is remembered once, and the little between made again.
+            before = sum(conv.padding for conv in unit)
+            y = carry.extend(x, before, piece)
             for conv in unit:
-                y = _stream(conv, layers.leaky_relu(y, self.slope), carry, piece)
+                before -= conv.padding
+                y = carry.begin(conv.valid(layers.leaky_relu(y, self.slope)), before)
             x = x[:, : y.shape[1]] + y
         return x
 
@@ -187,6 +190,8 @@ class HiFiGan:
         final: int,
     ) -> tuple[mx.array, State]:
         carry, halos = Carry(state), self._halos()
+        if excitation is not None:
+            excitation = excitation.astype(self.pre.weight.dtype)
         piece = Piece(final, z.shape[1] - self.halo_frames)
         x = _stream(self.pre, z, carry, piece) + self.condition(speaker)
         for stage, halo in zip(self.stages, halos[1:], strict=True):

@@ -41,10 +41,11 @@ def sample_linear(x: mx.array, places: NDArray[np.floating]) -> mx.array:
     """
     have = x.shape[1]
     places = np.clip(places, 0.0, have - 1.0)
-    left = np.minimum(places.astype(np.int32), max(have - 2, 0))
+    left = places.astype(np.int32)
     weight = (places - left).astype(np.float32)
     if not weight.any():
-        return x[:, mx.array(left)]
+        return mx.take(x, mx.array(left), axis=1)
     right = np.minimum(left + 1, have - 1)
     share = mx.array(weight)[:, None]
-    return x[:, mx.array(left)] * (1.0 - share) + x[:, mx.array(right)] * share
+    before, after = (mx.take(x, mx.array(index), axis=1) for index in (left, right))
+    return before * (1.0 - share) + after * share

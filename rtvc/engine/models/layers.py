@@ -31,6 +31,7 @@ tanh = layers_cpu.tanh if _CPU else layers_gpu.tanh
 attention = layers_cpu.attention if _CPU else layers_gpu.attention
 relative_attention = layers_cpu.relative_attention if _CPU else layers_gpu.relative_attention
 tap_major = layers_cpu.tap_major if _CPU else layers_gpu.tap_major
+own = layers_cpu.own if _CPU else layers_gpu.own
 bidirectional_gru = gru.loop if _CPU else gru.kernel_or_loop
 
 Weights = dict[str, mx.array]

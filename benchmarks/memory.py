@@ -1,0 +1,40 @@
+"""Memory of a stream that runs for long: python -m benchmarks.memory [--steps 10000].
+
+Real speech goes through the small networks of tests/golden, with pauses; printed is what
+MLX's arrays take, what MLX has ready for the next ones, and the whole process. Exits with 1
+if the last figures are above those after 100 steps by more than what reuse of buffers of
+other sizes explains.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import rtvc.engine  # loads the BLAS before anything imports MLX
+from rtvc.report import hardware, versions
+from rtvc.settings import Settings
+from tests.engine.test_steady import watch
+
+SLACK = 2**20
+MARKS = (100, 300, 1000, 3000)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=10_000)
+    args = parser.parse_args()
+    marks = (*(mark for mark in MARKS if mark < args.steps), args.steps)
+    print(hardware(), versions())
+    seen = watch(Settings(block=100.0, context=200.0, index_rate=0.5), marks)
+    for mark, memory in zip(marks, seen, strict=True):
+        ready = f"ready {memory.cached / 1e6:.3f} MB, process {memory.resident / 1e6:.1f} MB"
+        print(f"{mark:6d} steps: arrays {memory.active / 1e6:.3f} MB, {ready}", flush=True)
+    first, last = seen[0], seen[-1]
+    grown = last.active - first.active, last.cached - first.cached
+    return int(max(grown) > SLACK)
+
+
+if __name__ == "__main__":
+    assert rtvc.engine
+    sys.exit(main())

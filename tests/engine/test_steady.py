@@ -1,0 +1,67 @@
+"""Memory of a running stream: what a step leaves behind, the next one replaces.
+
+``python -m benchmarks.memory`` does the same for 10,000 steps.
+"""
+
+from __future__ import annotations
+
+import gc
+import resource
+import sys
+from dataclasses import dataclass
+
+import mlx.core as mx
+import numpy as np
+import pytest
+
+from rtvc.engine.rvc import RvcStream
+from rtvc.engine.rvc_window import FRAME
+from rtvc.settings import Settings
+from tests.engine.rvc_stack import estimator, plan_for, speech, voice
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes: what MLX's arrays take, what it has ready for the next ones, the whole process."""
+
+    active: int
+    cached: int
+    resident: int
+
+
+def memory() -> Memory:
+    gc.collect()
+    if sys.platform == "linux":
+        with open("/proc/self/statm") as file:
+            resident = int(file.read().split()[1]) * resource.getpagesize()
+    else:
+        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return Memory(mx.get_active_memory(), mx.get_cache_memory(), resident)
+
+
+def watch(settings: Settings, marks: tuple[int, ...]) -> list[Memory]:
+    """Stream speech with the small networks; return the memory after so many steps."""
+    made = voice("voice_v1_f0_40k")
+    plan = plan_for(settings)
+    stream = RvcStream(made, estimator("rmvpe"), plan, settings)
+    size = plan.block * FRAME
+    audio = np.resize(speech(), (len(speech()) // size) * size).reshape(-1, size)
+    seen = []
+    for step in range(1, max(marks) + 1):
+        # Every so often a pause, after which a longer window of pitch is heard.
+        if step % 50 == 0:
+            stream.skip(np.zeros(20 * size, np.float32))
+        stream.render(audio[step % len(audio)], settings)
+        if step in marks:
+            seen.append(memory())
+    return seen
+
+
+@pytest.mark.parametrize("index_rate", [0.0, 0.5])
+def test_memory_does_not_grow(index_rate: float) -> None:
+    settings = Settings(block=100.0, context=200.0, index_rate=index_rate)
+    early, late = watch(settings, (52, 152))
+    # Buffers are used again for arrays a little smaller, so bytes go up and down by some hundred.
+    assert abs(late.active - early.active) < 2**12
+    assert late.cached <= early.cached + 2**20
+    assert late.resident <= early.resident + 8 * 2**20
