@@ -5,10 +5,14 @@ from __future__ import annotations
 import mlx.core as mx
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.testing import assert_allclose
 
 from rtvc.engine.models.decimate import Decimator
 from rtvc.engine.models.interpolate import interpolate_linear
+from rtvc.engine.models.synthesizer import Synthesizer
+from rtvc.engine.weights.checkpoint import read_voice_checkpoint
+from tests.models.golden_voices import GOLDEN, golden_voice
 
 
 def _random(*shape: int) -> np.ndarray:
@@ -46,3 +50,47 @@ def test_decimation_stops_what_would_come_back_as_an_alias() -> None:
     level = [np.array(decimate(mx.array(x[None, :, None])))[0, 200:-200].std() for x in (low, high)]
     assert abs(level[0] - np.sqrt(0.5)) < 1e-3
     assert level[1] < 1e-5
+
+
+@pytest.mark.parametrize("first", [0, 1, 3, 17, 39])
+def test_the_text_encoder_of_some_frames_is_a_part_of_the_whole(first: int) -> None:
+    """Its last layer makes only those: queries of others, and their convolutions, are left out."""
+    network = golden_voice("voice_v2_f0_40k").network
+    features = mx.array(_random(1, 40, network.feature_dim))
+    coarse = mx.array(np.arange(1, 41, dtype=np.int32))[None]
+    whole = network.statistics(features, coarse)
+    for part, all_frames in zip(network.statistics(features, coarse, first), whole, strict=True):
+        assert part.shape == (1, 40 - first, all_frames.shape[2])
+        assert_allclose(np.array(part), np.array(all_frames)[:, first:], atol=1e-5)
+
+
+def test_the_flow_is_that_of_its_definition() -> None:
+    """With the flips, the skip path and the speaker where the weights were trained."""
+    voice = read_voice_checkpoint(GOLDEN / "voice_v2_f0_40k.pth")
+    w, config = voice.weights, voice.config
+    network = Synthesizer(w, config)
+    speaker = 2
+    z = made = _random(1, 30, config.inter_channels)
+    for number in (6, 4, 2, 0):
+        name = f"flow.flows.{number}"
+        kept, moved = np.split(z[0, :, ::-1].astype(float), 2, axis=1)
+        x = kept @ w[f"{name}.pre.weight"][:, :, 0].T + w[f"{name}.pre.bias"]
+        condition = w[f"{name}.enc.cond_layer.weight"][:, :, 0] @ w["emb_g.weight"][speaker]
+        conditions = np.split(condition + w[f"{name}.enc.cond_layer.bias"], 3)
+        skipped = np.zeros_like(x)
+        for layer, added in enumerate(conditions):
+            kernel = w[f"{name}.enc.in_layers.{layer}.weight"]
+            windows = sliding_window_view(np.pad(x, [(2, 2), (0, 0)]), 5, axis=0)
+            y = np.einsum("tck,ock->to", windows, kernel) + added
+            shape, gate = np.split(y + w[f"{name}.enc.in_layers.{layer}.bias"], 2, axis=1)
+            y = np.tanh(shape) / (1 + np.exp(-gate))
+            out = y @ w[f"{name}.enc.res_skip_layers.{layer}.weight"][:, :, 0].T
+            out = out + w[f"{name}.enc.res_skip_layers.{layer}.bias"]
+            skipped = skipped + out[:, -config.hidden_channels :]
+            x = x + out[:, : config.hidden_channels]
+        mean = skipped @ w[f"{name}.post.weight"][:, :, 0].T + w[f"{name}.post.bias"]
+        z = np.concatenate([kept, moved - mean], axis=1)[None]
+    flowed = network._flow(mx.array(made), network.embedding(speaker))
+    assert_allclose(np.array(flowed), z, atol=1e-5)
+    other = network._flow(mx.array(made), network.embedding(0))
+    assert np.abs(np.array(other) - z).max() > 1e-3
