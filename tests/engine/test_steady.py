@@ -46,6 +46,7 @@ def watch(settings: Settings, marks: tuple[int, ...]) -> list[Memory]:
     stream = RvcStream(made, estimator("rmvpe"), plan, settings)
     size = plan.block * FRAME
     audio = np.resize(speech(), (len(speech()) // size) * size).reshape(-1, size)
+    mx.clear_cache()
     seen = []
     for step in range(1, max(marks) + 1):
         # Every so often a pause, after which a longer window of pitch is heard.
@@ -61,7 +62,8 @@ def watch(settings: Settings, marks: tuple[int, ...]) -> list[Memory]:
 def test_memory_does_not_grow(index_rate: float) -> None:
     settings = Settings(block=100.0, context=200.0, index_rate=index_rate)
     early, late = watch(settings, (52, 152))
-    # Buffers are used again for arrays a little smaller, so bytes go up and down by some hundred.
-    assert abs(late.active - early.active) < 2**12
+    # Buffers are used again for arrays a little smaller, so bytes go up and down; what is left
+    # behind in every one of 100 steps is more.
+    assert late.active - early.active < 2**16
     assert late.cached <= early.cached + 2**20
     assert late.resident <= early.resident + 8 * 2**20
