@@ -32,7 +32,8 @@ test: $(VENV)/.installed-dev
 operators: $(VENV)/.installed-dev
 	@RTVC_OPERATORS=$$($(BIN)/python -c "from rtvc.engine.models.backend import OPERATORS; \
 		print({'cpu': 'gpu', 'gpu': 'cpu'}[OPERATORS])") $(BIN)/python -m pytest \
-		tests/models tests/test_pitch.py tests/engine/test_rvc_stream.py $(FLAGS)
+		tests/models tests/test_pitch.py tests/engine/test_rvc_stream.py \
+		tests/engine/test_rvc_traces.py $(FLAGS)
 
 check: format lint types layers test
 

@@ -18,6 +18,7 @@ from rtvc.engine.models.rmvpe import RmvpeEstimator
 from rtvc.engine.models.synthesizer import Synthesizer
 from rtvc.engine.models.vocoder import StreamingVocoder
 from rtvc.engine.plan import make_plan
+from rtvc.engine.random_networks import FULL_ENCODER, FULL_RMVPE, voice_values
 from rtvc.engine.rvc import LOOKAHEAD
 from rtvc.engine.rvc_window import Window, make_window
 from rtvc.engine.weights.content_encoder import content_encoder_shapes
@@ -25,7 +26,6 @@ from rtvc.engine.weights.rmvpe import rmvpe_shapes
 from rtvc.engine.weights.voice_config import parse_voice_config
 from rtvc.engine.weights.voice_keys import HIFIGAN, voice_shapes
 from rtvc.settings import Settings
-from rtvc.engine.random_networks import FULL_ENCODER, FULL_RMVPE, voice_values
 
 pytestmark = pytest.mark.skipif(
     backend.OPERATORS != "gpu", reason="counts the GPU's operators; see test_operator_sets.py"
