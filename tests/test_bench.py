@@ -33,6 +33,7 @@ from rtvc.library.setting_up import install_from_folder
 from rtvc.settings import Settings
 from tests.engine.rvc_stack import GOLDEN, INDEX
 from tests.engine.rvc_stack import voice as golden_voice
+from tests.patience import measured
 from tests.small_networks import small_encoder, small_rmvpe
 
 ROOT = Path(__file__).parent.parent
@@ -90,6 +91,7 @@ def test_retrieval_is_a_stage_of_a_voice_with_an_index():
     assert bench.figures().stages["retrieval"].ms.min > 0
 
 
+@measured
 def test_stages_are_timed_from_outside_and_add_up():
     voice = small_voice()
     parts = stages.parts_of(voice, SHORT)
@@ -172,7 +174,8 @@ def test_counts_of_a_full_size_step_are_those_of_the_formulas(monkeypatch):
 
     # The same work as measured elsewhere, for as many frames.
     assert gflop["content encoder"] == pytest.approx(13.8 + 25.2, rel=0.03)
-    assert gflop["pitch"] * 32 / seen["pitch"] == pytest.approx(2.3, rel=0.05)
+    # 2.3 with the rows of padding that are left out here.
+    assert gflop["pitch"] * 32 / seen["pitch"] == pytest.approx(1.93, rel=0.05)
     assert gflop["flow"] * 55 / needed == pytest.approx(0.59, rel=0.2)
     assert gflop["decoder"] == pytest.approx(22.9 + 1, rel=0.03)
 
