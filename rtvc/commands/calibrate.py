@@ -148,6 +148,8 @@ def _measured(
     settings: Settings, conditions: Conditions, seconds: float, bar: ProgressBar
 ) -> tuple[str, Timing]:
     """Measure a voice on a thread of its own, as the engine's would be; return its kind too."""
+    from rtvc.engine.worker import leave_this_thread
+
     began, stop = time.monotonic(), threading.Event()
 
     def show(share: float) -> None:
@@ -162,6 +164,8 @@ def _measured(
         except BaseException:
             stop.set()
             raise
+        finally:
+            hand.submit(leave_this_thread)
 
 
 def _measure(
