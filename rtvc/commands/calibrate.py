@@ -176,8 +176,8 @@ def _measure(
     from rtvc.engine.calibrate import busy, measure
     from rtvc.engine.undisturbed import undisturbed
     from rtvc.engine.voices import find_voice
-    from rtvc.engine.worker import prefer_this_thread
     from rtvc.library.base_models import installed_model
+    from rtvc.precedence import prefer_this_thread
 
     voice = find_voice(settings.voice)
     built_in = settings.voice == BUILT_IN
@@ -185,8 +185,7 @@ def _measure(
     methods = [] if built_in else ["dio"]
     if not built_in and installed_model("fcpe") is not None:
         methods.append("fcpe")
-    # Who computes beside the engine has no priority, so those threads come first.
-    with busy() if conditions.busy else contextlib.nullcontext(), undisturbed():
+    with undisturbed(), busy() if conditions.busy else contextlib.nullcontext():
         prefer_this_thread()
         measured = measure(
             voice,

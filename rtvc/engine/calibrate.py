@@ -23,6 +23,7 @@ from rtvc.calibration import (
 )
 from rtvc.engine.chain import Chain
 from rtvc.engine.voice import Voice
+from rtvc.precedence import stand_back
 from rtvc.settings import Settings
 
 Samples = NDArray[np.float32]
@@ -248,6 +249,7 @@ def _keep_interpreter(stop: threading.Event) -> None:
 
 
 def _load_core(stop: threading.Event) -> None:
+    stand_back()  # as another program would be
     data = bytes(1 << 20)
     while not stop.is_set():
         hashlib.sha256(data)  # lets the interpreter go meanwhile

@@ -17,6 +17,7 @@ _ROOM_UNKNOWN = 0.5
 
 _MANY_LATE, _WINDOW_S = 3, 10.0
 """So many late blocks within so long are no accident."""
+_QUICK = 0.5
 _SETTLING = 5
 """Steps of a new chain that say nothing: it is joined to the old one."""
 _WATCHED = 50
@@ -87,7 +88,8 @@ class Ladder:
             self._since = now
             return
         self._took.append(seconds)
-        if late:
+        # Who was quick is late for another reason, such as a gap before.
+        if late and seconds > _QUICK * self._rungs[self.level].allowed_s:
             self._late.append(now)
         while self._late and self._late[0] < now - _WINDOW_S:
             self._late.popleft()

@@ -19,7 +19,8 @@ A step takes the lock back some fifty times, each time after so long if another 
 def undisturbed() -> Iterator[None]:
     """Go before other programs, hand the interpreter over quickly, and collect no garbage.
 
-    Ends with the context. A full collection stops every thread for 100 ms; what is alive at the start stays alive.
+    All while the context is open. A full collection stops every thread for 100 ms; what is
+    alive at the start stays alive.
     """
     interval, collecting = sys.getswitchinterval(), gc.isenabled()
     precedence = Precedence()

@@ -18,7 +18,7 @@ from tests.library_files import V2
 from tests.voices import PlainStream, PlainVoice, finder
 
 RATE = 48_000
-ANNA = Settings(voice="Anna", gate=-90.0)
+ANNA = Settings(voice="Anna", gate=-90.0, headroom=60.0)
 CONDITIONS = Conditions("a processor", 2, "0.1", "mains", False, "2026-01-01")
 
 
@@ -145,7 +145,7 @@ def test_the_built_in_voice_can_only_take_longer_blocks():
     def cost(plan, settings, now):
         return 0.055 if plan.block == 10 else 0.06
 
-    stats, eased, _ = run(cost, Settings(gate=-90.0))
+    stats, eased, _ = run(cost, Settings(gate=-90.0, headroom=60.0))
     assert eased == ["", "block 150 ms"]
     assert stats.latency.headroom == pytest.approx(0.09)
 
@@ -252,14 +252,14 @@ def test_the_engine_takes_sizes_that_nobody_chose_from_the_calibration(tmp_path,
     monkeypatch.setenv("RTVC_HOME", str(tmp_path))
     add_voice(FoundVoice(V2, None, "Anna"))
     known = Sizing({"rvc-48k": timing(20.0, 0.2, 0.02)}, PROFILES["fast"])
-    cost = linear(20.0, 0.2, 0.02)
-    stats, eased, session = run(cost, sizing=known)
+    cost, unsized = linear(20.0, 0.2, 0.02), Settings(voice="Anna", gate=-90.0)
+    stats, eased, session = run(cost, unsized, sizing=known)
     # 1.1 * (20 + 0.2 b + 10) <= 0.7 b from 70 ms on.
     assert stats.latency.block == pytest.approx(0.07)
     assert eased == [""]
     assert stats.late_blocks == 0
-    assert session.settings == ANNA
-    stats, _, _ = run(cost, ANNA.replace(block=200.0), sizing=known)
+    assert session.settings == unsized
+    stats, _, _ = run(cost, unsized.replace(block=200.0), sizing=known)
     assert stats.latency.block == pytest.approx(0.2)
     stats, _, _ = run(lambda *_: 0.01, Settings(gate=-90.0), sizing=known)
     assert stats.latency.block == pytest.approx(0.1)
@@ -282,6 +282,18 @@ def test_going_up_too_early_makes_it_wait_longer():
     stays = np.diff(moves)[::2]
     assert len(stays) >= 4
     assert (stays[1:] > 1.5 * stays[:-1]).all()
+
+
+def test_quick_steps_are_not_the_reason():
+    rungs = make_rungs(ANNA, Sizing())
+    ladder = Ladder()
+    ladder.settle(ANNA, rungs)
+    for step in range(100):
+        ladder.note(step / 10, 0.015, late=True)
+    assert ladder.level == 0
+    for step in range(100, 110):
+        ladder.note(step / 10, 0.035, late=True)
+    assert ladder.level > 0
 
 
 def test_rungs_allow_what_the_delivery_does():
