@@ -201,11 +201,10 @@ def _measure(
 
 def _report(kind: str, timing: Timing, before: Mapping[str, Timing], profile: Profile) -> list[str]:
     """Return what was found, line by line."""
-    from rtvc.calibration import choose, kind_name, too_slow
+    from rtvc.calibration import choose, too_slow
     from rtvc.calibration_file import described
 
     title, *lines = described(kind, timing)
-    name = kind_name(kind)
     report = [title[:1].upper() + title[1:]]
     for line in lines:
         mark = "*" if line.startswith(f"{profile.name}:") else " "
@@ -215,7 +214,7 @@ def _report(kind: str, timing: Timing, before: Mapping[str, Timing], profile: Pr
         report.append(f"    {too_slow(kind, timing, profile)}")
     elif kind in before and before[kind].conditions.same_machine(timing.conditions):
         old = before[kind].p99(sizes.block, sizes.context)
-        report.append(f"    By the measurement before, {old:.1f} ms for {name} there.")
+        report.append(f"    The measurement before says {old:.1f} ms there.")
     return report
 
 
