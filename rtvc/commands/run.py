@@ -102,10 +102,6 @@ def run(args: argparse.Namespace) -> int:
         _say(sentence)
     settings = options.chosen(args, choices.settings)
     options.require_voice(settings)
-    stated = choices.chosen | options.stated(args)
-    sizing, sizes = sizing_here(
-        settings, args.profile or choices.profile, stated & sizes_at_default(settings)
-    )
     _refuse_existing(args)
     if not choices.settings.changed() and not options.shape_voice(args):
         # Who starts it for the first time should hear a changed voice, not their own.
@@ -115,6 +111,8 @@ def run(args: argparse.Namespace) -> int:
     if choices.settings.changed() and settings == choices.settings:
         _say(f"As last time: {options.described(settings.changed())}. --reset forgets it.")
 
+    stated = (choices.chosen | options.stated(args)) & sizes_at_default(settings)
+    sizing, sizes = sizing_here(settings, args.profile or choices.profile, stated)
     for sentence in filter(None, (sizes.facts, sizes.doubts)):
         _say(sentence)
     microphone, speaker = scene.remembered or ("", "")
