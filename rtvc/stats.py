@@ -107,6 +107,9 @@ class Stats:
         Blocks of input that held NaN or infinite samples, which were zeroed.
     failures
         Steps that raised an error.
+    eased
+        What the engine does with less, or later, than it was asked for because steps
+        were late: such as "context 500 ms"; "" where nothing.
     loading
         Whether the engine is being built for a new voice or new sizes; what was
         before plays on meanwhile.
@@ -128,6 +131,7 @@ class Stats:
     dropped_s: float = 0.0
     repaired: int = 0
     failures: int = 0
+    eased: str = ""
     loading: bool = False
     gate_open: bool = False
     resting: bool = False

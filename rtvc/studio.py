@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rtvc.audio.tap import Recording, TappedEndpoint
     from rtvc.engine.voice import Voice
     from rtvc.session import Session
+    from rtvc.sizing import Sizing
 
 RECORDING = Path("rtvc-recording.wav")
 
@@ -40,6 +41,8 @@ class Studio:
         What to begin with.
     find_voice
         Gives the voice of a name; by default the built-in and installed ones.
+    sizing
+        What is known of this machine; by default nothing.
     remember
         Whether devices and settings are kept for the next run.
     """
@@ -50,14 +53,17 @@ class Studio:
         choices: Choices,
         *,
         find_voice: Callable[[str], Voice] | None = None,
+        sizing: Sizing | None = None,
         remember: bool = True,
     ) -> None:
         self._rig = rig
         self._find_voice = find_voice
+        self._sizing = sizing
         self._remember = remember
         self._wanted = choices.input, choices.output
         self._names = "", ""
         self._settings = choices.settings
+        self._first = choices
         self._saved: Choices | None = None
         self._history = History()
         self._session: Session | None = None
@@ -250,7 +256,8 @@ class Studio:
         try:
             line = self._rig.open(*wanted)
             endpoint = TappedEndpoint(line.endpoint)
-            session = Session(endpoint, self._settings, self._find_voice or find_voice)
+            voices = self._find_voice or find_voice
+            session = Session(endpoint, self._settings, voices, self._sizing)
             session.start()
         except RtvcError as error:
             self._failure = str(error)
@@ -297,7 +304,11 @@ class Studio:
             self._scanning = False
 
     def _save(self) -> None:
-        choices = Choices(*self._wanted, self._settings.replace(mode="converted"))
+        microphone, speaker = self._wanted
+        settings = self._settings.replace(mode="converted")
+        choices = dataclasses.replace(
+            self._first, input=microphone, output=speaker, settings=settings
+        )
         if not self._remember or choices == self._saved:
             return
         self._saved = choices

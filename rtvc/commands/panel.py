@@ -9,15 +9,18 @@ from rtvc.errors import RtvcError
 
 if TYPE_CHECKING:
     from rtvc.config import Choices
+    from rtvc.sizing import Sizing
 
 
-def run(choices: Choices, message: str, *, remember: bool) -> int:
+def run(choices: Choices, sizing: Sizing, message: str, *, remember: bool) -> int:
     """Open the panel, and return the exit code once it is closed.
 
     Parameters
     ----------
     choices
         Devices and settings to begin with.
+    sizing
+        What is known of this machine.
     message
         A sentence to begin with.
     remember
@@ -35,7 +38,7 @@ def run(choices: Choices, message: str, *, remember: bool) -> int:
     from rtvc.tui.app import Panel
 
     log = config_folder() / "panel.log"
-    studio = Studio(LiveRig(), choices, remember=remember)
+    studio = Studio(LiveRig(), choices, sizing=sizing, remember=remember)
     panel = Panel(studio, message)
     try:
         with apart_from_noise(log):

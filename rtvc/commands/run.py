@@ -26,6 +26,11 @@ Takes the microphone, changes the voice, and plays it on the speaker, until q or
 Ctrl-C. On a terminal it opens the control panel, where ? shows all keys. Settings
 and devices are remembered for the next run.
 
+Block, headroom and context that you do not choose are those that 'rtvc calibrate' found for
+this machine, if it has run. If steps are late again and again, rtvc goes on with less (a
+shorter context, no retrieval, a cheaper pitch estimator, a longer block), says so, and goes
+back when there is room.
+
 Wear headphones, or the microphone hears the speaker. To use the voice in a call,
 name a virtual cable (such as BlackHole) as the output, and choose the same cable
 as the microphone of the call.
@@ -37,6 +42,7 @@ examples:
   rtvc run --preset deep
   rtvc run --pitch 4 --formant 2 --input "USB" --output "BlackHole"
   rtvc run --preset robot --block 60 --headroom 40    less latency, more computing
+  rtvc run --voice Anna --profile fast                the same, by what 'rtvc calibrate' measured
   rtvc run --seconds 60 --stats figures.json          a measurement
   rtvc run --demo                                     the bundled utterance to a file"""
 _FIRST_PRESET = "deep"
@@ -56,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"no devices: play a bundled utterance and write FILE (default {_DEMO_FILE})",
     )
     course = parser.add_argument_group("course of the run")
-    course.add_argument("--seconds", type=_seconds, metavar="N", help="stop after N seconds")
+    course.add_argument("--seconds", type=options.seconds, metavar="N", help="stop after N seconds")
     course.add_argument(
         "--no-tui",
         action="store_true",
@@ -79,6 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="do not remember the devices and settings of this run",
     )
+    options.add_profile(parser)
     options.add_settings(parser)
 
 
@@ -87,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
     from rtvc.config import Choices, load_choices, save_choices
     from rtvc.presets import find_preset
     from rtvc.session import Session
+    from rtvc.sizing import sizes_at_default, sizing_here
     from rtvc.terminal import Keyboard, StatusDisplay
 
     choices, sentence = (Choices(), "") if args.reset else load_choices()
@@ -103,19 +111,26 @@ def run(args: argparse.Namespace) -> int:
     if choices.settings.changed() and settings == choices.settings:
         _say(f"As last time: {options.described(settings.changed())}. --reset forgets it.")
 
+    stated = (choices.chosen | options.stated(args)) & sizes_at_default(settings)
+    sizing, sizes = sizing_here(settings, args.profile or choices.profile, stated)
+    for sentence in filter(None, (sizes.facts, sizes.doubts)):
+        _say(sentence)
+    microphone, speaker = scene.remembered or ("", "")
+    remembered = Choices(microphone, speaker, settings, sizing.profile.name, sizing.chosen)
+
     if scene.remembered is not None and _on_panel(args):
         from rtvc.commands import panel
 
-        remembered = Choices(*scene.remembered, settings)
-        return panel.run(remembered, scene.advice, remember=not args.no_save)
+        message = " ".join(filter(None, (scene.advice, sizes.doubts)))
+        return panel.run(remembered, sizing, message, remember=not args.no_save)
 
     display = StatusDisplay(sys.stdout)
-    session = Session(scene.endpoint, settings)
+    session = Session(scene.endpoint, settings, sizing=sizing)
     try:
         with Keyboard() as keyboard:
             session.start()
             if scene.remembered is not None and not args.no_save:
-                save_choices(Choices(*scene.remembered, settings))
+                save_choices(remembered)
             try:
                 _watch(session, scene, keyboard, display, seconds=args.seconds)
             finally:
@@ -260,7 +275,7 @@ def _watch(
         if news and news != told:
             display.note(news)
         told = news
-        display.show(stats, session.settings)
+        display.show(stats)
         if "q" in keyboard.pressed().lower():
             return
         if seconds is not None and display.elapsed_s >= seconds:
@@ -276,7 +291,7 @@ def _finish(args: argparse.Namespace, scene: _Scene, session: Session, elapsed_s
 
     stats = session.stats()
     # Files first: the terminal or the reader of our lines may be gone.
-    lines = [summary(stats, session.settings, elapsed_s), scene.keep()]
+    lines = [summary(stats, elapsed_s), scene.keep()]
     if args.stats:
         names = {"input": scene.input, "output": scene.output}
         report = run_report(session.settings, stats, elapsed_s, names)
@@ -296,13 +311,3 @@ def _refuse_existing(args: argparse.Namespace) -> None:
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return value
