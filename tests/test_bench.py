@@ -172,7 +172,7 @@ def test_counts_of_a_full_size_step_are_those_of_the_formulas(monkeypatch):
 
     # The same work as measured elsewhere, for as many frames.
     assert gflop["content encoder"] == pytest.approx(13.8 + 25.2, rel=0.03)
-    assert gflop["pitch"] * 32 / seen["pitch"] == pytest.approx(2.3, rel=0.05)
+    assert gflop["pitch"] * 32 / seen["pitch"] == pytest.approx(1.9, rel=0.05)  # without padding
     assert gflop["flow"] * 55 / needed == pytest.approx(0.59, rel=0.2)
     assert gflop["decoder"] == pytest.approx(22.9 + 1, rel=0.03)
 
