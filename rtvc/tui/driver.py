@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from concurrent import futures
-from contextlib import suppress
+from collections.abc import Iterator
 
 from textual import events
 from textual.app import App
@@ -13,9 +13,8 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 from textual.message_pump import MessagePump
 
-_PATIENCE_S = 3.0
+_PATIENCE_S = 5.0
 """A key waits at most so long for the one before it."""
-_AGAIN_S = 0.1
 _ROUNDS = 3
 """From a key to what was typed, to what was chosen by that."""
 
@@ -41,25 +40,24 @@ class Driver(LinuxDriver):
         super().process_message(message)
         if not isinstance(message, (events.Key, events.Paste)):
             return
-        handled = asyncio.run_coroutine_threadsafe(_handle(self._app), self._loop)
-        end = time.monotonic() + _PATIENCE_S
-        while not self.exit_event.is_set() and time.monotonic() < end:
-            if futures.wait([handled], 0.02).done:
-                return
-        handled.cancel()
+        handled, end = threading.Event(), time.monotonic() + _PATIENCE_S
+        asyncio.run_coroutine_threadsafe(_follow(_way_up(self._app), handled), self._loop)
+        while not (handled.wait(0.02) or self.exit_event.is_set() or time.monotonic() > end):
+            pass
 
 
-async def _handle(app: App[object]) -> None:
-    """Return when all that has come until now went from the focus up to the app."""
+async def _follow(way: Iterator[MessagePump], handled: threading.Event) -> None:
+    """Go through the queues on the way, each after what waits there, and tell the end."""
+
+    def advance() -> None:
+        if not any(pump.call_later(advance) for pump in way):
+            handled.set()
+
+    advance()
+
+
+def _way_up(app: App[object]) -> Iterator[MessagePump]:
+    """Where a key goes, and what comes of it: to the app, to the focus, and up from there."""
     for _ in range(_ROUNDS):
-        await _reach(app)
-        for node in (app.focused or app.screen).ancestors_with_self:
-            await _reach(node)
-
-
-async def _reach(pump: MessagePump) -> None:
-    """Return when a widget has handled the messages that wait for it, or is closed."""
-    reached = asyncio.Event()
-    while not reached.is_set() and pump.call_later(reached.set):
-        with suppress(TimeoutError):
-            await asyncio.wait_for(reached.wait(), _AGAIN_S)
+        yield app
+        yield from (app.focused or app.screen).ancestors_with_self
