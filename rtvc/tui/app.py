@@ -132,6 +132,10 @@ class Panel(App[None]):
         except RtvcError as error:
             self.tell(str(error))
             return False
+        except OSError as error:
+            # Rarities, such as a current folder that has been deleted; they end nothing.
+            self.tell(f"The system says: {error.strerror or error}.")
+            return False
         return True
 
     def remember(self, memory: Memory) -> None:

@@ -202,7 +202,8 @@ def check_leaks(
 
 def check_recording(home: Path, speaker: Recording, headphones: Recording) -> None:
     """The file holds what was heard on both devices."""
-    recorded, rate = soundfile.read(max(home.glob("*.wav")), dtype="float32")
+    newest = max(home.glob("*.wav"), key=lambda file: file.stat().st_mtime)
+    recorded, rate = soundfile.read(newest, dtype="float32")
     assert rate == RATE
     for device, piece in ((speaker, recorded[RATE : 2 * RATE]), (headphones, recorded[-RATE:])):
         found = find(device.samples, piece)
@@ -253,15 +254,15 @@ def test_garbage_does_not_end_it(home: Path, sound_server: SoundServer):
 
 @measured
 def test_keys_that_come_at_once_wait_for_each_other(home: Path, sound_server: SoundServer):
+    mine = user_path("mine")
+    mine.unlink(missing_ok=True)
     with sound_server.speaking(vowel(60)), panel(home) as terminal:
         terminal.type("/", *"robot", "Enter", "C-s", *"mine", "Enter", "p", "m", "p")
         terminal.reads("MUTED", "mine", "STEP")
         assert "REC" not in terminal.text()
         leave(terminal)
     assert load_memory()[0].theme == "dark"
-    mine = user_path("mine")
     assert load_preset(mine).settings.pitch_fixed == 110
-    mine.unlink()
 
 
 def test_it_ends_with_its_terminal(home: Path, sound_server: SoundServer):
