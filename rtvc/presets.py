@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from rtvc.settings import Settings, grouped_knobs
 SUFFIX = ".yaml"
 _WORDS = ("description",)
 _VOICE_GROUPS = ("voice", "output")
+_LONGEST_NAME = 200
+"""Bytes; the most that systems allow is 255, with the suffix and what a half-written file adds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,10 @@ def user_path(name: str) -> Path:
         raise UsageError(
             f"{name!r} cannot be a preset's name; use letters, digits, spaces, '-' and '_'."
         )
+    if len(name.encode()) > _LONGEST_NAME:
+        raise UsageError(
+            f"A preset's name of {len(name)} characters is too long; use a shorter one."
+        )
     return user_folder() / f"{name}{SUFFIX}"
 
 
@@ -164,9 +171,10 @@ def list_presets() -> list[PresetFile]:
     """Return all presets by name; the user's own hide bundled ones of the same name."""
     found: dict[str, PresetFile] = {}
     for folder, bundled in ((bundled_folder(), True), (user_folder(), False)):
-        if folder.is_dir():
+        # Unlike pathlib's, these count what may not be looked at as not there.
+        if os.path.isdir(folder):
             for path in sorted(folder.glob(f"*{SUFFIX}")):
-                if path.is_file() and not path.name.startswith("."):
+                if os.path.isfile(path) and not path.name.startswith("."):
                     found[path.stem] = PresetFile(path.stem, path, bundled)
     return [found[name] for name in sorted(found)]
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from rtvc.sizing import Sizing
 
 RECORDING = Path("rtvc-recording.wav")
+_ALL_EVERY = 10
+"""Times to tidy up among which one is thorough: what the panel has drawn outlives the others."""
 
 
 class Studio:
@@ -76,6 +78,7 @@ class Studio:
         self._devices = Devices()
         self._scanning = False
         self._closed = False
+        self._tidied = 0
         self._lock = threading.Lock()
         self._hand = ThreadPoolExecutor(1, "rtvc studio")
         self._scanner = ThreadPoolExecutor(1, "rtvc devices")
@@ -219,10 +222,12 @@ class Studio:
     def tidy(self) -> None:
         """Free memory and remember the choices; to be called every few seconds.
 
-        While a session runs nothing else collects garbage: a full collection
-        would stop every thread. The young generations take about a millisecond.
+        While a session runs nothing else collects garbage: to look at everything would
+        stop every thread for long. What was there at its start is left out; of the rest
+        the young take about a millisecond, and all of it, now and then, a few.
         """
-        gc.collect(1)
+        self._tidied += 1
+        gc.collect(2 if self._tidied % _ALL_EVERY == 0 else 1)
         if not (self._doing or self._closed):
             self._hand.submit(self._save)
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self, TextIO
 
-from rtvc.errors import RtvcError
 from rtvc.stats import Stats
 from rtvc.status import plain_line, progress_line, status_line, transfer_line
 
@@ -159,18 +158,13 @@ def apart_from_noise(log: Path) -> Iterator[None]:
     """Send to `log` what libraries print on descriptor 2; Textual draws on the terminal still.
 
     Textual draws on ``sys.__stderr__``, which is a copy of the terminal's
-    descriptor meanwhile.
-
-    Raises
-    ------
-    RtvcError
-        If the file cannot be written.
+    descriptor meanwhile. Where the file cannot be written, nothing is kept.
     """
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         noise = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    except OSError as error:
-        raise RtvcError(f"{log} cannot be written: {error.strerror}.") from None
+    except OSError:
+        noise = os.open(os.devnull, os.O_WRONLY)
     sys.stderr.flush()
     before, stream = os.dup(2), sys.__stderr__
     drawn_on = os.fdopen(os.dup(2 if os.isatty(2) else 1), "w", encoding="utf-8", errors="replace")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rtvc.audio.endpoint import Endpoint
     from rtvc.config import Choices
     from rtvc.session import Session
+    from rtvc.settings import Settings
     from rtvc.terminal import Keyboard, StatusDisplay
 
 SUMMARY = "change your voice live (what rtvc does without a command)"
@@ -100,8 +101,7 @@ def run(args: argparse.Namespace) -> int:
     choices, sentence = (Choices(), "") if args.reset else load_choices()
     if sentence:
         _say(sentence)
-    settings = options.chosen(args, choices.settings)
-    options.require_voice(settings)
+    settings = _with_a_voice(options.chosen(args, choices.settings), args)
     _refuse_existing(args)
     if not choices.settings.changed() and not options.shape_voice(args):
         # Who starts it for the first time should hear a changed voice, not their own.
@@ -172,6 +172,20 @@ class _Scene:
     hint: Callable[[], str]
     keep: Callable[[], str]
     advice: str = ""
+
+
+def _with_a_voice(settings: Settings, args: argparse.Namespace) -> Settings:
+    """Return settings whose voice is there: the built-in one where that of last time has gone."""
+    from rtvc.library import BUILT_IN
+
+    try:
+        options.require_voice(settings)
+    except RtvcError as error:
+        if options.shape_voice(args):
+            raise
+        _say(f"{str(error).rstrip('.')}. It was the voice of last time; using the built-in one.")
+        return settings.replace(voice=BUILT_IN[0])
+    return settings
 
 
 def _on_panel(args: argparse.Namespace) -> bool:

@@ -88,9 +88,12 @@ class Engine:
         """Use these settings from the next block on.
 
         A change of shape settings is heard once a new chain is ready; until then
-        the old one plays on.
+        the old one plays on. The same settings once more are another try where a
+        chain could not be built.
         """
         before, rungs = self._asked
+        if settings == before:
+            self._refused = None
         # A ladder is left only for another one, not when a knob is turned.
         self._asked = (
             settings,
@@ -187,7 +190,9 @@ class Engine:
             if endpoint.finished:
                 return
             settings = self._effective()
-            if settings.shape != chain.built_for.shape and self._relieved(chain, settings):
+            if settings.shape == chain.built_for.shape:
+                self._refused = None
+            elif self._relieved(chain, settings):
                 return
             try:
                 available = endpoint.wait(chain.block, 0.1)

@@ -267,9 +267,11 @@ def _move(folder: Path, name: str) -> None:
 
 def _folders(parent: Path) -> Iterator[Path]:
     """Folders of voices: those whose names could be a voice's."""
-    if not parent.is_dir():
-        return
-    for folder in sorted(parent.iterdir(), key=lambda f: names.key(f.name)):
+    try:
+        folders = sorted(parent.iterdir(), key=lambda folder: names.key(folder.name))
+    except OSError:
+        return  # there is none, or none that may be read
+    for folder in folders:
         if folder.is_dir() and names.safe(folder.name) == names.normal(folder.name):
             yield folder
 

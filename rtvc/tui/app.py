@@ -24,6 +24,7 @@ from rtvc.studio import Studio
 from rtvc.tui.badge import Judge
 from rtvc.tui.devices_screen import DevicesScreen
 from rtvc.tui.dialogs import Ask, Help
+from rtvc.tui.driver import Driver
 from rtvc.tui.finder import PRESET, VOICE, Finder
 from rtvc.tui.guide import Guide
 from rtvc.tui.keys import KEY_IDS, bindings, keymap
@@ -63,7 +64,7 @@ class Panel(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings()]
 
     def __init__(self, studio: Studio, message: str = "") -> None:
-        super().__init__()
+        super().__init__(driver_class=Driver)
         self.studio = studio
         self.shelf = Shelf()
         self.memory, damaged = load_memory()
@@ -130,6 +131,10 @@ class Panel(App[None]):
             act()
         except RtvcError as error:
             self.tell(str(error))
+            return False
+        except OSError as error:
+            # Rarities, such as a current folder that has been deleted; they end nothing.
+            self.tell(f"The system says: {error.strerror or error}.")
             return False
         return True
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import on
+from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -126,13 +127,12 @@ class Finder(Vertical):
         self.query_one(Input).focus()
 
     def action_leave(self) -> None:
-        """End the search."""
+        """End the search; where nothing is searched for, the key is the screen's."""
         field = self.query_one(Input)
-        if field.has_focus:
-            field.value = ""
-            self.query_one(OptionList).focus()
-        else:
-            self.screen.focus_next()
+        if not field.has_focus:
+            raise SkipAction
+        field.value = ""
+        self.query_one(OptionList).focus()
 
     def action_list(self, rows: int) -> None:
         """Mark another line while the search is typed."""

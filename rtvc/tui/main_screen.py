@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.screen import Screen
 
@@ -28,6 +29,7 @@ class MainScreen(Screen[None]):
 
     app: Panel
     AUTO_FOCUS = "Knobs"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "controls", show=False)]
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,6 +72,10 @@ class MainScreen(Screen[None]):
                     view.preset,
                 )
             )
+
+    def action_controls(self) -> None:
+        """Go back to the controls."""
+        self.query_one(Knobs).focus()
 
     def _show_badge(self, view: View) -> None:
         badge = view.badge

@@ -390,6 +390,27 @@ class TestShapeChanges:
         assert "nobody" in stats.reason
         assert np.abs(played[-RATE:]).max() > 0.1
 
+    @pytest.mark.parametrize("other", ["nobody", "world"])
+    def test_a_voice_that_was_not_there_can_be_chosen_again(self, other):
+        there = {}
+
+        def find(name):
+            return finder(**there)(name)
+
+        def apply(session, n):
+            if n == 10:
+                session.apply(session.settings.replace(voice="nobody"))
+            if n == 15:
+                assert "nobody" in session.stats().reason
+                there["nobody"] = PlainVoice(lookahead=7)
+                session.apply(session.settings.replace(voice=other))
+            if n == 20:
+                session.apply(session.settings.replace(voice="nobody"))
+
+        _, stats, _ = run(noise(4), Settings(**OPEN), find, on_block=apply)
+        assert stats.latency.lookahead == pytest.approx(0.07)
+        assert stats.reason == ""
+
     def test_the_old_voice_plays_until_a_slow_one_is_ready(self):
         class Slow(PlainVoice):
             def open(self, plan, settings):

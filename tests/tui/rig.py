@@ -50,6 +50,11 @@ class SimulatedRig:
     def device(self) -> SimulatedDevice:
         return self.opened[-1][2]
 
+    def unplug(self, seconds: float) -> None:
+        """Take the device that is in use away for some time."""
+        began = round(self.device.now() * 48_000)
+        self.device._losses.append((began, began + round(seconds * 48_000)))
+
 
 def _pick(name: str, devices: list[SoundDevice], direction: str) -> str:
     for device in devices:

@@ -1,136 +1,302 @@
 """The whole program in a real terminal, with a real sound server."""
 
-import os
-import subprocess
+import re
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from rtvc.audio.loopback import find
 from rtvc.config import load_choices
-from rtvc.panel_file import Memory, save_memory
+from rtvc.library.adding import add_voice
+from rtvc.library.finding import FoundVoice
+from rtvc.library.setting_up import install_from_folder
+from rtvc.panel_file import Memory, load_memory, save_memory
+from rtvc.presets import load_preset, user_path
+from rtvc.rig import LiveRig
+from rtvc.settings import KNOBS
+from tests.engine.rvc_stack import GOLDEN, INDEX
 from tests.engine.speech_measures import harmonic_pitch
-from tests.sound_server import RATE, SPEAKER_SINK, SoundServer
+from tests.patience import measured
+from tests.sound_server import (
+    HEADPHONES_SINK,
+    MICROPHONE_SINK,
+    RATE,
+    SPEAKER_SINK,
+    Recording,
+    SoundServer,
+)
+from tests.terminal import Terminal
+from tests.tui.listening import TONE_HZ, bend, cut, half_way, likeness, moment, vowel
 
 ROOT = Path(__file__).parent.parent.parent
-TONE_HZ = 150.0
-
-
-class Terminal:
-    """A shell in tmux, on a server of its own."""
-
-    def __init__(self, folder: Path, columns: int = 80, rows: int = 24) -> None:
-        self._tmux = ["tmux", "-S", str(folder / "tmux"), "-f", os.devnull]
-        size = ["-x", str(columns), "-y", str(rows)]
-        self._run("new-session", "-d", *size, "exec sh")
-
-    def _run(self, *words: str) -> str:
-        command = [*self._tmux, *words]
-        # Readline puts the size of its own terminal into a process's environment.
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=True, env=dict(os.environ)
-        )
-        return done.stdout
-
-    def type(self, *keys: str) -> None:
-        self._run("send-keys", *keys)
-
-    def text(self) -> str:
-        return " ".join(self._run("capture-pane", "-p").split())
-
-    def reads(self, *words: str, seconds: float = 20.0) -> None:
-        end = time.monotonic() + seconds
-        while not all(word in self.text() for word in words):
-            assert time.monotonic() < end, self._run("capture-pane", "-p")
-            time.sleep(0.05)
-
-    def resize(self, columns: int, rows: int) -> None:
-        self._run("resize-window", "-x", str(columns), "-y", str(rows))
-
-    def close(self) -> None:
-        self._run("kill-server")
+DEVICES = "--input fake_mic --output fake_speaker"
 
 
 @pytest.fixture
-def terminal(tmp_path, monkeypatch, sound_server: SoundServer):
+def home(tmp_path, monkeypatch, sound_server: SoundServer):
+    monkeypatch.setenv("RTVC_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    for name in ("TMUX", "COLUMNS", "LINES"):
+    for name in ("TMUX", "COLUMNS", "LINES", "COLORTERM", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     save_memory(Memory(guided=True))
-    made = Terminal(tmp_path)
-    yield made
-    made.close()
+    return tmp_path
 
 
-def vowel(seconds: float) -> np.ndarray:
-    t = np.arange(round(seconds * RATE)) / RATE
-    tone = sum(np.sin(2 * np.pi * TONE_HZ * k * t) / k for k in range(1, 12))
-    return (0.1 * tone).astype(np.float32)
+@pytest.fixture
+def anna(home: Path) -> None:
+    install_from_folder("contentvec", GOLDEN / "hubert_small" / "model.safetensors")
+    install_from_folder("rmvpe", GOLDEN / "rmvpe_small.pt")
+    add_voice(FoundVoice(GOLDEN / "voice_v1_f0_40k.pth", INDEX, "anna"))
 
 
-def around(heard: np.ndarray, second: float, length: float = 0.6) -> np.ndarray:
-    return heard[round(second * RATE) : round((second + length) * RATE)]
+@contextmanager
+def panel(home: Path, flags: str = "", **terminal: str) -> Iterator[Terminal]:
+    """A terminal with the panel in it, whose process is the one in rtvc.pid."""
+    made = Terminal(home, **terminal)
+    try:
+        program = f"sh -c 'echo $$ > rtvc.pid; exec {sys.executable} -m rtvc run {DEVICES} {flags}'"
+        made.type(f"{program}; echo code=$?", "Enter")
+        made.reads("CONVERTED", "fake_mic > fake_speaker", "q quit")
+        yield made
+    finally:
+        made.close()
 
 
-def test_a_performance(terminal: Terminal, sound_server: SoundServer, tmp_path: Path):
-    flags = "--input fake_mic --output fake_speaker --headroom 200 --pitch 0 --formant 0"
-    times = {}
-    (tmp_path / "rtvc-recording.wav").unlink(missing_ok=True)
+def leave(terminal: Terminal) -> None:
+    terminal.type("q")
+    terminal.reads("code=0")
+    for trace in ("CONVERTED", "ALSA", "Traceback"):
+        assert trace not in terminal.text(), terminal.screen()
+
+
+class Performance:
+    """What is done and when: a key, and the moment from which its sound is steady."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self.terminal = terminal
+        self.keyed: dict[str, float] = {}
+        self.settled: dict[str, float] = {}
+
+    def act(self, name: str, *keys: str, shows: str = "", hides: str = "") -> None:
+        assert not shows or shows not in self.terminal.text()
+        self.keyed[name] = self.terminal.type(*keys)
+        self.terminal.reads(shows, lacks=hides)
+        # What is shown is what was asked for; its sound is on the way.
+        self.settled[name] = time.monotonic() + 0.6
+        time.sleep(1.3)
+
+
+def typed(name: str, value: str) -> list[str]:
+    """The keys that type a value of a setting."""
+    up = len(KNOBS) - 1 - list(KNOBS).index(name)
+    return ["Escape", "End", *["Up"] * up, "Enter", *["BSpace"] * 8, *value, "Enter"]
+
+
+@measured
+def test_a_performance(home: Path, anna: None, sound_server: SoundServer):
+    speakers = [device.name for device in LiveRig().scan().outputs]
+    to_headphones = ["Down"] * (1 + speakers.index("fake_headphones"))
     with (
-        sound_server.speaking(vowel(60)),
-        sound_server.recording(SPEAKER_SINK) as finish,
+        sound_server.speaking(vowel(120)),
+        sound_server.recording(MICROPHONE_SINK, SPEAKER_SINK, HEADPHONES_SINK) as finish,
+        panel(home, "--headroom 200 --pitch 0 --formant 0") as terminal,
     ):
-        terminal.type(f"{sys.executable} -m rtvc run {flags}; echo code=$?", "Enter")
-        terminal.reads("CONVERTED", "fake_mic > fake_speaker", "q quit")
-        terminal.type("r")
-        terminal.reads("REC 00:0")
-
-        def act(name: str, *keys: str, shows: str) -> None:
-            terminal.type(*keys)
-            terminal.reads(shows)
-            times[name] = time.monotonic() + 0.6
-            time.sleep(1.4)
-
-        act("up", *["]"] * 12, shows="Pitch +12 semitones.")
-        act("muted", "m", shows="MUTED")
-        act("dry", "m", "Space", shows="DRY")
-        act("small", "Space", *["["] * 5, shows="Pitch +7 semitones.")
+        show = Performance(terminal)
+        show.act("record", "r", shows="REC 00:0")
+        show.act("up", *["]"] * 12, shows="Pitch +12 semitones.")
+        show.act("robot", "/", *"robot", "Enter", shows="Preset 'robot'.")
+        show.act("back", "C-z", shows="110 -> 0 Hz")
+        show.act("block", *typed("block", "150"), shows="block 150")
+        show.act("muted", "m", shows="MUTED")
+        show.act("dry", "m", "Space", shows="DRY")
         terminal.resize(40, 12)
         terminal.reads("peak")
         terminal.resize(80, 24)
         terminal.reads("STEP")
-        terminal.type("r")
-        terminal.reads("Recorded")
+        show.act("small", "Space", *["["] * 5, shows="Pitch +7 semitones.")
+        for name in ("anna", "world"):  # another voice has another delay
+            show.act(name, "/", *name, "Enter", hides=terminal.find(r"DELAY +\d+ ms"))
         terminal.type("d")
-        terminal.reads("SPEAKER", "fake_cable")
+        terminal.reads("SPEAKER", "fake_headphones")
+        show.act("device", "Tab", "Home", *to_headphones, "Enter", shows="* fake_headphones")
         terminal.type("d")
         terminal.reads("STEP")
-        terminal.type("q")
-        terminal.reads("code=0")
-        heard = finish()[0]
-    assert "CONVERTED" not in terminal.text(), "the picture has not gone"
-    assert "ALSA" not in terminal.text()
-    assert "Traceback" not in terminal.text()
+        show.act("stop", "r", shows="Recorded")
+        leave(terminal)
+        said, speaker, headphones = finish()
+    check_pitches(show, speaker, headphones)
+    check_times(show, speaker)
+    check_devices(show, speaker, headphones)
+    check_clicks(show, speaker, headphones)
+    check_leaks(show, said, speaker, headphones)
+    check_recording(home, speaker, headphones)
+    assert load_choices()[0].settings.pitch == 7
+    assert load_choices()[0].output == "fake_headphones"
+
+
+def check_pitches(show: Performance, speaker: Recording, headphones: Recording) -> None:
+    """Each piece sounds as it was asked to."""
 
     def piece(name: str) -> np.ndarray:
-        return around(heard.samples, times[name] - heard.began)
+        return cut(headphones if name == "stop" else speaker, show.settled[name], 0.6)
 
-    def pitch(name: str) -> float:
-        return float(np.median(harmonic_pitch(piece(name), 80, 500)))
-
-    assert pitch("up") == pytest.approx(2 * TONE_HZ, rel=0.02)
+    wanted = {"record": 1.0, "up": 2.0, "back": 2.0, "block": 2.0, "dry": 1.0}
+    wanted |= {"robot": 110 / TONE_HZ} | dict.fromkeys(("small", "world", "stop"), 2 ** (7 / 12))
+    for name, ratio in wanted.items():
+        pitch = float(np.median(harmonic_pitch(piece(name), 80, 500)))
+        assert pitch == pytest.approx(ratio * TONE_HZ, rel=0.02), name
     assert np.abs(piece("muted")).max() == 0
-    assert pitch("dry") == pytest.approx(TONE_HZ, rel=0.01)
-    wanted = TONE_HZ * 2 ** (7 / 12)
-    assert pitch("small") == pytest.approx(wanted, rel=0.02)
-    assert np.abs(heard.samples[-RATE // 20 :]).max() < 0.01
-    recorded, rate = soundfile.read(tmp_path / "rtvc-recording.wav")
+    assert np.std(piece("anna")) > 0.01
+
+
+def check_times(show: Performance, speaker: Recording) -> None:
+    """Each change is heard after its keys, and no later than shown."""
+    for name in ("up", "robot", "back", "muted", "dry", "small", "anna", "world"):
+        key, settled = show.keyed[name], show.settled[name]
+        assert 0 < moment(speaker, key, settled) < settled - key, name
+
+
+def check_devices(show: Performance, speaker: Recording, headphones: Recording) -> None:
+    """The sound moves from one device to the other, and is then nowhere else."""
+    start, moved = show.keyed["record"], show.settled["device"]
+    assert not cut(headphones, start, show.keyed["device"] - start).any()
+    assert not cut(speaker, moved, 60).any()
+    assert np.std(cut(headphones, moved, 0.6)) > 0.03
+    assert not headphones.samples[-RATE // 20 :].any(), "it plays on"
+
+
+def check_clicks(show: Performance, speaker: Recording, headphones: Recording) -> None:
+    """Near a change nothing is sharper than in the steady sound before and after it."""
+    names = [name for name in show.keyed if name not in ("record", "device", "stop")]
+    before = show.settled["record"]
+    for name in names:
+        steady = max(bend(speaker, at, 0.6) for at in (before, show.settled[name]))
+        key, before = show.keyed[name], show.settled[name]
+        assert bend(speaker, key, before - key) < 1.5 * steady, name
+    key, moved, steady = show.keyed["device"], show.settled["device"], bend(speaker, before, 0.6)
+    for device in (speaker, headphones):
+        assert bend(device, key, moved - key) < 1.5 * steady, "device"
+    assert bend(headphones, show.settled["stop"], 60) < 1.5 * steady, "quit"
+
+
+def check_leaks(
+    show: Performance, said: Recording, speaker: Recording, headphones: Recording
+) -> None:
+    """The microphone itself is heard where it was asked for, and nowhere else."""
+    assert likeness(speaker, said, show.settled["dry"], 0.6) > 0.9
+    end = min(recording.began + len(recording.samples) / RATE for recording in (said, speaker))
+    for at in np.arange(show.keyed["record"], end - 0.2, 0.05):
+        if not show.keyed["dry"] - 0.1 < at < show.settled["small"]:
+            assert likeness(speaker, said, at, 0.1) < 0.4, at - show.keyed["record"]
+            assert likeness(headphones, said, at, 0.1) < 0.4, at - show.keyed["record"]
+
+
+def check_recording(home: Path, speaker: Recording, headphones: Recording) -> None:
+    """The file holds what was heard on both devices."""
+    newest = max(home.glob("*.wav"), key=lambda file: file.stat().st_mtime)
+    recorded, rate = soundfile.read(newest, dtype="float32")
     assert rate == RATE
-    assert len(recorded) > 5 * RATE
-    assert load_choices()[0].settings.pitch == 7
+    for device, piece in ((speaker, recorded[RATE : 2 * RATE]), (headphones, recorded[-RATE:])):
+        found = find(device.samples, piece)
+        assert found.gain == pytest.approx(1, abs=0.05)
+
+
+@measured
+def test_a_key_is_heard_within_a_block_and_100_ms(home: Path, sound_server: SoundServer):
+    """From the key in the terminal to the change at the speaker, everything in between counted.
+
+    A key waits for the next block, at most the length of one. From there on it takes the way
+    that all sound takes: the headroom, of which little is asked for here, and the device.
+    """
+    keys = []
+    with (
+        sound_server.speaking(vowel(60)),
+        sound_server.recording(SPEAKER_SINK) as finish,
+        panel(home, "--pitch 0 --formant 0 --block 100 --headroom 40") as terminal,
+    ):
+        terminal.type("Home", "Down", "Down")  # the pitch
+        time.sleep(1.5)
+        for n in range(24):
+            # Five semitones up and down, and muted and open, at every place of a block.
+            keys.append(terminal.type((">", "<", "m", "m")[n % 4]))
+            time.sleep(0.6 + 0.0237 * (n % 8))
+        leave(terminal)
+        heard = finish()[0]
+    delays = [half_way(heard, key, TONE_HZ) for key in keys]
+    assert min(delays) > 0
+    assert max(delays) < 0.200, np.round(delays, 3)
+
+
+def test_garbage_does_not_end_it(home: Path, sound_server: SoundServer):
+    with sound_server.speaking(vowel(60)), panel(home) as terminal:
+        noise = np.random.default_rng(0).integers(0, 256, 3000, np.uint8).tobytes()
+        # As keys these mean what they say: quit, and that the terminal is pasting from here on.
+        noise = bytes(byte for byte in noise if byte not in b"q\x03\x1b")
+        for garbage in (b"\xff\xfe\x80 \xc3", "ä".encode("latin-1") * 300, noise):
+            terminal.paste(garbage, home)
+            time.sleep(0.5)
+        for _ in range(3):
+            terminal.type("Escape")
+            time.sleep(0.3)
+        terminal.type("-N", "500", "]")
+        terminal.reads("Pitch +24 semitones.")
+        leave(terminal)
+
+
+@measured
+def test_keys_that_come_at_once_wait_for_each_other(home: Path, sound_server: SoundServer):
+    mine = user_path("mine")
+    mine.unlink(missing_ok=True)
+    with sound_server.speaking(vowel(60)), panel(home) as terminal:
+        terminal.type("/", *"robot", "Enter", "C-s", *"mine", "Enter", "p", "m", "p")
+        terminal.reads("MUTED", "mine", "STEP")
+        assert "REC" not in terminal.text()
+        leave(terminal)
+    assert load_memory()[0].theme == "dark"
+    assert load_preset(mine).settings.pitch_fixed == 110
+
+
+def test_it_ends_with_its_terminal(home: Path, sound_server: SoundServer):
+    with sound_server.speaking(vowel(60)), sound_server.recording(SPEAKER_SINK) as finish:
+        with panel(home) as terminal:
+            terminal.type("]", "r")
+            terminal.reads("REC 00:01")
+            process = Path("/proc", Path("rtvc.pid").read_text().strip())
+            closed = time.monotonic()
+        while process.exists() and time.monotonic() < closed + 10:
+            time.sleep(0.02)
+        assert not process.exists(), "it goes on without a terminal"
+        time.sleep(0.5)
+        heard = finish()[0]
+    assert not heard.samples[-RATE // 20 :].any()
+    assert bend(heard, closed, 60) < 1.5 * bend(heard, closed - 0.5, 0.5), "no fade"
+    assert load_choices()[0].settings.pitch == -4
+    assert soundfile.info(home / "rtvc-recording.wav").duration > 0.8
+
+
+def test_256_colours_are_enough(home: Path):
+    with panel(home, term="screen-256color") as terminal:
+        colours = terminal.screen(colours=True)
+        leave(terminal)
+    assert re.search(r"\x1b\[[\d;]*38;5;\d+", colours)
+    assert not re.search(r"\x1b\[[\d;]*[34]8;2;", colours), "it needs more colours"
+
+
+def test_without_colours_everything_is_said(home: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    with panel(home) as terminal:
+        terminal.type("m")
+        terminal.reads("MUTED")
+        colours = terminal.screen(colours=True)
+        leave(terminal)
+    shades = {int(number) for number in re.findall(r"[34]8;5;(\d+)", colours)}
+    assert shades <= {16, 231, *range(232, 256)}, "not all are grey"

@@ -1,0 +1,193 @@
+"""The panel in a real terminal, animating, beside the built-in voice on a real sound server.
+
+Starts a private PulseAudio server with a fake microphone and a fake speaker,
+speaks real speech into the one, and runs the panel in tmux in between:
+
+    python -m benchmarks.panel --minutes 10
+    python -m benchmarks.panel --minutes 30     its memory, above all
+
+Prints what was measured after a minute of warming up, with the machine and
+versions, and exits with 1 if a block was late, the device ran over or under,
+or the panel needs more of the processor or of memory than it may.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shlex
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from benchmarks.live import speech
+from rtvc.config import Choices, config_folder
+from rtvc.panel_file import Memory, save_memory
+from rtvc.report import hardware, versions
+from rtvc.rig import LiveRig
+from rtvc.settings import Settings
+from rtvc.stats import State, Stats
+from rtvc.studio import Studio
+from rtvc.terminal import apart_from_noise
+from rtvc.tui.app import Panel
+from tests.sound_server import SoundServer
+from tests.terminal import Terminal
+
+MOST_CPU = 15.0
+MOST_GROWTH_MB = 5.0
+_ENGINE = ("rtvc engine", "rtvc-heartbeat")
+_SPEECH_S = 300.0
+_LOOK_S = 5.0
+_AT_ENDS = 5
+
+
+class CountingStudio(Studio):
+    """Counts how often the panel looks."""
+
+    looks = 0
+
+    def stats(self) -> Stats:
+        """Return what the panel shows."""
+        self.looks += 1
+        return super().stats()
+
+
+def cpu_s() -> dict[str, float]:
+    """Return the seconds of processor that each thread of Python has used, by name."""
+    used: dict[str, float] = {}
+    for thread in threading.enumerate():
+        try:
+            facts = Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text()
+        except OSError:
+            continue  # ended in this moment
+        used[thread.name] = used.get(thread.name, 0.0) + int(facts.split()[0]) / 1e9
+    return used
+
+
+def memory_mb() -> float:
+    """Return the resident memory of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def watch(panel: Panel, studio: CountingStudio, args: argparse.Namespace) -> None:
+    """Measure, write the figures to a file, and close the panel."""
+    while Studio.stats(studio).state is not State.CONVERTED:
+        time.sleep(0.1)
+    time.sleep(args.warm_up)
+    before, looks, began = cpu_s(), studio.looks, time.monotonic()
+    first, memory = Studio.stats(studio), [memory_mb()]
+    while time.monotonic() < began + 60 * args.minutes:
+        time.sleep(_LOOK_S)
+        memory.append(memory_mb())
+    after, seconds = cpu_s(), time.monotonic() - began
+    looked, stats = studio.looks - looks, Studio.stats(studio)
+    share = {
+        name: round(100 * (used - before.get(name, 0.0)) / seconds, 2)
+        for name, used in sorted(after.items())
+        if name != threading.current_thread().name
+    }
+    ends = [statistics.median(part) for part in (memory[:_AT_ENDS], memory[-_AT_ENDS:])]
+    figures = {
+        "seconds": round(seconds),
+        "block ms": studio.settings.block,
+        "terminal": f"{panel.size.width}x{panel.size.height}",
+        "state": str(stats.state),
+        "looks per second": round(looked / seconds, 1),
+        "blocks": stats.blocks - first.blocks,
+        "late blocks": stats.late_blocks - first.late_blocks,
+        "device underflows": stats.device.underflows - first.device.underflows,
+        "device overflows": stats.device.overflows - first.device.overflows,
+        "step p50 ms": round(stats.step.p50 * 1000, 2),
+        "step p99 ms": round(stats.step.p99 * 1000, 2),
+        "panel's CPU, % of a core": round(
+            sum(part for name, part in share.items() if name not in _ENGINE), 1
+        ),
+        "CPU by thread, % of a core": share,
+        "memory MB": round(ends[0], 1),
+        "memory growth MB": round(ends[1] - ends[0], 2),
+    }
+    args.inside.write_text(json.dumps(figures))
+    panel.call_from_thread(panel.action_quit)
+
+
+def show(args: argparse.Namespace) -> None:
+    """Run the panel, in the terminal that this process has."""
+    save_memory(Memory(guided=True))
+    settings = Settings(pitch=4.0, block=args.block)
+    studio = CountingStudio(
+        LiveRig(), Choices("fake_mic", "fake_speaker", settings), remember=False
+    )
+    panel = Panel(studio)
+    threading.Thread(target=watch, args=(panel, studio, args), name="watch", daemon=True).start()
+    try:
+        with apart_from_noise(config_folder() / "panel.log"):
+            panel.run()
+    finally:
+        studio.close()
+
+
+def ended(terminal: Terminal) -> bool:
+    """Return whether the program in the terminal has ended."""
+    return re.search(r"code=\d", terminal.text()) is not None
+
+
+def run(args: argparse.Namespace, folder: Path) -> dict[str, object]:
+    """Run it all once; return the figures."""
+    file = folder / "figures.json"
+    server = SoundServer()
+    server.start()
+    os.environ |= server.environment | {"RTVC_CONFIG_DIR": str(folder)}
+    terminal = Terminal(folder, args.columns, args.rows)
+    sound = speech(_SPEECH_S)
+    try:
+        flags = ["--inside", str(file), "--minutes", str(args.minutes)]
+        flags += ["--warm-up", str(args.warm_up), "--block", str(args.block)]
+        command = [sys.executable, "-m", "benchmarks.panel", *flags]
+        terminal.type(f"{shlex.join(command)}; echo code=$?", "Enter")
+        while not ended(terminal):
+            with server.speaking(sound):
+                end = time.monotonic() + _SPEECH_S
+                while time.monotonic() < end and not ended(terminal):
+                    time.sleep(1.0)
+        if not file.exists():
+            raise RuntimeError(f"the panel has ended early:\n{terminal.screen()}")
+    finally:
+        terminal.close()
+        server.stop()
+    return json.loads(file.read_text()) | {"server scheduled in real time": server.realtime}
+
+
+def main() -> int:
+    """Run the benchmark; return the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--warm-up", type=float, default=60.0, metavar="SECONDS")
+    parser.add_argument("--block", type=float, default=100.0)
+    parser.add_argument("--columns", type=int, default=120)
+    parser.add_argument("--rows", type=int, default=40)
+    parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.inside:
+        show(args)
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        figures = run(args, Path(folder))
+    limits = {"late blocks": 0, "device underflows": 0, "device overflows": 0}
+    limits |= {"panel's CPU, % of a core": MOST_CPU, "memory growth MB": MOST_GROWTH_MB}
+    failed = [name for name, most in limits.items() if float(str(figures[name])) > most]
+    print(json.dumps({"hardware": hardware(), "versions": versions()} | figures, indent=1))
+    for name in failed:
+        print(f"{name}: {figures[name]}, but at most {limits[name]:g}.", file=sys.stderr)
+    return int(bool(failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

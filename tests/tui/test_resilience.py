@@ -1,0 +1,270 @@
+"""What may go wrong around a performer: a sentence at most, and the voice goes on."""
+
+import os
+import random
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+
+import pytest
+from textual import events
+
+from rtvc.config import load_choices
+from rtvc.library.adding import add_voice
+from rtvc.library.finding import FoundVoice
+from rtvc.library.setting_up import install_from_folder
+from rtvc.panel_file import Memory, save_memory
+from rtvc.presets import user_folder
+from rtvc.settings import KNOBS
+from rtvc.stats import State
+from tests.engine.rvc_stack import GOLDEN
+from tests.tui.conftest import START
+from tests.tui.rig import HEADPHONES, SPEAKERS, SimulatedRig
+from tests.tui.test_panel import in_loop
+from tests.unprivileged import unprivileged
+
+OPEN = {
+    "main": (),
+    "search": ("slash",),
+    "value": ("home", "down", "down", "enter"),
+    "save": ("ctrl+s",),
+    "presets": ("p",),
+    "rename": ("p", "n"),
+    "devices": ("d",),
+    "help": ("question_mark",),
+    "guide": ("g",),
+}
+"""The keys that open everything that can be open."""
+
+GARBAGE = (
+    "\x1b[31m\x1b]0;title\x07 rm -rf ~\r\n\x00\x08\x7f",
+    "[bold]$not markup[/]{}%s\\",
+    "\N{ARABIC LETTER ALEF}\u202e\u200d\N{PILE OF POO}\ufffd\N{COMBINING ACUTE ACCENT}" * 40,
+    "x" * 20_000,
+    "../../../etc/passwd",
+    "1e999",
+)
+
+
+async def back(it) -> None:
+    """Close whatever is open."""
+    await it.press("escape", "escape", "escape")
+    await it.until(lambda: len(it.panel.screen_stack) == 2)
+    await it.press("home")
+
+
+@in_loop
+async def test_resizing_with_anything_open(open_panel):
+    async with open_panel(rig=SimulatedRig(120)) as it:
+        for keys in OPEN.values():
+            await it.press(*keys)
+            for size in ((40, 12), (10, 3), (200, 50), (80, 24)):
+                await it.pilot.resize_terminal(*size)
+                await it.pilot.pause(0.1)
+            await back(it)
+            await it.reads("CONVERTED", "STEP")
+        assert it.settings == START
+
+
+@in_loop
+async def test_garbage_pasted_into_anything(open_panel):
+    async with open_panel(rig=SimulatedRig(120)) as it:
+        for name, keys in OPEN.items():
+            for garbage in GARBAGE:
+                await it.press(*keys)
+                it.panel.post_message(events.Paste(garbage))
+                await it.pilot.pause(0.05)
+                await it.press("enter" if name != "guide" else "escape")
+                await back(it)
+        assert it.stats.state is State.CONVERTED
+        assert [file.name for file in user_folder().iterdir()] == ["1e999.yaml"]
+        assert it.settings == START
+
+
+@in_loop
+async def test_keys_that_are_held_down(open_panel, tmp_path):
+    async with open_panel(rig=SimulatedRig(120)) as it:
+        await it.press(*["]"] * 200)
+        assert it.settings.pitch == 24
+        await it.press("home", "down", "down", *["left"] * 200)
+        assert it.settings.pitch == -24
+        await it.press(*["ctrl+z"] * 60, *["ctrl+y"] * 60)
+        await it.press(*["1", "2"] * 30, *["space"] * 61)
+        await it.hears(State.DRY)
+        await it.press("space")
+        for key in ("p", "d", "g", "t", "slash", "enter", "question_mark", "ctrl+s", "tab", "x"):
+            await it.press(*[key] * 30)
+            await back(it)
+        await it.hears(State.CONVERTED)
+        assert it.stats.failures == 0
+
+
+@in_loop
+async def test_a_cat_on_the_keyboard(open_panel):
+    rng = random.Random(4)
+    keys = [*"abcdefghijklmnoprstuvwxyz0123456789 []/?<>,.", "enter", "escape", "tab", "up"]
+    keys += ["down", "left", "right", "home", "end", "pageup", "backspace", "delete", "ctrl+z"]
+    keys += ["ctrl+y", "ctrl+s", "shift+tab", "shift+left", "ctrl+right", "f1", "ctrl+p"]
+    async with open_panel(rig=SimulatedRig(120)) as it:
+        for _ in range(40):
+            await it.press(*rng.choices(keys, k=10))
+        await back(it)
+        await it.reads("STEP")
+        assert it.stats.failures == 0
+
+
+@in_loop
+async def test_unplugging_with_anything_open(open_panel):
+    async with open_panel(rig=SimulatedRig(120)) as it:
+        for keys in OPEN.values():
+            await it.hears(State.CONVERTED)
+            await it.press(*keys)
+            it.rig.unplug(0.8)
+            await it.hears(State.DEVICE_LOST)
+            await back(it)
+            await it.reads("DEVICE LOST", "unplugged")
+            await it.hears(State.CONVERTED)
+            await it.until(lambda: "DEVICE LOST" not in it.text())
+
+
+@in_loop
+async def test_an_unplugged_device_is_replaced_by_another(open_panel):
+    async with open_panel(rig=SimulatedRig(120)) as it:
+        await it.press("d")
+        await it.reads("External Headphones")
+        it.rig.outputs.remove(SPEAKERS)
+        it.rig.unplug(60)
+        await it.hears(State.DEVICE_LOST)
+        await it.reads("unplugged", "another device: d")
+        await it.until(lambda: "MacBook Pro Speakers 48000 Hz" not in " ".join(it.text().split()))
+        await it.press("tab", "home", "enter")  # the system's choice, and there is none
+        await it.reads("DEVICE LOST", "there is no output named")
+        await it.press("down", "enter")
+        await it.until(lambda: it.studio.names[1] == HEADPHONES.name)
+        await it.hears(State.CONVERTED)
+
+
+@pytest.fixture
+def common_folder(monkeypatch):
+    """A configuration folder in a place that everybody may enter."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        monkeypatch.setenv("RTVC_CONFIG_DIR", folder)
+        monkeypatch.setenv("RTVC_HOME", f"{folder}/home")
+        yield Path(folder)
+
+
+@in_loop
+async def test_a_preset_folder_that_is_read_only(open_panel, common_folder):
+    presets = user_folder()
+    presets.mkdir()
+    (presets / "aaa.yaml").write_text("pitch: 3\n")
+    (presets / "secret.yaml").write_text("pitch: 4\n")
+    async with open_panel(rig=SimulatedRig(120)) as it:
+        await it.press("p")
+        await it.find("aaa")
+        presets.chmod(0o555)
+        with unprivileged():
+            await it.press("ctrl+s", *"mine", "enter")
+            await it.reads("mine.yaml cannot be written", "Permission denied")
+            await it.press("escape", "n", "x", "enter")
+            await it.reads("'aaa' cannot be renamed", "denied.")
+            await it.press("escape", "c", "x", "enter")
+            await it.reads("x.yaml cannot be written", "denied.")
+            await it.press("escape", "x")
+            await it.reads("'aaa' cannot be deleted", "denied.")
+        (presets / "secret.yaml").chmod(0)
+        os.utime(presets / "secret.yaml", (1, 1))
+        with unprivileged():
+            await it.find("secret")
+            await it.reads("It cannot be used", "cannot be read", "denied")
+        presets.chmod(0)
+        with unprivileged():
+            await it.until(lambda: "secret" not in it.text())
+        presets.chmod(0o755)
+        await it.reads("secret")
+        await it.hears(State.CONVERTED)
+    assert sorted(file.name for file in presets.iterdir()) == ["aaa.yaml", "secret.yaml"]
+
+
+@in_loop
+async def test_presets_that_are_no_presets(open_panel):
+    folder = user_folder()
+    folder.mkdir(parents=True)
+    (folder / "a1.yaml").write_bytes(b"\xff\xfe\x00garbage\x80")
+    (folder / "a2.yaml").mkdir()
+    (folder / "a3.yaml").symlink_to("a3.yaml")
+    (folder / "a4.yaml").symlink_to("/dev/zero")
+    (folder / "a5.yaml").write_text("[" * 100_000)
+    (folder / "a6.yaml").write_text("")
+    os.mkfifo(folder / "a7.yaml")
+    (folder / "a8.yaml").write_text("voice: gone\n")
+    save_memory(Memory(guided=True, favourites={1: "a1", 2: "nowhere"}))
+    async with open_panel(rig=SimulatedRig(120), size=(160, 40)) as it:
+        await it.press("1")
+        await it.reads("The preset 'a1' cannot be used: line 1: is not UTF-8 text")
+        await it.press("2")
+        await it.reads("The preset 'nowhere' is not there any more.")
+        await it.press("p")
+        await it.reads("a5 BROKEN", "a6 BROKEN")
+        assert "a2" not in it.text()
+        await it.find("a8")
+        await it.until(lambda: "There is no voice 'gone'" in it.stats.reason)
+        await it.hears(State.CONVERTED)
+
+
+@in_loop
+async def test_a_recording_that_cannot_be_made(open_panel, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    async with open_panel(rig=SimulatedRig(120)) as it:
+        (tmp_path / "here").rmdir()
+        await it.press("r")
+        await it.reads("The system says: No such file or directory.")
+        assert "REC" not in it.text()
+        monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def anna(tmp_path, monkeypatch):
+    """An installed voice, and the base models that it needs."""
+    monkeypatch.setenv("RTVC_HOME", str(tmp_path / "home"))
+    install_from_folder("contentvec", GOLDEN / "hubert_small" / "model.safetensors")
+    install_from_folder("rmvpe", GOLDEN / "rmvpe_small.pt")
+    return add_voice(FoundVoice(GOLDEN / "voice_v1_f0_40k.pth", None, "anna")).voice
+
+
+@in_loop
+async def test_a_voice_file_that_vanishes(open_panel, anna):
+    async with open_panel(rig=SimulatedRig(120), settings=START.replace(headroom=400)) as it:
+        await it.press("slash", *"anna")
+        await it.reads("anna (voice)")
+        away = anna.folder.with_name("away")
+        anna.folder.rename(away)
+        await it.press("enter")
+        await it.until(lambda: "There is no voice 'anna'" in it.stats.reason)
+        await it.hears(State.CONVERTED)
+        away.rename(anna.folder)
+        await it.find("world")
+        own = it.stats.latency.lookahead
+        await it.find("anna")
+        await it.until(lambda: it.stats.latency.lookahead != own, 30)
+        shutil.rmtree(anna.folder)
+        it.panel.turn(KNOBS["block"], 200.0)
+        await it.until(lambda: "There is no voice 'anna'" in it.stats.reason)
+        assert it.stats.latency.lookahead != own
+        await it.hears(State.CONVERTED)
+        it.panel.turn(KNOBS["voice"], "world")
+        await it.until(lambda: it.stats.latency.lookahead == own and not it.stats.reason)
+
+
+@in_loop
+async def test_a_hang_up_fades_out_and_remembers(open_panel):
+    async with open_panel(rig=SimulatedRig(120)) as it:
+        await it.press("]", "r")
+        await it.reads("REC 00:01")
+        os.kill(os.getpid(), signal.SIGHUP)
+        await it.until(lambda: it.panel.return_code == 128 + signal.SIGHUP)
+    assert load_choices()[0].settings.pitch == 1
+    assert Path("rtvc-recording.wav").exists()
