@@ -10,7 +10,7 @@ from rtvc import settings_file
 from rtvc.errors import RtvcError
 from rtvc.settings import Settings
 
-_WORDS = ("input", "output")
+_WORDS = ("input", "output", "monitor")
 _HEADER = "# Written by rtvc when a run starts, and read by the next run.\n"
 
 
@@ -22,6 +22,8 @@ class Choices:
     ----------
     input, output
         Names of the devices; "" is the system's default.
+    monitor
+        Name of the device on which one hears oneself; "" is none.
     settings
         The settings. `mode` is never remembered: a run starts converted, so
         that nobody is heard with their own voice by surprise.
@@ -30,6 +32,7 @@ class Choices:
     input: str = ""
     output: str = ""
     settings: Settings = field(default_factory=Settings)
+    monitor: str = ""
 
 
 def config_folder() -> Path:
@@ -66,6 +69,7 @@ def read_choices() -> Choices:
         input=document.words.get("input", ""),
         output=document.words.get("output", ""),
         settings=Settings().replace(**document.values),
+        monitor=document.words.get("monitor", ""),
     )
 
 
@@ -99,7 +103,7 @@ def save_choices(choices: Choices) -> None:
     """
     values = choices.settings.changed()
     values.pop("mode", None)
-    words = {"input": choices.input, "output": choices.output}
+    words = {"input": choices.input, "output": choices.output, "monitor": choices.monitor}
     settings_file.write_atomically(choices_path(), _HEADER + settings_file.render(words, values))
 
 

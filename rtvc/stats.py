@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+SPECTRUM_HZ = 80.0, 12_000.0
+"""Where the lowest band of a spectrum begins, and the highest ends; each is as wide in pitch."""
+
 
 class State(StrEnum):
     """What is heard at the output right now.
@@ -107,6 +110,8 @@ class Stats:
         Blocks of input that held NaN or infinite samples, which were zeroed.
     failures
         Steps that raised an error.
+    voice
+        Name of the voice that is heard, "" before the first one.
     loading
         Whether the engine is being built for a new voice or new sizes; what was
         before plays on meanwhile.
@@ -128,6 +133,7 @@ class Stats:
     dropped_s: float = 0.0
     repaired: int = 0
     failures: int = 0
+    voice: str = ""
     loading: bool = False
     gate_open: bool = False
     resting: bool = False

@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING
 from rtvc.errors import RtvcError
 
 if TYPE_CHECKING:
-    from rtvc.config import Choices
+    from rtvc.commands.scenes import Scene
+    from rtvc.settings import Settings
 
 
-def run(choices: Choices, message: str, *, remember: bool) -> int:
+def run(scene: Scene, settings: Settings, *, remember: bool) -> int:
     """Open the panel, and return the exit code once it is closed.
 
     Parameters
     ----------
-    choices
-        Devices and settings to begin with.
-    message
-        A sentence to begin with.
+    scene
+        The devices to begin with; where there are none, the panel waits for some, and
+        the demonstration plays meanwhile.
+    settings
+        The settings to begin with.
     remember
         Whether devices and settings are kept for the next run.
 
@@ -35,8 +37,9 @@ def run(choices: Choices, message: str, *, remember: bool) -> int:
     from rtvc.tui.app import Panel
 
     log = config_folder() / "panel.log"
-    studio = Studio(LiveRig(), choices, remember=remember)
-    panel = Panel(studio, message)
+    stand_in = None if scene.live else scene.open
+    studio = Studio(LiveRig(), scene.choices(settings), remember=remember, stand_in=stand_in)
+    panel = Panel(studio, scene.advice)
     try:
         with apart_from_noise(log):
             panel.run()

@@ -19,7 +19,7 @@ from rtvc.engine.worker import Worker
 from rtvc.errors import RtvcError
 from rtvc.precedence import prefer_this_thread
 from rtvc.settings import Settings
-from rtvc.stats import Latency, State, Stats
+from rtvc.stats import State, Stats
 
 _HISTORY_S = 6.0
 """More than the longest context."""
@@ -97,7 +97,7 @@ class Engine:
             worker.cancel()
             self._endpoint.stop()
             raise
-        self._publish(latency=self._latency(worker.chain))
+        self._present(worker.chain)
         self._worker = worker
         worker.take_over(None)
 
@@ -183,7 +183,7 @@ class Engine:
         longer = chain.block + chain.headroom - before.block - before.headroom
         if self._endpoint.realtime:
             self._delivery.retarget(longer, made)
-        self._publish(latency=self._latency(chain))
+        self._present(chain)
 
     def _pass(self, chain: Chain, settings: Settings, surplus: int) -> Chain:
         """Take one block through the chain; return the chain to go on with."""
@@ -303,9 +303,11 @@ class Engine:
             muted = self._settings.replace(mode="muted")
             self._delivery.deliver(chain.step(endpoint.read(chain.block), muted).output)
 
-    def _latency(self, chain: Chain) -> Latency:
+    def _present(self, chain: Chain) -> None:
+        """Tell what is heard from now on, and how late."""
         device_in, device_out = self._endpoint.latency
-        return dataclasses.replace(chain.latency, device_in=device_in, device_out=device_out)
+        latency = dataclasses.replace(chain.latency, device_in=device_in, device_out=device_out)
+        self._publish(latency=latency, voice=chain.built_for.voice)
 
     def _publish(self, **news: object) -> None:
         self._stats = dataclasses.replace(self._stats, **news)  # type: ignore[arg-type]

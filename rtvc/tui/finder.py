@@ -33,6 +33,8 @@ class Item:
         The key that loads it, 0 for none.
     current
         Whether it is in use.
+    loading
+        Whether it will be in use, once it is loaded.
     broken
         Whether it cannot be used.
     """
@@ -42,20 +44,41 @@ class Item:
     about: str = ""
     digit: int = 0
     current: bool = False
+    loading: bool = False
     broken: bool = False
+
+    @property
+    def is_voice(self) -> bool:
+        """Whether it is a voice and not a preset."""
+        return self.kind == VOICE
 
 
 def items(
     voices: dict[str, str],
     entries: tuple[Entry, ...],
     favourites: dict[int, str],
-    voice: str,
     preset: str,
+    *,
+    voice: str = "",
+    loading: str = "",
 ) -> tuple[Item, ...]:
-    """Return the lines for all voices and presets, with `voice` and `preset` in use."""
+    """Return the lines for all voices and presets.
+
+    Parameters
+    ----------
+    voices, entries, favourites
+        What there is, and the presets' digits.
+    preset, voice
+        What is in use.
+    loading
+        The voice that will be in use, "" if none is being loaded.
+    """
     digits = {name: digit for digit, name in favourites.items()}
     return (
-        *(Item(VOICE, name, about, current=name == voice) for name, about in voices.items()),
+        *(
+            Item(VOICE, name, about, current=name == voice, loading=name == loading)
+            for name, about in voices.items()
+        ),
         *(
             Item(
                 PRESET,
@@ -63,7 +86,7 @@ def items(
                 entry.description,
                 digits.get(entry.name, 0),
                 entry.name == preset,
-                entry.preset is None,
+                broken=entry.preset is None,
             )
             for entry in entries
         ),
@@ -184,8 +207,8 @@ class Finder(Vertical):
 def _line(item: Item) -> Content:
     mark = "*" if item.current else " "
     digit = str(item.digit) if item.digit else " "
-    about = "BROKEN" if item.broken else item.about
-    name = f"{item.name} (voice)" if item.kind == VOICE else item.name
+    about = "BROKEN" if item.broken else "LOADING" if item.loading else item.about
+    name = f"{item.name} (voice)" if item.is_voice else item.name
     return Content.assemble(
         (f"{mark}{digit} ", "bold"), (name, "bold" if item.current else ""), (f"  {about}", "dim")
     )

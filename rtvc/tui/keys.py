@@ -45,6 +45,8 @@ KEYS = (
     Key("save", "ctrl+s", "save", "save", "save the settings as a preset"),
     Key("undo", "ctrl+z", "undo", "undo", "take the last change back"),
     Key("redo", "ctrl+y", "redo", "", "take the last undo back"),
+    Key("spectrogram", "v", "spectrogram", "", "show or hide the spectrogram"),
+    Key("measure", "l", "measure", "", "measure the real delay of the devices"),
     Key("theme", "t", "theme", "", "dark, light or high-contrast colours"),
     Key("guide", "g", "guide", "", "the first steps again"),
     Key("help", "question_mark", "help", "help", "all keys"),

@@ -33,7 +33,7 @@ class Knobs(ScrollView, can_focus=True):
     change
         Gives a setting another value.
     voices
-        Names that the voice can have.
+        Gives the names that the voice can have.
     id
         The widget's.
     """
@@ -65,7 +65,7 @@ class Knobs(ScrollView, can_focus=True):
         self,
         current: Callable[[], Settings],
         change: Callable[[Knob, Value], None],
-        voices: list[str],
+        voices: Callable[[], list[str]],
         id: str,
     ) -> None:
         super().__init__(id=id)
@@ -124,7 +124,7 @@ class Knobs(ScrollView, can_focus=True):
     def action_turn(self, steps: int, size: turn.Size) -> None:
         """Change the chosen setting."""
         value = getattr(self._current(), self.knob.name)
-        self._set(turn.turned(self.knob, value, steps, size, self._voices))
+        self._set(turn.turned(self.knob, value, steps, size, self._voices()))
 
     def action_reset(self) -> None:
         """Set the chosen setting to its default."""

@@ -32,7 +32,7 @@ class Driver:
     @property
     def settings(self) -> Settings:
         """What the session has, which is what is heard."""
-        session = self.studio._session
+        session = self.studio._stage._session
         return session.settings if session is not None else self.studio.settings
 
     @property
@@ -41,7 +41,7 @@ class Driver:
 
     @property
     def rig(self) -> SimulatedRig:
-        return self.studio._rig
+        return self.studio._stage._rig
 
     def text(self) -> str:
         """What is on the screen."""
@@ -109,7 +109,7 @@ def open_panel():
         try:
             async with panel.run_test(size=size) as pilot:
                 driver = Driver(panel, pilot)
-                await driver.until(lambda: studio._session is not None or studio._failure)
+                await driver.until(lambda: studio._stage._session is not None or studio._failure)
                 await driver.reads("IN")
                 yield driver
         finally:
