@@ -1,7 +1,7 @@
 """A private PulseAudio server without hardware: a fake microphone and a fake speaker.
 
-Two null sinks: what is played into one is what the fake microphone hears, and
-the monitor of the other is what the fake speaker says. The server needs no
+Null sinks: what is played into one is what the fake microphone hears, and the
+monitors of the others are what the fake speaker and the fake headphones say. The server needs no
 session, no bus and no hardware, and is stopped by its process id.
 """
 
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 RATE = 48_000
 MICROPHONE_SINK = "fake_mic_feed"
 SPEAKER_SINK = "fake_speaker"
+HEADPHONES_SINK = "fake_ears"
 PROGRAMS = ("pulseaudio", "pacat", "parec", "pactl")
 INSTALL = (
     "apt-get install -y --no-install-recommends "
@@ -41,6 +42,8 @@ load-module module-null-sink sink_name=fake_mic_feed norewinds=1 rate=48000 \
 format=float32le channels=1 channel_map=mono sink_properties=device.description=FakeMicFeed
 load-module module-null-sink sink_name=fake_speaker norewinds=1 rate=48000 \
 format=float32le channels=2 sink_properties=device.description=FakeSpeaker
+load-module module-null-sink sink_name=fake_ears norewinds=1 rate=44100 \
+format=float32le channels=2 sink_properties=device.description=FakeHeadphones
 set-default-source fake_mic_feed.monitor
 set-default-sink fake_speaker
 """
@@ -73,6 +76,10 @@ pcm.fake_mic {{
 pcm.fake_speaker {{
   type pulse server "unix:{dir}/native" device "fake_speaker"
   hint {{ show on description "fake speaker" }}
+}}
+pcm.fake_ears {{
+  type pulse server "unix:{dir}/native" device "fake_ears"
+  hint {{ show on description "fake headphones" }}
 }}
 pcm.cable_end {{ type pulse server "unix:{dir}/native" device "fake_speaker.monitor" }}
 pcm.fake_cable {{

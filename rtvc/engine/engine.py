@@ -127,7 +127,8 @@ class Engine:
             elif not self.working and not self._endpoint.finished:
                 state, reason = State.MUTED, "The engine's thread has ended; start it again."
             elif self._endpoint.realtime and delivery.silenced:
-                state, reason = State.MUTED, "The engine is late; its sound will be back."
+                late = "The engine is late; its sound will be back."
+                state, reason = State.MUTED, f"{reason} {late}".strip()
         return dataclasses.replace(
             stats,
             state=state,

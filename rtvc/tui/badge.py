@@ -61,7 +61,8 @@ class Judge:
         late = self._late_lately(stats.late_blocks, now)
         sign, word, style = _WORDS[stats.state]
         if stats.state in (State.CONVERTED, State.DRY) and late >= _MANY_LATE:
-            return Badge("[!]", "TOO SLOW", "$error", f"{late} blocks late. {_remedy(stats)}")
+            text = f"{stats.reason} {late} blocks late. {_remedy(stats)}".strip()
+            return Badge("[!]", "TOO SLOW", "$error", text)
         if stats.state is State.MUTED and settings.mode != "muted" and late:
             return Badge("[!]", "TOO SLOW", "$error", f"{stats.reason} {_remedy(stats)}")
         text = stats.reason

@@ -88,15 +88,15 @@ class DeviceList(OptionList):
             return Content.assemble((f"{mark} none", "bold"))
         if not device.name:
             about = f"now {used}" if not wanted and used else "follows the system's choice"
-            return Content.assemble((f"{mark} system default", "bold"), (f"  {about}", "dim"))
+            return Content.assemble((f"{mark} system default", "bold"), f"  {about}")
         facts = [f"{device.rate:.0f} Hz"]
         if device.cable:
             facts.insert(0, "virtual cable")
         if device.default:
             facts.append("default")
         return Content.assemble(
-            (f"{mark} {device.name}", "bold" if mark == "*" else ""),
-            (f"  {', '.join(facts)}", "dim"),
+            (f"{mark} {device.name}", "bold"),
+            f"  {', '.join(facts)}",
         )
 
 

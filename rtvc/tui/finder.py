@@ -100,6 +100,8 @@ class Finder(Vertical):
     ----------
     id
         The widget's.
+    what
+        What is listed.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -122,14 +124,15 @@ class Finder(Vertical):
         finder: Finder
         item: Item | None
 
-    def __init__(self, id: str) -> None:
+    def __init__(self, id: str, what: str = "preset") -> None:
         super().__init__(id=id)
+        self._what = what
         self._items: tuple[Item, ...] = ()
         self._shown: tuple[Item, ...] = ()
 
     def compose(self) -> ComposeResult:
         """Make the field and the list."""
-        yield Input(placeholder="/ find a voice or preset", compact=True)
+        yield Input(placeholder=f"/ find a {self._what}", compact=True)
         yield OptionList(compact=True, markup=False)
 
     @property
@@ -209,6 +212,4 @@ def _line(item: Item) -> Content:
     digit = str(item.digit) if item.digit else " "
     about = "BROKEN" if item.broken else "LOADING" if item.loading else item.about
     name = f"{item.name} (voice)" if item.is_voice else item.name
-    return Content.assemble(
-        (f"{mark}{digit} ", "bold"), (name, "bold" if item.current else ""), (f"  {about}", "dim")
-    )
+    return Content.assemble((f"{mark}{digit} ", "bold"), (name, "bold"), f"  {about}")

@@ -36,11 +36,11 @@ class Key:
 KEYS = (
     Key("dry", "space", "dry", "dry", "your own voice, or the converted one again"),
     Key("mute", "m", "mute", "MUTE", "silence at once (panic); again to go on"),
-    Key("record", "r", "record", "rec", "record what is played to a file; again to stop"),
+    Key("record", "r", "record", "rec", "record what is played; again to stop"),
     Key("pitch_down", "left_square_bracket", "pitch(-1)", "", "pitch down a semitone"),
     Key("pitch_up", "right_square_bracket", "pitch(1)", "pitch", "pitch up a semitone"),
     Key("presets", "p", "presets", "preset", "browse, save and manage presets"),
-    Key("devices", "d", "devices", "device", "choose microphone and speaker"),
+    Key("devices", "d", "devices", "device", "choose microphone, speaker and monitor"),
     Key("search", "slash", "search", "", "search voices and presets"),
     Key("save", "ctrl+s", "save", "save", "save the settings as a preset"),
     Key("undo", "ctrl+z", "undo", "undo", "take the last change back"),

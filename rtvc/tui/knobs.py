@@ -106,7 +106,7 @@ class Knobs(ScrollView, can_focus=True):
         row = self._rows[y]
         if isinstance(row, str):
             text = f" {row.upper()} ".ljust(width, "─")
-            return Strip([Segment(text[:width], base + Style(dim=True))], width)
+            return Strip([Segment(text[:width], base)], width)
         chosen = y == self._at
         text = self._row(row, chosen, width)
         style = base
@@ -176,10 +176,9 @@ class Knobs(ScrollView, can_focus=True):
     def _row(self, knob: Knob, chosen: bool, width: int) -> str:
         value = getattr(self._settings, knob.name)
         name = label(knob.name) + ("" if value == knob.default else " *")
-        text = (
-            f"{'>' if chosen else ' '} {name:{_LABEL}}{shown(knob.name, value):>{_VALUE}} "
-            f"{knob.unit:{_UNIT}}"
-        )
+        # A long label takes its room from a short value.
+        text = f"{name} {shown(knob.name, value):>{_LABEL + _VALUE - len(name) - 1}}"
+        text = f"{'>' if chosen else ' '} {text} {knob.unit:{_UNIT}}"
         track = width - _TRACK - 2
         if track < 5 or not _has_track(knob):
             return text

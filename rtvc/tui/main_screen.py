@@ -55,7 +55,7 @@ class MainScreen(Screen[None]):
                 lambda: list(studio.lookout.voices),
                 "knobs",
             )
-            yield Finder("finder")
+            yield Finder("finder", "voice or preset")
         yield KeyLine(keys=self.app.chosen_keys)
 
     def show(self, view: View) -> None:

@@ -1,24 +1,40 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from textual.widgets import Input, OptionList
 
 from rtvc.config import Choices
 from rtvc.panel_file import Memory, save_memory
-from rtvc.settings import Settings
+from rtvc.settings import KNOBS, Settings
 from rtvc.stats import State
 from rtvc.studio import Studio
 from rtvc.tui.app import Panel
 from rtvc.tui.finder import Finder
+from rtvc.tui.knobs import Knobs
+from tests.tui.idle import wait_no_more
 from tests.tui.rig import SimulatedRig
 
 START = Settings(block=100, headroom=200)
+
+
+def in_loop(test):
+    @functools.wraps(test)
+    def run(*args, **kwargs):
+        asyncio.run(test(*args, **kwargs))
+
+    return run
+
+
+def loudest(device, since=0):
+    return np.abs(device.played[since:]).max(initial=0)
 
 
 class Driver:
@@ -61,7 +77,12 @@ class Driver:
         finder = self.panel.screen.query_one(Finder)
         await self.until(lambda: finder.marked and len(finder._shown) == len(finder._items))
 
-    async def until(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
+    async def choose(self, knob: str) -> None:
+        """Go to a control."""
+        await self.press("home", *["down"] * list(KNOBS).index(knob))
+        assert self.panel.screen.query_one(Knobs).knob.name == knob
+
+    async def until(self, condition: Callable[[], object], seconds: float = 30.0) -> None:
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, f"it did not come; on the screen:\n{self.text()}"
@@ -79,13 +100,7 @@ class Driver:
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
-
-    async def soon(*_: float) -> None:
-        await asyncio.sleep(0.01)
-
-    # Textual's own waits for a processor without work, which the engine never lets it be.
-    monkeypatch.setattr("textual.app.wait_for_idle", soon)
-    monkeypatch.setattr("textual.pilot.wait_for_idle", soon)
+    wait_no_more()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The panel as a person uses it: keys and clicks in, the session's settings and sound out."""
 
 import asyncio
-import functools
 import os
 import time
 
@@ -17,21 +16,9 @@ from rtvc.rig import Choice
 from rtvc.settings import KNOBS, Settings
 from rtvc.stats import State
 from rtvc.tui.knobs import Knobs
-from tests.tui.conftest import START
+from tests.tui.conftest import START, in_loop, loudest
 from tests.tui.rig import CABLE, HEADPHONES, SPEAKERS, USB, SimulatedRig
 from tests.voices import PlainVoice, finder
-
-
-def in_loop(test):
-    @functools.wraps(test)
-    def run(*args, **kwargs):
-        asyncio.run(test(*args, **kwargs))
-
-    return run
-
-
-def loudest(device, since=0):
-    return np.abs(device.played[since:]).max(initial=0)
 
 
 @in_loop
