@@ -80,7 +80,7 @@ class Driver:
     async def choose(self, knob: str) -> None:
         """Go to a control."""
         await self.press("home", *["down"] * list(KNOBS).index(knob))
-        assert self.panel.screen.query_one(Knobs).knob.name == knob
+        await self.until(lambda: self.panel.screen.query_one(Knobs).knob.name == knob)
 
     async def until(self, condition: Callable[[], object], seconds: float = 30.0) -> None:
         end = time.monotonic() + seconds
@@ -119,7 +119,7 @@ def open_panel():
 
             if not load_memory()[0].guided:
                 save_memory(Memory(guided=True))
-        studio = Studio(rig or SimulatedRig(20), Choices(settings=settings), **others)
+        studio = Studio(rig or SimulatedRig(), Choices(settings=settings), **others)
         panel = Panel(studio)
         try:
             async with panel.run_test(size=size) as pilot:

@@ -15,6 +15,7 @@ from rtvc.presets import find_preset
 from rtvc.settings import Settings
 from rtvc.studio import Studio
 from rtvc.tui.app import Panel
+from tests.tui.idle import wait_no_more
 from tests.tui.rig import HEADPHONES, USB, SimulatedRig
 
 
@@ -46,4 +47,5 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as config:
         os.environ["RTVC_CONFIG_DIR"] = config
         save_memory(Memory(guided=True))
+        wait_no_more()
         asyncio.run(make(Path(sys.argv[1])))

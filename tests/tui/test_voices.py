@@ -1,5 +1,6 @@
 """Voices chosen in the panel: the built-in one, and RVC voices out of a library."""
 
+import dataclasses
 import shutil
 import threading
 
@@ -10,7 +11,9 @@ from rtvc.library.adding import add_voice
 from rtvc.library.finding import FoundVoice
 from rtvc.library.home import voices_folder
 from rtvc.library.setting_up import install_from_folder
-from rtvc.stats import State
+from rtvc.settings import Settings
+from rtvc.stats import State, Stats
+from rtvc.tui.badge import Judge
 from tests.engine.rvc_stack import GOLDEN, INDEX
 from tests.tui.conftest import START, in_loop, loudest
 from tests.voices import PlainVoice, finder
@@ -48,7 +51,7 @@ async def test_the_old_voice_plays_until_the_new_one_is_ready(open_panel):
         await it.find("anna")
         await it.until(lambda: it.stats.voice == "Anna")
         await it.find("bruno")
-        await it.reads("Loading 'Bruno'; 'Anna' plays on.", "Bruno (voice) LOADING")
+        await it.reads("* Anna (voice)", "Bruno (voice) LOADING")
         assert it.stats.voice == "Anna"
         since = len(it.rig.device.played)
         await it.until(lambda: loudest(it.rig.device, since) > 1e-3)
@@ -58,11 +61,23 @@ async def test_the_old_voice_plays_until_the_new_one_is_ready(open_panel):
         await it.reads("* Bruno (voice)")
 
 
+def test_the_badge_names_the_voice_that_loads_and_the_one_that_plays():
+    stats = Stats(state=State.CONVERTED, voice="Anna", loading=True)
+    badge = Judge().look(stats, Settings(voice="Bruno"), 0.0)
+    assert badge.text == "Loading 'Bruno'; 'Anna' plays on."
+    stats = dataclasses.replace(stats, reason="It failed.", loading=False)
+    judge = Judge()
+    judge.look(stats, Settings(), 0.0)
+    badge = judge.look(dataclasses.replace(stats, late_blocks=5), Settings(), 1.0)
+    assert badge.word == "TOO SLOW"
+    assert badge.text.startswith("It failed. 5 blocks late."), "the other reason is hidden"
+
+
 @in_loop
 async def test_rvc_voices_follow_one_another(open_panel):
     find, let = late("Bruno", find_voice)
     async with open_panel(settings=RVC, size=(120, 30), find_voice=find) as it:
-        await it.hears(State.CONVERTED)
+        await it.reads("Anna (voice)")
         await it.find("anna")
         assert it.settings.voice == "Anna"
         await it.until(lambda: it.stats.voice == "Anna")
@@ -101,6 +116,7 @@ async def test_a_voice_that_vanished_is_told_and_the_old_one_plays_on(open_panel
 async def test_a_voice_without_what_it_needs_says_what_to_run(open_panel, tmp_path):
     shutil.rmtree(tmp_path / "home" / "models" / "contentvec")
     async with open_panel(settings=RVC, size=(120, 30)) as it:
+        await it.reads("Anna (voice)")
         await it.find("anna")
         await it.reads("ContentVec is not installed", "rtvc setup")
         assert it.stats.voice == "world"
@@ -121,11 +137,12 @@ async def test_what_shapes_an_rvc_voice_is_at_hand(open_panel):
         ):
             await it.choose(name)
             await it.press(key)
-            assert getattr(it.settings, name) == pytest.approx(wanted), name
+            close = pytest.approx(wanted)
+            await it.until(lambda name=name, close=close: getattr(it.settings, name) == close)
         await it.reads("FCPE is not installed", "The voice before plays on.")
         await it.choose("pitch_method")
         await it.press("left")
-        assert it.settings.pitch_method == "rmvpe"
+        await it.until(lambda: it.settings.pitch_method == "rmvpe")
         await it.until(lambda: it.stats.latency.crossfade == pytest.approx(0.05))
         await it.until(lambda: "not installed" not in it.text())
         assert it.stats.voice == "Anna"
