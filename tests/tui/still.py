@@ -102,10 +102,10 @@ async def take(size: tuple[int, int], theme: str) -> dict[str, str]:
 
         async def keep(name: str, *keys: str) -> None:
             await pilot.press(*keys)
-            for field in panel.screen.query(Input):
-                field.cursor_blink = False
             for _ in range(2):  # the second look sees the sizes that the first has made
                 await pilot.pause(0.1)
+                for field in panel.screen.query(Input):
+                    field.cursor_blink, field._cursor_visible = False, True
                 for _ in range(_LOOKS_A_SECOND // 2):
                     studio.now = round(studio.now + 1 / _LOOKS_A_SECOND, 6)
                     panel.look()
