@@ -36,7 +36,7 @@ class Trace(Pane):
             return
         heard_hz, sung_hz = self._past[-1] if self._past else (0.0, 0.0)
         you, voice = (" you", " voice") if self.size.width >= _WORDY else ("", "")
-        legend = f"{HEARD}{you} {in_words(heard_hz):14} {SUNG}{voice} {in_words(sung_hz):14}"
+        legend = f"{HEARD}{you} {in_words(heard_hz):15} {SUNG}{voice} {in_words(sung_hz):14}"
         self.put((self._drawn(rows, columns), ""), (legend, "bold"))
 
     def _drawn(self, rows: int, columns: int) -> str:
