@@ -130,7 +130,7 @@ class Panel(App[None]):
             badge=self._judge.look(stats, settings, now),
             devices=studio.names,
             measured_s=studio.measured_s,
-            spectrum=studio.spectrum() if desk.memory.spectrogram else (),
+            spectrum=studio.spectrum() if desk.memory.spectrogram else None,
             preset=desk.preset,
             recorded_s=studio.recorder.seconds,
             message=self._message,

@@ -64,9 +64,9 @@ class MainScreen(Screen[None]):
         self._show_badge(view)
         self.query_one("#input-meter", Meter).show(stats.input, view.now)
         self.query_one("#output-meter", Meter).show(stats.output, view.now)
-        self.set_class(not view.spectrum, "-plain")
+        self.set_class(view.spectrum is None, "-plain")
         self.query_one(Trace).show(stats)
-        self.query_one(Spectrogram).show(view.spectrum)
+        self.query_one(Spectrogram).show(view.spectrum or ())
         self.query_one(Knobs).show(view.settings)
         if view.slow:
             self.query_one(LatencyBar).show(stats.latency, view.measured_s)

@@ -26,7 +26,7 @@ class View:
     measured_s
         Measured delay of the devices, None if nobody has measured it.
     spectrum
-        Level of each band of what is heard in dBFS, () if it is not to be shown.
+        Level of each band of what is heard in dBFS, () while nothing plays, None if it is hidden.
     preset
         The preset that is in use, "" if it is none.
     recorded_s
@@ -43,7 +43,7 @@ class View:
     badge: Badge
     devices: Choice
     measured_s: float | None
-    spectrum: tuple[float, ...]
+    spectrum: tuple[float, ...] | None
     preset: str
     recorded_s: float | None
     message: str

@@ -72,9 +72,11 @@ class Driver:
         """Search for a preset, and take it."""
         await self.press("slash")
         await self.until(lambda: isinstance(self.panel.focused, Input))
-        await self.press(*name, "enter")
-        await self.until(lambda: isinstance(self.panel.focused, OptionList))
+        await self.press(*name)
         finder = self.panel.screen.query_one(Finder)
+        await self.until(lambda: finder.marked and name in finder.marked.name.lower())
+        await self.press("enter")
+        await self.until(lambda: isinstance(self.panel.focused, OptionList))
         await self.until(lambda: finder.marked and len(finder._shown) == len(finder._items))
 
     async def choose(self, knob: str) -> None:
