@@ -31,6 +31,7 @@ from rtvc.presets import find_preset
 from rtvc.report import hardware, versions
 from rtvc.session import Session
 from rtvc.settings import Settings
+from rtvc.sizing import Sizing
 from tests.sound_server import MICROPHONE_SINK, SPEAKER_SINK, SoundServer
 from tests.speech import UTTERANCES
 
@@ -59,7 +60,14 @@ def noise(seconds: float) -> Samples:
     return (0.05 * samples).astype(np.float32)
 
 
-def run(settings: Settings, sound: Samples, seconds: float, *, busy: bool) -> dict[str, object]:
+def run(
+    settings: Settings,
+    sound: Samples,
+    seconds: float,
+    *,
+    busy: bool,
+    sizing: Sizing | None = None,
+) -> dict[str, object]:
     """Run live once; return the figures."""
     server = SoundServer()
     server.start()
@@ -69,7 +77,7 @@ def run(settings: Settings, sound: Samples, seconds: float, *, busy: bool) -> di
     try:
         with server.recording(SPEAKER_SINK, MICROPHONE_SINK) as finish, server.speaking(sound):
             time.sleep(0.5)
-            session = Session(LiveEndpoint(), settings)
+            session = Session(LiveEndpoint(), settings, sizing=sizing)
             with session:
                 if busy:
                     threading.Thread(target=keep_busy, args=(stop,), daemon=True).start()
@@ -84,7 +92,9 @@ def run(settings: Settings, sound: Samples, seconds: float, *, busy: bool) -> di
         server.stop()
     figures: dict[str, object] = {
         "seconds": seconds,
-        "block ms": settings.block,
+        "block ms": round(stats.latency.block * 1000),
+        "headroom ms": round(stats.latency.headroom * 1000),
+        "eased": stats.eased,
         "interpreter kept busy": busy,
         "server scheduled in real time": server.realtime,
         "state": str(stats.state),

@@ -13,7 +13,17 @@ from types import FrameType
 from typing import NoReturn
 
 from rtvc import __version__
-from rtvc.commands import bench, convert, devices, doctor, presets, run, setup, voices
+from rtvc.commands import (
+    bench,
+    calibrate,
+    convert,
+    devices,
+    doctor,
+    presets,
+    run,
+    setup,
+    voices,
+)
 from rtvc.errors import RtvcError, UsageError
 
 COMMANDS = {
@@ -24,6 +34,7 @@ COMMANDS = {
     "voices": voices,
     "setup": setup,
     "bench": bench,
+    "calibrate": calibrate,
     "doctor": doctor,
 }
 _DESCRIPTION = """\
@@ -38,6 +49,7 @@ examples:
   rtvc convert talk.wav out.wav --preset deep
   rtvc setup                       once, before the first RVC voice
   rtvc voices add Anna.zip         then: rtvc --voice Anna
+  rtvc calibrate                   once, for the least latency that this machine can keep
   rtvc doctor                      what is installed, and what is wrong
 
 'rtvc COMMAND --help' explains a command and all its flags.

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rtvc import settings_file
+from rtvc.calibration import DEFAULT_PROFILE, PROFILES
 from rtvc.errors import RtvcError
 from rtvc.settings import Settings
+from rtvc.sizing import sizes_at_default
 
-_WORDS = ("input", "output", "monitor")
+_WORDS = ("input", "output", "monitor", "profile")
 _HEADER = "# Written by rtvc when a run starts, and read by the next run.\n"
 
 
@@ -27,12 +29,18 @@ class Choices:
     settings
         The settings. `mode` is never remembered: a run starts converted, so
         that nobody is heard with their own voice by surprise.
+    profile
+        Name of the place on the trade-off between sound and latency.
+    chosen
+        Names of the sizes that were chosen although they are at their default.
     """
 
     input: str = ""
     output: str = ""
     settings: Settings = field(default_factory=Settings)
     monitor: str = ""
+    profile: str = DEFAULT_PROFILE
+    chosen: frozenset[str] = frozenset()
 
 
 def config_folder() -> Path:
@@ -65,11 +73,15 @@ def read_choices() -> Choices:
     if not path.exists():
         return Choices()
     document = settings_file.parse(settings_file.read_text(path), str(path), _WORDS)
+    profile = document.words.get("profile", DEFAULT_PROFILE)
+    settings = Settings().replace(**document.values)
     return Choices(
         input=document.words.get("input", ""),
         output=document.words.get("output", ""),
-        settings=Settings().replace(**document.values),
+        settings=settings,
         monitor=document.words.get("monitor", ""),
+        profile=profile if profile in PROFILES else DEFAULT_PROFILE,
+        chosen=sizes_at_default(settings).intersection(document.values),
     )
 
 
@@ -103,7 +115,11 @@ def save_choices(choices: Choices) -> None:
     """
     values = choices.settings.changed()
     values.pop("mode", None)
+    for name in sorted(choices.chosen & sizes_at_default(choices.settings)):
+        values[name] = getattr(choices.settings, name)
     words = {"input": choices.input, "output": choices.output, "monitor": choices.monitor}
+    if choices.profile != DEFAULT_PROFILE:
+        words["profile"] = choices.profile
     settings_file.write_atomically(choices_path(), _HEADER + settings_file.render(words, values))
 
 

@@ -42,6 +42,12 @@ def prefer_this_thread() -> None:
         _set(threading.get_native_id(), _niceness(os.getpid()) - _ENGINE)
 
 
+def stand_back() -> None:
+    """Put the calling thread where it would be without the program's precedence."""
+    if sys.platform.startswith("linux"):
+        _set(threading.get_native_id(), _niceness(threading.get_native_id()) + _PROGRAM)
+
+
 def _threads() -> list[int]:
     if not sys.platform.startswith("linux"):
         return []

@@ -48,7 +48,7 @@ def hardware() -> dict[str, Any]:
     return {
         "system": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
     }
@@ -85,7 +85,8 @@ def _finite(value: object) -> object:
     return value
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the name of the processor, "" where the system does not tell."""
     if sys.platform == "darwin":
         import subprocess
 

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import gc
-import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from types import TracebackType
 
 from rtvc.audio.endpoint import Endpoint
 from rtvc.engine.engine import Engine
+from rtvc.engine.undisturbed import undisturbed
 from rtvc.engine.voice import Voice
 from rtvc.engine.voices import find_voice as find_installed_voice
-from rtvc.precedence import Precedence
 from rtvc.settings import Settings
+from rtvc.sizing import Sizing
 from rtvc.stats import Stats
-
-SWITCH_INTERVAL_S = 0.00005
-"""How long a thread may keep the interpreter from the engine; Python's default is 5 ms.
-
-A step takes the lock back some fifty times, each time after so long if another thread computes."""
 
 
 class Session:
@@ -33,6 +28,9 @@ class Session:
         To begin with.
     find_voice
         Gives the voice of a name; by default the built-in and installed ones.
+    sizing
+        What was measured on this machine: sizes that nobody chose come from it. By default
+        nothing was.
 
     Examples
     --------
@@ -45,10 +43,11 @@ class Session:
         endpoint: Endpoint,
         settings: Settings | None = None,
         find_voice: Callable[[str], Voice] = find_installed_voice,
+        sizing: Sizing | None = None,
     ) -> None:
         self.endpoint = endpoint
-        self._engine = Engine(endpoint, settings or Settings(), find_voice)
-        self._before: tuple[float, bool, Precedence] | None = None
+        self._engine = Engine(endpoint, settings or Settings(), find_voice, sizing or Sizing())
+        self._held = ExitStack()
         self._started = False
 
     @property
@@ -65,16 +64,11 @@ class Session:
             If the voice cannot be loaded or the device cannot be opened.
         """
         if self.endpoint.wall_clock:
-            # A full collection stops every thread for 100 ms; what is alive now stays alive.
-            self._before = sys.getswitchinterval(), gc.isenabled(), Precedence()
-            sys.setswitchinterval(SWITCH_INTERVAL_S)
-            gc.collect()
-            gc.freeze()
-            gc.disable()
+            self._held.enter_context(undisturbed())
         try:
             self._engine.start()
         except BaseException:
-            self._restore()
+            self._held.close()
             raise
         self._started = True
 
@@ -100,7 +94,7 @@ class Session:
         if self._started:
             self._started = False
             self._engine.stop()
-        self._restore()
+        self._held.close()
 
     def __enter__(self) -> Session:
         self.start()
@@ -113,13 +107,3 @@ class Session:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
-
-    def _restore(self) -> None:
-        if self._before is not None:
-            interval, collecting, precedence = self._before
-            self._before = None
-            precedence.give_back()
-            sys.setswitchinterval(interval)
-            gc.unfreeze()
-            if collecting:
-                gc.enable()

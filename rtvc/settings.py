@@ -310,7 +310,8 @@ class Settings:
     )
     block: float = _knob(
         100.0,
-        "New sound per engine step: shorter has less latency, longer needs less computing.",
+        "New sound per engine step: shorter has less latency, longer needs less computing; at its "
+        "default it is what 'rtvc calibrate' found.",
         unit="ms",
         low=20.0,
         high=1000.0,
@@ -319,7 +320,8 @@ class Settings:
     )
     headroom: float = _knob(
         80.0,
-        "How long a step may take before its sound is due; part of the latency.",
+        "How long a step may take before its sound is due; part of the latency; at its default it "
+        "is what 'rtvc calibrate' found.",
         unit="ms",
         low=20.0,
         high=1000.0,
@@ -328,7 +330,8 @@ class Settings:
     )
     context: float = _knob(
         1000.0,
-        "Older sound that the voice hears again; after a silence of this length it rests.",
+        "Older sound that the voice hears again; after a silence of this length it rests; at its "
+        "default it is that of the profile.",
         unit="ms",
         low=200.0,
         high=5000.0,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rtvc.audio.tap import TappedEndpoint
     from rtvc.engine.voice import Voice
     from rtvc.session import Session
+    from rtvc.sizing import Sizing
 
 
 class Stage:
@@ -32,14 +33,21 @@ class Stage:
         To begin with.
     find_voice
         Gives the voice of a name; by default the built-in and installed ones.
+    sizing
+        What is known of this machine; by default nothing.
     """
 
     def __init__(
-        self, rig: Rig, settings: Settings, find_voice: Callable[[str], Voice] | None
+        self,
+        rig: Rig,
+        settings: Settings,
+        find_voice: Callable[[str], Voice] | None = None,
+        sizing: Sizing | None = None,
     ) -> None:
         self._rig = rig
         self._settings = settings
         self._find_voice = find_voice
+        self._sizing = sizing
         self._lock = threading.Lock()
         self._line: Line | None = None
         self._session: Session | None = None
@@ -122,7 +130,8 @@ class Stage:
         from rtvc.session import Session
 
         endpoint = TappedEndpoint(line.endpoint, line.monitor)
-        session = Session(endpoint, self._settings, self._find_voice or find_voice)
+        voices = self._find_voice or find_voice
+        session = Session(endpoint, self._settings, voices, self._sizing)
         session.start()
         with self._lock:
             self.names = line.names

@@ -110,6 +110,9 @@ class Stats:
         Blocks of input that held NaN or infinite samples, which were zeroed.
     failures
         Steps that raised an error.
+    eased
+        What the engine does with less, or later, than it was asked for because steps
+        were late: such as "context 500 ms"; "" where nothing.
     voice
         Name of the voice that is heard, "" before the first one.
     loading
@@ -133,6 +136,7 @@ class Stats:
     dropped_s: float = 0.0
     repaired: int = 0
     failures: int = 0
+    eased: str = ""
     voice: str = ""
     loading: bool = False
     gate_open: bool = False

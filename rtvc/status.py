@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from rtvc.settings import Settings
 from rtvc.stats import Level, Stats
 
 _FLOOR_DB = -60.0
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
-def status_line(stats: Stats, settings: Settings, width: int, *, unicode: bool = True) -> str:
+def status_line(stats: Stats, width: int, *, unicode: bool = True) -> str:
     """Return the line for a terminal of `width` columns, never longer than that.
 
     What matters least goes first where there is no room.
 
     Parameters
     ----------
-    stats, settings
+    stats
         The engine's.
     width
         Columns that may be used.
@@ -24,7 +23,7 @@ def status_line(stats: Stats, settings: Settings, width: int, *, unicode: bool =
         Whether block characters may be used for the meters.
     """
     cells = 10
-    parts = _parts(stats, settings)
+    parts = _parts(stats)
     levels = {"in": stats.input, "out": stats.output}
     for name, level in levels.items():
         parts[name] = f"{name} {_meter(level, cells, unicode=unicode)} {_level(level)}"
@@ -33,27 +32,27 @@ def status_line(stats: Stats, settings: Settings, width: int, *, unicode: bool =
         if len(line) > width:
             parts[name] = f"{name} {_level(level)}"
             line = _joined(parts)
-    for name in ("keys", "pitch", "latency", "step", "late", "out", "in"):
-        if len(line) > width:
+    for name in ("keys", "pitch", "eased", "latency", "step", "late", "out", "in"):
+        if len(line) > width and name in parts:
             del parts[name]
             line = _joined(parts)
     return line[:width]
 
 
-def plain_line(stats: Stats, settings: Settings, elapsed_s: float) -> str:
+def plain_line(stats: Stats, elapsed_s: float) -> str:
     """Return the line for a log: the same facts, with the time since the start."""
-    parts = _parts(stats, settings)
+    parts = _parts(stats)
     del parts["keys"]
     return f"{elapsed_s:6.1f} s  {_joined(parts)}"
 
 
-def summary(stats: Stats, settings: Settings, elapsed_s: float) -> str:
+def summary(stats: Stats, elapsed_s: float) -> str:
     """Return the last line of a run."""
     health = stats.device
     return (
         f"{elapsed_s:.1f} s, {stats.blocks} blocks, {stats.late_blocks} late, "
         f"{stats.concealed_s:.2f} s concealed; step p50 {stats.step.p50 * 1000:.1f} ms, "
-        f"p99 {stats.step.p99 * 1000:.1f} ms of {settings.block:.0f} ms; "
+        f"p99 {stats.step.p99 * 1000:.1f} ms of {stats.latency.block * 1000:.0f} ms; "
         f"latency {stats.latency.total * 1000:.0f} ms; device: {health.underflows} underflows, "
         f"{health.overflows} overflows."
     )
@@ -83,7 +82,7 @@ def transfer_line(title: str, done: int, total: int | None, rate: float, width: 
     return f"{title} [{'#' * round(min(done / total, 1) * cells):{cells}}]{figures}".rstrip()
 
 
-def _parts(stats: Stats, settings: Settings) -> dict[str, str]:
+def _parts(stats: Stats) -> dict[str, str]:
     if not stats.gate_open:
         pitch = "silence"
     elif stats.heard_hz and stats.sung_hz:
@@ -92,16 +91,21 @@ def _parts(stats: Stats, settings: Settings) -> dict[str, str]:
         pitch = f"{stats.heard_hz:.0f} Hz"
     else:
         pitch = "unvoiced"
-    return {
+    block = stats.latency.block * 1000
+    parts = {
         "state": f"{stats.state.upper():9}",
         "in": f"in {_level(stats.input)}",
         "out": f"out {_level(stats.output)}",
-        "step": f"step p99 {stats.step.p99 * 1000:3.0f}/{settings.block:.0f} ms",
+        "step": f"step p99 {stats.step.p99 * 1000:3.0f}/{block:.0f} ms",
         "late": f"late {stats.late_blocks}",
         "latency": f"latency {stats.latency.total * 1000:.0f} ms",
         "pitch": f"pitch {pitch:13}",
+        "eased": f"with {stats.eased}",
         "keys": "q stops",
     }
+    if not stats.eased:
+        del parts["eased"]
+    return parts
 
 
 def _joined(parts: dict[str, str]) -> str:

@@ -21,6 +21,7 @@ from rtvc.undo import History
 
 if TYPE_CHECKING:
     from rtvc.engine.voice import Voice
+    from rtvc.sizing import Sizing
 
 
 class Studio:
@@ -38,6 +39,8 @@ class Studio:
         What to begin with.
     find_voice
         Gives the voice of a name; by default the built-in and installed ones.
+    sizing
+        What is known of this machine; by default nothing.
     remember
         Whether devices and settings are kept for the next run.
     stand_in
@@ -58,15 +61,17 @@ class Studio:
         choices: Choices,
         *,
         find_voice: Callable[[str], Voice] | None = None,
+        sizing: Sizing | None = None,
         remember: bool = True,
         stand_in: Callable[[], Line] | None = None,
     ) -> None:
         self._remember = remember
         self._stand_in = stand_in
         self._wanted = Choice(choices.input, choices.output, choices.monitor)
+        self._first = choices
         self._saved: Choices | None = None
         self._history = History()
-        self._stage = Stage(rig, choices.settings, find_voice)
+        self._stage = Stage(rig, choices.settings, find_voice, sizing)
         self.recorder = Recorder(self._stage.attach)
         self.lookout = Lookout(rig)
         self._measured_s: float | None = None
@@ -256,11 +261,12 @@ class Studio:
             self._tell(kept)
 
     def _save(self) -> None:
-        choices = Choices(
-            self._wanted.input,
-            self._wanted.output,
-            self.settings.replace(mode="converted"),
-            self._wanted.monitor,
+        choices = dataclasses.replace(
+            self._first,
+            input=self._wanted.input,
+            output=self._wanted.output,
+            monitor=self._wanted.monitor,
+            settings=self.settings.replace(mode="converted"),
         )
         if not self._remember or choices == self._saved:
             return

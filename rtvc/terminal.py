@@ -17,7 +17,6 @@ from types import FrameType, TracebackType
 from typing import Any, Self, TextIO
 
 from rtvc.errors import RtvcError
-from rtvc.settings import Settings
 from rtvc.stats import Stats
 from rtvc.status import plain_line, progress_line, status_line, transfer_line
 
@@ -116,13 +115,13 @@ class StatusDisplay(RedrawnLine):
         """Seconds since the display was made."""
         return time.monotonic() - self._started
 
-    def show(self, stats: Stats, settings: Settings) -> None:
+    def show(self, stats: Stats) -> None:
         """Show the state of now."""
         if self.live:
-            self.draw(status_line(stats, settings, self.width, unicode=self._unicode))
+            self.draw(status_line(stats, self.width, unicode=self._unicode))
         elif self.elapsed_s - self._last >= _PLAIN_INTERVAL_S:
             self._last = self.elapsed_s
-            self.note(plain_line(stats, settings, self.elapsed_s))
+            self.note(plain_line(stats, self.elapsed_s))
 
 
 class ProgressBar(RedrawnLine):

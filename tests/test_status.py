@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtvc.advice import feedback_advice
-from rtvc.settings import Settings
 from rtvc.stats import DeviceHealth, Latency, Level, State, Stats, Times
 from rtvc.status import plain_line, progress_line, status_line, summary
 
@@ -35,14 +34,14 @@ STATS = Stats(
 
 
 def test_a_wide_line_tells_everything():
-    assert status_line(STATS, Settings(), 200) == (
+    assert status_line(STATS, 200) == (
         "CONVERTED  in ▕███████▉  ▏ -12 dB  out ▕█████████ ▏  -6 dB  step p99  12/100 ms  late 2"
         "  latency 190 ms  pitch 118 to 237 Hz  q stops"
     )
 
 
 def test_a_terminal_without_unicode_gets_ascii():
-    line = status_line(STATS, Settings(), 200, unicode=False)
+    line = status_line(STATS, 200, unicode=False)
     assert line.isascii()
     assert "in [########  ]" in line
 
@@ -56,7 +55,7 @@ def test_a_terminal_without_unicode_gets_ascii():
 def test_a_line_never_exceeds_its_width(width: int, peak: float, state: State, clipped: bool):
     stats = Stats(state=state, input=Level(peak, peak, clipped), output=Level(peak, peak))
     for unicode in (True, False):
-        line = status_line(stats, Settings(), width, unicode=unicode)
+        line = status_line(stats, width, unicode=unicode)
         assert len(line) <= width
         assert line.startswith(state.upper()[:width].rstrip())
 
@@ -65,18 +64,18 @@ def test_what_matters_most_stays_longest():
     words = ("q stops", "pitch ", "latency ", "step ", "late ", "out ", "in ", "CONVERTED")
     before = set(words)
     for width in range(200, 8, -1):
-        line = status_line(STATS, Settings(), width) + " "
+        line = status_line(STATS, width) + " "
         now = {word for word in words if re.search(rf"(^| ){word}", line)}
         assert now <= before
         before = now
     assert before == {"CONVERTED"}
-    line = status_line(STATS, Settings(), 40)
+    line = status_line(STATS, 40)
     assert line.startswith("CONVERTED  in -12 dB  out  -6 dB  late 2")
 
 
 def test_levels_that_clip_are_marked():
     stats = Stats(input=Level(0.0, -3.0, clipped=True))
-    assert "in ▕██████████▏   CLIP" in status_line(stats, Settings(), 200)
+    assert "in ▕██████████▏   CLIP" in status_line(stats, 200)
 
 
 @pytest.mark.parametrize(
@@ -89,19 +88,19 @@ def test_levels_that_clip_are_marked():
 )
 def test_pitch_in_words(gate_open: bool, heard: float, sung: float, text: str):
     stats = Stats(gate_open=gate_open, heard_hz=heard, sung_hz=sung)
-    assert text in plain_line(stats, Settings(), 1.0)
+    assert text in plain_line(stats, 1.0)
 
 
 def test_a_log_line_has_the_time_and_no_meters():
-    line = plain_line(STATS, Settings(block=200.0), 12.34)
+    line = plain_line(STATS, 12.34)
     assert line == (
-        "  12.3 s  CONVERTED  in -12 dB  out  -6 dB  step p99  12/200 ms  late 2"
+        "  12.3 s  CONVERTED  in -12 dB  out  -6 dB  step p99  12/100 ms  late 2"
         "  latency 190 ms  pitch 118 to 237 Hz"
     )
 
 
 def test_the_summary_counts():
-    assert summary(STATS, Settings(), 12.0) == (
+    assert summary(STATS, 12.0) == (
         "12.0 s, 120 blocks, 2 late, 0.20 s concealed; step p50 8.0 ms, p99 12.4 ms of 100 ms; "
         "latency 190 ms; device: 3 underflows, 1 overflows."
     )

@@ -44,6 +44,30 @@ def chosen(args: argparse.Namespace, base: Settings) -> Settings:
     return base.replace(**given)
 
 
+def stated(args: argparse.Namespace) -> frozenset[str]:
+    """Return the names of the settings that a command line or its preset states."""
+    flags = {key.removeprefix(_PREFIX) for key in vars(args) if key.startswith(_PREFIX)}
+    if args.preset is None:
+        return frozenset(flags)
+    from rtvc.presets import find_preset
+
+    return find_preset(args.preset).given | flags
+
+
+def add_profile(parser: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:
+    """Add ``--profile``."""
+    from rtvc.calibration import PROFILES
+
+    parser.add_argument(
+        "--profile",
+        choices=PROFILES,
+        metavar="NAME",
+        help="quality: 2.5 s of context and much margin; balanced: 1 s; fast: 0.5 s, the shortest "
+        "blocks and little margin. It decides block, headroom and context where you have not, by "
+        "what 'rtvc calibrate' measured, and is remembered",
+    )
+
+
 def require_voice(settings: Settings) -> None:
     """Check that the voice is there and has all that it needs; a path is left to the reader.
 
@@ -65,6 +89,23 @@ def shape_voice(args: argparse.Namespace) -> bool:
     groups = grouped_knobs()
     names = {knob.name for knob in groups[next(iter(groups))]}
     return args.preset is not None or any(_PREFIX + name in vars(args) for name in names)
+
+
+def seconds(text: str) -> float:
+    """Return a number of seconds as typed on a command line.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it is none above 0.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return value
 
 
 def described(values: dict[str, Value]) -> str:

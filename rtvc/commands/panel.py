@@ -9,10 +9,11 @@ from rtvc.errors import RtvcError
 
 if TYPE_CHECKING:
     from rtvc.commands.scenes import Scene
-    from rtvc.settings import Settings
+    from rtvc.config import Choices
+    from rtvc.sizing import Sizing
 
 
-def run(scene: Scene, settings: Settings, *, remember: bool) -> int:
+def run(scene: Scene, choices: Choices, sizing: Sizing, doubts: str, *, remember: bool) -> int:
     """Open the panel, and return the exit code once it is closed.
 
     Parameters
@@ -20,8 +21,12 @@ def run(scene: Scene, settings: Settings, *, remember: bool) -> int:
     scene
         The devices to begin with; where there are none, the panel waits for some, and
         the demonstration plays meanwhile.
-    settings
-        The settings to begin with.
+    choices
+        Devices and settings to begin with.
+    sizing
+        What is known of this machine.
+    doubts
+        What a person should know about that, "" if nothing.
     remember
         Whether devices and settings are kept for the next run.
 
@@ -38,8 +43,8 @@ def run(scene: Scene, settings: Settings, *, remember: bool) -> int:
 
     log = config_folder() / "panel.log"
     stand_in = None if scene.live else scene.open
-    studio = Studio(LiveRig(), scene.choices(settings), remember=remember, stand_in=stand_in)
-    panel = Panel(studio, scene.advice)
+    studio = Studio(LiveRig(), choices, sizing=sizing, remember=remember, stand_in=stand_in)
+    panel = Panel(studio, " ".join(filter(None, (scene.advice, doubts))))
     try:
         with apart_from_noise(log):
             panel.run()

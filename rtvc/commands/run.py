@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +13,10 @@ from rtvc.commands.scenes import Scene, say
 from rtvc.errors import RtvcError, UsageError
 
 if TYPE_CHECKING:
+    from rtvc.config import Choices
     from rtvc.rig import Line
     from rtvc.session import Session
-    from rtvc.settings import Settings
+    from rtvc.sizing import Sizing
     from rtvc.terminal import Keyboard, StatusDisplay
 
 SUMMARY = "change your voice live (what rtvc does without a command)"
@@ -23,6 +25,11 @@ DESCRIPTION = """\
 Takes the microphone, changes the voice, and plays it on the speaker, until q or
 Ctrl-C. On a terminal it opens the control panel, where ? shows all keys. Settings
 and devices are remembered for the next run.
+
+Block, headroom and context that you do not choose are those that 'rtvc calibrate' found for
+this machine, if it has run. If steps are late again and again, rtvc goes on with less (a
+shorter context, no retrieval, a cheaper pitch estimator, a longer block), says so, and goes
+back when there is room.
 
 Wear headphones, or the microphone hears the speaker. To use the voice in a call,
 name a virtual cable (such as BlackHole) as the output, choose the same cable as
@@ -37,6 +44,7 @@ examples:
   rtvc run --pitch 4 --formant 2 --input "USB" --output "BlackHole"
   rtvc run --output "BlackHole" --monitor "Headphones"
   rtvc run --preset robot --block 60 --headroom 40    less latency, more computing
+  rtvc run --voice Anna --profile fast                the same, by what 'rtvc calibrate' measured
   rtvc run --seconds 60 --stats figures.json          a measurement
   rtvc run --demo                                     the bundled utterance to a file"""
 _FIRST_PRESET = "deep"
@@ -60,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"no devices: play a bundled utterance and write FILE (default {scenes.DEMO_FILE})",
     )
     course = parser.add_argument_group("course of the run")
-    course.add_argument("--seconds", type=_seconds, metavar="N", help="stop after N seconds")
+    course.add_argument("--seconds", type=options.seconds, metavar="N", help="stop after N seconds")
     course.add_argument(
         "--no-tui",
         action="store_true",
@@ -83,6 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="do not remember the devices and settings of this run",
     )
+    options.add_profile(parser)
     options.add_settings(parser)
 
 
@@ -90,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command, and return the exit code."""
     from rtvc.config import Choices, load_choices
     from rtvc.presets import find_preset
+    from rtvc.sizing import sizes_at_default, sizing_here
 
     choices, sentence = (Choices(), "") if args.reset else load_choices()
     if sentence:
@@ -104,11 +114,18 @@ def run(args: argparse.Namespace) -> int:
     scene = scenes.find(args, choices)
     if choices.settings.changed() and settings == choices.settings:
         say(f"As last time: {options.described(settings.changed())}. --reset forgets it.")
+    stated = (choices.chosen | options.stated(args)) & sizes_at_default(settings)
+    sizing, sizes = sizing_here(settings, args.profile or choices.profile, stated)
+    for sentence in filter(None, (sizes.facts, sizes.doubts)):
+        say(sentence)
+    choices = dataclasses.replace(
+        scene.choices(settings), profile=sizing.profile.name, chosen=sizing.chosen
+    )
     if _on_panel(args):
         from rtvc.commands import panel
 
-        return panel.run(scene, settings, remember=not args.no_save)
-    return _run_plainly(args, scene, settings)
+        return panel.run(scene, choices, sizing, sizes.doubts, remember=not args.no_save)
+    return _run_plainly(args, scene, choices, sizing)
 
 
 def _on_panel(args: argparse.Namespace) -> bool:
@@ -120,23 +137,23 @@ def _on_panel(args: argparse.Namespace) -> bool:
     return not (plain or measured) and is_live(sys.stdout) and sys.stdin.isatty()
 
 
-def _run_plainly(args: argparse.Namespace, scene: Scene, settings: Settings) -> int:
+def _run_plainly(args: argparse.Namespace, scene: Scene, choices: Choices, sizing: Sizing) -> int:
     """Run with a line of status in place of the panel."""
     from rtvc.audio.tap import TappedEndpoint
     from rtvc.config import save_choices
     from rtvc.session import Session
     from rtvc.terminal import Keyboard, StatusDisplay
 
-    line = scene.open()
+    line, settings = scene.open(), choices.settings
     if line.monitor is not None:
         line.monitor.gain_db = settings.monitor_gain
     display = StatusDisplay(sys.stdout)
-    session = Session(TappedEndpoint(line.endpoint, line.monitor), settings)
+    session = Session(TappedEndpoint(line.endpoint, line.monitor), settings, sizing=sizing)
     try:
         with Keyboard() as keyboard:
             session.start()
             if scene.live and not args.no_save:
-                save_choices(scene.choices(settings))
+                save_choices(choices)
             try:
                 _watch(session, line, keyboard, display, seconds=args.seconds)
             finally:
@@ -167,7 +184,7 @@ def _watch(
         if news and news != told:
             display.note(news)
         told = news
-        display.show(stats, session.settings)
+        display.show(stats)
         if "q" in keyboard.pressed().lower():
             return
         if seconds is not None and display.elapsed_s >= seconds:
@@ -183,7 +200,7 @@ def _finish(args: argparse.Namespace, line: Line, session: Session, elapsed_s: f
 
     stats = session.stats()
     # Files first: the terminal or the reader of our lines may be gone.
-    lines = [summary(stats, session.settings, elapsed_s), line.keep()]
+    lines = [summary(stats, elapsed_s), line.keep()]
     if args.stats:
         names = {what: name for what, name in line.names._asdict().items() if name}
         report = run_report(session.settings, stats, elapsed_s, names)
@@ -199,13 +216,3 @@ def _refuse_existing(args: argparse.Namespace) -> None:
             continue
         if path.exists():
             raise UsageError(f"{path} exists already; name another file, or add --force.")
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return value

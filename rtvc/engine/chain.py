@@ -34,6 +34,8 @@ class Step:
         (block,) float32 at `ENGINE_RATE`, finite and within the ceiling.
     stages
         Seconds spent in each part, by name.
+    rendered
+        Whether the voice has spoken: not in silence, and not where it is not to be heard.
     """
 
     output: Samples
@@ -41,6 +43,7 @@ class Step:
     repaired: bool
     gate_open: bool
     resting: bool
+    rendered: bool
     heard_hz: float
     sung_hz: float
     input_level: Level
@@ -162,7 +165,8 @@ class Chain:
 
         wanted = settings.mode == "converted" or self._converted.value > 0.0
         silent = self._gate.closed_s * 100 > self.plan.context and not gate.any()
-        made = self._render(heard, settings) if wanted and not silent else self._rest(heard)
+        rendered = wanted and not silent
+        made = self._render(heard, settings) if rendered else self._rest(heard)
         marks.append(time.perf_counter())
 
         audio = self._follow.process(made.audio, self._reference.process(heard), settings.loudness)
@@ -181,6 +185,7 @@ class Chain:
             repaired=repaired,
             gate_open=self._gate.open,
             resting=silent,
+            rendered=rendered,
             heard_hz=made.heard_hz,
             sung_hz=made.sung_hz,
             input_level=_level(raw),

@@ -157,13 +157,16 @@ class Delivery:
                 if abs(middle) > self._tolerance:
                     self._correct(middle)
 
-    def deliver(self, block: Samples) -> None:
-        """Queue a block, less what is owed, joined without a click to what was heard last."""
+    def deliver(self, block: Samples) -> bool:
+        """Queue a block, less what is owed, joined without a click to what was heard last.
+
+        Returns whether it was late.
+        """
         with self._lock:
-            if self._late:
-                self.late_blocks += 1
-                self._late = False
+            late, self._late = self._late, False
+            self.late_blocks += late
             self._pay(block)
+        return late
 
     def skip(self, samples: int) -> None:
         """Count a block that nobody would hear, because all of it is owed."""

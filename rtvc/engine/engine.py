@@ -13,12 +13,15 @@ from rtvc.audio.endpoint import ENGINE_RATE, DeviceLostError, Endpoint
 from rtvc.engine.chain import Chain, Step
 from rtvc.engine.delivery import Delivery
 from rtvc.engine.history import History
+from rtvc.engine.ladder import Ladder
 from rtvc.engine.meter import Meter
+from rtvc.engine.rungs import AS_ASKED, Rung, make_rungs
 from rtvc.engine.voice import Voice
 from rtvc.engine.worker import Worker
 from rtvc.errors import RtvcError
 from rtvc.precedence import prefer_this_thread
 from rtvc.settings import Settings
+from rtvc.sizing import Sizing
 from rtvc.stats import State, Stats
 
 _HISTORY_S = 6.0
@@ -31,7 +34,8 @@ class Engine:
     """Moves sound from an endpoint through a chain and back.
 
     Whatever fails, what is heard is the converted voice, its concealment, or
-    nothing; never the microphone, unless ``Settings.mode`` is ``dry``.
+    nothing; never the microphone, unless ``Settings.mode`` is ``dry``. Where steps are
+    late again and again, it works with less than it was asked for; see `Ladder`.
 
     Parameters
     ----------
@@ -41,18 +45,28 @@ class Engine:
         To begin with.
     find_voice
         Gives the voice of a name, or raises `RtvcError`.
+    sizing
+        What is known of the machine; without deadlines it does not matter.
     """
 
     def __init__(
-        self, endpoint: Endpoint, settings: Settings, find_voice: Callable[[str], Voice]
+        self,
+        endpoint: Endpoint,
+        settings: Settings,
+        find_voice: Callable[[str], Voice],
+        sizing: Sizing,
     ) -> None:
         self._endpoint = endpoint
-        self._settings = settings
         self._find_voice = find_voice
+        self._sizing = sizing
+        self._asked = settings, self._rungs_for(settings)
+        self._ladder = Ladder()
         self._delivery = Delivery(endpoint, ENGINE_RATE)
         self._history = History(round(_HISTORY_S * ENGINE_RATE))
         self._worker: Worker | None = None
         self._successor: Worker | None = None
+        self._succeeding = settings
+        """What the successor is built for."""
         self._refused: tuple[object, ...] | None = None
         """Shape settings that no chain could be made for."""
         self._stopping = False
@@ -68,7 +82,7 @@ class Engine:
     @property
     def settings(self) -> Settings:
         """What was applied last."""
-        return self._settings
+        return self._asked[0]
 
     def apply(self, settings: Settings) -> None:
         """Use these settings from the next block on.
@@ -76,7 +90,12 @@ class Engine:
         A change of shape settings is heard once a new chain is ready; until then
         the old one plays on.
         """
-        self._settings = settings
+        before, rungs = self._asked
+        # A ladder is left only for another one, not when a knob is turned.
+        self._asked = (
+            settings,
+            rungs if settings.shape == before.shape else self._rungs_for(settings),
+        )
 
     def start(self) -> None:
         """Build the first chain, open the endpoint, and begin.
@@ -86,7 +105,7 @@ class Engine:
         RtvcError
             If the voice cannot be loaded or the device cannot be opened.
         """
-        worker = self._hire(self._settings)
+        worker = self._hire(self._effective())
         try:
             worker.ready.wait()
             if worker.error is not None:
@@ -142,7 +161,14 @@ class Engine:
             device=self._endpoint.health(),
         )
 
+    def _rungs_for(self, settings: Settings) -> tuple[Rung, ...]:
+        return make_rungs(settings, self._sizing) if self._endpoint.realtime else (AS_ASKED,)
+
     # On the engine's thread.
+
+    def _effective(self) -> Settings:
+        """Return the settings to use, in place of those that were asked for."""
+        return self._ladder.settle(*self._asked)
 
     def _hire(self, settings: Settings) -> Worker:
         worker = Worker(lambda: self._build(settings), self._work, self._ended)
@@ -161,7 +187,7 @@ class Engine:
         while not self._stopping:
             if endpoint.finished:
                 return
-            settings = self._settings
+            settings = self._effective()
             if settings.shape != chain.built_for.shape and self._relieved(chain, settings):
                 return
             try:
@@ -175,12 +201,13 @@ class Engine:
 
     def _follow(self, before: Chain, chain: Chain) -> None:
         """Bring a new chain to the present, and the latency to what it needs."""
+        settings = self._effective()
         blocks = self._history.in_blocks(chain.block)
         for block in blocks[:-1]:
-            chain.skip(block, self._settings)
+            chain.skip(block, settings)
         made = np.zeros(0, np.float32)
         if blocks:
-            made = chain.step(blocks[-1], self._settings).output
+            made = chain.step(blocks[-1], settings).output
         longer = chain.block + chain.headroom - before.block - before.headroom
         if self._endpoint.realtime:
             self._delivery.retarget(longer, made)
@@ -198,26 +225,38 @@ class Engine:
                 return chain
         if self._failure and settings is self._failed_settings:
             return chain
-        began = time.perf_counter()
+        began, began_there = time.perf_counter(), self._endpoint.now()
         try:
             step = chain.step(block, settings)
         except Exception as error:
             return self._mend(chain, error, settings)
         self._failure, self._failures_in_a_row = "", 0
-        self._deliver(step, settings, time.perf_counter() - began)
-        return chain
-
-    def _deliver(self, step: Step, settings: Settings, seconds: float) -> None:
+        self._meter.add(time.perf_counter() - began)
+        now = self._endpoint.now()
         if self._endpoint.realtime:
-            self._delivery.deliver(step.output)
+            late = self._delivery.deliver(step.output)
+            if step.rendered and chain.built_for.shape == settings.shape:
+                self._ladder.note(now, now - began_there, late=late)
         else:
             self._endpoint.write(step.output)
-        self._meter.add(seconds)
+        self._tell(step, State(settings.mode))
+        self._explain(chain, now)
+        return chain
+
+    def _explain(self, chain: Chain, now: float) -> None:
+        """Publish what is different from what was asked for, once it is in use."""
+        wanted = self._effective().shape
+        if chain.built_for.shape == wanted:
+            self._publish(reason=self._ladder.sentence(now), eased=self._ladder.eased)
+        elif self._refused != wanted:
+            self._publish(reason="")
+
+    def _tell(self, step: Step, state: State) -> None:
+        """Publish what a step found."""
         for name, part in step.stages.items():
             self._stages[name].add(part)
         self._publish(
-            state=State(settings.mode),
-            reason=self._stats.reason if self._refused == settings.shape else "",
+            state=state,
             blocks=self._stats.blocks + 1,
             repaired=self._stats.repaired + step.repaired,
             gate_open=step.gate_open,
@@ -235,19 +274,22 @@ class Engine:
         successor = self._successor
         if successor is None:
             successor = self._successor = self._hire(settings)
+            self._succeeding = settings
         if not self._endpoint.wall_clock:
             successor.ready.wait()
         if not successor.ready.is_set():
             return False
         self._successor = None
+        if self._succeeding.shape != settings.shape:
+            # The settings have moved on while it was built.
+            successor.cancel()
+            return False
+        if successor.error is not None and self._ladder.level:
+            self._ladder.refuse()
+            return False
         if successor.error is not None:
             self._refused = settings.shape
             self._publish(reason=f"{_sentence(successor.error)} The voice before plays on.")
-            return False
-        assert successor.chain is not None
-        if successor.chain.built_for.shape != settings.shape:
-            # The settings have moved on while it was built.
-            successor.cancel()
             return False
         self._refused = None
         self._worker = successor
@@ -301,7 +343,7 @@ class Engine:
         except DeviceLostError:
             return
         if ready:
-            muted = self._settings.replace(mode="muted")
+            muted = self._effective().replace(mode="muted")
             self._delivery.deliver(chain.step(endpoint.read(chain.block), muted).output)
 
     def _present(self, chain: Chain) -> None:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 
 from rtvc.engine.chain import Chain
+
+
+def leave_this_thread() -> None:
+    """End what MLX has running for the calling thread: its last act.
+
+    MLX does so by itself when a thread has ended, but if the program ends meanwhile it aborts.
+    """
+    mlx = sys.modules.get("mlx.core")
+    if mlx is not None:
+        mlx.clear_streams()
 
 
 class Worker(threading.Thread):
@@ -58,6 +69,12 @@ class Worker(threading.Thread):
 
     def run(self) -> None:
         """Do the thread's work."""
+        try:
+            self._live()
+        finally:
+            leave_this_thread()
+
+    def _live(self) -> None:
         try:
             self.chain = self._build()
         except Exception as error:

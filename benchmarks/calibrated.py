@@ -1,0 +1,95 @@
+"""A small RVC voice live at the block that ``rtvc calibrate`` chooses on this machine.
+
+Installs the small networks of tests/golden (content encoder, RMVPE and a voice with its
+index, in the formats that people have, at reduced width) into a folder of its own, and runs
+``rtvc calibrate`` on that voice twice: what the first run predicts for the chosen sizes is
+compared with what the second finds. Then it speaks with the voice through a private
+PulseAudio server, as benchmarks/live.py does:
+
+    python -m benchmarks.calibrated --seconds 600
+
+Prints what was measured, with the machine and versions, and exits with 1 if a block was late,
+the device ran over or under, or the two runs differ by more than 20 % in the p99 of a step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.live import run, speech
+from rtvc.calibration import PROFILES, choose
+from rtvc.calibration_file import load_calibration
+from rtvc.library.adding import add_voice
+from rtvc.library.finding import FoundVoice
+from rtvc.library.setting_up import install_from_folder
+from rtvc.report import hardware, versions
+from rtvc.settings import Settings
+from rtvc.sizing import kind_of, sizing_here
+
+GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
+VOICE = "Small"
+TOLERANCE = 0.2
+
+
+def install() -> None:
+    install_from_folder("contentvec", GOLDEN / "hubert_small" / "model.safetensors")
+    install_from_folder("rmvpe", GOLDEN / "rmvpe_small.pt")
+    index = GOLDEN / "added_IVF16_Flat_nprobe_1_golden_v1.index"
+    add_voice(FoundVoice(GOLDEN / "voice_v1_f0_40k.pth", index, VOICE))
+
+
+def calibrate(seconds: float, *, busy: bool) -> None:
+    words = ["calibrate", "--voice", VOICE, "--seconds", f"{seconds:g}"]
+    command = [sys.executable, "-m", "rtvc", *words, *(["--busy"] if busy else [])]
+    subprocess.run(command, check=True, stdout=sys.stderr)
+
+
+def main() -> int:
+    """Run the benchmark; return the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--profile", choices=PROFILES, default="balanced")
+    parser.add_argument("--busy", action="store_true", help="with a thread that computes")
+    parser.add_argument("--calibrate", type=float, default=60.0, metavar="S", help="for so long")
+    args = parser.parse_args()
+    settings = Settings(voice=VOICE, pitch=4.0)
+    profile = PROFILES[args.profile]
+    with tempfile.TemporaryDirectory(prefix="rtvc-") as home:
+        os.environ["RTVC_HOME"] = home
+        install()
+        timings = []
+        for _ in range(2):
+            calibrate(args.calibrate, busy=args.busy)
+            timings.append(load_calibration()[0][kind_of(VOICE)])
+        sizes = choose(timings[0], profile)
+        if sizes is None:
+            print("This machine is too slow even for the small voice.", file=sys.stderr)
+            return 1
+        found = timings[1].p99(sizes.block, sizes.context)
+        sizing, _ = sizing_here(settings, profile.name, frozenset())
+        figures = run(
+            settings, speech(args.seconds + 5), args.seconds, busy=args.busy, sizing=sizing
+        )
+    apart = found / sizes.p99 - 1.0
+    report = {
+        "profile": profile.name,
+        "first calibration, block ms": sizes.block,
+        "predicted p99 ms": round(sizes.p99, 2),
+        "p99 of the second calibration there, ms": round(found, 2),
+        "difference": f"{100 * apart:+.1f} %",
+    }
+    print(json.dumps({"hardware": hardware(), "versions": versions()} | report | figures, indent=1))
+    bad = [figures[n] for n in ("late blocks", "device underflows", "device overflows", "eased")]
+    return int(any(bad) or abs(apart) > TOLERANCE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,238 @@
+"""What was measured on this machine, and the sizes that follow from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rtvc.settings import KNOBS
+
+SIZES = ("block", "headroom", "context")
+"""The settings that a measurement can decide."""
+
+BUILT_IN = "world"
+"""The kind of the built-in voice; those of RVC voices are by their sample rate."""
+
+SHORTEST_BLOCK, LONGEST_BLOCK = 40, 500
+"""Blocks that are proposed, in ms. Below, threads that wait for one another count more than
+computing; beyond, nobody can talk."""
+
+_BLOCK_STEP = 10
+_GUARD_MS = 20.0
+"""What must be left at the output when a block comes, or it is concealed."""
+_HOLD_UP_MS = 20.0
+"""How long other threads may hold a step up, whatever it takes by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A place on the trade-off between sound, latency and what is left for other programs.
+
+    Attributes
+    ----------
+    context
+        Older sound that the voice hears again, in ms.
+    share
+        Part of a block that its step may take (p99).
+    room
+        Headroom as a multiple of a step's time (p99).
+    """
+
+    name: str
+    context: float
+    share: float
+    room: float
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile("quality", 2500.0, 0.5, 2.0),
+        Profile("balanced", 1000.0, 0.6, 1.5),
+        Profile("fast", 500.0, 0.7, 1.2),
+    )
+}
+DEFAULT_PROFILE = "balanced"
+
+
+_POWER = {"battery": "the battery", "mains": "the mains"}
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Under what a measurement was made.
+
+    Attributes
+    ----------
+    processor, cores, mlx
+        The processor's name, how many cores, and the version of MLX.
+    power
+        ``"battery"``, ``"mains"``, or "" where the system does not tell.
+    busy
+        Whether other threads computed meanwhile.
+    date
+        Day in ISO 8601.
+    """
+
+    processor: str
+    cores: int
+    mlx: str
+    power: str
+    busy: bool
+    date: str
+
+    def same_machine(self, other: Conditions) -> bool:
+        """Return whether both are of one machine, as far as that is known."""
+        return (self.processor, self.cores) == (other.processor, other.cores)
+
+    def changes(self, now: Conditions) -> list[str]:
+        """Return what has changed since in a way that makes steps faster or slower, in words."""
+        found = []
+        if not self.same_machine(now):
+            found.append("the machine is another one")
+        if self.mlx != now.mlx:
+            found.append(f"MLX is {now.mlx or 'gone'} instead of {self.mlx or 'none'}")
+        if self.power and now.power and self.power != now.power:
+            found.append(f"the power comes from {_POWER[now.power]}")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a step takes: ``constant + per_block * block + per_context * context``.
+
+    Attributes
+    ----------
+    constant
+        ms.
+    per_block, per_context
+        ms for each ms of block and of context.
+    tail
+        The p99 of a step's time over its p50, 1 or more.
+    without_index
+        What a step takes less without retrieval, in ms; 0 where it was not measured.
+    methods
+        What a step takes less with another pitch estimator than rmvpe, by name, in ms.
+    conditions
+        Of the measurement.
+    """
+
+    constant: float
+    per_block: float
+    per_context: float
+    tail: float
+    conditions: Conditions
+    without_index: float = 0.0
+    methods: Mapping[str, float] = field(default_factory=dict)
+
+    def p50(self, block: float, context: float, *, method: str = "", index: bool = True) -> float:
+        """Return the usual time of a step in ms, for a block and a context in ms."""
+        time = self.constant + self.per_block * block + self.per_context * context
+        time -= self.methods.get(method, 0.0)
+        return max(time if index else time - self.without_index, 0.1)
+
+    def p99(self, block: float, context: float, *, method: str = "") -> float:
+        """Return the time in ms that one step in a hundred exceeds."""
+        return self.tail * self.p50(block, context, method=method)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Settings for a voice on this machine, in ms, and the p99 of a step with them."""
+
+    block: float
+    headroom: float
+    context: float
+    p99: float
+
+
+def choose(
+    timing: Timing,
+    profile: Profile,
+    *,
+    block: float | None = None,
+    context: float | None = None,
+    method: str = "",
+) -> Sizes | None:
+    """Return the sizes with the smallest block that leaves the profile's margin.
+
+    Parameters
+    ----------
+    timing
+        Of the voice.
+    profile
+        Decides the context, the margin and the headroom.
+    block, context
+        Where the person has chosen them, in ms.
+    method
+        Pitch estimator.
+
+    Returns
+    -------
+    Sizes or None
+        None if no block up to `LONGEST_BLOCK` leaves the margin.
+    """
+    context = profile.context if context is None else context
+    blocks = range(SHORTEST_BLOCK, LONGEST_BLOCK + 1, _BLOCK_STEP) if block is None else (block,)
+    for candidate in blocks:
+        p99 = timing.p99(candidate, context, method=method)
+        if block is not None or p99 <= profile.share * candidate:
+            return Sizes(float(candidate), _headroom(p99, profile), context, p99)
+    return None
+
+
+def best_effort(timing: Timing, *, method: str = "") -> Sizes:
+    """Return the sizes that come closest where no block leaves the margin."""
+    fast = PROFILES["fast"]
+    p99 = timing.p99(LONGEST_BLOCK, fast.context, method=method)
+    return Sizes(LONGEST_BLOCK, _headroom(p99, fast), fast.context, p99)
+
+
+def too_slow(kind: str, timing: Timing, profile: Profile, *, method: str = "") -> str:
+    """Return a sentence that a kind of voice is too slow here, and what would help."""
+    most = best_effort(timing, method=method)
+    return (
+        f"This machine is too slow for {kind_name(kind)} in real time (profile {profile.name}): "
+        f"a step of {most.block:.0f} ms with {most.context:.0f} ms of context takes "
+        f"{most.p99:.0f} ms (p99); {_remedy(timing, profile, method, kind)}."
+    )
+
+
+def _remedy(timing: Timing, profile: Profile, method: str, kind: str) -> str:
+    for other in PROFILES.values():
+        sizes = choose(timing, other, method=method)
+        if sizes is not None and other.context < profile.context:
+            return (
+                f"--profile {other.name} would do (context {other.context:.0f} ms, "
+                f"block {sizes.block:.0f} ms)"
+            )
+    fast = PROFILES["fast"]
+    for cheaper, saved in sorted(timing.methods.items(), key=lambda item: item[1]):
+        sizes = choose(timing, fast, method=cheaper)
+        if saved > timing.methods.get(method, 0.0) and sizes is not None:
+            return f"--pitch-method {cheaper} --profile fast would do (block {sizes.block:.0f} ms)"
+    for block in range(LONGEST_BLOCK, 1001, 50):
+        if timing.p99(block, fast.context, method=method) <= fast.share * block:
+            return f"--block {block} --profile fast would do"
+    if kind == BUILT_IN:
+        return "a faster processor would do"
+    return (
+        "a GPU that MLX can use would do, or here the built-in voice; "
+        "'rtvc convert --quality offline' takes the time that it needs"
+    )
+
+
+def _headroom(p99: float, profile: Profile) -> float:
+    needed = _GUARD_MS + max(profile.room * p99, p99 + _HOLD_UP_MS)
+    return min(math.ceil(needed / _BLOCK_STEP) * float(_BLOCK_STEP), KNOBS["headroom"].high)
+
+
+def kind_name(kind: str) -> str:
+    """Return a kind of voice in words."""
+    return "the built-in voice" if kind == BUILT_IN else f"RVC voices of {kind[4:-1]} kHz"
+
+
+def kind_of_rate(rate: int) -> str:
+    """Return the kind of an RVC voice of so many samples per second."""
+    return f"rvc-{rate / 1000:g}k"
