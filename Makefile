@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 FLAGS ?=
 
-.PHONY: help live test operators check format lint types layers pictures clean
+.PHONY: help live test operators check format lint types layers pictures stills clean
 
 help:
 	@echo "make live           install rtvc into $(VENV) and start it: your voice, changed, live"
@@ -18,6 +18,7 @@ help:
 	@echo "make operators      the networks' tests with the operators of another kind of device"
 	@echo "make check          formatting, lint, types, layers, tests"
 	@echo "make pictures       make the README's pictures of the panel anew"
+	@echo "make stills         make the pictures anew that the tests compare the panel with"
 	@echo "make clean          remove $(VENV) and what tools left behind"
 
 live: $(VENV)/.installed
@@ -51,6 +52,9 @@ layers: $(VENV)/.installed-dev
 
 pictures: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.tui.pictures docs
+
+stills: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.tui.still
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

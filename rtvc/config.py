@@ -12,7 +12,7 @@ from rtvc.errors import RtvcError
 from rtvc.settings import Settings
 from rtvc.sizing import sizes_at_default
 
-_WORDS = ("input", "output", "profile")
+_WORDS = ("input", "output", "monitor", "profile")
 _HEADER = "# Written by rtvc when a run starts, and read by the next run.\n"
 
 
@@ -24,6 +24,8 @@ class Choices:
     ----------
     input, output
         Names of the devices; "" is the system's default.
+    monitor
+        Name of the device on which one hears oneself; "" is none.
     settings
         The settings. `mode` is never remembered: a run starts converted, so
         that nobody is heard with their own voice by surprise.
@@ -36,6 +38,7 @@ class Choices:
     input: str = ""
     output: str = ""
     settings: Settings = field(default_factory=Settings)
+    monitor: str = ""
     profile: str = DEFAULT_PROFILE
     chosen: frozenset[str] = frozenset()
 
@@ -76,6 +79,7 @@ def read_choices() -> Choices:
         input=document.words.get("input", ""),
         output=document.words.get("output", ""),
         settings=settings,
+        monitor=document.words.get("monitor", ""),
         profile=profile if profile in PROFILES else DEFAULT_PROFILE,
         chosen=sizes_at_default(settings).intersection(document.values),
     )
@@ -113,7 +117,7 @@ def save_choices(choices: Choices) -> None:
     values.pop("mode", None)
     for name in sorted(choices.chosen & sizes_at_default(choices.settings)):
         values[name] = getattr(choices.settings, name)
-    words = {"input": choices.input, "output": choices.output}
+    words = {"input": choices.input, "output": choices.output, "monitor": choices.monitor}
     if choices.profile != DEFAULT_PROFILE:
         words["profile"] = choices.profile
     settings_file.write_atomically(choices_path(), _HEADER + settings_file.render(words, values))

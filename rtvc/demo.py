@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rtvc.config import unused_path
 from rtvc.errors import RtvcError
+from rtvc.rig import Choice, Line
 from rtvc.settings_file import write_atomically
 
 _RATE = 48_000
@@ -43,10 +44,20 @@ def claim_file(path: Path, *, force: bool) -> Path:
     return path if force else unused_path(path)
 
 
-def write_result(path: Path, samples: NDArray[np.float32]) -> None:
-    """Write what was played as a 24-bit WAV file."""
-    import soundfile
+def open_line(path: Path) -> Line:
+    """Return the utterance as a microphone, in real time, and a 24-bit WAV file as a speaker."""
+    from rtvc.audio.simulated import SimulatedDevice
 
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, _RATE, format="WAV", subtype="PCM_24")
-    write_atomically(path, buffer.getvalue())
+    device = SimulatedDevice(load_utterance(), wall_clock=True)
+
+    def keep() -> str:
+        import soundfile
+
+        if not device.played.size:
+            return ""
+        buffer = io.BytesIO()
+        soundfile.write(buffer, device.played, _RATE, format="WAV", subtype="PCM_24")
+        write_atomically(path, buffer.getvalue())
+        return f"The result is in {path}."
+
+    return Line(device, Choice("bundled utterance", str(path)), keep=keep)

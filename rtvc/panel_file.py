@@ -24,12 +24,15 @@ class Memory:
         One of `THEMES`.
     guided
         Whether the first-run guide has been seen or skipped.
+    spectrogram
+        Whether it is shown.
     favourites
         Names of presets by the digit that loads them, 1 to 9.
     """
 
     theme: str = THEMES[0]
     guided: bool = False
+    spectrogram: bool = True
     favourites: dict[int, str] = field(default_factory=dict)
 
 
@@ -45,11 +48,16 @@ def keys_path() -> Path:
 
 def load_memory() -> tuple[Memory, str]:
     """Return what is remembered, and a sentence ("" if all is well)."""
-    words, sentence = _words(memory_path(), ("theme", "guided", *_FAVOURITES))
+    words, sentence = _words(memory_path(), ("theme", "guided", "spectrogram", *_FAVOURITES))
     theme = words.get("theme", THEMES[0])
     favourites = {n: words[name] for n, name in enumerate(_FAVOURITES, 1) if words.get(name)}
     return (
-        Memory(theme if theme in THEMES else THEMES[0], words.get("guided") == "true", favourites),
+        Memory(
+            theme if theme in THEMES else THEMES[0],
+            words.get("guided") == "true",
+            words.get("spectrogram") != "false",
+            favourites,
+        ),
         sentence,
     )
 
@@ -62,7 +70,8 @@ def save_memory(memory: Memory) -> None:
     RtvcError
         If the file cannot be written.
     """
-    words = {"theme": memory.theme, "guided": str(memory.guided).lower()}
+    words = {"theme": memory.theme}
+    words |= {name: str(getattr(memory, name)).lower() for name in ("guided", "spectrogram")}
     words |= {f"favourite_{n}": name for n, name in sorted(memory.favourites.items())}
     settings_file.write_atomically(memory_path(), _HEADER + settings_file.render(words, {}))
 

@@ -1,4 +1,4 @@
-"""What can be plugged in: the devices to choose from, and how a pair of them is opened."""
+"""What can be plugged in: the devices to choose from, and how they are opened."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from rtvc.errors import RtvcError
+from rtvc.errors import RtvcError, UsageError
 
 if TYPE_CHECKING:
     from rtvc.audio.devices import Direction
     from rtvc.audio.endpoint import Endpoint
+    from rtvc.audio.monitor import Monitor
 
 _SCAN_S = 10.0
 _SCAN = """\
@@ -55,6 +56,14 @@ class Devices:
     outputs: tuple[SoundDevice, ...] = ()
 
 
+class Choice(NamedTuple):
+    """The chosen devices by name; "" is the system's default, and no monitor."""
+
+    input: str = ""
+    output: str = ""
+    monitor: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """A microphone and a speaker, ready to be started.
@@ -63,16 +72,24 @@ class Line:
     ----------
     endpoint
         For the session; not started yet.
-    input, output
-        The devices' names.
+    names
+        What the devices are called.
+    monitor
+        Plays the output once more on a device of its own, None for nothing.
+    note
+        A sentence about what could not be had, "" if nothing is missing.
     hint
         Tells what is probably wrong while it runs, "" if nothing is.
+    keep
+        Keeps what it made, and returns a sentence about it, "" if there is nothing to keep.
     """
 
     endpoint: Endpoint
-    input: str
-    output: str
+    names: Choice
+    monitor: Monitor | None = None
+    note: str = ""
     hint: Callable[[], str] = lambda: ""
+    keep: Callable[[], str] = lambda: ""
 
 
 class Rig(Protocol):
@@ -81,13 +98,13 @@ class Rig(Protocol):
     def scan(self) -> Devices:
         """Return what is plugged in now; may take a second."""
 
-    def open(self, input: str, output: str) -> Line:
-        """Return a pair of devices by their names; "" is the system's default.
+    def open(self, choice: Choice) -> Line:
+        """Return the chosen devices; a monitor that is not there is noted and done without.
 
         Raises
         ------
         RtvcError
-            If there is no such device.
+            If there is no such microphone or speaker.
         """
 
 
@@ -122,10 +139,13 @@ class LiveRig:
             raise RtvcError("The devices could not be listed; 'rtvc doctor' says why.") from None
         return Devices(_side(rows, "input"), _side(rows, "output"))
 
-    def open(self, input: str, output: str) -> Line:
-        """Return a pair of devices by their names; "" is the system's default.
+    def open(self, choice: Choice) -> Line:
+        """Return the chosen devices; to be called only while no others are open.
 
-        To be called only while no other pair is open.
+        Raises
+        ------
+        RtvcError
+            If there is no such microphone or speaker.
         """
         from rtvc.audio.devices import find_device
         from rtvc.audio.live import LiveEndpoint
@@ -135,10 +155,43 @@ class LiveRig:
             # What has been plugged in since is seen only so.
             restart()
         self._opened = True
-        microphone = find_device(input or None, "input")
-        speaker = find_device(output or None, "output")
-        endpoint = LiveEndpoint(input or None, output or None)
-        return Line(endpoint, microphone.name, speaker.name, lambda: endpoint.hint)
+        microphone = find_device(choice.input or None, "input")
+        speaker = find_device(choice.output or None, "output")
+        endpoint = LiveEndpoint(choice.input or None, choice.output or None)
+        monitor, note = None, ""
+        if choice.monitor:
+            try:
+                monitor = live_monitor(choice.monitor, speaker.name)
+            except RtvcError as error:
+                note = f"There is no monitor: {error}."
+        names = Choice(microphone.name, speaker.name, monitor.name if monitor else "")
+        return Line(endpoint, names, monitor, note, lambda: endpoint.hint)
+
+
+def live_monitor(name: str, output: str) -> Monitor:
+    """Return a device of this machine as the monitor, not started.
+
+    Parameters
+    ----------
+    name
+        Its name or a part of it.
+    output
+        Full name of the device that is the main output.
+
+    Raises
+    ------
+    RtvcError
+        If there is no such device, or it is the main output.
+    """
+    from rtvc.audio.devices import find_device
+    from rtvc.audio.flow import open_playback
+    from rtvc.audio.monitor import Monitor
+
+    device = find_device(name, "output")
+    if device.name == output:
+        raise UsageError(f"{output!r} is the output already, so you hear yourself there")
+    # Found anew each time: the numbers of devices change when some come and go.
+    return Monitor(device.name, lambda: open_playback(find_device(device.name, "output")))
 
 
 def _side(rows: list[dict[str, object]], direction: Direction) -> tuple[SoundDevice, ...]:

@@ -300,6 +300,14 @@ class Settings:
         high=0.0,
         step=0.5,
     )
+    monitor_gain: float = _knob(
+        0.0,
+        "Gain of the monitor, a second speaker on which you hear yourself; -60 is silence.",
+        unit="dB",
+        low=-60.0,
+        high=12.0,
+        step=1.0,
+    )
     block: float = _knob(
         100.0,
         "New sound per engine step: shorter has less latency, longer needs less computing; at its "
@@ -434,12 +442,13 @@ _FIRST_OF_GROUP = {
     "mode": "voice",
     "input_gain": "microphone",
     "loudness": "output",
+    "monitor_gain": "monitor",
     "block": "timing",
 }
 
 
 def grouped_knobs() -> dict[str, tuple[Knob, ...]]:
-    """Return the knobs by group (voice, microphone, output, timing), in order."""
+    """Return the knobs by group (voice, microphone, output, monitor, timing), in order."""
     groups: dict[str, list[Knob]] = {}
     for name, knob in KNOBS.items():
         if name in _FIRST_OF_GROUP:

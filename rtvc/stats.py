@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+SPECTRUM_HZ = 80.0, 12_000.0
+"""Where the lowest band of a spectrum begins, and the highest ends; each is as wide in pitch."""
+
 
 class State(StrEnum):
     """What is heard at the output right now.
@@ -110,6 +113,8 @@ class Stats:
     eased
         What the engine does with less, or later, than it was asked for because steps
         were late: such as "context 500 ms"; "" where nothing.
+    voice
+        Name of the voice that is heard, "" before the first one.
     loading
         Whether the engine is being built for a new voice or new sizes; what was
         before plays on meanwhile.
@@ -132,6 +137,7 @@ class Stats:
     repaired: int = 0
     failures: int = 0
     eased: str = ""
+    voice: str = ""
     loading: bool = False
     gate_open: bool = False
     resting: bool = False

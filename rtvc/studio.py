@@ -1,4 +1,4 @@
-"""All that a panel holds: one session at a time, its devices, and what is remembered of them."""
+"""All that a panel holds: the sound, its settings and their past, and the devices."""
 
 from __future__ import annotations
 
@@ -7,25 +7,21 @@ import gc
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtvc.config import Choices, save_choices, unused_path
+from rtvc.config import Choices, save_choices
 from rtvc.errors import RtvcError
-from rtvc.rig import Devices, Rig
+from rtvc.lookout import Lookout
+from rtvc.recorder import Recorder
+from rtvc.rig import Choice, Line, Rig
 from rtvc.settings import Settings
+from rtvc.stage import Stage
 from rtvc.stats import State, Stats
 from rtvc.undo import History
 
 if TYPE_CHECKING:
-    from rtvc.audio.tap import Recording, TappedEndpoint
     from rtvc.engine.voice import Voice
-    from rtvc.session import Session
     from rtvc.sizing import Sizing
-
-RECORDING = Path("rtvc-recording.wav")
-_ALL_EVERY = 10
-"""Times to tidy up among which one is thorough: what the panel has drawn outlives the others."""
 
 
 class Studio:
@@ -47,6 +43,16 @@ class Studio:
         What is known of this machine; by default nothing.
     remember
         Whether devices and settings are kept for the next run.
+    stand_in
+        Opens what plays instead where the devices cannot be opened at the start;
+        it is not what was wanted, so the state stays DEVICE LOST.
+
+    Attributes
+    ----------
+    recorder
+        Records what is played.
+    lookout
+        Looks for devices and voices.
     """
 
     def __init__(
@@ -57,155 +63,100 @@ class Studio:
         find_voice: Callable[[str], Voice] | None = None,
         sizing: Sizing | None = None,
         remember: bool = True,
+        stand_in: Callable[[], Line] | None = None,
     ) -> None:
-        self._rig = rig
-        self._find_voice = find_voice
-        self._sizing = sizing
         self._remember = remember
-        self._wanted = choices.input, choices.output
-        self._names = "", ""
-        self._settings = choices.settings
+        self._stand_in = stand_in
+        self._wanted = Choice(choices.input, choices.output, choices.monitor)
         self._first = choices
         self._saved: Choices | None = None
         self._history = History()
-        self._session: Session | None = None
-        self._endpoint: TappedEndpoint | None = None
-        self._hint: Callable[[], str] = lambda: ""
-        self._recording: Recording | None = None
+        self._stage = Stage(rig, choices.settings, find_voice, sizing)
+        self.recorder = Recorder(self._stage.attach)
+        self.lookout = Lookout(rig)
+        self._measured_s: float | None = None
         self._doing = "Starting."
         self._failure = ""
         self._news = ""
-        self._devices = Devices()
-        self._scanning = False
         self._closed = False
         self._tidied = 0
         self._lock = threading.Lock()
         self._hand = ThreadPoolExecutor(1, "rtvc studio")
-        self._scanner = ThreadPoolExecutor(1, "rtvc devices")
 
     # The sound.
 
     def start(self) -> None:
         """Open the devices and begin, in the background."""
-        self._hand.submit(self._open, self._wanted)
+        self._submit(self._begin)
 
     @property
     def settings(self) -> Settings:
         """What was applied last."""
-        return self._settings
+        return self._stage.settings
 
     def apply(self, settings: Settings) -> None:
         """Use other settings from the next block on; `undo` takes it back."""
-        self._history.note(self._settings, settings)
-        self._set(settings)
+        self._history.note(self.settings, settings)
+        self._stage.apply(settings)
 
     def undo(self) -> bool:
         """Go back one change, mode excepted; return whether there was one."""
-        return self._go(self._history.undo(self._settings))
+        return self._go(self._history.undo(self.settings))
 
     def redo(self) -> bool:
         """Take the last undo back; return whether there was one."""
-        return self._go(self._history.redo(self._settings))
+        return self._go(self._history.redo(self.settings))
 
     def stats(self) -> Stats:
         """Return what is going on, as `Session.stats` does, also while no session runs."""
-        session = self._session
-        stats = session.stats() if session is not None else Stats()
+        stats = self._stage.stats()
         if self._doing:
             return dataclasses.replace(stats, state=State.STARTING, reason=self._doing)
-        if session is None:
+        if self._failure:
             return dataclasses.replace(stats, state=State.DEVICE_LOST, reason=self._failure)
-        if not stats.reason and (hint := self._hint()):
-            return dataclasses.replace(stats, reason=hint)
         return stats
 
-    def voices(self) -> dict[str, str]:
-        """Return the voices that ``Settings.voice`` can name, each with a sentence about it."""
-        from rtvc.engine.voices import list_voices
-
-        return list_voices()
+    def spectrum(self) -> tuple[float, ...]:
+        """Return the level in dBFS of each band of what is heard now, the lowest first."""
+        return self._stage.spectrum()
 
     # The devices.
 
     @property
-    def wanted(self) -> tuple[str, str]:
-        """The chosen microphone and speaker by name; "" is the system's default."""
+    def wanted(self) -> Choice:
+        """The chosen devices by name."""
         return self._wanted
 
     @property
-    def names(self) -> tuple[str, str]:
-        """The microphone and the speaker in use, "" before the first start."""
-        return self._names
+    def names(self) -> Choice:
+        """The devices in use, all "" before the first start."""
+        return self._stage.names
 
     @property
-    def devices(self) -> Devices:
-        """What the last `rescan` found."""
-        return self._devices
+    def measured_s(self) -> float | None:
+        """Measured delay of the devices in use, both sides; None if nobody has measured it."""
+        return self._measured_s
 
-    def rescan(self) -> None:
-        """Look for devices, in the background; nothing happens while it is being done."""
-        if not (self._scanning or self._closed):
-            self._scanning = True
-            self._scanner.submit(self._scan)
-
-    def use(self, input: str, output: str) -> None:
+    def use(self, choice: Choice) -> None:
         """Exchange the devices, in the background; the old ones come back if that fails."""
-        if self._closed:
-            return
-        self._doing = "Changing the devices."
-        self._hand.submit(self._exchange, (input, output))
+        if not self._closed:
+            self._doing = "Changing the devices."
+            self._submit(self._exchange, choice)
 
-    # The recording.
-
-    def record(self, path: Path | None = None) -> Path:
-        """Record what is played, and return the file that it goes to.
-
-        Parameters
-        ----------
-        path
-            A sound file that does not exist yet; by default one in the current folder.
+    def measure(self) -> None:
+        """Measure the delay of the devices with chirps that are heard, in the background.
 
         Raises
         ------
         RtvcError
-            If it cannot be written, or a recording runs already.
+            If nothing is to be heard now.
         """
-        from rtvc.audio.tap import Recording
-
-        if self._recording is not None:
-            raise RtvcError(f"{self._recording.path} is being recorded already; stop it first.")
-        self._recording = Recording(path or unused_path(RECORDING.absolute()))
-        if self._endpoint is not None:
-            self._endpoint.recording = self._recording
-        return self._recording.path
-
-    @property
-    def recording(self) -> Path | None:
-        """The file that is being recorded, None if there is none."""
-        recording = self._recording
-        return recording.path if recording is not None else None
-
-    @property
-    def recorded_s(self) -> float | None:
-        """Length of the recording that runs, in seconds; None if there is none."""
-        recording = self._recording
-        return recording.seconds if recording is not None else None
-
-    def finish_recording(self) -> Path:
-        """End the recording, and return its file.
-
-        Raises
-        ------
-        RtvcError
-            If none runs, or it could not be written.
-        """
-        recording, self._recording = self._recording, None
-        if recording is None:
-            raise RtvcError("Nothing is being recorded.")
-        if self._endpoint is not None:
-            self._endpoint.recording = None
-        recording.finish()
-        return recording.path
+        if self.settings.mode == "muted":
+            raise RtvcError("Measuring chirps loudly, and the output is muted; m opens it.")
+        if self._doing or self._failure:
+            raise RtvcError("Nothing can be measured while the devices do not run.")
+        self._doing = "Measuring: three chirps are played."
+        self._submit(self._measure)
 
     # The course of things.
 
@@ -213,23 +164,23 @@ class Studio:
         """Return what went wrong in the background since the last call, "" if nothing did."""
         with self._lock:
             news, self._news = self._news, ""
-        recording = self._recording
-        if recording is not None and recording.error:
-            self._recording = None
-            return f"The recording has ended. {recording.error}"
-        return news
+        parts = (self.recorder, self._stage, self.lookout)
+        return " ".join(filter(None, (*(part.take_news() for part in parts), news)))
 
     def tidy(self) -> None:
-        """Free memory and remember the choices; to be called every few seconds.
+        """Free memory, look for voices, remember the choices; to be called every few seconds.
 
         While a session runs nothing else collects garbage: to look at everything would
         stop every thread for long. What was there at its start is left out; of the rest
         the young take about a millisecond, and all of it, now and then, a few.
         """
-        self._tidied += 1
-        gc.collect(2 if self._tidied % _ALL_EVERY == 0 else 1)
-        if not (self._doing or self._closed):
-            self._hand.submit(self._save)
+        gc.collect(1)
+        if self._doing or self._closed:
+            return
+        self.lookout.look_for_voices()
+        self._submit(self._save)
+        if self._failure and self._stage.over:
+            self._submit(self._shut)
 
     def close(self) -> None:
         """Fade out, close the devices, keep recording and choices; waits; safe to repeat."""
@@ -238,81 +189,86 @@ class Studio:
         self._closed = True
         self._hand.submit(self._end).result()
         self._hand.shutdown()
-        self._scanner.shutdown(wait=False, cancel_futures=True)
-
-    def _set(self, settings: Settings) -> None:
-        with self._lock:
-            self._settings = settings
-            if self._session is not None:
-                self._session.apply(settings)
+        self.lookout.close()
 
     def _go(self, settings: Settings | None) -> bool:
         if settings is not None:
-            self._set(settings)
+            self._stage.apply(settings)
         return settings is not None
+
+    def _submit(self, act: Callable[..., object], *args: object) -> None:
+        self._hand.submit(self._do, act, *args)
 
     # On the background threads.
 
-    def _open(self, wanted: tuple[str, str]) -> bool:
-        from rtvc.audio.tap import TappedEndpoint
-        from rtvc.engine.voices import find_voice
-        from rtvc.session import Session
-
+    def _do(self, act: Callable[..., object], *args: object) -> None:
         try:
-            line = self._rig.open(*wanted)
-            endpoint = TappedEndpoint(line.endpoint)
-            voices = self._find_voice or find_voice
-            session = Session(endpoint, self._settings, voices, self._sizing)
-            session.start()
-        except RtvcError as error:
-            self._failure = str(error)
-            self._doing = ""
-            return False
+            act(*args)
         except Exception as error:
-            self._failure = f"An unexpected {type(error).__name__}: {error}."
-            self._doing = ""
-            return False
-        with self._lock:
-            self._wanted, self._names = wanted, (line.input, line.output)
-            endpoint.recording = self._recording
-            self._hint = line.hint
-            self._endpoint, self._session = endpoint, session
-            session.apply(self._settings)
+            self._failure, self._doing = _reason(error), ""
+
+    def _begin(self) -> None:
+        if not self._open(self._wanted) and self._stand_in is not None:
+            try:
+                self._stage.play_on(self._stand_in())
+            except RtvcError as error:
+                self._tell(str(error))
         self._doing = ""
+
+    def _open(self, choice: Choice) -> bool:
+        try:
+            note = self._stage.open(choice)
+        except Exception as error:  # whatever it is, the devices before may still work
+            self._failure = _reason(error)
+            return False
+        self._wanted, self._failure = choice, ""
+        if note:
+            self._tell(note)
         return True
 
-    def _exchange(self, wanted: tuple[str, str]) -> None:
-        before = self._wanted if self._session is not None else None
+    def _exchange(self, choice: Choice) -> None:
+        before = None if self._failure else self._wanted
         self._shut()
-        if self._open(wanted):
+        self._measured_s = None
+        if self._open(choice):
             self._save()
-            return
-        failure = self._failure
-        if before is not None and before != wanted:
+        elif before is not None and before != choice:
+            failure = self._failure
             self._doing = "Going back to the devices before."
             if self._open(before):
                 self._tell(f"{_sentence(failure)} The devices before are in use.")
+        self._doing = ""
+
+    def _measure(self) -> None:
+        self._shut()
+        try:
+            loop = self._stage.measure(self._wanted)
+        except RtvcError as error:
+            self._tell(_sentence(str(error)))
+        else:
+            self._measured_s = loop.measured
+            self._tell(
+                f"The devices take {loop.measured * 1000:.0f} ms; "
+                f"they state {loop.stated * 1000:.0f} ms."
+            )
+        self._open(self._wanted)
+        self._doing = ""
 
     def _shut(self) -> None:
-        with self._lock:
-            session, self._session, self._endpoint = self._session, None, None
-            self._hint = lambda: ""
-        if session is not None:
-            session.stop()
-
-    def _scan(self) -> None:
         try:
-            self._devices = self._rig.scan()
+            kept = self._stage.close()
         except RtvcError as error:
-            self._tell(str(error))
-        finally:
-            self._scanning = False
+            kept = str(error)
+        if kept:
+            self._tell(kept)
 
     def _save(self) -> None:
-        microphone, speaker = self._wanted
-        settings = self._settings.replace(mode="converted")
         choices = dataclasses.replace(
-            self._first, input=microphone, output=speaker, settings=settings
+            self._first,
+            input=self._wanted.input,
+            output=self._wanted.output,
+            monitor=self._wanted.monitor,
+            settings=self.settings.replace(mode="converted"),
         )
         if not self._remember or choices == self._saved:
             return
@@ -326,15 +282,21 @@ class Studio:
         self._doing = "Fading out."
         self._shut()
         self._save()
-        if self._recording is not None:
+        if self.recorder.path is not None:
             try:
-                self.finish_recording()
+                self.recorder.finish()
             except RtvcError as error:
                 self._tell(str(error))
 
     def _tell(self, news: str) -> None:
         with self._lock:
             self._news = news
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RtvcError):
+        return str(error)
+    return f"An unexpected {type(error).__name__}: {error}."
 
 
 def _sentence(text: str) -> str:

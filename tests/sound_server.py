@@ -1,8 +1,8 @@
 """A private PulseAudio server without hardware: a fake microphone and two fake speakers.
 
-Three null sinks: what is played into one is what the fake microphone hears, and
-the monitors of the others are what the speaker and the headphones say. The server
-needs no session, no bus and no hardware, and is stopped by its process id.
+Null sinks: what is played into one is what the fake microphone hears, and the
+monitors of the others are what the fake speaker and the fake headphones say. The server needs no
+session, no bus and no hardware, and is stopped by its process id.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 RATE = 48_000
 MICROPHONE_SINK = "fake_mic_feed"
 SPEAKER_SINK = "fake_speaker"
-HEADPHONES_SINK = "fake_headphones"
+HEADPHONES_SINK = "fake_ears"
 PROGRAMS = ("pulseaudio", "pacat", "parec", "pactl")
 INSTALL = (
     "apt-get install -y --no-install-recommends "
@@ -42,7 +42,7 @@ load-module module-null-sink sink_name=fake_mic_feed norewinds=1 rate=48000 \
 format=float32le channels=1 channel_map=mono sink_properties=device.description=FakeMicFeed
 load-module module-null-sink sink_name=fake_speaker norewinds=1 rate=48000 \
 format=float32le channels=2 sink_properties=device.description=FakeSpeaker
-load-module module-null-sink sink_name=fake_headphones norewinds=1 rate=48000 \
+load-module module-null-sink sink_name=fake_ears norewinds=1 rate=44100 \
 format=float32le channels=2 sink_properties=device.description=FakeHeadphones
 set-default-source fake_mic_feed.monitor
 set-default-sink fake_speaker
@@ -77,8 +77,8 @@ pcm.fake_speaker {{
   type pulse server "unix:{dir}/native" device "fake_speaker"
   hint {{ show on description "fake speaker" }}
 }}
-pcm.fake_headphones {{
-  type pulse server "unix:{dir}/native" device "fake_headphones"
+pcm.fake_ears {{
+  type pulse server "unix:{dir}/native" device "fake_ears"
   hint {{ show on description "fake headphones" }}
 }}
 pcm.cable_end {{ type pulse server "unix:{dir}/native" device "fake_speaker.monitor" }}

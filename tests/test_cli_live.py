@@ -2,13 +2,15 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rtvc.demo import load_utterance
-from tests.sound_server import SPEAKER_SINK, SoundServer
+from rtvc.panel_file import Memory, save_memory
+from tests.sound_server import HEADPHONES_SINK, SPEAKER_SINK, SoundServer
 from tests.test_cli import rtvc_command
 from tests.test_status import OnTerminal
 
@@ -80,21 +82,31 @@ def test_a_remembered_device_that_has_gone_is_replaced(tmp_path: Path):
     assert "From 'default' to 'default'." in done.stderr
 
 
-def test_a_remembered_voice_that_has_gone_is_replaced(tmp_path: Path):
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "remembered.yaml").write_text("voice: anna\npitch: 3\n")
-    done = rtvc_command("--seconds", "0.2", "--stats", "figures.json")
-    assert "There is no voice 'anna'" in done.stderr
-    assert "It was the voice of last time; using the built-in one." in done.stderr
-    settings = json.loads(Path("figures.json").read_text())["settings"]
-    assert (settings["voice"], settings["pitch"]) == ("world", 3)
-    asked = rtvc_command("--seconds", "0.2", "--voice", "anna", code=2)
-    assert "There is no voice 'anna'" in asked.stderr
+def test_a_monitor_is_heard_too_and_remembered(sound_server: SoundServer):
+    words = ("--input", "fake_mic", "--output", "fake_speaker", "--monitor", "ears")
+    with (
+        sound_server.speaking(np.tile(load_utterance(), 2)),
+        sound_server.recording(SPEAKER_SINK, HEADPHONES_SINK) as finish,
+    ):
+        done = rtvc_command(*words, "--seconds", "3", "--stats", "figures.json")
+        said, heard = (recording.samples for recording in finish())
+    assert "From 'fake_mic' to 'fake_speaker', and to 'fake_ears' for you." in done.stderr
+    assert np.abs(heard).max() == pytest.approx(np.abs(said).max(), rel=0.2)
+    assert json.loads(Path("figures.json").read_text())["devices"]["monitor"] == "fake_ears"
+    assert "and to 'fake_ears'" in rtvc_command("--seconds", "0.2").stderr
+    assert "'fake_ears'" not in rtvc_command("--seconds", "0.2", "--monitor", "off").stderr
+    assert "'fake_ears'" not in rtvc_command("--seconds", "0.2").stderr
 
 
-def test_without_a_microphone_or_speaker_it_plays_the_utterance(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_monitor_that_cannot_be_is_refused():
+    done = rtvc_command("run", "--monitor", "no such thing", code=2)
+    assert "no output named 'no such thing'" in done.stderr
+    both = ("--output", "fake_speaker", "--monitor", "fake_speaker")
+    assert "is the output already" in rtvc_command("run", *both, code=2).stderr
+
+
+@pytest.fixture
+def no_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "asound.conf").write_text(
         "</usr/share/alsa/alsa.conf>\npcm.!default { type plug slave.pcm nothing }\n"
     )
@@ -102,10 +114,29 @@ def test_without_a_microphone_or_speaker_it_plays_the_utterance(
     monkeypatch.setenv("PULSE_SERVER", "unix:/nonexistent")
     if json.loads(rtvc_command("devices", "--json").stdout):
         pytest.skip("this machine has sound hardware")
+
+
+def test_without_a_microphone_or_speaker_it_plays_the_utterance(no_devices):
     done = rtvc_command("--seconds", "1")
     assert "No live sound: " in done.stderr
     assert "The result is in rtvc-demo.wav." in done.stdout
     assert Path("rtvc-demo.wav").stat().st_size > 50_000
+
+
+def test_on_a_terminal_without_devices_the_panel_waits_and_the_utterance_plays(no_devices):
+    save_memory(Memory(guided=True))
+    code = "import sys; from rtvc.cli import main; sys.exit(main([]))"
+    terminal = OnTerminal(code)
+    try:
+        assert "a bundled utterance plays instead" in terminal.read_until("DEVICE LOST")
+        time.sleep(1)
+        os.write(terminal.master, b"q")
+        terminal.read_until("The result is in rtvc-demo.wav.")
+        assert terminal.process.wait(20) == 0
+        assert terminal.modes() == terminal.before
+    finally:
+        terminal.close()
+    assert Path("rtvc-demo.wav").stat().st_size > 20_000
 
 
 def test_on_a_terminal_one_line_is_redrawn_until_q():

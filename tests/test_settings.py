@@ -100,7 +100,7 @@ def test_shape_tells_which_changes_need_a_new_chain():
 def test_every_knob_is_in_one_group_in_order():
     groups = grouped_knobs()
     assert [knob.name for knobs in groups.values() for knob in knobs] == list(KNOBS)
-    assert list(groups) == ["voice", "microphone", "output", "timing"]
+    assert list(groups) == ["voice", "microphone", "output", "monitor", "timing"]
     assert "pitch" in {knob.name for knob in groups["voice"]}
     assert "gate_lookback" in {knob.name for knob in groups["microphone"]}
     assert "seed" in {knob.name for knob in groups["timing"]}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from rtvc.audio.drift import ClockTrim
 from rtvc.audio.endpoint import ENGINE_RATE, Samples
 from rtvc.audio.fifo import SampleFifo
 from rtvc.audio.portaudio import AudioError, captured_noise, portaudio
+from rtvc.audio.pulse import Pulse
 from rtvc.audio.resample import EdgeResampler
 from rtvc.audio.streams import RING_S, DeviceStream, Port, StreamSpec, open_stream
 from rtvc.stats import DeviceHealth
@@ -28,16 +28,6 @@ class SilentDeviceError(AudioError):
     """A device that opens, but never asks for sound or gives any."""
 
 
-@dataclass(slots=True)
-class _Pulse:
-    """When a stream's clock last moved."""
-
-    stream: DeviceStream
-    name: str
-    frames: int = 0
-    since: float = 0.0
-
-
 class Flow:
     """Streams at work, from `open_flow`.
 
@@ -51,7 +41,7 @@ class Flow:
         self._capture, self._playback = capture, playback
         self._device_latency = _device_latency(capture, playback, devices)
         self._streams = [capture] if capture is playback else [capture, playback]
-        self._pulses = [_Pulse(s, d.name) for s, d in zip(self._streams, devices, strict=False)]
+        self._pulses = [Pulse(s, d.name) for s, d in zip(self._streams, devices, strict=False)]
         self._from_device = (
             None
             if capture.spec.rate == ENGINE_RATE
@@ -66,7 +56,7 @@ class Flow:
         )
         self._fifo = SampleFifo()
         self._dropped = 0
-        self._started = self._looked = time.monotonic()
+        self._started = time.monotonic()
         self.heard_anything = False
 
     def start(self, timeout: float) -> None:
@@ -96,9 +86,9 @@ class Flow:
                         "close other programs that use it, or choose another device"
                     )
                 time.sleep(0.002)
-        self._started = self._looked = time.monotonic()
+        self._started = time.monotonic()
         for pulse in self._pulses:
-            pulse.since = self._started
+            pulse.begin()
 
     def finish(self) -> None:
         """Play out what the devices hold, then give them back."""
@@ -130,19 +120,7 @@ class Flow:
 
     def lost(self, silent_s: float) -> str:
         """Return a sentence if a device is gone or has counted no frames for so long, else ""."""
-        now = time.monotonic()
-        # A process that was stopped itself has not seen whether the device went on.
-        paused = now - self._looked > silent_s / 2
-        self._looked = now
-        for pulse in self._pulses:
-            if not pulse.stream.active:
-                return f"{pulse.name!r} was lost: it was unplugged or its sound server ended"
-            frames = pulse.stream.counters().frames
-            if frames != pulse.frames or paused:
-                pulse.frames, pulse.since = frames, now
-            elif now - pulse.since > silent_s:
-                return f"{pulse.name!r} was lost: no sound has flowed for {silent_s:g} s"
-        return ""
+        return next(filter(None, (pulse.lost(silent_s) for pulse in self._pulses)), "")
 
     def available(self) -> int:
         """Return how many input samples are there."""
@@ -222,8 +200,7 @@ def open_flow(
         If a device refuses.
     """
     heard = Port(microphone.index, input_channels or min(microphone.inputs, 2))
-    few = speaker.outputs if speaker.outputs <= MOST_CHANNELS else 2
-    said = Port(speaker.index, output_channels or few)
+    said = Port(speaker.index, output_channels or _channels(speaker))
     rates = [rate] if rate else [ENGINE_RATE, round(microphone.rate), round(speaker.rate)]
     in_rates = [r for r in rates if accepts(microphone, "input", r, heard.channels)]
     out_rates = [r for r in rates if accepts(speaker, "output", r, said.channels)]
@@ -244,6 +221,25 @@ def open_flow(
         capture.close()
         raise
     return Flow(capture, playback, (microphone, speaker))
+
+
+def open_playback(speaker: Device) -> DeviceStream:
+    """Open a speaker alone, in the engine's rate if it takes that.
+
+    Raises
+    ------
+    AudioError
+        If it refuses.
+    """
+    said = Port(speaker.index, _channels(speaker))
+    rates = [ENGINE_RATE, round(speaker.rate)]
+    # Where it accepts nothing, opening it tells why.
+    rate = next((r for r in rates if accepts(speaker, "output", r, said.channels)), rates[0])
+    return _open(StreamSpec(rate, round(rate * BLOCK_S), output=said), speaker, "output", False)
+
+
+def _channels(speaker: Device) -> int:
+    return speaker.outputs if speaker.outputs <= MOST_CHANNELS else 2
 
 
 def _device_latency(

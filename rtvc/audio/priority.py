@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -35,12 +36,13 @@ def urgent_threads() -> Iterator[None]:
 
     On Linux PortAudio's callback and the sound server's client library run on
     ordinary threads, which a busy machine holds up for tens of milliseconds.
-    macOS gives its audio threads a deadline by itself. No Python thread may be
-    started meanwhile: it could keep a processor to itself.
+    macOS gives its audio threads a deadline by itself. Python's own threads stay
+    as they are: one that computes could keep a processor to itself.
     """
     before = _threads()
     yield
-    for thread in _threads() - before:
+    ours = {str(thread.native_id) for thread in threading.enumerate()}
+    for thread in _threads() - before - ours:
         # Without the right to (ulimit -r) they stay as they are; a thread may have ended.
         with suppress(OSError):
             os.sched_setscheduler(int(thread), os.SCHED_FIFO, os.sched_param(_PRIORITY))

@@ -1,93 +1,25 @@
-"""Recording what is played: a tap between an engine and its endpoint."""
+"""A tap between an engine and its endpoint: what is played is recorded, shown and heard twice."""
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 
-from rtvc.audio.endpoint import ENGINE_RATE, Endpoint, Samples
-from rtvc.audio.sound_file import SoundSink
-from rtvc.errors import RtvcError
+from rtvc.audio.endpoint import Endpoint, Samples
+from rtvc.audio.monitor import Monitor
+from rtvc.audio.recording import Recording
+from rtvc.audio.spectrum import Spectrum
 from rtvc.stats import DeviceHealth
-
-_INTERVAL_S = 0.1
-
-
-class Recording:
-    """A sound file that grows while it is recorded; written by a thread of its own.
-
-    Parameters
-    ----------
-    path
-        Its extension says the format; it appears under its name when it is whole.
-
-    Attributes
-    ----------
-    error
-        Why the recording has ended by itself, "" while all is well.
-
-    Raises
-    ------
-    RtvcError
-        If the file exists already or cannot be made.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.error = ""
-        self._sink = SoundSink(path, ENGINE_RATE)
-        self._waiting: deque[Samples] = deque()
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="rtvc recording", daemon=True)
-        self._thread.start()
-
-    @property
-    def seconds(self) -> float:
-        """How long it is by now."""
-        return self._sink.frames_written / ENGINE_RATE
-
-    def push(self, samples: Samples) -> None:
-        """Add samples; never waits."""
-        if not self._ending.is_set():
-            self._waiting.append(samples.copy())
-
-    def finish(self) -> None:
-        """Write what waits, and give the file its name.
-
-        Raises
-        ------
-        RtvcError
-            If it could not be written.
-        """
-        self._ending.set()
-        self._thread.join()
-        if self.error:
-            raise RtvcError(self.error)
-        self._sink.finish()
-
-    def _run(self) -> None:
-        try:
-            ended = False
-            while not ended:
-                # Looked at before the last round, so that nothing pushed earlier is left.
-                ended = self._ending.wait(_INTERVAL_S)
-                while self._waiting:
-                    self._sink.write(self._waiting.popleft())
-        except RtvcError as error:
-            self._ending.set()
-            self._sink.discard()
-            self.error = str(error)
 
 
 class TappedEndpoint:
-    """An endpoint whose output can be recorded; see `rtvc.audio.endpoint.Endpoint`.
+    """An endpoint whose output goes to others, too; see `rtvc.audio.endpoint.Endpoint`.
 
     Parameters
     ----------
     inner
         Does the work.
+    monitor
+        Plays all that is written on another device, None for nothing.
 
     Attributes
     ----------
@@ -95,22 +27,33 @@ class TappedEndpoint:
         Gets all that is written, None while nothing is recorded.
     """
 
-    def __init__(self, inner: Endpoint) -> None:
+    def __init__(self, inner: Endpoint, monitor: Monitor | None = None) -> None:
         self.inner = inner
         self.realtime = inner.realtime
         self.wall_clock = inner.wall_clock
+        self.monitor = monitor
         self.recording: Recording | None = None
+        self._spectrum = Spectrum()
+        self._written = 0
+        self._writing = False
 
     def start(self, tick: Callable[[], None], delay: int) -> None:
         """Begin to move sound."""
         self.inner.start(tick, delay)
+        self._start_monitor()
 
     def reconnect(self) -> bool:
         """Try to open a lost device again; return whether it is back."""
-        return self.inner.reconnect()
+        # The sound system is started anew, which would pull the monitor's stream from under it.
+        self._stop_monitor()
+        back = self.inner.reconnect()
+        if back:
+            self._start_monitor()
+        return back
 
     def stop(self) -> None:
         """Play what is queued, then close."""
+        self._stop_monitor()
         self.inner.stop()
 
     def wait(self, samples: int, timeout: float) -> int:
@@ -126,11 +69,17 @@ class TappedEndpoint:
         return self.inner.queued()
 
     def write(self, samples: Samples) -> None:
-        """Queue output, and record it."""
-        recording = self.recording
+        """Queue output, and hand it on."""
+        recording, monitor = self.recording, self.monitor
+        self._writing = True
+        self.inner.write(samples)
+        self._written += samples.size
+        self._writing = False
+        self._spectrum.push(samples)
         if recording is not None:
             recording.push(samples)
-        self.inner.write(samples)
+        if monitor is not None:
+            monitor.push(samples)
 
     def now(self) -> float:
         """Return the endpoint's time in seconds."""
@@ -149,3 +98,26 @@ class TappedEndpoint:
     def health(self) -> DeviceHealth:
         """Return counters and ring fills."""
         return self.inner.health()
+
+    def progress(self) -> tuple[int, int] | None:
+        """Return how many samples were written and how many of them wait.
+
+        None if a write got in between, for then the two do not belong together.
+        """
+        before = self._written
+        waiting = self.inner.queued()
+        if self._writing or self._written != before:
+            return None
+        return before, waiting
+
+    def spectrum(self) -> tuple[float, ...]:
+        """Return the level in dBFS of each band of what is heard now, the lowest first."""
+        return self._spectrum.bands(self.inner.queued())
+
+    def _start_monitor(self) -> None:
+        if self.monitor is not None:
+            self.monitor.start(self.progress)
+
+    def _stop_monitor(self) -> None:
+        if self.monitor is not None:
+            self.monitor.stop()

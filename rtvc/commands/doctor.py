@@ -287,5 +287,7 @@ def _remembered() -> Check:
     if not choices_path().exists():
         return Check(name, "good", "nothing yet")
     devices = f"{choices.input or 'default'} to {choices.output or 'default'}"
+    if choices.monitor:
+        devices += f", and to {choices.monitor}"
     settings = described(choices.settings.changed()) or "all settings at their default"
     return Check(name, "good", f"{devices}; {settings}; in {choices_path()}")

@@ -8,21 +8,25 @@ from typing import TYPE_CHECKING
 from rtvc.errors import RtvcError
 
 if TYPE_CHECKING:
+    from rtvc.commands.scenes import Scene
     from rtvc.config import Choices
     from rtvc.sizing import Sizing
 
 
-def run(choices: Choices, sizing: Sizing, message: str, *, remember: bool) -> int:
+def run(scene: Scene, choices: Choices, sizing: Sizing, doubts: str, *, remember: bool) -> int:
     """Open the panel, and return the exit code once it is closed.
 
     Parameters
     ----------
+    scene
+        The devices to begin with; where there are none, the panel waits for some, and
+        the demonstration plays meanwhile.
     choices
         Devices and settings to begin with.
     sizing
         What is known of this machine.
-    message
-        A sentence to begin with.
+    doubts
+        What a person should know about that, "" if nothing.
     remember
         Whether devices and settings are kept for the next run.
 
@@ -38,8 +42,9 @@ def run(choices: Choices, sizing: Sizing, message: str, *, remember: bool) -> in
     from rtvc.tui.app import Panel
 
     log = config_folder() / "panel.log"
-    studio = Studio(LiveRig(), choices, sizing=sizing, remember=remember)
-    panel = Panel(studio, message)
+    stand_in = None if scene.live else scene.open
+    studio = Studio(LiveRig(), choices, sizing=sizing, remember=remember, stand_in=stand_in)
+    panel = Panel(studio, " ".join(filter(None, (scene.advice, doubts))))
     try:
         with apart_from_noise(log):
             panel.run()

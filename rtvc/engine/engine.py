@@ -22,7 +22,7 @@ from rtvc.errors import RtvcError
 from rtvc.precedence import prefer_this_thread
 from rtvc.settings import Settings
 from rtvc.sizing import Sizing
-from rtvc.stats import Latency, State, Stats
+from rtvc.stats import State, Stats
 
 _HISTORY_S = 6.0
 """More than the longest context."""
@@ -92,8 +92,6 @@ class Engine:
         chain could not be built.
         """
         before, rungs = self._asked
-        if settings == before:
-            self._refused = None
         # A ladder is left only for another one, not when a knob is turned.
         self._asked = (
             settings,
@@ -119,7 +117,7 @@ class Engine:
             worker.cancel()
             self._endpoint.stop()
             raise
-        self._publish(latency=self._latency(worker.chain))
+        self._present(worker.chain)
         self._worker = worker
         worker.take_over(None)
 
@@ -149,7 +147,8 @@ class Engine:
             elif not self.working and not self._endpoint.finished:
                 state, reason = State.MUTED, "The engine's thread has ended; start it again."
             elif self._endpoint.realtime and delivery.silenced:
-                state, reason = State.MUTED, "The engine is late; its sound will be back."
+                late = "The engine is late; its sound will be back."
+                state, reason = State.MUTED, f"{reason} {late}".strip()
         return dataclasses.replace(
             stats,
             state=state,
@@ -190,9 +189,7 @@ class Engine:
             if endpoint.finished:
                 return
             settings = self._effective()
-            if settings.shape == chain.built_for.shape:
-                self._refused = None
-            elif self._relieved(chain, settings):
+            if settings.shape != chain.built_for.shape and self._relieved(chain, settings):
                 return
             try:
                 available = endpoint.wait(chain.block, 0.1)
@@ -215,7 +212,7 @@ class Engine:
         longer = chain.block + chain.headroom - before.block - before.headroom
         if self._endpoint.realtime:
             self._delivery.retarget(longer, made)
-        self._publish(latency=self._latency(chain))
+        self._present(chain)
 
     def _pass(self, chain: Chain, settings: Settings, surplus: int) -> Chain:
         """Take one block through the chain; return the chain to go on with."""
@@ -350,9 +347,11 @@ class Engine:
             muted = self._effective().replace(mode="muted")
             self._delivery.deliver(chain.step(endpoint.read(chain.block), muted).output)
 
-    def _latency(self, chain: Chain) -> Latency:
+    def _present(self, chain: Chain) -> None:
+        """Tell what is heard from now on, and how late."""
         device_in, device_out = self._endpoint.latency
-        return dataclasses.replace(chain.latency, device_in=device_in, device_out=device_out)
+        latency = dataclasses.replace(chain.latency, device_in=device_in, device_out=device_out)
+        self._publish(latency=latency, voice=chain.built_for.voice)
 
     def _publish(self, **news: object) -> None:
         self._stats = dataclasses.replace(self._stats, **news)  # type: ignore[arg-type]

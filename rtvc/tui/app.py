@@ -1,4 +1,4 @@
-"""The panel: what its keys do, and the clock that looks at the engine."""
+"""The panel: its screens, what its keys do, and the clock that looks at the engine."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ from textual.binding import BindingType
 from textual.screen import Screen
 
 from rtvc.errors import RtvcError
-from rtvc.panel_file import THEMES as THEME_NAMES
-from rtvc.panel_file import Memory, keys_path, load_keys, load_memory, save_memory
-from rtvc.settings import KNOBS, Knob, Settings, Value
-from rtvc.shelf import Entry, Shelf, differences, label, shown
+from rtvc.panel_file import keys_path, load_keys, load_memory
+from rtvc.settings import Knob, Value
+from rtvc.shelf import Shelf, label, shown
 from rtvc.studio import Studio
 from rtvc.tui.badge import Judge
+from rtvc.tui.desk import Desk
 from rtvc.tui.devices_screen import DevicesScreen
-from rtvc.tui.dialogs import Ask, Help
-from rtvc.tui.driver import Driver
-from rtvc.tui.finder import PRESET, VOICE, Finder
+from rtvc.tui.dialogs import Ask, Help, before_measuring
+from rtvc.tui.finder import Finder, Item
 from rtvc.tui.guide import Guide
 from rtvc.tui.keys import KEY_IDS, bindings, keymap
 from rtvc.tui.main_screen import MainScreen
@@ -33,8 +32,8 @@ from rtvc.tui.presets_screen import PresetsScreen
 from rtvc.tui.themes import THEMES
 from rtvc.tui.view import Live, View
 
-_FPS = 20
-_SLOW_EVERY = 10
+_FPS = 30
+_SLOW_EVERY = 15
 """Looks between two updates of what is read, not seen."""
 _MESSAGE_S = 6.0
 _TIDY_S = 2.0
@@ -51,6 +50,8 @@ class Panel(App[None]):
         Not started yet; the panel starts and closes it.
     message
         A sentence to begin with.
+    clock
+        Gives seconds that only grow.
 
     Attributes
     ----------
@@ -63,19 +64,21 @@ class Panel(App[None]):
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [*bindings()]
 
-    def __init__(self, studio: Studio, message: str = "") -> None:
-        super().__init__(driver_class=Driver)
+    def __init__(
+        self, studio: Studio, message: str = "", *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__()
         self.studio = studio
         self.shelf = Shelf()
-        self.memory, damaged = load_memory()
+        memory, damaged = load_memory()
+        self.desk = Desk(studio, self.shelf, memory)
         chosen, unreadable = load_keys(KEY_IDS)
         self.chosen_keys, clash = keymap(chosen)
+        self._clock = clock
         self._message = " ".join(filter(None, (message, damaged, unreadable, clash)))
-        self._message_until = time.monotonic() + 2 * _MESSAGE_S
+        self._message_until = clock() + 2 * _MESSAGE_S
         self._judge = Judge()
         self._looks = 0
-        self._preset = ""
-        self._preset_of: tuple[Settings, tuple[Entry, ...]] | None = None
         self._leaving = False
         self._code = 0
         self.farewell = ""
@@ -86,22 +89,66 @@ class Panel(App[None]):
         """Begin."""
         for theme in THEMES.values():
             self.register_theme(theme)
-        self._wear(self.memory.theme)
+        self._wear()
         self.set_keymap(self.chosen_keys)
         self._scan_presets()
-        if not self.memory.favourites:
+        memory = self.desk.memory
+        if not memory.favourites:
             names = [entry.name for entry in self.shelf.entries]
-            self.remember(replace(self.memory, favourites=dict(enumerate(names[:9], 1))))
+            favourites = dict(enumerate(names[:9], 1))
+            self.do(partial(self.desk.remember, replace(memory, favourites=favourites)))
         self.push_screen(MainScreen())
-        if not self.memory.guided:
+        if not memory.guided:
             self.push_screen(Guide())
         self.studio.start()
-        self.set_interval(1 / _FPS, self._look)
+        self.set_interval(1 / _FPS, self.look)
         self.set_interval(_TIDY_S, self._tidy)
         loop = asyncio.get_running_loop()
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
             for number in (signal.SIGTERM, signal.SIGHUP):
                 loop.add_signal_handler(number, partial(self._end, 128 + number))
+
+    def look(self) -> None:
+        """Look at the engine, and show it on all screens that are open."""
+        if self._leaving or not self.is_running:
+            return
+        now = self._clock()
+        if news := self.studio.take_news():
+            self.tell(news)
+        if self._message and now > self._message_until:
+            self._message = ""
+        self._looks += 1
+        slow = self._looks % _SLOW_EVERY == 1
+        if slow:
+            self._scan_presets()
+        studio, desk = self.studio, self.desk
+        stats, settings = studio.stats(), studio.settings
+        view = View(
+            now=now,
+            stats=stats,
+            settings=settings,
+            badge=self._judge.look(stats, settings, now),
+            devices=studio.names,
+            measured_s=studio.measured_s,
+            spectrum=studio.spectrum() if desk.memory.spectrogram else None,
+            preset=desk.preset,
+            recorded_s=studio.recorder.seconds,
+            message=self._message,
+            slow=slow,
+        )
+        for screen in self.screen_stack:
+            if isinstance(screen, Live) and screen.is_mounted and screen.is_running:
+                screen.show(view)
+
+    def _tidy(self) -> None:
+        if not self._leaving:
+            self.studio.tidy()
+
+    def _scan_presets(self) -> None:
+        self.attempt(self.shelf.scan)
+
+    def _wear(self) -> None:
+        self.theme = THEMES[self.desk.memory.theme].name
 
     def _end(self, code: int) -> None:
         """Quit because the system asks for it."""
@@ -113,17 +160,19 @@ class Panel(App[None]):
         if self._leaving:
             return
         self._leaving = True
-        recording = self.studio.recording
+        recording = self.studio.recorder.path
         await asyncio.to_thread(self.studio.close)
         self.farewell = self.studio.take_news()
         if recording is not None and not self.farewell:
             self.farewell = f"The recording is in {recording}."
         self.exit(return_code=self._code)
 
+    # What it tells.
+
     def tell(self, message: str) -> None:
         """Show a sentence for some seconds, in place of the one before."""
         self._message = message
-        self._message_until = time.monotonic() + _MESSAGE_S
+        self._message_until = self._clock() + _MESSAGE_S
 
     def attempt(self, act: Callable[[], object]) -> bool:
         """Do something, and tell the sentence if it cannot be done; return whether it could."""
@@ -138,67 +187,20 @@ class Panel(App[None]):
             return False
         return True
 
-    def remember(self, memory: Memory) -> None:
-        """Keep this for the next start."""
-        self.memory = memory
-        self.attempt(partial(save_memory, memory))
+    def do(self, act: Callable[[], str]) -> None:
+        """Do something, and tell what it answers, or why it cannot be done."""
 
-    def _look(self) -> None:
-        if self._leaving or not self.is_running:
-            return
-        now = time.monotonic()
-        stats, settings = self.studio.stats(), self.studio.settings
-        if news := self.studio.take_news():
-            self.tell(news)
-        if self._message and now > self._message_until:
-            self._message = ""
-        self._looks += 1
-        slow = self._looks % _SLOW_EVERY == 1
-        if slow:
-            self._scan_presets()
-        view = View(
-            now=now,
-            stats=stats,
-            settings=settings,
-            badge=self._judge.look(stats, settings, now),
-            devices=self.studio.names,
-            preset=self._current_preset(settings),
-            recorded_s=self.studio.recorded_s,
-            message=self._message,
-            slow=slow,
-        )
-        for screen in self.screen_stack:
-            if isinstance(screen, Live) and screen.is_mounted and screen.is_running:
-                screen.show(view)
+        def tell_answer() -> None:
+            if answer := act():
+                self.tell(answer)
 
-    def _current_preset(self, settings: Settings) -> str:
-        facts = settings, self.shelf.entries
-        if (
-            self._preset_of is None
-            or self._preset_of[0] is not settings
-            or (self._preset_of[1] is not self.shelf.entries)
-        ):
-            self._preset_of = facts
-            self._preset = self.shelf.current(settings)
-        return self._preset
-
-    def _tidy(self) -> None:
-        if not self._leaving:
-            self.studio.tidy()
-
-    def _scan_presets(self) -> None:
-        self.attempt(self.shelf.scan)
-
-    def _wear(self, theme: str) -> None:
-        self.theme = THEMES[theme].name
+        self.attempt(tell_answer)
 
     # What a person does.
 
     def turn(self, knob: Knob, value: Value) -> None:
         """Give a setting another value."""
-        settings = self.studio.settings
-        if getattr(settings, knob.name) != value:
-            self.studio.apply(settings.replace(**{knob.name: value}))
+        self.do(partial(self.desk.turn, knob, value))
 
     def type_value(self, knob: Knob) -> None:
         """Have a setting's value typed."""
@@ -209,83 +211,53 @@ class Panel(App[None]):
         value = shown(knob.name, getattr(self.studio.settings, knob.name))
         self.push_screen(Ask(f"{label(knob.name)}: {knob.help}\n{knob.allowed}", value, use))
 
-    def take(self, kind: str, name: str) -> None:
-        """Use a voice or a preset."""
-        settings = self.studio.settings
-        if kind == VOICE:
-            self.studio.apply(settings.replace(voice=name))
-            self.tell(f"Voice {name!r}.")
-            return
-        entry = self.shelf.find(name)
-        if entry is None:
-            self.tell(f"The preset {name!r} is not there any more.")
-        elif entry.preset is None:
-            self.tell(f"The preset {name!r} cannot be used: {entry.error}")
-        else:
-            self.studio.apply(entry.preset.apply_to(settings))
-            self.tell(f"Preset {name!r}. {entry.description}")
-
-    def toggle_favourite(self, name: str) -> None:
-        """Give a preset the first free digit, or take its digit away."""
-        favourites = dict(self.memory.favourites)
-        digit = next((n for n, taken in favourites.items() if taken == name), 0)
-        if digit:
-            del favourites[digit]
-            self.tell(f"{name!r} has no key any more.")
-        else:
-            digit = next((n for n in range(1, 10) if n not in favourites), 0)
-            if not digit:
-                self.tell("All nine keys are taken; take one away from another preset first.")
-                return
-            favourites[digit] = name
-            self.tell(f"{name!r} has the key {digit}.")
-        self.remember(replace(self.memory, favourites=favourites))
+    def take(self, item: Item) -> None:
+        """Use a voice or a preset of the list."""
+        take = self.desk.take_voice if item.is_voice else self.desk.take_preset
+        self.do(partial(take, item.name))
 
     def action_dry(self) -> None:
-        """Switch between the converted and the dry voice; a muted one is converted again."""
-        mode = self.studio.settings.mode
-        self._mode("dry" if mode == "converted" else "converted")
+        """Switch between the converted and the dry voice."""
+        self.do(self.desk.toggle_dry)
 
     def action_mute(self) -> None:
-        """Switch the sound off, or the converted voice on again."""
-        self._mode("converted" if self.studio.settings.mode == "muted" else "muted")
-
-    def _mode(self, mode: str) -> None:
-        self.studio.apply(self.studio.settings.replace(mode=mode))
+        """Switch the sound off, or on again."""
+        self.do(self.desk.toggle_mute)
 
     def action_pitch(self, semitones: int) -> None:
         """Shift the pitch."""
-        knob = KNOBS["pitch"]
-        pitch = self.studio.settings.pitch + semitones
-        self.turn(knob, min(max(pitch, knob.low), knob.high))
-        self.tell(f"Pitch {self.studio.settings.pitch:+g} semitones.")
+        self.do(partial(self.desk.shift_pitch, semitones))
 
     def action_favourite(self, digit: int) -> None:
         """Use the preset of a digit."""
-        name = self.memory.favourites.get(digit)
-        if name is None:
-            self.tell(f"No preset has the key {digit}; f gives it one on the presets screen (p).")
-        else:
-            self.take(PRESET, name)
+        self.do(partial(self.desk.take_favourite, digit))
 
     def action_record(self) -> None:
         """Begin or end a recording."""
-        if self.studio.recorded_s is None:
-            self.attempt(lambda: self.tell(f"Recording to {self.studio.record()}. r stops it."))
-        else:
-            self.attempt(lambda: self.tell(f"Recorded {self.studio.finish_recording()}."))
+        self.do(self.desk.toggle_recording)
 
     def action_undo(self) -> None:
         """Take the last change back."""
-        self._go_back(self.studio.undo, "Nothing to undo.")
+        self.do(self.desk.undo)
 
     def action_redo(self) -> None:
         """Take the last undo back."""
-        self._go_back(self.studio.redo, "Nothing to redo.")
+        self.do(self.desk.redo)
 
-    def _go_back(self, step: Callable[[], bool], otherwise: str) -> None:
-        before = self.studio.settings
-        self.tell(", ".join(differences(before, self.studio.settings)) if step() else otherwise)
+    def action_spectrogram(self) -> None:
+        """Show or hide the spectrogram."""
+        self.do(self.desk.toggle_spectrogram)
+
+    def action_theme(self) -> None:
+        """Wear the next theme."""
+        self.do(self.desk.next_theme)
+        self._wear()
+
+    def action_measure(self) -> None:
+        """Measure the delay of the devices, if the person agrees."""
+        names = self.studio.names
+        measure = partial(self.attempt, self.studio.measure)
+        self.push_screen(before_measuring(names.input, names.output, measure))
 
     def action_save(self) -> None:
         """Ask for a name, and save the settings as a preset."""
@@ -296,6 +268,8 @@ class Panel(App[None]):
             self.tell(f"Saved preset {name!r}.")
 
         self.push_screen(Ask("Save the settings of now as a preset named:", "", use))
+
+    # Which screen is open.
 
     def action_search(self) -> None:
         """Have a voice or preset searched for."""
@@ -315,6 +289,15 @@ class Panel(App[None]):
         """Go through the first steps again."""
         self._toggle_screen(Guide)
 
+    def action_help(self) -> None:
+        """Show all keys."""
+        self.push_screen(Help(self.chosen_keys, str(keys_path())))
+
+    def action_close_screen(self) -> None:
+        """Close the screen that is open."""
+        if len(self.screen_stack) > _BASE:
+            self.pop_screen()
+
     def _toggle_screen(self, kind: type[Screen[None]]) -> None:
         opened = isinstance(self.screen, kind)
         self._close_screens()
@@ -324,19 +307,3 @@ class Panel(App[None]):
     def _close_screens(self) -> None:
         while len(self.screen_stack) > _BASE:
             self.pop_screen()
-
-    def action_close_screen(self) -> None:
-        """Close the screen that is open."""
-        if len(self.screen_stack) > _BASE:
-            self.pop_screen()
-
-    def action_help(self) -> None:
-        """Show all keys."""
-        self.push_screen(Help(self.chosen_keys, str(keys_path())))
-
-    def action_theme(self) -> None:
-        """Wear the next theme."""
-        theme = THEME_NAMES[(THEME_NAMES.index(self.memory.theme) + 1) % len(THEME_NAMES)]
-        self._wear(theme)
-        self.remember(replace(self.memory, theme=theme))
-        self.tell(f"Theme: {theme}.")

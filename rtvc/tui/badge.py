@@ -61,14 +61,15 @@ class Judge:
         late = self._late_lately(stats.late_blocks, now)
         sign, word, style = _WORDS[stats.state]
         if stats.state in (State.CONVERTED, State.DRY) and late >= _MANY_LATE:
-            return Badge("[!]", "TOO SLOW", "$error", f"{late} blocks late. {_remedy(stats)}")
+            text = f"{stats.reason} {late} blocks late. {_remedy(stats)}".strip()
+            return Badge("[!]", "TOO SLOW", "$error", text)
         if stats.state is State.MUTED and settings.mode != "muted" and late:
             return Badge("[!]", "TOO SLOW", "$error", f"{stats.reason} {_remedy(stats)}")
         text = stats.reason
         if stats.state is State.DEVICE_LOST:
             text = f"{text.rstrip('.')}. Plug it in again, or choose another device: d."
         elif stats.loading and not text:
-            text = "Loading; what was before plays on."
+            text = _loading(stats, settings)
         return Badge(sign, word, style, text)
 
     def _late_lately(self, late: int, now: float) -> int:
@@ -80,6 +81,12 @@ class Judge:
         while len(self._late) > 1 and self._late[1][0] <= now - _WINDOW_S:
             self._late.popleft()
         return late - self._late[0][1]
+
+
+def _loading(stats: Stats, settings: Settings) -> str:
+    if stats.voice == settings.voice:
+        return "Loading; what was before plays on."
+    return f"Loading {settings.voice!r}; {stats.voice!r} plays on."
 
 
 def _remedy(stats: Stats) -> str:

@@ -1,8 +1,8 @@
-"""Choose microphone and speaker, while the program goes on."""
+"""Choose microphone, speaker and monitor, while the program goes on."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from textual import on
 from textual.app import ComposeResult
@@ -14,51 +14,61 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from rtvc.advice import feedback_advice
-from rtvc.rig import SoundDevice
+from rtvc.rig import Choice, Devices, SoundDevice
 from rtvc.tui.footer import KeyLine
 from rtvc.tui.meter import Meter
 from rtvc.tui.pane import Pane
-from rtvc.tui.view import View
+from rtvc.tui.view import View, in_words
 
 if TYPE_CHECKING:
     from rtvc.tui.app import Panel
 
+Kind = Literal["input", "output", "monitor"]
+
 _RESCAN_S = 2.0
-_HINTS = (("Enter", "use", ""), ("Tab", "other side", ""), ("Esc", "back", "app.close_screen"))
-_DEFAULT = SoundDevice("", "follows the system's choice")
-CABLE = (
+_HINTS = (("Enter", "use", ""), ("Tab", "next list", ""), ("Esc", "back", "app.close_screen"))
+_TITLES = {
+    "input": "MICROPHONE",
+    "output": "SPEAKER",
+    "monitor": "MONITOR, TO HEAR YOURSELF",
+}
+_CABLE = (
     "{name!r} is a virtual cable: what goes in at one program comes out at another. "
     "As the speaker it carries your new voice: choose the same cable as the microphone in the "
-    "call. You do not hear yourself then."
+    "call."
 )
+_DEAF = " You do not hear yourself then, unless your headphones are the monitor."
 
 
 class DeviceList(OptionList):
-    """The devices of one direction, the one in use marked.
+    """The devices of one kind, the one in use marked.
 
     Parameters
     ----------
-    output
-        Whether these are speakers.
+    kind
+        Which of a `Choice` it is for.
     """
 
-    def __init__(self, *, output: bool) -> None:
-        super().__init__(id="outputs" if output else "inputs", compact=True, markup=False)
-        self.border_title = "SPEAKER" if output else "MICROPHONE"
+    def __init__(self, kind: Kind) -> None:
+        super().__init__(id=kind, compact=True, markup=False)
+        self.border_title = _TITLES[kind]
+        self.kind: Kind = kind
         self._devices: tuple[SoundDevice, ...] = ()
         self._used: tuple[str, str] | None = None
 
-    def put(self, devices: tuple[SoundDevice, ...], wanted: str, used: str) -> None:
-        """Show these devices; `wanted` is the chosen name, `used` what it stands for."""
-        devices = (_DEFAULT, *devices)
-        if (devices, (wanted, used)) == (self._devices, self._used):
+    def put(self, devices: Devices, wanted: Choice, used: Choice) -> None:
+        """Show these devices; `wanted` is the choice, `used` what it stands for."""
+        there = devices.inputs if self.kind == "input" else devices.outputs
+        there = (SoundDevice(""), *there)
+        names = getattr(wanted, self.kind), getattr(used, self.kind)
+        if (there, names) == (self._devices, self._used):
             return
         marked = self.marked
-        self._devices, self._used = devices, (wanted, used)
-        self.set_options([Option(_line(device, wanted, used)) for device in devices])
-        name = marked.name if marked is not None else wanted
-        names = [device.name for device in devices]
-        self.highlighted = names.index(name) if name in names else 0
+        self._devices, self._used = there, names
+        self.set_options([Option(self._line(device)) for device in there])
+        name = marked.name if marked is not None else names[0]
+        known = [device.name for device in there]
+        self.highlighted = known.index(name) if name in known else 0
 
     @property
     def marked(self) -> SoundDevice | None:
@@ -66,12 +76,35 @@ class DeviceList(OptionList):
         at = self.highlighted
         return self._devices[at] if at is not None and at < len(self._devices) else None
 
+    def change(self, choice: Choice) -> Choice:
+        """Return a choice with the marked device in its place."""
+        name = self.marked.name if self.marked is not None else ""
+        return choice._replace(**{self.kind: name})
+
+    def _line(self, device: SoundDevice) -> Content:
+        wanted, used = self._used or ("", "")
+        mark = "*" if device.name == wanted else " "
+        if not device.name and self.kind == "monitor":
+            return Content.assemble((f"{mark} none", "bold"))
+        if not device.name:
+            about = f"now {used}" if not wanted and used else "follows the system's choice"
+            return Content.assemble((f"{mark} system default", "bold"), f"  {about}")
+        facts = [f"{device.rate:.0f} Hz"]
+        if device.cable:
+            facts.insert(0, "virtual cable")
+        if device.default:
+            facts.append("default")
+        return Content.assemble(
+            (f"{mark} {device.name}", "bold"),
+            f"  {', '.join(facts)}",
+        )
+
 
 class DevicesScreen(Screen[None]):
-    """Two lists, looked for anew every two seconds, and what there is to know of the choice."""
+    """Three lists, looked for anew every two seconds, and what there is to know of the choice."""
 
     app: Panel
-    AUTO_FOCUS = "#inputs"
+    AUTO_FOCUS = "#input"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "app.close_screen", show=False)]
 
     def compose(self) -> ComposeResult:
@@ -81,16 +114,19 @@ class DevicesScreen(Screen[None]):
         yield Meter("IN", "input-meter")
         yield Meter("OUT", "output-meter")
         with Horizontal():
-            yield DeviceList(output=False)
-            yield DeviceList(output=True)
+            yield DeviceList("input")
+            with Vertical():
+                yield DeviceList("output")
+                yield DeviceList("monitor")
         with Vertical(id="advice-box"):
             yield Static("", id="advice", markup=False)
         yield KeyLine(_HINTS)
 
     def on_mount(self) -> None:
         """Look for devices, now and again and again."""
-        self.app.studio.rescan()
-        self.set_interval(_RESCAN_S, self.app.studio.rescan)
+        look = self.app.studio.lookout.look_for_devices
+        look()
+        self.set_interval(_RESCAN_S, look)
 
     def show(self, view: View) -> None:
         """Show a moment."""
@@ -98,56 +134,33 @@ class DevicesScreen(Screen[None]):
         self.query_one("#badge", Pane).put(
             (f" {badge.sign} {badge.word} ", f"bold reverse {badge.style}"), ("  DEVICES", "bold")
         )
-        text = view.message or badge.text or f"In use: {view.devices[0]} > {view.devices[1]}"
+        text = view.message or badge.text or f"In use: {in_words(view.devices)}"
         self.query_one("#message", Pane).put((text, ""))
         self.query_one("#input-meter", Meter).show(view.stats.input, view.now)
         self.query_one("#output-meter", Meter).show(view.stats.output, view.now)
         studio = self.app.studio
-        wanted, used = studio.wanted, studio.names
-        inputs, outputs = self._lists()
-        inputs.put(studio.devices.inputs, wanted[0], used[0])
-        outputs.put(studio.devices.outputs, wanted[1], used[1])
-        self.query_one("#advice", Static).update(self._advice(inputs, outputs, used))
+        for devices in self.query(DeviceList):
+            devices.put(studio.lookout.devices, studio.wanted, studio.names)
+        self.query_one("#advice", Static).update(self._advice(studio.names))
 
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
         chosen = event.option_list
-        assert isinstance(chosen, DeviceList)
-        if chosen.marked is None:
-            return
-        input, output = self.app.studio.wanted
-        if chosen.id == "inputs":
-            input = chosen.marked.name
-        else:
-            output = chosen.marked.name
-        self.app.studio.use(input, output)
+        if isinstance(chosen, DeviceList) and chosen.marked is not None:
+            self.app.studio.use(chosen.change(self.app.studio.wanted))
 
-    def _lists(self) -> tuple[DeviceList, DeviceList]:
-        return self.query_one("#inputs", DeviceList), self.query_one("#outputs", DeviceList)
-
-    def _advice(self, inputs: DeviceList, outputs: DeviceList, used: tuple[str, str]) -> str:
-        marked = (outputs if outputs.has_focus else inputs).marked
-        names = [
-            devices.marked.name if devices.has_focus and devices.marked else name
-            for devices, name in zip((inputs, outputs), used, strict=True)
-        ]
-        warning = feedback_advice(*names)
-        if marked is not None and marked.cable:
-            cable = CABLE.format(name=marked.name)
-            return f"{cable}\n{warning}".strip()
-        return warning
-
-
-def _line(device: SoundDevice, wanted: str, used: str) -> Content:
-    mark = "*" if device.name == wanted else " "
-    if not device.name:
-        about = f"{device.host_api}{f', now {used}' if not wanted and used else ''}"
-        return Content.assemble((f"{mark} system default", "bold"), (f"  {about}", "dim"))
-    facts = [f"{device.rate:.0f} Hz"]
-    if device.cable:
-        facts.insert(0, "virtual cable")
-    if device.default:
-        facts.append("default")
-    return Content.assemble(
-        (f"{mark} {device.name}", "bold" if mark == "*" else ""), (f"  {', '.join(facts)}", "dim")
-    )
+    def _advice(self, used: Choice) -> str:
+        """Tell what the marked device would mean beside those in use."""
+        marked, would_be = None, used
+        for devices in self.query(DeviceList):
+            if devices.has_focus and devices.marked is not None:
+                marked = devices.marked
+                if marked.name:
+                    would_be = devices.change(used)
+        warning = feedback_advice(would_be.input, would_be.output)
+        if would_be.monitor and not warning:
+            warning = feedback_advice(would_be.input, would_be.monitor)
+        if marked is None or not marked.cable:
+            return warning
+        cable = _CABLE.format(name=marked.name) + ("" if would_be.monitor else _DEAF)
+        return f"{cable}\n{warning}".strip()

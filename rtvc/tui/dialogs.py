@@ -60,6 +60,48 @@ class Ask(Dialog):
             self.dismiss()
 
 
+class Confirm(Dialog):
+    """Does something if Enter is pressed.
+
+    Parameters
+    ----------
+    question
+        What would be done.
+    act
+        Does it.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "act", show=False)]
+
+    def __init__(self, question: str, act: Callable[[], object]) -> None:
+        super().__init__()
+        self._question = question
+        self._act = act
+
+    def compose(self) -> ComposeResult:
+        """Make the box."""
+        with Vertical():
+            yield Static(self._question, markup=False)
+            yield Static("")
+            yield Static("Enter does it, Escape leaves everything as it is.")
+
+    def action_act(self) -> None:
+        """Do it."""
+        self.dismiss()
+        self._act()
+
+
+def before_measuring(microphone: str, speaker: str, act: Callable[[], object]) -> Confirm:
+    """Ask whether the devices are ready to be measured by `act`."""
+    return Confirm(
+        "Measure what the devices really take?\n\n"
+        f"Three chirps play loudly on {speaker!r} for three seconds, and your voice pauses. "
+        f"{microphone!r} must hear them: hold it to the speaker or to an ear piece of the "
+        "headphones, or choose one cable as both.",
+        act,
+    )
+
+
 class Help(Dialog):
     """All keys.
 

@@ -18,11 +18,15 @@ _SHORT = {
 
 
 class LatencyBar(Pane):
-    """The stated delay from microphone to speaker, and its parts at their share."""
+    """The delay from microphone to speaker, and its parts at their share."""
 
-    def show(self, latency: Latency) -> None:
-        """Show a latency."""
-        title = f"DELAY {latency.total * 1000:4.0f} ms "
+    def show(self, latency: Latency, measured_s: float | None) -> None:
+        """Show a latency as it is stated and, where the devices were measured, as it is."""
+        title = f"DELAY {latency.total * 1000:.0f} ms "
+        if measured_s is not None:
+            stated_s = latency.device_in + latency.device_out
+            real = (latency.total - stated_s + measured_s) * 1000
+            title = f"DELAY stated {latency.total * 1000:.0f}, measured {real:.0f} ms "
         self.put((title, "bold"), *_segments(latency, self.size.width - len(title) - 1))
 
 

@@ -34,6 +34,8 @@ class Item:
         The key that loads it, 0 for none.
     current
         Whether it is in use.
+    loading
+        Whether it will be in use, once it is loaded.
     broken
         Whether it cannot be used.
     """
@@ -43,20 +45,41 @@ class Item:
     about: str = ""
     digit: int = 0
     current: bool = False
+    loading: bool = False
     broken: bool = False
+
+    @property
+    def is_voice(self) -> bool:
+        """Whether it is a voice and not a preset."""
+        return self.kind == VOICE
 
 
 def items(
     voices: dict[str, str],
     entries: tuple[Entry, ...],
     favourites: dict[int, str],
-    voice: str,
     preset: str,
+    *,
+    voice: str = "",
+    loading: str = "",
 ) -> tuple[Item, ...]:
-    """Return the lines for all voices and presets, with `voice` and `preset` in use."""
+    """Return the lines for all voices and presets.
+
+    Parameters
+    ----------
+    voices, entries, favourites
+        What there is, and the presets' digits.
+    preset, voice
+        What is in use.
+    loading
+        The voice that will be in use, "" if none is being loaded.
+    """
     digits = {name: digit for digit, name in favourites.items()}
     return (
-        *(Item(VOICE, name, about, current=name == voice) for name, about in voices.items()),
+        *(
+            Item(VOICE, name, about, current=name == voice, loading=name == loading)
+            for name, about in voices.items()
+        ),
         *(
             Item(
                 PRESET,
@@ -64,7 +87,7 @@ def items(
                 entry.description,
                 digits.get(entry.name, 0),
                 entry.name == preset,
-                entry.preset is None,
+                broken=entry.preset is None,
             )
             for entry in entries
         ),
@@ -78,6 +101,8 @@ class Finder(Vertical):
     ----------
     id
         The widget's.
+    what
+        What is listed.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -100,14 +125,15 @@ class Finder(Vertical):
         finder: Finder
         item: Item | None
 
-    def __init__(self, id: str) -> None:
+    def __init__(self, id: str, what: str = "preset") -> None:
         super().__init__(id=id)
+        self._what = what
         self._items: tuple[Item, ...] = ()
         self._shown: tuple[Item, ...] = ()
 
     def compose(self) -> ComposeResult:
         """Make the field and the list."""
-        yield Input(placeholder="/ find a voice or preset", compact=True)
+        yield Input(placeholder=f"/ find a {self._what}", compact=True)
         yield OptionList(compact=True, markup=False)
 
     @property
@@ -184,8 +210,6 @@ class Finder(Vertical):
 def _line(item: Item) -> Content:
     mark = "*" if item.current else " "
     digit = str(item.digit) if item.digit else " "
-    about = "BROKEN" if item.broken else item.about
-    name = f"{item.name} (voice)" if item.kind == VOICE else item.name
-    return Content.assemble(
-        (f"{mark}{digit} ", "bold"), (name, "bold" if item.current else ""), (f"  {about}", "dim")
-    )
+    about = "BROKEN" if item.broken else "LOADING" if item.loading else item.about
+    name = f"{item.name} (voice)" if item.is_voice else item.name
+    return Content.assemble((f"{mark}{digit} ", "bold"), (name, "bold"), f"  {about}")

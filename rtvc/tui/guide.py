@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
     from rtvc.tui.app import Panel
 
 _STEPS = (
-    ("inputs", "Which microphone? Mark it, press Enter, and speak: the IN bar must move."),
+    ("input", "Which microphone? Mark it, press Enter, and speak: the IN bar must move."),
     (
         "level",
         "Speak as loudly as you will, then be silent for a second. Enter sets gain and gate "
         "by what was heard, n leaves them.",
     ),
-    ("outputs", "Where should your new voice be heard? Mark a speaker, and press Enter."),
+    ("output", "Where should your new voice be heard? Mark a speaker, and press Enter."),
     (
         "ears",
         "Put headphones on: the microphone must not hear the speaker. Speak, and hear yourself; "
@@ -53,7 +54,7 @@ class Guide(Screen[None]):
     """One step after the other, with the levels always in sight."""
 
     app: Panel
-    AUTO_FOCUS = "#inputs"
+    AUTO_FOCUS = "#input"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "next", show=False),
         Binding("b", "before", show=False),
@@ -73,15 +74,15 @@ class Guide(Screen[None]):
         yield Meter("IN", "input-meter")
         yield Meter("OUT", "output-meter")
         yield Pane("told")
-        yield DeviceList(output=False)
-        yield DeviceList(output=True)
+        yield DeviceList("input")
+        yield DeviceList("output")
         yield Finder("finder")
         yield KeyLine(_HINTS)
 
     def on_mount(self) -> None:
         """Begin with the first step."""
-        self.app.studio.rescan()
-        self.set_interval(2.0, self.app.studio.rescan)
+        self.app.studio.lookout.look_for_devices()
+        self.set_interval(2.0, self.app.studio.lookout.look_for_devices)
         self._go(0)
 
     def show(self, view: View) -> None:
@@ -96,11 +97,10 @@ class Guide(Screen[None]):
         self.query_one("#output-meter", Meter).show(stats.output, view.now)
         self._levels.append((stats.input.peak_db, stats.input.rms_db))
         self.query_one("#told", Pane).put((self._told(view), ""))
-        wanted, used = studio.wanted, studio.names
-        self.query_one("#inputs", DeviceList).put(studio.devices.inputs, wanted[0], used[0])
-        self.query_one("#outputs", DeviceList).put(studio.devices.outputs, wanted[1], used[1])
-        favourites = self.app.memory.favourites
-        self.query_one(Finder).put(items({}, self.app.shelf.entries, favourites, "", view.preset))
+        for devices in self.query(DeviceList):
+            devices.put(studio.lookout.devices, studio.wanted, studio.names)
+        favourites = self.app.desk.memory.favourites
+        self.query_one(Finder).put(items({}, self.app.shelf.entries, favourites, view.preset))
 
     def action_take(self) -> None:
         """Do what the step proposes, and go on."""
@@ -121,30 +121,29 @@ class Guide(Screen[None]):
 
     def action_skip(self) -> None:
         """Close, and do not come again by itself."""
-        self.app.remember(replace(self.app.memory, guided=True))
+        desk = self.app.desk
+        self.app.do(partial(desk.remember, replace(desk.memory, guided=True)))
         self.dismiss()
 
     @on(DeviceList.OptionSelected, "DeviceList")
     def _device(self, event: OptionList.OptionSelected) -> None:
         chosen = event.option_list
         if isinstance(chosen, DeviceList) and chosen.marked is not None:
-            input, output = self.app.studio.wanted
-            name = chosen.marked.name
-            wanted = (name, output) if chosen.id == "inputs" else (input, name)
-            if wanted != self.app.studio.wanted:
-                self.app.studio.use(*wanted)
+            choice = chosen.change(self.app.studio.wanted)
+            if choice != self.app.studio.wanted:
+                self.app.studio.use(choice)
             self.action_next()
 
     @on(Finder.Taken)
     def _preset(self, event: Finder.Taken) -> None:
-        self.app.take(event.item.kind, event.item.name)
+        self.app.take(event.item)
 
     def _go(self, step: int) -> None:
         self._step = step
         self._levels.clear()
-        for id in ("inputs", "outputs", "finder"):
+        for id in ("input", "output", "finder"):
             self.query_one(f"#{id}").display = _STEPS[step][0] == id
-        lists = self.query("#inputs, #outputs, #finder OptionList")
+        lists = self.query("#input, #output, #finder OptionList")
         shown = [widget for widget in lists if all(a.display for a in widget.ancestors_with_self)]
         self.set_focus(shown[0] if shown else None)
 

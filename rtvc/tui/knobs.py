@@ -33,7 +33,7 @@ class Knobs(ScrollView, can_focus=True):
     change
         Gives a setting another value.
     voices
-        Names that the voice can have.
+        Gives the names that the voice can have.
     id
         The widget's.
     """
@@ -65,7 +65,7 @@ class Knobs(ScrollView, can_focus=True):
         self,
         current: Callable[[], Settings],
         change: Callable[[Knob, Value], None],
-        voices: list[str],
+        voices: Callable[[], list[str]],
         id: str,
     ) -> None:
         super().__init__(id=id)
@@ -106,7 +106,7 @@ class Knobs(ScrollView, can_focus=True):
         row = self._rows[y]
         if isinstance(row, str):
             text = f" {row.upper()} ".ljust(width, "─")
-            return Strip([Segment(text[:width], base + Style(dim=True))], width)
+            return Strip([Segment(text[:width], base)], width)
         chosen = y == self._at
         text = self._row(row, chosen, width)
         style = base
@@ -124,7 +124,7 @@ class Knobs(ScrollView, can_focus=True):
     def action_turn(self, steps: int, size: turn.Size) -> None:
         """Change the chosen setting."""
         value = getattr(self._current(), self.knob.name)
-        self._set(turn.turned(self.knob, value, steps, size, self._voices))
+        self._set(turn.turned(self.knob, value, steps, size, self._voices()))
 
     def action_reset(self) -> None:
         """Set the chosen setting to its default."""
@@ -176,10 +176,9 @@ class Knobs(ScrollView, can_focus=True):
     def _row(self, knob: Knob, chosen: bool, width: int) -> str:
         value = getattr(self._settings, knob.name)
         name = label(knob.name) + ("" if value == knob.default else " *")
-        text = (
-            f"{'>' if chosen else ' '} {name:{_LABEL}}{shown(knob.name, value):>{_VALUE}} "
-            f"{knob.unit:{_UNIT}}"
-        )
+        # A long label takes its room from a short value.
+        text = f"{name} {shown(knob.name, value):>{_LABEL + _VALUE - len(name) - 1}}"
+        text = f"{'>' if chosen else ' '} {text} {knob.unit:{_UNIT}}"
         track = width - _TRACK - 2
         if track < 5 or not _has_track(knob):
             return text

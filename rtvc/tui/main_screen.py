@@ -17,8 +17,9 @@ from rtvc.tui.footer import KeyLine
 from rtvc.tui.knobs import Knobs
 from rtvc.tui.meter import Meter
 from rtvc.tui.pane import Pane
+from rtvc.tui.spectrogram import Spectrogram
 from rtvc.tui.trace import Trace
-from rtvc.tui.view import View
+from rtvc.tui.view import View, in_words
 
 if TYPE_CHECKING:
     from rtvc.tui.app import Panel
@@ -45,11 +46,18 @@ class MainScreen(Screen[None]):
         yield Meter("OUT", "output-meter")
         yield LatencyBar("latency")
         yield Figures("figures")
-        yield Trace("trace")
+        with Horizontal(id="pictures"):
+            yield Trace("trace")
+            yield Spectrogram("spectrogram")
         with Horizontal():
             studio = self.app.studio
-            yield Knobs(lambda: studio.settings, self.app.turn, list(studio.voices()), "knobs")
-            yield Finder("finder")
+            yield Knobs(
+                lambda: studio.settings,
+                self.app.turn,
+                lambda: list(studio.lookout.voices),
+                "knobs",
+            )
+            yield Finder("finder", "voice or preset")
         yield KeyLine(keys=self.app.chosen_keys)
 
     def show(self, view: View) -> None:
@@ -58,18 +66,21 @@ class MainScreen(Screen[None]):
         self._show_badge(view)
         self.query_one("#input-meter", Meter).show(stats.input, view.now)
         self.query_one("#output-meter", Meter).show(stats.output, view.now)
+        self.set_class(view.spectrum is None, "-plain")
         self.query_one(Trace).show(stats)
+        self.query_one(Spectrogram).show(view.spectrum or ())
         self.query_one(Knobs).show(view.settings)
         if view.slow:
-            self.query_one(LatencyBar).show(stats.latency)
+            self.query_one(LatencyBar).show(stats.latency, view.measured_s)
             self.query_one(Figures).show(stats)
             self.query_one(Finder).put(
                 items(
-                    self.app.studio.voices(),
+                    self.app.studio.lookout.voices,
                     self.app.shelf.entries,
-                    self.app.memory.favourites,
-                    view.settings.voice,
+                    self.app.desk.memory.favourites,
                     view.preset,
+                    voice=stats.voice,
+                    loading=view.settings.voice if stats.loading else "",
                 )
             )
 
@@ -85,7 +96,7 @@ class MainScreen(Screen[None]):
         voice = view.preset or view.settings.voice
         between = f"  {voice}{'' if view.preset else ' (own settings)'}"
         room = pane.size.width - len(state) - len(recording) - len(between) - 2
-        names = f"{view.devices[0]} > {view.devices[1]}"
+        names = in_words(view.devices)
         names = names if len(names) <= room else f"{names[: max(room - 1, 0)]}…" if room > 8 else ""
         pane.put(
             (state, f"bold reverse {badge.style}"),
@@ -104,7 +115,7 @@ class MainScreen(Screen[None]):
 
     @on(Finder.Taken)
     def _taken(self, event: Finder.Taken) -> None:
-        self.app.take(event.item.kind, event.item.name)
+        self.app.take(event.item)
 
     @on(events.Click, "#badge")
     def _badge_clicked(self) -> None:

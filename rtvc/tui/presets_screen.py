@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -73,7 +74,7 @@ class PresetsScreen(Screen[None]):
         )
         text = view.message or badge.text or "Your own presets can be renamed and deleted."
         self.query_one("#message", Pane).put((text, "bold" if view.message else ""))
-        lines = items({}, self.app.shelf.entries, self.app.memory.favourites, "", view.preset)
+        lines = items({}, self.app.shelf.entries, self.app.desk.memory.favourites, view.preset)
         self.query_one(Finder).put(lines)
         self._preview(view.settings)
 
@@ -93,7 +94,7 @@ class PresetsScreen(Screen[None]):
 
     @on(Finder.Taken)
     def _taken(self, event: Finder.Taken) -> None:
-        self.app.take(event.item.kind, event.item.name)
+        self.app.take(event.item)
 
     def action_save(self) -> None:
         """Save the settings of now under a new name."""
@@ -125,7 +126,7 @@ class PresetsScreen(Screen[None]):
         """Give the marked preset a digit, or take it away."""
         entry = self._marked
         if entry is not None:
-            self.app.toggle_favourite(entry.name)
+            self.app.do(partial(self.app.desk.toggle_favourite, entry.name))
 
     def _ask(
         self, question: str, entry: Entry, act: Callable[[Entry, str], None], done: str

@@ -18,6 +18,7 @@ THEMES = {
         surface="#1c1c1c",
         panel="#303030",
         dark=True,
+        variables={"border-blurred": "#6c6c6c"},
     ),
     "light": Theme(
         "rtvc-light",
@@ -32,6 +33,7 @@ THEMES = {
         surface="#ffffff",
         panel="#d0d0d0",
         dark=False,
+        variables={"border-blurred": "#767676"},
     ),
     "contrast": Theme(
         "rtvc-contrast",
@@ -46,7 +48,7 @@ THEMES = {
         surface="#000000",
         panel="#444444",
         dark=True,
-        variables={"text-muted": "#ffffff"},
+        variables={"border-blurred": "#ffffff"},
     ),
 }
 """By the name that is remembered; the colours are of the 256 that every terminal has."""

@@ -13,6 +13,8 @@ HEARD, SUNG, BOTH = "○", "●", "◉"
 _AXIS = 5
 _LEAST_SPAN = 12.0
 _MOST = 400
+_WORDY = 46
+"""Columns from which there is room for words."""
 
 
 class Trace(Pane):
@@ -33,7 +35,8 @@ class Trace(Pane):
         if rows < 1 or columns < 1 or not self.display:
             return
         heard_hz, sung_hz = self._past[-1] if self._past else (0.0, 0.0)
-        legend = f"{HEARD} you {in_words(heard_hz):14}  {SUNG} voice {in_words(sung_hz):14}"
+        you, voice = (" you", " voice") if self.size.width >= _WORDY else ("", "")
+        legend = f"{HEARD}{you} {in_words(heard_hz):15} {SUNG}{voice} {in_words(sung_hz):14}"
         self.put((self._drawn(rows, columns), ""), (legend, "bold"))
 
     def _drawn(self, rows: int, columns: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from rtvc.rig import Choice
 from rtvc.settings import Settings
 from rtvc.stats import Stats
 from rtvc.tui.badge import Badge
@@ -21,7 +22,11 @@ class View:
     stats, settings, badge
         The engine's, and their verdict.
     devices
-        Microphone and speaker by name.
+        What is in use.
+    measured_s
+        Measured delay of the devices, None if nobody has measured it.
+    spectrum
+        Level of each band of what is heard in dBFS, () while nothing plays, None if it is hidden.
     preset
         The preset that is in use, "" if it is none.
     recorded_s
@@ -36,7 +41,9 @@ class View:
     stats: Stats
     settings: Settings
     badge: Badge
-    devices: tuple[str, str]
+    devices: Choice
+    measured_s: float | None
+    spectrum: tuple[float, ...] | None
     preset: str
     recorded_s: float | None
     message: str
@@ -48,4 +55,10 @@ class Live(Protocol):
     """A screen that shows the present."""
 
     def show(self, view: View) -> None:
-        """Show a moment; called 20 times a second."""
+        """Show a moment; called 30 times a second."""
+
+
+def in_words(devices: Choice) -> str:
+    """Return the devices in one line."""
+    also = f" + {devices.monitor}" if devices.monitor else ""
+    return f"{devices.input} > {devices.output}{also}"

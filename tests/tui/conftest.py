@@ -1,24 +1,40 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from textual.widgets import Input, OptionList
 
 from rtvc.config import Choices
 from rtvc.panel_file import Memory, save_memory
-from rtvc.settings import Settings
+from rtvc.settings import KNOBS, Settings
 from rtvc.stats import State
 from rtvc.studio import Studio
 from rtvc.tui.app import Panel
 from rtvc.tui.finder import Finder
+from rtvc.tui.knobs import Knobs
+from tests.tui.idle import wait_no_more
 from tests.tui.rig import SimulatedRig
 
 START = Settings(block=100, headroom=200)
+
+
+def in_loop(test):
+    @functools.wraps(test)
+    def run(*args, **kwargs):
+        asyncio.run(test(*args, **kwargs))
+
+    return run
+
+
+def loudest(device, since=0):
+    return np.abs(device.played[since:]).max(initial=0)
 
 
 class Driver:
@@ -32,7 +48,7 @@ class Driver:
     @property
     def settings(self) -> Settings:
         """What the session has, which is what is heard."""
-        session = self.studio._session
+        session = self.studio._stage._session
         return session.settings if session is not None else self.studio.settings
 
     @property
@@ -41,7 +57,7 @@ class Driver:
 
     @property
     def rig(self) -> SimulatedRig:
-        return self.studio._rig
+        return self.studio._stage._rig
 
     def text(self) -> str:
         """What is on the screen."""
@@ -56,12 +72,19 @@ class Driver:
         """Search for a preset, and take it."""
         await self.press("slash")
         await self.until(lambda: isinstance(self.panel.focused, Input))
-        await self.press(*name, "enter")
-        await self.until(lambda: isinstance(self.panel.focused, OptionList))
+        await self.press(*name)
         finder = self.panel.screen.query_one(Finder)
+        await self.until(lambda: finder.marked and name in finder.marked.name.lower())
+        await self.press("enter")
+        await self.until(lambda: isinstance(self.panel.focused, OptionList))
         await self.until(lambda: finder.marked and len(finder._shown) == len(finder._items))
 
-    async def until(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
+    async def choose(self, knob: str) -> None:
+        """Go to a control."""
+        await self.press("home", *["down"] * list(KNOBS).index(knob))
+        await self.until(lambda: self.panel.screen.query_one(Knobs).knob.name == knob)
+
+    async def until(self, condition: Callable[[], object], seconds: float = 30.0) -> None:
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, f"it did not come; on the screen:\n{self.text()}"
@@ -79,13 +102,7 @@ class Driver:
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
-
-    async def soon(*_: float) -> None:
-        await asyncio.sleep(0.01)
-
-    # Textual's own waits for a processor without work, which the engine never lets it be.
-    monkeypatch.setattr("textual.app.wait_for_idle", soon)
-    monkeypatch.setattr("textual.pilot.wait_for_idle", soon)
+    wait_no_more()
 
 
 @pytest.fixture
@@ -104,12 +121,12 @@ def open_panel():
 
             if not load_memory()[0].guided:
                 save_memory(Memory(guided=True))
-        studio = Studio(rig or SimulatedRig(20), Choices(settings=settings), **others)
+        studio = Studio(rig or SimulatedRig(), Choices(settings=settings), **others)
         panel = Panel(studio)
         try:
             async with panel.run_test(size=size) as pilot:
                 driver = Driver(panel, pilot)
-                await driver.until(lambda: studio._session is not None or studio._failure)
+                await driver.until(lambda: studio._stage._session is not None or studio._failure)
                 await driver.reads("IN")
                 yield driver
         finally:

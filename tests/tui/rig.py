@@ -6,9 +6,11 @@ import numpy as np
 import soundfile
 import soxr
 
+from rtvc.audio.monitor import Monitor
 from rtvc.audio.simulated import SimulatedDevice
 from rtvc.errors import UsageError
-from rtvc.rig import Devices, Line, SoundDevice
+from rtvc.rig import Choice, Devices, Line, SoundDevice
+from tests.simulated_stream import SimulatedSpeaker
 from tests.speech import UTTERANCES
 
 BUILT_IN = SoundDevice("MacBook Pro Microphone", "Core Audio", default=True)
@@ -32,23 +34,30 @@ class SimulatedRig:
         self.outputs = [SPEAKERS, HEADPHONES, CABLE]
         self.source = speech(seconds)
         self.faults = faults
-        self.opened: list[tuple[str, str, SimulatedDevice]] = []
+        self.opened: list[tuple[Choice, SimulatedDevice]] = []
+        self.monitors: list[SimulatedSpeaker] = []
 
     def scan(self) -> Devices:
         return Devices(tuple(self.inputs), tuple(self.outputs))
 
-    def open(self, input: str, output: str) -> Line:
-        names = [
-            _pick(input, self.inputs, "input"),
-            _pick(output, self.outputs, "output"),
-        ]
+    def open(self, choice: Choice) -> Line:
+        names = Choice(
+            _pick(choice.input, self.inputs, "input"),
+            _pick(choice.output, self.outputs, "output"),
+            _pick(choice.monitor, self.outputs, "output") if choice.monitor else "",
+        )
         device = SimulatedDevice(self.source, wall_clock=True, faults=self.faults)
-        self.opened.append((*names, device))
-        return Line(device, *names)
+        self.opened.append((names, device))
+        monitor = Monitor(names.monitor, self._open_monitor) if names.monitor else None
+        return Line(device, names, monitor)
 
     @property
     def device(self) -> SimulatedDevice:
-        return self.opened[-1][2]
+        return self.opened[-1][1]
+
+    def _open_monitor(self) -> SimulatedSpeaker:
+        self.monitors.append(SimulatedSpeaker())
+        return self.monitors[-1]
 
     def unplug(self, seconds: float) -> None:
         """Take the device that is in use away for some time."""

@@ -1,7 +1,6 @@
 """The panel as a person uses it: keys and clicks in, the session's settings and sound out."""
 
 import asyncio
-import functools
 import os
 import time
 
@@ -13,24 +12,13 @@ from textual import events
 from rtvc.config import load_choices
 from rtvc.panel_file import keys_path, load_memory
 from rtvc.presets import load_preset, user_folder
+from rtvc.rig import Choice
 from rtvc.settings import KNOBS, Settings
 from rtvc.stats import State
 from rtvc.tui.knobs import Knobs
-from tests.tui.conftest import START
+from tests.tui.conftest import START, in_loop, loudest
 from tests.tui.rig import CABLE, HEADPHONES, SPEAKERS, USB, SimulatedRig
 from tests.voices import PlainVoice, finder
-
-
-def in_loop(test):
-    @functools.wraps(test)
-    def run(*args, **kwargs):
-        asyncio.run(test(*args, **kwargs))
-
-    return run
-
-
-def loudest(device, since=0):
-    return np.abs(device.played[since:]).max(initial=0)
 
 
 @in_loop
@@ -211,7 +199,7 @@ async def test_r_records_what_is_played(open_panel, tmp_path):
     async with open_panel() as it:
         await it.press("r")
         await it.reads("REC 00:0")
-        await it.until(lambda: (it.studio.recorded_s or 0) > 1)
+        await it.until(lambda: (it.studio.recorder.seconds or 0) > 1)
         await it.press("r")
         await it.reads("Recorded")
         samples, rate = soundfile.read(tmp_path / "rtvc-recording.wav")
@@ -263,12 +251,12 @@ async def test_devices_are_switched_while_it_runs(open_panel):
         await it.reads("USB Microphone", "BlackHole 2ch virtual cable")
         first = it.rig.device
         await it.press("down", "down", "enter")
-        await it.until(lambda: it.studio.names == (USB.name, SPEAKERS.name))
+        await it.until(lambda: it.studio.names == Choice(USB.name, SPEAKERS.name))
         await it.hears(State.CONVERTED)
         await it.press("tab", "down", "down", "down")
         await it.reads("'BlackHole 2ch' is a virtual cable")
         await it.press("enter")
-        await it.until(lambda: it.studio.names == (USB.name, CABLE.name))
+        await it.until(lambda: it.studio.names == Choice(USB.name, CABLE.name))
         await it.hears(State.CONVERTED)
         await it.until(lambda: loudest(it.rig.device) > 0.02)
         assert np.abs(first.played[-48:]).max() < 0.01

@@ -1,0 +1,116 @@
+"""The monitor's clock held to the main output's, in virtual time."""
+
+import numpy as np
+import pytest
+
+from rtvc.audio.monitor import SPARE_S, TOLERANCE_S, Feed
+from tests.simulated_stream import SimulatedSpeaker
+
+RATE = 48_000
+BLOCK = 4800
+HEADROOM = 2880
+
+
+class MainLine:
+    """An engine that writes blocks a little late, and a main output that takes them in time."""
+
+    def __init__(self, drift_ppm: float = 0.0, rate: int = RATE) -> None:
+        self.now = 0.0
+        self.speaker = SimulatedSpeaker(rate, lambda: self.now, drift_ppm)
+        self.speaker.start()
+        self.feed = Feed(self.speaker, lambda: (self.written, self.waiting))
+        self.written = 0
+        self.gain = 1.0
+        self._random = np.random.default_rng(3)
+        self._due = 0.0
+
+    @property
+    def waiting(self) -> int:
+        return self.written - int(self.now * 100) * 480
+
+    @property
+    def distance(self) -> float:
+        """Seconds by which the monitor has more waiting than the main output."""
+        return self.speaker.queued / self.speaker.spec.rate - self.waiting / RATE
+
+    def write(self, samples: int) -> None:
+        time = (self.written + np.arange(samples)) / RATE
+        self.feed.put((0.5 * np.sin(2 * np.pi * 300 * time)).astype(np.float32))
+        self.written += samples
+
+    def run(self, seconds: float) -> None:
+        end = self.now + seconds
+        if not self.written:
+            self.write(HEADROOM)
+        while self.now < end:
+            if self.now >= self._due:
+                self.write(BLOCK)
+                blocks = round((self.written - HEADROOM) / BLOCK)
+                self._due = 0.1 * blocks + self._random.uniform(0.0, 0.03)
+            self.feed.move(self.now, self.gain)
+            self.now += 0.0025
+
+
+def clicks(sound: np.ndarray) -> float:
+    """The largest bend beside that of the tone itself, over its own."""
+    bend = np.abs(np.diff(sound, 2))
+    return float(bend.max() / np.median(bend))
+
+
+@pytest.mark.parametrize(("drift_ppm", "rate"), [(300, 48_000), (-300, 48_000), (150, 44_100)])
+def test_a_monitor_with_another_clock_stays_at_its_distance(drift_ppm: float, rate: int):
+    line = MainLine(drift_ppm, rate)
+    line.run(120)
+    assert line.feed.corrections == 0
+    assert line.distance == pytest.approx(SPARE_S, abs=0.015)
+    played = line.speaker.played
+    assert np.abs(played).max() == pytest.approx(0.5, abs=0.01)
+    first = int(np.argmax(np.abs(played) > 0.1))
+    assert not (played[first:].reshape(-1)[:: rate // 100] == 0).all()
+    steady = played[first + rate : -rate // 10]
+    assert clicks(steady) < 2.0, "a gap, or something was left out"
+
+
+def test_without_correction_it_would_run_dry_or_over():
+    line = MainLine(300)
+    line.feed._clocks.observe = lambda *_: False
+    line.run(120)
+    assert line.feed.corrections > 0
+
+
+def test_after_a_stall_the_distance_comes_back():
+    line = MainLine()
+    line.run(5)
+    line.speaker._began += 0.3  # it stood still for so long
+    assert line.distance < SPARE_S + 0.3
+    line.run(3)
+    # The first look may see only a part of it.
+    assert line.feed.corrections in (1, 2)
+    assert abs(line.distance - SPARE_S) < TOLERANCE_S
+    played = line.speaker.played[4 * RATE :]
+    assert clicks(played[: -RATE // 10]) < 40, "what was left out was not blended"
+
+
+def test_a_monitor_that_ran_dry_begins_again():
+    line = MainLine()
+    line.run(3)
+    line._due += 0.5
+    line.run(3)
+    assert line.feed.corrections >= 1
+    assert abs(line.distance - SPARE_S) < TOLERANCE_S
+    dry = line.speaker.dry
+    line.run(5)
+    assert line.speaker.dry == dry
+
+
+def test_the_gain_glides():
+    line = MainLine()
+    line.run(2)
+    line.gain = 0.0
+    line.run(2)
+    line.gain = 0.5
+    line.run(2)
+    played = line.speaker.played
+    assert np.abs(played[round(3.0 * RATE) : round(3.8 * RATE)]).max() < 1e-9
+    assert np.abs(played[-RATE // 2 : -RATE // 10]).max() == pytest.approx(0.25, abs=0.01)
+    assert np.abs(np.diff(played)).max() < 0.03

@@ -1,0 +1,154 @@
+"""What the panel shows and plays besides the voice: spectrogram, measured delay, monitor, demo."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from rtvc.config import load_choices
+from rtvc.demo import open_line
+from rtvc.panel_file import load_memory
+from rtvc.rig import Choice
+from rtvc.stats import State
+from rtvc.tui.spectrogram import SHADES, Spectrogram
+from tests.tui.conftest import in_loop, loudest
+from tests.tui.rig import BUILT_IN, CABLE, HEADPHONES, SPEAKERS, SimulatedRig
+
+
+def shades(it) -> str:
+    """The spectrogram's cells of sound."""
+    spectrogram = it.panel.screen_stack[1].query_one(Spectrogram)
+    rows = spectrogram.text.splitlines()[:-1]
+    return "".join(row[6:] for row in rows)
+
+
+@in_loop
+async def test_the_spectrogram_shows_what_is_heard(open_panel):
+    async with open_panel() as it:
+        await it.reads("heard, in Hz", "you", "voice")
+        await it.until(lambda: set(shades(it)) & set(SHADES[3:]))
+        await it.press("m")
+        await it.hears(State.MUTED)
+        await it.until(lambda: not shades(it).strip())
+
+
+@in_loop
+async def test_v_hides_the_spectrogram_and_that_is_remembered(open_panel):
+    async with open_panel() as it:
+        await it.reads("heard, in Hz")
+        await it.press("v")
+        await it.reads("The spectrogram is hidden.")
+        await it.until(lambda: "heard, in Hz" not in it.text())
+        assert not load_memory()[0].spectrogram
+    async with open_panel() as it:
+        await it.reads("you", "voice")
+        assert "heard, in Hz" not in it.text()
+        await it.press("v")
+        await it.reads("heard, in Hz")
+        await it.pilot.resize_terminal(50, 24)
+        await it.until(lambda: "heard, in Hz" not in it.text())
+        await it.reads("you", "STEP")
+
+
+def test_a_column_is_densest_where_the_sound_is():
+    from rtvc.tui.spectrogram import _column
+
+    bands = [-90.0] * 24
+    assert _column(tuple(bands), 4) == "    "
+    bands[0], bands[23] = -10.0, -61.0
+    assert _column(tuple(bands), 4) == f"{SHADES[1]}  {SHADES[-1]}"
+    assert len(_column(tuple(bands), 30)) == 30, "more rows than bands"
+
+
+@in_loop
+async def test_the_delay_is_measured_only_if_one_agrees(open_panel):
+    async with open_panel() as it:
+        await it.hears(State.CONVERTED)
+        await it.press("l")
+        await it.reads("Measure what the devices really take?", "MacBook Pro Speakers")
+        await it.press("escape")
+        assert len(it.rig.opened) == 1
+        await it.press("l", "enter")
+        await it.reads("Measuring: three chirps are played.")
+        await it.until(lambda: len(it.rig.opened) == 2)
+        await it.reads("The chirp did not come back")
+        await it.hears(State.CONVERTED)
+        assert loudest(it.rig.opened[1][1]) > 0.4
+        await it.press("m", "l", "enter")
+        await it.reads("the output is muted")
+        assert len(it.rig.opened) == 3
+
+
+@in_loop
+async def test_a_monitor_is_chosen_turned_down_and_lost(open_panel):
+    async with open_panel(size=(120, 40)) as it:
+        await it.press("d")
+        await it.reads("MONITOR", "none", "External Headphones")
+        await it.press("tab", "end", "enter")
+        await it.until(lambda: it.studio.names.output == CABLE.name)
+        await it.reads("unless your headphones are the monitor")
+        await it.press("tab", "home", "down", "down", "enter")
+        wanted = Choice(BUILT_IN.name, CABLE.name, HEADPHONES.name)
+        await it.until(lambda: it.studio.names == wanted)
+        await it.hears(State.CONVERTED)
+        await it.until(lambda: loudest(it.rig.monitors[-1]) > 0.02)
+        await it.press("escape")
+        await it.reads("BlackHole 2ch + External Headphones")
+        await it.choose("monitor_gain")
+        await it.press("enter", "backspace", *"-60", "enter")
+        await it.until(lambda: it.settings.monitor_gain == -60)
+        await asyncio.sleep(0.6)
+        since = len(it.rig.monitors[-1].played)
+        await it.until(lambda: len(it.rig.monitors[-1].played) > since + 24_000)
+        assert loudest(it.rig.monitors[-1], since) < 1e-6
+        it.rig.monitors[-1].unplug()
+        await it.reads("The monitor is silent: 'External Headphones' was lost")
+        assert it.stats.state is State.CONVERTED
+        await it.press("d", "tab", "tab", "home", "enter")
+        await it.until(lambda: it.studio.names.monitor == "")
+        await it.hears(State.CONVERTED)
+    assert load_choices()[0].monitor == ""
+
+
+@in_loop
+async def test_a_monitor_that_the_microphone_hears_is_warned_of(open_panel):
+    async with open_panel(size=(120, 40)) as it:
+        await it.press("d")
+        await it.reads("External Headphones")
+        await it.press("tab", "down", "down", "enter")
+        await it.until(lambda: it.studio.names.output == HEADPHONES.name)
+        await it.press("tab", "home", "down")
+        await it.reads(f"{BUILT_IN.name!r} can hear {SPEAKERS.name!r}")
+
+
+@in_loop
+async def test_without_devices_the_demonstration_plays_and_the_panel_waits(open_panel, tmp_path):
+    rig = SimulatedRig(20)
+    rig.inputs.clear()
+    path = tmp_path / "demo.wav"
+    async with open_panel(rig=rig, stand_in=lambda: open_line(path)) as it:
+        await it.hears(State.DEVICE_LOST)
+        await it.reads("DEVICE LOST", "there is no input named", "choose another device: d")
+        await it.until(lambda: it.stats.output.peak_db > -40)
+        await it.press("]", "]")
+        assert it.settings.pitch == 2
+        await it.until(lambda: "The result is in" in it.text())
+        assert np.isfinite(it.stats.latency.total)
+        assert it.stats.state is State.DEVICE_LOST
+        assert path.stat().st_size > 50_000
+        await it.press("d")
+        rig.inputs.append(BUILT_IN)
+        await it.reads("MacBook Pro Microphone")
+        await it.press("down", "enter")
+        await it.hears(State.CONVERTED)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 50)])
+@in_loop
+async def test_all_that_matters_has_room(open_panel, size):
+    async with open_panel(size=size) as it:
+        await it.hears(State.CONVERTED)
+        await it.reads(
+            *("CONVERTED", "peak", "rms", "DELAY", "block 100", "STEP", "LATE", "UNDERRUNS"),
+            *("you", "heard, in Hz", "pitch", "/ find a voice", "world (voice)", "q quit"),
+        )

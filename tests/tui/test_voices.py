@@ -1,0 +1,150 @@
+"""Voices chosen in the panel: the built-in one, and RVC voices out of a library."""
+
+import dataclasses
+import shutil
+import threading
+
+import pytest
+
+from rtvc.engine.voices import find_voice
+from rtvc.library.adding import add_voice
+from rtvc.library.finding import FoundVoice
+from rtvc.library.home import voices_folder
+from rtvc.library.setting_up import install_from_folder
+from rtvc.settings import Settings
+from rtvc.stats import State, Stats
+from rtvc.tui.badge import Judge
+from tests.engine.rvc_stack import GOLDEN, INDEX
+from tests.tui.conftest import START, in_loop, loudest
+from tests.voices import PlainVoice, finder
+
+RVC = START.replace(pitch_method="dio", block=500, headroom=1000, context=500)
+
+
+@pytest.fixture(autouse=True)
+def library(folders, tmp_path, monkeypatch):
+    monkeypatch.setenv("RTVC_HOME", str(tmp_path / "home"))
+    install_from_folder("contentvec", GOLDEN / "hubert_small" / "model.safetensors")
+    install_from_folder("rmvpe", GOLDEN / "rmvpe_small.pt")
+    add_voice(FoundVoice(GOLDEN / "voice_v1_f0_40k.pth", INDEX, "Anna"))
+    add_voice(FoundVoice(GOLDEN / "voice_v1_f0_48k.pth", None, "Bruno"))
+
+
+def late(name: str, find):
+    """Return `find` that gives one voice only when it is let, and what lets it."""
+    let = threading.Event()
+
+    def find_late(wanted: str):
+        if wanted == name:
+            assert let.wait(60)
+        return find(wanted)
+
+    return find_late, let
+
+
+@in_loop
+async def test_the_old_voice_plays_until_the_new_one_is_ready(open_panel):
+    find, let = late("Bruno", finder(Anna=PlainVoice("Anna"), Bruno=PlainVoice("Bruno")))
+    async with open_panel(size=(120, 30), find_voice=find) as it:
+        await it.hears(State.CONVERTED)
+        await it.reads("* world (voice)", "Anna (voice) RVC v1, 40 kHz", "Bruno (voice)")
+        await it.find("anna")
+        await it.until(lambda: it.stats.voice == "Anna")
+        await it.find("bruno")
+        await it.reads("* Anna (voice)", "Bruno (voice) LOADING")
+        assert it.stats.voice == "Anna"
+        since = len(it.rig.device.played)
+        await it.until(lambda: loudest(it.rig.device, since) > 1e-3)
+        assert it.stats.loading
+        let.set()
+        await it.until(lambda: it.stats.voice == "Bruno" and not it.stats.loading)
+        await it.reads("* Bruno (voice)")
+
+
+def test_the_badge_names_the_voice_that_loads_and_the_one_that_plays():
+    stats = Stats(state=State.CONVERTED, voice="Anna", loading=True)
+    badge = Judge().look(stats, Settings(voice="Bruno"), 0.0)
+    assert badge.text == "Loading 'Bruno'; 'Anna' plays on."
+    stats = dataclasses.replace(stats, reason="It failed.", loading=False)
+    judge = Judge()
+    judge.look(stats, Settings(), 0.0)
+    badge = judge.look(dataclasses.replace(stats, late_blocks=5), Settings(), 1.0)
+    assert badge.word == "TOO SLOW"
+    assert badge.text.startswith("It failed. 5 blocks late."), "the other reason is hidden"
+
+
+@in_loop
+async def test_rvc_voices_follow_one_another(open_panel):
+    find, let = late("Bruno", find_voice)
+    async with open_panel(settings=RVC, size=(120, 30), find_voice=find) as it:
+        await it.reads("Anna (voice)")
+        await it.find("anna")
+        assert it.settings.voice == "Anna"
+        await it.until(lambda: it.stats.voice == "Anna")
+        await it.reads("* Anna (voice)")
+        await it.find("bruno")
+        await it.reads("* Anna (voice)", "Bruno (voice) LOADING")
+        let.set()
+        await it.until(lambda: it.stats.voice == "Bruno" and not it.stats.loading)
+        await it.reads("* Bruno (voice)")
+        await it.press("ctrl+z")
+        assert it.settings.voice == "Anna"
+        await it.until(lambda: it.stats.voice == "Anna")
+        assert it.stats.failures == 0
+
+
+@in_loop
+async def test_a_voice_that_vanished_is_told_and_the_old_one_plays_on(open_panel):
+    async with open_panel(settings=RVC, size=(120, 30)) as it:
+        await it.hears(State.CONVERTED)
+        await it.press("slash", *"bruno")
+        await it.reads("Bruno (voice)")
+        shutil.rmtree(voices_folder() / "Bruno")
+        await it.press("enter")
+        await it.reads("There is no voice 'Bruno'", "The voice before plays on.")
+        assert it.stats.voice == "world"
+        await it.hears(State.CONVERTED)
+        since = len(it.rig.device.played)
+        await it.until(lambda: loudest(it.rig.device, since) > 1e-3)
+        await it.until(lambda: "Bruno" not in it.studio.lookout.voices)
+        await it.find("anna")
+        await it.until(lambda: it.stats.voice == "Anna")
+        await it.until(lambda: "plays on" not in it.text())
+
+
+@in_loop
+async def test_a_voice_without_what_it_needs_says_what_to_run(open_panel, tmp_path):
+    shutil.rmtree(tmp_path / "home" / "models" / "contentvec")
+    async with open_panel(settings=RVC, size=(120, 30)) as it:
+        await it.reads("Anna (voice)")
+        await it.find("anna")
+        await it.reads("ContentVec is not installed", "rtvc setup")
+        assert it.stats.voice == "world"
+
+
+@in_loop
+async def test_what_shapes_an_rvc_voice_is_at_hand(open_panel):
+    async with open_panel(settings=RVC.replace(voice="Anna"), size=(120, 30)) as it:
+        await it.until(lambda: it.stats.voice == "Anna")
+        await it.hears(State.CONVERTED)
+        for name, key, wanted in (
+            ("index_rate", "right", 0.6),
+            ("protect", "left", 0.28),
+            ("speaker", "right", 1),
+            ("pitch_method", "left", "fcpe"),
+            ("context", "right", 600),
+            ("crossfade", "right", 50),
+        ):
+            await it.choose(name)
+            await it.press(key)
+            close = pytest.approx(wanted)
+            await it.until(lambda name=name, close=close: getattr(it.settings, name) == close)
+        await it.reads("FCPE is not installed", "The voice before plays on.")
+        await it.choose("pitch_method")
+        await it.press("left")
+        await it.until(lambda: it.settings.pitch_method == "rmvpe")
+        engine = it.studio._stage._session._engine
+        await it.until(lambda: engine._worker.chain.built_for.shape == it.settings.shape)
+        await it.until(lambda: "not installed" not in it.text())
+        assert it.stats.voice == "Anna"
+        assert it.stats.failures == 0
