@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from rtvc.engine.voice import Voice
     from rtvc.sizing import Sizing
 
+_ALL_EVERY = 10
+"""Times to tidy up among which one is thorough: what the panel has drawn outlives the others."""
+
 
 class Studio:
     """A session whose devices can be exchanged while the program goes on.
@@ -174,7 +177,8 @@ class Studio:
         stop every thread for long. What was there at its start is left out; of the rest
         the young take about a millisecond, and all of it, now and then, a few.
         """
-        gc.collect(1)
+        self._tidied += 1
+        gc.collect(2 if self._tidied % _ALL_EVERY == 0 else 1)
         if self._doing or self._closed:
             return
         self.lookout.look_for_voices()

@@ -16,7 +16,6 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self, TextIO
 
-from rtvc.errors import RtvcError
 from rtvc.stats import Stats
 from rtvc.status import plain_line, progress_line, status_line, transfer_line
 

@@ -82,6 +82,18 @@ def test_a_remembered_device_that_has_gone_is_replaced(tmp_path: Path):
     assert "From 'default' to 'default'." in done.stderr
 
 
+def test_a_remembered_voice_that_has_gone_is_replaced(tmp_path: Path):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "remembered.yaml").write_text("voice: anna\npitch: 3\n")
+    done = rtvc_command("--seconds", "0.2", "--stats", "figures.json")
+    assert "There is no voice 'anna'" in done.stderr
+    assert "It was the voice of last time; using the built-in one." in done.stderr
+    settings = json.loads(Path("figures.json").read_text())["settings"]
+    assert (settings["voice"], settings["pitch"]) == ("world", 3)
+    asked = rtvc_command("--seconds", "0.2", "--voice", "anna", code=2)
+    assert "There is no voice 'anna'" in asked.stderr
+
+
 def test_a_monitor_is_heard_too_and_remembered(sound_server: SoundServer):
     words = ("--input", "fake_mic", "--output", "fake_speaker", "--monitor", "ears")
     with (

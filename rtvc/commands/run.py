@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rtvc.config import Choices
     from rtvc.rig import Line
     from rtvc.session import Session
+    from rtvc.settings import Settings
     from rtvc.sizing import Sizing
     from rtvc.terminal import Keyboard, StatusDisplay
 
@@ -104,8 +105,7 @@ def run(args: argparse.Namespace) -> int:
     choices, sentence = (Choices(), "") if args.reset else load_choices()
     if sentence:
         say(sentence)
-    settings = options.chosen(args, choices.settings)
-    options.require_voice(settings)
+    settings = _with_a_voice(options.chosen(args, choices.settings), args)
     _refuse_existing(args)
     if not choices.settings.changed() and not options.shape_voice(args):
         # Who starts it for the first time should hear a changed voice, not their own.
@@ -137,7 +137,7 @@ def _with_a_voice(settings: Settings, args: argparse.Namespace) -> Settings:
     except RtvcError as error:
         if options.shape_voice(args):
             raise
-        _say(f"{str(error).rstrip('.')}. It was the voice of last time; using the built-in one.")
+        say(f"{str(error).rstrip('.')}. It was the voice of last time; using the built-in one.")
         return settings.replace(voice=BUILT_IN[0])
     return settings
 

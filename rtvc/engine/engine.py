@@ -92,6 +92,8 @@ class Engine:
         chain could not be built.
         """
         before, rungs = self._asked
+        if settings == before:
+            self._refused = None
         # A ladder is left only for another one, not when a knob is turned.
         self._asked = (
             settings,
@@ -189,7 +191,9 @@ class Engine:
             if endpoint.finished:
                 return
             settings = self._effective()
-            if settings.shape != chain.built_for.shape and self._relieved(chain, settings):
+            if settings.shape == chain.built_for.shape:
+                self._refused = None
+            elif self._relieved(chain, settings):
                 return
             try:
                 available = endpoint.wait(chain.block, 0.1)

@@ -24,6 +24,7 @@ from rtvc.tui.badge import Judge
 from rtvc.tui.desk import Desk
 from rtvc.tui.devices_screen import DevicesScreen
 from rtvc.tui.dialogs import Ask, Help, before_measuring
+from rtvc.tui.driver import Driver
 from rtvc.tui.finder import Finder, Item
 from rtvc.tui.guide import Guide
 from rtvc.tui.keys import KEY_IDS, bindings, keymap
@@ -67,7 +68,7 @@ class Panel(App[None]):
     def __init__(
         self, studio: Studio, message: str = "", *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        super().__init__()
+        super().__init__(driver_class=Driver)
         self.studio = studio
         self.shelf = Shelf()
         memory, damaged = load_memory()

@@ -104,7 +104,7 @@ def typed(name: str, value: str) -> list[str]:
 @measured
 def test_a_performance(home: Path, anna: None, sound_server: SoundServer):
     speakers = [device.name for device in LiveRig().scan().outputs]
-    to_headphones = ["Down"] * (1 + speakers.index("fake_headphones"))
+    to_headphones = ["Down"] * (1 + speakers.index("fake_ears"))
     with (
         sound_server.speaking(vowel(120)),
         sound_server.recording(MICROPHONE_SINK, SPEAKER_SINK, HEADPHONES_SINK) as finish,
@@ -126,8 +126,8 @@ def test_a_performance(home: Path, anna: None, sound_server: SoundServer):
         for name in ("anna", "world"):  # another voice has another delay
             show.act(name, "/", *name, "Enter", hides=terminal.find(r"DELAY +\d+ ms"))
         terminal.type("d")
-        terminal.reads("SPEAKER", "fake_headphones")
-        show.act("device", "Tab", "Home", *to_headphones, "Enter", shows="* fake_headphones")
+        terminal.reads("SPEAKER", "fake_ears")
+        show.act("device", "Tab", "Home", *to_headphones, "Enter", shows="* fake_ears")
         terminal.type("d")
         terminal.reads("STEP")
         show.act("stop", "r", shows="Recorded")
@@ -140,7 +140,7 @@ def test_a_performance(home: Path, anna: None, sound_server: SoundServer):
     check_leaks(show, said, speaker, headphones)
     check_recording(home, speaker, headphones)
     assert load_choices()[0].settings.pitch == 7
-    assert load_choices()[0].output == "fake_headphones"
+    assert load_choices()[0].output == "fake_ears"
 
 
 def check_pitches(show: Performance, speaker: Recording, headphones: Recording) -> None:
