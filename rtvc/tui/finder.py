@@ -176,6 +176,8 @@ class Finder(Vertical):
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
         event.stop()
+        if self.marked is None:
+            self._fill()
         if self.marked is not None:
             self.post_message(self.Taken(self, self.marked))
             self.action_leave()
