@@ -31,7 +31,7 @@ class Driver(LinuxDriver):
         """Hand on keys, pastes and the mouse; what is not UTF-8 is dropped."""
         while not self.exit_event.is_set():
             try:
-                super().run_input_thread()
+                return super().run_input_thread()
             except UnicodeDecodeError:
                 continue
 
