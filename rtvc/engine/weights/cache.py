@@ -26,7 +26,7 @@ from rtvc.engine.weights.safetensors import read_safetensors, write_safetensors
 from rtvc.errors import RtvcError
 
 #: To be raised with every change to what the readers return.
-CONVERSION = 1
+CONVERSION = 2
 
 ENTRY = ".converted.safetensors"
 """Name of an entry; hidden, so that nobody takes it for the model itself."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rtvc.engine.weights.errors import ContentError, reading
-from rtvc.engine.weights.source import named_arrays, read_source, sha256_of
+from rtvc.engine.weights.source import named_arrays, read_source
 from rtvc.engine.weights.strict import Shape, as_float32, check_keys, count, shape_of
 from rtvc.engine.weights.text import printable
 from rtvc.engine.weights.weight_norm import fold_weight_norm
@@ -85,13 +85,10 @@ class ContentEncoder:
         serves training alone.
     config
         Shape of the network.
-    source_sha256
-        Of the file with the weights.
     """
 
     weights: dict[str, npt.NDArray[np.float32]]
     config: ContentEncoderConfig
-    source_sha256: str
 
 
 def read_content_encoder(path: Path) -> ContentEncoder:
@@ -122,7 +119,7 @@ def read_content_encoder(path: Path) -> ContentEncoder:
         weights = as_float32(fold_weight_norm(named))
         config = _config(weights, settings)
         check_keys(content_encoder_shapes(config), weights)
-        return ContentEncoder(weights, config, sha256_of(file))
+        return ContentEncoder(weights, config)
 
 
 def content_encoder_file(path: Path) -> Path:

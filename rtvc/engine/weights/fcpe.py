@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rtvc.engine.weights.errors import ContentError, reading
-from rtvc.engine.weights.source import named_arrays, read_source, sha256_of
+from rtvc.engine.weights.source import named_arrays, read_source
 from rtvc.engine.weights.strict import Shape, as_float32, check_keys, count, shape_of
 from rtvc.engine.weights.text import printable
 from rtvc.engine.weights.weight_norm import fold_weight_norm
@@ -65,7 +65,6 @@ class Fcpe:
 
     weights: Weights
     config: FcpeConfig
-    source_sha256: str
 
 
 def read_fcpe(path: Path) -> Fcpe:
@@ -92,7 +91,7 @@ def read_fcpe(path: Path) -> Fcpe:
         weights = as_float32(fold_weight_norm({n: a for n, a in named.items() if n not in unused}))
         config = _fcpe_config(weights, source.tree.get("config_dict"))
         check_keys(fcpe_shapes(config), weights)
-        return Fcpe(weights, config, sha256_of(path))
+        return Fcpe(weights, config)
 
 
 def fcpe_shapes(config: FcpeConfig) -> dict[str, Shape]:

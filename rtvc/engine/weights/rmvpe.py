@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rtvc.engine.weights.errors import ContentError, reading
-from rtvc.engine.weights.source import named_arrays, read_source, sha256_of
+from rtvc.engine.weights.source import named_arrays, read_source
 from rtvc.engine.weights.strict import Shape, as_float32, check_keys, count, shape_of
 
 Weights = dict[str, npt.NDArray[np.float32]]
@@ -58,7 +58,6 @@ class Rmvpe:
 
     weights: Weights
     config: RmvpeConfig
-    source_sha256: str
 
 
 def read_rmvpe(path: Path) -> Rmvpe:
@@ -76,7 +75,7 @@ def read_rmvpe(path: Path) -> Rmvpe:
         weights = as_float32({n: a for n, a in named.items() if not n.endswith(counters)})
         config = _rmvpe_config(weights)
         check_keys(rmvpe_shapes(config), weights)
-        return Rmvpe(weights, config, sha256_of(path))
+        return Rmvpe(weights, config)
 
 
 def rmvpe_shapes(config: RmvpeConfig) -> dict[str, Shape]:
