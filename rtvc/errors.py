@@ -10,5 +10,9 @@ class RtvcError(Exception):
     """
 
 
+class VoiceError(RtvcError):
+    """There is a microphone and a speaker, but no voice: another one has to be chosen."""
+
+
 class UsageError(RtvcError):
     """The request itself was wrong (an unknown name, a value out of range): exit code 2."""

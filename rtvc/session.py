@@ -72,6 +72,11 @@ class Session:
             raise
         self._started = True
 
+    @property
+    def has_voice(self) -> bool:
+        """Whether a voice has been loaded: not where the start failed for want of it."""
+        return self._engine.has_voice
+
     def apply(self, settings: Settings) -> None:
         """Use other settings from the next block on."""
         self._engine.apply(settings)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from rtvc.errors import RtvcError, VoiceError
 from rtvc.rig import Choice, Line, Rig
 from rtvc.settings import Settings
 from rtvc.stats import Stats
@@ -110,8 +111,10 @@ class Stage:
 
         Raises
         ------
+        VoiceError
+            If the voice cannot be loaded.
         RtvcError
-            If they cannot be opened, or the voice cannot be loaded.
+            If they cannot be opened.
         """
         line = self._rig.open(choice)
         self.play_on(line)
@@ -122,8 +125,10 @@ class Stage:
 
         Raises
         ------
+        VoiceError
+            If the voice cannot be loaded.
         RtvcError
-            If it does not start, or the voice cannot be loaded.
+            If it does not start.
         """
         from rtvc.audio.tap import TappedEndpoint
         from rtvc.engine.voices import find_voice
@@ -132,7 +137,12 @@ class Stage:
         endpoint = TappedEndpoint(line.endpoint, line.monitor)
         voices = self._find_voice or find_voice
         session = Session(endpoint, self._settings, voices, self._sizing)
-        session.start()
+        try:
+            session.start()
+        except RtvcError as error:
+            if session.has_voice:
+                raise
+            raise VoiceError(str(error)) from error
         with self._lock:
             self.names = line.names
             self._line, self._endpoint, self._session = line, endpoint, session

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from rtvc.config import Choices, save_choices
-from rtvc.errors import RtvcError
+from rtvc.errors import RtvcError, VoiceError
 from rtvc.lookout import Lookout
 from rtvc.recorder import Recorder
 from rtvc.rig import Choice, Line, Rig
@@ -80,6 +80,8 @@ class Studio:
         self._measured_s: float | None = None
         self._doing = "Starting."
         self._failure = ""
+        self._voiceless = False
+        """Whether the failure is that of the voice; the devices are there."""
         self._news = ""
         self._closed = False
         self._tidied = 0
@@ -100,7 +102,7 @@ class Studio:
     def apply(self, settings: Settings) -> None:
         """Use other settings from the next block on; `undo` takes it back."""
         self._history.note(self.settings, settings)
-        self._stage.apply(settings)
+        self._give(settings)
 
     def undo(self) -> bool:
         """Go back one change, mode excepted; return whether there was one."""
@@ -116,7 +118,8 @@ class Studio:
         if self._doing:
             return dataclasses.replace(stats, state=State.STARTING, reason=self._doing)
         if self._failure:
-            return dataclasses.replace(stats, state=State.DEVICE_LOST, reason=self._failure)
+            state = State.MUTED if self._voiceless else State.DEVICE_LOST
+            return dataclasses.replace(stats, state=state, reason=self._failure)
         return stats
 
     def spectrum(self) -> tuple[float, ...]:
@@ -197,8 +200,15 @@ class Studio:
 
     def _go(self, settings: Settings | None) -> bool:
         if settings is not None:
-            self._stage.apply(settings)
+            self._give(settings)
         return settings is not None
+
+    def _give(self, settings: Settings) -> None:
+        """Have the session use these; where none began for want of a voice, try once more."""
+        other = settings.shape != self.settings.shape
+        self._stage.apply(settings)
+        if self._voiceless and other and not self._closed:
+            self._submit(self._retry)
 
     def _submit(self, act: Callable[..., object], *args: object) -> None:
         self._hand.submit(self._do, act, *args)
@@ -215,17 +225,25 @@ class Studio:
         if not self._open(self._wanted) and self._stand_in is not None:
             try:
                 self._stage.play_on(self._stand_in())
+            except VoiceError as error:
+                self._voiceless, self._failure = True, _reason(error)
             except RtvcError as error:
                 self._tell(str(error))
         self._doing = ""
+
+    def _retry(self) -> None:
+        if self._voiceless:
+            self._doing = "Loading the voice."
+            self._begin()
 
     def _open(self, choice: Choice) -> bool:
         try:
             note = self._stage.open(choice)
         except Exception as error:  # whatever it is, the devices before may still work
+            self._voiceless = isinstance(error, VoiceError)
             self._failure = _reason(error)
             return False
-        self._wanted, self._failure = choice, ""
+        self._wanted, self._failure, self._voiceless = choice, "", False
         if note:
             self._tell(note)
         return True
@@ -298,6 +316,8 @@ class Studio:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, VoiceError):
+        return f"{_sentence(str(error))} Choose another voice."
     if isinstance(error, RtvcError):
         return str(error)
     return f"An unexpected {type(error).__name__}: {error}."

@@ -87,6 +87,37 @@ def test_without_any_device_it_says_why_and_can_be_mended():
     assert load_choices()[0] == Choices()
 
 
+def test_without_its_voice_it_is_muted_until_another_one_is_chosen():
+    missing = Settings(voice="nobody")
+    studio = Studio(SimulatedRig(), Choices(settings=missing), remember=False)
+    studio.start()
+    until(lambda: studio.stats().state is State.MUTED)
+    assert "'nobody'" in studio.stats().reason
+    assert studio.stats().reason.endswith("Choose another voice.")
+    studio.apply(studio.settings.replace(pitch=3))  # no reason to try again
+    studio.apply(studio.settings.replace(voice="world"))
+    running(studio)
+    assert studio.stats().reason == ""
+    assert studio.stats().voice == "world"
+    studio.close()
+
+
+def test_a_stand_in_without_its_voice_plays_once_another_one_is_chosen(tmp_path):
+    from rtvc.demo import open_line
+
+    rig = SimulatedRig()
+    rig.inputs.clear()
+    choices = Choices(settings=Settings(voice="nobody"))
+    path = tmp_path / "demo.wav"
+    studio = Studio(rig, choices, remember=False, stand_in=lambda: open_line(path))
+    studio.start()
+    until(lambda: studio.stats().state is State.MUTED)
+    assert "'nobody'" in studio.stats().reason
+    studio.apply(studio.settings.replace(voice="world"))
+    until(lambda: studio.stats().state is State.DEVICE_LOST and studio.stats().blocks > 5)
+    studio.close()
+
+
 def test_settings_reach_the_engine_and_go_back(studio):
     studio.apply(studio.settings.replace(pitch=5))
     studio.apply(studio.settings.replace(mode="muted"))

@@ -69,6 +69,7 @@ class Engine:
         """What the successor is built for."""
         self._refused: tuple[object, ...] | None = None
         """Shape settings that no chain could be made for."""
+        self._has_voice = False
         self._stopping = False
         self._failure = ""
         self._failed_settings: Settings | None = None
@@ -114,6 +115,7 @@ class Engine:
             if worker.error is not None:
                 raise worker.error
             assert worker.chain is not None
+            self._has_voice = True
             self._endpoint.start(self._delivery.tick, worker.chain.delay)
         except BaseException:
             worker.cancel()
@@ -132,6 +134,11 @@ class Engine:
             self._worker.join(timeout=5.0)
         self._endpoint.stop()
         self._publish(state=State.STOPPED)
+
+    @property
+    def has_voice(self) -> bool:
+        """Whether a voice has been loaded: not where the start failed for want of it."""
+        return self._has_voice
 
     @property
     def working(self) -> bool:
@@ -201,6 +208,10 @@ class Engine:
                 self._reconnect(loss)
                 continue
             if available >= chain.block:
+                # What was turned while the block came in counts from this block on.
+                latest = self._effective()
+                if latest.shape == settings.shape:
+                    settings = latest
                 chain = self._pass(chain, settings, available - chain.block)
         self._fade_out(chain)
 

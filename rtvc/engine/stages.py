@@ -126,27 +126,6 @@ def timed(parts: Sequence[Part]) -> Iterator[dict[str, float]]:
         turn()
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A call of a lazy part with all that it was given; `within` is the call that made it."""
-
-    stage: str
-    function: Function
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    within: Call | None
-
-    def count(self) -> Counts:
-        """Count all that it does, of whatever stage."""
-        given = self.args, self.kwargs
-
-        def called(*arrays: mx.array) -> Any:
-            args, kwargs = with_arrays(given, arrays)
-            return self.function(*args, **kwargs)
-
-        return count(called, *arrays_in(given))
-
-
 def count_step(voice: Voice, settings: Settings, *, as_gpu: bool = False) -> dict[str, Counts]:
     """Count what the parts of one step compute, by stage, without running a network.
 
