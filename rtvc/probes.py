@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,11 @@ _SIZE = 1024
 
 def mlx() -> dict[str, Any]:
     """Return MLX's backend, its BLAS and how fast it multiplies matrices."""
-    blas = "Accelerate" if sys.platform == "darwin" else "MLX's own, which the WORLD voice ignores"
-    loader = find_spec("rtvc.engine.blas") is not None
-    if loader:
-        from rtvc.engine.blas import load_blas  # type: ignore[import-not-found,unused-ignore]
-
-        blas = str(load_blas())
     import mlx.core as mx
 
+    from rtvc.engine.blas import load_blas
+
+    blas = load_blas()
     matrix = mx.ones((_SIZE, _SIZE))
     mx.eval(matrix @ matrix)
     began = time.perf_counter()
@@ -39,8 +35,8 @@ def mlx() -> dict[str, Any]:
         "version": version("mlx"),
         "backend": "Metal" if mx.metal.is_available() else "CPU",
         "device": str(mx.default_device()),
-        "blas": blas,
-        "blas_loaded": loader,
+        "blas": str(blas),
+        "remedy": blas.remedy,
         "gflops": round(2 * _SIZE**3 / seconds / 1e9, 1),
     }
 

@@ -204,12 +204,12 @@ def _estimator() -> RmvpeEstimator:
 
 def _head(settings: Settings, no_energy: str) -> Report:
     """Return a report with what is known of the machine."""
-    from rtvc.bench_report import new_report
-    from rtvc.engine.blas import blas_report
-
-    blas = blas_report()
     import mlx.core as mx
 
+    from rtvc.bench_report import new_report
+    from rtvc.engine.blas import load_blas
+
+    blas = load_blas()
     threads = "" if blas.threads is None else f", {blas.threads} thread(s)"
     device = mx.default_device().type.name
     return new_report(settings, Path(blas.library).name + threads, device, no_energy)

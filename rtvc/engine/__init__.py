@@ -6,8 +6,6 @@ What opens the files of RVC voices is here too, for use from Python: ``load_voic
 
 from typing import TYPE_CHECKING, Any
 
-from rtvc.engine.blas import load_blas
-
 if TYPE_CHECKING:
     from rtvc.engine.loading import (
         load_content_encoder,
@@ -17,8 +15,6 @@ if TYPE_CHECKING:
     )
 
 __all__ = ["load_content_encoder", "load_index", "load_pitch_estimator", "load_voice"]
-
-load_blas()  # before any module of this package imports mlx.core
 
 
 def __getattr__(name: str) -> Any:

@@ -1,10 +1,9 @@
 """An optimised BLAS for MLX's CPU backend on Linux.
 
 The Linux wheel of MLX links the reference BLAS, which reaches a few GFLOP/s on a
-core that can do a hundred. The dynamic linker binds MLX's ``cblas_sgemm`` when
-``mlx.core`` is first imported and looks in the global scope first, so an OpenBLAS
-that is already there serves MLX as well. The faiss-cpu wheel, which rtvc needs
-anyway, carries one.
+core that can do a hundred. All its matrix products are calls of one function,
+``cblas_sgemm``, so a library with a better one takes its place: OpenBLAS as NumPy and
+SciPy build it (the scipy-openblas32 wheel), or else the older one in the faiss-cpu wheel.
 
 On macOS there is nothing to do: MLX uses Metal and Accelerate.
 """
@@ -20,7 +19,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
+from rtvc.engine.relink import relink
+
+_PRODUCT = "cblas_sgemm"
 _MAX_THREADS = 8  # a step's matrices are too small to feed more
 
 
@@ -34,8 +37,6 @@ class BlasReport:
         Path of the shared library, or a name where the system provides it.
     optimised
         Whether it is one that uses the processor's vector units.
-    before_mlx
-        Whether it was in place before ``mlx.core`` was imported; later has no effect.
     threads
         Threads of one matrix product; None where the library decides for itself.
     remedy
@@ -44,7 +45,6 @@ class BlasReport:
 
     library: str
     optimised: bool
-    before_mlx: bool
     threads: int | None
     remedy: str | None
 
@@ -53,12 +53,32 @@ class BlasReport:
         return f"{self.library}{threads}" + (f": {self.remedy}" if self.remedy else "")
 
 
+class _Blas(NamedTuple):
+    """A library that is loaded; `prefix` stands before the names of its functions."""
+
+    path: str
+    library: ctypes.CDLL
+    prefix: str = ""
+
+    def call(self, name: str, *arguments: int) -> int | None:
+        """Call a function of OpenBLAS; None if it is another BLAS."""
+        try:
+            return int(getattr(self.library, f"{self.prefix}openblas_{name}")(*arguments))
+        except AttributeError:
+            return None
+
+    def product(self) -> int:
+        """Return the address of its matrix product."""
+        function = getattr(self.library, self.prefix + _PRODUCT)
+        return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
 @cache
 def load_blas() -> BlasReport:
-    """Load an optimised BLAS into the global scope, once; call it before ``import mlx.core``.
+    """Give MLX an optimised BLAS, once; imports ``mlx.core``.
 
-    Order of search: a BLAS that is already in the global scope (``LD_PRELOAD``), the
-    OpenBLAS inside the faiss-cpu wheel, the system's ``libopenblas.so.0``.
+    Order of search: a BLAS that is in the global scope (``LD_PRELOAD``), the one in the
+    scipy-openblas32 wheel, the one in the faiss-cpu wheel, the system's ``libopenblas.so.0``.
 
     The number of threads is ``OMP_NUM_THREADS`` or ``OPENBLAS_NUM_THREADS`` if set.
     Otherwise it is one less than the cores this process may use (at least one, at most
@@ -72,34 +92,40 @@ def load_blas() -> BlasReport:
     """
     if sys.platform != "linux":
         name = "Accelerate" if sys.platform == "darwin" else "the BLAS that MLX was built with"
-        return BlasReport(name, sys.platform == "darwin", True, None, None)
-    before_mlx = "mlx.core" not in sys.modules
-    path = _global_blas()
-    if path is None and before_mlx:
-        threads = _thread_count()
-        with _environment(OMP_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS=str(threads)):
-            any(_load(candidate) for candidate in _candidates())
-        path = _global_blas()
-        if path is not None:
-            _call("openblas_set_num_threads", threads)
-    if path is not None:
-        return BlasReport(path, True, before_mlx, _call("openblas_get_num_threads"), None)
-    if before_mlx:
-        remedy = "install faiss-cpu (pip) or libopenblas0 (apt), then start again"
-    else:
-        remedy = "import rtvc.engine before mlx.core, or preload an OpenBLAS with LD_PRELOAD"
+        return BlasReport(name, sys.platform == "darwin", None, None)
+    import mlx.core as mx
+
+    mlx = Path(mx.__file__).parent / "lib" / "libmlx.so"
+    trouble = "install scipy-openblas32 (pip), then start again"
+    for blas in _libraries():
+        try:
+            if relink(mlx, _PRODUCT, blas.product()):
+                return BlasReport(blas.path, True, blas.call("get_num_threads"), None)
+            trouble = f"this version of MLX does not call {_PRODUCT}; install the version of MLX "
+            trouble += "that rtvc was tested with"
+        except OSError as error:
+            trouble = f"{error}; preload an OpenBLAS with LD_PRELOAD"
     return BlasReport(
         "the reference BLAS of the MLX wheel",
         False,
-        before_mlx,
         1,
-        f"about forty times slower than this machine can be; {remedy}",
+        f"about forty times slower than this machine can be; {trouble}",
     )
 
 
-def blas_report() -> BlasReport:
-    """Say which BLAS serves MLX: the result of ``load_blas``."""
-    return load_blas()
+def _libraries() -> Iterator[_Blas]:
+    """Load one BLAS after the other, the best one first."""
+    path = _global_blas()
+    if path is not None:
+        yield _Blas(path, ctypes.CDLL(None))
+    threads = _thread_count()
+    for chain, prefix in _candidates():
+        with _environment(OMP_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS=str(threads)):
+            library = _load(chain, prefix)
+        if library is not None:
+            blas = _Blas(str(chain[-1]), library, prefix)
+            blas.call("set_num_threads", threads)
+            yield blas
 
 
 def _thread_count() -> int:
@@ -111,30 +137,35 @@ def _thread_count() -> int:
     return max(1, min(len(os.sched_getaffinity(0)) - 1, _MAX_THREADS))
 
 
-def _candidates() -> Iterator[tuple[Path | str, ...]]:
-    """Each a chain of libraries to load in order, the BLAS last."""
-    spec = importlib.util.find_spec("faiss")  # locates, does not import
-    for package in (spec and spec.submodule_search_locations) or ():
-        folder = Path(package).parent / "faiss_cpu.libs"
+def _candidates() -> Iterator[tuple[tuple[Path | str, ...], str]]:
+    """Each a chain of libraries to load in order, the BLAS last, and its prefix."""
+    for package in _folders("scipy_openblas32"):
+        yield tuple(sorted((package / "lib").glob("libscipy_openblas.so"))), "scipy_"
+    for package in _folders("faiss"):
+        folder = package.parent / "faiss_cpu.libs"
         # The names carry a hash. What OpenBLAS needs must be there before it.
         chain: list[Path | str] = []
         for name in ("libquadmath", "libgfortran", "libgomp", "libopenblas"):
             chain += sorted(folder.glob(f"{name}*.so*"))
-        yield tuple(chain)
-    yield ("libopenblas.so.0",)
+        yield tuple(chain), ""
+    yield ("libopenblas.so.0",), ""
 
 
-def _load(chain: tuple[Path | str, ...]) -> bool:
-    """Load the chain; only its last library, the BLAS, becomes visible to others."""
-    if not chain or "libopenblas" not in Path(chain[-1]).name:
-        return False
+def _folders(package: str) -> list[Path]:
+    """Return where a package lies, without importing it."""
+    spec = importlib.util.find_spec(package)
+    return [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]
+
+
+def _load(chain: tuple[Path | str, ...], prefix: str) -> ctypes.CDLL | None:
+    """Load the chain; return its last library if that is a BLAS."""
+    library = None
     try:
-        for library in chain[:-1]:
-            ctypes.CDLL(str(library))
-        blas = ctypes.CDLL(str(chain[-1]), mode=ctypes.RTLD_GLOBAL)
+        for path in chain:
+            library = ctypes.CDLL(str(path))
     except OSError:
-        return False
-    return hasattr(blas, "cblas_sgemm")
+        return None
+    return library if library is not None and hasattr(library, prefix + _PRODUCT) else None
 
 
 class _SymbolInfo(ctypes.Structure):
@@ -152,21 +183,13 @@ def _global_blas() -> str | None:
     """Path of the library whose ``cblas_sgemm`` the global scope offers, or None."""
     process = ctypes.CDLL(None)
     try:
-        symbol = process.cblas_sgemm
+        symbol = getattr(process, _PRODUCT)
     except AttributeError:
         return None
     info = _SymbolInfo()
     address = ctypes.cast(symbol, ctypes.c_void_p)
     found = process.dladdr(address, ctypes.byref(info))
     return info.file.decode(errors="replace") if found and info.file else "a preloaded BLAS"
-
-
-def _call(function: str, *arguments: int) -> int | None:
-    """Call an OpenBLAS function of the global scope; None if the BLAS is another one."""
-    try:
-        return int(getattr(ctypes.CDLL(None), function)(*arguments))
-    except AttributeError:
-        return None
 
 
 @contextmanager

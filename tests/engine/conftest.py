@@ -3,5 +3,3 @@
 import os
 
 os.environ["MLX_ENABLE_TF32"] = "0"  # read when MLX multiplies for the first time
-
-import rtvc.engine  # noqa: F401  # loads the BLAS before a test module imports MLX

@@ -119,26 +119,26 @@ def test_tanh_keeps_its_digits_near_zero() -> None:
 @pytest.mark.parametrize("kernel", [(3, 3), (5, 3), (1, 1)])
 @pytest.mark.parametrize(("height", "width"), [(1, 4), (1, 1), (2, 8), (5, 3)])
 def test_conv2d_and_by_rows(height: int, width: int, kernel: tuple[int, int]) -> None:
-    x, w, b = _random(2, height, width, 6), _random(8, *kernel, 6, seed=1), _random(8, seed=2)
+    x, w = _random(2, height, width, 6), _random(8, *kernel, 6, seed=1)
     reach = kernel[0] // 2, kernel[1] // 2
     padded = np.pad(np.array(x), [(0, 0), (reach[0],) * 2, (reach[1],) * 2, (0, 0)])
     windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(1, 2))
-    expected = mx.array(np.einsum("bhwiyx,oyxi->bhwo", windows, np.array(w)) + np.array(b))
-    _assert_same(layers.conv2d(x, w, b), expected)
-    _assert_same(layers.conv2d_by_rows(x, layers.row_major(w), b), expected)
+    expected = mx.array(np.einsum("bhwiyx,oyxi->bhwo", windows, np.array(w)))
+    _assert_same(layers.conv2d(x, w), expected)
+    _assert_same(layers.conv2d_by_rows(x, layers.row_major(w)), expected)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 4), (1, 1), (2, 8), (5, 3)])
 def test_double2d(height: int, width: int) -> None:
-    x, w, b = _random(2, height, width, 6), _random(8, 3, 3, 6, seed=1), _random(8, seed=2)
+    x, w = _random(2, height, width, 6), _random(8, 3, 3, 6, seed=1)
     y = np.zeros((2, 2 * height + 2, 2 * width + 2, 8))  # by definition: each input adds a kernel
     for i in range(height):
         for j in range(width):
             patch = np.einsum("bi,oyxi->byxo", np.array(x)[:, i, j], np.array(w))
             y[:, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3] += patch
-    expected = y[:, 1:-1, 1:-1] + np.array(b)
+    expected = y[:, 1:-1, 1:-1]
     for variant in (layers_cpu, layers_gpu):
-        actual = np.array(variant.double2d(x, variant.doubling(w), b))
+        actual = np.array(variant.double2d(x, variant.doubling(w)))
         assert_allclose(actual, expected, atol=1e-5 * np.abs(expected).max())
 
 

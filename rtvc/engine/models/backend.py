@@ -15,7 +15,12 @@ import os
 
 import mlx.core as mx
 
+from rtvc.engine.blas import load_blas
+from rtvc.engine.memory import keep_memory
 from rtvc.errors import UsageError
+
+_BLAS = load_blas()
+keep_memory()
 
 
 def _chosen(variable: str, default: str, choices: tuple[str, ...]) -> str:
@@ -39,3 +44,15 @@ float16 halves what a GPU reads in every step, and reading is most of what it do
 CPU it would only be slower. Statistics of norms, softmax, phase, log-mel spectra, the
 recurrent state and the last convolution of a vocoder are float32 in any case.
 """
+
+
+def beside() -> mx.Stream:
+    """Return where the calling thread may compute one thing beside another.
+
+    That is another core, where more than one may multiply matrices. Elsewhere, and on a GPU,
+    it is where everything is computed.
+    """
+    device = mx.default_device()
+    if _ON_GPU or (_BLAS.threads or 1) < 2:
+        return mx.default_stream(device)
+    return mx.new_stream(device)

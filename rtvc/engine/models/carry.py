@@ -60,15 +60,19 @@ class Carry:
             return x
         zeros = mx.zeros((1, before, x.shape[2]), x.dtype)
         old = self._old[len(self._new)] if self._old else zeros
-        whole = mx.concatenate([old, x], axis=1)
+        whole = layers.join([old, x])
         self._new.append(layers.own(whole[:, piece.final : piece.final + before]))
         return whole
 
-    def begin(self, x: mx.array, before: int) -> mx.array:
-        """Silence the `before` samples that a layer made of zeros before the first piece."""
+    def begin(self, x: mx.array, before: int, bias: mx.array | None) -> mx.array:
+        """Silence the `before` samples that a layer made of zeros before the first piece.
+
+        They are silent once the layer's bias has been added.
+        """
         if self._old or not before:
             return x
-        return mx.concatenate([mx.zeros_like(x[:, :before]), x[:, before:]], axis=1)
+        silence = mx.zeros_like(x[:, :before])
+        return layers.join([silence if bias is None else silence - bias, x[:, before:]])
 
     @property
     def state(self) -> State:

@@ -35,10 +35,11 @@ class ResidualBlock:
     def __call__(self, x: mx.array) -> mx.array:
         """(1, L, C) to the same shape."""
         for unit in self.units:
-            y = x
+            y, bias = x, None
             for conv in unit:
-                y = conv(layers.leaky_relu(y, self.slope))
-            x = x + y
+                y = layers.leaky_relu(y, self.slope, bias)
+                y, bias = conv.unbiased(y, conv.padding), conv.bias
+            x = layers.residual(x, y, bias)
         return x
 
     def stream(self, x: mx.array, carry: Carry, piece: Piece) -> mx.array:
@@ -46,11 +47,12 @@ class ResidualBlock:
         for unit in self.units:
             # What all of a unit hears is remembered once, and the little between made again.
             before = sum(conv.padding for conv in unit)
-            y = carry.extend(x, before, piece)
+            y, bias = carry.extend(x, before, piece), None
             for conv in unit:
                 before -= conv.padding
-                y = carry.begin(conv.valid(layers.leaky_relu(y, self.slope)), before)
-            x = x[:, : y.shape[1]] + y
+                y = conv.unbiased(layers.leaky_relu(y, self.slope, bias))
+                y, bias = carry.begin(y, before, conv.bias), conv.bias
+            x = layers.residual(x[:, : y.shape[1]], y, bias)
         return x
 
     @property

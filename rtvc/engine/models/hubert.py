@@ -25,6 +25,8 @@ from rtvc.engine.models.layers import (
     compiled,
     conv1d,
     gelu,
+    grouped,
+    grouped_conv1d,
     layer_norm,
     linear,
     tap_major,
@@ -152,14 +154,10 @@ class Hubert:
     def _position(self, x: mx.array) -> mx.array:
         """Position from a convolution over 1.28 s to either side."""
         kernel = self.config.position_kernel
-        y = conv1d(
-            x,
-            *affine(self.weights, "encoder.pos_conv_embed.conv"),
-            padding=kernel // 2,
-            groups=self.config.position_groups,
-        )
+        weight, bias = affine(self.weights, "encoder.pos_conv_embed.conv")
+        y = grouped_conv1d(x, weight, padding=kernel // 2)
         # An even kernel gives one frame too many; the reference drops the last.
-        return gelu(y[:, : x.shape[1]])
+        return gelu(y[:, : x.shape[1]], bias)
 
     def _block(self, x: mx.array, name: str) -> mx.array:
         """One transformer layer, layer norms after the residual sums.
@@ -175,7 +173,8 @@ class Hubert:
         y = y.transpose(0, 2, 1, 3).reshape(batch, frames, width)
         x = mx.addmm(x, y, w[f"{name}.attention.out_proj.weight"].T)
         x = layer_norm(x, *affine(w, f"{name}.layer_norm"), eps)
-        y = gelu(linear(x, *affine(w, f"{name}.feed_forward.intermediate_dense")))
+        inner, inner_bias = affine(w, f"{name}.feed_forward.intermediate_dense")
+        y = gelu(linear(x, inner), inner_bias)
         return mx.addmm(x, y, w[f"{name}.feed_forward.output_dense.weight"].T)
 
 
@@ -248,7 +247,10 @@ def _sanitize(state: State, config: ContentEncoderConfig, precision: mx.Dtype) -
         name: mx.array(tensor).astype(mx.float32 if name.startswith(_FIRST) else precision)
         for name, tensor in weights.items()
     }
-    arrays[position] = tap_major(arrays[position])
+    for index in range(1, len(config.conv_kernels)):
+        name = f"feature_extractor.conv_layers.{index}.conv.weight"
+        arrays[name] = tap_major(arrays[name])
+    arrays[position] = grouped(arrays[position], config.position_groups)
     mx.eval(arrays)
     return arrays
 

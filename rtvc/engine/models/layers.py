@@ -10,6 +10,7 @@ Arrays are (batch, frames, channels); convolution weights are
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TypeVar, cast
 from weakref import ref
@@ -25,11 +26,19 @@ conv1d = layers_cpu.conv1d if _CPU else layers_gpu.conv1d
 conv_transpose1d = layers_cpu.conv_transpose1d if _CPU else layers_gpu.conv_transpose1d
 doubling = layers_cpu.doubling if _CPU else layers_gpu.doubling
 double2d = layers_cpu.double2d if _CPU else layers_gpu.double2d
+grouped = layers_cpu.grouped if _CPU else layers_gpu.grouped
+grouped_conv1d = layers_cpu.grouped_conv1d if _CPU else layers_gpu.grouped_conv1d
+linear = layers_cpu.linear if _CPU else layers_gpu.linear
+join = layers_cpu.join if _CPU else layers_gpu.join
+leaky_relu = layers_cpu.leaky_relu if _CPU else layers_gpu.leaky_relu
+relu = layers_cpu.relu if _CPU else layers_gpu.relu
+residual = layers_cpu.residual if _CPU else layers_gpu.residual
 gelu = layers_cpu.gelu if _CPU else layers_gpu.gelu
 sigmoid = layers_cpu.sigmoid if _CPU else layers_gpu.sigmoid
 tanh = layers_cpu.tanh if _CPU else layers_gpu.tanh
 attention = layers_cpu.attention if _CPU else layers_gpu.attention
 relative_attention = layers_cpu.relative_attention if _CPU else layers_gpu.relative_attention
+frame_major = layers_cpu.frame_major if _CPU else layers_gpu.frame_major
 tap_major = layers_cpu.tap_major if _CPU else layers_gpu.tap_major
 own = layers_cpu.own if _CPU else layers_gpu.own
 bidirectional_gru = gru.loop if _CPU else gru.kernel_or_loop
@@ -61,22 +70,12 @@ def affine(weights: Weights, name: str) -> tuple[mx.array, mx.array]:
     return weights[f"{name}.weight"], weights[f"{name}.bias"]
 
 
-def leaky_relu(x: mx.array, slope: float = 0.01) -> mx.array:
-    """Return x where it is positive, slope * x elsewhere; 0 <= slope <= 1."""
-    return mx.maximum(x, slope * x)
-
-
 def layer_norm(x: mx.array, weight: mx.array, bias: mx.array, eps: float = 1e-5) -> mx.array:
     """Normalise the last axis to zero mean and unit variance, then scale and shift."""
     return mx.fast.layer_norm(x, weight, bias, eps)
 
 
-def linear(x: mx.array, weight: mx.array, bias: mx.array | None = None) -> mx.array:
-    """Return x @ weight.T + bias for x (..., in), weight (out, in), bias (out,)."""
-    return x @ weight.T if bias is None else mx.addmm(bias, x, weight.T)
-
-
-def conv2d(x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
+def conv2d(x: mx.array, weight: mx.array) -> mx.array:
     """Cross-correlate with zero padding so that the size stays the same.
 
     Parameters
@@ -85,18 +84,16 @@ def conv2d(x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
         (batch, height, width, in channels).
     weight
         (out channels, kernel height, kernel width, in channels), odd kernel.
-    bias
-        (out channels,).
 
     Returns
     -------
     mx.array
         (batch, height, width, out channels).
     """
-    return mx.conv2d(x, weight, padding=(weight.shape[1] // 2, weight.shape[2] // 2)) + bias
+    return mx.conv2d(x, weight, padding=(weight.shape[1] // 2, weight.shape[2] // 2))
 
 
-def conv2d_by_rows(x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
+def conv2d_by_rows(x: mx.array, weight: mx.array) -> mx.array:
     """As ``conv2d``, for heights that are most often 1.
 
     A single row sees padding above and below, so the middle row of the kernel is all that
@@ -108,8 +105,6 @@ def conv2d_by_rows(x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
         (batch, height, width, in channels).
     weight
         (kernel height, out channels, kernel width, in channels), odd kernel: ``row_major``.
-    bias
-        (out channels,).
     """
     rows, out, columns, width = weight.shape
     reach, height = rows // 2, x.shape[1]
@@ -117,13 +112,12 @@ def conv2d_by_rows(x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
     # Slices and not numbers: a part of the weight in its place, and no copy of it.
     parts = [weight[n : n + 1].reshape(out, 1, columns, width) for n in range(rows)]
     if height == 1:
-        return mx.conv2d(x, parts[reach], padding=padding) + bias
+        return mx.conv2d(x, parts[reach], padding=padding)
     margin = mx.zeros((x.shape[0], reach, *x.shape[2:]), x.dtype)
     x = mx.concatenate([margin, x, margin], axis=1)
-    y = bias
-    for n, part in enumerate(parts):
-        y = y + mx.conv2d(x[:, n : n + height], part, padding=padding)
-    return y
+    views = [x[:, n : n + height] for n in range(rows)]
+    made = [mx.conv2d(v, part, padding=padding) for v, part in zip(views, parts, strict=True)]
+    return functools.reduce(mx.add, made)
 
 
 def row_major(weight: mx.array) -> mx.array:

@@ -7,15 +7,20 @@ transcendental functions are evaluated one element at a time; a matrix product
 through an optimised BLAS is fast. So everything here is made of matrix products
 on shifted views of the input, without unfolding it.
 
-Weights that were passed through ``tap_major`` give each tap as a matrix without
-a copy; others work too, and cost one copy of the weight per call.
+Weights that were passed through ``tap_major`` (``frame_major`` for a transposed
+convolution) give their taps as matrices without a copy; others work too, and cost
+one copy of the weight per call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import mlx.core as mx
+
+_TAPS_AT_ONCE = 4
+"""Taps of a grouped convolution that are one product: more would cost more to lay out."""
 
 # Abramowitz and Stegun 7.1.28: erfc(z) = (sum of a[i] z^i)^-16, here for z = |x| / sqrt 2.
 _ERFC = [
@@ -35,13 +40,32 @@ _ERFC = [
 
 
 def tap_major(weight: mx.array) -> mx.array:
-    """Store a (O, K, I) weight with the taps outermost; shape and values stay the same."""
+    """Store a (O, K, I) weight as (K, I, O); shape and values stay the same."""
+    return mx.contiguous(weight.transpose(1, 2, 0)).transpose(2, 0, 1)
+
+
+def frame_major(weight: mx.array) -> mx.array:
+    """Store a (O, K, I) weight as (K, O, I); shape and values stay the same."""
     return mx.contiguous(weight.transpose(1, 0, 2)).transpose(1, 0, 2)
 
 
 def own(part: mx.array) -> mx.array:
     """See ``layers_gpu.own``: copied, so that the whole is not kept for the sake of a part."""
     return mx.contiguous(part)
+
+
+def join(parts: Sequence[mx.array]) -> mx.array:
+    """See ``layers_gpu.join``; two numbers at a time, which takes half as long."""
+    if any(part.dtype != mx.float32 or part.shape[-1] % 2 for part in parts):
+        return mx.concatenate(list(parts), axis=1)
+    pairs = mx.concatenate([part.view(mx.int64) for part in parts], axis=1)
+    return pairs.view(mx.float32)
+
+
+def linear(x: mx.array, weight: mx.array, bias: mx.array | None = None) -> mx.array:
+    """See ``layers_gpu.linear``; ``mx.addmm`` takes longer to spread the bias than to add it."""
+    y = x @ weight.T
+    return y if bias is None else y + bias
 
 
 def pad_time(x: mx.array, before: int, after: int) -> mx.array:
@@ -51,7 +75,7 @@ def pad_time(x: mx.array, before: int, after: int) -> mx.array:
         parts.insert(0, mx.zeros((x.shape[0], before, x.shape[2]), x.dtype))
     if after:
         parts.append(mx.zeros((x.shape[0], after, x.shape[2]), x.dtype))
-    return mx.concatenate(parts, axis=1) if len(parts) > 1 else x
+    return join(parts) if len(parts) > 1 else x
 
 
 def conv1d(
@@ -66,15 +90,47 @@ def conv1d(
 ) -> mx.array:
     """See ``layers_gpu.conv1d``."""
     x = pad_time(x, padding, padding)
-    if stride != 1:
-        # Unfolding touches each sample about twice only: the primitive is as good.
+    if groups == 1 and dilation == 1 and stride > 1:
+        y = _strided(x, weight, stride)
+    elif groups == 1 and stride == 1:
+        y = _taps(x, weight, dilation)
+    elif stride != 1:
         y = mx.conv1d(x, weight, stride=stride, dilation=dilation, groups=groups)
-        return y if bias is None else y + bias
-    if groups == 1:
-        return _taps(x, weight, bias, dilation)
-    if weight.shape[2] == 1 and weight.shape[0] == groups:
-        return _depthwise(x, weight, bias, dilation)
-    return _grouped(x, weight, bias, dilation, groups)
+    elif weight.shape[2] == 1 and weight.shape[0] == groups:
+        y = _depthwise(x, weight, dilation)
+    else:
+        y = grouped_conv1d(x, grouped(weight, groups), dilation=dilation)
+    return y if bias is None else y + bias
+
+
+def grouped(weight: mx.array, groups: int) -> mx.array:
+    """Rearrange (O, K, I) for ``grouped_conv1d``: (K / n, groups, n I, O / groups)."""
+    out, kernel, width = weight.shape
+    at_once = math.gcd(kernel, _TAPS_AT_ONCE)
+    by_group = weight.reshape(groups, out // groups, kernel // at_once, at_once * width)
+    return mx.contiguous(by_group.transpose(2, 0, 3, 1))
+
+
+def grouped_conv1d(
+    x: mx.array, weight: mx.array, *, padding: int = 0, dilation: int = 1
+) -> mx.array:
+    """See ``layers_gpu.grouped_conv1d``; the groups are a batch, and some taps one product."""
+    x = pad_time(x, padding, padding)
+    products, groups, height, width = weight.shape
+    batch, padded, channels = x.shape
+    at_once = height * groups // channels
+    length = padded - (products * at_once - 1) * dilation
+    rows = x.reshape(batch, padded, groups, channels // groups).transpose(0, 2, 1, 3)
+    last = padded - (at_once - 1) * dilation
+    shifted = [rows[:, :, tap * dilation : tap * dilation + last] for tap in range(at_once)]
+    wide = mx.concatenate(shifted, axis=3)
+    y = None
+    for n in range(products):
+        begin = n * at_once * dilation
+        view = wide[:, :, begin : begin + length]
+        y = view @ weight[n] if y is None else mx.addmm(y, view, weight[n])
+    assert y is not None
+    return y.transpose(0, 2, 1, 3).reshape(batch, length, groups * width)
 
 
 def conv_transpose1d(
@@ -135,28 +191,42 @@ def doubling(weight: mx.array) -> mx.array:
     return mx.concatenate(phases)
 
 
-def double2d(x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
+def double2d(x: mx.array, weight: mx.array) -> mx.array:
     """See ``layers_gpu.double2d``; the weight comes from this module's ``doubling``."""
     batch, height, width, _ = x.shape
-    channels = bias.shape[0]
+    channels = weight.shape[0] // 4
     if height == 1:
         weight = weight[:, :1]  # the row below is padding
     else:
         x = mx.concatenate([x, mx.zeros_like(x[:, :1])], axis=1)
     x = mx.concatenate([x, mx.zeros_like(x[:, :, :1])], axis=2)
     y = mx.conv2d(x, weight).reshape(batch, height, width, 2, 2, channels)
-    y = y.transpose(0, 1, 3, 2, 4, 5).reshape(batch, 2 * height, 2 * width, channels)
-    return y + bias
+    return y.transpose(0, 1, 3, 2, 4, 5).reshape(batch, 2 * height, 2 * width, channels)
 
 
-def gelu(x: mx.array) -> mx.array:
+def leaky_relu(x: mx.array, slope: float = 0.01, bias: mx.array | None = None) -> mx.array:
+    """See ``layers_gpu.leaky_relu``."""
+    return _compiled_leaky(x, slope) if bias is None else _compiled_biased_leaky(x, slope, bias)
+
+
+def relu(x: mx.array, bias: mx.array | None) -> mx.array:
+    """See ``layers_gpu.relu``."""
+    return mx.maximum(x, 0.0) if bias is None else _compiled_relu(x, bias)
+
+
+def residual(x: mx.array, y: mx.array, bias: mx.array | None) -> mx.array:
+    """See ``layers_gpu.residual``."""
+    return x + y if bias is None else _compiled_residual(x, y, bias)
+
+
+def gelu(x: mx.array, bias: mx.array | None = None) -> mx.array:
     """See ``layers_gpu.gelu``.
 
     x * Phi(x) = (x + |x| - |x| erfc(|x| / sqrt 2)) / 2, with erfc from Abramowitz and
     Stegun 7.1.28: a rational function, which the compiler can vectorise where it
     cannot vectorise erf. Absolute error below 1e-6.
     """
-    return _compiled_gelu(x)
+    return _compiled_gelu(x) if bias is None else _compiled_biased_gelu(x, bias)
 
 
 def sigmoid(x: mx.array) -> mx.array:
@@ -171,8 +241,8 @@ def tanh(x: mx.array) -> mx.array:
 
 def attention(queries: mx.array, keys: mx.array, values: mx.array, *, scale: float) -> mx.array:
     """See ``layers_gpu.attention``."""
-    scores = (queries * scale) @ keys.transpose(0, 1, 3, 2)
-    return mx.softmax(scores, axis=-1) @ values
+    weights, total = _softmax((queries * scale) @ keys.transpose(0, 1, 3, 2))
+    return (weights @ values) / total
 
 
 def relative_attention(
@@ -188,8 +258,19 @@ def relative_attention(
     frames, reach = keys.shape[2], near_keys.shape[1] // 2
     scores = queries @ keys.transpose(0, 1, 3, 2)
     near = queries @ near_keys.transpose(0, 2, 1)
-    weights = mx.softmax(scores + _by_column(near, frames, first), axis=-1)
-    return weights @ values + _by_distance(weights, reach, first) @ near_values
+    weights, total = _softmax(scores + _by_column(near, frames, first))
+    mixed = weights @ values + _by_distance(weights, reach, first) @ near_values
+    return mixed / total
+
+
+def _softmax(scores: mx.array) -> tuple[mx.array, mx.array]:
+    """Return the softmax over the last axis as what is to be divided, and by what.
+
+    What is made with the weights is much smaller than they are, so it is divided in their
+    place. ``mx.softmax`` takes one exponential after the other.
+    """
+    weights = _compiled_exp_below(scores, mx.max(scores, axis=-1, keepdims=True))
+    return weights, mx.sum(weights, axis=-1, keepdims=True)
 
 
 def _by_column(near: mx.array, frames: int, first: int) -> mx.array:
@@ -217,19 +298,35 @@ def _by_distance(weights: mx.array, reach: int, first: int) -> mx.array:
     return skewed[..., first : first + 2 * reach + 1]
 
 
-def _taps(x: mx.array, weight: mx.array, bias: mx.array | None, dilation: int) -> mx.array:
+def _taps(x: mx.array, weight: mx.array, dilation: int) -> mx.array:
     """Sum over taps of one matrix product on a shifted view of the rows."""
     kernel = weight.shape[1]
     length = x.shape[1] - (kernel - 1) * dilation
-    y = bias
-    for tap in range(kernel):
-        rows, matrix = x[:, tap * dilation : tap * dilation + length], weight[:, tap].T
+    y = x[:, :length] @ weight[:, 0].T
+    for tap in range(1, kernel):
+        y = mx.addmm(y, x[:, tap * dilation : tap * dilation + length], weight[:, tap].T)
+    return y
+
+
+def _strided(x: mx.array, weight: mx.array, stride: int) -> mx.array:
+    """Sum over runs of as many taps as the stride: their inputs are the rows as they lie."""
+    out, kernel, width = weight.shape
+    length = (x.shape[1] - kernel) // stride + 1
+    y = None
+    for first in range(0, kernel, stride):
+        taps = min(stride, kernel - first)
+        if taps == stride:
+            rows = x[:, first : first + length * stride].reshape(x.shape[0], length, -1)
+        else:  # the last run is shorter: here alone rows are copied
+            each = [x[:, first + n :: stride][:, :length] for n in range(taps)]
+            rows = mx.concatenate(each, axis=2)
+        matrix = weight[:, first : first + taps].transpose(1, 2, 0).reshape(taps * width, out)
         y = rows @ matrix if y is None else mx.addmm(y, rows, matrix)
     assert y is not None
     return y
 
 
-def _depthwise(x: mx.array, weight: mx.array, bias: mx.array | None, dilation: int) -> mx.array:
+def _depthwise(x: mx.array, weight: mx.array, dilation: int) -> mx.array:
     """One channel a group: taps are vectors, so products are element by element."""
     kernel = weight.shape[1]
     length = x.shape[1] - (kernel - 1) * dilation
@@ -237,25 +334,23 @@ def _depthwise(x: mx.array, weight: mx.array, bias: mx.array | None, dilation: i
     y = x[:, :length] * taps[0]
     for tap in range(1, kernel):
         y = y + x[:, tap * dilation : tap * dilation + length] * taps[tap]
-    return y if bias is None else y + bias
+    return y
 
 
-def _grouped(
-    x: mx.array, weight: mx.array, bias: mx.array | None, dilation: int, groups: int
-) -> mx.array:
-    """As ``_taps``, with the groups as a batch axis."""
-    batch, padded, _ = x.shape
-    out_channels, kernel, width = weight.shape
-    length = padded - (kernel - 1) * dilation
-    rows = mx.contiguous(x.reshape(batch, padded, groups, width).transpose(0, 2, 1, 3))
-    y = None
-    for tap in range(kernel):
-        matrix = weight[:, tap].reshape(groups, out_channels // groups, width).transpose(0, 2, 1)
-        view = rows[:, :, tap * dilation : tap * dilation + length]
-        y = view @ matrix if y is None else mx.addmm(y, view, matrix)
-    assert y is not None
-    y = y.transpose(0, 2, 1, 3).reshape(batch, length, out_channels)
-    return y if bias is None else y + bias
+def _leaky(x: mx.array, slope: float) -> mx.array:
+    return mx.maximum(x, slope * x)
+
+
+def _biased_leaky(x: mx.array, slope: float, bias: mx.array) -> mx.array:
+    return _leaky(x + bias, slope)
+
+
+def _relu(x: mx.array, bias: mx.array) -> mx.array:
+    return mx.maximum(x + bias, 0.0)
+
+
+def _residual(x: mx.array, y: mx.array, bias: mx.array) -> mx.array:
+    return x + (y + bias)
 
 
 def _gelu(x: mx.array) -> mx.array:
@@ -266,6 +361,15 @@ def _gelu(x: mx.array) -> mx.array:
     for _ in range(4):
         p = p * p
     return 0.5 * (x + z - z / p)
+
+
+def _biased_gelu(x: mx.array, bias: mx.array) -> mx.array:
+    return _gelu(x + bias)
+
+
+def _exp_below(x: mx.array, most: mx.array) -> mx.array:
+    """Return exp(x - most) for x <= most; absolute error below 3e-7."""
+    return 1.0 + _expm1(x - most)
 
 
 def _expm1(x: mx.array) -> mx.array:
@@ -296,7 +400,13 @@ def _sigmoid(x: mx.array) -> mx.array:
 
 # MLX compiles each with the system's C++ compiler, about a second once a machine (it keeps
 # the result). Without a compiler it evaluates them step by step: slower, still right.
-_Function = Callable[[mx.array], mx.array]
+_Function = Callable[..., mx.array]
 _compiled_gelu: _Function = mx.compile(_gelu)
+_compiled_biased_gelu: _Function = mx.compile(_biased_gelu)
+_compiled_leaky: _Function = mx.compile(_leaky)
+_compiled_biased_leaky: _Function = mx.compile(_biased_leaky)
+_compiled_relu: _Function = mx.compile(_relu)
+_compiled_residual: _Function = mx.compile(_residual)
+_compiled_exp_below: _Function = mx.compile(_exp_below)
 _compiled_sigmoid: _Function = mx.compile(_sigmoid)
 _compiled_tanh: _Function = mx.compile(_tanh)

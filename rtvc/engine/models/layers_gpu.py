@@ -10,12 +10,17 @@ Arrays are (batch, frames, channels); convolution weights are
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import mlx.core as mx
 
 
 def tap_major(weight: mx.array) -> mx.array:
+    """Return the weight as it is: the primitives want it contiguous."""
+    return weight
+
+
+def frame_major(weight: mx.array) -> mx.array:
     """Return the weight as it is: the primitives want it contiguous."""
     return weight
 
@@ -26,6 +31,16 @@ def own(part: mx.array) -> mx.array:
     A view: the memory of a step's arrays costs less than a launch for each of them.
     """
     return part
+
+
+def join(parts: Sequence[mx.array]) -> mx.array:
+    """Put (batch, frames, channels) one after the other in time."""
+    return mx.concatenate(list(parts), axis=1)
+
+
+def linear(x: mx.array, weight: mx.array, bias: mx.array | None = None) -> mx.array:
+    """Return x @ weight.T + bias for x (..., in), weight (out, in), bias (out,)."""
+    return x @ weight.T if bias is None else mx.addmm(bias, x, weight.T)
 
 
 def conv1d(
@@ -58,6 +73,29 @@ def conv1d(
     """
     y = mx.conv1d(x, weight, stride=stride, padding=padding, dilation=dilation, groups=groups)
     return y if bias is None else y + bias
+
+
+def grouped(weight: mx.array, groups: int) -> mx.array:
+    """Return the weight as ``grouped_conv1d`` of this module wants it: as it is."""
+    return weight
+
+
+def grouped_conv1d(
+    x: mx.array, weight: mx.array, *, padding: int = 0, dilation: int = 1
+) -> mx.array:
+    """Cross-correlate along time, groups of channels by themselves.
+
+    Parameters
+    ----------
+    x
+        (batch, frames, in channels).
+    weight
+        (out channels, kernel, in channels / groups), through this module's ``grouped``.
+    padding, dilation
+        As of ``conv1d``.
+    """
+    groups = x.shape[2] // weight.shape[2]
+    return conv1d(x, weight, padding=padding, dilation=dilation, groups=groups)
 
 
 def conv_transpose1d(
@@ -98,7 +136,7 @@ def doubling(weight: mx.array) -> mx.array:
     return weight
 
 
-def double2d(x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
+def double2d(x: mx.array, weight: mx.array) -> mx.array:
     """Transposed convolution 3 x 3 of stride 2 that doubles height and width exactly.
 
     ``torch.nn.ConvTranspose2d(kernel_size=3, stride=2, padding=1, output_padding=1)``.
@@ -109,20 +147,34 @@ def double2d(x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
         (batch, height, width, in channels).
     weight
         (out channels, 3, 3, in channels), through this module's ``doubling``.
-    bias
-        (out channels,).
 
     Returns
     -------
     mx.array
         (batch, 2 * height, 2 * width, out channels).
     """
-    return mx.conv_transpose2d(x, weight, stride=2, padding=1, output_padding=1) + bias
+    return mx.conv_transpose2d(x, weight, stride=2, padding=1, output_padding=1)
 
 
-def gelu(x: mx.array) -> mx.array:
-    """Exact Gaussian error linear unit, x * Phi(x)."""
-    return _compiled_gelu(x)
+def leaky_relu(x: mx.array, slope: float = 0.01, bias: mx.array | None = None) -> mx.array:
+    """Return y where it is positive, slope * y elsewhere, for y = x + bias; 0 <= slope <= 1."""
+    y = x if bias is None else x + bias
+    return mx.maximum(y, slope * y)
+
+
+def relu(x: mx.array, bias: mx.array | None) -> mx.array:
+    """Return x + bias where it is positive, 0 elsewhere."""
+    return mx.maximum(x if bias is None else x + bias, 0.0)
+
+
+def residual(x: mx.array, y: mx.array, bias: mx.array | None) -> mx.array:
+    """Return x + y + bias."""
+    return x + y if bias is None else x + (y + bias)
+
+
+def gelu(x: mx.array, bias: mx.array | None = None) -> mx.array:
+    """Exact Gaussian error linear unit, y * Phi(y), for y = x + bias."""
+    return _compiled_gelu(x if bias is None else x + bias)
 
 
 def sigmoid(x: mx.array) -> mx.array:

@@ -60,8 +60,18 @@ class Conv1d:
 
     def valid(self, x: mx.array) -> mx.array:
         """As calling, without the padding: only what all of the kernel hears."""
-        x = x.astype(self.weight.dtype)
-        return layers.conv1d(x, self.weight, self.bias, stride=self.stride, dilation=self.dilation)
+        y = self.unbiased(x)
+        return y if self.bias is None else y + self.bias
+
+    def unbiased(self, x: mx.array, padding: int = 0) -> mx.array:
+        """Convolve without the bias, for a caller who adds it together with other things."""
+        return layers.conv1d(
+            x.astype(self.weight.dtype),
+            self.weight,
+            stride=self.stride,
+            padding=padding,
+            dilation=self.dilation,
+        )
 
 
 @dataclass(frozen=True)
@@ -182,7 +192,7 @@ class Parameters:
         Without a padding it keeps the length, which takes an odd kernel.
         """
         torch_weight = self.take("weight", outputs, inputs, kernel)
-        weight = self.give_taps(torch_weight.transpose(0, 2, 1))
+        weight = self._place(mx.array(torch_weight.transpose(0, 2, 1)), layers.tap_major)
         if padding is None:
             padding = dilation * (kernel - 1) // 2
         return Conv1d(weight, self._bias(outputs, bias), stride, padding, dilation)
@@ -199,12 +209,8 @@ class Parameters:
     ) -> ConvTranspose1d:
         """Take a transposed convolution: (in, out, kernel) -> (out, kernel, in)."""
         torch_weight = self.take("weight", inputs, outputs, kernel)
-        weight = self.give_taps(torch_weight.transpose(1, 2, 0))
+        weight = self._place(mx.array(torch_weight.transpose(1, 2, 0)), layers.frame_major)
         return ConvTranspose1d(weight, self._bias(outputs, True), stride, padding, output_padding)
-
-    def give_taps(self, weight: npt.NDArray[np.float32]) -> mx.array:
-        """Hand out the weight of a convolution, (out, kernel, in)."""
-        return self._place(mx.array(weight), layers.tap_major)
 
     def embed(self, name: str, speakers: int, width: int) -> None:
         """Take the table of speakers; what conditions on them comes after this."""

@@ -24,6 +24,7 @@ from rtvc.engine.models.layers import (
     double2d,
     doubling,
     linear,
+    relu,
     row_major,
     sigmoid,
 )
@@ -91,7 +92,8 @@ class RmvpeEstimator(SalienceEstimator):
         missing = -frames % 2**self.config.levels
         padded = mx.concatenate([log_mel, mx.zeros((missing, MELS))]) if missing else log_mel
         x = self._unet(padded[None, :, :, None])
-        x = conv2d(x, *affine(self.weights, "cnn"))
+        weight, bias = affine(self.weights, "cnn")
+        x = conv2d(x, weight) + bias
         # Maps outside mel bands: (1, frames, mels, maps) -> (frames, maps * mels).
         x = x.transpose(0, 1, 3, 2).reshape(x.shape[1], -1)
         x = self._recurrent(x, "fc.0.gru").astype(self.precision)
@@ -116,7 +118,8 @@ class RmvpeEstimator(SalienceEstimator):
             x = self._blocks(x, f"{BOTTLENECK}{layer}.conv", conv2d_by_rows)
         for level in range(config.levels):
             name = f"unet.decoder.layers.{level}"
-            x = mx.maximum(double2d(x, *affine(w, f"{name}.conv1.0")), 0.0)
+            weight, bias = affine(w, f"{name}.conv1.0")
+            x = relu(double2d(x, weight), bias)
             x = self._blocks(mx.concatenate([x, skips.pop()], axis=3), f"{name}.conv2")
         return x
 
@@ -127,8 +130,10 @@ class RmvpeEstimator(SalienceEstimator):
         w = self.weights
         for block in range(self.config.blocks):
             prefix = f"{name}.{block}"
-            y = mx.maximum(convolve(x, *affine(w, f"{prefix}.conv.0")), 0.0)
-            y = mx.maximum(convolve(y, *affine(w, f"{prefix}.conv.3")), 0.0)
+            y = x
+            for conv in ("conv.0", "conv.3"):
+                weight, bias = affine(w, f"{prefix}.{conv}")
+                y = relu(convolve(y, weight), bias)
             if f"{prefix}.shortcut.weight" in w:
                 x = linear(x, *affine(w, f"{prefix}.shortcut"))
             x = x + y

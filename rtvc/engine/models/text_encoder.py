@@ -75,8 +75,10 @@ class _EncoderLayer:
         # The convolutions hear a little before; what padding makes of the edge is cut off.
         edge = max(first - self._reach, 0)
         x = layers.layer_norm(x[:, edge:] + self._attention(x, edge), *after_attention)
-        wide = mx.maximum(self._expand(x), 0.0)
-        return layers.layer_norm(x + self._contract(wide), *after_ffn)[:, first - edge :]
+        expand, contract = self._expand, self._contract
+        wide = layers.relu(expand.unbiased(x, expand.padding), expand.bias)
+        x = layers.residual(x, contract.unbiased(wide, contract.padding), contract.bias)
+        return layers.layer_norm(x, *after_ffn)[:, first - edge :]
 
 
 class _RelativeAttention:

@@ -1,0 +1,129 @@
+"""From the command to the first sound, and to the panel: python -m benchmarks.startup.
+
+Installs a full-size voice of random weights and the base models, as `rtvc setup` and
+`rtvc voices add` do, and starts a private PulseAudio server whose fake microphone speaks.
+Then it starts `rtvc run` with that voice again and again, the files in the system's cache,
+and measures
+
+    sound    from the start of the process to the first sample at the fake speaker
+    panel    from Enter in a terminal (tmux) to the panel on its screen
+
+Prints all times with the machine and versions, and exits with 1 if the median of either is
+above what it may be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.full_size import apart, run, write_base_models, write_voice
+from benchmarks.live import speech
+from rtvc.engine.random_networks import KINDS
+from rtvc.panel_file import Memory, save_memory
+from rtvc.report import hardware, versions
+from tests.sound_server import RATE, SPEAKER_SINK, SoundServer
+from tests.terminal import Terminal
+
+MOST_S = {"sound": 3.0, "panel": 0.5}
+_PATIENCE_S = 30.0
+_PAINTED = "STARTING"
+"""The badge that the panel begins with."""
+
+
+def install(kind: str, home: Path) -> None:
+    """Install the voice and the base models below `home`."""
+    with tempfile.TemporaryDirectory() as folder:
+        file, models = Path(folder) / f"{kind}.pth", Path(folder) / "models"
+        apart(write_base_models, models)
+        apart(write_voice, file, *KINDS[kind])
+        for words in (("setup", "--from", str(models)), ("voices", "add", str(file))):
+            if not run(*words, home=home):
+                sys.exit("The voice could not be installed.")
+
+
+def sound(server: SoundServer, command: list[str]) -> float:
+    """Return the seconds from the start of the command to its first sound."""
+    with server.recording(SPEAKER_SINK) as finish:
+        time.sleep(1.0)  # the recorder is there, and has said when it began
+        began = time.monotonic()
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        try:
+            process.wait(10.0)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+        told = process.communicate()[1].decode()
+        heard = finish()[0]
+    loud = np.flatnonzero(heard.samples)
+    if not len(loud):
+        sys.exit(f"Nothing was heard. {told}")
+    return heard.began + float(loud[0]) / RATE - began
+
+
+def panel(folder: Path, command: list[str]) -> float:
+    """Return the seconds from Enter to the panel on the screen."""
+    terminal = Terminal(folder)
+    try:
+        terminal.type(f"exec {shlex.join(command)}")
+        time.sleep(0.5)
+        began = terminal.type("Enter")
+        while _PAINTED not in terminal.text():
+            if time.monotonic() > began + _PATIENCE_S:
+                sys.exit(f"There is no panel:\n{terminal.screen()}")
+        return time.monotonic() - began
+    finally:
+        terminal.close()
+
+
+def main() -> int:
+    """Run the benchmark; return the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--kind", choices=KINDS, default="v2-40k")
+    parser.add_argument("--times", type=int, default=5)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="rtvc-") as temporary:
+        folder = Path(temporary)
+        os.environ |= {"RTVC_HOME": str(folder), "RTVC_CONFIG_DIR": str(folder / "config")}
+        install(args.kind, folder)
+        save_memory(Memory(guided=True))
+        server = SoundServer()
+        server.start()
+        os.environ |= server.environment
+        command = [sys.executable, "-m", "rtvc", "run", "--no-save", "--voice", args.kind]
+        command += ["--input", "fake_mic", "--output", "fake_speaker"]
+        took: dict[str, list[float]] = {"sound": [], "panel": []}
+        try:
+            with server.speaking(speech(60.0 * args.times)):
+                sound(server, [*command, "--no-tui"])  # brings the files into the cache
+                for _ in range(args.times):
+                    took["sound"].append(sound(server, [*command, "--no-tui"]))
+                    took["panel"].append(panel(folder, command))
+        finally:
+            server.stop()
+    figures: dict[str, object] = {"voice": args.kind}
+    bad = False
+    for name, seconds in took.items():
+        middle = statistics.median(seconds)
+        bad |= middle > MOST_S[name]
+        figures[f"{name}, s"] = [round(value, 2) for value in sorted(seconds)]
+        figures[f"{name}, median (at most {MOST_S[name]:g})"] = round(middle, 2)
+    print(json.dumps({"hardware": hardware(), "versions": versions()} | figures, indent=1))
+    return int(bad)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
