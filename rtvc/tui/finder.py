@@ -130,6 +130,10 @@ class Finder(Vertical):
         self._what = what
         self._items: tuple[Item, ...] = ()
         self._shown: tuple[Item, ...] = ()
+        self._sought = ""
+        """What the lines that are shown were searched with."""
+        self._due = False
+        """Whether a line is to be taken as soon as there are any."""
 
     def compose(self) -> ComposeResult:
         """Make the field and the list."""
@@ -147,6 +151,9 @@ class Finder(Vertical):
         if items != self._items:
             self._items = items
             self._fill()
+            if self._due:
+                self._due = False
+                self._take()
 
     def search(self) -> None:
         """Have the search typed."""
@@ -176,11 +183,10 @@ class Finder(Vertical):
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        if self.marked is None:
-            self._fill()
-        if self.marked is not None:
-            self.post_message(self.Taken(self, self.marked))
-            self.action_leave()
+        if event.value != self._sought:
+            self._fill()  # what was typed last is still on its way
+        self._due = not self._items
+        self._take()
 
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
@@ -192,10 +198,16 @@ class Finder(Vertical):
         event.stop()
         self.post_message(self.Marked(self, self.marked))
 
+    def _take(self) -> None:
+        if self.marked is not None:
+            self.post_message(self.Taken(self, self.marked))
+            self.action_leave()
+
     def _fill(self) -> None:
         options = self.query_one(OptionList)
         before = self.marked
-        wanted = self.query_one(Input).value.strip().lower()
+        self._sought = self.query_one(Input).value
+        wanted = self._sought.strip().lower()
         by_name = [item for item in self._items if wanted in item.name.lower()]
         others = [i for i in self._items if i not in by_name and wanted in i.about.lower()]
         self._shown = (*by_name, *others)

@@ -16,7 +16,8 @@ from rtvc.config import load_choices
 from rtvc.library.adding import add_voice
 from rtvc.library.finding import FoundVoice
 from rtvc.library.setting_up import install_from_folder
-from rtvc.panel_file import Memory, save_memory
+from rtvc.panel_file import Memory, load_memory, save_memory
+from rtvc.presets import load_preset, user_path
 from rtvc.rig import LiveRig
 from rtvc.settings import KNOBS
 from tests.engine.rvc_stack import GOLDEN, INDEX
@@ -232,8 +233,9 @@ def test_a_key_is_heard_soon(home: Path, sound_server: SoundServer):
         heard = finish()[0]
     delays = [half_way(heard, key, TONE_HZ) for key in keys]
     assert min(delays) > 0
-    assert np.median(delays) < 0.350, np.round(delays, 3)
-    assert max(delays) < 0.500, np.round(delays, 3)
+    # A block and 100 ms; what the terminal and the machine do to a few of them counts apart.
+    assert np.quantile(delays, 0.9) < 0.200, np.round(delays, 3)
+    assert max(delays) < 0.300, np.round(delays, 3)
 
 
 def test_garbage_does_not_end_it(home: Path, sound_server: SoundServer):
@@ -250,6 +252,16 @@ def test_garbage_does_not_end_it(home: Path, sound_server: SoundServer):
         terminal.type("-N", "500", "]")
         terminal.reads("Pitch +24 semitones.")
         leave(terminal)
+
+
+def test_keys_that_come_at_once_wait_for_each_other(home: Path, sound_server: SoundServer):
+    with sound_server.speaking(vowel(60)), panel(home) as terminal:
+        terminal.type("/", *"robot", "Enter", "C-s", *"mine", "Enter", "p", "m", "p")
+        terminal.reads("MUTED", "mine", "STEP")
+        assert "REC" not in terminal.text()
+        leave(terminal)
+    assert load_memory()[0].theme == "dark"
+    assert load_preset(user_path("mine")).settings.pitch_fixed == 110
 
 
 def test_it_ends_with_its_terminal(home: Path, sound_server: SoundServer):
