@@ -37,11 +37,12 @@ VOICE = "Small"
 TOLERANCE = 0.2
 
 
-def install() -> None:
+def install(name: str) -> None:
+    """Install the small networks, the voice by this name."""
     install_from_folder("contentvec", GOLDEN / "hubert_small" / "model.safetensors")
     install_from_folder("rmvpe", GOLDEN / "rmvpe_small.pt")
     index = GOLDEN / "added_IVF16_Flat_nprobe_1_golden_v1.index"
-    add_voice(FoundVoice(GOLDEN / "voice_v1_f0_40k.pth", index, VOICE))
+    add_voice(FoundVoice(GOLDEN / "voice_v1_f0_40k.pth", index, name))
 
 
 def calibrate(seconds: float, *, busy: bool) -> None:
@@ -64,7 +65,7 @@ def main() -> int:
     profile = PROFILES[args.profile]
     with tempfile.TemporaryDirectory(prefix="rtvc-") as home:
         os.environ["RTVC_HOME"] = home
-        install()
+        install(VOICE)
         timings = []
         for _ in range(2):
             calibrate(args.calibrate, busy=args.busy)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from types import TracebackType
 
 from rtvc.audio.endpoint import Endpoint
+from rtvc.engine import voices
 from rtvc.engine.engine import Engine
 from rtvc.engine.undisturbed import undisturbed
 from rtvc.engine.voice import Voice
-from rtvc.engine.voices import find_voice as find_installed_voice
 from rtvc.settings import Settings
 from rtvc.sizing import Sizing
 from rtvc.stats import Stats
@@ -42,11 +42,17 @@ class Session:
         self,
         endpoint: Endpoint,
         settings: Settings | None = None,
-        find_voice: Callable[[str], Voice] = find_installed_voice,
+        find_voice: Callable[[str], Voice] | None = None,
         sizing: Sizing | None = None,
     ) -> None:
         self.endpoint = endpoint
-        self._engine = Engine(endpoint, settings or Settings(), find_voice, sizing or Sizing())
+        self._engine = Engine(
+            endpoint,
+            settings or Settings(),
+            find_voice or voices.find_voice,
+            sizing or Sizing(),
+            nullcontext if find_voice else voices.loading_ahead,
+        )
         self._held = ExitStack()
         self._started = False
 

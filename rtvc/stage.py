@@ -131,12 +131,10 @@ class Stage:
             If it does not start.
         """
         from rtvc.audio.tap import TappedEndpoint
-        from rtvc.engine.voices import find_voice
         from rtvc.session import Session
 
         endpoint = TappedEndpoint(line.endpoint, line.monitor)
-        voices = self._find_voice or find_voice
-        session = Session(endpoint, self._settings, voices, self._sizing)
+        session = Session(endpoint, self._settings, self._find_voice, self._sizing)
         try:
             session.start()
         except RtvcError as error:

@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
@@ -47,6 +48,8 @@ class Engine:
         Gives the voice of a name, or raises `RtvcError`.
     sizing
         What is known of the machine; without deadlines it does not matter.
+    loading_ahead
+        Loads beside `find_voice` what its voice will ask for.
     """
 
     def __init__(
@@ -55,9 +58,11 @@ class Engine:
         settings: Settings,
         find_voice: Callable[[str], Voice],
         sizing: Sizing,
+        loading_ahead: Callable[[Settings], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._endpoint = endpoint
         self._find_voice = find_voice
+        self._loading_ahead = loading_ahead
         self._sizing = sizing
         self._asked = settings, self._rungs_for(settings)
         self._ladder = Ladder()
@@ -186,7 +191,8 @@ class Engine:
         return worker
 
     def _build(self, settings: Settings) -> Chain:
-        return Chain(self._find_voice(settings.voice), settings)
+        with self._loading_ahead(settings):
+            return Chain(self._find_voice(settings.voice), settings)
 
     def _work(self, before: Chain | None, chain: Chain) -> None:
         if before is not None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvc.engine.index import FeatureIndex
-from rtvc.engine.models.backend import beside
+from rtvc.engine.models.backend import TRACES_STEPS, beside
 from rtvc.engine.models.flow import MARGIN_FRAMES
 from rtvc.engine.models.hubert import Hubert
 from rtvc.engine.models.pitch_estimator import SAMPLE_RATE, PitchEstimator
@@ -114,11 +114,12 @@ class RvcStreamVoice:
         """
         self.check_speaker(settings)
         estimator = self.estimator(settings)
-        # Noise has every sound in it; the steps after a pause hear a longer window of pitch.
         warm_up = RvcStream(self, estimator, plan, settings)
         noise = np.random.default_rng(0).standard_normal(plan.block * FRAME).astype(np.float32)
-        warm_up.skip(np.tile(noise, 1 + warm_up.window.kept // plan.block))
-        warm_up.render(noise, settings)
+        if TRACES_STEPS:
+            # Noise has every sound in it; the steps after a pause hear a longer window of pitch.
+            warm_up.skip(np.tile(noise, 1 + warm_up.window.kept // plan.block))
+            warm_up.render(noise, settings)
         warm_up.render(noise, settings)
         return RvcStream(self, estimator, plan, settings)
 

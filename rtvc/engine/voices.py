@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
 from rtvc.engine.memory import trim_memory
 from rtvc.engine.voice import Voice
+from rtvc.settings import Settings
 
 if TYPE_CHECKING:
     from rtvc.engine.models.pitch_estimator import PitchEstimator
@@ -82,22 +86,27 @@ def find_estimator(kind: str) -> PitchEstimator:
     return _shared(base_model_path(kind), lambda path: load_pitch_estimator(path, kind, keep=True))
 
 
+def _find_apart(kind: str) -> PitchEstimator:
+    from rtvc.engine.worker import leave_this_thread
+
+    try:
+        return find_estimator(kind)
+    finally:
+        leave_this_thread()
+
+
 def _open(name: str, path: Path, index: Path | None) -> RvcStreamVoice:
     from rtvc.engine import loading
     from rtvc.engine.rvc import RvcStreamVoice
     from rtvc.library import base_model_path
 
     voice = _shared(loading.voice_file(path), loading.load_voice)
-    return RvcStreamVoice(
-        name,
-        voice,
-        _shared(
-            base_model_path(voice.embedder),
-            lambda path: loading.load_content_encoder(path, keep=True),
-        ),
-        find_estimator,
-        None if index is None else _shared(index, loading.load_index),
+    encoder = _shared(
+        base_model_path(voice.embedder),
+        lambda path: loading.load_content_encoder(path, keep=True),
     )
+    found = None if index is None else _shared(index, loading.load_index)
+    return RvcStreamVoice(name, voice, encoder, find_estimator, found)
 
 
 def _index_of(path: Path) -> Path | None:
@@ -110,7 +119,23 @@ def _index_of(path: Path) -> Path | None:
     return index_beside(path)
 
 
+@contextmanager
+def loading_ahead(settings: Settings) -> Iterator[None]:
+    """Load the pitch estimator of a voice while the context loads the voice.
+
+    Whoever asks for it there gets it once it is ready, or is told why it cannot be had.
+    """
+    if settings.voice in _BUILT_IN:
+        yield
+        return
+    with ThreadPoolExecutor(1, "rtvc loading") as beside:
+        ahead = beside.submit(_find_apart, settings.pitch_method)
+        yield
+        ahead.exception()  # it is kept up to here; what went wrong has been told if it matters
+
+
 _lock = threading.Lock()
+_loading: defaultdict[tuple[object, ...], threading.Lock] = defaultdict(threading.Lock)
 _loaded: WeakValueDictionary[tuple[object, ...], Any] = WeakValueDictionary()
 
 
@@ -121,6 +146,8 @@ def _shared(path: Path, load: Callable[[Path], T]) -> T:
     state = path.stat()
     key = path.resolve(), state.st_mtime_ns, state.st_size
     with _lock:
+        alone = _loading[key]
+    with alone:
         found: T | None = _loaded.get(key)
         if found is None:
             found = _loaded[key] = load(path)

@@ -46,6 +46,10 @@ recurrent state and the last convolution of a vocoder are float32 in any case.
 """
 
 
+TRACES_STEPS = OPERATORS == "gpu"
+"""Whether whole networks are traced and compiled for every shape that they meet first."""
+
+
 def beside() -> mx.Stream:
     """Return where the calling thread may compute one thing beside another.
 

@@ -18,7 +18,7 @@ from weakref import ref
 import mlx.core as mx
 
 from rtvc.engine.models import gru, layers_cpu, layers_gpu
-from rtvc.engine.models.backend import OPERATORS
+from rtvc.engine.models.backend import OPERATORS, TRACES_STEPS
 
 _CPU = OPERATORS == "cpu"
 
@@ -62,7 +62,7 @@ def compiled(method: Method) -> Method:
         # The network holds this, so this must not hold the network, or neither would be freed.
         return function(owner(), *arguments)
 
-    return cast(Method, call if _CPU else mx.compile(call))
+    return cast(Method, mx.compile(call) if TRACES_STEPS else call)
 
 
 def affine(weights: Weights, name: str) -> tuple[mx.array, mx.array]:
