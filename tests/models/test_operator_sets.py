@@ -31,6 +31,11 @@ FUSED = [
     "tests/models/test_streaming_vocoder.py::test_pieces_are_the_whole[even-voice_v2_f0_40k]",
     "tests/models/test_synthesizer_parity.py::test_whole_window[voice_v2_f0_40k]",
 ]
+THREADED = [
+    "tests/engine/test_rvc_stream.py::TestContinuing",
+    "tests/models/test_rmvpe.py::test_salience",
+    "tests/models/test_synthesizer_parity.py::test_whole_window[voice_v2_f0_40k]",
+]
 
 
 def _python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -58,6 +63,13 @@ def test_parity_and_budget_of_the_gpu_operators_fused() -> None:
     run = _python("-m", "pytest", "-q", "-rs", *FUSED, RTVC_OPERATORS=OTHER)
     assert run.returncode == 0, run.stdout[-4000:]
     assert "SKIPPED" not in run.stdout
+
+
+@pytest.mark.skipif(OPERATORS == "gpu", reason="a GPU has its own threads")
+def test_streams_are_the_same_with_two_threads() -> None:
+    # Products are shared out differently then, and the pitch is found beside the content.
+    run = _python("-m", "pytest", "-q", *THREADED, OMP_NUM_THREADS="2")
+    assert run.returncode == 0, run.stdout[-4000:]
 
 
 @pytest.mark.parametrize(

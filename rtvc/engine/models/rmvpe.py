@@ -7,7 +7,7 @@ spectrum, a U-Net over time and mel, a recurrent layer, 360 pitch bins of 20 cen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import mlx.core as mx
 import numpy as np
@@ -149,7 +149,20 @@ def _halve(x: mx.array) -> mx.array:
 
 def _sanitize(state: State, config: RmvpeConfig, precision: mx.Dtype) -> Weights:
     """Bring every tensor into the layout that the network above computes with."""
-    weights: dict[str, NDArray[np.float32]] = {}
+    doubled = {f"unet.decoder.layers.{level}.conv1.0.weight" for level in range(config.levels)}
+    arrays: Weights = {}
+    for name, tensor in _folded(state):
+        array = mx.array(tensor).astype(mx.float32 if name in _EXACT else precision)
+        if name.startswith(BOTTLENECK) and array.ndim == 4:
+            array = row_major(array)
+        arrays[name] = doubling(array) if name in doubled else array
+        # One by one, so that the memory of what it was made from serves for the next.
+        mx.eval(arrays[name])
+    return arrays
+
+
+def _folded(state: State) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Yield the tensors with batch norms folded, channels last."""
 
     def batch_norm(name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Scale and shift of a batch norm with the statistics of its training."""
@@ -157,8 +170,7 @@ def _sanitize(state: State, config: RmvpeConfig, precision: mx.Dtype) -> Weights
         return scale, state[f"{name}.bias"] - state[f"{name}.running_mean"] * scale
 
     # The first batch norm comes before a zero-padded convolution: it cannot be folded.
-    scale, shift = batch_norm("unet.encoder.bn")
-    weights["unet.encoder.bn.scale"], weights["unet.encoder.bn.shift"] = scale, shift
+    yield from zip(_EXACT, batch_norm("unet.encoder.bn"), strict=True)
     for name, tensor in state.items():
         stem, _, kind = name.rpartition(".")
         module, _, number = stem.rpartition(".")
@@ -166,10 +178,12 @@ def _sanitize(state: State, config: RmvpeConfig, precision: mx.Dtype) -> Weights
             continue
         if number == "shortcut":
             # A 1 x 1 convolution is a linear map: (out, in, 1, 1) -> (out, in).
-            weights[name], weights[f"{stem}.bias"] = tensor[:, :, 0, 0], state[f"{stem}.bias"]
+            yield name, tensor[:, :, 0, 0]
+            yield f"{stem}.bias", state[f"{stem}.bias"]
         elif stem == "cnn":
             # (out, in, kh, kw) -> (out, kh, kw, in).
-            weights[name], weights["cnn.bias"] = tensor.transpose(0, 2, 3, 1), state["cnn.bias"]
+            yield name, tensor.transpose(0, 2, 3, 1)
+            yield "cnn.bias", state["cnn.bias"]
         else:
             # The batch norm after a convolution is folded into it: w s, and the shift as bias.
             scale, shift = batch_norm(f"{module}.{int(number) + 1}")
@@ -178,22 +192,11 @@ def _sanitize(state: State, config: RmvpeConfig, precision: mx.Dtype) -> Weights
                 turned = tensor.transpose(1, 2, 3, 0)
             else:
                 turned = tensor.transpose(0, 2, 3, 1)
-            weights[name] = turned * scale[:, None, None, None]
-            weights[f"{stem}.bias"] = shift
-    weights |= _sanitize_gru(state, "fc.0.gru")
-    weights["fc.1.weight"], weights["fc.1.bias"] = state["fc.1.weight"], state["fc.1.bias"]
-    arrays = {
-        name: mx.array(tensor).astype(mx.float32 if name in _EXACT else precision)
-        for name, tensor in weights.items()
-    }
-    for name, array in arrays.items():
-        if name.startswith(BOTTLENECK) and array.ndim == 4:
-            arrays[name] = row_major(array)
-    for level in range(config.levels):
-        name = f"unet.decoder.layers.{level}.conv1.0.weight"
-        arrays[name] = doubling(arrays[name])
-    mx.eval(arrays)
-    return arrays
+            yield name, turned * scale[:, None, None, None]
+            yield f"{stem}.bias", shift
+    yield from _sanitize_gru(state, "fc.0.gru").items()
+    for name in ("fc.1.weight", "fc.1.bias"):
+        yield name, state[name]
 
 
 def _sanitize_gru(state: State, name: str) -> dict[str, NDArray[np.float32]]:
