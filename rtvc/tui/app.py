@@ -80,7 +80,7 @@ class Panel(App[None]):
         self._message_until = clock() + 2 * _MESSAGE_S
         self._judge = Judge()
         self._looks = 0
-        self._leaving = False
+        self._begun = self._leaving = False
         self._code = 0
         self.farewell = ""
 
@@ -101,7 +101,6 @@ class Panel(App[None]):
         self.push_screen(MainScreen())
         if not memory.guided:
             self.push_screen(Guide())
-        self.studio.start()
         self.set_interval(1 / _FPS, self.look)
         self.set_interval(_TIDY_S, self._tidy)
         loop = asyncio.get_running_loop()
@@ -140,6 +139,13 @@ class Panel(App[None]):
         for screen in self.screen_stack:
             if isinstance(screen, Live) and screen.is_mounted and screen.is_running:
                 screen.show(view)
+                self._begin()
+
+    def _begin(self) -> None:
+        """Start the sound once a screen has been shown: loading would make that wait."""
+        if not self._begun:
+            self._begun = True
+            self.call_after_refresh(self.studio.start)
 
     def _tidy(self) -> None:
         if not self._leaving:
