@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvc.engine.index import FeatureIndex
-from rtvc.engine.models.backend import TRACES_STEPS, beside
+from rtvc.engine.models.backend import TRACES_STEPS
 from rtvc.engine.models.flow import MARGIN_FRAMES
 from rtvc.engine.models.hubert import Hubert
 from rtvc.engine.models.pitch_estimator import SAMPLE_RATE, PitchEstimator
@@ -151,7 +151,6 @@ class RvcStream:
         self._estimator = estimator
         self._content = owner.content
         self._decoder = _decoder(owner, self.window, plan)
-        self._beside = beside()
         self._audio: Samples = np.zeros(self.window.kept * FRAME, np.float32)
 
     def render(self, block: Samples, settings: Settings) -> Rendered:
@@ -162,7 +161,7 @@ class RvcStream:
         start = end - window.frames
         lead = start % 2
         rows = self._content.rows(self._audio[-(window.frames + lead) * FRAME :])
-        # What is said and at which pitch are found at the same time.
+        # The device begins with the content while the graph of the pitch is still being built.
         mx.async_eval(rows)  # type: ignore[no-untyped-call]
         if self._estimator is not None:
             self._listen(self._estimator, settings)
@@ -206,13 +205,12 @@ class RvcStream:
         frames = self.window.pitch
         if self._missed_sound():
             frames = self.window.long_pitch
-        with mx.stream(self._beside):
-            hz = estimator(
-                self._audio[-frames * FRAME :],
-                threshold=settings.pitch_threshold or None,
-                f0_min=settings.pitch_floor,
-                f0_max=settings.pitch_ceiling,
-            )
+        hz = estimator(
+            self._audio[-frames * FRAME :],
+            threshold=settings.pitch_threshold or None,
+            f0_min=settings.pitch_floor,
+            f0_max=settings.pitch_ceiling,
+        )
         self.track.write(
             self.track.end - frames + PITCH_HEAD,
             hz[PITCH_HEAD : len(hz) - PITCH_TAIL],

@@ -67,7 +67,7 @@ def test_parity_and_budget_of_the_gpu_operators_fused() -> None:
 
 @pytest.mark.skipif(OPERATORS == "gpu", reason="a GPU has its own threads")
 def test_streams_are_the_same_with_two_threads() -> None:
-    # Products are shared out differently then, and the pitch is found beside the content.
+    # Products are shared out differently then.
     run = _python("-m", "pytest", "-q", *THREADED, OMP_NUM_THREADS="2")
     assert run.returncode == 0, run.stdout[-4000:]
 

@@ -19,7 +19,7 @@ from rtvc.engine.blas import load_blas
 from rtvc.engine.memory import keep_memory
 from rtvc.errors import UsageError
 
-_BLAS = load_blas()
+load_blas()
 keep_memory()
 
 
@@ -48,15 +48,3 @@ recurrent state and the last convolution of a vocoder are float32 in any case.
 
 TRACES_STEPS = OPERATORS == "gpu"
 """Whether whole networks are traced and compiled for every shape that they meet first."""
-
-
-def beside() -> mx.Stream:
-    """Return where the calling thread may compute one thing beside another.
-
-    That is another core, where more than one may multiply matrices. Elsewhere, and on a GPU,
-    it is where everything is computed.
-    """
-    device = mx.default_device()
-    if _ON_GPU or (_BLAS.threads or 1) < 2:
-        return mx.default_stream(device)
-    return mx.new_stream(device)
