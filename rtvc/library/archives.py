@@ -126,7 +126,9 @@ def _wanted(
         seen.add(f"{place}/{names.key(name)}")
         found.append((member, place, name))
     if not found:
-        there = [names.safe(m.filename) for m in archive.infolist() if not m.is_dir()]
+        there = [
+            names.safe(m.filename) for m in archive.infolist() if m.filename[-1:] not in ("", "/")
+        ]
         only = f", only {', '.join(there[:4])}" if there else ""
         raise _refusal(f"it holds no voice (no .pth and no .safetensors){only}")
     total = sum(member.file_size for member, _, _ in found)

@@ -332,6 +332,7 @@ def archives() -> tuple[Seed, ...]:
         "one member under many names": _overlapping(honest),
         "zip64 of 2**62": _zip64(seeds.packed(honest)),
         "two archives": seeds.packed(honest) + seeds.packed({"Bert.pth": voice}),
+        "a member without a name": seeds.packed({"q": b""}).replace(b"q", b"\0"),
         "a long comment": seeds.packed(honest, comment=b"PK\x05\x06" * 16_000),
     }
     for name in list(PROGRAMS)[:20]:
