@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+import threading
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,6 +100,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command, and return the exit code."""
+    on_panel = _on_panel(args)
+    if on_panel:
+        # Beside the devices being looked for: each takes a tenth of a second and more.
+        threading.Thread(target=import_module, args=("rtvc.tui.app",), daemon=True).start()
     from rtvc.config import Choices, load_choices
     from rtvc.presets import find_preset
     from rtvc.sizing import sizes_at_default, sizing_here
@@ -121,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
     choices = dataclasses.replace(
         scene.choices(settings), profile=sizing.profile.name, chosen=sizing.chosen
     )
-    if _on_panel(args):
+    if on_panel:
         from rtvc.commands import panel
 
         return panel.run(scene, choices, sizing, sizes.doubts, remember=not args.no_save)
