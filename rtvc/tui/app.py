@@ -101,7 +101,6 @@ class Panel(App[None]):
         self.push_screen(MainScreen())
         if not memory.guided:
             self.push_screen(Guide())
-        self.call_after_refresh(self.look)
         self.set_interval(1 / _FPS, self.look)
         self.set_interval(_TIDY_S, self._tidy)
         loop = asyncio.get_running_loop()
