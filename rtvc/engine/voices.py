@@ -86,6 +86,19 @@ def find_estimator(kind: str) -> PitchEstimator:
     return _shared(base_model_path(kind), lambda path: load_pitch_estimator(path, kind, keep=True))
 
 
+def _will_ask_for_pitch(name: str) -> bool:
+    """Return whether a voice is known to need a pitch estimator, before it is loaded."""
+    from rtvc.errors import RtvcError
+    from rtvc.library import installed_voice, is_path
+
+    if name in _BUILT_IN or is_path(name):
+        return False
+    try:
+        return installed_voice(name).manifest.uses_pitch
+    except RtvcError:
+        return False  # whoever loads it tells why
+
+
 def _find_apart(kind: str) -> PitchEstimator:
     from rtvc.engine.worker import leave_this_thread
 
@@ -121,11 +134,11 @@ def _index_of(path: Path) -> Path | None:
 
 @contextmanager
 def loading_ahead(settings: Settings) -> Iterator[None]:
-    """Load the pitch estimator of a voice while the context loads the voice.
+    """Load the pitch estimator of an installed voice while the context loads the voice.
 
     Whoever asks for it there gets it once it is ready, or is told why it cannot be had.
     """
-    if settings.voice in _BUILT_IN:
+    if not _will_ask_for_pitch(settings.voice):
         yield
         return
     with ThreadPoolExecutor(1, "rtvc loading") as beside:

@@ -118,7 +118,7 @@ class Panel(App[None]):
         if self._message and now > self._message_until:
             self._message = ""
         self._looks += 1
-        slow = self._looks % _SLOW_EVERY == 1
+        slow = self._looks % _SLOW_EVERY == 1 or not self._begun
         if slow:
             self._scan_presets()
         studio, desk = self.studio, self.desk

@@ -34,8 +34,6 @@ class MainScreen(Screen[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._complete = False
-        """Whether everything has been shown once."""
         # Classes that the style sheet names, from so many columns and rows on.
         self.HORIZONTAL_BREAKPOINTS = [(0, "-thin"), (60, "-normal"), (110, "-wide")]
         self.VERTICAL_BREAKPOINTS = [(0, "-flat"), (16, "-low"), (22, "-middle"), (36, "-tall")]
@@ -72,8 +70,7 @@ class MainScreen(Screen[None]):
         self.query_one(Trace).show(stats)
         self.query_one(Spectrogram).show(view.spectrum or ())
         self.query_one(Knobs).show(view.settings)
-        if view.slow or not self._complete:
-            self._complete = True
+        if view.slow:
             self.query_one(LatencyBar).show(stats.latency, view.measured_s)
             self.query_one(Figures).show(stats)
             self.query_one(Finder).put(

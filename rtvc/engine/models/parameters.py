@@ -49,19 +49,11 @@ class Conv1d:
 
     def __call__(self, x: mx.array) -> mx.array:
         """(1, L, in) to (1, L', out)."""
-        return layers.conv1d(
-            x.astype(self.weight.dtype),
-            self.weight,
-            self.bias,
-            stride=self.stride,
-            padding=self.padding,
-            dilation=self.dilation,
-        )
+        return self._biased(self.unbiased(x, self.padding))
 
     def valid(self, x: mx.array) -> mx.array:
         """As calling, without the padding: only what all of the kernel hears."""
-        y = self.unbiased(x)
-        return y if self.bias is None else y + self.bias
+        return self._biased(self.unbiased(x))
 
     def unbiased(self, x: mx.array, padding: int = 0) -> mx.array:
         """Convolve without the bias, for a caller who adds it together with other things."""
@@ -72,6 +64,9 @@ class Conv1d:
             padding=padding,
             dilation=self.dilation,
         )
+
+    def _biased(self, y: mx.array) -> mx.array:
+        return y if self.bias is None else y + self.bias
 
 
 @dataclass(frozen=True)
