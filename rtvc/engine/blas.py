@@ -38,7 +38,9 @@ class BlasReport:
     optimised
         Whether it is one that uses the processor's vector units.
     threads
-        Threads of one matrix product; None where the library decides for itself.
+        Threads that it may use in all; None where the library decides for itself.
+    lanes
+        How many callers at a time they are shared out to; see `rtvc.engine.models.lanes`.
     remedy
         What to do when MLX is left with the slow library, else None.
     """
@@ -47,6 +49,7 @@ class BlasReport:
     optimised: bool
     threads: int | None
     remedy: str | None
+    lanes: int = 1
 
     def __str__(self) -> str:
         threads = "" if self.threads is None else f", {self.threads} thread(s)"
@@ -54,11 +57,15 @@ class BlasReport:
 
 
 class _Blas(NamedTuple):
-    """A library that is loaded; `prefix` stands before the names of its functions."""
+    """A library that is loaded; `prefix` stands before the names of its functions.
+
+    Nobody but MLX uses it if it is our `own`.
+    """
 
     path: str
     library: ctypes.CDLL
     prefix: str = ""
+    own: bool = True
 
     def call(self, name: str, *arguments: int) -> int | None:
         """Call a function of OpenBLAS; None if it is another BLAS."""
@@ -83,7 +90,9 @@ def load_blas() -> BlasReport:
     The number of threads is ``OMP_NUM_THREADS`` or ``OPENBLAS_NUM_THREADS`` if set.
     Otherwise it is one less than the cores this process may use (at least one, at most
     eight): one core stays free for the audio callback and the panel, since a missed
-    deadline costs more than the last part of throughput.
+    deadline costs more than the last part of throughput. Two threads are two callers with
+    one each: they are busy with what is between the products, too. More are better shared
+    out within each product.
 
     Returns
     -------
@@ -100,7 +109,11 @@ def load_blas() -> BlasReport:
     for blas in _libraries():
         try:
             if relink(mlx, _PRODUCT, blas.product()):
-                return BlasReport(blas.path, True, blas.call("get_num_threads"), None)
+                threads = blas.call("get_num_threads")
+                lanes = 2 if threads == 2 and blas.own else 1
+                if lanes > 1:
+                    blas.call("set_num_threads", 1)
+                return BlasReport(blas.path, True, threads, None, lanes)
             trouble = f"this version of MLX does not call {_PRODUCT}; install the version of MLX "
             trouble += "that rtvc was tested with"
         except OSError as error:
@@ -117,7 +130,7 @@ def _libraries() -> Iterator[_Blas]:
     """Load one BLAS after the other, the best one first."""
     path = _global_blas()
     if path is not None:
-        yield _Blas(path, ctypes.CDLL(None))
+        yield _Blas(path, ctypes.CDLL(None), own=False)
     threads = _thread_count()
     for chain, prefix in _candidates():
         with _environment(OMP_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS=str(threads)):

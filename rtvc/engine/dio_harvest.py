@@ -14,7 +14,7 @@ import numpy as np
 import pyworld
 from numpy.typing import NDArray
 
-from rtvc.engine.models.pitch_estimator import HOP, SAMPLE_RATE, check_signal
+from rtvc.engine.models.pitch_estimator import HOP, SAMPLE_RATE, PitchEstimator, check_signal
 from rtvc.errors import UsageError
 
 _FRAME_MS = 1000 * HOP / SAMPLE_RATE
@@ -24,7 +24,7 @@ _F0_MIN, _F0_MAX = 50.0, 1100.0
 _Track = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
-class WorldEstimator:
+class WorldEstimator(PitchEstimator):
     """A ``PitchEstimator`` made of WORLD's own parts.
 
     It has no salience: these methods choose between candidates and rate no bins. Its

@@ -163,7 +163,8 @@ def _phrase(
     voice, settings, padded, pitch = take.voice, take.settings, take.padded, take.pitch
     frames = last - first + 2 * PAD
     own = pitch.part(first, first + frames)
-    rows = voice.content.rows(padded[first * FRAME : (first + frames) * FRAME])
+    begun = voice.content.begin(padded[first * FRAME : (first + frames) * FRAME])
+    rows = voice.content.rows(begun)
     heard = own.heard if voice.voice.uses_pitch else None
     features = voice.content.frames(rows, 0, heard, settings, count=frames, first=0)
     # Frames count from the recording's first, those of the context before it are negative.

@@ -160,11 +160,17 @@ class RvcStream:
         window, end = self.window, self.track.end
         start = end - window.frames
         lead = start % 2
-        rows = self._content.rows(self._audio[-(window.frames + lead) * FRAME :])
-        # The device begins with the content while the graph of the pitch is still being built.
+        # The device is never without work: it has the content to go on with while the graph
+        # of the pitch is built, and while the melody is made of the pitch.
+        begun = self._content.begin(
+            self._audio[-(window.frames + lead) * FRAME :],
+            0 if self._estimator is None else self._estimator.late,
+        )
+        heard = None if self._estimator is None else self._listen(self._estimator, settings)
+        rows = self._content.rows(begun)
         mx.async_eval(rows)  # type: ignore[no-untyped-call]
-        if self._estimator is not None:
-            self._listen(self._estimator, settings)
+        if heard is not None:
+            heard()
         self.track.sing()
         pitch = self.track.frames(start, end)
         first = max(window.skip - self._decoder.before, 0)
@@ -200,22 +206,30 @@ class RvcStream:
             raise ValueError(f"{len(samples)} samples are no whole number of 10 ms frames")
         self._audio = np.concatenate([self._audio, samples])[-len(self._audio) :]
 
-    def _listen(self, estimator: PitchEstimator, settings: Settings) -> None:
-        """Estimate the pitch of the newest frames, and of those that were skipped."""
+    def _listen(self, estimator: PitchEstimator, settings: Settings) -> Callable[[], None]:
+        """Begin with the pitch of the newest frames, and of those that were skipped.
+
+        What is returned waits for it, and writes it down.
+        """
         frames = self.window.pitch
         if self._missed_sound():
             frames = self.window.long_pitch
-        hz = estimator(
+        estimate = estimator.begin(
             self._audio[-frames * FRAME :],
             threshold=settings.pitch_threshold or None,
             f0_min=settings.pitch_floor,
             f0_max=settings.pitch_ceiling,
         )
-        self.track.write(
-            self.track.end - frames + PITCH_HEAD,
-            hz[PITCH_HEAD : len(hz) - PITCH_TAIL],
-            interpolate=settings.pitch_interpolation,
-        )
+
+        def write() -> None:
+            hz = estimate()
+            self.track.write(
+                self.track.end - frames + PITCH_HEAD,
+                hz[PITCH_HEAD : len(hz) - PITCH_TAIL],
+                interpolate=settings.pitch_interpolation,
+            )
+
+        return write
 
     def _missed_sound(self) -> bool:
         """Whether there was speech in frames that the usual window of pitch does not reach."""

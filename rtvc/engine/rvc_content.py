@@ -50,24 +50,27 @@ class Content:
         if index is not None:
             index.check_width(feature_dim)
 
-    def rows(self, audio_16k: Floats) -> mx.array:
-        """Return the features of a window at 50 Hz, (rows, width), unevaluated.
+    def begin(self, audio_16k: Floats, late: int = 0) -> list[mx.array]:
+        """Have the device begin with a window; `rows` makes its features of what comes.
 
         Parameters
         ----------
         audio_16k
             (frames * 160,), beginning at an even frame so that the grid of 20 ms is the
             same in all windows.
-
-        Returns
-        -------
-        mx.array
-            The last row is there twice: the encoder hears 25 ms for each and has none for
-            the end.
+        late
+            See `Hubert.convolve`.
         """
-        rows = self._encoder.features(
-            mx.array(audio_16k), layer=self._layer, project=self._projects
-        )
+        convolved = self._encoder.convolve(mx.array(audio_16k), late)
+        mx.async_eval(convolved)  # type: ignore[no-untyped-call]
+        return convolved
+
+    def rows(self, begun: list[mx.array]) -> mx.array:
+        """Return the features of a window at 50 Hz, (rows, width), unevaluated.
+
+        The last row is there twice: the encoder hears 25 ms for each and has none for the end.
+        """
+        rows = self._encoder.transform(begun, layer=self._layer, project=self._projects)
         return mx.concatenate([rows, rows[-1:]])
 
     def frames(

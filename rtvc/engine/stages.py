@@ -68,7 +68,8 @@ def parts_of(voice: Voice, settings: Settings) -> list[Part]:
         return []
     vocoder = voice.voice.network.vocoder
     parts = [
-        Part("content encoder", Hubert, "features"),
+        Part("content encoder", Hubert, "convolve"),
+        Part("content encoder", Hubert, "transform"),
         Part("retrieval", FeatureIndex, "blend", lazy=False),
         Part("text encoder", Synthesizer, "statistics"),
         Part("flow", Synthesizer, "latent"),

@@ -7,6 +7,7 @@ import numpy as np
 import soundfile
 
 from rtvc.engine import load_content_encoder, load_index, load_pitch_estimator, load_voice
+from rtvc.engine.models.pitch_estimator import PitchEstimator
 from rtvc.engine.plan import make_plan
 from rtvc.engine.rvc import LOOKAHEAD, RvcStreamVoice
 from rtvc.engine.rvc_window import FRAME
@@ -16,7 +17,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 INDEX = GOLDEN / "added_IVF16_Flat_nprobe_1_golden_v1.index"
 
 
-class LocalPitch:
+class LocalPitch(PitchEstimator):
     """Pitch by autocorrelation: a frame depends on 20 ms to either side, and on nothing else."""
 
     name = "local"

@@ -22,7 +22,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 TRACED = [
-    (Hubert, "_network"),
+    (Hubert, "_convolve"),
+    (Hubert, "_transform"),
     (RmvpeEstimator, "_network"),
     (RmvpeEstimator, "_pitch"),
     (Synthesizer, "_make_latent"),

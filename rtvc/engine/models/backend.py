@@ -19,7 +19,7 @@ from rtvc.engine.blas import load_blas
 from rtvc.engine.memory import keep_memory
 from rtvc.errors import UsageError
 
-load_blas()
+_BLAS = load_blas()
 keep_memory()
 
 
@@ -48,3 +48,6 @@ recurrent state and the last convolution of a vocoder are float32 in any case.
 
 TRACES_STEPS = OPERATORS == "gpu"
 """Whether whole networks are traced and compiled for every shape that they meet first."""
+
+LANES: int = _BLAS.lanes if OPERATORS == "cpu" else 1
+"""How many parts of a network are computed side by side; see ``lanes``."""

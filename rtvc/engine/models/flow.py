@@ -8,11 +8,15 @@ path of the WaveNet with the layer after it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import mlx.core as mx
 import numpy as np
 
 from rtvc.engine.models import layers
-from rtvc.engine.models.parameters import Linear, Parameters
+from rtvc.engine.models.lanes import shares, side_by_side
+from rtvc.engine.models.parameters import Conv1d, Linear, Parameters
 from rtvc.engine.weights.voice_config import VoiceConfig
 
 COUPLINGS, WAVENET_LAYERS, KERNEL = 4, 3, 5
@@ -56,23 +60,31 @@ class _Coupling:
         )
         enc = params.at("enc")
         inward = [enc.at("in_layers").at(n) for n in range(WAVENET_LAYERS)]
-        self._inward = [conv.conv(hidden, 2 * hidden, KERNEL, bias=False) for conv in inward]
+        convs = [conv.conv(hidden, 2 * hidden, KERNEL, bias=False) for conv in inward]
         biases = np.concatenate([conv.take("bias", 2 * hidden) for conv in inward])
         self._condition = enc.at("cond_layer").condition(biases.size, biases)
         post = params.at("post")
         onward = -post.take("weight", half, hidden, 1)[order, :, 0].astype(np.float64)
         constant = -post.take("bias", half)[order].astype(np.float64)
-        self._residual: list[Linear] = []
-        self._outward: list[mx.array] = []
-        for n in range(WAVENET_LAYERS):
+        self._layers: list[list[_Gated]] = []
+        for n, conv in enumerate(convs):
             # The last layer has a skip path only.
             width = hidden if n == WAVENET_LAYERS - 1 else 2 * hidden
             both = enc.at("res_skip_layers").at(n)
             weight, bias = both.take("weight", width, hidden, 1)[:, :, 0], both.take("bias", width)
-            if width > hidden:
-                self._residual.append(Linear(both.give(weight[:hidden]), both.give(bias[:hidden])))
-            self._outward.append(both.give(onward @ weight[-hidden:]))
+            outward = onward @ weight[-hidden:]
             constant += onward @ bias[-hidden:]
+            parts = []
+            for part in shares(hidden):
+                residual = None
+                if width > hidden:
+                    # The bias is in the first part of the sum.
+                    own = None if part.start else both.give(bias[:hidden])
+                    residual = Linear(both.give(weight[:hidden, part]), own)
+                gate = slice(hidden + part.start, hidden + part.stop)
+                skip = Linear(both.give(outward[:, part]), None)
+                parts.append(_Gated(part, conv.outputs(part, gate), skip, residual))
+            self._layers.append(parts)
         self._constant = post.give(constant)
 
     def __call__(self, moved: mx.array, kept: mx.array, speaker: mx.array) -> mx.array:
@@ -80,12 +92,44 @@ class _Coupling:
         biases = mx.split(self._condition(speaker), 2 * WAVENET_LAYERS, axis=-1)
         x = self._pre(kept)
         moved = moved + self._constant
-        for n, conv in enumerate(self._inward):
-            shape, gate = mx.split(conv(x), 2, axis=-1)
-            # The biases come last, where they are part of one element-wise chain.
-            shape_bias, gate_bias = biases[2 * n : 2 * n + 2]
-            y = layers.tanh(shape + shape_bias) * layers.sigmoid(gate + gate_bias)
-            moved = moved + y @ self._outward[n].T
-            if n < len(self._residual):
-                x = x + self._residual[n](y)
+        for n, parts in enumerate(self._layers):
+            for skipped, residual in _gated(parts, x, *biases[2 * n : 2 * n + 2]):
+                moved = moved + skipped
+                if residual is not None:
+                    x = x + residual
         return moved
+
+
+class _Gated(NamedTuple):
+    """Some of the channels of a gated convolution, and what they add to the two paths.
+
+    Attributes
+    ----------
+    channels
+        Which they are.
+    inward
+        Their shapes, then their gates.
+    skip, residual
+        Linear maps to both paths; the last layer has no residual one.
+    """
+
+    channels: slice
+    inward: Conv1d
+    skip: Linear
+    residual: Linear | None
+
+    def __call__(
+        self, x: mx.array, shape_bias: mx.array, gate_bias: mx.array
+    ) -> tuple[mx.array, mx.array | None]:
+        """Return what is added to the skip path and to the residual one."""
+        shape, gate = mx.split(self.inward(x), 2, axis=-1)
+        # The biases come last, where they are part of one element-wise chain.
+        y = layers.tanh(shape + shape_bias[..., self.channels])
+        y = y * layers.sigmoid(gate + gate_bias[..., self.channels])
+        return self.skip(y), None if self.residual is None else self.residual(y)
+
+
+def _gated(
+    parts: Sequence[_Gated], x: mx.array, shape_bias: mx.array, gate_bias: mx.array
+) -> list[tuple[mx.array, mx.array | None]]:
+    return side_by_side(lambda part: part(x, shape_bias, gate_bias), parts)

@@ -12,29 +12,38 @@ with the final projection, v2 voices layer 12 without.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
 from rtvc.engine.models.backend import PRECISION
+from rtvc.engine.models.lanes import shares, side_by_side, sum_side_by_side
 from rtvc.engine.models.layers import (
     Weights,
     affine,
     attention,
     compiled,
-    conv1d,
+    conv1d_of_taps,
     gelu,
     grouped,
     grouped_conv1d,
+    join,
     layer_norm,
     linear,
     tap_major,
+    taps_of,
 )
 from rtvc.engine.weights.content_encoder import ContentEncoderConfig
 from rtvc.errors import RtvcError, UsageError
 
 State = Mapping[str, NDArray[np.float32]]
+
+
+def _conv(index: int) -> str:
+    return f"feature_extractor.conv_layers.{index}.conv.weight"
+
 
 _FIRST = "feature_extractor.conv_layers.0."
 
@@ -65,7 +74,14 @@ class Hubert:
     ) -> None:
         self.config, self.precision = config, precision
         self.weights = _sanitize(state, config, precision)
-        self._features = compiled(self._network)
+        names = [_conv(index) for index in range(1, len(config.conv_kernels))]
+        self._taps = [
+            taps_of(self.weights[name], stride)
+            for name, stride in zip(names, config.conv_strides[1:], strict=True)
+        ]
+        mx.eval(self._taps)
+        self._convolutions = compiled(self._convolve)
+        self._transformer = compiled(self._transform)
         self.hop, self.receptive_field = 1, 1
         for kernel, stride in zip(config.conv_kernels, config.conv_strides, strict=True):
             self.receptive_field += (kernel - 1) * self.hop
@@ -107,6 +123,31 @@ class Hubert:
         self, audio: mx.array, *, layer: int | None = None, project: bool = False
     ) -> mx.array:
         """As calling, within MLX and unevaluated: audio (samples,) to (frames, width)."""
+        return self.transform(self.convolve(audio), layer=layer, project=project)
+
+    def convolve(self, audio: mx.array, late: int = 0) -> list[mx.array]:
+        """Make the first half of the features, unevaluated.
+
+        Parameters
+        ----------
+        audio
+            (samples,).
+        late
+            How many frames the last lane could convolve in the time that it is going to
+            be busy with something else.
+
+        Returns
+        -------
+        list of mx.array
+            What comes out of the convolutions, (1, n, channels) from every lane; one after
+            the other they are all frames.
+        """
+        return self._convolutions(audio, late)
+
+    def transform(
+        self, convolved: list[mx.array], *, layer: int | None = None, project: bool = False
+    ) -> mx.array:
+        """Make the second half of the features of the first, unevaluated: (frames, width)."""
         depth = self.config.layers if layer is None else layer
         if not 0 <= depth <= self.config.layers:
             raise UsageError(
@@ -117,14 +158,32 @@ class Hubert:
                 "This content encoder has no final projection, which v1 voices need; "
                 "use a ContentVec file that has final_proj."
             )
-        return self._features(audio, depth, project)
+        return self._transformer(convolved, depth, project)
 
-    def _network(self, audio: mx.array, depth: int, project: bool) -> mx.array:
-        """Audio (samples,) to the output of layer `depth`, float32."""
+    def _convolve(self, audio: mx.array, late: int) -> list[mx.array]:
+        w, config = self.weights, self.config
+        first = _first_convolution(
+            audio,
+            config.conv_strides[0],
+            w[f"{_FIRST}conv.weight"],
+            *affine(w, f"{_FIRST}layer_norm"),
+            eps=config.norm_epsilon,
+        )
+        rows = shares(self.frames(audio.shape[0]), late)
+        return side_by_side(lambda part: self._convolve_rows(first, part), rows)
+
+    def _convolve_rows(self, first: _FirstConvolution, rows: slice) -> mx.array:
+        """Return the output of the convolutions for some of the frames."""
+        heard = slice(rows.start * self.hop, (rows.stop - 1) * self.hop + self.receptive_field)
+        x = gelu(first(heard))[None].astype(self.precision)
+        for taps in self._taps:
+            x = gelu(conv1d_of_taps(x, taps))
+        return x
+
+    def _transform(self, convolved: list[mx.array], depth: int, project: bool) -> mx.array:
+        """Return the output of layer `depth`, float32."""
         w, eps = self.weights, self.config.norm_epsilon
-        x = self.convolve(audio)
-        x = layer_norm(x, *affine(w, "feature_projection.layer_norm"), eps)
-        x = linear(x, *affine(w, "feature_projection.projection"))
+        x = join(side_by_side(self._project, convolved))
         x, norm = x + self._position(x), "encoder.layer_norm"
         for index in range(depth):
             name = f"encoder.layers.{index}"
@@ -135,50 +194,89 @@ class Hubert:
             x = linear(x, *affine(w, "final_proj"))
         return x.squeeze(0).astype(mx.float32)
 
-    def convolve(self, audio: mx.array) -> mx.array:
-        """Return the output of the convolutions, (1, frames, channels), for audio (samples,)."""
-        w, config = self.weights, self.config
-        x = _normalized_convolution(
-            audio,
-            config.conv_strides[0],
-            w[f"{_FIRST}conv.weight"],
-            *affine(w, f"{_FIRST}layer_norm"),
-            eps=config.norm_epsilon,
-        )
-        x = gelu(x)[None].astype(self.precision)
-        for index, stride in enumerate(config.conv_strides[1:], 1):
-            weight = w[f"feature_extractor.conv_layers.{index}.conv.weight"]
-            x = gelu(conv1d(x, weight, stride=stride))
-        return x
+    def _project(self, x: mx.array) -> mx.array:
+        """From the width of the convolutions to that of the transformer."""
+        w = self.weights
+        x = layer_norm(x, *affine(w, "feature_projection.layer_norm"), self.config.norm_epsilon)
+        return linear(x, *affine(w, "feature_projection.projection"))
 
     def _position(self, x: mx.array) -> mx.array:
         """Position from a convolution over 1.28 s to either side."""
-        kernel = self.config.position_kernel
-        weight, bias = affine(self.weights, "encoder.pos_conv_embed.conv")
-        y = grouped_conv1d(x, weight, padding=kernel // 2)
-        # An even kernel gives one frame too many; the reference drops the last.
-        return gelu(y[:, : x.shape[1]], bias)
+        kernel, groups = self.config.position_kernel, self.config.position_groups
+        width = x.shape[2] // groups
+
+        def convolved(part: slice) -> mx.array:
+            weight, bias = affine(self.weights, f"encoder.pos_conv_embed.conv.{part.start}")
+            heard = x[:, :, part.start * width : part.stop * width]
+            y = grouped_conv1d(heard, weight, padding=kernel // 2)
+            # An even kernel gives one frame too many; the reference drops the last.
+            return gelu(y[:, : x.shape[1]], bias)
+
+        return mx.concatenate(side_by_side(convolved, shares(groups)), axis=2)
 
     def _block(self, x: mx.array, name: str) -> mx.array:
         """One transformer layer, layer norms after the residual sums.
 
         Takes what is normalised and leaves the last norm to the caller. What comes out of a
         norm here has in it the bias of the linear map that is added to it: see ``_sanitize``.
+        Each lane has some of the heads, and some of the inner width.
         """
-        w, heads, eps = self.weights, self.config.heads, self.config.norm_epsilon
+        w, eps = self.weights, self.config.norm_epsilon
         batch, frames, width = x.shape
-        qkv = linear(x, *affine(w, f"{name}.attention.qkv_proj"))
-        q, k, v = qkv.reshape(batch, frames, 3, heads, width // heads).transpose(2, 0, 3, 1, 4)
-        y = attention(q, k, v, scale=(width // heads) ** -0.5)
-        y = y.transpose(0, 2, 1, 3).reshape(batch, frames, width)
-        x = mx.addmm(x, y, w[f"{name}.attention.out_proj.weight"].T)
+        head = width // self.config.heads
+
+        def attended(part: slice) -> mx.array:
+            qkv = linear(x, *affine(w, f"{name}.attention.qkv_proj.{part.start}"))
+            heads = part.stop - part.start
+            q, k, v = qkv.reshape(batch, frames, 3, heads, head).transpose(2, 0, 3, 1, 4)
+            y = attention(q, k, v, scale=head**-0.5).transpose(0, 2, 1, 3)
+            y = y.reshape(batch, frames, heads * head)
+            return added(y, f"{name}.attention.out_proj", part)
+
+        def fed_forward(part: slice) -> mx.array:
+            inner, bias = affine(w, f"{name}.feed_forward.intermediate_dense.{part.start}")
+            return added(gelu(linear(x, inner), bias), f"{name}.feed_forward.output_dense", part)
+
+        def added(y: mx.array, output: str, part: slice) -> mx.array:
+            # The residual path itself is in the first part of the sum.
+            weight = w[f"{output}.{part.start}.weight"]
+            return y @ weight.T if part.start else mx.addmm(x, y, weight.T)
+
+        x = sum_side_by_side(attended, shares(self.config.heads))
         x = layer_norm(x, *affine(w, f"{name}.layer_norm"), eps)
-        inner, inner_bias = affine(w, f"{name}.feed_forward.intermediate_dense")
-        y = gelu(linear(x, inner), inner_bias)
-        return mx.addmm(x, y, w[f"{name}.feed_forward.output_dense.weight"].T)
+        return sum_side_by_side(fed_forward, shares(self.config.feed_forward_width))
 
 
-def _normalized_convolution(
+class _FirstConvolution(NamedTuple):
+    """The first convolution and the group norm after it, as one product.
+
+    Attributes
+    ----------
+    audio
+        (samples,).
+    stride
+        Of the convolution.
+    mean
+        (kernel,), taken off what each tap hears.
+    matrix
+        (kernel, channels).
+    shift
+        (channels,).
+    """
+
+    audio: mx.array
+    stride: int
+    mean: mx.array
+    matrix: mx.array
+    shift: mx.array
+
+    def __call__(self, samples: slice) -> mx.array:
+        """Return (frames, channels) for a part of the audio."""
+        unfolded = _unfold(self.audio[samples], self.matrix.shape[0], self.stride)
+        return mx.addmm(self.shift, unfolded - self.mean, self.matrix)
+
+
+def _first_convolution(
     audio: mx.array,
     stride: int,
     weight: mx.array,
@@ -186,13 +284,12 @@ def _normalized_convolution(
     shift: mx.array,
     *,
     eps: float,
-) -> mx.array:
-    """Convolution followed by group norm with one channel a group, without the pass between.
+) -> _FirstConvolution:
+    """Fold a group norm with one channel a group into the convolution before it.
 
     The mean and the variance of every output channel over time follow from the mean and
     the covariance of the unfolded audio, which has only as many columns as the kernel has
-    taps; with them the norm is folded into the convolution. Exact, and more accurate in
-    float32 than sums over the long output.
+    taps. Exact, and more accurate in float32 than sums over the long output.
 
     Parameters
     ----------
@@ -206,23 +303,22 @@ def _normalized_convolution(
         (channels,) of the norm.
     eps
         Added to the variance.
-
-    Returns
-    -------
-    mx.array
-        (frames, channels).
     """
     matrix = weight[:, :, 0].T
-    kernel = matrix.shape[0]
-    frames = (audio.shape[0] - kernel) // stride + 1
     audio = audio - mx.mean(audio)  # sums of an offset would lose digits
-    unfolded = mx.as_strided(audio, (frames, kernel), (stride, 1))
+    unfolded = _unfold(audio, matrix.shape[0], stride)
     mean = mx.mean(unfolded, axis=0)
     centred = unfolded - mean
-    covariance = (centred.T @ centred) / frames
+    covariance = (centred.T @ centred) / unfolded.shape[0]
     variance = mx.sum(matrix * (covariance @ matrix), axis=0)
     gain = scale * mx.rsqrt(mx.maximum(variance, 0.0) + eps)
-    return mx.addmm(shift, centred, matrix * gain)
+    return _FirstConvolution(audio, stride, mean, matrix * gain, shift)
+
+
+def _unfold(audio: mx.array, kernel: int, stride: int) -> mx.array:
+    """Return what each frame hears of (samples,), as (frames, kernel)."""
+    frames = (audio.shape[0] - kernel) // stride + 1
+    return mx.as_strided(audio, (frames, kernel), (stride, 1))
 
 
 def _sanitize(state: State, config: ContentEncoderConfig, precision: mx.Dtype) -> Weights:
@@ -232,7 +328,7 @@ def _sanitize(state: State, config: ContentEncoderConfig, precision: mx.Dtype) -
     # Convolutions: (out, in, kernel) -> (out, kernel, in).
     position = "encoder.pos_conv_embed.conv.weight"
     for index in range(len(config.conv_kernels)):
-        name = f"feature_extractor.conv_layers.{index}.conv.weight"
+        name = _conv(index)
         weights[name] = weights[name].transpose(0, 2, 1)
     weights[position] = weights[position].transpose(0, 2, 1)
     # Query, key and value are one product: three (out, in) -> (3 out, in).
@@ -242,17 +338,47 @@ def _sanitize(state: State, config: ContentEncoderConfig, precision: mx.Dtype) -
             parts = [weights.pop(f"{name}.{part}_proj.{kind}") for part in "qkv"]
             weights[f"{name}.qkv_proj.{kind}"] = np.concatenate(parts)
     _defer_biases(weights, config)
+    _share_out(weights, config)
     # What is folded into the first convolution comes from sums over the whole signal.
     arrays = {
         name: mx.array(tensor).astype(mx.float32 if name.startswith(_FIRST) else precision)
         for name, tensor in weights.items()
     }
     for index in range(1, len(config.conv_kernels)):
-        name = f"feature_extractor.conv_layers.{index}.conv.weight"
+        name = _conv(index)
         arrays[name] = tap_major(arrays[name])
-    arrays[position] = grouped(arrays[position], config.position_groups)
+    for part in shares(config.position_groups):
+        name = f"encoder.pos_conv_embed.conv.{part.start}.weight"
+        arrays[name] = grouped(arrays[name], part.stop - part.start)
     mx.eval(arrays)
     return arrays
+
+
+def _share_out(weights: dict[str, NDArray[np.float32]], config: ContentEncoderConfig) -> None:
+    """Cut what lanes compute side by side; where a part begins is in its name."""
+
+    def cut(name: str, units: int, *, axis: int = 0, stacked: int = 1) -> None:
+        # Along the axis are `stacked` things, each of `units` equal units.
+        whole = weights.pop(name)
+        before, after = whole.shape[:axis], whole.shape[axis + 1 :]
+        by_unit = np.moveaxis(whole.reshape(*before, stacked, units, -1, *after), axis + 1, 0)
+        stem, _, kind = name.rpartition(".")
+        for part in shares(units):
+            taken = np.moveaxis(by_unit[part], 0, axis + 1)
+            # MLX would multiply with a view, and copy it each time.
+            own = np.ascontiguousarray(taken.reshape(*before, -1, *after))
+            weights[f"{stem}.{part.start}.{kind}"] = own
+
+    for kind in ("weight", "bias"):
+        cut(f"encoder.pos_conv_embed.conv.{kind}", config.position_groups)
+    for layer in range(config.layers):
+        name = f"encoder.layers.{layer}"
+        inner = config.feed_forward_width
+        for kind in ("weight", "bias"):
+            cut(f"{name}.attention.qkv_proj.{kind}", config.heads, stacked=3)
+            cut(f"{name}.feed_forward.intermediate_dense.{kind}", inner)
+        cut(f"{name}.attention.out_proj.weight", config.heads, axis=1)
+        cut(f"{name}.feed_forward.output_dense.weight", inner, axis=1)
 
 
 def _defer_biases(weights: dict[str, NDArray[np.float32]], config: ContentEncoderConfig) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 from weakref import ref
 
 import mlx.core as mx
@@ -40,8 +40,15 @@ attention = layers_cpu.attention if _CPU else layers_gpu.attention
 relative_attention = layers_cpu.relative_attention if _CPU else layers_gpu.relative_attention
 frame_major = layers_cpu.frame_major if _CPU else layers_gpu.frame_major
 tap_major = layers_cpu.tap_major if _CPU else layers_gpu.tap_major
+taps_of: Callable[..., Any] = layers_cpu.taps_of if _CPU else layers_gpu.taps_of
+conv1d_of_taps: Callable[..., mx.array] = (
+    layers_cpu.conv1d_of_taps if _CPU else layers_gpu.conv1d_of_taps
+)
 own = layers_cpu.own if _CPU else layers_gpu.own
 bidirectional_gru = gru.loop if _CPU else gru.kernel_or_loop
+
+PHASED: bool = _CPU
+"""Whether residual blocks are computed as in ``phased``."""
 
 Weights = dict[str, mx.array]
 Method = TypeVar("Method", bound=Callable[..., object])

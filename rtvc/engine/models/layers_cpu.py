@@ -16,8 +16,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import mlx.core as mx
+
+from rtvc.engine.models.lanes import shares, sum_side_by_side
 
 _TAPS_AT_ONCE = 4
 """Taps of a grouped convolution that are one product: more would cost more to lay out."""
@@ -47,6 +50,52 @@ def tap_major(weight: mx.array) -> mx.array:
 def frame_major(weight: mx.array) -> mx.array:
     """Store a (O, K, I) weight as (K, O, I); shape and values stay the same."""
     return mx.contiguous(weight.transpose(1, 0, 2)).transpose(1, 0, 2)
+
+
+class Taps(NamedTuple):
+    """The matrices of a convolution, (inputs, out channels) each, in the order of their use.
+
+    One for each tap, or, where the stride is larger, for each run of so many taps.
+    """
+
+    matrices: tuple[mx.array, ...]
+    kernel: int
+    stride: int
+
+
+def taps_of(weight: mx.array, stride: int = 1) -> Taps:
+    """See ``layers_gpu.taps_of``; views of the weight, which cost a step much when made in it."""
+    out, kernel, _ = weight.shape
+    matrices = []
+    for first in range(0, kernel, stride):
+        taps = weight[:, first : first + stride].transpose(1, 2, 0)
+        matrices.append(taps.reshape(-1, out))
+    return Taps(tuple(matrices), kernel, stride)
+
+
+def conv1d_of_taps(x: mx.array, taps: Taps, *, padding: int = 0, dilation: int = 1) -> mx.array:
+    """See ``layers_gpu.conv1d_of_taps``."""
+    x = pad_time(x, padding, padding)
+    length = (x.shape[1] - (taps.kernel - 1) * dilation - 1) // taps.stride + 1
+    y = None
+    for n, matrix in enumerate(taps.matrices):
+        first = n * taps.stride * dilation
+        if taps.stride == 1:
+            rows = x[:, first : first + length]
+        else:
+            rows = _runs(x, first, matrix.shape[0] // x.shape[2], taps.stride, length)
+        y = rows @ matrix if y is None else mx.addmm(y, rows, matrix)
+    assert y is not None
+    return y
+
+
+def _runs(x: mx.array, first: int, taps: int, stride: int, length: int) -> mx.array:
+    """Return what a run of taps hears of (1, L, C): (1, length, taps * C)."""
+    if taps == stride:  # the rows as they lie
+        return x[:, first : first + length * stride].reshape(x.shape[0], length, -1)
+    # The last run is shorter: here alone rows are copied.
+    each = [x[:, first + n :: stride][:, :length] for n in range(taps)]
+    return mx.concatenate(each, axis=2)
 
 
 def own(part: mx.array) -> mx.array:
@@ -89,12 +138,11 @@ def conv1d(
     groups: int = 1,
 ) -> mx.array:
     """See ``layers_gpu.conv1d``."""
+    if groups == 1 and (stride == 1 or dilation == 1):
+        y = conv1d_of_taps(x, taps_of(weight, stride), padding=padding, dilation=dilation)
+        return y if bias is None else y + bias
     x = pad_time(x, padding, padding)
-    if groups == 1 and dilation == 1 and stride > 1:
-        y = _strided(x, weight, stride)
-    elif groups == 1 and stride == 1:
-        y = _taps(x, weight, dilation)
-    elif stride != 1:
+    if stride != 1:
         y = mx.conv1d(x, weight, stride=stride, dilation=dilation, groups=groups)
     elif weight.shape[2] == 1 and weight.shape[0] == groups:
         y = _depthwise(x, weight, dilation)
@@ -153,21 +201,23 @@ def conv_transpose1d(
     reach = -(-kernel // stride)
     blocks = frames + reach - 1
     x = pad_time(x, reach - 1, reach - 1)
-    out = None
-    for group in range(reach):
-        taps = weight[:, group * stride : (group + 1) * stride]
-        matrix = taps.transpose(1, 0, 2).reshape(-1, taps.shape[2]).T
-        rows = x[:, reach - 1 - group : reach - 1 - group + blocks]
-        width = matrix.shape[1]
-        if out is None:
-            whole = rows @ matrix
-            short = stride * channels - width
-            out = mx.pad(whole, [(0, 0), (0, 0), (0, short)]) if short else whole
-        elif width == out.shape[2]:
-            out = mx.addmm(out, rows, matrix)
-        else:  # the last group may hold fewer taps than the stride
-            out = mx.concatenate([mx.addmm(out[..., :width], rows, matrix), out[..., width:]], -1)
-    assert out is not None
+
+    def added(groups: slice) -> mx.array:
+        total = None
+        for group in range(groups.start, groups.stop):
+            taps = weight[:, group * stride : (group + 1) * stride]
+            matrix = taps.transpose(1, 0, 2).reshape(-1, taps.shape[2]).T
+            rows = x[:, reach - 1 - group : reach - 1 - group + blocks]
+            short = stride * channels - matrix.shape[1]
+            if short:  # the last group may hold fewer taps than the stride
+                made = mx.pad(rows @ matrix, [(0, 0), (0, 0), (0, short)])
+                total = made if total is None else total + made
+            else:
+                total = rows @ matrix if total is None else mx.addmm(total, rows, matrix)
+        assert total is not None
+        return total
+
+    out = sum_side_by_side(added, shares(reach))
     length = (frames - 1) * stride - 2 * padding + kernel + output_padding
     y = out.reshape(batch, blocks * stride, channels)
     y = pad_time(y, 0, max(0, padding + length - blocks * stride))[:, padding : padding + length]
@@ -296,34 +346,6 @@ def _by_distance(weights: mx.array, reach: int, first: int) -> mx.array:
     tail = mx.zeros((batch, heads, asked))
     skewed = mx.concatenate([wide, tail], axis=-1).reshape(batch, heads, asked, -1)
     return skewed[..., first : first + 2 * reach + 1]
-
-
-def _taps(x: mx.array, weight: mx.array, dilation: int) -> mx.array:
-    """Sum over taps of one matrix product on a shifted view of the rows."""
-    kernel = weight.shape[1]
-    length = x.shape[1] - (kernel - 1) * dilation
-    y = x[:, :length] @ weight[:, 0].T
-    for tap in range(1, kernel):
-        y = mx.addmm(y, x[:, tap * dilation : tap * dilation + length], weight[:, tap].T)
-    return y
-
-
-def _strided(x: mx.array, weight: mx.array, stride: int) -> mx.array:
-    """Sum over runs of as many taps as the stride: their inputs are the rows as they lie."""
-    out, kernel, width = weight.shape
-    length = (x.shape[1] - kernel) // stride + 1
-    y = None
-    for first in range(0, kernel, stride):
-        taps = min(stride, kernel - first)
-        if taps == stride:
-            rows = x[:, first : first + length * stride].reshape(x.shape[0], length, -1)
-        else:  # the last run is shorter: here alone rows are copied
-            each = [x[:, first + n :: stride][:, :length] for n in range(taps)]
-            rows = mx.concatenate(each, axis=2)
-        matrix = weight[:, first : first + taps].transpose(1, 2, 0).reshape(taps * width, out)
-        y = rows @ matrix if y is None else mx.addmm(y, rows, matrix)
-    assert y is not None
-    return y
 
 
 def _depthwise(x: mx.array, weight: mx.array, dilation: int) -> mx.array:

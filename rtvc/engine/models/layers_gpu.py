@@ -11,6 +11,7 @@ Arrays are (batch, frames, channels); convolution weights are
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import mlx.core as mx
 
@@ -23,6 +24,26 @@ def tap_major(weight: mx.array) -> mx.array:
 def frame_major(weight: mx.array) -> mx.array:
     """Return the weight as it is: the primitives want it contiguous."""
     return weight
+
+
+class Taps(NamedTuple):
+    """The weight of a convolution as ``conv1d_of_taps`` wants it: as it is."""
+
+    weight: mx.array
+    stride: int
+
+
+def taps_of(weight: mx.array, stride: int = 1) -> Taps:
+    """Prepare (out channels, kernel, in channels), once, for ``conv1d_of_taps`` of this module."""
+    return Taps(weight, stride)
+
+
+def conv1d_of_taps(x: mx.array, taps: Taps, *, padding: int = 0, dilation: int = 1) -> mx.array:
+    """Cross-correlate along time, as ``conv1d`` does without groups and bias.
+
+    Dilated or strided; both together only where there is one primitive for it.
+    """
+    return conv1d(x, taps.weight, stride=taps.stride, padding=padding, dilation=dilation)
 
 
 def own(part: mx.array) -> mx.array:

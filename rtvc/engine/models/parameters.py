@@ -8,7 +8,9 @@ reference loads leniently, and a wrong file then sings with random weights.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
@@ -57,13 +59,33 @@ class Conv1d:
 
     def unbiased(self, x: mx.array, padding: int = 0) -> mx.array:
         """Convolve without the bias, for a caller who adds it together with other things."""
-        return layers.conv1d(
-            x.astype(self.weight.dtype),
-            self.weight,
-            stride=self.stride,
-            padding=padding,
-            dilation=self.dilation,
-        )
+        x = x.astype(self.weight.dtype)
+        return layers.conv1d_of_taps(x, self._taps, padding=padding, dilation=self.dilation)
+
+    @cached_property
+    def _taps(self) -> Any:
+        taps = layers.taps_of(self.weight, self.stride)
+        mx.eval(taps)
+        return taps
+
+    def outputs(self, *parts: slice) -> Conv1d:
+        """Return the convolution that gives some of the channels, in this order."""
+        if sum(part.stop - part.start for part in parts) == self.weight.shape[0]:
+            return self
+        weight = layers.tap_major(mx.concatenate([self.weight[part] for part in parts]))
+        bias = self.bias
+        if bias is not None:
+            bias = mx.concatenate([bias[part] for part in parts])
+        mx.eval(weight, bias)
+        return replace(self, weight=weight, bias=bias)
+
+    def inputs(self, part: slice) -> Conv1d:
+        """Return what some of the channels that come in add to the result, without the bias."""
+        weight = self.weight
+        if part != slice(0, weight.shape[2]):
+            weight = layers.tap_major(weight[:, :, part])
+            mx.eval(weight)
+        return replace(self, weight=weight, bias=None)
 
     def _biased(self, y: mx.array) -> mx.array:
         return y if self.bias is None else y + self.bias

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
+from rtvc.engine.models.backend import LANES
+from rtvc.engine.models.lanes import on_lane
 from rtvc.engine.models.layers import compiled
 from rtvc.errors import UsageError
 
@@ -28,11 +31,14 @@ class PitchEstimator(Protocol):
         Default of the call's `threshold`.
     min_samples
         Fewest samples that a signal may have.
+    late
+        See `Hubert.convolve`: by how much more the last lane has to do in a live step.
     """
 
     name: str
     threshold: float
     min_samples: int
+    late: int = 0
 
     def __call__(
         self,
@@ -60,8 +66,19 @@ class PitchEstimator(Protocol):
             (samples // 160 + 1,) in Hz, 0 where unvoiced. Frame k is about sample 160 k.
         """
 
+    def begin(
+        self,
+        audio_16k: NDArray[np.float32],
+        *,
+        threshold: float | None = None,
+        f0_min: float | None = None,
+        f0_max: float | None = None,
+    ) -> Callable[[], NDArray[np.float32]]:
+        """As calling, but return at once what will wait for the pitch and return it."""
+        return lambda: self(audio_16k, threshold=threshold, f0_min=f0_min, f0_max=f0_max)
 
-class SalienceEstimator:
+
+class SalienceEstimator(PitchEstimator):
     """A pitch estimator whose network rates 360 pitch bins in every frame.
 
     A subclass supplies the attributes and ``activations``.
@@ -91,7 +108,8 @@ class SalienceEstimator:
 
     def activations(self, audio: mx.array) -> mx.array:
         """Return the network's rating in [0, 1], (frames, bins), unevaluated, for (samples,)."""
-        return self._compiled_network(audio)
+        with on_lane(LANES - 1):
+            return self._compiled_network(audio)
 
     def salience(self, audio_16k: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the network's rating of every bin.
@@ -118,14 +136,22 @@ class SalienceEstimator:
         f0_max: float | None = None,
     ) -> NDArray[np.float32]:
         """See ``PitchEstimator``; `threshold` is the salience that the peak must exceed."""
+        return self.begin(audio_16k, threshold=threshold, f0_min=f0_min, f0_max=f0_max)()
+
+    def begin(
+        self,
+        audio_16k: NDArray[np.float32],
+        *,
+        threshold: float | None = None,
+        f0_min: float | None = None,
+        f0_max: float | None = None,
+    ) -> Callable[[], NDArray[np.float32]]:
+        """See ``PitchEstimator``; the device has begun."""
         self._check(audio_16k)
-        f0 = self.decode(
-            self.activations(mx.array(audio_16k)),
-            threshold=threshold,
-            f0_min=f0_min,
-            f0_max=f0_max,
-        )
-        return np.array(f0, dtype=np.float32)
+        salience = self.activations(mx.array(audio_16k))
+        f0 = self.decode(salience, threshold=threshold, f0_min=f0_min, f0_max=f0_max)
+        mx.async_eval(f0)  # type: ignore[no-untyped-call]
+        return lambda: np.array(f0, dtype=np.float32)
 
     def decode(
         self,
@@ -152,7 +178,8 @@ class SalienceEstimator:
         # Arrays, so that a change of the settings compiles nothing.
         inside = mx.array(self._inside(f0_min, f0_max))
         lowest = mx.array(self.threshold if threshold is None else threshold)
-        return self._compiled_pitch(salience, inside, lowest)
+        with on_lane(LANES - 1):
+            return self._compiled_pitch(salience, inside, lowest)
 
     def _pitch(self, salience: mx.array, inside: mx.array, threshold: mx.array) -> mx.array:
         eligible = mx.where(inside, salience, -1.0)

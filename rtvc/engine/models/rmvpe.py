@@ -65,6 +65,7 @@ class RmvpeEstimator(SalienceEstimator):
     name = "rmvpe"
     threshold = 0.03
     min_samples = _MARGIN + 1
+    late = 55
     edges = "constant"
     cents = 20.0 * np.arange(BINS, dtype=np.float64) + 1997.3794084376191
 

@@ -8,12 +8,14 @@ A transformer with relative positions up to ten frames away, from VITS
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import mlx.core as mx
 import numpy as np
 
 from rtvc.engine.models import layers
-from rtvc.engine.models.parameters import Linear, Parameters
+from rtvc.engine.models.lanes import shares, sum_side_by_side
+from rtvc.engine.models.parameters import Conv1d, Linear, Parameters
 from rtvc.engine.weights.voice_config import VoiceConfig
 
 REACH = 10  # frames to either side that have a relative position; beyond them the term is zero
@@ -65,9 +67,11 @@ class _EncoderLayer:
             for norm in (encoder.at(f"norm_layers_{k}").at(number) for k in (1, 2))
         ]
         ffn = encoder.at("ffn_layers").at(number)
-        self._expand = ffn.at("conv_1").conv(hidden, wide, kernel)
-        self._contract = ffn.at("conv_2").conv(wide, hidden, kernel)
-        self._reach = self._expand.padding + self._contract.padding
+        expand = ffn.at("conv_1").conv(hidden, wide, kernel)
+        contract = ffn.at("conv_2").conv(wide, hidden, kernel)
+        self._reach = expand.padding + contract.padding
+        self._ffn = [(expand.outputs(part), contract.inputs(part)) for part in shares(wide)]
+        self._bias = contract.bias
 
     def __call__(self, x: mx.array, first: int = 0) -> mx.array:
         """(1, T, C) to the frames from `first` on, (1, T - first, C)."""
@@ -75,40 +79,65 @@ class _EncoderLayer:
         # The convolutions hear a little before; what padding makes of the edge is cut off.
         edge = max(first - self._reach, 0)
         x = layers.layer_norm(x[:, edge:] + self._attention(x, edge), *after_attention)
-        expand, contract = self._expand, self._contract
-        wide = layers.relu(expand.unbiased(x, expand.padding), expand.bias)
-        x = layers.residual(x, contract.unbiased(wide, contract.padding), contract.bias)
+
+        def fed_forward(part: tuple[Conv1d, Conv1d]) -> mx.array:
+            expand, contract = part
+            wide = layers.relu(expand.unbiased(x, expand.padding), expand.bias)
+            return contract.unbiased(wide, contract.padding)
+
+        x = layers.residual(x, sum_side_by_side(fed_forward, self._ffn), self._bias)
         return layers.layer_norm(x, *after_ffn)[:, first - edge :]
+
+
+class _Heads(NamedTuple):
+    """The linear maps around some of the heads."""
+
+    query: Linear
+    key_value: Linear
+    out: Linear
 
 
 class _RelativeAttention:
     """Self-attention with relative positions; see ``layers_gpu.relative_attention``."""
 
     def __init__(self, params: Parameters, config: VoiceConfig) -> None:
-        hidden, heads = config.hidden_channels, config.n_heads
-        self._heads, self._width = heads, hidden // heads
-        parts = [
+        hidden = config.hidden_channels
+        self._width = hidden // config.n_heads
+        query, key, value, out = (
             (part.take("weight", hidden, hidden, 1)[:, :, 0], part.take("bias", hidden))
-            for part in (params.at(f"conv_{name}") for name in "qkv")
-        ]
-        scale = np.float32(1.0 / math.sqrt(self._width))
-        self._query = Linear(*(params.give(scale * tensor) for tensor in parts[0]))
-        self._key_value = Linear(
-            *(params.give(np.concatenate(pair)) for pair in zip(*parts[1:], strict=True))
+            for part in (params.at(f"conv_{name}") for name in "qkvo")
         )
-        self._out = params.at("conv_o").pointwise(hidden, hidden)
+        scale = np.float32(1.0 / math.sqrt(self._width))
+        self._parts = []
+        for heads in shares(config.n_heads):
+            part = slice(heads.start * self._width, heads.stop * self._width)
+            pairs = zip(key, value, strict=True)
+            self._parts.append(
+                _Heads(
+                    Linear(*(params.give(scale * tensor[part]) for tensor in query)),
+                    Linear(*(params.give(np.concatenate([k[part], v[part]])) for k, v in pairs)),
+                    # The bias is in the first part of the sum.
+                    Linear(
+                        params.give(out[0][:, part]), None if part.start else params.give(out[1])
+                    ),
+                )
+            )
         # One table for all heads.
         self._near_keys = params.tensor("emb_rel_k", 1, 2 * REACH + 1, self._width)
         self._near_values = params.tensor("emb_rel_v", 1, 2 * REACH + 1, self._width)
 
     def __call__(self, x: mx.array, first: int) -> mx.array:
         """(1, T, C) to the frames from `first` on, (1, T - first, C)."""
-        queries = self._split(self._query(x[:, first:]))
-        keys, values = (self._split(y) for y in mx.split(self._key_value(x), 2, axis=-1))
-        mixed = layers.relative_attention(
-            queries, keys, values, self._near_keys, self._near_values, first=first
-        )
-        return self._out(mixed.transpose(0, 2, 1, 3).reshape(1, -1, x.shape[2]))
+
+        def attended(part: _Heads) -> mx.array:
+            queries = self._split(part.query(x[:, first:]))
+            keys, values = (self._split(y) for y in mx.split(part.key_value(x), 2, axis=-1))
+            mixed = layers.relative_attention(
+                queries, keys, values, self._near_keys, self._near_values, first=first
+            )
+            return part.out(mixed.transpose(0, 2, 1, 3).reshape(1, x.shape[1] - first, -1))
+
+        return sum_side_by_side(attended, self._parts)
 
     def _split(self, x: mx.array) -> mx.array:
-        return x.reshape(*x.shape[:2], self._heads, self._width).transpose(0, 2, 1, 3)
+        return x.reshape(*x.shape[:2], -1, self._width).transpose(0, 2, 1, 3)
