@@ -20,6 +20,7 @@ from rtvc.engine import random_networks, stages
 from rtvc.engine.bench import Bench, spread
 from rtvc.engine.chain import Chain
 from rtvc.engine.counting import Counts
+from rtvc.engine.models import layers
 from rtvc.engine.models.hubert import Hubert
 from rtvc.engine.models.rmvpe import RmvpeEstimator
 from rtvc.engine.models.synthesizer import Synthesizer
@@ -98,9 +99,10 @@ def test_stages_are_timed_from_outside_and_add_up():
     before = {part: vars(part.owner).get(part.method) for part in parts}
     with stages.timed(parts) as seconds:
         began = time.perf_counter()
-        assert Hubert.features is not before[parts[0]]
+        assert Hubert.convolve is not before[parts[0]]
         time.sleep(0.02)
-        features = voice.content.rows(np.zeros(16_000, np.float32))
+        features = voice.content.rows(voice.content.begin(np.zeros(16_000, np.float32)))
+        mx.eval(features)
         whole = time.perf_counter() - began
     assert features.shape == (50, 768)
     assert seconds["rest"] >= 0.02
@@ -111,12 +113,12 @@ def test_stages_are_timed_from_outside_and_add_up():
 
 def test_parts_are_put_back_after_an_error():
     parts = stages.parts_of(small_voice(), SHORT)
-    real = Hubert.features
+    real = Hubert.transform
     config = dataclasses.replace(small_encoder().config, projection=None)
     encoder = random_networks.random_encoder(config)
     with pytest.raises(RtvcError, match="final projection"), stages.timed(parts):
         encoder.features(mx.zeros(1600), project=True)
-    assert Hubert.features is real
+    assert Hubert.transform is real
 
 
 def test_every_size_is_counted():
@@ -150,7 +152,7 @@ def test_counts_of_a_full_size_step_are_those_of_the_formulas(monkeypatch):
         monkeypatch.setattr(owner, method, watched)
 
     statistics = type(network.network), "statistics"
-    heard("samples", Hubert, "features", lambda args, made: args[1].shape[0])
+    heard("samples", Hubert, "convolve", lambda args, made: args[1].shape[0])
     heard("frames", *statistics, lambda args, made: (args[1].shape[1], made[0].shape[1]))
     heard("decoded", type(network.network.vocoder), "stream", lambda args, made: args[5])
     heard("pitch", RmvpeEstimator, "log_mel", lambda args, made: made.shape[0])
@@ -170,14 +172,16 @@ def test_counts_of_a_full_size_step_are_those_of_the_formulas(monkeypatch):
     assert 0.8 < gflop["flow"] / flow_gflop(needed) < 1.01
     # Beyond the block are a few samples of each layer, which later layers hear.
     assert seen["decoded"] == 25
-    assert 1.0 < gflop["decoder"] / decoder_gflop(25) < 1.06
+    products = {3: 2, 7: 5, 11: 7.5} if layers.PHASED else {k: k for k in (3, 7, 11)}
+    assert 1.0 < gflop["decoder"] / decoder_gflop(25, products) < 1.08
 
     # The same work as measured elsewhere, for as many frames.
     assert gflop["content encoder"] == pytest.approx(13.8 + 25.2, rel=0.03)
     # 2.3 with the rows of padding that are left out here.
     assert gflop["pitch"] * 32 / seen["pitch"] == pytest.approx(1.93, rel=0.05)
     assert gflop["flow"] * 55 / needed == pytest.approx(0.59, rel=0.2)
-    assert gflop["decoder"] == pytest.approx(22.9 + 1, rel=0.03)
+    whole = decoder_gflop(25, {k: k for k in (3, 7, 11)})
+    assert whole == pytest.approx(22.9, rel=0.01)
 
     # Every weight is read, once; of a table of 256 or 109 rows only some are.
     megabytes = sum(counts.values(), Counts()).weight_bytes / 1e6
@@ -212,14 +216,17 @@ def flow_gflop(frames):
     return 4 * (coupling + 2 * 256 * 1152) / 1e9
 
 
-def decoder_gflop(frames):
-    """Of v2 40k: the first convolution, four stages, the last convolution."""
+def decoder_gflop(frames, products):
+    """Of v2 40k: the first convolution, four stages, the last convolution.
+
+    `products` are those of a sample, for every kernel of the residual blocks.
+    """
     flop, rows, width = 2 * frames * 7 * 192 * 512, frames, 512
     for rate, kernel, excite in zip((10, 10, 2, 2), (16, 16, 4, 4), (80, 8, 4, 1), strict=True):
         flop += 2 * rows * kernel * width * width // 2
         rows, width = rows * rate, width // 2
         flop += 2 * rows * excite * width
-        flop += sum(2 * rows * k * width**2 * 6 for k in (3, 7, 11))
+        flop += sum(2 * rows * n * width**2 * 6 for n in products.values())
     return (flop + 2 * rows * 7 * width) / 1e9
 
 
@@ -252,8 +259,10 @@ def test_counts_are_those_of_the_operator_set_that_runs():
         counts["flow"] += counts.pop("text encoder", Counts())
     assert set(gpu) == set(cpu) == NETWORKS - {"text encoder"}
     for stage, of in cpu.items():
-        assert gpu[stage].flop == pytest.approx(of.flop, rel=0.15)
         assert gpu[stage].primitives <= of.primitives
+        if stage != "decoder":
+            assert gpu[stage].flop == pytest.approx(of.flop, rel=0.15)
+    assert 0.65 < cpu["decoder"].flop / gpu["decoder"].flop < 0.9
     assert gpu["decoder"].primitives < 0.6 * cpu["decoder"].primitives
     assert gpu["content encoder"].primitives < 0.6 * cpu["content encoder"].primitives
 

@@ -10,15 +10,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from itertools import chain
+from typing import TypeVar
 
 import mlx.core as mx
 
 from rtvc.engine.models import layers
 from rtvc.engine.models.carry import Carry, Piece, State
+from rtvc.engine.models.lanes import side_by_side, sum_side_by_side
 from rtvc.engine.models.parameters import Condition, Conv1d, ConvTranspose1d, Parameters
+from rtvc.engine.models.phased import PhasedBlock, Phases, interleave, mean, split, suits
 from rtvc.engine.models.source import HeldPitch, SineSource
 from rtvc.engine.weights.voice_config import VoiceConfig
+
+Block = TypeVar("Block")
 
 SLOPE = 0.1
 LAST_SLOPE = 0.01
@@ -63,18 +69,27 @@ class ResidualBlock:
 
 @dataclass(frozen=True)
 class Stage:
-    """One step up in rate: stretch, add the excitation, mean of the residual blocks."""
+    """One step up in rate: stretch, add the excitation, mean of the residual blocks.
+
+    Attributes
+    ----------
+    up, excite, blocks
+        Its parts.
+    even
+        Whether a frame of the latent is an even number of samples here.
+    """
 
     up: ConvTranspose1d
     excite: Conv1d | None
     blocks: Sequence[ResidualBlock]
+    even: bool
 
     def __call__(self, x: mx.array, excitation: mx.array | None) -> mx.array:
         """(1, L, C) and the whole excitation to (1, L * rate, C / 2)."""
         x = self.up(layers.leaky_relu(x, SLOPE))
         if self.excite is not None and excitation is not None:
             x = x + self.excite(excitation)
-        return _mean([block(x) for block in self.blocks])
+        return self._mean(lambda block: block(x))
 
     def stream(
         self, x: mx.array, excitation: mx.array | None, carry: Carry, piece: Piece, halo: int
@@ -104,15 +119,41 @@ class Stage:
         # The kernels begin with the remembered inputs, `padding` before their first sample.
         before = (up.weight.shape[1] - 1 - up.padding) // up.stride
         first = up.padding + before * up.stride
-        length = ends.wanted + halo + self.reach
+        wanted = ends.wanted + halo
+        length = wanted + self.reach
         x = up.whole(carry.extend(x, before, piece))[:, first : first + length]
         if self.excite is not None and excitation is not None:
             x = x + self._excite(self.excite, excitation, carry, ends, length)
-        made = [
-            block.stream(x[:, : ends.wanted + halo + block.reach], carry, ends)
-            for block in self.blocks
-        ]
-        return _mean(made)
+        if self._phased is not None:
+            return self._stream_phased(self._phased, x, carry, ends, wanted)
+        return self._mean(lambda block: block.stream(x[:, : wanted + block.reach], carry, ends))
+
+    @cached_property
+    def _phased(self) -> Sequence[PhasedBlock] | None:
+        if not (layers.PHASED and self.even and all(suits(block.units) for block in self.blocks)):
+            return None
+        return [PhasedBlock(block.units, block.slope) for block in self.blocks]
+
+    def _stream_phased(
+        self, blocks: Sequence[PhasedBlock], x: mx.array, carry: Carry, ends: Piece, wanted: int
+    ) -> mx.array:
+        wanted_pairs = (wanted + 1) // 2
+        ends = Piece(ends.final // 2, ends.wanted // 2)
+        phases = split(x[:, : x.shape[1] // 2 * 2])
+
+        def made(block: PhasedBlock) -> Phases:
+            pairs = wanted_pairs + block.reach // 2
+            return block.stream(Phases(*(phase[:, :pairs] for phase in phases)), carry, ends)
+
+        signals = side_by_side(lambda group: [made(block) for block in group], _shared(blocks))
+        return interleave(mean([*chain.from_iterable(signals)]))[:, :wanted]
+
+    def _mean(self, make: Callable[[ResidualBlock], mx.array]) -> mx.array:
+        """Mean of what the blocks make."""
+        total = sum_side_by_side(
+            lambda group: reduce(mx.add, map(make, group)), _shared(self.blocks)
+        )
+        return total * (1.0 / len(self.blocks))
 
     def _excite(
         self, down: Conv1d, excitation: mx.array, carry: Carry, ends: Piece, length: int
@@ -124,7 +165,9 @@ class Stage:
 
     @property
     def reach(self) -> int:
-        """How many samples to either side of one the residual blocks hear."""
+        """How many samples after those that are wanted the residual blocks are given."""
+        if self._phased is not None:
+            return max(block.reach for block in self._phased) + 1  # for a whole pair
         return max(block.reach for block in self.blocks)
 
     def halo_before(self, halo: int) -> int:
@@ -230,11 +273,9 @@ def _stream(conv: Conv1d, x: mx.array, carry: Carry, piece: Piece) -> mx.array:
     return conv.valid(carry.extend(x, conv.padding, piece))
 
 
-def _mean(signals: Sequence[mx.array]) -> mx.array:
-    total = signals[0]
-    for signal in signals[1:]:
-        total = total + signal
-    return total * (1.0 / len(signals))
+def _shared(blocks: Sequence[Block]) -> list[Sequence[Block]]:
+    """Share blocks out to two lanes: that of the longest kernel is about half of the work."""
+    return [part for part in (blocks[:-1], blocks[-1:]) if part]
 
 
 def build(params: Parameters, config: VoiceConfig, uses_pitch: bool) -> HiFiGan:
@@ -251,6 +292,7 @@ def build(params: Parameters, config: VoiceConfig, uses_pitch: bool) -> HiFiGan:
             excite=excitation_conv(params.at("noise_convs").at(i), config, i)
             if uses_pitch
             else None,
+            even=frame_is_even(config, i),
             blocks=[
                 residual_block(blocks.at(i * per_stage + j), stage_width(config, i), k, d)
                 for j, (k, d) in enumerate(
@@ -270,6 +312,11 @@ def build(params: Parameters, config: VoiceConfig, uses_pitch: bool) -> HiFiGan:
         stages=stages,
         post=params.at("conv_post").exact().conv(width, 1, END_KERNEL, bias=False),
     )
+
+
+def frame_is_even(config: VoiceConfig, stage: int) -> bool:
+    """Whether a frame of the latent is an even number of samples after a stage."""
+    return math.prod(config.upsample_rates[: stage + 1]) % 2 == 0
 
 
 def stage_width(config: VoiceConfig, stage: int) -> int:

@@ -12,6 +12,7 @@ from rtvc.engine.models.hifigan import (
     ResidualBlock,
     Stage,
     excitation_conv,
+    frame_is_even,
     stage_width,
     upsampling,
 )
@@ -29,6 +30,7 @@ def build(params: Parameters, config: VoiceConfig) -> HiFiGan:
         Stage(
             up=upsampling(params.at("upsamples").at(i), config, i),
             excite=excitation_conv(params.at("noise_convs").at(i), config, i),
+            even=frame_is_even(config, i),
             blocks=[
                 _block(params.at("mrfs").at(i).at(j).at("layers"), stage_width(config, i), k, d)
                 for j, (k, d) in enumerate(
