@@ -185,6 +185,7 @@ class RvcStream:
             first=reached,
         )
         z = make_latent(self._voice, features, pitch, settings, start=start, first=reached)
+        mx.async_eval(z)  # type: ignore[no-untyped-call]
         sound = self._decoder.decode(
             z[:, first - reached :],
             pitch.part(first, window.frames),

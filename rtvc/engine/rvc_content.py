@@ -61,7 +61,7 @@ class Content:
         late
             See `Hubert.convolve`.
         """
-        convolved = self._encoder.convolve(mx.array(audio_16k), late)
+        convolved = self._encoder.convolve(mx.array(audio_16k), late=late)
         mx.async_eval(convolved)  # type: ignore[no-untyped-call]
         return convolved
 

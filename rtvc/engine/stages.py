@@ -54,12 +54,15 @@ class Part(NamedTuple):
         Where it is.
     lazy
         Whether it takes arrays and gives arrays that are not evaluated.
+    alone
+        What it is called with, in the place of what it was, when nothing runs beside it.
     """
 
     stage: str
     owner: type
     method: str
     lazy: bool = True
+    alone: tuple[tuple[str, object], ...] = ()
 
 
 def parts_of(voice: Voice, settings: Settings) -> list[Part]:
@@ -68,7 +71,7 @@ def parts_of(voice: Voice, settings: Settings) -> list[Part]:
         return []
     vocoder = voice.voice.network.vocoder
     parts = [
-        Part("content encoder", Hubert, "convolve"),
+        Part("content encoder", Hubert, "convolve", alone=(("late", 0),)),
         Part("content encoder", Hubert, "transform"),
         Part("retrieval", FeatureIndex, "blend", lazy=False),
         Part("text encoder", Synthesizer, "statistics"),
@@ -115,7 +118,7 @@ def timed(parts: Sequence[Part]) -> Iterator[dict[str, float]]:
         turn()
         stack.append(part.stage)
         try:
-            made = real(*args, **kwargs)
+            made = real(*args, **(kwargs | dict(part.alone)))
             mx.eval(arrays_in(made))
             return made
         finally:

@@ -125,7 +125,7 @@ class Hubert:
         """As calling, within MLX and unevaluated: audio (samples,) to (frames, width)."""
         return self.transform(self.convolve(audio), layer=layer, project=project)
 
-    def convolve(self, audio: mx.array, late: int = 0) -> list[mx.array]:
+    def convolve(self, audio: mx.array, *, late: int = 0) -> list[mx.array]:
         """Make the first half of the features, unevaluated.
 
         Parameters
