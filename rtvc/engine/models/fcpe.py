@@ -57,6 +57,7 @@ class FcpeEstimator(SalienceEstimator):
     name = "fcpe"
     threshold = 0.006
     min_samples = _MARGIN + 1
+    late = 26
     edges = "edge"
 
     def __init__(self, state: State, config: FcpeConfig, precision: mx.Dtype = PRECISION) -> None:
