@@ -28,7 +28,7 @@ FUSED = [
     "tests/engine/test_rvc_traces.py",
     "tests/models/test_budget.py",
     "tests/models/test_rmvpe.py::test_salience",
-    "tests/models/test_streaming_vocoder.py::test_pieces_are_the_whole[even-voice_v2_f0_40k]",
+    "tests/models/test_streaming_vocoder.py::test_pieces_are_the_whole[plain-even-voice_v2_f0_40k]",
     "tests/models/test_synthesizer_parity.py::test_whole_window[voice_v2_f0_40k]",
 ]
 SIDE_BY_SIDE = [

@@ -62,7 +62,9 @@ def test_products_of_a_sample(kernel: int, products: float) -> None:
     assert flop == 2 * 100 * WIDTH**2 * products
 
 
-def test_what_suits() -> None:
+def test_what_suits(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not suits([[conv(3, 3), conv(3)]])  # too narrow to be worth it
+    monkeypatch.setattr(phased, "NARROWEST", WIDTH)
     assert suits([[conv(3, 3), conv(3)], [conv(11, 5), conv(11)]])
     assert not suits([[conv(3, 2), conv(3)]])  # both outputs of a pair would be of one phase
     assert not suits([[conv(4), conv(4)]])

@@ -8,6 +8,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
+from rtvc.engine.models import phased
 from rtvc.engine.models.carry import State
 from rtvc.engine.models.vocoder import StreamingVocoder
 from rtvc.engine.random_networks import random_voice
@@ -65,8 +66,12 @@ def stream(
     [[(10, 10)] * 5, [(1, 1), (25, 25), (7, 7), (2, 2)], [(9, 11), (10, 11), (10, 11), (3, 8)]],
     ids=["even", "uneven", "more wanted than final"],
 )
-def test_pieces_are_the_whole(name: str, pieces: list[tuple[int, int]]) -> None:
-    voice = golden_voice(name)
+@pytest.mark.parametrize("narrowest", [1, 1_000_000], ids=["phased", "plain"])
+def test_pieces_are_the_whole(
+    monkeypatch: pytest.MonkeyPatch, name: str, pieces: list[tuple[int, int]], narrowest: int
+) -> None:
+    monkeypatch.setattr(phased, "NARROWEST", narrowest)
+    voice = golden_voice.__wrapped__(name)  # it keeps what it has chosen
     vocoder = voice.network.vocoder
     assert isinstance(vocoder, StreamingVocoder)
     z, excitation, speaker = inputs(voice)

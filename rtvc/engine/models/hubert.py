@@ -11,7 +11,6 @@ with the final projection, v2 voices layer 12 without.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import mlx.core as mx
@@ -19,33 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvc.engine.models.backend import PRECISION
+from rtvc.engine.models.hubert_weights import FIRST, State, conv_name, sanitize
 from rtvc.engine.models.lanes import shares, side_by_side, sum_side_by_side
 from rtvc.engine.models.layers import (
-    Weights,
     affine,
     attention,
     compiled,
     conv1d_of_taps,
     gelu,
-    grouped,
     grouped_conv1d,
     join,
     layer_norm,
     linear,
-    tap_major,
     taps_of,
 )
 from rtvc.engine.weights.content_encoder import ContentEncoderConfig
 from rtvc.errors import RtvcError, UsageError
-
-State = Mapping[str, NDArray[np.float32]]
-
-
-def _conv(index: int) -> str:
-    return f"feature_extractor.conv_layers.{index}.conv.weight"
-
-
-_FIRST = "feature_extractor.conv_layers.0."
 
 
 class Hubert:
@@ -73,8 +61,8 @@ class Hubert:
         self, state: State, config: ContentEncoderConfig, precision: mx.Dtype = PRECISION
     ) -> None:
         self.config, self.precision = config, precision
-        self.weights = _sanitize(state, config, precision)
-        names = [_conv(index) for index in range(1, len(config.conv_kernels))]
+        self.weights = sanitize(state, config, precision)
+        names = [conv_name(index) for index in range(1, len(config.conv_kernels))]
         self._taps = [
             taps_of(self.weights[name], stride)
             for name, stride in zip(names, config.conv_strides[1:], strict=True)
@@ -165,8 +153,8 @@ class Hubert:
         first = _first_convolution(
             audio,
             config.conv_strides[0],
-            w[f"{_FIRST}conv.weight"],
-            *affine(w, f"{_FIRST}layer_norm"),
+            w[f"{FIRST}conv.weight"],
+            *affine(w, f"{FIRST}layer_norm"),
             eps=config.norm_epsilon,
         )
         rows = shares(self.frames(audio.shape[0]), late)
@@ -218,7 +206,7 @@ class Hubert:
         """One transformer layer, layer norms after the residual sums.
 
         Takes what is normalised and leaves the last norm to the caller. What comes out of a
-        norm here has in it the bias of the linear map that is added to it: see ``_sanitize``.
+        norm here has in it the bias of the linear map that is added to it: see ``hubert_weights``.
         Each lane has some of the heads, and some of the inner width.
         """
         w, eps = self.weights, self.config.norm_epsilon
@@ -319,90 +307,3 @@ def _unfold(audio: mx.array, kernel: int, stride: int) -> mx.array:
     """Return what each frame hears of (samples,), as (frames, kernel)."""
     frames = (audio.shape[0] - kernel) // stride + 1
     return mx.as_strided(audio, (frames, kernel), (stride, 1))
-
-
-def _sanitize(state: State, config: ContentEncoderConfig, precision: mx.Dtype) -> Weights:
-    """Bring every tensor into the layout that the network above computes with."""
-    # Linear maps and norms stay as they are.
-    weights = dict(state)
-    # Convolutions: (out, in, kernel) -> (out, kernel, in).
-    position = "encoder.pos_conv_embed.conv.weight"
-    for index in range(len(config.conv_kernels)):
-        name = _conv(index)
-        weights[name] = weights[name].transpose(0, 2, 1)
-    weights[position] = weights[position].transpose(0, 2, 1)
-    # Query, key and value are one product: three (out, in) -> (3 out, in).
-    for layer in range(config.layers):
-        name = f"encoder.layers.{layer}.attention"
-        for kind in ("weight", "bias"):
-            parts = [weights.pop(f"{name}.{part}_proj.{kind}") for part in "qkv"]
-            weights[f"{name}.qkv_proj.{kind}"] = np.concatenate(parts)
-    _defer_biases(weights, config)
-    _share_out(weights, config)
-    # What is folded into the first convolution comes from sums over the whole signal.
-    arrays = {
-        name: mx.array(tensor).astype(mx.float32 if name.startswith(_FIRST) else precision)
-        for name, tensor in weights.items()
-    }
-    for index in range(1, len(config.conv_kernels)):
-        name = _conv(index)
-        arrays[name] = tap_major(arrays[name])
-    for part in shares(config.position_groups):
-        name = f"encoder.pos_conv_embed.conv.{part.start}.weight"
-        arrays[name] = grouped(arrays[name], part.stop - part.start)
-    mx.eval(arrays)
-    return arrays
-
-
-def _share_out(weights: dict[str, NDArray[np.float32]], config: ContentEncoderConfig) -> None:
-    """Cut what lanes compute side by side; where a part begins is in its name."""
-
-    def cut(name: str, units: int, *, axis: int = 0, stacked: int = 1) -> None:
-        # Along the axis are `stacked` things, each of `units` equal units.
-        whole = weights.pop(name)
-        before, after = whole.shape[:axis], whole.shape[axis + 1 :]
-        by_unit = np.moveaxis(whole.reshape(*before, stacked, units, -1, *after), axis + 1, 0)
-        stem, _, kind = name.rpartition(".")
-        for part in shares(units):
-            taken = np.moveaxis(by_unit[part], 0, axis + 1)
-            # MLX would multiply with a view, and copy it each time.
-            own = np.ascontiguousarray(taken.reshape(*before, -1, *after))
-            weights[f"{stem}.{part.start}.{kind}"] = own
-
-    for kind in ("weight", "bias"):
-        cut(f"encoder.pos_conv_embed.conv.{kind}", config.position_groups)
-    for layer in range(config.layers):
-        name = f"encoder.layers.{layer}"
-        inner = config.feed_forward_width
-        for kind in ("weight", "bias"):
-            cut(f"{name}.attention.qkv_proj.{kind}", config.heads, stacked=3)
-            cut(f"{name}.feed_forward.intermediate_dense.{kind}", inner)
-        cut(f"{name}.attention.out_proj.weight", config.heads, axis=1)
-        cut(f"{name}.feed_forward.output_dense.weight", inner, axis=1)
-
-
-def _defer_biases(weights: dict[str, NDArray[np.float32]], config: ContentEncoderConfig) -> None:
-    """Move the bias of what is added to a residual path into the norm before.
-
-    So the sum is one product with the path as its bias. Whatever else hears that norm takes
-    the difference off again in its own bias. A norm that may be the last keeps its bias, and
-    has the sum beside it, as ``onward``.
-    """
-
-    def move(bias: str, norm: str, heard: str) -> NDArray[np.float32]:
-        added = weights.pop(bias)
-        weights[f"{heard}.bias"] = weights[f"{heard}.bias"] - weights[f"{heard}.weight"] @ added
-        return weights[f"{norm}.bias"] + added
-
-    before = "encoder.layer_norm"
-    for layer in range(config.layers):
-        name = f"encoder.layers.{layer}"
-        weights[f"{before}.onward"] = move(
-            f"{name}.attention.out_proj.bias", before, f"{name}.attention.qkv_proj"
-        )
-        weights[f"{name}.layer_norm.bias"] = move(
-            f"{name}.feed_forward.output_dense.bias",
-            f"{name}.layer_norm",
-            f"{name}.feed_forward.intermediate_dense",
-        )
-        before = f"{name}.final_layer_norm"

@@ -23,6 +23,9 @@ from rtvc.engine.models import layers
 from rtvc.engine.models.carry import Carry, Piece
 from rtvc.engine.models.parameters import Conv1d
 
+NARROWEST = 32
+"""Channels from which on products cost enough for saving some to be worth more sums."""
+
 
 class Phases(NamedTuple):
     """The even and the odd samples of a signal, (1, n, C) each."""
@@ -51,13 +54,15 @@ def mean(signals: Sequence[Phases]) -> Phases:
 
 
 def suits(units: Sequence[Sequence[Conv1d]]) -> bool:
-    """Whether the convolutions of a residual block can be those of a `PhasedBlock`."""
+    """Whether the convolutions of a residual block can be, and should be, a `PhasedBlock`."""
     for unit in units:
         if sum(conv.padding for conv in unit) % 2:
             return False  # the residual path would be half a pair away
         for conv in unit:
-            kernel = conv.weight.shape[1]
+            width, kernel, _ = conv.weight.shape
             if conv.stride > 1 or kernel == 1 or kernel % 2 == 0 or conv.dilation % 2 == 0:
+                return False
+            if width < NARROWEST:
                 return False
     return True
 
