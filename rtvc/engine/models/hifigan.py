@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property
 from itertools import chain
 from typing import TypeVar
 
@@ -18,13 +18,14 @@ import mlx.core as mx
 
 from rtvc.engine.models import layers
 from rtvc.engine.models.carry import Carry, Piece, State
-from rtvc.engine.models.lanes import side_by_side, sum_side_by_side
+from rtvc.engine.models.lanes import side_by_side
 from rtvc.engine.models.parameters import Condition, Conv1d, ConvTranspose1d, Parameters
 from rtvc.engine.models.phased import PhasedBlock, Phases, interleave, mean, split, suits
 from rtvc.engine.models.source import HeldPitch, SineSource
 from rtvc.engine.weights.voice_config import VoiceConfig
 
 Block = TypeVar("Block")
+Made = TypeVar("Made")
 
 SLOPE = 0.1
 LAST_SLOPE = 0.01
@@ -89,7 +90,7 @@ class Stage:
         x = self.up(layers.leaky_relu(x, SLOPE))
         if self.excite is not None and excitation is not None:
             x = x + self.excite(excitation)
-        return self._mean(lambda block: block(x))
+        return layers.mean_of(_of_each(self.blocks, lambda block: block(x)))
 
     def stream(
         self, x: mx.array, excitation: mx.array | None, carry: Carry, piece: Piece, halo: int
@@ -126,7 +127,10 @@ class Stage:
             x = x + self._excite(self.excite, excitation, carry, ends, length)
         if self._phased is not None:
             return self._stream_phased(self._phased, x, carry, ends, wanted)
-        return self._mean(lambda block: block.stream(x[:, : wanted + block.reach], carry, ends))
+        made = _of_each(
+            self.blocks, lambda block: block.stream(x[:, : wanted + block.reach], carry, ends)
+        )
+        return layers.mean_of(made)
 
     @cached_property
     def _phased(self) -> Sequence[PhasedBlock] | None:
@@ -145,15 +149,7 @@ class Stage:
             pairs = wanted_pairs + block.reach // 2
             return block.stream(Phases(*(phase[:, :pairs] for phase in phases)), carry, ends)
 
-        signals = side_by_side(lambda group: [made(block) for block in group], _shared(blocks))
-        return interleave(mean([*chain.from_iterable(signals)]))[:, :wanted]
-
-    def _mean(self, make: Callable[[ResidualBlock], mx.array]) -> mx.array:
-        """Mean of what the blocks make."""
-        total = sum_side_by_side(
-            lambda group: reduce(mx.add, map(make, group)), _shared(self.blocks)
-        )
-        return total * (1.0 / len(self.blocks))
+        return interleave(mean(_of_each(blocks, made)))[:, :wanted]
 
     def _excite(
         self, down: Conv1d, excitation: mx.array, carry: Carry, ends: Piece, length: int
@@ -273,9 +269,10 @@ def _stream(conv: Conv1d, x: mx.array, carry: Carry, piece: Piece) -> mx.array:
     return conv.valid(carry.extend(x, conv.padding, piece))
 
 
-def _shared(blocks: Sequence[Block]) -> list[Sequence[Block]]:
-    """Share blocks out to two lanes: that of the longest kernel is about half of the work."""
-    return [part for part in (blocks[:-1], blocks[-1:]) if part]
+def _of_each(blocks: Sequence[Block], make: Callable[[Block], Made]) -> list[Made]:
+    """Build what each block makes, on two lanes: the last block is about half of the work."""
+    made = side_by_side(lambda part: [*map(make, part)], (blocks[:-1], blocks[-1:]))
+    return [*chain.from_iterable(made)]
 
 
 def build(params: Parameters, config: VoiceConfig, uses_pitch: bool) -> HiFiGan:

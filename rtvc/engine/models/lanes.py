@@ -35,9 +35,9 @@ def shares(count: int, late: int = 0) -> list[slice]:
         How many the last lane could have made in the time that it is busy with other work.
         A rest of less than an eighth is not left to it.
     """
-    whole = count + late
-    ends = [whole * (lane + 1) // LANES for lane in range(LANES)]
-    ends = [end if end < count - count * (late > 0) // 8 else count for end in ends]
+    least = count // 8 if late else 0
+    ends = [(count + late) * (lane + 1) // LANES for lane in range(LANES)]
+    ends = [end if end < count - least else count for end in ends]
     return [slice(begin, end) for begin, end in pairwise([0, *ends]) if begin < end]
 
 

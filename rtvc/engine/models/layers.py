@@ -11,7 +11,7 @@ Arrays are (batch, frames, channels); convolution weights are
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 from weakref import ref
 
@@ -80,6 +80,11 @@ def affine(weights: Weights, name: str) -> tuple[mx.array, mx.array]:
 def layer_norm(x: mx.array, weight: mx.array, bias: mx.array, eps: float = 1e-5) -> mx.array:
     """Normalise the last axis to zero mean and unit variance, then scale and shift."""
     return mx.fast.layer_norm(x, weight, bias, eps)
+
+
+def mean_of(signals: Sequence[mx.array]) -> mx.array:
+    """Return the mean of arrays of one shape."""
+    return functools.reduce(mx.add, signals) * (1.0 / len(signals))
 
 
 def conv2d(x: mx.array, weight: mx.array) -> mx.array:

@@ -61,30 +61,33 @@ class Taps(NamedTuple):
     matrices: tuple[mx.array, ...]
     kernel: int
     stride: int
+    dilation: int
 
 
-def taps_of(weight: mx.array, stride: int = 1) -> Taps:
+def taps_of(weight: mx.array, stride: int = 1, dilation: int = 1) -> Taps:
     """See ``layers_gpu.taps_of``; views of the weight, which cost a step much when made in it."""
+    if stride > 1 and dilation > 1:
+        raise ValueError(f"a stride of {stride} with a dilation of {dilation} has no matrices here")
     out, kernel, _ = weight.shape
     matrices = []
     for first in range(0, kernel, stride):
         taps = weight[:, first : first + stride].transpose(1, 2, 0)
         matrices.append(taps.reshape(-1, out))
-    return Taps(tuple(matrices), kernel, stride)
+    return Taps(tuple(matrices), kernel, stride, dilation)
 
 
-def conv1d_of_taps(x: mx.array, taps: Taps, *, padding: int = 0, dilation: int = 1) -> mx.array:
+def conv1d_of_taps(x: mx.array, taps: Taps, *, padding: int = 0) -> mx.array:
     """See ``layers_gpu.conv1d_of_taps``."""
     x = pad_time(x, padding, padding)
-    length = (x.shape[1] - (taps.kernel - 1) * dilation - 1) // taps.stride + 1
+    length = (x.shape[1] - (taps.kernel - 1) * taps.dilation - 1) // taps.stride + 1
     y = None
     for n, matrix in enumerate(taps.matrices):
-        first = n * taps.stride * dilation
+        first = n * taps.stride * taps.dilation
         if taps.stride == 1:
             rows = x[:, first : first + length]
         else:
             rows = _runs(x, first, matrix.shape[0] // x.shape[2], taps.stride, length)
-        y = rows @ matrix if y is None else mx.addmm(y, rows, matrix)
+        y = add_product(y, rows, matrix)
     assert y is not None
     return y
 
@@ -96,6 +99,11 @@ def _runs(x: mx.array, first: int, taps: int, stride: int, length: int) -> mx.ar
     # The last run is shorter: here alone rows are copied.
     each = [x[:, first + n :: stride][:, :length] for n in range(taps)]
     return mx.concatenate(each, axis=2)
+
+
+def add_product(total: mx.array | None, rows: mx.array, matrix: mx.array) -> mx.array:
+    """Return total + rows @ matrix; None is nothing yet."""
+    return rows @ matrix if total is None else mx.addmm(total, rows, matrix)
 
 
 def own(part: mx.array) -> mx.array:
@@ -138,11 +146,10 @@ def conv1d(
     groups: int = 1,
 ) -> mx.array:
     """See ``layers_gpu.conv1d``."""
-    if groups == 1 and (stride == 1 or dilation == 1):
-        y = conv1d_of_taps(x, taps_of(weight, stride), padding=padding, dilation=dilation)
-        return y if bias is None else y + bias
     x = pad_time(x, padding, padding)
-    if stride != 1:
+    if groups == 1 and (stride == 1 or dilation == 1):
+        y = conv1d_of_taps(x, taps_of(weight, stride, dilation))
+    elif stride != 1:
         y = mx.conv1d(x, weight, stride=stride, dilation=dilation, groups=groups)
     elif weight.shape[2] == 1 and weight.shape[0] == groups:
         y = _depthwise(x, weight, dilation)
@@ -176,7 +183,7 @@ def grouped_conv1d(
     for n in range(products):
         begin = n * at_once * dilation
         view = wide[:, :, begin : begin + length]
-        y = view @ weight[n] if y is None else mx.addmm(y, view, weight[n])
+        y = add_product(y, view, weight[n])
     assert y is not None
     return y.transpose(0, 2, 1, 3).reshape(batch, length, groups * width)
 
@@ -213,7 +220,7 @@ def conv_transpose1d(
                 made = mx.pad(rows @ matrix, [(0, 0), (0, 0), (0, short)])
                 total = made if total is None else total + made
             else:
-                total = rows @ matrix if total is None else mx.addmm(total, rows, matrix)
+                total = add_product(total, rows, matrix)
         assert total is not None
         return total
 

@@ -31,19 +31,20 @@ class Taps(NamedTuple):
 
     weight: mx.array
     stride: int
+    dilation: int
 
 
-def taps_of(weight: mx.array, stride: int = 1) -> Taps:
-    """Prepare (out channels, kernel, in channels), once, for ``conv1d_of_taps`` of this module."""
-    return Taps(weight, stride)
+def taps_of(weight: mx.array, stride: int = 1, dilation: int = 1) -> Taps:
+    """Prepare (out channels, kernel, in channels), once, for ``conv1d_of_taps`` of this module.
 
-
-def conv1d_of_taps(x: mx.array, taps: Taps, *, padding: int = 0, dilation: int = 1) -> mx.array:
-    """Cross-correlate along time, as ``conv1d`` does without groups and bias.
-
-    Dilated or strided; both together only where there is one primitive for it.
+    Strided or dilated: both at once there may only be here.
     """
-    return conv1d(x, taps.weight, stride=taps.stride, padding=padding, dilation=dilation)
+    return Taps(weight, stride, dilation)
+
+
+def conv1d_of_taps(x: mx.array, taps: Taps, *, padding: int = 0) -> mx.array:
+    """Cross-correlate along time, as ``conv1d`` does without groups and bias."""
+    return conv1d(x, taps.weight, stride=taps.stride, padding=padding, dilation=taps.dilation)
 
 
 def own(part: mx.array) -> mx.array:

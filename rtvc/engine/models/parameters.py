@@ -59,12 +59,11 @@ class Conv1d:
 
     def unbiased(self, x: mx.array, padding: int = 0) -> mx.array:
         """Convolve without the bias, for a caller who adds it together with other things."""
-        x = x.astype(self.weight.dtype)
-        return layers.conv1d_of_taps(x, self._taps, padding=padding, dilation=self.dilation)
+        return layers.conv1d_of_taps(x.astype(self.weight.dtype), self._taps, padding=padding)
 
     @cached_property
     def _taps(self) -> Any:
-        taps = layers.taps_of(self.weight, self.stride)
+        taps = layers.taps_of(self.weight, self.stride, self.dilation)
         mx.eval(taps)
         return taps
 

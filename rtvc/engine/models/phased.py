@@ -14,13 +14,13 @@ On the CPU only: a GPU has one primitive for a convolution.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
 from typing import NamedTuple
 
 import mlx.core as mx
 
 from rtvc.engine.models import layers
 from rtvc.engine.models.carry import Carry, Piece
+from rtvc.engine.models.layers_cpu import add_product, taps_of
 from rtvc.engine.models.parameters import Conv1d
 
 NARROWEST = 32
@@ -49,8 +49,7 @@ def interleave(phases: Phases) -> mx.array:
 
 def mean(signals: Sequence[Phases]) -> Phases:
     """Mean of signals."""
-    scale = 1.0 / len(signals)
-    return Phases(*(scale * reduce(mx.add, phase) for phase in zip(*signals, strict=True)))
+    return Phases(*map(layers.mean_of, zip(*signals, strict=True)))
 
 
 def suits(units: Sequence[Sequence[Conv1d]]) -> bool:
@@ -134,7 +133,7 @@ class _PhasedConv:
         self._shift = (dilation - 1) // 2
         self.reach = conv.padding + 2 * self._shift
         self._kernel, self._dilation = kernel, dilation
-        taps = [conv.weight[:, tap].T for tap in range(kernel)]
+        taps = taps_of(conv.weight).matrices
         self._runs, first = [], 0
         while first < kernel:
             size = 2 if (kernel - first) % 3 else 3
@@ -153,8 +152,8 @@ class _PhasedConv:
         added = taken = None
         for run in self._runs:
             n = run.first
-            added = _more(added, heard.sum(n + 1, n + 2, 0, pairs), run.added)
-            taken = _more(taken, heard.difference(n + 2, n + 1, 0, pairs), run.taken)
+            added = add_product(added, heard.sum(n + 1, n + 2, 0, pairs), run.added)
+            taken = add_product(taken, heard.difference(n + 2, n + 1, 0, pairs), run.taken)
         assert added is not None
         assert taken is not None
         even, odd = added + taken, added - taken
@@ -202,7 +201,3 @@ class _Heard:
                 a, b = a[:, :length], b[:, -apart:]
             self._made[key] = a + b if adds else a - b
         return self._made[key][:, first + begin : first + begin + count]
-
-
-def _more(total: mx.array | None, x: mx.array, matrix: mx.array) -> mx.array:
-    return x @ matrix if total is None else mx.addmm(total, x, matrix)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypedDict, Unpack
 
 import mlx.core as mx
 import numpy as np
@@ -18,6 +18,14 @@ from rtvc.errors import UsageError
 SAMPLE_RATE = 16000
 HOP = 160
 _REACH = 4  # bins to either side of the peak that are averaged
+
+
+class Options(TypedDict, total=False):
+    """What a `PitchEstimator` is called with besides the signal."""
+
+    threshold: float | None
+    f0_min: float | None
+    f0_max: float | None
 
 
 class PitchEstimator(Protocol):
@@ -67,15 +75,10 @@ class PitchEstimator(Protocol):
         """
 
     def begin(
-        self,
-        audio_16k: NDArray[np.float32],
-        *,
-        threshold: float | None = None,
-        f0_min: float | None = None,
-        f0_max: float | None = None,
+        self, audio_16k: NDArray[np.float32], **options: Unpack[Options]
     ) -> Callable[[], NDArray[np.float32]]:
         """As calling, but return at once what will wait for the pitch and return it."""
-        return lambda: self(audio_16k, threshold=threshold, f0_min=f0_min, f0_max=f0_max)
+        return lambda: self(audio_16k, **options)
 
 
 class SalienceEstimator(PitchEstimator):
@@ -128,28 +131,17 @@ class SalienceEstimator(PitchEstimator):
         return np.array(self.activations(mx.array(audio_16k)), dtype=np.float32)
 
     def __call__(
-        self,
-        audio_16k: NDArray[np.float32],
-        *,
-        threshold: float | None = None,
-        f0_min: float | None = None,
-        f0_max: float | None = None,
+        self, audio_16k: NDArray[np.float32], **options: Unpack[Options]
     ) -> NDArray[np.float32]:
         """See ``PitchEstimator``; `threshold` is the salience that the peak must exceed."""
-        return self.begin(audio_16k, threshold=threshold, f0_min=f0_min, f0_max=f0_max)()
+        return self.begin(audio_16k, **options)()
 
     def begin(
-        self,
-        audio_16k: NDArray[np.float32],
-        *,
-        threshold: float | None = None,
-        f0_min: float | None = None,
-        f0_max: float | None = None,
+        self, audio_16k: NDArray[np.float32], **options: Unpack[Options]
     ) -> Callable[[], NDArray[np.float32]]:
         """See ``PitchEstimator``; the device has begun."""
         self._check(audio_16k)
-        salience = self.activations(mx.array(audio_16k))
-        f0 = self.decode(salience, threshold=threshold, f0_min=f0_min, f0_max=f0_max)
+        f0 = self.decode(self.activations(mx.array(audio_16k)), **options)
         mx.async_eval(f0)  # type: ignore[no-untyped-call]
         return lambda: np.array(f0, dtype=np.float32)
 
