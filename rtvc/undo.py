@@ -8,7 +8,7 @@ from collections.abc import Callable
 from rtvc.settings import KNOBS, Settings
 
 _TOGETHER_S = 0.8
-"""Changes of the same settings in quicker succession are one step: a key that is held down."""
+"""Changes of the same numbers in quicker succession are one step: a key that is held down."""
 _MOST = 200
 
 
@@ -38,7 +38,9 @@ class History:
         now = self._clock()
         self._last = names, now
         self._future.clear()
-        if names == last_names and self._past and now - last_time < _TOGETHER_S:
+        held = names == last_names and now - last_time < _TOGETHER_S
+        # What is chosen, such as a voice, is chosen one by one.
+        if held and self._past and all(KNOBS[name].kind in (int, float) for name in names):
             return
         self._past = [*self._past[-_MOST:], before]
 

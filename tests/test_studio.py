@@ -207,6 +207,15 @@ def test_a_held_key_is_one_step_back():
     assert history.undo(back).pitch == 0
 
 
+def test_voices_chosen_in_quick_succession_are_a_step_each():
+    history = History(lambda: 1.0)
+    anna, bruno = Settings(voice="Anna"), Settings(voice="Bruno")
+    history.note(Settings(), anna)
+    history.note(anna, bruno)
+    assert history.undo(bruno).voice == "Anna"
+    assert history.undo(anna).voice == "world"
+
+
 def test_the_devices_of_this_machine(sound_server: SoundServer, tmp_path):
     from rtvc.demo import load_utterance
     from rtvc.rig import LiveRig
