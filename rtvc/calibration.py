@@ -23,6 +23,8 @@ _GUARD_MS = 20.0
 """What must be left at the output when a block comes, or it is concealed."""
 _HOLD_UP_MS = 20.0
 """How long other threads may hold a step up, whatever it takes by itself."""
+_WORSE = 1.25
+"""How much longer the longest step of a long run takes than that of a measurement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Profile:
     share
         Part of a block that its step may take (p99).
     room
-        Headroom as a multiple of a step's time (p99).
+        Headroom as a multiple of a step's time (p99), at least.
     """
 
     name: str
@@ -108,8 +110,8 @@ class Timing:
         ms.
     per_block, per_context
         ms for each ms of block and of context.
-    tail
-        The p99 of a step's time over its p50, 1 or more.
+    tail, longest
+        The p99 of a step's time over its p50, 1 or more, and that of the longest step.
     without_index
         What a step takes less without retrieval, in ms; 0 where it was not measured.
     methods
@@ -122,6 +124,7 @@ class Timing:
     per_block: float
     per_context: float
     tail: float
+    longest: float
     conditions: Conditions
     without_index: float = 0.0
     methods: Mapping[str, float] = field(default_factory=dict)
@@ -135,6 +138,10 @@ class Timing:
     def p99(self, block: float, context: float, *, method: str = "") -> float:
         """Return the time in ms that one step in a hundred exceeds."""
         return self.tail * self.p50(block, context, method=method)
+
+    def max(self, block: float, context: float, *, method: str = "") -> float:
+        """Return the time in ms of the longest step that a measurement meets."""
+        return self.longest * self.p50(block, context, method=method)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +185,8 @@ def choose(
     for candidate in blocks:
         p99 = timing.p99(candidate, context, method=method)
         if block is not None or p99 <= profile.share * candidate:
-            return Sizes(float(candidate), _headroom(p99, profile), context, p99)
+            longest = timing.max(candidate, context, method=method)
+            return Sizes(float(candidate), _headroom(p99, longest, profile), context, p99)
     return None
 
 
@@ -186,7 +194,8 @@ def best_effort(timing: Timing, *, method: str = "") -> Sizes:
     """Return the sizes that come closest where no block leaves the margin."""
     fast = PROFILES["fast"]
     p99 = timing.p99(LONGEST_BLOCK, fast.context, method=method)
-    return Sizes(LONGEST_BLOCK, _headroom(p99, fast), fast.context, p99)
+    longest = timing.max(LONGEST_BLOCK, fast.context, method=method)
+    return Sizes(LONGEST_BLOCK, _headroom(p99, longest, fast), fast.context, p99)
 
 
 def too_slow(kind: str, timing: Timing, profile: Profile, *, method: str = "") -> str:
@@ -223,8 +232,8 @@ def _remedy(timing: Timing, profile: Profile, method: str, kind: str) -> str:
     )
 
 
-def _headroom(p99: float, profile: Profile) -> float:
-    needed = _GUARD_MS + max(profile.room * p99, p99 + _HOLD_UP_MS)
+def _headroom(p99: float, longest: float, profile: Profile) -> float:
+    needed = _GUARD_MS + max(profile.room * p99, p99 + _HOLD_UP_MS, _WORSE * longest)
     return min(math.ceil(needed / _BLOCK_STEP) * float(_BLOCK_STEP), KNOBS["headroom"].high)
 
 

@@ -19,9 +19,9 @@ _FORMAT = 1
 _HEADER = """\
 # Written by 'rtvc calibrate', and read by 'rtvc run': how long steps take on this machine.
 # A step takes constant + per_block * block + per_context * context, all in ms; tail is
-# its p99 over its p50. 'rtvc calibrate' measures anew; the file may be deleted.
+# its p99 over its p50, longest the most over its p50. 'rtvc calibrate' measures anew; the file may be deleted.
 """
-_NUMBERS = ("constant", "per_block", "per_context", "tail", "without_index")
+_NUMBERS = ("constant", "per_block", "per_context", "tail", "longest", "without_index")
 _LARGEST = 1e6
 
 
@@ -115,6 +115,8 @@ def _timing(entry: dict[str, Any], kind: str) -> Timing:
     numbers = {name: _number(entry, name, kind) for name in _NUMBERS}
     if numbers["tail"] < 1:
         raise RtvcError(f"the tail of {kind} is below 1")
+    if numbers["longest"] < numbers["tail"]:
+        raise RtvcError(f"the longest step of {kind} is shorter than its tail")
     methods = _mapping(entry.get("methods"), f"the methods of {kind}")
     facts = _mapping(entry.get("conditions"), f"the conditions of {kind}")
     kinds = {"str": str, "int": int, "bool": bool}

@@ -36,10 +36,30 @@ class Precedence:
             _set(thread, self._before.get(thread, self._usual))
 
 
-def prefer_this_thread() -> None:
-    """Let the calling thread go before the program's others."""
+def begin_as_equal() -> None:
+    """Let the calling thread, just begun, be like the program's others.
+
+    A thread has the niceness of the one that started it, which may be the engine's; and its
+    name, by which `prefer_this_thread` knows whom it has started.
+    """
     if sys.platform.startswith("linux"):
-        _set(threading.get_native_id(), _niceness(os.getpid()) - _ENGINE)
+        thread = threading.get_native_id()
+        _set(thread, _niceness(os.getpid()))
+        with suppress(OSError):
+            (_THREADS / str(thread) / "comm").write_text(f"rtvc {thread}")
+
+
+def prefer_this_thread() -> None:
+    """Let the calling thread go before the program's others, with those that work for it.
+
+    Those are the threads that libraries have started on it since `begin_as_equal`: MLX
+    computes on one.
+    """
+    if sys.platform.startswith("linux"):
+        niceness = _niceness(os.getpid()) - _ENGINE
+        name = f"rtvc {threading.get_native_id()}"
+        for thread in {threading.get_native_id(), *(t for t in _threads() if _name(t) == name)}:
+            _set(thread, niceness)
 
 
 def stand_back() -> None:
@@ -54,6 +74,12 @@ def _threads() -> list[int]:
     with suppress(OSError):
         return [int(entry.name) for entry in _THREADS.iterdir()]
     return []
+
+
+def _name(thread: int) -> str:
+    with suppress(OSError):
+        return (_THREADS / str(thread) / "comm").read_text().rstrip("\n")
+    return ""
 
 
 def _niceness(thread: int) -> int:

@@ -40,7 +40,9 @@ ANNA = Settings(voice="Anna")
 
 
 def timing(constant=20.0, per_block=0.2, per_context=0.02, tail=1.2, **facts):
-    return Timing(constant, per_block, per_context, tail, facts.pop("on", CONDITIONS), **facts)
+    longest = facts.pop("longest", tail)
+    on = facts.pop("on", CONDITIONS)
+    return Timing(constant, per_block, per_context, tail, longest, on, **facts)
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +83,17 @@ class TestSizes:
         assert [sizes.context for sizes in found] == [500, 1000, 2500]
         assert found[0].block < found[1].block < found[2].block
         assert found[0].headroom < found[1].headroom < found[2].headroom
+
+    @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+    def test_headroom_is_for_the_longest_step_too(self, profile):
+        calm, rough = timing(), timing(longest=3.0)
+        sizes = choose(rough, profile)
+        assert sizes.block == choose(calm, profile).block
+        longest = 3.0 * rough.p50(sizes.block, sizes.context)
+        assert longest == rough.max(sizes.block, sizes.context)
+        assert 1.25 * longest <= sizes.headroom - 1000 * GUARD_S < 1.25 * longest + 10
+        almost = choose(timing(longest=1.25), profile)
+        assert almost.headroom == choose(calm, profile).headroom
 
     def test_what_is_chosen_is_kept(self):
         assert choose(timing(), BALANCED, block=70.0).block == 70.0

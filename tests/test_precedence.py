@@ -4,9 +4,10 @@ import os
 import sys
 import threading
 
+import mlx.core as mx
 import pytest
 
-from rtvc.precedence import Precedence, prefer_this_thread
+from rtvc.precedence import Precedence, begin_as_equal, prefer_this_thread
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="niceness per thread is Linux's")
 
@@ -58,3 +59,46 @@ def test_a_thread_that_began_meanwhile_is_put_back_too() -> None:
     stop.set()
     thread.join()
     assert seen == [usual]
+
+
+def test_a_thread_that_the_engine_starts_is_no_engine_until_its_turn_comes() -> None:
+    seen = {}
+
+    def successor() -> None:
+        begin_as_equal()
+        seen["successor"] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        prefer_this_thread()
+        seen["in its turn"] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def engine() -> None:
+        begin_as_equal()
+        prefer_this_thread()
+        seen["engine"] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        seen["after"] = niceness_of_a_new_thread(successor)
+
+    niceness_of_a_new_thread(engine)
+    assert seen["successor"] == os.getpriority(os.PRIO_PROCESS, 0)
+    assert seen["in its turn"] == seen["after"] == seen["engine"]
+
+
+def test_who_works_for_the_engine_goes_first_with_it() -> None:
+    """MLX's thread begins before the engine has its turn, and has its precedence then."""
+    found = []
+
+    def engine() -> None:
+        begin_as_equal()
+        before = set(os.listdir("/proc/self/task"))
+        mx.eval(mx.zeros(8) + 1)
+        (helper,) = set(os.listdir("/proc/self/task")) - before
+        prefer_this_thread()
+        threads = (threading.get_native_id(), int(helper))
+        found.extend(os.getpriority(os.PRIO_PROCESS, thread) for thread in threads)
+        mx.clear_streams()
+
+    thread = threading.Thread(target=engine)
+    thread.start()
+    thread.join()
+    own, helper = found
+    assert own == helper
+    if os.geteuid() == 0:
+        assert own < os.getpriority(os.PRIO_PROCESS, 0)

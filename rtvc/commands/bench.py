@@ -47,6 +47,8 @@ examples:
   rtvc bench --compare before.json    after a change"""
 
 _BLOCK, _CONTEXT, _STEPS = 250.0, 2500.0, 30
+_MOST_BY_STAGES = 50
+"""Steps in parts. They give medians; the tail is that of whole steps."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=_STEPS,
         metavar="N",
-        help=f"whole steps to time for each voice, and half as many in parts (default {_STEPS})",
+        help=f"whole steps to time for each voice, and half as many in parts, {_MOST_BY_STAGES} "
+        f"at most (default {_STEPS})",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
@@ -127,7 +130,7 @@ class _Progress:
     def __init__(self, voices: int, steps: int) -> None:
         from rtvc.terminal import ProgressBar
 
-        self.steps, self.by_stages = steps, -(-steps // 2)
+        self.steps, self.by_stages = steps, min(-(-steps // 2), _MOST_BY_STAGES)
         self.bar = ProgressBar(sys.stderr)
         self._all = voices * (steps + self.by_stages)
         self._began, self._done = time.monotonic(), 0
@@ -149,12 +152,16 @@ def _measured(
 ) -> Iterator[VoiceFigures]:
     """Yield the figures of a voice; an interrupt comes after those that there are."""
     from rtvc.engine.bench import Bench
+    from rtvc.engine.undisturbed import undisturbed
+    from rtvc.precedence import prefer_this_thread
 
     progress.show(f"{name}: loading")
     bench = Bench(_open(name, settings), settings, meter)
     interrupted = False
     try:
-        progress.repeat(name, bench.step, progress.steps)
+        with undisturbed():
+            prefer_this_thread()
+            progress.repeat(name, bench.step, progress.steps)
         progress.repeat(f"{name} in parts", bench.step_by_stages, progress.by_stages)
         bench.count()
     except KeyboardInterrupt:

@@ -38,6 +38,7 @@ profiles, each with the block that its margin asks for:
   quality     context 2.5 s, steps under 50 % of a block, headroom for twice a step
   balanced    context 1.0 s, 60 %, one and a half times
   fast        context 0.5 s, 70 %, a fifth more than a step
+  Where single steps took far longer than the others, headroom is for a quarter more than those.
 
 examples:
   rtvc calibrate
@@ -177,8 +178,9 @@ def _measure(
     from rtvc.engine.undisturbed import undisturbed
     from rtvc.engine.voices import find_voice
     from rtvc.library.base_models import installed_model
-    from rtvc.precedence import prefer_this_thread
+    from rtvc.precedence import begin_as_equal, prefer_this_thread
 
+    begin_as_equal()
     voice = find_voice(settings.voice)
     built_in = settings.voice == BUILT_IN
     kind = BUILT_IN if built_in else kind_of_rate(voice.output_rate)

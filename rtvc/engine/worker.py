@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from rtvc.engine.chain import Chain
+from rtvc.precedence import begin_as_equal
 
 
 def leave_this_thread() -> None:
@@ -69,6 +70,7 @@ class Worker(threading.Thread):
 
     def run(self) -> None:
         """Do the thread's work."""
+        begin_as_equal()
         try:
             self._live()
         finally:

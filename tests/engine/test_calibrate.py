@@ -64,6 +64,14 @@ def test_the_tail_covers_what_the_formula_misses():
         assert timing.p99(block, 500) >= 0.99 * (20 + 15 * (block > 220))
 
 
+def test_one_long_step_among_thousands_is_remembered():
+    found = points(lambda block, context: 20.0, lognormal(0.01))
+    assert fit(found, None).longest == pytest.approx(1.04, abs=0.03)
+    found[0].seconds[7] = 0.1
+    assert fit(found, None).max(500, 500) == pytest.approx(100.0, rel=0.01)
+    assert fit(found, None).p99(500, 500) < 21.0
+
+
 class SleepyStream(PlainStream):
     def render(self, block, settings):
         frames = 10 * self.plan.block, 10 * self.plan.context

@@ -96,7 +96,7 @@ def sizing_of(timing, **facts):
 
 
 def timing(*numbers, **facts):
-    return Timing(*numbers, tail=1.1, conditions=CONDITIONS, **facts)
+    return Timing(*numbers, tail=1.1, longest=1.2, conditions=CONDITIONS, **facts)
 
 
 def test_a_voice_that_is_in_time_is_left_alone():
