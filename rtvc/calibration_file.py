@@ -18,8 +18,9 @@ from rtvc.errors import RtvcError
 _FORMAT = 1
 _HEADER = """\
 # Written by 'rtvc calibrate', and read by 'rtvc run': how long steps take on this machine.
-# A step takes constant + per_block * block + per_context * context, all in ms; tail is
-# its p99 over its p50, longest the most over its p50. 'rtvc calibrate' measures anew; the file may be deleted.
+# A step takes constant + per_block * block + per_context * context, all in ms; tail is its
+# p99 over its p50, longest the most that was met over its p50. 'rtvc calibrate' measures
+# anew; the file may be deleted.
 """
 _NUMBERS = ("constant", "per_block", "per_context", "tail", "longest", "without_index")
 _LARGEST = 1e6

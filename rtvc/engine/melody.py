@@ -82,10 +82,13 @@ class Middle:
     def follow(self, hz: Floats) -> Floats:
         """Take the next frames, (n,) in Hz; return the middle at each, 0 where unvoiced."""
         middle = np.zeros(len(hz))
-        for k in np.flatnonzero(hz):
+        voiced = np.flatnonzero(hz)
+        followed = []
+        for octave in np.log2(hz[voiced]).tolist():
             self._heard = min(self._heard + 1, MIDDLE_FRAMES)
-            self._octave += (float(np.log2(hz[k])) - self._octave) / self._heard
-            middle[k] = self._octave
+            self._octave += (octave - self._octave) / self._heard
+            followed.append(self._octave)
+        middle[voiced] = followed
         return middle
 
 

@@ -25,12 +25,15 @@ from rtvc.engine.models.pitch_estimator import SalienceEstimator
 from rtvc.engine.models.source import SineSource
 from rtvc.engine.models.synthesizer import Synthesizer
 from rtvc.engine.models.vocoder import StreamingVocoder
+from rtvc.engine.pitch_track import PitchTrack
 from rtvc.engine.rvc import RvcStreamVoice
+from rtvc.engine.rvc_decoder import StreamingDecoder, WindowDecoder
 from rtvc.engine.voice import Voice
 from rtvc.settings import Settings
 
 STAGES = ("content encoder", "retrieval", "pitch", "text encoder", "flow", "decoder", "rest")
-"""The parts of a step, in their order. The rest is noise, resampling, joining, the gate.
+"""The parts of a step, in their order. The pitch is that which is sung, too; the rest is noise,
+resampling, joining, the gate.
 
 A part that is compiled into another one counts there: where text encoder and flow are one
 function for the device, there is no text encoder.
@@ -76,6 +79,7 @@ def parts_of(voice: Voice, settings: Settings) -> list[Part]:
         Part("retrieval", FeatureIndex, "blend", lazy=False),
         Part("text encoder", Synthesizer, "statistics"),
         Part("flow", Synthesizer, "latent"),
+        *(Part("decoder", way, "decode", lazy=False) for way in (StreamingDecoder, WindowDecoder)),
         Part("decoder", SineSource, "__call__"),
         Part("decoder", type(vocoder), "__call__"),
     ]
@@ -84,6 +88,8 @@ def parts_of(voice: Voice, settings: Settings) -> list[Part]:
     estimator = voice.estimator(settings)
     if estimator is not None:
         parts.append(Part("pitch", type(estimator), "__call__", lazy=False))
+        parts.append(Part("pitch", PitchTrack, "sing", lazy=False))
+        parts.append(Part("pitch", PitchTrack, "freeze", lazy=False))
     if isinstance(estimator, SalienceEstimator):
         parts.append(Part("pitch", type(estimator), "activations"))
         parts.append(Part("pitch", type(estimator), "decode"))
