@@ -146,7 +146,9 @@ class _PhasedConv:
 
     def __call__(self, x: Phases) -> Phases:
         """Return the sums over all taps."""
-        heard, shift = _Heard(x, self._dilation), self._shift
+        # Without the axis of the batch: a product with it is several operations for MLX.
+        rows = Phases(*(mx.squeeze(phase, 0) for phase in x))
+        heard, shift = _Heard(rows, self._dilation), self._shift
         pairs = x.even.shape[1] - self._dilation * self._kernel // 2
         short = pairs - shift
         added = taken = None
@@ -158,18 +160,18 @@ class _PhasedConv:
         assert taken is not None
         even, odd = added + taken, added - taken
         if shift:
-            even, odd = even[:, shift:], odd[:, :short]
+            even, odd = even[shift:], odd[:short]
         for run in self._runs:
             n = run.first
             even = mx.addmm(even, heard.difference(n, n + 2, shift, short), run.early)
             if run.late is not None:
                 gone = heard.difference(n + 1, n + 3, 0, short)
                 odd = mx.addmm(odd, gone, run.late, alpha=-1.0)
-        return Phases(even, odd)
+        return Phases(even[None], odd[None])
 
 
 class _Heard:
-    """Sums and differences of what two taps hear, each made once.
+    """Sums and differences of what two taps hear, each made once; phases are (n, C) here.
 
     Tap j of the pair of outputs n hears sample 2 n + j * dilation. Which phase that is in
     depends on j alone, so the same sum, further on, serves for other taps.
@@ -180,11 +182,11 @@ class _Heard:
         self._made: dict[tuple[bool, int, int, int], mx.array] = {}
 
     def sum(self, one: int, other: int, begin: int, count: int) -> mx.array:
-        """(1, count, C) of two taps, from the pair `begin` on."""
+        """(count, C) of two taps, from the pair `begin` on."""
         return self._combined(True, one, other, begin, count)
 
     def difference(self, one: int, other: int, begin: int, count: int) -> mx.array:
-        """(1, count, C) of the first less the second."""
+        """(count, C) of the first less the second."""
         return self._combined(False, one, other, begin, count)
 
     def _combined(self, adds: bool, one: int, other: int, begin: int, count: int) -> mx.array:
@@ -194,10 +196,10 @@ class _Heard:
         key = (adds, phase, phase_other, apart)
         if key not in self._made:
             a, b = self._x[phase], self._x[phase_other]
-            length = a.shape[1] - abs(apart)
+            length = a.shape[0] - abs(apart)
             if apart > 0:
-                a, b = a[:, apart:], b[:, :length]
+                a, b = a[apart:], b[:length]
             elif apart < 0:
-                a, b = a[:, :length], b[:, -apart:]
+                a, b = a[:length], b[-apart:]
             self._made[key] = a + b if adds else a - b
-        return self._made[key][:, first + begin : first + begin + count]
+        return self._made[key][first + begin : first + begin + count]
