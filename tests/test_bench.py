@@ -16,7 +16,7 @@ import pytest
 
 from rtvc import bench_report
 from rtvc.energy import EnergyMeter
-from rtvc.engine import random_networks, stages
+from rtvc.engine import pitch_track, random_networks, rvc_decoder, stages
 from rtvc.engine.bench import Bench, spread
 from rtvc.engine.chain import Chain
 from rtvc.engine.counting import Counts
@@ -81,6 +81,31 @@ def test_the_built_in_voice_is_measured_as_a_whole():
     found = bench.figures()
     assert set(found.stages) == {"rest"}
     assert found.gflop == found.primitives == 0
+
+
+@measured
+@pytest.mark.parametrize(
+    ("owner", "name", "stage"),
+    [
+        (pitch_track, "sing", "pitch"),  # the melody
+        (rvc_decoder, "sample_linear", "decoder"),
+        (rvc_decoder, "make_excitation", "decoder"),
+    ],
+)
+def test_what_is_around_a_network_counts_with_it(monkeypatch, owner, name, stage):
+    bench = Bench(small_voice(), SHORT)
+    real = getattr(owner, name)
+
+    def slow(*args, **kwargs):
+        time.sleep(0.05)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, slow)
+    bench.step_by_stages()
+    bench.step()
+    found = {part: figures.ms.min for part, figures in bench.figures().stages.items()}
+    slowed = {part for part, ms in found.items() if ms >= 50}
+    assert slowed == {stage}
 
 
 def test_retrieval_is_a_stage_of_a_voice_with_an_index():
