@@ -23,8 +23,6 @@ _GUARD_MS = 20.0
 """What must be left at the output when a block comes, or it is concealed."""
 _HOLD_UP_MS = 20.0
 """How long other threads may hold a step up, whatever it takes by itself."""
-_WORSE = 1.25
-"""How much longer the longest step of a long run takes than that of a measurement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class Profile:
     share
         Part of a block that its step may take (p99).
     room
-        Headroom as a multiple of a step's time (p99), at least.
+        Headroom as a multiple of the longest step that was met: a long run meets longer ones.
     """
 
     name: str
@@ -233,7 +231,7 @@ def _remedy(timing: Timing, profile: Profile, method: str, kind: str) -> str:
 
 
 def _headroom(p99: float, longest: float, profile: Profile) -> float:
-    needed = _GUARD_MS + max(profile.room * p99, p99 + _HOLD_UP_MS, _WORSE * longest)
+    needed = _GUARD_MS + max(profile.room * longest, p99 + _HOLD_UP_MS)
     return min(math.ceil(needed / _BLOCK_STEP) * float(_BLOCK_STEP), KNOBS["headroom"].high)
 
 

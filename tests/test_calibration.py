@@ -85,15 +85,14 @@ class TestSizes:
         assert found[0].headroom < found[1].headroom < found[2].headroom
 
     @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
-    def test_headroom_is_for_the_longest_step_too(self, profile):
-        calm, rough = timing(), timing(longest=3.0)
+    def test_headroom_is_for_the_longest_step_and_more(self, profile):
+        calm, rough = timing(), timing(longest=2.0)
         sizes = choose(rough, profile)
         assert sizes.block == choose(calm, profile).block
-        longest = 3.0 * rough.p50(sizes.block, sizes.context)
-        assert longest == rough.max(sizes.block, sizes.context)
-        assert 1.25 * longest <= sizes.headroom - 1000 * GUARD_S < 1.25 * longest + 10
-        almost = choose(timing(longest=1.25), profile)
-        assert almost.headroom == choose(calm, profile).headroom
+        needed = profile.room * 2.0 * rough.p50(sizes.block, sizes.context)
+        assert needed == profile.room * rough.max(sizes.block, sizes.context)
+        assert needed <= sizes.headroom - 1000 * GUARD_S < needed + 10
+        assert choose(calm, profile).headroom < sizes.headroom
 
     def test_what_is_chosen_is_kept(self):
         assert choose(timing(), BALANCED, block=70.0).block == 70.0

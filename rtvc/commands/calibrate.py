@@ -35,10 +35,9 @@ does not run while you use rtvc. Measure again after a change of machine, of MLX
 power supply; 'rtvc run' says so. Ctrl-C ends it and leaves the last measurement in use."""
 EPILOG = """\
 profiles, each with the block that its margin asks for:
-  quality     context 2.5 s, steps under 50 % of a block, headroom for twice a step
+  quality     context 2.5 s, steps under 50 % of a block, headroom for twice the longest step
   balanced    context 1.0 s, 60 %, one and a half times
-  fast        context 0.5 s, 70 %, a fifth more than a step
-  Where single steps took far longer than the others, headroom is for a quarter more than those.
+  fast        context 0.5 s, 70 %, a fifth more than the longest step
 
 examples:
   rtvc calibrate
