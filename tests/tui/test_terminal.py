@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from rtvc.audio.loopback import find
-from rtvc.config import load_choices
+from rtvc.config import Choices, load_choices, save_choices
 from rtvc.library.adding import add_voice
 from rtvc.library.finding import FoundVoice
 from rtvc.library.setting_up import install_from_folder
@@ -103,6 +103,7 @@ def typed(name: str, value: str) -> list[str]:
 
 @measured
 def test_a_performance(home: Path, anna: None, sound_server: SoundServer):
+    save_choices(Choices())  # those of an attempt before are kept
     speakers = [device.name for device in LiveRig().scan().outputs]
     to_headphones = ["Down"] * (1 + speakers.index("fake_ears"))
     with (
