@@ -181,19 +181,16 @@ def choose(
     context = profile.context if context is None else context
     blocks = range(SHORTEST_BLOCK, LONGEST_BLOCK + 1, _BLOCK_STEP) if block is None else (block,)
     for candidate in blocks:
-        p99 = timing.p99(candidate, context, method=method)
-        if block is not None or p99 <= profile.share * candidate:
-            longest = timing.max(candidate, context, method=method)
-            return Sizes(float(candidate), _headroom(p99, longest, profile), context, p99)
+        sizes = _sizes(timing, profile, candidate, context, method)
+        if block is not None or sizes.p99 <= profile.share * candidate:
+            return sizes
     return None
 
 
 def best_effort(timing: Timing, *, method: str = "") -> Sizes:
     """Return the sizes that come closest where no block leaves the margin."""
     fast = PROFILES["fast"]
-    p99 = timing.p99(LONGEST_BLOCK, fast.context, method=method)
-    longest = timing.max(LONGEST_BLOCK, fast.context, method=method)
-    return Sizes(LONGEST_BLOCK, _headroom(p99, longest, fast), fast.context, p99)
+    return _sizes(timing, fast, LONGEST_BLOCK, fast.context, method)
 
 
 def too_slow(kind: str, timing: Timing, profile: Profile, *, method: str = "") -> str:
@@ -230,9 +227,13 @@ def _remedy(timing: Timing, profile: Profile, method: str, kind: str) -> str:
     )
 
 
-def _headroom(p99: float, longest: float, profile: Profile) -> float:
+def _sizes(timing: Timing, profile: Profile, block: float, context: float, method: str) -> Sizes:
+    """Return a block and a context with the headroom that belongs to them."""
+    p99 = timing.p99(block, context, method=method)
+    longest = timing.max(block, context, method=method)
     needed = _GUARD_MS + max(profile.room * longest, p99 + _HOLD_UP_MS)
-    return min(math.ceil(needed / _BLOCK_STEP) * float(_BLOCK_STEP), KNOBS["headroom"].high)
+    headroom = min(math.ceil(needed / _BLOCK_STEP) * float(_BLOCK_STEP), KNOBS["headroom"].high)
+    return Sizes(float(block), headroom, context, p99)
 
 
 def kind_name(kind: str) -> str:

@@ -25,14 +25,14 @@ class Precedence:
     """
 
     def __init__(self) -> None:
-        self._before = {thread: _niceness(thread) for thread in _threads()}
+        self._before = {thread: _niceness(thread) for thread in threads()}
         self._usual = _niceness(os.getpid()) if self._before else 0
         for thread, niceness in self._before.items():
             _set(thread, niceness - _PROGRAM)
 
     def give_back(self) -> None:
         """Go back to where the program was; threads that have begun since go there too."""
-        for thread in _threads():
+        for thread in threads():
             _set(thread, self._before.get(thread, self._usual))
 
 
@@ -46,7 +46,7 @@ def begin_as_equal() -> None:
         thread = threading.get_native_id()
         _set(thread, _niceness(os.getpid()))
         with suppress(OSError):
-            (_THREADS / str(thread) / "comm").write_text(f"rtvc {thread}")
+            _name_file(thread).write_text(_family(thread))
 
 
 def prefer_this_thread() -> None:
@@ -56,10 +56,11 @@ def prefer_this_thread() -> None:
     computes on one.
     """
     if sys.platform.startswith("linux"):
+        own = threading.get_native_id()
         niceness = _niceness(os.getpid()) - _ENGINE
-        name = f"rtvc {threading.get_native_id()}"
-        for thread in {threading.get_native_id(), *(t for t in _threads() if _name(t) == name)}:
-            _set(thread, niceness)
+        for thread in threads():
+            if thread == own or _name(thread) == _family(own):
+                _set(thread, niceness)
 
 
 def stand_back() -> None:
@@ -68,7 +69,8 @@ def stand_back() -> None:
         _set(threading.get_native_id(), _niceness(threading.get_native_id()) + _PROGRAM)
 
 
-def _threads() -> list[int]:
+def threads() -> list[int]:
+    """Return the native ids of this program's threads, those of libraries too; Linux only."""
     if not sys.platform.startswith("linux"):
         return []
     with suppress(OSError):
@@ -76,10 +78,19 @@ def _threads() -> list[int]:
     return []
 
 
+def _family(thread: int) -> str:
+    """Return the name that a thread gives to those that it starts."""
+    return f"rtvc {thread}"
+
+
 def _name(thread: int) -> str:
     with suppress(OSError):
-        return (_THREADS / str(thread) / "comm").read_text().rstrip("\n")
+        return _name_file(thread).read_text().rstrip("\n")
     return ""
+
+
+def _name_file(thread: int) -> Path:
+    return _THREADS / str(thread) / "comm"
 
 
 def _niceness(thread: int) -> int:

@@ -75,6 +75,11 @@ class Knob:
         return "--" + self.name.replace("_", "-")
 
     @property
+    def is_number(self) -> bool:
+        """Whether it can be turned up and down, rather than chosen."""
+        return self.kind in (int, float)
+
+    @property
     def allowed(self) -> str:
         """The allowed values, in words."""
         if self.choices:

@@ -40,7 +40,7 @@ class History:
         self._future.clear()
         held = names == last_names and now - last_time < _TOGETHER_S
         # What is chosen, such as a voice, is chosen one by one.
-        if held and self._past and all(KNOBS[name].kind in (int, float) for name in names):
+        if held and self._past and all(KNOBS[name].is_number for name in names):
             return
         self._past = [*self._past[-_MOST:], before]
 

@@ -6,9 +6,9 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
-_THREADS = Path("/proc/self/task")
+from rtvc.precedence import threads
+
 _PRIORITY = 15
 """Above everything that computes, below the sound server itself."""
 
@@ -24,12 +24,6 @@ def urge_this_thread() -> None:
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY - 5))
 
 
-def _threads() -> set[str]:
-    with suppress(OSError):
-        return {entry.name for entry in _THREADS.iterdir()}
-    return set()
-
-
 @contextmanager
 def urgent_threads() -> Iterator[None]:
     """Schedule the threads that a library starts meanwhile in real time, where the system allows.
@@ -39,10 +33,10 @@ def urgent_threads() -> Iterator[None]:
     macOS gives its audio threads a deadline by itself. Python's own threads stay
     as they are: one that computes could keep a processor to itself.
     """
-    before = _threads()
+    before = set(threads())
     yield
-    ours = {str(thread.native_id) for thread in threading.enumerate()}
-    for thread in _threads() - before - ours:
+    ours = {thread.native_id for thread in threading.enumerate()}
+    for thread in set(threads()) - before - ours:
         # Without the right to (ulimit -r) they stay as they are; a thread may have ended.
         with suppress(OSError):
-            os.sched_setscheduler(int(thread), os.SCHED_FIFO, os.sched_param(_PRIORITY))
+            os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(_PRIORITY))

@@ -153,14 +153,12 @@ def _measured(
     """Yield the figures of a voice; an interrupt comes after those that there are."""
     from rtvc.engine.bench import Bench
     from rtvc.engine.undisturbed import undisturbed
-    from rtvc.precedence import prefer_this_thread
 
     progress.show(f"{name}: loading")
     bench = Bench(_open(name, settings), settings, meter)
     interrupted = False
     try:
         with undisturbed():
-            prefer_this_thread()
             progress.repeat(name, bench.step, progress.steps)
         progress.repeat(f"{name} in parts", bench.step_by_stages, progress.by_stages)
         bench.count()

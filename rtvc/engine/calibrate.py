@@ -39,8 +39,8 @@ _ROUNDS = 2
 _GRID_SHARE = 0.55
 """Part of the time that the grid gets; the rest is for the sizes that it suggests."""
 _PAUSE_S = 0.1
-"""Rest between two steps, at most. Live a step waits for its block: after 30 ms it takes a
-twentieth longer than back to back, after 100 ms a seventh."""
+"""Rest between two steps, at most. Live a step waits for its block, and is slower to start for
+it: on two virtual cores a twentieth after 30 ms, a seventh after 100."""
 _TAIL = 0.99
 
 Show = Callable[[float], None]

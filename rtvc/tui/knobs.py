@@ -187,4 +187,4 @@ class Knobs(ScrollView, can_focus=True):
 
 
 def _has_track(knob: Knob) -> bool:
-    return knob.kind in (int, float) and knob.high - knob.low < 1e6
+    return knob.is_number and knob.high - knob.low < 1e6
