@@ -14,7 +14,7 @@ import pytest
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 
-from rtvc.engine.models import layers, layers_cpu, layers_gpu
+from rtvc.engine.models import conv2d_cpu, conv2d_gpu, layers, layers_cpu, layers_gpu
 from rtvc.engine.models.backend import OPERATORS
 
 
@@ -116,16 +116,21 @@ def test_tanh_keeps_its_digits_near_zero() -> None:
     assert_allclose(np.array(layers_cpu.tanh(mx.array(x))), np.tanh(x), rtol=1e-6)
 
 
+@pytest.mark.parametrize("flat", [False, True], ids=["", "flat"])
 @pytest.mark.parametrize("kernel", [(3, 3), (5, 3), (1, 1)])
 @pytest.mark.parametrize(("height", "width"), [(1, 4), (1, 1), (2, 8), (5, 3)])
-def test_conv2d_and_by_rows(height: int, width: int, kernel: tuple[int, int]) -> None:
-    x, w = _random(2, height, width, 6), _random(8, *kernel, 6, seed=1)
+@pytest.mark.parametrize("channels", [(6, 8), (1, 8), (6, 64), (7, 40), (3, 128)])
+def test_conv2d(
+    height: int, width: int, channels: tuple[int, int], kernel: tuple[int, int], flat: bool
+) -> None:
+    inner, out = channels
+    x, w = _random(1, height, width, inner), _random(out, *kernel, inner, seed=1)
     reach = kernel[0] // 2, kernel[1] // 2
     padded = np.pad(np.array(x), [(0, 0), (reach[0],) * 2, (reach[1],) * 2, (0, 0)])
     windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(1, 2))
     expected = mx.array(np.einsum("bhwiyx,oyxi->bhwo", windows, np.array(w)))
-    _assert_same(layers.conv2d(x, w), expected)
-    _assert_same(layers.conv2d_by_rows(x, layers.row_major(w)), expected)
+    for variant in (conv2d_cpu, conv2d_gpu):
+        _assert_same(variant.conv2d(w, flat=flat)(x), expected)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 4), (1, 1), (2, 8), (5, 3)])
@@ -137,7 +142,7 @@ def test_double2d(height: int, width: int) -> None:
             patch = np.einsum("bi,oyxi->byxo", np.array(x)[:, i, j], np.array(w))
             y[:, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3] += patch
     expected = y[:, 1:-1, 1:-1]
-    for variant in (layers_cpu, layers_gpu):
+    for variant in (conv2d_cpu, conv2d_gpu):
         actual = np.array(variant.double2d(x, variant.doubling(w)))
         assert_allclose(actual, expected, atol=1e-5 * np.abs(expected).max())
 

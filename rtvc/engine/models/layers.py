@@ -1,8 +1,8 @@
 """Shared operators of the networks, each in the variant that suits the device.
 
 The choice is made here, once, when the module is imported: single primitives on
-a GPU (``layers_gpu``), matrix products on the CPU (``layers_cpu``). Both give
-the same numbers to about 1e-6 and are tested against each other.
+a GPU (``layers_gpu``, ``conv2d_gpu``), matrix products on the CPU (``layers_cpu``,
+``conv2d_cpu``). Both give the same numbers to about 1e-6 and are tested against each other.
 
 Arrays are (batch, frames, channels); convolution weights are
 (out channels, kernel, in channels / groups).
@@ -17,15 +17,16 @@ from weakref import ref
 
 import mlx.core as mx
 
-from rtvc.engine.models import gru, layers_cpu, layers_gpu
+from rtvc.engine.models import conv2d_cpu, conv2d_gpu, gru, layers_cpu, layers_gpu
 from rtvc.engine.models.backend import OPERATORS, TRACES_STEPS
 
 _CPU = OPERATORS == "cpu"
 
 conv1d = layers_cpu.conv1d if _CPU else layers_gpu.conv1d
 conv_transpose1d = layers_cpu.conv_transpose1d if _CPU else layers_gpu.conv_transpose1d
-doubling = layers_cpu.doubling if _CPU else layers_gpu.doubling
-double2d = layers_cpu.double2d if _CPU else layers_gpu.double2d
+conv2d = conv2d_cpu.conv2d if _CPU else conv2d_gpu.conv2d
+doubling = conv2d_cpu.doubling if _CPU else conv2d_gpu.doubling
+double2d = conv2d_cpu.double2d if _CPU else conv2d_gpu.double2d
 grouped = layers_cpu.grouped if _CPU else layers_gpu.grouped
 grouped_conv1d = layers_cpu.grouped_conv1d if _CPU else layers_gpu.grouped_conv1d
 linear = layers_cpu.linear if _CPU else layers_gpu.linear
@@ -85,53 +86,3 @@ def layer_norm(x: mx.array, weight: mx.array, bias: mx.array, eps: float = 1e-5)
 def mean_of(signals: Sequence[mx.array]) -> mx.array:
     """Return the mean of arrays of one shape."""
     return functools.reduce(mx.add, signals) * (1.0 / len(signals))
-
-
-def conv2d(x: mx.array, weight: mx.array) -> mx.array:
-    """Cross-correlate with zero padding so that the size stays the same.
-
-    Parameters
-    ----------
-    x
-        (batch, height, width, in channels).
-    weight
-        (out channels, kernel height, kernel width, in channels), odd kernel.
-
-    Returns
-    -------
-    mx.array
-        (batch, height, width, out channels).
-    """
-    return mx.conv2d(x, weight, padding=(weight.shape[1] // 2, weight.shape[2] // 2))
-
-
-def conv2d_by_rows(x: mx.array, weight: mx.array) -> mx.array:
-    """As ``conv2d``, for heights that are most often 1.
-
-    A single row sees padding above and below, so the middle row of the kernel is all that
-    counts; here it lies by itself, and the others are not even read.
-
-    Parameters
-    ----------
-    x
-        (batch, height, width, in channels).
-    weight
-        (kernel height, out channels, kernel width, in channels), odd kernel: ``row_major``.
-    """
-    rows, out, columns, width = weight.shape
-    reach, height = rows // 2, x.shape[1]
-    padding = (0, columns // 2)
-    # Slices and not numbers: a part of the weight in its place, and no copy of it.
-    parts = [weight[n : n + 1].reshape(out, 1, columns, width) for n in range(rows)]
-    if height == 1:
-        return mx.conv2d(x, parts[reach], padding=padding)
-    margin = mx.zeros((x.shape[0], reach, *x.shape[2:]), x.dtype)
-    x = mx.concatenate([margin, x, margin], axis=1)
-    views = [x[:, n : n + height] for n in range(rows)]
-    made = [mx.conv2d(v, part, padding=padding) for v, part in zip(views, parts, strict=True)]
-    return functools.reduce(mx.add, made)
-
-
-def row_major(weight: mx.array) -> mx.array:
-    """Bring (out, kernel height, kernel width, in) into the layout of ``conv2d_by_rows``."""
-    return mx.contiguous(weight.transpose(1, 0, 2, 3))

@@ -231,36 +231,6 @@ def conv_transpose1d(
     return y if bias is None else y + bias
 
 
-def doubling(weight: mx.array) -> mx.array:
-    """Rearrange (O, 3, 3, I) into the four phases of ``double2d``, (4 O, 2, 2, I).
-
-    Output row 2 h takes kernel row 1 of input row h; output row 2 h + 1 takes row 2 of
-    input row h and row 0 of input row h + 1. Columns alike.
-    """
-    zeros = mx.zeros_like(weight[:, :1])
-    even, odd = [weight[:, 1:2], zeros], [weight[:, 2:], weight[:, :1]]
-    phases = []
-    for rows in (even, odd):
-        by_row = mx.concatenate(rows, axis=1)
-        gap = mx.zeros_like(by_row[:, :, :1])
-        phases.append(mx.concatenate([by_row[:, :, 1:2], gap], axis=2))
-        phases.append(mx.concatenate([by_row[:, :, 2:], by_row[:, :, :1]], axis=2))
-    return mx.concatenate(phases)
-
-
-def double2d(x: mx.array, weight: mx.array) -> mx.array:
-    """See ``layers_gpu.double2d``; the weight comes from this module's ``doubling``."""
-    batch, height, width, _ = x.shape
-    channels = weight.shape[0] // 4
-    if height == 1:
-        weight = weight[:, :1]  # the row below is padding
-    else:
-        x = mx.concatenate([x, mx.zeros_like(x[:, :1])], axis=1)
-    x = mx.concatenate([x, mx.zeros_like(x[:, :, :1])], axis=2)
-    y = mx.conv2d(x, weight).reshape(batch, height, width, 2, 2, channels)
-    return y.transpose(0, 1, 3, 2, 4, 5).reshape(batch, 2 * height, 2 * width, channels)
-
-
 def leaky_relu(x: mx.array, slope: float = 0.01, bias: mx.array | None = None) -> mx.array:
     """See ``layers_gpu.leaky_relu``."""
     return _compiled_leaky(x, slope) if bias is None else _compiled_biased_leaky(x, slope, bias)

@@ -153,31 +153,6 @@ def conv_transpose1d(
     return y if bias is None else y + bias
 
 
-def doubling(weight: mx.array) -> mx.array:
-    """Return the weight as ``double2d`` of this module wants it: as it is."""
-    return weight
-
-
-def double2d(x: mx.array, weight: mx.array) -> mx.array:
-    """Transposed convolution 3 x 3 of stride 2 that doubles height and width exactly.
-
-    ``torch.nn.ConvTranspose2d(kernel_size=3, stride=2, padding=1, output_padding=1)``.
-
-    Parameters
-    ----------
-    x
-        (batch, height, width, in channels).
-    weight
-        (out channels, 3, 3, in channels), through this module's ``doubling``.
-
-    Returns
-    -------
-    mx.array
-        (batch, 2 * height, 2 * width, out channels).
-    """
-    return mx.conv_transpose2d(x, weight, stride=2, padding=1, output_padding=1)
-
-
 def leaky_relu(x: mx.array, slope: float = 0.01, bias: mx.array | None = None) -> mx.array:
     """Return y where it is positive, slope * y elsewhere, for y = x + bias; 0 <= slope <= 1."""
     y = x if bias is None else x + bias

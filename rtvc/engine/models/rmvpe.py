@@ -7,7 +7,7 @@ spectrum, a U-Net over time and mel, a recurrent layer, 360 pitch bins of 20 cen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import mlx.core as mx
 import numpy as np
@@ -15,17 +15,16 @@ from numpy.typing import NDArray
 
 from rtvc.engine.models import mel
 from rtvc.engine.models.backend import PRECISION
+from rtvc.engine.models.conv2d_gpu import Conv2d
 from rtvc.engine.models.layers import (
     Weights,
     affine,
     bidirectional_gru,
     conv2d,
-    conv2d_by_rows,
     double2d,
     doubling,
     linear,
     relu,
-    row_major,
     sigmoid,
 )
 from rtvc.engine.models.pitch_estimator import HOP, SAMPLE_RATE, SalienceEstimator
@@ -77,7 +76,7 @@ class RmvpeEstimator(SalienceEstimator):
             )
         super().__init__()
         self.config, self.precision = config, precision
-        self.weights = _sanitize(state, config, precision)
+        self.weights, self._convolutions = _sanitize(state, config, precision)
         self._window = mel.hann()
         self._filters = mel.mel_filters(MELS, SAMPLE_RATE, 30.0, SAMPLE_RATE / 2, htk=True)
 
@@ -93,8 +92,7 @@ class RmvpeEstimator(SalienceEstimator):
         missing = -frames % 2**self.config.levels
         padded = mx.concatenate([log_mel, mx.zeros((missing, MELS))]) if missing else log_mel
         x = self._unet(padded[None, :, :, None])
-        weight, bias = affine(self.weights, "cnn")
-        x = conv2d(x, weight) + bias
+        x = self._convolutions["cnn"](x) + self.weights["cnn.bias"]
         # Maps outside mel bands: (1, frames, mels, maps) -> (frames, maps * mels).
         x = x.transpose(0, 1, 3, 2).reshape(x.shape[1], -1)
         x = self._recurrent(x, "fc.0.gru").astype(self.precision)
@@ -116,7 +114,7 @@ class RmvpeEstimator(SalienceEstimator):
             skips.append(x)
             x = _halve(x)
         for layer in range(config.intermediate_layers):
-            x = self._blocks(x, f"{BOTTLENECK}{layer}.conv", conv2d_by_rows)
+            x = self._blocks(x, f"{BOTTLENECK}{layer}.conv")
         for level in range(config.levels):
             name = f"unet.decoder.layers.{level}"
             weight, bias = affine(w, f"{name}.conv1.0")
@@ -124,17 +122,14 @@ class RmvpeEstimator(SalienceEstimator):
             x = self._blocks(mx.concatenate([x, skips.pop()], axis=3), f"{name}.conv2")
         return x
 
-    def _blocks(
-        self, x: mx.array, name: str, convolve: Callable[..., mx.array] = conv2d
-    ) -> mx.array:
+    def _blocks(self, x: mx.array, name: str) -> mx.array:
         """Residual blocks: two convolutions with ReLU after each, then the sum."""
         w = self.weights
         for block in range(self.config.blocks):
             prefix = f"{name}.{block}"
             y = x
-            for conv in ("conv.0", "conv.3"):
-                weight, bias = affine(w, f"{prefix}.{conv}")
-                y = relu(convolve(y, weight), bias)
+            for conv in (f"{prefix}.conv.0", f"{prefix}.conv.3"):
+                y = relu(self._convolutions[conv](y), w[f"{conv}.bias"])
             if f"{prefix}.shortcut.weight" in w:
                 x = linear(x, *affine(w, f"{prefix}.shortcut"))
             x = x + y
@@ -148,18 +143,25 @@ def _halve(x: mx.array) -> mx.array:
     return 0.25 * (upper + (x[:, 1::2, ::2] + x[:, 1::2, 1::2]))
 
 
-def _sanitize(state: State, config: RmvpeConfig, precision: mx.Dtype) -> Weights:
+def _sanitize(
+    state: State, config: RmvpeConfig, precision: mx.Dtype
+) -> tuple[Weights, dict[str, Conv2d]]:
     """Bring every tensor into the layout that the network above computes with."""
     doubled = {f"unet.decoder.layers.{level}.conv1.0.weight" for level in range(config.levels)}
     arrays: Weights = {}
+    convolutions: dict[str, Conv2d] = {}
     for name, tensor in _folded(state):
         array = mx.array(tensor).astype(mx.float32 if name in _EXACT else precision)
-        if name.startswith(BOTTLENECK) and array.ndim == 4:
-            array = row_major(array)
-        arrays[name] = doubling(array) if name in doubled else array
+        if array.ndim < 4:
+            arrays[name] = array
+        elif name in doubled:
+            arrays[name] = doubling(array)
+        else:
+            flat = name.startswith(BOTTLENECK)
+            convolutions[name.removesuffix(".weight")] = conv2d(array, flat=flat)
         # One by one, so that the memory of what it was made from serves for the next.
-        mx.eval(arrays[name])
-    return arrays
+        mx.eval(arrays.get(name, array))
+    return arrays, convolutions
 
 
 def _folded(state: State) -> Iterator[tuple[str, NDArray[np.float32]]]:
