@@ -233,17 +233,17 @@ def conv_transpose1d(
 
 def leaky_relu(x: mx.array, slope: float = 0.01, bias: mx.array | None = None) -> mx.array:
     """See ``layers_gpu.leaky_relu``."""
-    return _compiled_leaky(x, slope) if bias is None else _compiled_biased_leaky(x, slope, bias)
+    return _compiled_leaky(_biased(x, bias), slope)
 
 
 def relu(x: mx.array, bias: mx.array | None) -> mx.array:
     """See ``layers_gpu.relu``."""
-    return mx.maximum(x, 0.0) if bias is None else _compiled_relu(x, bias)
+    return mx.maximum(_biased(x, bias), 0.0)
 
 
 def residual(x: mx.array, y: mx.array, bias: mx.array | None) -> mx.array:
     """See ``layers_gpu.residual``."""
-    return x + y if bias is None else _compiled_residual(x, y, bias)
+    return x + _biased(y, bias)
 
 
 def gelu(x: mx.array, bias: mx.array | None = None) -> mx.array:
@@ -253,7 +253,7 @@ def gelu(x: mx.array, bias: mx.array | None = None) -> mx.array:
     Stegun 7.1.28: a rational function, which the compiler can vectorise where it
     cannot vectorise erf. Absolute error below 1e-6.
     """
-    return _compiled_gelu(x) if bias is None else _compiled_biased_gelu(x, bias)
+    return _compiled_gelu(_biased(x, bias))
 
 
 def sigmoid(x: mx.array) -> mx.array:
@@ -296,7 +296,7 @@ def _softmax(scores: mx.array) -> tuple[mx.array, mx.array]:
     What is made with the weights is much smaller than they are, so it is divided in their
     place. ``mx.softmax`` takes one exponential after the other.
     """
-    weights = _compiled_exp_below(scores, mx.max(scores, axis=-1, keepdims=True))
+    weights = _compiled_exp(scores - mx.max(scores, axis=-1, keepdims=True))
     return weights, mx.sum(weights, axis=-1, keepdims=True)
 
 
@@ -336,20 +336,14 @@ def _depthwise(x: mx.array, weight: mx.array, dilation: int) -> mx.array:
     return y
 
 
+def _biased(x: mx.array, bias: mx.array | None) -> mx.array:
+    """Add a bias by itself: what MLX compiles takes one element after the other where one of
+    its inputs has to be spread."""
+    return x if bias is None else x + bias
+
+
 def _leaky(x: mx.array, slope: float) -> mx.array:
     return mx.maximum(x, slope * x)
-
-
-def _biased_leaky(x: mx.array, slope: float, bias: mx.array) -> mx.array:
-    return _leaky(x + bias, slope)
-
-
-def _relu(x: mx.array, bias: mx.array) -> mx.array:
-    return mx.maximum(x + bias, 0.0)
-
-
-def _residual(x: mx.array, y: mx.array, bias: mx.array) -> mx.array:
-    return x + (y + bias)
 
 
 def _gelu(x: mx.array) -> mx.array:
@@ -362,13 +356,9 @@ def _gelu(x: mx.array) -> mx.array:
     return 0.5 * (x + z - z / p)
 
 
-def _biased_gelu(x: mx.array, bias: mx.array) -> mx.array:
-    return _gelu(x + bias)
-
-
-def _exp_below(x: mx.array, most: mx.array) -> mx.array:
-    """Return exp(x - most) for x <= most; absolute error below 3e-7."""
-    return 1.0 + _expm1(x - most)
+def _exp(x: mx.array) -> mx.array:
+    """Return exp(x) for x <= 0; absolute error below 3e-7."""
+    return 1.0 + _expm1(x)
 
 
 def _expm1(x: mx.array) -> mx.array:
@@ -401,11 +391,7 @@ def _sigmoid(x: mx.array) -> mx.array:
 # the result). Without a compiler it evaluates them step by step: slower, still right.
 _Function = Callable[..., mx.array]
 _compiled_gelu: _Function = mx.compile(_gelu)
-_compiled_biased_gelu: _Function = mx.compile(_biased_gelu)
 _compiled_leaky: _Function = mx.compile(_leaky)
-_compiled_biased_leaky: _Function = mx.compile(_biased_leaky)
-_compiled_relu: _Function = mx.compile(_relu)
-_compiled_residual: _Function = mx.compile(_residual)
-_compiled_exp_below: _Function = mx.compile(_exp_below)
+_compiled_exp: _Function = mx.compile(_exp)
 _compiled_sigmoid: _Function = mx.compile(_sigmoid)
 _compiled_tanh: _Function = mx.compile(_tanh)
