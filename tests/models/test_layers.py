@@ -116,12 +116,16 @@ def test_tanh_keeps_its_digits_near_zero() -> None:
     assert_allclose(np.array(layers_cpu.tanh(mx.array(x))), np.tanh(x), rtol=1e-6)
 
 
-@pytest.mark.parametrize("flat", [False, True], ids=["", "flat"])
+@pytest.mark.parametrize("usual", [(1, 4), (2, 8), (32, 128)])
 @pytest.mark.parametrize("kernel", [(3, 3), (5, 3), (1, 1)])
 @pytest.mark.parametrize(("height", "width"), [(1, 4), (1, 1), (2, 8), (5, 3)])
 @pytest.mark.parametrize("channels", [(6, 8), (1, 8), (6, 64), (7, 40), (3, 128)])
 def test_conv2d(
-    height: int, width: int, channels: tuple[int, int], kernel: tuple[int, int], flat: bool
+    height: int,
+    width: int,
+    channels: tuple[int, int],
+    kernel: tuple[int, int],
+    usual: tuple[int, int],
 ) -> None:
     inner, out = channels
     x, w = _random(1, height, width, inner), _random(out, *kernel, inner, seed=1)
@@ -130,20 +134,21 @@ def test_conv2d(
     windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(1, 2))
     expected = mx.array(np.einsum("bhwiyx,oyxi->bhwo", windows, np.array(w)))
     for variant in (conv2d_cpu, conv2d_gpu):
-        _assert_same(variant.conv2d(w, flat=flat)(x), expected)
+        _assert_same(variant.conv2d(w, usual=usual)(x), expected)
 
 
+@pytest.mark.parametrize("usual", [(1, 4), (2, 8), (16, 64)])
 @pytest.mark.parametrize(("height", "width"), [(1, 4), (1, 1), (2, 8), (5, 3)])
-def test_double2d(height: int, width: int) -> None:
-    x, w = _random(2, height, width, 6), _random(8, 3, 3, 6, seed=1)
-    y = np.zeros((2, 2 * height + 2, 2 * width + 2, 8))  # by definition: each input adds a kernel
+def test_double2d(height: int, width: int, usual: tuple[int, int]) -> None:
+    x, w = _random(1, height, width, 6), _random(8, 3, 3, 6, seed=1)
+    y = np.zeros((1, 2 * height + 2, 2 * width + 2, 8))  # by definition: each input adds a kernel
     for i in range(height):
         for j in range(width):
             patch = np.einsum("bi,oyxi->byxo", np.array(x)[:, i, j], np.array(w))
             y[:, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3] += patch
     expected = y[:, 1:-1, 1:-1]
     for variant in (conv2d_cpu, conv2d_gpu):
-        actual = np.array(variant.double2d(x, variant.doubling(w)))
+        actual = np.array(variant.double2d(w, usual=usual)(x))
         assert_allclose(actual, expected, atol=1e-5 * np.abs(expected).max())
 
 

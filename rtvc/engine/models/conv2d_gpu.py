@@ -14,24 +14,23 @@ import mlx.core as mx
 Conv2d = Callable[[mx.array], mx.array]
 
 
-def conv2d(weight: mx.array, *, flat: bool = False) -> Conv2d:
+def conv2d(weight: mx.array, *, usual: tuple[int, int]) -> Conv2d:
     """Make a cross-correlation with zero padding, whose result is as large as the image.
 
     Parameters
     ----------
     weight
         (out channels, kernel height, kernel width, in channels), odd kernel.
-    flat
-        Whether images are of a single row most often. Such a row sees padding above and
-        below, so the middle row of the kernel is all that counts; it lies by itself then,
-        and the others are not even read.
+    usual
+        Height and width of most images, which it is to be fast for; any others will do. A
+        single row sees padding above and below, so only the middle row of the kernel counts.
 
     Returns
     -------
     callable
         (1, height, width, in channels) to (1, height, width, out channels).
     """
-    if flat:
+    if usual[0] == 1:
         return _ByRows(weight)
     _, rows, columns, _ = weight.shape
     padding = (rows // 2, columns // 2)
@@ -39,7 +38,7 @@ def conv2d(weight: mx.array, *, flat: bool = False) -> Conv2d:
 
 
 class _ByRows:
-    """See `conv2d`."""
+    """Each row of the kernel by itself: where the image is one row, the others are not read."""
 
     def __init__(self, weight: mx.array) -> None:
         by_row = mx.contiguous(weight.transpose(1, 0, 2, 3))
@@ -62,26 +61,21 @@ class _ByRows:
         return functools.reduce(mx.add, made)
 
 
-def doubling(weight: mx.array) -> mx.array:
-    """Return the weight as ``double2d`` of this module wants it: as it is."""
-    return weight
-
-
-def double2d(x: mx.array, weight: mx.array) -> mx.array:
-    """Transposed convolution 3 x 3 of stride 2 that doubles height and width exactly.
+def double2d(weight: mx.array, *, usual: tuple[int, int]) -> Conv2d:
+    """Make a transposed convolution 3 x 3 of stride 2 that doubles height and width exactly.
 
     ``torch.nn.ConvTranspose2d(kernel_size=3, stride=2, padding=1, output_padding=1)``.
 
     Parameters
     ----------
-    x
-        (batch, height, width, in channels).
     weight
-        (out channels, 3, 3, in channels), through this module's ``doubling``.
+        (out channels, 3, 3, in channels).
+    usual
+        As of `conv2d`.
 
     Returns
     -------
-    mx.array
-        (batch, 2 * height, 2 * width, out channels).
+    callable
+        (1, height, width, in channels) to (1, 2 * height, 2 * width, out channels).
     """
-    return mx.conv_transpose2d(x, weight, stride=2, padding=1, output_padding=1)
+    return lambda x: mx.conv_transpose2d(x, weight, stride=2, padding=1, output_padding=1)

@@ -25,7 +25,6 @@ _CPU = OPERATORS == "cpu"
 conv1d = layers_cpu.conv1d if _CPU else layers_gpu.conv1d
 conv_transpose1d = layers_cpu.conv_transpose1d if _CPU else layers_gpu.conv_transpose1d
 conv2d = conv2d_cpu.conv2d if _CPU else conv2d_gpu.conv2d
-doubling = conv2d_cpu.doubling if _CPU else conv2d_gpu.doubling
 double2d = conv2d_cpu.double2d if _CPU else conv2d_gpu.double2d
 grouped = layers_cpu.grouped if _CPU else layers_gpu.grouped
 grouped_conv1d = layers_cpu.grouped_conv1d if _CPU else layers_gpu.grouped_conv1d

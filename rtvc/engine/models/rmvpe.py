@@ -22,7 +22,6 @@ from rtvc.engine.models.layers import (
     bidirectional_gru,
     conv2d,
     double2d,
-    doubling,
     linear,
     relu,
     sigmoid,
@@ -34,8 +33,8 @@ from rtvc.errors import RtvcError
 MELS = 128
 BINS = 360
 BATCH_NORM_EPS = 1e-5
-BOTTLENECK = "unet.intermediate.layers."
-"""Where 32 frames, which is what most live steps hear, have become one row."""
+LIVE_FRAMES = 32
+"""What most live steps hear: each level of the network halves them, and the mel bands."""
 
 _EXACT = ("unet.encoder.bn.scale", "unet.encoder.bn.shift")
 _MARGIN = mel.WINDOW // 2
@@ -64,7 +63,7 @@ class RmvpeEstimator(SalienceEstimator):
     name = "rmvpe"
     threshold = 0.03
     min_samples = _MARGIN + 1
-    late = 55
+    late = 38
     edges = "constant"
     cents = 20.0 * np.arange(BINS, dtype=np.float64) + 1997.3794084376191
 
@@ -114,11 +113,10 @@ class RmvpeEstimator(SalienceEstimator):
             skips.append(x)
             x = _halve(x)
         for layer in range(config.intermediate_layers):
-            x = self._blocks(x, f"{BOTTLENECK}{layer}.conv")
+            x = self._blocks(x, f"unet.intermediate.layers.{layer}.conv")
         for level in range(config.levels):
             name = f"unet.decoder.layers.{level}"
-            weight, bias = affine(w, f"{name}.conv1.0")
-            x = relu(double2d(x, weight), bias)
+            x = relu(self._convolutions[f"{name}.conv1.0"](x), w[f"{name}.conv1.0.bias"])
             x = self._blocks(mx.concatenate([x, skips.pop()], axis=3), f"{name}.conv2")
         return x
 
@@ -154,14 +152,25 @@ def _sanitize(
         array = mx.array(tensor).astype(mx.float32 if name in _EXACT else precision)
         if array.ndim < 4:
             arrays[name] = array
-        elif name in doubled:
-            arrays[name] = doubling(array)
         else:
-            flat = name.startswith(BOTTLENECK)
-            convolutions[name.removesuffix(".weight")] = conv2d(array, flat=flat)
+            # A transposed one makes the image of its level out of that of the level below.
+            level = _level(name, config) + (name in doubled)
+            usual = LIVE_FRAMES >> level, MELS >> level
+            make = double2d if name in doubled else conv2d
+            convolutions[name.removesuffix(".weight")] = make(array, usual=usual)
         # One by one, so that the memory of what it was made from serves for the next.
         mx.eval(arrays.get(name, array))
     return arrays, convolutions
+
+
+def _level(name: str, config: RmvpeConfig) -> int:
+    """How many times the image that a weight belongs to has been halved."""
+    if name.startswith("unet.intermediate."):
+        return config.levels
+    if not name.startswith("unet."):
+        return 0
+    level = int(name.split(".")[3])
+    return level if name.startswith("unet.encoder.") else config.levels - 1 - level
 
 
 def _folded(state: State) -> Iterator[tuple[str, NDArray[np.float32]]]:
