@@ -36,7 +36,7 @@ class _ByRows:
     """A product for each row of the kernel: only columns are laid out, two numbers at a time."""
 
     def __init__(self, weight: mx.array) -> None:
-        out, rows, self._columns, width = weight.shape
+        out, rows, self._columns, _ = weight.shape
         by_row = weight.transpose(1, 2, 3, 0).reshape(rows, -1, out)
         self._matrices = [mx.contiguous(by_row[n]) for n in range(rows)]
         mx.eval(self._matrices)
@@ -69,7 +69,7 @@ class _OfFew:
     """
 
     def __init__(self, weight: mx.array, before: tuple[int, int]) -> None:
-        out, rows, self._columns, width = weight.shape
+        out, rows, self._columns, _ = weight.shape
         self._above, self._left = before
         at_once = out if out % _COLUMNS else _COLUMNS
         by_row = weight.transpose(1, 2, 3, 0).reshape(rows, -1, out // at_once, at_once)

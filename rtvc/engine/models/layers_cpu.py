@@ -337,8 +337,10 @@ def _depthwise(x: mx.array, weight: mx.array, dilation: int) -> mx.array:
 
 
 def _biased(x: mx.array, bias: mx.array | None) -> mx.array:
-    """Add a bias by itself: what MLX compiles takes one element after the other where one of
-    its inputs has to be spread."""
+    """Add a bias by itself.
+
+    What MLX compiles takes one element after the other where one of its inputs is spread.
+    """
     return x if bias is None else x + bias
 
 
