@@ -152,6 +152,13 @@ def test_double2d(height: int, width: int, usual: tuple[int, int]) -> None:
         assert_allclose(actual, expected, atol=1e-5 * np.abs(expected).max())
 
 
+def test_gated_units_agree() -> None:
+    shape, gate = _random(1, 33, 16), 3 * _random(1, 33, 16, seed=1)
+    expected = np.tanh(np.array(shape, np.float64)) / (1 + np.exp(-np.array(gate, np.float64)))
+    for variant in (layers_cpu, layers_gpu):
+        assert_allclose(np.array(variant.gated(shape, gate)), expected, atol=1e-6, rtol=0)
+
+
 def test_attention_variants_agree() -> None:
     q, k, v = (_random(1, 4, 33, 16, seed=seed) for seed in range(3))
     _assert_same(

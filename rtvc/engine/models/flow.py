@@ -62,7 +62,11 @@ class _Coupling:
         inward = [enc.at("in_layers").at(n) for n in range(WAVENET_LAYERS)]
         convs = [conv.conv(hidden, 2 * hidden, KERNEL, bias=False) for conv in inward]
         biases = np.concatenate([conv.take("bias", 2 * hidden) for conv in inward])
-        self._condition = enc.at("cond_layer").condition(biases.size, biases)
+        # Each part of each layer finds the biases of its shapes and of its gates in one piece.
+        pairs = np.arange(biases.size).reshape(WAVENET_LAYERS, 2, hidden)
+        cut = [both[part] for pair in pairs for part in shares(hidden) for both in pair]
+        self._condition = enc.at("cond_layer").condition(biases.size, biases, np.concatenate(cut))
+        self._ends = np.cumsum([piece.size for piece in cut]).tolist()
         post = params.at("post")
         onward = -post.take("weight", half, hidden, 1)[order, :, 0].astype(np.float64)
         constant = -post.take("bias", half)[order].astype(np.float64)
@@ -83,17 +87,19 @@ class _Coupling:
                     residual = Linear(both.give(weight[:hidden, part]), own)
                 gate = slice(hidden + part.start, hidden + part.stop)
                 skip = Linear(both.give(outward[:, part]), None)
-                parts.append(_Gated(part, conv.outputs(part, gate), skip, residual))
+                parts.append(_Gated(conv.outputs(part, gate), skip, residual))
             self._layers.append(parts)
         self._constant = post.give(constant)
 
     def __call__(self, moved: mx.array, kept: mx.array, speaker: mx.array) -> mx.array:
         """Return what becomes of `moved`."""
-        biases = mx.split(self._condition(speaker), 2 * WAVENET_LAYERS, axis=-1)
+        biases = mx.split(self._condition(speaker), self._ends[:-1], axis=-1)
+        pairs = list(zip(biases[::2], biases[1::2], strict=True))
         x = self._pre(kept)
         moved = moved + self._constant
         for n, parts in enumerate(self._layers):
-            for skipped, residual in _gated(parts, x, *biases[2 * n : 2 * n + 2]):
+            ours = pairs[n * len(parts) : (n + 1) * len(parts)]
+            for skipped, residual in _gated(x, parts, ours):
                 moved = moved + skipped
                 if residual is not None:
                     x = x + residual
@@ -105,15 +111,12 @@ class _Gated(NamedTuple):
 
     Attributes
     ----------
-    channels
-        Which they are.
     inward
         Their shapes, then their gates.
     skip, residual
         Linear maps to both paths; the last layer has no residual one.
     """
 
-    channels: slice
     inward: Conv1d
     skip: Linear
     residual: Linear | None
@@ -124,12 +127,11 @@ class _Gated(NamedTuple):
         """Return what is added to the skip path and to the residual one."""
         shape, gate = mx.split(self.inward(x), 2, axis=-1)
         # The biases come last, where they are part of one element-wise chain.
-        y = layers.tanh(shape + shape_bias[..., self.channels])
-        y = y * layers.sigmoid(gate + gate_bias[..., self.channels])
+        y = layers.gated(shape + shape_bias, gate + gate_bias)
         return self.skip(y), None if self.residual is None else self.residual(y)
 
 
 def _gated(
-    parts: Sequence[_Gated], x: mx.array, shape_bias: mx.array, gate_bias: mx.array
+    x: mx.array, parts: Sequence[_Gated], biases: Sequence[tuple[mx.array, mx.array]]
 ) -> list[tuple[mx.array, mx.array | None]]:
-    return side_by_side(lambda part: part(x, shape_bias, gate_bias), parts)
+    return side_by_side(lambda pair: pair[0](x, *pair[1]), zip(parts, biases, strict=True))

@@ -36,6 +36,7 @@ residual = layers_cpu.residual if _CPU else layers_gpu.residual
 gelu = layers_cpu.gelu if _CPU else layers_gpu.gelu
 sigmoid = layers_cpu.sigmoid if _CPU else layers_gpu.sigmoid
 tanh = layers_cpu.tanh if _CPU else layers_gpu.tanh
+gated = layers_cpu.gated if _CPU else layers_gpu.gated
 attention = layers_cpu.attention if _CPU else layers_gpu.attention
 relative_attention = layers_cpu.relative_attention if _CPU else layers_gpu.relative_attention
 frame_major = layers_cpu.frame_major if _CPU else layers_gpu.frame_major

@@ -184,6 +184,11 @@ def tanh(x: mx.array) -> mx.array:
     return mx.tanh(x)
 
 
+def gated(shape: mx.array, gate: mx.array) -> mx.array:
+    """Return tanh(shape) * sigmoid(gate): the unit of a WaveNet."""
+    return mx.tanh(shape) * mx.sigmoid(gate)
+
+
 def attention(queries: mx.array, keys: mx.array, values: mx.array, *, scale: float) -> mx.array:
     """Scaled dot-product attention without a mask.
 

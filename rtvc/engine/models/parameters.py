@@ -232,14 +232,22 @@ class Parameters:
         """Take the table of speakers; what conditions on them comes after this."""
         self._embeddings = self.take(name, speakers, width)
 
-    def condition(self, outputs: int, bias: npt.NDArray[np.float32] | None = None) -> Condition:
+    def condition(
+        self,
+        outputs: int,
+        bias: npt.NDArray[np.float32] | None = None,
+        order: npt.NDArray[np.intp] | None = None,
+    ) -> Condition:
         """Take a convolution of kernel 1 that sees nothing but the speaker.
 
-        As it is linear, it is applied to all speakers now; `bias` is added to its own.
+        As it is linear, it is applied to all speakers now; `bias` is added to its own. The
+        outputs come in the `order` that is given, or as they are.
         """
         own = self.take("bias", outputs)
         weight = self.take("weight", outputs, self._embeddings.shape[1], 1)[:, :, 0]
         made = self._embeddings @ weight.T + (own if bias is None else own + bias)
+        if order is not None:
+            made = made[:, order]
         begin = sum(other.shape[1] for other in self._conditions)
         self._conditions.append(made)
         return Condition(begin, begin + outputs)
