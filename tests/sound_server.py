@@ -7,13 +7,13 @@ session, no bus and no hardware, and is stopped by its process id.
 
 from __future__ import annotations
 
+import json
 import os
-import selectors
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,7 +22,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-RATE = 48_000
+from tests import recorder
+
+RATE = recorder.RATE
 MICROPHONE_SINK = "fake_mic_feed"
 SPEAKER_SINK = "fake_speaker"
 HEADPHONES_SINK = "fake_ears"
@@ -205,23 +207,13 @@ class SoundServer:
     @contextmanager
     def recording(self, *sinks: str) -> Iterator[Callable[[], list[Recording]]]:
         """Record what the named sinks play; call what is yielded to end it and get the sound."""
-        with in_real_time():
-            processes = [
-                subprocess.Popen(
-                    ["parec", *_raw(1, 10), f"--device={sink}.monitor"],
-                    env=os.environ | self.environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                )
-                for sink in sinks
-            ]
-            reader = _PipeReader(processes)
-        try:
-            yield reader.finish
-        finally:
-            reader.finish()
-            for process in processes:
-                _end(process)
+        commands = [["parec", *_raw(1, 10), f"--device={sink}.monitor"] for sink in sinks]
+        with tempfile.TemporaryDirectory(prefix="rtvc-recording-") as folder:
+            recorders = _Recorder(Path(folder), commands, os.environ | self.environment)
+            try:
+                yield recorders.finish
+            finally:
+                recorders.finish()
 
 
 class Recording:
@@ -232,47 +224,39 @@ class Recording:
         self.began = began
 
 
-class _PipeReader:
-    """Reads several recorders at once, and notes when their sound came."""
+class _Recorder:
+    """Several recorders at once, in another process; see `tests.recorder`."""
 
-    def __init__(self, processes: list[subprocess.Popen[bytes]]) -> None:
-        self._processes = processes
-        self._chunks: list[list[bytes]] = [[] for _ in processes]
-        self._began: list[list[float]] = [[] for _ in processes]
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def _read(self) -> None:
-        counts = [0] * len(self._processes)
-        with selectors.DefaultSelector() as selector:
-            for i, process in enumerate(self._processes):
-                assert process.stdout is not None
-                os.set_blocking(process.stdout.fileno(), False)
-                selector.register(process.stdout, selectors.EVENT_READ, i)
-            while not self._stop.is_set() and selector.get_map():
-                for key, _ in selector.select(0.05):
-                    i = key.data
-                    data = os.read(key.fd, 1 << 16)
-                    now = time.monotonic()
-                    if not data:
-                        selector.unregister(key.fileobj)
-                        continue
-                    self._chunks[i].append(data)
-                    counts[i] += len(data) // 4
-                    self._began[i].append(now - counts[i] / RATE)
+    def __init__(
+        self, folder: Path, commands: list[list[str]], environment: dict[str, str]
+    ) -> None:
+        self._folder, self._count = folder, len(commands)
+        self._sounds: list[Recording] | None = None
+        words = [sys.executable, "-IS", recorder.__file__, str(folder), *map(json.dumps, commands)]
+        with in_real_time():
+            self._process = subprocess.Popen(
+                words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+        assert self._process.stdout is not None
+        with self._process.stdout as said:
+            if said.readline() != b"ready\n":
+                raise RuntimeError("the recorders did not start")
 
     def finish(self) -> list[Recording]:
-        self._stop.set()
-        self._thread.join(5)
-        sounds = []
-        for chunks, began in zip(self._chunks, self._began, strict=True):
-            data = b"".join(chunks)
-            samples = np.frombuffer(data[: len(data) // 4 * 4], np.float32)
-            # A sink changes its own block while streams come; later on it is steady.
-            steady = began[len(began) // 3 :] or [float("nan")]
-            sounds.append(Recording(samples, float(np.median(steady))))
-        return sounds
+        if self._sounds is None:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            self._process.wait(10)
+            began = json.loads((self._folder / "began.json").read_text())
+            self._sounds = [self._sound(i, began[i]) for i in range(self._count)]
+        return self._sounds
+
+    def _sound(self, number: int, began: list[float]) -> Recording:
+        data = (self._folder / str(number)).read_bytes()
+        samples = np.frombuffer(data[: len(data) // 4 * 4], np.float32)
+        # A sink changes its own block while streams come; later on it is steady.
+        steady = began[len(began) // 3 :] or [float("nan")]
+        return Recording(samples, float(np.median(steady)))
 
 
 @contextmanager
