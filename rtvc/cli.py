@@ -3,40 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import signal
 import sys
-import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from importlib import import_module
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rtvc import __version__
-from rtvc.commands import (
-    bench,
-    calibrate,
-    convert,
-    devices,
-    doctor,
-    presets,
-    run,
-    setup,
-    voices,
-)
 from rtvc.errors import RtvcError, UsageError
 
-COMMANDS = {
-    "run": run,
-    "convert": convert,
-    "devices": devices,
-    "presets": presets,
-    "voices": voices,
-    "setup": setup,
-    "bench": bench,
-    "calibrate": calibrate,
-    "doctor": doctor,
-}
+COMMANDS = (
+    "run",
+    "convert",
+    "devices",
+    "presets",
+    "voices",
+    "setup",
+    "bench",
+    "calibrate",
+    "doctor",
+)
 _DESCRIPTION = """\
 Changes your voice live, from the microphone to the speaker, in this terminal.
 
@@ -63,8 +51,13 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message.rstrip('.')}. '{self.prog} --help' shows what can be given.")
 
 
-def _build_parser() -> tuple[_Parser, dict[str, _Parser]]:
-    """Return the parser of the whole command line, and those of the commands by name."""
+def command(name: str) -> Any:
+    """Import the module of a command; the others would cost the start their time."""
+    return import_module(f"rtvc.commands.{name}")
+
+
+def _build_parser(names: Iterable[str]) -> tuple[_Parser, dict[str, _Parser]]:
+    """Return the parser of the whole command line, and those of these commands by name."""
     parser = _Parser(
         prog="rtvc",
         usage="rtvc [COMMAND] [FLAGS]",
@@ -74,9 +67,10 @@ def _build_parser() -> tuple[_Parser, dict[str, _Parser]]:
     )
     parser.add_argument("--version", action="version", version=f"rtvc {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    commands = {}
-    for name, module in COMMANDS.items():
-        commands[name] = subparsers.add_parser(
+    parsers = {}
+    for name in names:
+        module = command(name)
+        parsers[name] = subparsers.add_parser(
             name,
             help=module.SUMMARY,
             description=module.DESCRIPTION,
@@ -85,8 +79,8 @@ def _build_parser() -> tuple[_Parser, dict[str, _Parser]]:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        module.add_arguments(commands[name])
-    return parser, commands
+        module.add_arguments(parsers[name])
+    return parser, parsers
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -100,22 +94,28 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     words = list(argv)
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
         words.insert(0, "run")
-    parser, commands = _build_parser()
-    if not words[0].startswith("-") and words[0] not in commands:
-        near = difflib.get_close_matches(words[0], commands, n=1, cutoff=0.0)[0]
+    named = not words[0].startswith("-")
+    if named and words[0] not in COMMANDS:
+        near = _nearest(words[0], COMMANDS)
         raise UsageError(f"There is no command {words[0]!r}; nearest: {near}. Try 'rtvc --help'.")
+    parser, parsers = _build_parser(words[:1] if named else COMMANDS)
     args, unknown = parser.parse_known_args(words)
     if unknown:
-        flags = _flags(commands[words[0]])
         word = unknown[0].split("=")[0]
         hint = ""
         if word.startswith("-"):
-            hint = f"; nearest: {difflib.get_close_matches(word, flags, n=1, cutoff=0.0)[0]}"
+            hint = f"; nearest: {_nearest(word, _flags(parsers[words[0]]))}"
         raise UsageError(
             f"'rtvc {words[0]}' does not know {word!r}{hint}. "
             f"'rtvc {words[0]} --help' shows what can be given."
         )
     return args
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    import difflib
+
+    return difflib.get_close_matches(word, known, n=1, cutoff=0.0)[0]
 
 
 def _flags(parser: argparse.ArgumentParser) -> list[str]:
@@ -143,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(number, _end)
     try:
         args = parse(words)
-        code: int = COMMANDS[args.command].run(args)
+        code: int = command(args.command).run(args)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -155,12 +155,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGINT
     except RtvcError as error:
         if debug:
-            traceback.print_exc()
+            _show_where()
         print(f"rtvc: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except Exception as error:
         if debug:
-            traceback.print_exc()
+            _show_where()
         kind = type(error).__name__
         print(
             f"rtvc: an unexpected {kind}: {error}. This is a defect of rtvc; "
@@ -168,6 +168,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def _show_where() -> None:
+    import traceback
+
+    traceback.print_exc()
 
 
 def _end(number: int, _frame: FrameType | None) -> None:

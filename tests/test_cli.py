@@ -89,8 +89,8 @@ def commands_in(text: str) -> list[str]:
 
 EXAMPLES = commands_in((ROOT / "README.md").read_text()) + [
     example
-    for module in cli.COMMANDS.values()
-    for example in commands_in(module.EPILOG.replace("examples:", "") + "\n")
+    for name in cli.COMMANDS
+    for example in commands_in(cli.command(name).EPILOG.replace("examples:", "") + "\n")
 ]
 
 
@@ -181,7 +181,7 @@ def test_debug_shows_where():
 
 
 def test_an_unexpected_error_is_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys):
-    monkeypatch.setattr(cli.COMMANDS["devices"], "run", lambda args: 1 / 0)
+    monkeypatch.setattr(cli.command("devices"), "run", lambda args: 1 / 0)
     assert cli.main(["devices"]) == 1
     assert "unexpected ZeroDivisionError" in capsys.readouterr().err
 

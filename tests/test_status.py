@@ -165,7 +165,7 @@ class Command:
                 time.sleep(0.01)
         print("stopped", flush=True)
         return 0
-cli.COMMANDS["doctor"].run = Command.run
+cli.command("doctor").run = Command.run
 sys.exit(main(["doctor"]))
 """
 
