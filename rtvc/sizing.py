@@ -99,17 +99,20 @@ def sizing_here(settings: Settings, profile: str, chosen: frozenset[str]) -> tup
         Names of the sizes that a person has stated.
     """
     from rtvc.calibration_file import load_calibration
-    from rtvc.machine import conditions
 
     timings, damage = load_calibration()
-    now = conditions()
-    here = {kind: timing for kind, timing in timings.items() if timing.conditions.same_machine(now)}
+    here: dict[str, Timing] = {}
+    kind, changes = kind_of(settings.voice), list[str]()
+    measured = timings.get(kind)
+    if timings:
+        from rtvc.machine import conditions
+
+        now = conditions()
+        here = {k: timing for k, timing in timings.items() if timing.conditions.same_machine(now)}
+        changes = measured.conditions.changes(now) if measured else []
     sizing = Sizing(here, PROFILES[profile], chosen)
-    kind = kind_of(settings.voice)
     doubts = damage
     if not damage and kind:
-        measured = timings.get(kind)
-        changes = measured.conditions.changes(now) if measured else []
         doubts = _doubts(kind, measured, changes, sizing.profile, settings)
     return sizing, Advice(_facts(sizing, settings), doubts)
 

@@ -73,6 +73,10 @@ class Panel(App[None]):
         self.shelf = Shelf()
         memory, damaged = load_memory()
         self.desk = Desk(studio, self.shelf, memory)
+        # Before it runs, so that its styles are made once.
+        for theme in THEMES.values():
+            self.register_theme(theme)
+        self._wear()
         chosen, unreadable = load_keys(KEY_IDS)
         self.chosen_keys, clash = keymap(chosen)
         self._clock = clock
@@ -88,9 +92,6 @@ class Panel(App[None]):
 
     def on_mount(self) -> None:
         """Begin."""
-        for theme in THEMES.values():
-            self.register_theme(theme)
-        self._wear()
         self.set_keymap(self.chosen_keys)
         self._scan_presets()
         memory = self.desk.memory
