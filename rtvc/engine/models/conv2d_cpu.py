@@ -9,6 +9,8 @@ product but small ones. Both have a variant of their own here.
 from __future__ import annotations
 
 import mlx.core as mx
+import numpy as np
+from numpy.typing import NDArray
 
 from rtvc.engine.models.conv2d_gpu import Conv2d
 
@@ -21,12 +23,14 @@ _FEW = 16
 _COLUMNS = 64
 """Columns of a product of a few pixels: so that OpenBLAS packs nothing, where it has AVX-512."""
 
+_LINES = 8
+
 
 def conv2d(weight: mx.array, *, usual: tuple[int, int]) -> Conv2d:
     """See ``conv2d_gpu.conv2d``."""
     out, rows, columns, width = weight.shape
     if usual[0] * usual[1] <= _FEW:
-        return _OfFew(weight, (rows // 2, columns // 2))
+        return _OfFew(weight, (rows // 2, columns // 2), usual[0])
     if out <= _NARROW and width % 2 == 0 and weight.dtype == mx.float32:
         return _ByRows(weight)
     return lambda x: mx.conv2d(x, weight, padding=(rows // 2, columns // 2))
@@ -66,35 +70,60 @@ class _OfFew:
     before
         How many rows above the one that is made the kernel begins, and how many columns to
         the left.
+    height
+        Of most images.
     """
 
-    def __init__(self, weight: mx.array, before: tuple[int, int]) -> None:
-        out, rows, self._columns, _ = weight.shape
-        self._above, self._left = before
-        at_once = out if out % _COLUMNS else _COLUMNS
-        by_row = weight.transpose(1, 2, 3, 0).reshape(rows, -1, out // at_once, at_once)
-        by_row = mx.contiguous(by_row.transpose(0, 2, 1, 3))
-        # Slices and not numbers: a part of the weight in its place, and no copy of it.
-        self._rows = [by_row[n : n + 1].squeeze(0) for n in range(rows)]
-        mx.eval(self._rows)
+    def __init__(self, weight: mx.array, before: tuple[int, int], height: int) -> None:
+        out, _, self._columns, _ = weight.shape
+        above, self._left = before
+        # By how far below the row that is made the one is that they hear.
+        self._near, self._far = {}, {}
+        for n, row in enumerate(np.asarray(weight).transpose(1, 0, 2, 3)):
+            whole = row.reshape(out, -1)
+            if abs(n - above) < height:
+                self._near[n - above] = mx.array(_in_parts(whole))
+            else:
+                self._far[n - above] = mx.array(whole)
 
     def __call__(self, x: mx.array) -> mx.array:
         _, height, wide, _ = x.shape
         x = mx.pad(x, [(0, 0), (0, 0), (self._left, self._columns - 1 - self._left), (0, 0)])
         heard = _heard_of_a_row(x, self._columns).reshape(height * wide, -1)
-        total = None
-        for n, row in enumerate(self._rows):
-            below = n - self._above  # of the row that is made is the one that is heard
-            if abs(below) >= height:
-                continue
+
+        def pixels(below: int) -> tuple[mx.array, tuple[int, int]]:
+            """Return what there is to hear, and for how many pixels before and after not."""
             first, last = max(below, 0), height + min(below, 0)
-            made = heard[first * wide : last * wide] @ row
-            if below:
-                around = max(-below, 0) * wide, max(below, 0) * wide
-                made = mx.pad(made, [(0, 0), around, (0, 0)])
-            total = made if total is None else total + made
+            return heard[first * wide : last * wide], (max(-below, 0) * wide, max(below, 0) * wide)
+
+        total = None
+        for below, parts in self._near.items():
+            if abs(below) < height:
+                rows, around = pixels(below)
+                made = rows @ parts
+                made = mx.pad(made, [(0, 0), around, (0, 0)]) if below else made
+                total = made if total is None else total + made
         assert total is not None
-        return total.transpose(1, 0, 2).reshape(1, height, wide, -1)
+        total = total.transpose(1, 0, 2).reshape(height * wide, -1)
+        for below, whole in self._far.items():
+            if abs(below) < height:
+                rows, around = pixels(below)
+                total = total + mx.pad(rows @ whole.T, [around, (0, 0)])
+        return total.reshape(1, height, wide, -1)
+
+
+def _in_parts(whole: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(out channels, heard) to (parts, heard, out channels of a part)."""
+    out, heard = whole.shape
+    columns = out if out % _COLUMNS else _COLUMNS
+    parts = whole.reshape(-1, columns, heard)
+    made = np.empty((len(parts), heard, columns), whole.dtype)
+    # Some columns at a time: lines that lie a power of two apart push one another out of the
+    # cache.
+    for begin in range(0, columns, _LINES):
+        some = slice(begin, begin + _LINES)
+        made[:, :, some] = parts[:, some].transpose(0, 2, 1)
+    return made
 
 
 def _heard_of_a_row(x: mx.array, columns: int) -> mx.array:
@@ -108,7 +137,7 @@ def double2d(weight: mx.array, *, usual: tuple[int, int]) -> Conv2d:
     """See ``conv2d_gpu.double2d``; four convolutions 2 x 2 in one, for the parities of a pixel."""
     phases = _phases(weight)
     mx.eval(phases)
-    of_few = _OfFew(phases, (0, 0)) if usual[0] * usual[1] <= _FEW else None
+    of_few = _OfFew(phases, (0, 0), usual[0]) if usual[0] * usual[1] <= _FEW else None
 
     def double(x: mx.array) -> mx.array:
         _, height, wide, _ = x.shape
