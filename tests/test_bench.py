@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from rtvc.engine.models.rmvpe import RmvpeEstimator
 from rtvc.engine.models.synthesizer import Synthesizer
 from rtvc.engine.random_networks import KINDS, random_voice
 from rtvc.engine.rvc import RvcStreamVoice
+from rtvc.engine.weights.rmvpe import rmvpe_shapes
 from rtvc.engine.world import WorldVoice
 from rtvc.errors import RtvcError
 from rtvc.library.adding import add_voice
@@ -202,16 +204,17 @@ def test_counts_of_a_full_size_step_are_those_of_the_formulas(monkeypatch):
 
     # The same work as measured elsewhere, for as many frames.
     assert gflop["content encoder"] == pytest.approx(13.8 + 25.2, rel=0.03)
-    # 2.3 with the rows of padding that are left out here.
-    assert gflop["pitch"] * 32 / seen["pitch"] == pytest.approx(1.93, rel=0.05)
+    # 2.3 with the rows of padding that are left out here; a CPU leaves out some more of them.
+    assert gflop["pitch"] * 32 / seen["pitch"] == pytest.approx(1.88, rel=0.04)
     assert gflop["flow"] * 55 / needed == pytest.approx(0.59, rel=0.2)
     whole = decoder_gflop(25, {k: k for k in (3, 7, 11)})
     assert whole == pytest.approx(22.9, rel=0.01)
 
     # Every weight is read, once; of a table of 256 or 109 rows only some are.
     megabytes = sum(counts.values(), Counts()).weight_bytes / 1e6
-    sizes = [encoder.weights, estimator.weights]
-    held = sum(array.nbytes for weights in sizes for array in weights.values()) / 1e6
+    shapes = rmvpe_shapes(random_networks.FULL_RMVPE).values()
+    held = sum(array.nbytes for array in encoder.weights.values()) / 1e6
+    held += sum(4 * math.prod(shape) for shape in shapes) / 1e6
     assert 0.7 * (held + 110) < megabytes < 1.01 * (held + 110)
 
 

@@ -141,6 +141,8 @@ def linear(x: mx.array, weight: mx.array, bias: mx.array | None = None) -> mx.ar
 
 def pad_time(x: mx.array, before: int, after: int) -> mx.array:
     """Pad axis 1 with zeros; concatenation is faster than ``mx.pad`` where there is much."""
+    if not before and not after:
+        return x
     if x.size <= _SMALL:
         return mx.pad(x, [(0, 0), (before, after), (0, 0)])
     parts = [x]
@@ -148,7 +150,7 @@ def pad_time(x: mx.array, before: int, after: int) -> mx.array:
         parts.insert(0, mx.zeros((x.shape[0], before, x.shape[2]), x.dtype))
     if after:
         parts.append(mx.zeros((x.shape[0], after, x.shape[2]), x.dtype))
-    return join(parts) if len(parts) > 1 else x
+    return join(parts)
 
 
 def conv1d(
