@@ -24,6 +24,7 @@ _COLUMNS = 64
 """Columns of a product of a few pixels: so that OpenBLAS packs nothing, where it has AVX-512."""
 
 _LINES = 8
+"""Columns that are laid out at once."""
 
 
 def conv2d(weight: mx.array, *, usual: tuple[int, int]) -> Conv2d:
