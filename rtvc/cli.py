@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import signal
 import sys
@@ -113,8 +114,6 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _nearest(word: str, known: Sequence[str]) -> str:
-    import difflib
-
     return difflib.get_close_matches(word, known, n=1, cutoff=0.0)[0]
 
 

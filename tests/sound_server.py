@@ -253,7 +253,7 @@ class _Recorder:
 
     def _sound(self, number: int, began: list[float]) -> Recording:
         data = (self._folder / str(number)).read_bytes()
-        samples = np.frombuffer(data[: len(data) // 4 * 4], np.float32)
+        samples = np.frombuffer(data[: len(data) // recorder.BYTES * recorder.BYTES], np.float32)
         # A sink changes its own block while streams come; later on it is steady.
         steady = began[len(began) // 3 :] or [float("nan")]
         return Recording(samples, float(np.median(steady)))
@@ -291,5 +291,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait(3)
-    if process.stdout is not None:
-        process.stdout.close()
