@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import signal
 import sys
@@ -13,7 +12,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from rtvc import __version__
-from rtvc.errors import RtvcError, UsageError
+from rtvc.errors import RtvcError, UsageError, nearest
 
 COMMANDS = (
     "run",
@@ -97,7 +96,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         words.insert(0, "run")
     named = not words[0].startswith("-")
     if named and words[0] not in COMMANDS:
-        near = _nearest(words[0], COMMANDS)
+        near = nearest(words[0], COMMANDS)
         raise UsageError(f"There is no command {words[0]!r}; nearest: {near}. Try 'rtvc --help'.")
     parser, parsers = _build_parser(words[:1] if named else COMMANDS)
     args, unknown = parser.parse_known_args(words)
@@ -105,16 +104,12 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         word = unknown[0].split("=")[0]
         hint = ""
         if word.startswith("-"):
-            hint = f"; nearest: {_nearest(word, _flags(parsers[words[0]]))}"
+            hint = f"; nearest: {nearest(word, _flags(parsers[words[0]]))}"
         raise UsageError(
             f"'rtvc {words[0]}' does not know {word!r}{hint}. "
             f"'rtvc {words[0]} --help' shows what can be given."
         )
     return args
-
-
-def _nearest(word: str, known: Sequence[str]) -> str:
-    return difflib.get_close_matches(word, known, n=1, cutoff=0.0)[0]
 
 
 def _flags(parser: argparse.ArgumentParser) -> list[str]:

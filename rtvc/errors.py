@@ -1,5 +1,8 @@
 """Errors that a person can act on."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class RtvcError(Exception):
     """Something that the person can mend.
@@ -16,3 +19,11 @@ class VoiceError(RtvcError):
 
 class UsageError(RtvcError):
     """The request itself was wrong (an unknown name, a value out of range): exit code 2."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return the known word that is most like another one, for a message; "" where none is known.
+
+    Even a word that is like none gets one: it shows what such words look like.
+    """
+    return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=0.0)), "")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from rtvc import settings_file
-from rtvc.errors import RtvcError, UsageError
+from rtvc.errors import RtvcError, UsageError, nearest
 from rtvc.settings import Settings, grouped_knobs
 
 SUFFIX = ".yaml"
@@ -192,8 +191,8 @@ def find_path(name_or_path: str) -> Path:
     presets = {file.name: file.path for file in list_presets()}
     if name_or_path in presets:
         return presets[name_or_path]
-    near = difflib.get_close_matches(name_or_path, presets, n=1, cutoff=0.0)
-    hint = f"; nearest: {near[0]}" if near else ""
+    near = nearest(name_or_path, presets)
+    hint = f"; nearest: {near}" if near else ""
     raise UsageError(f"There is no preset {name_or_path!r}{hint}. 'rtvc presets' lists all.")
 
 

@@ -7,12 +7,11 @@ the panel are all generated from the fields of `Settings`.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from rtvc.errors import UsageError
+from rtvc.errors import UsageError, nearest
 
 Value = float | int | bool | str
 
@@ -108,7 +107,7 @@ class Knob:
             if isinstance(value, str) and value and (not self.choices or value in self.choices):
                 return value
             if isinstance(value, str) and self.choices:
-                near = difflib.get_close_matches(value, self.choices, n=1, cutoff=0.0)[0]
+                near = nearest(value, self.choices)
                 raise SettingError(
                     self.name,
                     f"{self.name} is {value!r}, but must be {self.allowed}; nearest: {near}",
@@ -439,7 +438,7 @@ def find_knob(name: str) -> Knob:
     """
     if name in KNOBS:
         return KNOBS[name]
-    near = difflib.get_close_matches(name, KNOBS, n=1, cutoff=0.0)[0]
+    near = nearest(name, KNOBS)
     raise SettingError(name, f"there is no setting {name!r}; nearest: {near}")
 
 

@@ -7,7 +7,6 @@ change what a person wrote: a value is taken as it looks, or refused.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tempfile
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from rtvc.errors import RtvcError, UsageError
+from rtvc.errors import RtvcError, UsageError, nearest
 from rtvc.settings import KNOBS, Knob, SettingError, Value
 
 MAX_BYTES = 64 * 1024
@@ -127,7 +126,7 @@ def parse(text: str, source: str, words: tuple[str, ...]) -> Document:
             continue
         first_lines[key] = line
         if key not in KNOBS and key not in words:
-            near = difflib.get_close_matches(key, [*words, *KNOBS], n=1, cutoff=0.0)[0]
+            near = nearest(key, [*words, *KNOBS])
             problems.append(Problem(line, f"there is no setting {key!r}; nearest: {near}"))
             continue
         try:

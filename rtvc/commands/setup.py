@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtvc.errors import RtvcError, UsageError
+from rtvc.errors import RtvcError, UsageError, nearest
 
 if TYPE_CHECKING:
     from rtvc.terminal import ProgressBar
@@ -147,7 +146,7 @@ def _refuse_unknown(kinds: list[str]) -> None:
 
     for kind in kinds:
         if kind not in BASE_MODELS:
-            near = difflib.get_close_matches(kind, BASE_MODELS, n=1, cutoff=0.0)[0]
+            near = nearest(kind, BASE_MODELS)
             raise UsageError(
                 f"There is no download of a base model {kind!r}; nearest: {near}. A content "
                 "encoder of that name can be taken from its folder with --from."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import shutil
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rtvc.errors import RtvcError, UsageError
+from rtvc.errors import RtvcError, UsageError, nearest
 from rtvc.library import names
 from rtvc.library.home import publish, removed_folder, voices_folder, writing
 
@@ -189,8 +188,8 @@ def restore_voice(name: str, new_name: str | None = None) -> str:
     folder = find_folder(removed_folder(), name)
     if folder is None:
         there = find_removed()
-        near = difflib.get_close_matches(name, there, n=1, cutoff=0.0)
-        hint = f"nearest: {near[0]}" if near else "none can be restored"
+        near = nearest(name, there)
+        hint = f"nearest: {near}" if near else "none can be restored"
         raise UsageError(f"There is no removed voice {name!r}; {hint}.")
     target = free_name(new_name or names.normal(folder.name), "--name gives it another name")
     _move(folder, target)
@@ -310,6 +309,5 @@ def _manifest(facts: Any) -> Manifest:
 
 def _hint(name: str) -> str:
     there = [*BUILT_IN, *(names.normal(folder.name) for folder in _folders(voices_folder()))]
-    near = difflib.get_close_matches(names.key(name), map(names.key, there), n=1, cutoff=0.0)
-    nearest = next((t for t in there if near and names.key(t) == near[0]), there[0])
-    return f"; nearest: {nearest}. 'rtvc voices' lists all."
+    by_key = {names.key(one): one for one in there}
+    return f"; nearest: {by_key[nearest(names.key(name), by_key)]}. 'rtvc voices' lists all."
