@@ -41,6 +41,8 @@ class Knobs:
     def glide(self, frames: int, settings: Settings) -> Floats:
         """Return the knobs of the next frames, on their way to these settings, (frames, 5)."""
         target = self._targets(settings)
+        if np.array_equal(target, self._last):
+            return self.hold(frames)
         start = self._last
         if start[_FIX] == 0:
             # Nothing is heard of the old fixed pitch, so there is none to glide from.

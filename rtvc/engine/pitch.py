@@ -16,6 +16,9 @@ def _mel(hz: npt.NDArray[np.float64] | float) -> npt.NDArray[np.float64]:
     return 1127.0 * np.log1p(np.asarray(hz, dtype=np.float64) / 700.0)
 
 
+_LOWEST, _HIGHEST = _mel(LOWEST_HZ), _mel(HIGHEST_HZ)
+
+
 def coarse_pitch(f0_hz: npt.ArrayLike) -> npt.NDArray[np.int32]:
     """Map pitch to the bins of the synthesizer's pitch embedding.
 
@@ -39,8 +42,7 @@ def coarse_pitch(f0_hz: npt.ArrayLike) -> npt.NDArray[np.int32]:
     """
     hz = np.asarray(f0_hz, dtype=np.float64)
     check_pitch(hz)
-    low, high = _mel(LOWEST_HZ), _mel(HIGHEST_HZ)
-    bins = np.rint((_mel(hz) - low) * (COARSE_BINS - 2) / (high - low) + 1)
+    bins = np.rint((_mel(hz) - _LOWEST) * (COARSE_BINS - 2) / (_HIGHEST - _LOWEST) + 1)
     return np.clip(bins, 1, COARSE_BINS - 1).astype(np.int32)
 
 

@@ -68,10 +68,9 @@ class Content:
     def rows(self, begun: list[mx.array]) -> mx.array:
         """Return the features of a window at 50 Hz, (rows, width), unevaluated.
 
-        The last row is there twice: the encoder hears 25 ms for each and has none for the end.
+        The encoder hears 25 ms for each, so there is none for the last 20 ms.
         """
-        rows = self._encoder.transform(begun, layer=self._layer, project=self._projects)
-        return mx.concatenate([rows, rows[-1:]])
+        return self._encoder.transform(begun, layer=self._layer, project=self._projects)
 
     def frames(
         self,
@@ -85,7 +84,8 @@ class Content:
     ) -> mx.array:
         """Return the features at 100 Hz, (1, count, width).
 
-        Each row serves two frames. Without retrieval nothing is evaluated.
+        Each row serves two frames, the last one also those after it. Without retrieval nothing
+        is evaluated.
 
         Parameters
         ----------
@@ -104,15 +104,16 @@ class Content:
             First of them that is heard, or that the flow of a heard one reaches: those
             before are context, and stay as they are.
         """
+        row_of = np.minimum((lead + np.arange(count, dtype=np.int32)) // 2, len(rows) - 1)
         if self._index is None or settings.index_rate == 0:
-            return mx.repeat(rows, 2, axis=0)[None, lead : lead + count]
+            return mx.take(rows, mx.array(row_of), axis=0)[None]
         said = np.array(rows)
         moved = said.copy()
-        first_row = (first + lead) // 2
+        first_row = int(row_of[first])
         moved[first_row:] = self._index.blend(said[first_row:], settings.index_rate)
-        frames = np.repeat(moved, 2, axis=0)[lead : lead + count]
+        frames = moved[row_of]
         if heard_hz is not None and settings.protect < FULL_PROTECT:
             unvoiced = np.flatnonzero(heard_hz == 0)
-            own = np.repeat(said, 2, axis=0)[lead : lead + count][unvoiced]
+            own = said[row_of[unvoiced]]
             frames[unvoiced] = own + np.float32(settings.protect) * (frames[unvoiced] - own)
         return mx.array(frames)[None]

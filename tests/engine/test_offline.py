@@ -153,7 +153,7 @@ class TestConvert:
 
         monkeypatch.setattr(FeatureIndex, "blend", counting)
         convert(voice(pitch=LocalPitch()), speech()[: 100 * FRAME], Settings(index_rate=0.5))
-        assert counted == [150]
+        assert counted == [149]  # of 300 frames; the encoder has no row for the last two
 
 
 @pytest.mark.parametrize("lookahead", [0.0, 50.0])

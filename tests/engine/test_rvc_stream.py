@@ -398,10 +398,9 @@ class TestSettings:
         heard = np.where(np.arange(40) % 3 == 0, 0.0, 120.0)
         settings = PLAIN.replace(index_rate=0.7, protect=protect)
         made = np.array(content.frames(rows, 0, heard, settings, count=40, first=10))[0]
-        own = np.repeat(np.array(rows), 2, axis=0)
-        moved = np.repeat(
-            np.concatenate([np.array(rows)[:5], index().blend(np.array(rows)[5:], 0.7)]), 2, axis=0
-        )
+        said = np.concatenate([np.array(rows), np.array(rows)[-1:]])  # the last one twice
+        own = np.repeat(said, 2, axis=0)
+        moved = np.repeat(np.concatenate([said[:5], index().blend(said[5:], 0.7)]), 2, axis=0)
         share = np.where((heard == 0) & (protect < 0.5), protect, 1.0)[:, None]
         np.testing.assert_allclose(made, own + share * (moved - own), atol=1e-5)
         assert np.abs(moved[10:] - own[10:]).max() > 0.1
