@@ -1,0 +1,77 @@
+"""How even the steps of a full-size voice are, beside a yardstick that shows what the machine does.
+
+    python -m benchmarks.even [--voice v2-40k] [--block 100] [--context 500] [--steps 2000]
+
+Steps are timed back to back, as ``rtvc bench`` times them. After each, two products of matrices
+are timed, which are the same work every time: where those vary as much, it is the machine that
+varies. Takes about 13 minutes. Exits with 1 if the steps' p99 is too far above their p50.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+import time
+
+import mlx.core as mx
+import numpy as np
+
+from rtvc.engine.bench import Bench, Spread, spread
+from rtvc.engine.random_networks import KINDS, random_encoder, random_rmvpe, random_voice
+from rtvc.engine.rvc import RvcStreamVoice
+from rtvc.engine.undisturbed import undisturbed
+from rtvc.report import hardware, versions
+from rtvc.settings import Settings
+from rtvc.terminal import ProgressBar
+
+MOST = 1.25
+_SIZE = 1024
+
+
+def main() -> int:
+    """Run the benchmark; return the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--voice", choices=KINDS, default="v2-40k")
+    parser.add_argument("--block", type=float, default=100.0)
+    parser.add_argument("--context", type=float, default=500.0)
+    parser.add_argument("--steps", type=int, default=2000)
+    args = parser.parse_args()
+    load, rmvpe = os.getloadavg()[0], random_rmvpe()
+    voice = RvcStreamVoice(
+        args.voice, random_voice(*KINDS[args.voice]), random_encoder(), lambda method: rmvpe
+    )
+    settings = Settings(voice=args.voice, block=args.block, context=args.context)
+    matrix = mx.array(np.random.default_rng(0).standard_normal((_SIZE, _SIZE), np.float32))
+    bar, start, yardstick = ProgressBar(sys.stderr), time.monotonic(), []
+    with undisturbed():
+        bench = Bench(voice, settings)
+        for number in range(args.steps):
+            bar.show("steps", number / args.steps, time.monotonic() - start)
+            bench.step()
+            began = time.perf_counter()
+            mx.eval(matrix @ (matrix @ matrix))
+            yardstick.append(time.perf_counter() - began)
+    bar.clear()
+    steps = bench.figures().ms
+    figures = {
+        "settings": {name: getattr(args, name) for name in ("voice", "block", "context", "steps")},
+        "load before": round(load, 2),
+        "steps, ms": _figures(steps),
+        "yardstick, ms": _figures(spread(yardstick)),
+        f"p99 of the steps over their p50 (at most {MOST:g})": round(steps.p99 / steps.p50, 3),
+    }
+    print(json.dumps({"hardware": hardware(), "versions": versions()} | figures, indent=1))
+    return int(steps.p99 > MOST * steps.p50)
+
+
+def _figures(times: Spread) -> dict[str, float]:
+    return {name: round(value, 1) for name, value in dataclasses.asdict(times).items()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
