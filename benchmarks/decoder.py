@@ -17,9 +17,9 @@ import time
 
 import numpy as np
 
+from benchmarks.full_size_step import full_size_voice, step_parser
 from rtvc.engine.plan import make_plan
-from rtvc.engine.random_networks import KINDS, random_encoder, random_rmvpe, random_voice
-from rtvc.engine.rvc import RvcStream, RvcStreamVoice
+from rtvc.engine.rvc import RvcStream
 from rtvc.engine.rvc_window import FRAME
 from rtvc.report import hardware, versions
 from rtvc.settings import Settings
@@ -29,11 +29,10 @@ MOST = 0.75
 
 def streams(args: argparse.Namespace) -> tuple[list[RvcStream], Settings]:
     """Return the stream that remembers, and the other."""
-    voice, encoder, rmvpe = random_voice(*KINDS[args.voice]), random_encoder(), random_rmvpe()
+    owner = full_size_voice(args.voice)
     settings = Settings(voice=args.voice, block=args.block, context=args.context)
     made = []
     for continuous in (True, False):
-        owner = RvcStreamVoice(args.voice, voice, encoder, lambda method: rmvpe)
         owner.continuous = continuous
         plan = make_plan(
             settings, voice_lookahead=owner.lookahead_frames(settings), continuous=continuous
@@ -44,12 +43,7 @@ def streams(args: argparse.Namespace) -> tuple[list[RvcStream], Settings]:
 
 def main() -> int:
     """Run the benchmark; return the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--voice", choices=KINDS, default="v2-40k")
-    parser.add_argument("--block", type=float, default=100.0)
-    parser.add_argument("--context", type=float, default=500.0)
+    parser = step_parser(__doc__)
     parser.add_argument("--pairs", type=int, default=40)
     args = parser.parse_args()
     pair, settings = streams(args)

@@ -9,7 +9,6 @@ varies. Takes about 13 minutes. Exits with 1 if the steps' p99 is too far above 
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import os
@@ -19,9 +18,8 @@ import time
 import mlx.core as mx
 import numpy as np
 
+from benchmarks.full_size_step import full_size_voice, step_parser
 from rtvc.engine.bench import Bench, Spread, spread
-from rtvc.engine.random_networks import KINDS, random_encoder, random_rmvpe, random_voice
-from rtvc.engine.rvc import RvcStreamVoice
 from rtvc.engine.undisturbed import undisturbed
 from rtvc.report import hardware, versions
 from rtvc.settings import Settings
@@ -33,18 +31,11 @@ _SIZE = 1024
 
 def main() -> int:
     """Run the benchmark; return the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--voice", choices=KINDS, default="v2-40k")
-    parser.add_argument("--block", type=float, default=100.0)
-    parser.add_argument("--context", type=float, default=500.0)
+    parser = step_parser(__doc__)
     parser.add_argument("--steps", type=int, default=2000)
     args = parser.parse_args()
-    load, rmvpe = os.getloadavg()[0], random_rmvpe()
-    voice = RvcStreamVoice(
-        args.voice, random_voice(*KINDS[args.voice]), random_encoder(), lambda method: rmvpe
-    )
+    load = os.getloadavg()[0]
+    voice = full_size_voice(args.voice)
     settings = Settings(voice=args.voice, block=args.block, context=args.context)
     matrix = mx.array(np.random.default_rng(0).standard_normal((_SIZE, _SIZE), np.float32))
     bar, start, yardstick = ProgressBar(sys.stderr), time.monotonic(), []

@@ -73,17 +73,13 @@ class Ours:
     def __init__(self, args: argparse.Namespace) -> None:
         import numpy as np
 
+        from benchmarks.full_size_step import full_size_voice
         from rtvc.engine.plan import make_plan
-        from rtvc.engine.random_networks import KINDS, random_encoder, random_rmvpe, random_voice
-        from rtvc.engine.rvc import RvcStreamVoice
         from rtvc.engine.rvc_window import FRAME
         from rtvc.engine.stages import parts_of
         from rtvc.settings import Settings
 
-        rmvpe = random_rmvpe()
-        voice = RvcStreamVoice(
-            args.voice, random_voice(*KINDS[args.voice]), random_encoder(), lambda method: rmvpe
-        )
+        voice = full_size_voice(args.voice)
         # As many frames as the reference: it crosses over 40 ms at most, and searches 10 ms.
         self._settings = Settings(
             voice=args.voice,

@@ -1,0 +1,25 @@
+"""What the benchmarks of a step at full size share: their flags, and the voice."""
+
+from __future__ import annotations
+
+import argparse
+
+from rtvc.engine.random_networks import KINDS, random_encoder, random_rmvpe, random_voice
+from rtvc.engine.rvc import RvcStreamVoice
+
+
+def step_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser that knows ``--voice``, ``--block`` and ``--context``."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--voice", choices=KINDS, default="v2-40k")
+    parser.add_argument("--block", type=float, default=100.0)
+    parser.add_argument("--context", type=float, default=500.0)
+    return parser
+
+
+def full_size_voice(kind: str) -> RvcStreamVoice:
+    """Return a voice of random weights with its content encoder; RMVPE finds the pitch."""
+    rmvpe = random_rmvpe()
+    return RvcStreamVoice(kind, random_voice(*KINDS[kind]), random_encoder(), lambda method: rmvpe)
