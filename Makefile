@@ -31,10 +31,10 @@ test: $(VENV)/.installed-dev
 
 # Minutes: on a CPU the GPU's operators are its slow ones, and what they fuse is compiled.
 operators: $(VENV)/.installed-dev
-	@RTVC_OPERATORS=$$($(BIN)/python -c "from rtvc.engine.models.backend import OPERATORS; \
+	@RTVC_OPERATORS=$$($(BIN)/python -c "from rtvc.engine.models.ops.backend import OPERATORS; \
 		print({'cpu': 'gpu', 'gpu': 'cpu'}[OPERATORS])") $(BIN)/python -m pytest \
-		tests/models tests/test_pitch.py tests/engine/test_rvc_stream.py \
-		tests/engine/test_rvc_traces.py $(FLAGS)
+		tests/engine/models tests/engine/dsp/test_pitch.py tests/engine/rvc/test_stream.py \
+		tests/engine/rvc/test_traces.py $(FLAGS)
 
 check: format lint types layers test
 

@@ -23,14 +23,14 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.live import run, speech
-from rtvc.calibration import PROFILES, choose
-from rtvc.calibration_file import load_calibration
+from rtvc.calibration.profiles import PROFILES, choose
+from rtvc.calibration.sizing import kind_of, sizing_here
+from rtvc.cli.run_report import hardware, versions
+from rtvc.config.calibration_yaml import load_calibration
 from rtvc.library.adding import add_voice
 from rtvc.library.finding import FoundVoice
 from rtvc.library.setting_up import install_from_folder
-from rtvc.report import hardware, versions
 from rtvc.settings import Settings
-from rtvc.sizing import kind_of, sizing_here
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 VOICE = "Small"

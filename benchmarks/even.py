@@ -19,11 +19,11 @@ import mlx.core as mx
 import numpy as np
 
 from benchmarks.full_size_step import full_size_voice, step_parser
-from rtvc.engine.bench import Bench, Spread, spread
-from rtvc.engine.undisturbed import undisturbed
-from rtvc.report import hardware, versions
+from rtvc.cli.run_report import hardware, versions
+from rtvc.cli.terminal import ProgressBar
+from rtvc.engine.profiling.bench import Bench, Spread, spread
 from rtvc.settings import Settings
-from rtvc.terminal import ProgressBar
+from rtvc.system.realtime_mode import undisturbed
 
 MOST = 1.25
 _SIZE = 1024

@@ -26,25 +26,25 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from rtvc.cli.run_report import hardware, versions
 from rtvc.engine.chain import Chain
-from rtvc.engine.memory import trim_memory
-from rtvc.engine.random_networks import (
+from rtvc.engine.profiling.random_weights import (
     FULL_ENCODER,
     FULL_RMVPE,
     KINDS,
     random_weights,
     voice_values,
 )
-from rtvc.engine.voices import find_voice
 from rtvc.engine.weights.content_encoder import content_encoder_shapes
 from rtvc.engine.weights.rmvpe import rmvpe_shapes
 from rtvc.engine.weights.safetensors import write_safetensors
 from rtvc.engine.weights.voice_config import parse_voice_config
 from rtvc.engine.weights.voice_keys import HIFIGAN, voice_shapes
-from rtvc.report import hardware, versions
+from rtvc.library.open_voice import find_voice
 from rtvc.settings import Settings
-from tests.speech import FOLDER
-from tests.weights.torch_writer import save
+from rtvc.system.malloc import trim_memory
+from tests.engine.weights.torch_writer import save
+from tests.support.speech import FOLDER
 
 HELD = "v2-40k", "v2-48k"
 MOST_MB, MOST_MORE_MB = 1600.0, 150.0

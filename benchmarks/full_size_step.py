@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from rtvc.engine.random_networks import KINDS, random_encoder, random_rmvpe, random_voice
-from rtvc.engine.rvc import RvcStreamVoice
+from rtvc.engine.profiling.random_weights import KINDS, random_encoder, random_rmvpe, random_voice
+from rtvc.engine.rvc.voice import RvcStreamVoice
 
 
 def step_parser(description: str | None) -> argparse.ArgumentParser:

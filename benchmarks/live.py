@@ -27,13 +27,13 @@ from rtvc.audio.endpoint import ENGINE_RATE, Samples
 from rtvc.audio.live import LiveEndpoint
 from rtvc.audio.loopback import align
 from rtvc.audio.resample import BlockResampler
-from rtvc.presets import find_preset
-from rtvc.report import hardware, versions
+from rtvc.calibration.sizing import Sizing
+from rtvc.cli.run_report import hardware, versions
+from rtvc.config.presets import find_preset
 from rtvc.session import Session
 from rtvc.settings import Settings
-from rtvc.sizing import Sizing
-from tests.sound_server import MICROPHONE_SINK, SPEAKER_SINK, SoundServer
-from tests.speech import UTTERANCES
+from tests.support.sound_server import MICROPHONE_SINK, SPEAKER_SINK, SoundServer
+from tests.support.speech import UTTERANCES
 
 
 def keep_busy(stop: threading.Event) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from rtvc.report import hardware, versions
+from rtvc.cli.run_report import hardware, versions
 from rtvc.settings import Settings
 from tests.engine.test_steady import watch
 

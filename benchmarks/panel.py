@@ -26,17 +26,17 @@ import time
 from pathlib import Path
 
 from benchmarks.live import speech
-from rtvc.config import Choices, config_folder
-from rtvc.panel_file import Memory, save_memory
-from rtvc.report import hardware, versions
-from rtvc.rig import LiveRig
+from rtvc.cli.run_report import hardware, versions
+from rtvc.cli.terminal import apart_from_noise
+from rtvc.config.panel_state import Memory, save_memory
+from rtvc.config.remembered import Choices, config_folder
+from rtvc.live.controller import Studio
+from rtvc.live.devices import LiveRig
 from rtvc.settings import Settings
 from rtvc.stats import State, Stats
-from rtvc.studio import Studio
-from rtvc.terminal import apart_from_noise
 from rtvc.tui.app import Panel
-from tests.sound_server import SoundServer
-from tests.terminal import Terminal
+from tests.support.sound_server import SoundServer
+from tests.support.terminal import Terminal
 
 MOST_CPU = 15.0
 MOST_GROWTH_MB = 5.0

@@ -75,8 +75,8 @@ class Ours:
 
         from benchmarks.full_size_step import full_size_voice
         from rtvc.engine.plan import make_plan
-        from rtvc.engine.rvc_window import FRAME
-        from rtvc.engine.stages import parts_of
+        from rtvc.engine.profiling.stage_times import parts_of
+        from rtvc.engine.rvc.window import FRAME
         from rtvc.settings import Settings
 
         voice = full_size_voice(args.voice)
@@ -109,7 +109,7 @@ class Ours:
 
     def by_stages(self) -> dict[str, float]:
         """Return the seconds of the parts of one step."""
-        from rtvc.engine.stages import timed
+        from rtvc.engine.profiling.stage_times import timed
 
         with timed(self._parts) as seconds:
             self._render()
@@ -124,7 +124,7 @@ class Reference:
     """Steps of the reference, in its own process."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        from rtvc.engine.random_networks import KINDS, voice_values
+        from rtvc.engine.profiling.random_weights import KINDS, voice_values
 
         version, rate = KINDS[args.voice]
         worker = Path(__file__).with_name("reference_worker.py")
@@ -166,7 +166,7 @@ class Reference:
 
 
 def _pairs(ours: Ours, reference: Reference, wanted: int) -> list[dict[str, Any]]:
-    from rtvc.terminal import ProgressBar
+    from rtvc.cli.terminal import ProgressBar
 
     bar, began, pairs = ProgressBar(sys.stderr), time.monotonic(), []
     for number in range(wanted):

@@ -31,11 +31,11 @@ import numpy as np
 from benchmarks.calibrated import install as install_small
 from benchmarks.full_size import apart, run, write_base_models, write_voice
 from benchmarks.live import speech
-from rtvc.engine.random_networks import KINDS
-from rtvc.panel_file import Memory, save_memory
-from rtvc.report import hardware, versions
-from tests.sound_server import RATE, SPEAKER_SINK, SoundServer
-from tests.terminal import Terminal
+from rtvc.cli.run_report import hardware, versions
+from rtvc.config.panel_state import Memory, save_memory
+from rtvc.engine.profiling.random_weights import KINDS
+from tests.support.sound_server import RATE, SPEAKER_SINK, SoundServer
+from tests.support.terminal import Terminal
 
 MOST_S = {"sound": 3.0, "panel": 0.5, "ready": 3.0}
 _PATIENCE_S = 30.0

@@ -17,7 +17,7 @@ import soundfile
 import soxr
 
 from rtvc.engine.plan import make_plan
-from rtvc.engine.world import WorldVoice
+from rtvc.engine.world.voice import WorldVoice
 from rtvc.settings import Settings
 
 SPEECH = Path(__file__).parents[1] / "tests" / "data" / "speech" / "2086-149214-0000.wav"

@@ -2,7 +2,7 @@
 
 import sys
 
-from rtvc.cli import main
+from rtvc.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,13 +8,13 @@ from contextlib import ExitStack, nullcontext
 from types import TracebackType
 
 from rtvc.audio.endpoint import Endpoint
-from rtvc.engine import voices
+from rtvc.calibration.sizing import Sizing
 from rtvc.engine.engine import Engine
-from rtvc.engine.undisturbed import undisturbed
 from rtvc.engine.voice import Voice
+from rtvc.library import open_voice
 from rtvc.settings import Settings
-from rtvc.sizing import Sizing
 from rtvc.stats import Stats
+from rtvc.system.realtime_mode import undisturbed
 
 
 class Session:
@@ -49,9 +49,9 @@ class Session:
         self._engine = Engine(
             endpoint,
             settings or Settings(),
-            find_voice or voices.find_voice,
+            find_voice or open_voice.find_voice,
             sizing or Sizing(),
-            nullcontext if find_voice else voices.loading_ahead,
+            nullcontext if find_voice else open_voice.loading_ahead,
         )
         self._held = ExitStack()
         self._started = False

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.sound_server import SoundServer
+from tests.support.sound_server import SoundServer
 
 # Networks are held against references in float32, on a GPU too; read when they are imported.
 os.environ["RTVC_PRECISION"] = "float32"

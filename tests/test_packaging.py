@@ -191,7 +191,7 @@ def test_the_wheel_runs_without_the_checkout(built: Path, tmp_path: Path):
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
         wheel.extractall(tmp_path)
     code = (
-        "import rtvc, sys; from rtvc.cli import main;"
+        "import rtvc, sys; from rtvc.cli.main import main;"
         "assert rtvc.__file__.startswith(sys.argv[1]); sys.exit(main(['presets']))"
     )
     done = subprocess.run(

@@ -10,13 +10,13 @@ from dataclasses import replace
 from functools import partial
 
 from rtvc.audio.devices import Device, find_device, list_devices
+from rtvc.audio.duplex import Flow, SilentDeviceError, open_flow
 from rtvc.audio.endpoint import ENGINE_RATE, DeviceLostError, Samples
-from rtvc.audio.flow import Flow, SilentDeviceError, open_flow
 from rtvc.audio.portaudio import ALLOW_MICROPHONE, AudioError, let_alsa_print, restart
-from rtvc.audio.priority import urge_this_thread, urgent_threads
-from rtvc.audio.slow import SlowCall
+from rtvc.audio.timeout_call import SlowCall
 from rtvc.errors import RtvcError
 from rtvc.stats import DeviceHealth
+from rtvc.system.audio_priority import urge_this_thread, urgent_threads
 
 TICK_S = 0.0025
 """Between two heartbeats: half of what an action of the callback may be missing unnoticed."""

@@ -15,11 +15,11 @@ import numpy as np
 from rtvc.audio.drift import ClockTrim
 from rtvc.audio.endpoint import ENGINE_RATE, Samples
 from rtvc.audio.fifo import SampleFifo
-from rtvc.audio.priority import urge_this_thread, urgent_threads
-from rtvc.audio.pulse import Pulse
 from rtvc.audio.resample import EdgeResampler
+from rtvc.audio.stream_watchdog import Pulse
 from rtvc.audio.streams import DeviceStream
 from rtvc.errors import RtvcError
+from rtvc.system.audio_priority import urge_this_thread, urgent_threads
 
 OFF_DB = -60.0
 """A gain so low is silence."""

@@ -7,7 +7,7 @@ What opens the files of RVC voices is here too, for use from Python: ``load_voic
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rtvc.engine.loading import (
+    from rtvc.engine.rvc.loading import (
         load_content_encoder,
         load_index,
         load_pitch_estimator,
@@ -20,7 +20,7 @@ __all__ = ["load_content_encoder", "load_index", "load_pitch_estimator", "load_v
 def __getattr__(name: str) -> Any:
     # MLX and faiss are brought in by whoever opens a file, not by whoever imports the package.
     if name in __all__:
-        from rtvc.engine import loading
+        from rtvc.engine.rvc import loading
 
         return getattr(loading, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.resample import BlockResampler
-from rtvc.engine.conditioning import Gate, HighPass, Ramp, repair
-from rtvc.engine.delay import Delay
-from rtvc.engine.loudness import Limiter, LoudnessFollow
+from rtvc.engine.dsp.conditioning import Gate, HighPass, Ramp, repair
+from rtvc.engine.dsp.delay import Delay
+from rtvc.engine.dsp.loudness import Limiter, LoudnessFollow
+from rtvc.engine.dsp.sola import Sola
 from rtvc.engine.plan import Plan, make_plan
-from rtvc.engine.sola import Sola
 from rtvc.engine.voice import Rendered, Voice
 from rtvc.errors import RtvcError
 from rtvc.settings import Settings

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rtvc.engine.sola import best_offset, fade_in
+from rtvc.engine.dsp.sola import best_offset, fade_in
 
 Samples = NDArray[np.float32]
 

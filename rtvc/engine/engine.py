@@ -11,19 +11,19 @@ from contextlib import AbstractContextManager, nullcontext
 import numpy as np
 
 from rtvc.audio.endpoint import ENGINE_RATE, DeviceLostError, Endpoint
+from rtvc.calibration.sizing import Sizing
 from rtvc.engine.chain import Chain, Step
+from rtvc.engine.degradation import Ladder
+from rtvc.engine.degradation_levels import AS_ASKED, Rung, make_rungs
 from rtvc.engine.delivery import Delivery
-from rtvc.engine.history import History
-from rtvc.engine.ladder import Ladder
-from rtvc.engine.meter import Meter
-from rtvc.engine.rungs import AS_ASKED, Rung, make_rungs
+from rtvc.engine.input_history import History
+from rtvc.engine.step_timer import Meter
 from rtvc.engine.voice import Voice
 from rtvc.engine.worker import Worker
 from rtvc.errors import RtvcError
-from rtvc.precedence import prefer_this_thread
 from rtvc.settings import Settings
-from rtvc.sizing import Sizing
 from rtvc.stats import State, Stats
+from rtvc.system.thread_priority import prefer_this_thread
 
 _HISTORY_S = 6.0
 """More than the longest context."""

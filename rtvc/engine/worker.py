@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from rtvc.engine.chain import Chain
-from rtvc.precedence import begin_as_equal
+from rtvc.system.thread_priority import begin_as_equal
 
 
 def leave_this_thread() -> None:

@@ -15,23 +15,23 @@ from textual.app import App
 from textual.binding import BindingType
 from textual.screen import Screen
 
+from rtvc.config.panel_state import keys_path, load_keys, load_memory
+from rtvc.config.preset_manager import Shelf, label, shown
 from rtvc.errors import RtvcError
-from rtvc.panel_file import keys_path, load_keys, load_memory
+from rtvc.live.controller import Studio
 from rtvc.settings import Knob, Value
-from rtvc.shelf import Shelf, label, shown
-from rtvc.studio import Studio
+from rtvc.tui.actions import Desk
 from rtvc.tui.badge import Judge
-from rtvc.tui.desk import Desk
 from rtvc.tui.devices_screen import DevicesScreen
 from rtvc.tui.dialogs import Ask, Help, before_measuring
-from rtvc.tui.driver import Driver
-from rtvc.tui.finder import Finder, Item
-from rtvc.tui.guide import Guide
+from rtvc.tui.first_run_screen import Guide
+from rtvc.tui.key_driver import Driver
 from rtvc.tui.keys import KEY_IDS, bindings, keymap
 from rtvc.tui.main_screen import MainScreen
 from rtvc.tui.presets_screen import PresetsScreen
+from rtvc.tui.snapshot import Live, View
 from rtvc.tui.themes import THEMES
-from rtvc.tui.view import Live, View
+from rtvc.tui.voice_list import Finder, Item
 
 _FPS = 30
 _SLOW_EVERY = 15

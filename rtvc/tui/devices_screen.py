@@ -13,12 +13,12 @@ from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from rtvc.advice import feedback_advice
-from rtvc.rig import Choice, Devices, SoundDevice
+from rtvc.live.devices import Choice, Devices, SoundDevice
+from rtvc.live.feedback import feedback_advice
 from rtvc.tui.footer import KeyLine
-from rtvc.tui.meter import Meter
-from rtvc.tui.pane import Pane
-from rtvc.tui.view import View, in_words
+from rtvc.tui.level_meter import Meter
+from rtvc.tui.snapshot import View, in_words
+from rtvc.tui.text_pane import Pane
 
 if TYPE_CHECKING:
     from rtvc.tui.app import Panel

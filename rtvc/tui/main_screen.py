@@ -10,16 +10,16 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.screen import Screen
 
-from rtvc.shelf import label
-from rtvc.tui.figures import Figures, LatencyBar
-from rtvc.tui.finder import Finder, items
+from rtvc.config.preset_manager import label
 from rtvc.tui.footer import KeyLine
-from rtvc.tui.knobs import Knobs
-from rtvc.tui.meter import Meter
-from rtvc.tui.pane import Pane
+from rtvc.tui.latency import Figures, LatencyBar
+from rtvc.tui.level_meter import Meter
+from rtvc.tui.pitch_trace import Trace
+from rtvc.tui.settings_list import Knobs
+from rtvc.tui.snapshot import View, in_words
 from rtvc.tui.spectrogram import Spectrogram
-from rtvc.tui.trace import Trace
-from rtvc.tui.view import View, in_words
+from rtvc.tui.text_pane import Pane
+from rtvc.tui.voice_list import Finder, items
 
 if TYPE_CHECKING:
     from rtvc.tui.app import Panel

@@ -13,13 +13,13 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Static
 
+from rtvc.config.preset_manager import Entry, differences
 from rtvc.settings import Settings
-from rtvc.shelf import Entry, differences
 from rtvc.tui.dialogs import Ask
-from rtvc.tui.finder import Finder, items
 from rtvc.tui.footer import KeyLine
-from rtvc.tui.pane import Pane
-from rtvc.tui.view import View
+from rtvc.tui.snapshot import View
+from rtvc.tui.text_pane import Pane
+from rtvc.tui.voice_list import Finder, items
 
 if TYPE_CHECKING:
     from rtvc.tui.app import Panel

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from rtvc.stats import SPECTRUM_HZ
-from rtvc.tui.pane import Pane
+from rtvc.tui.text_pane import Pane
 
 SHADES = " ·░▒▓█"
 """From silence to the loudest."""

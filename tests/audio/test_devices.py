@@ -18,7 +18,7 @@ from rtvc.audio.devices import (
 from rtvc.audio.live import LiveEndpoint
 from rtvc.audio.portaudio import AudioError, captured_noise, explain, portaudio, restart
 from rtvc.errors import UsageError
-from tests.sound_server import SoundServer
+from tests.support.sound_server import SoundServer
 
 
 def device(index: int, name: str, inputs: int = 1, outputs: int = 0, **facts: bool) -> Device:

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from rtvc.audio.endpoint import ENGINE_RATE
-from rtvc.audio.files import FileEndpoint
+from rtvc.audio.file_endpoint import FileEndpoint
 from rtvc.errors import RtvcError, UsageError
 from tests.audio.signals import error_db, noise_below
 

@@ -12,8 +12,14 @@ from rtvc.audio.endpoint import DeviceLostError
 from rtvc.audio.live import LiveEndpoint
 from rtvc.audio.loopback import Alignment, align, measure_loop
 from tests.audio.signals import noise_below
-from tests.pass_through import PassThrough
-from tests.sound_server import MICROPHONE_SINK, RATE, SPEAKER_SINK, SoundServer, in_real_time
+from tests.support.pass_through import PassThrough
+from tests.support.sound_server import (
+    MICROPHONE_SINK,
+    RATE,
+    SPEAKER_SINK,
+    SoundServer,
+    in_real_time,
+)
 
 CLOSE_S = 0.015
 # Beside other work the sound server itself now and then repeats or leaves out a period of

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rtvc.audio.monitor import SPARE_S, TOLERANCE_S, Feed
-from tests.simulated_stream import SimulatedSpeaker
+from tests.support.simulated_stream import SimulatedSpeaker
 
 RATE = 48_000
 BLOCK = 4800

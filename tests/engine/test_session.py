@@ -11,7 +11,7 @@ from rtvc.errors import RtvcError, UsageError
 from rtvc.session import Session
 from rtvc.settings import Settings
 from rtvc.stats import State
-from tests.voices import PlainVoice, finder
+from tests.support.voices import PlainVoice, finder
 
 RATE = 48_000
 OPEN = {"gate": -90.0}

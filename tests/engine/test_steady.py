@@ -14,10 +14,10 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from rtvc.engine.rvc import RvcStream
-from rtvc.engine.rvc_window import FRAME
+from rtvc.engine.rvc.voice import RvcStream
+from rtvc.engine.rvc.window import FRAME
 from rtvc.settings import Settings
-from tests.engine.rvc_stack import estimator, plan_for, speech, voice
+from tests.engine.rvc.rvc_stack import estimator, plan_for, speech, voice
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rtvc.engine.index import load_index
+from rtvc.engine.rvc.retrieval import load_index
 from rtvc.engine.weights.checkpoint import read_voice_checkpoint
 from rtvc.engine.weights.content_encoder import read_content_encoder
 from rtvc.engine.weights.fcpe import read_fcpe

@@ -12,9 +12,9 @@ from functools import cache
 import numpy as np
 
 from rtvc.engine.weights.rmvpe import rmvpe_shapes
+from tests.engine.weights import torch_writer as tw
 from tests.fuzz import seeds
 from tests.fuzz.seeds import Seed
-from tests.weights import torch_writer as tw
 
 _COMMAND = tw.sequence(tw.text("touch owned"))
 _ITEM = tw.text("a") + b"N"

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
-from tests.weights import torch_writer as tw
+from tests.engine.weights import torch_writer as tw
 
 Mutator = Callable[[bytes, random.Random, bytes], bytes]
 

@@ -20,7 +20,7 @@ from rtvc.engine.weights.fcpe import FcpeConfig, fcpe_shapes
 from rtvc.engine.weights.rmvpe import RmvpeConfig, rmvpe_shapes
 from rtvc.engine.weights.voice_config import VoiceConfig
 from rtvc.engine.weights.voice_keys import HIFIGAN, voice_shapes
-from tests.weights import torch_writer as tw
+from tests.engine.weights import torch_writer as tw
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CONFIG = VoiceConfig(

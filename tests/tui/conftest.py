@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from textual.widgets import Input, OptionList
 
-from rtvc.config import Choices
-from rtvc.panel_file import Memory, save_memory
+from rtvc.config.panel_state import Memory, save_memory
+from rtvc.config.remembered import Choices
+from rtvc.live.controller import Studio
 from rtvc.settings import KNOBS, Settings
 from rtvc.stats import State
-from rtvc.studio import Studio
 from rtvc.tui.app import Panel
-from rtvc.tui.finder import Finder
-from rtvc.tui.knobs import Knobs
+from rtvc.tui.settings_list import Knobs
+from rtvc.tui.voice_list import Finder
 from tests.tui.idle import wait_no_more
-from tests.tui.rig import SimulatedRig
+from tests.tui.simulated_devices import SimulatedRig
 
 START = Settings(block=100, headroom=200)
 
@@ -117,7 +117,7 @@ def open_panel():
         **others,
     ) -> AsyncIterator[Driver]:
         if guided:
-            from rtvc.panel_file import load_memory
+            from rtvc.config.panel_state import load_memory
 
             if not load_memory()[0].guided:
                 save_memory(Memory(guided=True))

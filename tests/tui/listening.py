@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.audio.signals import noise_below
-from tests.sound_server import RATE, Recording
+from tests.support.sound_server import RATE, Recording
 
 TONE_HZ = 150.0
 _MARK_HZ = 2500.0, 6000.0

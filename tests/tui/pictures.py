@@ -10,15 +10,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from rtvc.config import Choices
-from rtvc.panel_file import Memory, save_memory
-from rtvc.presets import find_preset
+from rtvc.config.panel_state import Memory, save_memory
+from rtvc.config.presets import find_preset
+from rtvc.config.remembered import Choices
+from rtvc.live.controller import Studio
 from rtvc.settings import Settings
-from rtvc.studio import Studio
 from rtvc.tui.app import Panel
-from rtvc.tui.pane import Pane
+from rtvc.tui.text_pane import Pane
 from tests.tui.idle import wait_no_more
-from tests.tui.rig import HEADPHONES, USB, SimulatedRig
+from tests.tui.simulated_devices import HEADPHONES, USB, SimulatedRig
 
 
 def take(panel: Panel, path: Path) -> None:

@@ -15,16 +15,16 @@ from pathlib import Path
 
 from textual.widgets import Input
 
-from rtvc.config import Choices
-from rtvc.panel_file import THEMES, Memory, save_memory
-from rtvc.presets import find_preset, user_folder
-from rtvc.rig import Choice
+from rtvc.config.panel_state import THEMES, Memory, save_memory
+from rtvc.config.presets import find_preset, user_folder
+from rtvc.config.remembered import Choices
+from rtvc.live.controller import Studio
+from rtvc.live.devices import Choice
 from rtvc.settings import Settings
 from rtvc.stats import DeviceHealth, Latency, Level, State, Stats, Times
-from rtvc.studio import Studio
 from rtvc.tui.app import Panel
 from tests.tui.idle import wait_no_more
-from tests.tui.rig import CABLE, HEADPHONES, USB, SimulatedRig
+from tests.tui.simulated_devices import CABLE, HEADPHONES, USB, SimulatedRig
 
 FOLDER = Path(__file__).parent / "stills"
 SIZES = ((80, 24), (120, 40), (200, 50))

@@ -9,16 +9,16 @@ import pytest
 import soundfile
 from textual import events
 
-from rtvc.config import load_choices
-from rtvc.panel_file import keys_path, load_memory
-from rtvc.presets import load_preset, user_folder
-from rtvc.rig import Choice
+from rtvc.config.panel_state import keys_path, load_memory
+from rtvc.config.presets import load_preset, user_folder
+from rtvc.config.remembered import load_choices
+from rtvc.live.devices import Choice
 from rtvc.settings import KNOBS, Settings
 from rtvc.stats import State
-from rtvc.tui.knobs import Knobs
+from rtvc.tui.settings_list import Knobs
+from tests.support.voices import PlainVoice, finder
 from tests.tui.conftest import START, in_loop, loudest
-from tests.tui.rig import CABLE, HEADPHONES, SPEAKERS, USB, SimulatedRig
-from tests.voices import PlainVoice, finder
+from tests.tui.simulated_devices import CABLE, HEADPHONES, SPEAKERS, USB, SimulatedRig
 
 
 @in_loop

@@ -10,19 +10,19 @@ from pathlib import Path
 import pytest
 from textual import events
 
-from rtvc.config import load_choices
+from rtvc.config.panel_state import Memory, save_memory
+from rtvc.config.presets import user_folder
+from rtvc.config.remembered import load_choices
 from rtvc.library.adding import add_voice
 from rtvc.library.finding import FoundVoice
 from rtvc.library.setting_up import install_from_folder
-from rtvc.panel_file import Memory, save_memory
-from rtvc.presets import user_folder
 from rtvc.settings import KNOBS
 from rtvc.stats import State
-from tests.engine.rvc_stack import GOLDEN
+from tests.engine.rvc.rvc_stack import GOLDEN
+from tests.support.unprivileged import unprivileged
 from tests.tui.conftest import START
-from tests.tui.rig import HEADPHONES, SPEAKERS, SimulatedRig
+from tests.tui.simulated_devices import HEADPHONES, SPEAKERS, SimulatedRig
 from tests.tui.test_panel import in_loop
-from tests.unprivileged import unprivileged
 
 OPEN = {
     "main": (),

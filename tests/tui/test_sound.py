@@ -5,14 +5,14 @@ import asyncio
 import numpy as np
 import pytest
 
-from rtvc.config import load_choices
-from rtvc.demo import open_line
-from rtvc.panel_file import load_memory
-from rtvc.rig import Choice
+from rtvc.config.panel_state import load_memory
+from rtvc.config.remembered import load_choices
+from rtvc.live.demo import open_line
+from rtvc.live.devices import Choice
 from rtvc.stats import State
 from rtvc.tui.spectrogram import SHADES, Spectrogram
 from tests.tui.conftest import in_loop, loudest
-from tests.tui.rig import BUILT_IN, CABLE, HEADPHONES, SPEAKERS, SimulatedRig
+from tests.tui.simulated_devices import BUILT_IN, CABLE, HEADPHONES, SPEAKERS, SimulatedRig
 
 
 def shades(it) -> str:

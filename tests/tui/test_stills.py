@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from rtvc.panel_file import THEMES
+from rtvc.config.panel_state import THEMES
 from tests.tui.still import SCREENS, SIZES, stored, take
 
 

@@ -12,18 +12,18 @@ import pytest
 import soundfile
 
 from rtvc.audio.loopback import find
-from rtvc.config import Choices, load_choices, save_choices
+from rtvc.config.panel_state import Memory, load_memory, save_memory
+from rtvc.config.presets import load_preset, user_path
+from rtvc.config.remembered import Choices, load_choices, save_choices
 from rtvc.library.adding import add_voice
 from rtvc.library.finding import FoundVoice
 from rtvc.library.setting_up import install_from_folder
-from rtvc.panel_file import Memory, load_memory, save_memory
-from rtvc.presets import load_preset, user_path
-from rtvc.rig import LiveRig
+from rtvc.live.devices import LiveRig
 from rtvc.settings import KNOBS
-from tests.engine.rvc_stack import GOLDEN, INDEX
+from tests.engine.rvc.rvc_stack import GOLDEN, INDEX
 from tests.engine.speech_measures import harmonic_pitch
-from tests.patience import measured
-from tests.sound_server import (
+from tests.support.patience import measured
+from tests.support.sound_server import (
     HEADPHONES_SINK,
     MICROPHONE_SINK,
     RATE,
@@ -31,7 +31,7 @@ from tests.sound_server import (
     Recording,
     SoundServer,
 )
-from tests.terminal import Terminal
+from tests.support.terminal import Terminal
 from tests.tui.listening import TONE_HZ, bend, cut, half_way, likeness, moment, vowel
 
 ROOT = Path(__file__).parent.parent.parent

@@ -6,17 +6,17 @@ import threading
 
 import pytest
 
-from rtvc.engine.voices import find_voice
 from rtvc.library.adding import add_voice
 from rtvc.library.finding import FoundVoice
 from rtvc.library.home import voices_folder
+from rtvc.library.open_voice import find_voice
 from rtvc.library.setting_up import install_from_folder
 from rtvc.settings import Settings
 from rtvc.stats import State, Stats
 from rtvc.tui.badge import Judge
-from tests.engine.rvc_stack import GOLDEN, INDEX
+from tests.engine.rvc.rvc_stack import GOLDEN, INDEX
+from tests.support.voices import PlainVoice, finder
 from tests.tui.conftest import START, in_loop, loudest
-from tests.voices import PlainVoice, finder
 
 RVC = START.replace(pitch_method="dio", block=500, headroom=1000, context=500)
 

@@ -13,9 +13,9 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from rtvc.engine.models import mel
-from rtvc.engine.models.backend import PRECISION
-from rtvc.engine.models.layers import (
+from rtvc.engine.models.ops import mel
+from rtvc.engine.models.ops.backend import PRECISION
+from rtvc.engine.models.ops.ops import (
     Weights,
     affine,
     conv1d,

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import mlx.core as mx
 import numpy as np
 
-from rtvc.engine.models import layers
-from rtvc.engine.models.lanes import shares, side_by_side
+from rtvc.engine.models.ops import ops
+from rtvc.engine.models.ops.cpu_streams import shares, side_by_side
 from rtvc.engine.models.parameters import Conv1d, Linear, Parameters
 from rtvc.engine.weights.voice_config import VoiceConfig
 
@@ -127,7 +127,7 @@ class _Gated(NamedTuple):
         """Return what is added to the skip path and to the residual one."""
         shape, gate = mx.split(self.inward(x), 2, axis=-1)
         # The biases come last, where they are part of one element-wise chain.
-        y = layers.gated(shape + shape_bias, gate + gate_bias)
+        y = ops.gated(shape + shape_bias, gate + gate_bias)
         return self.skip(y), None if self.residual is None else self.residual(y)
 
 

@@ -16,12 +16,12 @@ from typing import TypeVar
 
 import mlx.core as mx
 
-from rtvc.engine.models import layers
-from rtvc.engine.models.carry import Carry, Piece, State
-from rtvc.engine.models.lanes import side_by_side
+from rtvc.engine.models.ops import ops
+from rtvc.engine.models.ops.cpu_streams import side_by_side
 from rtvc.engine.models.parameters import Condition, Conv1d, ConvTranspose1d, Parameters
-from rtvc.engine.models.phased import PhasedBlock, Phases, interleave, mean, split, suits
 from rtvc.engine.models.source import HeldPitch, SineSource
+from rtvc.engine.models.stream_state import Carry, Piece, State
+from rtvc.engine.models.winograd import PhasedBlock, Phases, interleave, mean, split, suits
 from rtvc.engine.weights.voice_config import VoiceConfig
 
 Block = TypeVar("Block")
@@ -44,9 +44,9 @@ class ResidualBlock:
         for unit in self.units:
             y, bias = x, None
             for conv in unit:
-                y = layers.leaky_relu(y, self.slope, bias)
+                y = ops.leaky_relu(y, self.slope, bias)
                 y, bias = conv.unbiased(y, conv.padding), conv.bias
-            x = layers.residual(x, y, bias)
+            x = ops.residual(x, y, bias)
         return x
 
     def stream(self, x: mx.array, carry: Carry, piece: Piece) -> mx.array:
@@ -57,9 +57,9 @@ class ResidualBlock:
             y, bias = carry.extend(x, before, piece), None
             for conv in unit:
                 before -= conv.padding
-                y = conv.unbiased(layers.leaky_relu(y, self.slope, bias))
+                y = conv.unbiased(ops.leaky_relu(y, self.slope, bias))
                 y, bias = carry.begin(y, before, conv.bias), conv.bias
-            x = layers.residual(x[:, : y.shape[1]], y, bias)
+            x = ops.residual(x[:, : y.shape[1]], y, bias)
         return x
 
     @property
@@ -87,10 +87,10 @@ class Stage:
 
     def __call__(self, x: mx.array, excitation: mx.array | None) -> mx.array:
         """(1, L, C) and the whole excitation to (1, L * rate, C / 2)."""
-        x = self.up(layers.leaky_relu(x, SLOPE))
+        x = self.up(ops.leaky_relu(x, SLOPE))
         if self.excite is not None and excitation is not None:
             x = x + self.excite(excitation)
-        return layers.mean_of(_of_each(self.blocks, lambda block: block(x)))
+        return ops.mean_of(_of_each(self.blocks, lambda block: block(x)))
 
     def stream(
         self, x: mx.array, excitation: mx.array | None, carry: Carry, piece: Piece, halo: int
@@ -116,7 +116,7 @@ class Stage:
             (1, piece.wanted * rate + halo, C / 2).
         """
         up, ends = self.up, piece.times(self.up.stride)
-        x = layers.leaky_relu(x[:, : piece.wanted + self.halo_before(halo)], SLOPE)
+        x = ops.leaky_relu(x[:, : piece.wanted + self.halo_before(halo)], SLOPE)
         # The kernels begin with the remembered inputs, `padding` before their first sample.
         before = (up.weight.shape[1] - 1 - up.padding) // up.stride
         first = up.padding + before * up.stride
@@ -130,11 +130,11 @@ class Stage:
         made = _of_each(
             self.blocks, lambda block: block.stream(x[:, : wanted + block.reach], carry, ends)
         )
-        return layers.mean_of(made)
+        return ops.mean_of(made)
 
     @cached_property
     def _phased(self) -> Sequence[PhasedBlock] | None:
-        if not (layers.PHASED and self.even and all(suits(block.units) for block in self.blocks)):
+        if not (ops.PHASED and self.even and all(suits(block.units) for block in self.blocks)):
             return None
         return [PhasedBlock(block.units, block.slope) for block in self.blocks]
 
@@ -194,13 +194,13 @@ class HiFiGan:
 
     @cached_property
     def _compiled(self) -> Callable[..., mx.array]:
-        return layers.compiled(self._decode)
+        return ops.compiled(self._decode)
 
     def _decode(self, z: mx.array, excitation: mx.array | None, speaker: mx.array) -> mx.array:
         x = self.pre(z) + self.condition(speaker)
         for stage in self.stages:
             x = stage(x, excitation)
-        return layers.tanh(self.post(layers.leaky_relu(x, LAST_SLOPE)))[:, :, 0]
+        return ops.tanh(self.post(ops.leaky_relu(x, LAST_SLOPE)))[:, :, 0]
 
     @property
     def halo_frames(self) -> int:
@@ -220,7 +220,7 @@ class HiFiGan:
 
     @cached_property
     def _compiled_stream(self) -> Callable[..., tuple[mx.array, State]]:
-        return layers.compiled(self._decode_piece)
+        return ops.compiled(self._decode_piece)
 
     def _decode_piece(
         self,
@@ -238,8 +238,8 @@ class HiFiGan:
         for stage, halo in zip(self.stages, halos[1:], strict=True):
             x = stage.stream(x, excitation, carry, piece, halo)
             piece = piece.times(stage.up.stride)
-        x = _stream(self.post, layers.leaky_relu(x, LAST_SLOPE), carry, piece)
-        return layers.tanh(x)[:, :, 0], carry.state
+        x = _stream(self.post, ops.leaky_relu(x, LAST_SLOPE), carry, piece)
+        return ops.tanh(x)[:, :, 0], carry.state
 
     def _halos(self) -> list[int]:
         """Count samples needed after the wanted ones: before each stage, and after the last."""

@@ -17,10 +17,10 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from rtvc.engine.models.backend import PRECISION
 from rtvc.engine.models.hubert_weights import FIRST, State, conv_name, sanitize
-from rtvc.engine.models.lanes import shares, side_by_side, sum_side_by_side
-from rtvc.engine.models.layers import (
+from rtvc.engine.models.ops.backend import PRECISION
+from rtvc.engine.models.ops.cpu_streams import shares, side_by_side, sum_side_by_side
+from rtvc.engine.models.ops.ops import (
     affine,
     attention,
     compiled,

@@ -12,8 +12,8 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from rtvc.engine.models.lanes import shares
-from rtvc.engine.models.layers import Weights, grouped, tap_major
+from rtvc.engine.models.ops.cpu_streams import shares
+from rtvc.engine.models.ops.ops import Weights, grouped, tap_major
 from rtvc.engine.weights.content_encoder import ContentEncoderConfig
 
 State = Mapping[str, NDArray[np.float32]]

@@ -16,8 +16,8 @@ import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
-from rtvc.engine.models import layers
-from rtvc.engine.models.backend import PRECISION
+from rtvc.engine.models.ops import ops
+from rtvc.engine.models.ops.backend import PRECISION
 from rtvc.engine.weights.errors import ContentError
 from rtvc.engine.weights.strict import check_keys
 from rtvc.errors import RtvcError
@@ -36,7 +36,7 @@ class Linear:
 
     def __call__(self, x: mx.array) -> mx.array:
         """(..., in) to (..., out)."""
-        return layers.linear(x.astype(self.weight.dtype), self.weight, self.bias)
+        return ops.linear(x.astype(self.weight.dtype), self.weight, self.bias)
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,11 @@ class Conv1d:
 
     def unbiased(self, x: mx.array, padding: int = 0) -> mx.array:
         """Convolve without the bias, for a caller who adds it together with other things."""
-        return layers.conv1d_of_taps(x.astype(self.weight.dtype), self._taps, padding=padding)
+        return ops.conv1d_of_taps(x.astype(self.weight.dtype), self._taps, padding=padding)
 
     @cached_property
     def _taps(self) -> Any:
-        taps = layers.taps_of(self.weight, self.stride, self.dilation)
+        taps = ops.taps_of(self.weight, self.stride, self.dilation)
         mx.eval(taps)
         return taps
 
@@ -71,7 +71,7 @@ class Conv1d:
         """Return the convolution that gives some of the channels, in this order."""
         if sum(part.stop - part.start for part in parts) == self.weight.shape[0]:
             return self
-        weight = layers.tap_major(mx.concatenate([self.weight[part] for part in parts]))
+        weight = ops.tap_major(mx.concatenate([self.weight[part] for part in parts]))
         bias = self.bias
         if bias is not None:
             bias = mx.concatenate([bias[part] for part in parts])
@@ -82,7 +82,7 @@ class Conv1d:
         """Return what some of the channels that come in add to the result, without the bias."""
         weight = self.weight
         if part != slice(0, weight.shape[2]):
-            weight = layers.tap_major(weight[:, :, part])
+            weight = ops.tap_major(weight[:, :, part])
             mx.eval(weight)
         return replace(self, weight=weight, bias=None)
 
@@ -102,7 +102,7 @@ class ConvTranspose1d:
 
     def __call__(self, x: mx.array) -> mx.array:
         """(1, L, in) to (1, L', out)."""
-        return layers.conv_transpose1d(
+        return ops.conv_transpose1d(
             x.astype(self.weight.dtype),
             self.weight,
             self.bias,
@@ -114,7 +114,7 @@ class ConvTranspose1d:
     def whole(self, x: mx.array) -> mx.array:
         """As calling, with nothing cut off: (1, (L - 1) * stride + kernel, out)."""
         x = x.astype(self.weight.dtype)
-        return layers.conv_transpose1d(x, self.weight, self.bias, stride=self.stride)
+        return ops.conv_transpose1d(x, self.weight, self.bias, stride=self.stride)
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ class Parameters:
         Without a padding it keeps the length, which takes an odd kernel.
         """
         torch_weight = self.take("weight", outputs, inputs, kernel)
-        weight = self._place(mx.array(torch_weight.transpose(0, 2, 1)), layers.tap_major)
+        weight = self._place(mx.array(torch_weight.transpose(0, 2, 1)), ops.tap_major)
         if padding is None:
             padding = dilation * (kernel - 1) // 2
         return Conv1d(weight, self._bias(outputs, bias), stride, padding, dilation)
@@ -225,7 +225,7 @@ class Parameters:
     ) -> ConvTranspose1d:
         """Take a transposed convolution: (in, out, kernel) -> (out, kernel, in)."""
         torch_weight = self.take("weight", inputs, outputs, kernel)
-        weight = self._place(mx.array(torch_weight.transpose(1, 2, 0)), layers.frame_major)
+        weight = self._place(mx.array(torch_weight.transpose(1, 2, 0)), ops.frame_major)
         return ConvTranspose1d(weight, self._bias(outputs, True), stride, padding, output_padding)
 
     def embed(self, name: str, speakers: int, width: int) -> None:

@@ -10,9 +10,9 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from rtvc.engine.models.backend import LANES
-from rtvc.engine.models.lanes import on_lane
-from rtvc.engine.models.layers import compiled
+from rtvc.engine.models.ops.backend import LANES
+from rtvc.engine.models.ops.cpu_streams import on_lane
+from rtvc.engine.models.ops.ops import compiled
 from rtvc.errors import UsageError
 
 SAMPLE_RATE = 16000

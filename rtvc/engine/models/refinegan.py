@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 import mlx.core as mx
 
-from rtvc.engine.models import layers
-from rtvc.engine.models.decimate import Decimator
 from rtvc.engine.models.hifigan import residual_block
-from rtvc.engine.models.interpolate import interpolate_linear
+from rtvc.engine.models.ops import ops
+from rtvc.engine.models.ops.decimate import Decimator
+from rtvc.engine.models.ops.interpolate import interpolate_linear
 from rtvc.engine.models.parameters import Parameters
 from rtvc.engine.models.source import GlidingPitch, SineSource
 from rtvc.engine.weights.voice_config import VoiceConfig
@@ -56,7 +56,7 @@ class RefineGan:
             for n, rate in enumerate(rates)
         ]
         last = TOP_WIDTH >> len(rates)
-        self._compiled = layers.compiled(self._decode)
+        self._compiled = ops.compiled(self._decode)
         self._post = params.at("conv_post").exact().conv(last, 1, END_KERNEL, bias=False)
 
     def __call__(
@@ -80,14 +80,14 @@ class RefineGan:
         x = self._pre(excitation)
         kept = []
         for down in self._downs:
-            x = layers.leaky_relu(x, SLOPE)
+            x = ops.leaky_relu(x, SLOPE)
             kept.append(x)
             x = down(x)
         x = mx.concatenate([self._latent(z) + self._condition(speaker), x], axis=-1)
         keys = _keys(noise_key)
         for up, detail in zip(self._ups, reversed(kept), strict=True):
             x = up(x, detail, keys)
-        return layers.tanh(self._post(layers.leaky_relu(x, SLOPE)))[:, :, 0]
+        return ops.tanh(self._post(ops.leaky_relu(x, SLOPE)))[:, :, 0]
 
 
 class _Down:
@@ -115,7 +115,7 @@ class _Up:
         ]
 
     def __call__(self, x: mx.array, detail: mx.array, keys: Iterator[mx.array | None]) -> mx.array:
-        x = interpolate_linear(layers.leaky_relu(x, SLOPE), x.shape[1] * self._rate)
+        x = interpolate_linear(ops.leaky_relu(x, SLOPE), x.shape[1] * self._rate)
         x = self._join(mx.concatenate([x, detail], axis=-1))
         total = self._branches[0](x, keys)
         for branch in self._branches[1:]:
@@ -140,7 +140,7 @@ def _noisy(x: mx.array, amplitude: mx.array, key: mx.array | None) -> mx.array:
     """Add noise of a trained amplitude per channel (Applio calls the layer AdaIN); activate."""
     if key is not None:
         x = x + mx.random.normal(x.shape, key=key) * amplitude
-    return layers.leaky_relu(x, SLOPE)
+    return ops.leaky_relu(x, SLOPE)
 
 
 def _keys(key: mx.array | None) -> Iterator[mx.array | None]:

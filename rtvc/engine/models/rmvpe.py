@@ -13,10 +13,10 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from rtvc.engine.models import mel
-from rtvc.engine.models.backend import PRECISION
-from rtvc.engine.models.conv2d_gpu import Conv2d
-from rtvc.engine.models.layers import (
+from rtvc.engine.models.ops import mel
+from rtvc.engine.models.ops.backend import PRECISION
+from rtvc.engine.models.ops.conv2d_gpu import Conv2d
+from rtvc.engine.models.ops.ops import (
     Weights,
     affine,
     bidirectional_gru,

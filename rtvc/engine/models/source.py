@@ -14,7 +14,7 @@ import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
-from rtvc.engine.models import layers
+from rtvc.engine.models.ops import ops
 from rtvc.engine.models.parameters import Linear
 
 SINE_AMPLITUDE = 0.1
@@ -104,7 +104,7 @@ class SineSource:
         self._merge = merge
         self._sample_rate = sample_rate
         self._numbers = _constant(np.arange(1, harmonics + 1))
-        self._make = layers.compiled(self._excite)
+        self._make = ops.compiled(self._excite)
 
     def __call__(self, f0_hz: mx.array, phase: mx.array, noise: mx.array | None) -> mx.array:
         """Make the excitation.
@@ -130,7 +130,7 @@ class SineSource:
         mixed = mx.where(voiced, sines, 0.0)
         if noise is not None:
             mixed = mixed + mx.where(voiced, VOICED_NOISE, UNVOICED_NOISE) * noise
-        return layers.tanh(self._merge(mixed))
+        return ops.tanh(self._merge(mixed))
 
     def _cycles(self, f0_hz: mx.array, phase: mx.array) -> mx.array:
         """Phase of every sample modulo 1, (1, T * hop): a sample has its own step behind it."""

@@ -6,17 +6,17 @@ https://arxiv.org/abs/2106.06103), after ``SynthesizerTrnMs*NSFsid*`` in RVC's
 
 Everything here takes and gives MLX arrays and is lazy; there is no state, and no
 random number that is not passed in. Values are checked by the caller
-(`rtvc.engine.rvc_voice`): a gather out of range is not an error in MLX.
+(`rtvc.engine.rvc.network`): a gather out of range is not an error in MLX.
 """
 
 from __future__ import annotations
 
 import mlx.core as mx
 
-from rtvc.engine.models import layers
-from rtvc.engine.models.backend import PRECISION
 from rtvc.engine.models.flow import MARGIN_FRAMES, Flow
-from rtvc.engine.models.interpolate import interpolate_linear
+from rtvc.engine.models.ops import ops
+from rtvc.engine.models.ops.backend import PRECISION
+from rtvc.engine.models.ops.interpolate import interpolate_linear
 from rtvc.engine.models.parameters import Parameters, Weights
 from rtvc.engine.models.text_encoder import TextEncoder
 from rtvc.engine.models.vocoder import build_vocoder
@@ -74,7 +74,7 @@ class Synthesizer:
         self._flow = Flow(params.at("flow"), config)
         self.vocoder = build_vocoder(params.at("dec"), config, self.uses_pitch)
         self._speakers = params.speakers()
-        self._latent = layers.compiled(self._make_latent)
+        self._latent = ops.compiled(self._make_latent)
         params.finish()
 
     def __call__(

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import mlx.core as mx
 import numpy as np
 
-from rtvc.engine.models import layers
-from rtvc.engine.models.lanes import shares, sum_side_by_side
+from rtvc.engine.models.ops import ops
+from rtvc.engine.models.ops.cpu_streams import shares, sum_side_by_side
 from rtvc.engine.models.parameters import Conv1d, Linear, Parameters
 from rtvc.engine.weights.voice_config import VoiceConfig
 
@@ -48,7 +48,7 @@ class TextEncoder:
         x = self._phone(features)
         if self._pitch is not None:
             x = x + self._pitch[coarse]
-        x = layers.leaky_relu(x * self._scale, 0.1)
+        x = ops.leaky_relu(x * self._scale, 0.1)
         *early, last = self._layers
         for layer in early:
             x = layer(x)
@@ -78,15 +78,15 @@ class _EncoderLayer:
         after_attention, after_ffn = self._norms
         # The convolutions hear a little before; what padding makes of the edge is cut off.
         edge = max(first - self._reach, 0)
-        x = layers.layer_norm(x[:, edge:] + self._attention(x, edge), *after_attention)
+        x = ops.layer_norm(x[:, edge:] + self._attention(x, edge), *after_attention)
 
         def fed_forward(part: tuple[Conv1d, Conv1d]) -> mx.array:
             expand, contract = part
-            wide = layers.relu(expand.unbiased(x, expand.padding), expand.bias)
+            wide = ops.relu(expand.unbiased(x, expand.padding), expand.bias)
             return contract.unbiased(wide, contract.padding)
 
-        x = layers.residual(x, sum_side_by_side(fed_forward, self._ffn), self._bias)
-        return layers.layer_norm(x, *after_ffn)[:, first - edge :]
+        x = ops.residual(x, sum_side_by_side(fed_forward, self._ffn), self._bias)
+        return ops.layer_norm(x, *after_ffn)[:, first - edge :]
 
 
 class _Heads(NamedTuple):
@@ -132,7 +132,7 @@ class _RelativeAttention:
         def attended(part: _Heads) -> mx.array:
             queries = self._split(part.query(x[:, first:]))
             keys, values = (self._split(y) for y in mx.split(part.key_value(x), 2, axis=-1))
-            mixed = layers.relative_attention(
+            mixed = ops.relative_attention(
                 queries, keys, values, self._near_keys, self._near_values, first=first
             )
             return part.out(mixed.transpose(0, 2, 1, 3).reshape(1, x.shape[1] - first, -1))

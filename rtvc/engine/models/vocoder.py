@@ -7,9 +7,9 @@ from typing import Protocol, runtime_checkable
 import mlx.core as mx
 
 from rtvc.engine.models import hifigan, mrf_hifigan, refinegan
-from rtvc.engine.models.carry import State
 from rtvc.engine.models.parameters import Parameters
 from rtvc.engine.models.source import SineSource
+from rtvc.engine.models.stream_state import State
 from rtvc.engine.weights.voice_config import VoiceConfig
 
 

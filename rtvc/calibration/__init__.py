@@ -1,0 +1,1 @@
+"""How long steps take on this machine, and the sizes that follow from it."""

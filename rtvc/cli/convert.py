@@ -1,0 +1,140 @@
+"""``rtvc convert``: sound files to sound files, through the same engine as live."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rtvc.cli import options
+from rtvc.errors import RtvcError
+from rtvc.settings import Settings
+
+if TYPE_CHECKING:
+    from rtvc.engine.voice import Voice
+
+SUMMARY = "change the voice in sound files"
+USAGE = "rtvc convert IN... OUT [FLAGS]"
+DESCRIPTION = """\
+Changes the voice in sound files of any format and rate that libsndfile reads.
+One file goes to the file OUT; several files, or folders with all that is in them,
+go to the folder OUT under their own names. The result is mono and as long as the
+original. The settings are the defaults, the preset and the flags, never those that
+a live run has remembered, so the same command gives the same result."""
+EPILOG = """\
+examples:
+  rtvc convert talk.wav deep.flac --preset deep
+  rtvc convert talk.wav out.wav --pitch 5 --formant 2 --rate 44100
+  rtvc convert a.wav b.ogg recordings/ converted/ --preset robot
+  rtvc convert talk.wav out.wav --preset whisper --seed 7 --force
+  rtvc convert song.wav out.wav --voice anna --quality offline"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("inputs", metavar="IN", nargs="+", type=Path, help="files and folders")
+    parser.add_argument("target", metavar="OUT", type=Path, help="a file, or a folder")
+    parser.add_argument("--rate", type=int, metavar="HZ", help="sample rate of the result")
+    parser.add_argument("--force", action="store_true", help="overwrite files that exist")
+    parser.add_argument(
+        "--quality",
+        choices=("live", "offline"),
+        default="live",
+        help="live sounds as it would live; offline lets an RVC voice hear whole phrases first, "
+        "which is better and takes more memory (default live)",
+    )
+    options.add_settings(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command, and return the exit code."""
+    from rtvc.cli.convert_jobs import plan
+    from rtvc.cli.terminal import ProgressBar
+    from rtvc.library.open_voice import find_voice
+
+    settings = options.chosen(args, Settings())
+    options.require_voice(settings)
+    jobs = plan(args.inputs, args.target)
+    voice = find_voice(settings.voice)
+    failed = 0
+    bar = ProgressBar(sys.stderr)
+    for number, (source, target) in enumerate(jobs, start=1):
+        title = f"{number}/{len(jobs)} {source.name}" if len(jobs) > 1 else source.name
+        try:
+            job = _Job(source, target, settings, args)
+            speed = _convert(job, voice, partial(bar.show, title))
+            bar.note(f"{source} -> {target}, {speed:.1f} times as fast as it plays")
+        except RtvcError as error:
+            if len(jobs) == 1:
+                raise
+            failed += 1
+            bar.note(f"rtvc: {error}")
+        finally:
+            bar.clear()
+    if len(jobs) > 1:
+        print(f"{len(jobs) - failed} of {len(jobs)} files converted.", file=sys.stderr)
+    return 1 if failed else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One file, and how it is converted."""
+
+    source: Path
+    target: Path
+    settings: Settings
+    args: argparse.Namespace
+
+
+def _convert(job: _Job, voice: Voice, show: Callable[[float, float], None]) -> float:
+    """Convert one file, and return how many times as fast as it plays.
+
+    Raises
+    ------
+    RtvcError
+        If it cannot be read, converted or written.
+    """
+    from rtvc.audio.file_endpoint import FileEndpoint
+    from rtvc.session import Session
+
+    job.target.parent.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    heard = _rehearsed(job, voice, lambda share: show(share, time.monotonic() - began))
+    endpoint = FileEndpoint(job.source, job.target, rate=job.args.rate, overwrite=job.args.force)
+    session = Session(endpoint, job.settings, lambda name: heard)
+    try:
+        session.start()
+        while not session.wait(0.1):
+            if heard is voice:
+                show(endpoint.progress, time.monotonic() - began)
+        failure = session.stats().reason
+    finally:
+        session.stop()
+        # An interrupt while the session starts finds the files open and the session not started.
+        endpoint.stop()
+    if not endpoint.complete:
+        raise RtvcError(f"{job.source} was not converted. {failure}")
+    return endpoint.now() / (time.monotonic() - began)
+
+
+def _rehearsed(job: _Job, voice: Voice, show: Callable[[float], None]) -> Voice:
+    """Return the voice as it is or, for offline quality, one that knows the whole file.
+
+    A voice whose blocks continue one another gains nothing by that and stays as it is.
+    """
+    if job.args.quality == "live" or voice.continuous:
+        return voice
+    from rtvc.audio.endpoint import ENGINE_RATE
+    from rtvc.audio.sound_file import SoundSink, read_whole
+    from rtvc.engine.rvc import offline
+    from rtvc.engine.rvc.voice import RvcStreamVoice
+
+    assert isinstance(voice, RvcStreamVoice)
+    # What cannot be written is known before the work, not after it.
+    SoundSink(job.target, job.args.rate or ENGINE_RATE, overwrite=job.args.force).discard()
+    return offline.convert(voice, read_whole(job.source, voice.input_rate), job.settings, show)

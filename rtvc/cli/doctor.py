@@ -1,0 +1,293 @@
+"""``rtvc doctor``: what is installed, what is wrong, and how to mend it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any, Literal
+
+SUMMARY = "tell what is installed, what is wrong, and how to mend it"
+USAGE = "rtvc doctor [--json]"
+DESCRIPTION = """\
+Looks at everything that rtvc needs. Exit code 1 if something is broken; what is
+only a pity (such as no microphone) is marked and leaves it at 0."""
+EPILOG = """\
+examples:
+  rtvc doctor
+  rtvc doctor --json > doctor.json    to attach to a report"""
+
+_MARKS = {"good": "  ", "pity": "? ", "broken": "! "}
+_SLOW_GFLOPS = 15
+"""A reference BLAS reaches 4 on the slowest machines that matter; an optimised one 50 or more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    verdict: Literal["good", "pity", "broken"]
+    found: str
+    mend: str = ""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command, and return the exit code."""
+    checks = examine()
+    broken = [check for check in checks if check.verdict == "broken"]
+    if args.json:
+        from rtvc.cli.run_report import as_json, hardware, versions
+
+        report = {
+            "good": not broken,
+            "checks": [dataclasses.asdict(check) for check in checks],
+            "versions": versions(),
+            "hardware": hardware(),
+        }
+        print(as_json(report), end="")
+        return 1 if broken else 0
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        print(f"{_MARKS[check.verdict]}{check.name:{width}}  {check.found}")
+        if check.mend:
+            print(f"  {'':{width}}  -> {check.mend}")
+    print()
+    print(f"{len(broken)} thing(s) broken (!)." if broken else "Nothing is broken.")
+    return 1 if broken else 0
+
+
+def examine() -> list[Check]:
+    """Look at everything."""
+    from rtvc.cli.probes import probe
+
+    return [
+        _rtvc(),
+        _python(),
+        _system(),
+        *_packages(),
+        _mlx(probe("mlx")),
+        _portaudio(probe("portaudio")),
+        _rtmixer(probe("rtmixer")),
+        _sound_server(),
+        _voices(probe("voices")),
+        *_library(probe("library")),
+        _presets(),
+        _remembered(),
+    ]
+
+
+def _rtvc() -> Check:
+    from rtvc import __file__ as where
+    from rtvc import __version__
+
+    return Check("rtvc", "good", f"{__version__} in {os.path.dirname(where)}")
+
+
+def _python() -> Check:
+    return Check("Python", "good", f"{platform.python_version()} in {sys.prefix}")
+
+
+def _system() -> Check:
+    from rtvc.cli.run_report import hardware
+
+    facts = hardware()
+    found = (
+        f"{facts['system']} on {facts['machine']}, {facts['processor'] or 'unknown processor'}, "
+        f"{facts['cores']} cores, {facts['memory_gib']} GiB"
+    )
+    if sys.platform == "darwin" and facts["machine"] != "arm64":
+        mend = "rtvc is for Apple Silicon; on this Mac there is no MLX. A Python for arm64 may help"
+        return Check("system", "broken", found, mend)
+    return Check("system", "good", found)
+
+
+def _packages() -> list[Check]:
+    from rtvc.cli.run_report import PACKAGES, versions
+
+    found = versions()
+    there = ", ".join(f"{name} {found[name]}" for name in PACKAGES if found[name])
+    missing = [name for name in PACKAGES if not found[name]]
+    checks = [Check("packages", "good", there)]
+    if missing:
+        mend = "install rtvc again: pip install ."
+        checks.append(Check("packages", "broken", f"missing: {', '.join(missing)}", mend))
+    return checks
+
+
+def _mlx(found: dict[str, Any]) -> Check:
+    if "error" in found:
+        mend = "install it again: pip install --force-reinstall mlx"
+        return Check("MLX", "broken", found["error"], mend)
+    text = (
+        f"{found['version']}, {found['backend']}, BLAS: {found['blas']}, "
+        f"{found['gflops']} GFLOP/s in a product of matrices"
+    )
+    if found["remedy"] or found["gflops"] < _SLOW_GFLOPS:
+        mend = found["remedy"] or "close other programs, or use a faster machine"
+        return Check("MLX", "pity", text, f"slow for voices made of networks: {mend}")
+    return Check("MLX", "good", text)
+
+
+def _portaudio(found: dict[str, Any]) -> Check:
+    if "error" in found:
+        mend = "without it there is no live sound; until then rtvc run plays its demonstration"
+        return Check("PortAudio", "broken", found["error"], mend)
+    text = f"{found['version']} ({', '.join(found['host_apis']) or 'no host API'})"
+    missing = [what for what in ("input", "output") if not found[f"{what}s"]]
+    if missing:
+        kinds = {"input": "microphone", "output": "speaker"}
+        names = " and no ".join(kinds[what] for what in missing)
+        mend = "plug one in, or start a sound server; until then rtvc run plays its demonstration"
+        return Check("PortAudio", "pity", f"{text}, but no {names}", mend)
+    text += (
+        f", {len(found['inputs'])} microphone(s), {len(found['outputs'])} speaker(s); default: "
+        f"{found['default_input'] or 'none'} to {found['default_output'] or 'none'}"
+    )
+    mend = ""
+    if sys.platform == "darwin":
+        mend = (
+            "if the microphone stays silent: System Settings, Privacy & Security, Microphone, "
+            "and allow your terminal"
+        )
+    return Check("PortAudio", "good", text, mend)
+
+
+def _rtmixer(found: dict[str, Any]) -> Check:
+    if "error" in found:
+        mend = "pip install rtmixer; until then a slower callback is used, which may crackle"
+        return Check("callback in C", "pity", found["error"], mend)
+    return Check("callback in C", "good", f"rtmixer {found['version']}")
+
+
+def _sound_server() -> Check:
+    name = "sound server"
+    if sys.platform == "darwin":
+        return Check(name, "good", "CoreAudio")
+    if not shutil.which("pactl"):
+        return Check(name, "good", "none that pactl could tell of (pactl is not installed)")
+    try:
+        asked = subprocess.run(
+            ["pactl", "info"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=10,
+            env={**os.environ, "LC_ALL": "C"},
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Check(name, "pity", "does not answer", "start it again")
+    facts = dict(line.split(": ", 1) for line in asked.stdout.splitlines() if ": " in line)
+    if asked.returncode or "Server Name" not in facts:
+        mend = "on a desktop it starts by itself; by hand: pulseaudio --start"
+        return Check(name, "pity", "none is running", mend)
+    return Check(name, "good", facts["Server Name"])
+
+
+def _voices(found: dict[str, Any]) -> Check:
+    if "error" in found:
+        mend = "pip install --force-reinstall pyworld-prebuilt"
+        return Check("voices", "broken", found["error"], mend)
+    return Check("voices", "good", f"world (built in, WORLD {found['version']})")
+
+
+def _library(found: dict[str, Any]) -> list[Check]:
+    if "error" in found:
+        return [Check("RVC voices", "broken", found["error"])]
+    return [_base_models(found), _rvc_voices(found)]
+
+
+def _base_models(found: dict[str, Any]) -> Check:
+    from rtvc.library.base_models import remedy
+    from rtvc.library.home import megabytes
+
+    name = "base models"
+    damaged = [kind for kind, facts in found["models"].items() if not facts["whole"]]
+    text = ", ".join(
+        f"{kind} ({megabytes(facts['bytes'])}{'' if facts['known'] else ', not a published file'})"
+        for kind, facts in found["models"].items()
+    )
+    if damaged:
+        mend = f"rtvc setup {' '.join(damaged)}"
+        return Check(name, "broken", f"{text}; damaged: {', '.join(damaged)}", mend)
+    if found["missing"]:
+        text = f"{text or 'none'}; missing: {', '.join(found['missing'])}"
+        mend = f"only RVC voices need them. {remedy(found['missing'])}"
+        # Nothing is wrong with a machine on which nobody wants an RVC voice.
+        return Check(name, "pity" if found["voices"] else "good", text, mend)
+    return Check(name, "good", text)
+
+
+def _rvc_voices(found: dict[str, Any]) -> Check:
+    from rtvc.library.base_models import remedy
+    from rtvc.library.home import megabytes
+
+    text = ", ".join(found["voices"]) or "none"
+    if found["voices"]:
+        text += f" ({megabytes(found['voice_bytes'])})"
+    if found["removed"]:
+        text += f"; removed: {', '.join(found['removed'])}"
+    text += f"; in {found['home']}"
+    if found["damaged"]:
+        mend = "remove it and add it again"
+        return Check("RVC voices", "pity", f"{text}; {' '.join(found['damaged'])}", mend)
+    others = sorted({kind for kinds in found["voices"].values() for kind in kinds})
+    others = [kind for kind in others if kind not in found["missing"]]
+    if others:
+        return Check("RVC voices", "pity", text, remedy(others))
+    return Check("RVC voices", "good", text)
+
+
+def _presets() -> Check:
+    from rtvc.config.presets import list_presets, load_preset, user_folder
+    from rtvc.errors import RtvcError
+
+    problems = []
+    try:
+        files = list_presets()
+    except RtvcError as error:
+        return Check("presets", "broken", str(error), "install rtvc again")
+    for file in files:
+        try:
+            load_preset(file.path)
+        except RtvcError as error:
+            problems.append(f"{file.name}: {str(error).splitlines()[0]}")
+    mine = sum(not file.bundled for file in files)
+    found = f"{len(files) - mine} bundled, {mine} of yours in {user_folder()}"
+    if mine == len(files):
+        return Check("presets", "broken", found, "the bundled ones are gone: install rtvc again")
+    if problems:
+        mend = "rtvc presets check tells all"
+        return Check("presets", "pity", f"{found}; not valid: {'; '.join(problems)}", mend)
+    return Check("presets", "good", found)
+
+
+def _remembered() -> Check:
+    from rtvc.cli.options import described
+    from rtvc.config.remembered import choices_path, read_choices
+    from rtvc.errors import RtvcError
+
+    name = "remembered"
+    try:
+        choices = read_choices()
+    except RtvcError as error:
+        mend = "the next run sets the file aside and starts from the defaults"
+        return Check(name, "pity", str(error).splitlines()[0], mend)
+    if not choices_path().exists():
+        return Check(name, "good", "nothing yet")
+    devices = f"{choices.input or 'default'} to {choices.output or 'default'}"
+    if choices.monitor:
+        devices += f", and to {choices.monitor}"
+    settings = described(choices.settings.changed()) or "all settings at their default"
+    return Check(name, "good", f"{devices}; {settings}; in {choices_path()}")

@@ -1,0 +1,153 @@
+"""Flags for settings, generated from the knobs, and what they ask for."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from rtvc.settings import Knob, SettingError, Settings, Value, grouped_knobs
+
+_PREFIX = "knob_"
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add ``--preset`` and one flag for each knob."""
+    sound = parser.add_argument_group("preset")
+    sound.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="a preset by name ('rtvc presets list') or the path of its file; flags go on top",
+    )
+    for title, knobs in grouped_knobs().items():
+        group = parser.add_argument_group(title)
+        for knob in knobs:
+            _add_knob(group, knob)
+
+
+def chosen(args: argparse.Namespace, base: Settings) -> Settings:
+    """Return `base` with the preset and the flags of a command line on top.
+
+    Raises
+    ------
+    UsageError
+        If the preset does not exist or is not valid.
+    """
+    if args.preset is not None:
+        from rtvc.config.presets import find_preset
+
+        base = find_preset(args.preset).apply_to(base)
+    given: dict[str, Value] = {
+        key.removeprefix(_PREFIX): value
+        for key, value in vars(args).items()
+        if key.startswith(_PREFIX)
+    }
+    return base.replace(**given)
+
+
+def stated(args: argparse.Namespace) -> frozenset[str]:
+    """Return the names of the settings that a command line or its preset states."""
+    flags = {key.removeprefix(_PREFIX) for key in vars(args) if key.startswith(_PREFIX)}
+    if args.preset is None:
+        return frozenset(flags)
+    from rtvc.config.presets import find_preset
+
+    return find_preset(args.preset).given | flags
+
+
+def add_profile(parser: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:
+    """Add ``--profile``."""
+    from rtvc.calibration.profiles import PROFILES
+
+    parser.add_argument(
+        "--profile",
+        choices=PROFILES,
+        metavar="NAME",
+        help="quality: 2.5 s of context and much margin; balanced: 1 s; fast: 0.5 s, the shortest "
+        "blocks and little margin. It decides block, headroom and context where you have not, by "
+        "what 'rtvc calibrate' measured, and is remembered",
+    )
+
+
+def require_voice(settings: Settings) -> None:
+    """Check that the voice is there and has all that it needs; a path is left to the reader.
+
+    Raises
+    ------
+    UsageError
+        If there is no such voice; the nearest is given.
+    RtvcError
+        If it needs base models that are not installed; the message says what to run.
+    """
+    from rtvc.library import BUILT_IN, installed_voice, is_path, require_ready
+
+    if settings.voice not in BUILT_IN and not is_path(settings.voice):
+        require_ready(installed_voice(settings.voice), settings.pitch_method)
+
+
+def shape_voice(args: argparse.Namespace) -> bool:
+    """Return whether a command line says how the voice should be."""
+    groups = grouped_knobs()
+    names = {knob.name for knob in groups[next(iter(groups))]}
+    return args.preset is not None or any(_PREFIX + name in vars(args) for name in names)
+
+
+def seconds(text: str) -> float:
+    """Return a number of seconds as typed on a command line.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it is none above 0.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return value
+
+
+def described(values: dict[str, Value]) -> str:
+    """Return settings in words, for a person."""
+    from rtvc.settings import KNOBS
+
+    parts = []
+    for name, value in values.items():
+        unit = KNOBS[name].unit
+        text = f"{value:g}" if isinstance(value, float) else str(value).lower()
+        parts.append(f"{name.replace('_', ' ')} {text}" + (f" {unit}" if unit else ""))
+    return ", ".join(parts)
+
+
+def _add_knob(group: argparse._ArgumentGroup, knob: Knob) -> None:
+    dest = _PREFIX + knob.name
+    help_text = knob.help[0].lower() + knob.help[1:].rstrip(".")
+    if knob.kind is bool:
+        group.add_argument(
+            knob.flag,
+            dest=dest,
+            action=argparse.BooleanOptionalAction,
+            default=argparse.SUPPRESS,
+            help=help_text,
+        )
+        return
+    default = f"{knob.default:g}" if isinstance(knob.default, float) else str(knob.default)
+    group.add_argument(
+        knob.flag,
+        dest=dest,
+        type=_typed(knob),
+        default=argparse.SUPPRESS,
+        metavar=(knob.unit or ("NAME" if knob.kind is str else "NUMBER")).upper(),
+        help=f"{help_text}; {knob.allowed} (default {default})".replace("%", "%%"),
+    )
+
+
+def _typed(knob: Knob) -> Callable[[str], Value]:
+    def parse(text: str) -> Value:
+        try:
+            return knob.parse(text)
+        except SettingError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse

@@ -1,0 +1,57 @@
+"""What ``rtvc run`` opens on a terminal: the control panel."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from rtvc.errors import RtvcError
+
+if TYPE_CHECKING:
+    from rtvc.calibration.sizing import Sizing
+    from rtvc.cli.run_devices import Scene
+    from rtvc.config.remembered import Choices
+
+
+def run(scene: Scene, choices: Choices, sizing: Sizing, doubts: str, *, remember: bool) -> int:
+    """Open the panel, and return the exit code once it is closed.
+
+    Parameters
+    ----------
+    scene
+        The devices to begin with; where there are none, the panel waits for some, and
+        the demonstration plays meanwhile.
+    choices
+        Devices and settings to begin with.
+    sizing
+        What is known of this machine.
+    doubts
+        What a person should know about that, "" if nothing.
+    remember
+        Whether devices and settings are kept for the next run.
+
+    Raises
+    ------
+    RtvcError
+        If the panel failed; the sound has been stopped then.
+    """
+    from rtvc.cli.terminal import apart_from_noise
+    from rtvc.config.remembered import config_folder
+    from rtvc.live.controller import Studio
+    from rtvc.live.devices import LiveRig
+    from rtvc.tui.app import Panel
+
+    log = config_folder() / "panel.log"
+    stand_in = None if scene.live else scene.open
+    studio = Studio(LiveRig(), choices, sizing=sizing, remember=remember, stand_in=stand_in)
+    panel = Panel(studio, " ".join(filter(None, (scene.advice, doubts))))
+    try:
+        with apart_from_noise(log):
+            panel.run()
+    finally:
+        studio.close()
+    if panel.return_code == 1:
+        raise RtvcError(f"The panel failed; {log} says where. 'rtvc --no-tui' does without it.")
+    if panel.farewell:
+        print(panel.farewell, file=sys.stderr)
+    return panel.return_code or 0

@@ -1,0 +1,112 @@
+"""``rtvc presets``: list, show, check and save presets."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rtvc.cli import options
+from rtvc.errors import RtvcError, UsageError
+
+SUMMARY = "list, show, check and save presets"
+USAGE = "rtvc presets [list | show NAME | check [FILE...] | save NAME [FLAGS]]"
+DESCRIPTION = """\
+Presets are settings with a name, in YAML files that you can write by hand: a
+description, then one setting per line. 'rtvc run --help' explains the settings."""
+EPILOG = """\
+examples:
+  rtvc presets                          all presets, yours and the bundled ones
+  rtvc presets show deep > mine.yaml    a bundled one as a start for your own
+  rtvc presets check mine.yaml          what is wrong in it, line by line
+  rtvc presets save tiny --pitch 7 --formant 4 --description "A small voice."
+  rtvc presets save mine --remembered   the settings of the last run"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    actions.add_parser("list", help="names and descriptions of all presets (the default)")
+    show = actions.add_parser("show", help="print the file of a preset")
+    show.add_argument("name", metavar="NAME", help="a preset's name or the path of its file")
+    check = actions.add_parser("check", help="tell everything that is wrong in preset files")
+    check.add_argument("files", metavar="FILE", nargs="*", help="files (default: all presets)")
+    save = actions.add_parser(
+        "save",
+        help="write settings as a preset of your own",
+        usage="rtvc presets save NAME [FLAGS]",
+    )
+    save.add_argument("name", metavar="NAME", help="the preset's name")
+    save.add_argument("--description", default=None, metavar="TEXT", help="a sentence about it")
+    save.add_argument(
+        "--remembered", action="store_true", help="start from the settings of the last run"
+    )
+    save.add_argument("--force", action="store_true", help="overwrite a preset of that name")
+    options.add_settings(save)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command, and return the exit code."""
+    action = {"show": _show, "check": _check, "save": _save}.get(args.action, _list)
+    return action(args)
+
+
+def _list(_args: argparse.Namespace) -> int:
+    from rtvc.config.presets import list_presets, load_preset
+
+    files = list_presets()
+    width = max((len(file.name) for file in files), default=0)
+    for file in files:
+        try:
+            about = load_preset(file.path).description
+        except UsageError:
+            about = "(not valid: 'rtvc presets check' says why)"
+        mine = "" if file.bundled else "  (yours)"
+        print(f"{file.name:{width}}  {about}{mine}")
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    from rtvc.config.presets import find_path
+    from rtvc.config.settings_yaml import read_text
+
+    sys.stdout.write(read_text(find_path(args.name)))
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from rtvc.config.presets import list_presets, load_preset
+    from rtvc.config.settings_yaml import SettingsFileError
+
+    paths = [Path(name) for name in args.files] or [file.path for file in list_presets()]
+    code = 0
+    for path in paths:
+        try:
+            load_preset(path)
+            print(f"{path}: good")
+        except SettingsFileError as error:
+            print(error)
+            code = 1
+    return code
+
+
+def _save(args: argparse.Namespace) -> int:
+    from rtvc.config.presets import load_preset, save_preset, user_path
+    from rtvc.config.remembered import read_choices
+    from rtvc.settings import Settings
+
+    path = user_path(args.name)
+    base = read_choices().settings if args.remembered else Settings()
+    settings = options.chosen(args, base)
+    description = args.description
+    if description is None:
+        description = ""
+        if args.force and path.exists():
+            try:
+                description = load_preset(path).description
+            except RtvcError:
+                description = ""
+    save_preset(path, settings, description, overwrite=args.force)
+    changed = options.described(settings.changed()) or "all settings at their default"
+    print(f"Saved {path}: {changed}.")
+    return 0

@@ -1,0 +1,153 @@
+"""Looks at parts of the installation that may be broken, each in a process of its own.
+
+``python -m rtvc.cli.probes NAME`` prints what it finds as JSON. A library that
+crashes, hangs or writes on the terminal so harms nobody.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+_TIMEOUT_S = 60
+_SIZE = 1024
+
+
+def mlx() -> dict[str, Any]:
+    """Return MLX's backend, its BLAS and how fast it multiplies matrices."""
+    import mlx.core as mx
+
+    from rtvc.system.blas import load_blas
+
+    blas = load_blas()
+    matrix = mx.ones((_SIZE, _SIZE))
+    mx.eval(matrix @ matrix)
+    began = time.perf_counter()
+    mx.eval(matrix @ matrix)
+    seconds = time.perf_counter() - began
+    return {
+        "version": version("mlx"),
+        "backend": "Metal" if mx.metal.is_available() else "CPU",
+        "device": str(mx.default_device()),
+        "blas": str(blas),
+        "remedy": blas.remedy,
+        "gflops": round(2 * _SIZE**3 / seconds / 1e9, 1),
+    }
+
+
+def portaudio() -> dict[str, Any]:
+    """Return PortAudio's version, its host APIs and the default devices."""
+    from rtvc.audio.devices import list_devices
+    from rtvc.audio.portaudio import portaudio as load
+
+    sounddevice = load()
+    devices = list_devices()
+    return {
+        "version": sounddevice.get_portaudio_version()[1].split(",")[0].removeprefix("PortAudio "),
+        "host_apis": [api["name"] for api in sounddevice.query_hostapis()],
+        "inputs": [d.name for d in devices if d.inputs],
+        "outputs": [d.name for d in devices if d.outputs],
+        "default_input": next((d.name for d in devices if d.default_input), ""),
+        "default_output": next((d.name for d in devices if d.default_output), ""),
+    }
+
+
+def rtmixer() -> dict[str, Any]:
+    """Return whether the audio callback in C can be loaded."""
+    import rtmixer as module
+
+    return {"version": module.__version__}
+
+
+def voices() -> dict[str, Any]:
+    """Return whether the built-in voice can be made."""
+    import numpy as np
+    import pyworld
+
+    rate = 16_000
+    tone = np.sin(2 * np.pi * 150 * np.arange(rate // 4) / rate)
+    pitch, times = pyworld.harvest(tone, rate)
+    return {
+        "version": pyworld.__version__,
+        "heard_hz": float(np.median(pitch)),
+        "frames": len(times),
+    }
+
+
+def library() -> dict[str, Any]:
+    """Return which base models and RVC voices are installed, and which are damaged."""
+    from rtvc.library import find_removed, home, list_voices, missing_models
+    from rtvc.library.base_models import BASE_MODELS, installed_kinds, installed_model, is_whole
+
+    kinds = [*BASE_MODELS, *(kind for kind in installed_kinds() if kind not in BASE_MODELS)]
+    models = {kind: installed_model(kind) for kind in kinds}
+    installed, problems = list_voices()
+    return {
+        "home": str(home()),
+        "models": {
+            kind: {"known": model.known, "whole": is_whole(model), "bytes": model.size}
+            for kind, model in models.items()
+            if model is not None
+        },
+        "missing": [k for k, m in BASE_MODELS.items() if m.needed and models[k] is None],
+        "voices": {voice.name: missing_models(voice.manifest) for voice in installed},
+        "voice_bytes": sum(voice.size for voice in installed),
+        "damaged": problems,
+        "removed": find_removed(),
+    }
+
+
+PROBES = {
+    "mlx": mlx,
+    "portaudio": portaudio,
+    "rtmixer": rtmixer,
+    "voices": voices,
+    "library": library,
+}
+
+
+def probe(name: str) -> dict[str, Any]:
+    """Run a probe in its own process.
+
+    Returns
+    -------
+    dict
+        What it found, or under "error" a sentence about what went wrong.
+    """
+    # -P: nothing in the person's folder is taken for a module, but this rtvc is found.
+    package = str(Path(__file__).parents[2])
+    paths = filter(None, (package, os.environ.get("PYTHONPATH")))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "rtvc.cli.probes", name],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TIMEOUT_S,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return {"error": f"no answer within {_TIMEOUT_S} s"}
+    if done.returncode == 0:
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return found
+    lines = done.stderr.strip().splitlines()
+    reason = lines[-1] if lines else ""
+    if done.returncode < 0:
+        reason = f"it crashed with signal {-done.returncode}. {reason}"
+    return {"error": reason.strip() or f"it ended with code {done.returncode}"}
+
+
+if __name__ == "__main__":
+    try:
+        print(json.dumps(PROBES[sys.argv[1]]()))
+    except Exception as error:
+        sys.exit(f"{type(error).__name__}: {error}")

@@ -1,0 +1,242 @@
+"""``rtvc run``: live, from the microphone to the speaker."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import threading
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rtvc.cli import options, run_devices
+from rtvc.cli.run_devices import Scene, say
+from rtvc.errors import RtvcError, UsageError
+
+if TYPE_CHECKING:
+    from rtvc.calibration.sizing import Sizing
+    from rtvc.cli.terminal import Keyboard, StatusDisplay
+    from rtvc.config.remembered import Choices
+    from rtvc.live.devices import Line
+    from rtvc.session import Session
+    from rtvc.settings import Settings
+
+SUMMARY = "change your voice live (what rtvc does without a command)"
+USAGE = "rtvc run [FLAGS]"
+DESCRIPTION = """\
+Takes the microphone, changes the voice, and plays it on the speaker, until q or
+Ctrl-C. On a terminal it opens the control panel, where ? shows all keys. Settings
+and devices are remembered for the next run.
+
+Block, headroom and context that you do not choose are those that 'rtvc calibrate' found for
+this machine, if it has run. If steps are late again and again, rtvc goes on with less (a
+shorter context, no retrieval, a cheaper pitch estimator, a longer block), says so, and goes
+back when there is room.
+
+Wear headphones, or the microphone hears the speaker. To use the voice in a call,
+name a virtual cable (such as BlackHole) as the output, choose the same cable as
+the microphone of the call, and name your headphones as the monitor.
+
+Without a sound device it plays a bundled utterance as the microphone and writes
+the result to a file, so that you hear what it does. The panel then waits for a
+device."""
+EPILOG = """\
+examples:
+  rtvc run --preset deep
+  rtvc run --pitch 4 --formant 2 --input "USB" --output "BlackHole"
+  rtvc run --output "BlackHole" --monitor "Headphones"
+  rtvc run --preset robot --block 60 --headroom 40    less latency, more computing
+  rtvc run --voice Anna --profile fast                the same, by what 'rtvc calibrate' measured
+  rtvc run --seconds 60 --stats figures.json          a measurement
+  rtvc run --demo                                     the bundled utterance to a file"""
+_FIRST_PRESET = "deep"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    devices = parser.add_argument_group("devices ('rtvc devices' lists them)")
+    devices.add_argument("--input", metavar="NAME", help="microphone: its name or a part of it")
+    devices.add_argument("--output", metavar="NAME", help="speaker: its name or a part of it")
+    devices.add_argument(
+        "--monitor",
+        metavar="NAME",
+        help="a second speaker, to hear yourself while the output is a cable; 'off' is none",
+    )
+    devices.add_argument(
+        "--demo",
+        nargs="?",
+        const=run_devices.DEMO_FILE,
+        metavar="FILE",
+        help="no devices: play a bundled utterance and write FILE "
+        f"(default {run_devices.DEMO_FILE})",
+    )
+    course = parser.add_argument_group("course of the run")
+    course.add_argument("--seconds", type=options.seconds, metavar="N", help="stop after N seconds")
+    course.add_argument(
+        "--no-tui",
+        action="store_true",
+        help="one line of status instead of the control panel; so it is too where the output is "
+        "no terminal, and with --seconds, --stats and --demo",
+    )
+    course.add_argument(
+        "--stats", type=Path, metavar="FILE", help="at the end write all figures to FILE as JSON"
+    )
+    course.add_argument(
+        "--force", action="store_true", help="overwrite the files of --stats and --demo"
+    )
+    course.add_argument(
+        "--reset",
+        action="store_true",
+        help="forget what was remembered and start as at the first time",
+    )
+    course.add_argument(
+        "--no-save",
+        action="store_true",
+        help="do not remember the devices and settings of this run",
+    )
+    options.add_profile(parser)
+    options.add_settings(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command, and return the exit code."""
+    on_panel = _on_panel(args)
+    if on_panel:
+        # Beside the devices being looked for: each takes a tenth of a second and more.
+        threading.Thread(target=import_module, args=("rtvc.tui.app",), daemon=True).start()
+    from rtvc.calibration.sizing import sizes_at_default, sizing_here
+    from rtvc.config.presets import find_preset
+    from rtvc.config.remembered import Choices, load_choices
+
+    choices, sentence = (Choices(), "") if args.reset else load_choices()
+    if sentence:
+        say(sentence)
+    settings = _with_a_voice(options.chosen(args, choices.settings), args)
+    _refuse_existing(args)
+    if not choices.settings.changed() and not options.shape_voice(args):
+        # Who starts it for the first time should hear a changed voice, not their own.
+        settings = find_preset(_FIRST_PRESET).apply_to(settings)
+        say(f"Nothing is chosen yet: preset {_FIRST_PRESET!r}. 'rtvc presets' lists others.")
+    scene = run_devices.find(args, choices)
+    if choices.settings.changed() and settings == choices.settings:
+        say(f"As last time: {options.described(settings.changed())}. --reset forgets it.")
+    stated = (choices.chosen | options.stated(args)) & sizes_at_default(settings)
+    sizing, sizes = sizing_here(settings, args.profile or choices.profile, stated)
+    for sentence in filter(None, (sizes.facts, sizes.doubts)):
+        say(sentence)
+    choices = dataclasses.replace(
+        scene.choices(settings), profile=sizing.profile.name, chosen=sizing.chosen
+    )
+    if on_panel:
+        from rtvc.cli import panel
+
+        return panel.run(scene, choices, sizing, sizes.doubts, remember=not args.no_save)
+    return _run_plainly(args, scene, choices, sizing)
+
+
+def _with_a_voice(settings: Settings, args: argparse.Namespace) -> Settings:
+    """Return settings whose voice is there: the built-in one where that of last time has gone."""
+    from rtvc.library import BUILT_IN
+
+    try:
+        options.require_voice(settings)
+    except RtvcError as error:
+        if options.shape_voice(args):
+            raise
+        say(f"{str(error).rstrip('.')}. It was the voice of last time; using the built-in one.")
+        return settings.replace(voice=BUILT_IN[0])
+    return settings
+
+
+def _on_panel(args: argparse.Namespace) -> bool:
+    """Return whether a person sits there, to whom the panel can be shown."""
+    from rtvc.cli.terminal import is_live
+
+    plain = args.no_tui or args.demo is not None
+    measured = args.seconds is not None or args.stats is not None
+    return not (plain or measured) and is_live(sys.stdout) and sys.stdin.isatty()
+
+
+def _run_plainly(args: argparse.Namespace, scene: Scene, choices: Choices, sizing: Sizing) -> int:
+    """Run with a line of status in place of the panel."""
+    from rtvc.audio.tee import TappedEndpoint
+    from rtvc.cli.terminal import Keyboard, StatusDisplay
+    from rtvc.config.remembered import save_choices
+    from rtvc.session import Session
+
+    line, settings = scene.open(), choices.settings
+    if line.monitor is not None:
+        line.monitor.gain_db = settings.monitor_gain
+    display = StatusDisplay(sys.stdout)
+    session = Session(TappedEndpoint(line.endpoint, line.monitor), settings, sizing=sizing)
+    try:
+        with Keyboard() as keyboard:
+            session.start()
+            if scene.live and not args.no_save:
+                save_choices(choices)
+            try:
+                _watch(session, line, keyboard, display, seconds=args.seconds)
+            finally:
+                session.stop()
+                display.clear()
+    except BaseException:
+        # Ctrl-C is a normal end: the figures and the file are what the run was for.
+        if session.stats().blocks:
+            _finish(args, line, session, display.elapsed_s)
+        raise
+    _finish(args, line, session, display.elapsed_s)
+    return 0
+
+
+def _watch(
+    session: Session,
+    line: Line,
+    keyboard: Keyboard,
+    display: StatusDisplay,
+    *,
+    seconds: float | None,
+) -> None:
+    told = ""
+    while not session.wait(0.1):
+        stats = session.stats()
+        lost = line.monitor.error if line.monitor is not None else ""
+        news = stats.reason or lost or line.hint()
+        if news and news != told:
+            display.note(news)
+        told = news
+        display.show(stats)
+        if "q" in keyboard.pressed().lower():
+            return
+        if seconds is not None and display.elapsed_s >= seconds:
+            return
+    if not line.endpoint.finished:
+        raise RtvcError(session.stats().reason or "The engine has ended; start it again.")
+
+
+def _finish(args: argparse.Namespace, line: Line, session: Session, elapsed_s: float) -> None:
+    from rtvc.cli.run_report import as_json, run_report
+    from rtvc.cli.status_line import summary
+    from rtvc.config.settings_yaml import write_atomically
+
+    stats = session.stats()
+    # Files first: the terminal or the reader of our lines may be gone.
+    lines = [summary(stats, elapsed_s), line.keep()]
+    if args.stats:
+        names = {what: name for what, name in line.names._asdict().items() if name}
+        report = run_report(session.settings, stats, elapsed_s, names)
+        write_atomically(args.stats, as_json(report))
+        lines.append(f"The figures are in {args.stats}.")
+    print("\n".join(filter(None, lines)))
+
+
+def _refuse_existing(args: argparse.Namespace) -> None:
+    named = [
+        args.stats,
+        Path(args.demo) if args.demo not in (None, run_devices.DEMO_FILE) else None,
+    ]
+    for path in named:
+        if path is None or (args.force and not path.is_dir()):
+            continue
+        if path.exists():
+            raise UsageError(f"{path} exists already; name another file, or add --force.")

@@ -1,0 +1,152 @@
+"""Where the sound of ``rtvc run`` comes from and goes to."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rtvc.errors import RtvcError, UsageError
+
+if TYPE_CHECKING:
+    from rtvc.audio.devices import Direction
+    from rtvc.config.remembered import Choices
+    from rtvc.live.devices import Choice, Line
+    from rtvc.settings import Settings
+
+DEMO_FILE = "rtvc-demo.wav"
+_NO_MONITOR = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a run plays on.
+
+    Attributes
+    ----------
+    choice
+        The devices by name, to be opened and remembered.
+    open
+        Opens them, or the demonstration in their place.
+    live
+        Whether it is the devices.
+    advice
+        A sentence about the devices, "" if there is none.
+    """
+
+    choice: Choice
+    open: Callable[[], Line]
+    live: bool = True
+    advice: str = ""
+
+    def choices(self, settings: Settings) -> Choices:
+        """Return what is to be remembered."""
+        from rtvc.config.remembered import Choices
+
+        return Choices(self.choice.input, self.choice.output, settings, self.choice.monitor)
+
+
+def find(args: argparse.Namespace, choices: Choices) -> Scene:
+    """Return the devices that a command line asks for, or the demonstration if there are none.
+
+    Raises
+    ------
+    RtvcError
+        If a device is named and there are none, or the demonstration cannot be written.
+    UsageError
+        If there is no device of that name.
+    """
+    from rtvc.live.devices import Choice
+
+    remembered = Choice(choices.input, choices.output, choices.monitor)
+    if args.demo is not None:
+        return _demo(args, remembered)
+    missing = _missing_devices()
+    if not missing:
+        return _live(args, remembered)
+    if args.input or args.output or args.monitor:
+        raise RtvcError(missing)
+    say(f"No live sound: {missing}.")
+    return _demo(args, remembered)
+
+
+def say(text: str) -> None:
+    """Tell a person something that is not the result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _demo(args: argparse.Namespace, choice: Choice) -> Scene:
+    from rtvc.live.demo import claim_file, open_line
+
+    path = claim_file(Path(args.demo or DEMO_FILE), force=args.force)
+    say(f"A bundled utterance plays as the microphone, in real time; the result goes to {path}.")
+    advice = f"No device is there: a bundled utterance plays instead, into {path}."
+    return Scene(choice, lambda: open_line(path), live=False, advice=advice)
+
+
+def _live(args: argparse.Namespace, remembered: Choice) -> Scene:
+    from rtvc.live.devices import Choice, LiveRig
+    from rtvc.live.feedback import feedback_advice
+
+    microphone, input_name = _device("input", args.input, remembered.input)
+    speaker, output_name = _device("output", args.output, remembered.output)
+    monitor, monitor_name = _monitor(args.monitor, remembered.monitor)
+    if monitor and monitor_name == output_name:
+        raise UsageError(f"{output_name!r} is the output already; name another monitor.")
+    also = f", and to {monitor_name!r} for you" if monitor else ""
+    say(f"From {input_name!r} to {output_name!r}{also}.")
+    advice = feedback_advice(input_name, output_name)
+    if monitor:
+        advice = advice or feedback_advice(input_name, monitor_name)
+    if advice:
+        say(advice)
+    choice = Choice(microphone, speaker, monitor)
+    return Scene(choice, lambda: LiveRig().open(choice), advice=advice)
+
+
+def _device(direction: Direction, asked: str | None, remembered: str) -> tuple[str, str]:
+    """Return what to open ("" for the system's default), and the device's name."""
+    from rtvc.audio.devices import find_device
+
+    if asked is not None:
+        wanted = "" if asked.lower() == "default" else asked
+        return wanted, find_device(wanted or None, direction).name
+    if remembered:
+        try:
+            return remembered, find_device(remembered, direction).name
+        except UsageError:
+            say(f"{remembered!r}, the {direction} of last time, is not there; using the default.")
+    return "", find_device(None, direction).name
+
+
+def _monitor(asked: str | None, remembered: str) -> tuple[str, str]:
+    """Return what to open ("" for none), and the device's name."""
+    from rtvc.audio.devices import find_device
+
+    if asked is not None:
+        if asked.lower() == _NO_MONITOR:
+            return "", ""
+        name = find_device(None if asked.lower() == "default" else asked, "output").name
+        return name, name
+    if remembered:
+        try:
+            return remembered, find_device(remembered, "output").name
+        except UsageError:
+            say(f"{remembered!r}, the monitor of last time, is not there; there is none now.")
+    return "", ""
+
+
+def _missing_devices() -> str:
+    """Return why live sound is impossible, "" if it is possible."""
+    from rtvc.audio.devices import find_device
+    from rtvc.audio.portaudio import AudioError
+
+    try:
+        find_device(None, "input")
+        find_device(None, "output")
+    except AudioError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,181 @@
+"""The terminal: single key presses in, one line redrawn in place out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import sys
+import termios
+import time
+import tty
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self, TextIO
+
+from rtvc.cli.status_line import plain_line, progress_line, status_line, transfer_line
+from rtvc.stats import Stats
+
+_PLAIN_INTERVAL_S = 5.0
+_DRAW_INTERVAL_S = 0.1
+
+
+class Keyboard:
+    """Key presses at standard input, one at a time and unseen, while the context is open.
+
+    Where standard input is no terminal, or another job has it, there are none.
+    """
+
+    def __enter__(self) -> Self:
+        self._fd = -1
+        self._modes: list[Any] = []
+        try:
+            self._fd = sys.stdin.fileno()
+            self._modes = termios.tcgetattr(self._fd) if self._ours() else []
+        except (OSError, ValueError, AttributeError, termios.error):
+            self._modes = []
+        if self._modes:
+            self._cbreak()
+            # A shell takes its own modes back while the job is stopped.
+            self._on_continue = signal.signal(signal.SIGCONT, self._cbreak)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._modes:
+            signal.signal(signal.SIGCONT, self._on_continue)
+            if self._ours():
+                termios.tcsetattr(self._fd, termios.TCSADRAIN, self._modes)
+
+    def pressed(self) -> str:
+        """Return the keys that were pressed since the last call, without waiting."""
+        if not self._modes or not self._ours() or not select.select([self._fd], [], [], 0)[0]:
+            return ""
+        return os.read(self._fd, 64).decode(errors="replace")
+
+    def _ours(self) -> bool:
+        # A background job that touches the terminal is stopped by the system.
+        return os.isatty(self._fd) and os.tcgetpgrp(self._fd) == os.getpgrp()
+
+    def _cbreak(self, _number: int = 0, _frame: FrameType | None = None) -> None:
+        if self._ours():
+            tty.setcbreak(self._fd, termios.TCSADRAIN)
+
+
+class RedrawnLine:
+    """One line of a terminal that is drawn over and over, where the stream is `live`."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.live = is_live(stream)
+        self._drawn = False
+
+    def draw(self, line: str) -> None:
+        """Replace the line."""
+        self.stream.write(f"\r{line}\x1b[K")
+        self.stream.flush()
+        self._drawn = True
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._drawn:
+            self.draw("")
+            self._drawn = False
+
+    def note(self, text: str) -> None:
+        """Print a sentence that stays, in place of the line."""
+        self.clear()
+        print(text, file=self.stream, flush=True)
+
+    @property
+    def width(self) -> int:
+        """Columns that a line may have; some terminals wrap when the last one is filled."""
+        return shutil.get_terminal_size().columns - 1
+
+
+class StatusDisplay(RedrawnLine):
+    """Shows the engine's state: one line in place on a terminal, else a line now and then."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._started = time.monotonic()
+        self._last = -_PLAIN_INTERVAL_S
+        self._unicode = "utf" in (stream.encoding or "").lower()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the display was made."""
+        return time.monotonic() - self._started
+
+    def show(self, stats: Stats) -> None:
+        """Show the state of now."""
+        if self.live:
+            self.draw(status_line(stats, self.width, unicode=self._unicode))
+        elif self.elapsed_s - self._last >= _PLAIN_INTERVAL_S:
+            self._last = self.elapsed_s
+            self.note(plain_line(stats, self.elapsed_s))
+
+
+class ProgressBar(RedrawnLine):
+    """How far a conversion or a download is, with the time left; on a terminal only."""
+
+    def show(self, title: str, share: float, elapsed_s: float) -> None:
+        """Show that `share` (0 to 1) is done after so many seconds."""
+        if self.live:
+            self.draw(progress_line(title, share, elapsed_s, self.width))
+
+    def transfer(self, title: str) -> Callable[[int, int | None], None]:
+        """Return what shows how far a download is, called with the bytes done and in all."""
+        began, first, shown = time.monotonic(), -1, 0.0
+
+        def show(done: int, total: int | None) -> None:
+            nonlocal first, shown
+            now = time.monotonic()
+            first = done if first < 0 else min(first, done)
+            if not self.live or (now - shown < _DRAW_INTERVAL_S and done != total):
+                return
+            shown = now
+            rate = (done - first) / max(now - began, 1e-3)
+            self.draw(transfer_line(title, done, total, rate, self.width))
+
+        return show
+
+
+def is_live(stream: TextIO) -> bool:
+    """Return whether a line can be redrawn in place on this stream."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+@contextlib.contextmanager
+def apart_from_noise(log: Path) -> Iterator[None]:
+    """Send to `log` what libraries print on descriptor 2; Textual draws on the terminal still.
+
+    Textual draws on ``sys.__stderr__``, which is a copy of the terminal's
+    descriptor meanwhile. Where the file cannot be written, nothing is kept.
+    """
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        noise = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    except OSError:
+        noise = os.open(os.devnull, os.O_WRONLY)
+    sys.stderr.flush()
+    before, stream = os.dup(2), sys.__stderr__
+    drawn_on = os.fdopen(os.dup(2 if os.isatty(2) else 1), "w", encoding="utf-8", errors="replace")
+    os.dup2(noise, 2)
+    sys.__stderr__ = drawn_on  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        sys.__stderr__ = stream  # type: ignore[misc]
+        os.dup2(before, 2)
+        drawn_on.close()
+        os.close(before)
+        os.close(noise)

@@ -1,0 +1,364 @@
+"""``rtvc voices``: add, list, show, remove and blend RVC voices."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rtvc.errors import RtvcError, UsageError
+
+if TYPE_CHECKING:
+    from rtvc.library import Manifest
+    from rtvc.library.adding import AddedVoice
+    from rtvc.library.finding import FoundVoice
+
+SUMMARY = "add, list, show, remove and blend RVC voices"
+USAGE = "rtvc voices [list | add | show | remove | restore | rename | blend] ..."
+DESCRIPTION = """\
+RVC voices are files that people train and share: a .pth with the voice and mostly an
+.index beside it, often together in a zip archive. Adding one copies what is needed into
+rtvc's own folder, without running anything that is in the file; the original stays as it
+is. 'rtvc setup' once gets the networks that all of them need."""
+EPILOG = """\
+examples:
+  rtvc voices                           all voices
+  rtvc voices add Anna.zip              a voice from an archive, with its index
+  rtvc voices add https://huggingface.co/someone/anna/blob/main/Anna.zip
+  rtvc voices show Anna                 what is inside, in words
+  rtvc voices blend Anna Bert --ratio 0.3 --name Annabert
+  rtvc --voice Anna                     speak with it
+
+'rtvc voices ACTION --help' explains an action and its flags."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+
+    def action(name: str, help_text: str, *, usage: str, epilog: str) -> argparse.ArgumentParser:
+        return actions.add_parser(
+            name,
+            help=help_text,
+            description=help_text[0].upper() + help_text[1:] + ".",
+            usage=f"rtvc voices {usage}",
+            epilog=f"examples:\n{epilog}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    listing = action(
+        "list", "list all voices (the default)", usage="list [--json]", epilog="  rtvc voices list"
+    )
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    _add_add(action)
+    show = action(
+        "show",
+        "tell what is inside a voice, installed or not yet",
+        usage="show NAME|FILE [--json]",
+        epilog="  rtvc voices show Anna\n  rtvc voices show ~/Downloads/Anna.zip",
+    )
+    show.add_argument("name", metavar="NAME", help="a voice's name, or a file, folder or zip")
+    show.add_argument("--json", action="store_true", help="print JSON")
+    remove = action(
+        "remove",
+        "remove voices; 'rtvc voices restore' brings them back",
+        usage="remove NAME... [--forever]",
+        epilog="  rtvc voices remove Anna\n  rtvc voices remove Anna --forever    frees the disk",
+    )
+    remove.add_argument("names", metavar="NAME", nargs="+", help="names of voices")
+    remove.add_argument(
+        "--forever",
+        action="store_true",
+        help="delete the files, also those of a voice that was removed before",
+    )
+    restore = action(
+        "restore",
+        "bring a removed voice back",
+        usage="restore NAME [--name NEW]",
+        epilog="  rtvc voices restore Anna",
+    )
+    restore.add_argument("voice", metavar="NAME", help="a removed voice ('rtvc voices' lists them)")
+    restore.add_argument("--name", metavar="NEW", help="another name for it")
+    rename = action(
+        "rename",
+        "give a voice another name",
+        usage="rename OLD NEW",
+        epilog='  rtvc voices rename model "Anna, deep"',
+    )
+    rename.add_argument("old", metavar="OLD", help="its name")
+    rename.add_argument("new", metavar="NEW", help="its new name")
+    _add_blend(action)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command, and return the exit code."""
+    actions: dict[str | None, Callable[[argparse.Namespace], int]] = {
+        "add": _add,
+        "show": _show,
+        "remove": _remove,
+        "restore": _restore,
+        "rename": _rename,
+        "blend": _blend,
+    }
+    return actions.get(args.action, _list)(args)
+
+
+def _add_add(action: Callable[..., argparse.ArgumentParser]) -> None:
+    add = action(
+        "add",
+        "add a voice from a file, a folder, a zip archive or an address",
+        usage="add SOURCE [--index FILE] [--name NAME] [--pick FILE] [--force]",
+        epilog=(
+            "  rtvc voices add Anna.pth --index added_IVF512_Flat_nprobe_1_Anna_v2.index\n"
+            "  rtvc voices add ~/Downloads/Anna.zip\n"
+            "  rtvc voices add many.zip --pick Anna.pth --name Anna\n"
+            "  rtvc voices add https://huggingface.co/someone/anna/blob/main/Anna.zip"
+        ),
+    )
+    add.add_argument("source", metavar="SOURCE", help="a file, folder, zip archive or address")
+    add.add_argument(
+        "--index", type=Path, metavar="FILE", help="the voice's index, if it is not found by itself"
+    )
+    add.add_argument("--name", metavar="NAME", help="the voice's name (default: that of its file)")
+    add.add_argument("--pick", metavar="FILE", help="one voice of several (default: all of them)")
+    add.add_argument(
+        "--force", action="store_true", help="replace a voice of that name; it can be restored"
+    )
+
+
+def _add_blend(action: Callable[..., argparse.ArgumentParser]) -> None:
+    blend = action(
+        "blend",
+        "make a voice that lies between two others of the same kind",
+        usage="blend A B [--ratio R] [--name NAME] [--force]",
+        epilog="  rtvc voices blend Anna Bert --ratio 0.3 --name Annabert    70 % Anna",
+    )
+    blend.add_argument("first", metavar="A", help="name of a voice")
+    blend.add_argument("second", metavar="B", help="name of another voice")
+    blend.add_argument(
+        "--ratio", type=float, default=0.5, metavar="R", help="share of B, 0 to 1 (default 0.5)"
+    )
+    blend.add_argument("--name", metavar="NAME", help="its name (default: A+B)")
+    blend.add_argument(
+        "--force", action="store_true", help="replace a voice of that name; it can be restored"
+    )
+
+
+def _list(args: argparse.Namespace) -> int:
+    from rtvc.library import BUILT_IN, find_removed, list_voices, missing_models
+    from rtvc.library.base_models import remedy
+    from rtvc.library.home import voices_folder
+
+    voices, problems = list_voices()
+    removed = find_removed()
+    if getattr(args, "json", False):
+        _print_json(
+            {
+                "folder": str(voices_folder()),
+                "built_in": BUILT_IN,
+                "voices": [_facts(v.name, v.manifest, v.path, v.index) for v in voices],
+                "damaged": problems,
+                "removed": removed,
+            }
+        )
+        return 0
+    width = max(len(name) for name in (*BUILT_IN, *(voice.name for voice in voices)))
+    for name in BUILT_IN:
+        print(f"{name:{width}}  built in")
+    for voice in voices:
+        print(f"{voice.name:{width}}  {_in_words(voice.manifest)}")
+    for problem in problems:
+        print(problem)
+    if removed:
+        print(f"\nRemoved: {', '.join(removed)}. 'rtvc voices restore NAME' brings one back.")
+    missing = {kind for voice in voices for kind in missing_models(voice.manifest)}
+    if missing:
+        print(f"\nNot ready yet. {remedy(sorted(missing))}")
+    elif not voices:
+        print("\nNo RVC voices yet. 'rtvc voices add FILE' adds one.")
+    return 0
+
+
+def _add(args: argparse.Namespace) -> int:
+    from rtvc.cli.terminal import ProgressBar
+    from rtvc.library.opening import opened
+
+    bar = ProgressBar(sys.stderr)
+    try:
+        with opened(args.source, bar.transfer("Download")) as found:
+            bar.clear()
+            return _add_all(found, args)
+    finally:
+        bar.clear()
+
+
+def _add_all(found: list[FoundVoice], args: argparse.Namespace) -> int:
+    from rtvc.library.adding import add_voice
+    from rtvc.library.finding import choose, listed
+
+    chosen = choose(found, args.pick) if args.pick else found
+    if len(chosen) == 1:
+        _told(add_voice(chosen[0], name=args.name, index=args.index, force=args.force))
+        return 0
+    if args.name or args.index:
+        raise UsageError(
+            f"There are {len(chosen)} voices ({listed(voice.path for voice in chosen)}); say "
+            "with --pick which one is meant, or leave out --name and --index to add all."
+        )
+    failed = 0
+    for one in chosen:
+        try:
+            _told(add_voice(one, force=args.force))
+        except RtvcError as error:
+            failed += 1
+            print(f"rtvc: {error}", file=sys.stderr)
+    print(f"{len(chosen) - failed} of {len(chosen)} voices added.")
+    return 1 if failed else 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    from rtvc.library import installed_voice
+
+    path = Path(args.name).expanduser()
+    try:
+        voice = installed_voice(args.name)
+    except UsageError:
+        if not path.exists():
+            raise
+    else:
+        facts = _facts(voice.name, voice.manifest, voice.path, voice.index)
+        if args.json:
+            _print_json(facts)
+        else:
+            _print_facts(voice.name, voice.manifest, [], str(voice.folder))
+        return 0
+    return _show_file(path, as_json=args.json)
+
+
+def _show_file(path: Path, *, as_json: bool) -> int:
+    from rtvc.library.adding import describe
+    from rtvc.library.opening import opened
+
+    with opened(str(path), lambda done, total: None) as found:
+        described = [(one, *describe(one)) for one in found]
+        if as_json:
+            _print_json([_facts(one.name, facts, None, None) for one, facts, _ in described])
+            return 0
+        for number, (one, facts, notes) in enumerate(described):
+            if number:
+                print()
+            _print_facts(one.name, facts, notes, "")
+    return 0
+
+
+def _remove(args: argparse.Namespace) -> int:
+    from rtvc.library import remove_voice
+
+    for name in args.names:
+        kept = remove_voice(name, forever=args.forever)
+        back = f" 'rtvc voices restore {shlex.quote(kept)}' brings it back." if kept else ""
+        print(f"Removed {name!r}.{back}")
+    return 0
+
+
+def _restore(args: argparse.Namespace) -> int:
+    from rtvc.library import restore_voice
+
+    print(f"Restored {restore_voice(args.voice, args.name)!r}.")
+    return 0
+
+
+def _rename(args: argparse.Namespace) -> int:
+    from rtvc.library import rename_voice
+
+    print(f"{args.old!r} is now {rename_voice(args.old, args.new)!r}.")
+    return 0
+
+
+def _blend(args: argparse.Namespace) -> int:
+    from rtvc.library.adding import blend_voices
+
+    _told(blend_voices(args.first, args.second, ratio=args.ratio, name=args.name, force=args.force))
+    return 0
+
+
+def _told(added: AddedVoice) -> None:
+    """Print what was added, and what to do next."""
+    from rtvc.library import missing_models
+    from rtvc.library.base_models import remedy
+
+    voice = added.voice
+    print(f"Added {voice.name!r}: {_in_words(voice.manifest)}.")
+    for note in added.notes:
+        print(note)
+    missing = missing_models(voice.manifest)
+    first = f"{remedy(missing)} Then hear it" if missing else "Hear it"
+    print(f"{first}: rtvc --voice {shlex.quote(voice.name)}")
+
+
+def _in_words(manifest: Manifest) -> str:
+    pitch = "with pitch" if manifest.uses_pitch else "without pitch"
+    speakers = f", {manifest.speakers} speakers" if manifest.speakers > 1 else ""
+    index = f"index of {manifest.index_vectors:,} vectors" if manifest.index else "no index"
+    return (
+        f"RVC {manifest.version}, {manifest.sample_rate / 1000:g} kHz, {manifest.vocoder}, "
+        f"{pitch}{speakers}, {index}"
+    )
+
+
+def _print_facts(name: str, manifest: Manifest, notes: list[str], folder: str) -> None:
+    from rtvc.library.base_models import installed_model, needed_models, remedy, title_of
+
+    models = needed_models(manifest)
+    missing = [kind for kind in models if installed_model(kind) is None]
+    needs = ", ".join(
+        f"{title_of(kind)} ({'missing' if kind in missing else 'installed'})" for kind in models
+    )
+    rows = {
+        "kind": f"RVC {manifest.version} voice, {'with' if manifest.uses_pitch else 'without'} "
+        "pitch",
+        "rate": f"{manifest.sample_rate} Hz",
+        "vocoder": manifest.vocoder,
+        "speakers": str(manifest.speakers),
+        "index": f"{manifest.index_vectors:,} vectors ({manifest.index})"
+        if manifest.index
+        else "none: it speaks without retrieval",
+        "needs": needs,
+        "says": "; ".join(f"{key} {text}" for key, text in manifest.info.items()),
+        "from": manifest.origin or manifest.source,
+        "SHA-256": manifest.source_sha256,
+        "added": manifest.added if folder else "",
+        "folder": folder,
+    }
+    print(name)
+    for key, text in rows.items():
+        if text:
+            print(f"  {key:9} {text}")
+    for note in notes:
+        print(f"  {note}")
+    if missing:
+        print(f"  {remedy(missing)}")
+
+
+def _facts(name: str, manifest: Manifest, path: Path | None, index: Path | None) -> dict[str, Any]:
+    import dataclasses
+
+    from rtvc.library import missing_models
+
+    return {
+        "name": name,
+        "path": str(path) if path else None,
+        "index_path": str(index) if index else None,
+        "missing": missing_models(manifest),
+        **dataclasses.asdict(manifest),
+    }
+
+
+def _print_json(report: object) -> None:
+    from rtvc.cli.run_report import as_json
+
+    print(as_json(report), end="")

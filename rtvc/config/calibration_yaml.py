@@ -1,0 +1,151 @@
+"""The file of what ``rtvc calibrate`` has measured, one entry for each kind of voice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rtvc.calibration.profiles import PROFILES, Conditions, Timing, choose, kind_name
+from rtvc.config import settings_yaml
+from rtvc.config.remembered import config_folder
+from rtvc.errors import RtvcError
+
+_FORMAT = 1
+_HEADER = """\
+# Written by 'rtvc calibrate', and read by 'rtvc run': how long steps take on this machine.
+# A step takes constant + per_block * block + per_context * context, all in ms; tail is its
+# p99 over its p50, longest the most that was met over its p50. 'rtvc calibrate' measures
+# anew; the file may be deleted.
+"""
+_NUMBERS = ("constant", "per_block", "per_context", "tail", "longest", "without_index")
+_LARGEST = 1e6
+
+
+def calibration_path() -> Path:
+    """Return the file."""
+    return config_folder() / "calibration.yaml"
+
+
+def load_calibration() -> tuple[dict[str, Timing], str]:
+    """Return what was measured by kind of voice, and a sentence ("" if all is well)."""
+    path = calibration_path()
+    if not path.exists():
+        return {}, ""
+    try:
+        return parse(settings_yaml.read_text(path), str(path)), ""
+    except RtvcError as error:
+        return {}, f"What was measured is ignored. {error}. 'rtvc calibrate' measures anew."
+
+
+def save_calibration(timings: Mapping[str, Timing]) -> None:
+    """Keep what was measured.
+
+    Raises
+    ------
+    RtvcError
+        If the file cannot be written.
+    """
+    settings_yaml.write_atomically(calibration_path(), render(timings))
+
+
+def render(timings: Mapping[str, Timing]) -> str:
+    """Return the contents of the file."""
+    lines = [_HEADER.rstrip("\n"), yaml.safe_dump({"format": _FORMAT}).rstrip("\n"), "voices:"]
+    for kind, timing in timings.items():
+        entry: dict[str, Any] = {name: _rounded(getattr(timing, name)) for name in _NUMBERS}
+        entry["methods"] = {name: _rounded(saved) for name, saved in timing.methods.items()}
+        entry["conditions"] = asdict(timing.conditions)
+        dumped = yaml.safe_dump(entry, sort_keys=False, allow_unicode=True)
+        lines += [f"  {kind}:", *(f"    # {line}" for line in described(kind, timing))]
+        lines += [f"    {line}" for line in dumped.splitlines()]
+    return "\n".join(lines) + "\n"
+
+
+def described(kind: str, timing: Timing) -> list[str]:
+    """Return the sizes that follow from a measurement, a line for each profile."""
+    lines = []
+    for profile in PROFILES.values():
+        sizes = choose(timing, profile)
+        text = (
+            f"no block leaves the margin with a context of {profile.context:.0f} ms"
+            if sizes is None
+            else f"block {sizes.block:.0f} ms, headroom {sizes.headroom:.0f} ms, "
+            f"context {sizes.context:.0f} ms; a step takes {sizes.p99:.1f} ms (p99)"
+        )
+        lines.append(f"{profile.name}: {text}")
+    return [f"{kind_name(kind)}:", *lines]
+
+
+def parse(text: str, source: str) -> dict[str, Timing]:
+    """Return what the file says.
+
+    Parameters
+    ----------
+    text
+        Contents of the file.
+    source
+        Name of the file, for messages.
+
+    Raises
+    ------
+    RtvcError
+        If it is not what `render` writes; a sentence without its full stop.
+    """
+    try:
+        document = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{source}:{mark.line + 1}" if mark else source
+        raise RtvcError(f"{where}: this is not valid YAML") from None
+    try:
+        document = _mapping(document, "the file")
+        if document.get("format") != _FORMAT:
+            raise RtvcError(f"its format is {document.get('format')!r} instead of {_FORMAT}")
+        voices = _mapping(document.get("voices"), "voices")
+        return {kind: _timing(_mapping(voices[kind], kind), kind) for kind in map(str, voices)}
+    except RtvcError as error:
+        raise RtvcError(f"{source}: {error}") from None
+
+
+def _timing(entry: dict[str, Any], kind: str) -> Timing:
+    numbers = {name: _number(entry, name, kind) for name in _NUMBERS}
+    if numbers["tail"] < 1:
+        raise RtvcError(f"the tail of {kind} is below 1")
+    if numbers["longest"] < numbers["tail"]:
+        raise RtvcError(f"the longest step of {kind} is shorter than its tail")
+    methods = _mapping(entry.get("methods"), f"the methods of {kind}")
+    facts = _mapping(entry.get("conditions"), f"the conditions of {kind}")
+    kinds = {"str": str, "int": int, "bool": bool}
+    wanted = {field.name: kinds[str(field.type)] for field in fields(Conditions)}
+    for name, type_ in wanted.items():
+        if not isinstance(facts.get(name), type_):
+            raise RtvcError(f"{name} of {kind} is missing or no {type_.__name__}")
+    return Timing(
+        **numbers,
+        methods={str(name): _number(methods, name, kind) for name in methods},
+        conditions=Conditions(**{name: facts[name] for name in wanted}),
+    )
+
+
+def _mapping(value: object, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise RtvcError(f"{name} should be a mapping")
+    return value
+
+
+def _number(entry: dict[str, Any], name: str, kind: str) -> float:
+    value = entry.get(name)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise RtvcError(f"{name} of {kind} is missing or no number")
+    if not (math.isfinite(value) and 0 <= value <= _LARGEST):
+        raise RtvcError(f"{name} of {kind} is {value}, out of range")
+    return float(value)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.5g}")

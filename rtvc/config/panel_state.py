@@ -1,0 +1,100 @@
+"""What the panel remembers, and the keys that a person has chosen for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rtvc.config import settings_yaml
+from rtvc.config.remembered import config_folder
+from rtvc.errors import RtvcError
+
+THEMES = ("dark", "light", "contrast")
+_FAVOURITES = tuple(f"favourite_{digit}" for digit in range(1, 10))
+_HEADER = "# Written by rtvc's panel. Keys are chosen in keys.yaml beside it.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the panel remembers.
+
+    Attributes
+    ----------
+    theme
+        One of `THEMES`.
+    guided
+        Whether the first-run guide has been seen or skipped.
+    spectrogram
+        Whether it is shown.
+    favourites
+        Names of presets by the digit that loads them, 1 to 9.
+    """
+
+    theme: str = THEMES[0]
+    guided: bool = False
+    spectrogram: bool = True
+    favourites: dict[int, str] = field(default_factory=dict)
+
+
+def memory_path() -> Path:
+    """Return the file of what the panel remembers."""
+    return config_folder() / "panel.yaml"
+
+
+def keys_path() -> Path:
+    """Return the file in which a person chooses keys."""
+    return config_folder() / "keys.yaml"
+
+
+def load_memory() -> tuple[Memory, str]:
+    """Return what is remembered, and a sentence ("" if all is well)."""
+    words, sentence = _words(memory_path(), ("theme", "guided", "spectrogram", *_FAVOURITES))
+    theme = words.get("theme", THEMES[0])
+    favourites = {n: words[name] for n, name in enumerate(_FAVOURITES, 1) if words.get(name)}
+    return (
+        Memory(
+            theme if theme in THEMES else THEMES[0],
+            words.get("guided") == "true",
+            words.get("spectrogram") != "false",
+            favourites,
+        ),
+        sentence,
+    )
+
+
+def save_memory(memory: Memory) -> None:
+    """Remember.
+
+    Raises
+    ------
+    RtvcError
+        If the file cannot be written.
+    """
+    words = {"theme": memory.theme}
+    words |= {name: str(getattr(memory, name)).lower() for name in ("guided", "spectrogram")}
+    words |= {f"favourite_{n}": name for n, name in sorted(memory.favourites.items())}
+    settings_yaml.write_atomically(memory_path(), _HEADER + settings_yaml.render(words, {}))
+
+
+def load_keys(actions: tuple[str, ...]) -> tuple[dict[str, str], str]:
+    """Return the chosen keys by action, and a sentence ("" if all is well).
+
+    Parameters
+    ----------
+    actions
+        What keys can be chosen for.
+    """
+    return _words(keys_path(), actions)
+
+
+def _words(path: Path, names: tuple[str, ...]) -> tuple[dict[str, str], str]:
+    if not path.exists():
+        return {}, ""
+    try:
+        document = settings_yaml.parse(settings_yaml.read_text(path), str(path), names)
+    except RtvcError as error:
+        return {}, f"Ignored: {error}"
+    if document.values:
+        name = next(iter(document.values))
+        return document.words, f"{path}: {name} does not belong there; it is ignored."
+    return document.words, ""

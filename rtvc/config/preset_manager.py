@@ -1,0 +1,207 @@
+"""All presets at a glance, valid or not, and what can be done with one's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rtvc.config.presets import (
+    Preset,
+    PresetFile,
+    list_presets,
+    load_preset,
+    save_preset,
+    user_path,
+)
+from rtvc.config.settings_yaml import SettingsFileError, read_text, write_atomically
+from rtvc.errors import RtvcError, UsageError
+from rtvc.live.undo import changed_names
+from rtvc.settings import KNOBS, Settings, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A preset's file, and what is in it.
+
+    Attributes
+    ----------
+    file
+        Where it is.
+    preset
+        What it says; None if it is not valid.
+    error
+        Everything that is wrong with it, "" if nothing is.
+    """
+
+    file: PresetFile
+    preset: Preset | None
+    error: str = ""
+
+    @property
+    def name(self) -> str:
+        """The preset's name."""
+        return self.file.name
+
+    @property
+    def description(self) -> str:
+        """Its sentence, or that it is broken."""
+        return self.preset.description if self.preset is not None else "broken"
+
+
+class Shelf:
+    """The presets on disk; a file is read again only when it has changed."""
+
+    def __init__(self) -> None:
+        self._read: dict[Path, tuple[tuple[int, int], Entry]] = {}
+        self._deleted: list[tuple[Path, str]] = []
+        self.entries: tuple[Entry, ...] = ()
+
+    def scan(self) -> bool:
+        """Look at the folders; return whether anything is different from the last time."""
+        found = []
+        for file in list_presets():
+            try:
+                facts = file.path.stat()
+            except OSError:
+                continue  # deleted in this moment
+            stamp = facts.st_mtime_ns, facts.st_size
+            known = self._read.get(file.path)
+            entry = known[1] if known and known[0] == stamp else _look(file)
+            self._read[file.path] = stamp, entry
+            found.append(entry)
+        before, self.entries = self.entries, tuple(found)
+        return before != self.entries
+
+    def find(self, name: str) -> Entry | None:
+        """Return the preset of that name, None if there is none."""
+        return next((entry for entry in self.entries if entry.name == name), None)
+
+    def current(self, settings: Settings) -> str:
+        """Return the name of the preset that would change nothing, "" if there is none."""
+        for entry in self.entries:
+            if entry.preset is not None and entry.preset.apply_to(settings) == settings:
+                return entry.name
+        return ""
+
+    def save(
+        self, name: str, settings: Settings, description: str = "", *, overwrite: bool = False
+    ) -> None:
+        """Write settings as one's own preset.
+
+        Raises
+        ------
+        RtvcError
+            If the name cannot be a file's, is taken, or the file cannot be written.
+        """
+        path = user_path(name)
+        if path.exists() and not overwrite:
+            raise UsageError(f"There is a preset {name!r} already; choose another name.")
+        save_preset(path, settings, description, overwrite=overwrite)
+        self.scan()
+
+    def rename(self, entry: Entry, name: str) -> None:
+        """Give one's own preset another name.
+
+        Raises
+        ------
+        RtvcError
+            If it is a bundled one, or the name cannot be used.
+        """
+        _own(entry, "renamed")
+        target = self._free(name)
+        try:
+            entry.file.path.rename(target)
+        except OSError as error:
+            raise RtvcError(f"{entry.name!r} cannot be renamed: {error.strerror}.") from None
+        self.scan()
+
+    def duplicate(self, entry: Entry, name: str) -> None:
+        """Copy a preset, bundled or not, with its comments to one's own of another name.
+
+        Raises
+        ------
+        RtvcError
+            If the name cannot be used, or the file cannot be read or written.
+        """
+        write_atomically(self._free(name), read_text(entry.file.path))
+        self.scan()
+
+    def delete(self, entry: Entry) -> None:
+        """Delete one's own preset; `undelete` brings it back.
+
+        Raises
+        ------
+        RtvcError
+            If it is a bundled one, or cannot be deleted.
+        """
+        _own(entry, "deleted")
+        text = read_text(entry.file.path)
+        try:
+            entry.file.path.unlink()
+        except OSError as error:
+            raise RtvcError(f"{entry.name!r} cannot be deleted: {error.strerror}.") from None
+        self._deleted.append((entry.file.path, text))
+        self.scan()
+
+    def undelete(self) -> str:
+        """Bring back what was deleted last, and return its name.
+
+        Raises
+        ------
+        RtvcError
+            If nothing was deleted, or a file of that name exists by now.
+        """
+        if not self._deleted:
+            raise UsageError("No preset was deleted since the start.")
+        path, text = self._deleted[-1]
+        if path.exists():
+            raise UsageError(f"There is a preset {path.stem!r} already; rename it first.")
+        write_atomically(path, text)
+        self._deleted.pop()
+        self.scan()
+        return path.stem
+
+    def _free(self, name: str) -> Path:
+        path = user_path(name)
+        if path.exists():
+            raise UsageError(f"There is a preset {name!r} already; choose another name.")
+        return path
+
+
+def differences(before: Settings, after: Settings) -> list[str]:
+    """Return in words, one setting each, what a change of settings would do."""
+    names = changed_names(before, after)
+    return [
+        f"{label(name)}: {shown(name, getattr(before, name))} -> "
+        f"{shown(name, getattr(after, name), unit=True)}"
+        for name in KNOBS
+        if name in names
+    ]
+
+
+def label(name: str) -> str:
+    """Return a setting's name for a person."""
+    return name.replace("_", " ")
+
+
+def shown(name: str, value: Value, *, unit: bool = False) -> str:
+    """Return a setting's value for a person."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = f"{value:.10g}" if isinstance(value, float) else str(value)
+    return f"{text} {KNOBS[name].unit}".rstrip() if unit else text
+
+
+def _look(file: PresetFile) -> Entry:
+    try:
+        return Entry(file, load_preset(file.path))
+    except SettingsFileError as error:
+        lines = [f"line {p.line}: {p.message}" if p.line else p.message for p in error.problems]
+        return Entry(file, None, "\n".join(lines))
+
+
+def _own(entry: Entry, verb: str) -> None:
+    if entry.file.bundled:
+        raise UsageError(
+            f"{entry.name!r} comes with rtvc and cannot be {verb}; duplicate it under another name."
+        )

@@ -1,0 +1,134 @@
+"""What rtvc remembers from run to run: the devices and the settings last used."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rtvc.calibration.profiles import DEFAULT_PROFILE, PROFILES
+from rtvc.calibration.sizing import sizes_at_default
+from rtvc.config import settings_yaml
+from rtvc.errors import RtvcError
+from rtvc.settings import Settings
+
+_WORDS = ("input", "output", "monitor", "profile")
+_HEADER = "# Written by rtvc when a run starts, and read by the next run.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Remembered choices.
+
+    Attributes
+    ----------
+    input, output
+        Names of the devices; "" is the system's default.
+    monitor
+        Name of the device on which one hears oneself; "" is none.
+    settings
+        The settings. `mode` is never remembered: a run starts converted, so
+        that nobody is heard with their own voice by surprise.
+    profile
+        Name of the place on the trade-off between sound and latency.
+    chosen
+        Names of the sizes that were chosen although they are at their default.
+    """
+
+    input: str = ""
+    output: str = ""
+    settings: Settings = field(default_factory=Settings)
+    monitor: str = ""
+    profile: str = DEFAULT_PROFILE
+    chosen: frozenset[str] = frozenset()
+
+
+def config_folder() -> Path:
+    """Return the folder of the user's choices and presets.
+
+    RTVC_CONFIG_DIR names another one, and so does RTVC_HOME, which is for voices too.
+    """
+    override = os.environ.get("RTVC_CONFIG_DIR") or os.environ.get("RTVC_HOME")
+    if override:
+        return Path(override)
+    import platformdirs
+
+    return platformdirs.user_config_path("rtvc", appauthor=False)
+
+
+def choices_path() -> Path:
+    """Return the file of the remembered choices."""
+    return config_folder() / "remembered.yaml"
+
+
+def read_choices() -> Choices:
+    """Return the remembered choices, or the defaults where nothing is remembered.
+
+    Raises
+    ------
+    SettingsFileError
+        If the file is damaged.
+    """
+    path = choices_path()
+    if not path.exists():
+        return Choices()
+    document = settings_yaml.parse(settings_yaml.read_text(path), str(path), _WORDS)
+    profile = document.words.get("profile", DEFAULT_PROFILE)
+    settings = Settings().replace(**document.values)
+    return Choices(
+        input=document.words.get("input", ""),
+        output=document.words.get("output", ""),
+        settings=settings,
+        monitor=document.words.get("monitor", ""),
+        profile=profile if profile in PROFILES else DEFAULT_PROFILE,
+        chosen=sizes_at_default(settings).intersection(document.values),
+    )
+
+
+def load_choices() -> tuple[Choices, str]:
+    """Return the remembered choices and a sentence ("" if all is well).
+
+    A damaged file is renamed, never overwritten; the sentence says where it is.
+    """
+    try:
+        return read_choices(), ""
+    except settings_yaml.SettingsFileError as error:
+        path = choices_path()
+        aside = unused_path(path.with_name("remembered-damaged.yaml"))
+        try:
+            path.rename(aside)
+        except OSError:
+            return Choices(), f"The remembered choices cannot be read and are ignored. {error}"
+        return Choices(), (
+            f"The remembered choices were damaged ({error.problems[0].message}); "
+            f"rtvc starts from the defaults. The old file is now {aside}."
+        )
+
+
+def save_choices(choices: Choices) -> None:
+    """Remember these choices.
+
+    Raises
+    ------
+    RtvcError
+        If the file cannot be written.
+    """
+    values = choices.settings.changed()
+    values.pop("mode", None)
+    for name in sorted(choices.chosen & sizes_at_default(choices.settings)):
+        values[name] = getattr(choices.settings, name)
+    words = {"input": choices.input, "output": choices.output, "monitor": choices.monitor}
+    if choices.profile != DEFAULT_PROFILE:
+        words["profile"] = choices.profile
+    settings_yaml.write_atomically(choices_path(), _HEADER + settings_yaml.render(words, values))
+
+
+def unused_path(path: Path) -> Path:
+    """Return `path`, or a numbered one beside it that does not exist yet."""
+    if not path.exists():
+        return path
+    for number in range(2, 10_000):
+        numbered = path.with_stem(f"{path.stem}-{number}")
+        if not numbered.exists():
+            return numbered
+    raise RtvcError(f"There are too many files like {path}; remove some.")

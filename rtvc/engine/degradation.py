@@ -1,0 +1,171 @@
+"""Where the engine stands while steps are late: down at once, and back up when there is room."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+import numpy as np
+
+from rtvc.engine.degradation_levels import Rung
+from rtvc.settings import Settings
+
+_ROOM = 0.75
+"""Part of what is allowed that a step may take where one goes back up."""
+_ROOM_UNKNOWN = 0.5
+"""The same where it is not known what the rung above takes."""
+
+_MANY_LATE, _WINDOW_S = 3, 10.0
+"""So many late blocks within so long are no accident."""
+_QUICK = 0.5
+_SETTLING = 5
+"""Steps of a new chain that say nothing: it is joined to the old one."""
+_WATCHED = 50
+_PATIENCE_S, _MOST_PATIENCE_S = 20.0, 320.0
+"""Without a late block for so long one goes back up; longer each time that it was too early."""
+_RELAPSE_S = 60.0
+
+_CHECKED = 20
+_MUCH = 1.5
+_TELL_S = 20.0
+
+
+class Ladder:
+    """Where on the ladder the engine stands.
+
+    Attributes
+    ----------
+    level
+        Rungs below the top.
+    """
+
+    def __init__(self) -> None:
+        self._given: tuple[Rung, ...] = ()
+        self._rungs: tuple[Rung, ...] = ()
+        self.level = 0
+        self._asked: Settings | None = None
+        self._derived: Settings | None = None
+        self._patience = _PATIENCE_S
+        self._rose = -math.inf
+        self._notice = ""
+        self._notice_until = -math.inf
+        self._begin(0.0)
+
+    def settle(self, settings: Settings, rungs: tuple[Rung, ...]) -> Settings:
+        """Return the settings to use; the same object as long as nothing changes.
+
+        Parameters
+        ----------
+        settings
+            Those that are asked for.
+        rungs
+            Their ladder; another one than before is entered at its top.
+        """
+        if rungs is not self._given:
+            self._given = self._rungs = rungs
+            self.level, self._patience, self._derived = 0, _PATIENCE_S, None
+            self._begin(0.0)
+        if self._derived is None or settings is not self._asked:
+            self._asked = settings
+            changes = self._rungs[self.level].changes
+            self._derived = settings.replace(**changes) if changes else settings
+        return self._derived
+
+    def note(self, now: float, seconds: float, *, late: bool) -> None:
+        """Learn how a step went, and move if there is reason to.
+
+        Parameters
+        ----------
+        now
+            Time on the endpoint's clock, in seconds.
+        seconds
+            What the step took on that clock.
+        late
+            Whether its sound had to be concealed.
+        """
+        self._steps += 1
+        if self._steps <= _SETTLING:
+            self._since = now
+            return
+        self._took.append(seconds)
+        # Who was quick is late for another reason, such as a gap before.
+        if late and seconds > _QUICK * self._rungs[self.level].allowed_s:
+            self._late.append(now)
+        while self._late and self._late[0] < now - _WINDOW_S:
+            self._late.popleft()
+        if len(self._late) >= _MANY_LATE:
+            self._go_down(now)
+        elif self.level and now - max(self._since, *self._late, -math.inf) >= self._patience:
+            self._go_up(now)
+        elif self._steps == _SETTLING + _CHECKED:
+            self._check(now)
+
+    def refuse(self) -> None:
+        """Take away the rung that no chain could be made for, and stand above it."""
+        above, refused = self._rungs[self.level - 1 : self.level + 1]
+        below = [rung.without(refused, above) for rung in self._rungs[self.level + 1 :]]
+        self._rungs = (*self._rungs[: self.level], *below)
+        self._stand_on(self.level - 1, self._since)
+
+    @property
+    def eased(self) -> str:
+        """What is different from what was asked for, in words; "" at the top."""
+        return ", ".join(self._rungs[self.level].words.values()) if self._rungs else ""
+
+    def sentence(self, now: float) -> str:
+        """Return what a person should know at this moment, "" if nothing."""
+        if self.eased:
+            return f"Late steps: now {self.eased}. It goes back when there is room."
+        return self._notice if now < self._notice_until else ""
+
+    def _go_down(self, now: float) -> None:
+        took = float(np.quantile(self._took, 0.95))
+        below = range(self.level + 1, len(self._rungs))
+        fitting = [level for level in below if self._fits(level, took)]
+        if now - self._rose < _RELAPSE_S:
+            self._patience = min(2 * self._patience, _MOST_PATIENCE_S)
+        # Where no rung is known to be enough, the next one may be.
+        target = fitting[0] if fitting else min(self.level + 1, len(self._rungs) - 1)
+        self._stand_on(target, now)
+
+    def _go_up(self, now: float) -> None:
+        took = float(np.quantile(self._took, 0.95))
+        if self._rungs[self.level].predicted_s is None:
+            if self._rungs[self.level].holds(took, _ROOM_UNKNOWN):
+                self._rose = now
+                self._stand_on(self.level - 1, now)
+            return
+        fitting = [level for level in range(self.level) if self._fits(level, took, _ROOM)]
+        if fitting:
+            self._rose = now
+            self._stand_on(fitting[0], now)
+
+    def _fits(self, level: int, took: float, part: float = 1.0) -> bool:
+        """Return whether steps fit on another rung, if they take `took` on this one."""
+        here, there = self._rungs[self.level].predicted_s, self._rungs[level].predicted_s
+        if here is None or there is None:
+            return False
+        return self._rungs[level].holds(took * there / here, part)
+
+    def _check(self, now: float) -> None:
+        """Compare the first steps with the calibration."""
+        predicted = self._rungs[self.level].predicted_s
+        usual = float(np.median(self._took))
+        if predicted is not None and not self.level and usual > _MUCH * predicted:
+            self._notice = (
+                f"A step takes {1000 * usual:.0f} ms, where 'rtvc calibrate' found "
+                f"{1000 * predicted:.0f}: close other programs, or run it again."
+            )
+            self._notice_until = now + _TELL_S
+
+    def _stand_on(self, level: int, now: float) -> None:
+        if level != self.level:
+            self.level = level
+            self._derived = None
+        self._begin(now)
+
+    def _begin(self, now: float) -> None:
+        self._steps = 0
+        self._since = now
+        self._took: deque[float] = deque(maxlen=_WATCHED)
+        self._late: deque[float] = deque()

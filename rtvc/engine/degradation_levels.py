@@ -1,0 +1,162 @@
+"""What the engine can do without where steps are late, in the order of what is missed least."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from rtvc.calibration.profiles import LONGEST_BLOCK, Timing
+from rtvc.calibration.sizing import Sizing
+from rtvc.engine.delivery import GUARD_S
+from rtvc.library import BUILT_IN
+from rtvc.settings import KNOBS, Settings, Value
+
+T = TypeVar("T")
+
+_CONTEXTS = (1000.0, 500.0)
+_CHEAPER = {"harvest": ("fcpe", "dio"), "rmvpe": ("fcpe", "dio"), "fcpe": ("dio",)}
+_LONGER = (1.5, 2.0, 3.0, 4.5)
+
+_USELESS = 0.97
+"""A rung whose steps take more than this part of those before is left out."""
+_SUSTAINED = 0.9
+"""Part of a block that a step may take in the long run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """Settings that the engine uses in place of those it was asked for.
+
+    Attributes
+    ----------
+    changes
+        By name.
+    words
+        What is different from the top of the ladder, for a person, by name.
+    allowed_s
+        How long a step may take before its sound is late.
+    sustained_s
+        How long it may take in the long run.
+    predicted_s
+        How long it usually takes by the calibration, None without one.
+    """
+
+    changes: Mapping[str, Value]
+    words: Mapping[str, str]
+    allowed_s: float
+    sustained_s: float
+    predicted_s: float | None
+
+    def holds(self, seconds: float, part: float = 1.0) -> bool:
+        """Return whether steps of so many seconds fit into a part of what is allowed."""
+        return seconds <= part * min(self.allowed_s, self.sustained_s)
+
+    def without(self, refused: Rung, above: Rung) -> Rung:
+        """Return this rung with what `above` has in place of what a refused rung brought."""
+        news = {
+            name
+            for name, value in refused.changes.items()
+            if above.changes.get(name) != value == self.changes[name]
+        }
+        return dataclasses.replace(
+            self,
+            changes=_instead(self.changes, above.changes, news),
+            words=_instead(self.words, above.words, news),
+        )
+
+
+AS_ASKED = Rung({}, {}, math.inf, math.inf, None)
+"""The only rung where nothing is ever late."""
+
+
+def make_rungs(settings: Settings, sizing: Sizing) -> tuple[Rung, ...]:
+    """Return the ladder for a voice, from what is asked for down to the least.
+
+    The context gets shorter, then retrieval is off, then pitch is found by a cheaper
+    method, then the block gets longer, each on top of what was before. A rung that the
+    calibration expects nothing of is left out; the built-in voice has only the last kind.
+
+    Parameters
+    ----------
+    settings
+        Those that are asked for.
+    sizing
+        What is known of the machine.
+    """
+    timing = sizing.timing(settings)
+    base = sizing.changes(settings)
+    top = settings.replace(**base)
+    rungs = [_rung(base, top, top, timing)]
+    for news in _reliefs(top, timing):
+        changes = {**rungs[-1].changes, **news}
+        rung = _rung(changes, settings.replace(**changes), top, timing)
+        if _helps(rungs[-1], rung):
+            rungs.append(rung)
+    return tuple(rungs)
+
+
+def _reliefs(top: Settings, timing: Timing | None) -> list[dict[str, Value]]:
+    steps: list[dict[str, Value]] = []
+    if top.voice not in BUILT_IN:
+        steps += [{"context": context} for context in _CONTEXTS if context < top.context]
+        if top.index_rate > 0:
+            steps.append({"index_rate": 0.0})
+        # Without a measurement only what needs no download is surely there.
+        known = ("dio",) if timing is None else (*timing.methods,)
+        methods = [m for m in _CHEAPER.get(top.pitch_method, ()) if m in known]
+        steps += [{"pitch_method": method} for method in methods]
+    before = top.block
+    for factor in _LONGER:
+        block = min(_tens(factor * top.block), LONGEST_BLOCK)
+        if block > before:
+            before = block
+            headroom = _tens(top.headroom * block / top.block)
+            steps.append({"block": block, "headroom": min(headroom, KNOBS["headroom"].high)})
+    return steps
+
+
+def _rung(
+    changes: dict[str, Value], settings: Settings, top: Settings, timing: Timing | None
+) -> Rung:
+    predicted = None
+    if timing is not None:
+        predicted = 1e-3 * timing.p50(
+            settings.block,
+            settings.context,
+            method=settings.pitch_method,
+            index=settings.index_rate > 0,
+        )
+    words = {
+        "context": f"context {settings.context:.0f} ms",
+        "index_rate": "retrieval off",
+        "pitch_method": f"pitch by {settings.pitch_method}",
+        "block": f"block {settings.block:.0f} ms",
+    }
+    return Rung(
+        changes=changes,
+        words={n: w for n, w in words.items() if getattr(settings, n) != getattr(top, n)},
+        allowed_s=max(1e-3 * settings.headroom - GUARD_S, 1e-3),
+        sustained_s=1e-3 * settings.block * _SUSTAINED,
+        predicted_s=predicted,
+    )
+
+
+def _helps(before: Rung, rung: Rung) -> bool:
+    if before.predicted_s is None or rung.predicted_s is None:
+        return True
+    # A longer block takes longer, and has still more time.
+    relief = before.allowed_s / rung.allowed_s
+    return rung.predicted_s * relief < _USELESS * before.predicted_s
+
+
+def _tens(milliseconds: float) -> float:
+    return 10.0 * round(milliseconds / 10.0)
+
+
+def _instead(own: Mapping[str, T], others: Mapping[str, T], names: set[str]) -> dict[str, T]:
+    """Return `own`, with what `others` has under some names."""
+    kept = {name: value for name, value in own.items() if name not in names}
+    return kept | {name: others[name] for name in names if name in others}

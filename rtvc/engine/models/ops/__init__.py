@@ -1,0 +1,1 @@
+"""Operators of the networks, for GPUs and for CPUs."""

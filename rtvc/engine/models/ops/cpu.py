@@ -1,0 +1,427 @@
+"""Operators as MLX's CPU backend runs them fastest.
+
+Same results and same signatures as the single primitives in ``layers_gpu``; the
+choice between the two is made in ``layers``. MLX's CPU convolutions take a
+scalar path as soon as they are dilated, transposed or grouped, and its
+transcendental functions are evaluated one element at a time; a matrix product
+through an optimised BLAS is fast. So everything here is made of matrix products
+on shifted views of the input, without unfolding it.
+
+Weights that were passed through ``tap_major`` (``frame_major`` for a transposed
+convolution) give their taps as matrices without a copy; others work too, and cost
+one copy of the weight per call.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import mlx.core as mx
+
+from rtvc.engine.models.ops.cpu_streams import shares, sum_side_by_side
+
+_FEW_FRAMES = 64
+"""Up to which one product of all taps takes as long as one for each, in fewer operations."""
+
+_SMALL = 1 << 16
+"""Numbers up to which padding takes less time than concatenating, which is more operations."""
+
+_TAPS_AT_ONCE = 4
+"""Taps of a grouped convolution that are one product: more would cost more to lay out."""
+
+# Abramowitz and Stegun 7.1.28: erfc(z) = (sum of a[i] z^i)^-16, here for z = |x| / sqrt 2.
+_ERFC = [
+    coefficient * 0.5 ** (power / 2)
+    for power, coefficient in enumerate(
+        (
+            1.0,
+            0.0705230784,
+            0.0422820123,
+            0.0092705272,
+            0.0001520143,
+            0.0002765672,
+            0.0000430638,
+        )
+    )
+]
+
+
+def tap_major(weight: mx.array) -> mx.array:
+    """Store a (O, K, I) weight as (K, I, O); shape and values stay the same."""
+    return mx.contiguous(weight.transpose(1, 2, 0)).transpose(2, 0, 1)
+
+
+def frame_major(weight: mx.array) -> mx.array:
+    """Store a (O, K, I) weight as (K, O, I); shape and values stay the same."""
+    return mx.contiguous(weight.transpose(1, 0, 2)).transpose(1, 0, 2)
+
+
+class Taps(NamedTuple):
+    """The matrices of a convolution, (inputs, out channels) each, in the order of their use.
+
+    One for each tap, or, where the stride is larger, for each run of so many taps. `whole` is
+    all of them, one below the other, where frames that follow one another are heard.
+    """
+
+    matrices: tuple[mx.array, ...]
+    whole: mx.array | None
+    kernel: int
+    stride: int
+    dilation: int
+
+
+def taps_of(weight: mx.array, stride: int = 1, dilation: int = 1) -> Taps:
+    """See ``layers_gpu.taps_of``; views of the weight, which cost a step much when made in it."""
+    if stride > 1 and dilation > 1:
+        raise ValueError(f"a stride of {stride} with a dilation of {dilation} has no matrices here")
+    out, kernel, _ = weight.shape
+    matrices = []
+    for first in range(0, kernel, stride):
+        taps = weight[:, first : first + stride].transpose(1, 2, 0)
+        matrices.append(taps.reshape(-1, out))
+    joined = stride == 1 and dilation == 1 and kernel > 1
+    whole = weight.transpose(1, 2, 0).reshape(-1, out) if joined else None
+    return Taps(tuple(matrices), whole, kernel, stride, dilation)
+
+
+def conv1d_of_taps(x: mx.array, taps: Taps, *, padding: int = 0) -> mx.array:
+    """See ``layers_gpu.conv1d_of_taps``."""
+    x = pad_time(x, padding, padding)
+    length = (x.shape[1] - (taps.kernel - 1) * taps.dilation - 1) // taps.stride + 1
+    if taps.whole is not None and length <= _FEW_FRAMES and len(x) == 1:
+        width = x.shape[2]
+        heard = mx.as_strided(x, (1, length, taps.kernel * width), (0, width, 1))
+        return heard @ taps.whole
+    y = None
+    for n, matrix in enumerate(taps.matrices):
+        first = n * taps.stride * taps.dilation
+        if taps.stride == 1:
+            rows = x[:, first : first + length]
+        else:
+            rows = _runs(x, first, matrix.shape[0] // x.shape[2], taps.stride, length)
+        y = add_product(y, rows, matrix)
+    assert y is not None
+    return y
+
+
+def _runs(x: mx.array, first: int, taps: int, stride: int, length: int) -> mx.array:
+    """Return what a run of taps hears of (1, L, C): (1, length, taps * C)."""
+    if taps == stride:  # the rows as they lie
+        return x[:, first : first + length * stride].reshape(x.shape[0], length, -1)
+    # The last run is shorter: here alone rows are copied.
+    each = [x[:, first + n :: stride][:, :length] for n in range(taps)]
+    return mx.concatenate(each, axis=2)
+
+
+def add_product(total: mx.array | None, rows: mx.array, matrix: mx.array) -> mx.array:
+    """Return total + rows @ matrix; None is nothing yet."""
+    return rows @ matrix if total is None else mx.addmm(total, rows, matrix)
+
+
+def own(part: mx.array) -> mx.array:
+    """See ``layers_gpu.own``: copied, so that the whole is not kept for the sake of a part."""
+    return mx.contiguous(part)
+
+
+def join(parts: Sequence[mx.array]) -> mx.array:
+    """See ``layers_gpu.join``; two numbers at a time, which takes half as long."""
+    if any(part.dtype != mx.float32 or part.shape[-1] % 2 for part in parts):
+        return mx.concatenate(list(parts), axis=1)
+    pairs = mx.concatenate([part.view(mx.int64) for part in parts], axis=1)
+    return pairs.view(mx.float32)
+
+
+def linear(x: mx.array, weight: mx.array, bias: mx.array | None = None) -> mx.array:
+    """See ``layers_gpu.linear``; ``mx.addmm`` takes longer to spread the bias than to add it."""
+    y = x @ weight.T
+    return y if bias is None else y + bias
+
+
+def pad_time(x: mx.array, before: int, after: int) -> mx.array:
+    """Pad axis 1 with zeros; concatenation is faster than ``mx.pad`` where there is much."""
+    if not before and not after:
+        return x
+    if x.size <= _SMALL:
+        return mx.pad(x, [(0, 0), (before, after), (0, 0)])
+    parts = [x]
+    if before:
+        parts.insert(0, mx.zeros((x.shape[0], before, x.shape[2]), x.dtype))
+    if after:
+        parts.append(mx.zeros((x.shape[0], after, x.shape[2]), x.dtype))
+    return join(parts)
+
+
+def conv1d(
+    x: mx.array,
+    weight: mx.array,
+    bias: mx.array | None = None,
+    *,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    groups: int = 1,
+) -> mx.array:
+    """See ``layers_gpu.conv1d``."""
+    x = pad_time(x, padding, padding)
+    if groups == 1 and (stride == 1 or dilation == 1):
+        y = conv1d_of_taps(x, taps_of(weight, stride, dilation))
+    elif stride != 1:
+        y = mx.conv1d(x, weight, stride=stride, dilation=dilation, groups=groups)
+    elif weight.shape[2] == 1 and weight.shape[0] == groups:
+        y = _depthwise(x, weight, dilation)
+    else:
+        y = grouped_conv1d(x, grouped(weight, groups), dilation=dilation)
+    return y if bias is None else y + bias
+
+
+def grouped(weight: mx.array, groups: int) -> mx.array:
+    """Rearrange (O, K, I) for ``grouped_conv1d``: (K / n, groups, n I, O / groups)."""
+    out, kernel, width = weight.shape
+    at_once = math.gcd(kernel, _TAPS_AT_ONCE)
+    by_group = weight.reshape(groups, out // groups, kernel // at_once, at_once * width)
+    return mx.contiguous(by_group.transpose(2, 0, 3, 1))
+
+
+def grouped_conv1d(
+    x: mx.array, weight: mx.array, *, padding: int = 0, dilation: int = 1
+) -> mx.array:
+    """See ``layers_gpu.grouped_conv1d``; the groups are a batch, and some taps one product."""
+    x = pad_time(x, padding, padding)
+    products, groups, height, width = weight.shape
+    batch, padded, channels = x.shape
+    at_once = height * groups // channels
+    length = padded - (products * at_once - 1) * dilation
+    rows = x.reshape(batch, padded, groups, channels // groups).transpose(0, 2, 1, 3)
+    last = padded - (at_once - 1) * dilation
+    shifted = [rows[:, :, tap * dilation : tap * dilation + last] for tap in range(at_once)]
+    wide = mx.concatenate(shifted, axis=3)
+    y = None
+    for n in range(products):
+        begin = n * at_once * dilation
+        view = wide[:, :, begin : begin + length]
+        y = add_product(y, view, weight[n])
+    assert y is not None
+    return y.transpose(0, 2, 1, 3).reshape(batch, length, groups * width)
+
+
+def conv_transpose1d(
+    x: mx.array,
+    weight: mx.array,
+    bias: mx.array | None = None,
+    *,
+    stride: int,
+    padding: int = 0,
+    output_padding: int = 0,
+) -> mx.array:
+    """See ``layers_gpu.conv_transpose1d``.
+
+    Polyphase: the kernel is cut into groups of `stride` taps. One group maps an
+    input frame to the `stride` output frames of its phase block with one matrix
+    product, and successive groups belong to successive blocks.
+    """
+    batch, frames, _ = x.shape
+    channels, kernel, _ = weight.shape
+    reach = -(-kernel // stride)
+    blocks = frames + reach - 1
+    x = pad_time(x, reach - 1, reach - 1)
+
+    def added(groups: slice) -> mx.array:
+        total = None
+        for group in range(groups.start, groups.stop):
+            taps = weight[:, group * stride : (group + 1) * stride]
+            matrix = taps.transpose(1, 0, 2).reshape(-1, taps.shape[2]).T
+            rows = x[:, reach - 1 - group : reach - 1 - group + blocks]
+            short = stride * channels - matrix.shape[1]
+            if short:  # the last group may hold fewer taps than the stride
+                made = mx.pad(rows @ matrix, [(0, 0), (0, 0), (0, short)])
+                total = made if total is None else total + made
+            else:
+                total = add_product(total, rows, matrix)
+        assert total is not None
+        return total
+
+    out = sum_side_by_side(added, shares(reach))
+    length = (frames - 1) * stride - 2 * padding + kernel + output_padding
+    y = out.reshape(batch, blocks * stride, channels)
+    y = pad_time(y, 0, max(0, padding + length - blocks * stride))[:, padding : padding + length]
+    return y if bias is None else y + bias
+
+
+def leaky_relu(x: mx.array, slope: float = 0.01, bias: mx.array | None = None) -> mx.array:
+    """See ``layers_gpu.leaky_relu``."""
+    return _compiled_leaky(_biased(x, bias), slope)
+
+
+def relu(x: mx.array, bias: mx.array | None) -> mx.array:
+    """See ``layers_gpu.relu``."""
+    return mx.maximum(_biased(x, bias), 0.0)
+
+
+def residual(x: mx.array, y: mx.array, bias: mx.array | None) -> mx.array:
+    """See ``layers_gpu.residual``."""
+    return x + _biased(y, bias)
+
+
+def gelu(x: mx.array, bias: mx.array | None = None) -> mx.array:
+    """See ``layers_gpu.gelu``.
+
+    x * Phi(x) = (x + |x| - |x| erfc(|x| / sqrt 2)) / 2, with erfc from Abramowitz and
+    Stegun 7.1.28: a rational function, which the compiler can vectorise where it
+    cannot vectorise erf. Absolute error below 1e-6.
+    """
+    return _compiled_gelu(_biased(x, bias))
+
+
+def sigmoid(x: mx.array) -> mx.array:
+    """See ``layers_gpu.sigmoid``; absolute error below 3e-7."""
+    return _compiled_sigmoid(x)
+
+
+def tanh(x: mx.array) -> mx.array:
+    """See ``layers_gpu.tanh``; absolute error below 4e-7."""
+    return _compiled_tanh(x)
+
+
+def gated(shape: mx.array, gate: mx.array) -> mx.array:
+    """See ``layers_gpu.gated``; absolute error below 7e-7."""
+    return _compiled_gated(shape, gate)
+
+
+def attention(queries: mx.array, keys: mx.array, values: mx.array, *, scale: float) -> mx.array:
+    """See ``layers_gpu.attention``."""
+    weights, total = _softmax((queries * scale) @ keys.transpose(0, 1, 3, 2))
+    return (weights @ values) / total
+
+
+def relative_attention(
+    queries: mx.array,
+    keys: mx.array,
+    values: mx.array,
+    near_keys: mx.array,
+    near_values: mx.array,
+    *,
+    first: int,
+) -> mx.array:
+    """See ``layers_gpu.relative_attention``."""
+    frames, reach = keys.shape[2], near_keys.shape[1] // 2
+    scores = queries @ keys.transpose(0, 1, 3, 2)
+    near = queries @ near_keys.transpose(0, 2, 1)
+    weights, total = _softmax(scores + _by_column(near, frames, first))
+    mixed = weights @ values + _by_distance(weights, reach, first) @ near_values
+    return mixed / total
+
+
+def _softmax(scores: mx.array) -> tuple[mx.array, mx.array]:
+    """Return the softmax over the last axis as what is to be divided, and by what.
+
+    What is made with the weights is much smaller than they are, so it is divided in their
+    place. ``mx.softmax`` takes one exponential after the other.
+    """
+    weights = _compiled_exp(scores - mx.max(scores, axis=-1, keepdims=True))
+    return weights, mx.sum(weights, axis=-1, keepdims=True)
+
+
+def _by_column(near: mx.array, frames: int, first: int) -> mx.array:
+    """(1, h, Q, 2 reach + 1) by distance -> (1, h, Q, T) by column, zero beyond the reach.
+
+    Rows one element too wide shift by one more element each when read at the right width.
+    """
+    batch, heads, asked, distances = near.shape
+    before = mx.zeros((batch, heads, asked, first))
+    after = mx.zeros((batch, heads, asked, frames - first))
+    wide = mx.concatenate([before, near, after], axis=-1)
+    width = frames + distances - 1
+    flat = wide.reshape(batch, heads, -1)[:, :, : asked * width]
+    reach = distances // 2
+    return flat.reshape(batch, heads, asked, width)[..., reach : reach + frames]
+
+
+def _by_distance(weights: mx.array, reach: int, first: int) -> mx.array:
+    """(1, h, Q, T) by column -> (1, h, Q, 2 reach + 1) by distance, zero outside the window."""
+    batch, heads, asked, _ = weights.shape
+    margin = mx.zeros((batch, heads, asked, reach))
+    wide = mx.concatenate([margin, weights, margin], axis=-1).reshape(batch, heads, -1)
+    tail = mx.zeros((batch, heads, asked))
+    skewed = mx.concatenate([wide, tail], axis=-1).reshape(batch, heads, asked, -1)
+    return skewed[..., first : first + 2 * reach + 1]
+
+
+def _depthwise(x: mx.array, weight: mx.array, dilation: int) -> mx.array:
+    """One channel a group: taps are vectors, so products are element by element."""
+    kernel = weight.shape[1]
+    length = x.shape[1] - (kernel - 1) * dilation
+    taps = weight[:, :, 0].T
+    y = x[:, :length] * taps[0]
+    for tap in range(1, kernel):
+        y = y + x[:, tap * dilation : tap * dilation + length] * taps[tap]
+    return y
+
+
+def _biased(x: mx.array, bias: mx.array | None) -> mx.array:
+    """Add a bias by itself.
+
+    What MLX compiles takes one element after the other where one of its inputs is spread.
+    """
+    return x if bias is None else x + bias
+
+
+def _leaky(x: mx.array, slope: float) -> mx.array:
+    return mx.maximum(x, slope * x)
+
+
+def _gelu(x: mx.array) -> mx.array:
+    z = mx.abs(x)
+    p = mx.array(_ERFC[6])
+    for coefficient in _ERFC[5::-1]:
+        p = coefficient + z * p
+    for _ in range(4):
+        p = p * p
+    return 0.5 * (x + z - z / p)
+
+
+def _exp(x: mx.array) -> mx.array:
+    """Return exp(x) for x <= 0; absolute error below 3e-7."""
+    return 1.0 + _expm1(x)
+
+
+def _expm1(x: mx.array) -> mx.array:
+    """Return exp(x) - 1 for x <= 0, of multiplications only, so that the loop vectorises.
+
+    A Taylor polynomial of x / 64, doubled six times by exp(2 a) - 1 = q (q + 2), which
+    unlike squaring exp(a) does not double the rounding error. Absolute error below 3e-7.
+    """
+    y = mx.maximum(x, -40.0) * (1 / 64)
+    q = mx.array(1 / 5040)
+    for factorial in (720, 120, 24, 6, 2, 1):
+        q = 1 / factorial + y * q
+    q = y * q
+    for _ in range(6):
+        q = q * (q + 2.0)
+    return q
+
+
+def _tanh(x: mx.array) -> mx.array:
+    q = _expm1(-2.0 * mx.abs(x))
+    return -mx.sign(x) * q / (q + 2.0)
+
+
+def _sigmoid(x: mx.array) -> mx.array:
+    q = _expm1(-mx.abs(x))
+    return 0.5 - 0.5 * mx.sign(x) * q / (q + 2.0)
+
+
+def _gated(shape: mx.array, gate: mx.array) -> mx.array:
+    return _tanh(shape) * _sigmoid(gate)
+
+
+# MLX compiles each with the system's C++ compiler, about a second once a machine (it keeps
+# the result). Without a compiler it evaluates them step by step: slower, still right.
+_Function = Callable[..., mx.array]
+_compiled_gelu: _Function = mx.compile(_gelu)
+_compiled_leaky: _Function = mx.compile(_leaky)
+_compiled_exp: _Function = mx.compile(_exp)
+_compiled_sigmoid: _Function = mx.compile(_sigmoid)
+_compiled_tanh: _Function = mx.compile(_tanh)
+_compiled_gated: _Function = mx.compile(_gated)

@@ -1,0 +1,86 @@
+"""Shared operators of the networks, each in the variant that suits the device.
+
+The choice is made here, once, when the module is imported: single primitives on
+a GPU (``layers_gpu``, ``conv2d_gpu``), matrix products on the CPU (``layers_cpu``,
+``conv2d_cpu``). Both give the same numbers to about 1e-6 and are tested against each other.
+
+Arrays are (batch, frames, channels); convolution weights are
+(out channels, kernel, in channels / groups).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
+from weakref import ref
+
+import mlx.core as mx
+
+from rtvc.engine.models.ops import conv2d_cpu, conv2d_gpu, cpu, gpu, gru
+from rtvc.engine.models.ops.backend import OPERATORS, TRACES_STEPS
+
+_CPU = OPERATORS == "cpu"
+
+conv1d = cpu.conv1d if _CPU else gpu.conv1d
+conv_transpose1d = cpu.conv_transpose1d if _CPU else gpu.conv_transpose1d
+conv2d = conv2d_cpu.conv2d if _CPU else conv2d_gpu.conv2d
+double2d = conv2d_cpu.double2d if _CPU else conv2d_gpu.double2d
+grouped = cpu.grouped if _CPU else gpu.grouped
+grouped_conv1d = cpu.grouped_conv1d if _CPU else gpu.grouped_conv1d
+linear = cpu.linear if _CPU else gpu.linear
+join = cpu.join if _CPU else gpu.join
+leaky_relu = cpu.leaky_relu if _CPU else gpu.leaky_relu
+relu = cpu.relu if _CPU else gpu.relu
+residual = cpu.residual if _CPU else gpu.residual
+gelu = cpu.gelu if _CPU else gpu.gelu
+sigmoid = cpu.sigmoid if _CPU else gpu.sigmoid
+tanh = cpu.tanh if _CPU else gpu.tanh
+gated = cpu.gated if _CPU else gpu.gated
+attention = cpu.attention if _CPU else gpu.attention
+relative_attention = cpu.relative_attention if _CPU else gpu.relative_attention
+frame_major = cpu.frame_major if _CPU else gpu.frame_major
+tap_major = cpu.tap_major if _CPU else gpu.tap_major
+taps_of: Callable[..., Any] = cpu.taps_of if _CPU else gpu.taps_of
+conv1d_of_taps: Callable[..., mx.array] = cpu.conv1d_of_taps if _CPU else gpu.conv1d_of_taps
+own = cpu.own if _CPU else gpu.own
+bidirectional_gru = gru.loop if _CPU else gru.kernel_or_loop
+
+PHASED: bool = _CPU
+"""Whether residual blocks are computed as in ``phased``."""
+
+Weights = dict[str, mx.array]
+Method = TypeVar("Method", bound=Callable[..., object])
+
+
+def compiled(method: Method) -> Method:
+    """Return a network's method with its element-wise chains fused, on a GPU.
+
+    It is traced once for every shape, so a step builds no graph in Python. What it is given
+    besides arrays must be the same in every step, or it is traced anew.
+
+    On the CPU it stays as it is: there each fused chain would be a run of the system's C++
+    compiler before the first sound, and those that matter are in ``layers_cpu``.
+    """
+    function, owner = method.__func__, ref(method.__self__)  # type: ignore[attr-defined]
+
+    def call(*arguments: object) -> object:
+        # The network holds this, so this must not hold the network, or neither would be freed.
+        return function(owner(), *arguments)
+
+    return cast(Method, mx.compile(call) if TRACES_STEPS else call)
+
+
+def affine(weights: Weights, name: str) -> tuple[mx.array, mx.array]:
+    """Return the weight and the bias that belong to `name`."""
+    return weights[f"{name}.weight"], weights[f"{name}.bias"]
+
+
+def layer_norm(x: mx.array, weight: mx.array, bias: mx.array, eps: float = 1e-5) -> mx.array:
+    """Normalise the last axis to zero mean and unit variance, then scale and shift."""
+    return mx.fast.layer_norm(x, weight, bias, eps)
+
+
+def mean_of(signals: Sequence[mx.array]) -> mx.array:
+    """Return the mean of arrays of one shape."""
+    return functools.reduce(mx.add, signals) * (1.0 / len(signals))

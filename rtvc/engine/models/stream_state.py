@@ -1,0 +1,80 @@
+"""What convolutions remember of a signal that comes in pieces.
+
+A convolution that looks to both sides needs, for the next piece, its newest inputs of
+the piece before. Every layer remembers up to the same moment, however far it looks into
+the future: what comes after that moment is computed again with the next piece. So
+nothing is delayed, and sums of several layers stay aligned by themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mlx.core as mx
+
+from rtvc.engine.models.ops import ops
+
+State = tuple[mx.array, ...]
+"""The remembered inputs of all layers, in the order of their use; () before the first piece."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Where a piece ends, counted from its beginning at the rate of a layer.
+
+    Attributes
+    ----------
+    final
+        Samples that will not come again: the next piece begins after them.
+    wanted
+        Samples that are to come out at the end; at least `final`.
+    """
+
+    final: int
+    wanted: int
+
+    def times(self, rate: int) -> Piece:
+        """Return the same moments at a higher rate."""
+        return Piece(self.final * rate, self.wanted * rate)
+
+
+class Carry:
+    """Hands out what the layers remember, and takes in what they are to remember.
+
+    Parameters
+    ----------
+    state
+        Of the piece before.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._old = state
+        self._new: list[mx.array] = []
+
+    def extend(self, x: mx.array, before: int, piece: Piece) -> mx.array:
+        """Put a layer's `before` remembered inputs before its new ones, (1, L, C).
+
+        Before the first piece are zeros, as before a whole signal.
+        """
+        if not before:
+            return x
+        zeros = mx.zeros((1, before, x.shape[2]), x.dtype)
+        old = self._old[len(self._new)] if self._old else zeros
+        whole = ops.join([old, x])
+        self._new.append(ops.own(whole[:, piece.final : piece.final + before]))
+        return whole
+
+    def begin(self, x: mx.array, before: int, bias: mx.array | None) -> mx.array:
+        """Silence the `before` samples that a layer made of zeros before the first piece.
+
+        They are silent once the layer's bias has been added.
+        """
+        if self._old or not before:
+            return x
+        silence = mx.zeros_like(x[:, :before])
+        return ops.join([silence if bias is None else silence - bias, x[:, before:]])
+
+    @property
+    def state(self) -> State:
+        """What the next piece begins with."""
+        return tuple(self._new)

@@ -1,0 +1,1 @@
+"""Timing and counting the steps of a voice."""

@@ -1,0 +1,226 @@
+"""How long the steps of a voice take, where the time goes, and what they compute."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlx.core as mx
+import numpy as np
+from numpy.typing import NDArray
+
+from rtvc.engine.chain import Chain
+from rtvc.engine.profiling.op_count import Counts
+from rtvc.engine.profiling.stage_times import STAGES, count_step, parts_of, timed
+from rtvc.engine.voice import Voice
+from rtvc.settings import Settings
+from rtvc.system.energy import EnergyMeter
+from rtvc.system.malloc import trim_memory
+
+_WARM_STEPS = 2
+_SOUNDS = 8
+"""Blocks of noise that are played in turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How a time varies, ms."""
+
+    min: float
+    p50: float
+    p95: float
+    p99: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True)
+class StageFigures:
+    """One part of a step; what MLX does not compute has no counts.
+
+    Attributes
+    ----------
+    ms
+        Its time, where each part is complete before the next begins.
+    gflop, primitives, weight_mb
+        See `rtvc.engine.profiling.op_count.Counts`.
+    """
+
+    ms: Spread
+    gflop: float
+    primitives: int
+    weight_mb: float
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceFigures:
+    """What was measured of one voice.
+
+    Attributes
+    ----------
+    name
+        As it was asked for.
+    rate
+        Its samples per second.
+    steps
+        How many undisturbed steps were timed.
+    ms
+        Their time.
+    real_time
+        The median step as a share of the block that it makes: below 1 is fast enough.
+    stages
+        The parts, by name, of other steps.
+    gflop, primitives, weight_mb
+        Sum of the parts.
+    mlx_peak_mb
+        The most that MLX held at a time during the undisturbed steps, weights included.
+    resident_peak_mb
+        The most that the process held, of this voice alone where the system tells that.
+    joules
+        Energy of an undisturbed step; None where the system does not tell.
+    """
+
+    name: str
+    rate: int
+    steps: int
+    ms: Spread
+    real_time: float
+    stages: dict[str, StageFigures]
+    gflop: float
+    primitives: int
+    weight_mb: float
+    mlx_peak_mb: float
+    resident_peak_mb: float
+    joules: float | None = None
+
+
+class Bench:
+    """Steps of one voice, back to back, as long as somebody asks for more.
+
+    Parameters
+    ----------
+    voice
+        The voice.
+    settings
+        Its sizes and knobs; the gate is left open.
+    meter
+        Tells the energy, if anything does.
+    """
+
+    def __init__(self, voice: Voice, settings: Settings, meter: EnergyMeter | None = None) -> None:
+        self._voice = voice
+        self._settings = settings.replace(gate=-90.0)
+        _forget_peak()
+        self._chain = Chain(voice, self._settings)
+        self._parts = parts_of(voice, self._settings)
+        self._meter, self._joules = meter, 0.0
+        self._totals: list[float] = []
+        self._stages: defaultdict[str, list[float]] = defaultdict(list)
+        self._counts: dict[str, Counts] = {}
+        rng = np.random.default_rng(0)
+        self._sounds = rng.standard_normal((_SOUNDS, self._chain.block), np.float32)
+        self._sounds *= np.float32(0.1)
+        self._block = 0
+        for _ in range(1 + self._chain.plan.context // self._chain.plan.block):
+            self._chain.skip(self._next(), self._settings)
+        for _ in range(_WARM_STEPS):
+            self._chain.step(self._next(), self._settings)
+        mx.reset_peak_memory()
+        self._mlx_peak = 0
+
+    @property
+    def steps(self) -> int:
+        """How many undisturbed steps have been timed."""
+        return len(self._totals)
+
+    def step(self) -> None:
+        """Time one step as it is live."""
+        block = self._next()
+        joules = 0.0 if self._meter is None else self._meter.joules()
+        began = time.perf_counter()
+        self._chain.step(block, self._settings)
+        self._totals.append(time.perf_counter() - began)
+        if self._meter is not None:
+            self._joules += self._meter.joules() - joules
+        self._mlx_peak = max(self._mlx_peak, mx.get_peak_memory())
+
+    def step_by_stages(self) -> None:
+        """Time the parts of one step."""
+        block = self._next()
+        with timed(self._parts) as seconds:
+            self._chain.step(block, self._settings)
+        for stage, taken in seconds.items():
+            self._stages[stage].append(taken)
+
+    def count(self) -> None:
+        """Count what a step computes."""
+        self._counts = count_step(self._voice, self._settings)
+
+    def figures(self) -> VoiceFigures:
+        """Return what is known by now; at least one step must have been timed."""
+        total = spread(self._totals)
+        whole = sum(self._counts.values(), Counts())
+        stages = {
+            stage: _stage(self._stages[stage], self._counts.get(stage, Counts()))
+            for stage in STAGES
+            if self._stages[stage]
+        }
+        return VoiceFigures(
+            name=self._settings.voice,
+            rate=self._voice.output_rate,
+            steps=self.steps,
+            ms=total,
+            real_time=total.p50 / self._settings.block,
+            stages=stages,
+            gflop=whole.flop / 1e9,
+            primitives=whole.primitives,
+            weight_mb=whole.weight_bytes / 1e6,
+            mlx_peak_mb=self._mlx_peak / 1e6,
+            resident_peak_mb=_resident_peak() / 1e6,
+            joules=None if self._meter is None else self._joules / self.steps,
+        )
+
+    def _next(self) -> NDArray[np.float32]:
+        self._block += 1
+        sound: NDArray[np.float32] = self._sounds[self._block % _SOUNDS]
+        return sound
+
+
+def spread(seconds: Sequence[float]) -> Spread:
+    """Return how times vary."""
+    low, p50, p95, p99, high = np.percentile(seconds, [0, 50, 95, 99, 100]) * 1000
+    return Spread(float(low), float(p50), float(p95), float(p99), float(high))
+
+
+def _stage(seconds: Sequence[float], counts: Counts) -> StageFigures:
+    return StageFigures(
+        ms=spread(seconds),
+        gflop=counts.flop / 1e9,
+        primitives=counts.primitives,
+        weight_mb=counts.weight_bytes / 1e6,
+    )
+
+
+def _forget_peak() -> None:
+    """Begin the process's peak of memory anew, where the system can."""
+    mx.clear_cache()
+    trim_memory()
+    if sys.platform == "linux":
+        try:
+            Path("/proc/self/clear_refs").write_text("5")
+        except OSError:
+            return  # a container may forbid it: the peak is then that of all voices so far
+
+
+def _resident_peak() -> float:
+    """Bytes."""
+    if sys.platform == "linux":
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * float(line.split()[1])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak if sys.platform == "darwin" else 1024 * peak)

@@ -1,0 +1,115 @@
+"""Networks with random weights: as slow as trained ones, and no download.
+
+What a step costs depends on the sizes of the networks alone. These have the sizes that
+people's voices and base models have, or smaller ones on request.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rtvc.engine.models.hubert import Hubert
+from rtvc.engine.models.rmvpe import RmvpeEstimator
+from rtvc.engine.rvc.network import RvcVoice
+from rtvc.engine.weights.content_encoder import ContentEncoderConfig, content_encoder_shapes
+from rtvc.engine.weights.rmvpe import RmvpeConfig, rmvpe_shapes
+from rtvc.engine.weights.voice_config import parse_voice_config
+from rtvc.engine.weights.voice_keys import HIFIGAN, voice_shapes
+
+UPSAMPLING = {
+    ("v1", 32_000): ((10, 4, 2, 2, 2), (16, 16, 4, 4, 4)),
+    ("v1", 40_000): ((10, 10, 2, 2), (16, 16, 4, 4)),
+    ("v1", 48_000): ((10, 6, 2, 2, 2), (16, 16, 4, 4, 4)),
+    ("v2", 32_000): ((10, 8, 2, 2), (20, 16, 4, 4)),
+    ("v2", 40_000): ((10, 10, 2, 2), (16, 16, 4, 4)),
+    ("v2", 48_000): ((12, 10, 2, 2), (24, 20, 4, 4)),
+}
+"""Rates and kernels of the vocoder's stages for every version and sample rate of RVC."""
+
+KINDS = {f"{version}-{rate // 1000}k": (version, rate) for version, rate in UPSAMPLING}
+"""Version and sample rate by a short name, such as v2-40k."""
+
+FULL_ENCODER = ContentEncoderConfig(
+    width=768,
+    feed_forward_width=3072,
+    layers=12,
+    heads=12,
+    conv_width=512,
+    conv_kernels=(10, 3, 3, 3, 3, 2, 2),
+    conv_strides=(5, 2, 2, 2, 2, 2, 2),
+    position_kernel=128,
+    position_groups=16,
+    projection=256,
+)
+FULL_RMVPE = RmvpeConfig(
+    base_channels=16,
+    levels=5,
+    blocks=4,
+    intermediate_layers=4,
+    output_channels=3,
+    mels=128,
+    hidden=256,
+    bins=360,
+)
+
+
+_SPEAKERS = 109
+
+
+def random_weights(
+    shapes: dict[str, tuple[int, ...]],
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Return weights that keep a signal's level, the same for the same names and shapes."""
+    weights = {}
+    for name, shape in shapes.items():
+        rng = np.random.default_rng(zlib.crc32(name.encode()))
+        w = rng.standard_normal(shape, dtype=np.float32)
+        if name.endswith(("gamma", "running_var")) or (name.endswith("weight") and len(shape) == 1):
+            w = 1 + np.float32(0.05) * np.abs(w)
+        elif len(shape) == 1:
+            w *= np.float32(0.05)
+        else:
+            w /= np.sqrt(np.float32(np.prod(shape[1:])))
+        weights[name] = w
+    return weights
+
+
+def voice_values(version: str, rate: int, *, width: int = 192, initial: int = 512) -> list[Any]:
+    """Return the configuration that a file of such a voice has; see `random_voice`."""
+    rates, kernels = UPSAMPLING[version, rate]
+    return [
+        *(1025, 32, width, width, 4 * width, 2, 6, 3, 0, "1", [3, 7, 11], [[1, 3, 5]] * 3),
+        *(list(rates), initial, list(kernels), _SPEAKERS, 256, rate),
+    ]
+
+
+def random_voice(version: str, rate: int, *, width: int = 192, initial: int = 512) -> RvcVoice:
+    """Return a voice with pitch.
+
+    Parameters
+    ----------
+    version, rate
+        As in `UPSAMPLING`.
+    width, initial
+        Channels of the latent, and of the vocoder before its first stage; by default those
+        of every voice of its kind.
+    """
+    values = voice_values(version, rate, width=width, initial=initial)
+    config = parse_voice_config(values, _SPEAKERS)
+    features = 256 if version == "v1" else 768
+    shapes = voice_shapes(config, phone_channels=features, uses_pitch=True, vocoder=HIFIGAN)
+    return RvcVoice(random_weights(shapes), config)
+
+
+def random_encoder(config: ContentEncoderConfig = FULL_ENCODER) -> Hubert:
+    """Return a content encoder; by default of ContentVec's size."""
+    return Hubert(random_weights(content_encoder_shapes(config)), config)
+
+
+def random_rmvpe(config: RmvpeConfig = FULL_RMVPE) -> RmvpeEstimator:
+    """Return a pitch estimator; by default of RMVPE's size."""
+    return RmvpeEstimator(random_weights(rmvpe_shapes(config)), config)

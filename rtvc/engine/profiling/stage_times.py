@@ -1,0 +1,244 @@
+"""Where the time of a step goes, and what each part of it computes.
+
+The parts are public methods of the networks. While a step is looked into, each of them
+is wrapped from outside, so that the step itself is the one that speaks live.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import mlx.core as mx
+import numpy as np
+
+from rtvc.engine.chain import Chain
+from rtvc.engine.models.hubert import Hubert
+from rtvc.engine.models.pitch_estimator import SalienceEstimator
+from rtvc.engine.models.source import SineSource
+from rtvc.engine.models.synthesizer import Synthesizer
+from rtvc.engine.models.vocoder import StreamingVocoder
+from rtvc.engine.profiling.op_count import Counts, Function, arrays_in, count, with_arrays
+from rtvc.engine.rvc.decoder import StreamingDecoder, WindowDecoder
+from rtvc.engine.rvc.pitch_track import PitchTrack
+from rtvc.engine.rvc.retrieval import FeatureIndex
+from rtvc.engine.rvc.voice import RvcStreamVoice
+from rtvc.engine.voice import Voice
+from rtvc.settings import Settings
+
+STAGES = ("content encoder", "retrieval", "pitch", "text encoder", "flow", "decoder", "rest")
+"""The parts of a step, in their order. The pitch is that which is sung, too; the rest is noise,
+resampling, joining, the gate.
+
+A part that is compiled into another one counts there: where text encoder and flow are one
+function for the device, there is no text encoder.
+"""
+
+_SETTLED_AFTER = 3
+"""The steps after which one is like the next: the first ones have no past to go on from."""
+
+Around = Callable[["Part", Function, tuple[Any, ...], dict[str, Any]], Any]
+"""Takes the place of a part: which it is, the real one, and what it is called with."""
+
+
+class Part(NamedTuple):
+    """A method that belongs to a stage; what it calls of another stage counts there.
+
+    Attributes
+    ----------
+    stage
+        One of `STAGES`.
+    owner, method
+        Where it is.
+    lazy
+        Whether it takes arrays and gives arrays that are not evaluated.
+    alone
+        What it is called with, in the place of what it was, when nothing runs beside it.
+    """
+
+    stage: str
+    owner: type
+    method: str
+    lazy: bool = True
+    alone: tuple[tuple[str, object], ...] = ()
+
+
+def parts_of(voice: Voice, settings: Settings) -> list[Part]:
+    """Return the parts of a voice; those of the built-in voice are all rest."""
+    if not isinstance(voice, RvcStreamVoice):
+        return []
+    vocoder = voice.voice.network.vocoder
+    parts = [
+        Part("content encoder", Hubert, "convolve", alone=(("late", 0),)),
+        Part("content encoder", Hubert, "transform"),
+        Part("retrieval", FeatureIndex, "blend", lazy=False),
+        Part("text encoder", Synthesizer, "statistics"),
+        Part("flow", Synthesizer, "latent"),
+        *(Part("decoder", way, "decode", lazy=False) for way in (StreamingDecoder, WindowDecoder)),
+        Part("decoder", SineSource, "__call__"),
+        Part("decoder", type(vocoder), "__call__"),
+    ]
+    if isinstance(vocoder, StreamingVocoder):
+        parts.append(Part("decoder", type(vocoder), "stream"))
+    estimator = voice.estimator(settings)
+    if estimator is not None:
+        parts.append(Part("pitch", type(estimator), "__call__", lazy=False))
+        parts.append(Part("pitch", PitchTrack, "sing", lazy=False))
+        parts.append(Part("pitch", PitchTrack, "freeze", lazy=False))
+    if isinstance(estimator, SalienceEstimator):
+        parts.append(Part("pitch", type(estimator), "activations"))
+        parts.append(Part("pitch", type(estimator), "decode"))
+    return parts
+
+
+@contextmanager
+def timed(parts: Sequence[Part]) -> Iterator[dict[str, float]]:
+    """Time the stages of what runs in the context.
+
+    Each is evaluated before the next begins, so their sum is more than the same step
+    takes undisturbed.
+
+    Yields
+    ------
+    dict
+        Seconds by stage, once the context has ended; together all of the time that it was open,
+        but for the search of what the parts are given for arrays.
+    """
+    seconds: defaultdict[str, float] = defaultdict(float)
+    stack = ["rest"]
+    mark = 0.0
+
+    def turn() -> None:
+        nonlocal mark
+        now = time.perf_counter()
+        seconds[stack[-1]] += now - mark
+        mark = now
+
+    def around(part: Part, real: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        nonlocal mark
+        began = time.perf_counter()
+        given = arrays_in((args, kwargs))
+        mark += time.perf_counter() - began
+        if not _evaluated(given):  # whoever is late with its work has to pay for it
+            return real(*args, **kwargs)
+        turn()
+        stack.append(part.stage)
+        try:
+            made = real(*args, **(kwargs | dict(part.alone)))
+            mx.eval(arrays_in(made))
+            return made
+        finally:
+            turn()
+            stack.pop()
+
+    with _wrapped(parts, around):
+        mark = time.perf_counter()
+        yield seconds
+        turn()
+
+
+def count_step(voice: Voice, settings: Settings, *, as_gpu: bool = False) -> dict[str, Counts]:
+    """Count what the parts of one step compute, by stage, without running a network.
+
+    Parameters
+    ----------
+    voice, settings
+        As for a `Chain`.
+    as_gpu
+        See `rtvc.engine.profiling.op_count.count`.
+    """
+    settings = settings.replace(gate=-90.0)  # in silence there is nothing to count
+    with _noted(parts_of(voice, settings)) as calls:
+        chain = Chain(voice, settings)
+        for _ in range(_SETTLED_AFTER):
+            calls.clear()
+            chain.step(np.ones(chain.block, np.float32), settings)
+    own: defaultdict[str, Counts] = defaultdict(Counts)
+    for call in calls:
+        counts = call.count(as_gpu)
+        own[call.stage] += counts
+        if call.within is not None:
+            own[call.within.stage] -= counts
+    return dict(own)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call of a lazy part with all that it was given; `within` is the call that made it."""
+
+    stage: str
+    function: Function
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    within: _Call | None
+
+    def count(self, as_gpu: bool) -> Counts:
+        """Count all that it does, of whatever stage."""
+        given = self.args, self.kwargs
+
+        def called(*arrays: mx.array) -> Any:
+            args, kwargs = with_arrays(given, arrays)
+            return self.function(*args, **kwargs)
+
+        return count(called, *arrays_in(given), as_gpu=as_gpu)
+
+
+@contextmanager
+def _noted(parts: Sequence[Part]) -> Iterator[list[_Call]]:
+    """Note the calls of lazy parts in what runs in the context.
+
+    They give zeros, in the shapes of what they would compute.
+    """
+    calls: list[_Call] = []
+    stack: list[_Call] = []
+
+    def around(part: Part, real: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not _evaluated(arrays_in((args, kwargs))):
+            return real(*args, **kwargs)
+        calls.append(_Call(part.stage, real, args, kwargs, stack[-1] if stack else None))
+        stack.append(calls[-1])
+        try:
+            made = real(*args, **kwargs)
+        finally:
+            stack.pop()
+        return with_arrays(made, [mx.zeros(a.shape, a.dtype) for a in arrays_in(made)])
+
+    with _wrapped([part for part in parts if part.lazy], around):
+        yield calls
+
+
+def _evaluated(given: list[mx.array]) -> bool:
+    """Evaluate what a part is given; whether that can be: not while the part is compiled."""
+    try:
+        mx.eval(given)
+    except ValueError:
+        return False
+    return True
+
+
+@contextmanager
+def _wrapped(parts: Sequence[Part], around: Around) -> Iterator[None]:
+    """Call ``around`` in the place of each part, and put the parts back in the end."""
+    with ExitStack() as undo:
+        for part in parts:
+            inherited = part.method not in vars(part.owner)
+            real = getattr(part.owner, part.method)
+            setattr(part.owner, part.method, _wrapper(part, real, around))
+            if inherited:
+                undo.callback(delattr, part.owner, part.method)
+            else:
+                undo.callback(setattr, part.owner, part.method, real)
+        yield
+
+
+def _wrapper(part: Part, real: Function, around: Around) -> Function:
+    @functools.wraps(real)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return around(part, real, args, kwargs)
+
+    return wrapper

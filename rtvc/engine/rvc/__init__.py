@@ -1,0 +1,1 @@
+"""RVC voices: from blocks of input to blocks of output."""

@@ -1,0 +1,248 @@
+"""A recording converted as a whole: long phrases with context on both sides, nothing in a hurry.
+
+What the live path must do without is here: the future of every sound, and pitch that
+was decided knowing it. Noise and the phase of the sine belong to the absolute frame as
+they do live, so phrases join without a seam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import mlx.core as mx
+import numpy as np
+from numpy.typing import NDArray
+
+from rtvc.audio.endpoint import ENGINE_RATE
+from rtvc.engine.dsp.melody import Knobs, sing
+from rtvc.engine.dsp.pitch import sine_phase
+from rtvc.engine.dsp.sola import fade_in
+from rtvc.engine.plan import Plan
+from rtvc.engine.rvc.phrases import high_pass, split
+from rtvc.engine.rvc.pitch_track import Floats, PitchFrames
+from rtvc.engine.rvc.render import decode_window, make_latent
+from rtvc.engine.rvc.voice import RvcStreamVoice
+from rtvc.engine.rvc.window import FRAME
+from rtvc.engine.voice import Rendered
+from rtvc.settings import Settings
+
+Samples = NDArray[np.float32]
+
+PAD = 100
+"""Frames of context on either side of a phrase, 1 s; even, as phrases begin at even frames."""
+
+_JOIN = 2
+"""Frames over which one phrase goes over into the next."""
+
+_SLICE = 200
+"""Frames that are decoded at once: with the vocoder's whole reach around them, exact."""
+
+_LOUDEST = 0.95
+_PITCH_SHARE = 0.2
+"""Part of the work that finding the pitch is, for the display."""
+
+
+def convert(
+    voice: RvcStreamVoice,
+    audio_16k: Samples,
+    settings: Settings,
+    show: Callable[[float], None] = lambda share: None,
+) -> Recording:
+    """Speak a recording with another voice.
+
+    Parameters
+    ----------
+    voice
+        The voice.
+    audio_16k
+        (samples,) mono at 16 kHz.
+    settings
+        Those of the voice and ``input_gain``; the others are for whoever plays the result.
+    show
+        Told how far it is, 0 to 1.
+
+    Returns
+    -------
+    Recording
+        The result, (frames of 10 ms) as long as the original rounded up, as a voice that a
+        chain can play.
+
+    Raises
+    ------
+    RtvcError
+        If the pitch estimator is not installed, or there is no such speaker.
+    """
+    voice.check_speaker(settings)
+    sound = _prepared(audio_16k, settings)
+    phrases = split(sound, FRAME)
+    padded = np.pad(sound, PAD * FRAME, mode="reflect")
+    pitch = _pitch(voice, padded, phrases, settings, lambda part: show(_PITCH_SHARE * part))
+    take = _Take(voice, settings, padded, pitch)
+    hop = voice.voice.hop
+    made = np.zeros(len(sound) // FRAME * hop, np.float32)
+    rise = fade_in(_JOIN * hop)
+    for first, last in phrases:
+        # Each goes on a little under the beginning of the next.
+        end = min(last + _JOIN, len(sound) // FRAME)
+
+        def report(part: float, at: int = first, frames: int = last - first) -> None:
+            done = (at + part * frames) * FRAME / len(sound)
+            show(_PITCH_SHARE + (1 - _PITCH_SHARE) * done)
+
+        piece = _phrase(take, first, end, report)
+        if first > 0:
+            piece[: len(rise)] *= rise
+        if end > last:
+            piece[-len(rise) :] *= 1.0 - rise
+        made[first * hop : end * hop] += piece
+    own = pitch.part(PAD, PAD + len(sound) // FRAME)
+    return Recording(voice.name, voice.output_rate, made, own.heard, own.sung)
+
+
+@dataclass(frozen=True, slots=True)
+class _Take:
+    """What all phrases share: the recording and its pitch, with `PAD` frames on either side."""
+
+    voice: RvcStreamVoice
+    settings: Settings
+    padded: Samples
+    pitch: PitchFrames
+
+
+def _prepared(audio: Samples, settings: Settings) -> Samples:
+    """Filter, level, and fill up to whole frames; at least two, so that it can be mirrored."""
+    gain = np.float32(10.0 ** (settings.input_gain / 20.0))
+    missing = max(-len(audio) % FRAME, 2 * FRAME - len(audio))
+    sound = high_pass(np.pad(audio * gain, (0, missing)), 16_000)
+    peak = float(np.abs(sound).max())
+    return sound if peak <= _LOUDEST else (sound * np.float32(_LOUDEST / peak))
+
+
+def _pitch(
+    voice: RvcStreamVoice,
+    padded: Samples,
+    phrases: list[tuple[int, int]],
+    settings: Settings,
+    show: Callable[[float], None],
+) -> PitchFrames:
+    """Return the pitch of all frames, with `PAD` mirrored ones on either side."""
+    frames = len(padded) // FRAME
+    heard = np.zeros(frames - 2 * PAD)
+    estimator = voice.estimator(settings)
+    if estimator is not None:
+        for first, last in phrases:
+            hz = estimator(
+                padded[first * FRAME : (last + 2 * PAD) * FRAME],
+                threshold=settings.pitch_threshold or None,
+                f0_min=settings.pitch_floor,
+                f0_max=settings.pitch_ceiling,
+            )
+            heard[first:last] = hz[PAD : PAD + last - first]
+            show(last / len(heard))
+    if settings.pitch_interpolation and heard.any():
+        heard = np.interp(np.arange(len(heard)), np.flatnonzero(heard), heard[heard > 0])
+    heard = np.pad(heard, PAD, mode="reflect")
+    sung = sing(heard, _middle(heard), Knobs(settings).hold(frames))
+    return PitchFrames(heard, sung, sine_phase(sung)[:-1])
+
+
+def _middle(heard: Floats) -> Floats:
+    """Return the middle of the whole melody at every frame."""
+    voiced = heard[heard > 0]
+    return np.full(len(heard), float(np.log2(voiced).mean()) if len(voiced) else 0.0)
+
+
+def _phrase(
+    take: _Take,
+    first: int,
+    last: int,
+    show: Callable[[float], None],
+) -> Samples:
+    """Return the sound of a phrase, whose frames are counted in the recording."""
+    voice, settings, padded, pitch = take.voice, take.settings, take.padded, take.pitch
+    frames = last - first + 2 * PAD
+    own = pitch.part(first, first + frames)
+    begun = voice.content.begin(padded[first * FRAME : (first + frames) * FRAME])
+    rows = voice.content.rows(begun)
+    heard = own.heard if voice.voice.uses_pitch else None
+    features = voice.content.frames(rows, 0, heard, settings, count=frames, first=0)
+    # Frames count from the recording's first, those of the context before it are negative.
+    start = first - PAD
+    z = make_latent(voice.voice, features, own, settings, start=start, first=0)
+    mx.eval(z)
+    reach = PAD if voice.voice.reach_frames is None else voice.voice.reach_frames
+    hop, pieces = voice.voice.hop, []
+    for at in range(PAD, frames - PAD, _SLICE):
+        end = min(at + _SLICE, frames - PAD)
+        part = at - reach, end + reach
+        sound = decode_window(
+            voice.voice, z[:, slice(*part)], own.part(*part), settings, start=start + part[0]
+        )
+        pieces.append(sound[reach * hop : (reach + end - at) * hop])
+        show((end - PAD) / (frames - 2 * PAD))
+    return np.concatenate(pieces)
+
+
+@dataclass(eq=False)
+class Recording:
+    """A converted recording, as a voice that repeats it to whoever plays the original.
+
+    So gate, loudness, limiter and modes do with it what they do live; see
+    `rtvc.engine.voice.Voice`.
+
+    Parameters
+    ----------
+    name
+        Of the voice that speaks.
+    output_rate
+        Its samples per second.
+    audio
+        (samples,) float32, from the moment at which the original begins.
+    heard, sung
+        Pitch of the original and of the result every 10 ms in Hz, 0 = unvoiced.
+    """
+
+    name: str
+    output_rate: int
+    audio: Samples
+    heard: Floats
+    sung: Floats
+
+    input_rate = ENGINE_RATE
+    continuous = True
+
+    def lookahead_frames(self, settings: Settings) -> int:
+        """Return 0: all has been heard already."""
+        return 0
+
+    def open(self, plan: Plan, settings: Settings) -> _Playing:
+        """Return a stream at time 0."""
+        return _Playing(self, plan)
+
+
+class _Playing:
+    """Keeps step with the original; see `rtvc.engine.voice.Stream`."""
+
+    def __init__(self, recording: Recording, plan: Plan) -> None:
+        self._recording = recording
+        self._hop = recording.output_rate // 100
+        self._at = -plan.delay  # frames
+
+    def render(self, block: Samples, settings: Settings) -> Rendered:
+        """Return the part of the recording that belongs to this block, the delay late."""
+        first = self._at
+        self.skip(block)
+        recording, hop = self._recording, self._hop
+        audio = np.zeros((self._at - first) * hop, np.float32)
+        there = recording.audio[max(first, 0) * hop : max(self._at, 0) * hop]
+        before = max(-first, 0) * hop
+        audio[before : before + len(there)] = there
+        newest = self._at - 1
+        if not 0 <= newest < len(recording.heard):
+            return Rendered(audio)
+        return Rendered(audio, float(recording.heard[newest]), float(recording.sung[newest]))
+
+    def skip(self, samples: Samples) -> None:
+        """Let time pass."""
+        self._at += len(samples) // (ENGINE_RATE // 100)

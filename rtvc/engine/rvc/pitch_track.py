@@ -1,0 +1,146 @@
+"""The pitch of a stream, kept by absolute frame index."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtvc.engine.dsp.melody import Knobs, Middle, sing
+from rtvc.engine.dsp.pitch import FRAME_S, sine_phase
+from rtvc.settings import Settings
+
+Floats = NDArray[np.float64]
+
+
+class PitchFrames(NamedTuple):
+    """Pitch of consecutive frames, (n,) each.
+
+    Attributes
+    ----------
+    heard, sung
+        Pitch of the input and of the output in Hz, 0 = unvoiced.
+    phase
+        Phase of the output's sine at the beginning of each frame, in cycles [0, 1).
+    """
+
+    heard: Floats
+    sung: Floats
+    phase: Floats
+
+    def part(self, first: int, last: int) -> PitchFrames:
+        """Return the frames from `first` up to, not with, `last`."""
+        return PitchFrames(self.heard[first:last], self.sung[first:last], self.phase[first:last])
+
+
+class PitchTrack:
+    """A ring of the newest frames; those that have been emitted are final.
+
+    Estimates of one frame differ from window to window. Were they replaced after the
+    frame has been heard, the phase of the sine, which is the sum of all pitch before
+    it, would jump. So a frame is written as often as one likes until it is frozen.
+
+    Parameters
+    ----------
+    frames
+        How many are kept.
+    settings
+        What the knobs of the melody stand at when the stream begins.
+
+    Attributes
+    ----------
+    end
+        Absolute index after the newest frame.
+    frozen
+        Frames before this one are final.
+    known
+        Frames before this one have been estimated, or are too old to matter.
+    """
+
+    def __init__(self, frames: int, settings: Settings) -> None:
+        self.end = self.frozen = self.known = 0
+        self._heard, self._sung, self._phase = np.zeros((3, frames))
+        self._knobs = Knobs(settings)
+        self._knob_frames = self._knobs.hold(frames)
+        self._middle = Middle()
+        self._phase_of_frozen = 0.0
+
+    @property
+    def start(self) -> int:
+        """Absolute index of the oldest frame that is kept; negative at first."""
+        return self.end - len(self._heard)
+
+    def advance(self, frames: int, settings: Settings | None = None) -> None:
+        """Let time pass: the new frames are unvoiced until they are written.
+
+        Parameters
+        ----------
+        frames
+            How many.
+        settings
+            Where the knobs of the melody go; None leaves them where they are.
+        """
+        knobs = self._knobs
+        fresh = knobs.hold(frames) if settings is None else knobs.glide(frames, settings)
+        kept = len(self._heard)
+        self._heard, self._sung, self._phase = (
+            np.concatenate([ring, np.zeros(frames)])[-kept:]
+            for ring in (self._heard, self._sung, self._phase)
+        )
+        self._knob_frames = np.concatenate([self._knob_frames, fresh])[-kept:]
+        self.end += frames
+        self.frozen, self.known = max(self.frozen, self.start), max(self.known, self.start)
+
+    def write(self, first: int, hz: NDArray[np.floating], *, interpolate: bool = False) -> None:
+        """Estimate the newest frames, as far as they are not final.
+
+        Parameters
+        ----------
+        first
+            Absolute index of the first value.
+        hz
+            (n,) values up to the newest frame.
+        interpolate
+            Whether unvoiced frames get the pitch between the voiced ones around them.
+        """
+        values = np.asarray(hz, dtype=np.float64)[-len(self._heard) :]
+        first = max(first, self.start)
+        if interpolate and values.any():
+            values = self._interpolated(first, values)
+        free = max(first, self.frozen)
+        if free < self.end:
+            self._heard[free - self.end :] = values[free - self.end :]
+        self.known = self.end
+
+    def sing(self) -> None:
+        """Work out what is sung on the frames that are not final."""
+        free = slice(self.frozen - self.start, None)
+        heard = self._heard[free]
+        middle = self._middle.copy().follow(heard)
+        self._sung[free] = sing(heard, middle, self._knob_frames[free])
+        self._phase[free] = sine_phase(self._sung[free], self._phase_of_frozen)[:-1]
+
+    def freeze(self, until: int) -> None:
+        """Declare the frames before `until` final."""
+        place = slice(self.frozen - self.start, max(until, self.frozen) - self.start)
+        self._middle.follow(self._heard[place])
+        turned = float(np.sum(self._sung[place])) * FRAME_S
+        self._phase_of_frozen = (self._phase_of_frozen + turned) % 1.0
+        self.frozen = max(until, self.frozen)
+
+    def frames(self, first: int, last: int) -> PitchFrames:
+        """Return the frames from absolute index `first` up to, not with, `last`."""
+        kept = PitchFrames(self._heard, self._sung, self._phase)
+        return kept.part(first - self.start, last - self.start)
+
+    def _interpolated(self, first: int, values: Floats) -> Floats:
+        """Fill the unvoiced values; the last final frame, where voiced, is the left anchor."""
+        at = np.arange(first, first + len(values))
+        voiced = values > 0
+        known_at, known = at[voiced], values[voiced]
+        anchor = self.frozen - 1
+        if self.start <= anchor < known_at[0] and self._heard[anchor - self.start] > 0:
+            known_at = np.concatenate([[anchor], known_at])
+            known = np.concatenate([[self._heard[anchor - self.start]], known])
+        return np.interp(at, known_at, known)

@@ -1,0 +1,128 @@
+"""A window of features to its latent, and consecutive frames of a latent to their sound.
+
+Noise and the phase of the sine belong to the absolute frame, so two windows that
+overlap make the same frame from the same excitation.
+"""
+
+from __future__ import annotations
+
+import mlx.core as mx
+import numpy as np
+from numpy.typing import NDArray
+
+from rtvc.engine.dsp.formant import Stretch, ratio_of
+from rtvc.engine.dsp.noise import frame_noise
+from rtvc.engine.dsp.pitch import coarse_pitch
+from rtvc.engine.models.source import SineSource
+from rtvc.engine.rvc.network import RvcVoice
+from rtvc.engine.rvc.pitch_track import PitchFrames
+from rtvc.settings import Settings
+
+Samples = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+SOURCE_KEY = 1 << 64
+"""Sets the noise of the source apart from that of the latent, which has the plain seed."""
+
+
+def embed_speaker(voice: RvcVoice, settings: Settings) -> mx.array:
+    """Return the embedding of the speaker, (1, 1, G); one beyond the last is the last."""
+    return voice.network.embedding(min(settings.speaker, voice.n_speakers - 1))
+
+
+def make_latent(
+    voice: RvcVoice,
+    features: mx.array,
+    pitch: PitchFrames,
+    settings: Settings,
+    *,
+    start: int,
+    first: int,
+) -> mx.array:
+    """Return the latent of a window from frame `first` on, (1, T - first, C), unevaluated.
+
+    Parameters
+    ----------
+    voice
+        The voice.
+    features
+        (1, T, feature_dim).
+    pitch
+        Of the T frames.
+    settings
+        ``formant``, ``speaker`` and ``seed``.
+    start
+        Absolute index of the window's first frame.
+    first
+        First frame that is wanted.
+    """
+    coarse = None
+    if voice.uses_pitch:
+        # The encoder expects the pitch that belongs to the formants.
+        coarse = mx.array(coarse_pitch(pitch.sung / ratio_of(settings.formant)))[None]
+    frames, channels = features.shape[1], voice.latent_channels
+    noise = np.zeros((1, frames, channels), np.float32)
+    drawn = frame_noise(settings.seed, start + first, frames - first, channels)
+    noise[0, first:] = drawn.reshape(-1, channels)
+    speaker = embed_speaker(voice, settings)
+    return voice.network.latent(features, coarse, speaker, mx.array(noise), first)
+
+
+def make_excitation(
+    source: SineSource, hop: int, sung: Floats, settings: Settings, *, phase: float, start: int
+) -> mx.array:
+    """Return the excitation of consecutive frames, (1, n * hop, 1), unevaluated.
+
+    Parameters
+    ----------
+    source
+        Of the vocoder.
+    hop
+        Samples in a frame.
+    sung
+        Pitch of the n frames in Hz, 0 = unvoiced.
+    settings
+        ``seed`` of the noise.
+    phase
+        Phase of the sine at the first frame, in cycles.
+    start
+        Absolute index of the first frame.
+    """
+    noise = frame_noise(settings.seed + SOURCE_KEY, start, len(sung), hop * source.harmonics)
+    return source(
+        mx.array(sung.astype(np.float32))[None],
+        mx.array(phase),
+        mx.array(noise.reshape(1, -1, source.harmonics)),
+    )
+
+
+def decode_window(
+    voice: RvcVoice, z: mx.array, pitch: PitchFrames, settings: Settings, *, start: int
+) -> Samples:
+    """Return the sound of consecutive frames by themselves, (n * hop,) float32.
+
+    Parameters
+    ----------
+    voice
+        The voice.
+    z
+        Their latent, (1, n, C).
+    pitch
+        Of the n frames.
+    settings
+        ``formant``, ``speaker`` and ``seed``.
+    start
+        Absolute index of the first frame.
+    """
+    vocoder, hop = voice.network.vocoder, voice.hop
+    stretch = Stretch(settings.formant, start, z.shape[1])
+    excitation = None
+    if vocoder.source is not None:
+        excitation = make_excitation(
+            vocoder.source, hop, pitch.sung, settings, phase=float(pitch.phase[0]), start=start
+        )
+        excitation = stretch.stretch(excitation, hop)
+    # Only RefineGAN draws with it, for every window anew.
+    key = mx.random.key((settings.seed + start) & 0x7FFFFFFF)
+    sound = vocoder(stretch.stretch(z), excitation, embed_speaker(voice, settings), key)
+    return stretch.play(np.array(sound[0]), hop)

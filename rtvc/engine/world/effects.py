@@ -1,0 +1,135 @@
+"""What the knobs of the built-in voice do to WORLD's parameters."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtvc.engine.world.analysis import RATE, Floats, Frames
+from rtvc.settings import Settings
+
+_RAMP_FRAMES = 3
+"""Frames over which a knob travels to its new value (15 ms)."""
+
+_MIDDLE_FRAMES = 800
+"""Voiced frames over which the middle of the melody adapts (4 s)."""
+
+_LOWEST_HZ, _HIGHEST_HZ = 25.0, 2000.0
+
+_BREATH_HZ, _BREATH = (0.0, 400.0, 2000.0), (0.05, 0.3, 1.0)
+"""Breath is mostly high: how much of the voice's power it replaces at each frequency."""
+
+_WHISPER_HZ, _WHISPER_DB = (0.0, 250.0, 1200.0, 3000.0), (-24.0, -18.0, -3.0, 0.0)
+"""A whisper lacks the strong low harmonics of a voice."""
+
+_SHIFT, _RANGE, _FIX, _FIXED, _FORMANT, _BREATHINESS, _WHISPER = range(7)
+
+
+class Changes:
+    """Applies the settings to frames, gliding from old values to new.
+
+    Parameters
+    ----------
+    bins
+        Frequencies of a frame.
+    settings
+        What the knobs stand at when the stream begins.
+    """
+
+    def __init__(self, bins: int, settings: Settings) -> None:
+        hz = np.arange(bins) * (RATE / 2 / (bins - 1))
+        self._breath = np.interp(hz, _BREATH_HZ, _BREATH).astype(np.float32)
+        tilt = np.interp(hz, _WHISPER_HZ, _WHISPER_DB) * (np.log(10.0) / 10.0)
+        self._whisper = tilt.astype(np.float32)
+        self._middle = 0.0
+        self._heard = 0
+        self._knobs = np.zeros(7)
+        self._knobs = self._targets(settings)
+
+    def apply(self, frames: Frames, settings: Settings) -> Frames:
+        """Return the frames as they shall sound; those that were given may be changed."""
+        knobs = self._glide(len(frames.hz), self._targets(settings))
+        spectra = frames.spectra
+        if knobs[:, _FORMANT].any():
+            spectra = _stretch(spectra, knobs[:, _FORMANT])
+        # Unvoiced frames have no periodic share that breath or whisper could take.
+        voiced = frames.hz > 0
+        breath = (knobs[:, _BREATHINESS] * voiced).astype(np.float32)[:, None]
+        whisper = (knobs[:, _WHISPER] * voiced).astype(np.float32)[:, None]
+        if (breath < 0).any():
+            spectra[1] -= 1
+            spectra[1] *= (1 + np.minimum(breath, 0)) ** 2
+            spectra[1] += 1
+        if (breath > 0).any():
+            spectra[1] *= 1 - np.maximum(breath, 0) * self._breath
+        if whisper.any():
+            spectra[1] *= 1 - whisper
+            spectra[0] += whisper * self._whisper
+        _restrain(spectra[0], frames.peak)
+        return Frames(self._melody(frames.hz, knobs), spectra, frames.peak)
+
+    def _targets(self, settings: Settings) -> NDArray[np.float64]:
+        fixed = settings.pitch_fixed
+        return np.array(
+            [
+                settings.pitch + settings.pitch_fine / 100,
+                settings.pitch_range,
+                float(fixed > 0),
+                np.log2(fixed) if fixed > 0 else self._knobs[_FIXED],
+                settings.formant,
+                settings.breathiness,
+                float(settings.whisper),
+            ]
+        )
+
+    def _glide(self, frames: int, target: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the knobs at each frame, (frames, 7)."""
+        start = self._knobs
+        if start[_FIX] == 0:
+            # Nothing is heard of the old fixed pitch, so there is none to glide from.
+            start[_FIXED] = target[_FIXED]
+        way = np.minimum(np.arange(1, frames + 1) / _RAMP_FRAMES, 1.0)[:, None]
+        knobs = np.where(way < 1, start + (target - start) * way, target)
+        self._knobs = knobs[-1].copy()
+        return knobs
+
+    def _melody(self, hz: NDArray[np.float64], knobs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the pitch that is sung in Hz; 0 stays 0, and a whisper has none."""
+        octave = np.log2(np.where(hz > 0, hz, 1.0))
+        middle = np.zeros(len(hz))
+        for k in np.flatnonzero(hz):
+            self._heard = min(self._heard + 1, _MIDDLE_FRAMES)
+            self._middle += (octave[k] - self._middle) / self._heard
+            middle[k] = self._middle
+        followed = middle + knobs[:, _RANGE] * (octave - middle) + knobs[:, _SHIFT] / 12
+        sung = followed + knobs[:, _FIX] * (knobs[:, _FIXED] - followed)
+        audible = (hz > 0) & (knobs[:, _WHISPER] < 1)
+        return np.where(audible, np.clip(2.0**sung, _LOWEST_HZ, _HIGHEST_HZ), 0.0)
+
+
+def _restrain(log_power: Floats, peak: NDArray[np.float64]) -> None:
+    """Lower frames that would have more power than a square wave of the height of their input.
+
+    Speech stays 10 dB below that. The envelope of a lone tone does not: WORLD
+    sharpens its peak, and a shift may spread it.
+    """
+    power = np.exp(log_power).mean(axis=1, dtype=np.float64)
+    excess = np.log((power + 1e-16) / (peak * peak + 1e-16))
+    log_power -= np.maximum(excess, 0.0).astype(np.float32)[:, None]
+
+
+def _stretch(spectra: Floats, semitones: NDArray[np.float64]) -> Floats:
+    """Stretch (2, frames, bins) along frequency, each frame by its own number of semitones."""
+    out = np.empty_like(spectra)
+    bins = spectra.shape[-1]
+    # Nearly always all frames are alike; during a ramp there are a few groups.
+    for value in np.unique(semitones):
+        same = np.flatnonzero(semitones == value)
+        group = spectra[:, same[0] : same[-1] + 1]
+        place = np.minimum(np.arange(bins) * 2.0 ** (-value / 12), bins - 1.001)
+        below = place.astype(np.intp)
+        low, high = np.take(group, below, axis=2), np.take(group, below + 1, axis=2)
+        high -= low
+        high *= (place - below).astype(np.float32)
+        np.add(low, high, out=out[:, same[0] : same[-1] + 1])
+    return out

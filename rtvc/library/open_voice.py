@@ -1,0 +1,168 @@
+"""From the name of a voice to the voice."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakValueDictionary
+
+from rtvc.engine.voice import Voice
+from rtvc.settings import Settings
+from rtvc.system.malloc import trim_memory
+
+if TYPE_CHECKING:
+    from rtvc.engine.models.pitch_estimator import PitchEstimator
+    from rtvc.engine.rvc.voice import RvcStreamVoice
+
+T = TypeVar("T")
+
+_BUILT_IN = {"world": "Your own voice, shaped by the settings; built in."}
+
+
+def list_voices() -> dict[str, str]:
+    """Return the names of all voices, built in and installed, each with a sentence about it."""
+    from rtvc import library
+
+    voices = dict(_BUILT_IN)
+    for voice in library.list_voices()[0]:
+        manifest = voice.manifest
+        kind = f"RVC {manifest.version}, {manifest.sample_rate / 1000:g} kHz"
+        voices[voice.name] = f"{kind}{', with an index' if manifest.index else ''}."
+    return voices
+
+
+def find_voice(name: str) -> Voice:
+    """Return the voice of that name, loaded.
+
+    What is in use already, by another chain, is shared: all weights are in memory when
+    this returns, so any thread may compute with them.
+
+    Parameters
+    ----------
+    name
+        ``world``, an installed voice, or the path of a voice: a ``.pth`` or ``.safetensors``
+        file, or a folder with one (with a slash in it). An index that lies beside it is used.
+
+    Raises
+    ------
+    UsageError
+        If there is none of that name.
+    RtvcError
+        If it cannot be used, or a base model that it needs is not installed.
+    """
+    if name == "world":
+        # Here, because WORLD takes a moment to load and other voices do without it.
+        from rtvc.engine.world.voice import WorldVoice
+
+        return WorldVoice()
+    from rtvc.library import installed_voice, is_path
+
+    if is_path(name):
+        path = Path(name).expanduser()
+        return _open(name, path, _index_of(path))
+    installed = installed_voice(name)
+    return _open(installed.name, installed.path, installed.index)
+
+
+def find_estimator(kind: str) -> PitchEstimator:
+    """Return the pitch estimator that ``Settings.pitch_method`` names, loaded.
+
+    Raises
+    ------
+    RtvcError
+        If it is not installed.
+    """
+    from rtvc.engine.rvc.loading import load_pitch_estimator
+
+    if kind in ("dio", "harvest"):
+        return load_pitch_estimator(kind=kind)
+    from rtvc.library import base_model_path
+
+    return _shared(base_model_path(kind), lambda path: load_pitch_estimator(path, kind, keep=True))
+
+
+def _will_ask_for_pitch(name: str) -> bool:
+    """Return whether a voice is known to need a pitch estimator, before it is loaded."""
+    from rtvc.errors import RtvcError
+    from rtvc.library import installed_voice, is_path
+
+    if name in _BUILT_IN or is_path(name):
+        return False
+    try:
+        return installed_voice(name).manifest.uses_pitch
+    except RtvcError:
+        return False  # whoever loads it tells why
+
+
+def _find_apart(kind: str) -> PitchEstimator:
+    from rtvc.engine.worker import leave_this_thread
+
+    try:
+        return find_estimator(kind)
+    finally:
+        leave_this_thread()
+
+
+def _open(name: str, path: Path, index: Path | None) -> RvcStreamVoice:
+    from rtvc.engine.rvc import loading
+    from rtvc.engine.rvc.voice import RvcStreamVoice
+    from rtvc.library import base_model_path
+
+    voice = _shared(loading.voice_file(path), loading.load_voice)
+    encoder = _shared(
+        base_model_path(voice.embedder),
+        lambda path: loading.load_content_encoder(path, keep=True),
+    )
+    found = None if index is None else _shared(index, loading.load_index)
+    return RvcStreamVoice(name, voice, encoder, find_estimator, found)
+
+
+def _index_of(path: Path) -> Path | None:
+    """Return the index beside a voice: the only one of a given folder, or that of its name."""
+    if path.is_dir():
+        found = [f for f in path.glob("*.index") if not f.name.startswith((".", "trained_"))]
+        return found[0] if len(found) == 1 else None
+    from rtvc.library.finding import index_beside
+
+    return index_beside(path)
+
+
+@contextmanager
+def loading_ahead(settings: Settings) -> Iterator[None]:
+    """Load the pitch estimator of an installed voice while the context loads the voice.
+
+    Whoever asks for it there gets it once it is ready, or is told why it cannot be had.
+    """
+    if not _will_ask_for_pitch(settings.voice):
+        yield
+        return
+    with ThreadPoolExecutor(1, "rtvc loading") as beside:
+        ahead = beside.submit(_find_apart, settings.pitch_method)
+        yield
+        ahead.exception()  # it is kept up to here; what went wrong has been told if it matters
+
+
+_lock = threading.Lock()
+_loading: defaultdict[tuple[object, ...], threading.Lock] = defaultdict(threading.Lock)
+_loaded: WeakValueDictionary[tuple[object, ...], Any] = WeakValueDictionary()
+
+
+def _shared(path: Path, load: Callable[[Path], T]) -> T:
+    """Return what a file holds, from memory if somebody has it open and it has not changed."""
+    if not path.exists():
+        return load(path)  # which says so
+    state = path.stat()
+    key = path.resolve(), state.st_mtime_ns, state.st_size
+    with _lock:
+        alone = _loading[key]
+    with alone:
+        found: T | None = _loaded.get(key)
+        if found is None:
+            found = _loaded[key] = load(path)
+            trim_memory()
+        return found

@@ -1,0 +1,1 @@
+"""A live run: devices, the session on them, recording and undo."""

@@ -1,0 +1,209 @@
+"""What can be plugged in: the devices to choose from, and how they are opened."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from rtvc.errors import RtvcError, UsageError
+
+if TYPE_CHECKING:
+    from rtvc.audio.devices import Direction
+    from rtvc.audio.endpoint import Endpoint
+    from rtvc.audio.monitor import Monitor
+
+_SCAN_S = 10.0
+_SCAN = """\
+import dataclasses, json
+from rtvc.audio.devices import list_devices
+print(json.dumps([dataclasses.asdict(device) for device in list_devices()]))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SoundDevice:
+    """A device in one direction, as a person chooses it.
+
+    Attributes
+    ----------
+    name, host_api
+        What it is called, and by which part of the system.
+    channels, rate
+        How many channels it has, and samples per second.
+    default
+        Whether the system uses it when nothing is said.
+    cable
+        Whether it is a virtual cable from one program to another.
+    """
+
+    name: str
+    host_api: str = ""
+    channels: int = 1
+    rate: float = 48_000.0
+    default: bool = False
+    cable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """All microphones and speakers of a moment."""
+
+    inputs: tuple[SoundDevice, ...] = ()
+    outputs: tuple[SoundDevice, ...] = ()
+
+
+class Choice(NamedTuple):
+    """The chosen devices by name; "" is the system's default, and no monitor."""
+
+    input: str = ""
+    output: str = ""
+    monitor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A microphone and a speaker, ready to be started.
+
+    Attributes
+    ----------
+    endpoint
+        For the session; not started yet.
+    names
+        What the devices are called.
+    monitor
+        Plays the output once more on a device of its own, None for nothing.
+    note
+        A sentence about what could not be had, "" if nothing is missing.
+    hint
+        Tells what is probably wrong while it runs, "" if nothing is.
+    keep
+        Keeps what it made, and returns a sentence about it, "" if there is nothing to keep.
+    """
+
+    endpoint: Endpoint
+    names: Choice
+    monitor: Monitor | None = None
+    note: str = ""
+    hint: Callable[[], str] = lambda: ""
+    keep: Callable[[], str] = lambda: ""
+
+
+class Rig(Protocol):
+    """Devices to choose from."""
+
+    def scan(self) -> Devices:
+        """Return what is plugged in now; may take a second."""
+
+    def open(self, choice: Choice) -> Line:
+        """Return the chosen devices; a monitor that is not there is noted and done without.
+
+        Raises
+        ------
+        RtvcError
+            If there is no such microphone or speaker.
+        """
+
+
+class LiveRig:
+    """The devices of this machine."""
+
+    def __init__(self) -> None:
+        self._opened = False
+
+    def scan(self) -> Devices:
+        """Return what is plugged in now.
+
+        PortAudio sees the devices of the moment at which it was started, and
+        starting it again would end the sound. So another process looks.
+
+        Raises
+        ------
+        RtvcError
+            If the sound system cannot be asked.
+        """
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", _SCAN],
+                capture_output=True,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                timeout=_SCAN_S,
+                check=True,
+            )
+            rows = json.loads(done.stdout)
+        except (subprocess.SubprocessError, OSError, ValueError):
+            raise RtvcError("The devices could not be listed; 'rtvc doctor' says why.") from None
+        return Devices(_side(rows, "input"), _side(rows, "output"))
+
+    def open(self, choice: Choice) -> Line:
+        """Return the chosen devices; to be called only while no others are open.
+
+        Raises
+        ------
+        RtvcError
+            If there is no such microphone or speaker.
+        """
+        from rtvc.audio.devices import find_device
+        from rtvc.audio.live import LiveEndpoint
+        from rtvc.audio.portaudio import restart
+
+        if self._opened:
+            # What has been plugged in since is seen only so.
+            restart()
+        self._opened = True
+        microphone = find_device(choice.input or None, "input")
+        speaker = find_device(choice.output or None, "output")
+        endpoint = LiveEndpoint(choice.input or None, choice.output or None)
+        monitor, note = None, ""
+        if choice.monitor:
+            try:
+                monitor = live_monitor(choice.monitor, speaker.name)
+            except RtvcError as error:
+                note = f"There is no monitor: {error}."
+        names = Choice(microphone.name, speaker.name, monitor.name if monitor else "")
+        return Line(endpoint, names, monitor, note, lambda: endpoint.hint)
+
+
+def live_monitor(name: str, output: str) -> Monitor:
+    """Return a device of this machine as the monitor, not started.
+
+    Parameters
+    ----------
+    name
+        Its name or a part of it.
+    output
+        Full name of the device that is the main output.
+
+    Raises
+    ------
+    RtvcError
+        If there is no such device, or it is the main output.
+    """
+    from rtvc.audio.devices import find_device
+    from rtvc.audio.duplex import open_playback
+    from rtvc.audio.monitor import Monitor
+
+    device = find_device(name, "output")
+    if device.name == output:
+        raise UsageError(f"{output!r} is the output already, so you hear yourself there")
+    # Found anew each time: the numbers of devices change when some come and go.
+    return Monitor(device.name, lambda: open_playback(find_device(device.name, "output")))
+
+
+def _side(rows: list[dict[str, object]], direction: Direction) -> tuple[SoundDevice, ...]:
+    return tuple(
+        SoundDevice(
+            name=str(row["name"]),
+            host_api=str(row["host_api"]),
+            channels=int(str(row[f"{direction}s"])),
+            rate=float(str(row["rate"])),
+            default=bool(row[f"default_{direction}"]),
+            cable=bool(row["virtual_cable"]),
+        )
+        for row in rows
+        if row[f"{direction}s"]
+    )

@@ -1,0 +1,220 @@
+"""An optimised BLAS for MLX's CPU backend on Linux.
+
+The Linux wheel of MLX links the reference BLAS, which reaches a few GFLOP/s on a
+core that can do a hundred. All its matrix products are calls of one function,
+``cblas_sgemm``, so a library with a better one takes its place: OpenBLAS as NumPy and
+SciPy build it (the scipy-openblas32 wheel), or else the older one in the faiss-cpu wheel.
+
+On macOS there is nothing to do: MLX uses Metal and Accelerate.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from rtvc.system.elf_patch import relink
+
+_PRODUCT = "cblas_sgemm"
+_MAX_THREADS = 8  # a step's matrices are too small to feed more
+
+
+@dataclass(frozen=True)
+class BlasReport:
+    """Which BLAS multiplies MLX's matrices on the CPU.
+
+    Attributes
+    ----------
+    library
+        Path of the shared library, or a name where the system provides it.
+    optimised
+        Whether it is one that uses the processor's vector units.
+    threads
+        Threads that it may use in all; None where the library decides for itself.
+    lanes
+        How many callers at a time they are shared out to; see `rtvc.engine.models.ops.cpu_streams`.
+    remedy
+        What to do when MLX is left with the slow library, else None.
+    """
+
+    library: str
+    optimised: bool
+    threads: int | None
+    remedy: str | None
+    lanes: int = 1
+
+    def __str__(self) -> str:
+        threads = "" if self.threads is None else f", {self.threads} thread(s)"
+        return f"{self.library}{threads}" + (f": {self.remedy}" if self.remedy else "")
+
+
+class _Blas(NamedTuple):
+    """A library that is loaded; `prefix` stands before the names of its functions.
+
+    Nobody but MLX uses it if it is our `own`.
+    """
+
+    path: str
+    library: ctypes.CDLL
+    prefix: str = ""
+    own: bool = True
+
+    def call(self, name: str, *arguments: int) -> int | None:
+        """Call a function of OpenBLAS; None if it is another BLAS."""
+        try:
+            return int(getattr(self.library, f"{self.prefix}openblas_{name}")(*arguments))
+        except AttributeError:
+            return None
+
+    def product(self) -> int:
+        """Return the address of its matrix product."""
+        function = getattr(self.library, self.prefix + _PRODUCT)
+        return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+@cache
+def load_blas() -> BlasReport:
+    """Give MLX an optimised BLAS, once; imports ``mlx.core``.
+
+    Order of search: a BLAS that is in the global scope (``LD_PRELOAD``), the one in the
+    scipy-openblas32 wheel, the one in the faiss-cpu wheel, the system's ``libopenblas.so.0``.
+
+    The number of threads is ``OMP_NUM_THREADS`` or ``OPENBLAS_NUM_THREADS`` if set.
+    Otherwise it is one less than the cores this process may use (at least one, at most
+    eight): one core stays free for the audio callback and the panel, since a missed
+    deadline costs more than the last part of throughput. Two threads are two callers with
+    one each: they are busy with what is between the products, too. More are better shared
+    out within each product.
+
+    Returns
+    -------
+    BlasReport
+        What serves MLX from now on; the same at every call.
+    """
+    if sys.platform != "linux":
+        name = "Accelerate" if sys.platform == "darwin" else "the BLAS that MLX was built with"
+        return BlasReport(name, sys.platform == "darwin", None, None)
+    import mlx.core as mx
+
+    mlx = Path(mx.__file__).parent / "lib" / "libmlx.so"
+    trouble = "install scipy-openblas32 (pip), then start again"
+    for blas in _libraries():
+        try:
+            if relink(mlx, _PRODUCT, blas.product()):
+                threads = blas.call("get_num_threads")
+                lanes = 2 if threads == 2 and blas.own else 1
+                if lanes > 1:
+                    blas.call("set_num_threads", 1)
+                return BlasReport(blas.path, True, threads, None, lanes)
+            trouble = f"this version of MLX does not call {_PRODUCT}; install the version of MLX "
+            trouble += "that rtvc was tested with"
+        except OSError as error:
+            trouble = f"{error}; preload an OpenBLAS with LD_PRELOAD"
+    return BlasReport(
+        "the reference BLAS of the MLX wheel",
+        False,
+        1,
+        f"about forty times slower than this machine can be; {trouble}",
+    )
+
+
+def _libraries() -> Iterator[_Blas]:
+    """Load one BLAS after the other, the best one first."""
+    path = _global_blas()
+    if path is not None:
+        yield _Blas(path, ctypes.CDLL(None), own=False)
+    threads = _thread_count()
+    for chain, prefix in _candidates():
+        with _environment(OMP_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS=str(threads)):
+            library = _load(chain, prefix)
+        if library is not None:
+            blas = _Blas(str(chain[-1]), library, prefix)
+            blas.call("set_num_threads", threads)
+            yield blas
+
+
+def _thread_count() -> int:
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        # OMP_NUM_THREADS may be a list, one entry for each level of nesting.
+        first = os.environ.get(variable, "").split(",")[0].strip()
+        if first.isdecimal() and int(first) > 0:
+            return int(first)
+    return max(1, min(len(os.sched_getaffinity(0)) - 1, _MAX_THREADS))
+
+
+def _candidates() -> Iterator[tuple[tuple[Path | str, ...], str]]:
+    """Each a chain of libraries to load in order, the BLAS last, and its prefix."""
+    for package in _folders("scipy_openblas32"):
+        yield tuple(sorted((package / "lib").glob("libscipy_openblas.so"))), "scipy_"
+    for package in _folders("faiss"):
+        folder = package.parent / "faiss_cpu.libs"
+        # The names carry a hash. What OpenBLAS needs must be there before it.
+        chain: list[Path | str] = []
+        for name in ("libquadmath", "libgfortran", "libgomp", "libopenblas"):
+            chain += sorted(folder.glob(f"{name}*.so*"))
+        yield tuple(chain), ""
+    yield ("libopenblas.so.0",), ""
+
+
+def _folders(package: str) -> list[Path]:
+    """Return where a package lies, without importing it."""
+    spec = importlib.util.find_spec(package)
+    return [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]
+
+
+def _load(chain: tuple[Path | str, ...], prefix: str) -> ctypes.CDLL | None:
+    """Load the chain; return its last library if that is a BLAS."""
+    library = None
+    try:
+        for path in chain:
+            library = ctypes.CDLL(str(path))
+    except OSError:
+        return None
+    return library if library is not None and hasattr(library, prefix + _PRODUCT) else None
+
+
+class _SymbolInfo(ctypes.Structure):
+    """Dl_info of dladdr(3)."""
+
+    _fields_ = (
+        ("file", ctypes.c_char_p),
+        ("base", ctypes.c_void_p),
+        ("name", ctypes.c_char_p),
+        ("address", ctypes.c_void_p),
+    )
+
+
+def _global_blas() -> str | None:
+    """Path of the library whose ``cblas_sgemm`` the global scope offers, or None."""
+    process = ctypes.CDLL(None)
+    try:
+        symbol = getattr(process, _PRODUCT)
+    except AttributeError:
+        return None
+    info = _SymbolInfo()
+    address = ctypes.cast(symbol, ctypes.c_void_p)
+    found = process.dladdr(address, ctypes.byref(info))
+    return info.file.decode(errors="replace") if found and info.file else "a preloaded BLAS"
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Set environment variables while libraries read them, then put the old ones back."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,137 @@
+"""What a person does to the sound, and the sentence that answers it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from rtvc.config.panel_state import THEMES, Memory, save_memory
+from rtvc.config.preset_manager import Entry, Shelf, differences
+from rtvc.live.controller import Studio
+from rtvc.settings import KNOBS, Knob, Settings, Value
+
+
+class Desk:
+    """The studio and the shelf under a person's hands.
+
+    Every method returns what is to be told, "" for nothing, or raises `RtvcError`.
+
+    Parameters
+    ----------
+    studio, shelf
+        The sound and the presets.
+    memory
+        What was remembered of the panel.
+    """
+
+    def __init__(self, studio: Studio, shelf: Shelf, memory: Memory) -> None:
+        self._studio = studio
+        self._shelf = shelf
+        self.memory = memory
+        self._facts: tuple[Settings, tuple[Entry, ...]] | None = None
+        self._preset = ""
+
+    @property
+    def preset(self) -> str:
+        """The preset that is in use, "" if it is none."""
+        facts = self._studio.settings, self._shelf.entries
+        if self._facts is None or any(a is not b for a, b in zip(facts, self._facts, strict=True)):
+            self._facts = facts
+            self._preset = self._shelf.current(facts[0])
+        return self._preset
+
+    def turn(self, knob: Knob, value: Value) -> str:
+        """Give a setting another value."""
+        settings = self._studio.settings
+        if getattr(settings, knob.name) != value:
+            self._studio.apply(settings.replace(**{knob.name: value}))
+        return ""
+
+    def shift_pitch(self, semitones: int) -> str:
+        """Shift the pitch, within its range."""
+        knob = KNOBS["pitch"]
+        pitch = self._studio.settings.pitch + semitones
+        self.turn(knob, min(max(pitch, knob.low), knob.high))
+        return f"Pitch {self._studio.settings.pitch:+g} semitones."
+
+    def take_voice(self, name: str) -> str:
+        """Use a voice; the badge and the list tell how it goes."""
+        return self.turn(KNOBS["voice"], name)
+
+    def take_preset(self, name: str) -> str:
+        """Use a preset."""
+        entry = self._shelf.find(name)
+        if entry is None:
+            return f"The preset {name!r} is not there any more."
+        if entry.preset is None:
+            return f"The preset {name!r} cannot be used: {entry.error}"
+        self._studio.apply(entry.preset.apply_to(self._studio.settings))
+        return f"Preset {name!r}. {entry.description}"
+
+    def take_favourite(self, digit: int) -> str:
+        """Use the preset of a digit."""
+        name = self.memory.favourites.get(digit)
+        if name is None:
+            return f"No preset has the key {digit}; f gives it one on the presets screen (p)."
+        return self.take_preset(name)
+
+    def toggle_favourite(self, name: str) -> str:
+        """Give a preset the first free digit, or take its digit away."""
+        favourites = dict(self.memory.favourites)
+        digit = next((n for n, taken in favourites.items() if taken == name), 0)
+        if digit:
+            del favourites[digit]
+            told = f"{name!r} has no key any more."
+        else:
+            digit = next((n for n in range(1, 10) if n not in favourites), 0)
+            if not digit:
+                return "All nine keys are taken; take one away from another preset first."
+            favourites[digit] = name
+            told = f"{name!r} has the key {digit}."
+        return self.remember(replace(self.memory, favourites=favourites)) or told
+
+    def toggle_dry(self) -> str:
+        """Switch between the converted and the dry voice; a muted one is converted again."""
+        converted = self._studio.settings.mode == "converted"
+        return self.turn(KNOBS["mode"], "dry" if converted else "converted")
+
+    def toggle_mute(self) -> str:
+        """Switch the sound off, or the converted voice on again."""
+        muted = self._studio.settings.mode == "muted"
+        return self.turn(KNOBS["mode"], "converted" if muted else "muted")
+
+    def toggle_recording(self) -> str:
+        """Begin or end a recording."""
+        recorder = self._studio.recorder
+        if recorder.seconds is None:
+            return f"Recording to {recorder.begin()}. r stops it."
+        return f"Recorded {recorder.finish()}."
+
+    def undo(self) -> str:
+        """Take the last change back."""
+        return self._go_back(self._studio.undo, "Nothing to undo.")
+
+    def redo(self) -> str:
+        """Take the last undo back."""
+        return self._go_back(self._studio.redo, "Nothing to redo.")
+
+    def next_theme(self) -> str:
+        """Choose the next theme."""
+        theme = THEMES[(THEMES.index(self.memory.theme) + 1) % len(THEMES)]
+        return self.remember(replace(self.memory, theme=theme)) or f"Theme: {theme}."
+
+    def toggle_spectrogram(self) -> str:
+        """Show the spectrogram, or hide it."""
+        wanted = not self.memory.spectrogram
+        told = f"The spectrogram is {'shown where there is room' if wanted else 'hidden'}."
+        return self.remember(replace(self.memory, spectrogram=wanted)) or told
+
+    def remember(self, memory: Memory) -> str:
+        """Keep this for the next start."""
+        self.memory = memory
+        save_memory(memory)
+        return ""
+
+    def _go_back(self, step: Callable[[], bool], otherwise: str) -> str:
+        before = self._studio.settings
+        return ", ".join(differences(before, self._studio.settings)) if step() else otherwise

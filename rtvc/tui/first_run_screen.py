@@ -1,0 +1,177 @@
+"""The first steps: microphone, level, speaker, headphones, voice; each can be skipped."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.widgets import OptionList
+
+from rtvc.settings import KNOBS
+from rtvc.tui.devices_screen import DeviceList
+from rtvc.tui.footer import KeyLine
+from rtvc.tui.level_meter import Meter
+from rtvc.tui.snapshot import View
+from rtvc.tui.text_pane import Pane
+from rtvc.tui.voice_list import Finder, items
+
+if TYPE_CHECKING:
+    from rtvc.tui.app import Panel
+
+_STEPS = (
+    ("input", "Which microphone? Mark it, press Enter, and speak: the IN bar must move."),
+    (
+        "level",
+        "Speak as loudly as you will, then be silent for a second. Enter sets gain and gate "
+        "by what was heard, n leaves them.",
+    ),
+    ("output", "Where should your new voice be heard? Mark a speaker, and press Enter."),
+    (
+        "ears",
+        "Put headphones on: the microphone must not hear the speaker. Speak, and hear yourself; "
+        "space switches between your own voice and the new one. Enter goes on.",
+    ),
+    ("finder", "Which voice? Mark one and press Enter; try as many as you like. n ends the guide."),
+)
+_HINTS = (
+    ("Enter", "take", ""),
+    ("n", "next", "screen.next"),
+    ("b", "before", "screen.before"),
+    ("Esc", "skip all", "screen.skip"),
+)
+_PEAK_DB = -9.0
+_OVER_NOISE_DB = 8.0
+_HEARD = 300
+
+
+class Guide(Screen[None]):
+    """One step after the other, with the levels always in sight."""
+
+    app: Panel
+    AUTO_FOCUS = "#input"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n", "next", show=False),
+        Binding("b", "before", show=False),
+        Binding("escape", "skip", show=False),
+        Binding("enter", "take", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._step = 0
+        self._levels: deque[tuple[float, float]] = deque(maxlen=_HEARD)
+
+    def compose(self) -> ComposeResult:
+        """Make the widgets."""
+        yield Pane("badge")
+        yield Pane("message")
+        yield Meter("IN", "input-meter")
+        yield Meter("OUT", "output-meter")
+        yield Pane("told")
+        yield DeviceList("input")
+        yield DeviceList("output")
+        yield Finder("finder")
+        yield KeyLine(_HINTS)
+
+    def on_mount(self) -> None:
+        """Begin with the first step."""
+        self.app.studio.lookout.look_for_devices()
+        self.set_interval(2.0, self.app.studio.lookout.look_for_devices)
+        self._go(0)
+
+    def show(self, view: View) -> None:
+        """Show a moment."""
+        badge, stats, studio = view.badge, view.stats, self.app.studio
+        self.query_one("#badge", Pane).put(
+            (f" {badge.sign} {badge.word} ", f"bold reverse {badge.style}"),
+            (f"  FIRST STEPS, {self._step + 1} of {len(_STEPS)}", "bold"),
+        )
+        self.query_one("#message", Pane).put((_STEPS[self._step][1], "bold"))
+        self.query_one("#input-meter", Meter).show(stats.input, view.now)
+        self.query_one("#output-meter", Meter).show(stats.output, view.now)
+        self._levels.append((stats.input.peak_db, stats.input.rms_db))
+        self.query_one("#told", Pane).put((self._told(view), ""))
+        for devices in self.query(DeviceList):
+            devices.put(studio.lookout.devices, studio.wanted, studio.names)
+        favourites = self.app.desk.memory.favourites
+        self.query_one(Finder).put(items({}, self.app.shelf.entries, favourites, view.preset))
+
+    def action_take(self) -> None:
+        """Do what the step proposes, and go on."""
+        if _STEPS[self._step][0] == "level":
+            self._set_level()
+        self.action_next()
+
+    def action_next(self) -> None:
+        """Go on; after the last step, close."""
+        if self._step + 1 < len(_STEPS):
+            self._go(self._step + 1)
+        else:
+            self.action_skip()
+
+    def action_before(self) -> None:
+        """Go back a step."""
+        self._go(max(self._step - 1, 0))
+
+    def action_skip(self) -> None:
+        """Close, and do not come again by itself."""
+        desk = self.app.desk
+        self.app.do(partial(desk.remember, replace(desk.memory, guided=True)))
+        self.dismiss()
+
+    @on(DeviceList.OptionSelected, "DeviceList")
+    def _device(self, event: OptionList.OptionSelected) -> None:
+        chosen = event.option_list
+        if isinstance(chosen, DeviceList) and chosen.marked is not None:
+            choice = chosen.change(self.app.studio.wanted)
+            if choice != self.app.studio.wanted:
+                self.app.studio.use(choice)
+            self.action_next()
+
+    @on(Finder.Taken)
+    def _preset(self, event: Finder.Taken) -> None:
+        self.app.take(event.item)
+
+    def _go(self, step: int) -> None:
+        self._step = step
+        self._levels.clear()
+        for id in ("input", "output", "finder"):
+            self.query_one(f"#{id}").display = _STEPS[step][0] == id
+        lists = self.query("#input, #output, #finder OptionList")
+        shown = [widget for widget in lists if all(a.display for a in widget.ancestors_with_self)]
+        self.set_focus(shown[0] if shown else None)
+
+    def _told(self, view: View) -> str:
+        if view.message or view.badge.text:
+            return view.message or view.badge.text
+        if _STEPS[self._step][0] == "level" and (found := self._proposal()):
+            return f"Proposed: input gain {found[0]:+.0f} dB, gate {found[1]:.0f} dBFS."
+        return ""
+
+    def _proposal(self) -> tuple[float, float] | None:
+        """Return the gain in dB and the gate in dBFS for what was heard, None if too little was."""
+        peaks = [peak for peak, _ in self._levels if peak > float("-inf")]
+        noises = sorted(rms for _, rms in self._levels if rms > float("-inf"))
+        if len(peaks) < 20:
+            return None
+        gain, gate = KNOBS["input_gain"], KNOBS["gate"]
+        # The meter is before the gain, the gate behind it.
+        wanted = round(_PEAK_DB - max(peaks))
+        floor = noises[len(noises) // 20] + wanted + _OVER_NOISE_DB
+        return (
+            min(max(wanted, gain.low), gain.high),
+            # Never so high that quiet speech is lost.
+            min(max(round(floor), gate.low), -35.0),
+        )
+
+    def _set_level(self) -> None:
+        found = self._proposal()
+        if found is not None:
+            settings = self.app.studio.settings
+            self.app.studio.apply(settings.replace(input_gain=found[0], gate=found[1]))

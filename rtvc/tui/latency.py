@@ -1,0 +1,74 @@
+"""Where the latency comes from, and how the engine keeps up."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from rtvc.stats import Latency, Stats
+from rtvc.tui.text_pane import Pane, Part
+
+_SHORT = {
+    "device_in": "in",
+    "headroom": "compute",
+    "lookahead": "look",
+    "crossfade": "fade",
+    "filters": "filter",
+    "device_out": "out",
+}
+
+
+class LatencyBar(Pane):
+    """The delay from microphone to speaker, and its parts at their share."""
+
+    def show(self, latency: Latency, measured_s: float | None) -> None:
+        """Show a latency as it is stated and, where the devices were measured, as it is."""
+        title = f"DELAY {latency.total * 1000:.0f} ms "
+        if measured_s is not None:
+            stated_s = latency.device_in + latency.device_out
+            real = (latency.total - stated_s + measured_s) * 1000
+            title = f"DELAY stated {latency.total * 1000:.0f}, measured {real:.0f} ms "
+        self.put((title, "bold"), *_segments(latency, self.size.width - len(title) - 1))
+
+
+class Figures(Pane):
+    """Step times, late blocks, and the device's counters."""
+
+    def show(self, stats: Stats) -> None:
+        """Show figures."""
+        step, device = stats.step, stats.device
+        times = "/".join(f"{t * 1000:.0f}" for t in (step.p50, step.p95, step.p99))
+        bad = "$error bold reverse"
+        wide = self.size.width >= 110
+        parts: list[Part] = [
+            (f"STEP {'p50/p95/p99' if wide else 'p50/95/99'} {times}", ""),
+            (f" of {stats.latency.block * 1000:.0f} ms", ""),
+            ("  ", ""),
+            (f"LATE {stats.late_blocks}", bad if stats.late_blocks else ""),
+            ("  ", ""),
+            (f"UNDERRUNS {device.underflows}", bad if device.underflows else ""),
+            (f"  RING {device.output_fill * 1000:.0f} ms", ""),
+            (f"  DRIFT {device.drift_ppm:+.0f}{' ppm' if wide else ''}", ""),
+        ]
+        if wide:
+            parts.append((f"  CONCEALED {stats.concealed_s:.2f} s", ""))
+        self.put(*parts)
+
+
+def _segments(latency: Latency, cells: int) -> list[Part]:
+    parts: list[Part] = []
+    done, drawn = 0.0, 0
+    for field in dataclasses.fields(latency):
+        seconds = getattr(latency, field.name)
+        if seconds <= 0:
+            continue
+        done += seconds
+        width = round(done / latency.total * cells) - drawn
+        drawn += width
+        if width < 1:
+            continue
+        label = f"{_SHORT.get(field.name, field.name)} {seconds * 1000:.0f}"
+        text = label if len(label) < width else label.split(maxsplit=1)[0]
+        text = f"{text:^{width - 1}}"[: width - 1] if len(text) < width else " " * (width - 1)
+        # Reverse and plain alternate, so that the parts are seen without colours.
+        parts += [(text, "reverse" if len(parts) % 4 == 0 else "$text on $panel"), ("│", "")]
+    return parts

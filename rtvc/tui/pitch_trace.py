@@ -1,0 +1,66 @@
+"""The pitch that was heard and the one that was sung, scrolling, with note names."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+from rtvc.stats import Stats
+from rtvc.tui.note_names import in_words, midi, note_name
+from rtvc.tui.text_pane import Pane
+
+HEARD, SUNG, BOTH = "○", "●", "◉"
+_AXIS = 5
+_LEAST_SPAN = 12.0
+_MOST = 400
+_WORDY = 46
+"""Columns from which there is room for words."""
+
+
+class Trace(Pane):
+    """One column per block, the newest at the right; the last row tells the present in words."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id)
+        self._blocks = 0
+        self._past: deque[tuple[float, float]] = deque(maxlen=_MOST)
+
+    def show(self, stats: Stats) -> None:
+        """Take the pitch of the newest block, and draw."""
+        if stats.blocks != self._blocks:
+            self._blocks = stats.blocks
+            heard = stats.gate_open
+            self._past.append((stats.heard_hz, stats.sung_hz) if heard else (0.0, 0.0))
+        rows, columns = self.size.height - 1, self.size.width - _AXIS
+        if rows < 1 or columns < 1 or not self.display:
+            return
+        heard_hz, sung_hz = self._past[-1] if self._past else (0.0, 0.0)
+        you, voice = (" you", " voice") if self.size.width >= _WORDY else ("", "")
+        legend = f"{HEARD}{you} {in_words(heard_hz):15} {SUNG}{voice} {in_words(sung_hz):14}"
+        self.put((self._drawn(rows, columns), ""), (legend, "bold"))
+
+    def _drawn(self, rows: int, columns: int) -> str:
+        past = list(self._past)[-columns:]
+        low, high = _span([hz for pair in past for hz in pair if hz > 0])
+        grid = [[" "] * columns for _ in range(rows)]
+        for x, (heard, sung) in enumerate(past, columns - len(past)):
+            for hz, glyph in ((heard, HEARD), (sung, SUNG)):
+                if hz <= 0:
+                    continue
+                y = rows - 1 - min(int((midi(hz) - low) / (high - low) * rows), rows - 1)
+                grid[y][x] = BOTH if grid[y][x] in (HEARD, BOTH) and glyph == SUNG else glyph
+        lines = []
+        for y, cells in enumerate(grid):
+            middle = low + (rows - y - 0.5) * (high - low) / rows
+            lines.append(f"{note_name(middle):>3} ┤{''.join(cells)}\n")
+        return "".join(lines)
+
+
+def _span(pitches: list[float]) -> tuple[float, float]:
+    """Return the lowest and highest note that are shown, in steps of three semitones."""
+    if not pitches:
+        return 45.0, 45.0 + _LEAST_SPAN
+    low = math.floor(midi(min(pitches)) / 3) * 3.0
+    high = math.floor(midi(max(pitches)) / 3) * 3.0 + 3
+    spare = max(_LEAST_SPAN - (high - low), 0.0)
+    return low - math.floor(spare / 6) * 3, high + spare - math.floor(spare / 6) * 3

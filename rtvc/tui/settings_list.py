@@ -1,0 +1,190 @@
+"""The controls: one row for each setting, generated from their declarations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from rtvc.config.preset_manager import label, shown
+from rtvc.settings import Knob, Settings, Value, grouped_knobs
+from rtvc.tui import value_steps
+
+_LABEL, _VALUE, _UNIT = 15, 11, 10
+_TRACK = 2 + _LABEL + _VALUE + 1 + _UNIT
+
+
+class Knobs(ScrollView, can_focus=True):
+    """All settings in rows, one of them chosen.
+
+    Parameters
+    ----------
+    current
+        Gives the settings of now, from which keys go on: what is shown may be older.
+    change
+        Gives a setting another value.
+    voices
+        Gives the names that the voice can have.
+    id
+        The widget's.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "move(-1)", show=False),
+        Binding("down", "move(1)", show=False),
+        Binding("pageup", "move(-8)", show=False),
+        Binding("pagedown", "move(8)", show=False),
+        Binding("home", "move(-99)", show=False),
+        Binding("end", "move(99)", show=False),
+        Binding("left", "turn(-1, 'normal')", show=False),
+        Binding("right", "turn(1, 'normal')", show=False),
+        Binding("shift+left,comma", "turn(-1, 'fine')", show=False),
+        Binding("shift+right,full_stop", "turn(1, 'fine')", show=False),
+        Binding("ctrl+left,less_than_sign", "turn(-1, 'coarse')", show=False),
+        Binding("ctrl+right,greater_than_sign", "turn(1, 'coarse')", show=False),
+        Binding("enter", "type", show=False),
+        Binding("backspace,delete", "reset", show=False),
+    ]
+
+    @dataclass
+    class Typed(Message):
+        """A setting's value is to be typed."""
+
+        knob: Knob
+
+    def __init__(
+        self,
+        current: Callable[[], Settings],
+        change: Callable[[Knob, Value], None],
+        voices: Callable[[], list[str]],
+        id: str,
+    ) -> None:
+        super().__init__(id=id)
+        self._current = current
+        self._change = change
+        self._settings = current()
+        self._voices = voices
+        self._rows: list[Knob | str] = []
+        for title, knobs in grouped_knobs().items():
+            self._rows += [title, *knobs]
+        self._at = 1
+        self.virtual_size = Size(_TRACK, len(self._rows))
+
+    @property
+    def knob(self) -> Knob:
+        """The chosen setting."""
+        row = self._rows[self._at]
+        assert isinstance(row, Knob)
+        return row
+
+    def show(self, settings: Settings) -> None:
+        """Show these values."""
+        if settings is not self._settings:
+            before, self._settings = self._settings, settings
+            for y, row in enumerate(self._rows):
+                if isinstance(row, Knob) and getattr(before, row.name) != getattr(
+                    settings, row.name
+                ):
+                    self._refresh_row(y)
+
+    def render_line(self, y: int) -> Strip:
+        """Return one visible row."""
+        width = self.scrollable_content_region.width
+        y += self.scroll_offset.y
+        base = self.rich_style
+        if y >= len(self._rows):
+            return Strip.blank(width, base)
+        row = self._rows[y]
+        if isinstance(row, str):
+            text = f" {row.upper()} ".ljust(width, "─")
+            return Strip([Segment(text[:width], base)], width)
+        chosen = y == self._at
+        text = self._row(row, chosen, width)
+        style = base
+        if chosen:
+            style += Style(reverse=self.has_focus, bold=True)
+        return Strip([Segment(text[:width].ljust(width), style)], width)
+
+    def action_move(self, rows: int) -> None:
+        """Choose another row, headings left out."""
+        wanted = min(max(self._at + rows, 1), len(self._rows) - 1)
+        if isinstance(self._rows[wanted], str):
+            wanted += 1 if rows > 0 else -1
+        self._choose(wanted)
+
+    def action_turn(self, steps: int, size: value_steps.Size) -> None:
+        """Change the chosen setting."""
+        value = getattr(self._current(), self.knob.name)
+        self._set(value_steps.turned(self.knob, value, steps, size, self._voices()))
+
+    def action_reset(self) -> None:
+        """Set the chosen setting to its default."""
+        self._set(self.knob.default)
+
+    def action_type(self) -> None:
+        """Have the chosen setting's value typed, or the next one taken where there are few."""
+        if self.knob.kind is bool or self.knob.choices:
+            self.action_turn(1, "normal")
+        else:
+            self.post_message(self.Typed(self.knob))
+
+    def on_click(self, event: events.Click) -> None:
+        """Choose a row; on its track set the value, on its value type it."""
+        y = event.y + self.scroll_offset.y
+        if not 0 <= y < len(self._rows) or isinstance(self._rows[y], str):
+            return
+        self._choose(y)
+        track = self.scrollable_content_region.width - _TRACK - 2
+        place = event.x - _TRACK - 1
+        if 0 <= place < track and _has_track(self.knob):
+            self._set(value_steps.placed(self.knob, place / max(track - 1, 1)))
+        elif event.x >= 2 + _LABEL:
+            self.action_type()
+
+    def on_focus(self) -> None:
+        """Show that keys go here."""
+        self._refresh_row(self._at)
+
+    def on_blur(self) -> None:
+        """Show that keys go elsewhere."""
+        self._refresh_row(self._at)
+
+    def _set(self, value: Value) -> None:
+        self._change(self.knob, value)
+        self.show(self._current())
+
+    def _choose(self, y: int) -> None:
+        before, self._at = self._at, y
+        self._refresh_row(before)
+        self._refresh_row(y)
+        # The heading above the first row of a group comes into view with it.
+        top = y - 1 if isinstance(self._rows[y - 1], str) else y
+        self.scroll_to_region(Region(0, top, 1, y - top + 1), animate=False, force=True)
+
+    def _refresh_row(self, y: int) -> None:
+        self.refresh(Region(0, y - self.scroll_offset.y, self.size.width, 1))
+
+    def _row(self, knob: Knob, chosen: bool, width: int) -> str:
+        value = getattr(self._settings, knob.name)
+        name = label(knob.name) + ("" if value == knob.default else " *")
+        # A long label takes its room from a short value.
+        text = f"{name} {shown(knob.name, value):>{_LABEL + _VALUE - len(name) - 1}}"
+        text = f"{'>' if chosen else ' '} {text} {knob.unit:{_UNIT}}"
+        track = width - _TRACK - 2
+        if track < 5 or not _has_track(knob):
+            return text
+        at = min(round(value_steps.share_of(knob, value) * (track - 1)), track - 1)
+        return f"{text}├{'─' * at}●{'─' * (track - at - 1)}┤"
+
+
+def _has_track(knob: Knob) -> bool:
+    return knob.is_number and knob.high - knob.low < 1e6

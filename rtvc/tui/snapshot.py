@@ -1,0 +1,64 @@
+"""One look at everything that the panel shows, taken for all widgets at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from rtvc.live.devices import Choice
+from rtvc.settings import Settings
+from rtvc.stats import Stats
+from rtvc.tui.badge import Badge
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A moment.
+
+    Attributes
+    ----------
+    now
+        A monotonic time in seconds.
+    stats, settings, badge
+        The engine's, and their verdict.
+    devices
+        What is in use.
+    measured_s
+        Measured delay of the devices, None if nobody has measured it.
+    spectrum
+        Level of each band of what is heard in dBFS, () while nothing plays, None if it is hidden.
+    preset
+        The preset that is in use, "" if it is none.
+    recorded_s
+        Length of the recording that runs, None if there is none.
+    message
+        What is to be told now, "" if nothing is.
+    slow
+        Whether figures that a person reads, and not sees, are to be shown anew.
+    """
+
+    now: float
+    stats: Stats
+    settings: Settings
+    badge: Badge
+    devices: Choice
+    measured_s: float | None
+    spectrum: tuple[float, ...] | None
+    preset: str
+    recorded_s: float | None
+    message: str
+    slow: bool
+
+
+@runtime_checkable
+class Live(Protocol):
+    """A screen that shows the present."""
+
+    def show(self, view: View) -> None:
+        """Show a moment; called 30 times a second."""
+
+
+def in_words(devices: Choice) -> str:
+    """Return the devices in one line."""
+    also = f" + {devices.monitor}" if devices.monitor else ""
+    return f"{devices.input} > {devices.output}{also}"

@@ -1,0 +1,229 @@
+"""The list of voices and presets, with search as you type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import on
+from textual.actions import SkipAction
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Input, OptionList
+from textual.widgets.option_list import Option
+
+from rtvc.config.preset_manager import Entry
+
+VOICE, PRESET = "voice", "preset"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A line of the list.
+
+    Attributes
+    ----------
+    kind, name
+        A voice or a preset, and which.
+    about
+        A sentence.
+    digit
+        The key that loads it, 0 for none.
+    current
+        Whether it is in use.
+    loading
+        Whether it will be in use, once it is loaded.
+    broken
+        Whether it cannot be used.
+    """
+
+    kind: str
+    name: str
+    about: str = ""
+    digit: int = 0
+    current: bool = False
+    loading: bool = False
+    broken: bool = False
+
+    @property
+    def is_voice(self) -> bool:
+        """Whether it is a voice and not a preset."""
+        return self.kind == VOICE
+
+
+def items(
+    voices: dict[str, str],
+    entries: tuple[Entry, ...],
+    favourites: dict[int, str],
+    preset: str,
+    *,
+    voice: str = "",
+    loading: str = "",
+) -> tuple[Item, ...]:
+    """Return the lines for all voices and presets.
+
+    Parameters
+    ----------
+    voices, entries, favourites
+        What there is, and the presets' digits.
+    preset, voice
+        What is in use.
+    loading
+        The voice that will be in use, "" if none is being loaded.
+    """
+    digits = {name: digit for digit, name in favourites.items()}
+    return (
+        *(
+            Item(VOICE, name, about, current=name == voice, loading=name == loading)
+            for name, about in voices.items()
+        ),
+        *(
+            Item(
+                PRESET,
+                entry.name,
+                entry.description,
+                digits.get(entry.name, 0),
+                entry.name == preset,
+                broken=entry.preset is None,
+            )
+            for entry in entries
+        ),
+    )
+
+
+class Finder(Vertical):
+    """A search field above a list.
+
+    Parameters
+    ----------
+    id
+        The widget's.
+    what
+        What is listed.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", show=False),
+        Binding("down", "list(1)", show=False),
+        Binding("up", "list(-1)", show=False),
+    ]
+
+    @dataclass
+    class Taken(Message):
+        """A line was taken."""
+
+        finder: Finder
+        item: Item
+
+    @dataclass
+    class Marked(Message):
+        """A line was marked; None if the list is empty."""
+
+        finder: Finder
+        item: Item | None
+
+    def __init__(self, id: str, what: str = "preset") -> None:
+        super().__init__(id=id)
+        self._what = what
+        self._items: tuple[Item, ...] = ()
+        self._shown: tuple[Item, ...] = ()
+        self._sought = ""
+        """What the lines that are shown were searched with."""
+        self._due = False
+        """Whether a line is to be taken as soon as there are any."""
+
+    def compose(self) -> ComposeResult:
+        """Make the field and the list."""
+        yield Input(placeholder=f"/ find a {self._what}", compact=True)
+        yield OptionList(compact=True, markup=False)
+
+    @property
+    def marked(self) -> Item | None:
+        """The marked line."""
+        at = self.query_one(OptionList).highlighted
+        return self._shown[at] if at is not None and at < len(self._shown) else None
+
+    def put(self, items: tuple[Item, ...]) -> None:
+        """Show these lines, where they fit the search; does nothing if they are shown."""
+        if items != self._items:
+            self._items = items
+            self._fill()
+            if self._due:
+                self._due = False
+                self._take()
+
+    def search(self) -> None:
+        """Have the search typed."""
+        self.query_one(Input).focus()
+
+    def action_leave(self) -> None:
+        """End the search; where nothing is searched for, the key is the screen's."""
+        field = self.query_one(Input)
+        if not field.has_focus:
+            raise SkipAction
+        field.value = ""
+        self.query_one(OptionList).focus()
+
+    def action_list(self, rows: int) -> None:
+        """Mark another line while the search is typed."""
+        options = self.query_one(OptionList)
+        if rows > 0:
+            options.action_cursor_down()
+        else:
+            options.action_cursor_up()
+
+    @on(Input.Changed)
+    def _searched(self, event: Input.Changed) -> None:
+        event.stop()
+        self._fill()
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        if event.value != self._sought:
+            self._fill()  # what was typed last is still on its way
+        self._due = not self._items
+        self._take()
+
+    @on(OptionList.OptionSelected)
+    def _selected(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self.post_message(self.Taken(self, self._shown[event.option_index]))
+
+    @on(OptionList.OptionHighlighted)
+    def _highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        event.stop()
+        self.post_message(self.Marked(self, self.marked))
+
+    def _take(self) -> None:
+        if self.marked is not None:
+            self.post_message(self.Taken(self, self.marked))
+            self.action_leave()
+
+    def _fill(self) -> None:
+        options = self.query_one(OptionList)
+        before = self.marked
+        self._sought = self.query_one(Input).value
+        wanted = self._sought.strip().lower()
+        by_name = [item for item in self._items if wanted in item.name.lower()]
+        others = [i for i in self._items if i not in by_name and wanted in i.about.lower()]
+        self._shown = (*by_name, *others)
+        options.set_options([Option(_line(item)) for item in self._shown])
+        places = [(item.kind, item.name) for item in self._shown]
+        if before is not None and (before.kind, before.name) in places and not wanted:
+            options.highlighted = places.index((before.kind, before.name))
+        else:
+            options.highlighted = 0 if self._shown else None
+        if not self._shown:
+            self.post_message(self.Marked(self, None))
+
+
+def _line(item: Item) -> Content:
+    mark = "*" if item.current else " "
+    digit = str(item.digit) if item.digit else " "
+    about = "BROKEN" if item.broken else "LOADING" if item.loading else item.about
+    name = f"{item.name} (voice)" if item.is_voice else item.name
+    return Content.assemble((f"{mark}{digit} ", "bold"), (name, "bold"), f"  {about}")

@@ -1,0 +1,405 @@
+"""What was measured: the sizes that follow, the file, and when it no longer holds."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtvc.calibration import conditions
+from rtvc.calibration.profiles import (
+    LONGEST_BLOCK,
+    PROFILES,
+    SHORTEST_BLOCK,
+    Conditions,
+    Timing,
+    best_effort,
+    choose,
+    too_slow,
+)
+from rtvc.calibration.sizing import Sizing, kind_of, sizing_here
+from rtvc.config import calibration_yaml
+from rtvc.config.calibration_yaml import calibration_path, load_calibration, save_calibration
+from rtvc.config.remembered import Choices, load_choices, save_choices
+from rtvc.engine.delivery import GUARD_S
+from rtvc.library.adding import add_voice
+from rtvc.library.finding import FoundVoice
+from rtvc.settings import Settings
+from tests.cli.test_main import ROOT, refused, rtvc_command
+from tests.support.library_files import GOLDEN, V1_32K, V2
+
+CONDITIONS = Conditions("a processor", 2, "0.1", "mains", False, "2026-01-01")
+BALANCED = PROFILES["balanced"]
+ANNA = Settings(voice="Anna")
+
+
+def timing(constant=20.0, per_block=0.2, per_context=0.02, tail=1.2, **facts):
+    longest = facts.pop("longest", tail)
+    on = facts.pop("on", CONDITIONS)
+    return Timing(constant, per_block, per_context, tail, longest, on, **facts)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RTVC_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("RTVC_CONFIG_DIR", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "home"
+
+
+class TestSizes:
+    @given(
+        st.floats(0, 100),
+        st.floats(0, 1),
+        st.floats(0, 0.1),
+        st.floats(1, 3),
+        st.sampled_from(list(PROFILES.values())),
+    )
+    def test_the_block_is_the_smallest_that_leaves_the_margin(self, a, b, c, tail, profile):
+        model = timing(a, b, c, tail)
+        sizes = choose(model, profile)
+        blocks = range(SHORTEST_BLOCK, LONGEST_BLOCK + 1, 10)
+        good = [n for n in blocks if model.p99(n, profile.context) <= profile.share * n]
+        if sizes is None:
+            assert not good
+            assert "too slow" in too_slow("world", model, profile)
+            return
+        assert sizes.block == good[0]
+        assert sizes.context == profile.context
+        assert sizes.p99 == model.p99(sizes.block, sizes.context)
+        # A step of the p99 is in time, and one that other threads hold up a little, too.
+        assert sizes.headroom - 1000 * GUARD_S >= sizes.p99 + 20
+        Settings(block=sizes.block, headroom=sizes.headroom, context=sizes.context)
+
+    def test_profiles_move_along_the_trade_off(self):
+        found = [choose(timing(), PROFILES[name]) for name in ("fast", "balanced", "quality")]
+        assert [sizes.context for sizes in found] == [500, 1000, 2500]
+        assert found[0].block < found[1].block < found[2].block
+        assert found[0].headroom < found[1].headroom < found[2].headroom
+
+    @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+    def test_headroom_is_for_the_longest_step_and_more(self, profile):
+        calm, rough = timing(), timing(longest=2.0)
+        sizes = choose(rough, profile)
+        assert sizes.block == choose(calm, profile).block
+        needed = profile.room * 2.0 * rough.p50(sizes.block, sizes.context)
+        assert needed == profile.room * rough.max(sizes.block, sizes.context)
+        assert needed <= sizes.headroom - 1000 * GUARD_S < needed + 10
+        assert choose(calm, profile).headroom < sizes.headroom
+
+    def test_what_is_chosen_is_kept(self):
+        assert choose(timing(), BALANCED, block=70.0).block == 70.0
+        assert choose(timing(), BALANCED, context=300.0).context == 300.0
+        assert choose(timing(1000.0), BALANCED, block=70.0).headroom == 1000.0
+
+    @pytest.mark.parametrize(
+        ("model", "help_"),
+        [
+            (timing(10.0, 0.3, 0.1), "--profile fast would do (context 500 ms, block"),
+            (timing(10.0, 0.1, 0.01), None),
+            (timing(300.0, 0.3, 0.0, methods={"dio": 250.0}), "--pitch-method dio --profile fast"),
+            (timing(300.0, 0.2, 0.0), "--block 800 --profile fast would do"),
+            (timing(10.0, 0.9, 0.0), "a GPU that MLX can use would do, or here the built-in voice"),
+        ],
+    )
+    def test_who_is_too_slow_is_told_what_would_help(self, model, help_):
+        if help_ is None:
+            assert choose(model, BALANCED) is not None
+            return
+        assert choose(model, BALANCED) is None
+        sentence = too_slow("rvc-40k", model, BALANCED)
+        assert "too slow for RVC voices of 40 kHz in real time" in sentence
+        assert help_ in sentence
+        assert sentence.count(". ") == 0
+        assert sentence.endswith(".")
+
+    def test_the_built_in_voice_is_not_advised_for_itself(self):
+        assert "faster processor" in too_slow("world", timing(10.0, 0.9), BALANCED)
+
+
+class TestSizing:
+    def test_only_what_nobody_chose_is_filled_in(self, home):
+        add_voice(FoundVoice(V2, None, "Anna"))
+        sizing = Sizing({"rvc-48k": timing()})
+        sizes = choose(timing(), BALANCED)
+        assert sizing.changes(ANNA) == {"block": sizes.block, "headroom": sizes.headroom}
+        assert sizing.changes(Settings()) == {}
+        own = sizing.changes(ANNA.replace(block=300.0))
+        assert own == {"headroom": choose(timing(), BALANCED, block=300.0).headroom}
+        assert "context" not in sizing.changes(ANNA.replace(context=400.0))
+        all_own = ANNA.replace(block=300.0, headroom=200.0, context=400.0)
+        assert sizing.changes(all_own) == {}
+        pinned = dataclasses.replace(sizing, chosen=frozenset({"block"}))
+        assert "block" not in pinned.changes(ANNA)
+
+    def test_a_profile_decides_the_context_also_without_a_measurement(self):
+        assert Sizing(profile=PROFILES["quality"]).changes(Settings()) == {"context": 2500.0}
+        assert Sizing().changes(Settings()) == {}
+
+    def test_a_machine_that_is_too_slow_gets_the_most_that_it_can_do(self):
+        slow = timing(10.0, 0.9, 0.0)
+        changes = Sizing({"world": slow}).changes(Settings())
+        most = best_effort(slow)
+        assert changes == {"block": 500.0, "headroom": most.headroom, "context": 500.0}
+
+    def test_kinds(self, home):
+        add_voice(FoundVoice(V2, None, "Anna"))
+        assert kind_of("world") == "world"
+        assert kind_of("anna") == "rvc-48k"
+        assert kind_of("nobody") == kind_of("./some.pth") == ""
+
+    def test_doubts(self, home):
+        add_voice(FoundVoice(V2, None, "Anna"))
+        now = conditions.conditions()
+        assert sizing_here(Settings(), "balanced", frozenset())[1].doubts == ""
+        _, advice = sizing_here(ANNA, "balanced", frozenset())
+        assert "RVC voices of 48 kHz is not known: 'rtvc calibrate'" in advice.doubts
+        save_calibration({"rvc-48k": timing(on=now)})
+        sizing, advice = sizing_here(ANNA, "balanced", frozenset())
+        assert advice.doubts == ""
+        assert "measured on this machine: block" in advice.facts
+        assert sizing.timing(ANNA) == timing(on=now)
+        for change, words in (
+            ({"mlx": "0.0.1"}, f"MLX is {now.mlx} instead of 0.0.1: run it again"),
+            ({"cores": 99}, "the machine is another one"),
+            ({"processor": "8086"}, "the machine is another one"),
+        ):
+            save_calibration({"rvc-48k": timing(on=dataclasses.replace(now, **change))})
+            sizing, advice = sizing_here(ANNA, "balanced", frozenset())
+            assert words in advice.doubts
+            assert (sizing.timing(ANNA) is None) == ("another" in words)
+        save_calibration({"rvc-48k": timing(10.0, 0.9, on=now)})
+        assert "too slow" in sizing_here(ANNA, "balanced", frozenset())[1].doubts
+
+
+class TestPower:
+    def test_a_change_of_power_is_a_change(self):
+        battery = dataclasses.replace(CONDITIONS, power="battery")
+        unknown = dataclasses.replace(CONDITIONS, power="")
+        assert CONDITIONS.changes(battery) == ["the power comes from the battery"]
+        assert battery.changes(CONDITIONS) == ["the power comes from the mains"]
+        assert CONDITIONS.changes(unknown) == unknown.changes(battery) == []
+
+    def test_what_pmset_says(self):
+        mains = "Now drawing from 'AC Power'\n -InternalBattery-0 (id=1)\t100%; charged; 0:00\n"
+        battery = "Now drawing from 'Battery Power'\n -InternalBattery-0 (id=1)\t84%; discharging\n"
+        assert conditions.power_of_pmset(mains) == "mains"
+        assert conditions.power_of_pmset(battery) == "battery"
+        assert conditions.power_of_pmset("") == ""
+
+    @pytest.mark.parametrize(
+        ("supplies", "state"),
+        [
+            ({}, ""),
+            ({"AC": {"type": "Mains", "online": "1"}}, "mains"),
+            ({"AC": {"type": "Mains", "online": "0"}}, ""),
+            (
+                {
+                    "AC": {"type": "Mains", "online": "0"},
+                    "BAT0": {"type": "Battery", "status": "Discharging"},
+                },
+                "battery",
+            ),
+            (
+                {
+                    "ucsi-1": {"type": "USB", "online": "1"},
+                    "BAT0": {"type": "Battery", "status": "Discharging"},
+                },
+                "mains",
+            ),
+            ({"BAT0": {"type": "Battery", "status": "Full"}}, "mains"),
+            ({"BAT0": {"type": "Battery", "status": "Unknown"}}, ""),
+            ({"mouse": {"type": "Battery", "scope": "Device", "status": "Discharging"}}, ""),
+            ({"odd": {}}, ""),
+        ],
+    )
+    def test_what_linux_says(self, supplies, state, tmp_path):
+        for name, files in supplies.items():
+            (tmp_path / "power" / name).mkdir(parents=True)
+            for file, text in files.items():
+                (tmp_path / "power" / name / file).write_text(text + "\n")
+        assert conditions.power_of_supplies(tmp_path / "power") == state
+
+    def test_this_machine(self):
+        now = conditions.conditions(busy=True)
+        assert now.cores == os.cpu_count()
+        assert now.busy
+        assert now.power in ("", "mains", "battery")
+        assert now.mlx.count(".") == 2
+
+
+class TestFile:
+    def test_it_says_what_was_saved(self):
+        timings = {
+            "world": timing(0.5, 0.0123, 0.0),
+            "rvc-40k": timing(12.3, 0.4, 0.05, methods={"dio": 30.0}, without_index=2.0),
+        }
+        save_calibration(timings)
+        assert load_calibration() == (timings, "")
+        text = calibration_path().read_text()
+        assert "balanced: block 40 ms, headroom 50 ms, context 1000 ms" in text
+        assert "no block leaves the margin" in text
+
+    def test_there_need_be_none(self):
+        assert load_calibration() == ({}, "")
+
+    @pytest.mark.parametrize(
+        ("damage", "words"),
+        [
+            (lambda text: text[:40] + "\n: : [", "calibration.yaml:"),
+            (lambda text: "", "the file should be a mapping"),
+            (lambda text: "\0", "is not allowed|not valid YAML"),
+            (lambda text: "x" * 70_000, "larger than 64 KiB"),
+            (lambda text: "&a [*a, *a]", "should be a mapping"),
+            (lambda text: text.replace("format: 1", "format: 2"), "format is 2 instead of 1"),
+            (lambda text: text.replace("voices:", "noises:"), "voices should be a mapping"),
+            (lambda text: text.replace("tail: 1.2", "tail: .nan"), "tail of world is nan"),
+            (lambda text: text.replace("tail: 1.2", "tail: 0.5"), "tail of world is below 1"),
+            (lambda text: text.replace("tail: 1.2", "tail: much"), "tail of world is missing or"),
+            (lambda text: text.replace("constant: 20", "constant: -1"), "out of range"),
+            (lambda text: text.replace("cores: 2", "cores: two"), "cores of world is missing or"),
+            (lambda text: text.replace("methods: {}", "methods: 5"), "methods of world should be"),
+            (lambda text: text[: len(text) // 2], "of world|world should be"),
+        ],
+    )
+    def test_damage_is_one_sentence_and_no_harm(self, damage, words):
+        save_calibration({"world": timing()})
+        text = calibration_path().read_text()
+        assert damage(text) != text
+        calibration_path().write_text(damage(text))
+        timings, sentence = load_calibration()
+        assert timings == {}
+        assert any(word in sentence for word in words.split("|")), sentence
+        assert str(calibration_path()) in sentence
+        assert "'rtvc calibrate' measures anew." in sentence
+        assert "\n" not in sentence
+        sizing, advice = sizing_here(Settings(), "balanced", frozenset())
+        assert sizing.timings == {}
+        assert advice.doubts == sentence
+
+    def test_what_is_no_text_is_told(self):
+        calibration_path().parent.mkdir(parents=True)
+        calibration_path().write_bytes(b"\xff\xfe\x00")
+        assert "UTF-8" in load_calibration()[1]
+
+
+class TestRemembered:
+    def test_a_profile_and_a_size_that_is_the_default_are_remembered(self):
+        choices = Choices(settings=Settings(pitch=2.0), profile="fast", chosen=frozenset({"block"}))
+        save_choices(choices)
+        assert load_choices() == (choices, "")
+
+    def test_an_unknown_profile_is_the_usual_one(self, home):
+        save_choices(Choices(profile="fast"))
+        path = home / "remembered.yaml"
+        path.write_text(path.read_text().replace("fast", "slow"))
+        assert load_choices()[0].profile == "balanced"
+
+
+class TestCommand:
+    def test_it_measures_writes_and_is_used(self, home):
+        done = rtvc_command("calibrate", "--seconds", "2", "--profile", "fast")
+        assert "only the built-in voice is measured" in done.stderr
+        assert "  * fast: " in done.stdout
+        timings, sentence = load_calibration()
+        assert sentence == ""
+        assert list(timings) == ["world"]
+        assert timings["world"].conditions == conditions.conditions()
+        assert load_choices()[0].profile == "fast"
+        # As a fast machine would have found it.
+        fast = dataclasses.replace(timings["world"], constant=0.5, per_block=0.05, per_context=0.0)
+        save_calibration({"world": fast})
+        sizes = choose(fast, PROFILES["fast"])
+        words = ("run", "--demo", "--seconds", "1", "--stats")
+        done = rtvc_command(*words, "a.json")
+        assert f"Profile fast, measured on this machine: block {sizes.block:.0f} ms" in done.stderr
+        report = json.loads(Path("a.json").read_text())
+        assert report["stats"]["latency"]["block"] == pytest.approx(sizes.block / 1000)
+        assert report["stats"]["latency"]["headroom"] == pytest.approx(sizes.headroom / 1000)
+        # What a person says goes first, also if it is the default.
+        rtvc_command(*words, "b.json", "--block", "100", "--profile", "balanced")
+        report = json.loads(Path("b.json").read_text())
+        assert report["stats"]["latency"]["block"] == pytest.approx(0.1)
+
+    def test_one_voice_leaves_the_others_as_they_were(self, home):
+        others = {"rvc-32k": timing()}
+        save_calibration(others)
+        rtvc_command("calibrate", "--voice", "world", "--seconds", "1", "--busy")
+        timings, _ = load_calibration()
+        assert timings["rvc-32k"] == others["rvc-32k"]
+        assert timings["world"].conditions.busy
+
+    def test_voices_without_base_models_are_left_out_with_a_sentence(self, home):
+        add_voice(FoundVoice(V1_32K, None, "Anna"))
+        done = rtvc_command("calibrate", "--seconds", "1")
+        assert "Not measured: The voice 'Anna' needs the content encoder" in done.stderr
+        assert "'rtvc setup'" in done.stderr
+        assert list(load_calibration()[0]) == ["world"]
+        assert "needs the content encoder" in refused("calibrate", "--voice", "Anna", code=1)
+
+    def test_of_each_rate_one_voice_is_measured(self, home):
+        from rtvc.library.setting_up import install_from_folder
+
+        install_from_folder("contentvec", GOLDEN / "hubert_small" / "model.safetensors")
+        install_from_folder("rmvpe", GOLDEN / "rmvpe_small.pt")
+        for name in ("voice_v1_f0_40k", "voice_v1_nof0_40k"):
+            add_voice(FoundVoice(GOLDEN / f"{name}.pth", None, name))
+        # Half a minute at rest; compilers and other tests may make it minutes.
+        done = subprocess.run(
+            [sys.executable, "-m", "rtvc", "calibrate", "--seconds", "1"],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=400,
+            check=True,
+        )
+        assert "Measuring world, voice_v1_f0_40k:" in done.stderr
+        timings, _ = load_calibration()
+        assert list(timings) == ["world", "rvc-40k"]
+        assert set(timings["rvc-40k"].methods) == {"dio"}
+
+    def test_an_unknown_voice_is_refused(self):
+        assert "There is no voice 'nobody'" in refused("calibrate", "--voice", "nobody")
+
+    def test_ctrl_c_leaves_the_old_file_alone(self, home):
+        save_calibration({"world": timing()})
+        before = calibration_path().read_bytes()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rtvc", "calibrate", "--seconds", "60", "--profile", "fast"],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        assert "only the built-in voice" in process.stderr.readline()
+        assert "Measuring world" in process.stderr.readline()
+        time.sleep(3.0)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert process.stderr.read() == ""
+        process.stderr.close()
+        assert calibration_path().read_bytes() == before
+        assert [file.name for file in home.iterdir()] == [calibration_path().name]
+
+    def test_help_explains_the_profiles(self):
+        text = " ".join(rtvc_command("calibrate", "--help").stdout.split())
+        for name, profile in PROFILES.items():
+            assert f"{name} context {profile.context / 1000:.1f} s" in text
+            assert f"{100 * profile.share:.0f} %" in text
+
+
+def test_the_file_is_written_whole_or_not_at_all(home, monkeypatch):
+    save_calibration({"world": timing()})
+    before = calibration_path().read_bytes()
+    monkeypatch.setattr(calibration_yaml, "described", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        save_calibration({"world": timing(5.0)})
+    assert calibration_path().read_bytes() == before

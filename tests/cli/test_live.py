@@ -1,0 +1,168 @@
+"""``rtvc run`` and ``rtvc devices`` on real devices: a private sound server."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rtvc.config.panel_state import Memory, save_memory
+from rtvc.live.demo import load_utterance
+from tests.cli.test_main import rtvc_command
+from tests.cli.test_status_line import OnTerminal
+from tests.support.sound_server import HEADPHONES_SINK, SPEAKER_SINK, SoundServer
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sound_server: SoundServer) -> None:
+    monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_devices_are_listed_for_people_and_programs():
+    rows = json.loads(rtvc_command("devices", "--json").stdout)
+    by_name = {row["name"]: row for row in rows}
+    assert by_name["default"]["default_input"]
+    assert by_name["default"]["default_output"]
+    assert 48_000 in by_name["fake_mic"]["input_rates"]
+    assert 8_000 in by_name["fake_speaker"]["output_rates"]
+    text = rtvc_command("devices").stdout
+    microphones, speakers = text.split("speakers:")
+    for part in (microphones, speakers):
+        assert "fake_mic " in part
+        assert "ALSA" in part
+        assert "any from 8000 to 192000" in part
+        assert [line[0] for line in part.splitlines() if " default " in line] == ["*"]
+
+
+def test_an_unknown_device_is_refused_with_the_known_ones():
+    done = rtvc_command("run", "--input", "no such thing", code=2)
+    assert "no input named 'no such thing'" in done.stderr
+    assert "fake_mic" in done.stderr
+
+
+def test_a_live_run_converts_and_remembers(sound_server: SoundServer):
+    words = ("--input", "fake_mic", "--output", "fake_spe", "--pitch", "6", "--seconds", "3")
+    with (
+        sound_server.speaking(np.tile(load_utterance(), 2)),
+        sound_server.recording(SPEAKER_SINK) as finish,
+    ):
+        done = rtvc_command(*words, "--stats", "figures.json")
+        heard = finish()[0].samples
+    assert "From 'fake_mic' to 'fake_speaker'." in done.stderr
+    assert np.abs(heard).max() > 0.05
+    report = json.loads(Path("figures.json").read_text())
+    assert report["devices"] == {"input": "fake_mic", "output": "fake_speaker"}
+    assert report["stats"]["blocks"] > 20
+    assert report["stats"]["latency"]["device_out"] > 0
+    assert not Path("rtvc-demo.wav").exists()
+
+    again = rtvc_command("--seconds", "0.2")
+    assert "From 'fake_mic' to 'fake_speaker'." in again.stderr
+    assert "As last time: pitch 6 semitones." in again.stderr
+    other = rtvc_command("--seconds", "0.2", "--input", "default", "--formant", "1", "--no-save")
+    assert "From 'default' to 'fake_speaker'." in other.stderr
+    assert "As last time: pitch 6 semitones." in rtvc_command("--seconds", "0.2").stderr
+    reset = rtvc_command("--seconds", "0.2", "--reset")
+    assert "From 'default' to 'default'." in reset.stderr
+    assert "preset 'deep'" in reset.stderr
+    assert "As last time: pitch -5 semitones" in rtvc_command("--seconds", "0.2").stderr
+
+
+def test_a_remembered_device_that_has_gone_is_replaced(tmp_path: Path):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "remembered.yaml").write_text("input: USB thing\noutput: ''\n")
+    done = rtvc_command("--seconds", "0.2")
+    assert "'USB thing', the input of last time, is not there; using the default." in done.stderr
+    assert "From 'default' to 'default'." in done.stderr
+
+
+def test_a_remembered_voice_that_has_gone_is_replaced(tmp_path: Path):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "remembered.yaml").write_text("voice: anna\npitch: 3\n")
+    done = rtvc_command("--seconds", "0.2", "--stats", "figures.json")
+    assert "There is no voice 'anna'" in done.stderr
+    assert "It was the voice of last time; using the built-in one." in done.stderr
+    settings = json.loads(Path("figures.json").read_text())["settings"]
+    assert (settings["voice"], settings["pitch"]) == ("world", 3)
+    asked = rtvc_command("--seconds", "0.2", "--voice", "anna", code=2)
+    assert "There is no voice 'anna'" in asked.stderr
+
+
+def test_a_monitor_is_heard_too_and_remembered(sound_server: SoundServer):
+    words = ("--input", "fake_mic", "--output", "fake_speaker", "--monitor", "ears")
+    with (
+        sound_server.speaking(np.tile(load_utterance(), 2)),
+        sound_server.recording(SPEAKER_SINK, HEADPHONES_SINK) as finish,
+    ):
+        done = rtvc_command(*words, "--seconds", "3", "--stats", "figures.json")
+        said, heard = (recording.samples for recording in finish())
+    assert "From 'fake_mic' to 'fake_speaker', and to 'fake_ears' for you." in done.stderr
+    assert np.abs(heard).max() == pytest.approx(np.abs(said).max(), rel=0.2)
+    assert json.loads(Path("figures.json").read_text())["devices"]["monitor"] == "fake_ears"
+    assert "and to 'fake_ears'" in rtvc_command("--seconds", "0.2").stderr
+    assert "'fake_ears'" not in rtvc_command("--seconds", "0.2", "--monitor", "off").stderr
+    assert "'fake_ears'" not in rtvc_command("--seconds", "0.2").stderr
+
+
+def test_a_monitor_that_cannot_be_is_refused():
+    done = rtvc_command("run", "--monitor", "no such thing", code=2)
+    assert "no output named 'no such thing'" in done.stderr
+    both = ("--output", "fake_speaker", "--monitor", "fake_speaker")
+    assert "is the output already" in rtvc_command("run", *both, code=2).stderr
+
+
+@pytest.fixture
+def no_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "asound.conf").write_text(
+        "</usr/share/alsa/alsa.conf>\npcm.!default { type plug slave.pcm nothing }\n"
+    )
+    monkeypatch.setenv("ALSA_CONFIG_PATH", str(tmp_path / "asound.conf"))
+    monkeypatch.setenv("PULSE_SERVER", "unix:/nonexistent")
+    if json.loads(rtvc_command("devices", "--json").stdout):
+        pytest.skip("this machine has sound hardware")
+
+
+def test_without_a_microphone_or_speaker_it_plays_the_utterance(no_devices):
+    done = rtvc_command("--seconds", "1")
+    assert "No live sound: " in done.stderr
+    assert "The result is in rtvc-demo.wav." in done.stdout
+    assert Path("rtvc-demo.wav").stat().st_size > 50_000
+
+
+def test_on_a_terminal_without_devices_the_panel_waits_and_the_utterance_plays(no_devices):
+    save_memory(Memory(guided=True))
+    code = "import sys; from rtvc.cli.main import main; sys.exit(main([]))"
+    terminal = OnTerminal(code)
+    try:
+        assert "a bundled utterance plays instead" in terminal.read_until("DEVICE LOST")
+        time.sleep(1)
+        os.write(terminal.master, b"q")
+        terminal.read_until("The result is in rtvc-demo.wav.")
+        assert terminal.process.wait(20) == 0
+        assert terminal.modes() == terminal.before
+    finally:
+        terminal.close()
+    assert Path("rtvc-demo.wav").stat().st_size > 20_000
+
+
+def test_on_a_terminal_one_line_is_redrawn_until_q():
+    code = "import sys; from rtvc.cli.main import main; sys.exit(main(['--no-save', '--no-tui']))"
+    terminal = OnTerminal(code)
+    try:
+        seen = terminal.read_until("late 0")
+        seen += terminal.read_until("q stops")
+        assert seen.count("\n") <= 3
+        assert "\r" in seen
+        assert "\x1b[K" in seen
+        os.write(terminal.master, b"q")
+        assert "blocks" in terminal.read_until("underflows")
+        assert terminal.process.wait(20) == 0
+        assert terminal.modes() == terminal.before
+    finally:
+        terminal.close()

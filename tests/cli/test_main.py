@@ -1,0 +1,317 @@
+"""The command line as a person meets it: real processes, real files."""
+
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import rtvc
+from rtvc.cli import main, options
+from rtvc.settings import KNOBS, Settings
+
+ROOT = Path(__file__).parents[2]
+HEAVY = {"mlx", "numpy", "sounddevice", "textual", "yaml", "soundfile", "soxr", "rtvc.session"}
+
+
+@pytest.fixture(autouse=True)
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("COLUMNS", "100")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+
+def rtvc_command(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "rtvc", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def refused(*arguments: str | Path, code: int = 2) -> str:
+    done = rtvc_command(*arguments, code=code)
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith("rtvc: ")
+    return done.stderr.removeprefix("rtvc: ").strip()
+
+
+@pytest.mark.parametrize("command", [None, *main.COMMANDS])
+def test_help_is_instant_light_and_teaches(command: str | None):
+    words = [command, "--help"] if command else ["--help"]
+    code = (
+        "import sys\n"
+        "from rtvc.cli.main import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: print('modules:', *sys.modules)"
+    )
+    # Time of the processor, not of the clock: the machine may be busy with other tests.
+    seconds = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    text, modules = done.stdout.split("modules: ")
+    assert not HEAVY & set(modules.split())
+    assert min(seconds) < 0.3
+    assert "example" in text
+    assert text.startswith("usage: rtvc")
+
+
+def test_version():
+    assert rtvc_command("--version").stdout == f"rtvc {rtvc.__version__}\n"
+
+
+def commands_in(text: str) -> list[str]:
+    found = re.findall(r"(?:^ +|`)(rtvc(?: [^`\n]*?)?)(?:`|  +[^\n]*|\n)", text, re.MULTILINE)
+    return [command for command in found if "COMMAND" not in command]
+
+
+EXAMPLES = commands_in((ROOT / "README.md").read_text()) + [
+    example
+    for name in main.COMMANDS
+    for example in commands_in(main.command(name).EPILOG.replace("examples:", "") + "\n")
+]
+
+
+@pytest.mark.parametrize("example", sorted(set(EXAMPLES)))
+def test_every_example_is_understood(example: str, capsys: pytest.CaptureFixture[str]):
+    import shlex
+
+    words = shlex.split(example.split(">", maxsplit=1)[0])[1:]
+    if "--help" in words:
+        with pytest.raises(SystemExit):
+            main.parse(words)
+        assert capsys.readouterr().out
+    else:
+        assert main.parse(words).command in main.COMMANDS
+
+
+def test_there_are_examples():
+    assert len(set(EXAMPLES)) > 20
+
+
+def test_presets_in_examples_exist():
+    from rtvc.config.presets import list_presets
+
+    used = set(re.findall(r"(?:--preset|presets show) (\w+)", " ".join(EXAMPLES)))
+    assert used - {"mine"} <= {file.name for file in list_presets()}
+    assert "deep" in used
+
+
+def test_without_a_command_it_runs():
+    assert main.parse([]).command == "run"
+    assert main.parse(["--pitch", "-3"]).command == "run"
+
+
+@pytest.mark.parametrize(
+    "command", [["run"], ["convert", "a.wav", "b.wav"], ["presets", "save", "x"]]
+)
+def test_every_knob_is_a_flag(command: list[str]):
+    for knob in KNOBS.values():
+        value = {str: knob.choices[-1] if knob.choices else "x", bool: True}.get(
+            knob.kind, knob.low if knob.default != knob.low else knob.high
+        )
+        words = [knob.flag] if knob.kind is bool else [knob.flag, f"{value}"]
+        args = main.parse([*command, *words])
+        assert options.chosen(args, Settings()) == Settings().replace(**{knob.name: value})
+    assert options.chosen(main.parse(command), Settings()) == Settings()
+
+
+def test_flags_go_on_top_of_the_preset(tmp_path: Path):
+    path = tmp_path / "p.yaml"
+    path.write_text("pitch: -4\nformant: -2\ngate: -50\n")
+    args = main.parse(["run", "--preset", str(path), "--pitch", "-6"])
+    base = Settings(pitch=9.0, whisper=True, block=200.0)
+    expected = Settings(pitch=-6.0, formant=-2.0, gate=-50.0, block=200.0)
+    assert options.chosen(args, base) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["devises"], "There is no command 'devises'; nearest: devices."),
+        (["--pich", "3"], "'rtvc run' does not know '--pich'; nearest: --pitch."),
+        (["run", "--pitch", "40"], "pitch is 40.0, but must be a number from -24 to 24 semitones"),
+        (["run", "--pitch", "high"], "pitch is 'high', but must be a number"),
+        (["run", "--pitch"], "argument --pitch: expected one argument"),
+        (["run", "--mode", "dray"], "nearest: dry"),
+        (["run", "--seconds", "0"], "'0' is not a number of seconds above 0"),
+        (["run", "stray"], "'rtvc run' does not know 'stray'"),
+        (["run", "--preset", "no such"], "There is no preset 'no such'"),
+        (["run", "--demo", ".", "--force"], "exists already"),
+        (["convert", "a.wav"], "the following arguments are required: OUT"),
+        (["convert", "absent.wav", "b.wav"], "There is no file 'absent.wav'."),
+        (["presets", "shout"], "'shout'"),
+        (["presets", "save", "a/b"], "cannot be a preset's name"),
+        (["presets", "save", "x", "--pich", "1"], "nearest: --pitch"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_request_is_one_sentence_and_code_2(words: list[str], part: str):
+    message = refused(*words)
+    assert part in message
+    assert "\n" not in message
+
+
+def test_debug_shows_where():
+    done = rtvc_command("--debug", "presets", "show", "no such", code=2)
+    assert "Traceback" in done.stderr
+    assert "find_path" in done.stderr
+
+
+def test_an_unexpected_error_is_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.setattr(main.command("devices"), "run", lambda args: 1 / 0)
+    assert main.main(["devices"]) == 1
+    assert "unexpected ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_a_closed_pipe_is_quiet():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rtvc", "presets"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(20) == 128 + signal.SIGPIPE
+
+
+def test_presets_from_saved_to_checked(tmp_path: Path):
+    saved = rtvc_command(
+        "presets", "save", "mine", "--pitch", "-4", "--whisper", "--description", "My own."
+    ).stdout
+    path = tmp_path / "config" / "presets" / "mine.yaml"
+    assert saved == f"Saved {path}: pitch -4 semitones, whisper true.\n"
+    assert re.search(r"^mine +My own\.  \(yours\)$", rtvc_command("presets").stdout, re.MULTILINE)
+    assert rtvc_command("presets", "show", "mine").stdout == path.read_text()
+    assert "exists already" in refused("presets", "save", "mine", "--pitch", "1")
+    rtvc_command("presets", "save", "mine", "--pitch", "1", "--force")
+    assert "description: My own." in path.read_text()
+    assert rtvc_command("presets", "check", path).stdout == f"{path}: good\n"
+    path.write_text("pitch: 99\npich: 1\n")
+    checked = rtvc_command("presets", "check", path, code=1).stdout.splitlines()
+    assert [line.split(": ")[0] for line in checked] == [f"{path}:1", f"{path}:2"]
+    assert "mine  " in (listed := rtvc_command("presets", "list").stdout)
+    assert "not valid" in listed
+
+
+def test_bundled_presets_are_good_and_described():
+    for line in rtvc_command("presets", "check").stdout.splitlines():
+        assert line.endswith(": good")
+    for line in rtvc_command("presets").stdout.splitlines():
+        assert re.fullmatch(r"\S+ +\S.*\.", line)
+
+
+def test_doctor_tells_all():
+    done = rtvc_command("doctor", "--json")
+    report = json.loads(done.stdout)
+    checks = {check["name"]: check for check in report["checks"]}
+    assert report["good"]
+    for name in ("MLX", "PortAudio", "callback in C", "voices", "presets", "system", "remembered"):
+        assert checks[name]["found"]
+        assert checks[name]["verdict"] != "broken"
+    assert report["versions"]["rtvc"] == rtvc.__version__
+    assert report["hardware"]["cores"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        ("raise ImportError('no Metal here')", "ImportError: no Metal here"),
+        ("import os; os.kill(os.getpid(), 11)", "it crashed with signal 11"),
+    ],
+    ids=["refuses", "crashes"],
+)
+def test_doctor_survives_a_broken_mlx(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str, reason: str
+):
+    (tmp_path / "mlx").mkdir()
+    (tmp_path / "mlx" / "__init__.py").write_text("")
+    (tmp_path / "mlx" / "core.py").write_text(broken)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
+    text = rtvc_command("doctor", code=1).stdout
+    assert re.search(rf"^! MLX +{reason}", text, re.MULTILINE)
+    assert "-> install it again" in text
+    assert "1 thing(s) broken" in text
+
+
+def test_the_demonstration_converts_in_real_time():
+    began = time.monotonic()
+    done = rtvc_command(
+        "run", "--demo", "--seconds", "3", "--pitch", "7", "--stats", "figures.json"
+    )
+    assert time.monotonic() - began > 3
+    assert "the result goes to rtvc-demo.wav" in done.stderr
+    assert "The result is in rtvc-demo.wav." in done.stdout
+    sound, rate = soundfile.read("rtvc-demo.wav")
+    assert rate == 48_000
+    assert 2 < len(sound) / rate < 4
+    assert np.sqrt(np.mean(sound**2)) > 0.01
+    report = json.loads(Path("figures.json").read_text(), parse_constant=pytest.fail)
+    assert report["settings"]["pitch"] == 7
+    assert report["stats"]["state"] == "stopped"
+    assert report["stats"]["blocks"] >= 20
+    assert report["stats"]["latency"]["total"] > 0.16
+    assert report["versions"]["mlx"]
+    assert "config" not in os.listdir("..")
+
+
+def test_the_first_run_changes_the_voice_without_being_asked():
+    done = rtvc_command("--demo", "--seconds", "0.5", "--stats", "figures.json")
+    assert "preset 'deep'" in done.stderr
+    settings = json.loads(Path("figures.json").read_text())["settings"]
+    assert (settings["pitch"], settings["formant"]) == (-5, -2)
+    done = rtvc_command("--demo", "--seconds", "0.5", "--pitch", "0", "--stats", "plain.json")
+    assert "preset" not in done.stderr
+    assert json.loads(Path("plain.json").read_text())["settings"]["pitch"] == 0
+
+
+def test_the_demonstration_overwrites_nothing_unasked():
+    Path("rtvc-demo.wav").write_text("mine")
+    Path("taken.json").write_text("mine")
+    assert "exists already" in refused("--demo", "--stats", "taken.json")
+    done = rtvc_command("--demo", "--seconds", "0.5")
+    assert "rtvc-demo-2.wav" in done.stdout
+    assert Path("rtvc-demo.wav").read_text() == "mine"
+    rtvc_command("--demo", "named.wav", "--seconds", "0.5")
+    assert "exists already" in refused("--demo", "named.wav")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
+)
+def test_an_interrupt_keeps_what_the_run_made(number: signal.Signals, code: int):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rtvc", "--demo", "--stats", "figures.json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert " dB" in process.stdout.readline()
+    time.sleep(1.5)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert "Traceback" not in err
+    assert "The result is in rtvc-demo.wav" in out
+    assert json.loads(Path("figures.json").read_text())["stats"]["blocks"] > 3
+    assert soundfile.info("rtvc-demo.wav").duration > 0.3

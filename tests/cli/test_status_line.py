@@ -1,0 +1,263 @@
+"""The status line, the progress bar and the terminal's modes."""
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtvc.cli.status_line import plain_line, progress_line, status_line, summary
+from rtvc.live.feedback import feedback_advice
+from rtvc.stats import DeviceHealth, Latency, Level, State, Stats, Times
+
+STATS = Stats(
+    state=State.CONVERTED,
+    blocks=120,
+    late_blocks=2,
+    concealed_s=0.2,
+    gate_open=True,
+    heard_hz=118.4,
+    sung_hz=236.8,
+    input=Level(-12.4, -20.0),
+    output=Level(-6.0, -14.0),
+    step=Times(0.008, 0.010, 0.0124, 0.02),
+    latency=Latency(block=0.1, headroom=0.06, filters=0.0302),
+    device=DeviceHealth(underflows=3, overflows=1),
+)
+
+
+def test_a_wide_line_tells_everything():
+    assert status_line(STATS, 200) == (
+        "CONVERTED  in ▕███████▉  ▏ -12 dB  out ▕█████████ ▏  -6 dB  step p99  12/100 ms  late 2"
+        "  latency 190 ms  pitch 118 to 237 Hz  q stops"
+    )
+
+
+def test_a_terminal_without_unicode_gets_ascii():
+    line = status_line(STATS, 200, unicode=False)
+    assert line.isascii()
+    assert "in [########  ]" in line
+
+
+@given(
+    st.integers(1, 250),
+    st.floats(-400, 40) | st.just(float("-inf")),
+    st.sampled_from(State),
+    st.booleans(),
+)
+def test_a_line_never_exceeds_its_width(width: int, peak: float, state: State, clipped: bool):
+    stats = Stats(state=state, input=Level(peak, peak, clipped), output=Level(peak, peak))
+    for unicode in (True, False):
+        line = status_line(stats, width, unicode=unicode)
+        assert len(line) <= width
+        assert line.startswith(state.upper()[:width].rstrip())
+
+
+def test_what_matters_most_stays_longest():
+    words = ("q stops", "pitch ", "latency ", "step ", "late ", "out ", "in ", "CONVERTED")
+    before = set(words)
+    for width in range(200, 8, -1):
+        line = status_line(STATS, width) + " "
+        now = {word for word in words if re.search(rf"(^| ){word}", line)}
+        assert now <= before
+        before = now
+    assert before == {"CONVERTED"}
+    line = status_line(STATS, 40)
+    assert line.startswith("CONVERTED  in -12 dB  out  -6 dB  late 2")
+
+
+def test_levels_that_clip_are_marked():
+    stats = Stats(input=Level(0.0, -3.0, clipped=True))
+    assert "in ▕██████████▏   CLIP" in status_line(stats, 200)
+
+
+@pytest.mark.parametrize(
+    ("gate_open", "heard", "sung", "text"),
+    [
+        (False, 120.0, 120.0, "pitch silence"),
+        (True, 0.0, 0.0, "pitch unvoiced"),
+        (True, 120.0, 0.0, "pitch 120 Hz"),
+    ],
+)
+def test_pitch_in_words(gate_open: bool, heard: float, sung: float, text: str):
+    stats = Stats(gate_open=gate_open, heard_hz=heard, sung_hz=sung)
+    assert text in plain_line(stats, 1.0)
+
+
+def test_a_log_line_has_the_time_and_no_meters():
+    line = plain_line(STATS, 12.34)
+    assert line == (
+        "  12.3 s  CONVERTED  in -12 dB  out  -6 dB  step p99  12/100 ms  late 2"
+        "  latency 190 ms  pitch 118 to 237 Hz"
+    )
+
+
+def test_the_summary_counts():
+    assert summary(STATS, 12.0) == (
+        "12.0 s, 120 blocks, 2 late, 0.20 s concealed; step p50 8.0 ms, p99 12.4 ms of 100 ms; "
+        "latency 190 ms; device: 3 underflows, 1 overflows."
+    )
+
+
+def test_progress_tells_the_time_left():
+    assert progress_line("a.wav", 0.25, 10.0, 80) == (
+        "a.wav [########                      ]  25%   30 s left"
+    )
+    assert progress_line("a.wav", 0.0, 1.0, 80).endswith("   0%")
+
+
+@given(st.text(max_size=60), st.floats(-1, 2), st.floats(0, 1e5), st.integers(1, 200))
+def test_progress_never_exceeds_its_width(title: str, share: float, elapsed: float, width: int):
+    assert len(progress_line(title, share, elapsed, width)) <= width
+
+
+@pytest.mark.parametrize(
+    ("microphone", "speaker"),
+    [
+        ("MacBook Pro Microphone", "MacBook Pro Speakers"),
+        ("Built-in Microphone", "Built-in Output"),
+        ("iMac Microphone", "iMac Speakers"),
+        ("Studio Display Microphone", "Studio Display Speakers"),
+    ],
+)
+def test_one_machines_microphone_and_speakers_howl(microphone: str, speaker: str):
+    assert "Wear headphones" in feedback_advice(microphone, speaker)
+
+
+@pytest.mark.parametrize(
+    ("microphone", "speaker"),
+    [
+        ("MacBook Pro Microphone", "BlackHole 2ch"),
+        ("MacBook Pro Microphone", "External Headphones"),
+        ("AirPods Pro", "AirPods Pro"),
+        ("USB Microphone", "Studio Display Speakers"),
+    ],
+)
+def test_other_devices_give_no_alarm(microphone: str, speaker: str):
+    assert feedback_advice(microphone, speaker) == ""
+
+
+def test_unknown_devices_give_a_hint():
+    assert "If you hear" in feedback_advice("default", "pulse")
+
+
+ROOT = Path(__file__).parents[2]
+# A session without a terminal gets the first one that it opens.
+OWN_TERMINAL = "import os; os.close(os.open(os.ttyname(0), os.O_RDWR))"
+KEYS = """
+import sys, time
+from rtvc.cli.main import main
+from rtvc.cli.terminal import Keyboard
+from rtvc import cli
+class Command:
+    @staticmethod
+    def run(args):
+        with Keyboard() as keyboard:
+            print("ready", flush=True)
+            while "q" not in keyboard.pressed():
+                time.sleep(0.01)
+        print("stopped", flush=True)
+        return 0
+cli.command("doctor").run = Command.run
+sys.exit(main(["doctor"]))
+"""
+
+
+class OnTerminal:
+    """A program on a terminal of its own, which is also its controlling one."""
+
+    def __init__(self, code: str) -> None:
+        self.master, self.slave = pty.openpty()
+        self.before = self.modes()
+        self.process = subprocess.Popen(
+            [sys.executable, "-X", "utf8", "-c", f"{OWN_TERMINAL}\n{code}"],
+            stdin=self.slave,
+            stdout=self.slave,
+            stderr=self.slave,
+            start_new_session=True,
+            env=os.environ | {"TERM": "xterm", "COLUMNS": "140", "PYTHONPATH": str(ROOT)},
+        )
+
+    def modes(self) -> str:
+        return subprocess.run(
+            ["stty", "-a"], stdin=self.slave, capture_output=True, text=True, check=True
+        ).stdout
+
+    def read_until(self, text: str) -> str:
+        seen = ""
+        end = time.monotonic() + 20
+        os.set_blocking(self.master, False)
+        while text not in seen and time.monotonic() < end:
+            try:
+                seen += os.read(self.master, 4096).decode(errors="replace")
+            except BlockingIOError:
+                time.sleep(0.01)
+        assert text in seen
+        return seen
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.master)
+        os.close(self.slave)
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [("q", 0), ("\x03", 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    ids=["q", "Ctrl-C", "SIGTERM", "SIGHUP"],
+)
+def test_the_terminal_gets_its_modes_back(end: str | signal.Signals, code: int):
+    terminal = OnTerminal(KEYS)
+    try:
+        terminal.read_until("ready")
+        assert "-icanon" in terminal.modes()
+        assert "-echo " in terminal.modes()
+        if isinstance(end, str):
+            os.write(terminal.master, end.encode())
+        else:
+            terminal.process.send_signal(end)
+        assert terminal.process.wait(20) == code
+        assert terminal.modes() == terminal.before
+    finally:
+        terminal.close()
+
+
+def test_cbreak_comes_back_after_a_stop():
+    terminal = OnTerminal(KEYS)
+    try:
+        terminal.read_until("ready")
+        terminal.process.send_signal(signal.SIGSTOP)
+        subprocess.run(["stty", "sane"], stdin=terminal.slave, check=True)
+        terminal.process.send_signal(signal.SIGCONT)
+        end = time.monotonic() + 10
+        while "-icanon" not in terminal.modes() and time.monotonic() < end:
+            time.sleep(0.02)
+        assert "-icanon" in terminal.modes()
+        os.write(terminal.master, b"q")
+        assert terminal.process.wait(20) == 0
+    finally:
+        terminal.close()
+
+
+def test_without_a_terminal_there_are_no_keys():
+    code = (
+        "from rtvc.cli.terminal import Keyboard\n"
+        "with Keyboard() as keyboard: print(repr(keyboard.pressed()))"
+    )
+    for stdin in (subprocess.DEVNULL, subprocess.PIPE):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            stdin=stdin,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == "''\n"

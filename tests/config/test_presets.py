@@ -1,0 +1,248 @@
+"""Preset files: what they may say, how they are refused, and how they are saved."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtvc.config import presets, remembered, settings_yaml
+from rtvc.config.settings_yaml import SettingsFileError
+from rtvc.errors import UsageError
+from rtvc.settings import KNOBS, Settings
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path / "config"))
+    return tmp_path / "config"
+
+
+def parse(text: str) -> presets.Preset:
+    return presets.parse(text, "test", "test.yaml")
+
+
+def refused(text: str) -> str:
+    with pytest.raises(SettingsFileError) as caught:
+        parse(text)
+    return str(caught.value)
+
+
+def test_a_preset_is_a_description_and_settings():
+    preset = parse(
+        "# mine\ndescription: A  deep\n  voice\npitch: -5\nwhisper: yes\nformant: -1.5\n"
+    )
+    assert preset.description == "A deep voice"
+    assert preset.settings == Settings(pitch=-5.0, whisper=True, formant=-1.5)
+    assert preset.given == {"pitch", "whisper", "formant"}
+
+
+def test_all_problems_are_told_with_file_line_and_name():
+    text = (
+        "description: x\npich: 3\npitch: 40\n\nwhisper: maybe\npitch: 2\nblock: [1, 2]\n"
+        "mode: dray\ngate:\n"
+    )
+    assert refused(text).splitlines() == [
+        "test.yaml:2: there is no setting 'pich'; nearest: pitch",
+        "test.yaml:3: pitch is 40.0, but must be a number from -24 to 24 semitones; nearest: 24",
+        "test.yaml:5: whisper is 'maybe', but must be true or false",
+        "test.yaml:6: pitch is already set in line 3",
+        "test.yaml:7: block must be one value, not a list or a mapping",
+        "test.yaml:8: mode is 'dray', but must be one of converted, dry, muted; nearest: dry",
+        "test.yaml:9: gate has no value; give one, or remove the line",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [("1e1", 10), ("-2.5E-1", -0.25), (".5", 0.5), ("+3", 3), ("4.", 4), ("0", 0), ("-0", 0)],
+)
+def test_decimal_numbers_are_taken_as_they_look(value: str, number: float):
+    assert parse(f"pitch: {value}").settings.pitch == number
+
+
+@pytest.mark.parametrize("value", ["012", "0x1F", "1:30", "1_0", "0b11", ".inf", ".nan", "0o14"])
+def test_numbers_that_yaml_reads_otherwise_are_refused(value: str):
+    message = refused(f"pitch: {value}")
+    assert message.startswith(f"test.yaml:1: pitch is {value!r}, but must be a number")
+
+
+@pytest.mark.parametrize("value", ["true", "on", "yes", "True", "ON"])
+def test_yaml_truth_values(value: str):
+    assert parse(f"whisper: {value}").settings.whisper is True
+    assert refused(f"pitch: {value}").startswith(f"test.yaml:1: pitch is {value!r}, but must be")
+    assert parse(f"voice: {value}").settings.voice == value
+
+
+def test_quotes_around_a_number_or_a_truth_value():
+    assert "leave the quotes out" in refused("pitch: '3'")
+    assert "leave the quotes out" in refused('whisper: "true"')
+    assert parse("voice: '2024'").settings == parse("voice: 2024").settings
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("", "test.yaml: is empty; settings are lines of the form 'name: value'"),
+        ("# nothing\n", "is empty"),
+        ("- pitch\n- 3\n", "test.yaml:1: is not a list of settings"),
+        ("pitch 3", "test.yaml:1: is not a list of settings"),
+        ("pitch: 3\nformant: : 2\n", "test.yaml:2: this is not valid YAML"),
+        ("pitch: 3\n\tformant: 2\n", "test.yaml:2: this is not valid YAML"),
+        ("pitch: 3\n---\npitch: 2\n", "test.yaml:2: this is not valid YAML"),
+        ("pitch: 3\ndescription: \x07\n", "test.yaml:2: character"),
+        ("pitch: !!python/object/apply:os.system ['true']\n", "must be one value"),
+        ("voice: !!python/name:os.system\n", "test.yaml:1: voice carries the tag"),
+        ("[1, 2]: 3\n", "test.yaml:1: a setting's name must be one word"),
+        ("base: &x {pitch: 3}\n<<: *x\n", "test.yaml:2: there is no setting '<<'"),
+        ("a: " + "[" * 3000, "test.yaml: is nested too deeply"),
+    ],
+)
+def test_what_is_no_preset_is_refused_in_a_sentence(text: str, part: str):
+    assert part in refused(text)
+
+
+def test_unreadable_files_are_refused_in_a_sentence(tmp_path: Path):
+    cases = {"missing": None, "latin": b"# caf\xe9\n", "large": b"#" * 70_000}
+    for name, data in cases.items():
+        path = tmp_path / f"{name}.yaml"
+        if data:
+            path.write_bytes(data)
+        with pytest.raises(SettingsFileError, match=f"{name}.yaml.*: (there is no|is )"):
+            presets.load_preset(path)
+    with pytest.raises(SettingsFileError, match="is a folder"):
+        presets.load_preset(tmp_path)
+
+
+@given(st.text())
+def test_any_text_is_a_preset_or_a_sentence(text: str):
+    message = ""
+    try:
+        preset = parse(text)
+    except SettingsFileError as error:
+        message = str(error)
+    else:
+        assert preset.given <= set(KNOBS)
+    assert not message or message.startswith("test.yaml")
+
+
+@given(st.dictionaries(st.sampled_from(sorted(KNOBS)), st.floats(0, 1)), st.text(max_size=30))
+def test_settings_survive_the_file_exactly(where: dict[str, float], voice: str):
+    values = {}
+    for name, x in where.items():
+        knob = KNOBS[name]
+        if knob.kind is float:
+            values[name] = knob.low + x * (knob.high - knob.low)
+        elif knob.kind is int:
+            values[name] = round(x * knob.high)
+        elif knob.kind is bool:
+            values[name] = x > 0.5
+        else:
+            values[name] = (
+                knob.choices[round(x * (len(knob.choices) - 1))] if knob.choices else voice or "x"
+            )
+    settings = Settings().replace(**values)
+    text = settings_yaml.render({"description": "d"}, settings.changed())
+    assert parse(text).settings == settings
+
+
+def test_save_and_load(tmp_path: Path):
+    path = tmp_path / "new" / "deep voice.yaml"
+    presets.save_preset(path, Settings(pitch=-4.0), "on: a # test")
+    preset = presets.load_preset(path)
+    assert (preset.name, preset.description) == ("deep voice", "on: a # test")
+    assert preset.settings == Settings(pitch=-4.0)
+    assert f"# {KNOBS['pitch'].help}" in path.read_text()
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+
+
+def test_nothing_is_overwritten_without_being_asked(tmp_path: Path):
+    path = tmp_path / "a.yaml"
+    path.write_text("pitch: 1\n")
+    with pytest.raises(UsageError, match="exists already"):
+        presets.save_preset(path, Settings(pitch=2.0))
+    assert path.read_text() == "pitch: 1\n"
+
+
+def test_overwriting_keeps_comments_and_order(tmp_path: Path):
+    path = tmp_path / "a.yaml"
+    path.write_text(
+        "# Mine.\ndescription: >\n  old words\n  here\n\npitch: 1   # low\nwhisper: on # hush\n"
+    )
+    presets.save_preset(path, Settings(pitch=2.5, gate=-50.0), "new", overwrite=True)
+    text = path.read_text()
+    assert text.startswith("# Mine.\ndescription: new\n")
+    assert "pitch: 2.5   # low\nwhisper: false # hush\n" in text
+    assert text.endswith(
+        f"# {KNOBS['gate'].help} {KNOBS['gate'].allowed.capitalize()}.\ngate: -50\n"
+    )
+    assert presets.load_preset(path).settings == Settings(pitch=2.5, gate=-50.0)
+
+
+@pytest.mark.parametrize(
+    "old", ["{pitch: 1, whisper: on}", "pitch: &p 1\nformant: *p\n", "not a preset", "\tx"]
+)
+def test_overwriting_any_file_gives_a_right_preset(tmp_path: Path, old: str):
+    path = tmp_path / "a.yaml"
+    path.write_text(old)
+    settings = Settings(pitch=2.0, formant=3.0, breathiness=0.5)
+    presets.save_preset(path, settings, "new", overwrite=True)
+    assert presets.load_preset(path).settings == settings
+
+
+def test_a_preset_that_cannot_be_written_leaves_the_old_one(tmp_path: Path):
+    path = tmp_path / "a.yaml"
+    path.mkdir()
+    with pytest.raises(Exception, match="cannot be written"):
+        presets.save_preset(path, Settings(pitch=2.0), overwrite=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.yaml"]
+
+
+def test_find_by_name_by_path_and_not_at_all(folder: Path):
+    path = presets.user_path("my voice")
+    presets.save_preset(path, Settings(pitch=7.0))
+    assert presets.find_preset("my voice").settings.pitch == 7
+    assert presets.find_preset(str(path)).settings.pitch == 7
+    assert [file.name for file in presets.list_presets() if not file.bundled] == ["my voice"]
+    with pytest.raises(UsageError, match=r"no preset 'my vice'; nearest: my voice"):
+        presets.find_preset("my vice")
+    with pytest.raises(UsageError, match="there is no such file"):
+        presets.find_preset("./absent.yaml")
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a\\b", "a\nb", "a:b"])
+def test_names_that_cannot_be_files_are_refused(name: str):
+    with pytest.raises(UsageError, match="cannot be a preset's name"):
+        presets.user_path(name)
+
+
+def test_applying_a_preset_changes_the_voice_and_keeps_what_is_personal():
+    current = Settings(mode="muted", pitch_fixed=120.0, whisper=True, gate=-40.0, block=200.0)
+    applied = parse("pitch: 5\nheadroom: 80\n").apply_to(current)
+    assert applied == Settings(mode="muted", pitch=5.0, gate=-40.0, block=200.0, headroom=80.0)
+
+
+def test_choices_survive_a_restart_but_the_mode_does_not():
+    assert remembered.load_choices() == (remembered.Choices(), "")
+    settings = Settings(mode="dry", pitch=3.0, block=80.0)
+    remembered.save_choices(remembered.Choices("USB mic", "Döner: 1", settings))
+    expected = remembered.Choices("USB mic", "Döner: 1", Settings(pitch=3.0, block=80.0))
+    assert remembered.load_choices() == (expected, "")
+
+
+def test_damaged_choices_are_set_aside_with_a_sentence(folder: Path):
+    folder.mkdir()
+    for number in ("", "-2"):
+        remembered.choices_path().write_text("pitch: 99\n")
+        choices, sentence = remembered.load_choices()
+        aside = folder / f"remembered-damaged{number}.yaml"
+        assert choices == remembered.Choices()
+        assert "nearest: 24" in sentence
+        assert str(aside) in sentence
+        assert aside.read_text() == "pitch: 99\n"
+        assert not remembered.choices_path().exists()

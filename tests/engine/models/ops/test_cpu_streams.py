@@ -1,0 +1,78 @@
+"""Sharing a network's work out between streams; parity is in test_operator_sets."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rtvc.engine.models.ops import cpu_streams
+
+ROOT = Path(__file__).parents[4]
+
+THREADS = """
+import threading
+import mlx.core as mx
+from rtvc.engine.models import layers
+from rtvc.engine.models.ops.cpu_streams import LANES, on_lane, side_by_side
+
+def work():
+    x, bias = mx.ones((3, 4)), mx.ones(4)
+    made = side_by_side(lambda factor: factor * layers.gelu(x, bias), [1.0, 2.0])
+    with on_lane(LANES - 1):
+        made.append(made[0] + made[1])
+    total = made[1] + made[2]
+    mx.eval(total)
+    sums.append(total.sum().item() / layers.gelu(x, bias).sum().item())
+    mx.clear_streams()
+
+sums = []
+for _ in range(3):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+print(LANES, [round(value, 5) for value in sums])
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "count", "late", "expected"),
+    [
+        (1, 5, 0, [(0, 5)]),
+        (1, 5, 9, [(0, 5)]),
+        (2, 6, 0, [(0, 3), (3, 6)]),
+        (2, 5, 0, [(0, 2), (2, 5)]),
+        (2, 10, 4, [(0, 7), (7, 10)]),
+        (2, 10, 10, [(0, 10)]),
+        (2, 10, 99, [(0, 10)]),
+        (2, 1, 0, [(0, 1)]),
+        (3, 2, 0, [(0, 1), (1, 2)]),
+        (3, 8, 0, [(0, 2), (2, 5), (5, 8)]),
+    ],
+)
+def test_shares(
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    count: int,
+    late: int,
+    expected: list[tuple[int, int]],
+) -> None:
+    monkeypatch.setattr(cpu_streams, "LANES", number)
+    assert cpu_streams.shares(count, late) == [slice(*ends) for ends in expected]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is one lane")
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_every_thread_of_the_program_has_its_own_lanes(threads: int) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", THREADS],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": str(threads), "RTVC_OPERATORS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.stdout.strip() == f"{2 if threads == 2 else 1} [5.0, 5.0, 5.0]", run.stderr

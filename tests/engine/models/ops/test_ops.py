@@ -1,0 +1,239 @@
+"""The CPU's operators against the GPU's single primitives, and both against float64."""
+
+from __future__ import annotations
+
+import gc
+import math
+import weakref
+from collections.abc import Callable
+from types import ModuleType
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from numpy.typing import NDArray
+
+from rtvc.engine.models.ops import conv2d_cpu, conv2d_gpu, cpu, gpu, ops
+from rtvc.engine.models.ops.backend import OPERATORS
+
+
+def _random(*shape: int, seed: int = 0) -> mx.array:
+    return mx.array(np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
+
+
+def _assert_same(actual: mx.array, expected: mx.array) -> None:
+    assert actual.shape == expected.shape
+    scale = float(mx.abs(expected).max())
+    assert_allclose(np.array(actual), np.array(expected), atol=3e-6 * scale, rtol=0)
+
+
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+@pytest.mark.parametrize(
+    "case",  # channels, out channels, kernel, stride, padding, dilation, groups
+    [
+        (6, 8, 1, 1, 0, 1, 1),
+        (6, 8, 3, 1, 1, 1, 1),
+        (6, 8, 11, 1, 25, 5, 1),
+        (6, 8, 3, 2, 0, 1, 1),
+        (1, 8, 10, 5, 0, 1, 1),
+        (1, 8, 80, 40, 20, 1, 1),
+        (12, 24, 4, 1, 2, 1, 3),
+        (12, 12, 31, 1, 15, 1, 12),
+        (12, 12, 3, 1, 2, 2, 12),
+        (12, 12, 3, 1, 2, 2, 4),
+    ],
+)
+def test_conv1d(case: tuple[int, ...], bias: bool) -> None:
+    channels, out, kernel, stride, padding, dilation, groups = case
+    x, w = _random(2, 130, channels), _random(out, kernel, channels // groups, seed=1)
+    b = _random(out, seed=2) if bias else None
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    expected = gpu.conv1d(x, w, b, **options)
+    _assert_same(cpu.conv1d(x, w, b, **options), expected)
+    _assert_same(cpu.conv1d(x, cpu.tap_major(w), b, **options), expected)
+
+
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "output_padding"),
+    [
+        (24, 12, 6, 0),  # every upsampling layer of RVC's voices
+        (20, 10, 5, 0),
+        (16, 10, 3, 0),
+        (16, 6, 5, 0),
+        (16, 4, 6, 0),
+        (4, 2, 1, 0),
+        (3, 2, 1, 1),
+        (22, 11, 6, 1),
+        (2, 5, 0, 0),  # kernel shorter than the stride: gaps
+        (2, 5, 0, 4),
+        (7, 1, 3, 0),
+    ],
+)
+def test_conv_transpose1d(
+    kernel: int, stride: int, padding: int, output_padding: int, bias: bool
+) -> None:
+    x, w = _random(2, 17, 6), _random(8, kernel, 6, seed=1)
+    b = _random(8, seed=2) if bias else None
+    options = {"stride": stride, "padding": padding, "output_padding": output_padding}
+    expected = gpu.conv_transpose1d(x, w, b, **options)
+    _assert_same(cpu.conv_transpose1d(x, w, b, **options), expected)
+    _assert_same(cpu.conv_transpose1d(x, cpu.tap_major(w), b, **options), expected)
+
+
+@pytest.mark.parametrize("variant", [cpu.gelu, gpu.gelu])
+def test_gelu_is_the_exact_one(variant: object) -> None:
+    x = np.linspace(-12, 12, 20001)
+    expected = x * 0.5 * (1 + np.vectorize(math.erf)(x / np.sqrt(2)))
+    assert callable(variant)
+    assert_allclose(np.array(variant(mx.array(x.astype(np.float32)))), expected, atol=1.5e-6)
+
+
+def test_gelu_stays_finite_for_large_arguments() -> None:
+    y = cpu.gelu(mx.array([1e30, -1e30, 100.0, -100.0, 0.0]))
+    assert_allclose(np.array(y), [1e30, 0, 100, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [("sigmoid", lambda x: 1 / (1 + np.exp(-x))), ("tanh", np.tanh)],
+)
+def test_squashing_functions(
+    name: str, function: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> None:
+    x = np.concatenate([np.linspace(-70, 70, 20001), [-1e30, -1e-6, 0, 1e-6, 1e30]])
+    x = x.astype(np.float32).astype(np.float64)
+    with np.errstate(over="ignore"):
+        expected = function(x)
+    for variant in (cpu, gpu):
+        actual = np.array(getattr(variant, name)(mx.array(x.astype(np.float32))))
+        assert_allclose(actual, expected, atol=5e-7, rtol=0)
+
+
+def test_tanh_keeps_its_digits_near_zero() -> None:
+    x = np.array([1e-6, 1e-4, 1e-2, -1e-3], np.float32)
+    assert_allclose(np.array(cpu.tanh(mx.array(x))), np.tanh(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize("usual", [(1, 4), (2, 8), (32, 128)])
+@pytest.mark.parametrize("kernel", [(3, 3), (5, 3), (1, 1)])
+@pytest.mark.parametrize(("height", "width"), [(1, 4), (1, 1), (2, 8), (5, 3)])
+@pytest.mark.parametrize("channels", [(6, 8), (1, 8), (6, 64), (7, 40), (3, 128)])
+def test_conv2d(
+    height: int,
+    width: int,
+    channels: tuple[int, int],
+    kernel: tuple[int, int],
+    usual: tuple[int, int],
+) -> None:
+    inner, out = channels
+    x, w = _random(1, height, width, inner), _random(out, *kernel, inner, seed=1)
+    reach = kernel[0] // 2, kernel[1] // 2
+    padded = np.pad(np.array(x), [(0, 0), (reach[0],) * 2, (reach[1],) * 2, (0, 0)])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(1, 2))
+    expected = mx.array(np.einsum("bhwiyx,oyxi->bhwo", windows, np.array(w)))
+    for variant in (conv2d_cpu, conv2d_gpu):
+        _assert_same(variant.conv2d(w, usual=usual)(x), expected)
+
+
+@pytest.mark.parametrize("usual", [(1, 4), (2, 8), (16, 64)])
+@pytest.mark.parametrize(("height", "width"), [(1, 4), (1, 1), (2, 8), (5, 3)])
+def test_double2d(height: int, width: int, usual: tuple[int, int]) -> None:
+    x, w = _random(1, height, width, 6), _random(8, 3, 3, 6, seed=1)
+    y = np.zeros((1, 2 * height + 2, 2 * width + 2, 8))  # by definition: each input adds a kernel
+    for i in range(height):
+        for j in range(width):
+            patch = np.einsum("bi,oyxi->byxo", np.array(x)[:, i, j], np.array(w))
+            y[:, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3] += patch
+    expected = y[:, 1:-1, 1:-1]
+    for variant in (conv2d_cpu, conv2d_gpu):
+        actual = np.array(variant.double2d(w, usual=usual)(x))
+        assert_allclose(actual, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_gated_units_agree() -> None:
+    shape, gate = _random(1, 33, 16), 3 * _random(1, 33, 16, seed=1)
+    expected = np.tanh(np.array(shape, np.float64)) / (1 + np.exp(-np.array(gate, np.float64)))
+    for variant in (cpu, gpu):
+        assert_allclose(np.array(variant.gated(shape, gate)), expected, atol=1e-6, rtol=0)
+
+
+def test_attention_variants_agree() -> None:
+    q, k, v = (_random(1, 4, 33, 16, seed=seed) for seed in range(3))
+    _assert_same(cpu.attention(q, k, v, scale=0.25), gpu.attention(q, k, v, scale=0.25))
+
+
+@pytest.mark.parametrize("variant", [cpu, gpu], ids=["cpu", "gpu"])
+@pytest.mark.parametrize(
+    ("frames", "first"), [(1, 0), (3, 0), (3, 2), (11, 4), (40, 0), (40, 15), (40, 39)]
+)
+def test_relative_attention(variant: ModuleType, frames: int, first: int) -> None:
+    heads, width, reach = 2, 8, 10
+    q = _random(1, heads, frames - first, width)
+    k, v = (_random(1, heads, frames, width, seed=seed) for seed in (1, 2))
+    near_k, near_v = (_random(1, 2 * reach + 1, width, seed=seed) for seed in (3, 4))
+    # By definition: key and value of every pair, with the term of their distance.
+    distance = np.arange(frames) - np.arange(first, frames)[:, None]
+    known = np.abs(distance) <= reach
+    place = np.clip(distance, -reach, reach) + reach
+    terms = [np.where(known[..., None], np.array(t)[0][place], 0) for t in (near_k, near_v)]
+    keys, values = (np.array(x)[0][:, None] + t for x, t in zip((k, v), terms, strict=True))
+    scores = np.einsum("hqw,hqkw->hqk", np.array(q)[0].astype(float), keys)
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    weights /= weights.sum(-1, keepdims=True)
+    expected = np.einsum("hqk,hqkw->hqw", weights, values)[None]
+    made = variant.relative_attention(q, k, v, near_k, near_v, first=first)
+    assert_allclose(np.array(made), expected, atol=1e-5)
+
+
+class _Network:
+    def __init__(self) -> None:
+        self.weight = _random(4)
+        self.calls = 0
+        self.run = ops.compiled(self._run)
+
+    def _run(self, x: mx.array, scale: float, extra: mx.array | None) -> mx.array:
+        self.calls += 1
+        y = mx.tanh(x * self.weight) * scale
+        return y if extra is None else y + extra
+
+
+def test_compiled_methods_give_the_same_and_let_the_network_go() -> None:
+    network, x = _Network(), _random(3, 4, seed=1)
+    expected = np.tanh(np.array(x) * np.array(network.weight))
+    for scale, extra in ((2.0, None), (2.0, x), (3.0, x), (2.0, None)):
+        more = 0 if extra is None else np.array(x)
+        assert_allclose(np.array(network.run(x, scale, extra)), expected * scale + more, rtol=1e-5)
+    # Where it is compiled, the second call of one kind only replays what was traced.
+    assert network.calls == (4 if OPERATORS == "cpu" else 3)
+    gone = weakref.ref(network)
+    gc.disable()
+    try:
+        del network
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_leaky_relu_layer_norm_linear() -> None:
+    x = _random(1, 9, 16)
+    a = np.array(x)
+    assert_allclose(np.array(ops.leaky_relu(x, 0.1)), np.where(a > 0, a, 0.1 * a), rtol=1e-6)
+    w, b = _random(16, seed=1), _random(16, seed=2)
+    mean, var = a.mean(-1, keepdims=True), a.var(-1, keepdims=True)
+    assert_allclose(
+        np.array(ops.layer_norm(x, w, b)),
+        (a - mean) / np.sqrt(var + 1e-5) * np.array(w) + np.array(b),
+        atol=1e-5,
+    )
+    matrix = _random(5, 16, seed=3)
+    for bias in (None, _random(5, seed=4)):
+        expected = a @ np.array(matrix).T + (0 if bias is None else np.array(bias))
+        assert_allclose(np.array(ops.linear(x, matrix, bias)), expected, atol=1e-5)
+
+
+def test_tap_major_changes_nothing_but_the_storage() -> None:
+    w = _random(3, 5, 7)
+    for variant in (cpu.tap_major, gpu.tap_major):
+        assert_allclose(np.array(variant(w)), np.array(w))

@@ -1,0 +1,99 @@
+"""What one step costs a GPU, counted at full size, so that it cannot creep up.
+
+The graph is that of the GPU's operators; nothing is evaluated, so any machine can count it.
+"""
+
+from __future__ import annotations
+
+import mlx.core as mx
+import numpy as np
+import pytest
+
+from rtvc.engine.models.hubert import Hubert
+from rtvc.engine.models.ops import backend, gru
+from rtvc.engine.models.rmvpe import RmvpeEstimator
+from rtvc.engine.profiling.op_count import Counts, count, one_kernel
+from rtvc.engine.profiling.random_weights import FULL_ENCODER, FULL_RMVPE, voice_values
+from rtvc.engine.profiling.stage_times import count_step
+from rtvc.engine.rvc.network import RvcVoice
+from rtvc.engine.rvc.voice import RvcStreamVoice
+from rtvc.engine.weights.content_encoder import content_encoder_shapes
+from rtvc.engine.weights.rmvpe import rmvpe_shapes
+from rtvc.engine.weights.voice_config import parse_voice_config
+from rtvc.engine.weights.voice_keys import HIFIGAN, voice_shapes
+from rtvc.settings import Settings
+
+pytestmark = pytest.mark.skipif(
+    backend.OPERATORS != "gpu", reason="counts the GPU's operators; see test_operator_sets.py"
+)
+
+PRIMITIVES, WEIGHT_BYTES = 850, 340e6
+
+
+def _weights(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Weights that nobody will multiply with."""
+    return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Hubert:
+    return Hubert(_weights(content_encoder_shapes(FULL_ENCODER)), FULL_ENCODER, mx.float16)
+
+
+@pytest.fixture(scope="module")
+def rmvpe() -> RmvpeEstimator:
+    return RmvpeEstimator(_weights(rmvpe_shapes(FULL_RMVPE)), FULL_RMVPE, mx.float16)
+
+
+@pytest.fixture(scope="module")
+def voice() -> RvcVoice:
+    config = parse_voice_config(voice_values("v2", 40_000), 1)
+    shapes = voice_shapes(config, phone_channels=768, uses_pitch=True, vocoder=HIFIGAN)
+    shapes["emb_g.weight"] = (1, config.gin_channels)
+    return RvcVoice(_weights(shapes), config, precision=mx.float16)
+
+
+@pytest.fixture(autouse=True)
+def _one_kernel_for_the_recurrent_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel cannot be built on every machine, but it can be counted."""
+
+    def kernel(language: str, *inputs: mx.array) -> mx.array:
+        frames, gates = inputs[0].shape
+        return one_kernel(inputs, [(frames, gates // 3)], [mx.float32])[0]
+
+    monkeypatch.setattr(gru, "kernel_language", lambda: "metal")
+    monkeypatch.setattr(gru, "kernel", kernel)
+
+
+def test_a_step_stays_within_its_budget(
+    encoder: Hubert, rmvpe: RmvpeEstimator, voice: RvcVoice
+) -> None:
+    made = RvcStreamVoice("v2 40k", voice, encoder, lambda kind: rmvpe)
+    settings = Settings(block=250.0, context=2500.0, pitch_method="rmvpe")
+    stages = count_step(made, settings, as_gpu=True)
+    told = {name: (c.primitives, round(c.weight_bytes / 1e6, 1)) for name, c in stages.items()}
+    total = sum(stages.values(), Counts())
+    # Were a part left out, the rest would be within any budget.
+    assert 60e9 < total.flop < 80e9, told
+    assert 300e6 < total.weight_bytes <= WEIGHT_BYTES, told
+    assert 700 < total.primitives <= PRIMITIVES, told
+
+
+def test_only_the_layers_that_are_used_are_read(encoder: Hubert) -> None:
+    audio = mx.zeros(281 * 160)
+    whole = count(encoder.features, audio)
+    nine = count(lambda audio: encoder.features(audio, layer=9, project=True), audio)
+    layer = 2 * (4 * 768 * 768 + 2 * 768 * 3072)  # bytes of a layer's matrices
+    projection = 2 * 768 * 256
+    saved = whole.weight_bytes - nine.weight_bytes + projection
+    assert 3 * layer < saved < 3.02 * layer
+
+
+def test_rows_of_padding_are_not_read(rmvpe: RmvpeEstimator) -> None:
+    one_row, two_rows = (
+        count(rmvpe.activations, mx.zeros(frames * 160)).weight_bytes for frames in (31, 63)
+    )
+    width = FULL_RMVPE.base_channels << FULL_RMVPE.levels
+    convolutions = 2 * FULL_RMVPE.blocks * FULL_RMVPE.intermediate_layers
+    kernels = 2 * 9 * width * (width * (convolutions - 1) + width // 2)  # the first is narrower
+    assert two_rows - one_row == pytest.approx(kernels * 2 / 3, rel=1e-4)

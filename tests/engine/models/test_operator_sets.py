@@ -1,0 +1,98 @@
+"""The operators that this machine does not choose, held against the reference as well.
+
+The parity tests run again in a process of their own, since the choice is made at import:
+here those of small networks, with ``make operators`` all of them. What a GPU fuses is
+compiled here by the system's C++ compiler, so that only few run as they would there.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rtvc.engine.models.ops.backend import OPERATORS
+from rtvc.errors import UsageError
+
+ROOT = Path(__file__).parents[3]
+OTHER = "gpu" if OPERATORS == "cpu" else "cpu"
+PARITY = [
+    "tests/engine/models/test_hubert.py",
+    "tests/engine/models/test_rmvpe.py",
+    "tests/engine/models/test_synthesizer_parity.py",
+]
+FUSED = [
+    "tests/engine/rvc/test_traces.py",
+    "tests/engine/models/test_budget.py",
+    "tests/engine/models/test_rmvpe.py::test_salience",
+    "tests/engine/models/test_streaming_vocoder.py::test_pieces_are_the_whole[plain-even-voice_v2_f0_40k]",
+    "tests/engine/models/test_synthesizer_parity.py::test_whole_window[voice_v2_f0_40k]",
+]
+SIDE_BY_SIDE = [
+    "tests/engine/rvc/test_realtime_golden.py",
+    "tests/engine/rvc/test_stream.py::TestContinuing",
+    "tests/engine/models/test_fcpe.py",
+    "tests/engine/models/test_streaming_vocoder.py",
+    *PARITY,
+]
+
+
+def _python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_parity_of_the_other_operators() -> None:
+    run = _python(
+        *("-m", "pytest", "-q", "-k", "not refinegan", *PARITY),
+        RTVC_OPERATORS=OTHER,
+        MLX_DISABLE_COMPILE="1",
+    )
+    assert run.returncode == 0, run.stdout[-4000:]
+
+
+@pytest.mark.skipif(OTHER == "cpu", reason="the CPU's operators fuse no networks")
+def test_parity_and_budget_of_the_gpu_operators_fused() -> None:
+    run = _python("-m", "pytest", "-q", "-rs", *FUSED, RTVC_OPERATORS=OTHER)
+    assert run.returncode == 0, run.stdout[-4000:]
+    assert "SKIPPED" not in run.stdout
+
+
+@pytest.mark.skipif(OPERATORS == "gpu", reason="a GPU has its own threads")
+def test_parity_with_two_threads() -> None:
+    # On Linux they are two lanes then, each with a part of every layer.
+    run = _python("-m", "pytest", "-q", *SIDE_BY_SIDE, OMP_NUM_THREADS="2")
+    assert run.returncode == 0, run.stdout[-4000:]
+
+
+@pytest.mark.parametrize(
+    ("variable", "choices"),
+    [("RTVC_OPERATORS", "cpu or gpu"), ("RTVC_PRECISION", "float16 or float32")],
+)
+def test_a_choice_that_does_not_exist_is_named(variable: str, choices: str) -> None:
+    run = _python("-c", "import rtvc.engine.models.ops.backend", **{variable: "tpu"})
+    assert run.stderr.strip().endswith(
+        f"{UsageError.__name__}: {variable} is 'tpu'; it can be {choices}."
+    )
+
+
+def test_choices_are_taken() -> None:
+    run = _python(
+        "-c",
+        "from rtvc.engine.models import backend, layers, layers_cpu, layers_gpu\n"
+        f"assert layers.conv1d is layers_{OTHER}.conv1d\n"
+        f"assert layers.relative_attention is layers_{OTHER}.relative_attention\n"
+        "print(backend.PRECISION)",
+        RTVC_OPERATORS=OTHER,
+        RTVC_PRECISION="float16",
+    )
+    assert run.stdout.strip() == "mlx.core.float16", run.stderr

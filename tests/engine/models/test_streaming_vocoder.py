@@ -1,0 +1,142 @@
+"""A vocoder that continues where it stopped makes the sound of the whole."""
+
+from __future__ import annotations
+
+import itertools
+
+import mlx.core as mx
+import numpy as np
+import pytest
+
+from rtvc.engine.models import winograd
+from rtvc.engine.models.stream_state import State
+from rtvc.engine.models.vocoder import StreamingVocoder
+from rtvc.engine.profiling.random_weights import random_voice
+from rtvc.engine.rvc.network import RvcVoice
+from tests.engine.models.golden_voices import golden_voice
+
+FRAMES = 70
+STREAMING = [
+    "voice_v1_f0_32k",
+    "voice_v1_f0_40k",
+    "voice_v1_f0_48k",
+    "voice_v1_nof0_40k",
+    "voice_v2_f0_32k",
+    "voice_v2_f0_40k",
+    "voice_v2_f0_48k",
+    "voice_v2_nof0_40k",
+    "applio_hifigan_48k",
+    "applio_mrf_40k",
+]
+
+
+def inputs(voice: RvcVoice, frames: int = FRAMES) -> tuple[mx.array, mx.array | None, mx.array]:
+    random = np.random.default_rng(5)
+    z = random.standard_normal((1, frames, voice.latent_channels)).astype(np.float32)
+    excitation = None
+    if voice.uses_pitch:
+        wave = 0.1 * random.standard_normal((1, frames * voice.hop, 1))
+        excitation = mx.array(wave.astype(np.float32))
+    return mx.array(z), excitation, voice.network.embedding(0)
+
+
+def stream(
+    voice: RvcVoice, z: mx.array, excitation: mx.array | None, pieces: list[tuple[int, int]]
+) -> np.ndarray:
+    """Stream pieces of (final, wanted) frames; return the sound of those that are final."""
+    vocoder, hop, speaker = voice.network.vocoder, voice.hop, voice.network.embedding(0)
+    assert isinstance(vocoder, StreamingVocoder)
+    state: State = ()
+    at, sounds = 0, []
+    for final, wanted in pieces:
+        last = at + wanted + vocoder.halo_frames
+        assert last <= z.shape[1]
+        part = None if excitation is None else excitation[:, at * hop : last * hop]
+        sound, state = vocoder.stream(z[:, at:last], part, speaker, state, final)
+        mx.eval(sound, *state)
+        assert sound.shape == (1, wanted * hop)
+        sounds.append(np.array(sound[0, : final * hop]))
+        at += final
+    return np.concatenate(sounds)
+
+
+@pytest.mark.parametrize("name", STREAMING)
+@pytest.mark.parametrize(
+    "pieces",
+    [[(10, 10)] * 5, [(1, 1), (25, 25), (7, 7), (2, 2)], [(9, 11), (10, 11), (10, 11), (3, 8)]],
+    ids=["even", "uneven", "more wanted than final"],
+)
+@pytest.mark.parametrize("narrowest", [1, 1_000_000], ids=["phased", "plain"])
+def test_pieces_are_the_whole(
+    monkeypatch: pytest.MonkeyPatch, name: str, pieces: list[tuple[int, int]], narrowest: int
+) -> None:
+    monkeypatch.setattr(winograd, "NARROWEST", narrowest)
+    voice = golden_voice.__wrapped__(name)  # it keeps what it has chosen
+    vocoder = voice.network.vocoder
+    assert isinstance(vocoder, StreamingVocoder)
+    z, excitation, speaker = inputs(voice)
+    whole = np.array(vocoder(z, excitation, speaker, None))[0]
+    made = stream(voice, z, excitation, pieces)
+    np.testing.assert_allclose(made, whole[: len(made)], atol=1e-5)
+    assert np.abs(made).max() > 0.01
+
+
+@pytest.mark.parametrize("rate", [32_000, 40_000, 48_000])
+def test_pieces_of_a_voice_of_full_depth_are_the_whole(rate: int) -> None:
+    voice = random_voice("v2", rate, width=32, initial=128)
+    vocoder = voice.network.vocoder
+    assert isinstance(vocoder, StreamingVocoder)
+    z, excitation, speaker = inputs(voice)
+    whole = np.array(vocoder(z, excitation, speaker, None))[0]
+    made = stream(voice, z, excitation, [(10, 10)] * 5)
+    np.testing.assert_allclose(made, whole[: len(made)], atol=1e-5)
+
+
+def test_without_its_memory_a_piece_is_another() -> None:
+    voice = golden_voice("voice_v2_f0_40k")
+    vocoder, hop = voice.network.vocoder, voice.hop
+    assert isinstance(vocoder, StreamingVocoder)
+    z, excitation, speaker = inputs(voice)
+    assert excitation is not None
+    whole = np.array(vocoder(z, excitation, speaker, None))[0]
+    alone = stream(voice, z[:, 20:], excitation[:, 20 * hop :], [(10, 10)])
+    assert np.abs(alone - whole[20 * hop : 30 * hop])[: 2 * hop].max() > 1e-3
+
+
+def test_the_halo_is_no_longer_than_it_must_be() -> None:
+    voice = golden_voice("voice_v2_f0_40k")
+    vocoder, hop = voice.network.vocoder, voice.hop
+    assert isinstance(vocoder, StreamingVocoder)
+    z, excitation, _ = inputs(voice)
+    whole = stream(voice, z, excitation, [(10, 10)])
+    changed = z + 0  # the last frame of the halo alone
+    last = 9 + vocoder.halo_frames
+    changed[:, last] = 3.0
+    other = stream(voice, changed, excitation, [(10, 10)])
+    difference = np.abs(other - whole)
+    assert not difference[: 9 * hop].any()
+
+
+def test_what_is_remembered_does_not_grow() -> None:
+    voice = golden_voice("voice_v1_f0_40k")
+    vocoder, hop = voice.network.vocoder, voice.hop
+    assert isinstance(vocoder, StreamingVocoder)
+    z, excitation, speaker = inputs(voice)
+    assert excitation is not None
+    count = 10 + vocoder.halo_frames
+    state: State = ()
+    shapes = []
+    for _ in range(3):
+        sound, state = vocoder.stream(
+            z[:, :count], excitation[:, : count * hop], speaker, state, 10
+        )
+        mx.eval(sound, *state)
+        shapes.append([array.shape for array in state])
+    for one, next_one in itertools.pairwise(shapes):
+        assert one == next_one
+    assert sum(array.nbytes for array in state) < 2**20
+
+
+def test_refinegan_does_not_stream() -> None:
+    voice = golden_voice("applio_refinegan_32k")
+    assert not isinstance(voice.network.vocoder, StreamingVocoder)

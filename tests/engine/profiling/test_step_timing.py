@@ -1,0 +1,170 @@
+"""Measuring steps: the formula, the sizes that follow, and real voices."""
+
+import dataclasses
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from rtvc.calibration.profiles import PROFILES, Conditions
+from rtvc.engine.profiling.step_timing import BLOCKS, CONTEXTS, Point, busy, fit, measure
+from rtvc.engine.world.voice import WorldVoice
+from rtvc.settings import Settings
+from tests.engine.rvc.rvc_stack import speech, voice
+from tests.support.patience import measured
+from tests.support.voices import PlainStream, PlainVoice
+
+CONDITIONS = Conditions("a processor", 2, "0.1", "mains", False, "2026-01-01")
+
+
+def microphone(seconds=2.0):
+    return np.resize(np.repeat(speech(), 3), round(seconds * 48_000)).astype(np.float32)
+
+
+def points(time_ms, spread, steps=400, seed=0):
+    """Steps over the grid whose median is `time_ms(block, context)`."""
+    rng = np.random.default_rng(seed)
+    return [
+        Point(
+            Settings(block=block, context=context),
+            (1e-3 * time_ms(block, context) * spread(rng, steps)).tolist(),
+        )
+        for block in (*BLOCKS, 120.0)
+        for context in CONTEXTS
+    ]
+
+
+def lognormal(sigma):
+    return lambda rng, steps: np.exp(sigma * rng.standard_normal(steps))
+
+
+@pytest.mark.parametrize("numbers", [(3.0, 0.2, 0.05), (0.0, 0.5, 0.0), (40.0, 0.0, 0.01)])
+def test_the_formula_is_found(numbers):
+    a, b, c = numbers
+    timing = fit(points(lambda block, context: a + b * block + c * context, lognormal(0.1)), None)
+    for block in (60.0, 150.0, 500.0):
+        for context in (500.0, 1000.0, 2500.0):
+            truth = a + b * block + c * context
+            assert timing.p50(block, context) == pytest.approx(truth, rel=0.02)
+            # The 99th percentile of a lognormal is exp(2.326 sigma) times its median.
+            assert timing.p99(block, context) == pytest.approx(truth * np.exp(0.2326), rel=0.04)
+
+
+def test_nothing_gets_faster_with_more_sound():
+    timing = fit(points(lambda block, context: 10 - 0.001 * context, lognormal(0.02)), None)
+    assert timing.per_context == 0.0
+    assert timing.p50(500, 2500) >= timing.p50(60, 500) > 8
+
+
+def test_the_tail_covers_what_the_formula_misses():
+    # A step of the cost, as where a network works on windows of 320 ms.
+    timing = fit(points(lambda block, context: 20 + 15 * (block > 220), lognormal(0.001)), None)
+    for block in BLOCKS:
+        assert timing.p99(block, 500) >= 0.99 * (20 + 15 * (block > 220))
+
+
+def test_one_long_step_among_thousands_is_remembered():
+    found = points(lambda block, context: 20.0, lognormal(0.01))
+    assert fit(found, None).longest == pytest.approx(1.04, abs=0.03)
+    found[0].seconds[7] = 0.1
+    assert fit(found, None).max(500, 500) == pytest.approx(100.0, rel=0.01)
+    assert fit(found, None).p99(500, 500) < 21.0
+
+
+class SleepyStream(PlainStream):
+    def render(self, block, settings):
+        frames = 10 * self.plan.block, 10 * self.plan.context
+        cost = 6.0 + 0.15 * frames[0] + 0.01 * frames[1]
+        cost -= 5.0 * (settings.pitch_method == "dio") + 8.0 * (settings.index_rate == 0)
+        time.sleep(cost / 1000)
+        return super().render(block, settings)
+
+
+class SleepyVoice(PlainVoice):
+    def open(self, plan, settings):
+        return SleepyStream(self, plan, self.input_rate)
+
+
+@measured
+def test_a_voice_of_known_cost_is_measured():
+    shares = []
+    found = measure(
+        SleepyVoice(),
+        Settings(voice="sleepy"),
+        microphone(),
+        CONDITIONS,
+        seconds=4.0,
+        methods=["dio"],
+        show=shares.append,
+    )
+    timing = found.timing
+    for block, context in ((100.0, 1000.0), (300.0, 2000.0)):
+        cost = 6.0 + 0.15 * block + 0.01 * context
+        # The chain around the voice and the machine add a little.
+        assert cost <= timing.p50(block, context) <= 1.3 * cost + 2
+    assert timing.methods["dio"] == pytest.approx(5.0, abs=2.5)
+    assert timing.without_index == pytest.approx(8.0, abs=2.5)
+    assert timing.conditions is CONDITIONS
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1.0)
+    assert all(len(point.seconds) >= 8 for point in found.points)
+    sizes = {(point.settings.block, point.settings.context) for point in found.points}
+    assert {context for _, context in sizes} >= {p.context for p in PROFILES.values()}
+
+
+def test_the_built_in_voice_is_measured():
+    settings = Settings(pitch=4.0, index_rate=0.0)
+    timing = measure(WorldVoice(), settings, microphone(), CONDITIONS, seconds=1.0).timing
+    assert timing.p50(400, 1000) > timing.p50(60, 1000) > 0
+    assert timing.tail >= 1
+    assert timing.methods == {}
+    assert timing.without_index == 0
+
+
+def test_an_rvc_voice_is_measured():
+    settings = Settings(voice="golden")
+    found = measure(voice(), settings, microphone(), CONDITIONS, seconds=1.0, methods=["dio"])
+    timing = found.timing
+    assert timing.p50(400, 2500) > timing.p50(60, 500) > 0
+    assert set(timing.methods) == {"dio"}
+    # The small voice hears its golden context, so the steps are those of the real chain.
+    assert {point.settings.pitch_method for point in found.points} == {"rmvpe"}
+
+
+def test_it_ends_where_the_display_raises():
+    class StopError(Exception):
+        pass
+
+    def show(share):
+        raise StopError
+
+    began = time.monotonic()
+    with pytest.raises(StopError):
+        measure(PlainVoice(), Settings(), microphone(), CONDITIONS, seconds=60.0, show=show)
+    assert time.monotonic() - began < 20
+
+
+def test_the_load_ends_with_its_context():
+    before = threading.active_count()
+    with busy():
+        assert threading.active_count() == before + 2
+        spent = time.process_time(), time.monotonic()
+        time.sleep(0.5)
+        assert time.process_time() - spent[0] > 0.1 * (time.monotonic() - spent[1])
+    assert threading.active_count() == before
+
+
+def test_settings_of_the_measurement_let_every_block_through():
+    voice_ = PlainVoice()
+    silence = np.zeros(48_000, np.float32)
+    measure(voice_, Settings(gate=-20.0, mode="muted"), silence, CONDITIONS, seconds=0.2)
+    assert all(stream.renders for stream in voice_.streams)
+    assert not any(stream.skipped for stream in voice_.streams)
+
+
+def test_more_work_is_measured_as_more():
+    light = dataclasses.replace(CONDITIONS, busy=False)
+    timing = fit(points(lambda block, context: 5.0, lognormal(0.01)), light)
+    heavy = fit(points(lambda block, context: 5.0, lognormal(0.3)), light)
+    assert heavy.tail > 1.5 * timing.tail

@@ -1,0 +1,183 @@
+"""An RVC voice live: a session on a simulated device, with everything that a run can meet."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import soxr
+
+from rtvc.audio.simulated import Fault, SimulatedDevice
+from rtvc.engine.profiling.random_weights import UPSAMPLING, random_voice
+from rtvc.engine.rvc.offline import convert
+from rtvc.engine.rvc.voice import RvcStream, RvcStreamVoice
+from rtvc.session import Session
+from rtvc.settings import Settings
+from rtvc.stats import State
+from tests.engine.rvc.rvc_stack import LocalPitch, speech, voice
+from tests.support.small_networks import small_encoder
+
+RATE = 48_000
+LIVE = Settings(voice="golden", headroom=100.0, block=150.0)
+
+
+def microphone(seconds=2.0, silence=0.0):
+    sound = np.tile(speech(), 2)[: round((seconds - silence) * 16_000)]
+    half = len(sound) // 2
+    quiet = np.zeros(round(silence * 16_000), np.float32)
+    sound = np.concatenate([sound[:half], quiet, sound[half:]])
+    return soxr.resample(sound, 16_000, RATE)
+
+
+class Device(SimulatedDevice):
+    """Calls `on_block(n)` whenever the engine takes a block."""
+
+    def __init__(self, source, on_block=lambda n: None, **facts):
+        super().__init__(source, **facts)
+        self._on_block, self._blocks = on_block, 0
+
+    def read(self, samples):
+        self._on_block(self._blocks)
+        self._blocks += 1
+        return super().read(samples)
+
+
+def run(source, settings=LIVE, changes=None, find=None, **facts):
+    """Play `source` through a session; `changes` maps block numbers to settings to apply."""
+
+    def on_block(n):
+        if changes and n in changes:
+            session.apply(session.settings.replace(**changes[n]))
+
+    made = voice(pitch=LocalPitch())
+    device = Device(source, on_block, **facts)
+    session = Session(device, settings, find or (lambda name: made))
+    with session:
+        assert session.wait(60)
+        stats = session.stats()
+    return device.played, stats
+
+
+def assert_sound(played):
+    """What is played is finite, and within the limiter's ceiling."""
+    assert np.isfinite(played).all()
+    assert np.abs(played).max() <= 10 ** (-1 / 20) + 1e-6
+
+
+def test_a_voice_speaks_live_without_a_gap():
+    played, stats = run(microphone())
+    assert_sound(played)
+    assert stats.state is State.CONVERTED
+    assert stats.late_blocks == stats.failures == stats.device.underflows == 0
+    assert stats.reason == ""
+    assert np.sqrt(np.mean(played[RATE:-RATE] ** 2)) > 0.05
+    # Blocks continue one another; the vocoder hears 50 ms ahead.
+    latency = stats.latency
+    assert (latency.crossfade, latency.search, latency.lookahead) == (0, 0, pytest.approx(0.05))
+
+
+def test_the_stated_latency_is_the_measured_one():
+    # The same recording, converted as a whole, says where every sound belongs.
+    settings = LIVE.replace(gate=-90.0, lookahead=100.0)
+    source = microphone(4.0)
+    played, stats = run(source, settings)
+    whole = convert(voice(pitch=LocalPitch()), soxr.resample(source, RATE, 16_000), settings)
+    piece = soxr.resample(whole.audio, 40_000, RATE)[RATE : 3 * RATE]
+    size = 1 << 19
+    spectrum = np.fft.rfft(played, size) * np.conj(np.fft.rfft(piece, size))
+    agreement = np.fft.irfft(spectrum, size)[: len(played)]
+    lag = (int(np.argmax(agreement)) - RATE) / RATE
+    assert agreement.max() > 5 * np.median(np.abs(agreement))
+    assert lag == pytest.approx(stats.latency.total, abs=0.011)
+
+
+def test_every_live_setting_can_change_while_it_runs():
+    knobs = [
+        {"pitch": 7.0},
+        {"formant": -3.0},
+        {"index_rate": 1.0},
+        {"protect": 0.1},
+        {"loudness": 1.0},
+        {"speaker": 2},
+        {"pitch_threshold": 0.8},
+        {"pitch_interpolation": True},
+        {"whisper": True},
+        {"pitch_fixed": 110.0, "whisper": False},
+        {"mode": "dry"},
+        {"mode": "converted"},
+    ]
+    played, stats = run(microphone(3.0), changes=dict(enumerate(knobs, start=5)))
+    assert_sound(played)
+    assert stats.failures == stats.late_blocks == stats.device.underflows == 0
+    assert stats.state is State.CONVERTED
+
+
+@pytest.mark.parametrize("change", [{"block": 80.0}, {"pitch_method": "dio"}, {"context": 600.0}])
+def test_a_new_chain_takes_over_while_the_old_one_plays(change):
+    played, stats = run(microphone(), changes={8: change})
+    assert_sound(played)
+    assert stats.failures == stats.late_blocks == stats.device.underflows == 0
+    assert stats.reason == ""
+
+
+def test_two_chains_share_the_networks():
+    opened = []
+    made = voice(pitch=LocalPitch())
+    open_stream = made.open
+    made.open = lambda plan, settings: opened.append(open_stream(plan, settings)) or opened[-1]
+    run(microphone(), changes={6: {"block": 80.0}}, find=lambda name: made)
+    first, second = opened
+    assert isinstance(first, RvcStream)
+    assert first._content is second._content
+    assert first._voice is second._voice
+
+
+def test_in_silence_no_network_runs_and_speech_comes_back_whole(monkeypatch):
+    rows, count = type(voice().content).rows, []
+
+    def counted(self, audio):
+        count.append(len(audio))
+        return rows(self, audio)
+
+    monkeypatch.setattr(type(voice().content), "rows", counted)
+    settings = LIVE.replace(context=300.0)
+    played, stats = run(microphone(6.0, silence=3.0), settings)
+    silent = np.abs(played).reshape(-1, 480).max(axis=1) == 0
+    assert silent.sum() > 150
+    assert len(count) < 0.7 * stats.blocks
+    assert np.abs(played[-RATE:]).max() > 0.05
+
+
+def test_lateness_is_concealed_and_the_latency_comes_back():
+    played, stats = run(microphone(4.0), faults=[Fault(1.5, "stall", 0.6)])
+    assert_sound(played)
+    assert stats.device.underflows == 0
+    assert stats.late_blocks > 0
+    assert stats.state is State.CONVERTED
+
+
+def test_rubbish_from_the_microphone_harms_nothing():
+    source = microphone(3.0)
+    source[RATE : RATE + 4800] = np.nan
+    source[RATE + 9600 : RATE + 14400] = 1e30
+    played, stats = run(source)
+    assert_sound(played)
+    assert stats.repaired > 0
+    assert stats.failures == 0
+    assert np.abs(played[-RATE:]).max() > 0.05
+
+
+@pytest.mark.parametrize(("version", "rate"), UPSAMPLING)
+def test_every_version_and_rate_runs_live(version, rate):
+    """The same graphs as full-size voices, which `rtvc bench` runs, on narrow layers."""
+    network = random_voice(version, rate, width=16, initial=64)
+    made = RvcStreamVoice("narrow", network, _encoder(), lambda kind: LocalPitch())
+    assert made.output_rate == rate
+    played, stats = run(microphone(1.5), LIVE.replace(formant=1.0), find=lambda name: made)
+    assert_sound(played)
+    assert stats.failures == stats.late_blocks == stats.device.underflows == 0
+    assert np.sqrt(np.mean(played[RATE // 2 : RATE] ** 2)) > 1e-3
+
+
+@cache
+def _encoder():
+    return small_encoder()

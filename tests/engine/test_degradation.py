@@ -1,0 +1,304 @@
+"""What the engine does without while steps are late: on a virtual clock, with steps that cost."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from rtvc.audio.simulated import Fault, SimulatedDevice
+from rtvc.calibration.profiles import PROFILES, Conditions, Timing
+from rtvc.calibration.sizing import Sizing
+from rtvc.engine.degradation import Ladder
+from rtvc.engine.degradation_levels import make_rungs
+from rtvc.engine.delivery import GUARD_S
+from rtvc.session import Session
+from rtvc.settings import Settings
+from rtvc.stats import State
+from tests.support.library_files import V2
+from tests.support.voices import PlainStream, PlainVoice, finder
+
+RATE = 48_000
+ANNA = Settings(voice="Anna", gate=-90.0, headroom=60.0)
+CONDITIONS = Conditions("a processor", 2, "0.1", "mains", False, "2026-01-01")
+
+
+def noise(seconds):
+    return (np.random.default_rng(0).standard_normal(int(seconds * RATE)) * 0.1).astype("f4")
+
+
+class CostlyStream(PlainStream):
+    """Takes time by its sizes and settings, and is silent: what is heard is not the microphone."""
+
+    def render(self, block, settings):
+        self.voice.device.pass_time(self.voice.cost(self.plan, settings, self.voice.device.now()))
+        made = super().render(block, settings)
+        return dataclasses.replace(made, audio=np.zeros_like(made.audio))
+
+
+@dataclasses.dataclass
+class CostlyVoice(PlainVoice):
+    device: object = None
+    cost: object = None
+    refuses: tuple = ()
+
+    def open(self, plan, settings):
+        if settings.pitch_method in self.refuses:
+            raise RuntimeError("no such estimator")
+        stream = CostlyStream(self, plan, self.input_rate)
+        self.streams.append((plan, settings))
+        return stream
+
+
+def run(cost, settings=ANNA, *, seconds=20.0, sizing=None, on_block=None, faults=(), **facts):
+    """Run to the end; return the stats, what was seen of them in between, and the session."""
+    seen = []
+
+    class Device(SimulatedDevice):
+        def read(self, samples):
+            stats = session.stats()
+            if not seen or seen[-1].eased != stats.eased:
+                seen.append(stats)
+            if on_block is not None:
+                on_block(session, self.now())
+            return super().read(samples)
+
+    device = Device(noise(seconds), faults=faults)
+    voice = CostlyVoice(device=device, cost=cost, **facts)
+    session = Session(device, settings, finder(Anna=voice, other=voice, world=voice), sizing)
+    with session:
+        assert session.wait(120)
+        stats = session.stats()
+    assert not device.played.any(), "the microphone is heard"
+    return stats, [one.eased for one in seen], session
+
+
+def linear(constant, per_block, per_context, **changes):
+    """A cost in seconds from values in ms, as a calibration describes it."""
+
+    def cost(plan, settings, now):
+        time = constant + per_block * 10 * plan.block + per_context * 10 * plan.context
+        time -= changes.get("without_index", 0.0) * (settings.index_rate == 0)
+        time -= changes.get("methods", {}).get(settings.pitch_method, 0.0)
+        return time / 1000
+
+    return cost
+
+
+def sizing_of(timing, **facts):
+    """A sizing that knows the voice Anna, whatever is installed."""
+
+    class Known(Sizing):
+        def timing(self, settings):
+            return timing if settings.voice == "Anna" else None
+
+    # What the test asks for is used as it is.
+    return Known(chosen=frozenset(("block", "headroom", "context")), **facts)
+
+
+def timing(*numbers, **facts):
+    return Timing(*numbers, tail=1.1, longest=1.2, conditions=CONDITIONS, **facts)
+
+
+def test_a_voice_that_is_in_time_is_left_alone():
+    stats, eased, _ = run(linear(30.0, 0.0, 0.0))
+    assert eased == [""]
+    assert stats.late_blocks == 0
+
+
+def test_the_context_gets_shorter_first():
+    stats, eased, session = run(linear(5.0, 0.0, 0.05))
+    assert eased == ["", "context 500 ms"]
+    assert 3 <= stats.late_blocks <= 8
+    assert stats.state is State.CONVERTED
+    assert stats.device.underflows == 0
+    assert "context 500 ms" in stats.reason
+    # What was chosen stays chosen.
+    assert session.settings == ANNA
+
+
+def test_every_rung_has_its_turn_where_nothing_is_known():
+    def cost(plan, settings, now):
+        if plan.block > 10:
+            return 0.03
+        return 0.09 + 0.02 * (settings.index_rate > 0) + 0.02 * (settings.pitch_method != "dio")
+
+    settings = ANNA.replace(context=2500.0)
+    stats, eased, _ = run(cost, settings, seconds=60)
+    assert (
+        eased[:8]
+        == [
+            "",
+            "context 1000 ms",
+            "context 500 ms",
+            "context 500 ms, retrieval off",
+            "context 500 ms, retrieval off, pitch by dio",
+            "context 500 ms, retrieval off, pitch by dio, block 150 ms",
+            "context 500 ms, retrieval off, pitch by dio",
+            "context 500 ms, retrieval off, pitch by dio, block 150 ms",
+        ][: len(eased)]
+    )
+    assert len(eased) >= 6
+    assert stats.latency.block == pytest.approx(0.15)
+
+
+def test_the_built_in_voice_can_only_take_longer_blocks():
+    def cost(plan, settings, now):
+        return 0.055 if plan.block == 10 else 0.06
+
+    stats, eased, _ = run(cost, Settings(gate=-90.0, headroom=60.0))
+    assert eased == ["", "block 150 ms"]
+    assert stats.latency.headroom == pytest.approx(0.09)
+
+
+def test_a_calibration_leaves_out_what_does_not_help():
+    model = timing(20.0, 0.3, 0.0)
+    _, eased, _ = run(linear(20.0, 0.3, 0.0), seconds=12, sizing=sizing_of(model))
+    assert eased == ["", "block 150 ms"]
+
+
+def test_a_calibration_tells_how_far_down_is_enough():
+    facts = {"without_index": 5.0, "methods": {"dio": 20.0}}
+    model = timing(30.0, 0.0, 0.02, **facts)
+    busy = linear(60.0, 0.0, 0.04, without_index=10.0, methods={"dio": 40.0})
+    _, eased, _ = run(busy, seconds=12, sizing=sizing_of(model))
+    # Twice as slow as measured: 100 ms at the top; 80, 70 and 30 below, where 40 are allowed.
+    assert eased == ["", "context 500 ms, retrieval off, pitch by dio"]
+
+
+def test_it_goes_back_up_when_there_is_room_again():
+    model = timing(5.0, 0.0, 0.02)
+
+    def cost(plan, settings, now):
+        return (2.5 if 5.0 < now < 15.0 else 1.0) * linear(5.0, 0.0, 0.02)(plan, settings, now)
+
+    stats, eased, _ = run(cost, seconds=50, sizing=sizing_of(model))
+    assert eased == ["", "context 500 ms", ""]
+    assert stats.reason == ""
+    assert stats.late_blocks <= 6
+
+
+def test_it_goes_back_up_without_a_calibration():
+    def cost(plan, settings, now):
+        return 0.1 if 5.0 < now < 6.0 else 0.015
+
+    stats, eased, _ = run(cost, seconds=60)
+    assert "context 500 ms" in eased
+    assert eased[-1] == ""
+    assert stats.late_blocks < 25
+
+
+def test_a_stall_is_no_reason():
+    faults = [Fault(5.0, "stall", 1.0), Fault(20.0, "stall", 1.0)]
+    stats, eased, _ = run(linear(20.0, 0.0, 0.0), seconds=30, faults=faults)
+    assert stats.late_blocks >= 2
+    assert eased == [""]
+
+
+def test_a_rung_that_cannot_be_had_is_left_out():
+    cost = linear(90.0, 0.0, 0.0)
+    stats, eased, session = run(cost, seconds=40, refuses=("dio",))
+    assert "context 500 ms, retrieval off" in eased
+    assert not any("dio" in words for words in eased)
+    assert "block" in eased[-1]
+    assert stats.state is State.CONVERTED
+    assert stats.failures == 0
+    assert session.settings.pitch_method == "rmvpe"
+
+
+def test_another_voice_begins_at_the_top():
+    def cost(plan, settings, now):
+        return 0.08 if settings.voice == "Anna" else 0.01
+
+    def change(session, now):
+        if now > 15.0 and session.settings.voice == "Anna":
+            session.apply(session.settings.replace(voice="other"))
+
+    stats, eased, _ = run(cost, seconds=20, on_block=change)
+    assert eased[1] == "context 500 ms"
+    assert eased[-1] == ""
+    assert stats.latency.block == pytest.approx(0.1)
+
+
+def test_turning_a_knob_does_not_leave_the_rung():
+    def turn(session, now):
+        session.apply(session.settings.replace(pitch=float(int(now) % 12)))
+
+    _, eased, _ = run(linear(5.0, 0.0, 0.05), on_block=turn)
+    assert eased == ["", "context 500 ms"]
+
+
+def test_steps_far_slower_than_measured_are_told_once():
+    told = []
+
+    def listen(session, now):
+        reason = session.stats().reason
+        if not told or told[-1] != reason:
+            told.append(reason)
+
+    model = timing(10.0, 0.0, 0.0)
+    run(linear(20.0, 0.0, 0.0), sizing=sizing_of(model), seconds=30, on_block=listen)
+    assert told[0] == told[2] == ""
+    assert len(told) == 3
+    assert "A step takes 20 ms, where 'rtvc calibrate' found 10" in told[1]
+    told.clear()
+    run(linear(12.0, 0.0, 0.0), sizing=sizing_of(model), seconds=10, on_block=listen)
+    assert told == [""]
+
+
+def test_the_engine_takes_sizes_that_nobody_chose_from_the_calibration(tmp_path, monkeypatch):
+    from rtvc.library.adding import add_voice
+    from rtvc.library.finding import FoundVoice
+
+    monkeypatch.setenv("RTVC_HOME", str(tmp_path))
+    add_voice(FoundVoice(V2, None, "Anna"))
+    known = Sizing({"rvc-48k": timing(20.0, 0.2, 0.02)}, PROFILES["fast"])
+    cost, unsized = linear(20.0, 0.2, 0.02), Settings(voice="Anna", gate=-90.0)
+    stats, eased, session = run(cost, unsized, sizing=known)
+    # 1.1 * (20 + 0.2 b + 10) <= 0.7 b from 70 ms on.
+    assert stats.latency.block == pytest.approx(0.07)
+    assert eased == [""]
+    assert stats.late_blocks == 0
+    assert session.settings == unsized
+    stats, _, _ = run(cost, unsized.replace(block=200.0), sizing=known)
+    assert stats.latency.block == pytest.approx(0.2)
+    stats, _, _ = run(lambda *_: 0.01, Settings(gate=-90.0), sizing=known)
+    assert stats.latency.block == pytest.approx(0.1)
+
+
+def test_going_up_too_early_makes_it_wait_longer():
+    settings = ANNA
+    rungs = make_rungs(settings, sizing_of(timing(5.0, 0.0, 0.04)))
+    ladder, now, moves = Ladder(), 0.0, []
+    ladder.settle(settings, rungs)
+    while now < 600.0:
+        now += 0.1
+        # What the calibration does not know: upstairs every other step is held up.
+        late = ladder.level == 0
+        level = ladder.level
+        ladder.note(now, 0.05 if late else 0.01, late=late)
+        if ladder.level != level:
+            moves.append(now)
+            assert ladder.settle(settings, rungs).context == (1000.0 if late is False else 500.0)
+    stays = np.diff(moves)[::2]
+    assert len(stays) >= 4
+    assert (stays[1:] > 1.5 * stays[:-1]).all()
+
+
+def test_quick_steps_are_not_the_reason():
+    rungs = make_rungs(ANNA, Sizing())
+    ladder = Ladder()
+    ladder.settle(ANNA, rungs)
+    for step in range(100):
+        ladder.note(step / 10, 0.015, late=True)
+    assert ladder.level == 0
+    for step in range(100, 110):
+        ladder.note(step / 10, 0.035, late=True)
+    assert ladder.level > 0
+
+
+def test_rungs_allow_what_the_delivery_does():
+    rungs = make_rungs(Settings(block=100.0, headroom=80.0), Sizing())
+    assert rungs[0].allowed_s == pytest.approx(0.08 - GUARD_S)
+    assert rungs[0].changes == {}
+    assert [rung.changes["block"] for rung in rungs[1:]] == [150.0, 200.0, 300.0, 450.0]
+    assert [rung.changes["headroom"] for rung in rungs[1:]] == [120.0, 160.0, 240.0, 360.0]

@@ -1,0 +1,225 @@
+"""The built-in voice as a stream: time, seams, bad signals, rest."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from rtvc.engine.plan import make_plan
+from rtvc.engine.world.analysis import Frames
+from rtvc.engine.world.synthesis import Synthesizer
+from rtvc.settings import Settings
+from tests.engine.speech_measures import (
+    NAMES,
+    RATE,
+    boundary_click,
+    log_spectral_distance,
+    speech,
+    voiced_frames,
+)
+from tests.engine.world.world_runs import FRAME, VOICE, convert, plan_of
+
+LONG = "2086-149214-0000"
+
+
+def test_a_low_voice_is_heard_at_its_pitch() -> None:
+    time = np.arange(2 * RATE) / RATE
+    for hz in (72.0, 85.0, 100.0):
+        tone = 0.05 * sum(np.sin(2 * np.pi * hz * k * time) / k for k in range(1, 20))
+        settings = Settings(block=100.0)
+        stream = VOICE.open(plan_of(settings), settings)
+        heard = [stream.render(b, settings) for b in tone.astype(np.float32).reshape(-1, 4800)]
+        for part in heard[3:]:
+            assert abs(1200 * np.log2(part.heard_hz / hz)) < 3
+            assert part.sung_hz == pytest.approx(part.heard_hz)
+
+
+@pytest.mark.parametrize(
+    ("floor", "frames"), [(50.0, 4), (60.0, 3), (70.0, 3), (85.0, 2), (200.0, 1)]
+)
+def test_lookahead_is_half_of_three_periods_in_whole_frames(floor: float, frames: int) -> None:
+    assert VOICE.lookahead_frames(Settings(pitch_floor=floor)) == frames
+    assert frames * 10 >= 1.5 * 1000 / floor > frames * 10 - 13
+
+
+def test_a_plan_with_too_little_lookahead_is_refused() -> None:
+    plan = make_plan(Settings(), voice_lookahead=2, continuous=True)
+    with pytest.raises(ValueError, match="too few for 70 Hz"):
+        VOICE.open(plan, Settings())
+
+
+def test_a_block_of_another_size_is_refused() -> None:
+    stream = VOICE.open(plan_of(Settings()), Settings())
+    with pytest.raises(ValueError, match="whole number"):
+        stream.render(np.zeros(500, np.float32), Settings())
+    with pytest.raises(ValueError, match="the plan has 4800"):
+        stream.render(np.zeros(9600, np.float32), Settings())
+
+
+@pytest.mark.parametrize("floor", [50.0, 70.0, 100.0])
+@pytest.mark.parametrize("extra", [0.0, 50.0])
+def test_output_lags_by_exactly_the_lookahead(floor: float, extra: float) -> None:
+    """`convert` takes the lookahead off, so bursts and their envelope must lie where they were."""
+    rng = np.random.default_rng(3)
+    signal = np.zeros(2 * RATE, np.float32)
+    starts = rng.permutation(np.arange(4, 38))[:9] * 2400 + rng.integers(0, 1000, 9)
+    for start in starts:
+        signal[start : start + 960] = 0.2 * rng.standard_normal(960)
+    out = convert(signal, Settings(pitch_floor=floor, lookahead=extra), 100)
+    before, after = (
+        np.convolve(part.astype(np.float64) ** 2, np.ones(240), "same") ** 0.5
+        for part in (signal, out)
+    )
+    lags = np.arange(-1440, 1441, 24)
+    match = [
+        np.dot(before[2000:-2000], after[2000 + lag : len(after) - 2000 + lag]) for lag in lags
+    ]
+    assert abs(lags[int(np.argmax(match))]) <= 96
+
+
+@pytest.mark.parametrize("changes", [{}, {"pitch": -7.0, "formant": 3.0}])
+def test_block_size_does_not_matter(changes: dict[str, float]) -> None:
+    settings = Settings(**changes)
+    # Noise 80 dB down: in an empty band WORLD's own dither would decide.
+    signal = speech(LONG, 2.5)
+    signal = signal + 1e-4 * np.random.default_rng(0).standard_normal(len(signal)).astype(
+        np.float32
+    )
+    whole = convert(signal, settings, 3000)
+    frames = voiced_frames(LONG, signal)
+    for block in (20, 60, 100, 200, 500):
+        out = convert(signal, settings, block)
+        # D4C dithers once per call, so aperiodicity differs in the third digit.
+        assert np.std(out - whole) < 0.01 * np.std(whole)
+        assert log_spectral_distance(out, whole, frames) < 0.05
+        if block >= 60:
+            assert boundary_click(out, block * 48) <= 1.1
+
+
+def test_synthesis_of_the_same_frames_is_the_same_in_any_pieces() -> None:
+    rng = np.random.default_rng(1)
+    count, bins = 61, 1025
+    hz = np.where(np.arange(count) % 20 < 13, 100 + 8 * rng.standard_normal(count), 0.0)
+    slope = -np.linspace(2, 12, bins)
+    spectra = np.stack([np.tile(slope, (count, 1)), np.tile(hz[:, None] > 0, bins) * 0.8])
+    frames = Frames(hz, spectra.astype(np.float32), np.ones(count))
+
+    def part(start: int, stop: int) -> Frames:
+        return Frames(hz[start:stop], frames.spectra[:, start:stop], frames.peak[start:stop])
+
+    whole = Synthesizer(bins, seed=5).render(-6, frames)
+    pieces = Synthesizer(bins, seed=5)
+    cuts = [0, 3, 5, 17, 37, 61]
+    out = [
+        pieces.render(start - 6 - (start > 0), part(start, stop))
+        for start, stop in itertools.pairwise(cuts)
+    ]
+    np.testing.assert_allclose(np.concatenate(out), whole, atol=2e-5)
+    assert np.std(whole) > 0.01
+
+
+def test_the_seed_repeats_the_noise_and_another_changes_it() -> None:
+    signal = speech(LONG, 1.0)
+    first, again, other = (convert(signal, Settings(seed=seed)) for seed in (7, 7, 8))
+    np.testing.assert_array_equal(first, again)
+    assert np.std(first - other) > 0.01 * np.std(first)
+
+
+def test_after_a_rest_the_stream_goes_on_as_if_nothing_had_been() -> None:
+    settings = Settings(block=100.0)
+    plan = plan_of(settings)
+    signal = speech(LONG)[: 9 * RATE]
+    blocks = signal.reshape(-1, 4800)
+    unbroken, broken = VOICE.open(plan, settings), VOICE.open(plan, settings)
+    expected = np.concatenate([unbroken.render(block, settings).audio for block in blocks])
+    parts = [broken.render(block, settings).audio for block in blocks[:30]]
+    broken.skip(blocks[30:50].reshape(-1)[:7200])
+    broken.skip(blocks[30:50].reshape(-1)[7200:])
+    parts += [np.zeros(4800, np.float32)] * 20
+    parts += [broken.render(block, settings).audio for block in blocks[50:]]
+    out = np.concatenate(parts)
+    late = plan.lookahead * FRAME
+    out, expected = out[late:], expected[late:]
+    resumed = 50 * 10 + 6
+    frames = voiced_frames(LONG, signal)
+    frames = frames[(frames > resumed) & (frames < len(out) // FRAME - 3)]
+    # Noise and pulse positions differ, which alone is 1 dB by this measure.
+    assert log_spectral_distance(out, expected, frames) < 1.5
+    edge = 50 * 4800 - late
+    bend = np.abs(np.diff(out, 2))
+    around = bend[edge - 96 : edge + 2880]
+    assert around.max() <= 1.1 * np.abs(np.diff(expected, 2)).max()
+    assert bend[edge - 10 : edge + 10].max() < 0.1 * bend.max()
+
+
+def test_skipping_more_than_is_kept_leaves_a_working_stream() -> None:
+    settings = Settings(block=100.0)
+    stream = VOICE.open(plan_of(settings), settings)
+    stream.skip(np.zeros(10 * RATE, np.float32))
+    signal = speech(LONG, 3.0)
+    out = [stream.render(block, settings) for block in signal.reshape(-1, 4800)]
+    assert 0.5 < np.std(np.concatenate([part.audio for part in out])) / np.std(signal) < 2
+    assert 90 < np.median([part.heard_hz for part in out if part.heard_hz]) < 160
+
+
+COUNT = RATE // 2
+TIME = np.arange(COUNT) / RATE
+RANDOM = np.random.default_rng(0)
+HARD = {
+    "silence": np.zeros(COUNT),
+    "nearly nothing": 1e-30 * RANDOM.standard_normal(COUNT),
+    "direct current": np.ones(COUNT),
+    "square wave": np.sign(np.sin(2 * np.pi * 100 * TIME) + 1e-9),
+    "high square wave": np.sign(np.sin(2 * np.pi * 3000 * TIME) + 1e-9),
+    "highest frequency": np.tile([1.0, -1.0], COUNT // 2),
+    "clicks": (np.arange(COUNT) % 9600 == 50).astype(float),
+    "noise": RANDOM.uniform(-1, 1, COUNT),
+    "clipped noise": np.clip(5 * RANDOM.standard_normal(COUNT), -1, 1),
+    "sudden start": np.where(TIME > 0.25, np.sign(np.sin(2 * np.pi * 90 * TIME)), 0.0),
+    "30 Hz": np.sin(2 * np.pi * 30 * TIME),
+}
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_hard_signals_give_sound_of_sane_level(name: str) -> None:
+    signal = HARD[name].astype(np.float32)
+    for settings in (
+        Settings(),
+        Settings(pitch=-24.0, formant=-12.0, breathiness=-1.0),
+        Settings(pitch=24.0, formant=12.0, breathiness=1.0),
+        Settings(whisper=True),
+        Settings(pitch_fixed=1000.0),
+    ):
+        out = convert(signal, settings)
+        assert out.dtype == np.float32
+        assert np.isfinite(out).all()
+        power_db = 10 * np.log10(np.mean(out.astype(np.float64) ** 2) + 1e-30)
+        loudest_db = 20 * np.log10(np.abs(signal).max() + 1e-7)
+        assert power_db < loudest_db + 10
+
+
+def test_silence_stays_silent() -> None:
+    assert np.abs(convert(np.zeros(RATE, np.float32), Settings())).max() < 1e-6
+
+
+def test_knobs_may_jump_every_block_without_a_click() -> None:
+    stands = [
+        Settings(),
+        Settings(pitch=24.0, formant=12.0, breathiness=1.0),
+        Settings(pitch=-24.0, formant=-12.0, breathiness=-1.0),
+        Settings(whisper=True, pitch_fixed=500.0),
+        Settings(pitch_range=3.0),
+    ]
+    settings = dataclasses.replace(stands[0], block=60.0)
+    for name in NAMES[:3]:
+        signal = speech(name, 2.5)
+        signal = signal[: len(signal) // 2880 * 2880]
+        stream = VOICE.open(plan_of(settings), settings)
+        parts = [
+            stream.render(block, stands[k % len(stands)]).audio
+            for k, block in enumerate(signal.reshape(-1, 2880))
+        ]
+        out = np.concatenate(parts)
+        assert np.isfinite(out).all()
+        assert boundary_click(out, 2880) <= 1.1

@@ -1,0 +1,374 @@
+"""Downloads from a real server that breaks off, moves, changes and lies."""
+
+import fcntl
+import hashlib
+import io
+import os
+import random
+import shutil
+import socket
+import sys
+import time
+import urllib.request
+from collections import namedtuple
+
+import pytest
+
+from rtvc.errors import RtvcError, UsageError
+from rtvc.library import download as module
+from rtvc.library import http_request
+from rtvc.library.addresses import checked_address, file_name, without_secrets
+from rtvc.library.download import discard, kept
+from rtvc.library.home import downloads_folder
+from tests.support.file_server import serving
+
+DATA = random.Random(1).randbytes(700_000)
+SHA256 = hashlib.sha256(DATA).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("RTVC_HOME", str(tmp_path / "home"))
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def server():
+    with serving() as server:
+        yield server
+
+
+def fetch(url, *, pauses=(0.01, 0.01, 0.01), **known):
+    seen = []
+    done = module.download(url, lambda *at: seen.append(at), pauses_s=pauses, **known)
+    return done.path.read_bytes(), done.name, seen
+
+
+def refused(url, error=RtvcError, **known):
+    with pytest.raises(error) as caught:
+        fetch(url, **known)
+    assert type(caught.value) is error
+    return str(caught.value)
+
+
+def left():
+    return sorted(path.name for path in downloads_folder().iterdir())
+
+
+def test_a_file_comes_whole_with_its_name_and_its_progress(server):
+    data, name, seen = fetch(server.put("/voices/%C3%84nna.zip", DATA))
+    assert data == DATA
+    assert name == "Änna.zip"
+    assert seen[0] == (0, len(DATA))
+    assert seen[-1] == (len(DATA), len(DATA))
+    assert seen == sorted(seen)
+    discard(server.url + "/voices/%C3%84nna.zip")
+    assert left() == []
+
+
+def test_the_size_need_not_be_known(server):
+    data, _, seen = fetch(server.put("/a", DATA, chunked=True))
+    assert data == DATA
+    assert {total for _, total in seen} == {None}
+
+
+def test_an_empty_file_is_told(server):
+    assert "is empty" in refused(server.put("/a", b""))
+    assert left() == []
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_break_is_mended_by_the_rest_alone(server, chunked):
+    url = server.put("/a", DATA, cuts=[100_000, 200_000], chunked=chunked)
+    assert fetch(url)[0] == DATA
+    assert server.ranges() == ["", "bytes=100000-", "bytes=300000-"]
+    assert {headers.get("If-Range") for _, headers in server.requests[1:]} == {'"one"'}
+
+
+def test_a_later_call_goes_on_where_an_earlier_one_broke(server):
+    url = server.put("/a", DATA, cuts=[100_000])
+    assert "0.1 MB" in refused(url, pauses=())
+    assert kept(url) == 100_000
+    assert fetch(url, pauses=())[0] == DATA
+    assert server.ranges() == ["", "bytes=100000-"]
+
+
+def test_a_file_that_was_whole_is_not_sent_again(server):
+    url = server.put("/a", DATA, disposition='attachment; filename="b.zip"')
+    assert fetch(url)[:2] == (DATA, "b.zip")
+    assert fetch(url)[:2] == (DATA, "b.zip")
+    assert server.ranges()[1] == f"bytes={len(DATA)}-"
+    assert fetch(url, size=len(DATA), sha256=SHA256)[0] == DATA
+    assert len(server.requests) == 2
+
+
+def test_a_file_that_changed_meanwhile_is_loaded_anew(server):
+    url = server.put("/a", DATA, cuts=[100_000])
+    refused(url, pauses=())
+    server.put("/a", DATA[::-1], etag='"two"')
+    assert fetch(url)[0] == DATA[::-1]
+
+
+def test_a_shorter_file_is_loaded_anew(server):
+    url = server.put("/a", DATA, cuts=[100_000])
+    refused(url, pauses=())
+    server.put("/a", DATA[:50_000])
+    assert fetch(url)[0] == DATA[:50_000]
+    assert server.ranges() == ["", "bytes=100000-", ""]
+
+
+def test_a_server_without_ranges_sends_all_again(server):
+    assert fetch(server.put("/a", DATA, cuts=[100_000], ranges=False))[0] == DATA
+
+
+def test_without_a_validator_only_a_hash_lets_it_go_on(server):
+    url = server.put("/a", DATA, etag="", cuts=[100_000, 10])
+    assert fetch(url)[0] == DATA
+    assert server.ranges() == ["", "", ""]
+    discard(url)
+    url = server.put("/a", DATA, etag="", cuts=[100_000])
+    assert fetch(url, sha256=SHA256)[0] == DATA
+    assert server.ranges()[3:] == ["", "bytes=100000-"]
+
+
+def test_a_weak_tag_gives_way_to_the_date(server):
+    date = "Sat, 01 Feb 2025 10:00:00 GMT"
+    assert fetch(server.put("/a", DATA, etag='W/"one"', modified=date, cuts=[10]))[0] == DATA
+    assert server.requests[1][1]["If-Range"] == date
+
+
+def test_a_busy_server_is_asked_again_when_it_says(server):
+    url = server.put("/a", DATA, statuses=[503, 429, 500], retry_after="0")
+    assert fetch(url)[0] == DATA
+    assert len(server.requests) == 4
+
+
+def test_the_pause_is_the_servers_if_longer(server):
+    url = server.put("/a", DATA, statuses=[503], retry_after="1")
+    began = time.monotonic()
+    fetch(url)
+    assert 0.95 < time.monotonic() - began < 5
+
+
+def test_it_gives_up_when_nothing_comes_in(server):
+    url = server.put("/a", DATA, statuses=[500] * 9)
+    assert "out of order (HTTP 500)" in refused(url)
+    assert len(server.requests) == 4
+    assert left() == []
+
+
+def test_it_goes_on_as_long_as_something_comes_in(server):
+    url = server.put("/a", DATA, cuts=[70_000] * 9)
+    assert fetch(url, pauses=(0.01,))[0] == DATA
+
+
+def test_a_known_hash_is_checked_and_nothing_wrong_stays(server):
+    url = server.put("/a", DATA)
+    assert "SHA-256" in refused(url, sha256="0" * 64)
+    assert left() == []
+    assert len(server.requests) == 1
+
+
+def test_a_wrong_older_part_is_given_up_for_the_hash(server):
+    url = server.put("/a", DATA[::-1], etag="", cuts=[100_000])
+    refused(url, pauses=(), sha256=SHA256)
+    server.put("/a", DATA, etag="")
+    assert fetch(url, sha256=SHA256)[0] == DATA
+    assert server.ranges() == ["", "bytes=100000-", ""]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("size", [len(DATA) - 1, len(DATA) + 1])
+def test_a_known_size_is_checked(server, size, chunked):
+    url = server.put("/a", DATA, chunked=chunked)
+    assert "700" in refused(url, size=size, sha256=SHA256).replace("0.7 MB", "700")
+    assert left() == []
+
+
+def test_a_web_page_is_told_apart(server):
+    page = b"\n<!DOCTYPE html><html>Please sign in</html>"
+    url = server.put("/Anna.zip", page, kind="text/html; charset=utf-8")
+    assert "leads to a web page" in refused(url)
+    assert left() == []
+    # Some servers call everything a page.
+    assert fetch(server.put("/b.zip", DATA, kind="text/html"))[0] == DATA
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(404, "no file"), (403, "signing in"), (401, "signing in"), (400, "HTTP 400"), (204, "204")],
+)
+def test_a_refusal_is_final(server, status, said):
+    assert said in refused(server.put("/a", DATA, statuses=[status]))
+    assert len(server.requests) == 1
+    assert left() == []
+
+
+def test_redirects_are_followed_with_the_range(server):
+    server.put("/b/real.zip", DATA, cuts=[100_000])
+    data, name, _ = fetch(server.put("/a/Anna.zip", location=f"{server.url}/b/real.zip?key=1"))
+    assert data == DATA
+    assert name == "Anna.zip"
+    assert server.ranges() == ["", "", "bytes=100000-", "bytes=100000-"]
+
+
+@pytest.mark.parametrize("target", ["file:///etc/hostname", "ftp://127.0.0.1/a", "data:,x"])
+def test_redirects_lead_to_no_other_place(server, target):
+    message = refused(server.put("/a", location=target))
+    assert "circles" in message or "not safe to follow" in message
+    assert left() == []
+
+
+def test_redirects_end(server):
+    assert "circles" in refused(server.put("/a", location="/a"))
+    for i in range(20):
+        server.put(f"/{i}", location=f"/{i + 1}")
+    assert "circles" in refused(server.url + "/0")
+
+
+def test_a_redirect_never_leaves_encryption():
+    request = urllib.request.Request("https://example.org/a")
+    handler = http_request._Redirects()
+    with pytest.raises(RtvcError, match="not safe to follow"):
+        handler.redirect_request(request, io.BytesIO(), 302, "", {}, "http://example.org/a?key=1")
+    followed = handler.redirect_request(request, None, 302, "", {}, "https://example.org/b")
+    assert followed.full_url == "https://example.org/b"
+
+
+def test_packed_content_is_refused(server):
+    assert "packed ('gzip')" in refused(server.put("/a", DATA, encoding="gzip"))
+    assert server.requests[0][1]["Accept-Encoding"] == "identity"
+
+
+def test_a_silent_server_is_left(server, monkeypatch):
+    monkeypatch.setattr(http_request, "_TIMEOUT_S", 0.1)
+    assert "no answer within" in refused(server.put("/a", DATA, delay_s=0.4), pauses=())
+
+
+def test_nobody_there(server):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert "cannot be reached (Connection refused)" in refused(f"http://127.0.0.1:{port}/a")
+
+
+def test_offline_is_told_at_once(monkeypatch):
+    def no_network(*_args, **_kwargs):
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_network)
+    assert "online" in refused("https://huggingface.co/a/b/resolve/main/c.zip", pauses=(60,))
+
+
+def test_two_at_once_is_one_too_many(server):
+    url = server.put("/a", DATA, cuts=[10])
+    refused(url, pauses=())
+    with module._part(url).open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert "Another rtvc" in refused(url)
+    assert fetch(url)[0] == DATA
+
+
+def test_a_full_disk_is_told(server, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 10**5))
+    assert "not enough space" in refused(server.put("/a", DATA))
+    assert left() == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is Linux's")
+def test_a_disk_that_fills_up_is_told(server):
+    url = server.put("/a", DATA)
+    downloads_folder().mkdir(parents=True)
+    module._part(url).symlink_to("/dev/full")
+    assert "no space left" in refused(url)
+    assert left() == []
+
+
+def test_what_nobody_went_on_with_is_swept(server):
+    url = server.put("/a", DATA, cuts=[100_000])
+    refused(url, pauses=())
+    old = time.time() - 15 * 24 * 3600
+    for path in downloads_folder().iterdir():
+        os.utime(path, (old, old))
+    fetch(server.put("/b", DATA))
+    assert kept(url) == 0
+    assert len(left()) == 2
+
+
+@pytest.mark.parametrize(
+    ("address", "meant"),
+    [
+        (
+            "https://huggingface.co/a/b/blob/main/x/Anna.zip",
+            "https://huggingface.co/a/b/resolve/main/x/Anna.zip",
+        ),
+        (
+            "https://huggingface.co/datasets/a/b/blob/main/Anna.zip?download=true",
+            "https://huggingface.co/datasets/a/b/resolve/main/Anna.zip?download=true",
+        ),
+        (
+            "https://huggingface.co/a/b/resolve/main/Anna.zip",
+            "https://huggingface.co/a/b/resolve/main/Anna.zip",
+        ),
+        ("https://github.com/a/b/blob/main/A.zip", "https://github.com/a/b/raw/main/A.zip"),
+        (
+            "https://github.com/a/b/releases/download/1/A.zip",
+            "https://github.com/a/b/releases/download/1/A.zip",
+        ),
+        ("https://example.org/blob/main/ä b.zip#x", "https://example.org/blob/main/%C3%A4%20b.zip"),
+        ("HTTPS://bücher.example:8443/a%20b", "https://xn--bcher-kva.example:8443/a%20b"),
+    ],
+)
+def test_addresses_of_pages_become_those_of_files(address, meant):
+    assert checked_address(address) == meant
+    assert checked_address(meant) == meant
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ftp://example.org/a.zip",
+        "file:///etc/passwd",
+        "https://",
+        "https://user:secret@example.org/a.zip",
+        "https://example.org:99999/a",
+        "https://huggingface.co/a/b",
+        "https://huggingface.co/a/b/tree/main",
+        "https://[::1/a",
+    ],
+)
+def test_other_addresses_are_refused(address):
+    with pytest.raises(UsageError) as caught:
+        checked_address(address)
+    assert "secret" not in str(caught.value)
+
+
+def test_what_is_remembered_of_an_address_holds_no_key():
+    assert without_secrets("https://example.org/a?token=secret#x") == "https://example.org/a"
+
+
+@pytest.mark.parametrize(
+    ("offered", "name"),
+    [
+        (None, "c d.zip"),
+        ("", "c d.zip"),
+        ("Anna.zip", "Anna.zip"),
+        ("../../etc/passwd", "passwd"),
+        ("..\\..\\evil.zip", "evil.zip"),
+        ("/", "c d.zip"),
+        ("..", "c d.zip"),
+        (".hidden.zip", "hidden.zip"),
+        ("a\x1b[31m\u202eb.zip", "a[31mb.zip"),
+        ("x" * 500 + ".zip", "x" * 80),
+    ],
+)
+def test_the_name_of_a_download_is_safe(offered, name):
+    assert file_name(offered, "https://example.org/a/c%20d.zip?x=/y") == name
+
+
+def test_a_name_from_the_servers_header(server):
+    header = "attachment; filename=\"x.zip\"; filename*=UTF-8''%C3%84nna%2F..%2Fb.zip"
+    assert fetch(server.put("/a", DATA, disposition=header))[1] == "b.zip"

@@ -1,0 +1,798 @@
+"""The library of voices: what comes in, what is refused, and that nothing is lost or left over."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import struct
+import sys
+import time
+import unicodedata
+import zipfile
+from collections import namedtuple
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rtvc import library
+from rtvc.cli import options
+from rtvc.cli.main import main
+from rtvc.engine.weights.checkpoint import read_voice_checkpoint
+from rtvc.errors import RtvcError, UsageError
+from rtvc.library import adding, archives, names
+from rtvc.library.adding import add_voice, blend_voices
+from rtvc.library.finding import choose, find_voices
+from rtvc.library.opening import opened
+from rtvc.settings import Settings
+from tests.support.file_server import serving
+from tests.support.library_files import (
+    EMPTY_INDEX,
+    GOLDEN,
+    MRF,
+    PLAIN,
+    V1,
+    V1_32K,
+    V2,
+    make_index,
+    make_zip,
+    ran,
+    rtvc,
+    tree,
+    variant,
+)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("RTVC_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("RTVC_CONFIG_DIR", raising=False)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    return make_index(tmp_path_factory.mktemp("index") / "added_IVF1_Flat_nprobe_1_Anna_v2.index")
+
+
+@pytest.fixture
+def signals():
+    """The handlers that the command line sets are taken back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def add(source, **how):
+    with opened(str(source), lambda done, total: None) as found:
+        (one,) = found
+        return add_voice(one, **how)
+
+
+def found_in(source):
+    with opened(str(source), lambda done, total: None) as found:
+        return {
+            voice.name: voice.index and voice.index.name
+            for voice in sorted(found, key=lambda v: v.name)
+        }
+
+
+def refused(source, error=RtvcError, **how):
+    with pytest.raises(RtvcError) as caught:
+        add(source, **how)
+    assert type(caught.value) is error
+    return str(caught.value)
+
+
+def installed():
+    voices, problems = library.list_voices()
+    assert not problems
+    return [voice.name for voice in voices]
+
+
+@pytest.mark.parametrize("source", [V2, V1, V1_32K, PLAIN, MRF])
+def test_an_installed_voice_is_the_voice_that_was_added(source):
+    before = source.read_bytes()
+    voice = add(source).voice
+    original, copy = read_voice_checkpoint(source), read_voice_checkpoint(voice.path)
+    for field in fields(original):
+        if field.name not in ("weights", "source_sha256"):
+            assert getattr(copy, field.name) == getattr(original, field.name)
+    assert copy.weights.keys() == original.weights.keys()
+    for name, array in original.weights.items():
+        np.testing.assert_array_equal(copy.weights[name], array)
+    facts = voice.manifest
+    assert voice.name == source.stem
+    assert facts.source == source.name
+    assert facts.source_sha256 == original.source_sha256
+    assert (facts.version, facts.sample_rate) == (original.version, original.sample_rate)
+    assert (facts.uses_pitch, facts.speakers) == (original.uses_pitch, original.speakers)
+    assert (facts.vocoder, facts.embedder) == (original.vocoder, original.embedder)
+    assert facts.info == original.info
+    assert voice.index is None
+    assert source.read_bytes() == before
+    assert library.installed_voice(source.stem.upper()) == voice
+
+
+def test_a_folder_of_the_library_is_a_voice_for_any_reader(index):
+    voice = add(V2, index=index).voice
+    assert [p.name for p in sorted(voice.folder.iterdir())] == [
+        "voice.index",
+        "voice.json",
+        "voice.safetensors",
+    ]
+    assert voice.index.read_bytes() == index.read_bytes()
+    assert voice.manifest.index == index.name
+    assert voice.manifest.index_vectors == 40
+    assert voice.size == sum(p.stat().st_size for p in voice.folder.iterdir())
+
+
+def test_an_archive_with_all_that_people_put_into_it(tmp_path, home, index):
+    path = make_zip(
+        tmp_path / "Anna (RVC).zip",
+        {
+            "Anna/readme.txt": b"Have fun",
+            "Anna/weights/Anna_e200_s4000.pth": V2,
+            "Anna/logs/added_IVF1_Flat_nprobe_1_Anna_v2.index": index,
+            "Anna/logs/trained_IVF1_Flat_nprobe_1_Anna_v2.index": EMPTY_INDEX,
+            "Anna/logs/D_2333333.pth": V2,
+            "Anna/logs/G_2333333.pth": V2,
+            "__MACOSX/Anna/weights/._Anna_e200_s4000.pth": b"\0\5\x16\7",
+            "Anna/weights/._Anna_e200_s4000.pth": b"\0\5\x16\7",
+            "Anna/.hidden/other.pth": V1,
+            "../../etc/cron.d/evil.sh": b"rm",
+        },
+    )
+    added = add(path)
+    assert added.voice.name == "Anna"
+    assert added.notes == ()
+    assert added.voice.manifest.source == "Anna_e200_s4000.pth"
+    assert added.voice.index.read_bytes() == index.read_bytes()
+    assert sorted(p.name for p in home.iterdir()) == ["voices"]
+
+
+@pytest.mark.parametrize(
+    ("member", "name"),
+    [
+        ("model.pth", "Anna"),
+        ("weights/G_2333.pth", "Anna"),
+        ("Bert.pth", "Bert"),
+        ("Bert.pth.safetensors", "Bert"),
+        ("Bert_e20.pth", "Bert"),
+        ("Bert_200e_4000s_best_epoch.pth", "Bert"),
+        ("folder\\Bert.pth", "Bert"),
+        ("Bert.safetensors", "Bert"),
+        ("BERT.PTH", "BERT"),
+        ("\u65e5\u672c\u8a9e \U0001f3a4.pth", "\u65e5\u672c\u8a9e \U0001f3a4"),
+        ("a\x1b[31m\u202eb.pth", "a[31mb"),
+        ("A\u0308nna.pth", "\u00c4nna"),
+        ("x" * 200 + ".pth", None),
+    ],
+)
+def test_the_name_comes_from_the_file_unless_it_says_nothing(tmp_path, member, name):
+    path = make_zip(tmp_path / "Anna.zip", {member: V2})
+    if name is None:
+        # A name that is too long for a file keeps its end off, and with it what it was.
+        assert "holds no voice" in refused(path)
+    else:
+        assert add(path).voice.name == name
+
+
+def test_several_voices_each_with_its_index(tmp_path, index):
+    other = make_index(tmp_path / "other.index", 256, 30)
+    path = make_zip(
+        tmp_path / "many.zip",
+        {
+            "Anna.pth": V2,
+            "Bert_e10_s20.pth": V1,
+            "Cleo.pth": PLAIN,
+            "added_IVF1_Flat_nprobe_1_Anna_v2.index": index,
+            "added_IVF1_Flat_nprobe_1_bert_v1.index": other,
+            "dora/weights.pth": V1_32K,
+            "dora/added_IVF1_Flat_nprobe_1_thing_v1.index": other,
+        },
+    )
+    assert found_in(path) == {
+        "Anna": index.name,
+        "Bert": "added_IVF1_Flat_nprobe_1_bert_v1.index",
+        "Cleo": None,
+        "weights": "added_IVF1_Flat_nprobe_1_thing_v1.index",
+    }
+    with opened(str(path), lambda done, total: None) as found:
+        assert [one.name for one in choose(found, "bert_e10_s20.PTH")] == ["Bert"]
+        assert [one.name for one in choose(found, "Cleo")] == ["Cleo"]
+        with pytest.raises(UsageError, match=r"Anna\.pth, Bert_e10_s20\.pth, Cleo\.pth, weights"):
+            choose(found, "Dora")
+
+
+def test_stages_of_one_training_stay_apart(tmp_path):
+    path = make_zip(tmp_path / "a.zip", {"Anna_e10_s20.pth": V2, "Anna_e20_s40.pth": V2})
+    assert list(found_in(path)) == ["Anna_e10_s20", "Anna_e20_s40"]
+
+
+def test_indexes_that_could_all_be_meant_are_listed(tmp_path, index):
+    path = make_zip(tmp_path / "a.zip", {"Anna.pth": V2, "one.index": index, "two.index": index})
+    assert "one.index, two.index" in refused(path, UsageError)
+    path = make_zip(tmp_path / "b.zip", {"Anna.pth": V2, "one.index": index, index.name: index})
+    assert add(path).voice.manifest.index == index.name
+
+
+def test_a_folder_is_searched_like_an_archive(tmp_path, index):
+    folder = tmp_path / "Anna"
+    (folder / "deep" / "er").mkdir(parents=True)
+    (folder / "__MACOSX").mkdir()
+    shutil.copy(V2, folder / "deep" / "er" / "model.pth")
+    shutil.copy(V2, folder / "__MACOSX" / "no.pth")
+    shutil.copy(index, folder)
+    (folder / "deep" / "loop").symlink_to(folder)
+    assert found_in(folder) == {"Anna": index.name}
+
+
+def test_a_file_takes_the_index_beside_it_that_bears_its_name(tmp_path, index):
+    shutil.copy(V2, tmp_path / "Anna_e5_s6.pth")
+    shutil.copy(V2, tmp_path / "Bert.pth")
+    shutil.copy(index, tmp_path)
+    assert found_in(tmp_path / "Anna_e5_s6.pth") == {"Anna": index.name}
+    assert found_in(tmp_path / "Bert.pth") == {"Bert": None}
+
+
+def test_an_index_that_does_not_fit_is_left_out_or_refused(tmp_path, index, home):
+    path = make_zip(tmp_path / "Anna.zip", {"Anna.pth": V1, "Anna.index": index})
+    added = add(path)
+    assert added.voice.index is None
+    (note,) = added.notes
+    assert "Anna.index holds features of width 768" in note
+    assert ".adding" not in note
+    cut = tmp_path / "cut.index"
+    cut.write_bytes(index.read_bytes()[:-9])
+    for other, said in (
+        (index, "width 768"),
+        (EMPTY_INDEX, "without any vectors"),
+        (V1, "a torch file"),
+        (tmp_path / "gone.index", "No such file"),
+        (cut, "damaged"),
+    ):
+        with pytest.raises(RtvcError, match=said):
+            add(V1, name="Bert", index=other)
+    assert installed() == ["Anna"]
+    assert sorted(p.name for p in home.iterdir()) == ["voices"]
+
+
+def patched(path, change):
+    raw = bytearray(path.read_bytes())
+    change(raw)
+    path.write_bytes(raw)
+    return path
+
+
+def entry(raw, offset):
+    """Position of a field in the first entry of an archive's directory."""
+    return raw.index(b"PK\x01\x02") + offset
+
+
+def encrypt(raw):
+    for at in (6, entry(raw, 8)):
+        raw[at] |= 1
+
+
+def unknown_compression(raw):
+    for at in (8, entry(raw, 10)):
+        raw[at : at + 2] = struct.pack("<H", 97)
+
+
+def make_link(raw):
+    at = entry(raw, 0)
+    raw[at + 5] = 3
+    raw[at + 38 : at + 42] = struct.pack("<I", 0o120777 << 16)
+
+
+def claim_less(raw):
+    for at in (22, entry(raw, 24)):
+        raw[at : at + 4] = struct.pack("<I", 1000)
+
+
+def claim_more(raw):
+    for at in (22, entry(raw, 24)):
+        raw[at : at + 4] = struct.pack("<I", 0xFFFFFFF0)
+
+
+def spoil(raw):
+    raw[len(raw) // 2] ^= 0xFF
+
+
+def cut(raw):
+    del raw[-200:]
+
+
+def many(raw):
+    at = raw.rindex(b"PK\x05\x06")
+    raw[at + 8 : at + 12] = struct.pack("<HH", 65000, 65000)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (encrypt, "encrypted"),
+        (unknown_compression, "does not know"),
+        (make_link, "is a link"),
+        (claim_less, "damaged or cut short"),
+        (claim_more, "times its size"),
+        (spoil, "damaged or cut short"),
+        (cut, "damaged"),
+        (many, "more than 20000 files"),
+    ],
+)
+def test_a_bad_archive_is_refused_in_a_sentence(tmp_path, home, change, said):
+    path = patched(make_zip(tmp_path / "Anna.zip", {"Anna.pth": V2}), change)
+    assert said in refused(path)
+    assert not home.exists() or tree(home) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["../Anna.pth", "/Anna.pth", "a/../../Anna.pth", "..\\Anna.pth", "C:\\Anna.pth"]
+)
+def test_an_archive_that_points_outside_is_refused(tmp_path, home, name):
+    assert "points outside" in refused(make_zip(tmp_path / "a.zip", {name: V2}))
+    assert tree(home) == []
+
+
+def test_traps_are_refused_before_they_unfold(tmp_path, monkeypatch):
+    bomb = make_zip(tmp_path / "bomb.zip", {"Anna.pth": bytes(80 * 2**20)})
+    assert "times its size" in refused(bomb)
+    twice = make_zip(tmp_path / "twice.zip", {"Anna.pth": V2, "anna.pth": V1})
+    assert "twice" in refused(twice)
+    monkeypatch.setattr(archives, "MAX_TOTAL_BYTES", 10**6)
+    path = make_zip(tmp_path / "two.zip", {"a.pth": V2, "b.pth": V2})
+    assert "unpack to more" in refused(path)
+
+
+def test_damage_anywhere_ends_in_a_sentence_and_stays_inside(tmp_path):
+    dice = random.Random(5)
+    members = {"a/Anna.pth": b"PK\x03\x04" + bytes(300), "a/x.index": b"IwFl" * 50, "b.txt": b"b"}
+    good = make_zip(tmp_path / "good.zip", members).read_bytes()
+    path = tmp_path / "bad.zip"
+    outcomes = set()
+    for number in range(600):
+        raw = bytearray(good)
+        for _ in range(dice.randint(1, 4)):
+            at = dice.randrange(len(raw))
+            raw[at] = dice.choice(
+                (0, 0xFF, raw[at] ^ (1 << dice.randrange(8)), dice.randrange(256))
+            )
+        if number % 7 == 0:
+            del raw[dice.randrange(len(raw)) :]
+        path.write_bytes(raw)
+        folder = tmp_path / "deep" / str(number)
+        folder.mkdir(parents=True)
+        try:
+            archives.unpack(path, folder, (".pth", ".index"))
+            outcomes.add("unpacked")
+        except RtvcError as error:
+            outcomes.add(str(error))
+        assert all(name.split("/")[0].isdigit() for name in tree(folder))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.zip", "deep", "good.zip"]
+    assert len(outcomes) > 5
+
+
+def overlapping(path):
+    """Two entries of the directory for one member."""
+    make_zip(path, {"Anna.pth": V2})
+    raw = path.read_bytes()
+    start, end = raw.index(b"PK\x01\x02"), raw.rindex(b"PK\x05\x06")
+    record = raw[start:end]
+    twin = record.replace(b"Anna.pth", b"Bert.pth")
+    tail = bytearray(raw[end:])
+    tail[8:12] = struct.pack("<HH", 2, 2)
+    tail[12:16] = struct.pack("<I", 2 * len(record))
+    path.write_bytes(raw[:start] + record + twin + tail)
+    return path
+
+
+def test_members_that_overlap_are_refused(tmp_path):
+    assert "overlap" in refused(overlapping(tmp_path / "a.zip"))
+
+
+def test_an_archive_with_a_comment_is_an_archive(tmp_path):
+    path = make_zip(tmp_path / "Anna.zip", {"Anna.pth": V2})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b"From a friend. " * 300
+    assert add(path).voice.name == "Anna"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"Rar!\x1a\x07\x01\x00" + bytes(99), "RAR archive; unpack it"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(99), "7z archive; unpack it"),
+        (b"\x1f\x8b\x08" + bytes(99), "gzip archive"),
+        (bytes(257) + b"ustar" + bytes(99), "tar archive"),
+        (b"<!DOCTYPE html><html>Sign in</html>", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git-LFS pointer"),
+        (b"", "empty"),
+        (EMPTY_INDEX.read_bytes(), "faiss index"),
+        ((GOLDEN / "rmvpe_small.pt").read_bytes(), "RMVPE, not a voice"),
+    ],
+)
+def test_other_files_are_told_apart(tmp_path, home, content, said):
+    path = tmp_path / "Anna.pth"
+    path.write_bytes(content)
+    assert said in refused(path)
+    assert said in refused(make_zip(tmp_path / "Anna.zip", {"Anna.pth": path}))
+    assert not home.exists() or tree(home) == []
+
+
+def test_places_without_a_voice_say_what_there_is(tmp_path):
+    (tmp_path / "Anna").mkdir()
+    assert "Anna holds no voice" in refused(tmp_path / "Anna")
+    (tmp_path / "Anna" / "voice.rar").write_bytes(b"Rar!")
+    assert "voice.rar is an archive inside it" in refused(tmp_path / "Anna")
+    path = make_zip(tmp_path / "a.zip", {"x/readme.txt": b"", "x/b.onnx": b""})
+    assert "only x_readme.txt, x_b.onnx" in refused(path)
+    assert "No such file" in refused(tmp_path / "gone.zip")
+
+
+@pytest.mark.parametrize("same", ["Anna", "anna", " ANNA "])
+def test_a_name_is_taken_once(same):
+    add(V2, name="Anna")
+    assert "already" in refused(V1, UsageError, name=same)
+    assert library.installed_voice("Anna").manifest.version == "v2"
+
+
+def test_names_differ_in_more_than_the_spelling_of_an_accent():
+    add(V2, name="\u00c4nna")
+    decomposed = unicodedata.normalize("NFD", "\u00c4nna")
+    assert "already" in refused(V1, UsageError, name=decomposed)
+    assert library.installed_voice(decomposed).name == "\u00c4nna"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", " ", ".hidden", "-x", "a/b", "..", "a\\b", "a:b", "a\x1b[2J", "x" * 81, "\u202ea",
+     "World", "Anna.pth", "end.", "\u00e4" * 80 + "\u4e2d" * 41],
+)  # fmt: skip
+def test_impossible_names_are_refused(name):
+    with pytest.raises(UsageError):
+        names.checked_name(name, library.BUILT_IN)
+    assert refused(V2, UsageError, name=name or " ")
+
+
+def test_every_suggested_name_can_be_a_name():
+    for stem in ("CON", "a/b", "...", "-rf", " x ", "model", "\x00", "\u4e2d" * 200, "a." * 90):
+        name = names.suggested_name(stem)
+        assert names.checked_name(name, ()) == name
+
+
+def test_replacing_keeps_the_old_one(index):
+    add(V2, name="Anna", index=index)
+    added = add(V1, name="anna", force=True)
+    assert added.voice.manifest.version == "v1"
+    assert "restored" in added.notes[0]
+    assert installed() == ["anna"]
+    assert library.find_removed() == ["Anna"]
+    with pytest.raises(UsageError, match="already"):
+        library.restore_voice("Anna")
+    assert library.restore_voice("anna", "Anna of old") == "Anna of old"
+    assert library.installed_voice("Anna of old").manifest.index_vectors == 40
+
+
+def test_removing_can_be_undone_as_often_as_one_slips():
+    for version, source in (("v2", V2), ("v1", V1)):
+        add(source, name="Anna")
+        assert library.installed_voice("Anna").manifest.version == version
+        library.remove_voice("ANNA")
+    assert installed() == []
+    assert library.find_removed() == ["Anna", "Anna 2"]
+    with pytest.raises(UsageError, match="nearest: Anna"):
+        library.restore_voice("Ana")
+    assert library.restore_voice("anna 2") == "Anna 2"
+    assert library.installed_voice("Anna 2").manifest.version == "v1"
+    with pytest.raises(UsageError, match="no voice 'Anna'; nearest: Anna 2"):
+        library.remove_voice("Anna")
+    assert library.remove_voice("Anna", forever=True) == ""
+    assert library.remove_voice("Anna 2", forever=True) == ""
+    assert library.find_removed() == []
+    with pytest.raises(UsageError, match="none can be restored"):
+        library.restore_voice("Anna")
+
+
+def test_renaming(index):
+    add(V2, name="anna", index=index)
+    add(V1, name="Bert")
+    assert library.rename_voice("ANNA", "Anna") == "Anna"
+    assert library.rename_voice("Anna", "Cleo 2.5") == "Cleo 2.5"
+    with pytest.raises(UsageError, match="already"):
+        library.rename_voice("bert", "cleo 2.5")
+    with pytest.raises(UsageError, match="built-in"):
+        library.rename_voice("bert", "world")
+    with pytest.raises(UsageError, match="nearest: Bert"):
+        library.rename_voice("Berta", "x")
+    assert installed() == ["Bert", "Cleo 2.5"]
+    assert library.installed_voice("cleo 2.5").index.is_file()
+
+
+def test_a_damaged_voice_is_told_and_harms_no_other():
+    add(V2, name="Anna")
+    for number, damage in enumerate(
+        (
+            b"",
+            b"{",
+            b"[1]",
+            b'{"format": 2}',
+            b'{"format": 1, "version": "v2"}',
+            b"[" * 100_000,
+            None,
+        )
+    ):
+        folder = library.home() / "voices" / f"Bert {number}"
+        shutil.copytree(library.home() / "voices" / "Anna", folder)
+        if damage is None:
+            (folder / "voice.safetensors").unlink()
+        else:
+            (folder / "voice.json").write_bytes(damage)
+        with pytest.raises(RtvcError, match=r"is damaged .*remove it"):
+            library.installed_voice(f"bert {number}")
+    voices, problems = library.list_voices()
+    assert [voice.name for voice in voices] == ["Anna"]
+    assert len(problems) == 7
+    assert library.remove_voice("Bert 0") == "Bert 0"
+
+
+def test_folders_that_nobody_added_are_no_voices():
+    add(V2, name="Anna")
+    voices = library.home() / "voices"
+    for name in (".hidden", "evil\x1b[2J", "-x"):
+        shutil.copytree(voices / "Anna", voices / name)
+    (voices / "file").touch()
+    assert installed() == ["Anna"]
+
+
+def test_a_blend_is_the_weighted_mean(tmp_path):
+    add(V2, name="Anna")
+    add(variant(tmp_path / "b.safetensors", V2, 3.0, speakers=2), name="Bert")
+    voice = blend_voices("anna", "bert", ratio=0.25).voice
+    assert voice.name == "Anna+Bert"
+    assert voice.manifest.speakers == 2
+    assert voice.manifest.source == "Anna 75% and Bert 25%"
+    assert voice.manifest.source_sha256 == ""
+    a, mixed = read_voice_checkpoint(V2), read_voice_checkpoint(voice.path)
+    for name, array in a.weights.items():
+        wanted = array[:2] if name == "emb_g.weight" else array
+        np.testing.assert_allclose(mixed.weights[name], 1.5 * wanted, rtol=1e-6)
+    assert (mixed.version, mixed.sample_rate, mixed.uses_pitch) == ("v2", 48000, True)
+    with pytest.raises(UsageError, match="already"):
+        blend_voices("Anna", "Bert", ratio=0.5)
+    again = blend_voices("Anna", "Bert", ratio=0, force=True)
+    for name, array in read_voice_checkpoint(again.voice.path).weights.items():
+        np.testing.assert_array_equal(array, a.weights[name][: len(array)])
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (V1, "version"),
+        (MRF, "sample rate .*vocoder"),
+        (PLAIN, "use of pitch"),
+    ],
+)
+def test_different_networks_are_not_blended(other, said):
+    add(V2, name="Anna")
+    add(other, name="Bert")
+    with pytest.raises(UsageError, match=said):
+        blend_voices("Anna", "Bert", ratio=0.5)
+
+
+def test_voices_of_different_encoders_are_not_blended(tmp_path):
+    add(V2, name="Anna")
+    add(variant(tmp_path / "b.safetensors", V2, 1.0, embedder="spin"), name="Bert")
+    with pytest.raises(UsageError, match="content encoder"):
+        blend_voices("Anna", "Bert", ratio=0.5)
+    with pytest.raises(UsageError, match="ratio"):
+        blend_voices("Anna", "Anna", ratio=1.5)
+    with pytest.raises(UsageError, match="nearest: Anna"):
+        blend_voices("Anna", "Ann", ratio=0.5)
+
+
+def test_no_space_is_told_before_anything_is_written(home, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 10**5))
+    assert "not enough space for the voice 'Anna'" in refused(V2, name="Anna")
+    assert not home.exists()
+
+
+def test_a_disk_that_refuses_in_the_middle_leaves_nothing(home):
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))"
+    code, _, said = ran("voices", "add", str(V2), home=home, code=limit)
+    assert code == 1
+    assert said.startswith("rtvc: ")
+    assert "cannot be written to: File too large" in said
+    assert tree(home) == []
+
+
+@pytest.mark.parametrize("kind", ["file", "system"])
+def test_a_place_that_cannot_be_written_to_is_told(home, monkeypatch, kind):
+    place = home.parent / "file" / "x"
+    if kind == "system":
+        place = Path("/sys/rtvc" if sys.platform == "linux" else "/System/rtvc")
+    else:
+        place.parent.touch()
+    monkeypatch.setenv("RTVC_HOME", str(place))
+    message = refused(V2)
+    assert f"{place} cannot be written to" in message
+    assert "RTVC_HOME" in message
+
+
+WAIT = """
+from rtvc.library import adding
+def wait(*arguments):
+    import time
+    print("half done", flush=True)
+    time.sleep(60)
+adding.write_manifest = wait
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_add_leaves_nothing(home, number):
+    process = rtvc("voices", "add", str(V2), home=home, code=WAIT)
+    assert process.stdout.readline() == "half done\n"
+    assert any(name.endswith("voice.safetensors") for name in tree(home))
+    process.send_signal(number)
+    process.communicate(timeout=20)
+    assert process.returncode == 128 + number
+    assert tree(home) == []
+
+
+def test_what_a_killed_add_has_left_is_swept(home):
+    process = rtvc("voices", "add", str(V2), home=home, code=WAIT)
+    process.stdout.readline()
+    (stage,) = home.iterdir()
+    os.utime(stage, (1, 1))
+    add(V2, name="Bert")
+    assert stage.is_dir()  # its owner lives
+    process.kill()
+    process.communicate(timeout=20)
+    os.utime(stage, (1, 1))
+    add(V2, name="Cleo")
+    assert sorted(p.name for p in home.iterdir()) == ["voices"]
+    assert installed() == ["Bert", "Cleo"]
+
+
+def test_two_that_add_the_same_name_do_not_mix(monkeypatch, home):
+    real = adding.write_manifest
+
+    def and_another(*arguments):
+        monkeypatch.setattr(adding, "write_manifest", real)
+        add(V2, name="Anna")
+        real(*arguments)
+
+    monkeypatch.setattr(adding, "write_manifest", and_another)
+    assert "already" in refused(V1, UsageError, name="Anna")
+    assert library.installed_voice("Anna").manifest.version == "v2"
+    assert library.find_removed() == []
+    assert sorted(p.name for p in home.iterdir()) == ["voices"]
+
+
+def test_an_address(tmp_path, home, index):
+    archive = make_zip(tmp_path / "a.zip", {"model.pth": V2, "x.index": index}).read_bytes()
+    with serving() as server:
+        url = server.put("/a/b/Anna%20X.zip", archive) + "?key=secret"
+        voice = add(url).voice
+        assert voice.name == "Anna X"
+        assert voice.manifest.origin == f"{server.url}/a/b/Anna%20X.zip"
+        assert voice.manifest.index_vectors == 40
+        # Only the request was wrong: what came stays, and is not loaded a second time.
+        assert "already" in refused(url, UsageError)
+        assert "already" in refused(url, UsageError)
+        assert server.ranges()[2] == f"bytes={len(archive)}-"
+        assert add(url, name="Bert").voice.name == "Bert"
+        direct = add(server.put("/Cleo_e5_s6.pth", V1.read_bytes())).voice
+        assert (direct.name, direct.manifest.source) == ("Cleo", "Cleo_e5_s6.pth")
+        message = refused(server.put("/Dora.pth", b"Rar!\x1a\x07\x01" + bytes(99)))
+        assert "Dora.pth cannot be read as a voice: it is a RAR archive" in message
+    assert tree(home / "downloads") == []
+
+
+def test_a_voice_without_base_models_says_what_to_run(tmp_path):
+    add(V2, name="Anna")
+    add(PLAIN, name="Plain")
+    add(variant(tmp_path / "s.safetensors", V2, 1.0, embedder="spin_v2"), name="Spin")
+    for voice in ("world", "./Anna.pth", "Anna.safetensors", "folder/Anna"):
+        options.require_voice(Settings(voice=voice))
+    anna = library.installed_voice("anna")
+    with pytest.raises(RtvcError, match=r"FCPE.* Run 'rtvc setup contentvec fcpe' once; .*233 MB"):
+        library.require_ready(anna, "fcpe")
+    assert library.missing_models(anna.manifest, "dio") == ["contentvec"]
+    for name, said in (
+        ("anna", r"ContentVec and the pitch estimator RMVPE.* Run 'rtvc setup' once; .*371 MB"),
+        ("plain", r"needs the content encoder ContentVec, not.* Run 'rtvc setup' once; .*190 MB"),
+        ("spin", r"RMVPE.*Run 'rtvc setup' once.*'rtvc setup spin-v2 --from FOLDER'"),
+        ("Ann", r"no voice 'Ann'; nearest: Anna"),
+        ("wrld", r"no voice 'wrld'; nearest: world"),
+    ):
+        with pytest.raises(RtvcError, match=said):
+            options.require_voice(Settings(voice=name))
+
+
+def test_reading_the_library_is_light():
+    code = """
+import rtvc.library, rtvc.cli.voices, rtvc.cli.setup
+rtvc.library.list_voices()
+heavy = {"numpy", "mlx", "faiss", "urllib.request", "http.client", "rtvc.engine", "zipfile"}
+print(sorted(heavy & set(sys.modules)))
+"""
+    assert ran("--version", home=Path("nowhere"), code=code)[1].splitlines()[0] == "[]"
+
+
+def test_the_commands_tell_what_happened(tmp_path, index, capsys, signals):
+    path = make_zip(tmp_path / "Anna.zip", {"Anna.pth": V2, "a.index": index})
+
+    def run(*words):
+        code = main(["voices", *words])
+        return code, *capsys.readouterr()
+
+    assert run()[:2] == (
+        0,
+        "world  built in\n\nNo RVC voices yet. 'rtvc voices add FILE' adds one.\n",
+    )
+    code, said, _ = run("add", str(path))
+    assert code == 0
+    assert said.splitlines() == [
+        "Added 'Anna': RVC v2, 48 kHz, HiFi-GAN, with pitch, 3 speakers, index of 40 vectors.",
+        "Run 'rtvc setup' once; it downloads 371 MB. Then hear it: rtvc --voice Anna",
+    ]
+    code, said, complaint = run("add", str(path))
+    assert (code, said) == (2, "")
+    assert "--name" in complaint
+    listed = json.loads(run("list", "--json")[1])
+    assert [voice["name"] for voice in listed["voices"]] == ["Anna"]
+    assert listed["voices"][0]["missing"] == ["contentvec", "rmvpe"]
+    assert Path(listed["voices"][0]["path"]).is_file()
+    assert "40 vectors (a.index)" in run("show", "anna")[1]
+    shown = json.loads(run("show", str(path), "--json")[1])
+    assert (shown[0]["name"], shown[0]["index_vectors"]) == ("Anna", 40)
+    assert "RVC v1 voice, without pitch" in run("show", str(PLAIN))[1]
+    many = make_zip(tmp_path / "many.zip", {"Anna.pth": V2, "Bert.pth": V1})
+    code, said, complaint = run("add", str(many), "--name", "x")
+    assert code == 2
+    assert "Anna.pth, Bert.pth" in complaint
+    code, said, complaint = run("add", str(many))
+    assert code == 1
+    assert "1 of 2 voices added." in said
+    assert "'Anna' already" in complaint
+    assert run("add", str(many), "--pick", "bert.pth", "--name", "Cleo D")[0] == 0
+    assert "--voice 'Cleo D'" in run("blend", "Bert", "Cleo D", "--name", "Cleo D", "--force")[1]
+    assert "'rtvc voices restore Anna' brings it back" in run("remove", "anna")[1]
+    assert "Removed: Anna, Cleo D." in run()[1]
+
+
+def test_doctor_tells_of_the_library(home, monkeypatch):
+    from rtvc.cli.doctor import _library
+    from rtvc.cli.probes import probe
+
+    def checks():
+        return {check.name: check for check in _library(probe("library"))}
+
+    nothing = checks()
+    assert {check.verdict for check in nothing.values()} == {"good"}
+    assert "rtvc setup" in nothing["base models"].mend
+    add(V2, name="Anna")
+    found = checks()
+    assert found["base models"].verdict == "pity"
+    assert "Anna" in found["RVC voices"].found
+    (home / "voices" / "Anna" / "voice.json").write_text("{}")
+    assert checks()["RVC voices"].verdict == "pity"
+
+
+def test_a_search_of_everything_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("rtvc.library.finding._MAX_FILES", 3)
+    for i in range(4):
+        (tmp_path / f"{i}.txt").touch()
+    began = time.monotonic()
+    with pytest.raises(UsageError, match="more than 3 files"):
+        find_voices(tmp_path, "x")
+    assert time.monotonic() - began < 1

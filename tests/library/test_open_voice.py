@@ -1,0 +1,200 @@
+"""From an installed voice, or a file, to sound: by name, by path, from the command line."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import rtvc.engine
+from rtvc.cli.main import main
+from rtvc.engine.plan import make_plan
+from rtvc.errors import RtvcError, UsageError
+from rtvc.library import open_voice
+from rtvc.library.adding import add_voice
+from rtvc.library.finding import FoundVoice
+from rtvc.library.open_voice import find_estimator, find_voice
+from rtvc.library.setting_up import install_from_folder
+from rtvc.live.demo import load_utterance
+from rtvc.settings import Settings
+from tests.engine.rvc.rvc_stack import GOLDEN, INDEX
+
+V1 = GOLDEN / "voice_v1_f0_40k.pth"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("RTVC_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("RTVC_CONFIG_DIR", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def models(home):
+    install_from_folder("contentvec", GOLDEN / "hubert_small" / "model.safetensors")
+    install_from_folder("rmvpe", GOLDEN / "rmvpe_small.pt")
+
+
+@pytest.fixture
+def anna(models):
+    return add_voice(FoundVoice(V1, INDEX, "Anna"))
+
+
+def test_an_installed_voice_is_found_by_name(anna):
+    voice = find_voice("anna")
+    assert voice.name == "Anna"
+    assert (voice.input_rate, voice.output_rate, voice.continuous) == (16_000, 40_000, True)
+    settings = Settings(index_rate=1.0)
+    stream = voice.open(make_plan(settings, voice_lookahead=5, continuous=True), settings)
+    made = stream.render(np.zeros(1600, np.float32), settings)
+    assert made.audio.shape == (10 * 400,)
+
+
+def test_a_voice_is_found_by_the_path_of_its_file_or_folder(models, home):
+    folder = home / "here" / "anna"
+    folder.mkdir(parents=True)
+    (folder / "anna.pth").write_bytes(V1.read_bytes())
+    by_file = find_voice(str(folder / "anna.pth"))
+    assert by_file.content._index is None
+    (folder / INDEX.name).write_bytes(INDEX.read_bytes())
+    by_folder = find_voice("here/anna")
+    assert by_folder.content._index is not None
+    assert by_folder.voice is by_file.voice
+
+
+def test_what_is_in_use_is_shared_and_what_is_not_is_let_go(anna, home):
+    first, second = find_voice("anna"), find_voice("anna")
+    assert first is not second
+    assert first.voice is second.voice
+    assert first.content._encoder is second.content._encoder
+    assert find_estimator("rmvpe") is not find_estimator("dio")
+    kept = find_estimator("rmvpe")
+    assert find_estimator("rmvpe") is kept
+    before = len(open_voice._loaded)
+    del first, second
+    assert len(open_voice._loaded) == before - 3  # the voice, its index and the encoder
+
+
+def test_networks_loaded_on_one_thread_serve_another(anna):
+    voice, made = find_voice("anna"), []
+    settings = Settings()
+
+    def work():
+        stream = voice.open(make_plan(settings, voice_lookahead=5, continuous=True), settings)
+        made.append(stream.render(np.full(1600, 0.1, np.float32), settings).audio)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    work()
+    np.testing.assert_allclose(made[0], made[2], atol=1e-5)
+    np.testing.assert_allclose(made[1], made[2], atol=1e-5)
+
+
+def test_without_base_models_it_is_said_what_to_run(home):
+    add_voice(FoundVoice(V1, None, "Anna"))
+    with pytest.raises(RtvcError, match=r"ContentVec is not installed.*rtvc setup"):
+        find_voice("anna")
+    install_from_folder("contentvec", GOLDEN / "hubert_small" / "model.safetensors")
+    voice, settings = find_voice("anna"), Settings()
+    with pytest.raises(RtvcError, match=r"RMVPE is not installed.*rtvc setup"):
+        voice.open(make_plan(settings, voice_lookahead=5, continuous=True), settings)
+    other = settings.replace(pitch_method="dio")
+    voice.open(make_plan(other, voice_lookahead=5, continuous=True), other)
+
+
+def test_what_is_no_voice_is_refused_in_a_sentence(models, home):
+    with pytest.raises(UsageError, match="There is no voice 'nobody'"):
+        find_voice("nobody")
+    with pytest.raises(RtvcError, match="missing"):
+        find_voice("missing.pth")
+    (home / "bad.pth").write_text("<!doctype html>")
+    with pytest.raises(RtvcError, match=r"bad\.pth"):
+        find_voice("./bad.pth")
+    with pytest.raises(RtvcError, match="768 wide"):
+        find_voice(str(GOLDEN / "voice_v2_f0_32k.pth"))
+
+
+def test_the_package_offers_what_opens_files():
+    assert set(rtvc.engine.__all__) == {
+        "load_content_encoder",
+        "load_index",
+        "load_pitch_estimator",
+        "load_voice",
+    }
+    assert rtvc.engine.load_voice(V1).sample_rate == 40_000
+    assert rtvc.engine.load_content_encoder(GOLDEN / "hubert_small").hop == 320
+    assert rtvc.engine.load_pitch_estimator(GOLDEN / "rmvpe_small.pt", "rmvpe").name == "rmvpe"
+    assert rtvc.engine.load_pitch_estimator(kind="harvest").name == "harvest"
+    assert rtvc.engine.load_index(INDEX).width == 256
+    with pytest.raises(UsageError, match="rmvpe, fcpe, dio and harvest"):
+        rtvc.engine.load_pitch_estimator(V1, "crepe")
+    with pytest.raises(UsageError, match="needs the file"):
+        rtvc.engine.load_pitch_estimator(kind="fcpe")
+    with pytest.raises(AttributeError):
+        rtvc.engine.nothing  # noqa: B018
+
+
+class TestConvert:
+    @pytest.fixture
+    def talk(self, home):
+        for name, seconds in (("talk", 1.5), ("more", 1.0)):
+            samples = load_utterance()[24_000 : 24_000 + round(seconds * 48_000)]
+            soundfile.write(home / f"{name}.wav", samples, 48_000)
+        return Path("talk.wav")
+
+    @pytest.mark.parametrize("quality", ["live", "offline"])
+    def test_a_file_of_the_same_length_comes_out(self, anna, talk, capsys, quality):
+        words = ["--voice", "anna", "--quality", quality, "--rate", "44100"]
+        assert main(["convert", str(talk), "out.flac", *words]) == 0
+        info = soundfile.info("out.flac")
+        assert (info.samplerate, info.frames) == (44_100, round(1.5 * 44_100))
+        sound, _ = soundfile.read("out.flac")
+        assert np.sqrt(np.mean(sound**2)) > 0.02
+
+    def test_both_qualities_place_every_sound_where_it_was(self, anna, talk):
+        sounds = []
+        for quality in ("live", "offline"):
+            words = ["--voice", "anna", "--quality", quality, "--lookahead", "100"]
+            assert main(["convert", str(talk), f"{quality}.wav", *words, "--gate", "-90"]) == 0
+            sounds.append(soundfile.read(f"{quality}.wav")[0])
+        size = 1 << 18
+        product = np.fft.rfft(sounds[0], size) * np.conj(np.fft.rfft(sounds[1], size))
+        lag = int(np.argmax(np.fft.irfft(product))) % size
+        assert min(lag, size - lag) < 480
+
+    def test_several_files_load_the_voice_once(self, anna, talk, monkeypatch):
+        from rtvc.engine.rvc import loading
+
+        loads = []
+        load = loading.load_voice
+        monkeypatch.setattr(loading, "load_voice", lambda path: loads.append(path) or load(path))
+        words = ["--voice", "anna", "--quality", "offline"]
+        assert main(["convert", "talk.wav", "more.wav", "out/", *words]) == 0
+        assert sorted(path.name for path in Path("out").iterdir()) == ["more.wav", "talk.wav"]
+        assert len(loads) == 1
+
+    def test_nothing_is_computed_for_a_file_that_may_not_be_written(self, anna, talk, capsys):
+        Path("out.wav").write_text("mine")
+        words = ["--voice", "anna", "--quality", "offline"]
+        assert main(["convert", "talk.wav", "out.wav", *words]) == 1
+        assert "out.wav exists already" in capsys.readouterr().err
+        assert Path("out.wav").read_text() == "mine"
+        assert not list(Path().glob(".out*"))
+
+    def test_the_built_in_voice_is_as_good_as_it_gets(self, talk):
+        for quality in ("live", "offline"):
+            assert main(["convert", "talk.wav", f"{quality}.wav", "--quality", quality]) == 0
+        np.testing.assert_array_equal(
+            soundfile.read("live.wav")[0], soundfile.read("offline.wav")[0]
+        )
+
+    def test_a_voice_that_needs_base_models_says_so(self, talk, capsys):
+        add_voice(FoundVoice(V1, None, "Anna"))
+        assert main(["convert", "talk.wav", "out.wav", "--voice", "anna"]) == 1
+        assert "rtvc setup" in capsys.readouterr().err
+        assert not Path("out.wav").exists()

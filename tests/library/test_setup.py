@@ -1,0 +1,381 @@
+"""Base models: from a server, a mirror or a folder, checked, and never half there."""
+
+import dataclasses
+import hashlib
+import shutil
+import signal
+import time
+from collections import namedtuple
+
+import platformdirs
+import pytest
+
+from rtvc import library
+from rtvc.cli import options
+from rtvc.config.remembered import config_folder
+from rtvc.errors import RtvcError, UsageError
+from rtvc.library import base_models
+from rtvc.library.base_models import BASE_MODELS, installed_model, is_whole, kind_of
+from rtvc.library.setting_up import install_from_folder, install_from_web
+from rtvc.settings import Settings
+from tests.support.file_server import serving
+from tests.support.library_files import GOLDEN, MRF, V1, V2, make_index, make_zip, ran, rtvc, tree
+
+ENCODER = GOLDEN / "hubert_small_fairseq.pt"
+ENCODER_FOLDER = GOLDEN / "hubert_small"
+RMVPE = GOLDEN / "rmvpe_small.pt"
+
+
+def facts_of(path):
+    data = path.read_bytes()
+    return {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+SMALL = {
+    "contentvec": dataclasses.replace(BASE_MODELS["contentvec"], **facts_of(ENCODER)),
+    "rmvpe": dataclasses.replace(BASE_MODELS["rmvpe"], **facts_of(RMVPE)),
+    "fcpe": BASE_MODELS["fcpe"],
+}
+
+# The same, for a process of its own: the published files are too large for a test.
+SMALL_TABLE = f"""
+import dataclasses
+from rtvc.library import base_models
+for kind, facts in (("contentvec", {facts_of(ENCODER)!r}), ("rmvpe", {facts_of(RMVPE)!r})):
+    small = dataclasses.replace(base_models.BASE_MODELS[kind], **facts)
+    base_models.BASE_MODELS[kind] = small
+"""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("RTVC_HOME", str(tmp_path / "home"))
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def small(monkeypatch):
+    for kind, model in SMALL.items():
+        monkeypatch.setitem(base_models.BASE_MODELS, kind, model)
+    return SMALL
+
+
+@pytest.fixture
+def server():
+    with serving() as server:
+        server.put("/hubert_base.pt", ENCODER.read_bytes())
+        server.put("/rmvpe.pt", RMVPE.read_bytes())
+        yield server
+
+
+def quiet(done, total):
+    pass
+
+
+def from_web(model, server, **how):
+    return install_from_web(model, quiet, mirror=server.url + "/", pauses_s=(0.01,), **how)
+
+
+def test_the_table_names_pinned_places():
+    for model in BASE_MODELS.values():
+        assert model.url.startswith("https://")
+        assert any(len(part) == 40 for part in model.url.split("/")), "no commit"
+        assert len(model.sha256) == 64
+        assert model.knows(model.size, model.sha256)
+        assert not model.knows(model.size + 1, model.sha256)
+        assert all(model.knows(*other) for other in model.others)
+    assert sum(m.size for m in BASE_MODELS.values() if m.needed) == 370_692_181
+
+
+def test_a_base_model_comes_whole_and_is_found(small, server, home):
+    model = from_web(small["rmvpe"], server)
+    assert library.base_model_path("rmvpe") == home / "models" / "rmvpe" / "rmvpe.pt" == model.path
+    assert model.path.read_bytes() == RMVPE.read_bytes()
+    assert model.known
+    assert is_whole(model)
+    assert model == installed_model("rmvpe")
+    assert model.source == f"{server.url}/rmvpe.pt"
+    assert tree(home) == [
+        "downloads",
+        "models",
+        "models/rmvpe",
+        "models/rmvpe/model.json",
+        "models/rmvpe/rmvpe.pt",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (RMVPE.read_bytes()[::-1], "SHA-256"),
+        (RMVPE.read_bytes()[:-1], "bytes and should have"),
+        (b"<html>Sign in</html>", "bytes and should have"),
+        (b"", "should have"),
+    ],
+)
+def test_another_file_is_not_installed(small, server, home, data, said):
+    server.put("/rmvpe.pt", data, kind="text/html" if data.startswith(b"<") else "x/y")
+    with pytest.raises(RtvcError, match=said):
+        from_web(small["rmvpe"], server)
+    assert tree(home) == ["downloads"]
+    with pytest.raises(RtvcError, match=r"RMVPE is not installed. Run 'rtvc setup' once"):
+        library.base_model_path("rmvpe")
+
+
+def test_a_file_that_nobody_published_needs_to_be_asked_for(server, home):
+    with pytest.raises(RtvcError, match="should have 181184272"):
+        from_web(BASE_MODELS["rmvpe"], server)
+    model = from_web(BASE_MODELS["rmvpe"], server, unverified=True)
+    assert not model.known
+    assert is_whole(model)
+    server.put("/hubert_base.pt", V2.read_bytes())
+    with pytest.raises(RtvcError, match=r"hubert_base.pt cannot be read as a content encoder"):
+        from_web(BASE_MODELS["contentvec"], server, unverified=True)
+    assert tree(home / "downloads") == []
+    assert sorted(p.name for p in (home / "models").iterdir()) == ["rmvpe"]
+
+
+def test_no_space_is_told_before_the_download(server, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 0, 2 * 10**8))
+    with pytest.raises(RtvcError, match=r"ContentVec in .* takes 190 MB, and 200 MB are free"):
+        from_web(BASE_MODELS["contentvec"], server)
+    assert server.requests == []
+
+
+def test_an_exchange_that_fails_keeps_the_old_one(small, server, monkeypatch):
+    from_web(small["rmvpe"], server)
+
+    def no_rename(prepared, target):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("rtvc.library.setting_up.publish", no_rename)
+    with pytest.raises(RtvcError, match="Input/output error"):
+        from_web(small["rmvpe"], server)
+    assert is_whole(installed_model("rmvpe"))
+
+
+def put(folder, files):
+    for name, source in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, path)
+    return folder
+
+
+def test_the_folders_of_other_programs_are_known(tmp_path, small):
+    place = put(
+        tmp_path / "RVC",
+        {
+            "assets/hubert/hubert_base.pt": ENCODER,
+            "assets/rmvpe/rmvpe.pt": RMVPE,
+            "assets/weights/Anna.pth": V2,
+            "pytorch_model.bin.txt": V2,
+        },
+    )
+    for kind, source in (("contentvec", ENCODER), ("rmvpe", RMVPE)):
+        model = install_from_folder(kind, place)
+        assert model.known
+        assert model.path.read_bytes() == source.read_bytes()
+    with pytest.raises(UsageError, match="no pitch estimator FCPE"):
+        install_from_folder("fcpe", place)
+
+
+@pytest.mark.parametrize(
+    "folder", ["embedders/contentvec", "content-vec-best", "hubert_base", "hubert_small"]
+)
+def test_an_encoder_in_the_layout_of_hugging_face(tmp_path, folder):
+    place = shutil.copytree(ENCODER_FOLDER, tmp_path / "x" / folder)
+    shutil.copytree(ENCODER_FOLDER, tmp_path / "x" / "other" / "spin")
+    # A folder of a name that says nothing has to be named itself.
+    model = install_from_folder("contentvec", place if folder == "hubert_small" else tmp_path / "x")
+    assert not model.known
+    assert model.source.startswith(str(place))
+    path = library.base_model_path("contentvec")
+    assert path.with_name("config.json").read_bytes() == (place / "config.json").read_bytes()
+    with pytest.raises(UsageError):
+        install_from_folder("contentvec", tmp_path / "x" / "other")
+
+
+def test_the_encoder_that_a_voice_names(tmp_path):
+    shutil.copytree(ENCODER_FOLDER, tmp_path / "embedders" / "chinese_hubert_base")
+    kind = kind_of("chinese-hubert-base")
+    install_from_folder(kind, tmp_path / "embedders")
+    assert library.base_model_path("chinese-hubert-base").name == "model.safetensors"
+    with pytest.raises(RtvcError, match=r"'spin' is not installed. .*'rtvc setup spin --from FOLD"):
+        library.base_model_path("spin")
+
+
+@pytest.mark.parametrize("name", ["", "hubert", "ContentVec", "content-vec", "hubert_base"])
+def test_names_of_the_usual_encoder(name):
+    assert kind_of(name) == "contentvec"
+
+
+def test_an_encoders_name_is_never_a_path():
+    for name in ("../../etc", "/etc", "a/b", "..", "a\\b"):
+        assert "/" not in kind_of(name)
+        assert kind_of(name) not in (".", "..")
+
+
+def test_a_single_file(small):
+    assert install_from_folder("rmvpe", RMVPE).known
+    with pytest.raises(UsageError, match="There is no folder"):
+        install_from_folder("rmvpe", GOLDEN / "gone")
+
+
+def test_a_known_file_is_taken_before_others(tmp_path, small):
+    place = put(
+        tmp_path / "many",
+        {"rmvpe.pt": V2, "a/rmvpe_20231006.pt": RMVPE, "a/RMVPE.pth": V1, "a/rmvpe.onnx": V1},
+    )
+    assert install_from_folder("rmvpe", place).file == "rmvpe_20231006.pt"
+
+
+def test_files_that_only_bear_the_name_are_told(tmp_path, home):
+    cut = tmp_path / "cut.pt"
+    cut.write_bytes(RMVPE.read_bytes()[:-100])
+    place = put(tmp_path / "many", {"rmvpe.pt": MRF, "rmvpe_2.pt": cut})
+    with pytest.raises(RtvcError, match=r"No file in .*rmvpe.pt cannot be read as.*rmvpe_2.pt"):
+        install_from_folder("rmvpe", place)
+    assert tree(home) == []
+    # A good one beside them is found.
+    put(place, {"deep/er/rmvpe_3.pt": RMVPE})
+    assert install_from_folder("rmvpe", place).file == "rmvpe_3.pt"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"format": 1}',
+        '{"format": 1, "file": "../x", "source": "", "size": 1, "sha256": "", "known": true}',
+        '{"format": 1, "file": 3, "source": "", "size": 1, "sha256": "", "known": true}',
+    ],
+)
+def test_a_damaged_note_counts_as_missing(small, server, home, text):
+    from_web(small["rmvpe"], server)
+    (home / "models" / "rmvpe" / "model.json").write_text(text)
+    assert installed_model("rmvpe") is None
+
+
+def test_setup_is_done_once_and_mends_what_broke(server, home):
+    def setup(*words):
+        return ran("setup", "--source", server.url, *words, home=home, code=SMALL_TABLE)
+
+    code, said, _ = setup()
+    assert code == 0
+    assert said.splitlines() == [
+        "content encoder ContentVec: installed (a published file, by its SHA-256).",
+        "pitch estimator RMVPE: installed (a published file, by its SHA-256).",
+        "All that voices need is there. Now add one: rtvc voices add FILE",
+    ]
+    assert len(server.requests) == 2
+    code, said, _ = setup()
+    assert code == 0
+    assert said.count("there already") == 2
+    assert len(server.requests) == 2
+    path = home / "models" / "rmvpe" / "rmvpe.pt"
+    raw = bytearray(path.read_bytes())
+    raw[5000] ^= 1
+    path.write_bytes(raw)
+    listed = ran("setup", "--list", home=home, code=SMALL_TABLE)[1]
+    assert "rmvpe        pitch estimator RMVPE: damaged; 'rtvc setup' gets it again" in listed
+    assert "contentvec   content encoder ContentVec: installed" in listed
+    code, said, complaint = setup()
+    assert (code, len(server.requests)) == (0, 3)
+    assert "damaged, and replaced" in complaint
+    assert path.read_bytes() == RMVPE.read_bytes()
+
+
+def test_setup_goes_on_after_a_break(server, home):
+    server.put("/hubert_base.pt", ENCODER.read_bytes(), cuts=[10**6, 10], statuses=[0, 403])
+    command = ("setup", "--source", server.url)
+    code, said, complaint = ran(*command, home=home, code=SMALL_TABLE)
+    assert (code, said) == (1, "")
+    assert complaint.splitlines()[-1].startswith("rtvc: ")
+    assert "signing in" in complaint
+    assert not (home / "models").exists()
+    assert ran(*command, home=home, code=SMALL_TABLE)[0] == 0
+    assert "bytes=1000000-" in server.ranges()[2]
+    assert tree(home / "downloads") == []
+
+
+def test_setup_offline_is_one_sentence(home):
+    offline = """
+import socket
+def no_network(*arguments, **named):
+    raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+socket.getaddrinfo = no_network
+"""
+    code, said, complaint = ran("setup", home=home, code=offline)
+    assert (code, said) == (1, "")
+    assert complaint.splitlines() == [
+        "content encoder ContentVec: downloading 190 MB.",
+        "rtvc: The server huggingface.co cannot be found; check the address, and whether this "
+        "machine is online.",
+    ]
+    assert tree(home) == ["downloads"]
+
+
+def test_an_interrupted_setup_says_that_it_goes_on(server, home):
+    server.put("/hubert_base.pt", ENCODER.read_bytes(), delay_s=20)
+    process = rtvc("setup", "--source", server.url, home=home, code=SMALL_TABLE)
+    assert process.stderr.readline().endswith("downloading 2.4 MB.\n")
+    while not server.requests:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    said, complaint = process.communicate(timeout=20)
+    assert (process.returncode, said) == (130, "")
+    assert complaint == "Interrupted. The same command goes on where this one stopped.\n"
+    assert not (home / "models").exists()
+
+
+def test_a_place_that_cannot_be_written_to_is_told(small, server, home, monkeypatch):
+    home.write_text("in the way")
+    with pytest.raises(RtvcError, match="home cannot be written to: Not a directory"):
+        from_web(small["rmvpe"], server)
+    with pytest.raises(RtvcError, match="home cannot be written to: File exists"):
+        install_from_folder("rmvpe", RMVPE)
+    assert server.requests == []
+
+
+def test_one_variable_moves_everything(home, monkeypatch):
+    assert config_folder() == library.home() == home
+    monkeypatch.setenv("RTVC_CONFIG_DIR", str(home / "config"))
+    assert config_folder() == home / "config"
+    monkeypatch.delenv("RTVC_HOME")
+    assert library.home() == platformdirs.user_data_path("rtvc", appauthor=False)
+
+
+def test_setup_tells_what_it_cannot_do(tmp_path, home):
+    code, _, complaint = ran("setup", "rmvp", home=home)
+    assert code == 2
+    assert "nearest: rmvpe" in complaint
+    assert ran("setup", "--unverified", home=home)[0] == 2
+    code, said, complaint = ran("setup", "--from", str(GOLDEN), home=home)
+    assert code == 1
+    assert "pitch estimator RMVPE: taken from" in said
+    assert "not a published file" in said
+    assert "holds no content encoder ContentVec" in complaint
+    assert "missing (190 MB)" in ran("setup", "--list", home=home)[1]
+
+
+def test_a_new_user_needs_two_commands_before_the_voice(tmp_path, home):
+    index = make_index(tmp_path / "added_IVF1_Flat_nprobe_1_Anna_v1.index", 256)
+    archive = make_zip(tmp_path / "Anna.zip", {"Anna.pth": V1, "added_x.index": index})
+    with serving() as server:
+        server.put("/hubert_base.pt", ENCODER.read_bytes())
+        server.put("/rmvpe.pt", RMVPE.read_bytes())
+        url = server.put("/Anna.zip", archive.read_bytes())
+        code, said, _ = ran("setup", "--source", server.url, home=home, code=SMALL_TABLE)
+        assert (code, said.splitlines()[-1][:21]) == (0, "All that voices need ")
+        code, said, _ = ran("voices", "add", url, home=home)
+        assert code == 0
+        assert said.splitlines()[-1] == "Hear it: rtvc --voice Anna"
+    options.require_voice(Settings(voice="anna"))
+    voice = library.installed_voice("anna")
+    assert voice.index is not None
+    assert library.missing_models(voice.manifest) == []

@@ -1,6 +1,0 @@
-"""The real speech that tests use: five utterances of LibriSpeech, see data/speech/README.md."""
-
-from pathlib import Path
-
-FOLDER = Path(__file__).parent / "data" / "speech"
-UTTERANCES = sorted(FOLDER.glob("*.wav"))

@@ -1,0 +1,293 @@
+"""A private PulseAudio server without hardware: a fake microphone and two fake speakers.
+
+Null sinks: what is played into one is what the fake microphone hears, and the
+monitors of the others are what the fake speaker and the fake headphones say. The server needs no
+session, no bus and no hardware, and is stopped by its process id.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.support import recorder
+
+RATE = recorder.RATE
+MICROPHONE_SINK = "fake_mic_feed"
+SPEAKER_SINK = "fake_speaker"
+HEADPHONES_SINK = "fake_ears"
+PROGRAMS = ("pulseaudio", "pacat", "parec", "pactl")
+INSTALL = (
+    "apt-get install -y --no-install-recommends "
+    "pulseaudio pulseaudio-utils libportaudio2 libasound2-plugins"
+)
+
+Samples = NDArray[np.float32]
+
+# norewinds=1 is what makes duplex callbacks come evenly on null sinks.
+_SERVER = """\
+.fail
+load-module module-native-protocol-unix socket={dir}/native auth-anonymous=1
+load-module module-null-sink sink_name=fake_mic_feed norewinds=1 rate=48000 \
+format=float32le channels=1 channel_map=mono sink_properties=device.description=FakeMicFeed
+load-module module-null-sink sink_name=fake_speaker norewinds=1 rate=48000 \
+format=float32le channels=2 sink_properties=device.description=FakeSpeaker
+load-module module-null-sink sink_name=fake_ears norewinds=1 rate=44100 \
+format=float32le channels=2 sink_properties=device.description=FakeHeadphones
+set-default-source fake_mic_feed.monitor
+set-default-sink fake_speaker
+"""
+_DAEMON = """\
+default-sample-format = float32le
+default-sample-rate = 48000
+alternate-sample-rate = 48000
+avoid-resampling = no
+resample-method = speex-float-5
+exit-idle-time = -1
+flat-volumes = no
+realtime-scheduling = yes
+high-priority = no
+enable-shm = no
+"""
+_CLIENT = """\
+autospawn = no
+default-server = unix:{dir}/native
+enable-shm = no
+"""
+# fake_cable hears what it says itself: a loop of cable from speaker to microphone.
+_ALSA = """\
+</usr/share/alsa/alsa.conf>
+pcm.!default {{ type pulse server "unix:{dir}/native" }}
+ctl.!default {{ type pulse server "unix:{dir}/native" }}
+pcm.fake_mic {{
+  type pulse server "unix:{dir}/native" device "fake_mic_feed.monitor"
+  hint {{ show on description "fake mic" }}
+}}
+pcm.fake_speaker {{
+  type pulse server "unix:{dir}/native" device "fake_speaker"
+  hint {{ show on description "fake speaker" }}
+}}
+pcm.fake_ears {{
+  type pulse server "unix:{dir}/native" device "fake_ears"
+  hint {{ show on description "fake headphones" }}
+}}
+pcm.cable_end {{ type pulse server "unix:{dir}/native" device "fake_speaker.monitor" }}
+pcm.fake_cable {{
+  type asym playback.pcm fake_speaker capture.pcm cable_end
+  hint {{ show on description "fake cable" }}
+}}
+"""
+
+
+class SoundServer:
+    """The server's process, its files, and the environment that leads programs to it."""
+
+    def __init__(self) -> None:
+        missing = [name for name in PROGRAMS if shutil.which(name) is None]
+        if missing:
+            raise RuntimeError(f"no {', '.join(missing)}: run as root: {INSTALL}")
+        self.directory = Path(tempfile.mkdtemp(prefix="rtvc-sound-"))
+        self.directory.chmod(0o700)
+        for name, text in {
+            "default.pa": _SERVER,
+            "daemon.conf": _DAEMON,
+            "client.conf": _CLIENT,
+            "asound.conf": _ALSA,
+        }.items():
+            (self.directory / name).write_text(text.format(dir=self.directory))
+        self.environment = {
+            "PULSE_SERVER": f"unix:{self.directory}/native",
+            "PULSE_CLIENTCONFIG": f"{self.directory}/client.conf",
+            "ALSA_CONFIG_PATH": f"{self.directory}/asound.conf",
+        }
+        self.realtime = False
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start the server and return when it answers."""
+        home = str(self.directory)
+        environment = {k: v for k, v in os.environ.items() if k != "DBUS_SESSION_BUS_ADDRESS"}
+        environment |= {
+            "HOME": home,
+            "XDG_RUNTIME_DIR": home,
+            "PULSE_RUNTIME_PATH": f"{home}/run",
+            "PULSE_STATE_PATH": f"{home}/state",
+            "PULSE_CONFIG": f"{home}/daemon.conf",
+        }
+        (self.directory / "native").unlink(missing_ok=True)
+        command = ["pulseaudio", "-n", "-F", f"{home}/default.pa"]
+        command += ["--daemonize=no", "--use-pid-file=no", "--disallow-exit=no"]
+        command += [f"--log-target=file:{home}/pulse.log", "--log-level=info"]
+        with (self.directory / "stdout").open("wb") as out:
+            self._process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            )
+        deadline = time.monotonic() + 10
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                said = [(self.directory / n).read_text()[-800:] for n in ("stdout", "pulse.log")]
+                raise RuntimeError(f"the sound server did not start: {' '.join(said)}")
+            time.sleep(0.05)
+        # Without real-time scheduling a busy machine now and then slips a block.
+        chrt = shutil.which("chrt")
+        self.realtime = chrt is not None and self._run(
+            [chrt, "-f", "-a", "-p", "20", str(self.pid)]
+        )
+
+    def stop(self) -> None:
+        """Stop the server by its process id and remove its files."""
+        self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        """End the process, as if the sound server had crashed."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait(5)
+        self._process = None
+
+    def pactl(self, *arguments: str) -> None:
+        """Tell the server something, such as ``suspend-sink fake_speaker 1``."""
+        if not self._run(["pactl", *arguments]):
+            raise RuntimeError(f"pactl {' '.join(arguments)} failed")
+
+    def _answers(self) -> bool:
+        return (self.directory / "native").exists() and self._run(["pactl", "info"])
+
+    def _run(self, command: list[str]) -> bool:
+        done = subprocess.run(
+            command,
+            env=os.environ | self.environment,
+            capture_output=True,
+            timeout=10,
+            check=False,
+        )
+        return done.returncode == 0
+
+    @contextmanager
+    def speaking(self, sound: Samples) -> Iterator[None]:
+        """Play mono `sound` at 48 kHz into the fake microphone while the block runs."""
+        with tempfile.NamedTemporaryFile(suffix=".f32") as file:
+            file.write(np.ascontiguousarray(sound, np.float32).tobytes())
+            file.flush()
+            command = ["pacat", "--playback", *_raw(1, 200), f"--device={MICROPHONE_SINK}"]
+            with in_real_time():
+                process = subprocess.Popen(
+                    [*command, file.name],
+                    env=os.environ | self.environment,
+                    stdin=subprocess.DEVNULL,
+                )
+            try:
+                yield
+            finally:
+                _end(process)
+
+    @contextmanager
+    def recording(self, *sinks: str) -> Iterator[Callable[[], list[Recording]]]:
+        """Record what the named sinks play; call what is yielded to end it and get the sound."""
+        commands = [["parec", *_raw(1, 10), f"--device={sink}.monitor"] for sink in sinks]
+        with tempfile.TemporaryDirectory(prefix="rtvc-recording-") as folder:
+            recorders = _Recorder(Path(folder), commands, os.environ | self.environment)
+            try:
+                yield recorders.finish
+            finally:
+                recorders.finish()
+
+
+class Recording:
+    """Mono sound at 48 kHz, and when its first sample was heard on the monotonic clock."""
+
+    def __init__(self, samples: Samples, began: float) -> None:
+        self.samples = samples
+        self.began = began
+
+
+class _Recorder:
+    """Several recorders at once, in another process; see `tests.support.recorder`."""
+
+    def __init__(
+        self, folder: Path, commands: list[list[str]], environment: dict[str, str]
+    ) -> None:
+        self._folder, self._count = folder, len(commands)
+        self._sounds: list[Recording] | None = None
+        words = [sys.executable, "-IS", recorder.__file__, str(folder), *map(json.dumps, commands)]
+        with in_real_time():
+            self._process = subprocess.Popen(
+                words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+        assert self._process.stdout is not None
+        with self._process.stdout as said:
+            if said.readline() != b"ready\n":
+                raise RuntimeError("the recorders did not start")
+
+    def finish(self) -> list[Recording]:
+        if self._sounds is None:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            self._process.wait(10)
+            began = json.loads((self._folder / "began.json").read_text())
+            self._sounds = [self._sound(i, began[i]) for i in range(self._count)]
+        return self._sounds
+
+    def _sound(self, number: int, began: list[float]) -> Recording:
+        data = (self._folder / str(number)).read_bytes()
+        samples = np.frombuffer(data[: len(data) // recorder.BYTES * recorder.BYTES], np.float32)
+        # A sink changes its own block while streams come; later on it is steady.
+        steady = began[len(began) // 3 :] or [float("nan")]
+        return Recording(samples, float(np.median(steady)))
+
+
+@contextmanager
+def in_real_time() -> Iterator[None]:
+    """Let threads and processes that are started in the block run in real time, if allowed.
+
+    They inherit it, so that not even their first block waits for other work.
+    """
+    with suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
+    try:
+        yield
+    finally:
+        with suppress(PermissionError):
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
+def _raw(channels: int, latency_ms: int) -> list[str]:
+    return [
+        "--raw",
+        "--format=float32le",
+        f"--rate={RATE}",
+        f"--channels={channels}",
+        f"--latency-msec={latency_ms}",
+    ]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(3)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(3)

@@ -1,0 +1,104 @@
+"""A live program goes before others, its engine first of all, and gives the place back."""
+
+import os
+import sys
+import threading
+
+import mlx.core as mx
+import pytest
+
+from rtvc.system.thread_priority import Precedence, begin_as_equal, prefer_this_thread
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="niceness per thread is Linux's")
+
+
+def niceness_of_a_new_thread(act=lambda: None) -> int:
+    found = []
+
+    def look() -> None:
+        act()
+        found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def test_the_program_goes_first_its_engine_before_all_and_the_place_is_given_back() -> None:
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    precedence = Precedence()
+    try:
+        program = os.getpriority(os.PRIO_PROCESS, 0)
+        assert niceness_of_a_new_thread() == program
+        engine = niceness_of_a_new_thread(prefer_this_thread)
+        # Without the right to go first all stays as it is.
+        assert engine <= program <= usual
+        if os.geteuid() == 0 and usual > -2:
+            assert engine < program < usual
+    finally:
+        precedence.give_back()
+    assert os.getpriority(os.PRIO_PROCESS, 0) == usual
+    assert niceness_of_a_new_thread() == usual
+
+
+def test_a_thread_that_began_meanwhile_is_put_back_too() -> None:
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    precedence = Precedence()
+    stop, began, seen = threading.Event(), threading.Event(), []
+
+    def wait() -> None:
+        began.set()
+        stop.wait()
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    began.wait()
+    precedence.give_back()
+    stop.set()
+    thread.join()
+    assert seen == [usual]
+
+
+def test_a_thread_that_the_engine_starts_is_no_engine_until_its_turn_comes() -> None:
+    seen = {}
+
+    def successor() -> None:
+        begin_as_equal()
+        seen["successor"] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        prefer_this_thread()
+        seen["in its turn"] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def engine() -> None:
+        begin_as_equal()
+        prefer_this_thread()
+        seen["engine"] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        seen["after"] = niceness_of_a_new_thread(successor)
+
+    niceness_of_a_new_thread(engine)
+    assert seen["successor"] == os.getpriority(os.PRIO_PROCESS, 0)
+    assert seen["in its turn"] == seen["after"] == seen["engine"]
+
+
+def test_who_works_for_the_engine_goes_first_with_it() -> None:
+    """MLX's thread begins before the engine has its turn, and has its precedence then."""
+    found = []
+
+    def engine() -> None:
+        begin_as_equal()
+        before = set(os.listdir("/proc/self/task"))
+        mx.eval(mx.zeros(8) + 1)
+        (helper,) = set(os.listdir("/proc/self/task")) - before
+        prefer_this_thread()
+        threads = (threading.get_native_id(), int(helper))
+        found.extend(os.getpriority(os.PRIO_PROCESS, thread) for thread in threads)
+        mx.clear_streams()
+
+    thread = threading.Thread(target=engine)
+    thread.start()
+    thread.join()
+    own, helper = found
+    assert own == helper
+    if os.geteuid() == 0:
+        assert own < os.getpriority(os.PRIO_PROCESS, 0)

@@ -1,0 +1,72 @@
+"""A rig of simulated devices that can be plugged in and out."""
+
+from __future__ import annotations
+
+import numpy as np
+import soundfile
+import soxr
+
+from rtvc.audio.monitor import Monitor
+from rtvc.audio.simulated import SimulatedDevice
+from rtvc.errors import UsageError
+from rtvc.live.devices import Choice, Devices, Line, SoundDevice
+from tests.support.simulated_stream import SimulatedSpeaker
+from tests.support.speech import UTTERANCES
+
+BUILT_IN = SoundDevice("MacBook Pro Microphone", "Core Audio", default=True)
+USB = SoundDevice("USB Microphone", "Core Audio", rate=44_100)
+SPEAKERS = SoundDevice("MacBook Pro Speakers", "Core Audio", 2, default=True)
+HEADPHONES = SoundDevice("External Headphones", "Core Audio", 2)
+CABLE = SoundDevice("BlackHole 2ch", "Core Audio", 2, cable=True)
+
+
+def speech(seconds: float) -> np.ndarray:
+    samples, rate = soundfile.read(UTTERANCES[0], dtype="float32")
+    once = soxr.resample(samples, rate, 48_000).astype(np.float32)
+    return np.resize(once, round(seconds * 48_000))
+
+
+class SimulatedRig:
+    """Every microphone hears speech; every speaker keeps what it plays, in `opened`."""
+
+    def __init__(self, seconds: float = 60.0, faults=()) -> None:
+        self.inputs = [BUILT_IN, USB]
+        self.outputs = [SPEAKERS, HEADPHONES, CABLE]
+        self.source = speech(seconds)
+        self.faults = faults
+        self.opened: list[tuple[Choice, SimulatedDevice]] = []
+        self.monitors: list[SimulatedSpeaker] = []
+
+    def scan(self) -> Devices:
+        return Devices(tuple(self.inputs), tuple(self.outputs))
+
+    def open(self, choice: Choice) -> Line:
+        names = Choice(
+            _pick(choice.input, self.inputs, "input"),
+            _pick(choice.output, self.outputs, "output"),
+            _pick(choice.monitor, self.outputs, "output") if choice.monitor else "",
+        )
+        device = SimulatedDevice(self.source, wall_clock=True, faults=self.faults)
+        self.opened.append((names, device))
+        monitor = Monitor(names.monitor, self._open_monitor) if names.monitor else None
+        return Line(device, names, monitor)
+
+    @property
+    def device(self) -> SimulatedDevice:
+        return self.opened[-1][1]
+
+    def _open_monitor(self) -> SimulatedSpeaker:
+        self.monitors.append(SimulatedSpeaker())
+        return self.monitors[-1]
+
+    def unplug(self, seconds: float) -> None:
+        """Take the device that is in use away for some time."""
+        began = round(self.device.now() * 48_000)
+        self.device._losses.append((began, began + round(seconds * 48_000)))
+
+
+def _pick(name: str, devices: list[SoundDevice], direction: str) -> str:
+    for device in devices:
+        if device.name == name or (not name and device.default):
+            return device.name
+    raise UsageError(f"there is no {direction} named {name!r}")
