@@ -1,7 +1,7 @@
 # GNU make 3.81 and bash 3.2, which macOS brings, are enough.
 
 # The first Python that is new enough; another one: make live PYTHON=/path/to/python3
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && \
 	{ echo "$$p"; break; }; done)
 VENV ?= .venv
@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 FLAGS ?=
 
-.PHONY: help live test operators check format lint types layers pictures stills clean
+.PHONY: help live test operators check format lint types layers pictures stills dist wheel clean
 
 help:
 	@echo "make live           install rtvc into $(VENV) and start it: your voice, changed, live"
@@ -19,6 +19,8 @@ help:
 	@echo "make check          formatting, lint, types, layers, tests"
 	@echo "make pictures       make the README's pictures of the panel anew"
 	@echo "make stills         make the pictures anew that the tests compare the panel with"
+	@echo "make dist           build the wheel and the source archive into dist/"
+	@echo "make wheel          the same, then install the wheel elsewhere and use it"
 	@echo "make clean          remove $(VENV) and what tools left behind"
 
 live: $(VENV)/.installed
@@ -55,6 +57,13 @@ pictures: $(VENV)/.installed-dev
 
 stills: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.tui.still
+
+dist: $(VENV)/.installed-dev
+	@rm -rf dist
+	@$(BIN)/python -m hatchling build -d dist
+
+wheel: dist
+	@.ci/wheel $(BIN)/python
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

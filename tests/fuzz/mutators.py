@@ -147,7 +147,7 @@ def change_members(raw: bytes, dice: random.Random, other: bytes) -> bytes:
             members.append((name, content[::-1]))
         case 2:
             names = ("../x", "/etc/passwd", "a\\..\\x", "C:\\x", "x" * 3000, "\x1b[2J", "é/\u202e")
-            members[at] = (dice.choice((*names, top + "/data/0", top + "/data.pkl")), content)
+            members[at] = (dice.choice((*names, f"{top}/data/0", f"{top}/data.pkl")), content)
         case 3:
             members[at] = (name, dice.choice((b"", bytes(4096), other[:4096], content + b"\0")))
         case _:
