@@ -117,7 +117,7 @@ PUBLIC_HOSTS = {
 EXAMPLE_HOST = re.compile(r"(.+\.)?example(\.org|\.com)?|127\.0\.0\.1|\.?|\[|\{.*")
 PATH = re.compile(r"(?<![\w.~/:}\])<*?\\-])(?:file://)?/([A-Za-z][\w.+-]*)/")
 ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]*://(?:[^/@\s]*@)?([^/:\s\"'`)>\\]*)")
-INDEX = re.compile(r"--(?:extra-)?index-url|--default-index|--find-links|--trusted-host")
+INDEX = re.compile(r"--(?:(?:extra-)?index-url|default-index|find-links|trusted-host)")
 
 
 def private_places(line: str) -> list[str]:
