@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -160,6 +161,35 @@ def test_tracked_files_name_no_machine_and_no_registry():
 def test_what_counts_as_private(line: str, private: bool):
     # The bars keep this file itself free of private places.
     assert bool(private_places(line.replace("|", "/"))) == private
+
+
+def test_pre_commit_runs_the_pinned_ruff():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert {hook["id"] for hook in hooks} == {"ruff-format", "ruff-check"}
+    assert all(hook["additional_dependencies"] == [f"ruff=={pins()['ruff']}"] for hook in hooks)
+
+
+def test_the_workflow_runs_make_targets_on_every_supported_python():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())
+    jobs = workflow["jobs"]
+    prefix = "Programming Language :: Python :: 3."
+    classified = [c.removeprefix(prefix) for c in PROJECT["project"]["classifiers"] if prefix in c]
+    assert jobs["test"]["strategy"]["matrix"]["python"] == [f"3.{minor}" for minor in classified]
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    commands = [
+        step["run"].split() for job in jobs.values() for step in job["steps"] if "run" in step
+    ]
+    assert len(commands) == 3
+    for make, *words in commands:
+        assert make == "make"
+        assert {word for word in words if "=" not in word} <= targets
+
+
+def test_the_issue_form_asks_for_the_doctor():
+    form = yaml.safe_load((ROOT / ".github/ISSUE_TEMPLATE/problem.yml").read_text())
+    (doctor,) = (part for part in form["body"] if part.get("id") == "doctor")
+    assert "rtvc doctor --json" in doctor["attributes"]["label"]
+    assert doctor["validations"]["required"]
 
 
 def test_shell_scripts_and_the_makefile_are_sound(tmp_path: Path):
