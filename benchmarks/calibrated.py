@@ -24,7 +24,7 @@ from pathlib import Path
 
 from benchmarks.live import run, speech
 from rtvc.calibration.profiles import PROFILES, choose
-from rtvc.calibration.sizing import kind_of, sizing_here
+from rtvc.calibration.sizing import kind_of, startup_sizing
 from rtvc.cli.run_report import hardware, versions
 from rtvc.config.calibration_yaml import load_calibration
 from rtvc.library.adding import add_voice
@@ -75,7 +75,7 @@ def main() -> int:
             print("This machine is too slow even for the small voice.", file=sys.stderr)
             return 1
         found = timings[1].p99(sizes.block, sizes.context)
-        sizing, _ = sizing_here(settings, profile.name, frozenset())
+        sizing, _ = startup_sizing(settings, profile.name, frozenset())
         figures = run(
             settings, speech(args.seconds + 5), args.seconds, busy=args.busy, sizing=sizing
         )
@@ -88,7 +88,7 @@ def main() -> int:
         "difference": f"{100 * apart:+.1f} %",
     }
     print(json.dumps({"hardware": hardware(), "versions": versions()} | report | figures, indent=1))
-    bad = [figures[n] for n in ("late blocks", "device underflows", "device overflows", "eased")]
+    bad = [figures[n] for n in ("late blocks", "device underflows", "device overflows", "degraded")]
     return int(any(bad) or abs(apart) > TOLERANCE)
 
 

@@ -23,7 +23,7 @@ from rtvc.cli.run_report import hardware, versions
 from rtvc.cli.terminal import ProgressBar
 from rtvc.engine.profiling.bench import Bench, Spread, spread
 from rtvc.settings import Settings
-from rtvc.system.realtime_mode import undisturbed
+from rtvc.system.realtime_mode import realtime_mode
 
 MOST = 1.25
 _SIZE = 1024
@@ -39,7 +39,7 @@ def main() -> int:
     settings = Settings(voice=args.voice, block=args.block, context=args.context)
     matrix = mx.array(np.random.default_rng(0).standard_normal((_SIZE, _SIZE), np.float32))
     bar, start, yardstick = ProgressBar(sys.stderr), time.monotonic(), []
-    with undisturbed():
+    with realtime_mode():
         bench = Bench(voice, settings)
         for number in range(args.steps):
             bar.show("steps", number / args.steps, time.monotonic() - start)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from rtvc.engine.profiling.random_weights import KINDS, random_encoder, random_rmvpe, random_voice
-from rtvc.engine.rvc.voice import RvcStreamVoice
+from rtvc.engine.rvc.voice import RvcVoice
 
 
 def step_parser(description: str | None) -> argparse.ArgumentParser:
@@ -19,7 +19,7 @@ def step_parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def full_size_voice(kind: str) -> RvcStreamVoice:
+def full_size_voice(kind: str) -> RvcVoice:
     """Return a voice of random weights with its content encoder; RMVPE finds the pitch."""
     rmvpe = random_rmvpe()
-    return RvcStreamVoice(kind, random_voice(*KINDS[kind]), random_encoder(), lambda method: rmvpe)
+    return RvcVoice(kind, random_voice(*KINDS[kind]), random_encoder(), lambda method: rmvpe)

@@ -23,7 +23,8 @@ import time
 import numpy as np
 import soundfile
 
-from rtvc.audio.endpoint import ENGINE_RATE, Samples
+from rtvc._types import Float32
+from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.live import LiveEndpoint
 from rtvc.audio.loopback import align
 from rtvc.audio.resample import BlockResampler
@@ -44,7 +45,7 @@ def keep_busy(stop: threading.Event) -> None:
             value = (value * 1103515245 + 12345) % 2147483648
 
 
-def speech(seconds: float) -> Samples:
+def speech(seconds: float) -> Float32:
     """Return real speech of five people at `ENGINE_RATE`, repeated, with pauses."""
     parts = []
     for path in UTTERANCES:
@@ -54,7 +55,7 @@ def speech(seconds: float) -> Samples:
     return np.resize(np.concatenate(parts), round(seconds * ENGINE_RATE)).astype(np.float32)
 
 
-def noise(seconds: float) -> Samples:
+def noise(seconds: float) -> Float32:
     """Return white noise at -26 dBFS."""
     samples = np.random.default_rng(0).standard_normal(round(seconds * ENGINE_RATE))
     return (0.05 * samples).astype(np.float32)
@@ -62,7 +63,7 @@ def noise(seconds: float) -> Samples:
 
 def run(
     settings: Settings,
-    sound: Samples,
+    sound: Float32,
     seconds: float,
     *,
     busy: bool,
@@ -94,7 +95,7 @@ def run(
         "seconds": seconds,
         "block ms": round(stats.latency.block * 1000),
         "headroom ms": round(stats.latency.headroom * 1000),
-        "eased": stats.eased,
+        "degraded": stats.degraded,
         "interpreter kept busy": busy,
         "server scheduled in real time": server.realtime,
         "state": str(stats.state),

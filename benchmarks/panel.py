@@ -28,10 +28,10 @@ from pathlib import Path
 from benchmarks.live import speech
 from rtvc.cli.run_report import hardware, versions
 from rtvc.cli.terminal import apart_from_noise
-from rtvc.config.panel_state import Memory, save_memory
-from rtvc.config.remembered import Choices, config_folder
-from rtvc.live.controller import Studio
-from rtvc.live.devices import LiveRig
+from rtvc.config.panel_state import PanelState, save_panel_state
+from rtvc.config.remembered import RememberedRun, config_folder
+from rtvc.live.controller import Controller
+from rtvc.live.devices import SystemDevices
 from rtvc.settings import Settings
 from rtvc.stats import State, Stats
 from rtvc.tui.app import Panel
@@ -46,7 +46,7 @@ _LOOK_S = 5.0
 _AT_ENDS = 5
 
 
-class CountingStudio(Studio):
+class CountingStudio(Controller):
     """Counts how often the panel looks."""
 
     looks = 0
@@ -75,18 +75,18 @@ def memory_mb() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def watch(panel: Panel, studio: CountingStudio, args: argparse.Namespace) -> None:
+def watch(panel: Panel, controller: CountingStudio, args: argparse.Namespace) -> None:
     """Measure, write the figures to a file, and close the panel."""
-    while Studio.stats(studio).state is not State.CONVERTED:
+    while Controller.stats(controller).state is not State.CONVERTED:
         time.sleep(0.1)
     time.sleep(args.warm_up)
-    before, looks, began = cpu_s(), studio.looks, time.monotonic()
-    first, memory = Studio.stats(studio), [memory_mb()]
+    before, looks, began = cpu_s(), controller.looks, time.monotonic()
+    first, memory = Controller.stats(controller), [memory_mb()]
     while time.monotonic() < began + 60 * args.minutes:
         time.sleep(_LOOK_S)
         memory.append(memory_mb())
     after, seconds = cpu_s(), time.monotonic() - began
-    looked, stats = studio.looks - looks, Studio.stats(studio)
+    looked, stats = controller.looks - looks, Controller.stats(controller)
     share = {
         name: round(100 * (used - before.get(name, 0.0)) / seconds, 2)
         for name, used in sorted(after.items())
@@ -95,7 +95,7 @@ def watch(panel: Panel, studio: CountingStudio, args: argparse.Namespace) -> Non
     ends = [statistics.median(part) for part in (memory[:_AT_ENDS], memory[-_AT_ENDS:])]
     figures = {
         "seconds": round(seconds),
-        "block ms": studio.settings.block,
+        "block ms": controller.settings.block,
         "terminal": f"{panel.size.width}x{panel.size.height}",
         "state": str(stats.state),
         "looks per second": round(looked / seconds, 1),
@@ -118,18 +118,20 @@ def watch(panel: Panel, studio: CountingStudio, args: argparse.Namespace) -> Non
 
 def show(args: argparse.Namespace) -> None:
     """Run the panel, in the terminal that this process has."""
-    save_memory(Memory(guided=True))
+    save_panel_state(PanelState(guided=True))
     settings = Settings(pitch=4.0, block=args.block)
-    studio = CountingStudio(
-        LiveRig(), Choices("fake_mic", "fake_speaker", settings), remember=False
+    controller = CountingStudio(
+        SystemDevices(), RememberedRun("fake_mic", "fake_speaker", settings), remember=False
     )
-    panel = Panel(studio)
-    threading.Thread(target=watch, args=(panel, studio, args), name="watch", daemon=True).start()
+    panel = Panel(controller)
+    threading.Thread(
+        target=watch, args=(panel, controller, args), name="watch", daemon=True
+    ).start()
     try:
         with apart_from_noise(config_folder() / "panel.log"):
             panel.run()
     finally:
-        studio.close()
+        controller.close()
 
 
 def ended(terminal: Terminal) -> bool:

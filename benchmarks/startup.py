@@ -32,7 +32,7 @@ from benchmarks.calibrated import install as install_small
 from benchmarks.full_size import apart, run, write_base_models, write_voice
 from benchmarks.live import speech
 from rtvc.cli.run_report import hardware, versions
-from rtvc.config.panel_state import Memory, save_memory
+from rtvc.config.panel_state import PanelState, save_panel_state
 from rtvc.engine.profiling.random_weights import KINDS
 from tests.support.sound_server import RATE, SPEAKER_SINK, SoundServer
 from tests.support.terminal import Terminal
@@ -102,7 +102,7 @@ def run_all(kind: str, folder: Path, times: int) -> dict[str, list[float]]:
     install_full_size(kind, homes[kind])
     for home in homes.values():
         os.environ["RTVC_CONFIG_DIR"] = str(home / "config")
-        save_memory(Memory(guided=True))
+        save_panel_state(PanelState(guided=True))
     server = SoundServer()
     server.start()
     os.environ |= server.environment

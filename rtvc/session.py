@@ -14,7 +14,7 @@ from rtvc.engine.voice import Voice
 from rtvc.library import open_voice
 from rtvc.settings import Settings
 from rtvc.stats import Stats
-from rtvc.system.realtime_mode import undisturbed
+from rtvc.system.realtime_mode import realtime_mode
 
 
 class Session:
@@ -70,7 +70,7 @@ class Session:
             If the voice cannot be loaded or the device cannot be opened.
         """
         if self.endpoint.wall_clock:
-            self._held.enter_context(undisturbed())
+            self._held.enter_context(realtime_mode())
         try:
             self._engine.start()
         except BaseException:

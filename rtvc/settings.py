@@ -15,6 +15,9 @@ from rtvc.errors import UsageError, nearest
 
 Value = float | int | bool | str
 
+BUILT_IN = "world"
+"""Name of the built-in voice."""
+
 
 class SettingError(UsageError):
     """A setting that does not exist, or a value that it cannot take.
@@ -31,7 +34,7 @@ class SettingError(UsageError):
 
 
 @dataclass(frozen=True, slots=True)
-class Knob:
+class Setting:
     """What is known of one setting besides its value.
 
     Attributes
@@ -149,7 +152,7 @@ class Knob:
             ) from None
 
 
-def _knob(default: Value, help: str, **facts: Any) -> Any:
+def _setting(default: Value, help: str, **facts: Any) -> Any:
     return field(default=default, metadata={"help": help, **facts})
 
 
@@ -163,23 +166,23 @@ class Settings:
         If a value is of the wrong type or out of its range.
     """
 
-    mode: str = _knob(
+    mode: str = _setting(
         "converted",
         "What is heard: the converted voice, your own (dry) voice, or nothing.",
         choices=("converted", "dry", "muted"),
     )
-    voice: str = _knob(
-        "world",
+    voice: str = _setting(
+        BUILT_IN,
         "The voice to speak with; 'world' is built in and shaped by the knobs below.",
         shape=True,
     )
-    pitch: float = _knob(
+    pitch: float = _setting(
         0.0, "Raises or lowers the pitch.", unit="semitones", low=-24.0, high=24.0, step=1.0
     )
-    pitch_fine: float = _knob(
+    pitch_fine: float = _setting(
         0.0, "Fine pitch, added to the semitones.", unit="cents", low=-100.0, high=100.0, step=5.0
     )
-    pitch_range: float = _knob(
+    pitch_range: float = _setting(
         1.0,
         "Widens or narrows the melody of speech around its middle; 0 is a monotone.",
         unit="times",
@@ -187,7 +190,7 @@ class Settings:
         high=3.0,
         step=0.1,
     )
-    pitch_fixed: float = _knob(
+    pitch_fixed: float = _setting(
         0.0,
         "Speaks on this one pitch, like a robot; 0 follows your own.",
         unit="Hz",
@@ -195,7 +198,7 @@ class Settings:
         high=1000.0,
         step=5.0,
     )
-    formant: float = _knob(
+    formant: float = _setting(
         0.0,
         "Shifts the formants without the pitch: up sounds like a smaller body, down like a larger.",
         unit="semitones",
@@ -203,21 +206,21 @@ class Settings:
         high=12.0,
         step=0.5,
     )
-    breathiness: float = _knob(
+    breathiness: float = _setting(
         0.0,
         "Above 0 mixes breath into the voice; below 0 takes it out, which buzzes.",
         low=-1.0,
         high=1.0,
         step=0.1,
     )
-    whisper: bool = _knob(False, "Whispers: every sound loses its pitch.")
-    speaker: int = _knob(
+    whisper: bool = _setting(False, "Whispers: every sound loses its pitch.")
+    speaker: int = _setting(
         0,
         "Which speaker of an RVC voice that knows several; they count from 0.",
         low=0,
         high=9999,
     )
-    index_rate: float = _knob(
+    index_rate: float = _setting(
         0.5,
         "How far an RVC voice with an index moves your sounds towards those of its training; "
         "0 is not at all.",
@@ -225,7 +228,7 @@ class Settings:
         high=1.0,
         step=0.1,
     )
-    protect: float = _knob(
+    protect: float = _setting(
         0.33,
         "How much of the index consonants and breaths get: 0 leaves them as they are, "
         "0.5 treats them like all sounds.",
@@ -233,14 +236,14 @@ class Settings:
         high=0.5,
         step=0.05,
     )
-    pitch_method: str = _knob(
+    pitch_method: str = _setting(
         "rmvpe",
         "What finds your pitch for RVC voices: rmvpe is the surest, fcpe is lighter; dio, and "
         "harvest for files, need no download.",
         choices=("rmvpe", "fcpe", "dio", "harvest"),
         shape=True,
     )
-    pitch_threshold: float = _knob(
+    pitch_threshold: float = _setting(
         0.0,
         "How sure the pitch of a sound must be before an RVC voice sings it; 0 leaves that to "
         "the method (rmvpe: 0.03, fcpe: 0.006).",
@@ -248,15 +251,15 @@ class Settings:
         high=0.95,
         step=0.01,
     )
-    pitch_interpolation: bool = _knob(
+    pitch_interpolation: bool = _setting(
         False,
         "Lets an RVC voice sing through sounds without pitch, as voices trained since "
         "July 2026 expect.",
     )
-    input_gain: float = _knob(
+    input_gain: float = _setting(
         0.0, "Gain of the microphone.", unit="dB", low=-24.0, high=36.0, step=1.0
     )
-    gate: float = _knob(
+    gate: float = _setting(
         -60.0,
         "The microphone counts as silent below this level; -90 never does.",
         unit="dBFS",
@@ -264,10 +267,10 @@ class Settings:
         high=0.0,
         step=1.0,
     )
-    gate_attack: float = _knob(
+    gate_attack: float = _setting(
         3.0, "How fast the gate opens.", unit="ms", low=1.0, high=50.0, step=1.0
     )
-    gate_hold: float = _knob(
+    gate_hold: float = _setting(
         150.0,
         "How long the gate stays open after the last sound.",
         unit="ms",
@@ -275,10 +278,10 @@ class Settings:
         high=2000.0,
         step=10.0,
     )
-    gate_release: float = _knob(
+    gate_release: float = _setting(
         80.0, "How fast the gate closes.", unit="ms", low=5.0, high=2000.0, step=10.0
     )
-    gate_lookback: float = _knob(
+    gate_lookback: float = _setting(
         20.0,
         "How long before a sound the gate is already open, so that onsets are whole.",
         unit="ms",
@@ -286,17 +289,17 @@ class Settings:
         high=40.0,
         step=5.0,
     )
-    loudness: float = _knob(
+    loudness: float = _setting(
         0.0,
         "How far the voice follows the loudness of the microphone; 0 is not at all.",
         low=0.0,
         high=1.0,
         step=0.1,
     )
-    output_gain: float = _knob(
+    output_gain: float = _setting(
         0.0, "Gain of the result.", unit="dB", low=-36.0, high=24.0, step=1.0
     )
-    ceiling: float = _knob(
+    ceiling: float = _setting(
         -1.0,
         "The limiter lets no peak through above this.",
         unit="dBTP",
@@ -304,7 +307,7 @@ class Settings:
         high=0.0,
         step=0.5,
     )
-    monitor_gain: float = _knob(
+    monitor_gain: float = _setting(
         0.0,
         "Gain of the monitor, a second speaker on which you hear yourself; -60 is silence.",
         unit="dB",
@@ -312,7 +315,7 @@ class Settings:
         high=12.0,
         step=1.0,
     )
-    block: float = _knob(
+    block: float = _setting(
         100.0,
         "New sound per engine step: shorter has less latency, longer needs less computing; at its "
         "default it is what 'rtvc calibrate' found.",
@@ -322,7 +325,7 @@ class Settings:
         step=10.0,
         shape=True,
     )
-    headroom: float = _knob(
+    headroom: float = _setting(
         80.0,
         "How long a step may take before its sound is due; part of the latency; at its default it "
         "is what 'rtvc calibrate' found.",
@@ -332,7 +335,7 @@ class Settings:
         step=10.0,
         shape=True,
     )
-    context: float = _knob(
+    context: float = _setting(
         1000.0,
         "Older sound that the voice hears again; after a silence of this length it rests; at its "
         "default it is that of the profile.",
@@ -342,7 +345,7 @@ class Settings:
         step=100.0,
         shape=True,
     )
-    crossfade: float = _knob(
+    crossfade: float = _setting(
         40.0,
         "How long two steps overlap, for voices that need it (RVC with RefineGAN).",
         unit="ms",
@@ -351,7 +354,7 @@ class Settings:
         step=10.0,
         shape=True,
     )
-    lookahead: float = _knob(
+    lookahead: float = _setting(
         0.0,
         "Extra sound after a moment that the voice hears before it speaks that moment.",
         unit="ms",
@@ -360,7 +363,7 @@ class Settings:
         step=10.0,
         shape=True,
     )
-    pitch_floor: float = _knob(
+    pitch_floor: float = _setting(
         70.0,
         "The lowest pitch that you speak or sing with; lower costs a little latency.",
         unit="Hz",
@@ -369,7 +372,7 @@ class Settings:
         step=5.0,
         shape=True,
     )
-    pitch_ceiling: float = _knob(
+    pitch_ceiling: float = _setting(
         900.0,
         "The highest pitch that you speak or sing with.",
         unit="Hz",
@@ -378,7 +381,7 @@ class Settings:
         step=20.0,
         shape=True,
     )
-    seed: int = _knob(
+    seed: int = _setting(
         0,
         "Number that fixes all noise, so that a result can be repeated.",
         low=0,
@@ -387,8 +390,8 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        for name, knob in KNOBS.items():
-            object.__setattr__(self, name, knob.check(getattr(self, name)))
+        for name, setting in SETTINGS.items():
+            object.__setattr__(self, name, setting.check(getattr(self, name)))
 
     def replace(self, **changes: Value) -> Settings:
         """Return these settings with some changed.
@@ -399,36 +402,36 @@ class Settings:
             For an unknown name (the nearest known one is given) or a bad value.
         """
         for name in changes:
-            find_knob(name)
+            find_setting(name)
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
     @property
     def shape(self) -> tuple[Value, ...]:
         """The values that decide sizes and models: a chain serves as long as these are equal."""
-        return tuple(getattr(self, name) for name, knob in KNOBS.items() if knob.shape)
+        return tuple(getattr(self, name) for name, setting in SETTINGS.items() if setting.shape)
 
     def changed(self) -> dict[str, Value]:
         """Return the settings that are not at their default, by name."""
         return {
             name: getattr(self, name)
-            for name, knob in KNOBS.items()
-            if getattr(self, name) != knob.default
+            for name, setting in SETTINGS.items()
+            if getattr(self, name) != setting.default
         }
 
 
-def _declared_knobs() -> dict[str, Knob]:
+def _declared_settings() -> dict[str, Setting]:
     kinds = {"float": float, "int": int, "bool": bool, "str": str}
     return {
-        f.name: Knob(f.name, kinds[str(f.type)], cast(Value, f.default), **f.metadata)
+        f.name: Setting(f.name, kinds[str(f.type)], cast(Value, f.default), **f.metadata)
         for f in dataclasses.fields(Settings)
     }
 
 
-KNOBS: dict[str, Knob] = _declared_knobs()
+SETTINGS: dict[str, Setting] = _declared_settings()
 """All knobs by name, in the order in which a person should meet them."""
 
 
-def find_knob(name: str) -> Knob:
+def find_setting(name: str) -> Setting:
     """Return the knob of that name.
 
     Raises
@@ -436,9 +439,9 @@ def find_knob(name: str) -> Knob:
     SettingError
         If there is none; the nearest known name is given.
     """
-    if name in KNOBS:
-        return KNOBS[name]
-    near = nearest(name, KNOBS)
+    if name in SETTINGS:
+        return SETTINGS[name]
+    near = nearest(name, SETTINGS)
     raise SettingError(name, f"there is no setting {name!r}; nearest: {near}")
 
 
@@ -451,11 +454,11 @@ _FIRST_OF_GROUP = {
 }
 
 
-def grouped_knobs() -> dict[str, tuple[Knob, ...]]:
+def grouped_settings() -> dict[str, tuple[Setting, ...]]:
     """Return the knobs by group (voice, microphone, output, monitor, timing), in order."""
-    groups: dict[str, list[Knob]] = {}
-    for name, knob in KNOBS.items():
+    groups: dict[str, list[Setting]] = {}
+    for name, setting in SETTINGS.items():
         if name in _FIRST_OF_GROUP:
             group = groups.setdefault(_FIRST_OF_GROUP[name], [])
-        group.append(knob)
-    return {title: tuple(knobs) for title, knobs in groups.items()}
+        group.append(setting)
+    return {title: tuple(group) for title, group in groups.items()}

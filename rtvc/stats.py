@@ -110,7 +110,7 @@ class Stats:
         Blocks of input that held NaN or infinite samples, which were zeroed.
     failures
         Steps that raised an error.
-    eased
+    degraded
         What the engine does with less, or later, than it was asked for because steps
         were late: such as "context 500 ms"; "" where nothing.
     voice
@@ -121,7 +121,7 @@ class Stats:
     gate_open, resting
         Whether the gate lets the input through, and whether the voice rests
         because the silence has lasted.
-    heard_hz, sung_hz
+    input_f0_hz, output_f0_hz
         Pitch of the input and of the output at the end of the block; 0 is
         unvoiced.
     step, stages
@@ -136,13 +136,13 @@ class Stats:
     dropped_s: float = 0.0
     repaired: int = 0
     failures: int = 0
-    eased: str = ""
+    degraded: str = ""
     voice: str = ""
     loading: bool = False
     gate_open: bool = False
     resting: bool = False
-    heard_hz: float = 0.0
-    sung_hz: float = 0.0
+    input_f0_hz: float = 0.0
+    output_f0_hz: float = 0.0
     input: Level = Level()
     output: Level = Level()
     step: Times = Times()

@@ -10,29 +10,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtvc.errors import UsageError
-from rtvc.settings import KNOBS, Knob, SettingError, Settings, find_knob, grouped_knobs
+from rtvc.settings import SETTINGS, Setting, SettingError, Settings, find_setting, grouped_settings
 
-NUMBERS = [knob for knob in KNOBS.values() if knob.kind in (float, int)]
-
-
-@pytest.mark.parametrize("knob", KNOBS.values(), ids=list(KNOBS))
-def test_knob_is_complete(knob: Knob):
-    assert knob.check(knob.default) == knob.default
-    assert knob.help[0].isupper()
-    assert knob.help.endswith(".")
-    assert type(knob.default) is knob.kind
+NUMBERS = [setting for setting in SETTINGS.values() if setting.kind in (float, int)]
 
 
-@pytest.mark.parametrize("knob", NUMBERS, ids=[knob.name for knob in NUMBERS])
-def test_both_ends_are_allowed_and_nothing_beyond(knob: Knob):
-    assert math.isfinite(knob.high - knob.low)
-    for end in (knob.low, knob.high):
-        assert getattr(Settings().replace(**{knob.name: end}), knob.name) == end
-    for beyond, nearest in ((knob.low - 1, knob.low), (knob.high + 1, knob.high)):
-        with pytest.raises(SettingError, match=knob.name) as caught:
-            Settings().replace(**{knob.name: beyond})
+@pytest.mark.parametrize("setting", SETTINGS.values(), ids=list(SETTINGS))
+def test_knob_is_complete(setting: Setting):
+    assert setting.check(setting.default) == setting.default
+    assert setting.help[0].isupper()
+    assert setting.help.endswith(".")
+    assert type(setting.default) is setting.kind
+
+
+@pytest.mark.parametrize("setting", NUMBERS, ids=[setting.name for setting in NUMBERS])
+def test_both_ends_are_allowed_and_nothing_beyond(setting: Setting):
+    assert math.isfinite(setting.high - setting.low)
+    for end in (setting.low, setting.high):
+        assert getattr(Settings().replace(**{setting.name: end}), setting.name) == end
+    for beyond, nearest in ((setting.low - 1, setting.low), (setting.high + 1, setting.high)):
+        with pytest.raises(SettingError, match=setting.name) as caught:
+            Settings().replace(**{setting.name: beyond})
         assert f"nearest: {nearest:g}" in str(caught.value)
-        assert caught.value.name == knob.name
+        assert caught.value.name == setting.name
 
 
 @pytest.mark.parametrize("value", ["3", None, True, [1], math.nan, math.inf])
@@ -48,7 +48,7 @@ def test_a_choice_names_the_nearest():
 
 def test_an_unknown_name_names_the_nearest():
     with pytest.raises(SettingError, match="no setting 'formnat'; nearest: formant"):
-        find_knob("formnat")
+        find_setting("formnat")
     with pytest.raises(SettingError, match="nearest: pitch"):
         Settings().replace(pich=1.0)
 
@@ -66,21 +66,21 @@ def test_a_whole_number_stays_whole():
 
 
 @given(st.sampled_from(NUMBERS), st.floats(0, 1))
-def test_a_typed_value_reads_back(knob: Knob, where: float):
-    value = knob.low + where * (knob.high - knob.low)
-    value = round(value) if knob.kind is int else value
-    assert knob.parse(repr(value)) == value
+def test_a_typed_value_reads_back(setting: Setting, where: float):
+    value = setting.low + where * (setting.high - setting.low)
+    value = round(value) if setting.kind is int else value
+    assert setting.parse(repr(value)) == value
 
 
 @given(st.text())
 def test_any_typed_text_is_a_value_or_a_sentence(text: str):
-    for knob in KNOBS.values():
-        message = knob.name
+    for setting in SETTINGS.values():
+        message = setting.name
         try:
-            assert knob.check(knob.parse(text)) == knob.parse(text)
+            assert setting.check(setting.parse(text)) == setting.parse(text)
         except SettingError as error:
             message = str(error)
-        assert message.startswith(knob.name)
+        assert message.startswith(setting.name)
 
 
 def test_changed_is_what_differs_from_the_defaults():
@@ -91,19 +91,19 @@ def test_changed_is_what_differs_from_the_defaults():
 
 def test_shape_tells_which_changes_need_a_new_chain():
     base = Settings()
-    for knob in NUMBERS:
-        value = knob.low if knob.default != knob.low else knob.high
-        other = base.replace(**{knob.name: value})
-        assert (other.shape != base.shape) == knob.shape
+    for setting in NUMBERS:
+        value = setting.low if setting.default != setting.low else setting.high
+        other = base.replace(**{setting.name: value})
+        assert (other.shape != base.shape) == setting.shape
 
 
 def test_every_knob_is_in_one_group_in_order():
-    groups = grouped_knobs()
-    assert [knob.name for knobs in groups.values() for knob in knobs] == list(KNOBS)
+    groups = grouped_settings()
+    assert [setting.name for entries in groups.values() for setting in entries] == list(SETTINGS)
     assert list(groups) == ["voice", "microphone", "output", "monitor", "timing"]
-    assert "pitch" in {knob.name for knob in groups["voice"]}
-    assert "gate_lookback" in {knob.name for knob in groups["microphone"]}
-    assert "seed" in {knob.name for knob in groups["timing"]}
+    assert "pitch" in {setting.name for setting in groups["voice"]}
+    assert "gate_lookback" in {setting.name for setting in groups["microphone"]}
+    assert "seed" in {setting.name for setting in groups["timing"]}
 
 
 def test_importing_rtvc_and_its_settings_loads_nothing_heavy():

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from rtvc._types import Float32
 from rtvc.audio.portaudio import portaudio
-from rtvc.audio.streams import Counters, DeviceStream, Frames, StreamSpec
+from rtvc.audio.streams import Counters, DeviceStream, StreamSpec
 
 
 class _ArrayRing:
@@ -25,7 +26,7 @@ class _ArrayRing:
     def write_available(self) -> int:
         return len(self._data) - self.read_available
 
-    def write(self, data: Frames) -> int:
+    def write(self, data: Float32) -> int:
         count = min(len(data), self.write_available)
         at = self._written % len(self._data)
         first = min(count, len(self._data) - at)
@@ -34,7 +35,7 @@ class _ArrayRing:
         self._written += count
         return count
 
-    def readinto(self, data: Frames) -> int:
+    def readinto(self, data: Float32) -> int:
         count = min(len(data), self.read_available)
         at = self._taken % len(self._data)
         first = min(count, len(self._data) - at)
@@ -75,16 +76,16 @@ class CallbackStream(DeviceStream):
         """Return what the callback has counted."""
         return Counters(self._frames, self._underflows, self._overflows)
 
-    def _exchange(self, heard: Frames, said: Frames, frames: int, time: Any, status: Any) -> None:
+    def _exchange(self, heard: Float32, said: Float32, frames: int, time: Any, status: Any) -> None:
         self._count(frames, status)
         self._take(heard)
         self._give(said)
 
-    def _capture(self, heard: Frames, frames: int, time: Any, status: Any) -> None:
+    def _capture(self, heard: Float32, frames: int, time: Any, status: Any) -> None:
         self._count(frames, status)
         self._take(heard)
 
-    def _play(self, said: Frames, frames: int, time: Any, status: Any) -> None:
+    def _play(self, said: Float32, frames: int, time: Any, status: Any) -> None:
         self._count(frames, status)
         self._give(said)
 
@@ -93,11 +94,11 @@ class CallbackStream(DeviceStream):
         self._underflows += bool(status.input_underflow) + bool(status.output_underflow)
         self._overflows += bool(status.input_overflow) + bool(status.output_overflow)
 
-    def _take(self, heard: Frames) -> None:
+    def _take(self, heard: Float32) -> None:
         assert self._heard
         self._overflows += self._heard.write(heard) < len(heard)
 
-    def _give(self, said: Frames) -> None:
+    def _give(self, said: Float32) -> None:
         assert self._said
         played = self._said.readinto(said)
         said[played:] = 0.0

@@ -7,13 +7,14 @@ import time
 
 import numpy as np
 
+from rtvc._types import Float32
 from rtvc.audio.devices import Device, Direction, accepts, cannot_open
 from rtvc.audio.drift import ClockTrim
-from rtvc.audio.endpoint import ENGINE_RATE, Samples
+from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.fifo import SampleFifo
 from rtvc.audio.portaudio import AudioError, captured_noise, portaudio
 from rtvc.audio.resample import EdgeResampler
-from rtvc.audio.stream_watchdog import Pulse
+from rtvc.audio.stream_watchdog import StreamWatchdog
 from rtvc.audio.streams import RING_S, DeviceStream, Port, StreamSpec, open_stream
 from rtvc.stats import DeviceHealth
 
@@ -28,7 +29,7 @@ class SilentDeviceError(AudioError):
     """A device that opens, but never asks for sound or gives any."""
 
 
-class Flow:
+class Duplex:
     """Streams at work, from `open_flow`.
 
     The engine's thread calls `available` and `take`, one thread at a time
@@ -41,7 +42,9 @@ class Flow:
         self._capture, self._playback = capture, playback
         self._device_latency = _device_latency(capture, playback, devices)
         self._streams = [capture] if capture is playback else [capture, playback]
-        self._pulses = [Pulse(s, d.name) for s, d in zip(self._streams, devices, strict=False)]
+        self._pulses = [
+            StreamWatchdog(s, d.name) for s, d in zip(self._streams, devices, strict=False)
+        ]
         self._from_device = (
             None
             if capture.spec.rate == ENGINE_RATE
@@ -132,7 +135,7 @@ class Flow:
                 self._fifo.put(self._from_device.process(mono) if self._from_device else mono)
         return self._fifo.size
 
-    def take(self, samples: int) -> Samples:
+    def take(self, samples: int) -> Float32:
         """Take exactly so many input samples, which must be there."""
         return self._fifo.take(samples)
 
@@ -141,7 +144,7 @@ class Flow:
         """Output samples that wait for the device."""
         return round(self._playback.queued * ENGINE_RATE / self._playback.spec.rate)
 
-    def write(self, samples: Samples) -> None:
+    def write(self, samples: Float32) -> None:
         """Queue output for all channels; what has no room is dropped and counted."""
         mono = self._to_device.process(samples) if self._to_device else samples
         output = self._playback.spec.output
@@ -180,7 +183,7 @@ def open_flow(
     input_channels: int | None = None,
     output_channels: int | None = None,
     in_python: bool = False,
-) -> Flow:
+) -> Duplex:
     """Open a microphone and a speaker: as one stream if they are one device.
 
     Parameters
@@ -208,7 +211,7 @@ def open_flow(
     if microphone.index == speaker.index and common:
         spec = StreamSpec(common[0], round(common[0] * BLOCK_S), heard, said)
         stream = _open(spec, microphone, "input", in_python)
-        return Flow(stream, stream, (microphone, speaker))
+        return Duplex(stream, stream, (microphone, speaker))
     # Where it accepts nothing, opening it tells why.
     in_rate, out_rate = (in_rates or rates)[0], (out_rates or rates)[0]
     capture = _open(
@@ -220,7 +223,7 @@ def open_flow(
     except BaseException:
         capture.close()
         raise
-    return Flow(capture, playback, (microphone, speaker))
+    return Duplex(capture, playback, (microphone, speaker))
 
 
 def open_playback(speaker: Device) -> DeviceStream:

@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from rtvc._types import Float32
 from rtvc.errors import RtvcError
 from rtvc.stats import DeviceHealth
 
 ENGINE_RATE = 48_000
 """Samples per second between an endpoint and the engine; a device at another rate
 is converted at the endpoint's edge. It has whole samples in a 10 ms frame."""
-
-Samples = NDArray[np.float32]
-"""(samples,) float32, mono, nominally within [-1, 1]."""
 
 
 class DeviceLostError(RtvcError):
@@ -77,13 +72,13 @@ class Endpoint(Protocol):
             If the device went away.
         """
 
-    def read(self, samples: int) -> Samples:
+    def read(self, samples: int) -> Float32:
         """Take exactly so many input samples, which must be there."""
 
     def queued(self) -> int:
         """Return how many output samples wait for the device."""
 
-    def write(self, samples: Samples) -> None:
+    def write(self, samples: Float32) -> None:
         """Queue output; what does not fit into the bounded ring is dropped and counted."""
 
     def now(self) -> float:

@@ -5,25 +5,24 @@ from __future__ import annotations
 from collections import deque
 
 import numpy as np
-from numpy.typing import NDArray
 
-Samples = NDArray[np.float32]
+from rtvc._types import Float32
 
 
 class SampleFifo:
     """Mono samples in order; `size` of them wait. For one thread."""
 
     def __init__(self) -> None:
-        self._pieces: deque[Samples] = deque()
+        self._pieces: deque[Float32] = deque()
         self.size = 0
 
-    def put(self, samples: Samples) -> None:
+    def put(self, samples: Float32) -> None:
         """Append (n,) float32; the array is kept, not copied."""
         if samples.size:
             self._pieces.append(samples)
             self.size += samples.size
 
-    def take(self, samples: int) -> Samples:
+    def take(self, samples: int) -> Float32:
         """Remove and return exactly so many of the oldest samples.
 
         Raises
@@ -34,7 +33,7 @@ class SampleFifo:
         if samples > self.size:
             raise ValueError(f"{samples} samples were asked for where {self.size} wait")
         self.size -= samples
-        taken: list[Samples] = []
+        taken: list[Float32] = []
         while samples:
             piece = self._pieces.popleft()
             if piece.size > samples:

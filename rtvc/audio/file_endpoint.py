@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rtvc.audio.endpoint import ENGINE_RATE, Samples
+from rtvc._types import Float32
+from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.fifo import SampleFifo
 from rtvc.audio.sound_file import SoundSink, SoundSource, can_have, format_of
 from rtvc.stats import DeviceHealth
@@ -145,7 +146,7 @@ class FileEndpoint:
             self._fifo.put(np.zeros(samples - self._fifo.size, np.float32))
         return samples
 
-    def read(self, samples: int) -> Samples:
+    def read(self, samples: int) -> Float32:
         """Take exactly so many input samples, which must be there."""
         self._given += samples
         return self._fifo.take(samples)
@@ -154,7 +155,7 @@ class FileEndpoint:
         """Return 0: nothing waits."""
         return 0
 
-    def write(self, samples: Samples) -> None:
+    def write(self, samples: Float32) -> None:
         """Append output to the result.
 
         Raises

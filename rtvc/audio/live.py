@@ -9,11 +9,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from rtvc._types import Float32
 from rtvc.audio.devices import Device, find_device, list_devices
-from rtvc.audio.duplex import Flow, SilentDeviceError, open_flow
-from rtvc.audio.endpoint import ENGINE_RATE, DeviceLostError, Samples
+from rtvc.audio.duplex import Duplex, SilentDeviceError, open_flow
+from rtvc.audio.endpoint import ENGINE_RATE, DeviceLostError
 from rtvc.audio.portaudio import ALLOW_MICROPHONE, AudioError, let_alsa_print, restart
-from rtvc.audio.timeout_call import SlowCall
+from rtvc.audio.timeout_call import TimeoutCall
 from rtvc.errors import RtvcError
 from rtvc.stats import DeviceHealth
 from rtvc.system.audio_priority import urge_this_thread, urgent_threads
@@ -70,12 +71,12 @@ class LiveEndpoint:
             "in_python": in_python,
         }
         self._devices: tuple[Device, Device] | None = None
-        self._flow: Flow | None = None
+        self._flow: Duplex | None = None
         self._past = DeviceHealth()
         self._tick: Callable[[], None] | None = None
         self._heart: threading.Thread | None = None
         self._ending = threading.Event()
-        self._attempt: SlowCall[tuple[tuple[Device, Device], Flow]] | None = None
+        self._attempt: TimeoutCall[tuple[tuple[Device, Device], Duplex]] | None = None
         self._stopped = False
         self._lost = ""
         self._failure: Exception | None = None
@@ -115,7 +116,7 @@ class LiveEndpoint:
                 flow.tend()
                 time.sleep(TICK_S)
         self._past = _summed(self._past, flow.health())
-        SlowCall(flow.close if self._lost else flow.finish).wait(PATIENCE_S)
+        TimeoutCall(flow.close if self._lost else flow.finish).wait(PATIENCE_S)
 
     def reconnect(self, timeout: float = 0.0) -> bool:
         """Try to go on after a loss, and return whether sound flows again.
@@ -137,7 +138,7 @@ class LiveEndpoint:
             self._past = _summed(self._past, flow.health())
         while True:
             if self._attempt is None:
-                self._attempt = SlowCall(partial(self._reopen, flow))
+                self._attempt = TimeoutCall(partial(self._reopen, flow))
                 flow = None
             if self._attempt.wait(max(PATIENCE_S, deadline - time.monotonic())):
                 attempt, self._attempt = self._attempt, None
@@ -169,7 +170,7 @@ class LiveEndpoint:
             # The callback cannot wake anyone; half of what is missing is never too long.
             time.sleep(min(max((samples - there) / ENGINE_RATE / 2, 5e-4), 5e-3, left))
 
-    def read(self, samples: int) -> Samples:
+    def read(self, samples: int) -> Float32:
         """Take exactly so many input samples, which must be there."""
         return self._flowing.take(samples)
 
@@ -178,7 +179,7 @@ class LiveEndpoint:
         flow = self._flow
         return flow.queued if flow else 0
 
-    def write(self, samples: Samples) -> None:
+    def write(self, samples: Float32) -> None:
         """Queue output; what the ring cannot hold is dropped and counted as an overflow."""
         flow = self._flow
         if flow:
@@ -218,7 +219,7 @@ class LiveEndpoint:
         return replace(self._past, input_fill=0.0, output_fill=0.0)
 
     @property
-    def _flowing(self) -> Flow:
+    def _flowing(self) -> Duplex:
         if self._flow is None:
             raise RuntimeError("the endpoint is not started")
         return self._flow
@@ -243,7 +244,7 @@ class LiveEndpoint:
                 found.append(find_device(wanted, direction, everything))  # type: ignore[arg-type]
         return found[0], found[1]
 
-    def _open(self) -> tuple[tuple[Device, Device], Flow]:
+    def _open(self) -> tuple[tuple[Device, Device], Duplex]:
         devices = self._find()
         let_alsa_print(True)
         with urgent_threads():
@@ -256,7 +257,7 @@ class LiveEndpoint:
         let_alsa_print(False)
         return devices, flow
 
-    def _reopen(self, lost: Flow | None) -> tuple[tuple[Device, Device], Flow]:
+    def _reopen(self, lost: Duplex | None) -> tuple[tuple[Device, Device], Duplex]:
         """Close, start PortAudio anew and open, one after the other: it survives no overlap."""
         if lost:
             lost.close()
@@ -267,7 +268,7 @@ class LiveEndpoint:
             raise AudioError("stopped meanwhile")
         return devices, flow
 
-    def _begin(self, devices: tuple[Device, Device], flow: Flow) -> None:
+    def _begin(self, devices: tuple[Device, Device], flow: Duplex) -> None:
         self._devices = devices
         self._lost = ""
         self._flow = flow
@@ -283,7 +284,7 @@ class LiveEndpoint:
             self._heart.join(PATIENCE_S)
         self._heart = None
 
-    def _beat(self, flow: Flow, ending: threading.Event) -> None:
+    def _beat(self, flow: Duplex, ending: threading.Event) -> None:
         """Tend the callback, watch the device, keep the clocks together, wake the watchdog."""
         assert self._tick
         # Late, it would let the device run dry.

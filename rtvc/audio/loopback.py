@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rtvc.audio.endpoint import ENGINE_RATE, Endpoint, Samples
+from rtvc._types import Float32, Float64
+from rtvc.audio.endpoint import ENGINE_RATE, Endpoint
 from rtvc.errors import RtvcError
 
 CLEAR = 3.0
@@ -42,7 +43,7 @@ class Found:
         return self.clarity >= CLEAR
 
 
-def chirp(seconds: float = 0.3, low_hz: float = 300.0, high_hz: float = 6000.0) -> Samples:
+def chirp(seconds: float = 0.3, low_hz: float = 300.0, high_hz: float = 6000.0) -> Float32:
     """Return a linear sweep at `ENGINE_RATE` that fades in and out, peak 0.5.
 
     Its flat spectrum gives the correlation one narrow peak.
@@ -51,11 +52,11 @@ def chirp(seconds: float = 0.3, low_hz: float = 300.0, high_hz: float = 6000.0) 
     phase = 2 * np.pi * (low_hz + (high_hz - low_hz) / (2 * seconds) * time) * time
     edge = np.minimum(1.0, np.minimum(time, time[::-1]) / 0.01)
     fade = np.sin(np.pi / 2 * edge) ** 2
-    sweep: Samples = (0.5 * fade * np.sin(phase)).astype(np.float32)
+    sweep: Float32 = (0.5 * fade * np.sin(phase)).astype(np.float32)
     return sweep
 
 
-def find(recording: Samples, sound: Samples) -> Found:
+def find(recording: Float32, sound: Float32) -> Found:
     """Find a sound in a recording by cross-correlation.
 
     Parameters
@@ -83,7 +84,7 @@ def find(recording: Samples, sound: Samples) -> Found:
     )
 
 
-def _vertex(values: NDArray[np.float64], at: int) -> float:
+def _vertex(values: Float64, at: int) -> float:
     """Return where a parabola through a peak and its neighbours is highest, relative to it."""
     if not 0 < at < values.size - 1:
         return 0.0
@@ -109,7 +110,7 @@ class Alignment:
 
     block: int
     offsets: NDArray[np.int64]
-    errors_db: NDArray[np.float64]
+    errors_db: Float64
 
     @property
     def delay(self) -> int:
@@ -135,7 +136,7 @@ class Alignment:
         return int(np.count_nonzero(np.abs(np.diff(self.offsets)) > most))
 
 
-def align(sent: Samples, recording: Samples, *, block: int = 4800, reach: int = 9600) -> Alignment:
+def align(sent: Float32, recording: Float32, *, block: int = 4800, reach: int = 9600) -> Alignment:
     """Follow a sent signal through a recording of it, block by block.
 
     The signal must be unlike itself elsewhere, as noise or speech is. Blocks
@@ -182,7 +183,7 @@ def align(sent: Samples, recording: Samples, *, block: int = 4800, reach: int = 
     return Alignment(block, np.array(offsets, np.int64), np.array(errors))
 
 
-def _error_db(recording: Samples, at: int, wanted: Samples) -> float:
+def _error_db(recording: Float32, at: int, wanted: Float32) -> float:
     """Return what no short filter of `wanted` explains of a recording's block."""
     got = recording[at : at + wanted.size]
     if np.array_equal(got, wanted):
@@ -231,7 +232,7 @@ def measure_loop(endpoint: Endpoint, *, repeats: int = 3, queue_s: float = 0.1) 
     step = ENGINE_RATE // 100
     sound = chirp()
     played = np.tile(np.pad(sound, (0, ENGINE_RATE - sound.size)), repeats)
-    heard: list[Samples] = []
+    heard: list[Float32] = []
     ahead: list[int] = []
     endpoint.start(lambda: None, 0)
     try:

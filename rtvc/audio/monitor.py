@@ -12,11 +12,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from rtvc._types import Float32
 from rtvc.audio.drift import ClockTrim
-from rtvc.audio.endpoint import ENGINE_RATE, Samples
+from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.fifo import SampleFifo
 from rtvc.audio.resample import EdgeResampler
-from rtvc.audio.stream_watchdog import Pulse
+from rtvc.audio.stream_watchdog import StreamWatchdog
 from rtvc.audio.streams import DeviceStream
 from rtvc.errors import RtvcError
 from rtvc.system.audio_priority import urge_this_thread, urgent_threads
@@ -35,7 +36,7 @@ _SILENT_S = 0.4
 _DRAIN_S = 0.5
 _PATIENCE_S = 2.0
 
-Progress = Callable[[], tuple[int, int] | None]
+OutputPosition = Callable[[], tuple[int, int] | None]
 """Gives how many samples the engine has written, and how many of them wait at the main output."""
 
 
@@ -50,10 +51,10 @@ class Feed:
     stream
         The monitor's.
     progress
-        See `Progress`.
+        See `OutputPosition`.
     """
 
-    def __init__(self, stream: DeviceStream, progress: Progress) -> None:
+    def __init__(self, stream: DeviceStream, progress: OutputPosition) -> None:
         self._stream = stream
         self._progress = progress
         self._rate = stream.spec.rate
@@ -67,7 +68,7 @@ class Feed:
         self.corrections = 0
         """Times that sound had to be left out or added at once."""
 
-    def put(self, samples: Samples) -> None:
+    def put(self, samples: Float32) -> None:
         """Take (n,) float32 of the engine's."""
         self._fifo.put(samples)
 
@@ -137,14 +138,14 @@ class Feed:
             self._put_out(np.zeros(round(seconds * self._rate), np.float32))
             self._gain = 0.0  # what comes after it fades in
 
-    def _write(self, samples: Samples, gain: float) -> None:
+    def _write(self, samples: Float32, gain: float) -> None:
         size = min(_JOIN, samples.size)
         gains = np.full(samples.size, gain, np.float32)
         gains[:size] = np.linspace(self._gain, gain, size)
         self._gain = gain
         self._put_out(self._resampler.process(samples * gains))
 
-    def _put_out(self, mono: Samples) -> None:
+    def _put_out(self, mono: Float32) -> None:
         output = self._stream.spec.output
         assert output
         self._stream.write(np.repeat(mono[:, np.newaxis], output.channels, axis=1))
@@ -173,11 +174,11 @@ class Monitor:
         self.gain_db = 0.0
         self.error = ""
         self._open = open
-        self._waiting: deque[Samples] = deque()
+        self._waiting: deque[Float32] = deque()
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def start(self, progress: Progress) -> None:
+    def start(self, progress: OutputPosition) -> None:
         """Begin, in the background, also after a loss."""
         if self._thread is None:
             self.error = ""
@@ -188,7 +189,7 @@ class Monitor:
             )
             self._thread.start()
 
-    def push(self, samples: Samples) -> None:
+    def push(self, samples: Float32) -> None:
         """Play (n,) float32 after what was given before; never waits."""
         if not self.error:
             self._waiting.append(samples.copy())
@@ -203,7 +204,7 @@ class Monitor:
         if thread is not None:
             thread.join(_DRAIN_S + _PATIENCE_S)
 
-    def _run(self, progress: Progress) -> None:
+    def _run(self, progress: OutputPosition) -> None:
         try:
             with urgent_threads():
                 stream = self._open()
@@ -223,9 +224,9 @@ class Monitor:
         finally:
             stream.close()
 
-    def _play(self, stream: DeviceStream, progress: Progress) -> None:
+    def _play(self, stream: DeviceStream, progress: OutputPosition) -> None:
         urge_this_thread()
-        feed, pulse = Feed(stream, progress), Pulse(stream, self.name)
+        feed, pulse = Feed(stream, progress), StreamWatchdog(stream, self.name)
         end = float("inf")
         while time.monotonic() < end:
             while self._waiting:

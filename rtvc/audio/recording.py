@@ -6,7 +6,8 @@ import threading
 from collections import deque
 from pathlib import Path
 
-from rtvc.audio.endpoint import ENGINE_RATE, Samples
+from rtvc._types import Float32
+from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.sound_file import SoundSink
 from rtvc.errors import RtvcError
 
@@ -36,7 +37,7 @@ class Recording:
         self.path = path
         self.error = ""
         self._sink = SoundSink(path, ENGINE_RATE)
-        self._waiting: deque[Samples] = deque()
+        self._waiting: deque[Float32] = deque()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rtvc recording", daemon=True)
         self._thread.start()
@@ -46,7 +47,7 @@ class Recording:
         """How long it is by now."""
         return self._sink.frames_written / ENGINE_RATE
 
-    def push(self, samples: Samples) -> None:
+    def push(self, samples: Float32) -> None:
         """Add samples; never waits."""
         if not self._ending.is_set():
             self._waiting.append(samples.copy())

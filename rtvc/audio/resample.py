@@ -19,9 +19,8 @@ import math
 import numpy as np
 import soxr
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 
-Samples = NDArray[np.float32]
+from rtvc._types import Float32, Float64
 
 STOPBAND_DB = 100.0
 """Images and aliases outside the transition band lie this far down."""
@@ -78,7 +77,7 @@ class BlockResampler:
         self._kernels = _kernels(_low_pass(half, up, down), up, down)
         self._history = np.zeros(self._kernels.shape[1] - down, np.float32)
 
-    def process(self, block: Samples) -> Samples:
+    def process(self, block: Float32) -> Float32:
         """Convert the next block.
 
         Parameters
@@ -104,7 +103,7 @@ class BlockResampler:
         self._history = signal[block.size :]
         windows = sliding_window_view(signal, self._kernels.shape[1])[:: self.step]
         # einsum sums each output alone, so a sample never depends on the size of its block.
-        made: Samples = np.einsum("ik,jk->ij", windows, self._kernels).reshape(-1)
+        made: Float32 = np.einsum("ik,jk->ij", windows, self._kernels).reshape(-1)
         return made
 
     def reset(self) -> None:
@@ -121,18 +120,18 @@ def _half_length(up: int, down: int) -> int:
     return whole * math.ceil(needed / whole)
 
 
-def _low_pass(half: int, up: int, down: int) -> NDArray[np.float64]:
+def _low_pass(half: int, up: int, down: int) -> Float64:
     """Return a Kaiser-windowed sinc that cuts at the lower Nyquist frequency."""
     beta = 0.1102 * (STOPBAND_DB - 8.7)
     time = np.arange(-half, half + 1) / max(up, down)
-    taps: NDArray[np.float64] = np.sinc(time) * np.kaiser(2 * half + 1, beta)
+    taps: Float64 = np.sinc(time) * np.kaiser(2 * half + 1, beta)
     # Each phase has unit gain at DC, so that a constant stays one exactly.
     for phase in range(up):
         taps[phase::up] /= taps[phase::up].sum()
     return taps
 
 
-def _kernels(taps: NDArray[np.float64], up: int, down: int) -> Samples:
+def _kernels(taps: Float64, up: int, down: int) -> Float32:
     """Lay the filter out as (outputs per step, inputs that they see)."""
     length = math.ceil(taps.size / up)
     kernels = np.zeros((up, length - 1 + down), np.float32)
@@ -182,13 +181,13 @@ class EdgeResampler:
         """
         self._target = min(max(surplus, -MAX_TRIM), MAX_TRIM)
 
-    def process(self, samples: Samples) -> Samples:
+    def process(self, samples: Float32) -> Float32:
         """Convert (samples,) float32 and return what is ready, (n,) float32."""
         if self._trim != self._target:
             # soxr's own glide rounds changes of a few parts per million to nothing.
             share = min(1.0, samples.size / (GLIDE_S * self.in_rate))
             self._trim += share * (self._target - self._trim)
             self._soxr.set_io_ratio(self.in_rate, self.out_rate * (1 + self._trim))
-        made: Samples = self._soxr.resample_chunk(np.ascontiguousarray(samples))
+        made: Float32 = self._soxr.resample_chunk(np.ascontiguousarray(samples))
         self._pending += samples.size * self.out_rate / self.in_rate * (1 + self._trim) - made.size
         return made

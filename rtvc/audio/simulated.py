@@ -11,7 +11,8 @@ from typing import Literal
 
 import numpy as np
 
-from rtvc.audio.endpoint import ENGINE_RATE, DeviceLostError, Samples
+from rtvc._types import Float32
+from rtvc.audio.endpoint import ENGINE_RATE, DeviceLostError
 from rtvc.stats import DeviceHealth
 
 _PERIOD = 480
@@ -64,7 +65,7 @@ class SimulatedDevice:
 
     def __init__(
         self,
-        source: Samples,
+        source: Float32,
         *,
         wall_clock: bool = False,
         tail: float = 0.5,
@@ -82,10 +83,10 @@ class SimulatedDevice:
         self._now = 0
         self._taken = self._given = 0
         self._input = np.zeros(0, np.float32)
-        self._output: deque[Samples] = deque()
+        self._output: deque[Float32] = deque()
         self._queued = 0
         self._consumed = 0
-        self._played: list[Samples] = []
+        self._played: list[Float32] = []
         self._underflows = self._overflows = 0
         self._lost = False
         self._running = False
@@ -93,7 +94,7 @@ class SimulatedDevice:
         self._driver: threading.Thread | None = None
 
     @property
-    def played(self) -> Samples:
+    def played(self) -> Float32:
         """Everything that the speaker has played since the start, gaps included as zeros."""
         with self._lock:
             return np.concatenate([np.zeros(0, np.float32), *self._played])
@@ -136,7 +137,7 @@ class SimulatedDevice:
                     continue
             self._advance(_TICK)
 
-    def read(self, samples: int) -> Samples:
+    def read(self, samples: int) -> Float32:
         """Take exactly so many input samples."""
         with self._lock:
             if len(self._input) < samples:
@@ -155,7 +156,7 @@ class SimulatedDevice:
         """Return how many output samples wait for the device."""
         return self._queued
 
-    def write(self, samples: Samples) -> None:
+    def write(self, samples: Float32) -> None:
         """Queue output."""
         with self._lock:
             room = _RING - self._queued
@@ -253,7 +254,7 @@ class SimulatedDevice:
             self._played.append(self._take(got, due))
         self._lock.notify_all()
 
-    def _take(self, got: int, due: int) -> Samples:
+    def _take(self, got: int, due: int) -> Float32:
         self._queued -= got
         out = np.zeros(due, np.float32)
         filled = 0

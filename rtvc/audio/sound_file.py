@@ -10,7 +10,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from rtvc.audio.endpoint import ENGINE_RATE, Samples
+from rtvc._types import Float32
+from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.errors import RtvcError, UsageError
 
 _PIECE_S = 0.5
@@ -68,7 +69,7 @@ class SoundSource:
         """How much of the file has been read, 0 to 1."""
         return 1.0 if self.ended else min(1.0, self.frames_read / self._file.frames)
 
-    def read(self) -> Samples:
+    def read(self) -> Float32:
         """Return the next piece at `ENGINE_RATE`; it may be empty, at the end it is.
 
         Raises
@@ -89,10 +90,10 @@ class SoundSource:
             )
         self.frames_read += len(frames)
         self.ended = len(frames) < wanted
-        mono: Samples = frames[:, 0] if frames.shape[1] == 1 else frames.mean(1, dtype=np.float32)
+        mono: Float32 = frames[:, 0] if frames.shape[1] == 1 else frames.mean(1, dtype=np.float32)
         if self._soxr is None:
             return mono
-        made: Samples = self._soxr.resample_chunk(np.ascontiguousarray(mono), last=self.ended)
+        made: Float32 = self._soxr.resample_chunk(np.ascontiguousarray(mono), last=self.ended)
         return made
 
     def close(self) -> None:
@@ -100,7 +101,7 @@ class SoundSource:
         self._file.close()
 
 
-def read_whole(path: Path, rate: int) -> Samples:
+def read_whole(path: Path, rate: int) -> Float32:
     """Return a whole sound file as mono, (samples,), at `rate`.
 
     Raises
@@ -161,7 +162,7 @@ class SoundSink:
             self._part.unlink(missing_ok=True)
             raise RtvcError(f"cannot write {path}: {error}") from None
 
-    def write(self, samples: Samples, *, at_most: int | None = None, last: bool = False) -> None:
+    def write(self, samples: Float32, *, at_most: int | None = None, last: bool = False) -> None:
         """Append samples at `ENGINE_RATE`.
 
         Parameters

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from rtvc.audio.endpoint import ENGINE_RATE, Samples
+from rtvc._types import Float32
+from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.stats import SPECTRUM_HZ
 
 BANDS = 24
@@ -32,7 +33,7 @@ class Spectrum:
         # So that a sine of full scale is 0 dB, however its power spreads over bins.
         self._full = _WINDOW * float(np.sum(self._window**2)) / 4
 
-    def push(self, samples: Samples) -> None:
+    def push(self, samples: Float32) -> None:
         """Add (n,) float32, n below a second."""
         self._ring[(self._pushed + np.arange(samples.size)) % _RING] = samples
         self._pushed += samples.size

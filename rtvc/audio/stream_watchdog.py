@@ -7,7 +7,7 @@ import time
 from rtvc.audio.streams import DeviceStream
 
 
-class Pulse:
+class StreamWatchdog:
     """Watches one stream by its clock.
 
     Parameters

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-Frames = NDArray[np.float32]
-"""(frames, channels) float32."""
+from rtvc._types import Float32
 
 RING_S = 2.0
 """Seconds that a ring holds at least: what a stall of the engine may pile up."""
@@ -89,10 +87,10 @@ class Ring(Protocol):
     def write_available(self) -> int:
         """Frames for which there is room."""
 
-    def write(self, data: Frames) -> int:
+    def write(self, data: Float32) -> int:
         """Copy in what fits, and return how many frames that was."""
 
-    def readinto(self, data: Frames) -> int:
+    def readinto(self, data: Float32) -> int:
         """Copy out what is there, and return how many frames that was."""
 
 
@@ -162,7 +160,7 @@ class DeviceStream(ABC):
         """Frames of output for which there is room."""
         return self._said.write_available if self._said else 0
 
-    def read(self, frames: int) -> Frames:
+    def read(self, frames: int) -> Float32:
         """Take up to so many frames of input."""
         channels = self.spec.input.channels if self.spec.input else 0
         taken = np.empty((min(frames, self.readable), channels), np.float32)
@@ -170,7 +168,7 @@ class DeviceStream(ABC):
             self._heard.readinto(taken)
         return taken
 
-    def write(self, frames: Frames) -> int:
+    def write(self, frames: Float32) -> int:
         """Queue output, and return for how many frames there was room."""
         if not self._said or not frames.size:
             return 0
@@ -204,6 +202,6 @@ def open_stream(spec: StreamSpec, *, in_python: bool = False) -> DeviceStream:
             pass
         else:
             return MixerStream(spec)
-    from rtvc.audio.callback_stream import CallbackStream
+        from rtvc.audio.callback_stream import CallbackStream
 
     return CallbackStream(spec)

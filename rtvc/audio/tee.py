@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rtvc.audio.endpoint import Endpoint, Samples
+from rtvc._types import Float32
+from rtvc.audio.endpoint import Endpoint
 from rtvc.audio.monitor import Monitor
 from rtvc.audio.recording import Recording
 from rtvc.audio.spectrum import Spectrum
 from rtvc.stats import DeviceHealth
 
 
-class TappedEndpoint:
+class TeeEndpoint:
     """An endpoint whose output goes to others, too; see `rtvc.audio.endpoint.Endpoint`.
 
     Parameters
@@ -60,7 +61,7 @@ class TappedEndpoint:
         """Wait until so many input samples are there, and return how many are."""
         return self.inner.wait(samples, timeout)
 
-    def read(self, samples: int) -> Samples:
+    def read(self, samples: int) -> Float32:
         """Take exactly so many input samples."""
         return self.inner.read(samples)
 
@@ -68,7 +69,7 @@ class TappedEndpoint:
         """Return how many output samples wait for the device."""
         return self.inner.queued()
 
-    def write(self, samples: Samples) -> None:
+    def write(self, samples: Float32) -> None:
         """Queue output, and hand it on."""
         recording, monitor = self.recording, self.monitor
         self._writing = True

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class SlowCall(Generic[T]):
+class TimeoutCall(Generic[T]):
     """A call that runs in a daemon thread of its own, so that one can stop waiting for it."""
 
     def __init__(self, action: Callable[[], T]) -> None:

@@ -6,13 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rtvc.settings import KNOBS
+from rtvc.settings import BUILT_IN, SETTINGS
 
 SIZES = ("block", "headroom", "context")
 """The settings that a measurement can decide."""
-
-BUILT_IN = "world"
-"""The kind of the built-in voice; those of RVC voices are by their sample rate."""
 
 SHORTEST_BLOCK, LONGEST_BLOCK = 40, 500
 """Blocks that are proposed, in ms. Below, threads that wait for one another count more than
@@ -232,7 +229,7 @@ def _sizes(timing: Timing, profile: Profile, block: float, context: float, metho
     p99 = timing.p99(block, context, method=method)
     longest = timing.max(block, context, method=method)
     needed = _GUARD_MS + max(profile.room * longest, p99 + _HOLD_UP_MS)
-    headroom = min(math.ceil(needed / _BLOCK_STEP) * float(_BLOCK_STEP), KNOBS["headroom"].high)
+    headroom = min(math.ceil(needed / _BLOCK_STEP) * float(_BLOCK_STEP), SETTINGS["headroom"].high)
     return Sizes(float(block), headroom, context, p99)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rtvc.calibration.profiles import (
-    BUILT_IN,
     DEFAULT_PROFILE,
     PROFILES,
     SIZES,
@@ -19,7 +18,7 @@ from rtvc.calibration.profiles import (
     too_slow,
 )
 from rtvc.errors import RtvcError
-from rtvc.settings import KNOBS, Settings, Value
+from rtvc.settings import BUILT_IN, SETTINGS, Settings, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +66,11 @@ class Sizing:
 
 def sizes_at_default(settings: Settings) -> frozenset[str]:
     """Return the names of the sizes that stand at their default."""
-    return frozenset(name for name in SIZES if getattr(settings, name) == KNOBS[name].default)
+    return frozenset(name for name in SIZES if getattr(settings, name) == SETTINGS[name].default)
 
 
 @dataclass(frozen=True, slots=True)
-class Advice:
+class SizingAdvice:
     """What a person should know about the sizes of a run, "" where there is nothing.
 
     Attributes
@@ -86,7 +85,9 @@ class Advice:
     doubts: str = ""
 
 
-def sizing_here(settings: Settings, profile: str, chosen: frozenset[str]) -> tuple[Sizing, Advice]:
+def startup_sizing(
+    settings: Settings, profile: str, chosen: frozenset[str]
+) -> tuple[Sizing, SizingAdvice]:
     """Return what is known of this machine, and what a person should know about that.
 
     Parameters
@@ -114,7 +115,7 @@ def sizing_here(settings: Settings, profile: str, chosen: frozenset[str]) -> tup
     doubts = damage
     if not damage and kind:
         doubts = _doubts(kind, measured, changes, sizing.profile, settings)
-    return sizing, Advice(_facts(sizing, settings), doubts)
+    return sizing, SizingAdvice(_facts(sizing, settings), doubts)
 
 
 def kind_of(voice: str) -> str:

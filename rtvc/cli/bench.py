@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtvc.errors import RtvcError, UsageError
-from rtvc.settings import KNOBS, Settings
+from rtvc.settings import SETTINGS, Settings
 
 if TYPE_CHECKING:
     from rtvc.cli.bench_report import Report
@@ -60,13 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rate", nargs="+", choices=("32k", "40k", "48k"), default=[], help="kinds of these rates"
     )
     for name, default in (("block", _BLOCK), ("context", _CONTEXT)):
-        knob = KNOBS[name]
+        setting = SETTINGS[name]
         parser.add_argument(
-            knob.flag,
+            setting.flag,
             type=float,
             default=default,
             metavar="MS",
-            help=f"{knob.help[0].lower()}{knob.help[1:].rstrip('.')}; {knob.allowed} "
+            help=f"{setting.help[0].lower()}{setting.help[1:].rstrip('.')}; {setting.allowed} "
             f"(default here {default:g})",
         )
     parser.add_argument(
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     report = _head(settings, no_energy)
     if not args.json:
         _print(head_lines(report))
-    progress = _Progress(len(names), args.steps)
+    progress = _BenchProgress(len(names), args.steps)
     try:
         for name in names:
             for figures in _measured(name, settings.replace(voice=name), meter, progress):
@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
     return 128 + signal.SIGINT
 
 
-class _Progress:
+class _BenchProgress:
     """How much of all steps is done."""
 
     def __init__(self, voices: int, steps: int) -> None:
@@ -148,17 +148,17 @@ class _Progress:
 
 
 def _measured(
-    name: str, settings: Settings, meter: EnergyMeter | None, progress: _Progress
+    name: str, settings: Settings, meter: EnergyMeter | None, progress: _BenchProgress
 ) -> Iterator[VoiceFigures]:
     """Yield the figures of a voice; an interrupt comes after those that there are."""
     from rtvc.engine.profiling.bench import Bench
-    from rtvc.system.realtime_mode import undisturbed
+    from rtvc.system.realtime_mode import realtime_mode
 
     progress.show(f"{name}: loading")
     bench = Bench(_open(name, settings), settings, meter)
     interrupted = False
     try:
-        with undisturbed():
+        with realtime_mode():
             progress.repeat(name, bench.step, progress.steps)
         progress.repeat(f"{name} in parts", bench.step_by_stages, progress.by_stages)
         bench.count()
@@ -182,13 +182,11 @@ def _open(name: str, settings: Settings) -> Voice:
     """Return a voice of random weights, or an installed one."""
     from rtvc.cli.options import require_voice
     from rtvc.engine.profiling.random_weights import KINDS, random_voice
-    from rtvc.engine.rvc.voice import RvcStreamVoice
+    from rtvc.engine.rvc.voice import RvcVoice
     from rtvc.library.open_voice import find_voice
 
     if name in KINDS:
-        return RvcStreamVoice(
-            name, random_voice(*KINDS[name]), _encoder(), lambda method: _estimator()
-        )
+        return RvcVoice(name, random_voice(*KINDS[name]), _encoder(), lambda method: _estimator())
     require_voice(settings)
     return find_voice(name)
 

@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     from rtvc.calibration.profiles import PROFILES
     from rtvc.cli.terminal import ProgressBar
     from rtvc.config.calibration_yaml import calibration_path, load_calibration, save_calibration
-    from rtvc.config.remembered import load_choices, save_choices
+    from rtvc.config.remembered import load_remembered, save_remembered
 
     wanted = _voices(args.voice)
     seconds = args.seconds / len(wanted)
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     before, damage = load_calibration()
     if damage:
         _say(damage)
-    choices, damage = load_choices()
+    choices, damage = load_remembered()
     if damage:
         _say(damage)
     now = conditions(busy=args.busy)
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(_report(kind, found_timing, before, profile)), flush=True)
     save_calibration({**before, **found})
     if args.profile and args.profile != choices.profile:
-        save_choices(dataclasses.replace(choices, profile=args.profile))
+        save_remembered(dataclasses.replace(choices, profile=args.profile))
     print(f"'rtvc run' uses it where nothing else is chosen. It is in {calibration_path()}.")
     return 0
 
@@ -171,12 +171,13 @@ def _measured(
 def _measure(
     settings: Settings, conditions: Conditions, seconds: float, show: Show
 ) -> tuple[str, Timing]:
-    from rtvc.calibration.profiles import BUILT_IN, kind_of_rate
+    from rtvc.calibration.profiles import kind_of_rate
     from rtvc.engine.profiling.step_timing import busy, measure
     from rtvc.library.base_models import installed_model
     from rtvc.library.open_voice import find_voice
     from rtvc.live.demo import load_utterance
-    from rtvc.system.realtime_mode import undisturbed
+    from rtvc.settings import BUILT_IN
+    from rtvc.system.realtime_mode import realtime_mode
     from rtvc.system.thread_priority import begin_as_equal, prefer_this_thread
 
     begin_as_equal()
@@ -186,7 +187,7 @@ def _measure(
     methods = [] if built_in else ["dio"]
     if not built_in and installed_model("fcpe") is not None:
         methods.append("fcpe")
-    with undisturbed(), busy() if conditions.busy else contextlib.nullcontext():
+    with realtime_mode(), busy() if conditions.busy else contextlib.nullcontext():
         prefer_this_thread()
         measured = measure(
             voice,

@@ -132,9 +132,9 @@ def _rehearsed(job: _Job, voice: Voice, show: Callable[[float], None]) -> Voice:
     from rtvc.audio.endpoint import ENGINE_RATE
     from rtvc.audio.sound_file import SoundSink, read_whole
     from rtvc.engine.rvc import offline
-    from rtvc.engine.rvc.voice import RvcStreamVoice
+    from rtvc.engine.rvc.voice import RvcVoice
 
-    assert isinstance(voice, RvcStreamVoice)
+    assert isinstance(voice, RvcVoice)
     # What cannot be written is known before the work, not after it.
     SoundSink(job.target, job.args.rate or ENGINE_RATE, overwrite=job.args.force).discard()
     return offline.convert(voice, read_whole(job.source, voice.input_rate), job.settings, show)

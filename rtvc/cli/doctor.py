@@ -275,19 +275,19 @@ def _presets() -> Check:
 
 def _remembered() -> Check:
     from rtvc.cli.options import described
-    from rtvc.config.remembered import choices_path, read_choices
+    from rtvc.config.remembered import read_remembered, remembered_path
     from rtvc.errors import RtvcError
 
     name = "remembered"
     try:
-        choices = read_choices()
+        choices = read_remembered()
     except RtvcError as error:
         mend = "the next run sets the file aside and starts from the defaults"
         return Check(name, "pity", str(error).splitlines()[0], mend)
-    if not choices_path().exists():
+    if not remembered_path().exists():
         return Check(name, "good", "nothing yet")
     devices = f"{choices.input or 'default'} to {choices.output or 'default'}"
     if choices.monitor:
         devices += f", and to {choices.monitor}"
     settings = described(choices.settings.changed()) or "all settings at their default"
-    return Check(name, "good", f"{devices}; {settings}; in {choices_path()}")
+    return Check(name, "good", f"{devices}; {settings}; in {remembered_path()}")

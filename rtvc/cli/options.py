@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from rtvc.settings import Knob, SettingError, Settings, Value, grouped_knobs
+from rtvc.settings import BUILT_IN, Setting, SettingError, Settings, Value, grouped_settings
 
-_PREFIX = "knob_"
+_PREFIX = "setting_"
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -18,10 +18,10 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a preset by name ('rtvc presets list') or the path of its file; flags go on top",
     )
-    for title, knobs in grouped_knobs().items():
+    for title, settings in grouped_settings().items():
         group = parser.add_argument_group(title)
-        for knob in knobs:
-            _add_knob(group, knob)
+        for setting in settings:
+            _add_setting(group, setting)
 
 
 def chosen(args: argparse.Namespace, base: Settings) -> Settings:
@@ -78,16 +78,16 @@ def require_voice(settings: Settings) -> None:
     RtvcError
         If it needs base models that are not installed; the message says what to run.
     """
-    from rtvc.library import BUILT_IN, installed_voice, is_path, require_ready
+    from rtvc.library import installed_voice, is_path, require_ready
 
-    if settings.voice not in BUILT_IN and not is_path(settings.voice):
+    if settings.voice != BUILT_IN and not is_path(settings.voice):
         require_ready(installed_voice(settings.voice), settings.pitch_method)
 
 
 def shape_voice(args: argparse.Namespace) -> bool:
     """Return whether a command line says how the voice should be."""
-    groups = grouped_knobs()
-    names = {knob.name for knob in groups[next(iter(groups))]}
+    groups = grouped_settings()
+    names = {setting.name for setting in groups[next(iter(groups))]}
     return args.preset is not None or any(_PREFIX + name in vars(args) for name in names)
 
 
@@ -110,43 +110,43 @@ def seconds(text: str) -> float:
 
 def described(values: dict[str, Value]) -> str:
     """Return settings in words, for a person."""
-    from rtvc.settings import KNOBS
+    from rtvc.settings import SETTINGS
 
     parts = []
     for name, value in values.items():
-        unit = KNOBS[name].unit
+        unit = SETTINGS[name].unit
         text = f"{value:g}" if isinstance(value, float) else str(value).lower()
         parts.append(f"{name.replace('_', ' ')} {text}" + (f" {unit}" if unit else ""))
     return ", ".join(parts)
 
 
-def _add_knob(group: argparse._ArgumentGroup, knob: Knob) -> None:
-    dest = _PREFIX + knob.name
-    help_text = knob.help[0].lower() + knob.help[1:].rstrip(".")
-    if knob.kind is bool:
+def _add_setting(group: argparse._ArgumentGroup, setting: Setting) -> None:
+    dest = _PREFIX + setting.name
+    help_text = setting.help[0].lower() + setting.help[1:].rstrip(".")
+    if setting.kind is bool:
         group.add_argument(
-            knob.flag,
+            setting.flag,
             dest=dest,
             action=argparse.BooleanOptionalAction,
             default=argparse.SUPPRESS,
             help=help_text,
         )
         return
-    default = f"{knob.default:g}" if isinstance(knob.default, float) else str(knob.default)
+    default = f"{setting.default:g}" if isinstance(setting.default, float) else str(setting.default)
     group.add_argument(
-        knob.flag,
+        setting.flag,
         dest=dest,
-        type=_typed(knob),
+        type=_typed(setting),
         default=argparse.SUPPRESS,
-        metavar=(knob.unit or ("NAME" if knob.kind is str else "NUMBER")).upper(),
-        help=f"{help_text}; {knob.allowed} (default {default})".replace("%", "%%"),
+        metavar=(setting.unit or ("NAME" if setting.kind is str else "NUMBER")).upper(),
+        help=f"{help_text}; {setting.allowed} (default {default})".replace("%", "%%"),
     )
 
 
-def _typed(knob: Knob) -> Callable[[str], Value]:
+def _typed(setting: Setting) -> Callable[[str], Value]:
     def parse(text: str) -> Value:
         try:
-            return knob.parse(text)
+            return setting.parse(text)
         except SettingError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
 

@@ -9,19 +9,21 @@ from rtvc.errors import RtvcError
 
 if TYPE_CHECKING:
     from rtvc.calibration.sizing import Sizing
-    from rtvc.cli.run_devices import Scene
-    from rtvc.config.remembered import Choices
+    from rtvc.cli.run_devices import RunDevices
+    from rtvc.config.remembered import RememberedRun
 
 
-def run(scene: Scene, choices: Choices, sizing: Sizing, doubts: str, *, remember: bool) -> int:
+def run(
+    devices: RunDevices, remembered: RememberedRun, sizing: Sizing, doubts: str, *, remember: bool
+) -> int:
     """Open the panel, and return the exit code once it is closed.
 
     Parameters
     ----------
-    scene
+    devices
         The devices to begin with; where there are none, the panel waits for some, and
         the demonstration plays meanwhile.
-    choices
+    remembered
         Devices and settings to begin with.
     sizing
         What is known of this machine.
@@ -37,19 +39,21 @@ def run(scene: Scene, choices: Choices, sizing: Sizing, doubts: str, *, remember
     """
     from rtvc.cli.terminal import apart_from_noise
     from rtvc.config.remembered import config_folder
-    from rtvc.live.controller import Studio
-    from rtvc.live.devices import LiveRig
+    from rtvc.live.controller import Controller
+    from rtvc.live.devices import SystemDevices
     from rtvc.tui.app import Panel
 
     log = config_folder() / "panel.log"
-    stand_in = None if scene.live else scene.open
-    studio = Studio(LiveRig(), choices, sizing=sizing, remember=remember, stand_in=stand_in)
-    panel = Panel(studio, " ".join(filter(None, (scene.advice, doubts))))
+    stand_in = None if devices.live else devices.open
+    controller = Controller(
+        SystemDevices(), remembered, sizing=sizing, remember=remember, stand_in=stand_in
+    )
+    panel = Panel(controller, " ".join(filter(None, (devices.advice, doubts))))
     try:
         with apart_from_noise(log):
             panel.run()
     finally:
-        studio.close()
+        controller.close()
     if panel.return_code == 1:
         raise RtvcError(f"The panel failed; {log} says where. 'rtvc --no-tui' does without it.")
     if panel.farewell:

@@ -92,11 +92,11 @@ def _check(args: argparse.Namespace) -> int:
 
 def _save(args: argparse.Namespace) -> int:
     from rtvc.config.presets import load_preset, save_preset, user_path
-    from rtvc.config.remembered import read_choices
+    from rtvc.config.remembered import read_remembered
     from rtvc.settings import Settings
 
     path = user_path(args.name)
-    base = read_choices().settings if args.remembered else Settings()
+    base = read_remembered().settings if args.remembered else Settings()
     settings = options.chosen(args, base)
     description = args.description
     if description is None:

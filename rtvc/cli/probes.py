@@ -75,7 +75,7 @@ def voices() -> dict[str, Any]:
     pitch, times = pyworld.harvest(tone, rate)
     return {
         "version": pyworld.__version__,
-        "heard_hz": float(np.median(pitch)),
+        "input_f0_hz": float(np.median(pitch)),
         "frames": len(times),
     }
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtvc.cli import options, run_devices
-from rtvc.cli.run_devices import Scene, say
+from rtvc.cli.run_devices import RunDevices, say
 from rtvc.errors import RtvcError, UsageError
 
 if TYPE_CHECKING:
     from rtvc.calibration.sizing import Sizing
     from rtvc.cli.terminal import Keyboard, StatusDisplay
-    from rtvc.config.remembered import Choices
-    from rtvc.live.devices import Line
+    from rtvc.config.remembered import RememberedRun
+    from rtvc.live.devices import OpenDevices
     from rtvc.session import Session
     from rtvc.settings import Settings
 
@@ -105,39 +105,39 @@ def run(args: argparse.Namespace) -> int:
     if on_panel:
         # Beside the devices being looked for: each takes a tenth of a second and more.
         threading.Thread(target=import_module, args=("rtvc.tui.app",), daemon=True).start()
-    from rtvc.calibration.sizing import sizes_at_default, sizing_here
+    from rtvc.calibration.sizing import sizes_at_default, startup_sizing
     from rtvc.config.presets import find_preset
-    from rtvc.config.remembered import Choices, load_choices
+    from rtvc.config.remembered import RememberedRun, load_remembered
 
-    choices, sentence = (Choices(), "") if args.reset else load_choices()
+    remembered, sentence = (RememberedRun(), "") if args.reset else load_remembered()
     if sentence:
         say(sentence)
-    settings = _with_a_voice(options.chosen(args, choices.settings), args)
+    settings = _with_a_voice(options.chosen(args, remembered.settings), args)
     _refuse_existing(args)
-    if not choices.settings.changed() and not options.shape_voice(args):
+    if not remembered.settings.changed() and not options.shape_voice(args):
         # Who starts it for the first time should hear a changed voice, not their own.
         settings = find_preset(_FIRST_PRESET).apply_to(settings)
         say(f"Nothing is chosen yet: preset {_FIRST_PRESET!r}. 'rtvc presets' lists others.")
-    scene = run_devices.find(args, choices)
-    if choices.settings.changed() and settings == choices.settings:
+    devices = run_devices.find(args, remembered)
+    if remembered.settings.changed() and settings == remembered.settings:
         say(f"As last time: {options.described(settings.changed())}. --reset forgets it.")
-    stated = (choices.chosen | options.stated(args)) & sizes_at_default(settings)
-    sizing, sizes = sizing_here(settings, args.profile or choices.profile, stated)
+    stated = (remembered.chosen | options.stated(args)) & sizes_at_default(settings)
+    sizing, sizes = startup_sizing(settings, args.profile or remembered.profile, stated)
     for sentence in filter(None, (sizes.facts, sizes.doubts)):
         say(sentence)
-    choices = dataclasses.replace(
-        scene.choices(settings), profile=sizing.profile.name, chosen=sizing.chosen
+    remembered = dataclasses.replace(
+        devices.remembered_run(settings), profile=sizing.profile.name, chosen=sizing.chosen
     )
     if on_panel:
         from rtvc.cli import panel
 
-        return panel.run(scene, choices, sizing, sizes.doubts, remember=not args.no_save)
-    return _run_plainly(args, scene, choices, sizing)
+        return panel.run(devices, remembered, sizing, sizes.doubts, remember=not args.no_save)
+    return _run_plainly(args, devices, remembered, sizing)
 
 
 def _with_a_voice(settings: Settings, args: argparse.Namespace) -> Settings:
     """Return settings whose voice is there: the built-in one where that of last time has gone."""
-    from rtvc.library import BUILT_IN
+    from rtvc.settings import BUILT_IN
 
     try:
         options.require_voice(settings)
@@ -145,7 +145,7 @@ def _with_a_voice(settings: Settings, args: argparse.Namespace) -> Settings:
         if options.shape_voice(args):
             raise
         say(f"{str(error).rstrip('.')}. It was the voice of last time; using the built-in one.")
-        return settings.replace(voice=BUILT_IN[0])
+        return settings.replace(voice=BUILT_IN)
     return settings
 
 
@@ -158,40 +158,42 @@ def _on_panel(args: argparse.Namespace) -> bool:
     return not (plain or measured) and is_live(sys.stdout) and sys.stdin.isatty()
 
 
-def _run_plainly(args: argparse.Namespace, scene: Scene, choices: Choices, sizing: Sizing) -> int:
+def _run_plainly(
+    args: argparse.Namespace, devices: RunDevices, remembered: RememberedRun, sizing: Sizing
+) -> int:
     """Run with a line of status in place of the panel."""
-    from rtvc.audio.tee import TappedEndpoint
+    from rtvc.audio.tee import TeeEndpoint
     from rtvc.cli.terminal import Keyboard, StatusDisplay
-    from rtvc.config.remembered import save_choices
+    from rtvc.config.remembered import save_remembered
     from rtvc.session import Session
 
-    line, settings = scene.open(), choices.settings
-    if line.monitor is not None:
-        line.monitor.gain_db = settings.monitor_gain
+    opened, settings = devices.open(), remembered.settings
+    if opened.monitor is not None:
+        opened.monitor.gain_db = settings.monitor_gain
     display = StatusDisplay(sys.stdout)
-    session = Session(TappedEndpoint(line.endpoint, line.monitor), settings, sizing=sizing)
+    session = Session(TeeEndpoint(opened.endpoint, opened.monitor), settings, sizing=sizing)
     try:
         with Keyboard() as keyboard:
             session.start()
-            if scene.live and not args.no_save:
-                save_choices(choices)
+            if devices.live and not args.no_save:
+                save_remembered(remembered)
             try:
-                _watch(session, line, keyboard, display, seconds=args.seconds)
+                _watch(session, opened, keyboard, display, seconds=args.seconds)
             finally:
                 session.stop()
                 display.clear()
     except BaseException:
         # Ctrl-C is a normal end: the figures and the file are what the run was for.
         if session.stats().blocks:
-            _finish(args, line, session, display.elapsed_s)
+            _finish(args, opened, session, display.elapsed_s)
         raise
-    _finish(args, line, session, display.elapsed_s)
+    _finish(args, opened, session, display.elapsed_s)
     return 0
 
 
 def _watch(
     session: Session,
-    line: Line,
+    opened: OpenDevices,
     keyboard: Keyboard,
     display: StatusDisplay,
     *,
@@ -200,8 +202,8 @@ def _watch(
     told = ""
     while not session.wait(0.1):
         stats = session.stats()
-        lost = line.monitor.error if line.monitor is not None else ""
-        news = stats.reason or lost or line.hint()
+        lost = opened.monitor.error if opened.monitor is not None else ""
+        news = stats.reason or lost or opened.hint()
         if news and news != told:
             display.note(news)
         told = news
@@ -210,20 +212,22 @@ def _watch(
             return
         if seconds is not None and display.elapsed_s >= seconds:
             return
-    if not line.endpoint.finished:
+    if not opened.endpoint.finished:
         raise RtvcError(session.stats().reason or "The engine has ended; start it again.")
 
 
-def _finish(args: argparse.Namespace, line: Line, session: Session, elapsed_s: float) -> None:
+def _finish(
+    args: argparse.Namespace, opened: OpenDevices, session: Session, elapsed_s: float
+) -> None:
     from rtvc.cli.run_report import as_json, run_report
     from rtvc.cli.status_line import summary
     from rtvc.config.settings_yaml import write_atomically
 
     stats = session.stats()
     # Files first: the terminal or the reader of our lines may be gone.
-    lines = [summary(stats, elapsed_s), line.keep()]
+    lines = [summary(stats, elapsed_s), opened.keep()]
     if args.stats:
-        names = {what: name for what, name in line.names._asdict().items() if name}
+        names = {what: name for what, name in opened.names._asdict().items() if name}
         report = run_report(session.settings, stats, elapsed_s, names)
         write_atomically(args.stats, as_json(report))
         lines.append(f"The figures are in {args.stats}.")

@@ -13,8 +13,8 @@ from rtvc.errors import RtvcError, UsageError
 
 if TYPE_CHECKING:
     from rtvc.audio.devices import Direction
-    from rtvc.config.remembered import Choices
-    from rtvc.live.devices import Choice, Line
+    from rtvc.config.remembered import RememberedRun
+    from rtvc.live.devices import DeviceSelection, OpenDevices
     from rtvc.settings import Settings
 
 DEMO_FILE = "rtvc-demo.wav"
@@ -22,7 +22,7 @@ _NO_MONITOR = "off"
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class RunDevices:
     """What a run plays on.
 
     Attributes
@@ -37,19 +37,19 @@ class Scene:
         A sentence about the devices, "" if there is none.
     """
 
-    choice: Choice
-    open: Callable[[], Line]
+    choice: DeviceSelection
+    open: Callable[[], OpenDevices]
     live: bool = True
     advice: str = ""
 
-    def choices(self, settings: Settings) -> Choices:
+    def remembered_run(self, settings: Settings) -> RememberedRun:
         """Return what is to be remembered."""
-        from rtvc.config.remembered import Choices
+        from rtvc.config.remembered import RememberedRun
 
-        return Choices(self.choice.input, self.choice.output, settings, self.choice.monitor)
+        return RememberedRun(self.choice.input, self.choice.output, settings, self.choice.monitor)
 
 
-def find(args: argparse.Namespace, choices: Choices) -> Scene:
+def find(args: argparse.Namespace, remembered_run: RememberedRun) -> RunDevices:
     """Return the devices that a command line asks for, or the demonstration if there are none.
 
     Raises
@@ -59,9 +59,11 @@ def find(args: argparse.Namespace, choices: Choices) -> Scene:
     UsageError
         If there is no device of that name.
     """
-    from rtvc.live.devices import Choice
+    from rtvc.live.devices import DeviceSelection
 
-    remembered = Choice(choices.input, choices.output, choices.monitor)
+    remembered = DeviceSelection(
+        remembered_run.input, remembered_run.output, remembered_run.monitor
+    )
     if args.demo is not None:
         return _demo(args, remembered)
     missing = _missing_devices()
@@ -78,17 +80,17 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _demo(args: argparse.Namespace, choice: Choice) -> Scene:
-    from rtvc.live.demo import claim_file, open_line
+def _demo(args: argparse.Namespace, choice: DeviceSelection) -> RunDevices:
+    from rtvc.live.demo import claim_file, open_demo
 
     path = claim_file(Path(args.demo or DEMO_FILE), force=args.force)
     say(f"A bundled utterance plays as the microphone, in real time; the result goes to {path}.")
     advice = f"No device is there: a bundled utterance plays instead, into {path}."
-    return Scene(choice, lambda: open_line(path), live=False, advice=advice)
+    return RunDevices(choice, lambda: open_demo(path), live=False, advice=advice)
 
 
-def _live(args: argparse.Namespace, remembered: Choice) -> Scene:
-    from rtvc.live.devices import Choice, LiveRig
+def _live(args: argparse.Namespace, remembered: DeviceSelection) -> RunDevices:
+    from rtvc.live.devices import DeviceSelection, SystemDevices
     from rtvc.live.feedback import feedback_advice
 
     microphone, input_name = _device("input", args.input, remembered.input)
@@ -103,8 +105,8 @@ def _live(args: argparse.Namespace, remembered: Choice) -> Scene:
         advice = advice or feedback_advice(input_name, monitor_name)
     if advice:
         say(advice)
-    choice = Choice(microphone, speaker, monitor)
-    return Scene(choice, lambda: LiveRig().open(choice), advice=advice)
+    choice = DeviceSelection(microphone, speaker, monitor)
+    return RunDevices(choice, lambda: SystemDevices().open(choice), advice=advice)
 
 
 def _device(direction: Direction, asked: str | None, remembered: str) -> tuple[str, str]:

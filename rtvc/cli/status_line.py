@@ -32,7 +32,7 @@ def status_line(stats: Stats, width: int, *, unicode: bool = True) -> str:
         if len(line) > width:
             parts[name] = f"{name} {_level(level)}"
             line = _joined(parts)
-    for name in ("keys", "pitch", "eased", "latency", "step", "late", "out", "in"):
+    for name in ("keys", "pitch", "degraded", "latency", "step", "late", "out", "in"):
         if len(line) > width and name in parts:
             del parts[name]
             line = _joined(parts)
@@ -85,10 +85,10 @@ def transfer_line(title: str, done: int, total: int | None, rate: float, width: 
 def _parts(stats: Stats) -> dict[str, str]:
     if not stats.gate_open:
         pitch = "silence"
-    elif stats.heard_hz and stats.sung_hz:
-        pitch = f"{stats.heard_hz:.0f} to {stats.sung_hz:.0f} Hz"
-    elif stats.heard_hz:
-        pitch = f"{stats.heard_hz:.0f} Hz"
+    elif stats.input_f0_hz and stats.output_f0_hz:
+        pitch = f"{stats.input_f0_hz:.0f} to {stats.output_f0_hz:.0f} Hz"
+    elif stats.input_f0_hz:
+        pitch = f"{stats.input_f0_hz:.0f} Hz"
     else:
         pitch = "unvoiced"
     block = stats.latency.block * 1000
@@ -100,11 +100,11 @@ def _parts(stats: Stats) -> dict[str, str]:
         "late": f"late {stats.late_blocks}",
         "latency": f"latency {stats.latency.total * 1000:.0f} ms",
         "pitch": f"pitch {pitch:13}",
-        "eased": f"with {stats.eased}",
+        "degraded": f"with {stats.degraded}",
         "keys": "q stops",
     }
-    if not stats.eased:
-        del parts["eased"]
+    if not stats.degraded:
+        del parts["degraded"]
     return parts
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rtvc.errors import RtvcError, UsageError
+from rtvc.settings import BUILT_IN
 
 if TYPE_CHECKING:
     from rtvc.library import Manifest
@@ -149,7 +150,7 @@ def _add_blend(action: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from rtvc.library import BUILT_IN, find_removed, list_voices, missing_models
+    from rtvc.library import find_removed, list_voices, missing_models
     from rtvc.library.base_models import remedy
     from rtvc.library.home import voices_folder
 
@@ -159,16 +160,15 @@ def _list(args: argparse.Namespace) -> int:
         _print_json(
             {
                 "folder": str(voices_folder()),
-                "built_in": BUILT_IN,
+                "built_in": [BUILT_IN],
                 "voices": [_facts(v.name, v.manifest, v.path, v.index) for v in voices],
                 "damaged": problems,
                 "removed": removed,
             }
         )
         return 0
-    width = max(len(name) for name in (*BUILT_IN, *(voice.name for voice in voices)))
-    for name in BUILT_IN:
-        print(f"{name:{width}}  built in")
+    width = max(len(name) for name in (BUILT_IN, *(voice.name for voice in voices)))
+    print(f"{BUILT_IN:{width}}  built in")
     for voice in voices:
         print(f"{voice.name:{width}}  {_in_words(voice.manifest)}")
     for problem in problems:

@@ -15,7 +15,7 @@ _HEADER = "# Written by rtvc's panel. Keys are chosen in keys.yaml beside it.\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class PanelState:
     """What the panel remembers.
 
     Attributes
@@ -46,13 +46,13 @@ def keys_path() -> Path:
     return config_folder() / "keys.yaml"
 
 
-def load_memory() -> tuple[Memory, str]:
+def load_panel_state() -> tuple[PanelState, str]:
     """Return what is remembered, and a sentence ("" if all is well)."""
     words, sentence = _words(memory_path(), ("theme", "guided", "spectrogram", *_FAVOURITES))
     theme = words.get("theme", THEMES[0])
     favourites = {n: words[name] for n, name in enumerate(_FAVOURITES, 1) if words.get(name)}
     return (
-        Memory(
+        PanelState(
             theme if theme in THEMES else THEMES[0],
             words.get("guided") == "true",
             words.get("spectrogram") != "false",
@@ -62,7 +62,7 @@ def load_memory() -> tuple[Memory, str]:
     )
 
 
-def save_memory(memory: Memory) -> None:
+def save_panel_state(memory: PanelState) -> None:
     """Remember.
 
     Raises

@@ -16,7 +16,7 @@ from rtvc.config.presets import (
 from rtvc.config.settings_yaml import SettingsFileError, read_text, write_atomically
 from rtvc.errors import RtvcError, UsageError
 from rtvc.live.undo import changed_names
-from rtvc.settings import KNOBS, Settings, Value
+from rtvc.settings import SETTINGS, Settings, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Entry:
         return self.preset.description if self.preset is not None else "broken"
 
 
-class Shelf:
+class PresetManager:
     """The presets on disk; a file is read again only when it has changed."""
 
     def __init__(self) -> None:
@@ -174,7 +174,7 @@ def differences(before: Settings, after: Settings) -> list[str]:
     return [
         f"{label(name)}: {shown(name, getattr(before, name))} -> "
         f"{shown(name, getattr(after, name), unit=True)}"
-        for name in KNOBS
+        for name in SETTINGS
         if name in names
     ]
 
@@ -189,7 +189,7 @@ def shown(name: str, value: Value, *, unit: bool = False) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = f"{value:.10g}" if isinstance(value, float) else str(value)
-    return f"{text} {KNOBS[name].unit}".rstrip() if unit else text
+    return f"{text} {SETTINGS[name].unit}".rstrip() if unit else text
 
 
 def _look(file: PresetFile) -> Entry:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rtvc.config import settings_yaml
 from rtvc.errors import RtvcError, UsageError, nearest
-from rtvc.settings import Settings, grouped_knobs
+from rtvc.settings import Settings, grouped_settings
 
 SUFFIX = ".yaml"
 _WORDS = ("description",)
@@ -46,8 +46,8 @@ class Preset:
         at their default where the file says nothing. What belongs to the person
         and the machine (mode, microphone, timing) stays, unless the file states it.
         """
-        groups = grouped_knobs()
-        voice = {knob.name for group in _VOICE_GROUPS for knob in groups[group]} - {"mode"}
+        groups = grouped_settings()
+        voice = {setting.name for group in _VOICE_GROUPS for setting in groups[group]} - {"mode"}
         return current.replace(
             **{name: getattr(self.settings, name) for name in voice | self.given}
         )

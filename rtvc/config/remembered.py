@@ -17,7 +17,7 @@ _HEADER = "# Written by rtvc when a run starts, and read by the next run.\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Choices:
+class RememberedRun:
     """Remembered choices.
 
     Attributes
@@ -56,12 +56,12 @@ def config_folder() -> Path:
     return platformdirs.user_config_path("rtvc", appauthor=False)
 
 
-def choices_path() -> Path:
+def remembered_path() -> Path:
     """Return the file of the remembered choices."""
     return config_folder() / "remembered.yaml"
 
 
-def read_choices() -> Choices:
+def read_remembered() -> RememberedRun:
     """Return the remembered choices, or the defaults where nothing is remembered.
 
     Raises
@@ -69,13 +69,13 @@ def read_choices() -> Choices:
     SettingsFileError
         If the file is damaged.
     """
-    path = choices_path()
+    path = remembered_path()
     if not path.exists():
-        return Choices()
+        return RememberedRun()
     document = settings_yaml.parse(settings_yaml.read_text(path), str(path), _WORDS)
     profile = document.words.get("profile", DEFAULT_PROFILE)
     settings = Settings().replace(**document.values)
-    return Choices(
+    return RememberedRun(
         input=document.words.get("input", ""),
         output=document.words.get("output", ""),
         settings=settings,
@@ -85,27 +85,30 @@ def read_choices() -> Choices:
     )
 
 
-def load_choices() -> tuple[Choices, str]:
+def load_remembered() -> tuple[RememberedRun, str]:
     """Return the remembered choices and a sentence ("" if all is well).
 
     A damaged file is renamed, never overwritten; the sentence says where it is.
     """
     try:
-        return read_choices(), ""
+        return read_remembered(), ""
     except settings_yaml.SettingsFileError as error:
-        path = choices_path()
+        path = remembered_path()
         aside = unused_path(path.with_name("remembered-damaged.yaml"))
         try:
             path.rename(aside)
         except OSError:
-            return Choices(), f"The remembered choices cannot be read and are ignored. {error}"
-        return Choices(), (
+            return (
+                RememberedRun(),
+                f"The remembered choices cannot be read and are ignored. {error}",
+            )
+        return RememberedRun(), (
             f"The remembered choices were damaged ({error.problems[0].message}); "
             f"rtvc starts from the defaults. The old file is now {aside}."
         )
 
 
-def save_choices(choices: Choices) -> None:
+def save_remembered(choices: RememberedRun) -> None:
     """Remember these choices.
 
     Raises
@@ -120,7 +123,7 @@ def save_choices(choices: Choices) -> None:
     words = {"input": choices.input, "output": choices.output, "monitor": choices.monitor}
     if choices.profile != DEFAULT_PROFILE:
         words["profile"] = choices.profile
-    settings_yaml.write_atomically(choices_path(), _HEADER + settings_yaml.render(words, values))
+    settings_yaml.write_atomically(remembered_path(), _HEADER + settings_yaml.render(words, values))
 
 
 def unused_path(path: Path) -> Path:

@@ -17,7 +17,7 @@ from pathlib import Path
 import yaml
 
 from rtvc.errors import RtvcError, UsageError, nearest
-from rtvc.settings import KNOBS, Knob, SettingError, Value
+from rtvc.settings import SETTINGS, Setting, SettingError, Value
 
 MAX_BYTES = 64 * 1024
 """A larger file is no settings file."""
@@ -125,13 +125,13 @@ def parse(text: str, source: str, words: tuple[str, ...]) -> Document:
             problems.append(Problem(line, f"{key} is already set in line {first_lines[key]}"))
             continue
         first_lines[key] = line
-        if key not in KNOBS and key not in words:
-            near = nearest(key, [*words, *KNOBS])
+        if key not in SETTINGS and key not in words:
+            near = nearest(key, [*words, *SETTINGS])
             problems.append(Problem(line, f"there is no setting {key!r}; nearest: {near}"))
             continue
         try:
-            if key in KNOBS:
-                document.values[key] = _value(KNOBS[key], node)
+            if key in SETTINGS:
+                document.values[key] = _value(SETTINGS[key], node)
             else:
                 document.words[key] = " ".join(_scalar(key, node).value.split())
         except SettingError as error:
@@ -145,7 +145,7 @@ def render(words: Mapping[str, str], values: Mapping[str, Value]) -> str:
     """Return a new settings file, each setting under a comment that says what it does."""
     lines = [f"{key}: {_written(text)}" for key, text in words.items()]
     for name, value in values.items():
-        lines += ["", *_setting_lines(KNOBS[name], value)]
+        lines += ["", *_setting_lines(SETTINGS[name], value)]
     return "\n".join(lines) + "\n"
 
 
@@ -165,7 +165,7 @@ def revise(text: str, source: str, words: Mapping[str, str], values: Mapping[str
     edits: list[tuple[int, int, str]] = []
     for key_node, node in _pairs(text, source):
         key = str(key_node.value)
-        new = wanted.pop(key) if key in wanted else KNOBS[key].default
+        new = wanted.pop(key) if key in wanted else SETTINGS[key].default
         if {**old.words, **old.values}[key] == new:
             continue
         start, end = node.start_mark.index, node.end_mark.index
@@ -176,9 +176,13 @@ def revise(text: str, source: str, words: Mapping[str, str], values: Mapping[str
     for start, end, new_text in reversed(edits):
         text = text[:start] + new_text + text[end:]
     for key, new in wanted.items():
-        lines = _setting_lines(KNOBS[key], new) if key in KNOBS else [f"{key}: {_written(new)}"]
+        lines = (
+            _setting_lines(SETTINGS[key], new) if key in SETTINGS else [f"{key}: {_written(new)}"]
+        )
         text = "\n".join([text.rstrip("\n"), "", *lines, ""])
-    expected = Document(dict(words), {**{key: KNOBS[key].default for key in old.values}, **values})
+    expected = Document(
+        dict(words), {**{key: SETTINGS[key].default for key in old.values}, **values}
+    )
     try:
         if parse(text, source, tuple(words)) == expected:
             return text
@@ -254,22 +258,25 @@ def _scalar(key: str, node: yaml.Node) -> yaml.ScalarNode:
     return node
 
 
-def _value(knob: Knob, node: yaml.Node) -> Value:
-    scalar = _scalar(knob.name, node)
+def _value(setting: Setting, node: yaml.Node) -> Value:
+    scalar = _scalar(setting.name, node)
     text = str(scalar.value)
-    if knob.kind is str:
-        return knob.check(text)
+    if setting.kind is str:
+        return setting.check(text)
     if scalar.style is not None:
         raise SettingError(
-            knob.name,
-            f"{knob.name} is the text {text!r}, but must be {knob.allowed}; leave the quotes out",
+            setting.name,
+            f"{setting.name} is the text {text!r}, but must be {setting.allowed}; "
+            "leave the quotes out",
         )
-    if knob.kind is bool or _DECIMAL.fullmatch(text):
-        return knob.parse(text)
+    if setting.kind is bool or _DECIMAL.fullmatch(text):
+        return setting.parse(text)
     hint = ""
     if scalar.tag.endswith((":int", ":float")):
         hint = "; write it as a plain decimal number, such as -2.5 or 12"
-    raise SettingError(knob.name, f"{knob.name} is {text!r}, but must be {knob.allowed}{hint}")
+    raise SettingError(
+        setting.name, f"{setting.name} is {text!r}, but must be {setting.allowed}{hint}"
+    )
 
 
 def _written(value: Value) -> str:
@@ -281,5 +288,8 @@ def _written(value: Value) -> str:
     return repr(value).removesuffix(".0")
 
 
-def _setting_lines(knob: Knob, value: Value) -> list[str]:
-    return [f"# {knob.help} {knob.allowed.capitalize()}.", f"{knob.name}: {_written(value)}"]
+def _setting_lines(setting: Setting, value: Value) -> list[str]:
+    return [
+        f"# {setting.help} {setting.allowed.capitalize()}.",
+        f"{setting.name}: {_written(value)}",
+    ]

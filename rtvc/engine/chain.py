@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rtvc._types import Float32
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.resample import BlockResampler
 from rtvc.engine.dsp.conditioning import Gate, HighPass, Ramp, repair
@@ -20,8 +20,6 @@ from rtvc.engine.voice import Rendered, Voice
 from rtvc.errors import RtvcError
 from rtvc.settings import Settings
 from rtvc.stats import Latency, Level
-
-Samples = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +36,14 @@ class Step:
         Whether the voice has spoken: not in silence, and not where it is not to be heard.
     """
 
-    output: Samples
+    output: Float32
     stages: dict[str, float]
     repaired: bool
     gate_open: bool
     resting: bool
     rendered: bool
-    heard_hz: float
-    sung_hz: float
+    input_f0_hz: float
+    output_f0_hz: float
     input_level: Level
     output_level: Level
 
@@ -54,7 +52,7 @@ def _gain(db: float) -> float:
     return float(10.0 ** (db / 20.0))
 
 
-def _level(samples: Samples) -> Level:
+def _level(samples: Float32) -> Level:
     peak = float(np.max(np.abs(samples)))
     rms = math.sqrt(float(np.mean(np.square(samples, dtype=np.float64))))
     return Level(
@@ -140,7 +138,7 @@ class Chain:
             filters=self.delay / ENGINE_RATE - plan.delay * frame,
         )
 
-    def step(self, block: Samples, settings: Settings) -> Step:
+    def step(self, block: Float32, settings: Settings) -> Step:
         """Take the next block and return the next block.
 
         Parameters
@@ -186,13 +184,13 @@ class Chain:
             gate_open=self._gate.open,
             resting=silent,
             rendered=rendered,
-            heard_hz=made.heard_hz,
-            sung_hz=made.sung_hz,
+            input_f0_hz=made.input_f0_hz,
+            output_f0_hz=made.output_f0_hz,
             input_level=_level(raw),
             output_level=_level(output),
         )
 
-    def skip(self, samples: Samples, settings: Settings) -> None:
+    def skip(self, samples: Float32, settings: Settings) -> None:
         """Take one block of input that nobody will hear the result of.
 
         Context and time are kept; the next step sounds as if none had been missed.
@@ -204,18 +202,18 @@ class Chain:
         self._dry.process(raw)
         self._rest_voice(heard)
 
-    def _render(self, heard: Samples, settings: Settings) -> Rendered:
+    def _render(self, heard: Float32, settings: Settings) -> Rendered:
         made = self._stream.render(self._into.process(heard), settings)
         if not np.isfinite(made.audio).all():
             raise RtvcError("The voice made numbers that are not finite.")
         audio = made.audio if self._sola is None else self._sola.join(made.audio)
-        return Rendered(self._back.process(audio), made.heard_hz, made.sung_hz)
+        return Rendered(self._back.process(audio), made.input_f0_hz, made.output_f0_hz)
 
-    def _rest(self, heard: Samples) -> Rendered:
+    def _rest(self, heard: Float32) -> Rendered:
         self._rest_voice(heard)
         return Rendered(self._back.process(np.zeros(self._voice_block, np.float32)))
 
-    def _rest_voice(self, heard: Samples) -> None:
+    def _rest_voice(self, heard: Float32) -> None:
         self._stream.skip(self._into.process(heard))
         if self._sola is not None:
             self._sola.clear()

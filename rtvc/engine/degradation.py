@@ -7,7 +7,7 @@ from collections import deque
 
 import numpy as np
 
-from rtvc.engine.degradation_levels import Rung
+from rtvc.engine.degradation_levels import DegradationLevel
 from rtvc.settings import Settings
 
 _ROOM = 0.75
@@ -30,7 +30,7 @@ _MUCH = 1.5
 _TELL_S = 20.0
 
 
-class Ladder:
+class Degradation:
     """Where on the ladder the engine stands.
 
     Attributes
@@ -40,8 +40,8 @@ class Ladder:
     """
 
     def __init__(self) -> None:
-        self._given: tuple[Rung, ...] = ()
-        self._rungs: tuple[Rung, ...] = ()
+        self._given: tuple[DegradationLevel, ...] = ()
+        self._levels: tuple[DegradationLevel, ...] = ()
         self.level = 0
         self._asked: Settings | None = None
         self._derived: Settings | None = None
@@ -51,23 +51,23 @@ class Ladder:
         self._notice_until = -math.inf
         self._begin(0.0)
 
-    def settle(self, settings: Settings, rungs: tuple[Rung, ...]) -> Settings:
+    def settle(self, settings: Settings, levels: tuple[DegradationLevel, ...]) -> Settings:
         """Return the settings to use; the same object as long as nothing changes.
 
         Parameters
         ----------
         settings
             Those that are asked for.
-        rungs
+        levels
             Their ladder; another one than before is entered at its top.
         """
-        if rungs is not self._given:
-            self._given = self._rungs = rungs
+        if levels is not self._given:
+            self._given = self._levels = levels
             self.level, self._patience, self._derived = 0, _PATIENCE_S, None
             self._begin(0.0)
         if self._derived is None or settings is not self._asked:
             self._asked = settings
-            changes = self._rungs[self.level].changes
+            changes = self._levels[self.level].changes
             self._derived = settings.replace(**changes) if changes else settings
         return self._derived
 
@@ -89,7 +89,7 @@ class Ladder:
             return
         self._took.append(seconds)
         # Who was quick is late for another reason, such as a gap before.
-        if late and seconds > _QUICK * self._rungs[self.level].allowed_s:
+        if late and seconds > _QUICK * self._levels[self.level].allowed_s:
             self._late.append(now)
         while self._late and self._late[0] < now - _WINDOW_S:
             self._late.popleft()
@@ -102,36 +102,36 @@ class Ladder:
 
     def refuse(self) -> None:
         """Take away the rung that no chain could be made for, and stand above it."""
-        above, refused = self._rungs[self.level - 1 : self.level + 1]
-        below = [rung.without(refused, above) for rung in self._rungs[self.level + 1 :]]
-        self._rungs = (*self._rungs[: self.level], *below)
+        above, refused = self._levels[self.level - 1 : self.level + 1]
+        below = [level.without(refused, above) for level in self._levels[self.level + 1 :]]
+        self._levels = (*self._levels[: self.level], *below)
         self._stand_on(self.level - 1, self._since)
 
     @property
-    def eased(self) -> str:
+    def degraded(self) -> str:
         """What is different from what was asked for, in words; "" at the top."""
-        return ", ".join(self._rungs[self.level].words.values()) if self._rungs else ""
+        return ", ".join(self._levels[self.level].words.values()) if self._levels else ""
 
     def sentence(self, now: float) -> str:
         """Return what a person should know at this moment, "" if nothing."""
-        if self.eased:
-            return f"Late steps: now {self.eased}. It goes back when there is room."
+        if self.degraded:
+            return f"Late steps: now {self.degraded}. It goes back when there is room."
         return self._notice if now < self._notice_until else ""
 
     def _go_down(self, now: float) -> None:
         took = float(np.quantile(self._took, 0.95))
-        below = range(self.level + 1, len(self._rungs))
+        below = range(self.level + 1, len(self._levels))
         fitting = [level for level in below if self._fits(level, took)]
         if now - self._rose < _RELAPSE_S:
             self._patience = min(2 * self._patience, _MOST_PATIENCE_S)
         # Where no rung is known to be enough, the next one may be.
-        target = fitting[0] if fitting else min(self.level + 1, len(self._rungs) - 1)
+        target = fitting[0] if fitting else min(self.level + 1, len(self._levels) - 1)
         self._stand_on(target, now)
 
     def _go_up(self, now: float) -> None:
         took = float(np.quantile(self._took, 0.95))
-        if self._rungs[self.level].predicted_s is None:
-            if self._rungs[self.level].holds(took, _ROOM_UNKNOWN):
+        if self._levels[self.level].predicted_s is None:
+            if self._levels[self.level].holds(took, _ROOM_UNKNOWN):
                 self._rose = now
                 self._stand_on(self.level - 1, now)
             return
@@ -142,14 +142,14 @@ class Ladder:
 
     def _fits(self, level: int, took: float, part: float = 1.0) -> bool:
         """Return whether steps fit on another rung, if they take `took` on this one."""
-        here, there = self._rungs[self.level].predicted_s, self._rungs[level].predicted_s
+        here, there = self._levels[self.level].predicted_s, self._levels[level].predicted_s
         if here is None or there is None:
             return False
-        return self._rungs[level].holds(took * there / here, part)
+        return self._levels[level].holds(took * there / here, part)
 
     def _check(self, now: float) -> None:
         """Compare the first steps with the calibration."""
-        predicted = self._rungs[self.level].predicted_s
+        predicted = self._levels[self.level].predicted_s
         usual = float(np.median(self._took))
         if predicted is not None and not self.level and usual > _MUCH * predicted:
             self._notice = (

@@ -11,8 +11,7 @@ from typing import TypeVar
 from rtvc.calibration.profiles import LONGEST_BLOCK, Timing
 from rtvc.calibration.sizing import Sizing
 from rtvc.engine.delivery import GUARD_S
-from rtvc.library import BUILT_IN
-from rtvc.settings import KNOBS, Settings, Value
+from rtvc.settings import BUILT_IN, SETTINGS, Settings, Value
 
 T = TypeVar("T")
 
@@ -27,7 +26,7 @@ _SUSTAINED = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
+class DegradationLevel:
     """Settings that the engine uses in place of those it was asked for.
 
     Attributes
@@ -54,7 +53,7 @@ class Rung:
         """Return whether steps of so many seconds fit into a part of what is allowed."""
         return seconds <= part * min(self.allowed_s, self.sustained_s)
 
-    def without(self, refused: Rung, above: Rung) -> Rung:
+    def without(self, refused: DegradationLevel, above: DegradationLevel) -> DegradationLevel:
         """Return this rung with what `above` has in place of what a refused rung brought."""
         news = {
             name
@@ -68,11 +67,11 @@ class Rung:
         )
 
 
-AS_ASKED = Rung({}, {}, math.inf, math.inf, None)
+NOT_DEGRADED = DegradationLevel({}, {}, math.inf, math.inf, None)
 """The only rung where nothing is ever late."""
 
 
-def make_rungs(settings: Settings, sizing: Sizing) -> tuple[Rung, ...]:
+def make_levels(settings: Settings, sizing: Sizing) -> tuple[DegradationLevel, ...]:
     """Return the ladder for a voice, from what is asked for down to the least.
 
     The context gets shorter, then retrieval is off, then pitch is found by a cheaper
@@ -89,18 +88,18 @@ def make_rungs(settings: Settings, sizing: Sizing) -> tuple[Rung, ...]:
     timing = sizing.timing(settings)
     base = sizing.changes(settings)
     top = settings.replace(**base)
-    rungs = [_rung(base, top, top, timing)]
+    levels = [_level(base, top, top, timing)]
     for news in _reliefs(top, timing):
-        changes = {**rungs[-1].changes, **news}
-        rung = _rung(changes, settings.replace(**changes), top, timing)
-        if _helps(rungs[-1], rung):
-            rungs.append(rung)
-    return tuple(rungs)
+        changes = {**levels[-1].changes, **news}
+        level = _level(changes, settings.replace(**changes), top, timing)
+        if _helps(levels[-1], level):
+            levels.append(level)
+    return tuple(levels)
 
 
 def _reliefs(top: Settings, timing: Timing | None) -> list[dict[str, Value]]:
     steps: list[dict[str, Value]] = []
-    if top.voice not in BUILT_IN:
+    if top.voice != BUILT_IN:
         steps += [{"context": context} for context in _CONTEXTS if context < top.context]
         if top.index_rate > 0:
             steps.append({"index_rate": 0.0})
@@ -114,13 +113,13 @@ def _reliefs(top: Settings, timing: Timing | None) -> list[dict[str, Value]]:
         if block > before:
             before = block
             headroom = _tens(top.headroom * block / top.block)
-            steps.append({"block": block, "headroom": min(headroom, KNOBS["headroom"].high)})
+            steps.append({"block": block, "headroom": min(headroom, SETTINGS["headroom"].high)})
     return steps
 
 
-def _rung(
+def _level(
     changes: dict[str, Value], settings: Settings, top: Settings, timing: Timing | None
-) -> Rung:
+) -> DegradationLevel:
     predicted = None
     if timing is not None:
         predicted = 1e-3 * timing.p50(
@@ -135,7 +134,7 @@ def _rung(
         "pitch_method": f"pitch by {settings.pitch_method}",
         "block": f"block {settings.block:.0f} ms",
     }
-    return Rung(
+    return DegradationLevel(
         changes=changes,
         words={n: w for n, w in words.items() if getattr(settings, n) != getattr(top, n)},
         allowed_s=max(1e-3 * settings.headroom - GUARD_S, 1e-3),
@@ -144,12 +143,12 @@ def _rung(
     )
 
 
-def _helps(before: Rung, rung: Rung) -> bool:
-    if before.predicted_s is None or rung.predicted_s is None:
+def _helps(before: DegradationLevel, level: DegradationLevel) -> bool:
+    if before.predicted_s is None or level.predicted_s is None:
         return True
     # A longer block takes longer, and has still more time.
-    relief = before.allowed_s / rung.allowed_s
-    return rung.predicted_s * relief < _USELESS * before.predicted_s
+    relief = before.allowed_s / level.allowed_s
+    return level.predicted_s * relief < _USELESS * before.predicted_s
 
 
 def _tens(milliseconds: float) -> float:

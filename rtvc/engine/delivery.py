@@ -7,11 +7,9 @@ import threading
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rtvc._types import Float32
 from rtvc.engine.dsp.sola import best_offset, fade_in
-
-Samples = NDArray[np.float32]
 
 GUARD_S = 0.020
 """When less than this is left at the output, what is missing is concealed."""
@@ -35,7 +33,7 @@ class Extension:
         Samples per second.
     """
 
-    def __init__(self, past: Samples, rate: int) -> None:
+    def __init__(self, past: Float32, rate: int) -> None:
         width, longest, shortest = rate // 50, rate // 50, rate // 400
         tail = past[-width:]
         search = longest - shortest
@@ -53,7 +51,7 @@ class Extension:
         """Whether the fade has ended."""
         return self._at >= len(self._fade)
 
-    def take(self, samples: int) -> Samples:
+    def take(self, samples: int) -> Float32:
         """Return the next samples."""
         at = self._at + np.arange(samples)
         self._at += samples
@@ -67,7 +65,7 @@ class Sink(Protocol):
     def queued(self) -> int:
         """Return how many samples wait."""
 
-    def write(self, samples: Samples) -> None:
+    def write(self, samples: Float32) -> None:
         """Queue samples."""
 
 
@@ -93,7 +91,7 @@ class Delivery:
         self._guard = round(GUARD_S * rate)
         self._join = round(JOIN_S * rate)
         self._tolerance = round(TOLERANCE_S * rate)
-        self._past: Samples = np.zeros(round(0.1 * rate), np.float32)
+        self._past: Float32 = np.zeros(round(0.1 * rate), np.float32)
         self._extension: Extension | None = None
         self._flowing = False
         self._debt = 0
@@ -157,7 +155,7 @@ class Delivery:
                 if abs(middle) > self._tolerance:
                     self._correct(middle)
 
-    def deliver(self, block: Samples) -> bool:
+    def deliver(self, block: Float32) -> bool:
         """Queue a block, less what is owed, joined without a click to what was heard last.
 
         Returns whether it was late.
@@ -176,7 +174,7 @@ class Delivery:
             self._debt -= samples
             self.dropped += samples
 
-    def retarget(self, samples: int, made: Samples) -> None:
+    def retarget(self, samples: int, made: Float32) -> None:
         """Change the nominal latency by `samples`.
 
         Parameters
@@ -214,7 +212,7 @@ class Delivery:
         if self._flowing:
             self.concealed += samples
 
-    def _pay(self, block: Samples) -> None:
+    def _pay(self, block: Float32) -> None:
         owed = min(self._debt, len(block))
         self._debt -= owed
         self.dropped += owed
@@ -231,6 +229,6 @@ class Delivery:
             self._extension = None
         self._write(rest)
 
-    def _write(self, samples: Samples) -> None:
+    def _write(self, samples: Float32) -> None:
         self._sink.write(samples)
         self._past = np.concatenate([self._past, samples])[-len(self._past) :]

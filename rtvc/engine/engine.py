@@ -13,11 +13,11 @@ import numpy as np
 from rtvc.audio.endpoint import ENGINE_RATE, DeviceLostError, Endpoint
 from rtvc.calibration.sizing import Sizing
 from rtvc.engine.chain import Chain, Step
-from rtvc.engine.degradation import Ladder
-from rtvc.engine.degradation_levels import AS_ASKED, Rung, make_rungs
+from rtvc.engine.degradation import Degradation
+from rtvc.engine.degradation_levels import NOT_DEGRADED, DegradationLevel, make_levels
 from rtvc.engine.delivery import Delivery
-from rtvc.engine.input_history import History
-from rtvc.engine.step_timer import Meter
+from rtvc.engine.input_history import InputHistory
+from rtvc.engine.step_timer import StepTimer
 from rtvc.engine.voice import Voice
 from rtvc.engine.worker import Worker
 from rtvc.errors import RtvcError
@@ -36,7 +36,7 @@ class Engine:
 
     Whatever fails, what is heard is the converted voice, its concealment, or
     nothing; never the microphone, unless ``Settings.mode`` is ``dry``. Where steps are
-    late again and again, it works with less than it was asked for; see `Ladder`.
+    late again and again, it works with less than it was asked for; see `Degradation`.
 
     Parameters
     ----------
@@ -65,9 +65,9 @@ class Engine:
         self._loading_ahead = loading_ahead
         self._sizing = sizing
         self._asked = settings, self._rungs_for(settings)
-        self._ladder = Ladder()
+        self._degradation = Degradation()
         self._delivery = Delivery(endpoint, ENGINE_RATE)
-        self._history = History(round(_HISTORY_S * ENGINE_RATE))
+        self._history = InputHistory(round(_HISTORY_S * ENGINE_RATE))
         self._worker: Worker | None = None
         self._successor: Worker | None = None
         self._succeeding = settings
@@ -79,8 +79,8 @@ class Engine:
         self._failure = ""
         self._failed_settings: Settings | None = None
         self._failures_in_a_row = 0
-        self._meter = Meter()
-        self._stages: defaultdict[str, Meter] = defaultdict(Meter)
+        self._meter = StepTimer()
+        self._stages: defaultdict[str, StepTimer] = defaultdict(StepTimer)
         self._stats = Stats()
 
     # For the front.
@@ -97,13 +97,13 @@ class Engine:
         the old one plays on. The same settings once more are another try where a
         chain could not be built.
         """
-        before, rungs = self._asked
+        before, levels = self._asked
         if settings == before:
             self._refused = None
         # A ladder is left only for another one, not when a knob is turned.
         self._asked = (
             settings,
-            rungs if settings.shape == before.shape else self._rungs_for(settings),
+            levels if settings.shape == before.shape else self._rungs_for(settings),
         )
 
     def start(self) -> None:
@@ -176,14 +176,14 @@ class Engine:
             device=self._endpoint.health(),
         )
 
-    def _rungs_for(self, settings: Settings) -> tuple[Rung, ...]:
-        return make_rungs(settings, self._sizing) if self._endpoint.realtime else (AS_ASKED,)
+    def _rungs_for(self, settings: Settings) -> tuple[DegradationLevel, ...]:
+        return make_levels(settings, self._sizing) if self._endpoint.realtime else (NOT_DEGRADED,)
 
     # On the engine's thread.
 
     def _effective(self) -> Settings:
         """Return the settings to use, in place of those that were asked for."""
-        return self._ladder.settle(*self._asked)
+        return self._degradation.settle(*self._asked)
 
     def _hire(self, settings: Settings) -> Worker:
         worker = Worker(lambda: self._build(settings), self._work, self._ended)
@@ -258,7 +258,7 @@ class Engine:
         if self._endpoint.realtime:
             late = self._delivery.deliver(step.output)
             if step.rendered and chain.built_for.shape == settings.shape:
-                self._ladder.note(now, now - began_there, late=late)
+                self._degradation.note(now, now - began_there, late=late)
         else:
             self._endpoint.write(step.output)
         self._tell(step, State(settings.mode))
@@ -269,7 +269,9 @@ class Engine:
         """Publish what is different from what was asked for, once it is in use."""
         wanted = self._effective().shape
         if chain.built_for.shape == wanted:
-            self._publish(reason=self._ladder.sentence(now), eased=self._ladder.eased)
+            self._publish(
+                reason=self._degradation.sentence(now), degraded=self._degradation.degraded
+            )
         elif self._refused != wanted:
             self._publish(reason="")
 
@@ -283,8 +285,8 @@ class Engine:
             repaired=self._stats.repaired + step.repaired,
             gate_open=step.gate_open,
             resting=step.resting,
-            heard_hz=step.heard_hz,
-            sung_hz=step.sung_hz,
+            input_f0_hz=step.input_f0_hz,
+            output_f0_hz=step.output_f0_hz,
             input=step.input_level,
             output=step.output_level,
         )
@@ -306,8 +308,8 @@ class Engine:
             # The settings have moved on while it was built.
             successor.cancel()
             return False
-        if successor.error is not None and self._ladder.level:
-            self._ladder.refuse()
+        if successor.error is not None and self._degradation.level:
+            self._degradation.refuse()
             return False
         if successor.error is not None:
             self._refused = settings.shape

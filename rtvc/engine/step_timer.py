@@ -9,7 +9,7 @@ from rtvc.stats import Times
 _BLOCKS = 600
 
 
-class Meter:
+class StepTimer:
     """Distribution of a duration over the last 600 blocks; the maximum is that of the whole run."""
 
     def __init__(self) -> None:

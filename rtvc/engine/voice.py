@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from rtvc._types import Float32
 from rtvc.engine.plan import Plan
 from rtvc.settings import Settings
-
-Samples = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +20,19 @@ class Rendered:
         (samples,) float32 at the voice's `output_rate`: one block, preceded by
         nothing and, if the voice is not `continuous`, followed by the plan's
         crossfade and search, which the next block makes again.
-    heard_hz, sung_hz
+    input_f0_hz, output_f0_hz
         Pitch of the input and of the output at the end of the block in Hz, 0 = unvoiced.
     """
 
-    audio: Samples
-    heard_hz: float = 0.0
-    sung_hz: float = 0.0
+    audio: Float32
+    input_f0_hz: float = 0.0
+    output_f0_hz: float = 0.0
 
 
 class Stream(Protocol):
     """One voice at work on one stream: everything that it carries from block to block."""
 
-    def render(self, block: Samples, settings: Settings) -> Rendered:
+    def render(self, block: Float32, settings: Settings) -> Rendered:
         """Take the next block at `input_rate` and give back one block.
 
         The result lags the newest input by exactly the plan's lookahead (and,
@@ -44,7 +40,7 @@ class Stream(Protocol):
         may differ from call to call and are ramped over 10 to 20 ms.
         """
 
-    def skip(self, samples: Samples) -> None:
+    def skip(self, samples: Float32) -> None:
         """Take input of any whole number of frames without making sound of it.
 
         Keeps context and time, so that the next `render` sounds as if the

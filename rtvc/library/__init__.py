@@ -8,7 +8,6 @@ from rtvc.library.base_models import base_model_path, missing_models, require_re
 from rtvc.library.home import home
 from rtvc.library.names import is_path
 from rtvc.library.voices import (
-    BUILT_IN,
     InstalledVoice,
     Manifest,
     find_removed,
@@ -20,7 +19,6 @@ from rtvc.library.voices import (
 )
 
 __all__ = [
-    "BUILT_IN",
     "InstalledVoice",
     "Manifest",
     "base_model_path",

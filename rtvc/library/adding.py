@@ -18,7 +18,6 @@ from rtvc.library import names
 from rtvc.library.finding import FoundVoice
 from rtvc.library.home import copy_file, publish, require_space, staging, voices_folder
 from rtvc.library.voices import (
-    BUILT_IN,
     INDEX_FILE,
     WEIGHTS_FILE,
     InstalledVoice,
@@ -73,7 +72,7 @@ def add_voice(
     RtvcError
         If the files cannot be read, or the library cannot be written to.
     """
-    wanted = names.checked_name(name or found.name, BUILT_IN)
+    wanted = names.checked_name(name or found.name)
     if not force:
         free_name(wanted, "--name gives this one another name, --force replaces it")
     checkpoint = read_voice_checkpoint(found.path)
@@ -117,7 +116,7 @@ def blend_voices(
     if not 0.0 <= ratio <= 1.0:
         raise UsageError(f"The ratio is {ratio:g}, but must be from 0 (all first) to 1.")
     voices = installed_voice(first), installed_voice(second)
-    wanted = names.checked_name(name or names.safe(f"{voices[0].name}+{voices[1].name}"), BUILT_IN)
+    wanted = names.checked_name(name or names.safe(f"{voices[0].name}+{voices[1].name}"))
     if not force:
         free_name(wanted, "--name gives this one another name, --force replaces it")
     a, b = (read_voice_checkpoint(voice.path) for voice in voices)

@@ -24,7 +24,7 @@ from rtvc.library.addresses import checked_address, file_name, host_of
 from rtvc.library.home import downloads_folder, megabytes, require_space, writing
 from rtvc.library.http_request import BrokenError, RangeError, open_address, reason
 
-Progress = Callable[[int, int | None], None]
+ReportProgress = Callable[[int, int | None], None]
 """Is told the bytes that are there, and those that there will be, None if not known."""
 
 PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -54,11 +54,11 @@ class _Wish:
     url: str
     size: int | None
     sha256: str
-    progress: Progress
+    progress: ReportProgress
 
 
 @dataclass(slots=True)
-class _State:
+class _PartialDownload:
     """What is known of a download between two tries; kept beside it between two calls.
 
     `validator` tells whether the file on the server is still the same one.
@@ -70,7 +70,7 @@ class _State:
 
 def download(
     address: str,
-    progress: Progress,
+    progress: ReportProgress,
     *,
     size: int | None = None,
     sha256: str = "",
@@ -107,7 +107,7 @@ def download(
         if not _is_right(wish, file) and resumed:
             # The older part may have been of another file.
             file.truncate(0)
-            state = _State()
+            state = _PartialDownload()
             _fetch(wish, file, state, pauses_s)
         if not _is_right(wish, file):
             file.truncate(0)
@@ -132,7 +132,7 @@ def kept(address: str) -> int:
         return 0
 
 
-def _fetch(wish: _Wish, file: FileIO, state: _State, pauses_s: Sequence[float]) -> None:
+def _fetch(wish: _Wish, file: FileIO, state: _PartialDownload, pauses_s: Sequence[float]) -> None:
     """Try until the file is whole or nothing helps."""
     pauses = list(pauses_s)
     while True:
@@ -150,7 +150,7 @@ def _fetch(wish: _Wish, file: FileIO, state: _State, pauses_s: Sequence[float]) 
             time.sleep(min(max(pauses.pop(0), error.pause_s), _LONGEST_PAUSE_S))
 
 
-def _transfer(wish: _Wish, file: FileIO, state: _State) -> None:
+def _transfer(wish: _Wish, file: FileIO, state: _PartialDownload) -> None:
     """Make one request, and take in what comes."""
     start = file.seek(0, 2)
     if start and not state.validator and not wish.sha256:
@@ -307,14 +307,14 @@ def _sweep() -> None:
                 path.unlink()
 
 
-def _read_state(url: str) -> _State:
+def _read_state(url: str) -> _PartialDownload:
     try:
         facts = json.loads(_part(url).with_suffix(".json").read_text())
-        return _State(str(facts["validator"]), str(facts["name"]))
+        return _PartialDownload(str(facts["validator"]), str(facts["name"]))
     except (OSError, ValueError, KeyError, TypeError):
-        return _State()
+        return _PartialDownload()
 
 
-def _write_state(url: str, state: _State) -> None:
+def _write_state(url: str, state: _PartialDownload) -> None:
     facts = {"validator": state.validator, "name": state.name}
     _part(url).with_suffix(".json").write_text(json.dumps(facts))

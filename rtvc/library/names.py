@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 from rtvc.errors import UsageError
+from rtvc.settings import BUILT_IN
 
 VOICE_SUFFIXES = (".pth", ".safetensors")
 """Of files with a voice; what ends so is a path and never a name."""
@@ -45,13 +46,13 @@ def key(name: str) -> str:
     return normal(normal(name).casefold())
 
 
-def checked_name(name: str, built_in: tuple[str, ...]) -> str:
+def checked_name(name: str) -> str:
     """Return a name that a person gave, tidied.
 
     Raises
     ------
     UsageError
-        If it cannot be the name of a folder, or is that of a built-in voice.
+        If it cannot be the name of a folder, or is that of the built-in voice.
     """
     tidy = " ".join(normal(name).split())
     bad = [c for c in tidy if c in _FORBIDDEN or unicodedata.category(c) in _HIDDEN]
@@ -64,8 +65,8 @@ def checked_name(name: str, built_in: tuple[str, ...]) -> str:
         raise UsageError(f"The name {tidy[:20]!r}… is too long; use at most {MAX_LENGTH} letters.")
     if tidy.lower().endswith(VOICE_SUFFIXES):
         raise UsageError(f"{tidy!r} is a name for files; leave out its ending.")
-    if key(tidy) in map(key, built_in):
-        raise UsageError(f"{tidy!r} is the name of a built-in voice; choose another one.")
+    if key(tidy) == key(BUILT_IN):
+        raise UsageError(f"{tidy!r} is the name of the built-in voice; choose another one.")
     return tidy
 
 

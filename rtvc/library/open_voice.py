@@ -12,23 +12,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
 from rtvc.engine.voice import Voice
-from rtvc.settings import Settings
+from rtvc.settings import BUILT_IN, Settings
 from rtvc.system.malloc import trim_memory
 
 if TYPE_CHECKING:
     from rtvc.engine.models.pitch_estimator import PitchEstimator
-    from rtvc.engine.rvc.voice import RvcStreamVoice
+    from rtvc.engine.rvc.voice import RvcVoice
 
 T = TypeVar("T")
-
-_BUILT_IN = {"world": "Your own voice, shaped by the settings; built in."}
 
 
 def list_voices() -> dict[str, str]:
     """Return the names of all voices, built in and installed, each with a sentence about it."""
     from rtvc import library
 
-    voices = dict(_BUILT_IN)
+    voices = {BUILT_IN: "Your own voice, shaped by the settings; built in."}
     for voice in library.list_voices()[0]:
         manifest = voice.manifest
         kind = f"RVC {manifest.version}, {manifest.sample_rate / 1000:g} kHz"
@@ -55,7 +53,7 @@ def find_voice(name: str) -> Voice:
     RtvcError
         If it cannot be used, or a base model that it needs is not installed.
     """
-    if name == "world":
+    if name == BUILT_IN:
         # Here, because WORLD takes a moment to load and other voices do without it.
         from rtvc.engine.world.voice import WorldVoice
 
@@ -91,7 +89,7 @@ def _will_ask_for_pitch(name: str) -> bool:
     from rtvc.errors import RtvcError
     from rtvc.library import installed_voice, is_path
 
-    if name in _BUILT_IN or is_path(name):
+    if name == BUILT_IN or is_path(name):
         return False
     try:
         return installed_voice(name).manifest.uses_pitch
@@ -108,9 +106,9 @@ def _find_apart(kind: str) -> PitchEstimator:
         leave_this_thread()
 
 
-def _open(name: str, path: Path, index: Path | None) -> RvcStreamVoice:
+def _open(name: str, path: Path, index: Path | None) -> RvcVoice:
     from rtvc.engine.rvc import loading
-    from rtvc.engine.rvc.voice import RvcStreamVoice
+    from rtvc.engine.rvc.voice import RvcVoice
     from rtvc.library import base_model_path
 
     voice = _shared(loading.voice_file(path), loading.load_voice)
@@ -119,7 +117,7 @@ def _open(name: str, path: Path, index: Path | None) -> RvcStreamVoice:
         lambda path: loading.load_content_encoder(path, keep=True),
     )
     found = None if index is None else _shared(index, loading.load_index)
-    return RvcStreamVoice(name, voice, encoder, find_estimator, found)
+    return RvcVoice(name, voice, encoder, find_estimator, found)
 
 
 def _index_of(path: Path) -> Path | None:

@@ -12,13 +12,13 @@ from rtvc.errors import UsageError
 from rtvc.library import names
 from rtvc.library.addresses import is_address, without_secrets
 from rtvc.library.archives import unpack
-from rtvc.library.download import Progress, discard, download
+from rtvc.library.download import ReportProgress, discard, download
 from rtvc.library.finding import SUFFIXES, FoundVoice, find_voices, index_beside
 from rtvc.library.home import staging
 
 
 @contextmanager
-def opened(source: str, progress: Progress) -> Iterator[list[FoundVoice]]:
+def opened(source: str, progress: ReportProgress) -> Iterator[list[FoundVoice]]:
     """Find the voices in a file, a folder, an archive or at an address.
 
     What was downloaded or unpacked for it is gone afterwards; a complete download stays where

@@ -24,7 +24,7 @@ from rtvc.library.base_models import (
     title_of,
     write_manifest,
 )
-from rtvc.library.download import PAUSES_S, Progress, discard, download
+from rtvc.library.download import PAUSES_S, ReportProgress, discard, download
 from rtvc.library.home import copy_file, models_folder, publish, require_space, staging
 
 _WEIGHTS = (".pt", ".pth", ".bin", ".safetensors")
@@ -51,7 +51,7 @@ class _Candidate:
 
 def install_from_web(
     model: BaseModel,
-    progress: Progress,
+    progress: ReportProgress,
     *,
     mirror: str = "",
     unverified: bool = False,

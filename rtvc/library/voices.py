@@ -13,8 +13,8 @@ from typing import Any
 from rtvc.errors import RtvcError, UsageError, nearest
 from rtvc.library import names
 from rtvc.library.home import publish, removed_folder, voices_folder, writing
+from rtvc.settings import BUILT_IN
 
-BUILT_IN = ("world",)
 """Voices that need no files."""
 
 WEIGHTS_FILE = "voice.safetensors"
@@ -210,7 +210,7 @@ def rename_voice(old: str, new: str) -> str:
     if folder is None:
         raise UsageError(f"There is no voice {old!r}{_hint(old)}")
     same = names.key(old) == names.key(new)
-    target = names.checked_name(new, BUILT_IN) if same else free_name(new, "choose another name")
+    target = names.checked_name(new) if same else free_name(new, "choose another name")
     if folder.name != target:
         _move(folder, target)
     return target
@@ -224,7 +224,7 @@ def free_name(name: str, advice: str) -> str:
     UsageError
         If one has, with the advice; or if it cannot be a name.
     """
-    tidy = names.checked_name(name, BUILT_IN)
+    tidy = names.checked_name(name)
     if find_folder(voices_folder(), tidy) is not None:
         raise UsageError(f"There is a voice {tidy!r} already; {advice}.")
     return tidy
@@ -308,6 +308,6 @@ def _manifest(facts: Any) -> Manifest:
 
 
 def _hint(name: str) -> str:
-    there = [*BUILT_IN, *(names.normal(folder.name) for folder in _folders(voices_folder()))]
+    there = [BUILT_IN, *(names.normal(folder.name) for folder in _folders(voices_folder()))]
     by_key = {names.key(one): one for one in there}
     return f"; nearest: {by_key[nearest(names.key(name), by_key)]}. 'rtvc voices' lists all."

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from rtvc.config.remembered import Choices, save_choices
+from rtvc.config.remembered import RememberedRun, save_remembered
 from rtvc.errors import RtvcError, VoiceError
-from rtvc.live.device_session import Stage
-from rtvc.live.devices import Choice, Line, Rig
+from rtvc.live.device_session import DeviceSession
+from rtvc.live.devices import DeviceProvider, DeviceSelection, OpenDevices
 from rtvc.live.recorder import Recorder
-from rtvc.live.scanner import Lookout
-from rtvc.live.undo import History
+from rtvc.live.scanner import Scanner
+from rtvc.live.undo import UndoHistory
 from rtvc.settings import Settings
 from rtvc.stats import State, Stats
 
@@ -27,7 +27,7 @@ _ALL_EVERY = 10
 """Times to tidy up among which one is thorough: what the panel has drawn outlives the others."""
 
 
-class Studio:
+class Controller:
     """A session whose devices can be exchanged while the program goes on.
 
     Whatever waits (opening, closing, looking for devices) is done one after the
@@ -36,9 +36,9 @@ class Studio:
 
     Parameters
     ----------
-    rig
+    provider
         The devices.
-    choices
+    remembered
         What to begin with.
     find_voice
         Gives the voice of a name; by default the built-in and installed ones.
@@ -54,29 +54,29 @@ class Studio:
     ----------
     recorder
         Records what is played.
-    lookout
+    scanner
         Looks for devices and voices.
     """
 
     def __init__(
         self,
-        rig: Rig,
-        choices: Choices,
+        provider: DeviceProvider,
+        remembered: RememberedRun,
         *,
         find_voice: Callable[[str], Voice] | None = None,
         sizing: Sizing | None = None,
         remember: bool = True,
-        stand_in: Callable[[], Line] | None = None,
+        stand_in: Callable[[], OpenDevices] | None = None,
     ) -> None:
         self._remember = remember
         self._stand_in = stand_in
-        self._wanted = Choice(choices.input, choices.output, choices.monitor)
-        self._first = choices
-        self._saved: Choices | None = None
-        self._history = History()
-        self._stage = Stage(rig, choices.settings, find_voice, sizing)
-        self.recorder = Recorder(self._stage.attach)
-        self.lookout = Lookout(rig)
+        self._wanted = DeviceSelection(remembered.input, remembered.output, remembered.monitor)
+        self._first = remembered
+        self._saved: RememberedRun | None = None
+        self._history = UndoHistory()
+        self._device_session = DeviceSession(provider, remembered.settings, find_voice, sizing)
+        self.recorder = Recorder(self._device_session.attach)
+        self.scanner = Scanner(provider)
         self._measured_s: float | None = None
         self._doing = "Starting."
         self._failure = ""
@@ -86,7 +86,7 @@ class Studio:
         self._closed = False
         self._tidied = 0
         self._lock = threading.Lock()
-        self._hand = ThreadPoolExecutor(1, "rtvc studio")
+        self._hand = ThreadPoolExecutor(1, "rtvc controller")
 
     # The sound.
 
@@ -97,7 +97,7 @@ class Studio:
     @property
     def settings(self) -> Settings:
         """What was applied last."""
-        return self._stage.settings
+        return self._device_session.settings
 
     def apply(self, settings: Settings) -> None:
         """Use other settings from the next block on; `undo` takes it back."""
@@ -114,7 +114,7 @@ class Studio:
 
     def stats(self) -> Stats:
         """Return what is going on, as `Session.stats` does, also while no session runs."""
-        stats = self._stage.stats()
+        stats = self._device_session.stats()
         if self._doing:
             return dataclasses.replace(stats, state=State.STARTING, reason=self._doing)
         if self._failure:
@@ -124,30 +124,30 @@ class Studio:
 
     def spectrum(self) -> tuple[float, ...]:
         """Return the level in dBFS of each band of what is heard now, the lowest first."""
-        return self._stage.spectrum()
+        return self._device_session.spectrum()
 
     # The devices.
 
     @property
-    def wanted(self) -> Choice:
+    def wanted(self) -> DeviceSelection:
         """The chosen devices by name."""
         return self._wanted
 
     @property
-    def names(self) -> Choice:
+    def names(self) -> DeviceSelection:
         """The devices in use, all "" before the first start."""
-        return self._stage.names
+        return self._device_session.names
 
     @property
     def measured_s(self) -> float | None:
         """Measured delay of the devices in use, both sides; None if nobody has measured it."""
         return self._measured_s
 
-    def use(self, choice: Choice) -> None:
+    def use(self, selection: DeviceSelection) -> None:
         """Exchange the devices, in the background; the old ones come back if that fails."""
         if not self._closed:
             self._doing = "Changing the devices."
-            self._submit(self._exchange, choice)
+            self._submit(self._exchange, selection)
 
     def measure(self) -> None:
         """Measure the delay of the devices with chirps that are heard, in the background.
@@ -170,7 +170,7 @@ class Studio:
         """Return what went wrong in the background since the last call, "" if nothing did."""
         with self._lock:
             news, self._news = self._news, ""
-        parts = (self.recorder, self._stage, self.lookout)
+        parts = (self.recorder, self._device_session, self.scanner)
         return " ".join(filter(None, (*(part.take_news() for part in parts), news)))
 
     def tidy(self) -> None:
@@ -184,9 +184,9 @@ class Studio:
         gc.collect(2 if self._tidied % _ALL_EVERY == 0 else 1)
         if self._doing or self._closed:
             return
-        self.lookout.look_for_voices()
+        self.scanner.look_for_voices()
         self._submit(self._save)
-        if self._failure and self._stage.over:
+        if self._failure and self._device_session.over:
             self._submit(self._shut)
 
     def close(self) -> None:
@@ -196,7 +196,7 @@ class Studio:
         self._closed = True
         self._hand.submit(self._end).result()
         self._hand.shutdown()
-        self.lookout.close()
+        self.scanner.close()
 
     def _go(self, settings: Settings | None) -> bool:
         if settings is not None:
@@ -206,7 +206,7 @@ class Studio:
     def _give(self, settings: Settings) -> None:
         """Have the session use these; where none began for want of a voice, try once more."""
         other = settings.shape != self.settings.shape
-        self._stage.apply(settings)
+        self._device_session.apply(settings)
         if self._voiceless and other and not self._closed:
             self._submit(self._retry)
 
@@ -224,7 +224,7 @@ class Studio:
     def _begin(self) -> None:
         if not self._open(self._wanted) and self._stand_in is not None:
             try:
-                self._stage.play_on(self._stand_in())
+                self._device_session.play_on(self._stand_in())
             except VoiceError as error:
                 self._voiceless, self._failure = True, _reason(error)
             except RtvcError as error:
@@ -236,25 +236,25 @@ class Studio:
             self._doing = "Loading the voice."
             self._begin()
 
-    def _open(self, choice: Choice) -> bool:
+    def _open(self, selection: DeviceSelection) -> bool:
         try:
-            note = self._stage.open(choice)
+            note = self._device_session.open(selection)
         except Exception as error:  # whatever it is, the devices before may still work
             self._voiceless = isinstance(error, VoiceError)
             self._failure = _reason(error)
             return False
-        self._wanted, self._failure, self._voiceless = choice, "", False
+        self._wanted, self._failure, self._voiceless = selection, "", False
         if note:
             self._tell(note)
         return True
 
-    def _exchange(self, choice: Choice) -> None:
+    def _exchange(self, selection: DeviceSelection) -> None:
         before = None if self._failure else self._wanted
         self._shut()
         self._measured_s = None
-        if self._open(choice):
+        if self._open(selection):
             self._save()
-        elif before is not None and before != choice:
+        elif before is not None and before != selection:
             failure = self._failure
             self._doing = "Going back to the devices before."
             if self._open(before):
@@ -264,7 +264,7 @@ class Studio:
     def _measure(self) -> None:
         self._shut()
         try:
-            loop = self._stage.measure(self._wanted)
+            loop = self._device_session.measure(self._wanted)
         except RtvcError as error:
             self._tell(_sentence(str(error)))
         else:
@@ -278,25 +278,25 @@ class Studio:
 
     def _shut(self) -> None:
         try:
-            kept = self._stage.close()
+            kept = self._device_session.close()
         except RtvcError as error:
             kept = str(error)
         if kept:
             self._tell(kept)
 
     def _save(self) -> None:
-        choices = dataclasses.replace(
+        remembered = dataclasses.replace(
             self._first,
             input=self._wanted.input,
             output=self._wanted.output,
             monitor=self._wanted.monitor,
             settings=self.settings.replace(mode="converted"),
         )
-        if not self._remember or choices == self._saved:
+        if not self._remember or remembered == self._saved:
             return
-        self._saved = choices
+        self._saved = remembered
         try:
-            save_choices(choices)
+            save_remembered(remembered)
         except RtvcError as error:
             self._tell(f"The settings are not remembered: {error}")
 

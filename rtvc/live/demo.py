@@ -8,17 +8,17 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rtvc._types import Float32
 from rtvc.config.remembered import unused_path
 from rtvc.config.settings_yaml import write_atomically
 from rtvc.errors import RtvcError
-from rtvc.live.devices import Choice, Line
+from rtvc.live.devices import DeviceSelection, OpenDevices
 
 _RATE = 48_000
 
 
-def load_utterance() -> NDArray[np.float32]:
+def load_utterance() -> Float32:
     """Return the bundled utterance: (samples,) float32 mono at 48000 Hz."""
     import soundfile
     import soxr
@@ -44,7 +44,7 @@ def claim_file(path: Path, *, force: bool) -> Path:
     return path if force else unused_path(path)
 
 
-def open_line(path: Path) -> Line:
+def open_demo(path: Path) -> OpenDevices:
     """Return the utterance as a microphone, in real time, and a 24-bit WAV file as a speaker."""
     from rtvc.audio.simulated import SimulatedDevice
 
@@ -60,4 +60,4 @@ def open_line(path: Path) -> Line:
         write_atomically(path, buffer.getvalue())
         return f"The result is in {path}."
 
-    return Line(device, Choice("bundled utterance", str(path)), keep=keep)
+    return OpenDevices(device, DeviceSelection("bundled utterance", str(path)), keep=keep)

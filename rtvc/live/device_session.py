@@ -8,27 +8,27 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rtvc.errors import RtvcError, VoiceError
-from rtvc.live.devices import Choice, Line, Rig
+from rtvc.live.devices import DeviceProvider, DeviceSelection, OpenDevices
 from rtvc.settings import Settings
 from rtvc.stats import Stats
 
 if TYPE_CHECKING:
     from rtvc.audio.loopback import LoopDelay
     from rtvc.audio.recording import Recording
-    from rtvc.audio.tee import TappedEndpoint
+    from rtvc.audio.tee import TeeEndpoint
     from rtvc.calibration.sizing import Sizing
     from rtvc.engine.voice import Voice
     from rtvc.session import Session
 
 
-class Stage:
+class DeviceSession:
     """Where a session plays: opened, closed and opened again on other devices.
 
     `open`, `play_on`, `measure` and `close` wait and are for one thread; the rest is for any.
 
     Parameters
     ----------
-    rig
+    provider
         The devices.
     settings
         To begin with.
@@ -40,22 +40,22 @@ class Stage:
 
     def __init__(
         self,
-        rig: Rig,
+        provider: DeviceProvider,
         settings: Settings,
         find_voice: Callable[[str], Voice] | None = None,
         sizing: Sizing | None = None,
     ) -> None:
-        self._rig = rig
+        self._provider = provider
         self._settings = settings
         self._find_voice = find_voice
         self._sizing = sizing
         self._lock = threading.Lock()
-        self._line: Line | None = None
+        self._opened: OpenDevices | None = None
         self._session: Session | None = None
-        self._endpoint: TappedEndpoint | None = None
+        self._endpoint: TeeEndpoint | None = None
         self._recording: Recording | None = None
         self._told = ""
-        self.names = Choice()
+        self.names = DeviceSelection()
         """What the devices are called that were opened last."""
 
     # What is heard.
@@ -79,11 +79,11 @@ class Stage:
 
     def stats(self) -> Stats:
         """Return what the session tells; where none runs, nothing."""
-        session, line = self._session, self._line
-        if session is None or line is None:
+        session, opened = self._session, self._opened
+        if session is None or opened is None:
             return Stats()
         stats = session.stats()
-        hint = "" if stats.reason else line.hint()
+        hint = "" if stats.reason else opened.hint()
         return dataclasses.replace(stats, reason=hint) if hint else stats
 
     def spectrum(self) -> tuple[float, ...]:
@@ -93,8 +93,8 @@ class Stage:
 
     def take_news(self) -> str:
         """Return once why the monitor is silent, "" if it is not."""
-        line = self._line
-        error = line.monitor.error if line is not None and line.monitor is not None else ""
+        opened = self._opened
+        error = opened.monitor.error if opened is not None and opened.monitor is not None else ""
         news, self._told = (error if error != self._told else ""), error
         return news
 
@@ -106,7 +106,7 @@ class Stage:
 
     # On which devices.
 
-    def open(self, choice: Choice) -> str:
+    def open(self, selection: DeviceSelection) -> str:
         """Begin on these devices; return a sentence about what could not be had, or "".
 
         Raises
@@ -116,11 +116,11 @@ class Stage:
         RtvcError
             If they cannot be opened.
         """
-        line = self._rig.open(choice)
-        self.play_on(line)
-        return line.note
+        opened = self._provider.open(selection)
+        self.play_on(opened)
+        return opened.note
 
-    def play_on(self, line: Line) -> None:
+    def play_on(self, opened: OpenDevices) -> None:
         """Begin on an opened line.
 
         Raises
@@ -130,10 +130,10 @@ class Stage:
         RtvcError
             If it does not start.
         """
-        from rtvc.audio.tee import TappedEndpoint
+        from rtvc.audio.tee import TeeEndpoint
         from rtvc.session import Session
 
-        endpoint = TappedEndpoint(line.endpoint, line.monitor)
+        endpoint = TeeEndpoint(opened.endpoint, opened.monitor)
         session = Session(endpoint, self._settings, self._find_voice, self._sizing)
         try:
             session.start()
@@ -142,12 +142,12 @@ class Stage:
                 raise
             raise VoiceError(str(error)) from error
         with self._lock:
-            self.names = line.names
-            self._line, self._endpoint, self._session = line, endpoint, session
+            self.names = opened.names
+            self._opened, self._endpoint, self._session = opened, endpoint, session
             # They may have changed while it started.
             self._pass_on()
 
-    def measure(self, choice: Choice) -> LoopDelay:
+    def measure(self, selection: DeviceSelection) -> LoopDelay:
         """Play chirps on these devices, and return what they really take; nothing else may play.
 
         Raises
@@ -157,17 +157,17 @@ class Stage:
         """
         from rtvc.audio.loopback import measure_loop
 
-        return measure_loop(self._rig.open(choice).endpoint)
+        return measure_loop(self._provider.open(selection).endpoint)
 
     def close(self) -> str:
         """Fade out, close the devices, keep what was made; return a sentence about it, or ""."""
         with self._lock:
-            session, line = self._session, self._line
-            self._session = self._line = self._endpoint = None
-        if session is None or line is None:
+            session, opened = self._session, self._opened
+            self._session = self._opened = self._endpoint = None
+        if session is None or opened is None:
             return ""
         session.stop()
-        return line.keep()
+        return opened.keep()
 
     def _pass_on(self) -> None:
         if self._session is None or self._endpoint is None:

@@ -49,14 +49,14 @@ class SoundDevice:
 
 
 @dataclass(frozen=True, slots=True)
-class Devices:
+class AvailableDevices:
     """All microphones and speakers of a moment."""
 
     inputs: tuple[SoundDevice, ...] = ()
     outputs: tuple[SoundDevice, ...] = ()
 
 
-class Choice(NamedTuple):
+class DeviceSelection(NamedTuple):
     """The chosen devices by name; "" is the system's default, and no monitor."""
 
     input: str = ""
@@ -65,7 +65,7 @@ class Choice(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class OpenDevices:
     """A microphone and a speaker, ready to be started.
 
     Attributes
@@ -85,20 +85,20 @@ class Line:
     """
 
     endpoint: Endpoint
-    names: Choice
+    names: DeviceSelection
     monitor: Monitor | None = None
     note: str = ""
     hint: Callable[[], str] = lambda: ""
     keep: Callable[[], str] = lambda: ""
 
 
-class Rig(Protocol):
+class DeviceProvider(Protocol):
     """Devices to choose from."""
 
-    def scan(self) -> Devices:
+    def scan(self) -> AvailableDevices:
         """Return what is plugged in now; may take a second."""
 
-    def open(self, choice: Choice) -> Line:
+    def open(self, selection: DeviceSelection) -> OpenDevices:
         """Return the chosen devices; a monitor that is not there is noted and done without.
 
         Raises
@@ -108,13 +108,13 @@ class Rig(Protocol):
         """
 
 
-class LiveRig:
+class SystemDevices:
     """The devices of this machine."""
 
     def __init__(self) -> None:
         self._opened = False
 
-    def scan(self) -> Devices:
+    def scan(self) -> AvailableDevices:
         """Return what is plugged in now.
 
         PortAudio sees the devices of the moment at which it was started, and
@@ -137,9 +137,9 @@ class LiveRig:
             rows = json.loads(done.stdout)
         except (subprocess.SubprocessError, OSError, ValueError):
             raise RtvcError("The devices could not be listed; 'rtvc doctor' says why.") from None
-        return Devices(_side(rows, "input"), _side(rows, "output"))
+        return AvailableDevices(_side(rows, "input"), _side(rows, "output"))
 
-    def open(self, choice: Choice) -> Line:
+    def open(self, selection: DeviceSelection) -> OpenDevices:
         """Return the chosen devices; to be called only while no others are open.
 
         Raises
@@ -155,20 +155,20 @@ class LiveRig:
             # What has been plugged in since is seen only so.
             restart()
         self._opened = True
-        microphone = find_device(choice.input or None, "input")
-        speaker = find_device(choice.output or None, "output")
-        endpoint = LiveEndpoint(choice.input or None, choice.output or None)
+        microphone = find_device(selection.input or None, "input")
+        speaker = find_device(selection.output or None, "output")
+        endpoint = LiveEndpoint(selection.input or None, selection.output or None)
         monitor, note = None, ""
-        if choice.monitor:
+        if selection.monitor:
             try:
-                monitor = live_monitor(choice.monitor, speaker.name)
+                monitor = open_monitor(selection.monitor, speaker.name)
             except RtvcError as error:
                 note = f"There is no monitor: {error}."
-        names = Choice(microphone.name, speaker.name, monitor.name if monitor else "")
-        return Line(endpoint, names, monitor, note, lambda: endpoint.hint)
+        names = DeviceSelection(microphone.name, speaker.name, monitor.name if monitor else "")
+        return OpenDevices(endpoint, names, monitor, note, lambda: endpoint.hint)
 
 
-def live_monitor(name: str, output: str) -> Monitor:
+def open_monitor(name: str, output: str) -> Monitor:
     """Return a device of this machine as the monitor, not started.
 
     Parameters

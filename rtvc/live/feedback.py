@@ -6,7 +6,7 @@ import re
 
 _MICROPHONE = re.compile(r"\b(?:internal |built-?in )?(?:mic|microphone|input)\b", re.IGNORECASE)
 _SPEAKER = re.compile(r"\b(?:internal |built-?in )?(?:speakers?|output)\b", re.IGNORECASE)
-_BUILT_IN = re.compile(r"\b(?:internal|built-?in|analog|macbook|imac|mac mini)\b", re.IGNORECASE)
+_ON_BOARD = re.compile(r"\b(?:internal|built-?in|analog|macbook|imac|mac mini)\b", re.IGNORECASE)
 _EARS = re.compile(r"headphone|headset|earbud|earphone|airpods|buds", re.IGNORECASE)
 _UNKNOWN = {"", "default", "sysdefault", "pulse", "pipewire", "jack"}
 
@@ -28,7 +28,7 @@ def feedback_advice(input_name: str, output_name: str) -> str:
             _MICROPHONE.sub("", input_name).strip(" -()").lower(),
             _SPEAKER.sub("", output_name).strip(" -()").lower(),
         }
-        if len(bodies) == 1 or (_BUILT_IN.search(input_name) and _BUILT_IN.search(output_name)):
+        if len(bodies) == 1 or (_ON_BOARD.search(input_name) and _ON_BOARD.search(output_name)):
             return (
                 f"{input_name!r} can hear {output_name!r}: that echoes or howls. Wear headphones, "
                 "or name another output with --output."

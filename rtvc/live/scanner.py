@@ -5,15 +5,15 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from rtvc.errors import RtvcError
-from rtvc.live.devices import Devices, Rig
+from rtvc.live.devices import AvailableDevices, DeviceProvider
 
 
-class Lookout:
+class Scanner:
     """The devices and voices of the last look.
 
     Parameters
     ----------
-    rig
+    provider
         The devices.
 
     Attributes
@@ -22,13 +22,13 @@ class Lookout:
         What the last look found.
     """
 
-    def __init__(self, rig: Rig) -> None:
-        self._rig = rig
-        self.devices = Devices()
+    def __init__(self, provider: DeviceProvider) -> None:
+        self._provider = provider
+        self.devices = AvailableDevices()
         self._voices: dict[str, str] | None = None
         self._news = ""
         self._looking = False
-        self._thread = ThreadPoolExecutor(1, "rtvc lookout")
+        self._thread = ThreadPoolExecutor(1, "rtvc scanner")
         self._closed = False
 
     @property
@@ -61,7 +61,7 @@ class Lookout:
 
     def _scan(self) -> None:
         try:
-            self.devices = self._rig.scan()
+            self.devices = self._provider.scan()
         except RtvcError as error:
             self._news = str(error)
         finally:

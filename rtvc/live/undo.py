@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from rtvc.settings import KNOBS, Settings
+from rtvc.settings import SETTINGS, Settings
 
 _TOGETHER_S = 0.8
 """Changes of the same numbers in quicker succession are one step: a key that is held down."""
@@ -14,10 +14,10 @@ _MOST = 200
 
 def changed_names(before: Settings, after: Settings) -> frozenset[str]:
     """Return the names of the settings that differ."""
-    return frozenset(name for name in KNOBS if getattr(before, name) != getattr(after, name))
+    return frozenset(name for name in SETTINGS if getattr(before, name) != getattr(after, name))
 
 
-class History:
+class UndoHistory:
     """The settings before the present ones, and those that were undone.
 
     The mode is no part of it: an undo never opens a muted output.
@@ -40,7 +40,7 @@ class History:
         self._future.clear()
         held = names == last_names and now - last_time < _TOGETHER_S
         # What is chosen, such as a voice, is chosen one by one.
-        if held and self._past and all(KNOBS[name].is_number for name in names):
+        if held and self._past and all(SETTINGS[name].is_number for name in names):
             return
         self._past = [*self._past[-_MOST:], before]
 

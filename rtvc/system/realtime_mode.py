@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rtvc.system.thread_priority import Precedence
+from rtvc.system.thread_priority import ThreadPriority
 
 SWITCH_INTERVAL_S = 0.00005
 """How long a thread may keep the interpreter from the engine; Python's default is 5 ms.
@@ -16,14 +16,14 @@ A step takes the lock back some fifty times, each time after so long if another 
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def realtime_mode() -> Iterator[None]:
     """Go before other programs, hand the interpreter over quickly, and collect no garbage.
 
     All while the context is open. A full collection stops every thread for 100 ms; what is
     alive at the start stays alive.
     """
     interval, collecting = sys.getswitchinterval(), gc.isenabled()
-    precedence = Precedence()
+    precedence = ThreadPriority()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.collect()
     gc.freeze()

@@ -15,7 +15,7 @@ _FIRST = -20
 _THREADS = Path("/proc/self/task")
 
 
-class Precedence:
+class ThreadPriority:
     """Puts all of this program before others that compute, until it is given back.
 
     The engine needs the interpreter's lock, and whoever holds it may be put aside by the

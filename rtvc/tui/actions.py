@@ -5,28 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from rtvc.config.panel_state import THEMES, Memory, save_memory
-from rtvc.config.preset_manager import Entry, Shelf, differences
-from rtvc.live.controller import Studio
-from rtvc.settings import KNOBS, Knob, Settings, Value
+from rtvc.config.panel_state import THEMES, PanelState, save_panel_state
+from rtvc.config.preset_manager import Entry, PresetManager, differences
+from rtvc.live.controller import Controller
+from rtvc.settings import SETTINGS, Setting, Settings, Value
 
 
-class Desk:
+class Actions:
     """The studio and the shelf under a person's hands.
 
     Every method returns what is to be told, "" for nothing, or raises `RtvcError`.
 
     Parameters
     ----------
-    studio, shelf
+    controller, preset_manager
         The sound and the presets.
     memory
         What was remembered of the panel.
     """
 
-    def __init__(self, studio: Studio, shelf: Shelf, memory: Memory) -> None:
-        self._studio = studio
-        self._shelf = shelf
+    def __init__(
+        self, controller: Controller, preset_manager: PresetManager, memory: PanelState
+    ) -> None:
+        self._controller = controller
+        self._preset_manager = preset_manager
         self.memory = memory
         self._facts: tuple[Settings, tuple[Entry, ...]] | None = None
         self._preset = ""
@@ -34,38 +36,38 @@ class Desk:
     @property
     def preset(self) -> str:
         """The preset that is in use, "" if it is none."""
-        facts = self._studio.settings, self._shelf.entries
+        facts = self._controller.settings, self._preset_manager.entries
         if self._facts is None or any(a is not b for a, b in zip(facts, self._facts, strict=True)):
             self._facts = facts
-            self._preset = self._shelf.current(facts[0])
+            self._preset = self._preset_manager.current(facts[0])
         return self._preset
 
-    def turn(self, knob: Knob, value: Value) -> str:
+    def turn(self, setting: Setting, value: Value) -> str:
         """Give a setting another value."""
-        settings = self._studio.settings
-        if getattr(settings, knob.name) != value:
-            self._studio.apply(settings.replace(**{knob.name: value}))
+        settings = self._controller.settings
+        if getattr(settings, setting.name) != value:
+            self._controller.apply(settings.replace(**{setting.name: value}))
         return ""
 
     def shift_pitch(self, semitones: int) -> str:
         """Shift the pitch, within its range."""
-        knob = KNOBS["pitch"]
-        pitch = self._studio.settings.pitch + semitones
-        self.turn(knob, min(max(pitch, knob.low), knob.high))
-        return f"Pitch {self._studio.settings.pitch:+g} semitones."
+        setting = SETTINGS["pitch"]
+        pitch = self._controller.settings.pitch + semitones
+        self.turn(setting, min(max(pitch, setting.low), setting.high))
+        return f"Pitch {self._controller.settings.pitch:+g} semitones."
 
     def take_voice(self, name: str) -> str:
         """Use a voice; the badge and the list tell how it goes."""
-        return self.turn(KNOBS["voice"], name)
+        return self.turn(SETTINGS["voice"], name)
 
     def take_preset(self, name: str) -> str:
         """Use a preset."""
-        entry = self._shelf.find(name)
+        entry = self._preset_manager.find(name)
         if entry is None:
             return f"The preset {name!r} is not there any more."
         if entry.preset is None:
             return f"The preset {name!r} cannot be used: {entry.error}"
-        self._studio.apply(entry.preset.apply_to(self._studio.settings))
+        self._controller.apply(entry.preset.apply_to(self._controller.settings))
         return f"Preset {name!r}. {entry.description}"
 
     def take_favourite(self, digit: int) -> str:
@@ -92,28 +94,28 @@ class Desk:
 
     def toggle_dry(self) -> str:
         """Switch between the converted and the dry voice; a muted one is converted again."""
-        converted = self._studio.settings.mode == "converted"
-        return self.turn(KNOBS["mode"], "dry" if converted else "converted")
+        converted = self._controller.settings.mode == "converted"
+        return self.turn(SETTINGS["mode"], "dry" if converted else "converted")
 
     def toggle_mute(self) -> str:
         """Switch the sound off, or the converted voice on again."""
-        muted = self._studio.settings.mode == "muted"
-        return self.turn(KNOBS["mode"], "converted" if muted else "muted")
+        muted = self._controller.settings.mode == "muted"
+        return self.turn(SETTINGS["mode"], "converted" if muted else "muted")
 
     def toggle_recording(self) -> str:
         """Begin or end a recording."""
-        recorder = self._studio.recorder
+        recorder = self._controller.recorder
         if recorder.seconds is None:
             return f"Recording to {recorder.begin()}. r stops it."
         return f"Recorded {recorder.finish()}."
 
     def undo(self) -> str:
         """Take the last change back."""
-        return self._go_back(self._studio.undo, "Nothing to undo.")
+        return self._go_back(self._controller.undo, "Nothing to undo.")
 
     def redo(self) -> str:
         """Take the last undo back."""
-        return self._go_back(self._studio.redo, "Nothing to redo.")
+        return self._go_back(self._controller.redo, "Nothing to redo.")
 
     def next_theme(self) -> str:
         """Choose the next theme."""
@@ -126,12 +128,12 @@ class Desk:
         told = f"The spectrogram is {'shown where there is room' if wanted else 'hidden'}."
         return self.remember(replace(self.memory, spectrogram=wanted)) or told
 
-    def remember(self, memory: Memory) -> str:
+    def remember(self, memory: PanelState) -> str:
         """Keep this for the next start."""
         self.memory = memory
-        save_memory(memory)
+        save_panel_state(memory)
         return ""
 
     def _go_back(self, step: Callable[[], bool], otherwise: str) -> str:
-        before = self._studio.settings
-        return ", ".join(differences(before, self._studio.settings)) if step() else otherwise
+        before = self._controller.settings
+        return ", ".join(differences(before, self._controller.settings)) if step() else otherwise

@@ -15,23 +15,23 @@ from textual.app import App
 from textual.binding import BindingType
 from textual.screen import Screen
 
-from rtvc.config.panel_state import keys_path, load_keys, load_memory
-from rtvc.config.preset_manager import Shelf, label, shown
+from rtvc.config.panel_state import keys_path, load_keys, load_panel_state
+from rtvc.config.preset_manager import PresetManager, label, shown
 from rtvc.errors import RtvcError
-from rtvc.live.controller import Studio
-from rtvc.settings import Knob, Value
-from rtvc.tui.actions import Desk
-from rtvc.tui.badge import Judge
+from rtvc.live.controller import Controller
+from rtvc.settings import Setting, Value
+from rtvc.tui.actions import Actions
+from rtvc.tui.badge import BadgeTracker
 from rtvc.tui.devices_screen import DevicesScreen
 from rtvc.tui.dialogs import Ask, Help, before_measuring
-from rtvc.tui.first_run_screen import Guide
-from rtvc.tui.key_driver import Driver
+from rtvc.tui.first_run_screen import FirstRunScreen
+from rtvc.tui.key_driver import KeyDriver
 from rtvc.tui.keys import KEY_IDS, bindings, keymap
 from rtvc.tui.main_screen import MainScreen
 from rtvc.tui.presets_screen import PresetsScreen
-from rtvc.tui.snapshot import Live, View
+from rtvc.tui.snapshot import LiveScreen, Snapshot
 from rtvc.tui.themes import THEMES
-from rtvc.tui.voice_list import Finder, Item
+from rtvc.tui.voice_list import Item, VoiceList
 
 _FPS = 30
 _SLOW_EVERY = 15
@@ -47,7 +47,7 @@ class Panel(App[None]):
 
     Parameters
     ----------
-    studio
+    controller
         Not started yet; the panel starts and closes it.
     message
         A sentence to begin with.
@@ -66,13 +66,17 @@ class Panel(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings()]
 
     def __init__(
-        self, studio: Studio, message: str = "", *, clock: Callable[[], float] = time.monotonic
+        self,
+        controller: Controller,
+        message: str = "",
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(driver_class=Driver)
-        self.studio = studio
-        self.shelf = Shelf()
-        memory, damaged = load_memory()
-        self.desk = Desk(studio, self.shelf, memory)
+        super().__init__(driver_class=KeyDriver)
+        self.controller = controller
+        self.preset_manager = PresetManager()
+        memory, damaged = load_panel_state()
+        self.commands = Actions(controller, self.preset_manager, memory)
         # Before it runs, so that its styles are made once.
         for theme in THEMES.values():
             self.register_theme(theme)
@@ -82,7 +86,7 @@ class Panel(App[None]):
         self._clock = clock
         self._message = " ".join(filter(None, (message, damaged, unreadable, clash)))
         self._message_until = clock() + 2 * _MESSAGE_S
-        self._judge = Judge()
+        self._judge = BadgeTracker()
         self._looks = 0
         self._begun = self._leaving = False
         self._code = 0
@@ -94,14 +98,14 @@ class Panel(App[None]):
         """Begin."""
         self.set_keymap(self.chosen_keys)
         self._scan_presets()
-        memory = self.desk.memory
+        memory = self.commands.memory
         if not memory.favourites:
-            names = [entry.name for entry in self.shelf.entries]
+            names = [entry.name for entry in self.preset_manager.entries]
             favourites = dict(enumerate(names[:9], 1))
-            self.do(partial(self.desk.remember, replace(memory, favourites=favourites)))
+            self.do(partial(self.commands.remember, replace(memory, favourites=favourites)))
         self.push_screen(MainScreen())
         if not memory.guided:
-            self.push_screen(Guide())
+            self.push_screen(FirstRunScreen())
         self.set_interval(1 / _FPS, self.look)
         self.set_interval(_TIDY_S, self._tidy)
         loop = asyncio.get_running_loop()
@@ -114,7 +118,7 @@ class Panel(App[None]):
         if self._leaving or not self.is_running:
             return
         now = self._clock()
-        if news := self.studio.take_news():
+        if news := self.controller.take_news():
             self.tell(news)
         if self._message and now > self._message_until:
             self._message = ""
@@ -122,23 +126,23 @@ class Panel(App[None]):
         slow = self._looks % _SLOW_EVERY == 1 or not self._begun
         if slow:
             self._scan_presets()
-        studio, desk = self.studio, self.desk
-        stats, settings = studio.stats(), studio.settings
-        view = View(
+        controller, commands = self.controller, self.commands
+        stats, settings = controller.stats(), controller.settings
+        view = Snapshot(
             now=now,
             stats=stats,
             settings=settings,
             badge=self._judge.look(stats, settings, now),
-            devices=studio.names,
-            measured_s=studio.measured_s,
-            spectrum=studio.spectrum() if desk.memory.spectrogram else None,
-            preset=desk.preset,
-            recorded_s=studio.recorder.seconds,
+            devices=controller.names,
+            measured_s=controller.measured_s,
+            spectrum=controller.spectrum() if commands.memory.spectrogram else None,
+            preset=commands.preset,
+            recorded_s=controller.recorder.seconds,
             message=self._message,
             slow=slow,
         )
         for screen in self.screen_stack:
-            if isinstance(screen, Live) and screen.is_mounted and screen.is_running:
+            if isinstance(screen, LiveScreen) and screen.is_mounted and screen.is_running:
                 screen.show(view)
                 self._begin()
 
@@ -146,17 +150,17 @@ class Panel(App[None]):
         """Start the sound once a screen has been shown: loading would make that wait."""
         if not self._begun:
             self._begun = True
-            self.call_after_refresh(self.studio.start)
+            self.call_after_refresh(self.controller.start)
 
     def _tidy(self) -> None:
         if not self._leaving:
-            self.studio.tidy()
+            self.controller.tidy()
 
     def _scan_presets(self) -> None:
-        self.attempt(self.shelf.scan)
+        self.attempt(self.preset_manager.scan)
 
     def _wear(self) -> None:
-        self.theme = THEMES[self.desk.memory.theme].name
+        self.theme = THEMES[self.commands.memory.theme].name
 
     def _end(self, code: int) -> None:
         """Quit because the system asks for it."""
@@ -168,9 +172,9 @@ class Panel(App[None]):
         if self._leaving:
             return
         self._leaving = True
-        recording = self.studio.recorder.path
-        await asyncio.to_thread(self.studio.close)
-        self.farewell = self.studio.take_news()
+        recording = self.controller.recorder.path
+        await asyncio.to_thread(self.controller.close)
+        self.farewell = self.controller.take_news()
         if recording is not None and not self.farewell:
             self.farewell = f"The recording is in {recording}."
         self.exit(return_code=self._code)
@@ -206,73 +210,75 @@ class Panel(App[None]):
 
     # What a person does.
 
-    def turn(self, knob: Knob, value: Value) -> None:
+    def turn(self, setting: Setting, value: Value) -> None:
         """Give a setting another value."""
-        self.do(partial(self.desk.turn, knob, value))
+        self.do(partial(self.commands.turn, setting, value))
 
-    def type_value(self, knob: Knob) -> None:
+    def type_value(self, setting: Setting) -> None:
         """Have a setting's value typed."""
 
         def use(text: str) -> None:
-            self.turn(knob, knob.parse(text))
+            self.turn(setting, setting.parse(text))
 
-        value = shown(knob.name, getattr(self.studio.settings, knob.name))
-        self.push_screen(Ask(f"{label(knob.name)}: {knob.help}\n{knob.allowed}", value, use))
+        value = shown(setting.name, getattr(self.controller.settings, setting.name))
+        self.push_screen(
+            Ask(f"{label(setting.name)}: {setting.help}\n{setting.allowed}", value, use)
+        )
 
     def take(self, item: Item) -> None:
         """Use a voice or a preset of the list."""
-        take = self.desk.take_voice if item.is_voice else self.desk.take_preset
+        take = self.commands.take_voice if item.is_voice else self.commands.take_preset
         self.do(partial(take, item.name))
 
     def action_dry(self) -> None:
         """Switch between the converted and the dry voice."""
-        self.do(self.desk.toggle_dry)
+        self.do(self.commands.toggle_dry)
 
     def action_mute(self) -> None:
         """Switch the sound off, or on again."""
-        self.do(self.desk.toggle_mute)
+        self.do(self.commands.toggle_mute)
 
     def action_pitch(self, semitones: int) -> None:
         """Shift the pitch."""
-        self.do(partial(self.desk.shift_pitch, semitones))
+        self.do(partial(self.commands.shift_pitch, semitones))
 
     def action_favourite(self, digit: int) -> None:
         """Use the preset of a digit."""
-        self.do(partial(self.desk.take_favourite, digit))
+        self.do(partial(self.commands.take_favourite, digit))
 
     def action_record(self) -> None:
         """Begin or end a recording."""
-        self.do(self.desk.toggle_recording)
+        self.do(self.commands.toggle_recording)
 
     def action_undo(self) -> None:
         """Take the last change back."""
-        self.do(self.desk.undo)
+        self.do(self.commands.undo)
 
     def action_redo(self) -> None:
         """Take the last undo back."""
-        self.do(self.desk.redo)
+        self.do(self.commands.redo)
 
     def action_spectrogram(self) -> None:
         """Show or hide the spectrogram."""
-        self.do(self.desk.toggle_spectrogram)
+        self.do(self.commands.toggle_spectrogram)
 
     def action_theme(self) -> None:
         """Wear the next theme."""
-        self.do(self.desk.next_theme)
+        self.do(self.commands.next_theme)
         self._wear()
 
     def action_measure(self) -> None:
         """Measure the delay of the devices, if the person agrees."""
-        names = self.studio.names
-        measure = partial(self.attempt, self.studio.measure)
+        names = self.controller.names
+        measure = partial(self.attempt, self.controller.measure)
         self.push_screen(before_measuring(names.input, names.output, measure))
 
     def action_save(self) -> None:
         """Ask for a name, and save the settings as a preset."""
-        settings = self.studio.settings
+        settings = self.controller.settings
 
         def use(name: str) -> None:
-            self.shelf.save(name, settings)
+            self.preset_manager.save(name, settings)
             self.tell(f"Saved preset {name!r}.")
 
         self.push_screen(Ask("Save the settings of now as a preset named:", "", use))
@@ -281,9 +287,9 @@ class Panel(App[None]):
 
     def action_search(self) -> None:
         """Have a voice or preset searched for."""
-        if not self.screen.query(Finder):
+        if not self.screen.query(VoiceList):
             self._close_screens()
-        self.screen.query_one(Finder).search()
+        self.screen.query_one(VoiceList).search()
 
     def action_presets(self) -> None:
         """Open the presets screen, or close it."""
@@ -295,7 +301,7 @@ class Panel(App[None]):
 
     def action_guide(self) -> None:
         """Go through the first steps again."""
-        self._toggle_screen(Guide)
+        self._toggle_screen(FirstRunScreen)
 
     def action_help(self) -> None:
         """Show all keys."""

@@ -40,7 +40,7 @@ class Badge:
     text: str = ""
 
 
-class Judge:
+class BadgeTracker:
     """Tells the state of the sound from one `Stats` after the other."""
 
     def __init__(self) -> None:

@@ -13,12 +13,12 @@ from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from rtvc.live.devices import Choice, Devices, SoundDevice
+from rtvc.live.devices import AvailableDevices, DeviceSelection, SoundDevice
 from rtvc.live.feedback import feedback_advice
 from rtvc.tui.footer import KeyLine
-from rtvc.tui.level_meter import Meter
-from rtvc.tui.snapshot import View, in_words
-from rtvc.tui.text_pane import Pane
+from rtvc.tui.level_meter import LevelMeter
+from rtvc.tui.snapshot import Snapshot, in_words
+from rtvc.tui.text_pane import TextPane
 
 if TYPE_CHECKING:
     from rtvc.tui.app import Panel
@@ -46,7 +46,7 @@ class DeviceList(OptionList):
     Parameters
     ----------
     kind
-        Which of a `Choice` it is for.
+        Which of a `DeviceSelection` it is for.
     """
 
     def __init__(self, kind: Kind) -> None:
@@ -56,7 +56,9 @@ class DeviceList(OptionList):
         self._devices: tuple[SoundDevice, ...] = ()
         self._used: tuple[str, str] | None = None
 
-    def put(self, devices: Devices, wanted: Choice, used: Choice) -> None:
+    def put(
+        self, devices: AvailableDevices, wanted: DeviceSelection, used: DeviceSelection
+    ) -> None:
         """Show these devices; `wanted` is the choice, `used` what it stands for."""
         there = devices.inputs if self.kind == "input" else devices.outputs
         there = (SoundDevice(""), *there)
@@ -76,7 +78,7 @@ class DeviceList(OptionList):
         at = self.highlighted
         return self._devices[at] if at is not None and at < len(self._devices) else None
 
-    def change(self, choice: Choice) -> Choice:
+    def change(self, choice: DeviceSelection) -> DeviceSelection:
         """Return a choice with the marked device in its place."""
         name = self.marked.name if self.marked is not None else ""
         return choice._replace(**{self.kind: name})
@@ -109,10 +111,10 @@ class DevicesScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Make the widgets."""
-        yield Pane("badge")
-        yield Pane("message")
-        yield Meter("IN", "input-meter")
-        yield Meter("OUT", "output-meter")
+        yield TextPane("badge")
+        yield TextPane("message")
+        yield LevelMeter("IN", "input-meter")
+        yield LevelMeter("OUT", "output-meter")
         with Horizontal():
             yield DeviceList("input")
             with Vertical():
@@ -124,32 +126,32 @@ class DevicesScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Look for devices, now and again and again."""
-        look = self.app.studio.lookout.look_for_devices
+        look = self.app.controller.scanner.look_for_devices
         look()
         self.set_interval(_RESCAN_S, look)
 
-    def show(self, view: View) -> None:
+    def show(self, view: Snapshot) -> None:
         """Show a moment."""
         badge = view.badge
-        self.query_one("#badge", Pane).put(
+        self.query_one("#badge", TextPane).put(
             (f" {badge.sign} {badge.word} ", f"bold reverse {badge.style}"), ("  DEVICES", "bold")
         )
         text = view.message or badge.text or f"In use: {in_words(view.devices)}"
-        self.query_one("#message", Pane).put((text, ""))
-        self.query_one("#input-meter", Meter).show(view.stats.input, view.now)
-        self.query_one("#output-meter", Meter).show(view.stats.output, view.now)
-        studio = self.app.studio
+        self.query_one("#message", TextPane).put((text, ""))
+        self.query_one("#input-meter", LevelMeter).show(view.stats.input, view.now)
+        self.query_one("#output-meter", LevelMeter).show(view.stats.output, view.now)
+        controller = self.app.controller
         for devices in self.query(DeviceList):
-            devices.put(studio.lookout.devices, studio.wanted, studio.names)
-        self.query_one("#advice", Static).update(self._advice(studio.names))
+            devices.put(controller.scanner.devices, controller.wanted, controller.names)
+        self.query_one("#advice", Static).update(self._advice(controller.names))
 
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
         chosen = event.option_list
         if isinstance(chosen, DeviceList) and chosen.marked is not None:
-            self.app.studio.use(chosen.change(self.app.studio.wanted))
+            self.app.controller.use(chosen.change(self.app.controller.wanted))
 
-    def _advice(self, used: Choice) -> str:
+    def _advice(self, used: DeviceSelection) -> str:
         """Tell what the marked device would mean beside those in use."""
         marked, would_be = None, used
         for devices in self.query(DeviceList):

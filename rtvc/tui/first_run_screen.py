@@ -13,13 +13,13 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import OptionList
 
-from rtvc.settings import KNOBS
+from rtvc.settings import SETTINGS
 from rtvc.tui.devices_screen import DeviceList
 from rtvc.tui.footer import KeyLine
-from rtvc.tui.level_meter import Meter
-from rtvc.tui.snapshot import View
-from rtvc.tui.text_pane import Pane
-from rtvc.tui.voice_list import Finder, items
+from rtvc.tui.level_meter import LevelMeter
+from rtvc.tui.snapshot import Snapshot
+from rtvc.tui.text_pane import TextPane
+from rtvc.tui.voice_list import VoiceList, items
 
 if TYPE_CHECKING:
     from rtvc.tui.app import Panel
@@ -50,7 +50,7 @@ _OVER_NOISE_DB = 8.0
 _HEARD = 300
 
 
-class Guide(Screen[None]):
+class FirstRunScreen(Screen[None]):
     """One step after the other, with the levels always in sight."""
 
     app: Panel
@@ -69,38 +69,40 @@ class Guide(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Make the widgets."""
-        yield Pane("badge")
-        yield Pane("message")
-        yield Meter("IN", "input-meter")
-        yield Meter("OUT", "output-meter")
-        yield Pane("told")
+        yield TextPane("badge")
+        yield TextPane("message")
+        yield LevelMeter("IN", "input-meter")
+        yield LevelMeter("OUT", "output-meter")
+        yield TextPane("told")
         yield DeviceList("input")
         yield DeviceList("output")
-        yield Finder("finder")
+        yield VoiceList("finder")
         yield KeyLine(_HINTS)
 
     def on_mount(self) -> None:
         """Begin with the first step."""
-        self.app.studio.lookout.look_for_devices()
-        self.set_interval(2.0, self.app.studio.lookout.look_for_devices)
+        self.app.controller.scanner.look_for_devices()
+        self.set_interval(2.0, self.app.controller.scanner.look_for_devices)
         self._go(0)
 
-    def show(self, view: View) -> None:
+    def show(self, view: Snapshot) -> None:
         """Show a moment."""
-        badge, stats, studio = view.badge, view.stats, self.app.studio
-        self.query_one("#badge", Pane).put(
+        badge, stats, controller = view.badge, view.stats, self.app.controller
+        self.query_one("#badge", TextPane).put(
             (f" {badge.sign} {badge.word} ", f"bold reverse {badge.style}"),
             (f"  FIRST STEPS, {self._step + 1} of {len(_STEPS)}", "bold"),
         )
-        self.query_one("#message", Pane).put((_STEPS[self._step][1], "bold"))
-        self.query_one("#input-meter", Meter).show(stats.input, view.now)
-        self.query_one("#output-meter", Meter).show(stats.output, view.now)
+        self.query_one("#message", TextPane).put((_STEPS[self._step][1], "bold"))
+        self.query_one("#input-meter", LevelMeter).show(stats.input, view.now)
+        self.query_one("#output-meter", LevelMeter).show(stats.output, view.now)
         self._levels.append((stats.input.peak_db, stats.input.rms_db))
-        self.query_one("#told", Pane).put((self._told(view), ""))
+        self.query_one("#told", TextPane).put((self._told(view), ""))
         for devices in self.query(DeviceList):
-            devices.put(studio.lookout.devices, studio.wanted, studio.names)
-        favourites = self.app.desk.memory.favourites
-        self.query_one(Finder).put(items({}, self.app.shelf.entries, favourites, view.preset))
+            devices.put(controller.scanner.devices, controller.wanted, controller.names)
+        favourites = self.app.commands.memory.favourites
+        self.query_one(VoiceList).put(
+            items({}, self.app.preset_manager.entries, favourites, view.preset)
+        )
 
     def action_take(self) -> None:
         """Do what the step proposes, and go on."""
@@ -121,21 +123,21 @@ class Guide(Screen[None]):
 
     def action_skip(self) -> None:
         """Close, and do not come again by itself."""
-        desk = self.app.desk
-        self.app.do(partial(desk.remember, replace(desk.memory, guided=True)))
+        commands = self.app.commands
+        self.app.do(partial(commands.remember, replace(commands.memory, guided=True)))
         self.dismiss()
 
     @on(DeviceList.OptionSelected, "DeviceList")
     def _device(self, event: OptionList.OptionSelected) -> None:
         chosen = event.option_list
         if isinstance(chosen, DeviceList) and chosen.marked is not None:
-            choice = chosen.change(self.app.studio.wanted)
-            if choice != self.app.studio.wanted:
-                self.app.studio.use(choice)
+            choice = chosen.change(self.app.controller.wanted)
+            if choice != self.app.controller.wanted:
+                self.app.controller.use(choice)
             self.action_next()
 
-    @on(Finder.Taken)
-    def _preset(self, event: Finder.Taken) -> None:
+    @on(VoiceList.Selected)
+    def _preset(self, event: VoiceList.Selected) -> None:
         self.app.take(event.item)
 
     def _go(self, step: int) -> None:
@@ -147,7 +149,7 @@ class Guide(Screen[None]):
         shown = [widget for widget in lists if all(a.display for a in widget.ancestors_with_self)]
         self.set_focus(shown[0] if shown else None)
 
-    def _told(self, view: View) -> str:
+    def _told(self, view: Snapshot) -> str:
         if view.message or view.badge.text:
             return view.message or view.badge.text
         if _STEPS[self._step][0] == "level" and (found := self._proposal()):
@@ -160,7 +162,7 @@ class Guide(Screen[None]):
         noises = sorted(rms for _, rms in self._levels if rms > float("-inf"))
         if len(peaks) < 20:
             return None
-        gain, gate = KNOBS["input_gain"], KNOBS["gate"]
+        gain, gate = SETTINGS["input_gain"], SETTINGS["gate"]
         # The meter is before the gain, the gate behind it.
         wanted = round(_PEAK_DB - max(peaks))
         floor = noises[len(noises) // 20] + wanted + _OVER_NOISE_DB
@@ -173,5 +175,5 @@ class Guide(Screen[None]):
     def _set_level(self) -> None:
         found = self._proposal()
         if found is not None:
-            settings = self.app.studio.settings
-            self.app.studio.apply(settings.replace(input_gain=found[0], gate=found[1]))
+            settings = self.app.controller.settings
+            self.app.controller.apply(settings.replace(input_gain=found[0], gate=found[1]))

@@ -19,7 +19,7 @@ _ROUNDS = 3
 """From a key to what was typed, to what was chosen by that."""
 
 
-class Driver(LinuxDriver):
+class KeyDriver(LinuxDriver):
     """Textual's driver for Linux and macOS, with keys that wait for each other.
 
     Textual sends a key where the focus is when it comes. While it is busy, or

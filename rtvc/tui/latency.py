@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from rtvc.stats import Latency, Stats
-from rtvc.tui.text_pane import Pane, Part
+from rtvc.tui.text_pane import StyledText, TextPane
 
 _SHORT = {
     "device_in": "in",
@@ -17,7 +17,7 @@ _SHORT = {
 }
 
 
-class LatencyBar(Pane):
+class LatencyBar(TextPane):
     """The delay from microphone to speaker, and its parts at their share."""
 
     def show(self, latency: Latency, measured_s: float | None) -> None:
@@ -30,7 +30,7 @@ class LatencyBar(Pane):
         self.put((title, "bold"), *_segments(latency, self.size.width - len(title) - 1))
 
 
-class Figures(Pane):
+class StepFigures(TextPane):
     """Step times, late blocks, and the device's counters."""
 
     def show(self, stats: Stats) -> None:
@@ -39,7 +39,7 @@ class Figures(Pane):
         times = "/".join(f"{t * 1000:.0f}" for t in (step.p50, step.p95, step.p99))
         bad = "$error bold reverse"
         wide = self.size.width >= 110
-        parts: list[Part] = [
+        parts: list[StyledText] = [
             (f"STEP {'p50/p95/p99' if wide else 'p50/95/99'} {times}", ""),
             (f" of {stats.latency.block * 1000:.0f} ms", ""),
             ("  ", ""),
@@ -54,8 +54,8 @@ class Figures(Pane):
         self.put(*parts)
 
 
-def _segments(latency: Latency, cells: int) -> list[Part]:
-    parts: list[Part] = []
+def _segments(latency: Latency, cells: int) -> list[StyledText]:
+    parts: list[StyledText] = []
     done, drawn = 0.0, 0
     for field in dataclasses.fields(latency):
         seconds = getattr(latency, field.name)

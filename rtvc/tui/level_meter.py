@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from rtvc.stats import Level
-from rtvc.tui.text_pane import Pane, Part
+from rtvc.tui.text_pane import StyledText, TextPane
 
 FLOOR_DB = -60.0
 CLIP_HOLD_S = 3.0
 _LOUD_DB = -6.0
 
 
-class Meter(Pane):
+class LevelMeter(TextPane):
     """One signal's level.
 
     The bar is full up to the RMS and light up to the peak; the mark is the
@@ -44,7 +44,7 @@ class Meter(Pane):
             return
         self.put((f"{title}|", ""), *self._bar(level, cells), ("|", ""), _figures(figures, clip))
 
-    def _bar(self, level: Level, cells: int) -> list[Part]:
+    def _bar(self, level: Level, cells: int) -> list[StyledText]:
         full = round(_share(level.rms_db) * cells)
         peak = max(round(_share(level.peak_db) * cells), full)
         bar = "█" * full + "▒" * (peak - full) + " " * (cells - peak)
@@ -55,7 +55,7 @@ class Meter(Pane):
         return [(bar[:loud], "$success"), (bar[loud:], "$warning")]
 
 
-def _figures(text: str, clip: bool) -> Part:
+def _figures(text: str, clip: bool) -> StyledText:
     return (text, "$error bold reverse" if clip else "")
 
 

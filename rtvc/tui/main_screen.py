@@ -12,14 +12,14 @@ from textual.screen import Screen
 
 from rtvc.config.preset_manager import label
 from rtvc.tui.footer import KeyLine
-from rtvc.tui.latency import Figures, LatencyBar
-from rtvc.tui.level_meter import Meter
-from rtvc.tui.pitch_trace import Trace
-from rtvc.tui.settings_list import Knobs
-from rtvc.tui.snapshot import View, in_words
+from rtvc.tui.latency import LatencyBar, StepFigures
+from rtvc.tui.level_meter import LevelMeter
+from rtvc.tui.pitch_trace import PitchTrace
+from rtvc.tui.settings_list import SettingsList
+from rtvc.tui.snapshot import Snapshot, in_words
 from rtvc.tui.spectrogram import Spectrogram
-from rtvc.tui.text_pane import Pane
-from rtvc.tui.voice_list import Finder, items
+from rtvc.tui.text_pane import TextPane
+from rtvc.tui.voice_list import VoiceList, items
 
 if TYPE_CHECKING:
     from rtvc.tui.app import Panel
@@ -40,44 +40,44 @@ class MainScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Make the widgets."""
-        yield Pane("badge")
-        yield Pane("message")
-        yield Meter("IN", "input-meter")
-        yield Meter("OUT", "output-meter")
+        yield TextPane("badge")
+        yield TextPane("message")
+        yield LevelMeter("IN", "input-meter")
+        yield LevelMeter("OUT", "output-meter")
         yield LatencyBar("latency")
-        yield Figures("figures")
+        yield StepFigures("figures")
         with Horizontal(id="pictures"):
-            yield Trace("trace")
+            yield PitchTrace("trace")
             yield Spectrogram("spectrogram")
         with Horizontal():
-            studio = self.app.studio
-            yield Knobs(
-                lambda: studio.settings,
+            controller = self.app.controller
+            yield SettingsList(
+                lambda: controller.settings,
                 self.app.turn,
-                lambda: list(studio.lookout.voices),
-                "knobs",
+                lambda: list(controller.scanner.voices),
+                "entries",
             )
-            yield Finder("finder", "voice or preset")
+            yield VoiceList("finder", "voice or preset")
         yield KeyLine(keys=self.app.chosen_keys)
 
-    def show(self, view: View) -> None:
+    def show(self, view: Snapshot) -> None:
         """Show a moment."""
         stats = view.stats
         self._show_badge(view)
-        self.query_one("#input-meter", Meter).show(stats.input, view.now)
-        self.query_one("#output-meter", Meter).show(stats.output, view.now)
+        self.query_one("#input-meter", LevelMeter).show(stats.input, view.now)
+        self.query_one("#output-meter", LevelMeter).show(stats.output, view.now)
         self.set_class(view.spectrum is None, "-plain")
-        self.query_one(Trace).show(stats)
+        self.query_one(PitchTrace).show(stats)
         self.query_one(Spectrogram).show(view.spectrum or ())
-        self.query_one(Knobs).show(view.settings)
+        self.query_one(SettingsList).show(view.settings)
         if view.slow:
             self.query_one(LatencyBar).show(stats.latency, view.measured_s)
-            self.query_one(Figures).show(stats)
-            self.query_one(Finder).put(
+            self.query_one(StepFigures).show(stats)
+            self.query_one(VoiceList).put(
                 items(
-                    self.app.studio.lookout.voices,
-                    self.app.shelf.entries,
-                    self.app.desk.memory.favourites,
+                    self.app.controller.scanner.voices,
+                    self.app.preset_manager.entries,
+                    self.app.commands.memory.favourites,
                     view.preset,
                     voice=stats.voice,
                     loading=view.settings.voice if stats.loading else "",
@@ -86,11 +86,11 @@ class MainScreen(Screen[None]):
 
     def action_controls(self) -> None:
         """Go back to the controls."""
-        self.query_one(Knobs).focus()
+        self.query_one(SettingsList).focus()
 
-    def _show_badge(self, view: View) -> None:
+    def _show_badge(self, view: Snapshot) -> None:
         badge = view.badge
-        pane = self.query_one("#badge", Pane)
+        pane = self.query_one("#badge", TextPane)
         state = f" {badge.sign} {badge.word} "
         recording = "" if view.recorded_s is None else f"  REC {_clock(view.recorded_s)}"
         voice = view.preset or view.settings.voice
@@ -104,17 +104,17 @@ class MainScreen(Screen[None]):
             (between, "bold"),
             (f"{names:>{max(room, 0) + 1}}", ""),
         )
-        knob = self.query_one(Knobs).knob
-        text = view.message or badge.text or f"{label(knob.name)}: {knob.help}"
+        setting = self.query_one(SettingsList).setting
+        text = view.message or badge.text or f"{label(setting.name)}: {setting.help}"
         style = "bold" if badge.text or view.message else "$text-muted"
-        self.query_one("#message", Pane).put((text.replace("\n", " "), style))
+        self.query_one("#message", TextPane).put((text.replace("\n", " "), style))
 
-    @on(Knobs.Typed)
-    def _typed(self, event: Knobs.Typed) -> None:
-        self.app.type_value(event.knob)
+    @on(SettingsList.Typed)
+    def _typed(self, event: SettingsList.Typed) -> None:
+        self.app.type_value(event.setting)
 
-    @on(Finder.Taken)
-    def _taken(self, event: Finder.Taken) -> None:
+    @on(VoiceList.Selected)
+    def _taken(self, event: VoiceList.Selected) -> None:
         self.app.take(event.item)
 
     @on(events.Click, "#badge")

@@ -7,7 +7,7 @@ from collections import deque
 
 from rtvc.stats import Stats
 from rtvc.tui.note_names import in_words, midi, note_name
-from rtvc.tui.text_pane import Pane
+from rtvc.tui.text_pane import TextPane
 
 HEARD, SUNG, BOTH = "○", "●", "◉"
 _AXIS = 5
@@ -17,7 +17,7 @@ _WORDY = 46
 """Columns from which there is room for words."""
 
 
-class Trace(Pane):
+class PitchTrace(TextPane):
     """One column per block, the newest at the right; the last row tells the present in words."""
 
     def __init__(self, id: str) -> None:
@@ -30,13 +30,15 @@ class Trace(Pane):
         if stats.blocks != self._blocks:
             self._blocks = stats.blocks
             heard = stats.gate_open
-            self._past.append((stats.heard_hz, stats.sung_hz) if heard else (0.0, 0.0))
+            self._past.append((stats.input_f0_hz, stats.output_f0_hz) if heard else (0.0, 0.0))
         rows, columns = self.size.height - 1, self.size.width - _AXIS
         if rows < 1 or columns < 1 or not self.display:
             return
-        heard_hz, sung_hz = self._past[-1] if self._past else (0.0, 0.0)
+        input_f0_hz, output_f0_hz = self._past[-1] if self._past else (0.0, 0.0)
         you, voice = (" you", " voice") if self.size.width >= _WORDY else ("", "")
-        legend = f"{HEARD}{you} {in_words(heard_hz):15} {SUNG}{voice} {in_words(sung_hz):14}"
+        legend = (
+            f"{HEARD}{you} {in_words(input_f0_hz):15} {SUNG}{voice} {in_words(output_f0_hz):14}"
+        )
         self.put((self._drawn(rows, columns), ""), (legend, "bold"))
 
     def _drawn(self, rows: int, columns: int) -> str:

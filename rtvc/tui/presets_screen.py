@@ -17,9 +17,9 @@ from rtvc.config.preset_manager import Entry, differences
 from rtvc.settings import Settings
 from rtvc.tui.dialogs import Ask
 from rtvc.tui.footer import KeyLine
-from rtvc.tui.snapshot import View
-from rtvc.tui.text_pane import Pane
-from rtvc.tui.voice_list import Finder, items
+from rtvc.tui.snapshot import Snapshot
+from rtvc.tui.text_pane import TextPane
+from rtvc.tui.voice_list import VoiceList, items
 
 if TYPE_CHECKING:
     from rtvc.tui.app import Panel
@@ -58,30 +58,32 @@ class PresetsScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Make the widgets."""
-        yield Pane("badge")
-        yield Pane("message")
+        yield TextPane("badge")
+        yield TextPane("message")
         with Horizontal():
-            yield Finder("finder")
+            yield VoiceList("finder")
             with VerticalScroll(can_focus=False):
                 yield Static("", id="preview", markup=False)
         yield KeyLine(_HINTS)
 
-    def show(self, view: View) -> None:
+    def show(self, view: Snapshot) -> None:
         """Show a moment."""
         badge = view.badge
-        self.query_one("#badge", Pane).put(
+        self.query_one("#badge", TextPane).put(
             (f" {badge.sign} {badge.word} ", f"bold reverse {badge.style}"), ("  PRESETS", "bold")
         )
         text = view.message or badge.text or "Your own presets can be renamed and deleted."
-        self.query_one("#message", Pane).put((text, "bold" if view.message else ""))
-        lines = items({}, self.app.shelf.entries, self.app.desk.memory.favourites, view.preset)
-        self.query_one(Finder).put(lines)
+        self.query_one("#message", TextPane).put((text, "bold" if view.message else ""))
+        lines = items(
+            {}, self.app.preset_manager.entries, self.app.commands.memory.favourites, view.preset
+        )
+        self.query_one(VoiceList).put(lines)
         self._preview(view.settings)
 
     @property
     def _marked(self) -> Entry | None:
-        item = self.query_one(Finder).marked
-        return self.app.shelf.find(item.name) if item is not None else None
+        item = self.query_one(VoiceList).marked
+        return self.app.preset_manager.find(item.name) if item is not None else None
 
     def _preview(self, settings: Settings) -> None:
         entry = self._marked
@@ -92,8 +94,8 @@ class PresetsScreen(Screen[None]):
         self._previewed = entry, settings
         self.query_one("#preview", Static).update(_described(entry, settings))
 
-    @on(Finder.Taken)
-    def _taken(self, event: Finder.Taken) -> None:
+    @on(VoiceList.Selected)
+    def _taken(self, event: VoiceList.Selected) -> None:
         self.app.take(event.item)
 
     def action_save(self) -> None:
@@ -104,29 +106,33 @@ class PresetsScreen(Screen[None]):
         """Rename the marked preset."""
         entry = self._marked
         if entry is not None:
-            self._ask(f"Rename {entry.name!r} to:", entry, self.app.shelf.rename, "Renamed")
+            self._ask(
+                f"Rename {entry.name!r} to:", entry, self.app.preset_manager.rename, "Renamed"
+            )
 
     def action_copy(self) -> None:
         """Copy the marked preset."""
         entry = self._marked
         if entry is not None:
-            self._ask(f"Copy {entry.name!r} to:", entry, self.app.shelf.duplicate, "Copied")
+            self._ask(
+                f"Copy {entry.name!r} to:", entry, self.app.preset_manager.duplicate, "Copied"
+            )
 
     def action_delete(self) -> None:
         """Delete the marked preset."""
         entry = self._marked
-        if entry is not None and self.app.attempt(lambda: self.app.shelf.delete(entry)):
+        if entry is not None and self.app.attempt(lambda: self.app.preset_manager.delete(entry)):
             self.app.tell(f"Deleted {entry.name!r}; u brings it back.")
 
     def action_undelete(self) -> None:
         """Bring the preset back that was deleted last."""
-        self.app.attempt(lambda: self.app.tell(f"{self.app.shelf.undelete()!r} is back."))
+        self.app.attempt(lambda: self.app.tell(f"{self.app.preset_manager.undelete()!r} is back."))
 
     def action_favourite(self) -> None:
         """Give the marked preset a digit, or take it away."""
         entry = self._marked
         if entry is not None:
-            self.app.do(partial(self.app.desk.toggle_favourite, entry.name))
+            self.app.do(partial(self.app.commands.toggle_favourite, entry.name))
 
     def _ask(
         self, question: str, entry: Entry, act: Callable[[Entry, str], None], done: str

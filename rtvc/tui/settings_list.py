@@ -16,14 +16,14 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from rtvc.config.preset_manager import label, shown
-from rtvc.settings import Knob, Settings, Value, grouped_knobs
+from rtvc.settings import Setting, Settings, Value, grouped_settings
 from rtvc.tui import value_steps
 
 _LABEL, _VALUE, _UNIT = 15, 11, 10
 _TRACK = 2 + _LABEL + _VALUE + 1 + _UNIT
 
 
-class Knobs(ScrollView, can_focus=True):
+class SettingsList(ScrollView, can_focus=True):
     """All settings in rows, one of them chosen.
 
     Parameters
@@ -59,12 +59,12 @@ class Knobs(ScrollView, can_focus=True):
     class Typed(Message):
         """A setting's value is to be typed."""
 
-        knob: Knob
+        setting: Setting
 
     def __init__(
         self,
         current: Callable[[], Settings],
-        change: Callable[[Knob, Value], None],
+        change: Callable[[Setting, Value], None],
         voices: Callable[[], list[str]],
         id: str,
     ) -> None:
@@ -73,17 +73,17 @@ class Knobs(ScrollView, can_focus=True):
         self._change = change
         self._settings = current()
         self._voices = voices
-        self._rows: list[Knob | str] = []
-        for title, knobs in grouped_knobs().items():
-            self._rows += [title, *knobs]
+        self._rows: list[Setting | str] = []
+        for title, group in grouped_settings().items():
+            self._rows += [title, *group]
         self._at = 1
         self.virtual_size = Size(_TRACK, len(self._rows))
 
     @property
-    def knob(self) -> Knob:
+    def setting(self) -> Setting:
         """The chosen setting."""
         row = self._rows[self._at]
-        assert isinstance(row, Knob)
+        assert isinstance(row, Setting)
         return row
 
     def show(self, settings: Settings) -> None:
@@ -91,7 +91,7 @@ class Knobs(ScrollView, can_focus=True):
         if settings is not self._settings:
             before, self._settings = self._settings, settings
             for y, row in enumerate(self._rows):
-                if isinstance(row, Knob) and getattr(before, row.name) != getattr(
+                if isinstance(row, Setting) and getattr(before, row.name) != getattr(
                     settings, row.name
                 ):
                     self._refresh_row(y)
@@ -123,19 +123,19 @@ class Knobs(ScrollView, can_focus=True):
 
     def action_turn(self, steps: int, size: value_steps.Size) -> None:
         """Change the chosen setting."""
-        value = getattr(self._current(), self.knob.name)
-        self._set(value_steps.turned(self.knob, value, steps, size, self._voices()))
+        value = getattr(self._current(), self.setting.name)
+        self._set(value_steps.turned(self.setting, value, steps, size, self._voices()))
 
     def action_reset(self) -> None:
         """Set the chosen setting to its default."""
-        self._set(self.knob.default)
+        self._set(self.setting.default)
 
     def action_type(self) -> None:
         """Have the chosen setting's value typed, or the next one taken where there are few."""
-        if self.knob.kind is bool or self.knob.choices:
+        if self.setting.kind is bool or self.setting.choices:
             self.action_turn(1, "normal")
         else:
-            self.post_message(self.Typed(self.knob))
+            self.post_message(self.Typed(self.setting))
 
     def on_click(self, event: events.Click) -> None:
         """Choose a row; on its track set the value, on its value type it."""
@@ -145,8 +145,8 @@ class Knobs(ScrollView, can_focus=True):
         self._choose(y)
         track = self.scrollable_content_region.width - _TRACK - 2
         place = event.x - _TRACK - 1
-        if 0 <= place < track and _has_track(self.knob):
-            self._set(value_steps.placed(self.knob, place / max(track - 1, 1)))
+        if 0 <= place < track and _has_track(self.setting):
+            self._set(value_steps.placed(self.setting, place / max(track - 1, 1)))
         elif event.x >= 2 + _LABEL:
             self.action_type()
 
@@ -159,7 +159,7 @@ class Knobs(ScrollView, can_focus=True):
         self._refresh_row(self._at)
 
     def _set(self, value: Value) -> None:
-        self._change(self.knob, value)
+        self._change(self.setting, value)
         self.show(self._current())
 
     def _choose(self, y: int) -> None:
@@ -173,18 +173,18 @@ class Knobs(ScrollView, can_focus=True):
     def _refresh_row(self, y: int) -> None:
         self.refresh(Region(0, y - self.scroll_offset.y, self.size.width, 1))
 
-    def _row(self, knob: Knob, chosen: bool, width: int) -> str:
-        value = getattr(self._settings, knob.name)
-        name = label(knob.name) + ("" if value == knob.default else " *")
+    def _row(self, setting: Setting, chosen: bool, width: int) -> str:
+        value = getattr(self._settings, setting.name)
+        name = label(setting.name) + ("" if value == setting.default else " *")
         # A long label takes its room from a short value.
-        text = f"{name} {shown(knob.name, value):>{_LABEL + _VALUE - len(name) - 1}}"
-        text = f"{'>' if chosen else ' '} {text} {knob.unit:{_UNIT}}"
+        text = f"{name} {shown(setting.name, value):>{_LABEL + _VALUE - len(name) - 1}}"
+        text = f"{'>' if chosen else ' '} {text} {setting.unit:{_UNIT}}"
         track = width - _TRACK - 2
-        if track < 5 or not _has_track(knob):
+        if track < 5 or not _has_track(setting):
             return text
-        at = min(round(value_steps.share_of(knob, value) * (track - 1)), track - 1)
+        at = min(round(value_steps.share_of(setting, value) * (track - 1)), track - 1)
         return f"{text}├{'─' * at}●{'─' * (track - at - 1)}┤"
 
 
-def _has_track(knob: Knob) -> bool:
-    return knob.is_number and knob.high - knob.low < 1e6
+def _has_track(setting: Setting) -> bool:
+    return setting.is_number and setting.high - setting.low < 1e6

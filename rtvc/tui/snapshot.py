@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from rtvc.live.devices import Choice
+from rtvc.live.devices import DeviceSelection
 from rtvc.settings import Settings
 from rtvc.stats import Stats
 from rtvc.tui.badge import Badge
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class Snapshot:
     """A moment.
 
     Attributes
@@ -41,7 +41,7 @@ class View:
     stats: Stats
     settings: Settings
     badge: Badge
-    devices: Choice
+    devices: DeviceSelection
     measured_s: float | None
     spectrum: tuple[float, ...] | None
     preset: str
@@ -51,14 +51,14 @@ class View:
 
 
 @runtime_checkable
-class Live(Protocol):
+class LiveScreen(Protocol):
     """A screen that shows the present."""
 
-    def show(self, view: View) -> None:
+    def show(self, view: Snapshot) -> None:
         """Show a moment; called 30 times a second."""
 
 
-def in_words(devices: Choice) -> str:
+def in_words(devices: DeviceSelection) -> str:
     """Return the devices in one line."""
     also = f" + {devices.monitor}" if devices.monitor else ""
     return f"{devices.input} > {devices.output}{also}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from rtvc.stats import SPECTRUM_HZ
-from rtvc.tui.text_pane import Pane
+from rtvc.tui.text_pane import TextPane
 
 SHADES = " ·░▒▓█"
 """From silence to the loudest."""
@@ -17,7 +17,7 @@ _AXIS = 6
 _MOST = 400
 
 
-class Spectrogram(Pane):
+class Spectrogram(TextPane):
     """One column for two looks, the newest at the right; the last row tells what it is."""
 
     def __init__(self, id: str) -> None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widgets import Static
 
-Part = tuple[str, str]
+StyledText = tuple[str, str]
 """Text and its style; "" is the widget's own."""
 
 
-class Pane(Static):
+class TextPane(Static):
     """A widget of text without any behaviour."""
 
     def __init__(self, id: str) -> None:
         super().__init__("", id=id)
-        self._parts: tuple[Part, ...] = ()
+        self._parts: tuple[StyledText, ...] = ()
 
-    def put(self, *parts: Part) -> None:
+    def put(self, *parts: StyledText) -> None:
         """Show these parts, one after the other; does nothing if they are shown already."""
         if parts != self._parts:
             self._parts = parts

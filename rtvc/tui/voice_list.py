@@ -94,7 +94,7 @@ def items(
     )
 
 
-class Finder(Vertical):
+class VoiceList(Vertical):
     """A search field above a list.
 
     Parameters
@@ -112,17 +112,17 @@ class Finder(Vertical):
     ]
 
     @dataclass
-    class Taken(Message):
+    class Selected(Message):
         """A line was taken."""
 
-        finder: Finder
+        finder: VoiceList
         item: Item
 
     @dataclass
-    class Marked(Message):
+    class Highlighted(Message):
         """A line was marked; None if the list is empty."""
 
-        finder: Finder
+        finder: VoiceList
         item: Item | None
 
     def __init__(self, id: str, what: str = "preset") -> None:
@@ -191,16 +191,16 @@ class Finder(Vertical):
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
-        self.post_message(self.Taken(self, self._shown[event.option_index]))
+        self.post_message(self.Selected(self, self._shown[event.option_index]))
 
     @on(OptionList.OptionHighlighted)
     def _highlighted(self, event: OptionList.OptionHighlighted) -> None:
         event.stop()
-        self.post_message(self.Marked(self, self.marked))
+        self.post_message(self.Highlighted(self, self.marked))
 
     def _take(self) -> None:
         if self.marked is not None:
-            self.post_message(self.Taken(self, self.marked))
+            self.post_message(self.Selected(self, self.marked))
             self.action_leave()
 
     def _fill(self) -> None:
@@ -218,7 +218,7 @@ class Finder(Vertical):
         else:
             options.highlighted = 0 if self._shown else None
         if not self._shown:
-            self.post_message(self.Marked(self, None))
+            self.post_message(self.Highlighted(self, None))
 
 
 def _line(item: Item) -> Content:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.signal import firwin, lfilter
 
+from rtvc._types import Float32
 
-def noise_below(edge_hz: float, rate: int, samples: int, *, seed: int = 0) -> NDArray[np.float32]:
+
+def noise_below(edge_hz: float, rate: int, samples: int, *, seed: int = 0) -> Float32:
     """Return noise at -20 dBFS RMS without anything above `edge_hz`."""
     white = np.random.default_rng(seed).standard_normal(samples)
     taps = firwin(1001, edge_hz * 0.95, fs=rate, window=("kaiser", 12.0))
@@ -15,21 +16,19 @@ def noise_below(edge_hz: float, rate: int, samples: int, *, seed: int = 0) -> ND
     return (0.1 * band / np.std(band)).astype(np.float32)
 
 
-def sine(
-    hz: float, rate: int, samples: int, *, start: int = 0, peak: float = 0.5
-) -> NDArray[np.float32]:
+def sine(hz: float, rate: int, samples: int, *, start: int = 0, peak: float = 0.5) -> Float32:
     """Return a sine that is at phase 0 at sample 0 and begins at sample `start`."""
     time = np.arange(start, start + samples) / rate
     return (peak * np.sin(2 * np.pi * hz * time)).astype(np.float32)
 
 
-def error_db(result: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
+def error_db(result: Float32, wanted: Float32) -> float:
     """Return the power of the difference over the power of what was wanted."""
     difference = result.astype(np.float64) - wanted
     return float(10 * np.log10(np.mean(difference**2) / np.mean(wanted.astype(np.float64) ** 2)))
 
 
-def distortion_db(result: NDArray[np.float32], hz: float, rate: int) -> float:
+def distortion_db(result: Float32, hz: float, rate: int) -> float:
     """Return THD+N of a sine, its exact frequency, amplitude and phase being fitted."""
     y = result.astype(np.float64)
     t = np.arange(y.size) / rate

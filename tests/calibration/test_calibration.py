@@ -24,10 +24,10 @@ from rtvc.calibration.profiles import (
     choose,
     too_slow,
 )
-from rtvc.calibration.sizing import Sizing, kind_of, sizing_here
+from rtvc.calibration.sizing import Sizing, kind_of, startup_sizing
 from rtvc.config import calibration_yaml
 from rtvc.config.calibration_yaml import calibration_path, load_calibration, save_calibration
-from rtvc.config.remembered import Choices, load_choices, save_choices
+from rtvc.config.remembered import RememberedRun, load_remembered, save_remembered
 from rtvc.engine.delivery import GUARD_S
 from rtvc.library.adding import add_voice
 from rtvc.library.finding import FoundVoice
@@ -159,11 +159,11 @@ class TestSizing:
     def test_doubts(self, home):
         add_voice(FoundVoice(V2, None, "Anna"))
         now = conditions.conditions()
-        assert sizing_here(Settings(), "balanced", frozenset())[1].doubts == ""
-        _, advice = sizing_here(ANNA, "balanced", frozenset())
+        assert startup_sizing(Settings(), "balanced", frozenset())[1].doubts == ""
+        _, advice = startup_sizing(ANNA, "balanced", frozenset())
         assert "RVC voices of 48 kHz is not known: 'rtvc calibrate'" in advice.doubts
         save_calibration({"rvc-48k": timing(on=now)})
-        sizing, advice = sizing_here(ANNA, "balanced", frozenset())
+        sizing, advice = startup_sizing(ANNA, "balanced", frozenset())
         assert advice.doubts == ""
         assert "measured on this machine: block" in advice.facts
         assert sizing.timing(ANNA) == timing(on=now)
@@ -173,11 +173,11 @@ class TestSizing:
             ({"processor": "8086"}, "the machine is another one"),
         ):
             save_calibration({"rvc-48k": timing(on=dataclasses.replace(now, **change))})
-            sizing, advice = sizing_here(ANNA, "balanced", frozenset())
+            sizing, advice = startup_sizing(ANNA, "balanced", frozenset())
             assert words in advice.doubts
             assert (sizing.timing(ANNA) is None) == ("another" in words)
         save_calibration({"rvc-48k": timing(10.0, 0.9, on=now)})
-        assert "too slow" in sizing_here(ANNA, "balanced", frozenset())[1].doubts
+        assert "too slow" in startup_sizing(ANNA, "balanced", frozenset())[1].doubts
 
 
 class TestPower:
@@ -281,7 +281,7 @@ class TestFile:
         assert str(calibration_path()) in sentence
         assert "'rtvc calibrate' measures anew." in sentence
         assert "\n" not in sentence
-        sizing, advice = sizing_here(Settings(), "balanced", frozenset())
+        sizing, advice = startup_sizing(Settings(), "balanced", frozenset())
         assert sizing.timings == {}
         assert advice.doubts == sentence
 
@@ -293,15 +293,17 @@ class TestFile:
 
 class TestRemembered:
     def test_a_profile_and_a_size_that_is_the_default_are_remembered(self):
-        choices = Choices(settings=Settings(pitch=2.0), profile="fast", chosen=frozenset({"block"}))
-        save_choices(choices)
-        assert load_choices() == (choices, "")
+        choices = RememberedRun(
+            settings=Settings(pitch=2.0), profile="fast", chosen=frozenset({"block"})
+        )
+        save_remembered(choices)
+        assert load_remembered() == (choices, "")
 
     def test_an_unknown_profile_is_the_usual_one(self, home):
-        save_choices(Choices(profile="fast"))
+        save_remembered(RememberedRun(profile="fast"))
         path = home / "remembered.yaml"
         path.write_text(path.read_text().replace("fast", "slow"))
-        assert load_choices()[0].profile == "balanced"
+        assert load_remembered()[0].profile == "balanced"
 
 
 class TestCommand:
@@ -313,7 +315,7 @@ class TestCommand:
         assert sentence == ""
         assert list(timings) == ["world"]
         assert timings["world"].conditions == conditions.conditions()
-        assert load_choices()[0].profile == "fast"
+        assert load_remembered()[0].profile == "fast"
         # As a fast machine would have found it.
         fast = dataclasses.replace(timings["world"], constant=0.5, per_block=0.05, per_context=0.0)
         save_calibration({"world": fast})

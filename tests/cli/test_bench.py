@@ -27,7 +27,7 @@ from rtvc.engine.profiling.bench import Bench, spread
 from rtvc.engine.profiling.op_count import Counts
 from rtvc.engine.profiling.random_weights import KINDS, random_voice
 from rtvc.engine.rvc import decoder, pitch_track
-from rtvc.engine.rvc.voice import RvcStreamVoice
+from rtvc.engine.rvc.voice import RvcVoice
 from rtvc.engine.weights.rmvpe import rmvpe_shapes
 from rtvc.engine.world.voice import WorldVoice
 from rtvc.errors import RtvcError
@@ -50,7 +50,7 @@ NETWORKS = {"content encoder", "pitch", "text encoder", "flow", "decoder"}
 def small_voice(kind="v2-40k"):
     network = random_voice(*KINDS[kind], width=16, initial=64)
     estimator = small_rmvpe()
-    return RvcStreamVoice(kind, network, small_encoder(), lambda method: estimator)
+    return RvcVoice(kind, network, small_encoder(), lambda method: estimator)
 
 
 def test_the_figures_of_a_voice():
@@ -166,7 +166,7 @@ def test_counts_of_a_full_size_step_are_those_of_the_formulas(monkeypatch):
     estimator = random_weights.random_rmvpe()
     encoder = random_weights.random_encoder()
     network = random_voice("v2", 40_000)
-    voice = RvcStreamVoice("zeros", network, encoder, lambda method: estimator)
+    voice = RvcVoice("zeros", network, encoder, lambda method: estimator)
     settings = Settings(voice="zeros", block=250.0, context=2500.0, pitch_floor=100.0)
     seen = {}
 

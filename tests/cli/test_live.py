@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rtvc.config.panel_state import Memory, save_memory
+from rtvc.config.panel_state import PanelState, save_panel_state
 from rtvc.live.demo import load_utterance
 from tests.cli.test_main import rtvc_command
 from tests.cli.test_status_line import OnTerminal
@@ -136,7 +136,7 @@ def test_without_a_microphone_or_speaker_it_plays_the_utterance(no_devices):
 
 
 def test_on_a_terminal_without_devices_the_panel_waits_and_the_utterance_plays(no_devices):
-    save_memory(Memory(guided=True))
+    save_panel_state(PanelState(guided=True))
     code = "import sys; from rtvc.cli.main import main; sys.exit(main([]))"
     terminal = OnTerminal(code)
     try:

@@ -16,7 +16,7 @@ import soundfile
 
 import rtvc
 from rtvc.cli import main, options
-from rtvc.settings import KNOBS, Settings
+from rtvc.settings import SETTINGS, Settings
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"mlx", "numpy", "sounddevice", "textual", "yaml", "soundfile", "soxr", "rtvc.session"}
@@ -127,13 +127,13 @@ def test_without_a_command_it_runs():
     "command", [["run"], ["convert", "a.wav", "b.wav"], ["presets", "save", "x"]]
 )
 def test_every_knob_is_a_flag(command: list[str]):
-    for knob in KNOBS.values():
-        value = {str: knob.choices[-1] if knob.choices else "x", bool: True}.get(
-            knob.kind, knob.low if knob.default != knob.low else knob.high
+    for setting in SETTINGS.values():
+        value = {str: setting.choices[-1] if setting.choices else "x", bool: True}.get(
+            setting.kind, setting.low if setting.default != setting.low else setting.high
         )
-        words = [knob.flag] if knob.kind is bool else [knob.flag, f"{value}"]
+        words = [setting.flag] if setting.kind is bool else [setting.flag, f"{value}"]
         args = main.parse([*command, *words])
-        assert options.chosen(args, Settings()) == Settings().replace(**{knob.name: value})
+        assert options.chosen(args, Settings()) == Settings().replace(**{setting.name: value})
     assert options.chosen(main.parse(command), Settings()) == Settings()
 
 

@@ -23,8 +23,8 @@ STATS = Stats(
     late_blocks=2,
     concealed_s=0.2,
     gate_open=True,
-    heard_hz=118.4,
-    sung_hz=236.8,
+    input_f0_hz=118.4,
+    output_f0_hz=236.8,
     input=Level(-12.4, -20.0),
     output=Level(-6.0, -14.0),
     step=Times(0.008, 0.010, 0.0124, 0.02),
@@ -87,7 +87,7 @@ def test_levels_that_clip_are_marked():
     ],
 )
 def test_pitch_in_words(gate_open: bool, heard: float, sung: float, text: str):
-    stats = Stats(gate_open=gate_open, heard_hz=heard, sung_hz=sung)
+    stats = Stats(gate_open=gate_open, input_f0_hz=heard, output_f0_hz=sung)
     assert text in plain_line(stats, 1.0)
 
 
@@ -153,9 +153,8 @@ ROOT = Path(__file__).parents[2]
 OWN_TERMINAL = "import os; os.close(os.open(os.ttyname(0), os.O_RDWR))"
 KEYS = """
 import sys, time
-from rtvc.cli.main import main
+from rtvc.cli.main import command, main
 from rtvc.cli.terminal import Keyboard
-from rtvc import cli
 class Command:
     @staticmethod
     def run(args):
@@ -165,7 +164,7 @@ class Command:
                 time.sleep(0.01)
         print("stopped", flush=True)
         return 0
-cli.command("doctor").run = Command.run
+command("doctor").run = Command.run
 sys.exit(main(["doctor"]))
 """
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rtvc.config import presets, remembered, settings_yaml
 from rtvc.config.settings_yaml import SettingsFileError
 from rtvc.errors import UsageError
-from rtvc.settings import KNOBS, Settings
+from rtvc.settings import SETTINGS, Settings
 
 
 @pytest.fixture(autouse=True)
@@ -124,24 +124,26 @@ def test_any_text_is_a_preset_or_a_sentence(text: str):
     except SettingsFileError as error:
         message = str(error)
     else:
-        assert preset.given <= set(KNOBS)
+        assert preset.given <= set(SETTINGS)
     assert not message or message.startswith("test.yaml")
 
 
-@given(st.dictionaries(st.sampled_from(sorted(KNOBS)), st.floats(0, 1)), st.text(max_size=30))
+@given(st.dictionaries(st.sampled_from(sorted(SETTINGS)), st.floats(0, 1)), st.text(max_size=30))
 def test_settings_survive_the_file_exactly(where: dict[str, float], voice: str):
     values = {}
     for name, x in where.items():
-        knob = KNOBS[name]
-        if knob.kind is float:
-            values[name] = knob.low + x * (knob.high - knob.low)
-        elif knob.kind is int:
-            values[name] = round(x * knob.high)
-        elif knob.kind is bool:
+        setting = SETTINGS[name]
+        if setting.kind is float:
+            values[name] = setting.low + x * (setting.high - setting.low)
+        elif setting.kind is int:
+            values[name] = round(x * setting.high)
+        elif setting.kind is bool:
             values[name] = x > 0.5
         else:
             values[name] = (
-                knob.choices[round(x * (len(knob.choices) - 1))] if knob.choices else voice or "x"
+                setting.choices[round(x * (len(setting.choices) - 1))]
+                if setting.choices
+                else voice or "x"
             )
     settings = Settings().replace(**values)
     text = settings_yaml.render({"description": "d"}, settings.changed())
@@ -154,7 +156,7 @@ def test_save_and_load(tmp_path: Path):
     preset = presets.load_preset(path)
     assert (preset.name, preset.description) == ("deep voice", "on: a # test")
     assert preset.settings == Settings(pitch=-4.0)
-    assert f"# {KNOBS['pitch'].help}" in path.read_text()
+    assert f"# {SETTINGS['pitch'].help}" in path.read_text()
     assert [file.name for file in path.parent.iterdir()] == [path.name]
     umask = os.umask(0)
     os.umask(umask)
@@ -179,7 +181,7 @@ def test_overwriting_keeps_comments_and_order(tmp_path: Path):
     assert text.startswith("# Mine.\ndescription: new\n")
     assert "pitch: 2.5   # low\nwhisper: false # hush\n" in text
     assert text.endswith(
-        f"# {KNOBS['gate'].help} {KNOBS['gate'].allowed.capitalize()}.\ngate: -50\n"
+        f"# {SETTINGS['gate'].help} {SETTINGS['gate'].allowed.capitalize()}.\ngate: -50\n"
     )
     assert presets.load_preset(path).settings == Settings(pitch=2.5, gate=-50.0)
 
@@ -228,21 +230,21 @@ def test_applying_a_preset_changes_the_voice_and_keeps_what_is_personal():
 
 
 def test_choices_survive_a_restart_but_the_mode_does_not():
-    assert remembered.load_choices() == (remembered.Choices(), "")
+    assert remembered.load_remembered() == (remembered.RememberedRun(), "")
     settings = Settings(mode="dry", pitch=3.0, block=80.0)
-    remembered.save_choices(remembered.Choices("USB mic", "Döner: 1", settings))
-    expected = remembered.Choices("USB mic", "Döner: 1", Settings(pitch=3.0, block=80.0))
-    assert remembered.load_choices() == (expected, "")
+    remembered.save_remembered(remembered.RememberedRun("USB mic", "Döner: 1", settings))
+    expected = remembered.RememberedRun("USB mic", "Döner: 1", Settings(pitch=3.0, block=80.0))
+    assert remembered.load_remembered() == (expected, "")
 
 
 def test_damaged_choices_are_set_aside_with_a_sentence(folder: Path):
     folder.mkdir()
     for number in ("", "-2"):
-        remembered.choices_path().write_text("pitch: 99\n")
-        choices, sentence = remembered.load_choices()
+        remembered.remembered_path().write_text("pitch: 99\n")
+        choices, sentence = remembered.load_remembered()
         aside = folder / f"remembered-damaged{number}.yaml"
-        assert choices == remembered.Choices()
+        assert choices == remembered.RememberedRun()
         assert "nearest: 24" in sentence
         assert str(aside) in sentence
         assert aside.read_text() == "pitch: 99\n"
-        assert not remembered.choices_path().exists()
+        assert not remembered.remembered_path().exists()

@@ -9,26 +9,26 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from rtvc._types import Float32, Float64
+
 SPEECH = Path(__file__).parents[1] / "data" / "speech"
 NAMES = sorted(p.stem for p in SPEECH.glob("*.wav"))
 RATE = 48000
 
-Floats = NDArray[np.float64]
 
-
-def speech(name: str, seconds: float | None = None) -> NDArray[np.float32]:
+def speech(name: str, seconds: float | None = None) -> Float32:
     """An utterance at 48 kHz, or its beginning."""
     samples, rate = soundfile.read(SPEECH / f"{name}.wav", dtype="float32")
     samples = soxr.resample(samples, rate, RATE, quality="VHQ").astype(np.float32)
     return samples if seconds is None else samples[: int(seconds * RATE)]
 
 
-def reference_pitch(name: str) -> Floats:
+def reference_pitch(name: str) -> Float64:
     """Pitch every 10 ms, 0 = unvoiced, made by another estimator (see the README there)."""
     return np.load(SPEECH / f"{name}.f0.npy").astype(np.float64)
 
 
-def harmonic_pitch(signal: NDArray[np.float32], floor: float, ceiling: float) -> Floats:
+def harmonic_pitch(signal: Float32, floor: float, ceiling: float) -> Float64:
     """Pitch every 10 ms, 0 = unvoiced, by what lies on harmonics and not between them.
 
     A sum over the spectrum in the manner of SWIPE (Camacho and Harris, 2008):
@@ -56,9 +56,7 @@ def harmonic_pitch(signal: NDArray[np.float32], floor: float, ceiling: float) ->
     return np.where((strength > 2.0) & (level > 1e-3), grid[best], 0.0)
 
 
-def voiced_frames(
-    name: str, signal: NDArray[np.float32], below_db: float = 20.0
-) -> NDArray[np.intp]:
+def voiced_frames(name: str, signal: Float32, below_db: float = 20.0) -> NDArray[np.intp]:
     """Frames (10 ms) of an utterance that the reference calls voiced and that are loud."""
     pitch = reference_pitch(name)
     hop = RATE // 100
@@ -70,7 +68,7 @@ def voiced_frames(
     return np.flatnonzero((pitch[:count] > 0) & loud & (np.arange(count) > 5))
 
 
-def formants(signal: NDArray[np.float32], frames: NDArray[np.intp]) -> Floats:
+def formants(signal: Float32, frames: NDArray[np.intp]) -> Float64:
     """First two resonances in Hz at each frame, (frames, 2), NaN where not found.
 
     Linear prediction by autocorrelation on 30 ms, order 12 at 10 kHz; poles
@@ -100,7 +98,7 @@ def formants(signal: NDArray[np.float32], frames: NDArray[np.intp]) -> Floats:
     return out
 
 
-def envelope_db(signal: NDArray[np.float32], frames: NDArray[np.intp]) -> Floats:
+def envelope_db(signal: Float32, frames: NDArray[np.intp]) -> Float64:
     """Smooth spectrum in dB at each frame, (frames, 1025), by 40 ms and a cepstral cut at 2 ms."""
     window = np.hanning(1920)
     out = np.empty((len(frames), 1025))
@@ -116,7 +114,7 @@ def envelope_db(signal: NDArray[np.float32], frames: NDArray[np.intp]) -> Floats
     return out
 
 
-def warp_semitones(before: Floats, after: Floats, low: float, high: float) -> float:
+def warp_semitones(before: Float64, after: Float64, low: float, high: float) -> float:
     """By how many semitones the envelopes moved, as that stretch which fits best in a band."""
     hz = np.arange(before.shape[1]) * RATE / 2 / (before.shape[1] - 1)
     band = (hz > low) & (hz < high)
@@ -130,7 +128,7 @@ def warp_semitones(before: Floats, after: Floats, low: float, high: float) -> fl
     return float(tried[int(np.argmin(misfit))])
 
 
-def mel_db(signal: NDArray[np.float32], bands: int = 40) -> Floats:
+def mel_db(signal: Float32, bands: int = 40) -> Float64:
     """Power in mel bands from 60 to 7600 Hz in dB, every 10 ms, smoothed over 50 ms."""
     hop, size = RATE // 100, 2048
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(signal, size // 2), size)[::hop]
@@ -146,15 +144,13 @@ def mel_db(signal: NDArray[np.float32], bands: int = 40) -> Floats:
     return 10 * np.log10(smooth + 1e-8)
 
 
-def log_spectral_distance(
-    one: NDArray[np.float32], other: NDArray[np.float32], frames: NDArray[np.intp]
-) -> float:
+def log_spectral_distance(one: Float32, other: Float32, frames: NDArray[np.intp]) -> float:
     """Mean over frames of the RMS difference of their mel spectra in dB."""
     gap = (mel_db(one) - mel_db(other))[frames]
     return float(np.mean(np.sqrt(np.mean(gap**2, axis=1))))
 
 
-def boundary_click(signal: NDArray[np.float32], block: int) -> float:
+def boundary_click(signal: Float32, block: int) -> float:
     """Largest second difference within 2 ms of a block boundary over the largest elsewhere."""
     bend = np.abs(np.diff(signal, 2))
     near = np.zeros(len(bend), bool)

@@ -8,8 +8,8 @@ import pytest
 from rtvc.audio.simulated import Fault, SimulatedDevice
 from rtvc.calibration.profiles import PROFILES, Conditions, Timing
 from rtvc.calibration.sizing import Sizing
-from rtvc.engine.degradation import Ladder
-from rtvc.engine.degradation_levels import make_rungs
+from rtvc.engine.degradation import Degradation
+from rtvc.engine.degradation_levels import make_levels
 from rtvc.engine.delivery import GUARD_S
 from rtvc.session import Session
 from rtvc.settings import Settings
@@ -56,7 +56,7 @@ def run(cost, settings=ANNA, *, seconds=20.0, sizing=None, on_block=None, faults
     class Device(SimulatedDevice):
         def read(self, samples):
             stats = session.stats()
-            if not seen or seen[-1].eased != stats.eased:
+            if not seen or seen[-1].degraded != stats.degraded:
                 seen.append(stats)
             if on_block is not None:
                 on_block(session, self.now())
@@ -69,7 +69,7 @@ def run(cost, settings=ANNA, *, seconds=20.0, sizing=None, on_block=None, faults
         assert session.wait(120)
         stats = session.stats()
     assert not device.played.any(), "the microphone is heard"
-    return stats, [one.eased for one in seen], session
+    return stats, [one.degraded for one in seen], session
 
 
 def linear(constant, per_block, per_context, **changes):
@@ -100,14 +100,14 @@ def timing(*numbers, **facts):
 
 
 def test_a_voice_that_is_in_time_is_left_alone():
-    stats, eased, _ = run(linear(30.0, 0.0, 0.0))
-    assert eased == [""]
+    stats, degraded, _ = run(linear(30.0, 0.0, 0.0))
+    assert degraded == [""]
     assert stats.late_blocks == 0
 
 
 def test_the_context_gets_shorter_first():
-    stats, eased, session = run(linear(5.0, 0.0, 0.05))
-    assert eased == ["", "context 500 ms"]
+    stats, degraded, session = run(linear(5.0, 0.0, 0.05))
+    assert degraded == ["", "context 500 ms"]
     assert 3 <= stats.late_blocks <= 8
     assert stats.state is State.CONVERTED
     assert stats.device.underflows == 0
@@ -123,9 +123,9 @@ def test_every_rung_has_its_turn_where_nothing_is_known():
         return 0.09 + 0.02 * (settings.index_rate > 0) + 0.02 * (settings.pitch_method != "dio")
 
     settings = ANNA.replace(context=2500.0)
-    stats, eased, _ = run(cost, settings, seconds=60)
+    stats, degraded, _ = run(cost, settings, seconds=60)
     assert (
-        eased[:8]
+        degraded[:8]
         == [
             "",
             "context 1000 ms",
@@ -135,9 +135,9 @@ def test_every_rung_has_its_turn_where_nothing_is_known():
             "context 500 ms, retrieval off, pitch by dio, block 150 ms",
             "context 500 ms, retrieval off, pitch by dio",
             "context 500 ms, retrieval off, pitch by dio, block 150 ms",
-        ][: len(eased)]
+        ][: len(degraded)]
     )
-    assert len(eased) >= 6
+    assert len(degraded) >= 6
     assert stats.latency.block == pytest.approx(0.15)
 
 
@@ -145,24 +145,24 @@ def test_the_built_in_voice_can_only_take_longer_blocks():
     def cost(plan, settings, now):
         return 0.055 if plan.block == 10 else 0.06
 
-    stats, eased, _ = run(cost, Settings(gate=-90.0, headroom=60.0))
-    assert eased == ["", "block 150 ms"]
+    stats, degraded, _ = run(cost, Settings(gate=-90.0, headroom=60.0))
+    assert degraded == ["", "block 150 ms"]
     assert stats.latency.headroom == pytest.approx(0.09)
 
 
 def test_a_calibration_leaves_out_what_does_not_help():
     model = timing(20.0, 0.3, 0.0)
-    _, eased, _ = run(linear(20.0, 0.3, 0.0), seconds=12, sizing=sizing_of(model))
-    assert eased == ["", "block 150 ms"]
+    _, degraded, _ = run(linear(20.0, 0.3, 0.0), seconds=12, sizing=sizing_of(model))
+    assert degraded == ["", "block 150 ms"]
 
 
 def test_a_calibration_tells_how_far_down_is_enough():
     facts = {"without_index": 5.0, "methods": {"dio": 20.0}}
     model = timing(30.0, 0.0, 0.02, **facts)
     busy = linear(60.0, 0.0, 0.04, without_index=10.0, methods={"dio": 40.0})
-    _, eased, _ = run(busy, seconds=12, sizing=sizing_of(model))
+    _, degraded, _ = run(busy, seconds=12, sizing=sizing_of(model))
     # Twice as slow as measured: 100 ms at the top; 80, 70 and 30 below, where 40 are allowed.
-    assert eased == ["", "context 500 ms, retrieval off, pitch by dio"]
+    assert degraded == ["", "context 500 ms, retrieval off, pitch by dio"]
 
 
 def test_it_goes_back_up_when_there_is_room_again():
@@ -171,8 +171,8 @@ def test_it_goes_back_up_when_there_is_room_again():
     def cost(plan, settings, now):
         return (2.5 if 5.0 < now < 15.0 else 1.0) * linear(5.0, 0.0, 0.02)(plan, settings, now)
 
-    stats, eased, _ = run(cost, seconds=50, sizing=sizing_of(model))
-    assert eased == ["", "context 500 ms", ""]
+    stats, degraded, _ = run(cost, seconds=50, sizing=sizing_of(model))
+    assert degraded == ["", "context 500 ms", ""]
     assert stats.reason == ""
     assert stats.late_blocks <= 6
 
@@ -181,25 +181,25 @@ def test_it_goes_back_up_without_a_calibration():
     def cost(plan, settings, now):
         return 0.1 if 5.0 < now < 6.0 else 0.015
 
-    stats, eased, _ = run(cost, seconds=60)
-    assert "context 500 ms" in eased
-    assert eased[-1] == ""
+    stats, degraded, _ = run(cost, seconds=60)
+    assert "context 500 ms" in degraded
+    assert degraded[-1] == ""
     assert stats.late_blocks < 25
 
 
 def test_a_stall_is_no_reason():
     faults = [Fault(5.0, "stall", 1.0), Fault(20.0, "stall", 1.0)]
-    stats, eased, _ = run(linear(20.0, 0.0, 0.0), seconds=30, faults=faults)
+    stats, degraded, _ = run(linear(20.0, 0.0, 0.0), seconds=30, faults=faults)
     assert stats.late_blocks >= 2
-    assert eased == [""]
+    assert degraded == [""]
 
 
 def test_a_rung_that_cannot_be_had_is_left_out():
     cost = linear(90.0, 0.0, 0.0)
-    stats, eased, session = run(cost, seconds=40, refuses=("dio",))
-    assert "context 500 ms, retrieval off" in eased
-    assert not any("dio" in words for words in eased)
-    assert "block" in eased[-1]
+    stats, degraded, session = run(cost, seconds=40, refuses=("dio",))
+    assert "context 500 ms, retrieval off" in degraded
+    assert not any("dio" in words for words in degraded)
+    assert "block" in degraded[-1]
     assert stats.state is State.CONVERTED
     assert stats.failures == 0
     assert session.settings.pitch_method == "rmvpe"
@@ -213,9 +213,9 @@ def test_another_voice_begins_at_the_top():
         if now > 15.0 and session.settings.voice == "Anna":
             session.apply(session.settings.replace(voice="other"))
 
-    stats, eased, _ = run(cost, seconds=20, on_block=change)
-    assert eased[1] == "context 500 ms"
-    assert eased[-1] == ""
+    stats, degraded, _ = run(cost, seconds=20, on_block=change)
+    assert degraded[1] == "context 500 ms"
+    assert degraded[-1] == ""
     assert stats.latency.block == pytest.approx(0.1)
 
 
@@ -223,8 +223,8 @@ def test_turning_a_knob_does_not_leave_the_rung():
     def turn(session, now):
         session.apply(session.settings.replace(pitch=float(int(now) % 12)))
 
-    _, eased, _ = run(linear(5.0, 0.0, 0.05), on_block=turn)
-    assert eased == ["", "context 500 ms"]
+    _, degraded, _ = run(linear(5.0, 0.0, 0.05), on_block=turn)
+    assert degraded == ["", "context 500 ms"]
 
 
 def test_steps_far_slower_than_measured_are_told_once():
@@ -253,10 +253,10 @@ def test_the_engine_takes_sizes_that_nobody_chose_from_the_calibration(tmp_path,
     add_voice(FoundVoice(V2, None, "Anna"))
     known = Sizing({"rvc-48k": timing(20.0, 0.2, 0.02)}, PROFILES["fast"])
     cost, unsized = linear(20.0, 0.2, 0.02), Settings(voice="Anna", gate=-90.0)
-    stats, eased, session = run(cost, unsized, sizing=known)
+    stats, degraded, session = run(cost, unsized, sizing=known)
     # 1.1 * (20 + 0.2 b + 10) <= 0.7 b from 70 ms on.
     assert stats.latency.block == pytest.approx(0.07)
-    assert eased == [""]
+    assert degraded == [""]
     assert stats.late_blocks == 0
     assert session.settings == unsized
     stats, _, _ = run(cost, unsized.replace(block=200.0), sizing=known)
@@ -267,38 +267,40 @@ def test_the_engine_takes_sizes_that_nobody_chose_from_the_calibration(tmp_path,
 
 def test_going_up_too_early_makes_it_wait_longer():
     settings = ANNA
-    rungs = make_rungs(settings, sizing_of(timing(5.0, 0.0, 0.04)))
-    ladder, now, moves = Ladder(), 0.0, []
-    ladder.settle(settings, rungs)
+    levels = make_levels(settings, sizing_of(timing(5.0, 0.0, 0.04)))
+    degradation, now, moves = Degradation(), 0.0, []
+    degradation.settle(settings, levels)
     while now < 600.0:
         now += 0.1
         # What the calibration does not know: upstairs every other step is held up.
-        late = ladder.level == 0
-        level = ladder.level
-        ladder.note(now, 0.05 if late else 0.01, late=late)
-        if ladder.level != level:
+        late = degradation.level == 0
+        level = degradation.level
+        degradation.note(now, 0.05 if late else 0.01, late=late)
+        if degradation.level != level:
             moves.append(now)
-            assert ladder.settle(settings, rungs).context == (1000.0 if late is False else 500.0)
+            assert degradation.settle(settings, levels).context == (
+                1000.0 if late is False else 500.0
+            )
     stays = np.diff(moves)[::2]
     assert len(stays) >= 4
     assert (stays[1:] > 1.5 * stays[:-1]).all()
 
 
 def test_quick_steps_are_not_the_reason():
-    rungs = make_rungs(ANNA, Sizing())
-    ladder = Ladder()
-    ladder.settle(ANNA, rungs)
+    levels = make_levels(ANNA, Sizing())
+    degradation = Degradation()
+    degradation.settle(ANNA, levels)
     for step in range(100):
-        ladder.note(step / 10, 0.015, late=True)
-    assert ladder.level == 0
+        degradation.note(step / 10, 0.015, late=True)
+    assert degradation.level == 0
     for step in range(100, 110):
-        ladder.note(step / 10, 0.035, late=True)
-    assert ladder.level > 0
+        degradation.note(step / 10, 0.035, late=True)
+    assert degradation.level > 0
 
 
 def test_rungs_allow_what_the_delivery_does():
-    rungs = make_rungs(Settings(block=100.0, headroom=80.0), Sizing())
-    assert rungs[0].allowed_s == pytest.approx(0.08 - GUARD_S)
-    assert rungs[0].changes == {}
-    assert [rung.changes["block"] for rung in rungs[1:]] == [150.0, 200.0, 300.0, 450.0]
-    assert [rung.changes["headroom"] for rung in rungs[1:]] == [120.0, 160.0, 240.0, 360.0]
+    levels = make_levels(Settings(block=100.0, headroom=80.0), Sizing())
+    assert levels[0].allowed_s == pytest.approx(0.08 - GUARD_S)
+    assert levels[0].changes == {}
+    assert [level.changes["block"] for level in levels[1:]] == [150.0, 200.0, 300.0, 450.0]
+    assert [level.changes["headroom"] for level in levels[1:]] == [120.0, 160.0, 240.0, 360.0]

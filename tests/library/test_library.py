@@ -457,14 +457,14 @@ def test_names_differ_in_more_than_the_spelling_of_an_accent():
 )  # fmt: skip
 def test_impossible_names_are_refused(name):
     with pytest.raises(UsageError):
-        names.checked_name(name, library.BUILT_IN)
+        names.checked_name(name)
     assert refused(V2, UsageError, name=name or " ")
 
 
 def test_every_suggested_name_can_be_a_name():
     for stem in ("CON", "a/b", "...", "-rf", " x ", "model", "\x00", "\u4e2d" * 200, "a." * 90):
         name = names.suggested_name(stem)
-        assert names.checked_name(name, ()) == name
+        assert names.checked_name(name) == name
 
 
 def test_replacing_keeps_the_old_one(index):

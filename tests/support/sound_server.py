@@ -20,8 +20,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rtvc._types import Float32
 from tests.support import recorder
 
 RATE = recorder.RATE
@@ -34,7 +34,6 @@ INSTALL = (
     "pulseaudio pulseaudio-utils libportaudio2 libasound2-plugins"
 )
 
-Samples = NDArray[np.float32]
 
 # norewinds=1 is what makes duplex callbacks come evenly on null sinks.
 _SERVER = """\
@@ -187,7 +186,7 @@ class SoundServer:
         return done.returncode == 0
 
     @contextmanager
-    def speaking(self, sound: Samples) -> Iterator[None]:
+    def speaking(self, sound: Float32) -> Iterator[None]:
         """Play mono `sound` at 48 kHz into the fake microphone while the block runs."""
         with tempfile.NamedTemporaryFile(suffix=".f32") as file:
             file.write(np.ascontiguousarray(sound, np.float32).tobytes())
@@ -219,7 +218,7 @@ class SoundServer:
 class Recording:
     """Mono sound at 48 kHz, and when its first sample was heard on the monotonic clock."""
 
-    def __init__(self, samples: Samples, began: float) -> None:
+    def __init__(self, samples: Float32, began: float) -> None:
         self.samples = samples
         self.began = began
 

@@ -7,7 +7,7 @@ import threading
 import mlx.core as mx
 import pytest
 
-from rtvc.system.thread_priority import Precedence, begin_as_equal, prefer_this_thread
+from rtvc.system.thread_priority import ThreadPriority, begin_as_equal, prefer_this_thread
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="niceness per thread is Linux's")
 
@@ -27,7 +27,7 @@ def niceness_of_a_new_thread(act=lambda: None) -> int:
 
 def test_the_program_goes_first_its_engine_before_all_and_the_place_is_given_back() -> None:
     usual = os.getpriority(os.PRIO_PROCESS, 0)
-    precedence = Precedence()
+    precedence = ThreadPriority()
     try:
         program = os.getpriority(os.PRIO_PROCESS, 0)
         assert niceness_of_a_new_thread() == program
@@ -44,7 +44,7 @@ def test_the_program_goes_first_its_engine_before_all_and_the_place_is_given_bac
 
 def test_a_thread_that_began_meanwhile_is_put_back_too() -> None:
     usual = os.getpriority(os.PRIO_PROCESS, 0)
-    precedence = Precedence()
+    precedence = ThreadPriority()
     stop, began, seen = threading.Event(), threading.Event(), []
 
     def wait() -> None:

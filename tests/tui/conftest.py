@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from textual.widgets import Input, OptionList
 
-from rtvc.config.panel_state import Memory, save_memory
-from rtvc.config.remembered import Choices
-from rtvc.live.controller import Studio
-from rtvc.settings import KNOBS, Settings
+from rtvc.config.panel_state import PanelState, save_panel_state
+from rtvc.config.remembered import RememberedRun
+from rtvc.live.controller import Controller
+from rtvc.settings import SETTINGS, Settings
 from rtvc.stats import State
 from rtvc.tui.app import Panel
-from rtvc.tui.settings_list import Knobs
-from rtvc.tui.voice_list import Finder
+from rtvc.tui.settings_list import SettingsList
+from rtvc.tui.voice_list import VoiceList
 from tests.tui.idle import wait_no_more
-from tests.tui.simulated_devices import SimulatedRig
+from tests.tui.simulated_devices import SimulatedDevices
 
 START = Settings(block=100, headroom=200)
 
@@ -42,22 +42,22 @@ class Driver:
 
     def __init__(self, panel: Panel, pilot) -> None:
         self.panel = panel
-        self.studio = panel.studio
+        self.controller = panel.controller
         self.pilot = pilot
 
     @property
     def settings(self) -> Settings:
         """What the session has, which is what is heard."""
-        session = self.studio._stage._session
-        return session.settings if session is not None else self.studio.settings
+        session = self.controller._device_session._session
+        return session.settings if session is not None else self.controller.settings
 
     @property
     def stats(self):
-        return self.studio.stats()
+        return self.controller.stats()
 
     @property
-    def rig(self) -> SimulatedRig:
-        return self.studio._stage._rig
+    def provider(self) -> SimulatedDevices:
+        return self.controller._device_session._provider
 
     def text(self) -> str:
         """What is on the screen."""
@@ -73,16 +73,16 @@ class Driver:
         await self.press("slash")
         await self.until(lambda: isinstance(self.panel.focused, Input))
         await self.press(*name)
-        finder = self.panel.screen.query_one(Finder)
+        finder = self.panel.screen.query_one(VoiceList)
         await self.until(lambda: finder.marked and name in finder.marked.name.lower())
         await self.press("enter")
         await self.until(lambda: isinstance(self.panel.focused, OptionList))
         await self.until(lambda: finder.marked and len(finder._shown) == len(finder._items))
 
-    async def choose(self, knob: str) -> None:
+    async def choose(self, setting: str) -> None:
         """Go to a control."""
-        await self.press("home", *["down"] * list(KNOBS).index(knob))
-        await self.until(lambda: self.panel.screen.query_one(Knobs).knob.name == knob)
+        await self.press("home", *["down"] * list(SETTINGS).index(setting))
+        await self.until(lambda: self.panel.screen.query_one(SettingsList).setting.name == setting)
 
     async def until(self, condition: Callable[[], object], seconds: float = 30.0) -> None:
         end = time.monotonic() + seconds
@@ -112,24 +112,28 @@ def open_panel():
         *,
         size: tuple[int, int] = (80, 24),
         settings: Settings = START,
-        rig: SimulatedRig | None = None,
+        provider: SimulatedDevices | None = None,
         guided: bool = True,
         **others,
     ) -> AsyncIterator[Driver]:
         if guided:
-            from rtvc.config.panel_state import load_memory
+            from rtvc.config.panel_state import load_panel_state
 
-            if not load_memory()[0].guided:
-                save_memory(Memory(guided=True))
-        studio = Studio(rig or SimulatedRig(), Choices(settings=settings), **others)
-        panel = Panel(studio)
+            if not load_panel_state()[0].guided:
+                save_panel_state(PanelState(guided=True))
+        controller = Controller(
+            provider or SimulatedDevices(), RememberedRun(settings=settings), **others
+        )
+        panel = Panel(controller)
         try:
             async with panel.run_test(size=size) as pilot:
                 driver = Driver(panel, pilot)
-                await driver.until(lambda: studio._stage._session is not None or studio._failure)
+                await driver.until(
+                    lambda: controller._device_session._session is not None or controller._failure
+                )
                 await driver.reads("IN")
                 yield driver
         finally:
-            studio.close()
+            controller.close()
 
     return opened

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rtvc._types import Float32, Float64
 from tests.audio.signals import noise_below
 from tests.support.sound_server import RATE, Recording
 
@@ -16,10 +16,8 @@ _MARK_HZ = 2500.0, 6000.0
 _LONGEST_WAY_S = 0.7
 _HOP, _FRAME = RATE // 100, 2048
 
-Samples = NDArray[np.float32]
 
-
-def vowel(seconds: float) -> Samples:
+def vowel(seconds: float) -> Float32:
     """Return a steady vowel of 150 Hz with a little noise, by which a recording knows it again."""
     t = np.arange(round(seconds * RATE)) / RATE
     tone = sum(np.sin(2 * np.pi * TONE_HZ * k * t) / k for k in range(1, 12))
@@ -27,7 +25,7 @@ def vowel(seconds: float) -> Samples:
     return (0.1 * tone + 0.03 * mark).astype(np.float32)
 
 
-def cut(recording: Recording, start: float, length: float) -> Samples:
+def cut(recording: Recording, start: float, length: float) -> Float32:
     """Return what was heard from a moment of the monotonic clock on."""
     first = round((start - recording.began) * RATE)
     assert first >= 0, "before the recording"
@@ -82,14 +80,14 @@ def half_way(recording: Recording, key: float, hz: float, longest: float = 0.5) 
     return (at - width / 2) / RATE
 
 
-def _marked(sound: Samples) -> NDArray[np.float64]:
+def _marked(sound: Float32) -> Float64:
     spectrum = np.fft.rfft(sound)
     hz = np.fft.rfftfreq(len(sound), 1 / RATE)
     spectrum[(hz < _MARK_HZ[0]) | (hz > _MARK_HZ[1])] = 0
     return np.fft.irfft(spectrum, len(sound))
 
 
-def _spectra(sound: Samples) -> NDArray[np.float64]:
+def _spectra(sound: Float32) -> Float64:
     """Return levels in dB of 30 bands from 80 Hz to 8 kHz, (frames, 30), every 10 ms."""
     frames = np.lib.stride_tricks.sliding_window_view(sound, _FRAME)[::_HOP]
     power = np.abs(np.fft.rfft(frames * np.hanning(_FRAME))) ** 2

@@ -10,15 +10,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from rtvc.config.panel_state import Memory, save_memory
+from rtvc.config.panel_state import PanelState, save_panel_state
 from rtvc.config.presets import find_preset
-from rtvc.config.remembered import Choices
-from rtvc.live.controller import Studio
+from rtvc.config.remembered import RememberedRun
+from rtvc.live.controller import Controller
 from rtvc.settings import Settings
 from rtvc.tui.app import Panel
-from rtvc.tui.text_pane import Pane
+from rtvc.tui.text_pane import TextPane
 from tests.tui.idle import wait_no_more
-from tests.tui.simulated_devices import HEADPHONES, USB, SimulatedRig
+from tests.tui.simulated_devices import HEADPHONES, USB, SimulatedDevices
 
 
 def take(panel: Panel, path: Path) -> None:
@@ -30,14 +30,14 @@ def take(panel: Panel, path: Path) -> None:
 async def make(folder: Path) -> None:
     """Run the panel on simulated devices that hear speech, and take its picture."""
     settings = find_preset("deep").apply_to(Settings())
-    choices = Choices(USB.name, HEADPHONES.name, settings)
-    panel = Panel(Studio(SimulatedRig(700), choices, remember=False))
+    choices = RememberedRun(USB.name, HEADPHONES.name, settings)
+    panel = Panel(Controller(SimulatedDevices(700), choices, remember=False))
     async with panel.run_test(size=(110, 34)) as pilot:
         await pilot.press("down", "down")
         await asyncio.sleep(12)
         began = time.monotonic()
         # Other programs may hold it up now and then; then the picture would show that.
-        while panel.studio.stats().sung_hz <= 0 or "CONVERTED" not in _badge(panel):
+        while panel.controller.stats().output_f0_hz <= 0 or "CONVERTED" not in _badge(panel):
             assert time.monotonic() - began < 600, "this machine is too busy for a picture"
             await asyncio.sleep(0.05)
         await asyncio.sleep(0.1)
@@ -49,12 +49,12 @@ async def make(folder: Path) -> None:
 
 
 def _badge(panel: Panel) -> str:
-    return panel.screen.query_one("#badge", Pane).text
+    return panel.screen.query_one("#badge", TextPane).text
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as config:
         os.environ["RTVC_CONFIG_DIR"] = config
-        save_memory(Memory(guided=True))
+        save_panel_state(PanelState(guided=True))
         wait_no_more()
         asyncio.run(make(Path(sys.argv[1])))

@@ -9,7 +9,7 @@ import soxr
 from rtvc.audio.monitor import Monitor
 from rtvc.audio.simulated import SimulatedDevice
 from rtvc.errors import UsageError
-from rtvc.live.devices import Choice, Devices, Line, SoundDevice
+from rtvc.live.devices import AvailableDevices, DeviceSelection, OpenDevices, SoundDevice
 from tests.support.simulated_stream import SimulatedSpeaker
 from tests.support.speech import UTTERANCES
 
@@ -26,7 +26,7 @@ def speech(seconds: float) -> np.ndarray:
     return np.resize(once, round(seconds * 48_000))
 
 
-class SimulatedRig:
+class SimulatedDevices:
     """Every microphone hears speech; every speaker keeps what it plays, in `opened`."""
 
     def __init__(self, seconds: float = 60.0, faults=()) -> None:
@@ -34,14 +34,14 @@ class SimulatedRig:
         self.outputs = [SPEAKERS, HEADPHONES, CABLE]
         self.source = speech(seconds)
         self.faults = faults
-        self.opened: list[tuple[Choice, SimulatedDevice]] = []
+        self.opened: list[tuple[DeviceSelection, SimulatedDevice]] = []
         self.monitors: list[SimulatedSpeaker] = []
 
-    def scan(self) -> Devices:
-        return Devices(tuple(self.inputs), tuple(self.outputs))
+    def scan(self) -> AvailableDevices:
+        return AvailableDevices(tuple(self.inputs), tuple(self.outputs))
 
-    def open(self, choice: Choice) -> Line:
-        names = Choice(
+    def open(self, choice: DeviceSelection) -> OpenDevices:
+        names = DeviceSelection(
             _pick(choice.input, self.inputs, "input"),
             _pick(choice.output, self.outputs, "output"),
             _pick(choice.monitor, self.outputs, "output") if choice.monitor else "",
@@ -49,7 +49,7 @@ class SimulatedRig:
         device = SimulatedDevice(self.source, wall_clock=True, faults=self.faults)
         self.opened.append((names, device))
         monitor = Monitor(names.monitor, self._open_monitor) if names.monitor else None
-        return Line(device, names, monitor)
+        return OpenDevices(device, names, monitor)
 
     @property
     def device(self) -> SimulatedDevice:

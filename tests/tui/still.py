@@ -15,16 +15,16 @@ from pathlib import Path
 
 from textual.widgets import Input
 
-from rtvc.config.panel_state import THEMES, Memory, save_memory
+from rtvc.config.panel_state import THEMES, PanelState, save_panel_state
 from rtvc.config.presets import find_preset, user_folder
-from rtvc.config.remembered import Choices
-from rtvc.live.controller import Studio
-from rtvc.live.devices import Choice
+from rtvc.config.remembered import RememberedRun
+from rtvc.live.controller import Controller
+from rtvc.live.devices import DeviceSelection
 from rtvc.settings import Settings
 from rtvc.stats import DeviceHealth, Latency, Level, State, Stats, Times
 from rtvc.tui.app import Panel
 from tests.tui.idle import wait_no_more
-from tests.tui.simulated_devices import CABLE, HEADPHONES, USB, SimulatedRig
+from tests.tui.simulated_devices import CABLE, HEADPHONES, USB, SimulatedDevices
 
 FOLDER = Path(__file__).parent / "stills"
 SIZES = ((80, 24), (120, 40), (200, 50))
@@ -33,19 +33,21 @@ _SECONDS = 11
 _LOOKS_A_SECOND = 30
 
 
-class StillStudio(Studio):
+class StillStudio(Controller):
     """A studio whose sound is a function of `now`."""
 
     def __init__(self) -> None:
-        rig = SimulatedRig(0)
-        names = Choice(USB.name, CABLE.name, HEADPHONES.name)
-        super().__init__(rig, Choices(*names[:2], find_preset("deep").apply_to(Settings())))
+        provider = SimulatedDevices(0)
+        names = DeviceSelection(USB.name, CABLE.name, HEADPHONES.name)
+        super().__init__(
+            provider, RememberedRun(*names[:2], find_preset("deep").apply_to(Settings()))
+        )
         self.now = 0.0
-        self._wanted = self._stage.names = names
+        self._wanted = self._device_session.names = names
         self._measured_s = 0.023
-        self.lookout.close()
-        self.lookout.devices = rig.scan()
-        self.lookout._voices = {
+        self.scanner.close()
+        self.scanner.devices = provider.scan()
+        self.scanner._voices = {
             "world": "Your own voice, shaped by the settings; built in.",
             "Anna": "RVC v2, 40 kHz, with an index.",
             "Bruno": "RVC v1, 48 kHz.",
@@ -63,8 +65,8 @@ class StillStudio(Studio):
             blocks=int(self.now * 10),
             voice="world",
             gate_open=speaks,
-            heard_hz=heard,
-            sung_hz=heard * 2 ** (self.settings.pitch / 12),
+            input_f0_hz=heard,
+            output_f0_hz=heard * 2 ** (self.settings.pitch / 12),
             input=Level(loud + 6, loud - 4),
             output=Level(loud + 9, loud, clipped=7.0 < self.now < 7.2),
             step=Times(0.021, 0.034, 0.048, 0.071),
@@ -90,12 +92,12 @@ def picture(panel: Panel) -> str:
 
 async def take(size: tuple[int, int], theme: str) -> dict[str, str]:
     """Return the pictures of all screens by name."""
-    save_memory(Memory(theme=theme, guided=True))
+    save_panel_state(PanelState(theme=theme, guided=True))
     mine = user_folder() / "mine.yaml"
     mine.parent.mkdir(parents=True, exist_ok=True)
     mine.write_text("description: My own.\npitch: 33\n")
-    studio = StillStudio()
-    panel = Panel(studio, clock=lambda: studio.now)
+    controller = StillStudio()
+    panel = Panel(controller, clock=lambda: controller.now)
     panel.set_interval = lambda *_: None  # it looks when it is told to
     made = {}
     async with panel.run_test(size=size) as pilot:
@@ -107,7 +109,7 @@ async def take(size: tuple[int, int], theme: str) -> dict[str, str]:
                 for field in panel.screen.query(Input):
                     field.cursor_blink, field._cursor_visible = False, True
                 for _ in range(_LOOKS_A_SECOND // 2):
-                    studio.now = round(studio.now + 1 / _LOOKS_A_SECOND, 6)
+                    controller.now = round(controller.now + 1 / _LOOKS_A_SECOND, 6)
                     panel.look()
             await pilot.pause(0.1)
             made[name] = picture(panel)
@@ -122,7 +124,7 @@ async def take(size: tuple[int, int], theme: str) -> dict[str, str]:
         await keep("guide", "g")
         await keep("help", "escape", "question_mark")
         await keep("dialog", "escape", "enter")
-    studio.close()
+    controller.close()
     return made
 
 

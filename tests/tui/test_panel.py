@@ -9,26 +9,26 @@ import pytest
 import soundfile
 from textual import events
 
-from rtvc.config.panel_state import keys_path, load_memory
+from rtvc.config.panel_state import keys_path, load_panel_state
 from rtvc.config.presets import load_preset, user_folder
-from rtvc.config.remembered import load_choices
-from rtvc.live.devices import Choice
-from rtvc.settings import KNOBS, Settings
+from rtvc.config.remembered import load_remembered
+from rtvc.live.devices import DeviceSelection
+from rtvc.settings import SETTINGS, Settings
 from rtvc.stats import State
-from rtvc.tui.settings_list import Knobs
+from rtvc.tui.settings_list import SettingsList
 from tests.support.voices import PlainVoice, finder
 from tests.tui.conftest import START, in_loop, loudest
-from tests.tui.simulated_devices import CABLE, HEADPHONES, SPEAKERS, USB, SimulatedRig
+from tests.tui.simulated_devices import CABLE, HEADPHONES, SPEAKERS, USB, SimulatedDevices
 
 
 @in_loop
 async def test_it_starts_converted_and_tells_what_it_does(open_panel):
     async with open_panel() as it:
         await it.hears(State.CONVERTED)
-        await it.until(lambda: loudest(it.rig.device) > 0.02)
+        await it.until(lambda: loudest(it.provider.device) > 0.02)
         await it.reads("CONVERTED", "MacBook Pro Microphone >", "peak", "rms")
         await it.reads("block 100", "compute 200", "STEP p50/95/99", "UNDERRUNS 0", "RING", "DRIFT")
-        await it.until(lambda: it.stats.heard_hz > 0)
+        await it.until(lambda: it.stats.input_f0_hz > 0)
         await it.reads("you", "voice", "Hz")
         delay = round(it.stats.latency.total * 1000)
         await it.reads(f"DELAY {delay} ms")
@@ -44,9 +44,9 @@ async def test_space_and_m_decide_what_is_heard(open_panel):
         await it.hears(State.MUTED)
         await it.reads("MUTED")
         await asyncio.sleep(0.4)
-        since = len(it.rig.device.played)
+        since = len(it.provider.device.played)
         await asyncio.sleep(0.4)
-        assert loudest(it.rig.device, since) == 0
+        assert loudest(it.provider.device, since) == 0
         await it.press("m")
         await it.hears(State.CONVERTED)
         await it.press("m", "space")
@@ -63,8 +63,8 @@ async def test_brackets_shift_the_pitch_that_is_heard(open_panel):
         assert it.settings.pitch == 12
         await it.until(
             lambda: (
-                it.stats.heard_hz > 0
-                and it.stats.sung_hz == pytest.approx(2 * it.stats.heard_hz, rel=0.02)
+                it.stats.input_f0_hz > 0
+                and it.stats.output_f0_hz == pytest.approx(2 * it.stats.input_f0_hz, rel=0.02)
             )
         )
         await it.press("[")
@@ -79,7 +79,7 @@ async def test_brackets_shift_the_pitch_that_is_heard(open_panel):
 async def test_controls_turn_in_fine_and_coarse_steps(open_panel):
     async with open_panel() as it:
         await it.press("down", "down")
-        assert it.panel.screen.query_one(Knobs).knob.name == "pitch"
+        assert it.panel.screen.query_one(SettingsList).setting.name == "pitch"
         await it.press("right")
         assert it.settings.pitch == 1
         await it.press("full_stop", "full_stop", "shift+right")
@@ -95,14 +95,14 @@ async def test_controls_turn_in_fine_and_coarse_steps(open_panel):
 @in_loop
 async def test_every_setting_has_a_control_that_changes_it(open_panel):
     async with open_panel(settings=Settings()) as it:
-        for name, knob in KNOBS.items():
-            assert it.panel.screen.query_one(Knobs).knob.name == name
+        for name, setting in SETTINGS.items():
+            assert it.panel.screen.query_one(SettingsList).setting.name == name
             before = getattr(it.settings, name)
-            await it.press("right" if before != knob.high else "left")
+            await it.press("right" if before != setting.high else "left")
             if name != "voice":  # there is one voice only
                 assert getattr(it.settings, name) != before, name
             await it.press("backspace")
-            assert getattr(it.settings, name) == knob.default
+            assert getattr(it.settings, name) == setting.default
             await it.press("down")
 
 
@@ -128,14 +128,14 @@ async def test_a_value_is_typed_and_a_wrong_one_refused_in_place(open_panel):
 @in_loop
 async def test_the_mouse_sets_types_and_chooses(open_panel):
     async with open_panel(size=(120, 40)) as it:
-        knobs = it.panel.screen.query_one(Knobs)
-        row = list(KNOBS).index("formant") + 1  # the heading
-        width = knobs.scrollable_content_region.width
-        await it.pilot.click(Knobs, offset=(width - 2, row))
+        entries = it.panel.screen.query_one(SettingsList)
+        row = list(SETTINGS).index("formant") + 1  # the heading
+        width = entries.scrollable_content_region.width
+        await it.pilot.click(SettingsList, offset=(width - 2, row))
         assert it.settings.formant == 12
-        await it.pilot.click(Knobs, offset=(4, row + 1))
-        assert knobs.knob.name == "breathiness"
-        await it.pilot.click(Knobs, offset=(25, row + 1))
+        await it.pilot.click(SettingsList, offset=(4, row + 1))
+        assert entries.setting.name == "breathiness"
+        await it.pilot.click(SettingsList, offset=(25, row + 1))
         await it.reads("Enter takes it")
         await it.press("backspace", *"0.5", "enter")
         assert it.settings.breathiness == 0.5
@@ -168,8 +168,8 @@ async def test_a_held_key_is_followed_and_undone_at_once(open_panel):
         assert it.settings.pitch == 20
         await it.press("ctrl+z")
         assert it.settings.pitch == 0
-        knob = list(KNOBS).index("block") - list(KNOBS).index("pitch")
-        await it.press(*["down"] * knob, *["right"] * 15)
+        setting = list(SETTINGS).index("block") - list(SETTINGS).index("pitch")
+        await it.press(*["down"] * setting, *["right"] * 15)
         assert it.settings.block == START.block + 150
         await it.until(
             lambda: it.stats.latency.block == pytest.approx(0.25) and not it.stats.loading
@@ -180,10 +180,10 @@ async def test_a_held_key_is_followed_and_undone_at_once(open_panel):
 @in_loop
 async def test_favourites_and_search_load_presets(open_panel):
     async with open_panel() as it:
-        favourites = load_memory()[0].favourites
+        favourites = load_panel_state()[0].favourites
         await it.press("5")
         name = favourites[5]
-        assert it.settings == it.panel.shelf.find(name).preset.apply_to(START)
+        assert it.settings == it.panel.preset_manager.find(name).preset.apply_to(START)
         await it.reads(f"Preset '{name}'.", f"*5 {name}")
         await it.find("robo")
         assert it.settings.pitch_fixed > 0
@@ -199,7 +199,7 @@ async def test_r_records_what_is_played(open_panel, tmp_path):
     async with open_panel() as it:
         await it.press("r")
         await it.reads("REC 00:0")
-        await it.until(lambda: (it.studio.recorder.seconds or 0) > 1)
+        await it.until(lambda: (it.controller.recorder.seconds or 0) > 1)
         await it.press("r")
         await it.reads("Recorded")
         samples, rate = soundfile.read(tmp_path / "rtvc-recording.wav")
@@ -220,8 +220,8 @@ async def test_too_slow_is_told_with_its_remedy(open_panel):
 async def test_a_lost_device_is_told_and_comes_back(open_panel):
     from rtvc.audio.simulated import Fault
 
-    rig = SimulatedRig(20, faults=[Fault(4.0, "lost", 2.0)])
-    async with open_panel(rig=rig) as it:
+    provider = SimulatedDevices(20, faults=[Fault(4.0, "lost", 2.0)])
+    async with open_panel(provider=provider) as it:
         await it.press("down", "down", "enter")
         await it.hears(State.DEVICE_LOST)
         await it.press("escape")
@@ -232,16 +232,16 @@ async def test_a_lost_device_is_told_and_comes_back(open_panel):
 
 @in_loop
 async def test_without_devices_it_says_so_and_takes_one_that_comes(open_panel):
-    rig = SimulatedRig(20)
-    rig.outputs.clear()
-    async with open_panel(rig=rig) as it:
+    provider = SimulatedDevices(20)
+    provider.outputs.clear()
+    async with open_panel(provider=provider) as it:
         await it.reads("DEVICE LOST", "there is no output named")
         await it.press("d")
-        rig.outputs.append(HEADPHONES)
+        provider.outputs.append(HEADPHONES)
         await it.reads("External Headphones")
         await it.press("tab", "down", "enter")
         await it.hears(State.CONVERTED)
-        assert it.studio.names[1] == HEADPHONES.name
+        assert it.controller.names[1] == HEADPHONES.name
 
 
 @in_loop
@@ -249,18 +249,18 @@ async def test_devices_are_switched_while_it_runs(open_panel):
     async with open_panel() as it:
         await it.press("d")
         await it.reads("USB Microphone", "BlackHole 2ch virtual cable")
-        first = it.rig.device
+        first = it.provider.device
         await it.press("down", "down", "enter")
-        await it.until(lambda: it.studio.names == Choice(USB.name, SPEAKERS.name))
+        await it.until(lambda: it.controller.names == DeviceSelection(USB.name, SPEAKERS.name))
         await it.hears(State.CONVERTED)
         await it.press("tab", "down", "down", "down")
         await it.reads("'BlackHole 2ch' is a virtual cable")
         await it.press("enter")
-        await it.until(lambda: it.studio.names == Choice(USB.name, CABLE.name))
+        await it.until(lambda: it.controller.names == DeviceSelection(USB.name, CABLE.name))
         await it.hears(State.CONVERTED)
-        await it.until(lambda: loudest(it.rig.device) > 0.02)
+        await it.until(lambda: loudest(it.provider.device) > 0.02)
         assert np.abs(first.played[-48:]).max() < 0.01
-        it.rig.inputs.remove(USB)
+        it.provider.inputs.remove(USB)
         await it.until(lambda: "USB Microphone 44100" not in " ".join(it.text().split()))
         await it.press("shift+tab", "home", "down")
         await it.press("tab", "home", "down")
@@ -341,10 +341,10 @@ async def test_a_favourite_is_given_and_taken_away(open_panel):
         await it.reads("PRESETS", "1 androgynous")
         await it.press("f")
         await it.reads("has no key any more")
-        assert 1 not in load_memory()[0].favourites
+        assert 1 not in load_panel_state()[0].favourites
         await it.find("robot")
         await it.press("ctrl+z", "f")
-        assert load_memory()[0].favourites[1] == "robot"
+        assert load_panel_state()[0].favourites[1] == "robot"
         await it.press("1")
         assert it.settings.pitch_fixed > 0
 
@@ -421,7 +421,7 @@ async def test_themes_are_remembered_and_colour_is_never_alone(open_panel):
         for theme in ("light", "contrast", "dark"):
             await it.press("t")
             await it.reads(f"Theme: {theme}.")
-            assert load_memory()[0].theme == theme
+            assert load_panel_state()[0].theme == theme
         await it.press("t")
     async with open_panel() as it:
         assert it.panel.theme == "rtvc-light"
@@ -431,12 +431,12 @@ async def test_themes_are_remembered_and_colour_is_never_alone(open_panel):
 async def test_q_fades_out_and_remembers(open_panel):
     async with open_panel() as it:
         await it.press("]", "]", "]", "m", "space")
-        await it.until(lambda: loudest(it.rig.device) > 0.02)
+        await it.until(lambda: loudest(it.provider.device) > 0.02)
         await it.press("q")
         await it.until(lambda: not it.panel.is_running or it.panel.return_code == 0)
-        assert np.abs(it.rig.device.played[-48:]).max() < 0.01
+        assert np.abs(it.provider.device.played[-48:]).max() < 0.01
         assert it.panel.return_code == 0
-    assert load_choices()[0].settings == START.replace(pitch=3)
+    assert load_remembered()[0].settings == START.replace(pitch=3)
 
 
 @in_loop
@@ -454,16 +454,16 @@ async def test_the_first_run_guides_and_is_remembered(open_panel):
         await it.reads("FIRST STEPS, 1 of 5", "Which microphone?", "USB Microphone")
         await it.press("down", "down", "enter")
         await it.reads("2 of 5")
-        await it.until(lambda: it.studio.names[0] == USB.name)
+        await it.until(lambda: it.controller.names[0] == USB.name)
         await it.reads("Proposed: input gain")
         await it.press("enter")
-        heard = it.rig.source[: round(it.rig.device.now() * 48_000)]
+        heard = it.provider.source[: round(it.provider.device.now() * 48_000)]
         loudest_db = 20 * np.log10(np.abs(heard).max())
         assert -9.5 - loudest_db <= it.settings.input_gain < 12
         assert -90 <= it.settings.gate <= -35
         await it.reads("3 of 5", "External Headphones")
         await it.press("down", "down", "enter")
-        await it.until(lambda: it.studio.names[1] == HEADPHONES.name)
+        await it.until(lambda: it.controller.names[1] == HEADPHONES.name)
         await it.reads("4 of 5")
         await it.hears(State.CONVERTED)
         await it.press("space")
@@ -487,7 +487,7 @@ async def test_the_guide_can_be_skipped(open_panel):
     async with open_panel(guided=False) as it:
         await it.press("escape")
         await it.reads("STEP")
-        assert load_memory()[0].guided
+        assert load_panel_state()[0].guided
         assert it.settings == START
 
 

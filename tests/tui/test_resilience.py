@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 from textual import events
 
-from rtvc.config.panel_state import Memory, save_memory
+from rtvc.config.panel_state import PanelState, save_panel_state
 from rtvc.config.presets import user_folder
-from rtvc.config.remembered import load_choices
+from rtvc.config.remembered import load_remembered
 from rtvc.library.adding import add_voice
 from rtvc.library.finding import FoundVoice
 from rtvc.library.setting_up import install_from_folder
-from rtvc.settings import KNOBS
+from rtvc.settings import SETTINGS
 from rtvc.stats import State
 from tests.engine.rvc.rvc_stack import GOLDEN
 from tests.support.unprivileged import unprivileged
 from tests.tui.conftest import START
-from tests.tui.simulated_devices import HEADPHONES, SPEAKERS, SimulatedRig
+from tests.tui.simulated_devices import HEADPHONES, SPEAKERS, SimulatedDevices
 from tests.tui.test_panel import in_loop
 
 OPEN = {
@@ -56,7 +56,7 @@ async def back(it) -> None:
 
 @in_loop
 async def test_resizing_with_anything_open(open_panel):
-    async with open_panel(rig=SimulatedRig(120)) as it:
+    async with open_panel(provider=SimulatedDevices(120)) as it:
         for keys in OPEN.values():
             await it.press(*keys)
             for size in ((40, 12), (10, 3), (200, 50), (80, 24)):
@@ -69,7 +69,7 @@ async def test_resizing_with_anything_open(open_panel):
 
 @in_loop
 async def test_garbage_pasted_into_anything(open_panel):
-    async with open_panel(rig=SimulatedRig(120)) as it:
+    async with open_panel(provider=SimulatedDevices(120)) as it:
         for name, keys in OPEN.items():
             for garbage in GARBAGE:
                 await it.press(*keys)
@@ -84,7 +84,7 @@ async def test_garbage_pasted_into_anything(open_panel):
 
 @in_loop
 async def test_keys_that_are_held_down(open_panel, tmp_path):
-    async with open_panel(rig=SimulatedRig(120)) as it:
+    async with open_panel(provider=SimulatedDevices(120)) as it:
         await it.press(*["]"] * 200)
         assert it.settings.pitch == 24
         await it.press("home", "down", "down", *["left"] * 200)
@@ -106,7 +106,7 @@ async def test_a_cat_on_the_keyboard(open_panel):
     keys = [*"abcdefghijklmnoprstuvwxyz0123456789 []/?<>,.", "enter", "escape", "tab", "up"]
     keys += ["down", "left", "right", "home", "end", "pageup", "backspace", "delete", "ctrl+z"]
     keys += ["ctrl+y", "ctrl+s", "shift+tab", "shift+left", "ctrl+right", "f1", "ctrl+p"]
-    async with open_panel(rig=SimulatedRig(120)) as it:
+    async with open_panel(provider=SimulatedDevices(120)) as it:
         for _ in range(40):
             await it.press(*rng.choices(keys, k=10))
         await back(it)
@@ -116,11 +116,11 @@ async def test_a_cat_on_the_keyboard(open_panel):
 
 @in_loop
 async def test_unplugging_with_anything_open(open_panel):
-    async with open_panel(rig=SimulatedRig(120)) as it:
+    async with open_panel(provider=SimulatedDevices(120)) as it:
         for keys in OPEN.values():
             await it.hears(State.CONVERTED)
             await it.press(*keys)
-            it.rig.unplug(0.8)
+            it.provider.unplug(0.8)
             await it.hears(State.DEVICE_LOST)
             await back(it)
             await it.reads("DEVICE LOST", "unplugged")
@@ -130,18 +130,18 @@ async def test_unplugging_with_anything_open(open_panel):
 
 @in_loop
 async def test_an_unplugged_device_is_replaced_by_another(open_panel):
-    async with open_panel(rig=SimulatedRig(120)) as it:
+    async with open_panel(provider=SimulatedDevices(120)) as it:
         await it.press("d")
         await it.reads("External Headphones")
-        it.rig.outputs.remove(SPEAKERS)
-        it.rig.unplug(60)
+        it.provider.outputs.remove(SPEAKERS)
+        it.provider.unplug(60)
         await it.hears(State.DEVICE_LOST)
         await it.reads("unplugged", "another device: d")
         await it.until(lambda: "MacBook Pro Speakers 48000 Hz" not in " ".join(it.text().split()))
         await it.press("tab", "home", "enter")  # the system's choice, and there is none
         await it.reads("DEVICE LOST", "there is no output named")
         await it.press("down", "enter")
-        await it.until(lambda: it.studio.names[1] == HEADPHONES.name)
+        await it.until(lambda: it.controller.names[1] == HEADPHONES.name)
         await it.hears(State.CONVERTED)
 
 
@@ -161,7 +161,7 @@ async def test_a_preset_folder_that_is_read_only(open_panel, common_folder):
     presets.mkdir()
     (presets / "aaa.yaml").write_text("pitch: 3\n")
     (presets / "secret.yaml").write_text("pitch: 4\n")
-    async with open_panel(rig=SimulatedRig(120)) as it:
+    async with open_panel(provider=SimulatedDevices(120)) as it:
         await it.press("p")
         await it.find("aaa")
         presets.chmod(0o555)
@@ -200,8 +200,8 @@ async def test_presets_that_are_no_presets(open_panel):
     (folder / "a6.yaml").write_text("")
     os.mkfifo(folder / "a7.yaml")
     (folder / "a8.yaml").write_text("voice: gone\n")
-    save_memory(Memory(guided=True, favourites={1: "a1", 2: "nowhere"}))
-    async with open_panel(rig=SimulatedRig(120), size=(160, 40)) as it:
+    save_panel_state(PanelState(guided=True, favourites={1: "a1", 2: "nowhere"}))
+    async with open_panel(provider=SimulatedDevices(120), size=(160, 40)) as it:
         await it.press("1")
         await it.reads("The preset 'a1' cannot be used: line 1: is not UTF-8 text")
         await it.press("2")
@@ -218,7 +218,7 @@ async def test_presets_that_are_no_presets(open_panel):
 async def test_a_recording_that_cannot_be_made(open_panel, tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    async with open_panel(rig=SimulatedRig(120)) as it:
+    async with open_panel(provider=SimulatedDevices(120)) as it:
         (tmp_path / "here").rmdir()
         await it.press("r")
         await it.reads("The system says: No such file or directory.")
@@ -237,7 +237,9 @@ def anna(tmp_path, monkeypatch):
 
 @in_loop
 async def test_a_voice_file_that_vanishes(open_panel, anna):
-    async with open_panel(rig=SimulatedRig(120), settings=START.replace(headroom=400)) as it:
+    async with open_panel(
+        provider=SimulatedDevices(120), settings=START.replace(headroom=400)
+    ) as it:
         await it.press("slash", *"anna")
         await it.reads("anna (voice)")
         away = anna.folder.with_name("away")
@@ -251,20 +253,20 @@ async def test_a_voice_file_that_vanishes(open_panel, anna):
         await it.find("anna")
         await it.until(lambda: it.stats.latency.lookahead != own, 30)
         shutil.rmtree(anna.folder)
-        it.panel.turn(KNOBS["block"], 200.0)
+        it.panel.turn(SETTINGS["block"], 200.0)
         await it.until(lambda: "There is no voice 'anna'" in it.stats.reason)
         assert it.stats.latency.lookahead != own
         await it.hears(State.CONVERTED)
-        it.panel.turn(KNOBS["voice"], "world")
+        it.panel.turn(SETTINGS["voice"], "world")
         await it.until(lambda: it.stats.latency.lookahead == own and not it.stats.reason)
 
 
 @in_loop
 async def test_a_hang_up_fades_out_and_remembers(open_panel):
-    async with open_panel(rig=SimulatedRig(120)) as it:
+    async with open_panel(provider=SimulatedDevices(120)) as it:
         await it.press("]", "r")
         await it.reads("REC 00:01")
         os.kill(os.getpid(), signal.SIGHUP)
         await it.until(lambda: it.panel.return_code == 128 + signal.SIGHUP)
-    assert load_choices()[0].settings.pitch == 1
+    assert load_remembered()[0].settings.pitch == 1
     assert Path("rtvc-recording.wav").exists()

@@ -5,14 +5,14 @@ import asyncio
 import numpy as np
 import pytest
 
-from rtvc.config.panel_state import load_memory
-from rtvc.config.remembered import load_choices
-from rtvc.live.demo import open_line
-from rtvc.live.devices import Choice
+from rtvc.config.panel_state import load_panel_state
+from rtvc.config.remembered import load_remembered
+from rtvc.live.demo import open_demo
+from rtvc.live.devices import DeviceSelection
 from rtvc.stats import State
 from rtvc.tui.spectrogram import SHADES, Spectrogram
 from tests.tui.conftest import in_loop, loudest
-from tests.tui.simulated_devices import BUILT_IN, CABLE, HEADPHONES, SPEAKERS, SimulatedRig
+from tests.tui.simulated_devices import BUILT_IN, CABLE, HEADPHONES, SPEAKERS, SimulatedDevices
 
 
 def shades(it) -> str:
@@ -39,7 +39,7 @@ async def test_v_hides_the_spectrogram_and_that_is_remembered(open_panel):
         await it.press("v")
         await it.reads("The spectrogram is hidden.")
         await it.until(lambda: "heard, in Hz" not in it.text())
-        assert not load_memory()[0].spectrogram
+        assert not load_panel_state()[0].spectrogram
     async with open_panel() as it:
         await it.reads("you", "voice")
         assert "heard, in Hz" not in it.text()
@@ -67,16 +67,16 @@ async def test_the_delay_is_measured_only_if_one_agrees(open_panel):
         await it.press("l")
         await it.reads("Measure what the devices really take?", "MacBook Pro Speakers")
         await it.press("escape")
-        assert len(it.rig.opened) == 1
+        assert len(it.provider.opened) == 1
         await it.press("l", "enter")
         await it.reads("Measuring: three chirps are played.")
-        await it.until(lambda: len(it.rig.opened) == 2)
+        await it.until(lambda: len(it.provider.opened) == 2)
         await it.reads("The chirp did not come back")
         await it.hears(State.CONVERTED)
-        assert loudest(it.rig.opened[1][1]) > 0.4
+        assert loudest(it.provider.opened[1][1]) > 0.4
         await it.press("m", "l", "enter")
         await it.reads("the output is muted")
-        assert len(it.rig.opened) == 3
+        assert len(it.provider.opened) == 3
 
 
 @in_loop
@@ -85,29 +85,29 @@ async def test_a_monitor_is_chosen_turned_down_and_lost(open_panel):
         await it.press("d")
         await it.reads("MONITOR", "none", "External Headphones")
         await it.press("tab", "end", "enter")
-        await it.until(lambda: it.studio.names.output == CABLE.name)
+        await it.until(lambda: it.controller.names.output == CABLE.name)
         await it.reads("unless your headphones are the monitor")
         await it.press("tab", "home", "down", "down", "enter")
-        wanted = Choice(BUILT_IN.name, CABLE.name, HEADPHONES.name)
-        await it.until(lambda: it.studio.names == wanted)
+        wanted = DeviceSelection(BUILT_IN.name, CABLE.name, HEADPHONES.name)
+        await it.until(lambda: it.controller.names == wanted)
         await it.hears(State.CONVERTED)
-        await it.until(lambda: loudest(it.rig.monitors[-1]) > 0.02)
+        await it.until(lambda: loudest(it.provider.monitors[-1]) > 0.02)
         await it.press("escape")
         await it.reads("BlackHole 2ch + External Headphones")
         await it.choose("monitor_gain")
         await it.press("enter", "backspace", *"-60", "enter")
         await it.until(lambda: it.settings.monitor_gain == -60)
         await asyncio.sleep(0.6)
-        since = len(it.rig.monitors[-1].played)
-        await it.until(lambda: len(it.rig.monitors[-1].played) > since + 24_000)
-        assert loudest(it.rig.monitors[-1], since) < 1e-6
-        it.rig.monitors[-1].unplug()
+        since = len(it.provider.monitors[-1].played)
+        await it.until(lambda: len(it.provider.monitors[-1].played) > since + 24_000)
+        assert loudest(it.provider.monitors[-1], since) < 1e-6
+        it.provider.monitors[-1].unplug()
         await it.reads("The monitor is silent: 'External Headphones' was lost")
         assert it.stats.state is State.CONVERTED
         await it.press("d", "tab", "tab", "home", "enter")
-        await it.until(lambda: it.studio.names.monitor == "")
+        await it.until(lambda: it.controller.names.monitor == "")
         await it.hears(State.CONVERTED)
-    assert load_choices()[0].monitor == ""
+    assert load_remembered()[0].monitor == ""
 
 
 @in_loop
@@ -116,17 +116,17 @@ async def test_a_monitor_that_the_microphone_hears_is_warned_of(open_panel):
         await it.press("d")
         await it.reads("External Headphones")
         await it.press("tab", "down", "down", "enter")
-        await it.until(lambda: it.studio.names.output == HEADPHONES.name)
+        await it.until(lambda: it.controller.names.output == HEADPHONES.name)
         await it.press("tab", "home", "down")
         await it.reads(f"{BUILT_IN.name!r} can hear {SPEAKERS.name!r}")
 
 
 @in_loop
 async def test_without_devices_the_demonstration_plays_and_the_panel_waits(open_panel, tmp_path):
-    rig = SimulatedRig(20)
-    rig.inputs.clear()
+    provider = SimulatedDevices(20)
+    provider.inputs.clear()
     path = tmp_path / "demo.wav"
-    async with open_panel(rig=rig, stand_in=lambda: open_line(path)) as it:
+    async with open_panel(provider=provider, stand_in=lambda: open_demo(path)) as it:
         await it.hears(State.DEVICE_LOST)
         await it.reads("DEVICE LOST", "there is no input named", "choose another device: d")
         await it.until(lambda: it.stats.output.peak_db > -40)
@@ -137,7 +137,7 @@ async def test_without_devices_the_demonstration_plays_and_the_panel_waits(open_
         assert it.stats.state is State.DEVICE_LOST
         assert path.stat().st_size > 50_000
         await it.press("d")
-        rig.inputs.append(BUILT_IN)
+        provider.inputs.append(BUILT_IN)
         await it.reads("MacBook Pro Microphone")
         await it.press("down", "enter")
         await it.hears(State.CONVERTED)

@@ -12,14 +12,14 @@ import pytest
 import soundfile
 
 from rtvc.audio.loopback import find
-from rtvc.config.panel_state import Memory, load_memory, save_memory
+from rtvc.config.panel_state import PanelState, load_panel_state, save_panel_state
 from rtvc.config.presets import load_preset, user_path
-from rtvc.config.remembered import Choices, load_choices, save_choices
+from rtvc.config.remembered import RememberedRun, load_remembered, save_remembered
 from rtvc.library.adding import add_voice
 from rtvc.library.finding import FoundVoice
 from rtvc.library.setting_up import install_from_folder
-from rtvc.live.devices import LiveRig
-from rtvc.settings import KNOBS
+from rtvc.live.devices import SystemDevices
+from rtvc.settings import SETTINGS
 from tests.engine.rvc.rvc_stack import GOLDEN, INDEX
 from tests.engine.speech_measures import harmonic_pitch
 from tests.support.patience import measured
@@ -47,7 +47,7 @@ def home(tmp_path, monkeypatch, sound_server: SoundServer):
     for name in ("TMUX", "COLUMNS", "LINES", "COLORTERM", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-    save_memory(Memory(guided=True))
+    save_panel_state(PanelState(guided=True))
     return tmp_path
 
 
@@ -97,14 +97,14 @@ class Performance:
 
 def typed(name: str, value: str) -> list[str]:
     """The keys that type a value of a setting."""
-    up = len(KNOBS) - 1 - list(KNOBS).index(name)
+    up = len(SETTINGS) - 1 - list(SETTINGS).index(name)
     return ["Escape", "End", *["Up"] * up, "Enter", *["BSpace"] * 8, *value, "Enter"]
 
 
 @measured
 def test_a_performance(home: Path, anna: None, sound_server: SoundServer):
-    save_choices(Choices())  # those of an attempt before are kept
-    speakers = [device.name for device in LiveRig().scan().outputs]
+    save_remembered(RememberedRun())  # those of an attempt before are kept
+    speakers = [device.name for device in SystemDevices().scan().outputs]
     to_headphones = ["Down"] * (1 + speakers.index("fake_ears"))
     with (
         sound_server.speaking(vowel(120)),
@@ -140,8 +140,8 @@ def test_a_performance(home: Path, anna: None, sound_server: SoundServer):
     check_clicks(show, speaker, headphones)
     check_leaks(show, said, speaker, headphones)
     check_recording(home, speaker, headphones)
-    assert load_choices()[0].settings.pitch == 7
-    assert load_choices()[0].output == "fake_ears"
+    assert load_remembered()[0].settings.pitch == 7
+    assert load_remembered()[0].output == "fake_ears"
 
 
 def check_pitches(show: Performance, speaker: Recording, headphones: Recording) -> None:
@@ -261,7 +261,7 @@ def test_keys_that_come_at_once_wait_for_each_other(home: Path, sound_server: So
         terminal.reads("MUTED", "mine", "STEP")
         assert "REC" not in terminal.text()
         leave(terminal)
-    assert load_memory()[0].theme == "dark"
+    assert load_panel_state()[0].theme == "dark"
     assert load_preset(user_path("mine")).settings.pitch_fixed == 110
 
 
@@ -279,7 +279,7 @@ def test_it_ends_with_its_terminal(home: Path, sound_server: SoundServer):
         heard = finish()[0]
     assert not heard.samples[-RATE // 20 :].any()
     assert bend(heard, closed, 60) < 1.5 * bend(heard, closed - 0.5, 0.5), "no fade"
-    assert load_choices()[0].settings.pitch == -4
+    assert load_remembered()[0].settings.pitch == -4
     assert soundfile.info(home / "rtvc-recording.wav").duration > 0.8
 
 

@@ -13,7 +13,7 @@ from rtvc.library.open_voice import find_voice
 from rtvc.library.setting_up import install_from_folder
 from rtvc.settings import Settings
 from rtvc.stats import State, Stats
-from rtvc.tui.badge import Judge
+from rtvc.tui.badge import BadgeTracker
 from tests.engine.rvc.rvc_stack import GOLDEN, INDEX
 from tests.support.voices import PlainVoice, finder
 from tests.tui.conftest import START, in_loop, loudest
@@ -53,8 +53,8 @@ async def test_the_old_voice_plays_until_the_new_one_is_ready(open_panel):
         await it.find("bruno")
         await it.reads("* Anna (voice)", "Bruno (voice) LOADING")
         assert it.stats.voice == "Anna"
-        since = len(it.rig.device.played)
-        await it.until(lambda: loudest(it.rig.device, since) > 1e-3)
+        since = len(it.provider.device.played)
+        await it.until(lambda: loudest(it.provider.device, since) > 1e-3)
         assert it.stats.loading
         let.set()
         await it.until(lambda: it.stats.voice == "Bruno" and not it.stats.loading)
@@ -63,10 +63,10 @@ async def test_the_old_voice_plays_until_the_new_one_is_ready(open_panel):
 
 def test_the_badge_names_the_voice_that_loads_and_the_one_that_plays():
     stats = Stats(state=State.CONVERTED, voice="Anna", loading=True)
-    badge = Judge().look(stats, Settings(voice="Bruno"), 0.0)
+    badge = BadgeTracker().look(stats, Settings(voice="Bruno"), 0.0)
     assert badge.text == "Loading 'Bruno'; 'Anna' plays on."
     stats = dataclasses.replace(stats, reason="It failed.", loading=False)
-    judge = Judge()
+    judge = BadgeTracker()
     judge.look(stats, Settings(), 0.0)
     badge = judge.look(dataclasses.replace(stats, late_blocks=5), Settings(), 1.0)
     assert badge.word == "TOO SLOW"
@@ -104,9 +104,9 @@ async def test_a_voice_that_vanished_is_told_and_the_old_one_plays_on(open_panel
         await it.reads("There is no voice 'Bruno'", "The voice before plays on.")
         assert it.stats.voice == "world"
         await it.hears(State.CONVERTED)
-        since = len(it.rig.device.played)
-        await it.until(lambda: loudest(it.rig.device, since) > 1e-3)
-        await it.until(lambda: "Bruno" not in it.studio.lookout.voices)
+        since = len(it.provider.device.played)
+        await it.until(lambda: loudest(it.provider.device, since) > 1e-3)
+        await it.until(lambda: "Bruno" not in it.controller.scanner.voices)
         await it.find("anna")
         await it.until(lambda: it.stats.voice == "Anna")
         await it.until(lambda: "plays on" not in it.text())
@@ -143,7 +143,7 @@ async def test_what_shapes_an_rvc_voice_is_at_hand(open_panel):
         await it.choose("pitch_method")
         await it.press("left")
         await it.until(lambda: it.settings.pitch_method == "rmvpe")
-        engine = it.studio._stage._session._engine
+        engine = it.controller._device_session._session._engine
         await it.until(lambda: engine._worker.chain.built_for.shape == it.settings.shape)
         await it.until(lambda: "not installed" not in it.text())
         assert it.stats.voice == "Anna"

@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rtvc._types import Float32
 from rtvc.settings import Settings
-
-Samples = NDArray[np.float32]
 
 HIGH_PASS_HZ = 48.0
 """Corner of the high-pass: below speech, above rumble; the training data of RVC is cut here too."""
@@ -19,7 +17,7 @@ RAMP_S = 0.015
 """Duration of the ramp that follows a change of a gain."""
 
 
-def repair(block: Samples) -> tuple[Samples, bool]:
+def repair(block: Float32) -> tuple[Float32, bool]:
     """Return `block` without NaN and infinite samples (made 0), and whether there were any.
 
     Finite samples beyond full scale are brought to +-4 (12 dB of headroom), so
@@ -66,7 +64,7 @@ class HighPass:
         self._powers = powers
         self._state = np.zeros(2)
 
-    def process(self, block: Samples) -> Samples:
+    def process(self, block: Float32) -> Float32:
         """Filter the next block of any length."""
         whole = len(block) // _CHUNK * _CHUNK
         out = np.empty(len(block))
@@ -101,7 +99,7 @@ class Ramp:
         self._length = round(RAMP_S * rate)
         self._at = self._length
 
-    def process(self, target: float, samples: int) -> Samples | float:
+    def process(self, target: float, samples: int) -> Float32 | float:
         """Return the gain of the next `samples`: an array while it moves, else a number."""
         if target != self._target:
             self._from, self._target, self._at = self.value, target, 0
@@ -109,7 +107,7 @@ class Ramp:
             return target
         at = np.minimum(self._at + np.arange(1, samples + 1), self._length)
         part = 0.5 - 0.5 * np.cos(np.pi * at / self._length)
-        gain: Samples = (self._from + (target - self._from) * part).astype(np.float32)
+        gain: Float32 = (self._from + (target - self._from) * part).astype(np.float32)
         self._at += samples
         self.value = target if self._at >= self._length else float(gain[-1])
         return gain
@@ -135,14 +133,14 @@ class Gate:
         self._frame = rate // 200
         self._frame_s = self._frame / rate
         self._delay = delay
-        self._pending: NDArray[np.float32] = np.zeros(0, np.float32)
+        self._pending: Float32 = np.zeros(0, np.float32)
         self._open: list[bool] = []
         """Decisions that the gain has not used yet, one per 5 ms of input."""
         self._above = False
         self._hold_left = 0.0
         self._gain = 0.0
         # The gain is made up to the newest input less the look-back; this much of it waits.
-        self._line: Samples = np.zeros(delay, np.float32)
+        self._line: Float32 = np.zeros(delay, np.float32)
         self.closed_s = 0.0
         """How long the input has been below the threshold, in seconds."""
 
@@ -151,7 +149,7 @@ class Gate:
         """Whether the newest input passes."""
         return self.closed_s == 0.0
 
-    def process(self, block: Samples, settings: Settings) -> Samples:
+    def process(self, block: Float32, settings: Settings) -> Float32:
         """Hear the next block of input and return the gain of the next block of output."""
         self._hear(block, settings)
         lookback = round(min(settings.gate_lookback / 1000, self._delay / self._frame / 200) * 200)
@@ -174,7 +172,7 @@ class Gate:
         # Rounded at both ends: a straight ramp has corners that can be heard on low notes.
         return gain * gain * (3.0 - 2.0 * gain)
 
-    def _hear(self, block: Samples, settings: Settings) -> None:
+    def _hear(self, block: Float32, settings: Settings) -> None:
         joined = np.concatenate([self._pending, block])
         count = len(joined) // self._frame
         self._pending = joined[count * self._frame :]

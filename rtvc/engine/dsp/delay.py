@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from rtvc._types import Float32
 
 
 class Delay:
@@ -18,7 +19,7 @@ class Delay:
     def __init__(self, samples: int) -> None:
         self._held = np.zeros(samples, np.float32)
 
-    def process(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+    def process(self, block: Float32) -> Float32:
         """Take a block and return as many samples, delayed."""
         joined = np.concatenate([self._held, block])
         self._held = joined[len(block) :]

@@ -17,9 +17,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from rtvc._types import Float32
 from rtvc.engine.models.ops.interpolate import interpolate_linear
-
-Samples = NDArray[np.float32]
 
 _ZERO_CROSSINGS = 16
 _PHASES = 512
@@ -60,7 +59,7 @@ class Stretch:
             return x
         return interpolate_linear(x, self.stretched * rate, self.ratio, self._offset * rate)
 
-    def play(self, sound: Samples, hop: int) -> Samples:
+    def play(self, sound: Float32, hop: int) -> Float32:
         """Play (stretched * hop,) at the speed that gives (frames * hop,)."""
         if self.semitones == 0:
             return sound
@@ -78,7 +77,7 @@ def ratio_of(semitones: float) -> float:
     return float(2.0 ** (semitones / 12.0))
 
 
-def play_at(sound: Samples, places: NDArray[np.floating], ratio: float) -> Samples:
+def play_at(sound: Float32, places: NDArray[np.floating], ratio: float) -> Float32:
     """Read a sound at any places, of which 0 is the first sample, without aliases.
 
     Parameters
@@ -102,17 +101,17 @@ def play_at(sound: Samples, places: NDArray[np.floating], ratio: float) -> Sampl
     # Kernel element m hears sample whole - reach + 1 + m.
     padded = np.pad(sound, (reach, reach + max(int(whole[-1]) + 2 - len(sound), 0)))
     heard = sliding_window_view(padded, 2 * reach)[whole + 1]
-    made: Samples = np.einsum("ij,ij->i", heard, kernels[phase])
+    made: Float32 = np.einsum("ij,ij->i", heard, kernels[phase])
     return made
 
 
 @lru_cache(maxsize=4)
-def _kernels(ratio: float) -> Samples:
+def _kernels(ratio: float) -> Float32:
     """Windowed sincs for every place between two samples, (phases, taps)."""
     cutoff = min(1.0, 1.0 / ratio)
     reach = math.ceil(_ZERO_CROSSINGS / cutoff)
     distance = np.arange(-reach + 1, reach + 1) - np.arange(_PHASES)[:, None] / _PHASES
     window = np.cos(distance / reach * (np.pi / 2)) ** 2
     kernels = np.sinc(distance * cutoff) * window
-    normal: Samples = (kernels / kernels.sum(axis=1, keepdims=True)).astype(np.float32)
+    normal: Float32 = (kernels / kernels.sum(axis=1, keepdims=True)).astype(np.float32)
     return normal

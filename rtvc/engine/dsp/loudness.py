@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-Samples = NDArray[np.float32]
+from rtvc._types import Float32, Float64
 
 
 class LoudnessFollow:
@@ -33,7 +32,7 @@ class LoudnessFollow:
         self._in_power = self._out_power = 0.0
         self._gain = 1.0
 
-    def process(self, output: Samples, reference: Samples, amount: float) -> Samples:
+    def process(self, output: Float32, reference: Float32, amount: float) -> Float32:
         """Return `output` with the loudness of `reference` to the given degree.
 
         Parameters
@@ -62,7 +61,7 @@ class LoudnessFollow:
         return (output * line).astype(np.float32)
 
 
-def _interpolators() -> NDArray[np.float64]:
+def _interpolators() -> Float64:
     """Return three 12-tap windowed-sinc filters for the points at 1/4, 1/2 and 3/4 of a sample."""
     taps = np.arange(-5, 7)
     rows = []
@@ -100,13 +99,13 @@ class Limiter:
         # Peaks between samples are known half a filter later.
         half = self._TAPS.shape[1] // 2
         self.delay = self._LOOK * self._hop + half
-        self._held: Samples = np.zeros(self.delay, np.float32)
+        self._held: Float32 = np.zeros(self.delay, np.float32)
         self._before = np.zeros(2 * half - 1, np.float32)
         self._needed: list[float] = [1.0] * self._LOOK
         """Gain that each hop that waits for output needs, oldest first."""
         self._gain = 1.0
 
-    def process(self, block: Samples, ceiling_db: float) -> Samples:
+    def process(self, block: Float32, ceiling_db: float) -> Float32:
         """Return the next block, no true peak of which passes `ceiling_db` (dBTP).
 
         The block's length is a whole number of half milliseconds.
@@ -137,7 +136,7 @@ class Limiter:
         # Rounding must not carry a peak over the ceiling.
         return np.clip(out * line, -ceiling, ceiling).astype(np.float32)
 
-    def _gains_needed(self, block: Samples, ceiling: float) -> list[float]:
+    def _gains_needed(self, block: Float32, ceiling: float) -> list[float]:
         """Return the gain that each hop of the block (6 samples late) needs."""
         width = len(self._before)
         joined = np.concatenate([self._before, block])

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rtvc._types import Float64
 from rtvc.settings import Settings
 
-Floats = NDArray[np.float64]
-
-KNOBS = 5
-_SHIFT, _RANGE, _FIX, _FIXED, _WHISPER = range(KNOBS)
+MELODY_SETTINGS = 5
+_SHIFT, _RANGE, _FIX, _FIXED, _WHISPER = range(MELODY_SETTINGS)
 
 GLIDE_FRAMES = 2
 """Frames over which a knob travels to its new value (20 ms)."""
@@ -21,7 +19,7 @@ MIDDLE_FRAMES = 400
 LOWEST_HZ, HIGHEST_HZ = 25.0, 2000.0
 
 
-class Knobs:
+class MelodySettings:
     """The settings of the melody at every frame: a new value is approached within two frames.
 
     Parameters
@@ -31,14 +29,14 @@ class Knobs:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._last = np.zeros(KNOBS)
+        self._last = np.zeros(MELODY_SETTINGS)
         self._last = self._targets(settings)
 
-    def hold(self, frames: int) -> Floats:
+    def hold(self, frames: int) -> Float64:
         """Return the knobs of frames during which they stay as they are, (frames, 5)."""
         return np.repeat(self._last[None], frames, axis=0)
 
-    def glide(self, frames: int, settings: Settings) -> Floats:
+    def glide(self, frames: int, settings: Settings) -> Float64:
         """Return the knobs of the next frames, on their way to these settings, (frames, 5)."""
         target = self._targets(settings)
         if np.array_equal(target, self._last):
@@ -48,11 +46,11 @@ class Knobs:
             # Nothing is heard of the old fixed pitch, so there is none to glide from.
             start[_FIXED] = target[_FIXED]
         way = np.minimum(np.arange(1, frames + 1) / GLIDE_FRAMES, 1.0)[:, None]
-        knobs: Floats = np.where(way < 1, start + (target - start) * way, target)
-        self._last = knobs[-1].copy()
-        return knobs
+        values: Float64 = np.where(way < 1, start + (target - start) * way, target)
+        self._last = values[-1].copy()
+        return values
 
-    def _targets(self, settings: Settings) -> Floats:
+    def _targets(self, settings: Settings) -> Float64:
         fixed = settings.pitch_fixed
         return np.array(
             [
@@ -81,7 +79,7 @@ class Middle:
         other._octave, other._heard = self._octave, self._heard
         return other
 
-    def follow(self, hz: Floats) -> Floats:
+    def follow(self, hz: Float64) -> Float64:
         """Take the next frames, (n,) in Hz; return the middle at each, 0 where unvoiced."""
         middle = np.zeros(len(hz))
         voiced = np.flatnonzero(hz)
@@ -94,7 +92,7 @@ class Middle:
         return middle
 
 
-def sing(hz: Floats, middle: Floats, knobs: Floats) -> Floats:
+def target_f0(hz: Float64, middle: Float64, values: Float64) -> Float64:
     """Return the pitch that is sung.
 
     Parameters
@@ -103,8 +101,8 @@ def sing(hz: Floats, middle: Floats, knobs: Floats) -> Floats:
         Pitch that is heard, (n,), 0 = unvoiced.
     middle
         Middle of the melody at each frame, as `Middle.follow` gives it, (n,).
-    knobs
-        Settings at each frame, as `Knobs` gives them, (n, 5).
+    values
+        Settings at each frame, as `MelodySettings` gives them, (n, 5).
 
     Returns
     -------
@@ -112,7 +110,7 @@ def sing(hz: Floats, middle: Floats, knobs: Floats) -> Floats:
         (n,) in Hz, within 25 to 2000; what is unvoiced or whispered is 0.
     """
     octave = np.log2(np.where(hz > 0, hz, 1.0))
-    followed = middle + knobs[:, _RANGE] * (octave - middle) + knobs[:, _SHIFT] / 12
-    sung = followed + knobs[:, _FIX] * (knobs[:, _FIXED] - followed)
-    audible = (hz > 0) & (knobs[:, _WHISPER] < 1)
-    return np.where(audible, np.clip(2.0**sung, LOWEST_HZ, HIGHEST_HZ), 0.0)
+    followed = middle + values[:, _RANGE] * (octave - middle) + values[:, _SHIFT] / 12
+    output_f0 = followed + values[:, _FIX] * (values[:, _FIXED] - followed)
+    audible = (hz > 0) & (values[:, _WHISPER] < 1)
+    return np.where(audible, np.clip(2.0**output_f0, LOWEST_HZ, HIGHEST_HZ), 0.0)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from rtvc._types import Float32
 
 _PER_COUNT = 8
 _ORIGIN = 2**40
 
 
-def frame_noise(seed: int, first: int, frames: int, samples: int) -> NDArray[np.float32]:
+def frame_noise(seed: int, first: int, frames: int, samples: int) -> Float32:
     """Return white noise of unit variance, uniformly distributed, for a run of frames.
 
     A frame is the same in whatever run it is asked for, so the noise does not

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from rtvc._types import Float64
 from rtvc.errors import UsageError
 
 LOWEST_HZ, HIGHEST_HZ = 50.0, 1100.0
@@ -12,7 +13,7 @@ COARSE_BINS = 256  # rows of the embedding; 0 is never made here, but old frames
 FRAME_S = 0.01
 
 
-def _mel(hz: npt.NDArray[np.float64] | float) -> npt.NDArray[np.float64]:
+def _mel(hz: Float64 | float) -> Float64:
     return 1127.0 * np.log1p(np.asarray(hz, dtype=np.float64) / 700.0)
 
 
@@ -46,7 +47,7 @@ def coarse_pitch(f0_hz: npt.ArrayLike) -> npt.NDArray[np.int32]:
     return np.clip(bins, 1, COARSE_BINS - 1).astype(np.int32)
 
 
-def sine_phase(f0_hz: npt.ArrayLike, initial_phase: float = 0.0) -> npt.NDArray[np.float64]:
+def sine_phase(f0_hz: npt.ArrayLike, initial_phase: float = 0.0) -> Float64:
     """Phase of the source's sine at the beginning of every 10 ms frame, and after the last.
 
     Pitch is held within a frame, so a frame advances the phase by f0/100 cycles. Kept with

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Samples = NDArray[np.float32]
+from rtvc._types import Float32
 
 
-def fade_in(samples: int) -> Samples:
+def fade_in(samples: int) -> Float32:
     """Return the rising half of a sin^2 crossfade; its complement is ``1 - fade_in``."""
     phase = (np.arange(samples) + 0.5) / max(samples, 1)
     return (np.sin(0.5 * np.pi * phase) ** 2).astype(np.float32)
 
 
-def best_offset(render: Samples, tail: Samples, search: int, preferred: int) -> int:
+def best_offset(render: Float32, tail: Float32, search: int, preferred: int) -> int:
     """Return where in `render` the waveform of `tail` is found again.
 
     Parameters
@@ -57,11 +56,11 @@ class Sola:
 
     def __init__(self, block: int, crossfade: int, search: int) -> None:
         self._block, self._search = block, search
-        self._tail: Samples = np.zeros(crossfade, np.float32)
+        self._tail: Float32 = np.zeros(crossfade, np.float32)
         self._rise = fade_in(crossfade)
         self._offset = 0
 
-    def join(self, render: Samples) -> Samples:
+    def join(self, render: Float32) -> Float32:
         """Return the next block: the render, aligned with the last tail and crossfaded."""
         width = len(self._tail)
         self._offset = best_offset(render, self._tail, self._search, self._offset)

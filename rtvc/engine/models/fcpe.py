@@ -7,16 +7,14 @@ a stack of conformer convolution modules without attention, 360 pitch bins.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import mlx.core as mx
 import numpy as np
-from numpy.typing import NDArray
 
+from rtvc._types import Weights
 from rtvc.engine.models.ops import mel
 from rtvc.engine.models.ops.backend import PRECISION
 from rtvc.engine.models.ops.ops import (
-    Weights,
+    OpWeights,
     affine,
     conv1d,
     layer_norm,
@@ -33,15 +31,13 @@ NORM_GROUPS = 4
 EPS = 1e-5
 _MARGIN = (mel.WINDOW - HOP) // 2
 
-State = Mapping[str, NDArray[np.float32]]
-
 
 class FcpeEstimator(SalienceEstimator):
     """FCPE for one set of weights.
 
     Parameters
     ----------
-    state
+    weights
         Tensors as ``read_fcpe`` gives them: torch names and layout, weight norm folded.
     config
         Sizes, from the same reader.
@@ -60,10 +56,12 @@ class FcpeEstimator(SalienceEstimator):
     late = 26
     edges = "edge"
 
-    def __init__(self, state: State, config: FcpeConfig, precision: mx.Dtype = PRECISION) -> None:
+    def __init__(
+        self, weights: Weights, config: FcpeConfig, precision: mx.Dtype = PRECISION
+    ) -> None:
         super().__init__()
         self.config, self.precision = config, precision
-        self.cents = state["cent_table"].astype(np.float64)
+        self.cents = weights["cent_table"].astype(np.float64)
         if not (np.diff(self.cents) > 0).all():
             raise RtvcError("The pitch bins of this FCPE do not rise; the file is damaged.")
         if config.kernel % 2 == 0 or config.width % NORM_GROUPS:
@@ -71,7 +69,7 @@ class FcpeEstimator(SalienceEstimator):
                 f"This FCPE is {config.width} wide with a kernel of {config.kernel}, which is not "
                 "supported; use the one that the torchfcpe 0.0.4 package carries."
             )
-        self.weights = _sanitize(state, config, precision)
+        self.weights = _sanitize(weights, config, precision)
         self._window = mel.hann()
         self._filters = mel.mel_filters(config.mels, SAMPLE_RATE, 0.0, SAMPLE_RATE / 2, htk=False)
 
@@ -117,10 +115,10 @@ def _group_norm(x: mx.array, scale: mx.array, shift: mx.array) -> mx.array:
     return y.astype(x.dtype)
 
 
-def _sanitize(state: State, config: FcpeConfig, precision: mx.Dtype) -> Weights:
+def _sanitize(weights: Weights, config: FcpeConfig, precision: mx.Dtype) -> OpWeights:
     """Bring every tensor into the layout that the network above computes with."""
     # Norms and the projection stay as they are.
-    weights = {name: tensor for name, tensor in state.items() if name != "cent_table"}
+    weights = {name: tensor for name, tensor in weights.items() if name != "cent_table"}
     modules = [f"net.encoder_layers.{layer}.conformer.net" for layer in range(config.layers)]
     # Convolutions: (out, in, kernel) -> (out, kernel, in).
     convs = ["input_stack.0", "input_stack.3", *(f"{module}.4.conv" for module in modules)]

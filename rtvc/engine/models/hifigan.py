@@ -20,7 +20,7 @@ from rtvc.engine.models.ops import ops
 from rtvc.engine.models.ops.cpu_streams import side_by_side
 from rtvc.engine.models.parameters import Condition, Conv1d, ConvTranspose1d, Parameters
 from rtvc.engine.models.source import HeldPitch, SineSource
-from rtvc.engine.models.stream_state import Carry, Piece, State
+from rtvc.engine.models.stream_state import LayerStates, Piece, StreamState
 from rtvc.engine.models.winograd import PhasedBlock, Phases, interleave, mean, split, suits
 from rtvc.engine.weights.voice_config import VoiceConfig
 
@@ -49,7 +49,7 @@ class ResidualBlock:
             x = ops.residual(x, y, bias)
         return x
 
-    def stream(self, x: mx.array, carry: Carry, piece: Piece) -> mx.array:
+    def stream(self, x: mx.array, carry: LayerStates, piece: Piece) -> mx.array:
         """Do the same to the next piece: of (1, L, C) the last `reach` samples are lost."""
         for unit in self.units:
             # What all of a unit hears is remembered once, and the little between made again.
@@ -69,7 +69,7 @@ class ResidualBlock:
 
 
 @dataclass(frozen=True)
-class Stage:
+class UpsamplingStage:
     """One step up in rate: stretch, add the excitation, mean of the residual blocks.
 
     Attributes
@@ -93,7 +93,7 @@ class Stage:
         return ops.mean_of(_of_each(self.blocks, lambda block: block(x)))
 
     def stream(
-        self, x: mx.array, excitation: mx.array | None, carry: Carry, piece: Piece, halo: int
+        self, x: mx.array, excitation: mx.array | None, carry: LayerStates, piece: Piece, halo: int
     ) -> mx.array:
         """Do the same to the next piece.
 
@@ -139,7 +139,12 @@ class Stage:
         return [PhasedBlock(block.units, block.slope) for block in self.blocks]
 
     def _stream_phased(
-        self, blocks: Sequence[PhasedBlock], x: mx.array, carry: Carry, ends: Piece, wanted: int
+        self,
+        blocks: Sequence[PhasedBlock],
+        x: mx.array,
+        carry: LayerStates,
+        ends: Piece,
+        wanted: int,
     ) -> mx.array:
         wanted_pairs = (wanted + 1) // 2
         ends = Piece(ends.final // 2, ends.wanted // 2)
@@ -152,7 +157,7 @@ class Stage:
         return interleave(mean(_of_each(blocks, made)))[:, :wanted]
 
     def _excite(
-        self, down: Conv1d, excitation: mx.array, carry: Carry, ends: Piece, length: int
+        self, down: Conv1d, excitation: mx.array, carry: LayerStates, ends: Piece, length: int
     ) -> mx.array:
         """Bring the excitation down to (1, length, C / 2)."""
         last = (length - 1) * down.stride + down.weight.shape[1] - down.padding
@@ -179,7 +184,7 @@ class HiFiGan:
     source: SineSource | None
     pre: Conv1d
     condition: Condition
-    stages: Sequence[Stage]
+    stages: Sequence[UpsamplingStage]
     post: Conv1d
 
     def __call__(
@@ -212,14 +217,14 @@ class HiFiGan:
         z: mx.array,
         excitation: mx.array | None,
         speaker: mx.array,
-        state: State,
+        state: StreamState,
         final: int,
-    ) -> tuple[mx.array, State]:
+    ) -> tuple[mx.array, StreamState]:
         """See `rtvc.engine.models.vocoder.StreamingVocoder`."""
         return self._compiled_stream(z, excitation, speaker, state, final)
 
     @cached_property
-    def _compiled_stream(self) -> Callable[..., tuple[mx.array, State]]:
+    def _compiled_stream(self) -> Callable[..., tuple[mx.array, StreamState]]:
         return ops.compiled(self._decode_piece)
 
     def _decode_piece(
@@ -227,10 +232,10 @@ class HiFiGan:
         z: mx.array,
         excitation: mx.array | None,
         speaker: mx.array,
-        state: State,
+        state: StreamState,
         final: int,
-    ) -> tuple[mx.array, State]:
-        carry, halos = Carry(state), self._halos()
+    ) -> tuple[mx.array, StreamState]:
+        carry, halos = LayerStates(state), self._halos()
         if excitation is not None:
             excitation = excitation.astype(self.pre.weight.dtype)
         piece = Piece(final, z.shape[1] - self.halo_frames)
@@ -264,7 +269,7 @@ class HiFiGan:
         return max(left, right) + self.pre.padding
 
 
-def _stream(conv: Conv1d, x: mx.array, carry: Carry, piece: Piece) -> mx.array:
+def _stream(conv: Conv1d, x: mx.array, carry: LayerStates, piece: Piece) -> mx.array:
     """Convolve the next piece, at one rate; the last `padding` samples are lost."""
     return conv.valid(carry.extend(x, conv.padding, piece))
 
@@ -284,7 +289,7 @@ def build(params: Parameters, config: VoiceConfig, uses_pitch: bool) -> HiFiGan:
     blocks = params.at("resblocks")
     per_stage = len(config.resblock_kernel_sizes)
     stages = [
-        Stage(
+        UpsamplingStage(
             up=upsampling(params.at("ups").at(i), config, i),
             excite=excitation_conv(params.at("noise_convs").at(i), config, i)
             if uses_pitch

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import mlx.core as mx
 import numpy as np
-from numpy.typing import NDArray
 
-from rtvc.engine.models.hubert_weights import FIRST, State, conv_name, sanitize
+from rtvc._types import Float32, Weights
+from rtvc.engine.models.hubert_weights import FIRST, conv_name, sanitize
 from rtvc.engine.models.ops.backend import PRECISION
 from rtvc.engine.models.ops.cpu_streams import shares, side_by_side, sum_side_by_side
 from rtvc.engine.models.ops.ops import (
@@ -41,7 +41,7 @@ class Hubert:
 
     Parameters
     ----------
-    state
+    weights
         Tensors as ``read_content_encoder`` gives them: the names of Hugging Face, torch
         layout, weight norm folded.
     config
@@ -58,10 +58,10 @@ class Hubert:
     """
 
     def __init__(
-        self, state: State, config: ContentEncoderConfig, precision: mx.Dtype = PRECISION
+        self, weights: Weights, config: ContentEncoderConfig, precision: mx.Dtype = PRECISION
     ) -> None:
         self.config, self.precision = config, precision
-        self.weights = sanitize(state, config, precision)
+        self.weights = sanitize(weights, config, precision)
         names = [conv_name(index) for index in range(1, len(config.conv_kernels))]
         self._taps = [
             taps_of(self.weights[name], stride)
@@ -80,8 +80,8 @@ class Hubert:
         return max(0, (samples - self.receptive_field) // self.hop + 1)
 
     def __call__(
-        self, audio_16k: NDArray[np.float32], *, layer: int | None = None, project: bool = False
-    ) -> NDArray[np.float32]:
+        self, audio_16k: Float32, *, layer: int | None = None, project: bool = False
+    ) -> Float32:
         """Return the content features of a signal.
 
         Parameters
@@ -96,7 +96,7 @@ class Hubert:
 
         Returns
         -------
-        NDArray[np.float32]
+        Float32
             ((samples - 400) // 320 + 1, width): row k is about sample 320 k + 200.
         """
         if audio_16k.ndim != 1 or self.frames(audio_16k.shape[0]) < 1:

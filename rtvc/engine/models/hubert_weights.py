@@ -6,17 +6,13 @@ biases move to where they cost nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import mlx.core as mx
 import numpy as np
-from numpy.typing import NDArray
 
+from rtvc._types import Float32, Weights
 from rtvc.engine.models.ops.cpu_streams import shares
-from rtvc.engine.models.ops.ops import Weights, grouped, tap_major
+from rtvc.engine.models.ops.ops import OpWeights, grouped, tap_major
 from rtvc.engine.weights.content_encoder import ContentEncoderConfig
-
-State = Mapping[str, NDArray[np.float32]]
 
 FIRST = "feature_extractor.conv_layers.0."
 
@@ -26,16 +22,16 @@ def conv_name(index: int) -> str:
     return f"feature_extractor.conv_layers.{index}.conv.weight"
 
 
-def sanitize(state: State, config: ContentEncoderConfig, precision: mx.Dtype) -> Weights:
+def sanitize(weights: Weights, config: ContentEncoderConfig, precision: mx.Dtype) -> OpWeights:
     """Bring every tensor into the layout that the network computes with.
 
     Parameters
     ----------
-    state, config, precision
+    weights, config, precision
         As of a `Hubert`.
     """
     # Linear maps and norms stay as they are.
-    weights = dict(state)
+    weights = dict(weights)
     # Convolutions: (out, in, kernel) -> (out, kernel, in).
     position = "encoder.pos_conv_embed.conv.weight"
     for index in range(len(config.conv_kernels)):
@@ -65,7 +61,7 @@ def sanitize(state: State, config: ContentEncoderConfig, precision: mx.Dtype) ->
     return arrays
 
 
-def _share_out(weights: dict[str, NDArray[np.float32]], config: ContentEncoderConfig) -> None:
+def _share_out(weights: dict[str, Float32], config: ContentEncoderConfig) -> None:
     """Cut what lanes compute side by side; where a part begins is in its name."""
 
     def cut(name: str, units: int, *, axis: int = 0, stacked: int = 1) -> None:
@@ -92,7 +88,7 @@ def _share_out(weights: dict[str, NDArray[np.float32]], config: ContentEncoderCo
         cut(f"{name}.feed_forward.output_dense.weight", inner, axis=1)
 
 
-def _defer_biases(weights: dict[str, NDArray[np.float32]], config: ContentEncoderConfig) -> None:
+def _defer_biases(weights: dict[str, Float32], config: ContentEncoderConfig) -> None:
     """Move the bias of what is added to a residual path into the norm before.
 
     So the sum is one product with the path as its bias. Whatever else hears that norm takes
@@ -100,7 +96,7 @@ def _defer_biases(weights: dict[str, NDArray[np.float32]], config: ContentEncode
     has the sum beside it, as ``onward``.
     """
 
-    def move(bias: str, norm: str, heard: str) -> NDArray[np.float32]:
+    def move(bias: str, norm: str, heard: str) -> Float32:
         added = weights.pop(bias)
         weights[f"{heard}.bias"] = weights[f"{heard}.bias"] - weights[f"{heard}.weight"] @ added
         return weights[f"{norm}.bias"] + added

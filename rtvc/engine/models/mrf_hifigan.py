@@ -10,7 +10,7 @@ from rtvc.engine.models.hifigan import (
     END_KERNEL,
     HiFiGan,
     ResidualBlock,
-    Stage,
+    UpsamplingStage,
     excitation_conv,
     frame_is_even,
     stage_width,
@@ -27,7 +27,7 @@ def build(params: Parameters, config: VoiceConfig) -> HiFiGan:
     """Build Applio's MRF HiFi-GAN from the weights below ``dec.``."""
     merge = params.at("m_source").at("l_linear").exact().linear(HARMONICS, 1)
     stages = [
-        Stage(
+        UpsamplingStage(
             up=upsampling(params.at("upsamples").at(i), config, i),
             excite=excitation_conv(params.at("noise_convs").at(i), config, i),
             even=frame_is_even(config, i),

@@ -7,7 +7,7 @@ reference loads leniently, and a wrong file then sings with random weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -16,13 +16,12 @@ import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
+from rtvc._types import Float32, Weights
 from rtvc.engine.models.ops import ops
 from rtvc.engine.models.ops.backend import PRECISION
 from rtvc.engine.weights.errors import ContentError
 from rtvc.engine.weights.strict import check_keys
 from rtvc.errors import RtvcError
-
-Weights = Mapping[str, npt.NDArray[np.float32]]
 
 # A layer computes in the precision of its weights, so what comes in takes on that of the network.
 
@@ -145,7 +144,7 @@ class Parameters:
         self._weights = weights
         self._prefix = ""
         self._embeddings = np.zeros((0, 0), np.float32)
-        self._conditions: list[npt.NDArray[np.float32]] = []
+        self._conditions: list[Float32] = []
         self._asked: dict[str, tuple[int, ...]] = {}
         self._given: list[mx.array] = []
 
@@ -167,7 +166,7 @@ class Parameters:
         found = self._weights.get(self._prefix + name)
         return () if found is None else found.shape
 
-    def take(self, name: str, *shape: int) -> npt.NDArray[np.float32]:
+    def take(self, name: str, *shape: int) -> Float32:
         """Take a tensor in order to fold it; `give` puts in place what becomes of it."""
         self._asked[self._prefix + name] = shape
         found = self._weights.get(self._prefix + name)
@@ -235,7 +234,7 @@ class Parameters:
     def condition(
         self,
         outputs: int,
-        bias: npt.NDArray[np.float32] | None = None,
+        bias: Float32 | None = None,
         order: npt.NDArray[np.intp] | None = None,
     ) -> Condition:
         """Take a convolution of kernel 1 that sees nothing but the speaker.

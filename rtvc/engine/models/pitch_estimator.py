@@ -10,6 +10,7 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
+from rtvc._types import Float32, Float64
 from rtvc.engine.models.ops.backend import LANES
 from rtvc.engine.models.ops.cpu_streams import on_lane
 from rtvc.engine.models.ops.ops import compiled
@@ -50,12 +51,12 @@ class PitchEstimator(Protocol):
 
     def __call__(
         self,
-        audio_16k: NDArray[np.float32],
+        audio_16k: Float32,
         *,
         threshold: float | None = None,
         f0_min: float | None = None,
         f0_max: float | None = None,
-    ) -> NDArray[np.float32]:
+    ) -> Float32:
         """Return the pitch every 10 ms.
 
         Parameters
@@ -70,13 +71,11 @@ class PitchEstimator(Protocol):
 
         Returns
         -------
-        NDArray[np.float32]
+        Float32
             (samples // 160 + 1,) in Hz, 0 where unvoiced. Frame k is about sample 160 k.
         """
 
-    def begin(
-        self, audio_16k: NDArray[np.float32], **options: Unpack[Options]
-    ) -> Callable[[], NDArray[np.float32]]:
+    def begin(self, audio_16k: Float32, **options: Unpack[Options]) -> Callable[[], Float32]:
         """As calling, but return at once what will wait for the pitch and return it."""
         return lambda: self(audio_16k, **options)
 
@@ -98,7 +97,7 @@ class SalienceEstimator(PitchEstimator):
     name: str
     threshold: float
     min_samples: int
-    cents: NDArray[np.float64]
+    cents: Float64
     edges: Literal["constant", "edge"]
 
     def __init__(self) -> None:
@@ -114,7 +113,7 @@ class SalienceEstimator(PitchEstimator):
         with on_lane(LANES - 1):
             return self._compiled_network(audio)
 
-    def salience(self, audio_16k: NDArray[np.float32]) -> NDArray[np.float32]:
+    def salience(self, audio_16k: Float32) -> Float32:
         """Return the network's rating of every bin.
 
         Parameters
@@ -124,21 +123,17 @@ class SalienceEstimator(PitchEstimator):
 
         Returns
         -------
-        NDArray[np.float32]
+        Float32
             (samples // 160 + 1, bins) in [0, 1].
         """
         self._check(audio_16k)
         return np.array(self.activations(mx.array(audio_16k)), dtype=np.float32)
 
-    def __call__(
-        self, audio_16k: NDArray[np.float32], **options: Unpack[Options]
-    ) -> NDArray[np.float32]:
+    def __call__(self, audio_16k: Float32, **options: Unpack[Options]) -> Float32:
         """See ``PitchEstimator``; `threshold` is the salience that the peak must exceed."""
         return self.begin(audio_16k, **options)()
 
-    def begin(
-        self, audio_16k: NDArray[np.float32], **options: Unpack[Options]
-    ) -> Callable[[], NDArray[np.float32]]:
+    def begin(self, audio_16k: Float32, **options: Unpack[Options]) -> Callable[[], Float32]:
         """See ``PitchEstimator``; the device has begun."""
         self._check(audio_16k)
         f0 = self.decode(self.activations(mx.array(audio_16k)), **options)
@@ -199,11 +194,11 @@ class SalienceEstimator(PitchEstimator):
             )
         return inside
 
-    def _check(self, audio: NDArray[np.float32]) -> None:
+    def _check(self, audio: Float32) -> None:
         check_signal(audio, self.min_samples, self.name)
 
 
-def check_signal(audio: NDArray[np.float32], min_samples: int, name: str) -> None:
+def check_signal(audio: Float32, min_samples: int, name: str) -> None:
     """Refuse a signal that is not mono or too short for the estimator called `name`."""
     if audio.ndim != 1 or audio.shape[0] < min_samples:
         raise UsageError(

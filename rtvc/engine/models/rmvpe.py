@@ -7,17 +7,17 @@ spectrum, a U-Net over time and mel, a recurrent layer, 360 pitch bins of 20 cen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import mlx.core as mx
 import numpy as np
-from numpy.typing import NDArray
 
+from rtvc._types import Float32, Weights
 from rtvc.engine.models.ops import mel
 from rtvc.engine.models.ops.backend import PRECISION
 from rtvc.engine.models.ops.conv2d_gpu import Conv2d
 from rtvc.engine.models.ops.ops import (
-    Weights,
+    OpWeights,
     affine,
     bidirectional_gru,
     conv2d,
@@ -39,15 +39,13 @@ LIVE_FRAMES = 32
 _EXACT = ("unet.encoder.bn.scale", "unet.encoder.bn.shift")
 _MARGIN = mel.WINDOW // 2
 
-State = Mapping[str, NDArray[np.float32]]
-
 
 class RmvpeEstimator(SalienceEstimator):
     """RMVPE for one set of weights.
 
     Parameters
     ----------
-    state
+    weights
         Tensors as ``read_rmvpe`` gives them: torch names and layout.
     config
         Sizes, from the same reader.
@@ -67,7 +65,9 @@ class RmvpeEstimator(SalienceEstimator):
     edges = "constant"
     cents = 20.0 * np.arange(BINS, dtype=np.float64) + 1997.3794084376191
 
-    def __init__(self, state: State, config: RmvpeConfig, precision: mx.Dtype = PRECISION) -> None:
+    def __init__(
+        self, weights: Weights, config: RmvpeConfig, precision: mx.Dtype = PRECISION
+    ) -> None:
         if (config.mels, config.bins) != (MELS, BINS) or config.levels < 1:
             raise RtvcError(
                 f"This RMVPE hears {config.mels} mel bands and rates {config.bins} pitch bins, not "
@@ -75,7 +75,7 @@ class RmvpeEstimator(SalienceEstimator):
             )
         super().__init__()
         self.config, self.precision = config, precision
-        self.weights, self._convolutions = _sanitize(state, config, precision)
+        self.weights, self._convolutions = _sanitize(weights, config, precision)
         self._window = mel.hann()
         self._filters = mel.mel_filters(MELS, SAMPLE_RATE, 30.0, SAMPLE_RATE / 2, htk=True)
 
@@ -142,13 +142,13 @@ def _halve(x: mx.array) -> mx.array:
 
 
 def _sanitize(
-    state: State, config: RmvpeConfig, precision: mx.Dtype
-) -> tuple[Weights, dict[str, Conv2d]]:
+    weights: Weights, config: RmvpeConfig, precision: mx.Dtype
+) -> tuple[OpWeights, dict[str, Conv2d]]:
     """Bring every tensor into the layout that the network above computes with."""
     doubled = {f"unet.decoder.layers.{level}.conv1.0.weight" for level in range(config.levels)}
-    arrays: Weights = {}
+    arrays: OpWeights = {}
     convolutions: dict[str, Conv2d] = {}
-    for name, tensor in _folded(state):
+    for name, tensor in _folded(weights):
         array = mx.array(tensor).astype(mx.float32 if name in _EXACT else precision)
         if array.ndim < 4:
             arrays[name] = array
@@ -173,17 +173,17 @@ def _level(name: str, config: RmvpeConfig) -> int:
     return level if name.startswith("unet.encoder.") else config.levels - 1 - level
 
 
-def _folded(state: State) -> Iterator[tuple[str, NDArray[np.float32]]]:
+def _folded(weights: Weights) -> Iterator[tuple[str, Float32]]:
     """Yield the tensors with batch norms folded, channels last."""
 
-    def batch_norm(name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def batch_norm(name: str) -> tuple[Float32, Float32]:
         """Scale and shift of a batch norm with the statistics of its training."""
-        scale = state[f"{name}.weight"] / np.sqrt(state[f"{name}.running_var"] + BATCH_NORM_EPS)
-        return scale, state[f"{name}.bias"] - state[f"{name}.running_mean"] * scale
+        scale = weights[f"{name}.weight"] / np.sqrt(weights[f"{name}.running_var"] + BATCH_NORM_EPS)
+        return scale, weights[f"{name}.bias"] - weights[f"{name}.running_mean"] * scale
 
     # The first batch norm comes before a zero-padded convolution: it cannot be folded.
     yield from zip(_EXACT, batch_norm("unet.encoder.bn"), strict=True)
-    for name, tensor in state.items():
+    for name, tensor in weights.items():
         stem, _, kind = name.rpartition(".")
         module, _, number = stem.rpartition(".")
         if kind != "weight" or tensor.ndim != 4:
@@ -191,11 +191,11 @@ def _folded(state: State) -> Iterator[tuple[str, NDArray[np.float32]]]:
         if number == "shortcut":
             # A 1 x 1 convolution is a linear map: (out, in, 1, 1) -> (out, in).
             yield name, tensor[:, :, 0, 0]
-            yield f"{stem}.bias", state[f"{stem}.bias"]
+            yield f"{stem}.bias", weights[f"{stem}.bias"]
         elif stem == "cnn":
             # (out, in, kh, kw) -> (out, kh, kw, in).
             yield name, tensor.transpose(0, 2, 3, 1)
-            yield "cnn.bias", state["cnn.bias"]
+            yield "cnn.bias", weights["cnn.bias"]
         else:
             # The batch norm after a convolution is folded into it: w s, and the shift as bias.
             scale, shift = batch_norm(f"{module}.{int(number) + 1}")
@@ -206,22 +206,22 @@ def _folded(state: State) -> Iterator[tuple[str, NDArray[np.float32]]]:
                 turned = tensor.transpose(0, 2, 3, 1)
             yield name, turned * scale[:, None, None, None]
             yield f"{stem}.bias", shift
-    yield from _sanitize_gru(state, "fc.0.gru").items()
+    yield from _sanitize_gru(weights, "fc.0.gru").items()
     for name in ("fc.1.weight", "fc.1.bias"):
-        yield name, state[name]
+        yield name, weights[name]
 
 
-def _sanitize_gru(state: State, name: str) -> dict[str, NDArray[np.float32]]:
+def _sanitize_gru(weights: Weights, name: str) -> dict[str, Float32]:
     """Join the two directions of a GRU; gates are in the order reset, update, candidate."""
     input_weights, input_biases, state_weights, state_biases = [], [], [], []
     for suffix in ("l0", "l0_reverse"):
-        input_weights.append(state[f"{name}.weight_ih_{suffix}"].T)
-        state_weights.append(state[f"{name}.weight_hh_{suffix}"].T)
-        of_reset, of_update, of_candidate = np.split(state[f"{name}.bias_hh_{suffix}"], 3)
+        input_weights.append(weights[f"{name}.weight_ih_{suffix}"].T)
+        state_weights.append(weights[f"{name}.weight_hh_{suffix}"].T)
+        of_reset, of_update, of_candidate = np.split(weights[f"{name}.bias_hh_{suffix}"], 3)
         # Both biases of the gates add up; the candidate's stays with the state, because
         # the reset gate multiplies it.
         gates = np.concatenate([of_reset, of_update, np.zeros_like(of_candidate)])
-        input_biases.append(state[f"{name}.bias_ih_{suffix}"] + gates)
+        input_biases.append(weights[f"{name}.bias_ih_{suffix}"] + gates)
         state_biases.append(of_candidate)
     return {
         f"{name}.input_weight": np.concatenate(input_weights, axis=1),  # (in, 2 * 3 hidden)

@@ -14,7 +14,7 @@ import mlx.core as mx
 
 from rtvc.engine.models.ops import ops
 
-State = tuple[mx.array, ...]
+StreamState = tuple[mx.array, ...]
 """The remembered inputs of all layers, in the order of their use; () before the first piece."""
 
 
@@ -38,7 +38,7 @@ class Piece:
         return Piece(self.final * rate, self.wanted * rate)
 
 
-class Carry:
+class LayerStates:
     """Hands out what the layers remember, and takes in what they are to remember.
 
     Parameters
@@ -47,7 +47,7 @@ class Carry:
         Of the piece before.
     """
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: StreamState) -> None:
         self._old = state
         self._new: list[mx.array] = []
 
@@ -75,6 +75,6 @@ class Carry:
         return ops.join([silence if bias is None else silence - bias, x[:, before:]])
 
     @property
-    def state(self) -> State:
+    def state(self) -> StreamState:
         """What the next piece begins with."""
         return tuple(self._new)

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import mlx.core as mx
 
+from rtvc._types import Weights
 from rtvc.engine.models.flow import MARGIN_FRAMES, Flow
 from rtvc.engine.models.ops import ops
 from rtvc.engine.models.ops.backend import PRECISION
 from rtvc.engine.models.ops.interpolate import interpolate_linear
-from rtvc.engine.models.parameters import Parameters, Weights
+from rtvc.engine.models.parameters import Parameters
 from rtvc.engine.models.text_encoder import TextEncoder
 from rtvc.engine.models.vocoder import build_vocoder
 from rtvc.engine.weights.voice_config import VoiceConfig

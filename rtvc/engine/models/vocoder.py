@@ -9,7 +9,7 @@ import mlx.core as mx
 from rtvc.engine.models import hifigan, mrf_hifigan, refinegan
 from rtvc.engine.models.parameters import Parameters
 from rtvc.engine.models.source import SineSource
-from rtvc.engine.models.stream_state import State
+from rtvc.engine.models.stream_state import StreamState
 from rtvc.engine.weights.voice_config import VoiceConfig
 
 
@@ -73,9 +73,9 @@ class StreamingVocoder(Vocoder, Protocol):
         z: mx.array,
         excitation: mx.array | None,
         speaker: mx.array,
-        state: State,
+        state: StreamState,
         final: int,
-    ) -> tuple[mx.array, State]:
+    ) -> tuple[mx.array, StreamState]:
         """Make the sound of the next piece.
 
         Parameters

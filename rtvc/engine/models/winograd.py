@@ -21,7 +21,7 @@ import mlx.core as mx
 from rtvc.engine.models.ops import ops
 from rtvc.engine.models.ops.cpu import add_product, taps_of
 from rtvc.engine.models.parameters import Conv1d
-from rtvc.engine.models.stream_state import Carry, Piece
+from rtvc.engine.models.stream_state import LayerStates, Piece
 
 NARROWEST = 32
 """Channels from which on products cost enough for saving some to be worth more sums."""
@@ -84,7 +84,7 @@ class PhasedBlock:
         """How many samples to either side must be there for one that is wanted."""
         return sum(conv.reach for unit in self._units for conv in unit)
 
-    def stream(self, x: Phases, carry: Carry, piece: Piece) -> Phases:
+    def stream(self, x: Phases, carry: LayerStates, piece: Piece) -> Phases:
         """Make the next piece, counted in samples of a phase; the last `reach` / 2 are lost."""
         for unit in self._units:
             before = sum(conv.reach for conv in unit)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import mlx.core as mx
 import numpy as np
-from numpy.typing import NDArray
 
+from rtvc._types import Float32
 from rtvc.engine.chain import Chain
 from rtvc.engine.profiling.op_count import Counts
 from rtvc.engine.profiling.stage_times import STAGES, count_step, parts_of, timed
@@ -184,9 +184,9 @@ class Bench:
             joules=None if self._meter is None else self._joules / self.steps,
         )
 
-    def _next(self) -> NDArray[np.float32]:
+    def _next(self) -> Float32:
         self._block += 1
-        sound: NDArray[np.float32] = self._sounds[self._block % _SOUNDS]
+        sound: Float32 = self._sounds[self._block % _SOUNDS]
         return sound
 
 

@@ -10,11 +10,11 @@ import zlib
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from rtvc._types import Float32
 from rtvc.engine.models.hubert import Hubert
 from rtvc.engine.models.rmvpe import RmvpeEstimator
-from rtvc.engine.rvc.network import RvcVoice
+from rtvc.engine.rvc.network import SynthesizerNetwork
 from rtvc.engine.weights.content_encoder import ContentEncoderConfig, content_encoder_shapes
 from rtvc.engine.weights.rmvpe import RmvpeConfig, rmvpe_shapes
 from rtvc.engine.weights.voice_config import parse_voice_config
@@ -62,7 +62,7 @@ _SPEAKERS = 109
 
 def random_weights(
     shapes: dict[str, tuple[int, ...]],
-) -> dict[str, npt.NDArray[np.float32]]:
+) -> dict[str, Float32]:
     """Return weights that keep a signal's level, the same for the same names and shapes."""
     weights = {}
     for name, shape in shapes.items():
@@ -87,7 +87,9 @@ def voice_values(version: str, rate: int, *, width: int = 192, initial: int = 51
     ]
 
 
-def random_voice(version: str, rate: int, *, width: int = 192, initial: int = 512) -> RvcVoice:
+def random_voice(
+    version: str, rate: int, *, width: int = 192, initial: int = 512
+) -> SynthesizerNetwork:
     """Return a voice with pitch.
 
     Parameters
@@ -102,7 +104,7 @@ def random_voice(version: str, rate: int, *, width: int = 192, initial: int = 51
     config = parse_voice_config(values, _SPEAKERS)
     features = 256 if version == "v1" else 768
     shapes = voice_shapes(config, phone_channels=features, uses_pitch=True, vocoder=HIFIGAN)
-    return RvcVoice(random_weights(shapes), config)
+    return SynthesizerNetwork(random_weights(shapes), config)
 
 
 def random_encoder(config: ContentEncoderConfig = FULL_ENCODER) -> Hubert:

@@ -27,7 +27,7 @@ from rtvc.engine.profiling.op_count import Counts, Function, arrays_in, count, w
 from rtvc.engine.rvc.decoder import StreamingDecoder, WindowDecoder
 from rtvc.engine.rvc.pitch_track import PitchTrack
 from rtvc.engine.rvc.retrieval import FeatureIndex
-from rtvc.engine.rvc.voice import RvcStreamVoice
+from rtvc.engine.rvc.voice import RvcVoice
 from rtvc.engine.voice import Voice
 from rtvc.settings import Settings
 
@@ -42,11 +42,11 @@ function for the device, there is no text encoder.
 _SETTLED_AFTER = 3
 """The steps after which one is like the next: the first ones have no past to go on from."""
 
-Around = Callable[["Part", Function, tuple[Any, ...], dict[str, Any]], Any]
+Around = Callable[["StageMethod", Function, tuple[Any, ...], dict[str, Any]], Any]
 """Takes the place of a part: which it is, the real one, and what it is called with."""
 
 
-class Part(NamedTuple):
+class StageMethod(NamedTuple):
     """A method that belongs to a stage; what it calls of another stage counts there.
 
     Attributes
@@ -68,36 +68,39 @@ class Part(NamedTuple):
     alone: tuple[tuple[str, object], ...] = ()
 
 
-def parts_of(voice: Voice, settings: Settings) -> list[Part]:
+def parts_of(voice: Voice, settings: Settings) -> list[StageMethod]:
     """Return the parts of a voice; those of the built-in voice are all rest."""
-    if not isinstance(voice, RvcStreamVoice):
+    if not isinstance(voice, RvcVoice):
         return []
     vocoder = voice.voice.network.vocoder
     parts = [
-        Part("content encoder", Hubert, "convolve", alone=(("late", 0),)),
-        Part("content encoder", Hubert, "transform"),
-        Part("retrieval", FeatureIndex, "blend", lazy=False),
-        Part("text encoder", Synthesizer, "statistics"),
-        Part("flow", Synthesizer, "latent"),
-        *(Part("decoder", way, "decode", lazy=False) for way in (StreamingDecoder, WindowDecoder)),
-        Part("decoder", SineSource, "__call__"),
-        Part("decoder", type(vocoder), "__call__"),
+        StageMethod("content encoder", Hubert, "convolve", alone=(("late", 0),)),
+        StageMethod("content encoder", Hubert, "transform"),
+        StageMethod("retrieval", FeatureIndex, "blend", lazy=False),
+        StageMethod("text encoder", Synthesizer, "statistics"),
+        StageMethod("flow", Synthesizer, "latent"),
+        *(
+            StageMethod("decoder", way, "decode", lazy=False)
+            for way in (StreamingDecoder, WindowDecoder)
+        ),
+        StageMethod("decoder", SineSource, "__call__"),
+        StageMethod("decoder", type(vocoder), "__call__"),
     ]
     if isinstance(vocoder, StreamingVocoder):
-        parts.append(Part("decoder", type(vocoder), "stream"))
+        parts.append(StageMethod("decoder", type(vocoder), "stream"))
     estimator = voice.estimator(settings)
     if estimator is not None:
-        parts.append(Part("pitch", type(estimator), "__call__", lazy=False))
-        parts.append(Part("pitch", PitchTrack, "sing", lazy=False))
-        parts.append(Part("pitch", PitchTrack, "freeze", lazy=False))
+        parts.append(StageMethod("pitch", type(estimator), "__call__", lazy=False))
+        parts.append(StageMethod("pitch", PitchTrack, "sing", lazy=False))
+        parts.append(StageMethod("pitch", PitchTrack, "freeze", lazy=False))
     if isinstance(estimator, SalienceEstimator):
-        parts.append(Part("pitch", type(estimator), "activations"))
-        parts.append(Part("pitch", type(estimator), "decode"))
+        parts.append(StageMethod("pitch", type(estimator), "activations"))
+        parts.append(StageMethod("pitch", type(estimator), "decode"))
     return parts
 
 
 @contextmanager
-def timed(parts: Sequence[Part]) -> Iterator[dict[str, float]]:
+def timed(parts: Sequence[StageMethod]) -> Iterator[dict[str, float]]:
     """Time the stages of what runs in the context.
 
     Each is evaluated before the next begins, so their sum is more than the same step
@@ -119,7 +122,9 @@ def timed(parts: Sequence[Part]) -> Iterator[dict[str, float]]:
         seconds[stack[-1]] += now - mark
         mark = now
 
-    def around(part: Part, real: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def around(
+        part: StageMethod, real: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         nonlocal mark
         began = time.perf_counter()
         given = arrays_in((args, kwargs))
@@ -189,7 +194,7 @@ class _Call:
 
 
 @contextmanager
-def _noted(parts: Sequence[Part]) -> Iterator[list[_Call]]:
+def _noted(parts: Sequence[StageMethod]) -> Iterator[list[_Call]]:
     """Note the calls of lazy parts in what runs in the context.
 
     They give zeros, in the shapes of what they would compute.
@@ -197,7 +202,9 @@ def _noted(parts: Sequence[Part]) -> Iterator[list[_Call]]:
     calls: list[_Call] = []
     stack: list[_Call] = []
 
-    def around(part: Part, real: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def around(
+        part: StageMethod, real: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         if not _evaluated(arrays_in((args, kwargs))):
             return real(*args, **kwargs)
         calls.append(_Call(part.stage, real, args, kwargs, stack[-1] if stack else None))
@@ -222,7 +229,7 @@ def _evaluated(given: list[mx.array]) -> bool:
 
 
 @contextmanager
-def _wrapped(parts: Sequence[Part], around: Around) -> Iterator[None]:
+def _wrapped(parts: Sequence[StageMethod], around: Around) -> Iterator[None]:
     """Call ``around`` in the place of each part, and put the parts back in the end."""
     with ExitStack() as undo:
         for part in parts:
@@ -236,7 +243,7 @@ def _wrapped(parts: Sequence[Part], around: Around) -> Iterator[None]:
         yield
 
 
-def _wrapper(part: Part, real: Function, around: Around) -> Function:
+def _wrapper(part: StageMethod, real: Function, around: Around) -> Function:
     @functools.wraps(real)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         return around(part, real, args, kwargs)

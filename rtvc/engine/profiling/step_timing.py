@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rtvc._types import Float32, Float64
 from rtvc.calibration.profiles import (
     DEFAULT_PROFILE,
     PROFILES,
@@ -25,9 +25,6 @@ from rtvc.engine.chain import Chain
 from rtvc.engine.voice import Voice
 from rtvc.settings import Settings
 from rtvc.system.thread_priority import stand_back
-
-Samples = NDArray[np.float32]
-Floats = NDArray[np.float64]
 
 BLOCKS, CONTEXTS = (60.0, 200.0, 500.0), (500.0, 2500.0)
 """The grid in ms. All else is chosen by what is found there."""
@@ -86,7 +83,7 @@ class Measured:
 def measure(
     voice: Voice,
     settings: Settings,
-    sound: Samples,
+    sound: Float32,
     conditions: Conditions,
     *,
     seconds: float,
@@ -167,7 +164,7 @@ def fit(points: Sequence[Point], conditions: Conditions) -> Timing:
     return Timing(constant, per_block, per_context, tail, longest, conditions)
 
 
-def _not_negative(matrix: Floats, values: Floats) -> Floats:
+def _not_negative(matrix: Float64, values: Float64) -> Float64:
     """Return the least-squares solution without what would be negative (few columns only)."""
     weights, used = np.zeros(matrix.shape[1]), np.arange(matrix.shape[1])
     while len(used):
@@ -190,9 +187,9 @@ def _suggested(timing: Timing, settings: Settings) -> list[Point]:
 class _Bench:
     """Chains of one voice that all hear the same speech, built when they are first needed."""
 
-    def __init__(self, voice: Voice, sound: Samples) -> None:
+    def __init__(self, voice: Voice, sound: Float32) -> None:
         self._voice, self._sound = voice, sound
-        self._chains: dict[Point, tuple[Chain, Iterator[Samples]]] = {}
+        self._chains: dict[Point, tuple[Chain, Iterator[Float32]]] = {}
 
     def run(self, points: Sequence[Point], seconds: float, show: Show) -> None:
         """Visit all points in turn, so that what disturbs the machine meets them all."""
@@ -218,7 +215,7 @@ class _Bench:
             time.sleep(max(min(point.settings.block / 1000 - took, _PAUSE_S), 0.0))
 
 
-def _blocks(sound: Samples, size: int) -> Iterator[Samples]:
+def _blocks(sound: Float32, size: int) -> Iterator[Float32]:
     endless = np.resize(sound, len(sound) + size)
     at = 0
     while True:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import mlx.core as mx
 import numpy as np
-from numpy.typing import NDArray
 
+from rtvc._types import Float32, Float64
 from rtvc.engine.models.hubert import Hubert
 from rtvc.engine.rvc.retrieval import FeatureIndex
 from rtvc.errors import RtvcError
 from rtvc.settings import Settings
-
-Floats = NDArray[np.float32]
 
 _V1_WIDTH, _V1_LAYER = 256, 9
 FULL_PROTECT = 0.5
@@ -50,7 +48,7 @@ class Content:
         if index is not None:
             index.check_width(feature_dim)
 
-    def begin(self, audio_16k: Floats, late: int = 0) -> list[mx.array]:
+    def begin(self, audio_16k: Float32, late: int = 0) -> list[mx.array]:
         """Have the device begin with a window; `rows` makes its features of what comes.
 
         Parameters
@@ -76,7 +74,7 @@ class Content:
         self,
         rows: mx.array,
         lead: int,
-        heard_hz: NDArray[np.float64] | None,
+        input_f0_hz: Float64 | None,
         settings: Settings,
         *,
         count: int,
@@ -93,7 +91,7 @@ class Content:
             As `rows` gives them.
         lead
             Frames of the window before the first that is wanted, 0 or 1.
-        heard_hz
+        input_f0_hz
             Pitch of each frame, (count,): unvoiced frames are protected. None for a voice
             without pitch, which protects none.
         settings
@@ -112,8 +110,8 @@ class Content:
         first_row = int(row_of[first])
         moved[first_row:] = self._index.blend(said[first_row:], settings.index_rate)
         frames = moved[row_of]
-        if heard_hz is not None and settings.protect < FULL_PROTECT:
-            unvoiced = np.flatnonzero(heard_hz == 0)
+        if input_f0_hz is not None and settings.protect < FULL_PROTECT:
+            unvoiced = np.flatnonzero(input_f0_hz == 0)
             own = said[row_of[unvoiced]]
             frames[unvoiced] = own + np.float32(settings.protect) * (frames[unvoiced] - own)
         return mx.array(frames)[None]

@@ -15,19 +15,16 @@ from typing import Protocol
 
 import mlx.core as mx
 import numpy as np
-from numpy.typing import NDArray
 
+from rtvc._types import Float32, Float64
 from rtvc.engine.dsp.formant import play_at, ratio_of
 from rtvc.engine.models.ops.interpolate import sample_linear
-from rtvc.engine.models.stream_state import State
+from rtvc.engine.models.stream_state import StreamState
 from rtvc.engine.models.vocoder import StreamingVocoder
-from rtvc.engine.rvc.network import RvcVoice
+from rtvc.engine.rvc.network import SynthesizerNetwork
 from rtvc.engine.rvc.pitch_track import PitchFrames
 from rtvc.engine.rvc.render import decode_window, embed_speaker, make_excitation
 from rtvc.settings import Settings
-
-Samples = NDArray[np.float32]
-Floats = NDArray[np.float64]
 
 RUN_UP = 6
 """Frames that are decoded before the first one after a pause: what they leave out of its past
@@ -49,7 +46,7 @@ class Decoder(Protocol):
     def before(self) -> int:
         """Frames before the next block whose latent and pitch it needs."""
 
-    def decode(self, z: mx.array, pitch: PitchFrames, settings: Settings, *, start: int) -> Samples:
+    def decode(self, z: mx.array, pitch: PitchFrames, settings: Settings, *, start: int) -> Float32:
         """Make the sound of the next block, and of what is to be crossfaded after it.
 
         Parameters
@@ -81,24 +78,24 @@ class StreamingDecoder:
         Frames that are made at once.
     """
 
-    def __init__(self, voice: RvcVoice, vocoder: StreamingVocoder, block: int) -> None:
+    def __init__(self, voice: SynthesizerNetwork, vocoder: StreamingVocoder, block: int) -> None:
         self._voice, self._vocoder, self._block = voice, vocoder, block
         self.reset()
 
     def reset(self) -> None:
         """See `Decoder`."""
-        self._state: State = ()
+        self._state: StreamState = ()
         # In stretched frames from the beginning of the next piece to the beginning of the
         # next block, and the speed of stretched time up to there.
         self._ahead, self._speed = math.nan, math.nan
-        self._kept: Samples = np.zeros(_KEPT, np.float32)
+        self._kept: Float32 = np.zeros(_KEPT, np.float32)
 
     @property
     def before(self) -> int:
         """See `Decoder`."""
         return _SLACK if self._state else RUN_UP + _SLACK
 
-    def decode(self, z: mx.array, pitch: PitchFrames, settings: Settings, *, start: int) -> Samples:
+    def decode(self, z: mx.array, pitch: PitchFrames, settings: Settings, *, start: int) -> Float32:
         """See `Decoder`."""
         before, block, hop = self.before, self._block, self._voice.hop
         speed = ratio_of(settings.formant)
@@ -117,23 +114,25 @@ class StreamingDecoder:
         final = math.floor(end + _TINY)
 
         count = wanted + self._vocoder.halo_frames
-        heard = sample_linear(z, self._places(count, speed) + before)
+        latent = sample_linear(z, self._places(count, speed) + before)
         excitation = None
         if self._vocoder.source is not None:
             # As many frames in every step, wherever in one of them the block begins.
             frames = before + math.ceil(count / speed) + 1
-            sung = np.pad(pitch.sung, (0, max(frames - len(pitch.sung), 0)), mode="edge")[:frames]
+            output_f0 = np.pad(
+                pitch.output_f0, (0, max(frames - len(pitch.output_f0), 0)), mode="edge"
+            )[:frames]
             made = make_excitation(
                 self._vocoder.source,
                 hop,
-                sung,
+                output_f0,
                 settings,
                 phase=float(pitch.phase[0]),
                 start=start,
             )
             excitation = sample_linear(made, self._places(count, speed, hop) + before * hop)
         speaker = embed_speaker(self._voice, settings)
-        sound, self._state = self._vocoder.stream(heard, excitation, speaker, self._state, final)
+        sound, self._state = self._vocoder.stream(latent, excitation, speaker, self._state, final)
         mx.eval(sound, *self._state)
 
         samples = np.concatenate([self._kept, np.array(sound[0])])
@@ -148,7 +147,7 @@ class StreamingDecoder:
         self._speed = speed
         return played
 
-    def _places(self, count: int, speed: float, rate: int = 1) -> Floats:
+    def _places(self, count: int, speed: float, rate: int = 1) -> Float64:
         """Where the next stretched frames lie in time, with `rate` samples in every frame.
 
         Counted in samples from the first one of the block: that one is 0.
@@ -172,7 +171,7 @@ class WindowDecoder:
         Frames that are decoded after them.
     """
 
-    def __init__(self, voice: RvcVoice, margin: int, rendered: int, after: int) -> None:
+    def __init__(self, voice: SynthesizerNetwork, margin: int, rendered: int, after: int) -> None:
         self._voice, self._margin = voice, margin
         self._rendered, self._decoded = rendered, margin + rendered + after
 
@@ -184,7 +183,7 @@ class WindowDecoder:
     def reset(self) -> None:
         """Do nothing: nothing is remembered."""
 
-    def decode(self, z: mx.array, pitch: PitchFrames, settings: Settings, *, start: int) -> Samples:
+    def decode(self, z: mx.array, pitch: PitchFrames, settings: Settings, *, start: int) -> Float32:
         """See `Decoder`."""
         count, hop = self._decoded, self._voice.hop
         sound = decode_window(

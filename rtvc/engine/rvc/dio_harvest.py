@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pyworld
-from numpy.typing import NDArray
 
+from rtvc._types import Float32, Float64
 from rtvc.engine.models.pitch_estimator import HOP, SAMPLE_RATE, PitchEstimator, check_signal
 from rtvc.errors import UsageError
 
@@ -21,7 +21,7 @@ _FRAME_MS = 1000 * HOP / SAMPLE_RATE
 _LOWEST_HZ, _HIGHEST_HZ = 40.0, 1600.0
 _F0_MIN, _F0_MAX = 50.0, 1100.0
 
-_Track = tuple[NDArray[np.float64], NDArray[np.float64]]
+_Track = tuple[Float64, Float64]
 
 
 class WorldEstimator(PitchEstimator):
@@ -48,12 +48,12 @@ class WorldEstimator(PitchEstimator):
 
     def __call__(
         self,
-        audio_16k: NDArray[np.float32],
+        audio_16k: Float32,
         *,
         threshold: float | None = None,
         f0_min: float | None = None,
         f0_max: float | None = None,
-    ) -> NDArray[np.float32]:
+    ) -> Float32:
         """See ``PitchEstimator``; the range is 50 to 1100 Hz unless given."""
         check_signal(audio_16k, self.min_samples, self.name)
         low = _F0_MIN if f0_min is None else f0_min

@@ -10,7 +10,7 @@ from rtvc.engine.models.pitch_estimator import PitchEstimator
 from rtvc.engine.models.rmvpe import RmvpeEstimator
 from rtvc.engine.rvc import retrieval
 from rtvc.engine.rvc.dio_harvest import dio, harvest
-from rtvc.engine.rvc.network import RvcVoice
+from rtvc.engine.rvc.network import SynthesizerNetwork
 from rtvc.engine.weights import cache
 from rtvc.engine.weights.checkpoint import read_voice_checkpoint
 from rtvc.engine.weights.content_encoder import read_content_encoder
@@ -22,7 +22,7 @@ VOICE_SUFFIXES = (".pth", ".safetensors")
 INDEX_SUFFIXES = (".index",)
 
 
-def load_voice(path: str | Path) -> RvcVoice:
+def load_voice(path: str | Path) -> SynthesizerNetwork:
     """Open a voice.
 
     Parameters
@@ -41,7 +41,7 @@ def load_voice(path: str | Path) -> RvcVoice:
         There is no such file, or it is not a voice that can be used; the sentence says why.
     """
     checkpoint = read_voice_checkpoint(voice_file(path))
-    return RvcVoice(checkpoint.weights, checkpoint.config, embedder=checkpoint.embedder)
+    return SynthesizerNetwork(checkpoint.weights, checkpoint.config, embedder=checkpoint.embedder)
 
 
 def voice_file(path: str | Path) -> Path:

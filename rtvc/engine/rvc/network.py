@@ -6,18 +6,16 @@ import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
+from rtvc._types import Float32, Weights
 from rtvc.engine.dsp.pitch import COARSE_BINS, check_pitch
 from rtvc.engine.models.ops.backend import PRECISION
-from rtvc.engine.models.parameters import Weights
 from rtvc.engine.models.synthesizer import Synthesizer
 from rtvc.engine.weights.checkpoint import DEFAULT_EMBEDDER
 from rtvc.engine.weights.voice_config import VoiceConfig
 from rtvc.errors import UsageError
 
-Floats = npt.NDArray[np.float32]
 
-
-class RvcVoice:
+class SynthesizerNetwork:
     """A trained voice.
 
     All calls belong to one thread: MLX is not shared between threads.
@@ -94,19 +92,19 @@ class RvcVoice:
 
     def synthesize(
         self,
-        features: Floats,
+        features: Float32,
         coarse_pitch: npt.NDArray[np.integer] | None,
         f0_hz: npt.NDArray[np.floating] | None,
         *,
         speaker: int = 0,
-        latent_noise: Floats | None = None,
-        source_noise: Floats | None = None,
+        latent_noise: Float32 | None = None,
+        source_noise: Float32 | None = None,
         noise_seed: int | None = None,
         initial_phase: float = 0.0,
         skip_head: int = 0,
         return_length: int | None = None,
         formant_frames: int | None = None,
-    ) -> Floats:
+    ) -> Float32:
         """Make sound of frames `skip_head` to `skip_head + return_length` of a window.
 
         The same call as ``infer`` in RVC's ``infer/module/models.py``, with the noise and the
@@ -184,7 +182,7 @@ class RvcVoice:
         )
         return np.array(audio[0])
 
-    def _window(self, features: Floats, skip_head: int, return_length: int | None) -> int:
+    def _window(self, features: Float32, skip_head: int, return_length: int | None) -> int:
         """Check the window; return how many frames to make."""
         if features.ndim != 2 or features.shape[1] != self.feature_dim:
             raise UsageError(
@@ -230,7 +228,7 @@ class RvcVoice:
         )
 
 
-def _noise(noise: Floats | None, shape: tuple[int, int], name: str) -> mx.array | None:
+def _noise(noise: Float32 | None, shape: tuple[int, int], name: str) -> mx.array | None:
     """Check noise and hand it to MLX as (1, *shape)."""
     if noise is None:
         return None

@@ -12,22 +12,20 @@ from dataclasses import dataclass
 
 import mlx.core as mx
 import numpy as np
-from numpy.typing import NDArray
 
+from rtvc._types import Float32, Float64
 from rtvc.audio.endpoint import ENGINE_RATE
-from rtvc.engine.dsp.melody import Knobs, sing
+from rtvc.engine.dsp.melody import MelodySettings, target_f0
 from rtvc.engine.dsp.pitch import sine_phase
 from rtvc.engine.dsp.sola import fade_in
 from rtvc.engine.plan import Plan
 from rtvc.engine.rvc.phrases import high_pass, split
-from rtvc.engine.rvc.pitch_track import Floats, PitchFrames
+from rtvc.engine.rvc.pitch_track import PitchFrames
 from rtvc.engine.rvc.render import decode_window, make_latent
-from rtvc.engine.rvc.voice import RvcStreamVoice
+from rtvc.engine.rvc.voice import RvcVoice
 from rtvc.engine.rvc.window import FRAME
 from rtvc.engine.voice import Rendered
 from rtvc.settings import Settings
-
-Samples = NDArray[np.float32]
 
 PAD = 100
 """Frames of context on either side of a phrase, 1 s; even, as phrases begin at even frames."""
@@ -44,11 +42,11 @@ _PITCH_SHARE = 0.2
 
 
 def convert(
-    voice: RvcStreamVoice,
-    audio_16k: Samples,
+    voice: RvcVoice,
+    audio_16k: Float32,
     settings: Settings,
     show: Callable[[float], None] = lambda share: None,
-) -> Recording:
+) -> ConvertedRecording:
     """Speak a recording with another voice.
 
     Parameters
@@ -97,20 +95,20 @@ def convert(
             piece[-len(rise) :] *= 1.0 - rise
         made[first * hop : end * hop] += piece
     own = pitch.part(PAD, PAD + len(sound) // FRAME)
-    return Recording(voice.name, voice.output_rate, made, own.heard, own.sung)
+    return ConvertedRecording(voice.name, voice.output_rate, made, own.input_f0, own.output_f0)
 
 
 @dataclass(frozen=True, slots=True)
 class _Take:
     """What all phrases share: the recording and its pitch, with `PAD` frames on either side."""
 
-    voice: RvcStreamVoice
+    voice: RvcVoice
     settings: Settings
-    padded: Samples
+    padded: Float32
     pitch: PitchFrames
 
 
-def _prepared(audio: Samples, settings: Settings) -> Samples:
+def _prepared(audio: Float32, settings: Settings) -> Float32:
     """Filter, level, and fill up to whole frames; at least two, so that it can be mirrored."""
     gain = np.float32(10.0 ** (settings.input_gain / 20.0))
     missing = max(-len(audio) % FRAME, 2 * FRAME - len(audio))
@@ -120,15 +118,15 @@ def _prepared(audio: Samples, settings: Settings) -> Samples:
 
 
 def _pitch(
-    voice: RvcStreamVoice,
-    padded: Samples,
+    voice: RvcVoice,
+    padded: Float32,
     phrases: list[tuple[int, int]],
     settings: Settings,
     show: Callable[[float], None],
 ) -> PitchFrames:
     """Return the pitch of all frames, with `PAD` mirrored ones on either side."""
     frames = len(padded) // FRAME
-    heard = np.zeros(frames - 2 * PAD)
+    input_f0 = np.zeros(frames - 2 * PAD)
     estimator = voice.estimator(settings)
     if estimator is not None:
         for first, last in phrases:
@@ -138,19 +136,21 @@ def _pitch(
                 f0_min=settings.pitch_floor,
                 f0_max=settings.pitch_ceiling,
             )
-            heard[first:last] = hz[PAD : PAD + last - first]
-            show(last / len(heard))
-    if settings.pitch_interpolation and heard.any():
-        heard = np.interp(np.arange(len(heard)), np.flatnonzero(heard), heard[heard > 0])
-    heard = np.pad(heard, PAD, mode="reflect")
-    sung = sing(heard, _middle(heard), Knobs(settings).hold(frames))
-    return PitchFrames(heard, sung, sine_phase(sung)[:-1])
+            input_f0[first:last] = hz[PAD : PAD + last - first]
+            show(last / len(input_f0))
+    if settings.pitch_interpolation and input_f0.any():
+        input_f0 = np.interp(
+            np.arange(len(input_f0)), np.flatnonzero(input_f0), input_f0[input_f0 > 0]
+        )
+    input_f0 = np.pad(input_f0, PAD, mode="reflect")
+    output_f0 = target_f0(input_f0, _middle(input_f0), MelodySettings(settings).hold(frames))
+    return PitchFrames(input_f0, output_f0, sine_phase(output_f0)[:-1])
 
 
-def _middle(heard: Floats) -> Floats:
+def _middle(input_f0: Float64) -> Float64:
     """Return the middle of the whole melody at every frame."""
-    voiced = heard[heard > 0]
-    return np.full(len(heard), float(np.log2(voiced).mean()) if len(voiced) else 0.0)
+    voiced = input_f0[input_f0 > 0]
+    return np.full(len(input_f0), float(np.log2(voiced).mean()) if len(voiced) else 0.0)
 
 
 def _phrase(
@@ -158,15 +158,15 @@ def _phrase(
     first: int,
     last: int,
     show: Callable[[float], None],
-) -> Samples:
+) -> Float32:
     """Return the sound of a phrase, whose frames are counted in the recording."""
     voice, settings, padded, pitch = take.voice, take.settings, take.padded, take.pitch
     frames = last - first + 2 * PAD
     own = pitch.part(first, first + frames)
     begun = voice.content.begin(padded[first * FRAME : (first + frames) * FRAME])
     rows = voice.content.rows(begun)
-    heard = own.heard if voice.voice.uses_pitch else None
-    features = voice.content.frames(rows, 0, heard, settings, count=frames, first=0)
+    input_f0 = own.input_f0 if voice.voice.uses_pitch else None
+    features = voice.content.frames(rows, 0, input_f0, settings, count=frames, first=0)
     # Frames count from the recording's first, those of the context before it are negative.
     start = first - PAD
     z = make_latent(voice.voice, features, own, settings, start=start, first=0)
@@ -185,7 +185,7 @@ def _phrase(
 
 
 @dataclass(eq=False)
-class Recording:
+class ConvertedRecording:
     """A converted recording, as a voice that repeats it to whoever plays the original.
 
     So gate, loudness, limiter and modes do with it what they do live; see
@@ -205,9 +205,9 @@ class Recording:
 
     name: str
     output_rate: int
-    audio: Samples
-    heard: Floats
-    sung: Floats
+    audio: Float32
+    input_f0: Float64
+    output_f0: Float64
 
     input_rate = ENGINE_RATE
     continuous = True
@@ -224,12 +224,12 @@ class Recording:
 class _Playing:
     """Keeps step with the original; see `rtvc.engine.voice.Stream`."""
 
-    def __init__(self, recording: Recording, plan: Plan) -> None:
+    def __init__(self, recording: ConvertedRecording, plan: Plan) -> None:
         self._recording = recording
         self._hop = recording.output_rate // 100
         self._at = -plan.delay  # frames
 
-    def render(self, block: Samples, settings: Settings) -> Rendered:
+    def render(self, block: Float32, settings: Settings) -> Rendered:
         """Return the part of the recording that belongs to this block, the delay late."""
         first = self._at
         self.skip(block)
@@ -239,10 +239,12 @@ class _Playing:
         before = max(-first, 0) * hop
         audio[before : before + len(there)] = there
         newest = self._at - 1
-        if not 0 <= newest < len(recording.heard):
+        if not 0 <= newest < len(recording.input_f0):
             return Rendered(audio)
-        return Rendered(audio, float(recording.heard[newest]), float(recording.sung[newest]))
+        return Rendered(
+            audio, float(recording.input_f0[newest]), float(recording.output_f0[newest])
+        )
 
-    def skip(self, samples: Samples) -> None:
+    def skip(self, samples: Float32) -> None:
         """Let time pass."""
         self._at += len(samples) // (ENGINE_RATE // 100)

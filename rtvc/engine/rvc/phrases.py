@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rtvc._types import Float32
 from rtvc.engine.dsp.conditioning import HIGH_PASS_HZ
-
-Samples = NDArray[np.float32]
 
 _ORDER = 5
 _REACH_S = 0.25
@@ -21,7 +19,7 @@ _SMOOTH = 5
 """Frames over which quiet is measured, 50 ms."""
 
 
-def high_pass(sound: Samples, rate: int) -> Samples:
+def high_pass(sound: Float32, rate: int) -> Float32:
     """Take away what lies below 48 Hz, without moving anything in time.
 
     A Butterworth filter of fifth order, forwards and backwards, as in RVC's reference:
@@ -52,7 +50,7 @@ def high_pass(sound: Samples, rate: int) -> Samples:
     return made
 
 
-def split(sound: Samples, frame: int) -> list[tuple[int, int]]:
+def split(sound: Float32, frame: int) -> list[tuple[int, int]]:
     """Cut a recording at its quietest places.
 
     Parameters

@@ -7,11 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rtvc.engine.dsp.melody import Knobs, Middle, sing
+from rtvc._types import Float64
+from rtvc.engine.dsp.melody import MelodySettings, Middle, target_f0
 from rtvc.engine.dsp.pitch import FRAME_S, sine_phase
 from rtvc.settings import Settings
-
-Floats = NDArray[np.float64]
 
 
 class PitchFrames(NamedTuple):
@@ -25,13 +24,15 @@ class PitchFrames(NamedTuple):
         Phase of the output's sine at the beginning of each frame, in cycles [0, 1).
     """
 
-    heard: Floats
-    sung: Floats
-    phase: Floats
+    input_f0: Float64
+    output_f0: Float64
+    phase: Float64
 
     def part(self, first: int, last: int) -> PitchFrames:
         """Return the frames from `first` up to, not with, `last`."""
-        return PitchFrames(self.heard[first:last], self.sung[first:last], self.phase[first:last])
+        return PitchFrames(
+            self.input_f0[first:last], self.output_f0[first:last], self.phase[first:last]
+        )
 
 
 class PitchTrack:
@@ -60,16 +61,16 @@ class PitchTrack:
 
     def __init__(self, frames: int, settings: Settings) -> None:
         self.end = self.frozen = self.known = 0
-        self._heard, self._sung, self._phase = np.zeros((3, frames))
-        self._knobs = Knobs(settings)
-        self._knob_frames = self._knobs.hold(frames)
+        self._input_f0, self._output_f0, self._phase = np.zeros((3, frames))
+        self._melody = MelodySettings(settings)
+        self._melody_frames = self._melody.hold(frames)
         self._middle = Middle()
         self._phase_of_frozen = 0.0
 
     @property
     def start(self) -> int:
         """Absolute index of the oldest frame that is kept; negative at first."""
-        return self.end - len(self._heard)
+        return self.end - len(self._input_f0)
 
     def advance(self, frames: int, settings: Settings | None = None) -> None:
         """Let time pass: the new frames are unvoiced until they are written.
@@ -81,14 +82,14 @@ class PitchTrack:
         settings
             Where the knobs of the melody go; None leaves them where they are.
         """
-        knobs = self._knobs
-        fresh = knobs.hold(frames) if settings is None else knobs.glide(frames, settings)
-        kept = len(self._heard)
-        self._heard, self._sung, self._phase = (
+        melody = self._melody
+        fresh = melody.hold(frames) if settings is None else melody.glide(frames, settings)
+        kept = len(self._input_f0)
+        self._input_f0, self._output_f0, self._phase = (
             np.concatenate([ring, np.zeros(frames)])[-kept:]
-            for ring in (self._heard, self._sung, self._phase)
+            for ring in (self._input_f0, self._output_f0, self._phase)
         )
-        self._knob_frames = np.concatenate([self._knob_frames, fresh])[-kept:]
+        self._melody_frames = np.concatenate([self._melody_frames, fresh])[-kept:]
         self.end += frames
         self.frozen, self.known = max(self.frozen, self.start), max(self.known, self.start)
 
@@ -104,43 +105,43 @@ class PitchTrack:
         interpolate
             Whether unvoiced frames get the pitch between the voiced ones around them.
         """
-        values = np.asarray(hz, dtype=np.float64)[-len(self._heard) :]
+        values = np.asarray(hz, dtype=np.float64)[-len(self._input_f0) :]
         first = max(first, self.start)
         if interpolate and values.any():
             values = self._interpolated(first, values)
         free = max(first, self.frozen)
         if free < self.end:
-            self._heard[free - self.end :] = values[free - self.end :]
+            self._input_f0[free - self.end :] = values[free - self.end :]
         self.known = self.end
 
-    def sing(self) -> None:
+    def compute_target_f0(self) -> None:
         """Work out what is sung on the frames that are not final."""
         free = slice(self.frozen - self.start, None)
-        heard = self._heard[free]
-        middle = self._middle.copy().follow(heard)
-        self._sung[free] = sing(heard, middle, self._knob_frames[free])
-        self._phase[free] = sine_phase(self._sung[free], self._phase_of_frozen)[:-1]
+        input_f0 = self._input_f0[free]
+        middle = self._middle.copy().follow(input_f0)
+        self._output_f0[free] = target_f0(input_f0, middle, self._melody_frames[free])
+        self._phase[free] = sine_phase(self._output_f0[free], self._phase_of_frozen)[:-1]
 
     def freeze(self, until: int) -> None:
         """Declare the frames before `until` final."""
         place = slice(self.frozen - self.start, max(until, self.frozen) - self.start)
-        self._middle.follow(self._heard[place])
-        turned = float(np.sum(self._sung[place])) * FRAME_S
+        self._middle.follow(self._input_f0[place])
+        turned = float(np.sum(self._output_f0[place])) * FRAME_S
         self._phase_of_frozen = (self._phase_of_frozen + turned) % 1.0
         self.frozen = max(until, self.frozen)
 
     def frames(self, first: int, last: int) -> PitchFrames:
         """Return the frames from absolute index `first` up to, not with, `last`."""
-        kept = PitchFrames(self._heard, self._sung, self._phase)
+        kept = PitchFrames(self._input_f0, self._output_f0, self._phase)
         return kept.part(first - self.start, last - self.start)
 
-    def _interpolated(self, first: int, values: Floats) -> Floats:
+    def _interpolated(self, first: int, values: Float64) -> Float64:
         """Fill the unvoiced values; the last final frame, where voiced, is the left anchor."""
         at = np.arange(first, first + len(values))
         voiced = values > 0
         known_at, known = at[voiced], values[voiced]
         anchor = self.frozen - 1
-        if self.start <= anchor < known_at[0] and self._heard[anchor - self.start] > 0:
+        if self.start <= anchor < known_at[0] and self._input_f0[anchor - self.start] > 0:
             known_at = np.concatenate([[anchor], known_at])
-            known = np.concatenate([[self._heard[anchor - self.start]], known])
+            known = np.concatenate([[self._input_f0[anchor - self.start]], known])
         return np.interp(at, known_at, known)

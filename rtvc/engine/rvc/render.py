@@ -8,30 +8,27 @@ from __future__ import annotations
 
 import mlx.core as mx
 import numpy as np
-from numpy.typing import NDArray
 
+from rtvc._types import Float32, Float64
 from rtvc.engine.dsp.formant import Stretch, ratio_of
 from rtvc.engine.dsp.noise import frame_noise
 from rtvc.engine.dsp.pitch import coarse_pitch
 from rtvc.engine.models.source import SineSource
-from rtvc.engine.rvc.network import RvcVoice
+from rtvc.engine.rvc.network import SynthesizerNetwork
 from rtvc.engine.rvc.pitch_track import PitchFrames
 from rtvc.settings import Settings
-
-Samples = NDArray[np.float32]
-Floats = NDArray[np.float64]
 
 SOURCE_KEY = 1 << 64
 """Sets the noise of the source apart from that of the latent, which has the plain seed."""
 
 
-def embed_speaker(voice: RvcVoice, settings: Settings) -> mx.array:
+def embed_speaker(voice: SynthesizerNetwork, settings: Settings) -> mx.array:
     """Return the embedding of the speaker, (1, 1, G); one beyond the last is the last."""
     return voice.network.embedding(min(settings.speaker, voice.n_speakers - 1))
 
 
 def make_latent(
-    voice: RvcVoice,
+    voice: SynthesizerNetwork,
     features: mx.array,
     pitch: PitchFrames,
     settings: Settings,
@@ -59,7 +56,7 @@ def make_latent(
     coarse = None
     if voice.uses_pitch:
         # The encoder expects the pitch that belongs to the formants.
-        coarse = mx.array(coarse_pitch(pitch.sung / ratio_of(settings.formant)))[None]
+        coarse = mx.array(coarse_pitch(pitch.output_f0 / ratio_of(settings.formant)))[None]
     frames, channels = features.shape[1], voice.latent_channels
     noise = np.zeros((1, frames, channels), np.float32)
     drawn = frame_noise(settings.seed, start + first, frames - first, channels)
@@ -69,7 +66,13 @@ def make_latent(
 
 
 def make_excitation(
-    source: SineSource, hop: int, sung: Floats, settings: Settings, *, phase: float, start: int
+    source: SineSource,
+    hop: int,
+    output_f0: Float64,
+    settings: Settings,
+    *,
+    phase: float,
+    start: int,
 ) -> mx.array:
     """Return the excitation of consecutive frames, (1, n * hop, 1), unevaluated.
 
@@ -88,17 +91,17 @@ def make_excitation(
     start
         Absolute index of the first frame.
     """
-    noise = frame_noise(settings.seed + SOURCE_KEY, start, len(sung), hop * source.harmonics)
+    noise = frame_noise(settings.seed + SOURCE_KEY, start, len(output_f0), hop * source.harmonics)
     return source(
-        mx.array(sung.astype(np.float32))[None],
+        mx.array(output_f0.astype(np.float32))[None],
         mx.array(phase),
         mx.array(noise.reshape(1, -1, source.harmonics)),
     )
 
 
 def decode_window(
-    voice: RvcVoice, z: mx.array, pitch: PitchFrames, settings: Settings, *, start: int
-) -> Samples:
+    voice: SynthesizerNetwork, z: mx.array, pitch: PitchFrames, settings: Settings, *, start: int
+) -> Float32:
     """Return the sound of consecutive frames by themselves, (n * hop,) float32.
 
     Parameters
@@ -119,7 +122,7 @@ def decode_window(
     excitation = None
     if vocoder.source is not None:
         excitation = make_excitation(
-            vocoder.source, hop, pitch.sung, settings, phase=float(pitch.phase[0]), start=start
+            vocoder.source, hop, pitch.output_f0, settings, phase=float(pitch.phase[0]), start=start
         )
         excitation = stretch.stretch(excitation, hop)
     # Only RefineGAN draws with it, for every window anew.

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from rtvc._types import Float32
 from rtvc.engine.weights.ivf_flat_file import IvfFlatHeader, check_ivf_flat
 from rtvc.errors import RtvcError, UsageError
 
 if TYPE_CHECKING:
     import faiss
 
-Floats = npt.NDArray[np.float32]
 
 NEIGHBOURS = 8
 
@@ -36,9 +36,9 @@ class Neighbours(NamedTuple):
         The features themselves, (n, k, width); undefined where the id is -1.
     """
 
-    distances: Floats
+    distances: Float32
     ids: npt.NDArray[np.int64]
-    vectors: Floats
+    vectors: Float32
 
 
 class FeatureIndex:
@@ -83,7 +83,7 @@ class FeatureIndex:
                 f"(width {feature_dim}); use the index that was trained with this voice."
             )
 
-    def search(self, features: Floats, k: int = NEIGHBOURS) -> Neighbours:
+    def search(self, features: Float32, k: int = NEIGHBOURS) -> Neighbours:
         """Find the k nearest training features of every row.
 
         Only the vectors found are copied out of the inverted lists; there is no
@@ -120,7 +120,7 @@ class FeatureIndex:
         distances, ids, vectors = self._ivf.search_and_reconstruct(rows, k)
         return Neighbours(distances, ids, vectors)
 
-    def retrieve(self, features: Floats, k: int = NEIGHBOURS) -> Floats:
+    def retrieve(self, features: Float32, k: int = NEIGHBOURS) -> Float32:
         """Weighted mean of the nearest training features.
 
         The weight of a neighbour at squared distance D is 1/D**2, normalised over the
@@ -155,10 +155,10 @@ class FeatureIndex:
         total = weights.sum(axis=1, keepdims=True)
         weights = np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
         safe = np.where(found[:, :, None], vectors, np.float32(0))
-        mean: Floats = np.einsum("nk,nkd->nd", weights.astype(np.float32), safe)
+        mean: Float32 = np.einsum("nk,nkd->nd", weights.astype(np.float32), safe)
         return np.where(total > 0, mean, features).astype(np.float32)
 
-    def blend(self, features: Floats, rate: float) -> Floats:
+    def blend(self, features: Float32, rate: float) -> Float32:
         """Move features towards the training voice.
 
         Parameters

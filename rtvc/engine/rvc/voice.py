@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import mlx.core as mx
 import numpy as np
-from numpy.typing import NDArray
 
+from rtvc._types import Float32
 from rtvc.engine.models.flow import MARGIN_FRAMES
 from rtvc.engine.models.hubert import Hubert
 from rtvc.engine.models.ops.backend import TRACES_STEPS
@@ -16,7 +16,7 @@ from rtvc.engine.models.vocoder import StreamingVocoder
 from rtvc.engine.plan import Plan
 from rtvc.engine.rvc.content import Content
 from rtvc.engine.rvc.decoder import Decoder, StreamingDecoder, WindowDecoder
-from rtvc.engine.rvc.network import RvcVoice
+from rtvc.engine.rvc.network import SynthesizerNetwork
 from rtvc.engine.rvc.pitch_track import PitchTrack
 from rtvc.engine.rvc.render import make_latent
 from rtvc.engine.rvc.retrieval import FeatureIndex
@@ -24,8 +24,6 @@ from rtvc.engine.rvc.window import FRAME, PITCH_HEAD, PITCH_TAIL, Window, make_w
 from rtvc.engine.voice import Rendered
 from rtvc.errors import UsageError
 from rtvc.settings import Settings
-
-Samples = NDArray[np.float32]
 
 FindEstimator = Callable[[str], PitchEstimator]
 
@@ -37,7 +35,7 @@ _QUIET = 0.1
 """What is this much weaker than the present (20 dB) had no pitch worth knowing."""
 
 
-class RvcStreamVoice:
+class RvcVoice:
     """See `rtvc.engine.voice.Voice`.
 
     Parameters
@@ -65,7 +63,7 @@ class RvcStreamVoice:
     def __init__(
         self,
         name: str,
-        voice: RvcVoice,
+        voice: SynthesizerNetwork,
         encoder: Hubert,
         find_estimator: FindEstimator,
         index: FeatureIndex | None = None,
@@ -137,7 +135,7 @@ class RvcStream:
 
     def __init__(
         self,
-        owner: RvcStreamVoice,
+        owner: RvcVoice,
         estimator: PitchEstimator | None,
         plan: Plan,
         settings: Settings,
@@ -151,9 +149,9 @@ class RvcStream:
         self._estimator = estimator
         self._content = owner.content
         self._decoder = _decoder(owner, self.window, plan)
-        self._audio: Samples = np.zeros(self.window.kept * FRAME, np.float32)
+        self._audio: Float32 = np.zeros(self.window.kept * FRAME, np.float32)
 
-    def render(self, block: Samples, settings: Settings) -> Rendered:
+    def render(self, block: Float32, settings: Settings) -> Rendered:
         """Take the next block; give back one block and what the next will make again."""
         self._take(block)
         self.track.advance(len(block) // FRAME, settings)
@@ -166,12 +164,12 @@ class RvcStream:
             self._audio[-(window.frames + lead) * FRAME :],
             0 if self._estimator is None else self._estimator.late,
         )
-        heard = None if self._estimator is None else self._listen(self._estimator, settings)
+        find_f0 = None if self._estimator is None else self._listen(self._estimator, settings)
         rows = self._content.rows(begun)
         mx.async_eval(rows)  # type: ignore[no-untyped-call]
-        if heard is not None:
-            heard()
-        self.track.sing()
+        if find_f0 is not None:
+            find_f0()
+        self.track.compute_target_f0()
         pitch = self.track.frames(start, end)
         first = max(window.skip - self._decoder.before, 0)
         # The flow of the first frame that is decoded reaches so far back.
@@ -179,7 +177,7 @@ class RvcStream:
         features = self._content.frames(
             rows,
             lead,
-            None if self._estimator is None else pitch.heard,
+            None if self._estimator is None else pitch.input_f0,
             settings,
             count=window.frames,
             first=reached,
@@ -194,15 +192,17 @@ class RvcStream:
         )
         emitted = window.skip + self._block
         self.track.freeze(start + emitted)
-        return Rendered(sound, float(pitch.heard[emitted - 1]), float(pitch.sung[emitted - 1]))
+        return Rendered(
+            sound, float(pitch.input_f0[emitted - 1]), float(pitch.output_f0[emitted - 1])
+        )
 
-    def skip(self, samples: Samples) -> None:
+    def skip(self, samples: Float32) -> None:
         """Take input without making sound of it: no network runs."""
         self._decoder.reset()
         self._take(samples)
         self.track.advance(len(samples) // FRAME)
 
-    def _take(self, samples: Samples) -> None:
+    def _take(self, samples: Float32) -> None:
         if len(samples) % FRAME:
             raise ValueError(f"{len(samples)} samples are no whole number of 10 ms frames")
         self._audio = np.concatenate([self._audio, samples])[-len(self._audio) :]
@@ -243,7 +243,7 @@ class RvcStream:
         return bool(np.mean(older**2) > _QUIET**2 * np.mean(recent**2))
 
 
-def _decoder(owner: RvcStreamVoice, window: Window, plan: Plan) -> Decoder:
+def _decoder(owner: RvcVoice, window: Window, plan: Plan) -> Decoder:
     """Return the decoder for a voice's vocoder."""
     voice, vocoder = owner.voice, owner.voice.network.vocoder
     if owner.continuous and isinstance(vocoder, StreamingVocoder):

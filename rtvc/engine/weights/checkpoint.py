@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from rtvc._types import AnyArray, Float32
 from rtvc.engine.weights.errors import ContentError, reading
 from rtvc.engine.weights.source import Source, named_arrays, read_source, sha256_of
 from rtvc.engine.weights.strict import as_float32, check_keys, shape_of
@@ -23,8 +21,6 @@ from rtvc.engine.weights.voice_keys import (
     voice_shapes,
 )
 from rtvc.engine.weights.weight_norm import fold_weight_norm
-
-Array = npt.NDArray[Any]
 
 #: The content encoder of a voice that names none.
 DEFAULT_EMBEDDER = "contentvec"
@@ -64,7 +60,7 @@ class VoiceCheckpoint:
         Of the file.
     """
 
-    weights: dict[str, npt.NDArray[np.float32]]
+    weights: dict[str, Float32]
     config: VoiceConfig
     version: str
     uses_pitch: bool
@@ -98,7 +94,7 @@ def read_voice_checkpoint(path: Path) -> VoiceCheckpoint:
 
 
 def voice_from(
-    fields: Mapping[str, Any], named: Mapping[str, Array], source_sha256: str
+    fields: Mapping[str, Any], named: Mapping[str, AnyArray], source_sha256: str
 ) -> VoiceCheckpoint:
     """Check and convert the parts of a voice.
 
@@ -157,7 +153,7 @@ def voice_from(
     )
 
 
-def _fields(source: Source) -> tuple[dict[str, Any], dict[str, Array]]:
+def _fields(source: Source) -> tuple[dict[str, Any], dict[str, AnyArray]]:
     """Separate the weights from everything else, whichever program wrote the file."""
     tree = source.tree
     if source.metadata or any(name.startswith("enc_p.") for name in tree):
@@ -207,7 +203,7 @@ def _refuse_other_networks(fields: Mapping[str, Any], named: object) -> None:
         raise ContentError("it holds no voice")
 
 
-def _vocoder(weights: Mapping[str, Array]) -> str:
+def _vocoder(weights: Mapping[str, AnyArray]) -> str:
     """Tell the vocoder from the names: the field of that name is not to be trusted."""
     if any(n.startswith("dec.resblocks.") for n in weights):
         return HIFIGAN
@@ -224,7 +220,7 @@ def _vocoder(weights: Mapping[str, Array]) -> str:
     raise ContentError("its vocoder is not known")
 
 
-def _older_refinegan(weights: Mapping[str, Array]) -> str | None:
+def _older_refinegan(weights: Mapping[str, AnyArray]) -> str | None:
     """Return when Applio introduced the RefineGAN that this is, if it is one it has given up.
 
     Four networks have had the name; the layer that merges the sine is in the last three.

@@ -7,17 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from rtvc._types import AnyArray, Float32
 from rtvc.engine.weights.errors import ContentError, reading
 from rtvc.engine.weights.source import named_arrays, read_source
 from rtvc.engine.weights.strict import Shape, as_float32, check_keys, count, shape_of
 from rtvc.engine.weights.text import printable
 from rtvc.engine.weights.weight_norm import fold_weight_norm
 from rtvc.errors import RtvcError
-
-Array = npt.NDArray[Any]
 
 _WANTED = "a content encoder"
 _MAX_CONFIG_BYTES = 2**20
@@ -87,7 +83,7 @@ class ContentEncoder:
         Shape of the network.
     """
 
-    weights: dict[str, npt.NDArray[np.float32]]
+    weights: dict[str, Float32]
     config: ContentEncoderConfig
 
 
@@ -178,7 +174,7 @@ def content_encoder_shapes(config: ContentEncoderConfig) -> dict[str, Shape]:
     return shapes
 
 
-def _renamed(tree: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
+def _renamed(tree: Mapping[str, AnyArray]) -> Iterator[tuple[str, AnyArray]]:
     for key, array in tree.items():
         name = key.removeprefix("hubert.")
         if _UNUSED.match(name):
@@ -226,9 +222,7 @@ def _fairseq_settings(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {} if heads is None else {"num_attention_heads": heads}
 
 
-def _config(
-    weights: Mapping[str, npt.NDArray[np.float32]], settings: Mapping[str, Any]
-) -> ContentEncoderConfig:
+def _config(weights: Mapping[str, Float32], settings: Mapping[str, Any]) -> ContentEncoderConfig:
     """Read sizes from the shapes, and from the settings only what no shape shows."""
     width, conv_width = shape_of(weights, "feature_projection.projection.weight", 2)
     position = shape_of(weights, "encoder.pos_conv_embed.conv.weight", 3)

@@ -3,16 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
+from rtvc._types import Weights
 from rtvc.engine.weights.errors import ContentError, reading
 from rtvc.engine.weights.source import named_arrays, read_source
 from rtvc.engine.weights.strict import Shape, as_float32, check_keys, count, shape_of
 from rtvc.engine.weights.text import printable
 from rtvc.engine.weights.weight_norm import fold_weight_norm
-
-Weights = dict[str, npt.NDArray[np.float32]]
 
 _WANTED = "the pitch estimator FCPE"
 _MELS = 128

@@ -3,14 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
+from rtvc._types import Weights
 from rtvc.engine.weights.errors import ContentError, reading
 from rtvc.engine.weights.source import named_arrays, read_source
 from rtvc.engine.weights.strict import Shape, as_float32, check_keys, count, shape_of
-
-Weights = dict[str, npt.NDArray[np.float32]]
 
 _WANTED = "the pitch estimator RMVPE"
 _MAX_LEVELS = 8

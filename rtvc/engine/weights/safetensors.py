@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from rtvc._types import AnyArray
 from rtvc.engine.weights.errors import ContentError, reading
 from rtvc.engine.weights.tensors import MAX_AXES, MAX_TENSORS, bfloat16_to_float32
 from rtvc.engine.weights.text import printable
@@ -38,10 +38,8 @@ _DTYPES = {
     "BOOL": "u1",
 }
 
-Array = npt.NDArray[Any]
 
-
-def read_safetensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
+def read_safetensors(path: Path) -> tuple[dict[str, AnyArray], dict[str, str]]:
     """Read a safetensors file.
 
     Returns
@@ -75,7 +73,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
 
 
 def write_safetensors(
-    path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str] | None = None
+    path: Path, tensors: Mapping[str, AnyArray], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write float32 arrays and string metadata to `path`.
 
@@ -123,10 +121,10 @@ def _metadata(value: object) -> dict[str, str]:
     return value
 
 
-def _tensors(header: dict[str, Any], data: memoryview) -> dict[str, Array]:
+def _tensors(header: dict[str, Any], data: memoryview) -> dict[str, AnyArray]:
     if len(header) > MAX_TENSORS:
         raise ContentError(f"it holds more than {MAX_TENSORS} tensors")
-    arrays: dict[str, Array] = {}
+    arrays: dict[str, AnyArray] = {}
     ranges: list[tuple[int, int]] = []
     for name, entry in header.items():
         dtype, shape, start, end = _entry(name, entry)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from rtvc._types import AnyArray
 from rtvc.engine.weights.errors import ContentError, reading
 from rtvc.engine.weights.recognise import FileKind, require_weights
 from rtvc.engine.weights.safetensors import read_safetensors
@@ -54,7 +54,7 @@ def read_source(path: Path, wanted: str) -> Source:
     return Source(tree, {})
 
 
-def named_arrays(tree: object) -> dict[str, npt.NDArray[Any]]:
+def named_arrays(tree: object) -> dict[str, AnyArray]:
     """Return `tree` as weights by name.
 
     Raises

@@ -1,11 +1,10 @@
 """Compares what a network needs with what a file holds: every name and every shape."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from rtvc._types import AnyArray, Float32
 from rtvc.engine.weights.errors import ContentError
 from rtvc.engine.weights.text import printable
 
@@ -14,7 +13,7 @@ Shape = tuple[int, ...]
 _SHOWN = 3
 
 
-def check_keys(expected: Mapping[str, Shape], actual: Mapping[str, npt.NDArray[Any]]) -> None:
+def check_keys(expected: Mapping[str, Shape], actual: Mapping[str, AnyArray]) -> None:
     """Raise unless `actual` has exactly the expected names with the expected shapes.
 
     Raises
@@ -39,7 +38,7 @@ def check_keys(expected: Mapping[str, Shape], actual: Mapping[str, npt.NDArray[A
         raise ContentError(f"its weights do not fit the network: {text}")
 
 
-def as_float32(weights: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:
+def as_float32(weights: Mapping[str, AnyArray]) -> dict[str, Float32]:
     """Return the arrays in float32, after checking that they are finite numbers.
 
     What is float32 already is not copied, and stays read-only if it is.
@@ -49,9 +48,9 @@ def as_float32(weights: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray
     ContentError
         When an array holds something other than floating-point numbers, infinities or NaN.
     """
-    result: dict[str, npt.NDArray[np.float32]] = {}
+    result: dict[str, Float32] = {}
     # A file can give one tensor many names: each is converted once.
-    converted: dict[int, npt.NDArray[np.float32]] = {}
+    converted: dict[int, Float32] = {}
     for name, array in weights.items():
         if id(array) not in converted:
             converted[id(array)] = _as_float32(name, array)
@@ -59,7 +58,7 @@ def as_float32(weights: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray
     return result
 
 
-def _as_float32(name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+def _as_float32(name: str, array: AnyArray) -> Float32:
     if array.dtype.kind != "f":
         raise ContentError(f"'{printable(name)}' does not hold floating-point numbers")
     with np.errstate(over="ignore"):
@@ -69,7 +68,7 @@ def _as_float32(name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     return values
 
 
-def shape_of(weights: Mapping[str, npt.NDArray[Any]], name: str, axes: int) -> Shape:
+def shape_of(weights: Mapping[str, AnyArray], name: str, axes: int) -> Shape:
     """Return the shape of a weight that must be there with `axes` axes.
 
     Raises
@@ -83,7 +82,7 @@ def shape_of(weights: Mapping[str, npt.NDArray[Any]], name: str, axes: int) -> S
     return array.shape
 
 
-def count(weights: Mapping[str, npt.NDArray[Any]], pattern: str) -> int:
+def count(weights: Mapping[str, AnyArray], pattern: str) -> int:
     """Return how many of ``pattern.format(0)``, ``pattern.format(1)`` … follow each other."""
     found = 0
     while pattern.format(found) in weights:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from rtvc._types import AnyArray
 from rtvc.engine.weights.errors import ContentError
 from rtvc.engine.weights.pickle_machine import Constructor, Opaque
 from rtvc.engine.weights.text import printable
@@ -21,8 +21,6 @@ MAX_DEPTH = 64
 MAX_EXPANSION = 2
 _FREE_BYTES = 2**20
 
-Array = npt.NDArray[Any]
-
 
 @dataclass(frozen=True)
 class StorageType:
@@ -30,9 +28,9 @@ class StorageType:
 
     name: str
     dtype: np.dtype[Any]
-    convert: Callable[[Array], Array] | None = None
+    convert: Callable[[AnyArray], AnyArray] | None = None
 
-    def decode(self, raw: bytes) -> Array:
+    def decode(self, raw: bytes) -> AnyArray:
         """Return the flat array, values per element; bfloat16 as float32."""
         flat = np.frombuffer(raw, self.dtype)
         return flat if self.convert is None else self.convert(flat)
@@ -62,7 +60,7 @@ class TensorView:
     strides: tuple[int, ...]
 
 
-def bfloat16_to_float32(raw: Array) -> Array:
+def bfloat16_to_float32(raw: AnyArray) -> AnyArray:
     """Widen bfloat16 bit patterns to the float32 values that they stand for."""
     wide = raw.astype("<u4")
     wide <<= 16
@@ -200,8 +198,8 @@ class _Tree:
         self.read = read
         self.nodes_left = max_nodes
         self.bytes_left = max_bytes
-        self.flat: dict[str, Array] = {}
-        self.arrays: dict[TensorView, Array] = {}
+        self.flat: dict[str, AnyArray] = {}
+        self.arrays: dict[TensorView, AnyArray] = {}
 
     def plain(self, value: object, depth: int) -> Any:
         # Containers are expanded wherever they appear: a shared one counts each time, so lists
@@ -223,14 +221,14 @@ class _Tree:
             f"it holds a bare '{printable(getattr(value, 'name', '') or 'storage')}'"
         )
 
-    def array(self, view: TensorView) -> Array:
+    def array(self, view: TensorView) -> AnyArray:
         if view not in self.arrays:
             if len(self.arrays) >= MAX_TENSORS:
                 raise ContentError(f"it holds more than {MAX_TENSORS} tensors")
             self.arrays[view] = self.materialise(view)
         return self.arrays[view]
 
-    def materialise(self, view: TensorView) -> Array:
+    def materialise(self, view: TensorView) -> AnyArray:
         flat = self.storage(view.storage)
         count = math.prod(view.shape)
         self.bytes_left -= count * max(flat.itemsize, 4)  # in the end all are float32
@@ -252,7 +250,7 @@ class _Tree:
         if self.bytes_left < 0:
             raise ContentError("its tensors are far larger than the data behind them")
 
-    def storage(self, storage: Storage) -> Array:
+    def storage(self, storage: Storage) -> AnyArray:
         if storage.key not in self.flat:
             self.flat[storage.key] = storage.type.decode(self.read(storage))
         return self.flat[storage.key]

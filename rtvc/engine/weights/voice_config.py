@@ -1,16 +1,11 @@
 """The eighteen numbers that describe a voice's network, by name and checked."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-import numpy.typing as npt
-
 from rtvc.engine.weights.errors import ContentError
 from rtvc.engine.weights.text import printable
-
-Weights = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,12 @@ Almost everything is a shape. The upsampling rates and the sample rate are not: 
 configurations that the training programs ship, told apart by kernels and spectrogram bins.
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy.typing as npt
-
+from rtvc._types import Tensors
 from rtvc.engine.weights.errors import ContentError
 from rtvc.engine.weights.strict import count, shape_of
 from rtvc.engine.weights.voice_config import VoiceConfig, parse_voice_config
-
-Weights = Mapping[str, npt.NDArray[Any]]
 
 
 class _Known(NamedTuple):
@@ -33,7 +29,7 @@ _KNOWN = (
 )
 
 
-def infer_voice_config(weights: Weights, *, spec_channels: int | None) -> VoiceConfig:
+def infer_voice_config(weights: Tensors, *, spec_channels: int | None) -> VoiceConfig:
     """Return the settings that the shapes of the weights imply.
 
     Parameters
@@ -88,7 +84,7 @@ def infer_voice_config(weights: Weights, *, spec_channels: int | None) -> VoiceC
     )
 
 
-def _match(weights: Weights, kernels: tuple[int, ...], spec_channels: int | None) -> _Known:
+def _match(weights: Tensors, kernels: tuple[int, ...], spec_channels: int | None) -> _Known:
     found = [known for known in _KNOWN if known.kernels == kernels]
     # The first source layer strides over all later stages, with a kernel of two strides.
     source = weights.get("dec.noise_convs.0.weight")

@@ -5,11 +5,10 @@ every axis except one.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from rtvc._types import AnyArray, Float32
 from rtvc.engine.weights.errors import ContentError
 from rtvc.engine.weights.text import printable
 
@@ -20,7 +19,7 @@ _SPELLINGS = (
 )
 
 
-def fold_weight_norm(weights: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+def fold_weight_norm(weights: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
     """Replace each gain and direction by the weight that they stand for.
 
     Parameters
@@ -39,9 +38,9 @@ def fold_weight_norm(weights: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.N
     ContentError
         When a pair is incomplete, given twice, or its shapes do not belong together.
     """
-    folded: dict[str, npt.NDArray[Any]] = {}
+    folded: dict[str, AnyArray] = {}
     # A file can give one tensor many names: each pair is folded once.
-    pairs: dict[tuple[int, int], npt.NDArray[np.float32]] = {}
+    pairs: dict[tuple[int, int], Float32] = {}
     for name, value in weights.items():
         base, gain, direction = _pair(name)
         if gain is None or direction is None:
@@ -63,9 +62,7 @@ def fold_weight_norm(weights: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.N
     return folded
 
 
-def fold(
-    gain: npt.NDArray[Any], direction: npt.NDArray[Any], *, name: str = "weight"
-) -> npt.NDArray[np.float32]:
+def fold(gain: AnyArray, direction: AnyArray, *, name: str = "weight") -> Float32:
     """Return gain * direction / |direction|, computed in float32.
 
     Parameters

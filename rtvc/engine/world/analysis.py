@@ -15,9 +15,8 @@ import numpy as np
 import pyworld
 from numpy.typing import NDArray
 
+from rtvc._types import Float32, Float64
 from rtvc.engine.world.pitch import PERIODS, Candidates, Correlator, Tracker
-
-Floats = NDArray[np.float32]
 
 RATE = 48000
 HOP = 240
@@ -56,7 +55,7 @@ def fft_size(floor: float) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Frames:
+class WorldFrames:
     """Consecutive frames of WORLD parameters.
 
     Attributes
@@ -70,9 +69,9 @@ class Frames:
         (frames,) float64, the highest sample within 15 ms of each frame.
     """
 
-    hz: NDArray[np.float64]
-    spectra: Floats
-    peak: NDArray[np.float64]
+    hz: Float64
+    spectra: Float32
+    peak: Float64
 
 
 class Analyzer:
@@ -118,7 +117,7 @@ class Analyzer:
         """Frequencies in each frame, from 0 to 24 kHz."""
         return self._size // 2 + 1
 
-    def push(self, samples: Floats) -> None:
+    def push(self, samples: Float32) -> None:
         """Take the next samples (any even number) of the signal."""
         self._end += len(samples)
         self._full = np.concatenate([self._full, samples])
@@ -132,7 +131,7 @@ class Analyzer:
         """Forget the path of the pitch: the frames between now and the next are left out."""
         self._next = None
 
-    def frames(self, first: int, count: int) -> Frames:
+    def frames(self, first: int, count: int) -> WorldFrames:
         """Return frames by absolute index; each must follow the last, except after a rest.
 
         The frames up to ``(end of signal - lookahead - OFFSET) / HOP`` can be had.
@@ -156,7 +155,7 @@ class Analyzer:
         spectra[1] = self._periodic_share(first, hz)
         around = np.lib.stride_tricks.sliding_window_view(np.abs(self._full), 6 * HOP)
         start = first * HOP + OFFSET - 3 * HOP - (self._end - len(self._full))
-        return Frames(hz, spectra, around[start::HOP][:count].max(axis=1))
+        return WorldFrames(hz, spectra, around[start::HOP][:count].max(axis=1))
 
     def _half_start(self) -> int:
         """Absolute index, at half the rate, of the first sample that is kept."""
@@ -166,11 +165,11 @@ class Analyzer:
         index = (first * HOP + OFFSET) // 2 - self._half_start()
         return self._correlate(self._half, index, HOP // 2, count)
 
-    def _half_seconds(self, index: NDArray[np.intp]) -> NDArray[np.float64]:
+    def _half_seconds(self, index: NDArray[np.intp]) -> Float64:
         """Return where these frames lie in the signal at half the rate."""
         return (index * HOP + OFFSET) / RATE - self._half_start() / _HALF_RATE
 
-    def _refined(self, first: int, hz: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _refined(self, first: int, hz: Float64) -> Float64:
         """Return the pitch without the bias (up to 20 cents) that it has near the floor.
 
         The windows hold few periods there; StoneMask, from the phase of the
@@ -185,7 +184,7 @@ class Analyzer:
             hz[low] = np.where(near, refined, hz[low])
         return hz
 
-    def _periodic_share(self, first: int, hz: NDArray[np.float64]) -> Floats:
+    def _periodic_share(self, first: int, hz: Float64) -> Float32:
         """Return the share of periodic power, (frames, bins).
 
         It is measured every other frame, and at onsets. D4C hears 2.25 periods
@@ -213,7 +212,7 @@ class Analyzer:
             np.subtract(
                 1.0, aperiodicity, out=known[1:, : aperiodicity.shape[1]], casting="same_kind"
             )
-        share: Floats = known[np.cumsum(due)]
+        share: Float32 = known[np.cumsum(due)]
         share[~voiced] = 0.0
         self._share, self._was_voiced = share[-1], bool(voiced[-1])
         return share

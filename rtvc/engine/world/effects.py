@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rtvc.engine.world.analysis import RATE, Floats, Frames
+from rtvc._types import Float32, Float64
+from rtvc.engine.world.analysis import RATE, WorldFrames
 from rtvc.settings import Settings
 
 _RAMP_FRAMES = 3
@@ -25,7 +25,7 @@ _WHISPER_HZ, _WHISPER_DB = (0.0, 250.0, 1200.0, 3000.0), (-24.0, -18.0, -3.0, 0.
 _SHIFT, _RANGE, _FIX, _FIXED, _FORMANT, _BREATHINESS, _WHISPER = range(7)
 
 
-class Changes:
+class Effects:
     """Applies the settings to frames, gliding from old values to new.
 
     Parameters
@@ -43,19 +43,19 @@ class Changes:
         self._whisper = tilt.astype(np.float32)
         self._middle = 0.0
         self._heard = 0
-        self._knobs = np.zeros(7)
-        self._knobs = self._targets(settings)
+        self._values = np.zeros(7)
+        self._values = self._targets(settings)
 
-    def apply(self, frames: Frames, settings: Settings) -> Frames:
+    def apply(self, frames: WorldFrames, settings: Settings) -> WorldFrames:
         """Return the frames as they shall sound; those that were given may be changed."""
-        knobs = self._glide(len(frames.hz), self._targets(settings))
+        values = self._glide(len(frames.hz), self._targets(settings))
         spectra = frames.spectra
-        if knobs[:, _FORMANT].any():
-            spectra = _stretch(spectra, knobs[:, _FORMANT])
+        if values[:, _FORMANT].any():
+            spectra = _stretch(spectra, values[:, _FORMANT])
         # Unvoiced frames have no periodic share that breath or whisper could take.
         voiced = frames.hz > 0
-        breath = (knobs[:, _BREATHINESS] * voiced).astype(np.float32)[:, None]
-        whisper = (knobs[:, _WHISPER] * voiced).astype(np.float32)[:, None]
+        breath = (values[:, _BREATHINESS] * voiced).astype(np.float32)[:, None]
+        whisper = (values[:, _WHISPER] * voiced).astype(np.float32)[:, None]
         if (breath < 0).any():
             spectra[1] -= 1
             spectra[1] *= (1 + np.minimum(breath, 0)) ** 2
@@ -66,34 +66,34 @@ class Changes:
             spectra[1] *= 1 - whisper
             spectra[0] += whisper * self._whisper
         _restrain(spectra[0], frames.peak)
-        return Frames(self._melody(frames.hz, knobs), spectra, frames.peak)
+        return WorldFrames(self._melody(frames.hz, values), spectra, frames.peak)
 
-    def _targets(self, settings: Settings) -> NDArray[np.float64]:
+    def _targets(self, settings: Settings) -> Float64:
         fixed = settings.pitch_fixed
         return np.array(
             [
                 settings.pitch + settings.pitch_fine / 100,
                 settings.pitch_range,
                 float(fixed > 0),
-                np.log2(fixed) if fixed > 0 else self._knobs[_FIXED],
+                np.log2(fixed) if fixed > 0 else self._values[_FIXED],
                 settings.formant,
                 settings.breathiness,
                 float(settings.whisper),
             ]
         )
 
-    def _glide(self, frames: int, target: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _glide(self, frames: int, target: Float64) -> Float64:
         """Return the knobs at each frame, (frames, 7)."""
-        start = self._knobs
+        start = self._values
         if start[_FIX] == 0:
             # Nothing is heard of the old fixed pitch, so there is none to glide from.
             start[_FIXED] = target[_FIXED]
         way = np.minimum(np.arange(1, frames + 1) / _RAMP_FRAMES, 1.0)[:, None]
-        knobs = np.where(way < 1, start + (target - start) * way, target)
-        self._knobs = knobs[-1].copy()
-        return knobs
+        values = np.where(way < 1, start + (target - start) * way, target)
+        self._values = values[-1].copy()
+        return values
 
-    def _melody(self, hz: NDArray[np.float64], knobs: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _melody(self, hz: Float64, values: Float64) -> Float64:
         """Return the pitch that is sung in Hz; 0 stays 0, and a whisper has none."""
         octave = np.log2(np.where(hz > 0, hz, 1.0))
         middle = np.zeros(len(hz))
@@ -101,13 +101,13 @@ class Changes:
             self._heard = min(self._heard + 1, _MIDDLE_FRAMES)
             self._middle += (octave[k] - self._middle) / self._heard
             middle[k] = self._middle
-        followed = middle + knobs[:, _RANGE] * (octave - middle) + knobs[:, _SHIFT] / 12
-        sung = followed + knobs[:, _FIX] * (knobs[:, _FIXED] - followed)
-        audible = (hz > 0) & (knobs[:, _WHISPER] < 1)
+        followed = middle + values[:, _RANGE] * (octave - middle) + values[:, _SHIFT] / 12
+        sung = followed + values[:, _FIX] * (values[:, _FIXED] - followed)
+        audible = (hz > 0) & (values[:, _WHISPER] < 1)
         return np.where(audible, np.clip(2.0**sung, _LOWEST_HZ, _HIGHEST_HZ), 0.0)
 
 
-def _restrain(log_power: Floats, peak: NDArray[np.float64]) -> None:
+def _restrain(log_power: Float32, peak: Float64) -> None:
     """Lower frames that would have more power than a square wave of the height of their input.
 
     Speech stays 10 dB below that. The envelope of a lone tone does not: WORLD
@@ -118,7 +118,7 @@ def _restrain(log_power: Floats, peak: NDArray[np.float64]) -> None:
     log_power -= np.maximum(excess, 0.0).astype(np.float32)[:, None]
 
 
-def _stretch(spectra: Floats, semitones: NDArray[np.float64]) -> Floats:
+def _stretch(spectra: Float32, semitones: Float64) -> Float32:
     """Stretch (2, frames, bins) along frequency, each frame by its own number of semitones."""
     out = np.empty_like(spectra)
     bins = spectra.shape[-1]

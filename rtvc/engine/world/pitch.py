@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from rtvc._types import Float64
 
 PERIODS = 3.0
 """Periods of the lowest pitch in the long window."""
@@ -46,9 +46,9 @@ class Candidates:
         (frames,) float64, RMS of the voice band (40 to 3000 Hz).
     """
 
-    hz: NDArray[np.float64]
-    strength: NDArray[np.float64]
-    level: NDArray[np.float64]
+    hz: Float64
+    strength: Float64
+    level: Float64
 
 
 class Correlator:
@@ -93,7 +93,7 @@ class Correlator:
         fall = np.maximum(fall / fall[:, :1], _SMALLEST_WINDOW_GAIN)
         self._unfall = (0.5 / fall).astype(np.float32)
 
-    def __call__(self, signal: NDArray[np.float64], first: int, hop: int, count: int) -> Candidates:
+    def __call__(self, signal: Float64, first: int, hop: int, count: int) -> Candidates:
         """Return the candidates of `count` frames, `hop` samples apart.
 
         Parameters
@@ -117,7 +117,7 @@ class Correlator:
         hz, strength = np.array(peaks).transpose(1, 0, 2)
         return Candidates(hz, strength, level.astype(np.float64))
 
-    def _peaks(self, curve: NDArray[np.float64]) -> tuple[list[float], list[float]]:
+    def _peaks(self, curve: Float64) -> tuple[list[float], list[float]]:
         """Return pitch and strength of the highest peaks of one frame's correlation.
 
         One frame is little enough for numpy to keep the interpreter's lock, which
@@ -172,11 +172,9 @@ class Tracker:
         """Forget the path, as after a silence."""
         self._score = np.zeros(_CANDIDATES + 1)
         self._octaves = np.zeros(_CANDIDATES)
-        self._past: deque[tuple[NDArray[np.float64], NDArray[np.intp]]] = deque(
-            maxlen=self._delay + 1
-        )
+        self._past: deque[tuple[Float64, NDArray[np.intp]]] = deque(maxlen=self._delay + 1)
 
-    def feed(self, candidates: Candidates) -> NDArray[np.float64]:
+    def feed(self, candidates: Candidates) -> Float64:
         """Take the next frames and return as many decisions.
 
         Returns
@@ -207,7 +205,7 @@ class Tracker:
                 decided[k] = self._decide()
         return decided
 
-    def _silence(self, level: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _silence(self, level: Float64) -> Float64:
         """Return what silence gains where the level is low against the loudest of late."""
         quiet = np.zeros(len(level))
         for k, now in enumerate(level.tolist()):

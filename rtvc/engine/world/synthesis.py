@@ -12,8 +12,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from rtvc._types import Float32, Float64
 from rtvc.engine.dsp.noise import frame_noise
-from rtvc.engine.world.analysis import HOP, OFFSET, RATE, Floats, Frames
+from rtvc.engine.world.analysis import HOP, OFFSET, RATE, WorldFrames
 
 _SINC = 32
 """Samples over which a pulse between two samples is spread."""
@@ -23,7 +24,7 @@ _LATE = _SINC // 2 - 1
 _NOISE_FRAME = 480
 
 
-class Synthesizer:
+class WorldSynthesizer:
     """Turns frames into sound.
 
     Parameters
@@ -44,7 +45,7 @@ class Synthesizer:
         mean = np.hanning(self._size - 2 * HOP - OFFSET)
         self._mean = np.fft.rfft(mean / mean.sum(), self._size).astype(np.complex64)
         self._phase = 0.0
-        self._last: tuple[float, NDArray[np.complex64], Floats] | None = None
+        self._last: tuple[float, NDArray[np.complex64], Float32] | None = None
         self._tail = np.zeros(self._size - HOP, np.float32)
         self._spill = np.zeros(_SINC, np.float32)
 
@@ -59,7 +60,7 @@ class Synthesizer:
         self._tail[:] = 0.0
         self._spill[:] = 0.0
 
-    def render(self, first: int, frames: Frames) -> Floats:
+    def render(self, first: int, frames: WorldFrames) -> Float32:
         """Return the sound up to the last of these frames.
 
         Parameters
@@ -97,7 +98,7 @@ class Synthesizer:
         sound *= response
         return self._overlap_add(np.fft.irfft(sound).astype(np.float32, copy=False))
 
-    def _minimum_phase(self, log_power: Floats, out: NDArray[np.complex64]) -> None:
+    def _minimum_phase(self, log_power: Float32, out: NDArray[np.complex64]) -> None:
         """Write the minimum-phase spectra of these power spectra.
 
         The cepstrum of the log power, folded onto positive time: half of it is
@@ -110,7 +111,7 @@ class Synthesizer:
         np.exp(np.fft.rfft(cepstra, self._size), out=out, casting="same_kind")
         out -= out[:, :1] * self._mean
 
-    def _excite(self, first: int, hz: NDArray[np.float64]) -> NDArray[np.complex64]:
+    def _excite(self, first: int, hz: Float64) -> NDArray[np.complex64]:
         """Return the spectra of pulses and noise around each frame, (2, frames, bins)."""
         hops = len(hz) - 1
         signals = np.zeros((2, (hops + 2) * HOP), np.float32)
@@ -123,7 +124,7 @@ class Synthesizer:
         np.multiply(stretches, self._window, out=rows[..., OFFSET - _LATE :])
         return np.fft.rfft(rows, self._size).astype(np.complex64, copy=False)
 
-    def _pulses(self, hz: NDArray[np.float64]) -> Floats:
+    def _pulses(self, hz: Float64) -> Float32:
         """Return the pulse train between frames at these pitches, _LATE samples late.
 
         Pitch is linear between voiced frames and constant towards an unvoiced
@@ -154,7 +155,7 @@ class Synthesizer:
         self._spill = train[length:].astype(np.float32)
         return train[:length].astype(np.float32)
 
-    def _overlap_add(self, rows: Floats) -> Floats:
+    def _overlap_add(self, rows: Float32) -> Float32:
         """Add the responses, each a hop after the one before, to what still rings."""
         frames, size = rows.shape
         length = (frames - 1) * HOP + size
@@ -168,5 +169,5 @@ class Synthesizer:
         total[: len(self._tail)] += self._tail
         heard = (frames - 1) * HOP
         self._tail = total[heard:].copy()
-        sound: Floats = total[:heard]
+        sound: Float32 = total[:heard]
         return sound

@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 
+from rtvc._types import Float32
 from rtvc.engine.plan import Plan
-from rtvc.engine.voice import Rendered, Samples
+from rtvc.engine.voice import Rendered
 from rtvc.engine.world.analysis import HOP, OFFSET, RATE, Analyzer, look_samples
-from rtvc.engine.world.effects import Changes
-from rtvc.engine.world.synthesis import Synthesizer
+from rtvc.engine.world.effects import Effects
+from rtvc.engine.world.synthesis import WorldSynthesizer
 from rtvc.settings import Settings
 
 _FRAME = RATE // 100
@@ -62,11 +63,11 @@ class WorldStream:
             plan.lookahead * _FRAME - OFFSET,
             self._longest,
         )
-        self._changes = Changes(self._analyzer.bins, settings)
-        self._synthesizer = Synthesizer(self._analyzer.bins, settings.seed)
+        self._changes = Effects(self._analyzer.bins, settings)
+        self._synthesizer = WorldSynthesizer(self._analyzer.bins, settings.seed)
         self._end = 0
 
-    def render(self, block: Samples, settings: Settings) -> Rendered:
+    def render(self, block: Float32, settings: Settings) -> Rendered:
         """Take a block of whole 10 ms frames and give back as much, the lookahead late."""
         if len(block) > self._longest:
             raise ValueError(f"a block of {len(block)} samples, but the plan has {self._longest}")
@@ -79,13 +80,13 @@ class WorldStream:
         audio = self._synthesizer.render(first, sung)
         return Rendered(audio, float(heard.hz[-1]), float(sung.hz[-1]))
 
-    def skip(self, samples: Samples) -> None:
+    def skip(self, samples: Float32) -> None:
         """Take input without making sound of it; what still rang is dropped."""
         self._take(samples)
         self._analyzer.rest()
         self._synthesizer.rest()
 
-    def _take(self, samples: Samples) -> None:
+    def _take(self, samples: Float32) -> None:
         if len(samples) % _FRAME:
             raise ValueError(f"{len(samples)} samples are no whole number of 10 ms frames")
         self._end += len(samples)

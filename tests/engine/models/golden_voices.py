@@ -9,21 +9,24 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from rtvc._types import Float32
 from rtvc.engine.rvc.loading import load_voice
-from rtvc.engine.rvc.network import RvcVoice
+from rtvc.engine.rvc.network import SynthesizerNetwork
 from rtvc.engine.weights.voice_config import parse_voice_config
 from rtvc.engine.weights.weight_norm import fold_weight_norm
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 SPEAKERS = 3
 
-Arrays = dict[str, npt.NDArray[np.float32]]
+Arrays = dict[str, Float32]
 
 
 @cache
-def golden_voice(name: str) -> RvcVoice:
+def golden_voice(name: str) -> SynthesizerNetwork:
     if name == "applio_refinegan_32k":
-        return RvcVoice(refinegan_weights(), parse_voice_config(refinegan_list(), SPEAKERS))
+        return SynthesizerNetwork(
+            refinegan_weights(), parse_voice_config(refinegan_list(), SPEAKERS)
+        )
     return load_voice(GOLDEN / f"{name}.pth")
 
 

@@ -15,8 +15,8 @@ from rtvc.engine.models.rmvpe import RmvpeEstimator
 from rtvc.engine.profiling.op_count import Counts, count, one_kernel
 from rtvc.engine.profiling.random_weights import FULL_ENCODER, FULL_RMVPE, voice_values
 from rtvc.engine.profiling.stage_times import count_step
-from rtvc.engine.rvc.network import RvcVoice
-from rtvc.engine.rvc.voice import RvcStreamVoice
+from rtvc.engine.rvc.network import SynthesizerNetwork
+from rtvc.engine.rvc.voice import RvcVoice
 from rtvc.engine.weights.content_encoder import content_encoder_shapes
 from rtvc.engine.weights.rmvpe import rmvpe_shapes
 from rtvc.engine.weights.voice_config import parse_voice_config
@@ -46,11 +46,11 @@ def rmvpe() -> RmvpeEstimator:
 
 
 @pytest.fixture(scope="module")
-def voice() -> RvcVoice:
+def voice() -> SynthesizerNetwork:
     config = parse_voice_config(voice_values("v2", 40_000), 1)
     shapes = voice_shapes(config, phone_channels=768, uses_pitch=True, vocoder=HIFIGAN)
     shapes["emb_g.weight"] = (1, config.gin_channels)
-    return RvcVoice(_weights(shapes), config, precision=mx.float16)
+    return SynthesizerNetwork(_weights(shapes), config, precision=mx.float16)
 
 
 @pytest.fixture(autouse=True)
@@ -66,9 +66,9 @@ def _one_kernel_for_the_recurrent_layer(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_step_stays_within_its_budget(
-    encoder: Hubert, rmvpe: RmvpeEstimator, voice: RvcVoice
+    encoder: Hubert, rmvpe: RmvpeEstimator, voice: SynthesizerNetwork
 ) -> None:
-    made = RvcStreamVoice("v2 40k", voice, encoder, lambda kind: rmvpe)
+    made = RvcVoice("v2 40k", voice, encoder, lambda kind: rmvpe)
     settings = Settings(block=250.0, context=2500.0, pitch_method="rmvpe")
     stages = count_step(made, settings, as_gpu=True)
     told = {name: (c.primitives, round(c.weight_bytes / 1e6, 1)) for name, c in stages.items()}

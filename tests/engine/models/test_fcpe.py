@@ -11,8 +11,8 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from rtvc._types import AnyArray, Float32
 from rtvc.engine.models.fcpe import FcpeEstimator
 from rtvc.engine.weights.fcpe import FcpeConfig, read_fcpe
 from rtvc.errors import RtvcError, UsageError
@@ -22,17 +22,17 @@ WIDTH, INNER, KERNEL, LAYERS = 16, 32, 5, 2
 CONFIG = FcpeConfig(128, WIDTH, LAYERS, KERNEL, 360, 32.7, 1975.5, uses_harmonic_embedding=False)
 MODULE = "net.encoder_layers.{}.conformer.net"
 
-State = dict[str, NDArray[Any]]
+State = dict[str, AnyArray]
 
 
 def random_state() -> State:
     rng = np.random.default_rng(0)
 
-    def weight(*shape: int) -> NDArray[np.float32]:
+    def weight(*shape: int) -> Float32:
         scaled = rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
         return np.asarray(scaled, dtype=np.float32)
 
-    def vector(size: int, around: float = 0.0) -> NDArray[np.float32]:
+    def vector(size: int, around: float = 0.0) -> Float32:
         return (around + 0.3 * rng.standard_normal(size)).astype(np.float32)
 
     state: State = {
@@ -63,10 +63,10 @@ def random_state() -> State:
     return state
 
 
-def _numpy_network(w: State, mel: NDArray[Any]) -> Any:
+def _numpy_network(w: State, mel: AnyArray) -> Any:
     """The network written once more, channels first and in float64, as the paper draws it."""
 
-    def conv(x: NDArray[Any], name: str, groups: int = 1) -> Any:
+    def conv(x: AnyArray, name: str, groups: int = 1) -> Any:
         weight, bias = w[f"{name}.weight"].astype(float), w[f"{name}.bias"].astype(float)
         kernel = weight.shape[2]
         padded = np.pad(x, [(0, 0), (kernel // 2, kernel // 2)])
@@ -75,11 +75,11 @@ def _numpy_network(w: State, mel: NDArray[Any]) -> Any:
             return np.einsum("ctk,ck->ct", windows, weight[:, 0]) + bias[:, None]
         return np.einsum("ctk,ock->ot", windows, weight) + bias[:, None]
 
-    def norm(x: NDArray[Any], name: str) -> Any:
+    def norm(x: AnyArray, name: str) -> Any:
         x = (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5)
         return x * w[f"{name}.weight"][:, None] + w[f"{name}.bias"][:, None]
 
-    def sigmoid(x: NDArray[Any]) -> Any:
+    def sigmoid(x: AnyArray) -> Any:
         return 1 / (1 + np.exp(-x))
 
     x = conv(mel.T.astype(float), "input_stack.0")

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import mlx.core as mx
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from rtvc._types import AnyArray, Float32
 from rtvc.engine.models.hubert import Hubert, _first_convolution
 from rtvc.engine.weights.content_encoder import ContentEncoder, read_content_encoder
 from rtvc.errors import RtvcError, UsageError
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 
-State = dict[str, NDArray[Any]]
+State = dict[str, AnyArray]
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +35,7 @@ def golden() -> State:
         return dict(file)
 
 
-def _assert_close(
-    actual: NDArray[np.float32], expected: NDArray[np.float32], tolerance: float = 2e-5
-) -> None:
+def _assert_close(actual: Float32, expected: Float32, tolerance: float = 2e-5) -> None:
     assert actual.shape == expected.shape
     error = np.abs(actual - expected).max() / np.abs(expected).max()
     assert error < tolerance, f"relative error {error:.1e}"

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rtvc._types import Float32
 from rtvc.engine.models.fcpe import FcpeEstimator
 from rtvc.engine.models.hubert import Hubert
 from rtvc.engine.models.rmvpe import RmvpeEstimator
-from rtvc.engine.rvc.network import RvcVoice
-from rtvc.engine.rvc.voice import RvcStream, RvcStreamVoice
+from rtvc.engine.rvc.network import SynthesizerNetwork
+from rtvc.engine.rvc.voice import RvcStream, RvcVoice
 from rtvc.engine.weights.checkpoint import read_voice_checkpoint
 from rtvc.engine.weights.content_encoder import read_content_encoder
 from rtvc.engine.weights.rmvpe import read_rmvpe
@@ -34,7 +35,7 @@ PRECISIONS = (mx.float32, mx.float16)
 
 
 @cache
-def _audio() -> NDArray[np.float32]:
+def _audio() -> Float32:
     with np.load(GOLDEN / "rmvpe_small.npz") as file:
         return file["audio"][:16_000]
 
@@ -73,9 +74,9 @@ def test_fcpe() -> None:
 
 
 @cache
-def _voice(name: str, precision: mx.Dtype) -> RvcVoice:
+def _voice(name: str, precision: mx.Dtype) -> SynthesizerNetwork:
     file = read_voice_checkpoint(GOLDEN / f"{name}.pth")
-    return RvcVoice(file.weights, file.config, precision=precision)
+    return SynthesizerNetwork(file.weights, file.config, precision=precision)
 
 
 @pytest.mark.parametrize("name", ["voice_v2_f0_40k", "voice_v1_f0_48k", "applio_mrf_40k"])
@@ -105,7 +106,7 @@ def test_half_the_memory(name: str) -> None:
     for precision in PRECISIONS:
         file = read_voice_checkpoint(GOLDEN / f"{name}.pth")
         before = mx.get_active_memory()
-        voice = RvcVoice(file.weights, file.config, precision=precision)
+        voice = SynthesizerNetwork(file.weights, file.config, precision=precision)
         sizes.append(mx.get_active_memory() - before)
         del voice
     assert 0.5 <= sizes[1] / sizes[0] < 0.56
@@ -119,7 +120,7 @@ def test_a_stream() -> None:
     sounds = []
     for precision in PRECISIONS:
         estimator = RmvpeEstimator(pitch.weights, pitch.config, precision)
-        made = RvcStreamVoice(
+        made = RvcVoice(
             "golden",
             _voice("voice_v1_f0_40k", precision),
             Hubert(content.weights, content.config, precision),

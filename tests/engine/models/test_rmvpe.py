@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import mlx.core as mx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rtvc._types import AnyArray, Float32, Float64
 from rtvc.engine.models.rmvpe import RmvpeEstimator
 from rtvc.engine.weights.rmvpe import read_rmvpe
 from rtvc.errors import RtvcError, UsageError
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 
-State = dict[str, NDArray[Any]]
+State = dict[str, AnyArray]
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +32,7 @@ def golden() -> State:
         return dict(file)
 
 
-def _reference_decode(
-    salience: NDArray[np.float32], threshold: float
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _reference_decode(salience: Float32, threshold: float) -> tuple[Float64, NDArray[np.bool_]]:
     """Decode as the reference does, frame by frame in float64; f0 and which frames are voiced."""
     cents = np.pad(20.0 * np.arange(360) + 1997.3794084376191, 4)
     f0 = np.zeros(len(salience))
@@ -47,7 +45,7 @@ def _reference_decode(
     return f0, f0 > 0
 
 
-def _assert_same_pitch(actual: NDArray[np.float32], expected: NDArray[Any]) -> None:
+def _assert_same_pitch(actual: Float32, expected: AnyArray) -> None:
     voiced = expected > 0
     np.testing.assert_array_equal(actual > 0, voiced)
     error = 1200 * np.abs(np.log2(actual[voiced] / expected[voiced]))

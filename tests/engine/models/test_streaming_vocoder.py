@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from rtvc.engine.models import winograd
-from rtvc.engine.models.stream_state import State
+from rtvc.engine.models.stream_state import StreamState
 from rtvc.engine.models.vocoder import StreamingVocoder
 from rtvc.engine.profiling.random_weights import random_voice
-from rtvc.engine.rvc.network import RvcVoice
+from rtvc.engine.rvc.network import SynthesizerNetwork
 from tests.engine.models.golden_voices import golden_voice
 
 FRAMES = 70
@@ -30,7 +30,9 @@ STREAMING = [
 ]
 
 
-def inputs(voice: RvcVoice, frames: int = FRAMES) -> tuple[mx.array, mx.array | None, mx.array]:
+def inputs(
+    voice: SynthesizerNetwork, frames: int = FRAMES
+) -> tuple[mx.array, mx.array | None, mx.array]:
     random = np.random.default_rng(5)
     z = random.standard_normal((1, frames, voice.latent_channels)).astype(np.float32)
     excitation = None
@@ -41,12 +43,15 @@ def inputs(voice: RvcVoice, frames: int = FRAMES) -> tuple[mx.array, mx.array | 
 
 
 def stream(
-    voice: RvcVoice, z: mx.array, excitation: mx.array | None, pieces: list[tuple[int, int]]
+    voice: SynthesizerNetwork,
+    z: mx.array,
+    excitation: mx.array | None,
+    pieces: list[tuple[int, int]],
 ) -> np.ndarray:
     """Stream pieces of (final, wanted) frames; return the sound of those that are final."""
     vocoder, hop, speaker = voice.network.vocoder, voice.hop, voice.network.embedding(0)
     assert isinstance(vocoder, StreamingVocoder)
-    state: State = ()
+    state: StreamState = ()
     at, sounds = 0, []
     for final, wanted in pieces:
         last = at + wanted + vocoder.halo_frames
@@ -124,7 +129,7 @@ def test_what_is_remembered_does_not_grow() -> None:
     z, excitation, speaker = inputs(voice)
     assert excitation is not None
     count = 10 + vocoder.halo_frames
-    state: State = ()
+    state: StreamState = ()
     shapes = []
     for _ in range(3):
         sound, state = vocoder.stream(

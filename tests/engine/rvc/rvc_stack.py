@@ -9,7 +9,7 @@ import soundfile
 from rtvc.engine import load_content_encoder, load_index, load_pitch_estimator, load_voice
 from rtvc.engine.models.pitch_estimator import PitchEstimator
 from rtvc.engine.plan import make_plan
-from rtvc.engine.rvc.voice import LOOKAHEAD, RvcStreamVoice
+from rtvc.engine.rvc.voice import LOOKAHEAD, RvcVoice
 from rtvc.engine.rvc.window import FRAME
 from tests.support.speech import FOLDER
 
@@ -68,7 +68,7 @@ def voice(name="voice_v1_f0_40k", pitch=None, with_index=True, continuous=True):
     Without `continuous` its vocoder works as one that cannot stream: RefineGAN.
     """
     find = estimator if pitch is None else lambda kind: pitch
-    made = RvcStreamVoice(name, network(name), encoder(), find, index() if with_index else None)
+    made = RvcVoice(name, network(name), encoder(), find, index() if with_index else None)
     made.continuous = continuous
     return made
 

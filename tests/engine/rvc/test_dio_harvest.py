@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from rtvc._types import Float32
 from rtvc.engine.rvc.dio_harvest import WorldEstimator, dio, harvest
 from rtvc.errors import UsageError
 
@@ -15,7 +15,7 @@ GOLDEN = Path(__file__).parents[2] / "golden" / "fcpe_174-50561-0000.npz"
 BOTH = pytest.mark.parametrize("estimator", [dio(), harvest()], ids=["dio", "harvest"])
 
 
-def _tone_then_noise(f0: float) -> NDArray[np.float32]:
+def _tone_then_noise(f0: float) -> Float32:
     t = np.arange(8000) / 16000
     tone = sum(np.sin(2 * np.pi * f0 * k * t) / k for k in range(1, int(7000 / f0) + 1))
     noise = np.random.default_rng(0).standard_normal(8000)

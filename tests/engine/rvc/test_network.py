@@ -15,7 +15,7 @@ from rtvc.engine.dsp.pitch import coarse_pitch, sine_phase
 from rtvc.engine.models.hifigan import excitation_conv, upsampling
 from rtvc.engine.models.parameters import Parameters
 from rtvc.engine.rvc.loading import load_voice
-from rtvc.engine.rvc.network import RvcVoice
+from rtvc.engine.rvc.network import SynthesizerNetwork
 from rtvc.engine.weights.checkpoint import read_voice_checkpoint, voice_from
 from rtvc.engine.weights.voice_config import VoiceConfig, parse_voice_config
 from rtvc.errors import RtvcError, UsageError
@@ -185,7 +185,7 @@ def test_every_tensor_must_be_there_fit_and_be_known() -> None:
     weights["dec.conv_post.bias"] = np.zeros(1, np.float32)
     weights["enc_p.proj.weight"] = weights["enc_p.proj.weight"][:-1]
     with pytest.raises(RtvcError) as refusal:
-        RvcVoice(weights, config)
+        SynthesizerNetwork(weights, config)
     for text in ("flow.flows.4.pre.weight", "dec.conv_post.bias", "enc_p.proj.weight 47x24x1"):
         assert text in str(refusal.value)
 
@@ -193,14 +193,14 @@ def test_every_tensor_must_be_there_fit_and_be_known() -> None:
 def test_the_posterior_encoder_is_left_aside() -> None:
     weights, config = _parts(V1)
     weights["enc_q.pre.weight"] = np.zeros((24, 1025, 1), np.float32)
-    assert RvcVoice(weights, config).n_speakers == 3
+    assert SynthesizerNetwork(weights, config).n_speakers == 3
 
 
 def test_without_the_table_of_speakers_it_is_no_voice() -> None:
     weights, config = _parts(V1)
     del weights["emb_g.weight"]
     with pytest.raises(RtvcError, match=r"emb_g\.weight"):
-        RvcVoice(weights, config)
+        SynthesizerNetwork(weights, config)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_refinegan_has_four_stages() -> None:
     values = refinegan_list().copy()
     values[12], values[14] = [8, 5, 2, 2, 2], [16, 10, 4, 4, 4]
     with pytest.raises(RtvcError, match="exactly 4"):
-        RvcVoice(refinegan_weights(), parse_voice_config(values, 3))
+        SynthesizerNetwork(refinegan_weights(), parse_voice_config(values, 3))
 
 
 # --- other legal configurations
@@ -241,7 +241,7 @@ def test_24_khz() -> None:
     weights["dec.ups.0.weight"] = weights["dec.ups.0.weight"][:, :, 2:22]
     weights["dec.ups.1.weight"] = weights["dec.ups.1.weight"][:, :, 4:16]
     weights["dec.noise_convs.0.weight"] = weights["dec.noise_convs.0.weight"][:, :, 16:64]
-    voice = RvcVoice(weights, VoiceConfig(**values))
+    voice = SynthesizerNetwork(weights, VoiceConfig(**values))
     features, coarse, hz, _ = window(V2)
     audio = voice.synthesize(features, coarse, hz)
     assert audio.shape == (60 * 240,)

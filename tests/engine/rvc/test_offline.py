@@ -10,7 +10,7 @@ from rtvc.engine.dsp.noise import frame_noise
 from rtvc.engine.dsp.pitch import coarse_pitch, sine_phase
 from rtvc.engine.plan import make_plan
 from rtvc.engine.rvc import offline, phrases
-from rtvc.engine.rvc.offline import PAD, Recording, convert
+from rtvc.engine.rvc.offline import PAD, ConvertedRecording, convert
 from rtvc.engine.rvc.render import SOURCE_KEY
 from rtvc.engine.rvc.retrieval import FeatureIndex
 from rtvc.engine.rvc.window import FRAME
@@ -121,7 +121,7 @@ class TestConvert:
         frames = max(2, -(-samples // FRAME))
         assert made.audio.shape == (frames * HOP,)
         assert np.isfinite(made.audio).all()
-        assert made.heard.shape == made.sung.shape == (frames,)
+        assert made.input_f0.shape == made.output_f0.shape == (frames,)
 
     def test_progress_rises_to_one(self):
         seen = []
@@ -132,7 +132,7 @@ class TestConvert:
 
     def test_a_voice_without_pitch(self):
         made = convert(voice("voice_v1_nof0_40k"), speech()[: 100 * FRAME], PLAIN)
-        assert not made.heard.any()
+        assert not made.input_f0.any()
         assert np.abs(made.audio).max() > 0.05
 
     def test_an_unknown_speaker_is_refused_before_any_work(self):
@@ -160,7 +160,7 @@ class TestConvert:
 def test_a_recording_keeps_step_with_whoever_plays_the_original(lookahead):
     audio = np.arange(100 * HOP, dtype=np.float32)
     pitch = np.arange(100, dtype=np.float64)
-    recording = Recording("anna", 40_000, audio, pitch, 2 * pitch)
+    recording = ConvertedRecording("anna", 40_000, audio, pitch, 2 * pitch)
     settings = Settings(block=70.0, lookahead=lookahead)
     plan = make_plan(settings, voice_lookahead=0, continuous=recording.continuous)
     stream = recording.open(plan, settings)
@@ -171,5 +171,5 @@ def test_a_recording_keeps_step_with_whoever_plays_the_original(lookahead):
     expected = np.concatenate([np.zeros(lag * HOP), audio, np.zeros(40 * HOP)])
     played = np.concatenate([r.audio for r in made])
     np.testing.assert_array_equal(played, expected[7 * HOP :][: len(played)])
-    assert (made[0].heard_hz, made[0].sung_hz) == (13 - lag, 2 * (13 - lag))
-    assert made[-1].heard_hz == 0
+    assert (made[0].input_f0_hz, made[0].output_f0_hz) == (13 - lag, 2 * (13 - lag))
+    assert made[-1].input_f0_hz == 0

@@ -9,7 +9,7 @@ import soxr
 from rtvc.audio.simulated import Fault, SimulatedDevice
 from rtvc.engine.profiling.random_weights import UPSAMPLING, random_voice
 from rtvc.engine.rvc.offline import convert
-from rtvc.engine.rvc.voice import RvcStream, RvcStreamVoice
+from rtvc.engine.rvc.voice import RvcStream, RvcVoice
 from rtvc.session import Session
 from rtvc.settings import Settings
 from rtvc.stats import State
@@ -91,7 +91,7 @@ def test_the_stated_latency_is_the_measured_one():
 
 
 def test_every_live_setting_can_change_while_it_runs():
-    knobs = [
+    entries = [
         {"pitch": 7.0},
         {"formant": -3.0},
         {"index_rate": 1.0},
@@ -105,7 +105,7 @@ def test_every_live_setting_can_change_while_it_runs():
         {"mode": "dry"},
         {"mode": "converted"},
     ]
-    played, stats = run(microphone(3.0), changes=dict(enumerate(knobs, start=5)))
+    played, stats = run(microphone(3.0), changes=dict(enumerate(entries, start=5)))
     assert_sound(played)
     assert stats.failures == stats.late_blocks == stats.device.underflows == 0
     assert stats.state is State.CONVERTED
@@ -170,7 +170,7 @@ def test_rubbish_from_the_microphone_harms_nothing():
 def test_every_version_and_rate_runs_live(version, rate):
     """The same graphs as full-size voices, which `rtvc bench` runs, on narrow layers."""
     network = random_voice(version, rate, width=16, initial=64)
-    made = RvcStreamVoice("narrow", network, _encoder(), lambda kind: LocalPitch())
+    made = RvcVoice("narrow", network, _encoder(), lambda kind: LocalPitch())
     assert made.output_rate == rate
     played, stats = run(microphone(1.5), LIVE.replace(formant=1.0), find=lambda name: made)
     assert_sound(played)

@@ -56,8 +56,8 @@ def one_shot(stream, audio, settings, name="voice_v1_f0_40k"):
     latent = frame_noise(settings.seed, start, window.frames, v.latent_channels)
     return v.synthesize(
         frames,
-        coarse_pitch(pitch.sung),
-        pitch.sung,
+        coarse_pitch(pitch.output_f0),
+        pitch.output_f0,
         speaker=settings.speaker,
         latent_noise=latent.reshape(window.frames, -1),
         source_noise=frame_noise(settings.seed + SOURCE_KEY, start, window.frames, v.hop),
@@ -213,7 +213,7 @@ class TestTime:
         stream = opened(settings)
         stream_all(stream, speech()[: 120 * FRAME], settings, 10)
         frames = stream.track.frames(0, stream.track.frozen)
-        cycles = np.concatenate([[0.0], np.cumsum(frames.sung / 100)])[:-1]
+        cycles = np.concatenate([[0.0], np.cumsum(frames.output_f0 / 100)])[:-1]
         apart = np.abs((frames.phase - cycles + 0.5) % 1.0 - 0.5)
         assert apart.max() < 1e-9
         assert np.ptp(frames.phase) > 0.5
@@ -307,8 +307,8 @@ class TestSkip:
         assert pitch.calls == [stream.window.long_pitch * FRAME]
         stream_all(through, audio, settings, 10)
         first = stream.track.end - stream.window.frames
-        missed = stream.track.frames(first, stream.track.end).heard
-        known = through.track.frames(first, through.track.end).heard
+        missed = stream.track.frames(first, stream.track.end).input_f0
+        known = through.track.frames(first, through.track.end).input_f0
         assert np.mean(np.abs(missed - known) < 1e-3) > 0.98
         assert np.mean(known > 0) > 0.4
 
@@ -367,13 +367,13 @@ class TestSettings:
         stream = opened(PLAIN, LocalPitch())
         audio = speech()[100 * FRAME :]
         stream_all(stream, audio[: 60 * FRAME], PLAIN, 10)
-        before = stream.track.frames(54, 60).sung
+        before = stream.track.frames(54, 60).output_f0
         stream.render(audio[60 * FRAME : 70 * FRAME], PLAIN.replace(pitch=12.0))
         frames = stream.track.frames(54, 70)
-        ratio = frames.sung / np.maximum(frames.heard, 1)
-        np.testing.assert_allclose(ratio[:6][frames.heard[:6] > 0], 1.0)
-        assert (frames.heard[6:] > 0).sum() > 4
-        late = ratio[8:][frames.heard[8:] > 0]
+        ratio = frames.output_f0 / np.maximum(frames.input_f0, 1)
+        np.testing.assert_allclose(ratio[:6][frames.input_f0[:6] > 0], 1.0)
+        assert (frames.input_f0[6:] > 0).sum() > 4
+        late = ratio[8:][frames.input_f0[8:] > 0]
         np.testing.assert_allclose(late, 2.0)
         assert before.any()
 
@@ -385,8 +385,8 @@ class TestSettings:
             stream.skip(speech()[: 100 * FRAME])
             stream_all(stream, speech()[100 * FRAME : 200 * FRAME], settings, 10)
         said = 200 - LOOKAHEAD
-        plain = a.track.frames(a.track.start, said).heard
-        sung = b.track.frames(b.track.start, said).heard
+        plain = a.track.frames(a.track.start, said).input_f0
+        sung = b.track.frames(b.track.start, said).input_f0
         assert (plain == 0).sum() > 20
         assert (sung > 0).sum() > (plain > 0).sum() + 10
         assert sung.min() == 0 or sung.min() > 50
@@ -437,13 +437,13 @@ class TestVoices:
         made = voice("voice_v1_nof0_40k", pitch=None)
         made._find_estimator = refuse
         stream = made.open(plan_for(PLAIN), PLAIN)
-        assert stream.render(speech()[: 10 * FRAME], PLAIN).heard_hz == 0
+        assert stream.render(speech()[: 10 * FRAME], PLAIN).input_f0_hz == 0
 
     @pytest.mark.parametrize("method", ["rmvpe", "dio", "harvest"])
     def test_every_pitch_method_finds_the_pitch_of_speech(self, method):
         settings = PLAIN.replace(pitch_method=method, block=200.0)
         stream = opened(settings, estimator(method))
-        heard = [r.heard_hz for r in stream_all(stream, speech()[: 100 * FRAME], settings, 20)]
+        heard = [r.input_f0_hz for r in stream_all(stream, speech()[: 100 * FRAME], settings, 20)]
         assert len(heard) == 5
         if method != "rmvpe":  # its weights here are random
             assert any(80 < hz < 400 for hz in heard)
@@ -458,7 +458,7 @@ class TestVoices:
         track = stream.track
         for at in range(0, len(audio), 10 * FRAME):
             stream.render(audio[at : at + 10 * FRAME], settings)
-            live += list(track.frames(max(track.frozen - 10, 0), track.frozen).heard)
+            live += list(track.frames(max(track.frozen - 10, 0), track.frozen).input_f0)
         whole = fcpe(audio)[: len(live)]
         live = np.array(live)
         both = (live > 0) & (whole > 0)

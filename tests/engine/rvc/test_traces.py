@@ -12,7 +12,7 @@ from rtvc.engine.models.rmvpe import RmvpeEstimator
 from rtvc.engine.models.source import SineSource
 from rtvc.engine.models.synthesizer import Synthesizer
 from rtvc.engine.rvc.loading import load_content_encoder, load_pitch_estimator, load_voice
-from rtvc.engine.rvc.voice import RvcStreamVoice
+from rtvc.engine.rvc.voice import RvcVoice
 from rtvc.engine.rvc.window import FRAME
 from rtvc.settings import Settings
 from tests.engine.rvc.rvc_stack import GOLDEN, plan_for, speech
@@ -53,7 +53,7 @@ def traces(monkeypatch):
 def test_nothing_is_traced_once_a_stream_is_open(traces):
     settings = Settings(block=50.0, context=200.0, index_rate=0.0)
     rmvpe = load_pitch_estimator(GOLDEN / "rmvpe_small.pt")
-    made = RvcStreamVoice(
+    made = RvcVoice(
         "golden",
         load_voice(GOLDEN / "voice_v1_f0_40k.pth"),
         load_content_encoder(GOLDEN / "hubert_small"),

@@ -8,11 +8,11 @@ import pyworld
 import yaml
 from numpy.typing import NDArray
 
-from rtvc.settings import KNOBS, Settings
+from rtvc._types import Float32, Float64
+from rtvc.settings import SETTINGS, Settings
 from tests.engine.speech_measures import (
     NAMES,
     RATE,
-    Floats,
     envelope_db,
     formants,
     harmonic_pitch,
@@ -86,7 +86,7 @@ def test_fine_pitch_adds_cents() -> None:
 
 @pytest.mark.parametrize("semitones", [3.0, -3.0])
 def test_formants_move_by_what_was_asked(semitones: float) -> None:
-    moved: list[Floats] = []
+    moved: list[Float64] = []
     for name in NAMES:
         signal = speech(name, 5.0)
         frames = voiced_frames(name, signal, below_db=15)
@@ -111,7 +111,7 @@ def test_formants_do_not_move_the_pitch() -> None:
     assert abs(cents(np.median(moved[both] / plain[both]))) < 10
 
 
-def one_shot(signal: NDArray[np.float32], pitch: float, formant: float) -> NDArray[np.float32]:
+def one_shot(signal: Float32, pitch: float, formant: float) -> Float32:
     """The same changes by WORLD alone, which sees the whole signal at once."""
     x = signal.astype(np.float64)
     hz, seconds = pyworld.harvest(x, RATE, f0_floor=70.0, f0_ceil=900.0)
@@ -119,7 +119,7 @@ def one_shot(signal: NDArray[np.float32], pitch: float, formant: float) -> NDArr
     aperiodicity = pyworld.d4c(x, hz, seconds, RATE)
     bins = np.arange(envelope.shape[1])
 
-    def stretched(table: Floats) -> Floats:
+    def stretched(table: Float64) -> Float64:
         return np.array([np.interp(bins / 2 ** (formant / 12), bins, row) for row in table])
 
     out = pyworld.synthesize(
@@ -138,7 +138,7 @@ def test_streaming_is_as_good_as_one_shot(name: str) -> None:
     assert abs(20 * np.log10(np.std(out) / np.std(whole))) < 1.0
 
 
-def harmonicity(signal: NDArray[np.float32], frames: NDArray[np.intp]) -> float:
+def harmonicity(signal: Float32, frames: NDArray[np.intp]) -> float:
     """Median over frames of the highest normalised autocorrelation, lags of 60 to 400 Hz.
 
     Of the differentiated signal, where the higher harmonics count for something.
@@ -204,7 +204,7 @@ def test_presets_differ_and_none_clips() -> None:
         assert isinstance(lines["description"], str)
         assert lines.pop("description").endswith(".")
         settings = Settings(**lines)
-        assert settings.changed() == {key: KNOBS[key].check(lines[key]) for key in lines}
+        assert settings.changed() == {key: SETTINGS[key].check(lines[key]) for key in lines}
         seen.add(settings)
         out = convert(signal, settings) * 10 ** (settings.output_gain / 20)
         assert np.abs(out).max() < 1.0, path.name

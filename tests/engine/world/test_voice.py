@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from rtvc.engine.plan import make_plan
-from rtvc.engine.world.analysis import Frames
-from rtvc.engine.world.synthesis import Synthesizer
+from rtvc.engine.world.analysis import WorldFrames
+from rtvc.engine.world.synthesis import WorldSynthesizer
 from rtvc.settings import Settings
 from tests.engine.speech_measures import (
     NAMES,
@@ -31,8 +31,8 @@ def test_a_low_voice_is_heard_at_its_pitch() -> None:
         stream = VOICE.open(plan_of(settings), settings)
         heard = [stream.render(b, settings) for b in tone.astype(np.float32).reshape(-1, 4800)]
         for part in heard[3:]:
-            assert abs(1200 * np.log2(part.heard_hz / hz)) < 3
-            assert part.sung_hz == pytest.approx(part.heard_hz)
+            assert abs(1200 * np.log2(part.input_f0_hz / hz)) < 3
+            assert part.output_f0_hz == pytest.approx(part.input_f0_hz)
 
 
 @pytest.mark.parametrize(
@@ -103,13 +103,13 @@ def test_synthesis_of_the_same_frames_is_the_same_in_any_pieces() -> None:
     hz = np.where(np.arange(count) % 20 < 13, 100 + 8 * rng.standard_normal(count), 0.0)
     slope = -np.linspace(2, 12, bins)
     spectra = np.stack([np.tile(slope, (count, 1)), np.tile(hz[:, None] > 0, bins) * 0.8])
-    frames = Frames(hz, spectra.astype(np.float32), np.ones(count))
+    frames = WorldFrames(hz, spectra.astype(np.float32), np.ones(count))
 
-    def part(start: int, stop: int) -> Frames:
-        return Frames(hz[start:stop], frames.spectra[:, start:stop], frames.peak[start:stop])
+    def part(start: int, stop: int) -> WorldFrames:
+        return WorldFrames(hz[start:stop], frames.spectra[:, start:stop], frames.peak[start:stop])
 
-    whole = Synthesizer(bins, seed=5).render(-6, frames)
-    pieces = Synthesizer(bins, seed=5)
+    whole = WorldSynthesizer(bins, seed=5).render(-6, frames)
+    pieces = WorldSynthesizer(bins, seed=5)
     cuts = [0, 3, 5, 17, 37, 61]
     out = [
         pieces.render(start - 6 - (start > 0), part(start, stop))
@@ -160,7 +160,7 @@ def test_skipping_more_than_is_kept_leaves_a_working_stream() -> None:
     signal = speech(LONG, 3.0)
     out = [stream.render(block, settings) for block in signal.reshape(-1, 4800)]
     assert 0.5 < np.std(np.concatenate([part.audio for part in out])) / np.std(signal) < 2
-    assert 90 < np.median([part.heard_hz for part in out if part.heard_hz]) < 160
+    assert 90 < np.median([part.input_f0_hz for part in out if part.input_f0_hz]) < 160
 
 
 COUNT = RATE // 2

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rtvc._types import Float32
 from rtvc.engine.plan import Plan, make_plan
 from rtvc.engine.world.voice import WorldVoice
 from rtvc.settings import Settings
@@ -21,9 +21,7 @@ def plan_of(settings: Settings) -> Plan:
     )
 
 
-def convert(
-    signal: NDArray[np.float32], settings: Settings, block_ms: int = 200
-) -> NDArray[np.float32]:
+def convert(signal: Float32, settings: Settings, block_ms: int = 200) -> Float32:
     """The whole signal in blocks, with the latency taken off: as long as the input."""
     plan = dataclasses.replace(plan_of(settings), block=block_ms // 10)
     stream = VOICE.open(plan, settings)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import mlx.core as mx
 import numpy as np
-from numpy.typing import NDArray
 
+from rtvc._types import Float32
 from rtvc.engine.models.ops.conv2d_gpu import Conv2d
 
 _NARROW = 32
@@ -113,7 +113,7 @@ class _OfFew:
         return total.reshape(1, height, wide, -1)
 
 
-def _in_parts(whole: NDArray[np.float32]) -> NDArray[np.float32]:
+def _in_parts(whole: Float32) -> Float32:
     """(out channels, heard) to (parts, heard, out channels of a part)."""
     out, heard = whole.shape
     columns = out if out % _COLUMNS else _COLUMNS

@@ -10,7 +10,8 @@ import math
 
 import mlx.core as mx
 import numpy as np
-import numpy.typing as npt
+
+from rtvc._types import Float64
 
 _TILE = 64  # outputs that one matrix product makes of one stretch of input
 
@@ -57,11 +58,9 @@ class Decimator:
         return y.T[None]
 
 
-def _kernel(
-    factor: int, reach: int, zero_crossings: int, rolloff: float, beta: float
-) -> npt.NDArray[np.float64]:
+def _kernel(factor: int, reach: int, zero_crossings: int, rolloff: float, beta: float) -> Float64:
     time = np.arange(-reach, reach + factor) / factor * rolloff
     time = np.clip(time, -zero_crossings, zero_crossings)
     window = np.i0(beta * np.sqrt(1 - (time / zero_crossings) ** 2)) / np.i0(beta)
-    kernel: npt.NDArray[np.float64] = np.sinc(time) * window * (rolloff / factor)
+    kernel: Float64 = np.sinc(time) * window * (rolloff / factor)
     return kernel

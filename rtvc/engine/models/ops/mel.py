@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import mlx.core as mx
 import numpy as np
-from numpy.typing import NDArray
+
+from rtvc._types import Float64
 
 WINDOW = 1024
 FLOOR = 1e-5  # of the mel bands, before the logarithm
-
-Array = NDArray[np.float64]
 
 
 def mel_filters(bands: int, rate: int, f_min: float, f_max: float, *, htk: bool) -> mx.array:
@@ -73,11 +72,11 @@ def log_mel(magnitude: mx.array, filters: mx.array) -> mx.array:
     return mx.log(mx.maximum(magnitude @ filters, FLOOR))
 
 
-def _hz_to_htk(hz: Array) -> Array:
+def _hz_to_htk(hz: Float64) -> Float64:
     return 2595.0 * np.log10(1.0 + hz / 700.0)
 
 
-def _htk_to_hz(mel: Array) -> Array:
+def _htk_to_hz(mel: Float64) -> Float64:
     return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
 
 
@@ -88,11 +87,11 @@ _KNEE_MEL = _KNEE_HZ / _SLOPE
 _LOG_STEP = np.log(6.4) / 27.0
 
 
-def _hz_to_slaney(hz: Array) -> Array:
+def _hz_to_slaney(hz: Float64) -> Float64:
     above = _KNEE_MEL + np.log(np.maximum(hz, _KNEE_HZ) / _KNEE_HZ) / _LOG_STEP
     return np.where(hz < _KNEE_HZ, hz / _SLOPE, above)
 
 
-def _slaney_to_hz(mel: Array) -> Array:
+def _slaney_to_hz(mel: Float64) -> Float64:
     above = _KNEE_HZ * np.exp(_LOG_STEP * (mel - _KNEE_MEL))
     return np.where(mel < _KNEE_MEL, mel * _SLOPE, above)

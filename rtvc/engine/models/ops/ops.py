@@ -49,7 +49,7 @@ bidirectional_gru = gru.loop if _CPU else gru.kernel_or_loop
 PHASED: bool = _CPU
 """Whether residual blocks are computed as in ``phased``."""
 
-Weights = dict[str, mx.array]
+OpWeights = dict[str, mx.array]
 Method = TypeVar("Method", bound=Callable[..., object])
 
 
@@ -71,7 +71,7 @@ def compiled(method: Method) -> Method:
     return cast(Method, mx.compile(call) if TRACES_STEPS else call)
 
 
-def affine(weights: Weights, name: str) -> tuple[mx.array, mx.array]:
+def affine(weights: OpWeights, name: str) -> tuple[mx.array, mx.array]:
     """Return the weight and the bias that belong to `name`."""
     return weights[f"{name}.weight"], weights[f"{name}.bias"]
 

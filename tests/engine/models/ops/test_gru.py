@@ -10,14 +10,12 @@ from pathlib import Path
 import mlx.core as mx
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from rtvc._types import Float32, Float64
 from rtvc.engine.models.ops import gru
 
-Floats = NDArray[np.float32]
 
-
-def _layer(frames: int, hidden: int) -> tuple[Floats, Floats, Floats]:
+def _layer(frames: int, hidden: int) -> tuple[Float32, Float32, Float32]:
     rng = np.random.default_rng(frames * hidden)
     projected = rng.standard_normal((frames, 6 * hidden)).astype(np.float32)
     weight = rng.standard_normal((2, hidden, 3 * hidden)) / np.sqrt(hidden)
@@ -25,7 +23,7 @@ def _layer(frames: int, hidden: int) -> tuple[Floats, Floats, Floats]:
     return projected, weight.astype(np.float32), bias.astype(np.float32)
 
 
-def _by_definition(projected: Floats, weight: Floats, bias: Floats) -> NDArray[np.float64]:
+def _by_definition(projected: Float32, weight: Float32, bias: Float32) -> Float64:
     """torch.nn.GRU's equations, one direction after the other, in float64."""
     frames, hidden = len(projected), bias.shape[2]
     out = np.zeros((frames, 2, hidden))

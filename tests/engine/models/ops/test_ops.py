@@ -12,8 +12,8 @@ import mlx.core as mx
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from numpy.typing import NDArray
 
+from rtvc._types import Float64
 from rtvc.engine.models.ops import conv2d_cpu, conv2d_gpu, cpu, gpu, ops
 from rtvc.engine.models.ops.backend import OPERATORS
 
@@ -99,9 +99,7 @@ def test_gelu_stays_finite_for_large_arguments() -> None:
     ("name", "function"),
     [("sigmoid", lambda x: 1 / (1 + np.exp(-x))), ("tanh", np.tanh)],
 )
-def test_squashing_functions(
-    name: str, function: Callable[[NDArray[np.float64]], NDArray[np.float64]]
-) -> None:
+def test_squashing_functions(name: str, function: Callable[[Float64], Float64]) -> None:
     x = np.concatenate([np.linspace(-70, 70, 20001), [-1e30, -1e-6, 0, 1e-6, 1e30]])
     x = x.astype(np.float32).astype(np.float64)
     with np.errstate(over="ignore"):
