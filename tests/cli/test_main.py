@@ -83,10 +83,15 @@ def test_version():
 
 def commands_in(text: str) -> list[str]:
     found = re.findall(r"(?:^ +|`)(rtvc(?: [^`\n]*?)?)(?:`|  +[^\n]*|\n)", text, re.MULTILINE)
-    return [command for command in found if "COMMAND" not in command]
+    # "rtvc convert" alone is a name in a sentence: the command needs files.
+    return [c for c in found if "COMMAND" not in c and c != "rtvc convert"]
 
 
-EXAMPLES = commands_in((ROOT / "README.md").read_text()) + [
+EXAMPLES = [
+    example
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for example in commands_in(page.read_text())
+] + [
     example
     for name in main.COMMANDS
     for example in commands_in(main.command(name).EPILOG.replace("examples:", "") + "\n")
