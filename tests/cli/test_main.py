@@ -90,6 +90,7 @@ def commands_in(text: str) -> list[str]:
 EXAMPLES = [
     example
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    if page.stem != "architecture"  # its threads have such names
     for example in commands_in(page.read_text())
 ] + [
     example
