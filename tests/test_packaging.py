@@ -193,7 +193,7 @@ def test_the_issue_form_asks_for_the_doctor():
 
 
 def test_shell_scripts_and_the_makefile_are_sound(tmp_path: Path):
-    for script in (ROOT / ".ci").iterdir():
+    for script in (path for path in (ROOT / ".ci").iterdir() if not path.suffix):
         subprocess.run(["bash", "-n", script], check=True)
         assert os.access(script, os.X_OK)
     helped = subprocess.run(
@@ -270,6 +270,17 @@ def test_the_wheel_has_all_that_rtvc_needs(built: Path):
         "rtvc/py.typed",
     }
     assert not {name for name in names if name.startswith("tests/")}
+
+
+def test_the_packages_show_a_readme_whose_links_lead_somewhere(built: Path):
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
+        metadata = wheel.read(f"rtvc_live-{rtvc.__version__}.dist-info/METADATA").decode()
+    address, version = PROJECT["project"]["urls"]["Repository"], f"v{rtvc.__version__}"
+    links = re.findall(r"\]\(([^)]+)\)", metadata.partition("\n\n")[2])
+    assert len(links) > 12
+    assert all(re.match(rf"{address}/(raw|blob)/{version}/\w", link) for link in links)
+    for link in links:
+        assert (ROOT / link.split(f"/{version}/")[1]).is_file()
 
 
 def test_the_sdist_builds_and_tests_elsewhere(built: Path):
