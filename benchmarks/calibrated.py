@@ -24,13 +24,14 @@ from pathlib import Path
 
 from benchmarks.live import run, speech
 from rtvc.calibration.profiles import PROFILES, choose
-from rtvc.calibration.sizing import kind_of, startup_sizing
-from rtvc.cli.run_report import hardware, versions
 from rtvc.config.calibration_yaml import load_calibration
 from rtvc.library.adding import add_voice
 from rtvc.library.finding import FoundVoice
+from rtvc.library.open_voice import voice_kind
 from rtvc.library.setting_up import install_from_folder
+from rtvc.live.startup_sizing import startup_sizing
 from rtvc.settings import Settings
+from rtvc.system.info import hardware, versions
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 VOICE = "Small"
@@ -69,7 +70,7 @@ def main() -> int:
         timings = []
         for _ in range(2):
             calibrate(args.calibrate, busy=args.busy)
-            timings.append(load_calibration()[0][kind_of(VOICE)])
+            timings.append(load_calibration()[0][voice_kind(VOICE)])
         sizes = choose(timings[0], profile)
         if sizes is None:
             print("This machine is too slow even for the small voice.", file=sys.stderr)

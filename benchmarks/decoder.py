@@ -18,11 +18,11 @@ import time
 import numpy as np
 
 from benchmarks.full_size_step import full_size_voice, step_parser
-from rtvc.cli.run_report import hardware, versions
 from rtvc.engine.plan import make_plan
 from rtvc.engine.rvc.voice import RvcStream
 from rtvc.engine.rvc.window import FRAME
 from rtvc.settings import Settings
+from rtvc.system.info import hardware, versions
 
 MOST = 0.75
 

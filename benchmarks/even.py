@@ -19,10 +19,10 @@ import mlx.core as mx
 import numpy as np
 
 from benchmarks.full_size_step import full_size_voice, step_parser
-from rtvc.cli.run_report import hardware, versions
 from rtvc.cli.terminal import ProgressBar
 from rtvc.engine.profiling.bench import Bench, Spread, spread
 from rtvc.settings import Settings
+from rtvc.system.info import hardware, versions
 from rtvc.system.realtime_mode import realtime_mode
 
 MOST = 1.25

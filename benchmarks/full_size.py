@@ -26,7 +26,6 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from rtvc.cli.run_report import hardware, versions
 from rtvc.engine.chain import Chain
 from rtvc.engine.profiling.random_weights import (
     FULL_ENCODER,
@@ -42,6 +41,7 @@ from rtvc.engine.weights.voice_config import parse_voice_config
 from rtvc.engine.weights.voice_keys import HIFIGAN, voice_shapes
 from rtvc.library.open_voice import find_voice
 from rtvc.settings import Settings
+from rtvc.system.info import hardware, versions
 from rtvc.system.malloc import trim_memory
 from tests.engine.weights.torch_writer import save
 from tests.support.speech import FOLDER

@@ -29,10 +29,10 @@ from rtvc.audio.live import LiveEndpoint
 from rtvc.audio.loopback import align
 from rtvc.audio.resample import BlockResampler
 from rtvc.calibration.sizing import Sizing
-from rtvc.cli.run_report import hardware, versions
 from rtvc.config.presets import find_preset
 from rtvc.session import Session
 from rtvc.settings import Settings
+from rtvc.system.info import hardware, versions
 from tests.support.sound_server import MICROPHONE_SINK, SPEAKER_SINK, SoundServer
 from tests.support.speech import UTTERANCES
 

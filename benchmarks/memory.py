@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from rtvc.cli.run_report import hardware, versions
 from rtvc.settings import Settings
+from rtvc.system.info import hardware, versions
 from tests.engine.test_steady import watch
 
 SLACK = 2**20

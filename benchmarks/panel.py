@@ -26,14 +26,15 @@ import time
 from pathlib import Path
 
 from benchmarks.live import speech
-from rtvc.cli.run_report import hardware, versions
 from rtvc.cli.terminal import apart_from_noise
 from rtvc.config.panel_state import PanelState, save_panel_state
-from rtvc.config.remembered import RememberedRun, config_folder
+from rtvc.config.paths import config_folder
+from rtvc.config.remembered import RememberedRun
 from rtvc.live.controller import Controller
 from rtvc.live.devices import SystemDevices
 from rtvc.settings import Settings
 from rtvc.stats import State, Stats
+from rtvc.system.info import hardware, versions
 from rtvc.tui.app import Panel
 from tests.support.sound_server import SoundServer
 from tests.support.terminal import Terminal

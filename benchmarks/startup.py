@@ -31,9 +31,9 @@ import numpy as np
 from benchmarks.calibrated import install as install_small
 from benchmarks.full_size import apart, run, write_base_models, write_voice
 from benchmarks.live import speech
-from rtvc.cli.run_report import hardware, versions
 from rtvc.config.panel_state import PanelState, save_panel_state
 from rtvc.engine.profiling.random_weights import KINDS
+from rtvc.system.info import hardware, versions
 from tests.support.sound_server import RATE, SPEAKER_SINK, SoundServer
 from tests.support.terminal import Terminal
 

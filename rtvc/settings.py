@@ -445,6 +445,11 @@ def find_setting(name: str) -> Setting:
     raise SettingError(name, f"there is no setting {name!r}; nearest: {near}")
 
 
+def changed_names(before: Settings, after: Settings) -> frozenset[str]:
+    """Return the names of the settings that differ."""
+    return frozenset(name for name in SETTINGS if getattr(before, name) != getattr(after, name))
+
+
 _FIRST_OF_GROUP = {
     "mode": "voice",
     "input_gain": "microphone",

@@ -12,10 +12,11 @@ from rtvc.audio.devices import Device, Direction, accepts, cannot_open
 from rtvc.audio.drift import ClockTrim
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.fifo import SampleFifo
+from rtvc.audio.open_stream import open_stream
 from rtvc.audio.portaudio import AudioError, captured_noise, portaudio
 from rtvc.audio.resample import EdgeResampler
 from rtvc.audio.stream_watchdog import StreamWatchdog
-from rtvc.audio.streams import RING_S, DeviceStream, Port, StreamSpec, open_stream
+from rtvc.audio.streams import RING_S, DeviceStream, Port, StreamSpec
 from rtvc.stats import DeviceHealth
 
 BLOCK_S = 0.010

@@ -183,25 +183,3 @@ class DeviceStream(ABC):
     @abstractmethod
     def counters(self) -> Counters:
         """Return what happened so far."""
-
-
-def open_stream(spec: StreamSpec, *, in_python: bool = False) -> DeviceStream:
-    """Open a stream; its callback is C where rtmixer can be imported.
-
-    Parameters
-    ----------
-    spec
-        What to open.
-    in_python
-        Use the callback in Python in any case.
-    """
-    if not in_python:
-        try:
-            from rtvc.audio.mixer_stream import MixerStream
-        except ImportError:  # there are platforms without a wheel of rtmixer
-            pass
-        else:
-            return MixerStream(spec)
-        from rtvc.audio.callback_stream import CallbackStream
-
-    return CallbackStream(spec)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from rtvc.calibration.timing import Timing
 from rtvc.settings import BUILT_IN, SETTINGS
 
 SIZES = ("block", "headroom", "context")
@@ -51,92 +51,6 @@ PROFILES = {
     )
 }
 DEFAULT_PROFILE = "balanced"
-
-
-_POWER = {"battery": "the battery", "mains": "the mains"}
-
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """Under what a measurement was made.
-
-    Attributes
-    ----------
-    processor, cores, mlx
-        The processor's name, how many cores, and the version of MLX.
-    power
-        ``"battery"``, ``"mains"``, or "" where the system does not tell.
-    busy
-        Whether other threads computed meanwhile.
-    date
-        Day in ISO 8601.
-    """
-
-    processor: str
-    cores: int
-    mlx: str
-    power: str
-    busy: bool
-    date: str
-
-    def same_machine(self, other: Conditions) -> bool:
-        """Return whether both are of one machine, as far as that is known."""
-        return (self.processor, self.cores) == (other.processor, other.cores)
-
-    def changes(self, now: Conditions) -> list[str]:
-        """Return what has changed since in a way that makes steps faster or slower, in words."""
-        found = []
-        if not self.same_machine(now):
-            found.append("the machine is another one")
-        if self.mlx != now.mlx:
-            found.append(f"MLX is {now.mlx or 'gone'} instead of {self.mlx or 'none'}")
-        if self.power and now.power and self.power != now.power:
-            found.append(f"the power comes from {_POWER[now.power]}")
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How long a step takes: ``constant + per_block * block + per_context * context``.
-
-    Attributes
-    ----------
-    constant
-        ms.
-    per_block, per_context
-        ms for each ms of block and of context.
-    tail, longest
-        The p99 of a step's time over its p50, 1 or more, and that of the longest step.
-    without_index
-        What a step takes less without retrieval, in ms; 0 where it was not measured.
-    methods
-        What a step takes less with another pitch estimator than rmvpe, by name, in ms.
-    conditions
-        Of the measurement.
-    """
-
-    constant: float
-    per_block: float
-    per_context: float
-    tail: float
-    longest: float
-    conditions: Conditions
-    without_index: float = 0.0
-    methods: Mapping[str, float] = field(default_factory=dict)
-
-    def p50(self, block: float, context: float, *, method: str = "", index: bool = True) -> float:
-        """Return the usual time of a step in ms, for a block and a context in ms."""
-        time = self.constant + self.per_block * block + self.per_context * context
-        time -= self.methods.get(method, 0.0)
-        return max(time if index else time - self.without_index, 0.1)
-
-    def p99(self, block: float, context: float, *, method: str = "") -> float:
-        """Return the time in ms that one step in a hundred exceeds."""
-        return self.tail * self.p50(block, context, method=method)
-
-    def max(self, block: float, context: float, *, method: str = "") -> float:
-        """Return the time in ms of the longest step that a measurement meets."""
-        return self.longest * self.p50(block, context, method=method)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import rtvc
-from rtvc.cli.run_report import hardware, versions
 from rtvc.errors import UsageError
 from rtvc.settings import Settings
+from rtvc.system.info import hardware, versions
 
 Report = dict[str, Any]
 """What ``--json`` prints."""

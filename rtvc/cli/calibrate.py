@@ -16,7 +16,9 @@ from rtvc.cli import options
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rtvc.calibration.profiles import Conditions, Profile, Timing
+    from rtvc.calibration.conditions import Conditions
+    from rtvc.calibration.profiles import Profile
+    from rtvc.calibration.timing import Timing
     from rtvc.cli.terminal import ProgressBar
     from rtvc.engine.profiling.step_timing import Show
     from rtvc.library import InstalledVoice

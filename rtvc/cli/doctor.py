@@ -47,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
     checks = examine()
     broken = [check for check in checks if check.verdict == "broken"]
     if args.json:
-        from rtvc.cli.run_report import as_json, hardware, versions
+        from rtvc.cli.run_report import as_json
+        from rtvc.system.info import hardware, versions
 
         report = {
             "good": not broken,
@@ -99,7 +100,7 @@ def _python() -> Check:
 
 
 def _system() -> Check:
-    from rtvc.cli.run_report import hardware
+    from rtvc.system.info import hardware
 
     facts = hardware()
     found = (
@@ -113,7 +114,7 @@ def _system() -> Check:
 
 
 def _packages() -> list[Check]:
-    from rtvc.cli.run_report import PACKAGES, versions
+    from rtvc.system.info import PACKAGES, versions
 
     found = versions()
     there = ", ".join(f"{name} {found[name]}" for name in PACKAGES if found[name])

@@ -38,7 +38,7 @@ def run(
         If the panel failed; the sound has been stopped then.
     """
     from rtvc.cli.terminal import apart_from_noise
-    from rtvc.config.remembered import config_folder
+    from rtvc.config.paths import config_folder
     from rtvc.live.controller import Controller
     from rtvc.live.devices import SystemDevices
     from rtvc.tui.app import Panel

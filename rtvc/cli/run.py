@@ -105,9 +105,10 @@ def run(args: argparse.Namespace) -> int:
     if on_panel:
         # Beside the devices being looked for: each takes a tenth of a second and more.
         threading.Thread(target=import_module, args=("rtvc.tui.app",), daemon=True).start()
-    from rtvc.calibration.sizing import sizes_at_default, startup_sizing
+    from rtvc.calibration.sizing import sizes_at_default
     from rtvc.config.presets import find_preset
     from rtvc.config.remembered import RememberedRun, load_remembered
+    from rtvc.live.startup_sizing import startup_sizing
 
     remembered, sentence = (RememberedRun(), "") if args.reset else load_remembered()
     if sentence:
@@ -221,7 +222,7 @@ def _finish(
 ) -> None:
     from rtvc.cli.run_report import as_json, run_report
     from rtvc.cli.status_line import summary
-    from rtvc.config.settings_yaml import write_atomically
+    from rtvc.config.paths import write_atomically
 
     stats = session.stats()
     # Files first: the terminal or the reader of our lines may be gone.

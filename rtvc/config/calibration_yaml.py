@@ -10,9 +10,11 @@ from typing import Any
 
 import yaml
 
-from rtvc.calibration.profiles import PROFILES, Conditions, Timing, choose, kind_name
+from rtvc.calibration.conditions import Conditions
+from rtvc.calibration.profiles import PROFILES, choose, kind_name
+from rtvc.calibration.timing import Timing
 from rtvc.config import settings_yaml
-from rtvc.config.remembered import config_folder
+from rtvc.config.paths import config_folder, write_atomically
 from rtvc.errors import RtvcError
 
 _FORMAT = 1
@@ -50,7 +52,7 @@ def save_calibration(timings: Mapping[str, Timing]) -> None:
     RtvcError
         If the file cannot be written.
     """
-    settings_yaml.write_atomically(calibration_path(), render(timings))
+    write_atomically(calibration_path(), render(timings))
 
 
 def render(timings: Mapping[str, Timing]) -> str:

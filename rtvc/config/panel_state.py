@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rtvc.config import settings_yaml
-from rtvc.config.remembered import config_folder
+from rtvc.config.paths import config_folder, write_atomically
 from rtvc.errors import RtvcError
 
 THEMES = ("dark", "light", "contrast")
@@ -73,7 +73,7 @@ def save_panel_state(memory: PanelState) -> None:
     words = {"theme": memory.theme}
     words |= {name: str(getattr(memory, name)).lower() for name in ("guided", "spectrogram")}
     words |= {f"favourite_{n}": name for n, name in sorted(memory.favourites.items())}
-    settings_yaml.write_atomically(memory_path(), _HEADER + settings_yaml.render(words, {}))
+    write_atomically(memory_path(), _HEADER + settings_yaml.render(words, {}))
 
 
 def load_keys(actions: tuple[str, ...]) -> tuple[dict[str, str], str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from rtvc.config.paths import write_atomically
 from rtvc.config.presets import (
     Preset,
     PresetFile,
@@ -13,10 +14,9 @@ from rtvc.config.presets import (
     save_preset,
     user_path,
 )
-from rtvc.config.settings_yaml import SettingsFileError, read_text, write_atomically
+from rtvc.config.settings_yaml import SettingsFileError, read_text
 from rtvc.errors import RtvcError, UsageError
-from rtvc.live.undo import changed_names
-from rtvc.settings import SETTINGS, Settings, Value
+from rtvc.settings import SETTINGS, Settings, Value, changed_names
 
 
 @dataclass(frozen=True, slots=True)

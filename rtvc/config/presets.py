@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rtvc.config import settings_yaml
+from rtvc.config.paths import write_atomically
 from rtvc.errors import RtvcError, UsageError, nearest
 from rtvc.settings import Settings, grouped_settings
 
@@ -122,12 +123,12 @@ def save_preset(
         # A file that was no preset has no comments worth keeping.
         with contextlib.suppress(settings_yaml.SettingsFileError):
             text = settings_yaml.revise(settings_yaml.read_text(path), str(path), words, values)
-    settings_yaml.write_atomically(path, text)
+    write_atomically(path, text)
 
 
 def user_folder() -> Path:
     """Return the folder of the user's own presets; it need not exist."""
-    from rtvc.config.remembered import config_folder
+    from rtvc.config.paths import config_folder
 
     return config_folder() / "presets"
 

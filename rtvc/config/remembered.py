@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rtvc.calibration.profiles import DEFAULT_PROFILE, PROFILES
 from rtvc.calibration.sizing import sizes_at_default
 from rtvc.config import settings_yaml
-from rtvc.errors import RtvcError
+from rtvc.config.paths import config_folder, unused_path, write_atomically
 from rtvc.settings import Settings
 
 _WORDS = ("input", "output", "monitor", "profile")
@@ -41,19 +40,6 @@ class RememberedRun:
     monitor: str = ""
     profile: str = DEFAULT_PROFILE
     chosen: frozenset[str] = frozenset()
-
-
-def config_folder() -> Path:
-    """Return the folder of the user's choices and presets.
-
-    RTVC_CONFIG_DIR names another one, and so does RTVC_HOME, which is for voices too.
-    """
-    override = os.environ.get("RTVC_CONFIG_DIR") or os.environ.get("RTVC_HOME")
-    if override:
-        return Path(override)
-    import platformdirs
-
-    return platformdirs.user_config_path("rtvc", appauthor=False)
 
 
 def remembered_path() -> Path:
@@ -123,15 +109,4 @@ def save_remembered(choices: RememberedRun) -> None:
     words = {"input": choices.input, "output": choices.output, "monitor": choices.monitor}
     if choices.profile != DEFAULT_PROFILE:
         words["profile"] = choices.profile
-    settings_yaml.write_atomically(remembered_path(), _HEADER + settings_yaml.render(words, values))
-
-
-def unused_path(path: Path) -> Path:
-    """Return `path`, or a numbered one beside it that does not exist yet."""
-    if not path.exists():
-        return path
-    for number in range(2, 10_000):
-        numbered = path.with_stem(f"{path.stem}-{number}")
-        if not numbered.exists():
-            return numbered
-    raise RtvcError(f"There are too many files like {path}; remove some.")
+    write_atomically(remembered_path(), _HEADER + settings_yaml.render(words, values))

@@ -7,16 +7,14 @@ change what a person wrote: a value is taken as it looks, or refused.
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from rtvc.errors import RtvcError, UsageError, nearest
+from rtvc.errors import UsageError, nearest
 from rtvc.settings import SETTINGS, Setting, SettingError, Value
 
 MAX_BYTES = 64 * 1024
@@ -190,41 +188,6 @@ def revise(text: str, source: str, words: Mapping[str, str], values: Mapping[str
         pass
     # Anchors, flow style or other rarities that edits of single values do not reach.
     return render(words, values)
-
-
-def write_atomically(path: Path, data: str | bytes) -> None:
-    """Write a file beside `path` and rename it, so that `path` is old or new but never half.
-
-    Raises
-    ------
-    RtvcError
-        If that is not possible.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data.encode() if isinstance(data, str) else data)
-                file.flush()
-                os.fsync(file.fileno())
-            # mkstemp is private to the user; a new file should have the usual rights.
-            os.chmod(beside, _mode_of(path))
-            os.replace(beside, path)
-        except BaseException:
-            os.unlink(beside)
-            raise
-    except OSError as error:
-        raise RtvcError(f"{path} cannot be written: {error.strerror}.") from None
-
-
-def _mode_of(path: Path) -> int:
-    try:
-        return path.stat().st_mode & 0o777
-    except FileNotFoundError:
-        umask = os.umask(0)
-        os.umask(umask)
-        return 0o666 & ~umask
 
 
 def _pairs(text: str, source: str) -> list[tuple[yaml.Node, yaml.Node]]:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from rtvc.calibration.profiles import LONGEST_BLOCK, Timing
+from rtvc.calibration.profiles import LONGEST_BLOCK
 from rtvc.calibration.sizing import Sizing
+from rtvc.calibration.timing import Timing
 from rtvc.engine.delivery import GUARD_S
 from rtvc.settings import BUILT_IN, SETTINGS, Settings, Value
 
@@ -71,7 +72,7 @@ NOT_DEGRADED = DegradationLevel({}, {}, math.inf, math.inf, None)
 """The only rung where nothing is ever late."""
 
 
-def make_levels(settings: Settings, sizing: Sizing) -> tuple[DegradationLevel, ...]:
+def make_levels(settings: Settings, sizing: Sizing, kind: str) -> tuple[DegradationLevel, ...]:
     """Return the ladder for a voice, from what is asked for down to the least.
 
     The context gets shorter, then retrieval is off, then pitch is found by a cheaper
@@ -84,9 +85,11 @@ def make_levels(settings: Settings, sizing: Sizing) -> tuple[DegradationLevel, .
         Those that are asked for.
     sizing
         What is known of the machine.
+    kind
+        Kind of the voice, "" if it is not known.
     """
-    timing = sizing.timing(settings)
-    base = sizing.changes(settings)
+    timing = sizing.timing(kind)
+    base = sizing.changes(settings, kind)
     top = settings.replace(**base)
     levels = [_level(base, top, top, timing)]
     for news in _reliefs(top, timing):

@@ -64,7 +64,12 @@ class Engine:
         self._find_voice = find_voice
         self._loading_ahead = loading_ahead
         self._sizing = sizing
-        self._asked = settings, self._rungs_for(settings)
+        self._asked = settings
+        self._kinds: dict[str, str] = {}
+        """Kinds of the voices that have been loaded, by name."""
+        self._levels: tuple[DegradationLevel, ...] = (NOT_DEGRADED,)
+        self._levels_for: tuple[object, ...] = ()
+        """Shape settings and kind of voice that the levels were made for."""
         self._degradation = Degradation()
         self._delivery = Delivery(endpoint, ENGINE_RATE)
         self._history = InputHistory(round(_HISTORY_S * ENGINE_RATE))
@@ -88,7 +93,7 @@ class Engine:
     @property
     def settings(self) -> Settings:
         """What was applied last."""
-        return self._asked[0]
+        return self._asked
 
     def apply(self, settings: Settings) -> None:
         """Use these settings from the next block on.
@@ -97,14 +102,9 @@ class Engine:
         the old one plays on. The same settings once more are another try where a
         chain could not be built.
         """
-        before, levels = self._asked
-        if settings == before:
+        if settings == self._asked:
             self._refused = None
-        # A ladder is left only for another one, not when a knob is turned.
-        self._asked = (
-            settings,
-            levels if settings.shape == before.shape else self._rungs_for(settings),
-        )
+        self._asked = settings
 
     def start(self) -> None:
         """Build the first chain, open the endpoint, and begin.
@@ -176,23 +176,44 @@ class Engine:
             device=self._endpoint.health(),
         )
 
-    def _rungs_for(self, settings: Settings) -> tuple[DegradationLevel, ...]:
-        return make_levels(settings, self._sizing) if self._endpoint.realtime else (NOT_DEGRADED,)
-
     # On the engine's thread.
 
     def _effective(self) -> Settings:
         """Return the settings to use, in place of those that were asked for."""
-        return self._degradation.settle(*self._asked)
+        asked = self._asked
+        # Other levels are made only for another shape, not for every change of a setting.
+        shape, kind = asked.shape, self._kinds.get(asked.voice, "")
+        if self._endpoint.realtime and self._levels_for != (shape, kind):
+            self._levels_for = shape, kind
+            self._levels = make_levels(asked, self._sizing, kind)
+        return self._degradation.settle(asked, self._levels)
 
     def _hire(self, settings: Settings) -> Worker:
-        worker = Worker(lambda: self._build(settings), self._work, self._ended)
+        asked = self._asked
+        worker = Worker(lambda: self._build(settings, asked), self._work, self._ended)
         worker.start()
         return worker
 
-    def _build(self, settings: Settings) -> Chain:
+    def _build(self, settings: Settings, asked: Settings) -> Chain:
+        """Load the voice and make its chain.
+
+        Parameters
+        ----------
+        settings
+            What to make it for, if the voice is of the kind that they were derived for.
+        asked
+            What they were derived from: sizes that nobody chose depend on the kind of voice,
+            which is known only once it is loaded.
+        """
         with self._loading_ahead(settings):
-            return Chain(self._find_voice(settings.voice), settings)
+            voice = self._find_voice(settings.voice)
+            if self._kinds.get(settings.voice) != voice.kind:
+                self._kinds[settings.voice] = voice.kind
+                if self._endpoint.realtime:
+                    asked = asked if asked.voice == settings.voice else settings
+                    levels = make_levels(asked, self._sizing, voice.kind)
+                    settings = asked.replace(**levels[0].changes)
+            return Chain(voice, settings)
 
     def _work(self, before: Chain | None, chain: Chain) -> None:
         if before is not None:
@@ -304,7 +325,9 @@ class Engine:
         if not successor.ready.is_set():
             return False
         self._successor = None
-        if self._succeeding.shape != settings.shape:
+        settings = self._effective()  # the kind of the voice may have become known meanwhile
+        built_for = self._succeeding if successor.chain is None else successor.chain.built_for
+        if built_for.shape != settings.shape:
             # The settings have moved on while it was built.
             successor.cancel()
             return False
@@ -327,7 +350,7 @@ class Engine:
         if self._failures_in_a_row >= _MOST_FAILURES:
             self._fail(error, settings)
         try:
-            fresh = self._build(chain.built_for)
+            fresh = self._build(chain.built_for, chain.built_for)
             for block in self._history.in_blocks(fresh.block):
                 fresh.skip(block, settings)
         except Exception as worse:

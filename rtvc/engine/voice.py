@@ -55,6 +55,8 @@ class Voice(Protocol):
     ----------
     name
         As in ``Settings.voice``.
+    kind
+        Voices of one kind take equally long: ``"world"``, or ``"rvc-40k"`` by sample rate.
     input_rate, output_rate
         Samples per second that its streams take and give; whole samples per 10 ms frame.
     continuous
@@ -63,6 +65,7 @@ class Voice(Protocol):
     """
 
     name: str
+    kind: str
     input_rate: int
     output_rate: int
     continuous: bool

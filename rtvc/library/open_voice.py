@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
+from rtvc.calibration.profiles import kind_of_rate
 from rtvc.engine.voice import Voice
+from rtvc.errors import RtvcError
 from rtvc.settings import BUILT_IN, Settings
 from rtvc.system.malloc import trim_memory
 
@@ -65,6 +67,20 @@ def find_voice(name: str) -> Voice:
         return _open(name, path, _index_of(path))
     installed = installed_voice(name)
     return _open(installed.name, installed.path, installed.index)
+
+
+def voice_kind(name: str) -> str:
+    """Return the kind of a voice by its name, "" where only opening its file would tell."""
+    from rtvc.library import installed_voice, is_path
+
+    if name == BUILT_IN:
+        return BUILT_IN
+    if is_path(name):
+        return ""
+    try:
+        return kind_of_rate(installed_voice(name).manifest.sample_rate)
+    except RtvcError:
+        return ""
 
 
 def find_estimator(kind: str) -> PitchEstimator:

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from rtvc._types import Float32
-from rtvc.config.remembered import unused_path
-from rtvc.config.settings_yaml import write_atomically
+from rtvc.config.paths import unused_path, write_atomically
 from rtvc.errors import RtvcError
 from rtvc.live.devices import DeviceSelection, OpenDevices
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtvc.config.remembered import unused_path
+from rtvc.config.paths import unused_path
 from rtvc.errors import RtvcError
 
 if TYPE_CHECKING:

@@ -5,16 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from rtvc.settings import SETTINGS, Settings
+from rtvc.settings import SETTINGS, Settings, changed_names
 
 _TOGETHER_S = 0.8
 """Changes of the same numbers in quicker succession are one step: a key that is held down."""
 _MOST = 200
-
-
-def changed_names(before: Settings, after: Settings) -> frozenset[str]:
-    """Return the names of the settings that differ."""
-    return frozenset(name for name in SETTINGS if getattr(before, name) != getattr(after, name))
 
 
 class UndoHistory:

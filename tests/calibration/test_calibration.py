@@ -14,23 +14,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtvc.calibration import conditions
+from rtvc.calibration.conditions import Conditions
 from rtvc.calibration.profiles import (
     LONGEST_BLOCK,
     PROFILES,
     SHORTEST_BLOCK,
-    Conditions,
-    Timing,
     best_effort,
     choose,
     too_slow,
 )
-from rtvc.calibration.sizing import Sizing, kind_of, startup_sizing
+from rtvc.calibration.sizing import Sizing
+from rtvc.calibration.timing import Timing
 from rtvc.config import calibration_yaml
 from rtvc.config.calibration_yaml import calibration_path, load_calibration, save_calibration
 from rtvc.config.remembered import RememberedRun, load_remembered, save_remembered
 from rtvc.engine.delivery import GUARD_S
 from rtvc.library.adding import add_voice
 from rtvc.library.finding import FoundVoice
+from rtvc.library.open_voice import voice_kind
+from rtvc.live.startup_sizing import startup_sizing
 from rtvc.settings import Settings
 from tests.cli.test_main import ROOT, refused, rtvc_command
 from tests.support.library_files import GOLDEN, V1_32K, V2
@@ -126,35 +128,36 @@ class TestSizes:
 
 
 class TestSizing:
-    def test_only_what_nobody_chose_is_filled_in(self, home):
-        add_voice(FoundVoice(V2, None, "Anna"))
+    def test_only_what_nobody_chose_is_filled_in(self):
         sizing = Sizing({"rvc-48k": timing()})
         sizes = choose(timing(), BALANCED)
-        assert sizing.changes(ANNA) == {"block": sizes.block, "headroom": sizes.headroom}
-        assert sizing.changes(Settings()) == {}
-        own = sizing.changes(ANNA.replace(block=300.0))
+        assert sizing.changes(ANNA, "rvc-48k") == {"block": sizes.block, "headroom": sizes.headroom}
+        assert sizing.changes(Settings(), "world") == {}
+        own = sizing.changes(ANNA.replace(block=300.0), "rvc-48k")
         assert own == {"headroom": choose(timing(), BALANCED, block=300.0).headroom}
-        assert "context" not in sizing.changes(ANNA.replace(context=400.0))
+        assert "context" not in sizing.changes(ANNA.replace(context=400.0), "rvc-48k")
         all_own = ANNA.replace(block=300.0, headroom=200.0, context=400.0)
-        assert sizing.changes(all_own) == {}
+        assert sizing.changes(all_own, "rvc-48k") == {}
         pinned = dataclasses.replace(sizing, chosen=frozenset({"block"}))
-        assert "block" not in pinned.changes(ANNA)
+        assert "block" not in pinned.changes(ANNA, "rvc-48k")
 
     def test_a_profile_decides_the_context_also_without_a_measurement(self):
-        assert Sizing(profile=PROFILES["quality"]).changes(Settings()) == {"context": 2500.0}
-        assert Sizing().changes(Settings()) == {}
+        assert Sizing(profile=PROFILES["quality"]).changes(Settings(), "world") == {
+            "context": 2500.0
+        }
+        assert Sizing().changes(Settings(), "world") == {}
 
     def test_a_machine_that_is_too_slow_gets_the_most_that_it_can_do(self):
         slow = timing(10.0, 0.9, 0.0)
-        changes = Sizing({"world": slow}).changes(Settings())
+        changes = Sizing({"world": slow}).changes(Settings(), "world")
         most = best_effort(slow)
         assert changes == {"block": 500.0, "headroom": most.headroom, "context": 500.0}
 
     def test_kinds(self, home):
         add_voice(FoundVoice(V2, None, "Anna"))
-        assert kind_of("world") == "world"
-        assert kind_of("anna") == "rvc-48k"
-        assert kind_of("nobody") == kind_of("./some.pth") == ""
+        assert voice_kind("world") == "world"
+        assert voice_kind("anna") == "rvc-48k"
+        assert voice_kind("nobody") == voice_kind("./some.pth") == ""
 
     def test_doubts(self, home):
         add_voice(FoundVoice(V2, None, "Anna"))
@@ -166,7 +169,7 @@ class TestSizing:
         sizing, advice = startup_sizing(ANNA, "balanced", frozenset())
         assert advice.doubts == ""
         assert "measured on this machine: block" in advice.facts
-        assert sizing.timing(ANNA) == timing(on=now)
+        assert sizing.timing("rvc-48k") == timing(on=now)
         for change, words in (
             ({"mlx": "0.0.1"}, f"MLX is {now.mlx} instead of 0.0.1: run it again"),
             ({"cores": 99}, "the machine is another one"),
@@ -175,65 +178,9 @@ class TestSizing:
             save_calibration({"rvc-48k": timing(on=dataclasses.replace(now, **change))})
             sizing, advice = startup_sizing(ANNA, "balanced", frozenset())
             assert words in advice.doubts
-            assert (sizing.timing(ANNA) is None) == ("another" in words)
+            assert (sizing.timing("rvc-48k") is None) == ("another" in words)
         save_calibration({"rvc-48k": timing(10.0, 0.9, on=now)})
         assert "too slow" in startup_sizing(ANNA, "balanced", frozenset())[1].doubts
-
-
-class TestPower:
-    def test_a_change_of_power_is_a_change(self):
-        battery = dataclasses.replace(CONDITIONS, power="battery")
-        unknown = dataclasses.replace(CONDITIONS, power="")
-        assert CONDITIONS.changes(battery) == ["the power comes from the battery"]
-        assert battery.changes(CONDITIONS) == ["the power comes from the mains"]
-        assert CONDITIONS.changes(unknown) == unknown.changes(battery) == []
-
-    def test_what_pmset_says(self):
-        mains = "Now drawing from 'AC Power'\n -InternalBattery-0 (id=1)\t100%; charged; 0:00\n"
-        battery = "Now drawing from 'Battery Power'\n -InternalBattery-0 (id=1)\t84%; discharging\n"
-        assert conditions.power_of_pmset(mains) == "mains"
-        assert conditions.power_of_pmset(battery) == "battery"
-        assert conditions.power_of_pmset("") == ""
-
-    @pytest.mark.parametrize(
-        ("supplies", "state"),
-        [
-            ({}, ""),
-            ({"AC": {"type": "Mains", "online": "1"}}, "mains"),
-            ({"AC": {"type": "Mains", "online": "0"}}, ""),
-            (
-                {
-                    "AC": {"type": "Mains", "online": "0"},
-                    "BAT0": {"type": "Battery", "status": "Discharging"},
-                },
-                "battery",
-            ),
-            (
-                {
-                    "ucsi-1": {"type": "USB", "online": "1"},
-                    "BAT0": {"type": "Battery", "status": "Discharging"},
-                },
-                "mains",
-            ),
-            ({"BAT0": {"type": "Battery", "status": "Full"}}, "mains"),
-            ({"BAT0": {"type": "Battery", "status": "Unknown"}}, ""),
-            ({"mouse": {"type": "Battery", "scope": "Device", "status": "Discharging"}}, ""),
-            ({"odd": {}}, ""),
-        ],
-    )
-    def test_what_linux_says(self, supplies, state, tmp_path):
-        for name, files in supplies.items():
-            (tmp_path / "power" / name).mkdir(parents=True)
-            for file, text in files.items():
-                (tmp_path / "power" / name / file).write_text(text + "\n")
-        assert conditions.power_of_supplies(tmp_path / "power") == state
-
-    def test_this_machine(self):
-        now = conditions.conditions(busy=True)
-        assert now.cores == os.cpu_count()
-        assert now.busy
-        assert now.power in ("", "mains", "battery")
-        assert now.mlx.count(".") == 2
 
 
 class TestFile:
@@ -405,3 +352,19 @@ def test_the_file_is_written_whole_or_not_at_all(home, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         save_calibration({"world": timing(5.0)})
     assert calibration_path().read_bytes() == before
+
+
+class TestConditions:
+    def test_a_change_of_power_is_a_change(self):
+        battery = dataclasses.replace(CONDITIONS, power="battery")
+        unknown = dataclasses.replace(CONDITIONS, power="")
+        assert CONDITIONS.changes(battery) == ["the power comes from the battery"]
+        assert battery.changes(CONDITIONS) == ["the power comes from the mains"]
+        assert CONDITIONS.changes(unknown) == unknown.changes(battery) == []
+
+    def test_this_machine(self):
+        now = conditions.conditions(busy=True)
+        assert now.cores == os.cpu_count()
+        assert now.busy
+        assert now.power in ("", "mains", "battery")
+        assert now.mlx.count(".") == 2

@@ -6,18 +6,20 @@ import numpy as np
 import pytest
 
 from rtvc.audio.simulated import Fault, SimulatedDevice
-from rtvc.calibration.profiles import PROFILES, Conditions, Timing
+from rtvc.calibration.conditions import Conditions
+from rtvc.calibration.profiles import PROFILES
 from rtvc.calibration.sizing import Sizing
+from rtvc.calibration.timing import Timing
 from rtvc.engine.degradation import Degradation
 from rtvc.engine.degradation_levels import make_levels
 from rtvc.engine.delivery import GUARD_S
 from rtvc.session import Session
-from rtvc.settings import Settings
+from rtvc.settings import BUILT_IN, Settings
 from rtvc.stats import State
-from tests.support.library_files import V2
 from tests.support.voices import PlainStream, PlainVoice, finder
 
 RATE = 48_000
+ANNAS_KIND = "rvc-48k"
 ANNA = Settings(voice="Anna", gate=-90.0, headroom=60.0)
 CONDITIONS = Conditions("a processor", 2, "0.1", "mains", False, "2026-01-01")
 
@@ -64,7 +66,9 @@ def run(cost, settings=ANNA, *, seconds=20.0, sizing=None, on_block=None, faults
 
     device = Device(noise(seconds), faults=faults)
     voice = CostlyVoice(device=device, cost=cost, **facts)
-    session = Session(device, settings, finder(Anna=voice, other=voice, world=voice), sizing)
+    anna = dataclasses.replace(voice, kind=ANNAS_KIND)
+    other = dataclasses.replace(voice, kind="rvc-32k")
+    session = Session(device, settings, finder(Anna=anna, other=other, world=voice), sizing)
     with session:
         assert session.wait(120)
         stats = session.stats()
@@ -85,14 +89,9 @@ def linear(constant, per_block, per_context, **changes):
 
 
 def sizing_of(timing, **facts):
-    """A sizing that knows the voice Anna, whatever is installed."""
-
-    class Known(Sizing):
-        def timing(self, settings):
-            return timing if settings.voice == "Anna" else None
-
-    # What the test asks for is used as it is.
-    return Known(chosen=frozenset(("block", "headroom", "context")), **facts)
+    """A sizing that knows Anna's kind of voice, and uses the sizes that the test asks for."""
+    chosen = frozenset(("block", "headroom", "context"))
+    return Sizing({ANNAS_KIND: timing}, chosen=chosen, **facts)
 
 
 def timing(*numbers, **facts):
@@ -245,13 +244,8 @@ def test_steps_far_slower_than_measured_are_told_once():
     assert told == [""]
 
 
-def test_the_engine_takes_sizes_that_nobody_chose_from_the_calibration(tmp_path, monkeypatch):
-    from rtvc.library.adding import add_voice
-    from rtvc.library.finding import FoundVoice
-
-    monkeypatch.setenv("RTVC_HOME", str(tmp_path))
-    add_voice(FoundVoice(V2, None, "Anna"))
-    known = Sizing({"rvc-48k": timing(20.0, 0.2, 0.02)}, PROFILES["fast"])
+def test_the_engine_takes_sizes_that_nobody_chose_from_the_calibration():
+    known = Sizing({ANNAS_KIND: timing(20.0, 0.2, 0.02)}, PROFILES["fast"])
     cost, unsized = linear(20.0, 0.2, 0.02), Settings(voice="Anna", gate=-90.0)
     stats, degraded, session = run(cost, unsized, sizing=known)
     # 1.1 * (20 + 0.2 b + 10) <= 0.7 b from 70 ms on.
@@ -265,9 +259,28 @@ def test_the_engine_takes_sizes_that_nobody_chose_from_the_calibration(tmp_path,
     assert stats.latency.block == pytest.approx(0.1)
 
 
+def test_a_voice_of_another_kind_gets_the_sizes_of_its_kind():
+    known = Sizing(
+        {ANNAS_KIND: timing(20.0, 0.2, 0.02), "rvc-32k": timing(60.0, 0.2, 0.02)},
+        PROFILES["fast"],
+    )
+    unsized = Settings(voice="Anna", gate=-90.0)
+    blocks = {}
+
+    def change(session, now):
+        blocks[session.stats().voice] = session.stats().latency.block
+        if now > 3.0:
+            session.apply(unsized.replace(voice="other"))
+
+    run(lambda *_: 0.01, unsized, sizing=known, seconds=8, on_block=change)
+    # 1.1 * (60 + 0.2 b + 10) <= 0.7 b from 170 ms on.
+    assert blocks["Anna"] == pytest.approx(0.07)
+    assert blocks["other"] == pytest.approx(0.17)
+
+
 def test_going_up_too_early_makes_it_wait_longer():
     settings = ANNA
-    levels = make_levels(settings, sizing_of(timing(5.0, 0.0, 0.04)))
+    levels = make_levels(settings, sizing_of(timing(5.0, 0.0, 0.04)), ANNAS_KIND)
     degradation, now, moves = Degradation(), 0.0, []
     degradation.settle(settings, levels)
     while now < 600.0:
@@ -287,7 +300,7 @@ def test_going_up_too_early_makes_it_wait_longer():
 
 
 def test_quick_steps_are_not_the_reason():
-    levels = make_levels(ANNA, Sizing())
+    levels = make_levels(ANNA, Sizing(), ANNAS_KIND)
     degradation = Degradation()
     degradation.settle(ANNA, levels)
     for step in range(100):
@@ -299,7 +312,7 @@ def test_quick_steps_are_not_the_reason():
 
 
 def test_rungs_allow_what_the_delivery_does():
-    levels = make_levels(Settings(block=100.0, headroom=80.0), Sizing())
+    levels = make_levels(Settings(block=100.0, headroom=80.0), Sizing(), BUILT_IN)
     assert levels[0].allowed_s == pytest.approx(0.08 - GUARD_S)
     assert levels[0].changes == {}
     assert [level.changes["block"] for level in levels[1:]] == [150.0, 200.0, 300.0, 450.0]

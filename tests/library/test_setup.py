@@ -12,7 +12,7 @@ import pytest
 
 from rtvc import library
 from rtvc.cli import options
-from rtvc.config.remembered import config_folder
+from rtvc.config.paths import config_folder
 from rtvc.errors import RtvcError, UsageError
 from rtvc.library import base_models
 from rtvc.library.base_models import BASE_MODELS, installed_model, is_whole, kind_of

@@ -37,6 +37,7 @@ class PlainVoice:
     """Gives back what it hears, late by its look-ahead."""
 
     name: str = "plain"
+    kind: str = "world"
     continuous: bool = True
     input_rate: int = 48_000
     output_rate: int = 48_000

@@ -13,14 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rtvc._types import Float32, Float64
-from rtvc.calibration.profiles import (
-    DEFAULT_PROFILE,
-    PROFILES,
-    Conditions,
-    Timing,
-    best_effort,
-    choose,
-)
+from rtvc.calibration.conditions import Conditions
+from rtvc.calibration.profiles import DEFAULT_PROFILE, PROFILES, best_effort, choose
+from rtvc.calibration.timing import Timing
 from rtvc.engine.chain import Chain
 from rtvc.engine.voice import Voice
 from rtvc.settings import Settings

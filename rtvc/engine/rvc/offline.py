@@ -95,7 +95,9 @@ def convert(
             piece[-len(rise) :] *= 1.0 - rise
         made[first * hop : end * hop] += piece
     own = pitch.part(PAD, PAD + len(sound) // FRAME)
-    return ConvertedRecording(voice.name, voice.output_rate, made, own.input_f0, own.output_f0)
+    return ConvertedRecording(
+        voice.name, voice.kind, voice.output_rate, made, own.input_f0, own.output_f0
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,17 +195,18 @@ class ConvertedRecording:
 
     Parameters
     ----------
-    name
+    name, kind
         Of the voice that speaks.
     output_rate
         Its samples per second.
     audio
         (samples,) float32, from the moment at which the original begins.
-    heard, sung
+    input_f0, output_f0
         Pitch of the original and of the result every 10 ms in Hz, 0 = unvoiced.
     """
 
     name: str
+    kind: str
     output_rate: int
     audio: Float32
     input_f0: Float64

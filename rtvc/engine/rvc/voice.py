@@ -8,6 +8,7 @@ import mlx.core as mx
 import numpy as np
 
 from rtvc._types import Float32
+from rtvc.calibration.profiles import kind_of_rate
 from rtvc.engine.models.flow import MARGIN_FRAMES
 from rtvc.engine.models.hubert import Hubert
 from rtvc.engine.models.ops.backend import TRACES_STEPS
@@ -70,6 +71,7 @@ class RvcVoice:
     ) -> None:
         self.name, self.voice = name, voice
         self.output_rate = voice.sample_rate
+        self.kind = kind_of_rate(voice.sample_rate)
         self.continuous = isinstance(voice.network.vocoder, StreamingVocoder)
         self.content = Content(encoder, voice.feature_dim, index)
         self._find_estimator = find_estimator

@@ -12,7 +12,7 @@ from rtvc.engine.voice import Rendered
 from rtvc.engine.world.analysis import HOP, OFFSET, RATE, Analyzer, look_samples
 from rtvc.engine.world.effects import Effects
 from rtvc.engine.world.synthesis import WorldSynthesizer
-from rtvc.settings import Settings
+from rtvc.settings import BUILT_IN, Settings
 
 _FRAME = RATE // 100
 
@@ -20,7 +20,7 @@ _FRAME = RATE // 100
 class WorldVoice:
     """Analysis and resynthesis with WORLD; see `rtvc.engine.voice.Voice`."""
 
-    name = "world"
+    name = kind = BUILT_IN
     input_rate = RATE
     output_rate = RATE
     continuous = True

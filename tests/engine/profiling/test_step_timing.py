@@ -7,7 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from rtvc.calibration.profiles import PROFILES, Conditions
+from rtvc.calibration.conditions import Conditions
+from rtvc.calibration.profiles import PROFILES
 from rtvc.engine.profiling.step_timing import BLOCKS, CONTEXTS, Point, busy, fit, measure
 from rtvc.engine.world.voice import WorldVoice
 from rtvc.settings import Settings

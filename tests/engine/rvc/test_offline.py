@@ -160,7 +160,7 @@ class TestConvert:
 def test_a_recording_keeps_step_with_whoever_plays_the_original(lookahead):
     audio = np.arange(100 * HOP, dtype=np.float32)
     pitch = np.arange(100, dtype=np.float64)
-    recording = ConvertedRecording("anna", 40_000, audio, pitch, 2 * pitch)
+    recording = ConvertedRecording("anna", "rvc-40k", 40_000, audio, pitch, 2 * pitch)
     settings = Settings(block=70.0, lookahead=lookahead)
     plan = make_plan(settings, voice_lookahead=0, continuous=recording.continuous)
     stream = recording.open(plan, settings)

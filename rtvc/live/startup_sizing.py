@@ -1,0 +1,85 @@
+"""The sizes that a live run starts with, and what you should know about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rtvc.calibration.conditions import conditions
+from rtvc.calibration.profiles import PROFILES, Profile, choose, kind_name, too_slow
+from rtvc.calibration.sizing import Sizing
+from rtvc.calibration.timing import Timing
+from rtvc.config.calibration_yaml import load_calibration
+from rtvc.library.open_voice import voice_kind
+from rtvc.settings import BUILT_IN, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class SizingAdvice:
+    """What a person should know about the sizes of a run, "" where there is nothing.
+
+    Attributes
+    ----------
+    facts
+        What is used although nobody chose it.
+    doubts
+        What is wrong with it, and what to do.
+    """
+
+    facts: str = ""
+    doubts: str = ""
+
+
+def startup_sizing(
+    settings: Settings, profile: str, chosen: frozenset[str]
+) -> tuple[Sizing, SizingAdvice]:
+    """Return what is known of this machine, and what a person should know about that.
+
+    Parameters
+    ----------
+    settings
+        To begin with.
+    profile
+        Name of the profile.
+    chosen
+        Names of the sizes that a person has stated.
+    """
+    timings, damage = load_calibration()
+    here: dict[str, Timing] = {}
+    kind, changes = voice_kind(settings.voice), list[str]()
+    measured = timings.get(kind)
+    if timings:
+        now = conditions()
+        here = {k: timing for k, timing in timings.items() if timing.conditions.same_machine(now)}
+        changes = measured.conditions.changes(now) if measured else []
+    sizing = Sizing(here, PROFILES[profile], chosen)
+    doubts = damage
+    if not damage and kind:
+        doubts = _doubts(kind, measured, changes, sizing.profile, settings)
+    return sizing, SizingAdvice(_facts(sizing, settings, kind), doubts)
+
+
+def _facts(sizing: Sizing, settings: Settings, kind: str) -> str:
+    changes = sizing.changes(settings, kind)
+    if not changes:
+        return ""
+    measured = "" if sizing.timing(kind) is None else ", measured on this machine"
+    sizes = ", ".join(f"{name} {value:.0f} ms" for name, value in changes.items())
+    return f"Profile {sizing.profile.name}{measured}: {sizes}."
+
+
+def _doubts(
+    kind: str, measured: Timing | None, changes: list[str], profile: Profile, settings: Settings
+) -> str:
+    if measured is None:
+        # The built-in voice keeps up with its defaults nearly everywhere.
+        return (
+            ""
+            if kind == BUILT_IN
+            else f"How fast this machine is with {kind_name(kind)} is not known: "
+            "'rtvc calibrate' measures it in a minute."
+        )
+    if changes:
+        return f"Since 'rtvc calibrate' measured, {' and '.join(changes)}: run it again."
+    if choose(measured, profile, method=settings.pitch_method) is None:
+        return too_slow(kind, measured, profile, method=settings.pitch_method)
+    return ""

@@ -1,0 +1,120 @@
+"""What this machine is, and which versions run on it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from rtvc import __version__
+
+PACKAGES = (
+    "mlx",
+    "numpy",
+    "sounddevice",
+    "rtmixer",
+    "soundfile",
+    "soxr",
+    "pyworld-prebuilt",
+    "faiss-cpu",
+    "textual",
+    "PyYAML",
+    "platformdirs",
+)
+"""The packages that rtvc runs on."""
+
+_SUPPLIES = Path("/sys/class/power_supply")
+_PMSET = ("/usr/bin/pmset", "-g", "batt")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of rtvc, Python and the packages, "" where one is not installed."""
+    found = {"rtvc": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = ""
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """Return what the machine is."""
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+    }
+
+
+def processor() -> str:
+    """Return the name of the processor, "" where the system does not tell."""
+    if sys.platform == "darwin":
+        import subprocess
+
+        asked = subprocess.run(
+            ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return asked.stdout.strip()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def power_state() -> str:
+    """Return ``"battery"``, ``"mains"``, or "" where the system does not tell."""
+    if sys.platform == "darwin":
+        try:
+            asked = subprocess.run(_PMSET, capture_output=True, text=True, timeout=2, check=False)
+        except (OSError, subprocess.SubprocessError):
+            return ""
+        return power_of_pmset(asked.stdout)
+    return power_of_supplies(_SUPPLIES)
+
+
+def power_of_pmset(text: str) -> str:
+    """Return the power state from what ``pmset -g batt`` says."""
+    if "'Battery Power'" in text:
+        return "battery"
+    return "mains" if "'AC Power'" in text else ""
+
+
+def power_of_supplies(folder: Path) -> str:
+    """Return the power state from Linux's folder of power supplies."""
+    states = set()
+    try:
+        for supply in folder.iterdir():
+            # The battery of a mouse says nothing of the machine.
+            if _word(supply / "scope") == "Device":
+                continue
+            if _word(supply / "type") == "Battery":
+                states.add(_word(supply / "status"))
+            elif _word(supply / "online") == "1":
+                states.add("Plugged in")
+    except OSError:
+        return ""
+    if "Plugged in" in states:
+        return "mains"
+    if "Discharging" in states:
+        return "battery"
+    return "mains" if states & {"Charging", "Full", "Not charging"} else ""
+
+
+def _word(file: Path) -> str:
+    """Return what a file of one word holds, "" where it is not there or cannot be read."""
+    try:
+        return file.read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return ""

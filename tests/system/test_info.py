@@ -1,0 +1,47 @@
+"""What is read of the machine."""
+
+import pytest
+
+from rtvc.system import info
+
+
+class TestPower:
+    def test_what_pmset_says(self):
+        mains = "Now drawing from 'AC Power'\n -InternalBattery-0 (id=1)\t100%; charged; 0:00\n"
+        battery = "Now drawing from 'Battery Power'\n -InternalBattery-0 (id=1)\t84%; discharging\n"
+        assert info.power_of_pmset(mains) == "mains"
+        assert info.power_of_pmset(battery) == "battery"
+        assert info.power_of_pmset("") == ""
+
+    @pytest.mark.parametrize(
+        ("supplies", "state"),
+        [
+            ({}, ""),
+            ({"AC": {"type": "Mains", "online": "1"}}, "mains"),
+            ({"AC": {"type": "Mains", "online": "0"}}, ""),
+            (
+                {
+                    "AC": {"type": "Mains", "online": "0"},
+                    "BAT0": {"type": "Battery", "status": "Discharging"},
+                },
+                "battery",
+            ),
+            (
+                {
+                    "ucsi-1": {"type": "USB", "online": "1"},
+                    "BAT0": {"type": "Battery", "status": "Discharging"},
+                },
+                "mains",
+            ),
+            ({"BAT0": {"type": "Battery", "status": "Full"}}, "mains"),
+            ({"BAT0": {"type": "Battery", "status": "Unknown"}}, ""),
+            ({"mouse": {"type": "Battery", "scope": "Device", "status": "Discharging"}}, ""),
+            ({"odd": {}}, ""),
+        ],
+    )
+    def test_what_linux_says(self, supplies, state, tmp_path):
+        for name, files in supplies.items():
+            (tmp_path / "power" / name).mkdir(parents=True)
+            for file, text in files.items():
+                (tmp_path / "power" / name / file).write_text(text + "\n")
+        assert info.power_of_supplies(tmp_path / "power") == state
