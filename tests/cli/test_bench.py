@@ -267,7 +267,7 @@ def test_counts_are_those_of_the_operator_set_that_runs(monkeypatch):
         import mlx.core as mx
         real = mx.default_device
         mx.default_device = lambda: mx.Device(mx.gpu)
-        from rtvc.engine.models import layers, phased
+        from rtvc.engine.models import winograd
         mx.default_device = real
         from rtvc.engine.profiling.stage_times import count_step
         from tests.cli.test_bench import SHORT, small_voice

@@ -88,9 +88,9 @@ def test_a_choice_that_does_not_exist_is_named(variable: str, choices: str) -> N
 def test_choices_are_taken() -> None:
     run = _python(
         "-c",
-        "from rtvc.engine.models import backend, layers, layers_cpu, layers_gpu\n"
-        f"assert layers.conv1d is layers_{OTHER}.conv1d\n"
-        f"assert layers.relative_attention is layers_{OTHER}.relative_attention\n"
+        "from rtvc.engine.models.ops import backend, cpu, gpu, ops\n"
+        f"assert ops.conv1d is {OTHER}.conv1d\n"
+        f"assert ops.relative_attention is {OTHER}.relative_attention\n"
         "print(backend.PRECISION)",
         RTVC_OPERATORS=OTHER,
         RTVC_PRECISION="float16",
