@@ -29,7 +29,7 @@ class MainScreen(Screen[None]):
     """State, levels, pitch, latency, controls and voices."""
 
     app: Panel
-    AUTO_FOCUS = "Knobs"
+    AUTO_FOCUS = "SettingsList"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "controls", show=False)]
 
     def __init__(self) -> None:
