@@ -41,7 +41,7 @@ from tests.support.terminal import Terminal
 
 MOST_CPU = 15.0
 MOST_GROWTH_MB = 5.0
-_ENGINE = ("rtvc engine", "rtvc-heartbeat")
+_ENGINE = ("rtvc engine", "rtvc audio")
 _SPEECH_S = 300.0
 _LOOK_S = 5.0
 _AT_ENDS = 5

@@ -30,9 +30,9 @@ def _server() -> Iterator[SoundServer]:
 @pytest.fixture
 def sound_server(_server: SoundServer) -> SoundServer:
     """The project's own sound server, running, and PortAudio that sees it."""
-    from rtvc.audio.portaudio import restart
+    from rtvc.audio.portaudio import restart_portaudio
 
     if not _server.running:
         _server.start()
-    restart()
+    restart_portaudio()
     return _server

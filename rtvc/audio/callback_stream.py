@@ -11,16 +11,16 @@ from rtvc.audio.portaudio import portaudio
 from rtvc.audio.streams import Counters, DeviceStream, StreamSpec
 
 
-class _ArrayRing:
+class _ArrayRingBuffer:
     """One writer, one reader: each moves only its own count, so neither needs a lock."""
 
     def __init__(self, frames: int, channels: int) -> None:
         self._data = np.zeros((frames, channels), np.float32)
-        self._written = self._taken = 0
+        self._written = self._read = 0
 
     @property
     def read_available(self) -> int:
-        return self._written - self._taken
+        return self._written - self._read
 
     @property
     def write_available(self) -> int:
@@ -37,11 +37,11 @@ class _ArrayRing:
 
     def readinto(self, data: Float32) -> int:
         count = min(len(data), self.read_available)
-        at = self._taken % len(self._data)
+        at = self._read % len(self._data)
         first = min(count, len(self._data) - at)
         data[:first] = self._data[at : at + first]
         data[first:count] = self._data[: count - first]
-        self._taken += count
+        self._read += count
         return count
 
 
@@ -52,15 +52,15 @@ class CallbackStream(DeviceStream):
         super().__init__(spec)
         sounddevice = portaudio()
         if spec.input:
-            self._heard = _ArrayRing(spec.ring_frames, spec.input.channels)
+            self._input_ring = _ArrayRingBuffer(spec.ring_frames, spec.input.channels)
         if spec.output:
-            self._said = _ArrayRing(spec.ring_frames, spec.output.channels)
+            self._output_ring = _ArrayRingBuffer(spec.ring_frames, spec.output.channels)
         self._frames = self._underflows = self._overflows = 0
         self._playing = False
         make, callback = {
-            "duplex": (sounddevice.Stream, self._exchange),
-            "input": (sounddevice.InputStream, self._capture),
-            "output": (sounddevice.OutputStream, self._play),
+            "duplex": (sounddevice.Stream, self._duplex_callback),
+            "input": (sounddevice.InputStream, self._input_callback),
+            "output": (sounddevice.OutputStream, self._output_callback),
         }[spec.kind]
         self._stream = make(
             dtype="float32",
@@ -69,40 +69,42 @@ class CallbackStream(DeviceStream):
             **spec.arguments(),
         )
 
-    def tend(self) -> None:
+    def service(self) -> None:
         """Do nothing: the callback looks at the rings each time."""
 
     def counters(self) -> Counters:
         """Return what the callback has counted."""
         return Counters(self._frames, self._underflows, self._overflows)
 
-    def _exchange(self, heard: Float32, said: Float32, frames: int, time: Any, status: Any) -> None:
+    def _duplex_callback(
+        self, indata: Float32, outdata: Float32, frames: int, time: Any, status: Any
+    ) -> None:
         self._count(frames, status)
-        self._take(heard)
-        self._give(said)
+        self._store_input(indata)
+        self._fill_output(outdata)
 
-    def _capture(self, heard: Float32, frames: int, time: Any, status: Any) -> None:
+    def _input_callback(self, indata: Float32, frames: int, time: Any, status: Any) -> None:
         self._count(frames, status)
-        self._take(heard)
+        self._store_input(indata)
 
-    def _play(self, said: Float32, frames: int, time: Any, status: Any) -> None:
+    def _output_callback(self, outdata: Float32, frames: int, time: Any, status: Any) -> None:
         self._count(frames, status)
-        self._give(said)
+        self._fill_output(outdata)
 
     def _count(self, frames: int, status: Any) -> None:
         self._frames += frames
         self._underflows += bool(status.input_underflow) + bool(status.output_underflow)
         self._overflows += bool(status.input_overflow) + bool(status.output_overflow)
 
-    def _take(self, heard: Float32) -> None:
-        assert self._heard
-        self._overflows += self._heard.write(heard) < len(heard)
+    def _store_input(self, indata: Float32) -> None:
+        assert self._input_ring
+        self._overflows += self._input_ring.write(indata) < len(indata)
 
-    def _give(self, said: Float32) -> None:
-        assert self._said
-        played = self._said.readinto(said)
-        said[played:] = 0.0
-        empty = played < len(said)
+    def _fill_output(self, outdata: Float32) -> None:
+        assert self._output_ring
+        played = self._output_ring.readinto(outdata)
+        outdata[played:] = 0.0
+        empty = played < len(outdata)
         # An underflow is sound that stops, not silence that goes on.
         self._underflows += self._playing and empty and not self._stopping
         self._playing = not empty

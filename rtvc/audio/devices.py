@@ -8,12 +8,12 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rtvc.audio.portaudio import AudioError, captured_noise, explain, portaudio
+from rtvc.audio.portaudio import AudioError, audio_error, capture_stderr, portaudio
 from rtvc.errors import UsageError
 
 Direction = Literal["input", "output"]
 
-USUAL_RATES = (
+COMMON_RATES = (
     8000,
     11025,
     16000,
@@ -83,7 +83,7 @@ def list_devices() -> list[Device]:
         If PortAudio is missing.
     """
     sounddevice = portaudio()
-    with captured_noise():
+    with capture_stderr():
         hosts = sounddevice.query_hostapis()
         rows = sounddevice.query_devices()
         defaults = _default_indices(sounddevice)
@@ -122,14 +122,14 @@ def supported_rates(device: Device, direction: Direction) -> tuple[int, ...]:
     """Return which of the usual rates the device accepts now; a busy one may accept none."""
     if not device.channels(direction):
         return ()
-    return tuple(rate for rate in USUAL_RATES if accepts(device, direction, rate))
+    return tuple(rate for rate in COMMON_RATES if accepts(device, direction, rate))
 
 
 def accepts(device: Device, direction: Direction, rate: float, channels: int = 1) -> bool:
     """Return whether the device would open at a rate with so many channels."""
     sounddevice = portaudio()
     check = getattr(sounddevice, f"check_{direction}_settings")
-    with captured_noise():
+    with capture_stderr():
         try:
             check(device.index, channels=channels, dtype="float32", samplerate=rate)
         except sounddevice.PortAudioError:
@@ -162,7 +162,7 @@ def find_device(
     everything = list_devices() if devices is None else devices
     usable = [device for device in everything if device.channels(direction)]
     if not usable:
-        raise AudioError(_no_device(direction))
+        raise AudioError(_no_device_message(direction))
     if wanted is None:
         return next((device for device in usable if device.is_default(direction)), usable[0])
     text = str(wanted).strip()
@@ -170,15 +170,15 @@ def find_device(
     if len(matches) == 1:
         return matches[0]
     if matches:
-        names = _listed(matches)
+        names = _device_list(matches)
         raise UsageError(f"{text!r} could be any of these {direction}s: {names}; give its number")
     if other := _matches(text, everything):
         raise UsageError(
-            f"{other[0].name!r} has no {direction}; {direction}s are: {_listed(usable)}"
+            f"{other[0].name!r} has no {direction}; {direction}s are: {_device_list(usable)}"
         )
     names_by_lower = {device.name.lower(): device for device in usable}
     near = difflib.get_close_matches(text.lower(), names_by_lower, n=3, cutoff=0.5)
-    found = _listed([names_by_lower[name] for name in near] or usable)
+    found = _device_list([names_by_lower[name] for name in near] or usable)
     raise UsageError(
         f"there is no {direction} named {text!r}; {'near' if near else 'there'}: {found}"
     )
@@ -196,11 +196,11 @@ def _matches(text: str, devices: list[Device]) -> list[Device]:
     return next((found for found in readings if found), [])
 
 
-def _listed(devices: list[Device]) -> str:
+def _device_list(devices: list[Device]) -> str:
     return ", ".join(f"{d.index} {d.name!r} ({d.host_api})" for d in devices)
 
 
-def _no_device(direction: Direction) -> str:
+def _no_device_message(direction: Direction) -> str:
     what = "microphone" if direction == "input" else "speaker"
     how = (
         "plug one in, or see System Settings, Sound"
@@ -210,10 +210,10 @@ def _no_device(direction: Direction) -> str:
     return f"there is no {what}: {how}"
 
 
-def cannot_open(error: Exception, device: Device, direction: Direction, detail: str) -> AudioError:
+def open_error(error: Exception, device: Device, direction: Direction, detail: str) -> AudioError:
     """Return the sentence for a device that did not open."""
     what = "microphone" if direction == "input" else "speaker"
-    return explain(
+    return audio_error(
         error,
         f"open the {what}",
         repr(device.name),

@@ -8,12 +8,12 @@ import time
 import numpy as np
 
 from rtvc._types import Float32
-from rtvc.audio.devices import Device, Direction, accepts, cannot_open
+from rtvc.audio.devices import Device, Direction, accepts, open_error
 from rtvc.audio.drift import ClockTrim
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.fifo import SampleFifo
 from rtvc.audio.open_stream import open_stream
-from rtvc.audio.portaudio import AudioError, captured_noise, portaudio
+from rtvc.audio.portaudio import AudioError, capture_stderr, portaudio
 from rtvc.audio.resample import EdgeResampler
 from rtvc.audio.stream_watchdog import StreamWatchdog
 from rtvc.audio.streams import RING_S, DeviceStream, Port, StreamSpec
@@ -22,7 +22,7 @@ from rtvc.stats import DeviceHealth
 BLOCK_S = 0.010
 PRIMED_BLOCKS = 8
 """A device that stands still may ask for what its buffers hold, but not for so many."""
-MOST_CHANNELS = 8
+MAX_OUTPUT_CHANNELS = 8
 """Devices with more outputs are mixers and virtual: two of them are used."""
 
 
@@ -31,10 +31,10 @@ class SilentDeviceError(AudioError):
 
 
 class Duplex:
-    """Streams at work, from `open_flow`.
+    """Streams at work, from `open_duplex`.
 
     The engine's thread calls `available` and `take`, one thread at a time
-    `write`, the heartbeat `tend` and `lost`.
+    `write`, the heartbeat `service` and `lost`.
     """
 
     def __init__(
@@ -43,17 +43,17 @@ class Duplex:
         self._capture, self._playback = capture, playback
         self._device_latency = _device_latency(capture, playback, devices)
         self._streams = [capture] if capture is playback else [capture, playback]
-        self._pulses = [
+        self._watchdogs = [
             StreamWatchdog(s, d.name) for s, d in zip(self._streams, devices, strict=False)
         ]
-        self._from_device = (
+        self._input_resampler = (
             None
             if capture.spec.rate == ENGINE_RATE
             else EdgeResampler(capture.spec.rate, ENGINE_RATE)
         )
         # Two devices have two clocks, so the output's resampler is there at equal rates too.
         self._clocks = None if capture is playback else ClockTrim()
-        self._to_device = (
+        self._output_resampler = (
             None
             if self._clocks is None and playback.spec.rate == ENGINE_RATE
             else EdgeResampler(ENGINE_RATE, playback.spec.rate)
@@ -61,7 +61,7 @@ class Duplex:
         self._fifo = SampleFifo()
         self._dropped = 0
         self._started = time.monotonic()
-        self.heard_anything = False
+        self.received_input = False
 
     def start(self, timeout: float) -> None:
         """Start the streams and return when each has begun to run.
@@ -72,27 +72,27 @@ class Duplex:
             If one does not start, or stays silent for `timeout` seconds.
         """
         sounddevice = portaudio()
-        for pulse in self._pulses:
-            with captured_noise() as noise:
+        for watchdog in self._watchdogs:
+            with capture_stderr() as noise:
                 try:
-                    pulse.stream.start()
+                    watchdog.stream.start()
                 except sounddevice.PortAudioError as error:
                     failure = error
                 else:
                     continue
-            raise AudioError(f"{pulse.name!r} does not start: {failure}", noise.text)
+            raise AudioError(f"{watchdog.name!r} does not start: {failure}", noise.text)
         deadline = time.monotonic() + timeout
-        for pulse in self._pulses:
-            while pulse.stream.counters().frames < PRIMED_BLOCKS * pulse.stream.spec.block:
+        for watchdog in self._watchdogs:
+            while watchdog.stream.counters().frames < PRIMED_BLOCKS * watchdog.stream.spec.block:
                 if time.monotonic() > deadline:
                     raise SilentDeviceError(
-                        f"{pulse.name!r} opens, but no sound flows: it may be suspended or in use; "
-                        "close other programs that use it, or choose another device"
+                        f"{watchdog.name!r} opens, but no sound flows: it may be suspended or in "
+                        "use; close other programs that use it, or choose another device"
                     )
                 time.sleep(0.002)
         self._started = time.monotonic()
-        for pulse in self._pulses:
-            pulse.begin()
+        for watchdog in self._watchdogs:
+            watchdog.reset()
 
     def finish(self) -> None:
         """Play out what the devices hold, then give them back."""
@@ -110,21 +110,21 @@ class Duplex:
         """Seconds since the start."""
         return time.monotonic() - self._started
 
-    def tend(self) -> None:
+    def service(self) -> None:
         """Keep the callbacks supplied and the clocks together."""
         for stream in self._streams:
-            stream.tend()
-        if self._clocks is None or self._to_device is None:
+            stream.service()
+        if self._clocks is None or self._output_resampler is None:
             return
         captured, played = (
             s.counters().frames / s.spec.rate for s in (self._capture, self._playback)
         )
         if self._clocks.observe(time.monotonic(), captured, played):
-            self._to_device.trim(self._clocks.trim)
+            self._output_resampler.trim(self._clocks.trim)
 
-    def lost(self, silent_s: float) -> str:
+    def lost(self, timeout: float) -> str:
         """Return a sentence if a device is gone or has counted no frames for so long, else ""."""
-        return next(filter(None, (pulse.lost(silent_s) for pulse in self._pulses)), "")
+        return next(filter(None, (watchdog.lost(timeout) for watchdog in self._watchdogs)), "")
 
     def available(self) -> int:
         """Return how many input samples are there."""
@@ -132,8 +132,10 @@ class Duplex:
             frames = self._capture.read(self._capture.readable)
             if len(frames):
                 mono = frames[:, 0] if frames.shape[1] == 1 else frames.mean(1, dtype=np.float32)
-                self.heard_anything = self.heard_anything or bool(mono.any())
-                self._fifo.put(self._from_device.process(mono) if self._from_device else mono)
+                self.received_input = self.received_input or bool(mono.any())
+                self._fifo.put(
+                    self._input_resampler.process(mono) if self._input_resampler else mono
+                )
         return self._fifo.size
 
     def take(self, samples: int) -> Float32:
@@ -147,7 +149,7 @@ class Duplex:
 
     def write(self, samples: Float32) -> None:
         """Queue output for all channels; what has no room is dropped and counted."""
-        mono = self._to_device.process(samples) if self._to_device else samples
+        mono = self._output_resampler.process(samples) if self._output_resampler else samples
         output = self._playback.spec.output
         assert output
         frames = np.repeat(mono[:, np.newaxis], output.channels, axis=1)
@@ -156,12 +158,14 @@ class Duplex:
     @property
     def latency(self) -> tuple[float, float]:
         """Seconds of the input and the output side."""
-        heard, said = self._device_latency
-        if self._from_device:
+        input_s, output_s = self._device_latency
+        if self._input_resampler:
             # What the resampler still holds comes out with a whole block of the device's.
             period = self._capture.spec.block / self._capture.spec.rate
-            heard += math.ceil(self._from_device.delay_s / period - 0.05) * period
-        return heard, said + (self._to_device.delay_s if self._to_device else 0.0)
+            input_s += math.ceil(self._input_resampler.delay_s / period - 0.05) * period
+        return input_s, output_s + (
+            self._output_resampler.delay_s if self._output_resampler else 0.0
+        )
 
     def health(self) -> DeviceHealth:
         """Return counters and fills."""
@@ -176,7 +180,7 @@ class Duplex:
         )
 
 
-def open_flow(
+def open_duplex(
     microphone: Device,
     speaker: Device,
     *,
@@ -203,23 +207,26 @@ def open_flow(
     AudioError
         If a device refuses.
     """
-    heard = Port(microphone.index, input_channels or min(microphone.inputs, 2))
-    said = Port(speaker.index, output_channels or _channels(speaker))
+    input_port = Port(microphone.index, input_channels or min(microphone.inputs, 2))
+    output_port = Port(speaker.index, output_channels or _channels(speaker))
     rates = [rate] if rate else [ENGINE_RATE, round(microphone.rate), round(speaker.rate)]
-    in_rates = [r for r in rates if accepts(microphone, "input", r, heard.channels)]
-    out_rates = [r for r in rates if accepts(speaker, "output", r, said.channels)]
+    in_rates = [r for r in rates if accepts(microphone, "input", r, input_port.channels)]
+    out_rates = [r for r in rates if accepts(speaker, "output", r, output_port.channels)]
     common = [r for r in in_rates if r in out_rates]
     if microphone.index == speaker.index and common:
-        spec = StreamSpec(common[0], round(common[0] * BLOCK_S), heard, said)
+        spec = StreamSpec(common[0], round(common[0] * BLOCK_S), input_port, output_port)
         stream = _open(spec, microphone, "input", in_python)
         return Duplex(stream, stream, (microphone, speaker))
     # Where it accepts nothing, opening it tells why.
     in_rate, out_rate = (in_rates or rates)[0], (out_rates or rates)[0]
     capture = _open(
-        StreamSpec(in_rate, round(in_rate * BLOCK_S), input=heard), microphone, "input", in_python
+        StreamSpec(in_rate, round(in_rate * BLOCK_S), input=input_port),
+        microphone,
+        "input",
+        in_python,
     )
     try:
-        spec = StreamSpec(out_rate, round(out_rate * BLOCK_S), output=said)
+        spec = StreamSpec(out_rate, round(out_rate * BLOCK_S), output=output_port)
         playback = _open(spec, speaker, "output", in_python)
     except BaseException:
         capture.close()
@@ -235,35 +242,38 @@ def open_playback(speaker: Device) -> DeviceStream:
     AudioError
         If it refuses.
     """
-    said = Port(speaker.index, _channels(speaker))
+    output_port = Port(speaker.index, _channels(speaker))
     rates = [ENGINE_RATE, round(speaker.rate)]
     # Where it accepts nothing, opening it tells why.
-    rate = next((r for r in rates if accepts(speaker, "output", r, said.channels)), rates[0])
-    return _open(StreamSpec(rate, round(rate * BLOCK_S), output=said), speaker, "output", False)
+    rate = next((r for r in rates if accepts(speaker, "output", r, output_port.channels)), rates[0])
+    return _open(
+        StreamSpec(rate, round(rate * BLOCK_S), output=output_port), speaker, "output", False
+    )
 
 
 def _channels(speaker: Device) -> int:
-    return speaker.outputs if speaker.outputs <= MOST_CHANNELS else 2
+    return speaker.outputs if speaker.outputs <= MAX_OUTPUT_CHANNELS else 2
 
 
 def _device_latency(
     capture: DeviceStream, playback: DeviceStream, devices: tuple[Device, Device]
 ) -> tuple[float, float]:
     """Return seconds of the two devices as PortAudio states them, put right where it errs."""
-    heard, said = capture.latency[0], playback.latency[1]
+    input_s, output_s = capture.latency[0], playback.latency[1]
     if devices[0].host_api == "ALSA":
         # It states what the buffer could hold, but a block is taken as soon as it is there.
-        heard = capture.spec.block / capture.spec.rate
+        input_s = capture.spec.block / capture.spec.rate
         if capture is playback:
-            said -= heard  # and it counts a block of adaption that equal blocks do not need
-    return heard, said
+            # PortAudio also counts a block of adaption, which equal blocks do not need.
+            output_s -= input_s
+    return input_s, output_s
 
 
 def _open(spec: StreamSpec, device: Device, direction: Direction, in_python: bool) -> DeviceStream:
     sounddevice = portaudio()
-    with captured_noise() as noise:
+    with capture_stderr() as noise:
         try:
             return open_stream(spec, in_python=in_python)
         except (sounddevice.PortAudioError, ValueError) as error:
             failure = error
-    raise cannot_open(failure, device, direction, noise.text)
+    raise open_error(failure, device, direction, noise.text)

@@ -10,7 +10,7 @@ import numpy as np
 from rtvc._types import Float32
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.fifo import SampleFifo
-from rtvc.audio.sound_file import SoundSink, SoundSource, can_have, format_of
+from rtvc.audio.sound_file import SoundSink, SoundSource, format_of, supports_rate
 from rtvc.stats import DeviceHealth
 
 
@@ -90,7 +90,7 @@ class FileEndpoint:
             return
         try:
             rate = self._rate or self._source.rate
-            if self._rate is None and not can_have(format_of(self._sink_path)[1], rate):
+            if self._rate is None and not supports_rate(format_of(self._sink_path)[1], rate):
                 rate = ENGINE_RATE
             self._rate = rate
             self._sink = SoundSink(self._sink_path, rate, overwrite=self._overwrite)

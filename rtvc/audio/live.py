@@ -11,22 +11,22 @@ from functools import partial
 
 from rtvc._types import Float32
 from rtvc.audio.devices import Device, find_device, list_devices
-from rtvc.audio.duplex import Duplex, SilentDeviceError, open_flow
+from rtvc.audio.duplex import Duplex, SilentDeviceError, open_duplex
 from rtvc.audio.endpoint import ENGINE_RATE, DeviceLostError
-from rtvc.audio.portaudio import ALLOW_MICROPHONE, AudioError, let_alsa_print, restart
+from rtvc.audio.portaudio import ALLOW_MICROPHONE, AudioError, restart_portaudio, set_alsa_printing
 from rtvc.audio.timeout_call import TimeoutCall
 from rtvc.errors import RtvcError
 from rtvc.stats import DeviceHealth
-from rtvc.system.audio_priority import urge_this_thread, urgent_threads
+from rtvc.system.audio_priority import make_thread_realtime, realtime_threads
 
 TICK_S = 0.0025
 """Between two heartbeats: half of what an action of the callback may be missing unnoticed."""
-SILENT_S = 0.4
+STALL_TIMEOUT_S = 0.4
 """A device that counts no frames for so long is lost, whatever it says of itself."""
-START_S = 2.0
+START_TIMEOUT_S = 2.0
 """How long a device may take to begin; Bluetooth needs more than a second."""
-DRAIN_S = 0.5
-PATIENCE_S = 2.0
+DRAIN_TIMEOUT_S = 0.5
+CLOSE_TIMEOUT_S = 2.0
 """How long closing and opening again may take: with a lost device they may never return."""
 
 
@@ -71,11 +71,11 @@ class LiveEndpoint:
             "in_python": in_python,
         }
         self._devices: tuple[Device, Device] | None = None
-        self._flow: Duplex | None = None
+        self._duplex: Duplex | None = None
         self._past = DeviceHealth()
         self._tick: Callable[[], None] | None = None
-        self._heart: threading.Thread | None = None
-        self._ending = threading.Event()
+        self._service_thread: threading.Thread | None = None
+        self._stop_requested = threading.Event()
         self._attempt: TimeoutCall[tuple[tuple[Device, Device], Duplex]] | None = None
         self._stopped = False
         self._lost = ""
@@ -91,7 +91,7 @@ class LiveEndpoint:
         RtvcError
             If a device cannot be opened or does not begin.
         """
-        if self._flow:
+        if self._duplex:
             raise RuntimeError("the endpoint has been started already")
         self._tick = tick
         self._stopped = False
@@ -99,24 +99,24 @@ class LiveEndpoint:
             opened = self._open()
         except SilentDeviceError:
             # Now and then a stream opens and is never called; a second one is.
-            restart()
+            restart_portaudio()
             opened = self._open()
         self._begin(*opened)
 
     def stop(self) -> None:
         """Let queued output play out (at most half a second), then close; safe to repeat."""
         self._stopped = True
-        flow, self._flow = self._flow, None
-        self._end_heart()
-        if flow is None:
+        duplex, self._duplex = self._duplex, None
+        self._stop_service()
+        if duplex is None:
             return
         if not self._lost:
-            deadline = time.monotonic() + DRAIN_S
-            while flow.queued and time.monotonic() < deadline:
-                flow.tend()
+            deadline = time.monotonic() + DRAIN_TIMEOUT_S
+            while duplex.queued and time.monotonic() < deadline:
+                duplex.service()
                 time.sleep(TICK_S)
-        self._past = _summed(self._past, flow.health())
-        TimeoutCall(flow.close if self._lost else flow.finish).wait(PATIENCE_S)
+        self._past = _summed(self._past, duplex.health())
+        TimeoutCall(duplex.close if self._lost else duplex.finish).wait(CLOSE_TIMEOUT_S)
 
     def reconnect(self, timeout: float = 0.0) -> bool:
         """Try to go on after a loss, and return whether sound flows again.
@@ -132,15 +132,15 @@ class LiveEndpoint:
             next call goes on with the same try.
         """
         deadline = time.monotonic() + timeout
-        flow, self._flow = self._flow, None
-        self._end_heart()
-        if flow:
-            self._past = _summed(self._past, flow.health())
+        duplex, self._duplex = self._duplex, None
+        self._stop_service()
+        if duplex:
+            self._past = _summed(self._past, duplex.health())
         while True:
             if self._attempt is None:
-                self._attempt = TimeoutCall(partial(self._reopen, flow))
-                flow = None
-            if self._attempt.wait(max(PATIENCE_S, deadline - time.monotonic())):
+                self._attempt = TimeoutCall(partial(self._reopen, duplex))
+                duplex = None
+            if self._attempt.wait(max(CLOSE_TIMEOUT_S, deadline - time.monotonic())):
                 attempt, self._attempt = self._attempt, None
                 with contextlib.suppress(RtvcError):
                     self._begin(*attempt.result())
@@ -163,7 +163,7 @@ class LiveEndpoint:
                 raise self._failure
             if self._lost:
                 raise DeviceLostError(self._lost)
-            there = self._flowing.available()
+            there = self._open_duplex.available()
             left = deadline - time.monotonic()
             if there >= samples or left <= 0:
                 return there
@@ -172,18 +172,18 @@ class LiveEndpoint:
 
     def read(self, samples: int) -> Float32:
         """Take exactly so many input samples, which must be there."""
-        return self._flowing.take(samples)
+        return self._open_duplex.take(samples)
 
     def queued(self) -> int:
         """Return how many output samples wait for the device."""
-        flow = self._flow
-        return flow.queued if flow else 0
+        duplex = self._duplex
+        return duplex.queued if duplex else 0
 
     def write(self, samples: Float32) -> None:
         """Queue output; what the ring cannot hold is dropped and counted as an overflow."""
-        flow = self._flow
-        if flow:
-            flow.write(samples)
+        duplex = self._duplex
+        if duplex:
+            duplex.write(samples)
 
     def now(self) -> float:
         """Return seconds on the monotonic clock."""
@@ -192,8 +192,8 @@ class LiveEndpoint:
     @property
     def latency(self) -> tuple[float, float]:
         """Seconds of the devices' input and output side, resamplers included; 0 before `start`."""
-        flow = self._flow
-        return flow.latency if flow else (0.0, 0.0)
+        duplex = self._duplex
+        return duplex.latency if duplex else (0.0, 0.0)
 
     @property
     def devices(self) -> tuple[Device, Device] | None:
@@ -203,8 +203,8 @@ class LiveEndpoint:
     @property
     def hint(self) -> str:
         """A sentence where something is probably not as the person thinks, else empty."""
-        flow = self._flow
-        if flow is None or flow.heard_anything or flow.age < 3.0 or not self._devices:
+        duplex = self._duplex
+        if duplex is None or duplex.received_input or duplex.age < 3.0 or not self._devices:
             return ""
         return (
             f"{self._devices[0].name!r} gives perfect silence: it may be muted, or not permitted "
@@ -213,16 +213,16 @@ class LiveEndpoint:
 
     def health(self) -> DeviceHealth:
         """Return counters since the first `start`, and ring fills."""
-        flow = self._flow
-        if flow:
-            return _summed(self._past, flow.health())
+        duplex = self._duplex
+        if duplex:
+            return _summed(self._past, duplex.health())
         return replace(self._past, input_fill=0.0, output_fill=0.0)
 
     @property
-    def _flowing(self) -> Duplex:
-        if self._flow is None:
+    def _open_duplex(self) -> Duplex:
+        if self._duplex is None:
             raise RuntimeError("the endpoint is not started")
-        return self._flow
+        return self._duplex
 
     def _find(self) -> tuple[Device, Device]:
         """Return the wanted devices, those chosen earlier by their full names."""
@@ -246,54 +246,57 @@ class LiveEndpoint:
 
     def _open(self) -> tuple[tuple[Device, Device], Duplex]:
         devices = self._find()
-        let_alsa_print(True)
-        with urgent_threads():
-            flow = open_flow(*devices, **self._open_arguments)  # type: ignore[arg-type]
+        set_alsa_printing(True)
+        with realtime_threads():
+            duplex = open_duplex(*devices, **self._open_arguments)  # type: ignore[arg-type]
             try:
-                flow.start(START_S)
+                duplex.start(START_TIMEOUT_S)
             except BaseException:
-                flow.close()
+                duplex.close()
                 raise
-        let_alsa_print(False)
-        return devices, flow
+        set_alsa_printing(False)
+        return devices, duplex
 
     def _reopen(self, lost: Duplex | None) -> tuple[tuple[Device, Device], Duplex]:
         """Close, start PortAudio anew and open, one after the other: it survives no overlap."""
         if lost:
             lost.close()
-        restart()
-        devices, flow = self._open()
+        restart_portaudio()
+        devices, duplex = self._open()
         if self._stopped:  # it took so long that no one waits for it any more
-            flow.close()
+            duplex.close()
             raise AudioError("stopped meanwhile")
-        return devices, flow
+        return devices, duplex
 
-    def _begin(self, devices: tuple[Device, Device], flow: Duplex) -> None:
+    def _begin(self, devices: tuple[Device, Device], duplex: Duplex) -> None:
         self._devices = devices
         self._lost = ""
-        self._flow = flow
-        self._ending = threading.Event()
-        self._heart = threading.Thread(
-            target=self._beat, args=(flow, self._ending), name="rtvc-heartbeat", daemon=True
+        self._duplex = duplex
+        self._stop_requested = threading.Event()
+        self._service_thread = threading.Thread(
+            target=self._run_service,
+            args=(duplex, self._stop_requested),
+            name="rtvc audio",
+            daemon=True,
         )
-        self._heart.start()
+        self._service_thread.start()
 
-    def _end_heart(self) -> None:
-        self._ending.set()
-        if self._heart and self._heart is not threading.current_thread():
-            self._heart.join(PATIENCE_S)
-        self._heart = None
+    def _stop_service(self) -> None:
+        self._stop_requested.set()
+        if self._service_thread and self._service_thread is not threading.current_thread():
+            self._service_thread.join(CLOSE_TIMEOUT_S)
+        self._service_thread = None
 
-    def _beat(self, flow: Duplex, ending: threading.Event) -> None:
+    def _run_service(self, duplex: Duplex, stop_requested: threading.Event) -> None:
         """Tend the callback, watch the device, keep the clocks together, wake the watchdog."""
         assert self._tick
         # Late, it would let the device run dry.
-        urge_this_thread()
+        make_thread_realtime()
         try:
-            while not ending.is_set():
+            while not stop_requested.is_set():
                 time.sleep(TICK_S)
-                flow.tend()
-                if lost := flow.lost(SILENT_S):
+                duplex.service()
+                if lost := duplex.lost(STALL_TIMEOUT_S):
                     self._lost = lost
                     return
                 self._tick()

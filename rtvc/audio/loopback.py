@@ -11,36 +11,36 @@ from rtvc._types import Float32, Float64
 from rtvc.audio.endpoint import ENGINE_RATE, Endpoint
 from rtvc.errors import RtvcError
 
-CLEAR = 3.0
+MIN_PEAK_RATIO = 3.0
 """A peak so many times above any other is the sound and not chance."""
 _PEAK_SAMPLES = 48
 """Correlation this near a peak belongs to it."""
-_TAPS = 12
+_FIT_TAPS = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Match:
     """Where a sound lies in a recording.
 
     Attributes
     ----------
     delay
         Samples from the recording's start to the sound's, to a fraction of one.
-    clarity
-        Height of the correlation's peak over its next highest; from `CLEAR` on
+    peak_ratio
+        Height of the correlation's peak over its next highest; from `MIN_PEAK_RATIO` on
         the sound is surely there.
     gain
         Amplitude in the recording over that of the sound.
     """
 
     delay: float
-    clarity: float
+    peak_ratio: float
     gain: float
 
     @property
-    def sure(self) -> bool:
+    def is_match(self) -> bool:
         """Whether the sound was found."""
-        return self.clarity >= CLEAR
+        return self.peak_ratio >= MIN_PEAK_RATIO
 
 
 def chirp(seconds: float = 0.3, low_hz: float = 300.0, high_hz: float = 6000.0) -> Float32:
@@ -56,7 +56,7 @@ def chirp(seconds: float = 0.3, low_hz: float = 300.0, high_hz: float = 6000.0) 
     return sweep
 
 
-def find(recording: Float32, sound: Float32) -> Found:
+def find_signal(recording: Float32, sound: Float32) -> Match:
     """Find a sound in a recording by cross-correlation.
 
     Parameters
@@ -67,7 +67,7 @@ def find(recording: Float32, sound: Float32) -> Found:
         (samples,) float32, such as a `chirp`.
     """
     if recording.size < sound.size:
-        return Found(0.0, 0.0, 0.0)
+        return Match(0.0, 0.0, 0.0)
     size = 1 << (recording.size + sound.size - 1).bit_length()
     spectrum = np.fft.rfft(recording, size) * np.conj(np.fft.rfft(sound, size))
     likeness = np.fft.irfft(spectrum, size)[: recording.size - sound.size + 1]
@@ -75,11 +75,11 @@ def find(recording: Float32, sound: Float32) -> Found:
     at = int(np.argmax(height))
     energy = float(np.sum(sound.astype(np.float64) ** 2))
     if not height[at] or not energy:
-        return Found(0.0, 0.0, 0.0)
+        return Match(0.0, 0.0, 0.0)
     far = np.ones(height.size, bool)
     far[max(0, at - _PEAK_SAMPLES) : at + _PEAK_SAMPLES + 1] = False
     next_highest = float(height[far].max(initial=1e-12))
-    return Found(
+    return Match(
         at + _vertex(height, at), float(height[at]) / next_highest, float(likeness[at]) / energy
     )
 
@@ -157,8 +157,8 @@ def align(sent: Float32, recording: Float32, *, block: int = 4800, reach: int = 
     RtvcError
         If nothing of `sent` is in the recording.
     """
-    first = find(recording, sent[: 4 * block])
-    if not first.sure:
+    first = find_signal(recording, sent[: 4 * block])
+    if not first.is_match:
         raise RtvcError("what was sent is nowhere in the recording: is anything connected?")
     offset = round(first.delay)
     offsets, errors = [], []
@@ -172,8 +172,8 @@ def align(sent: Float32, recording: Float32, *, block: int = 4800, reach: int = 
             if error < -60.0:
                 break
             begin = max(0, at - far)
-            found = find(recording[begin : at + block + far], piece)
-            if found.sure:
+            found = find_signal(recording[begin : at + block + far], piece)
+            if found.is_match:
                 at = begin + round(found.delay)
                 offset = at - start
                 error = _error_db(recording, at, piece)
@@ -189,23 +189,28 @@ def _error_db(recording: Float32, at: int, wanted: Float32) -> float:
     if np.array_equal(got, wanted):
         return -np.inf
     # A resampler on the way shifts by a fraction of a sample, which a few taps make good.
-    shifts = [np.roll(wanted, k)[_TAPS:-_TAPS] for k in range(-_TAPS, _TAPS + 1)]
-    basis, target = np.stack(shifts, 1).astype(np.float64), got[_TAPS:-_TAPS].astype(np.float64)
+    shifts = [np.roll(wanted, k)[_FIT_TAPS:-_FIT_TAPS] for k in range(-_FIT_TAPS, _FIT_TAPS + 1)]
+    basis, target = (
+        np.stack(shifts, 1).astype(np.float64),
+        got[_FIT_TAPS:-_FIT_TAPS].astype(np.float64),
+    )
     rest = target - basis @ np.linalg.lstsq(basis, target, rcond=None)[0]
     power = float(np.sum(wanted.astype(np.float64) ** 2)) + 1e-20
     return float(10 * np.log10(np.sum(rest**2) / power + 1e-20))
 
 
 @dataclass(frozen=True, slots=True)
-class LoopDelay:
+class LoopLatency:
     """Delay of a loop from an endpoint's output to its own input, in seconds."""
 
     measured: float
-    stated: float
-    clarity: float
+    reported: float
+    peak_ratio: float
 
 
-def measure_loop(endpoint: Endpoint, *, repeats: int = 3, queue_s: float = 0.1) -> LoopDelay:
+def measure_loop_latency(
+    endpoint: Endpoint, *, repeats: int = 3, queue_s: float = 0.1
+) -> LoopLatency:
     """Play chirps through an endpoint whose output its own input hears, and time them.
 
     Parameters
@@ -221,7 +226,7 @@ def measure_loop(endpoint: Endpoint, *, repeats: int = 3, queue_s: float = 0.1) 
 
     Returns
     -------
-    LoopDelay
+    LoopLatency
         The delay of the device's two sides, without what waited in the queue.
 
     Raises
@@ -243,18 +248,18 @@ def measure_loop(endpoint: Endpoint, *, repeats: int = 3, queue_s: float = 0.1) 
             ahead.append(endpoint.queued() + there)
             endpoint.write(played[start : start + step])
             heard.append(endpoint.read(step))
-        stated = sum(endpoint.latency)
+        reported = sum(endpoint.latency)
     finally:
         endpoint.stop()
     recording = np.concatenate(heard)
-    best, delay = Found(0.0, 0.0, 0.0), 0.0
+    best, delay = Match(0.0, 0.0, 0.0), 0.0
     for begin in range(0, recording.size, ENGINE_RATE):
-        found = find(recording[begin : begin + ENGINE_RATE], sound)
-        if found.clarity > best.clarity:
+        found = find_signal(recording[begin : begin + ENGINE_RATE], sound)
+        if found.peak_ratio > best.peak_ratio:
             # What was queued before the chirp, and input that waited, is not the device's.
             best, delay = found, found.delay - ahead[begin // step]
-    if not best.sure:
+    if not best.is_match:
         raise RtvcError(
             "the chirp did not come back: connect the output to the input, or turn the speaker up"
         )
-    return LoopDelay(delay / ENGINE_RATE, stated, best.clarity)
+    return LoopLatency(delay / ENGINE_RATE, reported, best.peak_ratio)

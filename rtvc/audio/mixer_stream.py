@@ -24,35 +24,35 @@ class MixerStream(DeviceStream):
         super().__init__(spec)
         if spec.input:
             size = _FLOAT_BYTES * spec.input.channels
-            self._heard = rtmixer.RingBuffer(size, spec.ring_frames)
+            self._input_ring = rtmixer.RingBuffer(size, spec.ring_frames)
         if spec.output:
             size = _FLOAT_BYTES * spec.output.channels
-            self._said = rtmixer.RingBuffer(size, spec.ring_frames)
+            self._output_ring = rtmixer.RingBuffer(size, spec.ring_frames)
         self._lock = threading.Lock()
-        self._recording: Any = None
-        self._playing: Any = None
-        self._full = self._empty = 0
+        self._record_action: Any = None
+        self._play_action: Any = None
+        self._input_full = self._output_empty = 0
         self._stream = _CLASSES[spec.kind](finished_callback=self.finished.set, **spec.arguments())
 
-    def tend(self) -> None:
+    def service(self) -> None:
         """Queue again the actions that a full or an empty ring has ended."""
         # rtmixer's queues serve one thread each way; the writer and the heartbeat come here.
         with self._lock:
             actions = self._stream.actions
-            if self._heard and self._recording not in actions:
-                self._full += self._recording is not None
-                self._recording = self._stream.record_ringbuffer(self._heard)
-            if self._playing not in actions:
-                self._empty += self._playing is not None and not self._stopping
-                self._playing = None
-                if self._said and self._said.read_available:
-                    self._playing = self._stream.play_ringbuffer(self._said)
+            if self._input_ring and self._record_action not in actions:
+                self._input_full += self._record_action is not None
+                self._record_action = self._stream.record_ringbuffer(self._input_ring)
+            if self._play_action not in actions:
+                self._output_empty += self._play_action is not None and not self._stopping
+                self._play_action = None
+                if self._output_ring and self._output_ring.read_available:
+                    self._play_action = self._stream.play_ringbuffer(self._output_ring)
 
     def counters(self) -> Counters:
         """Read the callback's own counters, and add the actions that had ended."""
         stats = self._stream._state.stats  # they have no public reader while the stream runs
         return Counters(
             frames=stats.blocks * self.spec.block,
-            underflows=stats.input_underflows + stats.output_underflows + self._empty,
-            overflows=stats.input_overflows + stats.output_overflows + self._full,
+            underflows=stats.input_underflows + stats.output_underflows + self._output_empty,
+            overflows=stats.input_overflows + stats.output_overflows + self._input_full,
         )

@@ -20,31 +20,31 @@ from rtvc.audio.resample import EdgeResampler
 from rtvc.audio.stream_watchdog import StreamWatchdog
 from rtvc.audio.streams import DeviceStream
 from rtvc.errors import RtvcError
-from rtvc.system.audio_priority import urge_this_thread, urgent_threads
+from rtvc.system.audio_priority import make_thread_realtime, realtime_threads
 
-OFF_DB = -60.0
+MUTE_BELOW_DB = -60.0
 """A gain so low is silence."""
-SPARE_S = 0.030
+EXTRA_QUEUE_S = 0.030
 """More sound waits here than at the main output: what this thread may be late by."""
 TOLERANCE_S = 0.020
 """By so much the sound that waits may differ from that before some is left out or added."""
-_LOOK_S = 1.0
+_AVERAGE_S = 1.0
 """What waits is averaged for so long: both devices take their sound in pieces."""
-_JOIN = ENGINE_RATE // 200
+_CROSSFADE = ENGINE_RATE // 200
 _TICK_S = 0.0025
-_SILENT_S = 0.4
-_DRAIN_S = 0.5
-_PATIENCE_S = 2.0
+_STALL_TIMEOUT_S = 0.4
+_DRAIN_TIMEOUT_S = 0.5
+_CLOSE_TIMEOUT_S = 2.0
 
 OutputPosition = Callable[[], tuple[int, int] | None]
 """Gives how many samples the engine has written, and how many of them wait at the main output."""
 
 
-class Feed:
+class SyncedWriter:
     """Brings the engine's sound to a stream with a clock of its own, at a constant distance.
 
     The main output's clock is what it has taken of the written sound, so both
-    devices play the same moment, `SPARE_S` apart.
+    devices play the same moment, `EXTRA_QUEUE_S` apart.
 
     Parameters
     ----------
@@ -62,9 +62,9 @@ class Feed:
         self._clocks = ClockTrim()
         self._resampler = EdgeResampler(ENGINE_RATE, self._rate)
         self._gain = 0.0
-        self._flowing = False
-        self._owed = 0
-        self._excess, self._looks, self._since = 0.0, 0, 0.0
+        self._playing = False
+        self._to_drop = 0
+        self._excess, self._observations, self._average_start = 0.0, 0, 0.0
         self.corrections = 0
         """Times that sound had to be left out or added at once."""
 
@@ -72,7 +72,7 @@ class Feed:
         """Take (n,) float32 of the engine's."""
         self._fifo.put(samples)
 
-    def move(self, now: float, gain: float) -> None:
+    def process(self, now: float, gain: float) -> None:
         """Hand on what has come; to be called every few milliseconds.
 
         Parameters
@@ -90,62 +90,62 @@ class Feed:
         if self._clocks.observe(now, (written - waiting) / ENGINE_RATE, played):
             self._resampler.trim(self._clocks.trim)
         ahead = self._stream.queued / self._rate
-        if self._fifo.size and (not self._flowing or not ahead):
-            self._begin(now, waiting)
-        elif self._flowing and not self._owed:
-            self._excess += ahead + (self._fifo.size - waiting) / ENGINE_RATE - SPARE_S
-            self._looks += 1
-            if now - self._since >= _LOOK_S:
-                self._hold(now, self._excess / self._looks)
-        if self._owed:
-            self._leave_out()
+        if self._fifo.size and (not self._playing or not ahead):
+            self._start_playback(now, waiting)
+        elif self._playing and not self._to_drop:
+            self._excess += ahead + (self._fifo.size - waiting) / ENGINE_RATE - EXTRA_QUEUE_S
+            self._observations += 1
+            if now - self._average_start >= _AVERAGE_S:
+                self._correct_offset(now, self._excess / self._observations)
+        if self._to_drop:
+            self._drop_excess()
         if self._fifo.size:
             self._write(self._fifo.take(self._fifo.size), gain)
 
-    def _begin(self, now: float, waiting: int) -> None:
+    def _start_playback(self, now: float, waiting: int) -> None:
         """Begin, or begin again: with as much silence as the distance needs."""
-        self.corrections += self._flowing
-        self._flowing = True
-        self._silence((waiting - self._fifo.size) / ENGINE_RATE + SPARE_S)
-        self._look_anew(now)
+        self.corrections += self._playing
+        self._playing = True
+        self._write_silence((waiting - self._fifo.size) / ENGINE_RATE + EXTRA_QUEUE_S)
+        self._reset_average(now)
 
-    def _hold(self, now: float, excess: float) -> None:
+    def _correct_offset(self, now: float, excess: float) -> None:
         """Bring the distance back at once, where it is further off than a clock drifts."""
         if abs(excess) > TOLERANCE_S:
             self.corrections += 1
-            self._silence(-excess)
-            self._owed = max(round(excess * ENGINE_RATE), 0)
-        self._look_anew(now)
+            self._write_silence(-excess)
+            self._to_drop = max(round(excess * ENGINE_RATE), 0)
+        self._reset_average(now)
 
-    def _look_anew(self, now: float) -> None:
-        self._excess, self._looks, self._since = 0.0, 0, now
+    def _reset_average(self, now: float) -> None:
+        self._excess, self._observations, self._average_start = 0.0, 0, now
 
-    def _leave_out(self) -> None:
+    def _drop_excess(self) -> None:
         """Drop what is owed of the oldest samples, blending what is before and after it."""
-        samples = min(self._owed, self._fifo.size - _JOIN)
+        samples = min(self._to_drop, self._fifo.size - _CROSSFADE)
         if samples <= 0:
             return
-        self._owed -= samples
-        before = self._fifo.take(samples)[:_JOIN]
+        self._to_drop -= samples
+        before = self._fifo.take(samples)[:_CROSSFADE]
         rest = self._fifo.take(self._fifo.size)
         size = len(before)
         rise = np.linspace(0.0, 1.0, size, dtype=np.float32)
         blended = before * (1 - rise) + rest[:size] * rise
         self._fifo.put(np.concatenate([blended, rest[size:]]))
 
-    def _silence(self, seconds: float) -> None:
+    def _write_silence(self, seconds: float) -> None:
         if seconds > 0:
-            self._put_out(np.zeros(round(seconds * self._rate), np.float32))
+            self._write_frames(np.zeros(round(seconds * self._rate), np.float32))
             self._gain = 0.0  # what comes after it fades in
 
     def _write(self, samples: Float32, gain: float) -> None:
-        size = min(_JOIN, samples.size)
+        size = min(_CROSSFADE, samples.size)
         gains = np.full(samples.size, gain, np.float32)
         gains[:size] = np.linspace(self._gain, gain, size)
         self._gain = gain
-        self._put_out(self._resampler.process(samples * gains))
+        self._write_frames(self._resampler.process(samples * gains))
 
-    def _put_out(self, mono: Float32) -> None:
+    def _write_frames(self, mono: Float32) -> None:
         output = self._stream.spec.output
         assert output
         self._stream.write(np.repeat(mono[:, np.newaxis], output.channels, axis=1))
@@ -164,7 +164,7 @@ class Monitor:
     Attributes
     ----------
     gain_db
-        How much louder than the main output it is; from `OFF_DB` down it is silent.
+        How much louder than the main output it is; from `MUTE_BELOW_DB` down it is silent.
     error
         Why it is silent until the next start, "" while all is well.
     """
@@ -175,14 +175,14 @@ class Monitor:
         self.error = ""
         self._open = open
         self._waiting: deque[Float32] = deque()
-        self._ending = threading.Event()
+        self._stop_requested = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self, progress: OutputPosition) -> None:
         """Begin, in the background, also after a loss."""
         if self._thread is None:
             self.error = ""
-            self._ending.clear()
+            self._stop_requested.clear()
             self._waiting.clear()
             self._thread = threading.Thread(
                 target=self._run, args=(progress,), name="rtvc monitor", daemon=True
@@ -199,51 +199,53 @@ class Monitor:
 
         Takes half a second at most, or two where the device never answers.
         """
-        self._ending.set()
+        self._stop_requested.set()
         thread, self._thread = self._thread, None
         if thread is not None:
-            thread.join(_DRAIN_S + _PATIENCE_S)
+            thread.join(_DRAIN_TIMEOUT_S + _CLOSE_TIMEOUT_S)
 
     def _run(self, progress: OutputPosition) -> None:
         try:
-            with urgent_threads():
+            with realtime_threads():
                 stream = self._open()
                 stream.start()
         except RtvcError as error:
-            self._fail(f"{error}")
+            self._set_error(f"{error}")
             return
         except Exception as error:  # PortAudio's own, whose kind is known only to its module
-            self._fail(f"{self.name!r} does not start: {error}")
+            self._set_error(f"{self.name!r} does not start: {error}")
             return
         try:
             self._play(stream, progress)
             if not self.error:
                 stream.stop()
         except Exception as error:
-            self._fail(f"{self.name!r} failed with an unexpected {type(error).__name__}: {error}")
+            self._set_error(
+                f"{self.name!r} failed with an unexpected {type(error).__name__}: {error}"
+            )
         finally:
             stream.close()
 
     def _play(self, stream: DeviceStream, progress: OutputPosition) -> None:
-        urge_this_thread()
-        feed, pulse = Feed(stream, progress), StreamWatchdog(stream, self.name)
+        make_thread_realtime()
+        writer, watchdog = SyncedWriter(stream, progress), StreamWatchdog(stream, self.name)
         end = float("inf")
         while time.monotonic() < end:
             while self._waiting:
-                feed.put(self._waiting.popleft())
-            gain = 10 ** (self.gain_db / 20) if self.gain_db > OFF_DB else 0.0
-            feed.move(time.monotonic(), gain)
-            stream.tend()
-            if lost := pulse.lost(_SILENT_S):
-                self._fail(lost)
+                writer.put(self._waiting.popleft())
+            gain = 10 ** (self.gain_db / 20) if self.gain_db > MUTE_BELOW_DB else 0.0
+            writer.process(time.monotonic(), gain)
+            stream.service()
+            if lost := watchdog.lost(_STALL_TIMEOUT_S):
+                self._set_error(lost)
                 return
-            if self._ending.is_set():
+            if self._stop_requested.is_set():
                 if not stream.queued:
                     return
-                end = min(end, time.monotonic() + _DRAIN_S)
+                end = min(end, time.monotonic() + _DRAIN_TIMEOUT_S)
             time.sleep(_TICK_S)
 
-    def _fail(self, why: str) -> None:
+    def _set_error(self, why: str) -> None:
         self.error = (
             f"The monitor is silent: {why}. The main output goes on; d chooses another monitor."
         )

@@ -37,7 +37,7 @@ class AudioError(RtvcError):
         self.detail = detail
 
 
-class Noise:
+class StderrCapture:
     """What C libraries printed; `text` is filled when the capture ends."""
 
     def __init__(self) -> None:
@@ -45,13 +45,13 @@ class Noise:
 
 
 @contextlib.contextmanager
-def captured_noise() -> Iterator[Noise]:
+def capture_stderr() -> Iterator[StderrCapture]:
     """Keep what C libraries print on file descriptor 2 off the terminal.
 
     The descriptor is the whole process's: what other threads print on it while
     the block runs is kept as well, so keep the block short.
     """
-    noise = Noise()
+    noise = StderrCapture()
     with _lock, contextlib.ExitStack() as stack:
         try:
             saved = os.dup(2)
@@ -78,7 +78,7 @@ def portaudio() -> Any:
         If it or the PortAudio library is not installed.
     """
     try:
-        with captured_noise():
+        with capture_stderr():
             import sounddevice
     except ImportError as error:
         raise AudioError(f"{error}: install it with pip install sounddevice") from None
@@ -91,7 +91,7 @@ def portaudio() -> Any:
     return sounddevice
 
 
-def let_alsa_print(allowed: bool) -> None:
+def set_alsa_printing(allowed: bool) -> None:
     """Choose whether ALSA may print on the terminal.
 
     It tells of each "underrun occurred" on file descriptor 2 from its own
@@ -111,10 +111,10 @@ def let_alsa_print(allowed: bool) -> None:
         alsa.snd_lib_error_set_handler(None if allowed else silent)
 
 
-def restart() -> None:
+def restart_portaudio() -> None:
     """Close every stream and look at the hardware anew: devices come and go only so."""
     sounddevice = portaudio()
-    with captured_noise() as noise:
+    with capture_stderr() as noise:
         with contextlib.suppress(sounddevice.PortAudioError):  # it may not be running
             sounddevice._terminate()
         try:
@@ -123,10 +123,10 @@ def restart() -> None:
             failure = error
         else:
             return
-    raise explain(failure, "start", "the sound system", detail=noise.text)
+    raise audio_error(failure, "start", "the sound system", detail=noise.text)
 
 
-def explain(
+def audio_error(
     error: Exception, doing: str, device: str, *, microphone: bool = False, detail: str = ""
 ) -> AudioError:
     """Return a sentence for an error of PortAudio.

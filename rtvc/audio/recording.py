@@ -38,7 +38,7 @@ class Recording:
         self.error = ""
         self._sink = SoundSink(path, ENGINE_RATE)
         self._waiting: deque[Float32] = deque()
-        self._ending = threading.Event()
+        self._stop_requested = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rtvc recording", daemon=True)
         self._thread.start()
 
@@ -49,7 +49,7 @@ class Recording:
 
     def push(self, samples: Float32) -> None:
         """Add samples; never waits."""
-        if not self._ending.is_set():
+        if not self._stop_requested.is_set():
             self._waiting.append(samples.copy())
 
     def finish(self) -> None:
@@ -60,7 +60,7 @@ class Recording:
         RtvcError
             If it could not be written.
         """
-        self._ending.set()
+        self._stop_requested.set()
         self._thread.join()
         if self.error:
             raise RtvcError(self.error)
@@ -71,10 +71,10 @@ class Recording:
             ended = False
             while not ended:
                 # Looked at before the last round, so that nothing pushed earlier is left.
-                ended = self._ending.wait(_INTERVAL_S)
+                ended = self._stop_requested.wait(_INTERVAL_S)
                 while self._waiting:
                     self._sink.write(self._waiting.popleft())
         except RtvcError as error:
-            self._ending.set()
+            self._stop_requested.set()
             self._sink.discard()
             self.error = str(error)

@@ -81,17 +81,17 @@ class SimulatedDevice:
         self._speed = 1.0 + drift_ppm * 1e-6
         self._lock = threading.Condition()
         self._now = 0
-        self._taken = self._given = 0
+        self._taken = self._supplied = 0
         self._input = np.zeros(0, np.float32)
         self._output: deque[Float32] = deque()
         self._queued = 0
-        self._consumed = 0
+        self._frames_due = 0
         self._played: list[Float32] = []
         self._underflows = self._overflows = 0
         self._lost = False
         self._running = False
         self._tick: Callable[[], None] = lambda: None
-        self._driver: threading.Thread | None = None
+        self._clock_thread: threading.Thread | None = None
 
     @property
     def played(self) -> Float32:
@@ -106,21 +106,21 @@ class SimulatedDevice:
         self._tick = tick
         self._running = True
         if self.wall_clock:
-            self._driver = threading.Thread(
-                target=self._drive, name="simulated device", daemon=True
+            self._clock_thread = threading.Thread(
+                target=self._run_clock, name="simulated device", daemon=True
             )
-            self._driver.start()
+            self._clock_thread.start()
 
     def stop(self) -> None:
         """Play what is queued, then stop."""
         if not self._running:
             return
         self._running = False
-        if self._driver is not None:
-            self._driver.join()
-            self._driver = None
+        if self._clock_thread is not None:
+            self._clock_thread.join()
+            self._clock_thread = None
         while self._queued and not self._lost:
-            self._advance(_PERIOD, watched=False)
+            self._advance(_PERIOD, call_tick=False)
 
     def wait(self, samples: int, timeout: float) -> int:
         """Wait until so many input samples are there, and return how many are."""
@@ -188,7 +188,7 @@ class SimulatedDevice:
     @property
     def finished(self) -> bool:
         """Whether the source and its tail have been read."""
-        return self._now >= self._end and self._taken >= self._given
+        return self._now >= self._end and self._taken >= self._supplied
 
     @property
     def latency(self) -> tuple[float, float]:
@@ -206,13 +206,13 @@ class SimulatedDevice:
 
     # The device itself.
 
-    def _drive(self) -> None:
+    def _run_clock(self) -> None:
         began = time.monotonic()
         while self._running:
             time.sleep(_TICK / ENGINE_RATE)
             self._advance(round((time.monotonic() - began) * ENGINE_RATE) - self._now)
 
-    def _advance(self, samples: int, *, watched: bool = True) -> None:
+    def _advance(self, samples: int, *, call_tick: bool = True) -> None:
         """Let time pass, one tick after the other."""
         target = self._now + samples
         while self._now < target:
@@ -220,47 +220,47 @@ class SimulatedDevice:
                 step = min(_TICK - self._now % _TICK, target - self._now)
                 self._now += step
                 if self._now % _PERIOD == 0:
-                    self._move()
+                    self._run_callback()
             # Outside the lock: the watchdog writes.
-            if watched and self._now % _TICK == 0:
+            if call_tick and self._now % _TICK == 0:
                 self._tick()
 
-    def _move(self) -> None:
+    def _run_callback(self) -> None:
         """Do what the device's callback does."""
         if self._within(self._losses):
             self._lost = True
         if self._lost:
             return
         at = self._now - _PERIOD
-        heard = np.zeros(_PERIOD, np.float32)
+        captured = np.zeros(_PERIOD, np.float32)
         piece = self._source[at : at + _PERIOD]
-        heard[: len(piece)] = piece
+        captured[: len(piece)] = piece
         if self._within(self._gaps):
             self._overflows += 1
         else:
-            self._input = np.concatenate([self._input, heard])
+            self._input = np.concatenate([self._input, captured])
             if at < self._end:
-                self._given += _PERIOD
+                self._supplied += _PERIOD
         if len(self._input) > _RING:
             self._overflows += 1
             self._taken += len(self._input) - _RING
             self._input = self._input[-_RING:]
-        due = int(self._now * self._speed) - self._consumed
-        self._consumed += due
-        got = min(due, self._queued)
-        if got < due and self._played:
+        due = int(self._now * self._speed) - self._frames_due
+        self._frames_due += due
+        available = min(due, self._queued)
+        if available < due and self._played:
             self._underflows += 1
-        if got or self._played:
-            self._played.append(self._take(got, due))
+        if available or self._played:
+            self._played.append(self._pop_output(available, due))
         self._lock.notify_all()
 
-    def _take(self, got: int, due: int) -> Float32:
-        self._queued -= got
+    def _pop_output(self, available: int, due: int) -> Float32:
+        self._queued -= available
         out = np.zeros(due, np.float32)
         filled = 0
-        while filled < got:
+        while filled < available:
             piece = self._output.popleft()
-            used = min(len(piece), got - filled)
+            used = min(len(piece), available - filled)
             out[filled : filled + used] = piece[:used]
             filled += used
             if used < len(piece):

@@ -53,7 +53,7 @@ class SoundSource:
         try:
             self._file = soundfile.SoundFile(path)
         except (soundfile.LibsndfileError, OSError) as error:
-            raise RtvcError(_unreadable(path, error)) from None
+            raise RtvcError(_unreadable_message(path, error)) from None
         self.rate: int = self._file.samplerate
         self.frames_read = 0
         self.ended = False
@@ -81,7 +81,7 @@ class SoundSource:
         try:
             frames = self._file.read(wanted, dtype="float32", always_2d=True)
         except (soundfile.LibsndfileError, OSError) as error:
-            raise RtvcError(_unreadable(self.path, error)) from None
+            raise RtvcError(_unreadable_message(self.path, error)) from None
         if not np.isfinite(frames).all():
             first = self.frames_read + int(np.argmin(np.isfinite(frames).all(1)))
             raise RtvcError(
@@ -146,12 +146,12 @@ class SoundSink:
         self.frames_written = 0
         self._overwrite = overwrite
         form, subtype = format_of(path)
-        if not can_have(subtype, rate):
+        if not supports_rate(subtype, rate):
             raise UsageError(
                 f"{path}: {subtype} files cannot have {rate} Hz; 48000 Hz always works"
             )
         if path.exists() and not overwrite:
-            raise RtvcError(_exists(path))
+            raise RtvcError(_exists_message(path))
         if not path.parent.is_dir():
             raise RtvcError(f"{path}: there is no folder {path.parent}: make it first")
         self._soxr = None if rate == ENGINE_RATE else soxr.ResampleStream(ENGINE_RATE, rate, 1)
@@ -237,7 +237,7 @@ def format_of(path: Path) -> tuple[str, str]:
     return form, str(soundfile.default_subtype(form))
 
 
-def can_have(subtype: str, rate: int) -> bool:
+def supports_rate(subtype: str, rate: int) -> bool:
     """Return whether a file of this subtype can have this rate."""
     if subtype == "OPUS":
         return rate in _OPUS_RATES
@@ -250,19 +250,19 @@ def _rename_without_overwriting(part: Path, path: Path) -> None:
     try:
         os.link(part, path)  # unlike a rename it fails if the name was taken meanwhile
     except FileExistsError:
-        raise RtvcError(_exists(path)) from None
+        raise RtvcError(_exists_message(path)) from None
     except OSError:  # a file system without links
         if path.exists():
-            raise RtvcError(_exists(path)) from None
+            raise RtvcError(_exists_message(path)) from None
         part.replace(path)
     else:
         part.unlink()
 
 
-def _exists(path: Path) -> str:
+def _exists_message(path: Path) -> str:
     return f"{path} exists already: choose another name, or ask to overwrite it"
 
 
-def _unreadable(path: Path, error: Exception) -> str:
+def _unreadable_message(path: Path, error: Exception) -> str:
     reason = getattr(error, "error_string", None) or str(error)
     return f"cannot read {path}: {reason.rstrip('. ')}; is it a sound file, and is it whole?"

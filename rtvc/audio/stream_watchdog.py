@@ -21,24 +21,24 @@ class StreamWatchdog:
     def __init__(self, stream: DeviceStream, name: str) -> None:
         self.stream = stream
         self.name = name
-        self.begin()
+        self.reset()
 
-    def begin(self) -> None:
+    def reset(self) -> None:
         """Count from now on."""
         self._frames = 0
-        self._since = self._looked = time.monotonic()
+        self._advanced = self._checked = time.monotonic()
 
-    def lost(self, silent_s: float) -> str:
+    def lost(self, timeout: float) -> str:
         """Return a sentence if the device is gone or has counted no frames for so long, else ""."""
         now = time.monotonic()
         # A process that was stopped itself has not seen whether the device went on.
-        paused = now - self._looked > silent_s / 2
-        self._looked = now
+        paused = now - self._checked > timeout / 2
+        self._checked = now
         if not self.stream.active:
             return f"{self.name!r} was lost: it was unplugged or its sound server ended"
         frames = self.stream.counters().frames
         if frames != self._frames or paused:
-            self._frames, self._since = frames, now
-        elif now - self._since > silent_s:
-            return f"{self.name!r} was lost: no sound has flowed for {silent_s:g} s"
+            self._frames, self._advanced = frames, now
+        elif now - self._advanced > timeout:
+            return f"{self.name!r} was lost: no sound has flowed for {timeout:g} s"
         return ""

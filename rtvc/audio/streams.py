@@ -113,8 +113,8 @@ class DeviceStream(ABC):
         self.finished = threading.Event()
         self._stopping = False
         self._stream: Any = None
-        self._heard: Ring | None = None
-        self._said: Ring | None = None
+        self._input_ring: Ring | None = None
+        self._output_ring: Ring | None = None
 
     @property
     def latency(self) -> tuple[float, float]:
@@ -131,7 +131,7 @@ class DeviceStream(ABC):
 
     def start(self) -> None:
         """Let the callback run."""
-        self.tend()
+        self.service()
         self._stream.start()
 
     def stop(self) -> None:
@@ -148,36 +148,36 @@ class DeviceStream(ABC):
     @property
     def readable(self) -> int:
         """Frames of input that wait."""
-        return self._heard.read_available if self._heard else 0
+        return self._input_ring.read_available if self._input_ring else 0
 
     @property
     def queued(self) -> int:
         """Frames of output that wait."""
-        return self._said.read_available if self._said else 0
+        return self._output_ring.read_available if self._output_ring else 0
 
     @property
     def writable(self) -> int:
         """Frames of output for which there is room."""
-        return self._said.write_available if self._said else 0
+        return self._output_ring.write_available if self._output_ring else 0
 
     def read(self, frames: int) -> Float32:
         """Take up to so many frames of input."""
         channels = self.spec.input.channels if self.spec.input else 0
         taken = np.empty((min(frames, self.readable), channels), np.float32)
-        if self._heard and taken.size:
-            self._heard.readinto(taken)
+        if self._input_ring and taken.size:
+            self._input_ring.readinto(taken)
         return taken
 
     def write(self, frames: Float32) -> int:
         """Queue output, and return for how many frames there was room."""
-        if not self._said or not frames.size:
+        if not self._output_ring or not frames.size:
             return 0
-        written = self._said.write(np.ascontiguousarray(frames))
-        self.tend()
+        written = self._output_ring.write(np.ascontiguousarray(frames))
+        self.service()
         return written
 
     @abstractmethod
-    def tend(self) -> None:
+    def service(self) -> None:
         """Keep the callback supplied; to be called every few milliseconds."""
 
     @abstractmethod

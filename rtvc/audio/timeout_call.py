@@ -16,7 +16,7 @@ class TimeoutCall(Generic[T]):
         self._action = action
         self._results: list[T] = []
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="rtvc-slow-call", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="rtvc audio call", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:

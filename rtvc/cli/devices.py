@@ -70,11 +70,11 @@ def _print_table(title: str, devices: list[Device], direction: Direction) -> Non
 
 
 def _rates(rates: tuple[int, ...], own: float) -> str:
-    from rtvc.audio.devices import USUAL_RATES
+    from rtvc.audio.devices import COMMON_RATES
 
     if not rates:
         return f"{own:.0f} Hz, does not open now"
-    if rates == USUAL_RATES:
+    if rates == COMMON_RATES:
         return f"{own:.0f} Hz, any from {rates[0]} to {rates[-1]}"
     others = ", ".join(str(rate) for rate in rates if rate != own)
     return f"{own:.0f} Hz" + (f", also {others}" if others else "")

@@ -271,7 +271,7 @@ class Controller:
             self._measured_s = loop.measured
             self._tell(
                 f"The devices take {loop.measured * 1000:.0f} ms; "
-                f"they state {loop.stated * 1000:.0f} ms."
+                f"they state {loop.reported * 1000:.0f} ms."
             )
         self._open(self._wanted)
         self._doing = ""

@@ -13,7 +13,7 @@ from rtvc.settings import Settings
 from rtvc.stats import Stats
 
 if TYPE_CHECKING:
-    from rtvc.audio.loopback import LoopDelay
+    from rtvc.audio.loopback import LoopLatency
     from rtvc.audio.recording import Recording
     from rtvc.audio.tee import TeeEndpoint
     from rtvc.calibration.sizing import Sizing
@@ -147,7 +147,7 @@ class DeviceSession:
             # They may have changed while it started.
             self._pass_on()
 
-    def measure(self, selection: DeviceSelection) -> LoopDelay:
+    def measure(self, selection: DeviceSelection) -> LoopLatency:
         """Play chirps on these devices, and return what they really take; nothing else may play.
 
         Raises
@@ -155,9 +155,9 @@ class DeviceSession:
         RtvcError
             If the microphone does not hear the speaker.
         """
-        from rtvc.audio.loopback import measure_loop
+        from rtvc.audio.loopback import measure_loop_latency
 
-        return measure_loop(self._provider.open(selection).endpoint)
+        return measure_loop_latency(self._provider.open(selection).endpoint)
 
     def close(self) -> str:
         """Fade out, close the devices, keep what was made; return a sentence about it, or ""."""

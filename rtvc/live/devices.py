@@ -149,11 +149,11 @@ class SystemDevices:
         """
         from rtvc.audio.devices import find_device
         from rtvc.audio.live import LiveEndpoint
-        from rtvc.audio.portaudio import restart
+        from rtvc.audio.portaudio import restart_portaudio
 
         if self._opened:
             # What has been plugged in since is seen only so.
-            restart()
+            restart_portaudio()
         self._opened = True
         microphone = find_device(selection.input or None, "input")
         speaker = find_device(selection.output or None, "output")

@@ -13,7 +13,7 @@ _PRIORITY = 15
 """Above everything that computes, below the sound server itself."""
 
 
-def urge_this_thread() -> None:
+def make_thread_realtime() -> None:
     """Schedule the calling thread in real time, where the system allows.
 
     For a thread that does little, often and in time; one that computes would keep
@@ -25,7 +25,7 @@ def urge_this_thread() -> None:
 
 
 @contextmanager
-def urgent_threads() -> Iterator[None]:
+def realtime_threads() -> Iterator[None]:
     """Schedule the threads that a library starts meanwhile in real time, where the system allows.
 
     On Linux PortAudio's callback and the sound server's client library run on

@@ -16,7 +16,13 @@ from rtvc.audio.devices import (
     supported_rates,
 )
 from rtvc.audio.live import LiveEndpoint
-from rtvc.audio.portaudio import AudioError, captured_noise, explain, portaudio, restart
+from rtvc.audio.portaudio import (
+    AudioError,
+    audio_error,
+    capture_stderr,
+    portaudio,
+    restart_portaudio,
+)
 from rtvc.errors import UsageError
 from tests.support.sound_server import SoundServer
 
@@ -135,7 +141,7 @@ def test_a_dead_server_is_a_sentence_and_its_noise_is_kept(
     with pytest.raises(AudioError, match="sound server does not answer") as caught:
         LiveEndpoint().start(lambda: None)
     assert "Connection refused" in caught.value.detail
-    restart()
+    restart_portaudio()
     with pytest.raises(AudioError, match="there is no microphone"):
         LiveEndpoint().start(lambda: None)
     assert capfd.readouterr().err == ""
@@ -167,13 +173,13 @@ def test_each_error_says_what_to_do(
 ) -> None:
     monkeypatch.setattr(sys, "platform", platform)
     error = portaudio().PortAudioError("Error opening Stream", code, (0, -1, host))
-    assert says in str(explain(error, "open the microphone", "'x'", microphone=True))
-    assert "Microphone" not in str(explain(error, "open the speaker", "'x'"))
+    assert says in str(audio_error(error, "open the microphone", "'x'", microphone=True))
+    assert "Microphone" not in str(audio_error(error, "open the speaker", "'x'"))
 
 
 def test_noise_of_c_libraries_is_kept_off_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     libc = ctypes.CDLL(None)
-    with captured_noise() as noise:
+    with capture_stderr() as noise:
         libc.dprintf(2, b"ALSA lib says something\n")
     assert noise.text == "ALSA lib says something"
     libc.dprintf(2, b"and then it is heard\n")
@@ -185,7 +191,7 @@ def test_noise_before_an_error_is_kept_too() -> None:
         ctypes.CDLL(None).dprintf(2, b"last words\n")
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError), captured_noise() as noise:
+    with pytest.raises(ZeroDivisionError), capture_stderr() as noise:
         fail()
     assert noise.text == "last words"
 

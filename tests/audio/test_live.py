@@ -10,7 +10,7 @@ import pytest
 
 from rtvc.audio.endpoint import DeviceLostError
 from rtvc.audio.live import LiveEndpoint
-from rtvc.audio.loopback import Alignment, align, measure_loop
+from rtvc.audio.loopback import Alignment, align, measure_loop_latency
 from tests.audio.signals import noise_below
 from tests.support.pass_through import PassThrough
 from tests.support.sound_server import (
@@ -47,14 +47,14 @@ def carry(
     with server.speaking(sound), server.recording(MICROPHONE_SINK, SPEAKER_SINK) as finish:
         with PassThrough(endpoint) as engine:
             time.sleep(seconds + 1)
-            stated = engine.stated
+            reported = engine.reported
             assert engine.error is None
         said, heard = finish()
     sent = said.samples[settled : settled + round((seconds - 1.5) * RATE)]
     result = align(sent, heard.samples[settled:])
     # A slip later on stays in the sound server's own queue, where no one can see it.
     delay = result.offsets[0] / RATE + heard.began - said.began
-    return engine, result, delay - stated
+    return engine, result, delay - reported
 
 
 def test_sound_passes_bit_for_bit(sound_server: SoundServer) -> None:
@@ -111,9 +111,9 @@ def test_the_loop_takes_as_long_as_stated(sound_server: SoundServer) -> None:
         LiveEndpoint("fake_cable", "fake_cable", rate=16000),
     ):
         with in_real_time():  # the streams inherit it
-            loop = measure_loop(endpoint, repeats=2)
-        assert loop.clarity > 10
-        assert loop.measured == pytest.approx(loop.stated, abs=CLOSE_S)
+            loop = measure_loop_latency(endpoint, repeats=2)
+        assert loop.peak_ratio > 10
+        assert loop.measured == pytest.approx(loop.reported, abs=CLOSE_S)
 
 
 def test_output_waits_for_its_first_sound_and_counts_when_it_runs_dry(

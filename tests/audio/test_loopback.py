@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.signal import resample_poly
 
-from rtvc.audio.loopback import align, chirp, find
+from rtvc.audio.loopback import align, chirp, find_signal
 from rtvc.errors import RtvcError
 from tests.audio.signals import noise_below
 
@@ -22,8 +22,8 @@ def in_noise(
 @pytest.mark.parametrize("at", [0, 1, 4321, 40_000])
 def test_a_chirp_is_found_in_noise(at: int) -> None:
     sound = chirp()
-    found = find(in_noise(sound, at, size=60_000, noise=0.1, gain=-0.2), sound)
-    assert found.sure
+    found = find_signal(in_noise(sound, at, size=60_000, noise=0.1, gain=-0.2), sound)
+    assert found.is_match
     assert found.delay == pytest.approx(at, abs=0.1)
     assert found.gain == pytest.approx(-0.2, rel=0.1)
 
@@ -33,14 +33,14 @@ def test_the_delay_is_found_to_a_fraction_of_a_sample() -> None:
     finer = resample_poly(np.pad(sound, 1000), 10, 1)
     for shift in range(0, 10, 3):
         late = np.concatenate((np.zeros(shift), finer))[::10].astype(np.float32)
-        assert find(late, sound).delay == pytest.approx(1000 + shift / 10, abs=0.03)
+        assert find_signal(late, sound).delay == pytest.approx(1000 + shift / 10, abs=0.03)
 
 
 def test_what_is_not_there_is_not_found() -> None:
     noise = np.random.default_rng(5).standard_normal(60_000).astype(np.float32)
-    assert not find(noise, chirp()).sure
-    assert not find(np.zeros(60_000, np.float32), chirp()).sure
-    assert not find(np.zeros(10, np.float32), chirp()).sure
+    assert not find_signal(noise, chirp()).is_match
+    assert not find_signal(np.zeros(60_000, np.float32), chirp()).is_match
+    assert not find_signal(np.zeros(10, np.float32), chirp()).is_match
 
 
 def test_an_exact_copy_is_exact() -> None:

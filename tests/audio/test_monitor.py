@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rtvc.audio.monitor import SPARE_S, TOLERANCE_S, Feed
+from rtvc.audio.monitor import EXTRA_QUEUE_S, TOLERANCE_S, SyncedWriter
 from tests.support.simulated_stream import SimulatedSpeaker
 
 RATE = 48_000
@@ -11,14 +11,14 @@ BLOCK = 4800
 HEADROOM = 2880
 
 
-class MainLine:
+class MainOutput:
     """An engine that writes blocks a little late, and a main output that takes them in time."""
 
     def __init__(self, drift_ppm: float = 0.0, rate: int = RATE) -> None:
         self.now = 0.0
         self.speaker = SimulatedSpeaker(rate, lambda: self.now, drift_ppm)
         self.speaker.start()
-        self.feed = Feed(self.speaker, lambda: (self.written, self.waiting))
+        self.writer = SyncedWriter(self.speaker, lambda: (self.written, self.waiting))
         self.written = 0
         self.gain = 1.0
         self._random = np.random.default_rng(3)
@@ -35,7 +35,7 @@ class MainLine:
 
     def write(self, samples: int) -> None:
         time = (self.written + np.arange(samples)) / RATE
-        self.feed.put((0.5 * np.sin(2 * np.pi * 300 * time)).astype(np.float32))
+        self.writer.put((0.5 * np.sin(2 * np.pi * 300 * time)).astype(np.float32))
         self.written += samples
 
     def run(self, seconds: float) -> None:
@@ -47,7 +47,7 @@ class MainLine:
                 self.write(BLOCK)
                 blocks = round((self.written - HEADROOM) / BLOCK)
                 self._due = 0.1 * blocks + self._random.uniform(0.0, 0.03)
-            self.feed.move(self.now, self.gain)
+            self.writer.process(self.now, self.gain)
             self.now += 0.0025
 
 
@@ -59,11 +59,11 @@ def clicks(sound: np.ndarray) -> float:
 
 @pytest.mark.parametrize(("drift_ppm", "rate"), [(300, 48_000), (-300, 48_000), (150, 44_100)])
 def test_a_monitor_with_another_clock_stays_at_its_distance(drift_ppm: float, rate: int):
-    line = MainLine(drift_ppm, rate)
-    line.run(120)
-    assert line.feed.corrections == 0
-    assert line.distance == pytest.approx(SPARE_S, abs=0.015)
-    played = line.speaker.played
+    main = MainOutput(drift_ppm, rate)
+    main.run(120)
+    assert main.writer.corrections == 0
+    assert main.distance == pytest.approx(EXTRA_QUEUE_S, abs=0.015)
+    played = main.speaker.played
     assert np.abs(played).max() == pytest.approx(0.5, abs=0.01)
     first = int(np.argmax(np.abs(played) > 0.1))
     assert not (played[first:].reshape(-1)[:: rate // 100] == 0).all()
@@ -72,45 +72,45 @@ def test_a_monitor_with_another_clock_stays_at_its_distance(drift_ppm: float, ra
 
 
 def test_without_correction_it_would_run_dry_or_over():
-    line = MainLine(300)
-    line.feed._clocks.observe = lambda *_: False
-    line.run(120)
-    assert line.feed.corrections > 0
+    main = MainOutput(300)
+    main.writer._clocks.observe = lambda *_: False
+    main.run(120)
+    assert main.writer.corrections > 0
 
 
 def test_after_a_stall_the_distance_comes_back():
-    line = MainLine()
-    line.run(5)
-    line.speaker._began += 0.3  # it stood still for so long
-    assert line.distance < SPARE_S + 0.3
-    line.run(3)
+    main = MainOutput()
+    main.run(5)
+    main.speaker._began += 0.3  # it stood still for so long
+    assert main.distance < EXTRA_QUEUE_S + 0.3
+    main.run(3)
     # The first look may see only a part of it.
-    assert line.feed.corrections in (1, 2)
-    assert abs(line.distance - SPARE_S) < TOLERANCE_S
-    played = line.speaker.played[4 * RATE :]
+    assert main.writer.corrections in (1, 2)
+    assert abs(main.distance - EXTRA_QUEUE_S) < TOLERANCE_S
+    played = main.speaker.played[4 * RATE :]
     assert clicks(played[: -RATE // 10]) < 40, "what was left out was not blended"
 
 
 def test_a_monitor_that_ran_dry_begins_again():
-    line = MainLine()
-    line.run(3)
-    line._due += 0.5
-    line.run(3)
-    assert line.feed.corrections >= 1
-    assert abs(line.distance - SPARE_S) < TOLERANCE_S
-    dry = line.speaker.dry
-    line.run(5)
-    assert line.speaker.dry == dry
+    main = MainOutput()
+    main.run(3)
+    main._due += 0.5
+    main.run(3)
+    assert main.writer.corrections >= 1
+    assert abs(main.distance - EXTRA_QUEUE_S) < TOLERANCE_S
+    dry = main.speaker.dry
+    main.run(5)
+    assert main.speaker.dry == dry
 
 
 def test_the_gain_glides():
-    line = MainLine()
-    line.run(2)
-    line.gain = 0.0
-    line.run(2)
-    line.gain = 0.5
-    line.run(2)
-    played = line.speaker.played
+    main = MainOutput()
+    main.run(2)
+    main.gain = 0.0
+    main.run(2)
+    main.gain = 0.5
+    main.run(2)
+    played = main.speaker.played
     assert np.abs(played[round(3.0 * RATE) : round(3.8 * RATE)]).max() < 1e-9
     assert np.abs(played[-RATE // 2 : -RATE // 10]).max() == pytest.approx(0.25, abs=0.01)
     assert np.abs(np.diff(played)).max() < 0.03

@@ -42,7 +42,7 @@ class PassThrough:
         self.endpoint.stop()
 
     @property
-    def stated(self) -> float:
+    def reported(self) -> float:
         """Seconds from microphone to speaker, as a program would state them."""
         return sum(self.endpoint.latency) + (self.block + self.headroom) / ENGINE_RATE
 

@@ -44,7 +44,7 @@ class SimulatedSpeaker(DeviceStream):
     @property
     def played(self) -> np.ndarray:
         """One channel of everything that was played, gaps as zeros."""
-        self.tend()
+        self.service()
         with self._lock:
             return np.concatenate([np.zeros(0, np.float32), *self._pieces])
 
@@ -66,23 +66,23 @@ class SimulatedSpeaker(DeviceStream):
         self._stopping = True
 
     def close(self) -> None:
-        self.tend()
+        self.service()
         self.opened = False
 
     @property
     def queued(self) -> int:
-        self.tend()
+        self.service()
         return len(self._ring)
 
     def write(self, frames) -> int:
         assert frames.dtype == np.float32
         assert np.array_equal(frames[:, 0], frames[:, 1])
-        self.tend()
+        self.service()
         with self._lock:
             self._ring = np.concatenate([self._ring, frames[:, 0]])
         return len(frames)
 
-    def tend(self) -> None:
+    def service(self) -> None:
         if self._began is None or not self.active:
             return
         with self._lock:
@@ -94,5 +94,5 @@ class SimulatedSpeaker(DeviceStream):
                 self._frames += self.spec.block
 
     def counters(self) -> Counters:
-        self.tend()
+        self.service()
         return Counters(self._frames, self.dry, 0)

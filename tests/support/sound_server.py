@@ -204,7 +204,7 @@ class SoundServer:
                 _end(process)
 
     @contextmanager
-    def recording(self, *sinks: str) -> Iterator[Callable[[], list[Recording]]]:
+    def recording(self, *sinks: str) -> Iterator[Callable[[], list[RecordedSound]]]:
         """Record what the named sinks play; call what is yielded to end it and get the sound."""
         commands = [["parec", *_raw(1, 10), f"--device={sink}.monitor"] for sink in sinks]
         with tempfile.TemporaryDirectory(prefix="rtvc-recording-") as folder:
@@ -215,7 +215,7 @@ class SoundServer:
                 recorders.finish()
 
 
-class Recording:
+class RecordedSound:
     """Mono sound at 48 kHz, and when its first sample was heard on the monotonic clock."""
 
     def __init__(self, samples: Float32, began: float) -> None:
@@ -230,7 +230,7 @@ class _Recorder:
         self, folder: Path, commands: list[list[str]], environment: dict[str, str]
     ) -> None:
         self._folder, self._count = folder, len(commands)
-        self._sounds: list[Recording] | None = None
+        self._sounds: list[RecordedSound] | None = None
         words = [sys.executable, "-IS", recorder.__file__, str(folder), *map(json.dumps, commands)]
         with in_real_time():
             self._process = subprocess.Popen(
@@ -241,7 +241,7 @@ class _Recorder:
             if said.readline() != b"ready\n":
                 raise RuntimeError("the recorders did not start")
 
-    def finish(self) -> list[Recording]:
+    def finish(self) -> list[RecordedSound]:
         if self._sounds is None:
             assert self._process.stdin is not None
             self._process.stdin.close()
@@ -250,12 +250,12 @@ class _Recorder:
             self._sounds = [self._sound(i, began[i]) for i in range(self._count)]
         return self._sounds
 
-    def _sound(self, number: int, began: list[float]) -> Recording:
+    def _sound(self, number: int, began: list[float]) -> RecordedSound:
         data = (self._folder / str(number)).read_bytes()
         samples = np.frombuffer(data[: len(data) // recorder.BYTES * recorder.BYTES], np.float32)
         # A sink changes its own block while streams come; later on it is steady.
         steady = began[len(began) // 3 :] or [float("nan")]
-        return Recording(samples, float(np.median(steady)))
+        return RecordedSound(samples, float(np.median(steady)))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 
 from rtvc._types import Float32, Float64
 from tests.audio.signals import noise_below
-from tests.support.sound_server import RATE, Recording
+from tests.support.sound_server import RATE, RecordedSound
 
 TONE_HZ = 150.0
 _MARK_HZ = 2500.0, 6000.0
@@ -25,19 +25,19 @@ def vowel(seconds: float) -> Float32:
     return (0.1 * tone + 0.03 * mark).astype(np.float32)
 
 
-def cut(recording: Recording, start: float, length: float) -> Float32:
+def cut(recording: RecordedSound, start: float, length: float) -> Float32:
     """Return what was heard from a moment of the monotonic clock on."""
     first = round((start - recording.began) * RATE)
     assert first >= 0, "before the recording"
     return recording.samples[first : first + round(length * RATE)]
 
 
-def bend(recording: Recording, start: float, length: float) -> float:
+def bend(recording: RecordedSound, start: float, length: float) -> float:
     """Return the largest second difference: what makes a click."""
     return float(np.abs(np.diff(cut(recording, start, length), 2)).max(initial=0.0))
 
 
-def likeness(heard: Recording, said: Recording, start: float, length: float) -> float:
+def likeness(heard: RecordedSound, said: RecordedSound, start: float, length: float) -> float:
     """Return how far the output is the microphone itself, from 0 to 1, by the vowel's noise.
 
     A voice that is made anew has noise of its own, which is like it by chance only:
@@ -51,7 +51,7 @@ def likeness(heard: Recording, said: Recording, start: float, length: float) -> 
     return float(np.abs(product[: len(mark) - len(out) + 1]).max() / np.sqrt(power + 1e-20))
 
 
-def moment(recording: Recording, key: float, settled: float) -> float:
+def moment(recording: RecordedSound, key: float, settled: float) -> float:
     """Return how many seconds after a key its change was heard.
 
     That is when the spectrum became, and stayed, nearer to what it is after
@@ -66,7 +66,7 @@ def moment(recording: Recording, key: float, settled: float) -> float:
     return float((last_old + 1) * _HOP / RATE - 0.1 + _FRAME / 2 / RATE)
 
 
-def half_way(recording: Recording, key: float, hz: float, longest: float = 0.5) -> float:
+def half_way(recording: RecordedSound, key: float, hz: float, longest: float = 0.5) -> float:
     """Return how many seconds after a key the sound at one frequency came or went by half."""
     width = round(3 * RATE / hz)  # whole periods, so that other harmonics do not count
     sound = cut(recording, key - width / RATE, longest + 2 * width / RATE)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from rtvc.audio.loopback import find
+from rtvc.audio.loopback import find_signal
 from rtvc.config.panel_state import PanelState, load_panel_state, save_panel_state
 from rtvc.config.presets import load_preset, user_path
 from rtvc.config.remembered import RememberedRun, load_remembered, save_remembered
@@ -28,7 +28,7 @@ from tests.support.sound_server import (
     MICROPHONE_SINK,
     RATE,
     SPEAKER_SINK,
-    Recording,
+    RecordedSound,
     SoundServer,
 )
 from tests.support.terminal import Terminal
@@ -144,7 +144,7 @@ def test_a_performance(home: Path, anna: None, sound_server: SoundServer):
     assert load_remembered()[0].output == "fake_ears"
 
 
-def check_pitches(show: Performance, speaker: Recording, headphones: Recording) -> None:
+def check_pitches(show: Performance, speaker: RecordedSound, headphones: RecordedSound) -> None:
     """Each piece sounds as it was asked to."""
 
     def piece(name: str) -> np.ndarray:
@@ -159,14 +159,14 @@ def check_pitches(show: Performance, speaker: Recording, headphones: Recording) 
     assert np.std(piece("anna")) > 0.01
 
 
-def check_times(show: Performance, speaker: Recording) -> None:
+def check_times(show: Performance, speaker: RecordedSound) -> None:
     """Each change is heard after its keys, and no later than shown."""
     for name in ("up", "robot", "back", "muted", "dry", "small", "anna", "world"):
         key, settled = show.keyed[name], show.settled[name]
         assert 0 < moment(speaker, key, settled) < settled - key, name
 
 
-def check_devices(show: Performance, speaker: Recording, headphones: Recording) -> None:
+def check_devices(show: Performance, speaker: RecordedSound, headphones: RecordedSound) -> None:
     """The sound moves from one device to the other, and is then nowhere else."""
     start, moved = show.keyed["record"], show.settled["device"]
     assert not cut(headphones, start, show.keyed["device"] - start).any()
@@ -175,7 +175,7 @@ def check_devices(show: Performance, speaker: Recording, headphones: Recording) 
     assert not headphones.samples[-RATE // 20 :].any(), "it plays on"
 
 
-def check_clicks(show: Performance, speaker: Recording, headphones: Recording) -> None:
+def check_clicks(show: Performance, speaker: RecordedSound, headphones: RecordedSound) -> None:
     """Near a change nothing is sharper than in the steady sound before and after it."""
     names = [name for name in show.keyed if name not in ("record", "device", "stop")]
     before = show.settled["record"]
@@ -190,7 +190,7 @@ def check_clicks(show: Performance, speaker: Recording, headphones: Recording) -
 
 
 def check_leaks(
-    show: Performance, said: Recording, speaker: Recording, headphones: Recording
+    show: Performance, said: RecordedSound, speaker: RecordedSound, headphones: RecordedSound
 ) -> None:
     """The microphone itself is heard where it was asked for, and nowhere else."""
     assert likeness(speaker, said, show.settled["dry"], 0.6) > 0.9
@@ -201,13 +201,13 @@ def check_leaks(
             assert likeness(headphones, said, at, 0.1) < 0.4, at - show.keyed["record"]
 
 
-def check_recording(home: Path, speaker: Recording, headphones: Recording) -> None:
+def check_recording(home: Path, speaker: RecordedSound, headphones: RecordedSound) -> None:
     """The file holds what was heard on both devices."""
     newest = max(home.glob("*.wav"), key=lambda file: file.stat().st_mtime)
     recorded, rate = soundfile.read(newest, dtype="float32")
     assert rate == RATE
     for device, piece in ((speaker, recorded[RATE : 2 * RATE]), (headphones, recorded[-RATE:])):
-        found = find(device.samples, piece)
+        found = find_signal(device.samples, piece)
         assert found.gain == pytest.approx(1, abs=0.05)
 
 
