@@ -39,7 +39,7 @@ class BlasReport:
         Whether it is one that uses the processor's vector units.
     threads
         Threads that it may use in all; None where the library decides for itself.
-    lanes
+    streams
         How many callers at a time they are shared out to; see `rtvc.engine.models.ops.cpu_streams`.
     remedy
         What to do when MLX is left with the slow library, else None.
@@ -49,7 +49,7 @@ class BlasReport:
     optimised: bool
     threads: int | None
     remedy: str | None
-    lanes: int = 1
+    streams: int = 1
 
     def __str__(self) -> str:
         threads = "" if self.threads is None else f", {self.threads} thread(s)"
@@ -110,10 +110,10 @@ def load_blas() -> BlasReport:
         try:
             if relink(mlx, _PRODUCT, blas.product()):
                 threads = blas.call("get_num_threads")
-                lanes = 2 if threads == 2 and blas.own else 1
-                if lanes > 1:
+                streams = 2 if threads == 2 and blas.own else 1
+                if streams > 1:
                     blas.call("set_num_threads", 1)
-                return BlasReport(blas.path, True, threads, None, lanes)
+                return BlasReport(blas.path, True, threads, None, streams)
             trouble = f"this version of MLX does not call {_PRODUCT}; install the version of MLX "
             trouble += "that rtvc was tested with"
         except OSError as error:

@@ -53,8 +53,8 @@ class FcpeEstimator(SalienceEstimator):
     name = "fcpe"
     threshold = 0.006
     min_samples = _MARGIN + 1
-    late = 26
-    edges = "edge"
+    reserved_frames = 26
+    pad_mode = "edge"
 
     def __init__(
         self, weights: Weights, config: FcpeConfig, precision: mx.Dtype = PRECISION

@@ -15,7 +15,7 @@ import mlx.core as mx
 import numpy as np
 
 from rtvc.engine.models.ops import ops
-from rtvc.engine.models.ops.cpu_streams import shares, side_by_side
+from rtvc.engine.models.ops.cpu_streams import map_streams, partition
 from rtvc.engine.models.parameters import Conv1d, Linear, Parameters
 from rtvc.engine.weights.voice_config import VoiceConfig
 
@@ -56,40 +56,40 @@ class _Coupling:
         order = slice(None, None, -1 if reverse else 1)
         pre = params.at("pre")
         self._pre = Linear(
-            pre.give(pre.take("weight", hidden, half, 1)[:, order, 0]), pre.tensor("bias", hidden)
+            pre.add(pre.read("weight", hidden, half, 1)[:, order, 0]), pre.tensor("bias", hidden)
         )
         enc = params.at("enc")
         inward = [enc.at("in_layers").at(n) for n in range(WAVENET_LAYERS)]
         convs = [conv.conv(hidden, 2 * hidden, KERNEL, bias=False) for conv in inward]
-        biases = np.concatenate([conv.take("bias", 2 * hidden) for conv in inward])
+        biases = np.concatenate([conv.read("bias", 2 * hidden) for conv in inward])
         # Each part of each layer finds the biases of its shapes and of its gates in one piece.
         pairs = np.arange(biases.size).reshape(WAVENET_LAYERS, 2, hidden)
-        cut = [both[part] for pair in pairs for part in shares(hidden) for both in pair]
+        cut = [both[part] for pair in pairs for part in partition(hidden) for both in pair]
         self._condition = enc.at("cond_layer").condition(biases.size, biases, np.concatenate(cut))
         self._ends = np.cumsum([piece.size for piece in cut]).tolist()
         post = params.at("post")
-        onward = -post.take("weight", half, hidden, 1)[order, :, 0].astype(np.float64)
-        constant = -post.take("bias", half)[order].astype(np.float64)
-        self._layers: list[list[_Gated]] = []
+        onward = -post.read("weight", half, hidden, 1)[order, :, 0].astype(np.float64)
+        constant = -post.read("bias", half)[order].astype(np.float64)
+        self._layers: list[list[_GatedConv]] = []
         for n, conv in enumerate(convs):
             # The last layer has a skip path only.
             width = hidden if n == WAVENET_LAYERS - 1 else 2 * hidden
             both = enc.at("res_skip_layers").at(n)
-            weight, bias = both.take("weight", width, hidden, 1)[:, :, 0], both.take("bias", width)
+            weight, bias = both.read("weight", width, hidden, 1)[:, :, 0], both.read("bias", width)
             outward = onward @ weight[-hidden:]
             constant += onward @ bias[-hidden:]
             parts = []
-            for part in shares(hidden):
+            for part in partition(hidden):
                 residual = None
                 if width > hidden:
                     # The bias is in the first part of the sum.
-                    own = None if part.start else both.give(bias[:hidden])
-                    residual = Linear(both.give(weight[:hidden, part]), own)
+                    own = None if part.start else both.add(bias[:hidden])
+                    residual = Linear(both.add(weight[:hidden, part]), own)
                 gate = slice(hidden + part.start, hidden + part.stop)
-                skip = Linear(both.give(outward[:, part]), None)
-                parts.append(_Gated(conv.outputs(part, gate), skip, residual))
+                skip = Linear(both.add(outward[:, part]), None)
+                parts.append(_GatedConv(conv.select_outputs(part, gate), skip, residual))
             self._layers.append(parts)
-        self._constant = post.give(constant)
+        self._constant = post.add(constant)
 
     def __call__(self, moved: mx.array, kept: mx.array, speaker: mx.array) -> mx.array:
         """Return what becomes of `moved`."""
@@ -99,14 +99,14 @@ class _Coupling:
         moved = moved + self._constant
         for n, parts in enumerate(self._layers):
             ours = pairs[n * len(parts) : (n + 1) * len(parts)]
-            for skipped, residual in _gated(x, parts, ours):
+            for skipped, residual in _run_parts(x, parts, ours):
                 moved = moved + skipped
                 if residual is not None:
                     x = x + residual
         return moved
 
 
-class _Gated(NamedTuple):
+class _GatedConv(NamedTuple):
     """Some of the channels of a gated convolution, and what they add to the two paths.
 
     Attributes
@@ -131,7 +131,7 @@ class _Gated(NamedTuple):
         return self.skip(y), None if self.residual is None else self.residual(y)
 
 
-def _gated(
-    x: mx.array, parts: Sequence[_Gated], biases: Sequence[tuple[mx.array, mx.array]]
+def _run_parts(
+    x: mx.array, parts: Sequence[_GatedConv], biases: Sequence[tuple[mx.array, mx.array]]
 ) -> list[tuple[mx.array, mx.array | None]]:
-    return side_by_side(lambda pair: pair[0](x, *pair[1]), zip(parts, biases, strict=True))
+    return map_streams(lambda pair: pair[0](x, *pair[1]), zip(parts, biases, strict=True))

@@ -17,15 +17,22 @@ from typing import TypeVar
 import mlx.core as mx
 
 from rtvc.engine.models.ops import ops
-from rtvc.engine.models.ops.cpu_streams import side_by_side
+from rtvc.engine.models.ops.cpu_streams import map_streams
 from rtvc.engine.models.parameters import Condition, Conv1d, ConvTranspose1d, Parameters
-from rtvc.engine.models.source import HeldPitch, SineSource
-from rtvc.engine.models.stream_state import LayerStates, Piece, StreamState
-from rtvc.engine.models.winograd import PhasedBlock, Phases, interleave, mean, split, suits
+from rtvc.engine.models.source import HeldF0, SineSource
+from rtvc.engine.models.stream_state import Chunk, ContextCache, StreamState
+from rtvc.engine.models.winograd import (
+    Polyphase,
+    WinogradBlock,
+    can_use_winograd,
+    interleave_phases,
+    mean_phases,
+    split_phases,
+)
 from rtvc.engine.weights.voice_config import VoiceConfig
 
 Block = TypeVar("Block")
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 SLOPE = 0.1
 LAST_SLOPE = 0.01
@@ -45,25 +52,25 @@ class ResidualBlock:
             y, bias = x, None
             for conv in unit:
                 y = ops.leaky_relu(y, self.slope, bias)
-                y, bias = conv.unbiased(y, conv.padding), conv.bias
+                y, bias = conv.without_bias(y, conv.padding), conv.bias
             x = ops.residual(x, y, bias)
         return x
 
-    def stream(self, x: mx.array, carry: LayerStates, piece: Piece) -> mx.array:
-        """Do the same to the next piece: of (1, L, C) the last `reach` samples are lost."""
+    def stream(self, x: mx.array, cache: ContextCache, chunk: Chunk) -> mx.array:
+        """Do the same to the next piece: of (1, L, C) the last `margin` samples are lost."""
         for unit in self.units:
             # What all of a unit hears is remembered once, and the little between made again.
             before = sum(conv.padding for conv in unit)
-            y, bias = carry.extend(x, before, piece), None
+            y, bias = cache.prepend(x, before, chunk), None
             for conv in unit:
                 before -= conv.padding
-                y = conv.unbiased(ops.leaky_relu(y, self.slope, bias))
-                y, bias = carry.begin(y, before, conv.bias), conv.bias
+                y = conv.without_bias(ops.leaky_relu(y, self.slope, bias))
+                y, bias = cache.zero_padding(y, before, conv.bias), conv.bias
             x = ops.residual(x[:, : y.shape[1]], y, bias)
         return x
 
     @property
-    def reach(self) -> int:
+    def margin(self) -> int:
         """How many samples to either side a sample of the result depends on."""
         return sum(conv.padding for unit in self.units for conv in unit)
 
@@ -90,24 +97,29 @@ class UpsamplingStage:
         x = self.up(ops.leaky_relu(x, SLOPE))
         if self.excite is not None and excitation is not None:
             x = x + self.excite(excitation)
-        return ops.mean_of(_of_each(self.blocks, lambda block: block(x)))
+        return ops.mean(_map_blocks(self.blocks, lambda block: block(x)))
 
     def stream(
-        self, x: mx.array, excitation: mx.array | None, carry: LayerStates, piece: Piece, halo: int
+        self,
+        x: mx.array,
+        excitation: mx.array | None,
+        cache: ContextCache,
+        chunk: Chunk,
+        lookahead: int,
     ) -> mx.array:
         """Do the same to the next piece.
 
         Parameters
         ----------
         x
-            (1, piece.wanted + `halo_before(halo)`, C), or longer.
+            (1, piece.wanted + `input_lookahead(halo)`, C), or longer.
         excitation
             The whole of it, from the beginning of the piece.
-        carry
+        cache
             What the layers remember.
-        piece
+        chunk
             Where the piece ends in `x`.
-        halo
+        lookahead
             Samples that are to come out after those that are wanted.
 
         Returns
@@ -115,65 +127,69 @@ class UpsamplingStage:
         mx.array
             (1, piece.wanted * rate + halo, C / 2).
         """
-        up, ends = self.up, piece.times(self.up.stride)
-        x = ops.leaky_relu(x[:, : piece.wanted + self.halo_before(halo)], SLOPE)
+        up, ends = self.up, chunk.upsampled(self.up.stride)
+        x = ops.leaky_relu(x[:, : chunk.size + self.input_lookahead(lookahead)], SLOPE)
         # The kernels begin with the remembered inputs, `padding` before their first sample.
         before = (up.weight.shape[1] - 1 - up.padding) // up.stride
         first = up.padding + before * up.stride
-        wanted = ends.wanted + halo
-        length = wanted + self.reach
-        x = up.whole(carry.extend(x, before, piece))[:, first : first + length]
+        size = ends.size + lookahead
+        length = size + self.margin
+        x = up.untrimmed(cache.prepend(x, before, chunk))[:, first : first + length]
         if self.excite is not None and excitation is not None:
-            x = x + self._excite(self.excite, excitation, carry, ends, length)
-        if self._phased is not None:
-            return self._stream_phased(self._phased, x, carry, ends, wanted)
-        made = _of_each(
-            self.blocks, lambda block: block.stream(x[:, : wanted + block.reach], carry, ends)
+            x = x + self._excite(self.excite, excitation, cache, ends, length)
+        if self._winograd_blocks is not None:
+            return self._stream_winograd(self._winograd_blocks, x, cache, ends, size)
+        made = _map_blocks(
+            self.blocks, lambda block: block.stream(x[:, : size + block.margin], cache, ends)
         )
-        return ops.mean_of(made)
+        return ops.mean(made)
 
     @cached_property
-    def _phased(self) -> Sequence[PhasedBlock] | None:
-        if not (ops.PHASED and self.even and all(suits(block.units) for block in self.blocks)):
+    def _winograd_blocks(self) -> Sequence[WinogradBlock] | None:
+        if not (
+            ops.USE_WINOGRAD
+            and self.even
+            and all(can_use_winograd(block.units) for block in self.blocks)
+        ):
             return None
-        return [PhasedBlock(block.units, block.slope) for block in self.blocks]
+        return [WinogradBlock(block.units, block.slope) for block in self.blocks]
 
-    def _stream_phased(
+    def _stream_winograd(
         self,
-        blocks: Sequence[PhasedBlock],
+        blocks: Sequence[WinogradBlock],
         x: mx.array,
-        carry: LayerStates,
-        ends: Piece,
-        wanted: int,
+        cache: ContextCache,
+        ends: Chunk,
+        size: int,
     ) -> mx.array:
-        wanted_pairs = (wanted + 1) // 2
-        ends = Piece(ends.final // 2, ends.wanted // 2)
-        phases = split(x[:, : x.shape[1] // 2 * 2])
+        wanted_pairs = (size + 1) // 2
+        ends = Chunk(ends.advance // 2, ends.size // 2)
+        phases = split_phases(x[:, : x.shape[1] // 2 * 2])
 
-        def made(block: PhasedBlock) -> Phases:
-            pairs = wanted_pairs + block.reach // 2
-            return block.stream(Phases(*(phase[:, :pairs] for phase in phases)), carry, ends)
+        def made(block: WinogradBlock) -> Polyphase:
+            pairs = wanted_pairs + block.margin // 2
+            return block.stream(Polyphase(*(phase[:, :pairs] for phase in phases)), cache, ends)
 
-        return interleave(mean(_of_each(blocks, made)))[:, :wanted]
+        return interleave_phases(mean_phases(_map_blocks(blocks, made)))[:, :size]
 
     def _excite(
-        self, down: Conv1d, excitation: mx.array, carry: LayerStates, ends: Piece, length: int
+        self, down: Conv1d, excitation: mx.array, cache: ContextCache, ends: Chunk, length: int
     ) -> mx.array:
         """Bring the excitation down to (1, length, C / 2)."""
         last = (length - 1) * down.stride + down.weight.shape[1] - down.padding
-        heard = carry.extend(excitation[:, :last], down.padding, ends.times(down.stride))
+        heard = cache.prepend(excitation[:, :last], down.padding, ends.upsampled(down.stride))
         return down.valid(heard)
 
     @property
-    def reach(self) -> int:
+    def margin(self) -> int:
         """How many samples after those that are wanted the residual blocks are given."""
-        if self._phased is not None:
-            return max(block.reach for block in self._phased) + 1  # for a whole pair
-        return max(block.reach for block in self.blocks)
+        if self._winograd_blocks is not None:
+            return max(block.margin for block in self._winograd_blocks) + 1  # for a whole pair
+        return max(block.margin for block in self.blocks)
 
-    def halo_before(self, halo: int) -> int:
-        """How many samples after a moment must come in for `halo` to come out."""
-        return (halo + self.reach - 1 + self.up.padding) // self.up.stride + 1
+    def input_lookahead(self, lookahead: int) -> int:
+        """How many samples after a moment must come in for `lookahead` to come out."""
+        return (lookahead + self.margin - 1 + self.up.padding) // self.up.stride + 1
 
 
 @dataclass(frozen=True)
@@ -208,9 +224,9 @@ class HiFiGan:
         return ops.tanh(self.post(ops.leaky_relu(x, LAST_SLOPE)))[:, :, 0]
 
     @property
-    def halo_frames(self) -> int:
+    def lookahead_frames(self) -> int:
         """See `rtvc.engine.models.vocoder.StreamingVocoder`."""
-        return self._halos()[0] + self.pre.padding
+        return self._lookaheads()[0] + self.pre.padding
 
     def stream(
         self,
@@ -218,65 +234,65 @@ class HiFiGan:
         excitation: mx.array | None,
         speaker: mx.array,
         state: StreamState,
-        final: int,
+        advance: int,
     ) -> tuple[mx.array, StreamState]:
         """See `rtvc.engine.models.vocoder.StreamingVocoder`."""
-        return self._compiled_stream(z, excitation, speaker, state, final)
+        return self._compiled_stream(z, excitation, speaker, state, advance)
 
     @cached_property
     def _compiled_stream(self) -> Callable[..., tuple[mx.array, StreamState]]:
-        return ops.compiled(self._decode_piece)
+        return ops.compiled(self._decode_chunk)
 
-    def _decode_piece(
+    def _decode_chunk(
         self,
         z: mx.array,
         excitation: mx.array | None,
         speaker: mx.array,
         state: StreamState,
-        final: int,
+        advance: int,
     ) -> tuple[mx.array, StreamState]:
-        carry, halos = LayerStates(state), self._halos()
+        cache, lookaheads = ContextCache(state), self._lookaheads()
         if excitation is not None:
             excitation = excitation.astype(self.pre.weight.dtype)
-        piece = Piece(final, z.shape[1] - self.halo_frames)
-        x = _stream(self.pre, z, carry, piece) + self.condition(speaker)
-        for stage, halo in zip(self.stages, halos[1:], strict=True):
-            x = stage.stream(x, excitation, carry, piece, halo)
-            piece = piece.times(stage.up.stride)
-        x = _stream(self.post, ops.leaky_relu(x, LAST_SLOPE), carry, piece)
-        return ops.tanh(x)[:, :, 0], carry.state
+        chunk = Chunk(advance, z.shape[1] - self.lookahead_frames)
+        x = _stream(self.pre, z, cache, chunk) + self.condition(speaker)
+        for stage, lookahead in zip(self.stages, lookaheads[1:], strict=True):
+            x = stage.stream(x, excitation, cache, chunk, lookahead)
+            chunk = chunk.upsampled(stage.up.stride)
+        x = _stream(self.post, ops.leaky_relu(x, LAST_SLOPE), cache, chunk)
+        return ops.tanh(x)[:, :, 0], cache.state
 
-    def _halos(self) -> list[int]:
+    def _lookaheads(self) -> list[int]:
         """Count samples needed after the wanted ones: before each stage, and after the last."""
-        halos = [self.post.padding]
+        lookaheads = [self.post.padding]
         for stage in reversed(self.stages):
-            halos.insert(0, stage.halo_before(halos[0]))
-        return halos
+            lookaheads.insert(0, stage.input_lookahead(lookaheads[0]))
+        return lookaheads
 
     @property
-    def reach_frames(self) -> int:
+    def margin_frames(self) -> int:
         """See `rtvc.engine.models.vocoder.Vocoder`; the excitation reaches less than the latent."""
         left = right = self.post.padding
         samples = math.prod(stage.up.stride for stage in self.stages)
         for stage in reversed(self.stages):
             up = stage.up
-            widest = max(block.reach for block in stage.blocks)
+            block_margin = max(block.margin for block in stage.blocks)
             # Sample i of the lower rate is heard from i * stride - padding on, for one kernel.
-            left = (left + widest + up.weight.shape[1] - 1 - up.padding) // up.stride
-            last = (samples - 1 + right + widest + up.padding) // up.stride
+            left = (left + block_margin + up.weight.shape[1] - 1 - up.padding) // up.stride
+            last = (samples - 1 + right + block_margin + up.padding) // up.stride
             samples //= up.stride
             right = last - (samples - 1)
         return max(left, right) + self.pre.padding
 
 
-def _stream(conv: Conv1d, x: mx.array, carry: LayerStates, piece: Piece) -> mx.array:
+def _stream(conv: Conv1d, x: mx.array, cache: ContextCache, chunk: Chunk) -> mx.array:
     """Convolve the next piece, at one rate; the last `padding` samples are lost."""
-    return conv.valid(carry.extend(x, conv.padding, piece))
+    return conv.valid(cache.prepend(x, conv.padding, chunk))
 
 
-def _of_each(blocks: Sequence[Block], make: Callable[[Block], Made]) -> list[Made]:
+def _map_blocks(blocks: Sequence[Block], make: Callable[[Block], Result]) -> list[Result]:
     """Build what each block makes, on two lanes: the last block is about half of the work."""
-    made = side_by_side(lambda part: [*map(make, part)], (blocks[:-1], blocks[-1:]))
+    made = map_streams(lambda part: [*map(make, part)], (blocks[:-1], blocks[-1:]))
     return [*chain.from_iterable(made)]
 
 
@@ -284,8 +300,8 @@ def build(params: Parameters, config: VoiceConfig, uses_pitch: bool) -> HiFiGan:
     """Build RVC's HiFi-GAN from the weights below ``dec.``."""
     source = None
     if uses_pitch:
-        merge = params.at("m_source").at("l_linear").exact().linear(1, 1)
-        source = SineSource(HeldPitch(config.hop), merge, 1, config.sr)
+        merge = params.at("m_source").at("l_linear").as_float32().linear(1, 1)
+        source = SineSource(HeldF0(config.hop), merge, 1, config.sr)
     blocks = params.at("resblocks")
     per_stage = len(config.resblock_kernel_sizes)
     stages = [
@@ -312,7 +328,7 @@ def build(params: Parameters, config: VoiceConfig, uses_pitch: bool) -> HiFiGan:
         pre=params.at("conv_pre").conv(config.inter_channels, first, END_KERNEL),
         condition=params.at("cond").condition(first),
         stages=stages,
-        post=params.at("conv_post").exact().conv(width, 1, END_KERNEL, bias=False),
+        post=params.at("conv_post").as_float32().conv(width, 1, END_KERNEL, bias=False),
     )
 
 

@@ -19,18 +19,18 @@ import numpy as np
 from rtvc._types import Float32, Weights
 from rtvc.engine.models.hubert_weights import FIRST, conv_name, sanitize
 from rtvc.engine.models.ops.backend import PRECISION
-from rtvc.engine.models.ops.cpu_streams import shares, side_by_side, sum_side_by_side
+from rtvc.engine.models.ops.cpu_streams import map_streams, partition, sum_streams
 from rtvc.engine.models.ops.ops import (
     affine,
     attention,
     compiled,
-    conv1d_of_taps,
+    concatenate_time,
+    conv1d_packed,
     gelu,
     grouped_conv1d,
-    join,
     layer_norm,
     linear,
-    taps_of,
+    pack_taps,
 )
 from rtvc.engine.weights.content_encoder import ContentEncoderConfig
 from rtvc.errors import RtvcError, UsageError
@@ -64,7 +64,7 @@ class Hubert:
         self.weights = sanitize(weights, config, precision)
         names = [conv_name(index) for index in range(1, len(config.conv_kernels))]
         self._taps = [
-            taps_of(self.weights[name], stride)
+            pack_taps(self.weights[name], stride)
             for name, stride in zip(names, config.conv_strides[1:], strict=True)
         ]
         mx.eval(self._taps)
@@ -113,14 +113,14 @@ class Hubert:
         """As calling, within MLX and unevaluated: audio (samples,) to (frames, width)."""
         return self.transform(self.convolve(audio), layer=layer, project=project)
 
-    def convolve(self, audio: mx.array, *, late: int = 0) -> list[mx.array]:
+    def convolve(self, audio: mx.array, *, reserved: int = 0) -> list[mx.array]:
         """Make the first half of the features, unevaluated.
 
         Parameters
         ----------
         audio
             (samples,).
-        late
+        reserved
             How many frames the last lane could convolve in the time that it is going to
             be busy with something else.
 
@@ -130,7 +130,7 @@ class Hubert:
             What comes out of the convolutions, (1, n, channels) from every lane; one after
             the other they are all frames.
         """
-        return self._convolutions(audio, late)
+        return self._convolutions(audio, reserved)
 
     def transform(
         self, convolved: list[mx.array], *, layer: int | None = None, project: bool = False
@@ -148,7 +148,7 @@ class Hubert:
             )
         return self._transformer(convolved, depth, project)
 
-    def _convolve(self, audio: mx.array, late: int) -> list[mx.array]:
+    def _convolve(self, audio: mx.array, reserved: int) -> list[mx.array]:
         w, config = self.weights, self.config
         first = _first_convolution(
             audio,
@@ -157,21 +157,21 @@ class Hubert:
             *affine(w, f"{FIRST}layer_norm"),
             eps=config.norm_epsilon,
         )
-        rows = shares(self.frames(audio.shape[0]), late)
-        return side_by_side(lambda part: self._convolve_rows(first, part), rows)
+        rows = partition(self.frames(audio.shape[0]), reserved)
+        return map_streams(lambda part: self._convolve_rows(first, part), rows)
 
     def _convolve_rows(self, first: _FirstConvolution, rows: slice) -> mx.array:
         """Return the output of the convolutions for some of the frames."""
         heard = slice(rows.start * self.hop, (rows.stop - 1) * self.hop + self.receptive_field)
         x = gelu(first(heard))[None].astype(self.precision)
         for taps in self._taps:
-            x = gelu(conv1d_of_taps(x, taps))
+            x = gelu(conv1d_packed(x, taps))
         return x
 
     def _transform(self, convolved: list[mx.array], depth: int, project: bool) -> mx.array:
         """Return the output of layer `depth`, float32."""
         w, eps = self.weights, self.config.norm_epsilon
-        x = join(side_by_side(self._project, convolved))
+        x = concatenate_time(map_streams(self._project, convolved))
         x, norm = x + self._position(x), "encoder.layer_norm"
         for index in range(depth):
             name = f"encoder.layers.{index}"
@@ -200,7 +200,7 @@ class Hubert:
             # An even kernel gives one frame too many; the reference drops the last.
             return gelu(y[:, : x.shape[1]], bias)
 
-        return mx.concatenate(side_by_side(convolved, shares(groups)), axis=2)
+        return mx.concatenate(map_streams(convolved, partition(groups)), axis=2)
 
     def _block(self, x: mx.array, name: str) -> mx.array:
         """One transformer layer, layer norms after the residual sums.
@@ -230,9 +230,9 @@ class Hubert:
             weight = w[f"{output}.{part.start}.weight"]
             return y @ weight.T if part.start else mx.addmm(x, y, weight.T)
 
-        x = sum_side_by_side(attended, shares(self.config.heads))
+        x = sum_streams(attended, partition(self.config.heads))
         x = layer_norm(x, *affine(w, f"{name}.layer_norm"), eps)
-        return sum_side_by_side(fed_forward, shares(self.config.feed_forward_width))
+        return sum_streams(fed_forward, partition(self.config.feed_forward_width))
 
 
 class _FirstConvolution(NamedTuple):

@@ -10,8 +10,8 @@ import mlx.core as mx
 import numpy as np
 
 from rtvc._types import Float32, Weights
-from rtvc.engine.models.ops.cpu_streams import shares
-from rtvc.engine.models.ops.ops import OpWeights, grouped, tap_major
+from rtvc.engine.models.ops.cpu_streams import partition
+from rtvc.engine.models.ops.ops import OpWeights, pack_grouped, tap_major
 from rtvc.engine.weights.content_encoder import ContentEncoderConfig
 
 FIRST = "feature_extractor.conv_layers.0."
@@ -45,7 +45,7 @@ def sanitize(weights: Weights, config: ContentEncoderConfig, precision: mx.Dtype
             parts = [weights.pop(f"{name}.{part}_proj.{kind}") for part in "qkv"]
             weights[f"{name}.qkv_proj.{kind}"] = np.concatenate(parts)
     _defer_biases(weights, config)
-    _share_out(weights, config)
+    _split_by_stream(weights, config)
     # What is folded into the first convolution comes from sums over the whole signal.
     arrays = {
         name: mx.array(tensor).astype(mx.float32 if name.startswith(FIRST) else precision)
@@ -54,14 +54,14 @@ def sanitize(weights: Weights, config: ContentEncoderConfig, precision: mx.Dtype
     for index in range(1, len(config.conv_kernels)):
         name = conv_name(index)
         arrays[name] = tap_major(arrays[name])
-    for part in shares(config.position_groups):
+    for part in partition(config.position_groups):
         name = f"encoder.pos_conv_embed.conv.{part.start}.weight"
-        arrays[name] = grouped(arrays[name], part.stop - part.start)
+        arrays[name] = pack_grouped(arrays[name], part.stop - part.start)
     mx.eval(arrays)
     return arrays
 
 
-def _share_out(weights: dict[str, Float32], config: ContentEncoderConfig) -> None:
+def _split_by_stream(weights: dict[str, Float32], config: ContentEncoderConfig) -> None:
     """Cut what lanes compute side by side; where a part begins is in its name."""
 
     def cut(name: str, units: int, *, axis: int = 0, stacked: int = 1) -> None:
@@ -70,7 +70,7 @@ def _share_out(weights: dict[str, Float32], config: ContentEncoderConfig) -> Non
         before, after = whole.shape[:axis], whole.shape[axis + 1 :]
         by_unit = np.moveaxis(whole.reshape(*before, stacked, units, -1, *after), axis + 1, 0)
         stem, _, kind = name.rpartition(".")
-        for part in shares(units):
+        for part in partition(units):
             taken = np.moveaxis(by_unit[part], 0, axis + 1)
             # MLX would multiply with a view, and copy it each time.
             own = np.ascontiguousarray(taken.reshape(*before, -1, *after))

@@ -17,7 +17,7 @@ from rtvc.engine.models.hifigan import (
     upsampling,
 )
 from rtvc.engine.models.parameters import Parameters
-from rtvc.engine.models.source import HeldPitch, SineSource
+from rtvc.engine.models.source import HeldF0, SineSource
 from rtvc.engine.weights.voice_config import VoiceConfig
 
 HARMONICS = 9
@@ -25,7 +25,7 @@ HARMONICS = 9
 
 def build(params: Parameters, config: VoiceConfig) -> HiFiGan:
     """Build Applio's MRF HiFi-GAN from the weights below ``dec.``."""
-    merge = params.at("m_source").at("l_linear").exact().linear(HARMONICS, 1)
+    merge = params.at("m_source").at("l_linear").as_float32().linear(HARMONICS, 1)
     stages = [
         UpsamplingStage(
             up=upsampling(params.at("upsamples").at(i), config, i),
@@ -44,11 +44,11 @@ def build(params: Parameters, config: VoiceConfig) -> HiFiGan:
     first = config.upsample_initial_channel
     return HiFiGan(
         name="MRF HiFi-GAN",
-        source=SineSource(HeldPitch(config.hop), merge, HARMONICS, config.sr),
+        source=SineSource(HeldF0(config.hop), merge, HARMONICS, config.sr),
         pre=params.at("conv_pre").conv(config.inter_channels, first, END_KERNEL),
         condition=params.at("cond").condition(first),
         stages=stages,
-        post=params.at("conv_post").exact().conv(width, 1, END_KERNEL),
+        post=params.at("conv_post").as_float32().conv(width, 1, END_KERNEL),
     )
 
 

@@ -50,23 +50,23 @@ class Conv1d:
 
     def __call__(self, x: mx.array) -> mx.array:
         """(1, L, in) to (1, L', out)."""
-        return self._biased(self.unbiased(x, self.padding))
+        return self._biased(self.without_bias(x, self.padding))
 
     def valid(self, x: mx.array) -> mx.array:
         """As calling, without the padding: only what all of the kernel hears."""
-        return self._biased(self.unbiased(x))
+        return self._biased(self.without_bias(x))
 
-    def unbiased(self, x: mx.array, padding: int = 0) -> mx.array:
+    def without_bias(self, x: mx.array, padding: int = 0) -> mx.array:
         """Convolve without the bias, for a caller who adds it together with other things."""
-        return ops.conv1d_of_taps(x.astype(self.weight.dtype), self._taps, padding=padding)
+        return ops.conv1d_packed(x.astype(self.weight.dtype), self._taps, padding=padding)
 
     @cached_property
     def _taps(self) -> Any:
-        taps = ops.taps_of(self.weight, self.stride, self.dilation)
+        taps = ops.pack_taps(self.weight, self.stride, self.dilation)
         mx.eval(taps)
         return taps
 
-    def outputs(self, *parts: slice) -> Conv1d:
+    def select_outputs(self, *parts: slice) -> Conv1d:
         """Return the convolution that gives some of the channels, in this order."""
         if sum(part.stop - part.start for part in parts) == self.weight.shape[0]:
             return self
@@ -77,7 +77,7 @@ class Conv1d:
         mx.eval(weight, bias)
         return replace(self, weight=weight, bias=bias)
 
-    def inputs(self, part: slice) -> Conv1d:
+    def select_inputs(self, part: slice) -> Conv1d:
         """Return what some of the channels that come in add to the result, without the bias."""
         weight = self.weight
         if part != slice(0, weight.shape[2]):
@@ -110,7 +110,7 @@ class ConvTranspose1d:
             output_padding=self.output_padding,
         )
 
-    def whole(self, x: mx.array) -> mx.array:
+    def untrimmed(self, x: mx.array) -> mx.array:
         """As calling, with nothing cut off: (1, (L - 1) * stride + kernel, out)."""
         x = x.astype(self.weight.dtype)
         return ops.conv_transpose1d(x, self.weight, self.bias, stride=self.stride)
@@ -118,7 +118,7 @@ class ConvTranspose1d:
 
 @dataclass(frozen=True)
 class Condition:
-    """What a layer adds for a speaker: a part of the speaker's row (``Parameters.speakers``)."""
+    """Speaker bias of one layer: a slice of a row of `Parameters.speaker_biases`."""
 
     begin: int
     end: int
@@ -145,14 +145,14 @@ class Parameters:
         self._prefix = ""
         self._embeddings = np.zeros((0, 0), np.float32)
         self._conditions: list[Float32] = []
-        self._asked: dict[str, tuple[int, ...]] = {}
-        self._given: list[mx.array] = []
+        self._requested: dict[str, tuple[int, ...]] = {}
+        self._arrays: list[mx.array] = []
 
     def at(self, name: str | int) -> Parameters:
         """Return the view of one submodule; requests are still counted for the whole."""
         return self._view(_prefix=f"{self._prefix}{name}.")
 
-    def exact(self) -> Parameters:
+    def as_float32(self) -> Parameters:
         """Return the same view, handing out float32."""
         return self._view(precision=mx.float32)
 
@@ -166,20 +166,20 @@ class Parameters:
         found = self._weights.get(self._prefix + name)
         return () if found is None else found.shape
 
-    def take(self, name: str, *shape: int) -> Float32:
-        """Take a tensor in order to fold it; `give` puts in place what becomes of it."""
-        self._asked[self._prefix + name] = shape
+    def read(self, name: str, *shape: int) -> Float32:
+        """Take a tensor in order to fold it; `add` puts in place what becomes of it."""
+        self._requested[self._prefix + name] = shape
         found = self._weights.get(self._prefix + name)
         # What does not fit is complained of once, at the end.
         return np.zeros(shape, np.float32) if found is None or found.shape != shape else found
 
-    def give(self, array: npt.NDArray[np.floating]) -> mx.array:
+    def add(self, array: npt.NDArray[np.floating]) -> mx.array:
         """Hand out what was folded."""
-        return self._place(mx.array(np.ascontiguousarray(array, np.float32)))
+        return self._convert(mx.array(np.ascontiguousarray(array, np.float32)))
 
     def tensor(self, name: str, *shape: int) -> mx.array:
         """Take a tensor as it is: vectors, embeddings, anything without a convolution's axes."""
-        return self.give(self.take(name, *shape))
+        return self.add(self.read(name, *shape))
 
     def linear(self, inputs: int, outputs: int, *, bias: bool = True) -> Linear:
         """Take a linear layer: (out, in) is MLX's layout too."""
@@ -188,7 +188,7 @@ class Parameters:
 
     def pointwise(self, inputs: int, outputs: int) -> Linear:
         """Take a convolution of kernel 1 as the linear layer it is: (out, in, 1) -> (out, in)."""
-        weight = self.give(self.take("weight", outputs, inputs, 1)[:, :, 0])
+        weight = self.add(self.read("weight", outputs, inputs, 1)[:, :, 0])
         return Linear(weight, self._bias(outputs, True))
 
     def conv(
@@ -206,8 +206,8 @@ class Parameters:
 
         Without a padding it keeps the length, which takes an odd kernel.
         """
-        torch_weight = self.take("weight", outputs, inputs, kernel)
-        weight = self._place(mx.array(torch_weight.transpose(0, 2, 1)), ops.tap_major)
+        torch_weight = self.read("weight", outputs, inputs, kernel)
+        weight = self._convert(mx.array(torch_weight.transpose(0, 2, 1)), ops.tap_major)
         if padding is None:
             padding = dilation * (kernel - 1) // 2
         return Conv1d(weight, self._bias(outputs, bias), stride, padding, dilation)
@@ -223,13 +223,13 @@ class Parameters:
         output_padding: int,
     ) -> ConvTranspose1d:
         """Take a transposed convolution: (in, out, kernel) -> (out, kernel, in)."""
-        torch_weight = self.take("weight", inputs, outputs, kernel)
-        weight = self._place(mx.array(torch_weight.transpose(1, 2, 0)), ops.frame_major)
+        torch_weight = self.read("weight", inputs, outputs, kernel)
+        weight = self._convert(mx.array(torch_weight.transpose(1, 2, 0)), ops.frame_major)
         return ConvTranspose1d(weight, self._bias(outputs, True), stride, padding, output_padding)
 
-    def embed(self, name: str, speakers: int, width: int) -> None:
+    def read_speakers(self, name: str, n_speakers: int, width: int) -> None:
         """Take the table of speakers; what conditions on them comes after this."""
-        self._embeddings = self.take(name, speakers, width)
+        self._embeddings = self.read(name, n_speakers, width)
 
     def condition(
         self,
@@ -242,20 +242,20 @@ class Parameters:
         As it is linear, it is applied to all speakers now; `bias` is added to its own. The
         outputs come in the `order` that is given, or as they are.
         """
-        own = self.take("bias", outputs)
-        weight = self.take("weight", outputs, self._embeddings.shape[1], 1)[:, :, 0]
-        made = self._embeddings @ weight.T + (own if bias is None else own + bias)
+        own = self.read("bias", outputs)
+        weight = self.read("weight", outputs, self._embeddings.shape[1], 1)[:, :, 0]
+        biases = self._embeddings @ weight.T + (own if bias is None else own + bias)
         if order is not None:
-            made = made[:, order]
+            biases = biases[:, order]
         begin = sum(other.shape[1] for other in self._conditions)
-        self._conditions.append(made)
+        self._conditions.append(biases)
         return Condition(begin, begin + outputs)
 
-    def speakers(self) -> mx.array:
+    def speaker_biases(self) -> mx.array:
         """Return what all layers add for every speaker, (speakers, S)."""
-        return self.give(np.concatenate(self._conditions, axis=1))
+        return self.add(np.concatenate(self._conditions, axis=1))
 
-    def finish(self) -> None:
+    def finalize(self) -> None:
         """Put the weights in place, and refuse them if they are not exactly what was asked for.
 
         Raises
@@ -264,10 +264,10 @@ class Parameters:
             Tensors are missing, have another shape, or were never asked for.
         """
         try:
-            check_keys(self._asked, self._weights)
+            check_keys(self._requested, self._weights)
         except ContentError as clause:
             raise RtvcError(f"The voice cannot be used: {clause}.") from None
-        mx.eval(self._given)
+        mx.eval(self._arrays)
 
     def _view(self, **changes: object) -> Parameters:
         view = object.__new__(Parameters)
@@ -277,9 +277,9 @@ class Parameters:
     def _bias(self, outputs: int, wanted: bool) -> mx.array | None:
         return self.tensor("bias", outputs) if wanted else None
 
-    def _place(
+    def _convert(
         self, array: mx.array, store: Callable[[mx.array], mx.array] = mx.contiguous
     ) -> mx.array:
         given = store(array.astype(self.precision))
-        self._given.append(given)
+        self._arrays.append(given)
         return given

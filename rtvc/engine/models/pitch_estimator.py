@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvc._types import Float32, Float64
-from rtvc.engine.models.ops.backend import LANES
-from rtvc.engine.models.ops.cpu_streams import on_lane
+from rtvc.engine.models.ops.backend import STREAMS
+from rtvc.engine.models.ops.cpu_streams import use_stream
 from rtvc.engine.models.ops.ops import compiled
 from rtvc.errors import UsageError
 
 SAMPLE_RATE = 16000
 HOP = 160
-_REACH = 4  # bins to either side of the peak that are averaged
+_PEAK_RADIUS = 4  # bins to either side of the peak that are averaged
 
 
-class Options(TypedDict, total=False):
+class PitchOptions(TypedDict, total=False):
     """What a `PitchEstimator` is called with besides the signal."""
 
     threshold: float | None
@@ -40,14 +40,14 @@ class PitchEstimator(Protocol):
         Default of the call's `threshold`.
     min_samples
         Fewest samples that a signal may have.
-    late
+    reserved_frames
         See `Hubert.convolve`: by how much more the last lane has to do in a live step.
     """
 
     name: str
     threshold: float
     min_samples: int
-    late: int = 0
+    reserved_frames: int = 0
 
     def __call__(
         self,
@@ -75,7 +75,7 @@ class PitchEstimator(Protocol):
             (samples // 160 + 1,) in Hz, 0 where unvoiced. Frame k is about sample 160 k.
         """
 
-    def begin(self, audio_16k: Float32, **options: Unpack[Options]) -> Callable[[], Float32]:
+    def begin(self, audio_16k: Float32, **options: Unpack[PitchOptions]) -> Callable[[], Float32]:
         """As calling, but return at once what will wait for the pitch and return it."""
         return lambda: self(audio_16k, **options)
 
@@ -89,7 +89,7 @@ class SalienceEstimator(PitchEstimator):
     ----------
     cents
         (bins,) centre of each bin in cents above 10 Hz, rising.
-    edges
+    pad_mode
         What lies beyond the first and the last bin for the average around a peak:
         nothing ("constant") or the edge bin again ("edge").
     """
@@ -98,7 +98,7 @@ class SalienceEstimator(PitchEstimator):
     threshold: float
     min_samples: int
     cents: Float64
-    edges: Literal["constant", "edge"]
+    pad_mode: Literal["constant", "edge"]
 
     def __init__(self) -> None:
         self._compiled_network = compiled(self._network)
@@ -110,7 +110,7 @@ class SalienceEstimator(PitchEstimator):
 
     def activations(self, audio: mx.array) -> mx.array:
         """Return the network's rating in [0, 1], (frames, bins), unevaluated, for (samples,)."""
-        with on_lane(LANES - 1):
+        with use_stream(STREAMS - 1):
             return self._compiled_network(audio)
 
     def salience(self, audio_16k: Float32) -> Float32:
@@ -129,11 +129,11 @@ class SalienceEstimator(PitchEstimator):
         self._check(audio_16k)
         return np.array(self.activations(mx.array(audio_16k)), dtype=np.float32)
 
-    def __call__(self, audio_16k: Float32, **options: Unpack[Options]) -> Float32:
+    def __call__(self, audio_16k: Float32, **options: Unpack[PitchOptions]) -> Float32:
         """See ``PitchEstimator``; `threshold` is the salience that the peak must exceed."""
         return self.begin(audio_16k, **options)()
 
-    def begin(self, audio_16k: Float32, **options: Unpack[Options]) -> Callable[[], Float32]:
+    def begin(self, audio_16k: Float32, **options: Unpack[PitchOptions]) -> Callable[[], Float32]:
         """See ``PitchEstimator``; the device has begun."""
         self._check(audio_16k)
         f0 = self.decode(self.activations(mx.array(audio_16k)), **options)
@@ -163,26 +163,26 @@ class SalienceEstimator(PitchEstimator):
             (frames,) in Hz, 0 where the highest salience does not exceed the threshold.
         """
         # Arrays, so that a change of the settings compiles nothing.
-        inside = mx.array(self._inside(f0_min, f0_max))
+        inside = mx.array(self._bin_mask(f0_min, f0_max))
         lowest = mx.array(self.threshold if threshold is None else threshold)
-        with on_lane(LANES - 1):
+        with use_stream(STREAMS - 1):
             return self._compiled_pitch(salience, inside, lowest)
 
     def _pitch(self, salience: mx.array, inside: mx.array, threshold: mx.array) -> mx.array:
         eligible = mx.where(inside, salience, -1.0)
         centre = mx.argmax(eligible, axis=1, keepdims=True)
         # Bins count from the padded start, so bin b of the grid is at b + _REACH.
-        around = centre + mx.arange(2 * _REACH + 1)
-        padded = mx.pad(salience, [(0, 0), (_REACH, _REACH)], mode=self.edges)
+        around = centre + mx.arange(2 * _PEAK_RADIUS + 1)
+        padded = mx.pad(salience, [(0, 0), (_PEAK_RADIUS, _PEAK_RADIUS)], mode=self.pad_mode)
         weight = mx.take_along_axis(padded, around, axis=1)
-        cents = mx.array(np.pad(self.cents, _REACH, mode="edge").astype(np.float32))
+        cents = mx.array(np.pad(self.cents, _PEAK_RADIUS, mode="edge").astype(np.float32))
         # Relative to the peak, where float32 keeps all digits that matter.
-        peak_cents = cents[centre + _REACH]
+        peak_cents = cents[centre + _PEAK_RADIUS]
         offset = (weight * (cents[around] - peak_cents)).sum(1) / weight.sum(1)
         f0 = 10.0 * mx.exp((peak_cents[:, 0] + offset) * (math.log(2.0) / 1200.0))
         return mx.where(mx.max(eligible, axis=1) > threshold, f0, 0.0)
 
-    def _inside(self, f0_min: float | None, f0_max: float | None) -> NDArray[np.bool_]:
+    def _bin_mask(self, f0_min: float | None, f0_max: float | None) -> NDArray[np.bool_]:
         hertz = 10.0 * 2.0 ** (self.cents / 1200.0)
         low = hertz[0] if f0_min is None else f0_min
         high = hertz[-1] if f0_max is None else f0_max

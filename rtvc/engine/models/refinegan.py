@@ -16,7 +16,7 @@ from rtvc.engine.models.ops import ops
 from rtvc.engine.models.ops.decimate import Decimator
 from rtvc.engine.models.ops.interpolate import interpolate_linear
 from rtvc.engine.models.parameters import Parameters
-from rtvc.engine.models.source import GlidingPitch, SineSource
+from rtvc.engine.models.source import LinearF0, SineSource
 from rtvc.engine.weights.voice_config import VoiceConfig
 from rtvc.errors import RtvcError
 
@@ -32,7 +32,7 @@ class RefineGan:
     """The generator; see `rtvc.engine.models.vocoder.Vocoder`."""
 
     name = "RefineGAN"
-    reach_frames = None  # its filters against aliases go on for 68 frames at the lowest rate
+    margin_frames = None  # its filters against aliases go on for 68 frames at the lowest rate
 
     def __init__(self, params: Parameters, config: VoiceConfig) -> None:
         rates = config.upsample_rates
@@ -42,22 +42,22 @@ class RefineGan:
                 f"The voice's RefineGAN has {len(rates)} upsampling rates, but the network takes "
                 "exactly 4. The file is damaged, or is not an RVC voice."
             )
-        merge = params.at("m_source").at("merge").at(0).exact().linear(1, 1, bias=False)
-        self.source = SineSource(GlidingPitch(config.hop), merge, 1, config.sr)
+        merge = params.at("m_source").at("merge").at(0).as_float32().linear(1, 1, bias=False)
+        self.source = SineSource(LinearF0(config.hop), merge, 1, config.sr)
         self._pre = params.at("pre_conv").conv(1, FIRST_WIDTH, END_KERNEL)
         self._downs = [
-            _Down(params.at("downsample_blocks").at(n), FIRST_WIDTH << n, rate)
+            _DownsamplingStage(params.at("downsample_blocks").at(n), FIRST_WIDTH << n, rate)
             for n, rate in enumerate(reversed(rates))
         ]
         self._latent = params.at("mel_conv").conv(config.inter_channels, half, END_KERNEL)
         self._condition = params.at("cond").condition(half)
         self._ups = [
-            _Up(params.at("upsample_conv_blocks").at(n), TOP_WIDTH >> n, rate)
+            _UpsamplingStage(params.at("upsample_conv_blocks").at(n), TOP_WIDTH >> n, rate)
             for n, rate in enumerate(rates)
         ]
         last = TOP_WIDTH >> len(rates)
         self._compiled = ops.compiled(self._decode)
-        self._post = params.at("conv_post").exact().conv(last, 1, END_KERNEL, bias=False)
+        self._post = params.at("conv_post").as_float32().conv(last, 1, END_KERNEL, bias=False)
 
     def __call__(
         self,
@@ -90,7 +90,7 @@ class RefineGan:
         return ops.tanh(self._post(ops.leaky_relu(x, SLOPE)))[:, :, 0]
 
 
-class _Down:
+class _DownsamplingStage:
     """One step down in rate, to twice the channels."""
 
     def __init__(self, params: Parameters, width: int, rate: int) -> None:
@@ -103,7 +103,7 @@ class _Down:
         return self._conv(self._decimate(x))
 
 
-class _Up:
+class _UpsamplingStage:
     """One step up in rate, joined by what was kept on the way down, to half the channels."""
 
     def __init__(self, params: Parameters, width: int, rate: int) -> None:
@@ -111,7 +111,8 @@ class _Up:
         half = width // 2
         self._join = params.at("input_conv").conv(width + width // 4, half, END_KERNEL)
         self._branches = [
-            _Branch(params.at("blocks").at(n), half, kernel) for n, kernel in enumerate(KERNELS)
+            _ResidualBranch(params.at("blocks").at(n), half, kernel)
+            for n, kernel in enumerate(KERNELS)
         ]
 
     def __call__(self, x: mx.array, detail: mx.array, keys: Iterator[mx.array | None]) -> mx.array:
@@ -123,7 +124,7 @@ class _Up:
         return total * (1.0 / len(self._branches))
 
 
-class _Branch:
+class _ResidualBranch:
     """Noise, residual block, noise."""
 
     def __init__(self, params: Parameters, width: int, kernel: int) -> None:
@@ -132,11 +133,11 @@ class _Branch:
         self._after = params.at(2).tensor("weight", width)
 
     def __call__(self, x: mx.array, keys: Iterator[mx.array | None]) -> mx.array:
-        x = self._block(_noisy(x, self._before, next(keys)))
-        return _noisy(x, self._after, next(keys))
+        x = self._block(_add_noise(x, self._before, next(keys)))
+        return _add_noise(x, self._after, next(keys))
 
 
-def _noisy(x: mx.array, amplitude: mx.array, key: mx.array | None) -> mx.array:
+def _add_noise(x: mx.array, amplitude: mx.array, key: mx.array | None) -> mx.array:
     """Add noise of a trained amplitude per channel (Applio calls the layer AdaIN); activate."""
     if key is not None:
         x = x + mx.random.normal(x.shape, key=key) * amplitude

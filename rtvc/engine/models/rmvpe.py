@@ -21,7 +21,7 @@ from rtvc.engine.models.ops.ops import (
     affine,
     bidirectional_gru,
     conv2d,
-    double2d,
+    conv_transpose2d,
     linear,
     relu,
     sigmoid,
@@ -61,8 +61,8 @@ class RmvpeEstimator(SalienceEstimator):
     name = "rmvpe"
     threshold = 0.03
     min_samples = _MARGIN + 1
-    late = 38
-    edges = "constant"
+    reserved_frames = 38
+    pad_mode = "constant"
     cents = 20.0 * np.arange(BINS, dtype=np.float64) + 1997.3794084376191
 
     def __init__(
@@ -145,7 +145,7 @@ def _sanitize(
     weights: Weights, config: RmvpeConfig, precision: mx.Dtype
 ) -> tuple[OpWeights, dict[str, Conv2d]]:
     """Bring every tensor into the layout that the network above computes with."""
-    doubled = {f"unet.decoder.layers.{level}.conv1.0.weight" for level in range(config.levels)}
+    transposed = {f"unet.decoder.layers.{level}.conv1.0.weight" for level in range(config.levels)}
     arrays: OpWeights = {}
     convolutions: dict[str, Conv2d] = {}
     for name, tensor in _folded(weights):
@@ -154,10 +154,10 @@ def _sanitize(
             arrays[name] = array
         else:
             # A transposed one makes the image of its level out of that of the level below.
-            level = _level(name, config) + (name in doubled)
-            usual = LIVE_FRAMES >> level, MELS >> level
-            make = double2d if name in doubled else conv2d
-            convolutions[name.removesuffix(".weight")] = make(array, usual=usual)
+            level = _level(name, config) + (name in transposed)
+            typical_size = LIVE_FRAMES >> level, MELS >> level
+            make = conv_transpose2d if name in transposed else conv2d
+            convolutions[name.removesuffix(".weight")] = make(array, typical_size=typical_size)
         # One by one, so that the memory of what it was made from serves for the next.
         mx.eval(arrays.get(name, array))
     return arrays, convolutions

@@ -20,35 +20,35 @@ from rtvc.engine.models.parameters import Linear
 SINE_AMPLITUDE = 0.1
 VOICED_NOISE = 0.003
 UNVOICED_NOISE = SINE_AMPLITUDE / 3
-TURN = 1 << 24  # parts of a cycle; float32 holds them all
+PHASE_STEPS = 1 << 24  # parts of a cycle; float32 holds them all
 
 
-class PitchCurve(Protocol):
+class F0Upsampler(Protocol):
     """How pitch goes from frames to samples."""
 
-    def samples(self, f0: mx.array) -> mx.array:
+    def upsample(self, f0: mx.array) -> mx.array:
         """Pitch (1, T) to pitch of every sample, (1, T, hop), in the same unit."""
 
-    def travelled(self, f0: mx.array) -> mx.array:
+    def cumulative(self, f0: mx.array) -> mx.array:
         """Sum of the samples from the beginning of the frame, each with its own: (1, T, hop)."""
 
 
-class HeldPitch:
+class HeldF0:
     """Pitch stays the same within a frame (HiFi-GAN and its MRF variant)."""
 
     def __init__(self, hop: int) -> None:
         self._count = _constant(np.arange(1, hop + 1))
 
-    def samples(self, f0: mx.array) -> mx.array:
-        """See `PitchCurve`."""
+    def upsample(self, f0: mx.array) -> mx.array:
+        """See `F0Upsampler`."""
         return mx.repeat(f0[:, :, None], self._count.size, axis=2)
 
-    def travelled(self, f0: mx.array) -> mx.array:
-        """See `PitchCurve`."""
+    def cumulative(self, f0: mx.array) -> mx.array:
+        """See `F0Upsampler`."""
         return f0[:, :, None] * self._count
 
 
-class GlidingPitch:
+class LinearF0:
     """Pitch goes straight from the middle of one frame to the next (RefineGAN).
 
     The sums of a straight line are known in closed form, so that there is no
@@ -63,13 +63,13 @@ class GlidingPitch:
         self._sum_before = _constant(np.cumsum(before))
         self._sum_after = _constant(np.cumsum(after))
 
-    def samples(self, f0: mx.array) -> mx.array:
-        """See `PitchCurve`."""
+    def upsample(self, f0: mx.array) -> mx.array:
+        """See `F0Upsampler`."""
         rise, on_rise = self._slopes(f0)
         return f0[:, :, None] + rise * self._before + on_rise * self._after
 
-    def travelled(self, f0: mx.array) -> mx.array:
-        """See `PitchCurve`."""
+    def cumulative(self, f0: mx.array) -> mx.array:
+        """See `F0Upsampler`."""
         rise, on_rise = self._slopes(f0)
         return f0[:, :, None] * self._count + rise * self._sum_before + on_rise * self._sum_after
 
@@ -88,7 +88,7 @@ class SineSource:
 
     Parameters
     ----------
-    curve
+    upsampler
         How pitch goes from frames to samples.
     merge
         Linear map of the harmonics to one signal, trained with the voice.
@@ -98,13 +98,15 @@ class SineSource:
         Samples per second.
     """
 
-    def __init__(self, curve: PitchCurve, merge: Linear, harmonics: int, sample_rate: int) -> None:
+    def __init__(
+        self, upsampler: F0Upsampler, merge: Linear, harmonics: int, sample_rate: int
+    ) -> None:
         self.harmonics = harmonics
-        self._curve = curve
+        self._upsampler = upsampler
         self._merge = merge
         self._sample_rate = sample_rate
         self._numbers = _constant(np.arange(1, harmonics + 1))
-        self._make = ops.compiled(self._excite)
+        self._compiled_excite = ops.compiled(self._excite)
 
     def __call__(self, f0_hz: mx.array, phase: mx.array, noise: mx.array | None) -> mx.array:
         """Make the excitation.
@@ -119,14 +121,14 @@ class SineSource:
             Standard normal, (1, T * hop, harmonics), or None for none at all. Its amplitude
             is 0.003 where voiced and a third of the sine's where not.
         """
-        return self._make(f0_hz, phase, noise)
+        return self._compiled_excite(f0_hz, phase, noise)
 
     def _excite(self, f0_hz: mx.array, phase: mx.array, noise: mx.array | None) -> mx.array:
         cycles = self._cycles(f0_hz, phase)[:, :, None] * self._numbers
         # Harmonics start at n times the phase of the fundamental: the reference draws their
         # offsets at random for every call, which cannot be continued from block to block.
         sines = SINE_AMPLITUDE * mx.sin((2 * math.pi) * _fraction(cycles))
-        voiced = self._curve.samples(f0_hz).reshape(1, -1, 1) > 0
+        voiced = self._upsampler.upsample(f0_hz).reshape(1, -1, 1) > 0
         mixed = mx.where(voiced, sines, 0.0)
         if noise is not None:
             mixed = mixed + mx.where(voiced, VOICED_NOISE, UNVOICED_NOISE) * noise
@@ -134,11 +136,11 @@ class SineSource:
 
     def _cycles(self, f0_hz: mx.array, phase: mx.array) -> mx.array:
         """Phase of every sample modulo 1, (1, T * hop): a sample has its own step behind it."""
-        inside = self._curve.travelled(f0_hz) * (1.0 / self._sample_rate)
+        inside = self._upsampler.cumulative(f0_hz) * (1.0 / self._sample_rate)
         # Whole turns do not count, so frames add up in integers, exactly.
-        steps = (_fraction(inside[:, :, -1]) * TURN).astype(mx.uint32)
-        starts = (mx.cumsum(steps, axis=1) - steps) % TURN
-        starts = phase + starts.astype(mx.float32) * (1.0 / TURN)
+        steps = (_fraction(inside[:, :, -1]) * PHASE_STEPS).astype(mx.uint32)
+        starts = (mx.cumsum(steps, axis=1) - steps) % PHASE_STEPS
+        starts = phase + starts.astype(mx.float32) * (1.0 / PHASE_STEPS)
         return _fraction((starts[:, :, None] + inside).reshape(1, -1))
 
 

@@ -19,26 +19,26 @@ StreamState = tuple[mx.array, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Chunk:
     """Where a piece ends, counted from its beginning at the rate of a layer.
 
     Attributes
     ----------
-    final
+    advance
         Samples that will not come again: the next piece begins after them.
-    wanted
-        Samples that are to come out at the end; at least `final`.
+    size
+        Samples that are to come out at the end; at least `advance`.
     """
 
-    final: int
-    wanted: int
+    advance: int
+    size: int
 
-    def times(self, rate: int) -> Piece:
+    def upsampled(self, rate: int) -> Chunk:
         """Return the same moments at a higher rate."""
-        return Piece(self.final * rate, self.wanted * rate)
+        return Chunk(self.advance * rate, self.size * rate)
 
 
-class LayerStates:
+class ContextCache:
     """Hands out what the layers remember, and takes in what they are to remember.
 
     Parameters
@@ -51,28 +51,28 @@ class LayerStates:
         self._old = state
         self._new: list[mx.array] = []
 
-    def extend(self, x: mx.array, before: int, piece: Piece) -> mx.array:
-        """Put a layer's `before` remembered inputs before its new ones, (1, L, C).
+    def prepend(self, x: mx.array, left: int, chunk: Chunk) -> mx.array:
+        """Put a layer's `left` remembered inputs before its new ones, (1, L, C).
 
         Before the first piece are zeros, as before a whole signal.
         """
-        if not before:
+        if not left:
             return x
-        zeros = mx.zeros((1, before, x.shape[2]), x.dtype)
+        zeros = mx.zeros((1, left, x.shape[2]), x.dtype)
         old = self._old[len(self._new)] if self._old else zeros
-        whole = ops.join([old, x])
-        self._new.append(ops.own(whole[:, piece.final : piece.final + before]))
+        whole = ops.concatenate_time([old, x])
+        self._new.append(ops.keep_slice(whole[:, chunk.advance : chunk.advance + left]))
         return whole
 
-    def begin(self, x: mx.array, before: int, bias: mx.array | None) -> mx.array:
-        """Silence the `before` samples that a layer made of zeros before the first piece.
+    def zero_padding(self, x: mx.array, left: int, bias: mx.array | None) -> mx.array:
+        """Silence the `left` samples that a layer made of zeros before the first piece.
 
         They are silent once the layer's bias has been added.
         """
-        if self._old or not before:
+        if self._old or not left:
             return x
-        silence = mx.zeros_like(x[:, :before])
-        return ops.join([silence if bias is None else silence - bias, x[:, before:]])
+        silence = mx.zeros_like(x[:, :left])
+        return ops.concatenate_time([silence if bias is None else silence - bias, x[:, left:]])
 
     @property
     def state(self) -> StreamState:

@@ -70,13 +70,13 @@ class Synthesizer:
         self.feature_dim = _size(params, "enc_p.emb_phone.weight", 1)
         self.n_speakers = _size(params, "emb_g.weight", 0)
         self.uses_pitch = params.has("enc_p.emb_pitch")
-        params.embed("emb_g.weight", self.n_speakers, config.gin_channels)
+        params.read_speakers("emb_g.weight", self.n_speakers, config.gin_channels)
         self._encoder = TextEncoder(params.at("enc_p"), config, self.feature_dim, self.uses_pitch)
         self._flow = Flow(params.at("flow"), config)
         self.vocoder = build_vocoder(params.at("dec"), config, self.uses_pitch)
-        self._speakers = params.speakers()
-        self._latent = ops.compiled(self._make_latent)
-        params.finish()
+        self._speakers = params.speaker_biases()
+        self._compiled_latent = ops.compiled(self._make_latent)
+        params.finalize()
 
     def __call__(
         self,
@@ -166,7 +166,7 @@ class Synthesizer:
         first: int = 0,
     ) -> mx.array:
         """Latent of the chosen speaker from frame `first` on, (1, T - first, C)."""
-        return self._latent(features, coarse, embedding, noise, first)
+        return self._compiled_latent(features, coarse, embedding, noise, first)
 
     def _make_latent(
         self,

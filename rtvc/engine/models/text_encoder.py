@@ -14,11 +14,13 @@ import mlx.core as mx
 import numpy as np
 
 from rtvc.engine.models.ops import ops
-from rtvc.engine.models.ops.cpu_streams import shares, sum_side_by_side
+from rtvc.engine.models.ops.cpu_streams import partition, sum_streams
 from rtvc.engine.models.parameters import Conv1d, Linear, Parameters
 from rtvc.engine.weights.voice_config import VoiceConfig
 
-REACH = 10  # frames to either side that have a relative position; beyond them the term is zero
+ATTENTION_WINDOW = 10
+"""Frames on each side that have a relative position; the term is zero beyond them."""
+
 PITCH_ROWS = 256
 
 
@@ -69,27 +71,29 @@ class _EncoderLayer:
         ffn = encoder.at("ffn_layers").at(number)
         expand = ffn.at("conv_1").conv(hidden, wide, kernel)
         contract = ffn.at("conv_2").conv(wide, hidden, kernel)
-        self._reach = expand.padding + contract.padding
-        self._ffn = [(expand.outputs(part), contract.inputs(part)) for part in shares(wide)]
+        self._margin = expand.padding + contract.padding
+        self._ffn = [
+            (expand.select_outputs(part), contract.select_inputs(part)) for part in partition(wide)
+        ]
         self._bias = contract.bias
 
     def __call__(self, x: mx.array, first: int = 0) -> mx.array:
         """(1, T, C) to the frames from `first` on, (1, T - first, C)."""
         after_attention, after_ffn = self._norms
         # The convolutions hear a little before; what padding makes of the edge is cut off.
-        edge = max(first - self._reach, 0)
+        edge = max(first - self._margin, 0)
         x = ops.layer_norm(x[:, edge:] + self._attention(x, edge), *after_attention)
 
         def fed_forward(part: tuple[Conv1d, Conv1d]) -> mx.array:
             expand, contract = part
-            wide = ops.relu(expand.unbiased(x, expand.padding), expand.bias)
-            return contract.unbiased(wide, contract.padding)
+            wide = ops.relu(expand.without_bias(x, expand.padding), expand.bias)
+            return contract.without_bias(wide, contract.padding)
 
-        x = ops.residual(x, sum_side_by_side(fed_forward, self._ffn), self._bias)
+        x = ops.residual(x, sum_streams(fed_forward, self._ffn), self._bias)
         return ops.layer_norm(x, *after_ffn)[:, first - edge :]
 
 
-class _Heads(NamedTuple):
+class _HeadProjections(NamedTuple):
     """The linear maps around some of the heads."""
 
     query: Linear
@@ -104,40 +108,38 @@ class _RelativeAttention:
         hidden = config.hidden_channels
         self._width = hidden // config.n_heads
         query, key, value, out = (
-            (part.take("weight", hidden, hidden, 1)[:, :, 0], part.take("bias", hidden))
+            (part.read("weight", hidden, hidden, 1)[:, :, 0], part.read("bias", hidden))
             for part in (params.at(f"conv_{name}") for name in "qkvo")
         )
         scale = np.float32(1.0 / math.sqrt(self._width))
         self._parts = []
-        for heads in shares(config.n_heads):
+        for heads in partition(config.n_heads):
             part = slice(heads.start * self._width, heads.stop * self._width)
             pairs = zip(key, value, strict=True)
             self._parts.append(
-                _Heads(
-                    Linear(*(params.give(scale * tensor[part]) for tensor in query)),
-                    Linear(*(params.give(np.concatenate([k[part], v[part]])) for k, v in pairs)),
+                _HeadProjections(
+                    Linear(*(params.add(scale * tensor[part]) for tensor in query)),
+                    Linear(*(params.add(np.concatenate([k[part], v[part]])) for k, v in pairs)),
                     # The bias is in the first part of the sum.
-                    Linear(
-                        params.give(out[0][:, part]), None if part.start else params.give(out[1])
-                    ),
+                    Linear(params.add(out[0][:, part]), None if part.start else params.add(out[1])),
                 )
             )
         # One table for all heads.
-        self._near_keys = params.tensor("emb_rel_k", 1, 2 * REACH + 1, self._width)
-        self._near_values = params.tensor("emb_rel_v", 1, 2 * REACH + 1, self._width)
+        self._relative_keys = params.tensor("emb_rel_k", 1, 2 * ATTENTION_WINDOW + 1, self._width)
+        self._relative_values = params.tensor("emb_rel_v", 1, 2 * ATTENTION_WINDOW + 1, self._width)
 
     def __call__(self, x: mx.array, first: int) -> mx.array:
         """(1, T, C) to the frames from `first` on, (1, T - first, C)."""
 
-        def attended(part: _Heads) -> mx.array:
+        def attended(part: _HeadProjections) -> mx.array:
             queries = self._split(part.query(x[:, first:]))
             keys, values = (self._split(y) for y in mx.split(part.key_value(x), 2, axis=-1))
             mixed = ops.relative_attention(
-                queries, keys, values, self._near_keys, self._near_values, first=first
+                queries, keys, values, self._relative_keys, self._relative_values, first=first
             )
             return part.out(mixed.transpose(0, 2, 1, 3).reshape(1, x.shape[1] - first, -1))
 
-        return sum_side_by_side(attended, self._parts)
+        return sum_streams(attended, self._parts)
 
     def _split(self, x: mx.array) -> mx.array:
         return x.reshape(*x.shape[:2], -1, self._width).transpose(0, 2, 1, 3)

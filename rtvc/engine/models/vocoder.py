@@ -25,7 +25,7 @@ class Vocoder(Protocol):
         """Maker of its excitation; None for a vocoder without pitch."""
 
     @property
-    def reach_frames(self) -> int | None:
+    def margin_frames(self) -> int | None:
         """How many frames to either side a frame of sound depends on.
 
         Frames further than that from the edge of what is decoded are those of a longer
@@ -65,7 +65,7 @@ class StreamingVocoder(Vocoder, Protocol):
     """A vocoder that can continue where it stopped."""
 
     @property
-    def halo_frames(self) -> int:
+    def lookahead_frames(self) -> int:
         """How many frames after those that are wanted it hears."""
 
     def stream(
@@ -74,7 +74,7 @@ class StreamingVocoder(Vocoder, Protocol):
         excitation: mx.array | None,
         speaker: mx.array,
         state: StreamState,
-        final: int,
+        advance: int,
     ) -> tuple[mx.array, StreamState]:
         """Make the sound of the next piece.
 
@@ -88,7 +88,7 @@ class StreamingVocoder(Vocoder, Protocol):
             What the layers add for the speaker, (1, 1, S).
         state
             What the piece before left; () for silence before the first.
-        final
+        advance
             Frames, at most N, after which the next piece begins.
 
         Returns

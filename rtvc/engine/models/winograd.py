@@ -19,41 +19,41 @@ from typing import NamedTuple
 import mlx.core as mx
 
 from rtvc.engine.models.ops import ops
-from rtvc.engine.models.ops.cpu import add_product, taps_of
+from rtvc.engine.models.ops.cpu import accumulate_product, pack_taps
 from rtvc.engine.models.parameters import Conv1d
-from rtvc.engine.models.stream_state import LayerStates, Piece
+from rtvc.engine.models.stream_state import Chunk, ContextCache
 
-NARROWEST = 32
+MIN_CHANNELS = 32
 """Channels from which on products cost enough for saving some to be worth more sums."""
 
 
-class Phases(NamedTuple):
+class Polyphase(NamedTuple):
     """The even and the odd samples of a signal, (1, n, C) each."""
 
     even: mx.array
     odd: mx.array
 
 
-def split(x: mx.array) -> Phases:
+def split_phases(x: mx.array) -> Polyphase:
     """(1, 2 n, C) to its phases."""
     rows = x.reshape(1, -1, 2 * x.shape[2])
     even, odd = mx.split(rows, 2, axis=2)
-    return Phases(mx.contiguous(even), mx.contiguous(odd))
+    return Polyphase(mx.contiguous(even), mx.contiguous(odd))
 
 
-def interleave(phases: Phases) -> mx.array:
+def interleave_phases(phases: Polyphase) -> mx.array:
     """Phases to (1, 2 n, C)."""
     even, odd = phases
     return mx.concatenate([even, odd], axis=2).reshape(1, -1, even.shape[2])
 
 
-def mean(signals: Sequence[Phases]) -> Phases:
+def mean_phases(signals: Sequence[Polyphase]) -> Polyphase:
     """Mean of signals."""
-    return Phases(*map(ops.mean_of, zip(*signals, strict=True)))
+    return Polyphase(*map(ops.mean, zip(*signals, strict=True)))
 
 
-def suits(units: Sequence[Sequence[Conv1d]]) -> bool:
-    """Whether the convolutions of a residual block can be, and should be, a `PhasedBlock`."""
+def can_use_winograd(units: Sequence[Sequence[Conv1d]]) -> bool:
+    """Whether the convolutions of a residual block can be, and should be, a `WinogradBlock`."""
     for unit in units:
         if sum(conv.padding for conv in unit) % 2:
             return False  # the residual path would be half a pair away
@@ -61,49 +61,49 @@ def suits(units: Sequence[Sequence[Conv1d]]) -> bool:
             width, kernel, _ = conv.weight.shape
             if conv.stride > 1 or kernel == 1 or kernel % 2 == 0 or conv.dilation % 2 == 0:
                 return False
-            if width < NARROWEST:
+            if width < MIN_CHANNELS:
                 return False
     return True
 
 
-class PhasedBlock:
+class WinogradBlock:
     """Does what `ResidualBlock.stream` does, to phases.
 
     Parameters
     ----------
     units, slope
-        As of a `ResidualBlock`; `suits` says whether they can be.
+        As of a `ResidualBlock`; `can_use_winograd` says whether they can be.
     """
 
     def __init__(self, units: Sequence[Sequence[Conv1d]], slope: float) -> None:
-        self._units = [[_PhasedConv(conv) for conv in unit] for unit in units]
+        self._units = [[_WinogradConv(conv) for conv in unit] for unit in units]
         self._slope = slope
 
     @property
-    def reach(self) -> int:
+    def margin(self) -> int:
         """How many samples to either side must be there for one that is wanted."""
-        return sum(conv.reach for unit in self._units for conv in unit)
+        return sum(conv.margin for unit in self._units for conv in unit)
 
-    def stream(self, x: Phases, carry: LayerStates, piece: Piece) -> Phases:
-        """Make the next piece, counted in samples of a phase; the last `reach` / 2 are lost."""
+    def stream(self, x: Polyphase, cache: ContextCache, chunk: Chunk) -> Polyphase:
+        """Make the next piece, counted in samples of a phase; the last `margin` / 2 are lost."""
         for unit in self._units:
-            before = sum(conv.reach for conv in unit)
-            heard = Phases(*(carry.extend(phase, before // 2, piece) for phase in x))
-            y = Phases(*(ops.leaky_relu(phase, self._slope) for phase in heard))
+            before = sum(conv.margin for conv in unit)
+            heard = Polyphase(*(cache.prepend(phase, before // 2, chunk) for phase in x))
+            y = Polyphase(*(ops.leaky_relu(phase, self._slope) for phase in heard))
             *inner, last = unit
             for conv in inner:
-                before -= conv.reach
+                before -= conv.margin
                 sums, bias = conv(y), conv.bias
-                even = carry.begin(sums.even, (before + 1) // 2, bias)
-                odd = carry.begin(sums.odd, before // 2, bias)
-                y = Phases(*(ops.leaky_relu(phase, self._slope, bias) for phase in (even, odd)))
+                even = cache.zero_padding(sums.even, (before + 1) // 2, bias)
+                odd = cache.zero_padding(sums.odd, before // 2, bias)
+                y = Polyphase(*(ops.leaky_relu(phase, self._slope, bias) for phase in (even, odd)))
             sums = last(y)
             short = (phase[:, : sums.even.shape[1]] for phase in x)
-            x = Phases(*(map(ops.residual, short, sums, (last.bias, last.bias))))
+            x = Polyphase(*(map(ops.residual, short, sums, (last.bias, last.bias))))
         return x
 
 
-class _Run(NamedTuple):
+class _TransformedTaps(NamedTuple):
     """Two or three neighbouring taps as matrices, (inputs, outputs) each.
 
     Attributes
@@ -123,39 +123,41 @@ class _Run(NamedTuple):
     late: mx.array | None
 
 
-class _PhasedConv:
-    """A convolution of phases, without its bias. `reach` samples are lost at either end."""
+class _WinogradConv:
+    """A convolution of phases, without its bias. `margin` samples are lost at either end."""
 
     def __init__(self, conv: Conv1d) -> None:
         kernel, dilation = conv.weight.shape[1], conv.dilation
         self.bias = conv.bias
         # The odd outputs are so many places further on than the even ones they are made with.
         self._shift = (dilation - 1) // 2
-        self.reach = conv.padding + 2 * self._shift
+        self.margin = conv.padding + 2 * self._shift
         self._kernel, self._dilation = kernel, dilation
-        taps = taps_of(conv.weight).matrices
+        taps = pack_taps(conv.weight).matrices
         self._runs, first = [], 0
         while first < kernel:
             size = 2 if (kernel - first) % 3 else 3
             early, second, *rest = taps[first : first + size]
             outer = early + rest[0] if rest else early
             added, taken = 0.5 * (outer + second), 0.5 * (outer - second)
-            self._runs.append(_Run(first, early, added, taken, rest[0] if rest else None))
+            self._runs.append(
+                _TransformedTaps(first, early, added, taken, rest[0] if rest else None)
+            )
             first += size
         mx.eval(self._runs)
 
-    def __call__(self, x: Phases) -> Phases:
+    def __call__(self, x: Polyphase) -> Polyphase:
         """Return the sums over all taps."""
         # Without the axis of the batch: a product with it is several operations for MLX.
-        rows = Phases(*(mx.squeeze(phase, 0) for phase in x))
-        heard, shift = _Heard(rows, self._dilation), self._shift
+        rows = Polyphase(*(mx.squeeze(phase, 0) for phase in x))
+        heard, shift = _TransformedInputs(rows, self._dilation), self._shift
         pairs = x.even.shape[1] - self._dilation * self._kernel // 2
         short = pairs - shift
         added = taken = None
         for run in self._runs:
             n = run.first
-            added = add_product(added, heard.sum(n + 1, n + 2, 0, pairs), run.added)
-            taken = add_product(taken, heard.difference(n + 2, n + 1, 0, pairs), run.taken)
+            added = accumulate_product(added, heard.sum(n + 1, n + 2, 0, pairs), run.added)
+            taken = accumulate_product(taken, heard.difference(n + 2, n + 1, 0, pairs), run.taken)
         assert added is not None
         assert taken is not None
         even, odd = added + taken, added - taken
@@ -167,17 +169,17 @@ class _PhasedConv:
             if run.late is not None:
                 gone = heard.difference(n + 1, n + 3, 0, short)
                 odd = mx.addmm(odd, gone, run.late, alpha=-1.0)
-        return Phases(even[None], odd[None])
+        return Polyphase(even[None], odd[None])
 
 
-class _Heard:
+class _TransformedInputs:
     """Sums and differences of what two taps hear, each made once; phases are (n, C) here.
 
     Tap j of the pair of outputs n hears sample 2 n + j * dilation. Which phase that is in
     depends on j alone, so the same sum, further on, serves for other taps.
     """
 
-    def __init__(self, x: Phases, dilation: int) -> None:
+    def __init__(self, x: Polyphase, dilation: int) -> None:
         self._x, self._dilation = x, dilation
         self._made: dict[tuple[bool, int, int, int], mx.array] = {}
 

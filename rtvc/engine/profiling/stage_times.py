@@ -74,7 +74,7 @@ def parts_of(voice: Voice, settings: Settings) -> list[StageMethod]:
         return []
     vocoder = voice.voice.network.vocoder
     parts = [
-        StageMethod("content encoder", Hubert, "convolve", alone=(("late", 0),)),
+        StageMethod("content encoder", Hubert, "convolve", alone=(("reserved", 0),)),
         StageMethod("content encoder", Hubert, "transform"),
         StageMethod("retrieval", FeatureIndex, "blend", lazy=False),
         StageMethod("text encoder", Synthesizer, "statistics"),

@@ -48,7 +48,7 @@ class Content:
         if index is not None:
             index.check_width(feature_dim)
 
-    def begin(self, audio_16k: Float32, late: int = 0) -> list[mx.array]:
+    def begin(self, audio_16k: Float32, reserved: int = 0) -> list[mx.array]:
         """Have the device begin with a window; `rows` makes its features of what comes.
 
         Parameters
@@ -56,10 +56,10 @@ class Content:
         audio_16k
             (frames * 160,), beginning at an even frame so that the grid of 20 ms is the
             same in all windows.
-        late
+        reserved
             See `Hubert.convolve`.
         """
-        convolved = self._encoder.convolve(mx.array(audio_16k), late=late)
+        convolved = self._encoder.convolve(mx.array(audio_16k), reserved=reserved)
         mx.async_eval(convolved)  # type: ignore[no-untyped-call]
         return convolved
 

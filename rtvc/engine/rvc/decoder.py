@@ -113,7 +113,7 @@ class StreamingDecoder:
             wanted = run_up + math.ceil(block * speed) + 2
         final = math.floor(end + _TINY)
 
-        count = wanted + self._vocoder.halo_frames
+        count = wanted + self._vocoder.lookahead_frames
         latent = sample_linear(z, self._places(count, speed) + before)
         excitation = None
         if self._vocoder.source is not None:

@@ -51,7 +51,7 @@ class SynthesizerNetwork:
         How many speakers it knows.
     vocoder
         Name of its vocoder: HiFi-GAN NSF, HiFi-GAN (without pitch), MRF HiFi-GAN or RefineGAN.
-    reach_frames
+    margin_frames
         How many frames to either side a frame of sound depends on within the vocoder: with
         so many more before `skip_head` and after the end, cut off afterwards, a render is
         the same part of a longer one. None where that takes longer than any live window.
@@ -81,7 +81,7 @@ class SynthesizerNetwork:
         self.harmonics = 0 if source is None else source.harmonics
         self.n_speakers = self.network.n_speakers
         self.vocoder = self.network.vocoder.name
-        self.reach_frames = self.network.vocoder.reach_frames
+        self.margin_frames = self.network.vocoder.margin_frames
 
     def __repr__(self) -> str:
         pitch = "with" if self.uses_pitch else "without"

@@ -173,7 +173,7 @@ def _phrase(
     start = first - PAD
     z = make_latent(voice.voice, features, own, settings, start=start, first=0)
     mx.eval(z)
-    reach = PAD if voice.voice.reach_frames is None else voice.voice.reach_frames
+    reach = PAD if voice.voice.margin_frames is None else voice.voice.margin_frames
     hop, pieces = voice.voice.hop, []
     for at in range(PAD, frames - PAD, _SLICE):
         end = min(at + _SLICE, frames - PAD)

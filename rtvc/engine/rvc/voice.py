@@ -144,7 +144,7 @@ class RvcStream:
     ) -> None:
         self._voice = voice = owner.voice
         self.window: Window = make_window(
-            plan, reach=voice.reach_frames, pitch_method=settings.pitch_method
+            plan, reach=voice.margin_frames, pitch_method=settings.pitch_method
         )
         self.track = PitchTrack(self.window.kept, settings)
         self._block = plan.block
@@ -164,7 +164,7 @@ class RvcStream:
         # of the pitch is built, and while the melody is made of the pitch.
         begun = self._content.begin(
             self._audio[-(window.frames + lead) * FRAME :],
-            0 if self._estimator is None else self._estimator.late,
+            0 if self._estimator is None else self._estimator.reserved_frames,
         )
         find_f0 = None if self._estimator is None else self._listen(self._estimator, settings)
         rows = self._content.rows(begun)

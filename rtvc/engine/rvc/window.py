@@ -79,7 +79,7 @@ def make_window(plan: Plan, *, reach: int | None, pitch_method: str) -> Window:
     plan
         Sizes of the chain.
     reach
-        ``RvcVoice.reach_frames``: so many frames are decoded before what is heard, which
+        ``RvcVoice.margin_frames``: so many frames are decoded before what is heard, which
         makes it exact, unless that is more than half a block.
     pitch_method
         Name of the pitch estimator.

@@ -9,12 +9,12 @@ from numpy.testing import assert_allclose
 
 from rtvc.engine.dsp.pitch import sine_phase
 from rtvc.engine.models.parameters import Linear
-from rtvc.engine.models.source import GlidingPitch, HeldPitch, SineSource
+from rtvc.engine.models.source import HeldF0, LinearF0, SineSource
 
 RATE, HOP = 48000, 480
 
 
-def _source(curve: HeldPitch | GlidingPitch, harmonics: int = 1) -> SineSource:
+def _source(curve: HeldF0 | LinearF0, harmonics: int = 1) -> SineSource:
     weight = np.linspace(1.0, 0.2, harmonics, dtype=np.float32)[None]
     return SineSource(curve, Linear(mx.array(weight), mx.array([0.02])), harmonics, RATE)
 
@@ -39,7 +39,7 @@ def _melody(frames: int) -> np.ndarray:
 @pytest.mark.parametrize("harmonics", [1, 9])
 def test_held_pitch(harmonics: int) -> None:
     hz = _melody(40)
-    audio = _run(_source(HeldPitch(HOP), harmonics), hz)
+    audio = _run(_source(HeldF0(HOP), harmonics), hz)
     assert_allclose(audio, _expected(np.repeat(hz.astype(float), HOP), harmonics), atol=5e-5)
 
 
@@ -47,7 +47,7 @@ def test_gliding_pitch() -> None:
     hz = _melody(40)
     middles = (np.arange(40) + 0.5) * HOP - 0.5
     samples = np.interp(np.arange(40 * HOP), middles, hz.astype(float))
-    audio = _run(_source(GlidingPitch(HOP)), hz)
+    audio = _run(_source(LinearF0(HOP)), hz)
     # Where pitch reaches zero, one sample may fall on either side of being voiced.
     differs = np.abs(audio - _expected(samples)) > 1e-5
     assert differs.sum() <= 2
@@ -55,7 +55,7 @@ def test_gliding_pitch() -> None:
 
 def test_phase_stays_exact_in_a_long_window() -> None:
     hz = np.full(1000, 220.0)
-    audio = _run(_source(HeldPitch(HOP)), hz)
+    audio = _run(_source(HeldF0(HOP)), hz)
     # All that is left of ten seconds of rounding is a pitch that is off by 1e-7 of itself; a
     # running sum of samples would be off by whole cycles.
     assert_allclose(audio[-HOP:], _expected(np.repeat(hz, HOP))[-HOP:], atol=1e-4)
@@ -63,7 +63,7 @@ def test_phase_stays_exact_in_a_long_window() -> None:
 
 @pytest.mark.parametrize("harmonics", [1, 9])
 def test_blocks_continue_one_another(harmonics: int) -> None:
-    hz, source = _melody(40), _source(HeldPitch(HOP), harmonics)
+    hz, source = _melody(40), _source(HeldF0(HOP), harmonics)
     phases = sine_phase(hz)
     blocks = [_run(source, hz[n : n + 10], phases[n]) for n in range(0, 40, 10)]
     assert_allclose(np.concatenate(blocks), _run(source, hz), atol=5e-5)
@@ -72,7 +72,7 @@ def test_blocks_continue_one_another(harmonics: int) -> None:
 def test_noise_amplitude_depends_on_voicing() -> None:
     hz = np.array([0.0, 200.0])
     noise = np.random.default_rng(0).standard_normal((1, 2 * HOP, 1)).astype(np.float32)
-    source = _source(HeldPitch(HOP))
+    source = _source(HeldF0(HOP))
     added = np.arctanh(_run(source, hz, noise=mx.array(noise))) - np.arctanh(_run(source, hz))
     assert_allclose(added[:HOP], noise[0, :HOP, 0] * 0.1 / 3, atol=1e-6)
     assert_allclose(added[HOP:], noise[0, HOP:, 0] * 0.003, atol=1e-6)

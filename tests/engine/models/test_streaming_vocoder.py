@@ -54,7 +54,7 @@ def stream(
     state: StreamState = ()
     at, sounds = 0, []
     for final, wanted in pieces:
-        last = at + wanted + vocoder.halo_frames
+        last = at + wanted + vocoder.lookahead_frames
         assert last <= z.shape[1]
         part = None if excitation is None else excitation[:, at * hop : last * hop]
         sound, state = vocoder.stream(z[:, at:last], part, speaker, state, final)
@@ -75,7 +75,7 @@ def stream(
 def test_pieces_are_the_whole(
     monkeypatch: pytest.MonkeyPatch, name: str, pieces: list[tuple[int, int]], narrowest: int
 ) -> None:
-    monkeypatch.setattr(winograd, "NARROWEST", narrowest)
+    monkeypatch.setattr(winograd, "MIN_CHANNELS", narrowest)
     voice = golden_voice.__wrapped__(name)  # it keeps what it has chosen
     vocoder = voice.network.vocoder
     assert isinstance(vocoder, StreamingVocoder)
@@ -115,7 +115,7 @@ def test_the_halo_is_no_longer_than_it_must_be() -> None:
     z, excitation, _ = inputs(voice)
     whole = stream(voice, z, excitation, [(10, 10)])
     changed = z + 0  # the last frame of the halo alone
-    last = 9 + vocoder.halo_frames
+    last = 9 + vocoder.lookahead_frames
     changed[:, last] = 3.0
     other = stream(voice, changed, excitation, [(10, 10)])
     difference = np.abs(other - whole)
@@ -128,7 +128,7 @@ def test_what_is_remembered_does_not_grow() -> None:
     assert isinstance(vocoder, StreamingVocoder)
     z, excitation, speaker = inputs(voice)
     assert excitation is not None
-    count = 10 + vocoder.halo_frames
+    count = 10 + vocoder.lookahead_frames
     state: StreamState = ()
     shapes = []
     for _ in range(3):

@@ -35,9 +35,9 @@ def test_decimation_keeps_what_is_below_the_cutoff(factor: int, outputs: int) ->
     x = _random(1, factor * outputs, 2)
     y = np.array(decimate(mx.array(x)))
     assert y.shape == (1, outputs, 2)
-    reach = decimate._reach
-    kernel = np.array(decimate._matrix)[: 2 * reach + factor, 0].astype(float)
-    padded = np.pad(x[0].astype(float), ((reach, reach + factor), (0, 0)))
+    margin = decimate._margin
+    kernel = np.array(decimate._matrix)[: 2 * margin + factor, 0].astype(float)
+    padded = np.pad(x[0].astype(float), ((margin, margin + factor), (0, 0)))
     expected = [kernel @ padded[n * factor : n * factor + kernel.size] for n in range(outputs)]
     assert_allclose(y[0], expected, atol=1e-5)
     assert abs(kernel.sum() - 1) < 1e-4  # a constant passes unchanged

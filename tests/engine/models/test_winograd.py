@@ -9,7 +9,13 @@ import pytest
 from rtvc.engine.models import winograd
 from rtvc.engine.models.ops import cpu, gpu
 from rtvc.engine.models.parameters import Conv1d
-from rtvc.engine.models.winograd import Phases, _PhasedConv, interleave, split, suits
+from rtvc.engine.models.winograd import (
+    Polyphase,
+    _WinogradConv,
+    can_use_winograd,
+    interleave_phases,
+    split_phases,
+)
 from rtvc.engine.profiling.op_count import count
 
 WIDTH = 6
@@ -29,14 +35,16 @@ def signal(samples: int) -> mx.array:
 
 def test_phases_are_put_together_again() -> None:
     x = signal(20)
-    phases = split(x)
+    phases = split_phases(x)
     assert np.array_equal(phases.odd, x[:, 1::2])
-    assert np.array_equal(interleave(phases), x)
+    assert np.array_equal(interleave_phases(phases), x)
 
 
 def test_mean() -> None:
-    two = [split(signal(8)), split(3.0 * signal(8))]
-    np.testing.assert_allclose(interleave(winograd.mean(two)), 2.0 * signal(8), rtol=1e-6)
+    two = [split_phases(signal(8)), split_phases(3.0 * signal(8))]
+    np.testing.assert_allclose(
+        interleave_phases(winograd.mean_phases(two)), 2.0 * signal(8), rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("dilation", [1, 3, 5, 7])
@@ -44,30 +52,30 @@ def test_mean() -> None:
 @pytest.mark.parametrize("further", [2, 4, 30])
 def test_sums_are_those_of_a_plain_convolution(kernel: int, dilation: int, further: int) -> None:
     plain = conv(kernel, dilation)
-    made = _PhasedConv(plain)
+    made = _WinogradConv(plain)
     # What a pair needs beyond the taps is lost at either end.
-    extra = made.reach - plain.padding
+    extra = made.margin - plain.padding
     assert extra == dilation - 1
-    x = signal(2 * made.reach + further)
+    x = signal(2 * made.margin + further)
     expected = gpu.conv1d(x, plain.weight, dilation=dilation)
-    sums = made(split(x))
+    sums = made(split_phases(x))
     assert sums.even.shape == sums.odd.shape == (1, further // 2, WIDTH)
     inside = expected[:, extra : expected.shape[1] - extra]
-    np.testing.assert_allclose(interleave(Phases(*sums)), inside, atol=2e-5)
+    np.testing.assert_allclose(interleave_phases(Polyphase(*sums)), inside, atol=2e-5)
 
 
 @pytest.mark.parametrize(("kernel", "products"), [(3, 2), (5, 3.5), (7, 5), (9, 6), (11, 7.5)])
 def test_products_of_a_sample(kernel: int, products: float) -> None:
-    x = split(signal(2 * (kernel - 1) // 2 + 100))
-    flop = count(lambda even, odd: [*_PhasedConv(conv(kernel))(Phases(even, odd))], *x).flop
+    x = split_phases(signal(2 * (kernel - 1) // 2 + 100))
+    flop = count(lambda even, odd: [*_WinogradConv(conv(kernel))(Polyphase(even, odd))], *x).flop
     assert flop == 2 * 100 * WIDTH**2 * products
 
 
 def test_what_suits(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not suits([[conv(3, 3), conv(3)]])  # too narrow to be worth it
-    monkeypatch.setattr(winograd, "NARROWEST", WIDTH)
-    assert suits([[conv(3, 3), conv(3)], [conv(11, 5), conv(11)]])
-    assert not suits([[conv(3, 2), conv(3)]])  # both outputs of a pair would be of one phase
-    assert not suits([[conv(4), conv(4)]])
-    assert not suits([[conv(3)]])  # the residual path would be half a pair away
-    assert not suits([[conv(3, 1, 2), conv(3)]])
+    assert not can_use_winograd([[conv(3, 3), conv(3)]])  # too narrow to be worth it
+    monkeypatch.setattr(winograd, "MIN_CHANNELS", WIDTH)
+    assert can_use_winograd([[conv(3, 3), conv(3)], [conv(11, 5), conv(11)]])
+    assert not can_use_winograd([[conv(3, 2), conv(3)]])  # both outputs of a pair in one phase
+    assert not can_use_winograd([[conv(4), conv(4)]])
+    assert not can_use_winograd([[conv(3)]])  # the residual path would be half a pair away
+    assert not can_use_winograd([[conv(3, 1, 2), conv(3)]])

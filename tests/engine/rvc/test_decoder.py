@@ -16,7 +16,7 @@ PLAIN = Settings()
 FRAMES = 120
 VOICE = golden_voice("voice_v2_f0_40k")
 HOP = VOICE.hop
-HALO = VOICE.network.vocoder.halo_frames
+HALO = VOICE.network.vocoder.lookahead_frames
 
 
 def material():

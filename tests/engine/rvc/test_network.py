@@ -81,7 +81,7 @@ def test_latent_noise_has_the_predicted_deviation() -> None:
 def test_with_its_reach_a_part_is_that_of_the_whole(name: str) -> None:
     voice = golden_voice(name)
     features, coarse, hz, speaker = window(name)
-    reach, hop = voice.reach_frames, voice.hop
+    reach, hop = voice.margin_frames, voice.hop
     noise = _noise(len(features) * hop, voice.harmonics)
     first, count = 18, 8
 
@@ -246,7 +246,7 @@ def test_24_khz() -> None:
     audio = voice.synthesize(features, coarse, hz)
     assert audio.shape == (60 * 240,)
     assert audio.std() > 1e-3
-    assert voice.reach_frames == 12
+    assert voice.margin_frames == 12
 
 
 @pytest.mark.parametrize(("rate", "kernel"), [(2, 4), (10, 16), (3, 6), (7, 14), (9, 18), (5, 9)])

@@ -80,7 +80,7 @@ class TestRendersByThemselves:
         sound = stream_all(stream, audio, settings, round(block / 10))[-1].audio
         whole = one_shot(stream, audio, settings)[-len(sound) :]
         # The vocoder begins 6 frames before a short block, where 11 would be exact.
-        at = 0 if stream.window.margin == network().reach_frames else 5 * HOP
+        at = 0 if stream.window.margin == network().margin_frames else 5 * HOP
         np.testing.assert_allclose(sound[at:], whole[at:], atol=1e-4)
         # What that leaves of an error is faded in.
         error = (sound - whole)[: 4 * HOP] * fade_in(4 * HOP)
@@ -89,7 +89,7 @@ class TestRendersByThemselves:
     def test_a_whole_step_is_exact_where_the_vocoder_has_its_margin(self):
         settings = PLAIN.replace(block=500.0)
         stream = opened(settings, continuous=False)
-        assert stream.window.margin == network().reach_frames
+        assert stream.window.margin == network().margin_frames
 
     def test_blocks_of_any_size_give_the_same_sound_where_the_context_is_the_same(self):
         renders = {}

@@ -49,5 +49,5 @@ recurrent state and the last convolution of a vocoder are float32 in any case.
 TRACES_STEPS = OPERATORS == "gpu"
 """Whether whole networks are traced and compiled for every shape that they meet first."""
 
-LANES: int = _BLAS.lanes if OPERATORS == "cpu" else 1
-"""How many parts of a network are computed side by side; see ``lanes``."""
+STREAMS: int = _BLAS.streams if OPERATORS == "cpu" else 1
+"""How many parts of a network are computed side by side; see ``streams``."""

@@ -14,14 +14,14 @@ import mlx.core as mx
 Conv2d = Callable[[mx.array], mx.array]
 
 
-def conv2d(weight: mx.array, *, usual: tuple[int, int]) -> Conv2d:
+def conv2d(weight: mx.array, *, typical_size: tuple[int, int]) -> Conv2d:
     """Make a cross-correlation with zero padding, whose result is as large as the image.
 
     Parameters
     ----------
     weight
         (out channels, kernel height, kernel width, in channels), odd kernel.
-    usual
+    typical_size
         Height and width of most images, which it is to be fast for; any others will do. A
         single row sees padding above and below, so only the middle row of the kernel counts.
 
@@ -30,14 +30,14 @@ def conv2d(weight: mx.array, *, usual: tuple[int, int]) -> Conv2d:
     callable
         (1, height, width, in channels) to (1, height, width, out channels).
     """
-    if usual[0] == 1:
-        return _ByRows(weight)
+    if typical_size[0] == 1:
+        return _RowwiseConv2d(weight)
     _, rows, columns, _ = weight.shape
     padding = (rows // 2, columns // 2)
     return lambda x: mx.conv2d(x, weight, padding=padding)
 
 
-class _ByRows:
+class _RowwiseConv2d:
     """Each row of the kernel by itself: where the image is one row, the others are not read."""
 
     def __init__(self, weight: mx.array) -> None:
@@ -48,11 +48,11 @@ class _ByRows:
 
     def __call__(self, x: mx.array) -> mx.array:
         _, height, _, _ = x.shape
-        reach = len(self._rows) // 2
-        padding = (0, self._rows[reach].shape[2] // 2)
+        margin = len(self._rows) // 2
+        padding = (0, self._rows[margin].shape[2] // 2)
         if height == 1:
-            return mx.conv2d(x, self._rows[reach], padding=padding)
-        x = mx.pad(x, [(0, 0), (reach, reach), (0, 0), (0, 0)])
+            return mx.conv2d(x, self._rows[margin], padding=padding)
+        x = mx.pad(x, [(0, 0), (margin, margin), (0, 0), (0, 0)])
         views = [x[:, n : n + height] for n in range(len(self._rows))]
         made = [
             mx.conv2d(view, row, padding=padding)
@@ -61,7 +61,7 @@ class _ByRows:
         return functools.reduce(mx.add, made)
 
 
-def double2d(weight: mx.array, *, usual: tuple[int, int]) -> Conv2d:
+def conv_transpose2d(weight: mx.array, *, typical_size: tuple[int, int]) -> Conv2d:
     """Make a transposed convolution 3 x 3 of stride 2 that doubles height and width exactly.
 
     ``torch.nn.ConvTranspose2d(kernel_size=3, stride=2, padding=1, output_padding=1)``.
@@ -70,7 +70,7 @@ def double2d(weight: mx.array, *, usual: tuple[int, int]) -> Conv2d:
     ----------
     weight
         (out channels, 3, 3, in channels).
-    usual
+    typical_size
         As of `conv2d`.
 
     Returns

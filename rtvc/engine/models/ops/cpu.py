@@ -20,15 +20,15 @@ from typing import NamedTuple
 
 import mlx.core as mx
 
-from rtvc.engine.models.ops.cpu_streams import shares, sum_side_by_side
+from rtvc.engine.models.ops.cpu_streams import partition, sum_streams
 
-_FEW_FRAMES = 64
+_MAX_UNFOLDED_FRAMES = 64
 """Up to which one product of all taps takes as long as one for each, in fewer operations."""
 
-_SMALL = 1 << 16
+_MAX_PADDED_SIZE = 1 << 16
 """Numbers up to which padding takes less time than concatenating, which is more operations."""
 
-_TAPS_AT_ONCE = 4
+_MAX_TAPS_PER_PRODUCT = 4
 """Taps of a grouped convolution that are one product: more would cost more to lay out."""
 
 # Abramowitz and Stegun 7.1.28: erfc(z) = (sum of a[i] z^i)^-16, here for z = |x| / sqrt 2.
@@ -58,7 +58,7 @@ def frame_major(weight: mx.array) -> mx.array:
     return mx.contiguous(weight.transpose(1, 0, 2)).transpose(1, 0, 2)
 
 
-class Taps(NamedTuple):
+class PackedTaps(NamedTuple):
     """The matrices of a convolution, (inputs, out channels) each, in the order of their use.
 
     One for each tap, or, where the stride is larger, for each run of so many taps. `whole` is
@@ -72,8 +72,8 @@ class Taps(NamedTuple):
     dilation: int
 
 
-def taps_of(weight: mx.array, stride: int = 1, dilation: int = 1) -> Taps:
-    """See ``layers_gpu.taps_of``; views of the weight, which cost a step much when made in it."""
+def pack_taps(weight: mx.array, stride: int = 1, dilation: int = 1) -> PackedTaps:
+    """See ``layers_gpu.pack_taps``; views of the weight, which cost a step much when made in it."""
     if stride > 1 and dilation > 1:
         raise ValueError(f"a stride of {stride} with a dilation of {dilation} has no matrices here")
     out, kernel, _ = weight.shape
@@ -83,14 +83,14 @@ def taps_of(weight: mx.array, stride: int = 1, dilation: int = 1) -> Taps:
         matrices.append(taps.reshape(-1, out))
     joined = stride == 1 and dilation == 1 and kernel > 1
     whole = weight.transpose(1, 2, 0).reshape(-1, out) if joined else None
-    return Taps(tuple(matrices), whole, kernel, stride, dilation)
+    return PackedTaps(tuple(matrices), whole, kernel, stride, dilation)
 
 
-def conv1d_of_taps(x: mx.array, taps: Taps, *, padding: int = 0) -> mx.array:
-    """See ``layers_gpu.conv1d_of_taps``."""
+def conv1d_packed(x: mx.array, taps: PackedTaps, *, padding: int = 0) -> mx.array:
+    """See ``layers_gpu.conv1d_packed``."""
     x = pad_time(x, padding, padding)
     length = (x.shape[1] - (taps.kernel - 1) * taps.dilation - 1) // taps.stride + 1
-    if taps.whole is not None and length <= _FEW_FRAMES and len(x) == 1:
+    if taps.whole is not None and length <= _MAX_UNFOLDED_FRAMES and len(x) == 1:
         width = x.shape[2]
         heard = mx.as_strided(x, (1, length, taps.kernel * width), (0, width, 1))
         return heard @ taps.whole
@@ -100,13 +100,13 @@ def conv1d_of_taps(x: mx.array, taps: Taps, *, padding: int = 0) -> mx.array:
         if taps.stride == 1:
             rows = x[:, first : first + length]
         else:
-            rows = _runs(x, first, matrix.shape[0] // x.shape[2], taps.stride, length)
-        y = add_product(y, rows, matrix)
+            rows = _strided_windows(x, first, matrix.shape[0] // x.shape[2], taps.stride, length)
+        y = accumulate_product(y, rows, matrix)
     assert y is not None
     return y
 
 
-def _runs(x: mx.array, first: int, taps: int, stride: int, length: int) -> mx.array:
+def _strided_windows(x: mx.array, first: int, taps: int, stride: int, length: int) -> mx.array:
     """Return what a run of taps hears of (1, L, C): (1, length, taps * C)."""
     if taps == stride:  # the rows as they lie
         return x[:, first : first + length * stride].reshape(x.shape[0], length, -1)
@@ -115,18 +115,18 @@ def _runs(x: mx.array, first: int, taps: int, stride: int, length: int) -> mx.ar
     return mx.concatenate(each, axis=2)
 
 
-def add_product(total: mx.array | None, rows: mx.array, matrix: mx.array) -> mx.array:
+def accumulate_product(total: mx.array | None, rows: mx.array, matrix: mx.array) -> mx.array:
     """Return total + rows @ matrix; None is nothing yet."""
     return rows @ matrix if total is None else mx.addmm(total, rows, matrix)
 
 
-def own(part: mx.array) -> mx.array:
-    """See ``layers_gpu.own``: copied, so that the whole is not kept for the sake of a part."""
+def keep_slice(part: mx.array) -> mx.array:
+    """See ``gpu.keep_slice``: a copy, so that the whole array can be freed."""
     return mx.contiguous(part)
 
 
-def join(parts: Sequence[mx.array]) -> mx.array:
-    """See ``layers_gpu.join``; two numbers at a time, which takes half as long."""
+def concatenate_time(parts: Sequence[mx.array]) -> mx.array:
+    """See ``layers_gpu.concatenate_time``; two numbers at a time, which takes half as long."""
     if any(part.dtype != mx.float32 or part.shape[-1] % 2 for part in parts):
         return mx.concatenate(list(parts), axis=1)
     pairs = mx.concatenate([part.view(mx.int64) for part in parts], axis=1)
@@ -143,14 +143,14 @@ def pad_time(x: mx.array, before: int, after: int) -> mx.array:
     """Pad axis 1 with zeros; concatenation is faster than ``mx.pad`` where there is much."""
     if not before and not after:
         return x
-    if x.size <= _SMALL:
+    if x.size <= _MAX_PADDED_SIZE:
         return mx.pad(x, [(0, 0), (before, after), (0, 0)])
     parts = [x]
     if before:
         parts.insert(0, mx.zeros((x.shape[0], before, x.shape[2]), x.dtype))
     if after:
         parts.append(mx.zeros((x.shape[0], after, x.shape[2]), x.dtype))
-    return join(parts)
+    return concatenate_time(parts)
 
 
 def conv1d(
@@ -166,20 +166,20 @@ def conv1d(
     """See ``layers_gpu.conv1d``."""
     x = pad_time(x, padding, padding)
     if groups == 1 and (stride == 1 or dilation == 1):
-        y = conv1d_of_taps(x, taps_of(weight, stride, dilation))
+        y = conv1d_packed(x, pack_taps(weight, stride, dilation))
     elif stride != 1:
         y = mx.conv1d(x, weight, stride=stride, dilation=dilation, groups=groups)
     elif weight.shape[2] == 1 and weight.shape[0] == groups:
         y = _depthwise(x, weight, dilation)
     else:
-        y = grouped_conv1d(x, grouped(weight, groups), dilation=dilation)
+        y = grouped_conv1d(x, pack_grouped(weight, groups), dilation=dilation)
     return y if bias is None else y + bias
 
 
-def grouped(weight: mx.array, groups: int) -> mx.array:
+def pack_grouped(weight: mx.array, groups: int) -> mx.array:
     """Rearrange (O, K, I) for ``grouped_conv1d``: (K / n, groups, n I, O / groups)."""
     out, kernel, width = weight.shape
-    at_once = math.gcd(kernel, _TAPS_AT_ONCE)
+    at_once = math.gcd(kernel, _MAX_TAPS_PER_PRODUCT)
     by_group = weight.reshape(groups, out // groups, kernel // at_once, at_once * width)
     return mx.contiguous(by_group.transpose(2, 0, 3, 1))
 
@@ -201,7 +201,7 @@ def grouped_conv1d(
     for n in range(products):
         begin = n * at_once * dilation
         view = wide[:, :, begin : begin + length]
-        y = add_product(y, view, weight[n])
+        y = accumulate_product(y, view, weight[n])
     assert y is not None
     return y.transpose(0, 2, 1, 3).reshape(batch, length, groups * width)
 
@@ -235,14 +235,14 @@ def conv_transpose1d(
             rows = x[:, reach - 1 - group : reach - 1 - group + blocks]
             short = stride * channels - matrix.shape[1]
             if short:  # the last group may hold fewer taps than the stride
-                made = mx.pad(rows @ matrix, [(0, 0), (0, 0), (0, short)])
-                total = made if total is None else total + made
+                product = mx.pad(rows @ matrix, [(0, 0), (0, 0), (0, short)])
+                total = product if total is None else total + product
             else:
-                total = add_product(total, rows, matrix)
+                total = accumulate_product(total, rows, matrix)
         assert total is not None
         return total
 
-    out = sum_side_by_side(added, shares(reach))
+    out = sum_streams(added, partition(reach))
     length = (frames - 1) * stride - 2 * padding + kernel + output_padding
     y = out.reshape(batch, blocks * stride, channels)
     y = pad_time(y, 0, max(0, padding + length - blocks * stride))[:, padding : padding + length]
@@ -251,17 +251,17 @@ def conv_transpose1d(
 
 def leaky_relu(x: mx.array, slope: float = 0.01, bias: mx.array | None = None) -> mx.array:
     """See ``layers_gpu.leaky_relu``."""
-    return _compiled_leaky(_biased(x, bias), slope)
+    return _compiled_leaky(_add_bias(x, bias), slope)
 
 
 def relu(x: mx.array, bias: mx.array | None) -> mx.array:
     """See ``layers_gpu.relu``."""
-    return mx.maximum(_biased(x, bias), 0.0)
+    return mx.maximum(_add_bias(x, bias), 0.0)
 
 
 def residual(x: mx.array, y: mx.array, bias: mx.array | None) -> mx.array:
     """See ``layers_gpu.residual``."""
-    return x + _biased(y, bias)
+    return x + _add_bias(y, bias)
 
 
 def gelu(x: mx.array, bias: mx.array | None = None) -> mx.array:
@@ -271,7 +271,7 @@ def gelu(x: mx.array, bias: mx.array | None = None) -> mx.array:
     Stegun 7.1.28: a rational function, which the compiler can vectorise where it
     cannot vectorise erf. Absolute error below 1e-6.
     """
-    return _compiled_gelu(_biased(x, bias))
+    return _compiled_gelu(_add_bias(x, bias))
 
 
 def sigmoid(x: mx.array) -> mx.array:
@@ -299,17 +299,17 @@ def relative_attention(
     queries: mx.array,
     keys: mx.array,
     values: mx.array,
-    near_keys: mx.array,
-    near_values: mx.array,
+    relative_keys: mx.array,
+    relative_values: mx.array,
     *,
     first: int,
 ) -> mx.array:
     """See ``layers_gpu.relative_attention``."""
-    frames, reach = keys.shape[2], near_keys.shape[1] // 2
+    frames, reach = keys.shape[2], relative_keys.shape[1] // 2
     scores = queries @ keys.transpose(0, 1, 3, 2)
-    near = queries @ near_keys.transpose(0, 2, 1)
-    weights, total = _softmax(scores + _by_column(near, frames, first))
-    mixed = weights @ values + _by_distance(weights, reach, first) @ near_values
+    relative = queries @ relative_keys.transpose(0, 2, 1)
+    weights, total = _softmax(scores + _to_absolute(relative, frames, first))
+    mixed = weights @ values + _to_relative(weights, reach, first) @ relative_values
     return mixed / total
 
 
@@ -323,22 +323,22 @@ def _softmax(scores: mx.array) -> tuple[mx.array, mx.array]:
     return weights, mx.sum(weights, axis=-1, keepdims=True)
 
 
-def _by_column(near: mx.array, frames: int, first: int) -> mx.array:
+def _to_absolute(relative: mx.array, frames: int, first: int) -> mx.array:
     """(1, h, Q, 2 reach + 1) by distance -> (1, h, Q, T) by column, zero beyond the reach.
 
     Rows one element too wide shift by one more element each when read at the right width.
     """
-    batch, heads, asked, distances = near.shape
+    batch, heads, asked, distances = relative.shape
     before = mx.zeros((batch, heads, asked, first))
     after = mx.zeros((batch, heads, asked, frames - first))
-    wide = mx.concatenate([before, near, after], axis=-1)
+    wide = mx.concatenate([before, relative, after], axis=-1)
     width = frames + distances - 1
     flat = wide.reshape(batch, heads, -1)[:, :, : asked * width]
     reach = distances // 2
     return flat.reshape(batch, heads, asked, width)[..., reach : reach + frames]
 
 
-def _by_distance(weights: mx.array, reach: int, first: int) -> mx.array:
+def _to_relative(weights: mx.array, reach: int, first: int) -> mx.array:
     """(1, h, Q, T) by column -> (1, h, Q, 2 reach + 1) by distance, zero outside the window."""
     batch, heads, asked, _ = weights.shape
     margin = mx.zeros((batch, heads, asked, reach))
@@ -359,7 +359,7 @@ def _depthwise(x: mx.array, weight: mx.array, dilation: int) -> mx.array:
     return y
 
 
-def _biased(x: mx.array, bias: mx.array | None) -> mx.array:
+def _add_bias(x: mx.array, bias: mx.array | None) -> mx.array:
     """Add a bias by itself.
 
     What MLX compiles takes one element after the other where one of its inputs is spread.

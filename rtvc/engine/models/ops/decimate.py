@@ -36,8 +36,8 @@ class Decimator:
 
     def __init__(self, factor: int, *, zero_crossings: int, rolloff: float, beta: float) -> None:
         self._factor = factor
-        self._reach = math.ceil(zero_crossings * factor / rolloff)
-        kernel = _kernel(factor, self._reach, zero_crossings, rolloff, beta)
+        self._margin = math.ceil(zero_crossings * factor / rolloff)
+        kernel = _kernel(factor, self._margin, zero_crossings, rolloff, beta)
         matrix = np.zeros((_TILE * factor - factor + kernel.size, _TILE), np.float32)
         for n in range(_TILE):
             matrix[n * factor : n * factor + kernel.size, n] = kernel
@@ -50,16 +50,16 @@ class Decimator:
         tiles = -(-outputs // _TILE)
         stretch, step = self._matrix.shape[0], _TILE * self._factor
         total = (tiles - 1) * step + stretch
-        before = mx.zeros((1, self._reach, channels))
-        after = mx.zeros((1, total - self._reach - length, channels))
+        before = mx.zeros((1, self._margin, channels))
+        after = mx.zeros((1, total - self._margin - length, channels))
         rows = mx.contiguous(mx.concatenate([before, x, after], axis=1)[0].T)
         tiled = mx.as_strided(rows, (channels, tiles, stretch), (total, step, 1))
         y = (tiled @ self._matrix).reshape(channels, -1)[:, :outputs]
         return y.T[None]
 
 
-def _kernel(factor: int, reach: int, zero_crossings: int, rolloff: float, beta: float) -> Float64:
-    time = np.arange(-reach, reach + factor) / factor * rolloff
+def _kernel(factor: int, margin: int, zero_crossings: int, rolloff: float, beta: float) -> Float64:
+    time = np.arange(-margin, margin + factor) / factor * rolloff
     time = np.clip(time, -zero_crossings, zero_crossings)
     window = np.i0(beta * np.sqrt(1 - (time / zero_crossings) ** 2)) / np.i0(beta)
     kernel: Float64 = np.sinc(time) * window * (rolloff / factor)

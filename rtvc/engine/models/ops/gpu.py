@@ -26,28 +26,28 @@ def frame_major(weight: mx.array) -> mx.array:
     return weight
 
 
-class Taps(NamedTuple):
-    """The weight of a convolution as ``conv1d_of_taps`` wants it: as it is."""
+class PackedTaps(NamedTuple):
+    """The weight of a convolution as ``conv1d_packed`` wants it: as it is."""
 
     weight: mx.array
     stride: int
     dilation: int
 
 
-def taps_of(weight: mx.array, stride: int = 1, dilation: int = 1) -> Taps:
-    """Prepare (out channels, kernel, in channels), once, for ``conv1d_of_taps`` of this module.
+def pack_taps(weight: mx.array, stride: int = 1, dilation: int = 1) -> PackedTaps:
+    """Prepare (out channels, kernel, in channels), once, for ``conv1d_packed`` of this module.
 
     Strided or dilated: both at once there may only be here.
     """
-    return Taps(weight, stride, dilation)
+    return PackedTaps(weight, stride, dilation)
 
 
-def conv1d_of_taps(x: mx.array, taps: Taps, *, padding: int = 0) -> mx.array:
+def conv1d_packed(x: mx.array, taps: PackedTaps, *, padding: int = 0) -> mx.array:
     """Cross-correlate along time, as ``conv1d`` does without groups and bias."""
     return conv1d(x, taps.weight, stride=taps.stride, padding=padding, dilation=taps.dilation)
 
 
-def own(part: mx.array) -> mx.array:
+def keep_slice(part: mx.array) -> mx.array:
     """Return a part of an array, to be kept after the rest is not needed any more.
 
     A view: the memory of a step's arrays costs less than a launch for each of them.
@@ -55,7 +55,7 @@ def own(part: mx.array) -> mx.array:
     return part
 
 
-def join(parts: Sequence[mx.array]) -> mx.array:
+def concatenate_time(parts: Sequence[mx.array]) -> mx.array:
     """Put (batch, frames, channels) one after the other in time."""
     return mx.concatenate(list(parts), axis=1)
 
@@ -97,7 +97,7 @@ def conv1d(
     return y if bias is None else y + bias
 
 
-def grouped(weight: mx.array, groups: int) -> mx.array:
+def pack_grouped(weight: mx.array, groups: int) -> mx.array:
     """Return the weight as ``grouped_conv1d`` of this module wants it: as it is."""
     return weight
 
@@ -112,7 +112,7 @@ def grouped_conv1d(
     x
         (batch, frames, in channels).
     weight
-        (out channels, kernel, in channels / groups), through this module's ``grouped``.
+        (out channels, kernel, in channels / groups), through this module's ``pack_grouped``.
     padding, dilation
         As of ``conv1d``.
     """
@@ -211,8 +211,8 @@ def relative_attention(
     queries: mx.array,
     keys: mx.array,
     values: mx.array,
-    near_keys: mx.array,
-    near_values: mx.array,
+    relative_keys: mx.array,
+    relative_values: mx.array,
     *,
     first: int,
 ) -> mx.array:
@@ -226,7 +226,7 @@ def relative_attention(
         (1, heads, Q, head width), scaled; those of frames `first` to `first` + Q.
     keys, values
         (1, heads, T, head width); T >= `first` + Q.
-    near_keys, near_values
+    relative_keys, relative_values
         (1, 2 * reach + 1, head width), for distances of -reach to reach.
     first
         Frame of the first query.
@@ -237,11 +237,11 @@ def relative_attention(
         (1, heads, Q, head width).
     """
     _, heads, asked, _ = queries.shape
-    frames, distances = keys.shape[2], near_keys.shape[1]
+    frames, distances = keys.shape[2], relative_keys.shape[1]
     reach = distances // 2
     # By distance to by column: every row is read one element further to the left.
-    near = queries @ near_keys.transpose(0, 2, 1)
-    wide = mx.pad(near, [(0, 0), (0, 0), (0, 0), (first, frames - first)])
+    relative = queries @ relative_keys.transpose(0, 2, 1)
+    wide = mx.pad(relative, [(0, 0), (0, 0), (0, 0), (first, frames - first)])
     row = frames + distances
     bias = mx.as_strided(
         wide, (1, heads, asked, frames), (heads * asked * row, asked * row, row - 1, 1), reach
@@ -254,7 +254,7 @@ def relative_attention(
     by_distance = mx.as_strided(
         wide, (1, heads, asked, distances), (heads * asked * row, asked * row, row + 1, 1), first
     )
-    return mx.addmm(weights @ values, by_distance, near_values)
+    return mx.addmm(weights @ values, by_distance, relative_values)
 
 
 def _gelu(x: mx.array) -> mx.array:

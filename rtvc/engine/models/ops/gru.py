@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import mlx.core as mx
 
-MOST_THREADS = 512
+MAX_THREADS = 512
 """Of a threadgroup. Metal allows 1024 at most, and fewer to a kernel that takes many registers."""
 
 SOURCE = """
@@ -94,7 +94,7 @@ _MENTIONED = "    // thread_position_in_threadgroup, threadgroup_position_in_gri
 def kernel_or_loop(projected: mx.array, state_weight: mx.array, state_bias: mx.array) -> mx.array:
     """See ``loop``; one launch where MLX runs on a GPU."""
     language, hidden = kernel_language(), state_bias.shape[-1]
-    if language is None or hidden > MOST_THREADS:
+    if language is None or hidden > MAX_THREADS:
         return loop(projected, state_weight, state_bias)
     return kernel(language, projected, state_weight, state_bias)
 
@@ -112,9 +112,9 @@ def kernel(
     state_weight: mx.array,
     state_bias: mx.array,
 ) -> mx.array:
-    """See ``loop``; hidden <= ``MOST_THREADS``."""
+    """See ``loop``; hidden <= ``MAX_THREADS``."""
     hidden = state_bias.shape[-1]
-    parts = MOST_THREADS // hidden
+    parts = MAX_THREADS // hidden
     build: Callable[..., Any] = mx.fast.metal_kernel if language == "metal" else mx.fast.cuda_kernel
     run = build(
         name="rtvc_gru",

@@ -25,11 +25,11 @@ _CPU = OPERATORS == "cpu"
 conv1d = cpu.conv1d if _CPU else gpu.conv1d
 conv_transpose1d = cpu.conv_transpose1d if _CPU else gpu.conv_transpose1d
 conv2d = conv2d_cpu.conv2d if _CPU else conv2d_gpu.conv2d
-double2d = conv2d_cpu.double2d if _CPU else conv2d_gpu.double2d
-grouped = cpu.grouped if _CPU else gpu.grouped
+conv_transpose2d = conv2d_cpu.conv_transpose2d if _CPU else conv2d_gpu.conv_transpose2d
+pack_grouped = cpu.pack_grouped if _CPU else gpu.pack_grouped
 grouped_conv1d = cpu.grouped_conv1d if _CPU else gpu.grouped_conv1d
 linear = cpu.linear if _CPU else gpu.linear
-join = cpu.join if _CPU else gpu.join
+concatenate_time = cpu.concatenate_time if _CPU else gpu.concatenate_time
 leaky_relu = cpu.leaky_relu if _CPU else gpu.leaky_relu
 relu = cpu.relu if _CPU else gpu.relu
 residual = cpu.residual if _CPU else gpu.residual
@@ -41,12 +41,12 @@ attention = cpu.attention if _CPU else gpu.attention
 relative_attention = cpu.relative_attention if _CPU else gpu.relative_attention
 frame_major = cpu.frame_major if _CPU else gpu.frame_major
 tap_major = cpu.tap_major if _CPU else gpu.tap_major
-taps_of: Callable[..., Any] = cpu.taps_of if _CPU else gpu.taps_of
-conv1d_of_taps: Callable[..., mx.array] = cpu.conv1d_of_taps if _CPU else gpu.conv1d_of_taps
-own = cpu.own if _CPU else gpu.own
+pack_taps: Callable[..., Any] = cpu.pack_taps if _CPU else gpu.pack_taps
+conv1d_packed: Callable[..., mx.array] = cpu.conv1d_packed if _CPU else gpu.conv1d_packed
+keep_slice = cpu.keep_slice if _CPU else gpu.keep_slice
 bidirectional_gru = gru.loop if _CPU else gru.kernel_or_loop
 
-PHASED: bool = _CPU
+USE_WINOGRAD: bool = _CPU
 """Whether residual blocks are computed as in ``phased``."""
 
 OpWeights = dict[str, mx.array]
@@ -81,6 +81,6 @@ def layer_norm(x: mx.array, weight: mx.array, bias: mx.array, eps: float = 1e-5)
     return mx.fast.layer_norm(x, weight, bias, eps)
 
 
-def mean_of(signals: Sequence[mx.array]) -> mx.array:
+def mean(signals: Sequence[mx.array]) -> mx.array:
     """Return the mean of arrays of one shape."""
     return functools.reduce(mx.add, signals) * (1.0 / len(signals))

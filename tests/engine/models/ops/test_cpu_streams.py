@@ -17,12 +17,12 @@ THREADS = """
 import threading
 import mlx.core as mx
 from rtvc.engine.models.ops import ops
-from rtvc.engine.models.ops.cpu_streams import LANES, on_lane, side_by_side
+from rtvc.engine.models.ops.cpu_streams import STREAMS, use_stream, map_streams
 
 def work():
     x, bias = mx.ones((3, 4)), mx.ones(4)
-    made = side_by_side(lambda factor: factor * ops.gelu(x, bias), [1.0, 2.0])
-    with on_lane(LANES - 1):
+    made = map_streams(lambda factor: factor * ops.gelu(x, bias), [1.0, 2.0])
+    with use_stream(STREAMS - 1):
         made.append(made[0] + made[1])
     total = made[1] + made[2]
     mx.eval(total)
@@ -34,12 +34,12 @@ for _ in range(3):
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-print(LANES, [round(value, 5) for value in sums])
+print(STREAMS, [round(value, 5) for value in sums])
 """
 
 
 @pytest.mark.parametrize(
-    ("number", "count", "late", "expected"),
+    ("number", "count", "reserved", "expected"),
     [
         (1, 5, 0, [(0, 5)]),
         (1, 5, 9, [(0, 5)]),
@@ -57,11 +57,11 @@ def test_shares(
     monkeypatch: pytest.MonkeyPatch,
     number: int,
     count: int,
-    late: int,
+    reserved: int,
     expected: list[tuple[int, int]],
 ) -> None:
-    monkeypatch.setattr(cpu_streams, "LANES", number)
-    assert cpu_streams.shares(count, late) == [slice(*ends) for ends in expected]
+    monkeypatch.setattr(cpu_streams, "STREAMS", number)
+    assert cpu_streams.partition(count, reserved) == [slice(*ends) for ends in expected]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is one lane")

@@ -114,7 +114,7 @@ def test_tanh_keeps_its_digits_near_zero() -> None:
     assert_allclose(np.array(cpu.tanh(mx.array(x))), np.tanh(x), rtol=1e-6)
 
 
-@pytest.mark.parametrize("usual", [(1, 4), (2, 8), (32, 128)])
+@pytest.mark.parametrize("typical_size", [(1, 4), (2, 8), (32, 128)])
 @pytest.mark.parametrize("kernel", [(3, 3), (5, 3), (1, 1)])
 @pytest.mark.parametrize(("height", "width"), [(1, 4), (1, 1), (2, 8), (5, 3)])
 @pytest.mark.parametrize("channels", [(6, 8), (1, 8), (6, 64), (7, 40), (3, 128)])
@@ -123,7 +123,7 @@ def test_conv2d(
     width: int,
     channels: tuple[int, int],
     kernel: tuple[int, int],
-    usual: tuple[int, int],
+    typical_size: tuple[int, int],
 ) -> None:
     inner, out = channels
     x, w = _random(1, height, width, inner), _random(out, *kernel, inner, seed=1)
@@ -132,12 +132,12 @@ def test_conv2d(
     windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(1, 2))
     expected = mx.array(np.einsum("bhwiyx,oyxi->bhwo", windows, np.array(w)))
     for variant in (conv2d_cpu, conv2d_gpu):
-        _assert_same(variant.conv2d(w, usual=usual)(x), expected)
+        _assert_same(variant.conv2d(w, typical_size=typical_size)(x), expected)
 
 
-@pytest.mark.parametrize("usual", [(1, 4), (2, 8), (16, 64)])
+@pytest.mark.parametrize("typical_size", [(1, 4), (2, 8), (16, 64)])
 @pytest.mark.parametrize(("height", "width"), [(1, 4), (1, 1), (2, 8), (5, 3)])
-def test_double2d(height: int, width: int, usual: tuple[int, int]) -> None:
+def test_conv_transpose2d(height: int, width: int, typical_size: tuple[int, int]) -> None:
     x, w = _random(1, height, width, 6), _random(8, 3, 3, 6, seed=1)
     y = np.zeros((1, 2 * height + 2, 2 * width + 2, 8))  # by definition: each input adds a kernel
     for i in range(height):
@@ -146,7 +146,7 @@ def test_double2d(height: int, width: int, usual: tuple[int, int]) -> None:
             y[:, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3] += patch
     expected = y[:, 1:-1, 1:-1]
     for variant in (conv2d_cpu, conv2d_gpu):
-        actual = np.array(variant.double2d(w, usual=usual)(x))
+        actual = np.array(variant.conv_transpose2d(w, typical_size=typical_size)(x))
         assert_allclose(actual, expected, atol=1e-5 * np.abs(expected).max())
 
 
@@ -170,18 +170,18 @@ def test_relative_attention(variant: ModuleType, frames: int, first: int) -> Non
     heads, width, reach = 2, 8, 10
     q = _random(1, heads, frames - first, width)
     k, v = (_random(1, heads, frames, width, seed=seed) for seed in (1, 2))
-    near_k, near_v = (_random(1, 2 * reach + 1, width, seed=seed) for seed in (3, 4))
+    relative_k, relative_v = (_random(1, 2 * reach + 1, width, seed=seed) for seed in (3, 4))
     # By definition: key and value of every pair, with the term of their distance.
     distance = np.arange(frames) - np.arange(first, frames)[:, None]
     known = np.abs(distance) <= reach
     place = np.clip(distance, -reach, reach) + reach
-    terms = [np.where(known[..., None], np.array(t)[0][place], 0) for t in (near_k, near_v)]
+    terms = [np.where(known[..., None], np.array(t)[0][place], 0) for t in (relative_k, relative_v)]
     keys, values = (np.array(x)[0][:, None] + t for x, t in zip((k, v), terms, strict=True))
     scores = np.einsum("hqw,hqkw->hqk", np.array(q)[0].astype(float), keys)
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     weights /= weights.sum(-1, keepdims=True)
     expected = np.einsum("hqk,hqkw->hqw", weights, values)[None]
-    made = variant.relative_attention(q, k, v, near_k, near_v, first=first)
+    made = variant.relative_attention(q, k, v, relative_k, relative_v, first=first)
     assert_allclose(np.array(made), expected, atol=1e-5)
 
 
