@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 
 from benchmarks.live import speech
-from rtvc.cli.terminal import apart_from_noise
+from rtvc.cli.terminal import redirect_stderr
 from rtvc.config.panel_state import PanelState, save_panel_state
 from rtvc.config.paths import config_folder
 from rtvc.config.remembered import RememberedRun
@@ -129,7 +129,7 @@ def show(args: argparse.Namespace) -> None:
         target=watch, args=(panel, controller, args), name="watch", daemon=True
     ).start()
     try:
-        with apart_from_noise(config_folder() / "panel.log"):
+        with redirect_stderr(config_folder() / "panel.log"):
             panel.run()
     finally:
         controller.close()

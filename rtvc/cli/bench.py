@@ -1,4 +1,4 @@
-"""``rtvc bench``: how long a step takes on this machine, and where the time goes."""
+"""``rtvc bench``: the time of an engine step on this machine, by stage."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 SUMMARY = "measure how long a step of an RVC voice takes on this machine"
 USAGE = "rtvc bench [--voice NAME...] [--rate RATE...] [FLAGS]"
 DESCRIPTION = """\
-Runs steps of RVC voices back to back and tells how long they take. Without a
-download: the voices have random weights and the full size of their kind, which
-is what the time depends on. v1-32k, v1-40k, v1-48k, v2-32k, v2-40k and v2-48k are
-such voices, and by default all six are run; an installed voice goes by its name.
+Runs engine steps of RVC voices back to back and prints how long they take. No
+download is needed: the voices v1-32k, v1-40k, v1-48k, v2-32k, v2-40k and v2-48k
+have random weights at full size, and the time of a step depends only on the size.
+All six run by default. Give the name of an installed voice to measure that one.
 
-A step makes one block of sound, so it must be shorter than the block, by far: look
-at p99. Times are in ms. First whole steps are timed as they are live; then the
-parts of others, each complete before the next begins, so that the parts add up to
-more than a step. GFLOP, prims (launches on a GPU) and weights (bytes read) are
-counted, and are the same on every machine of a kind.
+A step renders one block, so its p99 must be well below the block. Times are in ms.
+Whole steps are timed first, under the conditions of a live run. Other steps are then
+timed stage by stage; each stage finishes before the next begins, so the stages add up
+to more than a step. GFLOP, prims (kernel launches on a GPU) and weights (bytes read)
+are counted, not measured: they are the same on every machine of a type.
 
-Ctrl-C ends early and tells what is known by then."""
+Ctrl-C stops early and prints the results so far."""
 EPILOG = """\
 examples:
   rtvc bench
@@ -48,16 +48,24 @@ examples:
 
 _BLOCK, _CONTEXT, _STEPS = 250.0, 2500.0, 30
 _MOST_BY_STAGES = 50
-"""Steps in parts. They give medians; the tail is that of whole steps."""
+"""Steps timed by stage at most: they give medians; tails come from the whole steps."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
+    """Add the arguments of the command."""
     parser.add_argument(
-        "--voice", nargs="+", metavar="NAME", default=[], help="a kind such as v2-40k, or installed"
+        "--voice",
+        nargs="+",
+        metavar="NAME",
+        default=[],
+        help="v2-40k and the like, or an installed voice",
     )
     parser.add_argument(
-        "--rate", nargs="+", choices=("32k", "40k", "48k"), default=[], help="kinds of these rates"
+        "--rate",
+        nargs="+",
+        choices=("32k", "40k", "48k"),
+        default=[],
+        help="the random voices of these rates",
     )
     for name, default in (("block", _BLOCK), ("context", _CONTEXT)):
         setting = SETTINGS[name]
@@ -74,12 +82,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=_STEPS,
         metavar="N",
-        help=f"whole steps to time for each voice, and half as many in parts, {_MOST_BY_STAGES} "
-        f"at most (default {_STEPS})",
+        help=f"whole steps to time for each voice; half as many, at most {_MOST_BY_STAGES}, are "
+        f"timed by stage (default {_STEPS})",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
-        "--compare", type=Path, metavar="FILE", help="print ratios to what --json printed earlier"
+        "--compare",
+        type=Path,
+        metavar="FILE",
+        help="print the ratio to an earlier report of --json",
     )
 
 
@@ -108,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
                     _print(voice_lines(report["voices"][-1]))
         report["complete"] = True
     except KeyboardInterrupt:
-        pass  # what there is, is shown
+        pass  # the voices measured so far are reported
     finally:
         progress.bar.clear()
     if args.json:
@@ -120,12 +131,12 @@ def run(args: argparse.Namespace) -> int:
         _print(comparison_lines(report, before, str(args.compare)))
     if report["complete"]:
         return 0
-    print("rtvc: interrupted; these are the figures until then.", file=sys.stderr)
+    print("Interrupted: the report covers the steps that ran.", file=sys.stderr)
     return 128 + signal.SIGINT
 
 
 class _BenchProgress:
-    """How much of all steps is done."""
+    """A progress bar over the steps of all voices."""
 
     def __init__(self, voices: int, steps: int) -> None:
         from rtvc.cli.terminal import ProgressBar
@@ -136,21 +147,21 @@ class _BenchProgress:
         self._began, self._done = time.monotonic(), 0
 
     def repeat(self, title: str, step: Callable[[], None], times: int) -> None:
-        """Make so many steps."""
+        """Run `step` a number of times."""
         for _ in range(times):
             self.show(title)
             step()
             self._done += 1
 
     def show(self, title: str) -> None:
-        """Say what is being done."""
+        """Show the title and the share of the steps that have run."""
         self.bar.show(title, self._done / self._all, time.monotonic() - self._began)
 
 
 def _measured(
     name: str, settings: Settings, meter: EnergyMeter | None, progress: _BenchProgress
 ) -> Iterator[VoiceFigures]:
-    """Yield the figures of a voice; an interrupt comes after those that there are."""
+    """Yield the results of a voice; an interrupt is raised after the results so far."""
     from rtvc.engine.profiling.bench import Bench
     from rtvc.system.realtime_mode import realtime_mode
 
@@ -160,7 +171,7 @@ def _measured(
     try:
         with realtime_mode():
             progress.repeat(name, bench.step, progress.steps)
-        progress.repeat(f"{name} in parts", bench.step_by_stages, progress.by_stages)
+        progress.repeat(f"{name} by stage", bench.step_by_stages, progress.by_stages)
         bench.count()
     except KeyboardInterrupt:
         interrupted = True
@@ -171,7 +182,7 @@ def _measured(
 
 
 def _names(voices: list[str], rates: list[str]) -> list[str]:
-    """Return the voices that are meant, each once."""
+    """Return the names of the voices to measure, without duplicates."""
     from rtvc.engine.profiling.random_weights import KINDS
 
     by_rate = [kind for kind in KINDS if kind.partition("-")[2] in rates]
@@ -179,7 +190,7 @@ def _names(voices: list[str], rates: list[str]) -> list[str]:
 
 
 def _open(name: str, settings: Settings) -> Voice:
-    """Return a voice of random weights, or an installed one."""
+    """Return a voice with random weights, or an installed one."""
     from rtvc.cli.options import require_voice
     from rtvc.engine.profiling.random_weights import KINDS, random_voice
     from rtvc.engine.rvc.voice import RvcVoice
@@ -206,7 +217,7 @@ def _estimator() -> RmvpeEstimator:
 
 
 def _head(settings: Settings, no_energy: str) -> Report:
-    """Return a report with what is known of the machine."""
+    """Return a report without voices: machine, versions and settings."""
     import mlx.core as mx
 
     from rtvc.cli.bench_report import new_report
@@ -219,7 +230,7 @@ def _head(settings: Settings, no_energy: str) -> Report:
 
 
 def _energy() -> tuple[EnergyMeter | None, str]:
-    """Return what measures energy, or why nothing does."""
+    """Return the energy meter, or the reason why there is none."""
     from rtvc.system.energy import EnergyMeter
 
     try:

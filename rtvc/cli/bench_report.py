@@ -1,4 +1,4 @@
-"""Figures of `rtvc bench` in words and tables, and against earlier ones."""
+"""The report of ``rtvc bench``: as text, as a table, and compared with an earlier one."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from rtvc.settings import Settings
 from rtvc.system.info import hardware, versions
 
 Report = dict[str, Any]
-"""What ``--json`` prints."""
+"""The object that ``--json`` prints."""
 
 SIZES = ("block", "context", "crossfade", "pitch_method")
-"""Settings that must be equal, or times say nothing about each other."""
+"""Settings that must be equal for times to be comparable."""
 
 _SPREAD = ("min", "p50", "p95", "p99", "max")
 
 
 def new_report(settings: Settings, blas: str, device: str, energy: str) -> Report:
-    """Return the head of a report, with no voice measured yet.
+    """Return a report that has no voice yet.
 
     Parameters
     ----------
     settings
-        What all voices are run with.
+        The settings of all steps.
     blas
-        What multiplies MLX's matrices on the CPU.
+        The BLAS that MLX uses on the CPU.
     device
-        What MLX runs on.
+        The device of MLX: ``"cpu"`` or ``"gpu"``.
     energy
-        Why there is no figure of energy; "" if there is one.
+        Why energy is not measured, "" if it is.
     """
     return {
         "report": "rtvc bench",
@@ -55,12 +55,12 @@ def new_report(settings: Settings, blas: str, device: str, energy: str) -> Repor
 
 
 def read_report(path: Path, settings: Settings) -> Report:
-    """Read what an earlier ``--json`` printed.
+    """Read an earlier report of ``--json``.
 
     Raises
     ------
     UsageError
-        If it is not such a file, or was measured with other sizes.
+        If the file is no such report, or was measured with other settings.
     """
     try:
         report = json.loads(path.read_text())
@@ -69,13 +69,13 @@ def read_report(path: Path, settings: Settings) -> Report:
     except ValueError:
         report = None
     if not isinstance(report, dict) or report.get("report") != "rtvc bench":
-        raise UsageError(f"{path} is not what 'rtvc bench --json' prints; give it such a file.")
+        raise UsageError(f"{path} is not a report of 'rtvc bench --json'.")
     sizes = report["settings"]
     other = [f"{name} {sizes[name]}" for name in SIZES if sizes[name] != getattr(settings, name)]
     if other:
         raise UsageError(
-            f"{path} was measured with {', '.join(other)}; measure with the same, or the times "
-            "say nothing about each other."
+            f"{path} was measured with {', '.join(other)}. Use the same settings to compare "
+            "with it."
         )
     return report
 
@@ -95,12 +95,12 @@ def head_lines(report: Report) -> Iterator[str]:
     yield (
         f"block {sizes['block']:g} ms, context {sizes['context']:g} ms, crossfade "
         f"{sizes['crossfade']:g} ms, pitch {sizes['pitch_method']}; {report['when']}, "
-        f"load {report['load']:g} before"
+        f"load average {report['load']:g} before the run"
     )
     if report["load"] > 0.5:
-        yield "Something else kept the machine busy: the times are too long."
+        yield "Other programs were using the CPU, so the times are too long."
     if report["no_energy"]:
-        yield f"No energy: {report['no_energy']}"
+        yield f"Energy is not measured: {report['no_energy']}"
 
 
 def voice_lines(voice: Report) -> Iterator[str]:
@@ -119,12 +119,12 @@ def voice_lines(voice: Report) -> Iterator[str]:
         f"{voice['resident_peak_mb']:.0f} MB resident",
     ]
     if voice["joules"] is not None:
-        facts.append(f"{voice['joules']:.2f} J a step")
+        facts.append(f"{voice['joules']:.2f} J per step")
     yield "  " + "; ".join(facts)
 
 
 def ratios(report: Report, before: Report) -> dict[str, dict[str, dict[str, float]]]:
-    """Return before, now and their ratio for each figure that both reports have, by voice."""
+    """Return before, now and ratio of every value that both reports have, by voice."""
     earlier = {voice["name"]: voice for voice in before["voices"]}
     found: dict[str, dict[str, dict[str, float]]] = {}
     for voice in report["voices"]:
@@ -139,15 +139,15 @@ def ratios(report: Report, before: Report) -> dict[str, dict[str, dict[str, floa
 
 
 def comparison_lines(report: Report, before: Report, name: str) -> Iterator[str]:
-    """Describe how the figures of a report differ from those of an earlier one called `name`."""
-    yield f"Against {name}, of {before['when']}; a ratio below 1 is less than it was."
+    """Compare a report with an earlier one, read from the file `name`."""
+    yield f"Compared with {name} of {before['when']}. A ratio below 1 is a decrease."
     if report["hardware"] != before["hardware"]:
-        machine = before["hardware"]
-        yield f"That was another machine: {machine['processor']}, {machine['cores']} cores."
+        other = before["hardware"]
+        yield f"It was measured on another machine: {other['processor']}, {other['cores']} cores."
     found = ratios(report, before)
     if not found:
         names = ", ".join(voice["name"] for voice in before["voices"]) or "none"
-        yield f"It has none of these voices; its voices are: {names}."
+        yield f"It contains none of these voices. It contains: {names}."
     for voice, figures in found.items():
         yield ""
         yield f"{voice:28}{'before':>10}{'now':>10}{'ratio':>8}"
@@ -164,7 +164,7 @@ def _row(name: str, facts: Report) -> str:
 
 
 def _figures(voice: Report) -> dict[str, float]:
-    """Return the figures of a voice that are worth comparing, in one row."""
+    """Return the values of a voice to compare, by title."""
     stages: dict[str, float] = {
         f"{name} p50, ms": stage["ms"]["p50"] for name, stage in voice["stages"].items()
     }
@@ -182,7 +182,7 @@ def _figures(voice: Report) -> dict[str, float]:
 
 
 def _commit(root: Path) -> str:
-    """Return the commit that runs, "" where rtvc is not run from a checkout."""
+    """Return the commit of the checkout, "" if rtvc does not run from one."""
     if not (root / ".git").exists():
         return ""
 

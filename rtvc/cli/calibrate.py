@@ -1,4 +1,4 @@
-"""``rtvc calibrate``: measures this machine, so that runs fit it."""
+"""``rtvc calibrate``: measures step times, from which runs derive block and headroom."""
 
 from __future__ import annotations
 
@@ -24,56 +24,57 @@ if TYPE_CHECKING:
     from rtvc.library import InstalledVoice
     from rtvc.settings import Settings, Value
 
-SUMMARY = "measure this machine (a minute), so that runs get the shortest block that it keeps"
+SUMMARY = "measure this machine (one minute), so that runs use its shortest reliable block"
 USAGE = "rtvc calibrate [--voice NAME] [--busy] [--profile NAME] [--seconds N]"
 DESCRIPTION = """\
-Measures how long steps of the built-in voice and of RVC voices take on this machine, for
-several blocks and contexts, in about a minute. 'rtvc run' then uses the shortest block whose
-steps leave a margin (99 of 100 stay under 60 % of the block), with the headroom that belongs
-to it, wherever you have not chosen block, headroom or context yourself.
+Measures the step times of the built-in voice and of RVC voices on this machine, for
+several blocks and contexts, in about a minute. Unless you set block, headroom or context
+yourself, 'rtvc run' then uses the shortest block whose steps leave a margin (99 of 100
+steps take less than 60 % of the block) and the headroom that this block needs.
 
-Of the RVC voices one for each sample rate is measured, the one with the most work. Close what
-does not run while you use rtvc. Measure again after a change of machine, of MLX or of the
-power supply; 'rtvc run' says so. Ctrl-C ends it and leaves the last measurement in use."""
+One RVC voice is measured for each sample rate: the one with the most work. First close the
+programs that you do not use together with rtvc. Measure again after a change of machine, MLX
+version or power supply; 'rtvc run' tells you when. Ctrl-C stops the measurement and keeps
+the previous results."""
 EPILOG = """\
-profiles, each with the block that its margin asks for:
-  quality     context 2.5 s, steps under 50 % of a block, headroom for twice the longest step
-  balanced    context 1.0 s, 60 %, one and a half times
-  fast        context 0.5 s, 70 %, a fifth more than the longest step
+profiles:
+  quality     context 2.5 s, steps under 50 % of the block, headroom 2.0 x the longest step
+  balanced    context 1.0 s, steps under 60 % of the block, headroom 1.5 x the longest step
+  fast        context 0.5 s, steps under 70 % of the block, headroom 1.2 x the longest step
 
 examples:
   rtvc calibrate
-  rtvc calibrate --voice Anna       only voices of Anna's sample rate; others stay as they were
-  rtvc calibrate --busy             while other programs compute: longer blocks, but safe ones
-  rtvc calibrate --profile fast     and use this profile from now on"""
+  rtvc calibrate --voice Anna       only for voices of Anna's sample rate; keeps the rest
+  rtvc calibrate --busy             under CPU load: longer blocks that survive a busy machine
+  rtvc calibrate --profile fast     also make this the profile of future runs"""
 
 _SECONDS = 60.0
 _CHANGES: dict[str, Value] = {"pitch": 4.0, "formant": 2.0, "breathiness": 0.2}
-"""What costs the built-in voice time."""
+"""Settings that make the built-in voice do all its work."""
 
 
 class _StoppedError(Exception):
-    """The measurement is to end."""
+    """The measurement has been interrupted."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
+    """Add the arguments of the command."""
     parser.add_argument(
         "--voice",
         metavar="NAME",
-        help="measure with this voice only: 'world', an installed one, or the path of its file",
+        help="measure only this voice: 'world', an installed voice, or the path of a file",
     )
     parser.add_argument(
         "--busy",
         action="store_true",
-        help="measure while one thread keeps the interpreter busy and another loads a core",
+        help="measure while one thread holds the interpreter and another loads a CPU core",
     )
     parser.add_argument(
         "--seconds",
         type=options.seconds,
         default=_SECONDS,
         metavar="N",
-        help=f"measure for so long in all (default {_SECONDS:g}); with less it is less sure",
+        help=f"time for the whole measurement; shorter is less reliable (default {_SECONDS:g})",
     )
     options.add_profile(parser)
 
@@ -88,17 +89,19 @@ def run(args: argparse.Namespace) -> int:
 
     wanted = _voices(args.voice)
     seconds = args.seconds / len(wanted)
-    load = " while other threads compute" if args.busy else ""
+    load = " under CPU load" if args.busy else ""
     names = ", ".join(settings.voice for settings in wanted)
-    _say(f"Measuring {names}{load}: about {args.seconds:.0f} s. Ctrl-C leaves all as is.")
+    _print_note(
+        f"Measuring {names}{load}: about {args.seconds:.0f} s. Ctrl-C keeps the previous results."
+    )
     before, damage = load_calibration()
     if damage:
-        _say(damage)
-    choices, damage = load_remembered()
+        _print_note(damage)
+    remembered, damage = load_remembered()
     if damage:
-        _say(damage)
+        _print_note(damage)
     now = conditions(busy=args.busy)
-    profile = PROFILES[args.profile or choices.profile]
+    profile = PROFILES[args.profile or remembered.profile]
     found: dict[str, Timing] = {}
     bar = ProgressBar(sys.stderr)
     for settings in wanted:
@@ -109,14 +112,14 @@ def run(args: argparse.Namespace) -> int:
         found[kind] = found_timing
         print("\n".join(_report(kind, found_timing, before, profile)), flush=True)
     save_calibration({**before, **found})
-    if args.profile and args.profile != choices.profile:
-        save_remembered(dataclasses.replace(choices, profile=args.profile))
-    print(f"'rtvc run' uses it where nothing else is chosen. It is in {calibration_path()}.")
+    if args.profile and args.profile != remembered.profile:
+        save_remembered(dataclasses.replace(remembered, profile=args.profile))
+    print(f"'rtvc run' uses these sizes unless you set others. Stored in {calibration_path()}.")
     return 0
 
 
 def _voices(name: str | None) -> list[Settings]:
-    """Return settings with each voice that is to be measured."""
+    """Return settings for each voice to measure."""
     from rtvc.errors import RtvcError
     from rtvc.library import list_voices, require_ready
     from rtvc.settings import Settings
@@ -127,8 +130,8 @@ def _voices(name: str | None) -> list[Settings]:
         return [settings]
     installed = list_voices()[0]
     if not installed:
-        _say("No RVC voice is installed, so only the built-in voice is measured.")
-    # The one with the most work comes last, and stays.
+        _print_note("No RVC voice is installed: only the built-in voice is measured.")
+    # Sorted by work, so the voice with the most work of each rate is kept.
     by_rate = {voice.manifest.sample_rate: voice for voice in sorted(installed, key=_work)}
     found = [Settings(index_rate=0.0).replace(**_CHANGES)]
     for _, voice in sorted(by_rate.items()):
@@ -136,7 +139,7 @@ def _voices(name: str | None) -> list[Settings]:
         try:
             require_ready(voice, settings.pitch_method)
         except RtvcError as error:
-            _say(f"Not measured: {error}")
+            _print_note(f"Not measured: {error}")
         else:
             found.append(settings if voice.manifest.index else settings.replace(index_rate=0.0))
     return found
@@ -149,7 +152,7 @@ def _work(voice: InstalledVoice) -> tuple[str, bool, int]:
 def _measured(
     settings: Settings, conditions: Conditions, seconds: float, bar: ProgressBar
 ) -> tuple[str, Timing]:
-    """Measure a voice on a thread of its own, as the engine's would be; return its kind too."""
+    """Measure a voice on a thread of its own, like the engine's; return its kind and timing."""
     from rtvc.engine.worker import leave_this_thread
 
     began, stop = time.monotonic(), threading.Event()
@@ -159,15 +162,15 @@ def _measured(
             raise _StoppedError
         bar.show(settings.voice, share, time.monotonic() - began)
 
-    with ThreadPoolExecutor(1, "rtvc calibrate") as hand:
-        work = hand.submit(_measure, settings, conditions, seconds, show)
+    with ThreadPoolExecutor(1, "rtvc calibrate") as executor:
+        work = executor.submit(_measure, settings, conditions, seconds, show)
         try:
             return work.result()
         except BaseException:
             stop.set()
             raise
         finally:
-            hand.submit(leave_this_thread)
+            executor.submit(leave_this_thread)
 
 
 def _measure(
@@ -204,7 +207,7 @@ def _measure(
 
 
 def _report(kind: str, timing: Timing, before: Mapping[str, Timing], profile: Profile) -> list[str]:
-    """Return what was found, line by line."""
+    """Return the lines of the report."""
     from rtvc.calibration.profiles import choose, too_slow
     from rtvc.config.calibration_yaml import described
 
@@ -218,9 +221,9 @@ def _report(kind: str, timing: Timing, before: Mapping[str, Timing], profile: Pr
         report.append(f"    {too_slow(kind, timing, profile)}")
     elif kind in before and before[kind].conditions.same_machine(timing.conditions):
         old = before[kind].p99(sizes.block, sizes.context)
-        report.append(f"    The measurement before says {old:.1f} ms there.")
+        report.append(f"    The previous measurement predicted {old:.1f} ms.")
     return report
 
 
-def _say(text: str) -> None:
+def _print_note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

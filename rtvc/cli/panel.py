@@ -37,7 +37,7 @@ def run(
     RtvcError
         If the panel failed; the sound has been stopped then.
     """
-    from rtvc.cli.terminal import apart_from_noise
+    from rtvc.cli.terminal import redirect_stderr
     from rtvc.config.paths import config_folder
     from rtvc.live.controller import Controller
     from rtvc.live.devices import SystemDevices
@@ -50,7 +50,7 @@ def run(
     )
     panel = Panel(controller, " ".join(filter(None, (devices.advice, doubts))))
     try:
-        with apart_from_noise(log):
+        with redirect_stderr(log):
             panel.run()
     finally:
         controller.close()

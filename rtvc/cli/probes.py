@@ -1,7 +1,7 @@
-"""Looks at parts of the installation that may be broken, each in a process of its own.
+"""Checks of installed libraries, each in its own process.
 
-``python -m rtvc.cli.probes NAME`` prints what it finds as JSON. A library that
-crashes, hangs or writes on the terminal so harms nobody.
+``python -m rtvc.cli.probes NAME`` prints the result as JSON. A library that crashes,
+hangs or writes to the terminal cannot affect the caller.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SIZE = 1024
 
 
 def mlx() -> dict[str, Any]:
-    """Return MLX's backend, its BLAS and how fast it multiplies matrices."""
+    """Return the backend of MLX, its BLAS, and the speed of a matrix product."""
     import mlx.core as mx
 
     from rtvc.system.blas import load_blas
@@ -42,7 +42,7 @@ def mlx() -> dict[str, Any]:
 
 
 def portaudio() -> dict[str, Any]:
-    """Return PortAudio's version, its host APIs and the default devices."""
+    """Return the version of PortAudio, its host APIs and the default devices."""
     from rtvc.audio.devices import list_devices
     from rtvc.audio.portaudio import portaudio as load
 
@@ -59,14 +59,14 @@ def portaudio() -> dict[str, Any]:
 
 
 def rtmixer() -> dict[str, Any]:
-    """Return whether the audio callback in C can be loaded."""
+    """Check that the audio callback in C can be loaded."""
     import rtmixer as module
 
     return {"version": module.__version__}
 
 
 def voices() -> dict[str, Any]:
-    """Return whether the built-in voice can be made."""
+    """Check that the built-in voice can analyse a tone."""
     import numpy as np
     import pyworld
 
@@ -81,7 +81,7 @@ def voices() -> dict[str, Any]:
 
 
 def library() -> dict[str, Any]:
-    """Return which base models and RVC voices are installed, and which are damaged."""
+    """Return the installed and the damaged base models and RVC voices."""
     from rtvc.library import find_removed, home, list_voices, missing_models
     from rtvc.library.base_models import BASE_MODELS, installed_kinds, installed_model, is_whole
 
@@ -118,9 +118,9 @@ def probe(name: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        What it found, or under "error" a sentence about what went wrong.
+        The result, or under "error" a sentence about the failure.
     """
-    # -P: nothing in the person's folder is taken for a module, but this rtvc is found.
+    # -P keeps modules of the current folder out; PYTHONPATH finds this rtvc.
     package = str(Path(__file__).parents[2])
     paths = filter(None, (package, os.environ.get("PYTHONPATH")))
     try:
@@ -142,8 +142,8 @@ def probe(name: str) -> dict[str, Any]:
     lines = done.stderr.strip().splitlines()
     reason = lines[-1] if lines else ""
     if done.returncode < 0:
-        reason = f"it crashed with signal {-done.returncode}. {reason}"
-    return {"error": reason.strip() or f"it ended with code {done.returncode}"}
+        reason = f"crashed with signal {-done.returncode}: {reason}"
+    return {"error": reason.strip() or f"exited with code {done.returncode}"}
 
 
 if __name__ == "__main__":

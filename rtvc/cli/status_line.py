@@ -1,4 +1,4 @@
-"""The engine's state in one line of text."""
+"""The state of the engine as one line of text."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 def status_line(stats: Stats, width: int, *, unicode: bool = True) -> str:
     """Return the line for a terminal of `width` columns, never longer than that.
 
-    What matters least goes first where there is no room.
+    If there is no room, the least important items are left out first.
 
     Parameters
     ----------
     stats
-        The engine's.
+        Statistics of the engine.
     width
-        Columns that may be used.
+        Columns available.
     unicode
-        Whether block characters may be used for the meters.
+        Whether the meters use block characters.
     """
     cells = 10
     parts = _parts(stats)
@@ -40,20 +40,20 @@ def status_line(stats: Stats, width: int, *, unicode: bool = True) -> str:
 
 
 def plain_line(stats: Stats, elapsed_s: float) -> str:
-    """Return the line for a log: the same facts, with the time since the start."""
+    """Return the line for a log: the same items, with the time since the start."""
     parts = _parts(stats)
     del parts["keys"]
     return f"{elapsed_s:6.1f} s  {_joined(parts)}"
 
 
 def summary(stats: Stats, elapsed_s: float) -> str:
-    """Return the last line of a run."""
+    """Return the summary that ends a run."""
     health = stats.device
     return (
         f"{elapsed_s:.1f} s, {stats.blocks} blocks, {stats.late_blocks} late, "
         f"{stats.concealed_s:.2f} s concealed; step p50 {stats.step.p50 * 1000:.1f} ms, "
         f"p99 {stats.step.p99 * 1000:.1f} ms of {stats.latency.block * 1000:.0f} ms; "
-        f"latency {stats.latency.total * 1000:.0f} ms; device: {health.underflows} underflows, "
+        f"latency {stats.latency.total * 1000:.0f} ms; device: {health.underflows} underruns, "
         f"{health.overflows} overflows."
     )
 
@@ -70,7 +70,7 @@ def progress_line(title: str, share: float, elapsed_s: float, width: int) -> str
 
 
 def transfer_line(title: str, done: int, total: int | None, rate: float, width: int) -> str:
-    """Return how far a download is, never longer than `width` columns; `rate` is in bytes/s."""
+    """Return the progress of a download, at most `width` columns; `rate` is in bytes/s."""
     figures = f" {done / 1e6:,.1f} MB"
     if total:
         left = f"{(total - done) / rate:4.0f} s left" if rate > 0 else ""
@@ -100,7 +100,7 @@ def _parts(stats: Stats) -> dict[str, str]:
         "late": f"late {stats.late_blocks}",
         "latency": f"latency {stats.latency.total * 1000:.0f} ms",
         "pitch": f"pitch {pitch:13}",
-        "degraded": f"with {stats.degraded}",
+        "degraded": f"reduced: {stats.degraded}",
         "keys": "q stops",
     }
     if not stats.degraded:

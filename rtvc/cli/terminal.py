@@ -1,4 +1,4 @@
-"""The terminal: single key presses in, one line redrawn in place out."""
+"""The terminal: single key presses as input, one line redrawn in place as output."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _DRAW_INTERVAL_S = 0.1
 
 
 class Keyboard:
-    """Key presses at standard input, one at a time and unseen, while the context is open.
+    """Reads single key presses from standard input, without echo, inside a ``with`` block.
 
-    Where standard input is no terminal, or another job has it, there are none.
+    It reads nothing if standard input is not a terminal or belongs to another job.
     """
 
     def __enter__(self) -> Self:
@@ -39,7 +39,7 @@ class Keyboard:
             self._modes = []
         if self._modes:
             self._cbreak()
-            # A shell takes its own modes back while the job is stopped.
+            # A shell restores its own modes while the job is stopped.
             self._on_continue = signal.signal(signal.SIGCONT, self._cbreak)
         return self
 
@@ -55,13 +55,13 @@ class Keyboard:
                 termios.tcsetattr(self._fd, termios.TCSADRAIN, self._modes)
 
     def pressed(self) -> str:
-        """Return the keys that were pressed since the last call, without waiting."""
+        """Return the keys pressed since the last call; does not wait."""
         if not self._modes or not self._ours() or not select.select([self._fd], [], [], 0)[0]:
             return ""
         return os.read(self._fd, 64).decode(errors="replace")
 
     def _ours(self) -> bool:
-        # A background job that touches the terminal is stopped by the system.
+        # The system stops a background job that changes the terminal.
         return os.isatty(self._fd) and os.tcgetpgrp(self._fd) == os.getpgrp()
 
     def _cbreak(self, _number: int = 0, _frame: FrameType | None = None) -> None:
@@ -70,7 +70,7 @@ class Keyboard:
 
 
 class RedrawnLine:
-    """One line of a terminal that is drawn over and over, where the stream is `live`."""
+    """One line of a terminal that is redrawn in place, if the stream is `live`."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -84,24 +84,24 @@ class RedrawnLine:
         self._drawn = True
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Erase the line."""
         if self._drawn:
             self.draw("")
             self._drawn = False
 
     def note(self, text: str) -> None:
-        """Print a sentence that stays, in place of the line."""
+        """Print a sentence on a line of its own; the redrawn line is erased first."""
         self.clear()
         print(text, file=self.stream, flush=True)
 
     @property
     def width(self) -> int:
-        """Columns that a line may have; some terminals wrap when the last one is filled."""
+        """Columns available to a line; some terminals wrap when the last column is filled."""
         return shutil.get_terminal_size().columns - 1
 
 
 class StatusDisplay(RedrawnLine):
-    """Shows the engine's state: one line in place on a terminal, else a line now and then."""
+    """Shows the state of the engine: redrawn in place on a terminal, else a line every 5 s."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
@@ -115,7 +115,7 @@ class StatusDisplay(RedrawnLine):
         return time.monotonic() - self._started
 
     def show(self, stats: Stats) -> None:
-        """Show the state of now."""
+        """Show these statistics."""
         if self.live:
             self.draw(status_line(stats, self.width, unicode=self._unicode))
         elif self.elapsed_s - self._last >= _PLAIN_INTERVAL_S:
@@ -124,15 +124,15 @@ class StatusDisplay(RedrawnLine):
 
 
 class ProgressBar(RedrawnLine):
-    """How far a conversion or a download is, with the time left; on a terminal only."""
+    """The progress of a conversion or download and the time left; only on a terminal."""
 
     def show(self, title: str, share: float, elapsed_s: float) -> None:
-        """Show that `share` (0 to 1) is done after so many seconds."""
+        """Show the share that is done, 0 to 1, after `elapsed_s` seconds."""
         if self.live:
             self.draw(progress_line(title, share, elapsed_s, self.width))
 
     def transfer(self, title: str) -> Callable[[int, int | None], None]:
-        """Return what shows how far a download is, called with the bytes done and in all."""
+        """Return a function that shows a download; call it with bytes done and total (or None)."""
         began, first, shown = time.monotonic(), -1, 0.0
 
         def show(done: int, total: int | None) -> None:
@@ -154,11 +154,11 @@ def is_live(stream: TextIO) -> bool:
 
 
 @contextlib.contextmanager
-def apart_from_noise(log: Path) -> Iterator[None]:
-    """Send to `log` what libraries print on descriptor 2; Textual draws on the terminal still.
+def redirect_stderr(log: Path) -> Iterator[None]:
+    """Redirect file descriptor 2, where libraries print, to `log` inside a ``with`` block.
 
     Textual draws on ``sys.__stderr__``, which is a copy of the terminal's
-    descriptor meanwhile. Where the file cannot be written, nothing is kept.
+    descriptor meanwhile. If the file cannot be written, the output is discarded.
     """
     try:
         log.parent.mkdir(parents=True, exist_ok=True)

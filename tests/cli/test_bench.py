@@ -444,7 +444,7 @@ def test_progress_is_shown_and_an_interrupt_tells_what_is_known(anna, monkeypatc
         (["--rate", "44k"], "invalid choice: '44k'"),
         (["--voice", "Nobody"], "Nobody"),
         (["--compare", "none.json"], "none.json cannot be read"),
-        (["--compare", "rubbish.json"], "is not what 'rtvc bench --json' prints"),
+        (["--compare", "rubbish.json"], "is not a report of 'rtvc bench --json'"),
         (["--compare", "other.json"], "was measured with context 500.0"),
     ],
 )

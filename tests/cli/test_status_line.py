@@ -102,7 +102,7 @@ def test_a_log_line_has_the_time_and_no_meters():
 def test_the_summary_counts():
     assert summary(STATS, 12.0) == (
         "12.0 s, 120 blocks, 2 late, 0.20 s concealed; step p50 8.0 ms, p99 12.4 ms of 100 ms; "
-        "latency 190 ms; device: 3 underflows, 1 overflows."
+        "latency 190 ms; device: 3 underruns, 1 overflows."
     )
 
 
