@@ -91,7 +91,7 @@ def test_the_built_in_voice_is_measured_as_a_whole():
 @pytest.mark.parametrize(
     ("owner", "name", "stage"),
     [
-        (pitch_track, "sing", "pitch"),  # the melody
+        (pitch_track, "target_f0", "pitch"),
         (decoder, "sample_linear", "decoder"),
         (decoder, "make_excitation", "decoder"),
     ],
@@ -385,7 +385,7 @@ def test_from_json_to_a_comparison(anna, tmp_path):
     before = tmp_path / "before.json"
     before.write_text(first)
     table = bench_command(*wanted, "--compare", before).stdout
-    assert "Against" in table
+    assert "Compared with" in table
     assert f"{voice['ms']['p50']:.1f}" in table
     ratios = {
         line.rsplit(maxsplit=3)[0].strip(): float(line.split()[-1])
@@ -433,7 +433,7 @@ def test_progress_is_shown_and_an_interrupt_tells_what_is_known(anna, monkeypatc
     assert not report["complete"]
     assert 0 < report["voices"][0]["steps"] < 100_000
     assert report["voices"][0]["stages"] == {}
-    assert b"interrupted" in shown
+    assert b"Interrupted" in shown
 
 
 @pytest.mark.parametrize(

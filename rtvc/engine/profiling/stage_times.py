@@ -91,7 +91,7 @@ def parts_of(voice: Voice, settings: Settings) -> list[StageMethod]:
     estimator = voice.estimator(settings)
     if estimator is not None:
         parts.append(StageMethod("pitch", type(estimator), "__call__", lazy=False))
-        parts.append(StageMethod("pitch", PitchTrack, "sing", lazy=False))
+        parts.append(StageMethod("pitch", PitchTrack, "compute_target_f0", lazy=False))
         parts.append(StageMethod("pitch", PitchTrack, "freeze", lazy=False))
     if isinstance(estimator, SalienceEstimator):
         parts.append(StageMethod("pitch", type(estimator), "activations"))
