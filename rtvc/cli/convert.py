@@ -1,4 +1,4 @@
-"""``rtvc convert``: sound files to sound files, through the same engine as live."""
+"""``rtvc convert``: converts sound files with the engine of a live run."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 SUMMARY = "change the voice in sound files"
 USAGE = "rtvc convert IN... OUT [FLAGS]"
 DESCRIPTION = """\
-Changes the voice in sound files of any format and rate that libsndfile reads.
-One file goes to the file OUT; several files, or folders with all that is in them,
-go to the folder OUT under their own names. The result is mono and as long as the
-original. The settings are the defaults, the preset and the flags, never those that
-a live run has remembered, so the same command gives the same result."""
+Changes the voice in sound files of any format and sample rate that libsndfile reads.
+One input file is written to the file OUT. Several files, or folders with everything in
+them, are written to the folder OUT under their own names. The output is mono and has the
+length of the input. Only the defaults, the preset and the flags apply, not the remembered
+settings of a live run: the same command always gives the same result."""
 EPILOG = """\
 examples:
   rtvc convert talk.wav deep.flac --preset deep
@@ -36,17 +36,19 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    parser.add_argument("inputs", metavar="IN", nargs="+", type=Path, help="files and folders")
-    parser.add_argument("target", metavar="OUT", type=Path, help="a file, or a folder")
-    parser.add_argument("--rate", type=int, metavar="HZ", help="sample rate of the result")
+    """Add the arguments of the command."""
+    parser.add_argument(
+        "inputs", metavar="IN", nargs="+", type=Path, help="input files and folders"
+    )
+    parser.add_argument("target", metavar="OUT", type=Path, help="output file or folder")
+    parser.add_argument("--rate", type=int, metavar="HZ", help="sample rate of the output")
     parser.add_argument("--force", action="store_true", help="overwrite files that exist")
     parser.add_argument(
         "--quality",
         choices=("live", "offline"),
         default="live",
-        help="live sounds as it would live; offline lets an RVC voice hear whole phrases first, "
-        "which is better and takes more memory (default live)",
+        help="live: the result of a live run; offline: an RVC voice converts whole phrases, which "
+        "sounds better and takes more memory (default live)",
     )
     options.add_settings(parser)
 
@@ -68,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             job = _Job(source, target, settings, args)
             speed = _convert(job, voice, partial(bar.show, title))
-            bar.note(f"{source} -> {target}, {speed:.1f} times as fast as it plays")
+            bar.note(f"{source} -> {target}, {speed:.1f} x real time")
         except RtvcError as error:
             if len(jobs) == 1:
                 raise
@@ -83,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One file, and how it is converted."""
+    """One conversion: files, settings and the other arguments."""
 
     source: Path
     target: Path
@@ -92,7 +94,7 @@ class _Job:
 
 
 def _convert(job: _Job, voice: Voice, show: Callable[[float, float], None]) -> float:
-    """Convert one file, and return how many times as fast as it plays.
+    """Convert one file and return the speed as a multiple of real time.
 
     Raises
     ------
@@ -104,28 +106,28 @@ def _convert(job: _Job, voice: Voice, show: Callable[[float, float], None]) -> f
 
     job.target.parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    heard = _rehearsed(job, voice, lambda share: show(share, time.monotonic() - began))
+    prepared = _prepared(job, voice, lambda share: show(share, time.monotonic() - began))
     endpoint = FileEndpoint(job.source, job.target, rate=job.args.rate, overwrite=job.args.force)
-    session = Session(endpoint, job.settings, lambda name: heard)
+    session = Session(endpoint, job.settings, lambda name: prepared)
     try:
         session.start()
         while not session.wait(0.1):
-            if heard is voice:
+            if prepared is voice:
                 show(endpoint.progress, time.monotonic() - began)
         failure = session.stats().reason
     finally:
         session.stop()
-        # An interrupt while the session starts finds the files open and the session not started.
+        # After an interrupt during start() the files are open but the session is not started.
         endpoint.stop()
     if not endpoint.complete:
         raise RtvcError(f"{job.source} was not converted. {failure}")
     return endpoint.now() / (time.monotonic() - began)
 
 
-def _rehearsed(job: _Job, voice: Voice, show: Callable[[float], None]) -> Voice:
-    """Return the voice as it is or, for offline quality, one that knows the whole file.
+def _prepared(job: _Job, voice: Voice, show: Callable[[float], None]) -> Voice:
+    """Return the voice or, for offline quality, the whole file converted by it.
 
-    A voice whose blocks continue one another gains nothing by that and stays as it is.
+    A continuous voice is returned as it is: whole phrases would not improve it.
     """
     if job.args.quality == "live" or voice.continuous:
         return voice
@@ -135,6 +137,6 @@ def _rehearsed(job: _Job, voice: Voice, show: Callable[[float], None]) -> Voice:
     from rtvc.engine.rvc.voice import RvcVoice
 
     assert isinstance(voice, RvcVoice)
-    # What cannot be written is known before the work, not after it.
+    # An output that cannot be written is reported before the work, not after it.
     SoundSink(job.target, job.args.rate or ENGINE_RATE, overwrite=job.args.force).discard()
     return offline.convert(voice, read_whole(job.source, voice.input_rate), job.settings, show)

@@ -1,4 +1,4 @@
-"""Which sound file becomes which."""
+"""The input and output files of ``rtvc convert``."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ def plan(inputs: Sequence[Path], target: Path) -> list[tuple[Path, Path]]:
     Parameters
     ----------
     inputs
-        Files and folders; a folder stands for all sound files in it and below.
+        Files and folders; a folder means all sound files in it and in its subfolders.
     target
-        A file where there is one input file and the name has a suffix; else a
-        folder, and so is any folder that exists.
+        A file if there is one input file and the name has a suffix; else, or if it
+        exists as a folder, a folder.
 
     Raises
     ------
     UsageError
-        If an input is missing, a folder holds no sound files, the suffix names no
-        sound format, the output would overwrite an input, or two inputs would
-        become one file.
+        If an input is missing, a folder holds no sound files, the suffix is not that
+        of a sound format, an output would overwrite an input, or two inputs have the
+        same output.
     """
     for path in inputs:
         if not path.exists():
@@ -39,7 +39,7 @@ def plan(inputs: Sequence[Path], target: Path) -> list[tuple[Path, Path]]:
     else:
         if target.exists() and not target.is_dir():
             raise UsageError(
-                f"{target} is a file; several files or a folder need a folder to go to."
+                f"{target} is a file. Give a folder as OUT to convert several files or a folder."
             )
         jobs = [
             (
@@ -54,19 +54,18 @@ def plan(inputs: Sequence[Path], target: Path) -> list[tuple[Path, Path]]:
     for source, result in jobs:
         real = result.resolve()
         if real in sources:
-            raise UsageError(
-                f"{result} is an input file; name another file or folder for the output."
-            )
+            raise UsageError(f"{result} is an input file. Give another file or folder as OUT.")
         if real in seen:
             raise UsageError(
-                f"{seen[real]} and {source} would both become {result}; convert them one by one."
+                f"{seen[real]} and {source} would both be written to {result}. "
+                "Convert them one by one."
             )
         seen[real] = source
     return jobs
 
 
 def is_sound_name(path: Path) -> bool:
-    """Return whether the suffix is that of a sound format."""
+    """Return whether the suffix is that of a sound format that can be written."""
     from rtvc.audio.sound_file import format_of
 
     try:
@@ -82,7 +81,7 @@ def _sound_files(path: Path, target: Path) -> Iterator[tuple[Path, Path]]:
         return
     found = False
     for folder, folders, names in os.walk(path):
-        # What was converted before is no input.
+        # The output folder of an earlier run is not an input.
         folders[:] = sorted(
             name
             for name in folders

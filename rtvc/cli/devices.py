@@ -1,4 +1,4 @@
-"""``rtvc devices``: microphones and speakers."""
+"""``rtvc devices``: lists microphones and speakers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 SUMMARY = "list microphones and speakers"
 USAGE = "rtvc devices [--json]"
 DESCRIPTION = """\
-Lists the microphones and speakers with their numbers, channels and sample rates.
-'*' marks the system's default, which rtvc uses when nothing is said."""
+Lists microphones and speakers with their number, channels and sample rates. '*' marks
+the system default, which rtvc uses unless you name a device."""
 EPILOG = """\
 examples:
   rtvc devices
@@ -22,7 +22,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
+    """Add the arguments of the command."""
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -73,7 +73,7 @@ def _rates(rates: tuple[int, ...], own: float) -> str:
     from rtvc.audio.devices import COMMON_RATES
 
     if not rates:
-        return f"{own:.0f} Hz, does not open now"
+        return f"{own:.0f} Hz, cannot be opened now"
     if rates == COMMON_RATES:
         return f"{own:.0f} Hz, any from {rates[0]} to {rates[-1]}"
     others = ", ".join(str(rate) for rate in rates if rate != own)

@@ -1,4 +1,4 @@
-"""``rtvc presets``: list, show, check and save presets."""
+"""``rtvc presets``: lists, shows, checks and saves presets."""
 
 from __future__ import annotations
 
@@ -12,34 +12,36 @@ from rtvc.errors import RtvcError, UsageError
 SUMMARY = "list, show, check and save presets"
 USAGE = "rtvc presets [list | show NAME | check [FILE...] | save NAME [FLAGS]]"
 DESCRIPTION = """\
-Presets are settings with a name, in YAML files that you can write by hand: a
-description, then one setting per line. 'rtvc run --help' explains the settings."""
+A preset is a YAML file with a description and one setting per line, which you can also
+write by hand. 'rtvc run --help' explains the settings."""
 EPILOG = """\
 examples:
-  rtvc presets                          all presets, yours and the bundled ones
-  rtvc presets show deep > mine.yaml    a bundled one as a start for your own
-  rtvc presets check mine.yaml          what is wrong in it, line by line
+  rtvc presets                          all presets, bundled and yours
+  rtvc presets show deep > mine.yaml    start your own from a bundled preset
+  rtvc presets check mine.yaml          report every mistake with its line
   rtvc presets save tiny --pitch 7 --formant 4 --description "A small voice."
   rtvc presets save mine --remembered   the settings of the last run"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
+    """Add the arguments of the command."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
-    actions.add_parser("list", help="names and descriptions of all presets (the default)")
+    actions.add_parser("list", help="list all presets with their descriptions (the default)")
     show = actions.add_parser("show", help="print the file of a preset")
     show.add_argument("name", metavar="NAME", help="a preset's name or the path of its file")
-    check = actions.add_parser("check", help="tell everything that is wrong in preset files")
+    check = actions.add_parser("check", help="report all mistakes in preset files")
     check.add_argument("files", metavar="FILE", nargs="*", help="files (default: all presets)")
     save = actions.add_parser(
         "save",
-        help="write settings as a preset of your own",
+        help="save settings as your own preset",
         usage="rtvc presets save NAME [FLAGS]",
     )
-    save.add_argument("name", metavar="NAME", help="the preset's name")
-    save.add_argument("--description", default=None, metavar="TEXT", help="a sentence about it")
+    save.add_argument("name", metavar="NAME", help="name of the preset")
     save.add_argument(
-        "--remembered", action="store_true", help="start from the settings of the last run"
+        "--description", default=None, metavar="TEXT", help="one sentence about the preset"
+    )
+    save.add_argument(
+        "--remembered", action="store_true", help="start from the settings of the last live run"
     )
     save.add_argument("--force", action="store_true", help="overwrite a preset of that name")
     options.add_settings(save)
@@ -60,7 +62,7 @@ def _list(_args: argparse.Namespace) -> int:
         try:
             about = load_preset(file.path).description
         except UsageError:
-            about = "(not valid: 'rtvc presets check' says why)"
+            about = "(not valid; 'rtvc presets check' reports why)"
         mine = "" if file.bundled else "  (yours)"
         print(f"{file.name:{width}}  {about}{mine}")
     return 0
@@ -83,7 +85,7 @@ def _check(args: argparse.Namespace) -> int:
     for path in paths:
         try:
             load_preset(path)
-            print(f"{path}: good")
+            print(f"{path}: valid")
         except SettingsFileError as error:
             print(error)
             code = 1
@@ -107,6 +109,6 @@ def _save(args: argparse.Namespace) -> int:
             except RtvcError:
                 description = ""
     save_preset(path, settings, description, overwrite=args.force)
-    changed = options.described(settings.changed()) or "all settings at their default"
+    changed = options.described(settings.changed()) or "all settings at their defaults"
     print(f"Saved {path}: {changed}.")
     return 0

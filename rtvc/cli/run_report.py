@@ -1,4 +1,4 @@
-"""A run in figures: settings, statistics, versions and hardware, as JSON."""
+"""The report of a run as JSON: settings, statistics, versions and hardware."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rtvc.system.info import hardware, versions
 def run_report(
     settings: Settings, stats: Stats, elapsed_s: float, devices: dict[str, str]
 ) -> dict[str, Any]:
-    """Return the facts of a run; times are in seconds, settings in their own units."""
+    """Return the report of a run; times are in seconds, settings in their own units."""
     figures = dataclasses.asdict(stats)
     figures["latency"]["total"] = stats.latency.total
     return {
@@ -29,7 +29,7 @@ def run_report(
 
 
 def as_json(report: object) -> str:
-    """Return strict JSON: infinities and NaN, which it does not know, become null."""
+    """Return strict JSON; infinities and NaN, which JSON cannot express, become null."""
     return json.dumps(_finite(report), indent=2, ensure_ascii=False) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""``rtvc setup``: gets the networks that all RVC voices need."""
+"""``rtvc setup``: installs the base models that all RVC voices need."""
 
 from __future__ import annotations
 
@@ -12,43 +12,49 @@ from rtvc.errors import RtvcError, UsageError, nearest
 if TYPE_CHECKING:
     from rtvc.cli.terminal import ProgressBar
 
-SUMMARY = "get the networks that RVC voices need (once, 371 MB)"
+SUMMARY = "download the base models that RVC voices need (once, 371 MB)"
 USAGE = "rtvc setup [MODEL...] [--from PATH | --source URL] [FLAGS]"
 DESCRIPTION = """\
-RVC voices need two networks beside their own: the content encoder ContentVec and the pitch
-estimator RMVPE. This downloads them from where they are published, and compares them with
-their published SHA-256; a download that breaks goes on when the command is given again.
-The built-in voices need none of this.
+All RVC voices share two base models: the content encoder ContentVec and the pitch
+estimator RMVPE. This command downloads them from their publishers and verifies their
+SHA-256. Run it again to resume an interrupted download. The built-in voice needs no
+base models.
 
-MODEL chooses: contentvec, rmvpe (both by default), fcpe (another pitch estimator), or with
---from the name of a content encoder that a voice asks for, such as spin."""
+MODEL is contentvec or rmvpe (both by default), fcpe (another pitch estimator) or, with
+--from, the name of a content encoder that a voice needs, such as spin."""
 EPILOG = """\
 examples:
-  rtvc setup                             all that voices need
-  rtvc setup --list                      what is there, and what is missing
-  rtvc setup --from ~/RVC/assets         from the files of another program, without a network
-  rtvc setup fcpe                        one more
+  rtvc setup                             download everything that RVC voices need
+  rtvc setup --list                      show what is installed and what is missing
+  rtvc setup --from ~/RVC/assets         copy the files of another program, without network
+  rtvc setup fcpe                        add the FCPE pitch estimator
   rtvc setup spin --from ~/Downloads/spin
-  rtvc setup --source https://example.org/mirror    from where the same files lie too"""
+  rtvc setup --source https://example.org/mirror    download from a mirror"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    parser.add_argument("models", metavar="MODEL", nargs="*", help="which (default: all needed)")
+    """Add the arguments of the command."""
     parser.add_argument(
-        "--list", action="store_true", help="tell what is there, and change nothing"
+        "models", metavar="MODEL", nargs="*", help="base models (default: all that are needed)"
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="list the base models and change nothing"
     )
     place = parser.add_mutually_exclusive_group()
     place.add_argument(
-        "--from", dest="place", type=Path, metavar="PATH", help="a file, or a folder to look in"
+        "--from",
+        dest="place",
+        type=Path,
+        metavar="PATH",
+        help="copy from a file, or search a folder",
     )
-    place.add_argument("--source", metavar="URL", help="an address under which the files lie")
+    place.add_argument("--source", metavar="URL", help="download from a mirror")
     parser.add_argument(
         "--unverified",
         action="store_true",
-        help="with --source: take files of another SHA-256 too, if their weights fit",
+        help="with --source: accept a file with another SHA-256 if its weights fit",
     )
-    parser.add_argument("--force", action="store_true", help="replace what is there")
+    parser.add_argument("--force", action="store_true", help="replace installed base models")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,7 +65,9 @@ def run(args: argparse.Namespace) -> int:
     if args.list:
         return _list()
     if args.unverified and not args.source:
-        raise UsageError("--unverified goes with --source; what --from takes need not be known.")
+        raise UsageError(
+            "--unverified requires --source; --from accepts every file whose weights fit."
+        )
     kinds = [kind_of(name) for name in args.models] or [
         model.kind for model in BASE_MODELS.values() if model.needed
     ]
@@ -74,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
             failed += 1
             bar.note(f"rtvc: {error}")
             if args.place is None:
-                break  # What hinders one download hinders the next.
+                break  # the next download would fail for the same reason
         else:
             print(done, flush=True)
     if failed:
@@ -92,11 +100,11 @@ def _install(kind: str, args: argparse.Namespace, bar: ProgressBar) -> str:
     there = installed_model(kind)
     if there is not None and not args.force:
         if is_whole(there):
-            return f"{title}: there already ({_trust(known=there.known)})."
-        bar.note(f"{title}: the file is damaged, and replaced.")
+            return f"{title}: already installed ({_trust(known=there.known)})."
+        bar.note(f"{title}: the installed file is damaged and will be replaced.")
     if args.place is not None:
         installed = install_from_folder(kind, args.place.expanduser())
-        return f"{title}: taken from {installed.source} ({_trust(known=installed.known)})."
+        return f"{title}: installed from {installed.source} ({_trust(known=installed.known)})."
     model = BASE_MODELS[kind]
     bar.note(f"{title}: downloading {megabytes(model.size)}.")
     try:
@@ -104,7 +112,7 @@ def _install(kind: str, args: argparse.Namespace, bar: ProgressBar) -> str:
             model, bar.transfer(title), mirror=args.source or "", unverified=args.unverified
         )
     except KeyboardInterrupt:
-        bar.note("Interrupted. The same command goes on where this one stopped.")
+        bar.note("Interrupted. Run the same command again to resume.")
         raise
     finally:
         bar.clear()
@@ -128,16 +136,16 @@ def _list() -> int:
         if there is not None:
             found = f"installed, {megabytes(there.size)}, {_trust(known=there.known)}"
             if not is_whole(there):
-                found, incomplete = "damaged; 'rtvc setup' gets it again", True
+                found, incomplete = "damaged; 'rtvc setup' downloads it again", True
         elif model is not None:
-            so_far = f", {megabytes(kept(model.url))} of it have come in" if kept(model.url) else ""
-            need = "missing" if model.needed else "not installed, and not needed"
-            found = f"{need} ({megabytes(model.size)}{so_far})"
+            partial = f", {megabytes(kept(model.url))} downloaded" if kept(model.url) else ""
+            need = "missing" if model.needed else "not installed, optional"
+            found = f"{need} ({megabytes(model.size)}{partial})"
             incomplete = incomplete or model.needed
         print(f"{kind:12} {title_of(kind)}: {found}")
-    print(f"\nin {models_folder()}")
+    print(f"\nFolder: {models_folder()}")
     if incomplete:
-        print("'rtvc setup' gets what is missing.")
+        print("'rtvc setup' downloads what is missing.")
     return 0
 
 
@@ -155,8 +163,8 @@ def _refuse_unknown(kinds: list[str]) -> None:
 
 def _trust(*, known: bool) -> str:
     if known:
-        return "a published file, by its SHA-256"
-    return "not a published file that rtvc knows, but all its weights fit"
+        return "published file, SHA-256 verified"
+    return "unknown file, but its weights fit"
 
 
 def _next_step() -> str:
@@ -165,7 +173,7 @@ def _next_step() -> str:
 
     missing = [m.kind for m in BASE_MODELS.values() if m.needed and not installed_model(m.kind)]
     if missing:
-        return f"Voices need more than that. {remedy(missing)}"
+        return f"RVC voices need more base models. {remedy(missing)}"
     if not list_voices()[0]:
-        return "All that voices need is there. Now add one: rtvc voices add FILE"
-    return "All that voices need is there."
+        return "All base models are installed. Now add a voice: rtvc voices add FILE"
+    return "All base models are installed."

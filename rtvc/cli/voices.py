@@ -1,4 +1,4 @@
-"""``rtvc voices``: add, list, show, remove and blend RVC voices."""
+"""``rtvc voices``: adds, lists, shows, removes and blends RVC voices."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 SUMMARY = "add, list, show, remove and blend RVC voices"
 USAGE = "rtvc voices [list | add | show | remove | restore | rename | blend] ..."
 DESCRIPTION = """\
-RVC voices are files that people train and share: a .pth with the voice and mostly an
-.index beside it, often together in a zip archive. Adding one copies what is needed into
-rtvc's own folder, without running anything that is in the file; the original stays as it
-is. 'rtvc setup' once gets the networks that all of them need."""
+An RVC voice is a .pth file, usually with an .index file, often in one zip archive.
+Adding a voice copies what it needs into rtvc's own folder and leaves the original as it
+is; nothing in the file is executed. Run 'rtvc setup' once for the base models that all
+RVC voices need."""
 EPILOG = """\
 examples:
-  rtvc voices                           all voices
-  rtvc voices add Anna.zip              a voice from an archive, with its index
+  rtvc voices                           list all voices
+  rtvc voices add Anna.zip              add a voice and its index from an archive
   rtvc voices add https://huggingface.co/someone/anna/blob/main/Anna.zip
-  rtvc voices show Anna                 what is inside, in words
+  rtvc voices show Anna                 show version, rate, pitch, index and origin
   rtvc voices blend Anna Bert --ratio 0.3 --name Annabert
-  rtvc --voice Anna                     speak with it
+  rtvc --voice Anna                     use the voice live
 
 'rtvc voices ACTION --help' explains an action and its flags."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
+    """Add the arguments of the command."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
 
     def action(name: str, help_text: str, *, usage: str, epilog: str) -> argparse.ArgumentParser:
@@ -58,40 +58,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_add(action)
     show = action(
         "show",
-        "tell what is inside a voice, installed or not yet",
+        "show the facts of a voice, installed or not",
         usage="show NAME|FILE [--json]",
         epilog="  rtvc voices show Anna\n  rtvc voices show ~/Downloads/Anna.zip",
     )
-    show.add_argument("name", metavar="NAME", help="a voice's name, or a file, folder or zip")
+    show.add_argument(
+        "name", metavar="NAME", help="an installed voice, or a file, folder or zip archive"
+    )
     show.add_argument("--json", action="store_true", help="print JSON")
     remove = action(
         "remove",
-        "remove voices; 'rtvc voices restore' brings them back",
+        "remove voices; 'rtvc voices restore' undoes it",
         usage="remove NAME... [--forever]",
-        epilog="  rtvc voices remove Anna\n  rtvc voices remove Anna --forever    frees the disk",
+        epilog="  rtvc voices remove Anna\n  rtvc voices remove Anna --forever    free the disk",
     )
     remove.add_argument("names", metavar="NAME", nargs="+", help="names of voices")
     remove.add_argument(
         "--forever",
         action="store_true",
-        help="delete the files, also those of a voice that was removed before",
+        help="delete the files, also those of a voice that is removed already",
     )
     restore = action(
         "restore",
-        "bring a removed voice back",
+        "restore a removed voice",
         usage="restore NAME [--name NEW]",
         epilog="  rtvc voices restore Anna",
     )
     restore.add_argument("voice", metavar="NAME", help="a removed voice ('rtvc voices' lists them)")
-    restore.add_argument("--name", metavar="NEW", help="another name for it")
+    restore.add_argument("--name", metavar="NEW", help="restore it under another name")
     rename = action(
         "rename",
-        "give a voice another name",
+        "rename a voice",
         usage="rename OLD NEW",
         epilog='  rtvc voices rename model "Anna, deep"',
     )
-    rename.add_argument("old", metavar="OLD", help="its name")
-    rename.add_argument("new", metavar="NEW", help="its new name")
+    rename.add_argument("old", metavar="OLD", help="current name")
+    rename.add_argument("new", metavar="NEW", help="new name")
     _add_blend(action)
 
 
@@ -111,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
 def _add_add(action: Callable[..., argparse.ArgumentParser]) -> None:
     add = action(
         "add",
-        "add a voice from a file, a folder, a zip archive or an address",
+        "add a voice from a file, a folder, a zip archive or a URL",
         usage="add SOURCE [--index FILE] [--name NAME] [--pick FILE] [--force]",
         epilog=(
             "  rtvc voices add Anna.pth --index added_IVF512_Flat_nprobe_1_Anna_v2.index\n"
@@ -120,12 +122,15 @@ def _add_add(action: Callable[..., argparse.ArgumentParser]) -> None:
             "  rtvc voices add https://huggingface.co/someone/anna/blob/main/Anna.zip"
         ),
     )
-    add.add_argument("source", metavar="SOURCE", help="a file, folder, zip archive or address")
+    add.add_argument("source", metavar="SOURCE", help="a file, folder, zip archive or URL")
     add.add_argument(
-        "--index", type=Path, metavar="FILE", help="the voice's index, if it is not found by itself"
+        "--index",
+        type=Path,
+        metavar="FILE",
+        help="the index of the voice, if it is not found automatically",
     )
-    add.add_argument("--name", metavar="NAME", help="the voice's name (default: that of its file)")
-    add.add_argument("--pick", metavar="FILE", help="one voice of several (default: all of them)")
+    add.add_argument("--name", metavar="NAME", help="name of the voice (default: the file name)")
+    add.add_argument("--pick", metavar="FILE", help="add only this voice of several (default: all)")
     add.add_argument(
         "--force", action="store_true", help="replace a voice of that name; it can be restored"
     )
@@ -134,7 +139,7 @@ def _add_add(action: Callable[..., argparse.ArgumentParser]) -> None:
 def _add_blend(action: Callable[..., argparse.ArgumentParser]) -> None:
     blend = action(
         "blend",
-        "make a voice that lies between two others of the same kind",
+        "interpolate between two voices of the same type",
         usage="blend A B [--ratio R] [--name NAME] [--force]",
         epilog="  rtvc voices blend Anna Bert --ratio 0.3 --name Annabert    70 % Anna",
     )
@@ -143,7 +148,7 @@ def _add_blend(action: Callable[..., argparse.ArgumentParser]) -> None:
     blend.add_argument(
         "--ratio", type=float, default=0.5, metavar="R", help="share of B, 0 to 1 (default 0.5)"
     )
-    blend.add_argument("--name", metavar="NAME", help="its name (default: A+B)")
+    blend.add_argument("--name", metavar="NAME", help="name of the new voice (default: A+B)")
     blend.add_argument(
         "--force", action="store_true", help="replace a voice of that name; it can be restored"
     )
@@ -170,16 +175,16 @@ def _list(args: argparse.Namespace) -> int:
     width = max(len(name) for name in (BUILT_IN, *(voice.name for voice in voices)))
     print(f"{BUILT_IN:{width}}  built in")
     for voice in voices:
-        print(f"{voice.name:{width}}  {_in_words(voice.manifest)}")
+        print(f"{voice.name:{width}}  {_summary(voice.manifest)}")
     for problem in problems:
         print(problem)
     if removed:
-        print(f"\nRemoved: {', '.join(removed)}. 'rtvc voices restore NAME' brings one back.")
+        print(f"\nRemoved: {', '.join(removed)}. Restore one with 'rtvc voices restore NAME'.")
     missing = {kind for voice in voices for kind in missing_models(voice.manifest)}
     if missing:
-        print(f"\nNot ready yet. {remedy(sorted(missing))}")
+        print(f"\nBase models are missing. {remedy(sorted(missing))}")
     elif not voices:
-        print("\nNo RVC voices yet. 'rtvc voices add FILE' adds one.")
+        print("\nNo RVC voices yet. Add one with 'rtvc voices add FILE'.")
     return 0
 
 
@@ -202,17 +207,17 @@ def _add_all(found: list[FoundVoice], args: argparse.Namespace) -> int:
 
     chosen = choose(found, args.pick) if args.pick else found
     if len(chosen) == 1:
-        _told(add_voice(chosen[0], name=args.name, index=args.index, force=args.force))
+        _print_added(add_voice(chosen[0], name=args.name, index=args.index, force=args.force))
         return 0
     if args.name or args.index:
         raise UsageError(
-            f"There are {len(chosen)} voices ({listed(voice.path for voice in chosen)}); say "
-            "with --pick which one is meant, or leave out --name and --index to add all."
+            f"There are {len(chosen)} voices: {listed(voice.path for voice in chosen)}. Choose one "
+            "with --pick, or leave out --name and --index to add all."
         )
     failed = 0
     for one in chosen:
         try:
-            _told(add_voice(one, force=args.force))
+            _print_added(add_voice(one, force=args.force))
         except RtvcError as error:
             failed += 1
             print(f"rtvc: {error}", file=sys.stderr)
@@ -260,7 +265,7 @@ def _remove(args: argparse.Namespace) -> int:
 
     for name in args.names:
         kept = remove_voice(name, forever=args.forever)
-        back = f" 'rtvc voices restore {shlex.quote(kept)}' brings it back." if kept else ""
+        back = f" Undo: rtvc voices restore {shlex.quote(kept)}" if kept else ""
         print(f"Removed {name!r}.{back}")
     return 0
 
@@ -282,25 +287,27 @@ def _rename(args: argparse.Namespace) -> int:
 def _blend(args: argparse.Namespace) -> int:
     from rtvc.library.adding import blend_voices
 
-    _told(blend_voices(args.first, args.second, ratio=args.ratio, name=args.name, force=args.force))
+    _print_added(
+        blend_voices(args.first, args.second, ratio=args.ratio, name=args.name, force=args.force)
+    )
     return 0
 
 
-def _told(added: AddedVoice) -> None:
-    """Print what was added, and what to do next."""
+def _print_added(added: AddedVoice) -> None:
+    """Print the voice that was added and the next step."""
     from rtvc.library import missing_models
     from rtvc.library.base_models import remedy
 
     voice = added.voice
-    print(f"Added {voice.name!r}: {_in_words(voice.manifest)}.")
+    print(f"Added {voice.name!r}: {_summary(voice.manifest)}.")
     for note in added.notes:
         print(note)
     missing = missing_models(voice.manifest)
-    first = f"{remedy(missing)} Then hear it" if missing else "Hear it"
+    first = f"{remedy(missing)} Then use it" if missing else "Use it"
     print(f"{first}: rtvc --voice {shlex.quote(voice.name)}")
 
 
-def _in_words(manifest: Manifest) -> str:
+def _summary(manifest: Manifest) -> str:
     pitch = "with pitch" if manifest.uses_pitch else "without pitch"
     speakers = f", {manifest.speakers} speakers" if manifest.speakers > 1 else ""
     index = f"index of {manifest.index_vectors:,} vectors" if manifest.index else "no index"
@@ -326,9 +333,9 @@ def _print_facts(name: str, manifest: Manifest, notes: list[str], folder: str) -
         "speakers": str(manifest.speakers),
         "index": f"{manifest.index_vectors:,} vectors ({manifest.index})"
         if manifest.index
-        else "none: it speaks without retrieval",
+        else "none",
         "needs": needs,
-        "says": "; ".join(f"{key} {text}" for key, text in manifest.info.items()),
+        "info": "; ".join(f"{key} {text}" for key, text in manifest.info.items()),
         "from": manifest.origin or manifest.source,
         "SHA-256": manifest.source_sha256,
         "added": manifest.added if folder else "",

@@ -212,7 +212,7 @@ def test_presets_from_saved_to_checked(tmp_path: Path):
     assert "exists already" in refused("presets", "save", "mine", "--pitch", "1")
     rtvc_command("presets", "save", "mine", "--pitch", "1", "--force")
     assert "description: My own." in path.read_text()
-    assert rtvc_command("presets", "check", path).stdout == f"{path}: good\n"
+    assert rtvc_command("presets", "check", path).stdout == f"{path}: valid\n"
     path.write_text("pitch: 99\npich: 1\n")
     checked = rtvc_command("presets", "check", path, code=1).stdout.splitlines()
     assert [line.split(": ")[0] for line in checked] == [f"{path}:1", f"{path}:2"]
@@ -222,7 +222,7 @@ def test_presets_from_saved_to_checked(tmp_path: Path):
 
 def test_bundled_presets_are_good_and_described():
     for line in rtvc_command("presets", "check").stdout.splitlines():
-        assert line.endswith(": good")
+        assert line.endswith(": valid")
     for line in rtvc_command("presets").stdout.splitlines():
         assert re.fullmatch(r"\S+ +\S.*\.", line)
 

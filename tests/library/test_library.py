@@ -737,13 +737,13 @@ def test_the_commands_tell_what_happened(tmp_path, index, capsys, signals):
 
     assert run()[:2] == (
         0,
-        "world  built in\n\nNo RVC voices yet. 'rtvc voices add FILE' adds one.\n",
+        "world  built in\n\nNo RVC voices yet. Add one with 'rtvc voices add FILE'.\n",
     )
     code, said, _ = run("add", str(path))
     assert code == 0
     assert said.splitlines() == [
         "Added 'Anna': RVC v2, 48 kHz, HiFi-GAN, with pitch, 3 speakers, index of 40 vectors.",
-        "Run 'rtvc setup' once; it downloads 371 MB. Then hear it: rtvc --voice Anna",
+        "Run 'rtvc setup' once; it downloads 371 MB. Then use it: rtvc --voice Anna",
     ]
     code, said, complaint = run("add", str(path))
     assert (code, said) == (2, "")
@@ -766,7 +766,7 @@ def test_the_commands_tell_what_happened(tmp_path, index, capsys, signals):
     assert "'Anna' already" in complaint
     assert run("add", str(many), "--pick", "bert.pth", "--name", "Cleo D")[0] == 0
     assert "--voice 'Cleo D'" in run("blend", "Bert", "Cleo D", "--name", "Cleo D", "--force")[1]
-    assert "'rtvc voices restore Anna' brings it back" in run("remove", "anna")[1]
+    assert "Undo: rtvc voices restore Anna" in run("remove", "anna")[1]
     assert "Removed: Anna, Cleo D." in run()[1]
 
 

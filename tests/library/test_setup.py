@@ -268,21 +268,21 @@ def test_setup_is_done_once_and_mends_what_broke(server, home):
     code, said, _ = setup()
     assert code == 0
     assert said.splitlines() == [
-        "content encoder ContentVec: installed (a published file, by its SHA-256).",
-        "pitch estimator RMVPE: installed (a published file, by its SHA-256).",
-        "All that voices need is there. Now add one: rtvc voices add FILE",
+        "content encoder ContentVec: installed (published file, SHA-256 verified).",
+        "pitch estimator RMVPE: installed (published file, SHA-256 verified).",
+        "All base models are installed. Now add a voice: rtvc voices add FILE",
     ]
     assert len(server.requests) == 2
     code, said, _ = setup()
     assert code == 0
-    assert said.count("there already") == 2
+    assert said.count("already installed") == 2
     assert len(server.requests) == 2
     path = home / "models" / "rmvpe" / "rmvpe.pt"
     raw = bytearray(path.read_bytes())
     raw[5000] ^= 1
     path.write_bytes(raw)
     listed = ran("setup", "--list", home=home, code=SMALL_TABLE)[1]
-    assert "rmvpe        pitch estimator RMVPE: damaged; 'rtvc setup' gets it again" in listed
+    assert "rmvpe        pitch estimator RMVPE: damaged; 'rtvc setup' downloads it again" in listed
     assert "contentvec   content encoder ContentVec: installed" in listed
     code, said, complaint = setup()
     assert (code, len(server.requests)) == (0, 3)
@@ -329,7 +329,7 @@ def test_an_interrupted_setup_says_that_it_goes_on(server, home):
     process.send_signal(signal.SIGINT)
     said, complaint = process.communicate(timeout=20)
     assert (process.returncode, said) == (130, "")
-    assert complaint == "Interrupted. The same command goes on where this one stopped.\n"
+    assert complaint == "Interrupted. Run the same command again to resume.\n"
     assert not (home / "models").exists()
 
 
@@ -357,8 +357,8 @@ def test_setup_tells_what_it_cannot_do(tmp_path, home):
     assert ran("setup", "--unverified", home=home)[0] == 2
     code, said, complaint = ran("setup", "--from", str(GOLDEN), home=home)
     assert code == 1
-    assert "pitch estimator RMVPE: taken from" in said
-    assert "not a published file" in said
+    assert "pitch estimator RMVPE: installed from" in said
+    assert "unknown file" in said
     assert "holds no content encoder ContentVec" in complaint
     assert "missing (190 MB)" in ran("setup", "--list", home=home)[1]
 
@@ -371,10 +371,11 @@ def test_a_new_user_needs_two_commands_before_the_voice(tmp_path, home):
         server.put("/rmvpe.pt", RMVPE.read_bytes())
         url = server.put("/Anna.zip", archive.read_bytes())
         code, said, _ = ran("setup", "--source", server.url, home=home, code=SMALL_TABLE)
-        assert (code, said.splitlines()[-1][:21]) == (0, "All that voices need ")
+        assert code == 0
+        assert said.splitlines()[-1].startswith("All base models are installed.")
         code, said, _ = ran("voices", "add", url, home=home)
         assert code == 0
-        assert said.splitlines()[-1] == "Hear it: rtvc --voice Anna"
+        assert said.splitlines()[-1] == "Use it: rtvc --voice Anna"
     options.require_voice(Settings(voice="anna"))
     voice = library.installed_voice("anna")
     assert voice.index is not None
