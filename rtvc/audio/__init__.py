@@ -1,1 +1,1 @@
-"""Sound in and out: devices, files, and a simulated device."""
+"""Audio input and output: live devices, sound files and a simulated device."""

@@ -1,4 +1,8 @@
-"""A stream whose callback is Python: late whenever another thread holds the interpreter lock."""
+"""A device stream with a callback in Python.
+
+The callback is late whenever another thread holds the interpreter lock, so it is only
+the fallback for platforms without rtmixer.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,10 @@ from rtvc.audio.streams import Counters, DeviceStream, StreamSpec
 
 
 class _ArrayRingBuffer:
-    """One writer, one reader: each moves only its own count, so neither needs a lock."""
+    """A ring buffer for one writer and one reader.
+
+    It needs no lock: each side changes only its own count.
+    """
 
     def __init__(self, frames: int, channels: int) -> None:
         self._data = np.zeros((frames, channels), np.float32)
@@ -46,7 +53,7 @@ class _ArrayRingBuffer:
 
 
 class CallbackStream(DeviceStream):
-    """sounddevice's own streams, for where rtmixer cannot be imported."""
+    """A device stream on sounddevice's own classes, where rtmixer cannot be imported."""
 
     def __init__(self, spec: StreamSpec) -> None:
         super().__init__(spec)
@@ -70,10 +77,10 @@ class CallbackStream(DeviceStream):
         )
 
     def service(self) -> None:
-        """Do nothing: the callback looks at the rings each time."""
+        """Do nothing: the callback uses the ring buffers directly."""
 
     def counters(self) -> Counters:
-        """Return what the callback has counted."""
+        """Return the callback's counts."""
         return Counters(self._frames, self._underflows, self._overflows)
 
     def _duplex_callback(
@@ -105,6 +112,6 @@ class CallbackStream(DeviceStream):
         played = self._output_ring.readinto(outdata)
         outdata[played:] = 0.0
         empty = played < len(outdata)
-        # An underflow is sound that stops, not silence that goes on.
+        # Count an underrun once, when playback stops, and not for every silent block.
         self._underflows += self._playing and empty and not self._stopping
         self._playing = not empty

@@ -1,4 +1,4 @@
-"""Microphones and speakers: what there is, and which one is meant."""
+"""List audio devices, and find one by name, part of a name, or index."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ class Device:
     Attributes
     ----------
     index
-        PortAudio's number; it changes when devices come and go.
+        PortAudio's index; it changes when devices are added or removed.
     name, host_api
-        Together they find the device again.
+        Device and host API name; together they identify the device.
     inputs, outputs
-        Channels in each direction, 0 for none.
+        Number of input and output channels, 0 for none.
     rate
-        The rate that it has by itself, samples per second.
+        Default sample rate in Hz.
     default_input, default_output
-        Whether the system uses it when nothing is said.
+        Whether it is the system's default device.
     virtual_cable
-        Whether its name is that of a cable from one program to another.
+        Whether it is a known virtual audio cable, by its name.
     """
 
     index: int
@@ -70,17 +70,17 @@ class Device:
         return self.inputs if direction == "input" else self.outputs
 
     def is_default(self, direction: Direction) -> bool:
-        """Return whether the system uses it in a direction when nothing is said."""
+        """Return whether it is the system's default device in a direction."""
         return self.default_input if direction == "input" else self.default_output
 
 
 def list_devices() -> list[Device]:
-    """Return every device that PortAudio saw when it was last started.
+    """Return every device that PortAudio found when it was last initialised.
 
     Raises
     ------
     AudioError
-        If PortAudio is missing.
+        If sounddevice or the PortAudio library is not installed.
     """
     sounddevice = portaudio()
     with capture_stderr():
@@ -104,7 +104,7 @@ def list_devices() -> list[Device]:
 
 
 def is_virtual_cable(name: str) -> bool:
-    """Return whether a name is that of a known cable from one program to another."""
+    """Return whether a device name belongs to a known virtual audio cable."""
     return bool(_CABLE.search(name))
 
 
@@ -119,14 +119,14 @@ def _default_indices(sounddevice: Any) -> tuple[int, int]:
 
 
 def supported_rates(device: Device, direction: Direction) -> tuple[int, ...]:
-    """Return which of the usual rates the device accepts now; a busy one may accept none."""
+    """Return the `COMMON_RATES` that the device accepts now; a busy device may accept none."""
     if not device.channels(direction):
         return ()
     return tuple(rate for rate in COMMON_RATES if accepts(device, direction, rate))
 
 
 def accepts(device: Device, direction: Direction, rate: float, channels: int = 1) -> bool:
-    """Return whether the device would open at a rate with so many channels."""
+    """Return whether the device can be opened with `channels` channels at `rate` Hz."""
     sounddevice = portaudio()
     check = getattr(sounddevice, f"check_{direction}_settings")
     with capture_stderr():
@@ -140,24 +140,25 @@ def accepts(device: Device, direction: Direction, rate: float, channels: int = 1
 def find_device(
     wanted: str | int | None, direction: Direction, devices: list[Device] | None = None
 ) -> Device:
-    """Return the device that is meant.
+    """Return the device that a name, part of a name or index selects.
 
     Parameters
     ----------
     wanted
-        Its name, a part of its name in either case, its index, or None for the
-        system's default.
+        The name, a part of the name in upper or lower case, the index, or None for
+        the system's default device. A complete name takes precedence over an index,
+        and an index over a part of a name.
     direction
-        What it is to be used for.
+        The direction to use it in.
     devices
-        Where to look; all devices if not given.
+        The devices to search; all devices if not given.
 
     Raises
     ------
     UsageError
         If no device or more than one is meant; the message names the near ones.
     AudioError
-        If PortAudio or every device is missing.
+        If PortAudio is not installed, or no device has this direction.
     """
     everything = list_devices() if devices is None else devices
     usable = [device for device in everything if device.channels(direction)]
@@ -185,15 +186,15 @@ def find_device(
 
 
 def _matches(text: str, devices: list[Device]) -> list[Device]:
-    """Return those that are meant by the strictest reading that means any."""
+    """Return the devices that match by the strictest rule with a match."""
     lower = text.lower()
-    readings = (
+    by_rule = (
         [d for d in devices if d.name == text],
         [d for d in devices if d.name.lower() == lower],
         [d for d in devices if text.isdecimal() and d.index == int(text)],
         [d for d in devices if lower and lower in d.name.lower()],
     )
-    return next((found for found in readings if found), [])
+    return next((found for found in by_rule if found), [])
 
 
 def _device_list(devices: list[Device]) -> str:
@@ -211,7 +212,7 @@ def _no_device_message(direction: Direction) -> str:
 
 
 def open_error(error: Exception, device: Device, direction: Direction, detail: str) -> AudioError:
-    """Return the sentence for a device that did not open."""
+    """Return the error to raise when a device does not open."""
     what = "microphone" if direction == "input" else "speaker"
     return audio_error(
         error,

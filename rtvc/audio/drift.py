@@ -1,19 +1,22 @@
-"""Two devices, two clocks: how much faster one runs, and the trim that hides it."""
+"""Clock drift between two devices: measure it and compensate it by a resampling ratio."""
 
 from __future__ import annotations
 
 from rtvc.audio.resample import MAX_TRIM
 
 UPDATE_S = 1.0
-"""Observations are averaged for so long, which evens out when each was made."""
+"""Period over which observations are averaged; this removes the jitter of the polling times."""
 BANDWIDTH = 0.05
-"""Natural frequency of the loop in rad/s: slow enough that no one hears it work."""
+"""Natural frequency of the loop in rad/s, too slow for its corrections to be audible."""
 SLIP_S = 4e-3
-"""No clock drifts this far in one update: sound was lost, and the loop starts over from there."""
+"""No clock drifts this far in one update: samples were lost, and the loop starts again."""
 
 
 class _Clock:
-    """A device's clock that shows only whole blocks, read between them by the steady clock."""
+    """A device's sample clock.
+
+    The device counts in whole blocks; the monotonic clock interpolates between them.
+    """
 
     def __init__(self) -> None:
         self._count, self._since = -1.0, 0.0
@@ -25,16 +28,16 @@ class _Clock:
 
 
 class ClockTrim:
-    """Keeps the sound between two clocks constant by a slow, critically damped loop.
+    """Keeps the amount of audio between two clocks constant: a slow, critically damped loop.
 
-    It compares how much the input device has delivered with how much the output
-    device has taken, counted by the devices and not at the rings, so the
-    engine's blocks and its own decisions about lateness do not disturb it.
+    It compares how much audio the input device has delivered with how much the
+    output device has played. The devices count both, not the ring buffers, so that
+    the engine's blocks and its reaction to late steps do not disturb the loop.
 
     Attributes
     ----------
     trim
-        Surplus output to make, as a fraction, for `EdgeResampler.trim`.
+        Surplus output to produce, as a fraction, for `EdgeResampler.trim`.
     drift_ppm
         How much faster the output's clock runs than the input's.
     """
@@ -51,19 +54,19 @@ class ClockTrim:
 
     @property
     def drift_ppm(self) -> float:
-        """Parts per million, as settled so far."""
+        """The present estimate of the drift in parts per million."""
         return self._rate * 1e6
 
     def observe(self, now: float, captured_s: float, played_s: float) -> bool:
-        """Take one observation; call it every few milliseconds.
+        """Add one observation; call it every few milliseconds.
 
         Parameters
         ----------
         now
-            Seconds on a steady clock.
+            Seconds on a monotonic clock.
         captured_s, played_s
-            Seconds of sound that the input has delivered and the output taken,
-            each by its own nominal rate.
+            Seconds of audio that the input has delivered and the output has played,
+            each at its own nominal sample rate.
 
         Returns
         -------

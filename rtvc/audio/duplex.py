@@ -1,4 +1,4 @@
-"""The open streams of a microphone and a speaker, in the engine's rate and in mono."""
+"""The open streams of a microphone and a speaker, in mono at the engine's sample rate."""
 
 from __future__ import annotations
 
@@ -21,20 +21,25 @@ from rtvc.stats import DeviceHealth
 
 BLOCK_S = 0.010
 PRIMED_BLOCKS = 8
-"""A device that stands still may ask for what its buffers hold, but not for so many."""
+"""Callbacks after which a device counts as running; a stalled one asks for fewer, to prefill."""
 MAX_OUTPUT_CHANNELS = 8
-"""Devices with more outputs are mixers and virtual: two of them are used."""
+"""Devices with more output channels are mixers or virtual; only two channels are opened."""
 
 
 class SilentDeviceError(AudioError):
-    """A device that opens, but never asks for sound or gives any."""
+    """A device that opens, but whose stream never starts to run."""
 
 
 class Duplex:
-    """Streams at work, from `open_duplex`.
+    """The open streams of an input and an output; `open_duplex` returns one.
 
-    The engine's thread calls `available` and `take`, one thread at a time
-    `write`, the heartbeat `service` and `lost`.
+    The engine's thread calls `available` and `read`, one thread at a time `write`,
+    the service thread `service` and `lost`.
+
+    Attributes
+    ----------
+    received_input
+        Whether the input has delivered anything other than digital silence.
     """
 
     def __init__(
@@ -51,7 +56,7 @@ class Duplex:
             if capture.spec.rate == ENGINE_RATE
             else EdgeResampler(capture.spec.rate, ENGINE_RATE)
         )
-        # Two devices have two clocks, so the output's resampler is there at equal rates too.
+        # Two devices have two clocks, so the output needs a resampler even at equal rates.
         self._clocks = None if capture is playback else ClockTrim()
         self._output_resampler = (
             None
@@ -64,12 +69,14 @@ class Duplex:
         self.received_input = False
 
     def start(self, timeout: float) -> None:
-        """Start the streams and return when each has begun to run.
+        """Start the streams and return when both run.
 
         Raises
         ------
         AudioError
-            If one does not start, or stays silent for `timeout` seconds.
+            If a stream cannot be started.
+        SilentDeviceError
+            If a stream does not run within `timeout` seconds.
         """
         sounddevice = portaudio()
         for watchdog in self._watchdogs:
@@ -95,13 +102,13 @@ class Duplex:
             watchdog.reset()
 
     def finish(self) -> None:
-        """Play out what the devices hold, then give them back."""
+        """Play what the devices have buffered, then release them."""
         for stream in self._streams:
             stream.stop()
         self.close()
 
     def close(self) -> None:
-        """Give the devices back; it may hang if one was lost."""
+        """Release the devices; may hang if one was lost."""
         for stream in self._streams:
             stream.close()
 
@@ -111,7 +118,7 @@ class Duplex:
         return time.monotonic() - self._started
 
     def service(self) -> None:
-        """Keep the callbacks supplied and the clocks together."""
+        """Keep the callbacks supplied and compensate clock drift."""
         for stream in self._streams:
             stream.service()
         if self._clocks is None or self._output_resampler is None:
@@ -123,32 +130,32 @@ class Duplex:
             self._output_resampler.trim(self._clocks.trim)
 
     def lost(self, timeout: float) -> str:
-        """Return a sentence if a device is gone or has counted no frames for so long, else ""."""
+        """Return a message if a device was lost, else ""; see `StreamWatchdog.lost`."""
         return next(filter(None, (watchdog.lost(timeout) for watchdog in self._watchdogs)), "")
 
     def available(self) -> int:
-        """Return how many input samples are there."""
+        """Return the number of input samples that can be read."""
         if self._fifo.size < RING_S * ENGINE_RATE:
             frames = self._capture.read(self._capture.readable)
             if len(frames):
                 mono = frames[:, 0] if frames.shape[1] == 1 else frames.mean(1, dtype=np.float32)
                 self.received_input = self.received_input or bool(mono.any())
-                self._fifo.put(
+                self._fifo.push(
                     self._input_resampler.process(mono) if self._input_resampler else mono
                 )
         return self._fifo.size
 
-    def take(self, samples: int) -> Float32:
-        """Take exactly so many input samples, which must be there."""
-        return self._fifo.take(samples)
+    def read(self, samples: int) -> Float32:
+        """Return the next `samples` input samples; they must be available."""
+        return self._fifo.pop(samples)
 
     @property
     def queued(self) -> int:
-        """Output samples that wait for the device."""
+        """Number of output samples that wait for the device."""
         return round(self._playback.queued * ENGINE_RATE / self._playback.spec.rate)
 
     def write(self, samples: Float32) -> None:
-        """Queue output for all channels; what has no room is dropped and counted."""
+        """Queue (n,) float32 for all output channels; drops and counts what does not fit."""
         mono = self._output_resampler.process(samples) if self._output_resampler else samples
         output = self._playback.spec.output
         assert output
@@ -157,10 +164,10 @@ class Duplex:
 
     @property
     def latency(self) -> tuple[float, float]:
-        """Seconds of the input and the output side."""
+        """Latency of input and output in seconds, resamplers included."""
         input_s, output_s = self._device_latency
         if self._input_resampler:
-            # What the resampler still holds comes out with a whole block of the device's.
+            # The samples in the resampler come out with the device's next block.
             period = self._capture.spec.block / self._capture.spec.rate
             input_s += math.ceil(self._input_resampler.delay_s / period - 0.05) * period
         return input_s, output_s + (
@@ -168,7 +175,7 @@ class Duplex:
         )
 
     def health(self) -> DeviceHealth:
-        """Return counters and fills."""
+        """Return the underrun and overflow counts and the ring buffers' fill."""
         counters = [stream.counters() for stream in self._streams]
         waiting = self._capture.readable / self._capture.spec.rate
         return DeviceHealth(
@@ -189,23 +196,24 @@ def open_duplex(
     output_channels: int | None = None,
     in_python: bool = False,
 ) -> Duplex:
-    """Open a microphone and a speaker: as one stream if they are one device.
+    """Open a microphone and a speaker, as one duplex stream if they are the same device.
 
     Parameters
     ----------
     microphone, speaker
         The devices.
     rate
-        Samples per second of both; see `LiveEndpoint`.
+        Sample rate of both in Hz; see `LiveEndpoint`.
     input_channels, output_channels
-        How many channels to open of each.
+        Number of channels to open; by default at most 2 input channels, and all output
+        channels of a device with up to `MAX_OUTPUT_CHANNELS`.
     in_python
         Use the callback in Python.
 
     Raises
     ------
     AudioError
-        If a device refuses.
+        If a device cannot be opened.
     """
     input_port = Port(microphone.index, input_channels or min(microphone.inputs, 2))
     output_port = Port(speaker.index, output_channels or _channels(speaker))
@@ -217,7 +225,7 @@ def open_duplex(
         spec = StreamSpec(common[0], round(common[0] * BLOCK_S), input_port, output_port)
         stream = _open(spec, microphone, "input", in_python)
         return Duplex(stream, stream, (microphone, speaker))
-    # Where it accepts nothing, opening it tells why.
+    # If it accepts no rate, open it anyway: that gives the error.
     in_rate, out_rate = (in_rates or rates)[0], (out_rates or rates)[0]
     capture = _open(
         StreamSpec(in_rate, round(in_rate * BLOCK_S), input=input_port),
@@ -235,16 +243,16 @@ def open_duplex(
 
 
 def open_playback(speaker: Device) -> DeviceStream:
-    """Open a speaker alone, in the engine's rate if it takes that.
+    """Open an output stream, at the engine's sample rate if the device accepts it.
 
     Raises
     ------
     AudioError
-        If it refuses.
+        If the device cannot be opened.
     """
     output_port = Port(speaker.index, _channels(speaker))
     rates = [ENGINE_RATE, round(speaker.rate)]
-    # Where it accepts nothing, opening it tells why.
+    # If it accepts no rate, open it anyway: that gives the error.
     rate = next((r for r in rates if accepts(speaker, "output", r, output_port.channels)), rates[0])
     return _open(
         StreamSpec(rate, round(rate * BLOCK_S), output=output_port), speaker, "output", False
@@ -258,10 +266,10 @@ def _channels(speaker: Device) -> int:
 def _device_latency(
     capture: DeviceStream, playback: DeviceStream, devices: tuple[Device, Device]
 ) -> tuple[float, float]:
-    """Return seconds of the two devices as PortAudio states them, put right where it errs."""
+    """Return input and output latency in seconds as PortAudio reports them, corrected for ALSA."""
     input_s, output_s = capture.latency[0], playback.latency[1]
     if devices[0].host_api == "ALSA":
-        # It states what the buffer could hold, but a block is taken as soon as it is there.
+        # PortAudio reports the buffer's capacity, but the callback runs after every block.
         input_s = capture.spec.block / capture.spec.rate
         if capture is playback:
             # PortAudio also counts a block of adaption, which equal blocks do not need.

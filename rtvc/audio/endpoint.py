@@ -1,4 +1,4 @@
-"""What the engine needs of any source and sink of sound."""
+"""The interface between the engine and a source and sink of audio."""
 
 from __future__ import annotations
 
@@ -10,87 +10,90 @@ from rtvc.errors import RtvcError
 from rtvc.stats import DeviceHealth
 
 ENGINE_RATE = 48_000
-"""Samples per second between an endpoint and the engine; a device at another rate
-is converted at the endpoint's edge. It has whole samples in a 10 ms frame."""
+"""Sample rate in Hz between an endpoint and the engine.
+
+The endpoint converts a device or file at another rate. A 10 ms frame is a whole
+number of samples at this rate.
+"""
 
 
 class DeviceLostError(RtvcError):
-    """The device went away while it was in use."""
+    """The device disappeared or stopped while it was in use."""
 
 
 class Endpoint(Protocol):
-    """A microphone and a speaker: a device, a simulated device, or two sound files.
+    """An input and an output: live devices, a simulated device, or two sound files.
 
-    One thread (the engine) calls `wait`, `read` and `discard`; writes come from
-    the engine and from its watchdog, never at the same time. All counts are
-    mono samples at `ENGINE_RATE`.
+    One thread (the engine's) calls `wait` and `read`. The engine and its watchdog
+    call `write`, never at the same time. All counts are mono samples at
+    `ENGINE_RATE`.
     """
 
     realtime: bool
-    """Whether there are deadlines: sound that is not there in time is missed."""
+    """Whether there are deadlines: output that is late causes an underrun."""
     wall_clock: bool
-    """Whether time passes while the engine is busy with something else."""
+    """Whether time passes while the engine computes."""
 
     def start(self, tick: Callable[[], None], delay: int) -> None:
-        """Begin to move sound.
+        """Open the devices or files and start the streams.
 
         Parameters
         ----------
         tick
-            To be called every few milliseconds of the endpoint's own time, from
-            any thread, while it runs: the engine's watchdog. An endpoint without
+            The engine's watchdog. While the endpoint runs, it calls this every few
+            milliseconds of its own time, from any thread. An endpoint without
             deadlines never calls it.
         delay
-            Samples by which what is written lags what is read: an endpoint
-            without deadlines drops as many at the start, and supplies as much
-            silence at the end.
+            The engine's algorithmic delay from input to output, in samples. An
+            endpoint without deadlines compensates it: it drops this many samples
+            at the start and supplies as many samples of silence at the end.
 
         Raises
         ------
         RtvcError
-            If the device cannot be opened: a sentence with what to do.
+            If a device or file cannot be opened.
         """
 
     def reconnect(self) -> bool:
-        """Try to open a lost device again, for at most about a second; return whether it is back.
+        """Try for about a second to reopen a lost device; return whether it succeeded.
 
-        Both rings are empty afterwards.
+        Both ring buffers are empty afterwards.
         """
 
     def stop(self) -> None:
-        """Let queued output play out (at most half a second), then close; safe to repeat."""
+        """Play the queued output (at most half a second), then close; safe to repeat."""
 
     def wait(self, samples: int, timeout: float) -> int:
-        """Wait until so many input samples are there, and return how many are.
+        """Wait until `samples` input samples are available; return how many are.
 
-        Returns fewer after `timeout` seconds. A source that has ended goes on as
-        silence, so that the last block is whole, until it is `finished`.
+        Returns fewer after `timeout` seconds. After the end of a source come zeros,
+        so that the last block is complete, until the endpoint is `finished`.
 
         Raises
         ------
         DeviceLostError
-            If the device went away.
+            If the device was lost.
         """
 
     def read(self, samples: int) -> Float32:
-        """Take exactly so many input samples, which must be there."""
+        """Return the next `samples` input samples, (samples,) float32; they must be available."""
 
     def queued(self) -> int:
-        """Return how many output samples wait for the device."""
+        """Return the number of output samples that wait for the device."""
 
     def write(self, samples: Float32) -> None:
-        """Queue output; what does not fit into the bounded ring is dropped and counted."""
+        """Queue (n,) float32 for output; drops and counts what the ring buffer cannot hold."""
 
     def now(self) -> float:
-        """Return the endpoint's time in seconds: a monotonic or a virtual clock."""
+        """Return the endpoint's time in seconds, from a monotonic or a virtual clock."""
 
     @property
     def finished(self) -> bool:
-        """Whether the source has ended and everything has been read; a device never is."""
+        """Whether the source has ended and has been read completely; never true of a device."""
 
     @property
     def latency(self) -> tuple[float, float]:
-        """Delay of the device's own input and output side in seconds, resamplers included."""
+        """Latency of input and output in seconds, resamplers included, without the engine."""
 
     def health(self) -> DeviceHealth:
-        """Return counters and ring fills."""
+        """Return the underrun and overflow counts and the ring buffers' fill."""

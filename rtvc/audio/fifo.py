@@ -1,4 +1,4 @@
-"""A queue of samples that come in pieces and go out in others."""
+"""A first-in, first-out queue of samples."""
 
 from __future__ import annotations
 
@@ -10,28 +10,36 @@ from rtvc._types import Float32
 
 
 class SampleFifo:
-    """Mono samples in order; `size` of them wait. For one thread."""
+    """A queue of mono samples: arrays of any length go in, arrays of any other length come out.
+
+    Not thread-safe.
+
+    Attributes
+    ----------
+    size
+        Number of samples in the queue.
+    """
 
     def __init__(self) -> None:
         self._pieces: deque[Float32] = deque()
         self.size = 0
 
-    def put(self, samples: Float32) -> None:
-        """Append (n,) float32; the array is kept, not copied."""
+    def push(self, samples: Float32) -> None:
+        """Append (n,) float32; the array is stored without a copy."""
         if samples.size:
             self._pieces.append(samples)
             self.size += samples.size
 
-    def take(self, samples: int) -> Float32:
-        """Remove and return exactly so many of the oldest samples.
+    def pop(self, samples: int) -> Float32:
+        """Remove and return the oldest `samples` samples, (samples,) float32.
 
         Raises
         ------
         ValueError
-            If fewer are there.
+            If the queue holds fewer.
         """
         if samples > self.size:
-            raise ValueError(f"{samples} samples were asked for where {self.size} wait")
+            raise ValueError(f"{samples} samples were requested, but the queue holds {self.size}")
         self.size -= samples
         taken: list[Float32] = []
         while samples:

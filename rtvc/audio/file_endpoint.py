@@ -1,4 +1,4 @@
-"""Two sound files as an endpoint of the engine: what is converted has its source's length."""
+"""Two sound files as an endpoint of the engine; the result is as long as the source."""
 
 from __future__ import annotations
 
@@ -15,33 +15,28 @@ from rtvc.stats import DeviceHealth
 
 
 class FileEndpoint:
-    """Reads one sound file and writes another, as fast as the engine works.
+    """Reads one sound file and writes another, as fast as the engine computes.
 
-    After the source's end it gives silence for as long as the engine is late,
-    and it leaves the same time out at the start of the result: that has the
-    source's duration to the sample, and every sound lies where it lay.
+    It compensates the engine's delay: silence follows the end of the source, and the
+    same number of samples is dropped at the start of the result. The result is as long
+    as the source, to the sample, and aligned with it.
 
     Parameters
     ----------
     source
-        A file of any format, rate and number of channels that libsndfile reads.
+        A file of any format, sample rate and number of channels that libsndfile reads.
     sink
-        Where to write, the format by extension; None writes nothing.
+        The file to write; its extension selects the format. None writes nothing.
     rate
-        The result's samples per second; if not given the source's where the
-        format can have it, else 48000.
+        Sample rate of the result in Hz. By default the source's if the format
+        supports it, else 48000.
     overwrite
-        Whether an existing file may be replaced.
+        Whether to replace an existing file.
 
     Attributes
     ----------
     complete
-        Whether the whole result has been written under its name.
-
-    Raises
-    ------
-    UsageError
-        If the format cannot have the rate asked for.
+        Whether the result is complete and has its name.
     """
 
     realtime = False
@@ -65,24 +60,26 @@ class FileEndpoint:
         self._source: SoundSource | None = None
         self._sink: SoundSink | None = None
         self._fifo = SampleFifo()
-        self._sound = 0  # samples of the source at the engine's rate, so far
-        self._given = 0
+        self._source_samples = 0  # read from the source, at the engine's sample rate
+        self._delivered = 0
         self._written = 0
 
     def start(self, tick: Callable[[], None], delay: int = 0) -> None:
-        """Open both files; `tick` is never called, for there are no deadlines.
+        """Open both files.
 
         Parameters
         ----------
         tick
-            See `Endpoint`.
+            Not used, since there are no deadlines.
         delay
-            How late the engine's output is, in samples at `ENGINE_RATE`.
+            The engine's delay in samples at `ENGINE_RATE`.
 
         Raises
         ------
         RtvcError
-            If one cannot be opened, the source is empty, or the result exists.
+            If a file cannot be opened, the source is empty, or the result exists.
+        UsageError
+            If the format of the result is unknown or does not support the sample rate.
         """
         self._delay = delay
         self._source = SoundSource(self._source_path)
@@ -99,19 +96,19 @@ class FileEndpoint:
             raise
 
     def stop(self) -> None:
-        """Finish the result if all of it was made, else remove it; safe to repeat.
+        """Finish the result if it is complete, else remove it; safe to repeat.
 
         Raises
         ------
         RtvcError
-            If the result cannot be given its name.
+            If the result cannot be written or renamed.
         """
         sink, self._sink = self._sink, None
         if self._source:
             self._source.close()
         if sink is None:
             return
-        if not self.finished or self._written < self._sound + self._delay:
+        if not self.finished or self._written < self._source_samples + self._delay:
             sink.discard()
             return
         try:
@@ -123,36 +120,36 @@ class FileEndpoint:
         self.complete = True
 
     def reconnect(self) -> bool:
-        """Return True: a file is never lost."""
+        """Return True; a file is never lost."""
         return True
 
     def wait(self, samples: int, timeout: float) -> int:
-        """Return `samples`, or 0 once the source and the silence after it have been read.
+        """Return `samples`, or 0 when the source and the silence after it have been read.
 
         Raises
         ------
         RtvcError
-            If the source is damaged.
+            If the source is damaged or contains NaN or infinite samples.
         """
         if self.finished:
             return 0
         source = self._opened
         while self._fifo.size < samples and not source.ended:
             piece = source.read()
-            self._sound += piece.size
-            self._fifo.put(piece)
+            self._source_samples += piece.size
+            self._fifo.push(piece)
         if self._fifo.size < samples:
-            # The last block is filled up, so that the engine only ever sees whole ones.
-            self._fifo.put(np.zeros(samples - self._fifo.size, np.float32))
+            # Pad the last block, so that every block is complete.
+            self._fifo.push(np.zeros(samples - self._fifo.size, np.float32))
         return samples
 
     def read(self, samples: int) -> Float32:
-        """Take exactly so many input samples, which must be there."""
-        self._given += samples
-        return self._fifo.take(samples)
+        """Return the next `samples` input samples; call `wait` first."""
+        self._delivered += samples
+        return self._fifo.pop(samples)
 
     def queued(self) -> int:
-        """Return 0: nothing waits."""
+        """Return 0; output is written at once."""
         return 0
 
     def write(self, samples: Float32) -> None:
@@ -161,35 +158,35 @@ class FileEndpoint:
         Raises
         ------
         RtvcError
-            If it cannot be written.
+            If the file cannot be written.
         """
-        late = min(samples.size, max(0, self._delay - self._written))
+        dropped = min(samples.size, max(0, self._delay - self._written))
         self._written += samples.size
         if self._sink is None:
             return
         at_most = self._frames_wanted if self._opened.ended else None
-        self._sink.write(samples[late:], at_most=at_most)
+        self._sink.write(samples[dropped:], at_most=at_most)
 
     def now(self) -> float:
-        """Return seconds of the source that have been read."""
-        return self._given / ENGINE_RATE
+        """Return the time in the source, in seconds."""
+        return self._delivered / ENGINE_RATE
 
     @property
     def finished(self) -> bool:
-        """Whether the source, and silence for the engine's delay, have been read."""
+        """Whether the source and the silence that compensates the delay have been read."""
         ended = self._source is not None and self._source.ended
-        return ended and self._given >= self._sound + self._delay
+        return ended and self._delivered >= self._source_samples + self._delay
 
     @property
     def progress(self) -> float:
-        """How much of the source has been read, 0 to 1."""
+        """Fraction of the source that has been read, 0 to 1."""
         if self._source is None:
             return 0.0
-        unread = self._fifo.size / max(1, self._sound)
+        unread = self._fifo.size / max(1, self._source_samples)
         return max(0.0, self._source.progress * (1.0 - unread)) if not self.finished else 1.0
 
     def health(self) -> DeviceHealth:
-        """Return zeros: files neither underflow nor overflow."""
+        """Return zeros; files neither underrun nor overflow."""
         return DeviceHealth()
 
     @property
@@ -200,6 +197,6 @@ class FileEndpoint:
 
     @property
     def _frames_wanted(self) -> int:
-        """Frames of the result: the source's, in its own rate."""
+        """Length of the result in frames, at its own sample rate."""
         source = self._opened
         return round(source.frames_read * (self._rate or source.rate) / source.rate)

@@ -1,4 +1,4 @@
-"""A microphone and a speaker as an endpoint of the engine."""
+"""A live microphone and speaker as an endpoint of the engine."""
 
 from __future__ import annotations
 
@@ -20,33 +20,35 @@ from rtvc.stats import DeviceHealth
 from rtvc.system.audio_priority import make_thread_realtime, realtime_threads
 
 TICK_S = 0.0025
-"""Between two heartbeats: half of what an action of the callback may be missing unnoticed."""
+"""Period of the service thread: half the time for which the callback may lack an action."""
 STALL_TIMEOUT_S = 0.4
-"""A device that counts no frames for so long is lost, whatever it says of itself."""
+"""A device whose frame count stands still this long is lost, even if PortAudio calls it active."""
 START_TIMEOUT_S = 2.0
-"""How long a device may take to begin; Bluetooth needs more than a second."""
+"""Time that a device may take to start; Bluetooth needs more than a second."""
 DRAIN_TIMEOUT_S = 0.5
 CLOSE_TIMEOUT_S = 2.0
-"""How long closing and opening again may take: with a lost device they may never return."""
+"""Time to wait for closing and reopening, which may never return after a device was lost."""
 
 
 class LiveEndpoint:
-    """Sound from a microphone, to a speaker.
+    """Live audio from a microphone and to a speaker.
 
-    One duplex stream where both are one device, so that they share a clock;
-    two streams otherwise, the output's speed trimmed to the input's clock.
+    If both are the same device, it is opened as one duplex stream with one clock.
+    Otherwise there are two streams, and the output is resampled to compensate the
+    drift between the two clocks.
 
     Parameters
     ----------
     input, output
-        Name, part of a name or index of the device; None follows the system's default.
+        Name, part of a name, or index of the device; None follows the system's default.
     rate
-        The devices' rate in Hz; if not given `ENGINE_RATE` where a device takes
-        it, else its own.
+        Sample rate of the devices in Hz. By default `ENGINE_RATE` if a device accepts
+        it, else the device's default rate.
     input_channels, output_channels
-        How many channels to open. Input is averaged; output goes to all.
+        Number of channels to open. The input channels are averaged; every output
+        channel gets the same signal.
     in_python
-        Use a callback in Python even where rtmixer can be imported.
+        Use the callback in Python even if rtmixer can be imported.
     """
 
     realtime = True
@@ -82,14 +84,19 @@ class LiveEndpoint:
         self._failure: Exception | None = None
 
     def start(self, tick: Callable[[], None], delay: int = 0) -> None:
-        """Open the devices and begin; returns when sound flows in both directions.
+        """Open the devices and start the streams; returns when both run.
 
-        A device leaves the engine's `delay` as it is.
+        Parameters
+        ----------
+        tick
+            The engine's watchdog, called every `TICK_S` from the service thread.
+        delay
+            Not used: live output is not compensated for the engine's delay.
 
         Raises
         ------
         RtvcError
-            If a device cannot be opened or does not begin.
+            If a device cannot be opened or does not start.
         """
         if self._duplex:
             raise RuntimeError("the endpoint has been started already")
@@ -98,13 +105,13 @@ class LiveEndpoint:
         try:
             opened = self._open()
         except SilentDeviceError:
-            # Now and then a stream opens and is never called; a second one is.
+            # Sometimes PortAudio opens a stream and never calls it back; a second one works.
             restart_portaudio()
             opened = self._open()
         self._begin(*opened)
 
     def stop(self) -> None:
-        """Let queued output play out (at most half a second), then close; safe to repeat."""
+        """Play the queued output (at most half a second), then close; safe to repeat."""
         self._stopped = True
         duplex, self._duplex = self._duplex, None
         self._stop_service()
@@ -119,17 +126,17 @@ class LiveEndpoint:
         TimeoutCall(duplex.close if self._lost else duplex.finish).wait(CLOSE_TIMEOUT_S)
 
     def reconnect(self, timeout: float = 0.0) -> bool:
-        """Try to go on after a loss, and return whether sound flows again.
+        """Try to reopen the devices after a loss; return whether the streams run again.
 
-        The same devices are waited for by name; what followed the system's
-        default follows it still. Queued sound and what was heard meanwhile are gone.
+        A device that was selected by name is found again by its full name and host API; the
+        system's default is looked up again. Queued output and unread input are lost.
 
         Parameters
         ----------
         timeout
-            Seconds to keep trying. At least one try is made, for which up to
-            two seconds are waited; where the sound system hangs for longer, the
-            next call goes on with the same try.
+            Seconds to keep trying. There is at least one attempt, which may take up to
+            two seconds; if the sound system hangs for longer, the next call continues
+            to wait for the same attempt.
         """
         deadline = time.monotonic() + timeout
         duplex, self._duplex = self._duplex, None
@@ -150,12 +157,12 @@ class LiveEndpoint:
             time.sleep(0.1)
 
     def wait(self, samples: int, timeout: float) -> int:
-        """Wait until so many input samples are there, and return how many are.
+        """Wait until `samples` input samples are available; return how many are.
 
         Raises
         ------
         DeviceLostError
-            If the device went away; `reconnect` may bring it back.
+            If a device was lost; call `reconnect`.
         """
         deadline = time.monotonic() + timeout
         while True:
@@ -163,24 +170,24 @@ class LiveEndpoint:
                 raise self._failure
             if self._lost:
                 raise DeviceLostError(self._lost)
-            there = self._open_duplex.available()
+            available = self._open_duplex.available()
             left = deadline - time.monotonic()
-            if there >= samples or left <= 0:
-                return there
-            # The callback cannot wake anyone; half of what is missing is never too long.
-            time.sleep(min(max((samples - there) / ENGINE_RATE / 2, 5e-4), 5e-3, left))
+            if available >= samples or left <= 0:
+                return available
+            # The callback cannot wake this thread; half of the missing time is never too long.
+            time.sleep(min(max((samples - available) / ENGINE_RATE / 2, 5e-4), 5e-3, left))
 
     def read(self, samples: int) -> Float32:
-        """Take exactly so many input samples, which must be there."""
-        return self._open_duplex.take(samples)
+        """Return the next `samples` input samples; they must be available."""
+        return self._open_duplex.read(samples)
 
     def queued(self) -> int:
-        """Return how many output samples wait for the device."""
+        """Return the number of output samples that wait for the device."""
         duplex = self._duplex
         return duplex.queued if duplex else 0
 
     def write(self, samples: Float32) -> None:
-        """Queue output; what the ring cannot hold is dropped and counted as an overflow."""
+        """Queue output; drops what the ring buffer cannot hold and counts it as an overflow."""
         duplex = self._duplex
         if duplex:
             duplex.write(samples)
@@ -191,18 +198,18 @@ class LiveEndpoint:
 
     @property
     def latency(self) -> tuple[float, float]:
-        """Seconds of the devices' input and output side, resamplers included; 0 before `start`."""
+        """Input and output latency in seconds, resamplers included; 0 before `start`."""
         duplex = self._duplex
         return duplex.latency if duplex else (0.0, 0.0)
 
     @property
     def devices(self) -> tuple[Device, Device] | None:
-        """The microphone and the speaker in use, once started."""
+        """The microphone and the speaker in use; None before `start`."""
         return self._devices
 
     @property
     def hint(self) -> str:
-        """A sentence where something is probably not as the person thinks, else empty."""
+        """A sentence if the input has been digital silence for 3 s since the start, else ""."""
         duplex = self._duplex
         if duplex is None or duplex.received_input or duplex.age < 3.0 or not self._devices:
             return ""
@@ -212,7 +219,7 @@ class LiveEndpoint:
         )
 
     def health(self) -> DeviceHealth:
-        """Return counters since the first `start`, and ring fills."""
+        """Return underruns and overflows since the first `start`, and the ring buffers' fill."""
         duplex = self._duplex
         if duplex:
             return _summed(self._past, duplex.health())
@@ -225,7 +232,7 @@ class LiveEndpoint:
         return self._duplex
 
     def _find(self) -> tuple[Device, Device]:
-        """Return the wanted devices, those chosen earlier by their full names."""
+        """Return the selected devices; finds devices that were open before by their full name."""
         everything = list_devices()
         found = []
         for i, direction in enumerate(("input", "output")):
@@ -258,12 +265,12 @@ class LiveEndpoint:
         return devices, duplex
 
     def _reopen(self, lost: Duplex | None) -> tuple[tuple[Device, Device], Duplex]:
-        """Close, start PortAudio anew and open, one after the other: it survives no overlap."""
+        """Close the streams, restart PortAudio and open again; PortAudio allows no overlap."""
         if lost:
             lost.close()
         restart_portaudio()
         devices, duplex = self._open()
-        if self._stopped:  # it took so long that no one waits for it any more
+        if self._stopped:  # `stop` was called while this attempt hung
             duplex.close()
             raise AudioError("stopped meanwhile")
         return devices, duplex
@@ -288,9 +295,11 @@ class LiveEndpoint:
         self._service_thread = None
 
     def _run_service(self, duplex: Duplex, stop_requested: threading.Event) -> None:
-        """Tend the callback, watch the device, keep the clocks together, wake the watchdog."""
+        """Service the streams, detect a lost device and call the engine's watchdog, until stopped.
+
+        Runs in real time: a late call would cause an underrun.
+        """
         assert self._tick
-        # Late, it would let the device run dry.
         make_thread_realtime()
         try:
             while not stop_requested.is_set():
@@ -300,7 +309,7 @@ class LiveEndpoint:
                     self._lost = lost
                     return
                 self._tick()
-        except Exception as error:  # `wait` raises it where someone can hear
+        except Exception as error:  # raised by `wait`, in the engine's thread
             self._failure = error
 
 

@@ -1,4 +1,4 @@
-"""Play a known sound, find it again: the true delay, and what was lost on the way."""
+"""Loopback measurements: the true latency of a device, and lost samples, by cross-correlation."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ from rtvc.audio.endpoint import ENGINE_RATE, Endpoint
 from rtvc.errors import RtvcError
 
 MIN_PEAK_RATIO = 3.0
-"""A peak so many times above any other is the sound and not chance."""
+"""Ratio of the highest peak to the next from which the signal counts as found."""
 _PEAK_SAMPLES = 48
-"""Correlation this near a peak belongs to it."""
+"""Half the width of a peak of the correlation, in samples."""
 _FIT_TAPS = 12
+"""Half the length of the filter that is fitted to a block, in samples."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Where a sound lies in a recording.
+    """The position of a signal in a recording.
 
     Attributes
     ----------
     delay
-        Samples from the recording's start to the sound's, to a fraction of one.
+        Samples from the start of the recording to the start of the signal, with a
+        fraction.
     peak_ratio
-        Height of the correlation's peak over its next highest; from `MIN_PEAK_RATIO` on
-        the sound is surely there.
+        Height of the correlation's highest peak over the next; the signal counts as
+        found from `MIN_PEAK_RATIO`.
     gain
-        Amplitude in the recording over that of the sound.
+        Amplitude in the recording over the amplitude of the signal.
     """
 
     delay: float
@@ -39,14 +41,14 @@ class Match:
 
     @property
     def is_match(self) -> bool:
-        """Whether the sound was found."""
+        """Whether the signal was found."""
         return self.peak_ratio >= MIN_PEAK_RATIO
 
 
 def chirp(seconds: float = 0.3, low_hz: float = 300.0, high_hz: float = 6000.0) -> Float32:
-    """Return a linear sweep at `ENGINE_RATE` that fades in and out, peak 0.5.
+    """Return a linear sweep at `ENGINE_RATE` with a fade at both ends, peak 0.5.
 
-    Its flat spectrum gives the correlation one narrow peak.
+    Its flat spectrum gives the correlation a single narrow peak.
     """
     time = np.arange(round(seconds * ENGINE_RATE)) / ENGINE_RATE
     phase = 2 * np.pi * (low_hz + (high_hz - low_hz) / (2 * seconds) * time) * time
@@ -56,56 +58,57 @@ def chirp(seconds: float = 0.3, low_hz: float = 300.0, high_hz: float = 6000.0) 
     return sweep
 
 
-def find_signal(recording: Float32, sound: Float32) -> Match:
-    """Find a sound in a recording by cross-correlation.
+def find_signal(recording: Float32, signal: Float32) -> Match:
+    """Find a signal in a recording by cross-correlation.
 
     Parameters
     ----------
     recording
-        (samples,) float32, longer than `sound`.
-    sound
+        (samples,) float32, longer than `signal`.
+    signal
         (samples,) float32, such as a `chirp`.
     """
-    if recording.size < sound.size:
+    if recording.size < signal.size:
         return Match(0.0, 0.0, 0.0)
-    size = 1 << (recording.size + sound.size - 1).bit_length()
-    spectrum = np.fft.rfft(recording, size) * np.conj(np.fft.rfft(sound, size))
-    likeness = np.fft.irfft(spectrum, size)[: recording.size - sound.size + 1]
-    height = np.abs(likeness)
+    size = 1 << (recording.size + signal.size - 1).bit_length()
+    spectrum = np.fft.rfft(recording, size) * np.conj(np.fft.rfft(signal, size))
+    correlation = np.fft.irfft(spectrum, size)[: recording.size - signal.size + 1]
+    height = np.abs(correlation)
     at = int(np.argmax(height))
-    energy = float(np.sum(sound.astype(np.float64) ** 2))
+    energy = float(np.sum(signal.astype(np.float64) ** 2))
     if not height[at] or not energy:
         return Match(0.0, 0.0, 0.0)
-    far = np.ones(height.size, bool)
-    far[max(0, at - _PEAK_SAMPLES) : at + _PEAK_SAMPLES + 1] = False
-    next_highest = float(height[far].max(initial=1e-12))
+    outside = np.ones(height.size, bool)
+    outside[max(0, at - _PEAK_SAMPLES) : at + _PEAK_SAMPLES + 1] = False
+    next_highest = float(height[outside].max(initial=1e-12))
     return Match(
-        at + _vertex(height, at), float(height[at]) / next_highest, float(likeness[at]) / energy
+        at + _vertex(height, at), float(height[at]) / next_highest, float(correlation[at]) / energy
     )
 
 
 def _vertex(values: Float64, at: int) -> float:
-    """Return where a parabola through a peak and its neighbours is highest, relative to it."""
+    """Return the vertex of the parabola through a peak and its neighbours, relative to `at`."""
     if not 0 < at < values.size - 1:
         return 0.0
     left, middle, right = values[at - 1 : at + 2]
-    bend = left - 2 * middle + right
-    return float((left - right) / (2 * bend)) if bend else 0.0
+    curvature = left - 2 * middle + right
+    return float((left - right) / (2 * curvature)) if curvature else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """How a recording follows what was sent, block by block.
+    """The offset and error of each block of a sent signal in a recording.
 
     Attributes
     ----------
     block
         Samples per block.
     offsets
-        (blocks,) where each block lies in the recording, relative to where it was sent.
+        (blocks,) position of each block in the recording minus its position in the
+        sent signal, in samples.
     errors_db
-        (blocks,) what of a block is not the one that was sent, over its power: -inf
-        is bit-exact; a fraction of a sample or a gain does not count.
+        (blocks,) power of the error of each block over the block's power; -inf is
+        bit-exact. A gain or a shift by a fraction of a sample is no error.
     """
 
     block: int
@@ -114,48 +117,48 @@ class Alignment:
 
     @property
     def delay(self) -> int:
-        """The offset of most blocks, in samples."""
+        """The most frequent offset, in samples."""
         values, counts = np.unique(self.offsets, return_counts=True)
         return int(values[np.argmax(counts)])
 
     @property
     def exact(self) -> int:
-        """How many blocks arrived bit for bit, wherever."""
+        """Number of bit-exact blocks, at any offset."""
         return int(np.sum(np.isneginf(self.errors_db)))
 
     def broken(self, limit_db: float = -60.0) -> int:
-        """Return how many blocks differ by more than `limit_db`: clicks, gaps."""
+        """Return the number of blocks with an error above `limit_db`, such as clicks and gaps."""
         return int(np.sum(self.errors_db > limit_db))
 
-    def slips(self, most: int = 0) -> int:
-        """Return how many times the offset changed by more than `most` samples.
+    def slips(self, tolerance: int = 0) -> int:
+        """Return how often the offset changed by more than `tolerance` samples.
 
-        Samples were lost or invented there. Two clocks that are held together
-        drift by one sample now and then, which is no slip.
+        Samples were lost or inserted there. With drift compensation between two clocks
+        the offset changes by one sample now and then; use a tolerance of 1.
         """
-        return int(np.count_nonzero(np.abs(np.diff(self.offsets)) > most))
+        return int(np.count_nonzero(np.abs(np.diff(self.offsets)) > tolerance))
 
 
 def align(sent: Float32, recording: Float32, *, block: int = 4800, reach: int = 9600) -> Alignment:
-    """Follow a sent signal through a recording of it, block by block.
+    """Find each block of a sent signal in a recording of it.
 
-    The signal must be unlike itself elsewhere, as noise or speech is. Blocks
-    that lie beyond the recording's end are left out.
+    The signal must not repeat itself; noise and speech do not. Blocks beyond the end
+    of the recording are left out.
 
     Parameters
     ----------
     sent, recording
-        (samples,) float32 at one rate.
+        (samples,) float32 at one sample rate.
     block
         Samples per block.
     reach
-        How far a block is looked for first, in samples, from where the one before
-        was; if it is not there, 20 times as far.
+        Search range in samples around the offset of the previous block; 20 times this
+        range if the block is not found in it.
 
     Raises
     ------
     RtvcError
-        If nothing of `sent` is in the recording.
+        If the start of `sent` is not in the recording.
     """
     first = find_signal(recording, sent[: 4 * block])
     if not first.is_match:
@@ -168,11 +171,11 @@ def align(sent: Float32, recording: Float32, *, block: int = 4800, reach: int = 
         if at + block + reach > recording.size:
             break
         error = _error_db(recording, at, piece)
-        for far in (reach, 20 * reach):
+        for distance in (reach, 20 * reach):
             if error < -60.0:
                 break
-            begin = max(0, at - far)
-            found = find_signal(recording[begin : at + block + far], piece)
+            begin = max(0, at - distance)
+            found = find_signal(recording[begin : at + block + distance], piece)
             if found.is_match:
                 at = begin + round(found.delay)
                 offset = at - start
@@ -184,24 +187,32 @@ def align(sent: Float32, recording: Float32, *, block: int = 4800, reach: int = 
 
 
 def _error_db(recording: Float32, at: int, wanted: Float32) -> float:
-    """Return what no short filter of `wanted` explains of a recording's block."""
-    got = recording[at : at + wanted.size]
-    if np.array_equal(got, wanted):
+    """Return the residual of a recorded block after the best short filter of `wanted`, in dB."""
+    block = recording[at : at + wanted.size]
+    if np.array_equal(block, wanted):
         return -np.inf
-    # A resampler on the way shifts by a fraction of a sample, which a few taps make good.
+    # A resampler on the way shifts by a fraction of a sample; the filter compensates that.
     shifts = [np.roll(wanted, k)[_FIT_TAPS:-_FIT_TAPS] for k in range(-_FIT_TAPS, _FIT_TAPS + 1)]
-    basis, target = (
-        np.stack(shifts, 1).astype(np.float64),
-        got[_FIT_TAPS:-_FIT_TAPS].astype(np.float64),
-    )
-    rest = target - basis @ np.linalg.lstsq(basis, target, rcond=None)[0]
+    basis = np.stack(shifts, 1).astype(np.float64)
+    target = block[_FIT_TAPS:-_FIT_TAPS].astype(np.float64)
+    residual = target - basis @ np.linalg.lstsq(basis, target, rcond=None)[0]
     power = float(np.sum(wanted.astype(np.float64) ** 2)) + 1e-20
-    return float(10 * np.log10(np.sum(rest**2) / power + 1e-20))
+    return float(10 * np.log10(np.sum(residual**2) / power + 1e-20))
 
 
 @dataclass(frozen=True, slots=True)
 class LoopLatency:
-    """Delay of a loop from an endpoint's output to its own input, in seconds."""
+    """Latency of a loop from an endpoint's output to its input.
+
+    Attributes
+    ----------
+    measured
+        The measured latency in seconds, without the output queue.
+    reported
+        The sum of the latencies that the endpoint reports, in seconds.
+    peak_ratio
+        See `Match`.
+    """
 
     measured: float
     reported: float
@@ -211,53 +222,48 @@ class LoopLatency:
 def measure_loop_latency(
     endpoint: Endpoint, *, repeats: int = 3, queue_s: float = 0.1
 ) -> LoopLatency:
-    """Play chirps through an endpoint whose output its own input hears, and time them.
+    """Play chirps through an endpoint whose output is connected to its input; measure the latency.
 
     Parameters
     ----------
     endpoint
-        Not started; a cable, a virtual cable, or a speaker before a microphone
-        must close the loop.
+        An endpoint that has not been started. A cable, a virtual cable, or a speaker
+        next to a microphone must connect the output to the input.
     repeats
-        Chirps to play, one each second; the clearest counts, for a sound server
-        that converts rates may need a second to settle.
+        Number of chirps, one per second. The one with the highest peak ratio counts:
+        a sound server that converts the sample rate may need a second to settle.
     queue_s
-        Seconds of output kept waiting, so that a busy machine does no harm.
-
-    Returns
-    -------
-    LoopLatency
-        The delay of the device's two sides, without what waited in the queue.
+        Seconds of output to keep queued, so that a busy machine causes no underrun.
 
     Raises
     ------
     RtvcError
-        If the chirp does not come back.
+        If the chirp is not found in the input.
     """
     step = ENGINE_RATE // 100
-    sound = chirp()
-    played = np.tile(np.pad(sound, (0, ENGINE_RATE - sound.size)), repeats)
-    heard: list[Float32] = []
-    ahead: list[int] = []
+    signal = chirp()
+    played = np.tile(np.pad(signal, (0, ENGINE_RATE - signal.size)), repeats)
+    captured: list[Float32] = []
+    queued: list[int] = []
     endpoint.start(lambda: None, 0)
     try:
         endpoint.wait(step, 2.0)
         endpoint.write(np.zeros(round(queue_s * ENGINE_RATE), np.float32))
         for start in range(0, played.size, step):
-            there = endpoint.wait(step, 2.0)
-            ahead.append(endpoint.queued() + there)
+            available = endpoint.wait(step, 2.0)
+            queued.append(endpoint.queued() + available)
             endpoint.write(played[start : start + step])
-            heard.append(endpoint.read(step))
+            captured.append(endpoint.read(step))
         reported = sum(endpoint.latency)
     finally:
         endpoint.stop()
-    recording = np.concatenate(heard)
+    recording = np.concatenate(captured)
     best, delay = Match(0.0, 0.0, 0.0), 0.0
     for begin in range(0, recording.size, ENGINE_RATE):
-        found = find_signal(recording[begin : begin + ENGINE_RATE], sound)
+        found = find_signal(recording[begin : begin + ENGINE_RATE], signal)
         if found.peak_ratio > best.peak_ratio:
-            # What was queued before the chirp, and input that waited, is not the device's.
-            best, delay = found, found.delay - ahead[begin // step]
+            # Queued output and waiting input are not part of the device's latency.
+            best, delay = found, found.delay - queued[begin // step]
     if not best.is_match:
         raise RtvcError(
             "the chirp did not come back: connect the output to the input, or turn the speaker up"

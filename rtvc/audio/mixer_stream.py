@@ -1,4 +1,4 @@
-"""A stream whose callback is C (rtmixer): it never waits for the interpreter lock."""
+"""A device stream whose callback is C code (rtmixer) and never waits for the interpreter lock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FLOAT_BYTES = 4
 
 
 class MixerStream(DeviceStream):
-    """rtmixer moves sound between the device and PortAudio's ring buffers."""
+    """A device stream in which rtmixer copies between the device and PortAudio's ring buffers."""
 
     def __init__(self, spec: StreamSpec) -> None:
         super().__init__(spec)
@@ -35,8 +35,8 @@ class MixerStream(DeviceStream):
         self._stream = _CLASSES[spec.kind](finished_callback=self.finished.set, **spec.arguments())
 
     def service(self) -> None:
-        """Queue again the actions that a full or an empty ring has ended."""
-        # rtmixer's queues serve one thread each way; the writer and the heartbeat come here.
+        """Queue again the rtmixer actions that ended at a full or an empty ring buffer."""
+        # rtmixer's command queue allows one thread; the writer and the service thread call this.
         with self._lock:
             actions = self._stream.actions
             if self._input_ring and self._record_action not in actions:
@@ -49,8 +49,8 @@ class MixerStream(DeviceStream):
                     self._play_action = self._stream.play_ringbuffer(self._output_ring)
 
     def counters(self) -> Counters:
-        """Read the callback's own counters, and add the actions that had ended."""
-        stats = self._stream._state.stats  # they have no public reader while the stream runs
+        """Return the callback's counters plus the actions that ended early."""
+        stats = self._stream._state.stats  # no public attribute gives them while the stream runs
         return Counters(
             frames=stats.blocks * self.spec.block,
             underflows=stats.input_underflows + stats.output_underflows + self._output_empty,

@@ -1,6 +1,6 @@
-"""A device on which one hears oneself, while the main output goes elsewhere.
+"""Play a copy of the output on a second device, such as your headphones.
 
-It is a guest: nothing waits for it, and when it is lost the main output does not notice.
+The main output never waits for the monitor and continues if the monitor's device is lost.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from rtvc.errors import RtvcError
 from rtvc.system.audio_priority import make_thread_realtime, realtime_threads
 
 MUTE_BELOW_DB = -60.0
-"""A gain so low is silence."""
+"""A gain up to this mutes the monitor."""
 EXTRA_QUEUE_S = 0.030
-"""More sound waits here than at the main output: what this thread may be late by."""
+"""Audio queued beyond that at the main output: how late this thread may run."""
 TOLERANCE_S = 0.020
-"""By so much the sound that waits may differ from that before some is left out or added."""
+"""Deviation of the queue's length from its target above which audio is dropped or added."""
 _AVERAGE_S = 1.0
-"""What waits is averaged for so long: both devices take their sound in pieces."""
+"""Period over which the queue's length is averaged, since both devices play in blocks."""
 _CROSSFADE = ENGINE_RATE // 200
 _TICK_S = 0.0025
 _STALL_TIMEOUT_S = 0.4
@@ -37,21 +37,26 @@ _DRAIN_TIMEOUT_S = 0.5
 _CLOSE_TIMEOUT_S = 2.0
 
 OutputPosition = Callable[[], tuple[int, int] | None]
-"""Gives how many samples the engine has written, and how many of them wait at the main output."""
+"""Returns the samples that the engine has written, and how many of them wait at the main output."""
 
 
 class SyncedWriter:
-    """Brings the engine's sound to a stream with a clock of its own, at a constant distance.
+    """Writes the engine's output to a stream with another clock, in step with the main output.
 
-    The main output's clock is what it has taken of the written sound, so both
-    devices play the same moment, `EXTRA_QUEUE_S` apart.
+    The main output's clock is the number of written samples that it has played. Both
+    devices play the same signal, the monitor `EXTRA_QUEUE_S` later.
 
     Parameters
     ----------
     stream
-        The monitor's.
+        The monitor's stream.
     progress
         See `OutputPosition`.
+
+    Attributes
+    ----------
+    corrections
+        Number of times that audio was dropped or silence added at once.
     """
 
     def __init__(self, stream: DeviceStream, progress: OutputPosition) -> None:
@@ -66,21 +71,20 @@ class SyncedWriter:
         self._to_drop = 0
         self._excess, self._observations, self._average_start = 0.0, 0, 0.0
         self.corrections = 0
-        """Times that sound had to be left out or added at once."""
 
-    def put(self, samples: Float32) -> None:
-        """Take (n,) float32 of the engine's."""
-        self._fifo.put(samples)
+    def push(self, samples: Float32) -> None:
+        """Append (n,) float32 of the engine's output."""
+        self._fifo.push(samples)
 
     def process(self, now: float, gain: float) -> None:
-        """Hand on what has come; to be called every few milliseconds.
+        """Write the appended samples to the stream; call it every few milliseconds.
 
         Parameters
         ----------
         now
-            Seconds on a steady clock.
+            Seconds on a monotonic clock.
         gain
-            Factor for the sound, approached within a piece.
+            Linear gain; a change is faded over 5 ms.
         """
         progress = self._progress()
         if progress is None:
@@ -100,17 +104,17 @@ class SyncedWriter:
         if self._to_drop:
             self._drop_excess()
         if self._fifo.size:
-            self._write(self._fifo.take(self._fifo.size), gain)
+            self._write(self._fifo.pop(self._fifo.size), gain)
 
     def _start_playback(self, now: float, waiting: int) -> None:
-        """Begin, or begin again: with as much silence as the distance needs."""
+        """Start, or start again after an underrun, with silence up to the target queue length."""
         self.corrections += self._playing
         self._playing = True
         self._write_silence((waiting - self._fifo.size) / ENGINE_RATE + EXTRA_QUEUE_S)
         self._reset_average(now)
 
     def _correct_offset(self, now: float, excess: float) -> None:
-        """Bring the distance back at once, where it is further off than a clock drifts."""
+        """Correct a deviation that is too large for clock drift: add silence or drop samples."""
         if abs(excess) > TOLERANCE_S:
             self.corrections += 1
             self._write_silence(-excess)
@@ -121,22 +125,22 @@ class SyncedWriter:
         self._excess, self._observations, self._average_start = 0.0, 0, now
 
     def _drop_excess(self) -> None:
-        """Drop what is owed of the oldest samples, blending what is before and after it."""
+        """Drop the oldest `_to_drop` samples, with a crossfade across the cut."""
         samples = min(self._to_drop, self._fifo.size - _CROSSFADE)
         if samples <= 0:
             return
         self._to_drop -= samples
-        before = self._fifo.take(samples)[:_CROSSFADE]
-        rest = self._fifo.take(self._fifo.size)
+        before = self._fifo.pop(samples)[:_CROSSFADE]
+        rest = self._fifo.pop(self._fifo.size)
         size = len(before)
         rise = np.linspace(0.0, 1.0, size, dtype=np.float32)
         blended = before * (1 - rise) + rest[:size] * rise
-        self._fifo.put(np.concatenate([blended, rest[size:]]))
+        self._fifo.push(np.concatenate([blended, rest[size:]]))
 
     def _write_silence(self, seconds: float) -> None:
         if seconds > 0:
             self._write_frames(np.zeros(round(seconds * self._rate), np.float32))
-            self._gain = 0.0  # what comes after it fades in
+            self._gain = 0.0  # the next samples fade in
 
     def _write(self, samples: Float32, gain: float) -> None:
         size = min(_CROSSFADE, samples.size)
@@ -152,21 +156,21 @@ class SyncedWriter:
 
 
 class Monitor:
-    """Plays what it is given on a device of its own, on a thread of its own.
+    """Plays a copy of the output on a second device, from its own thread.
 
     Parameters
     ----------
     name
-        The device's, for messages.
+        The device's name, for messages.
     open
-        Opens its stream.
+        Opens the stream.
 
     Attributes
     ----------
     gain_db
-        How much louder than the main output it is; from `MUTE_BELOW_DB` down it is silent.
+        Gain relative to the main output in dB; muted at `MUTE_BELOW_DB` and below.
     error
-        Why it is silent until the next start, "" while all is well.
+        Why it is silent until the next `start`; "" if nothing failed.
     """
 
     def __init__(self, name: str, open: Callable[[], DeviceStream]) -> None:
@@ -179,7 +183,7 @@ class Monitor:
         self._thread: threading.Thread | None = None
 
     def start(self, progress: OutputPosition) -> None:
-        """Begin, in the background, also after a loss."""
+        """Start in the background; also starts again after an error."""
         if self._thread is None:
             self.error = ""
             self._stop_requested.clear()
@@ -190,14 +194,14 @@ class Monitor:
             self._thread.start()
 
     def push(self, samples: Float32) -> None:
-        """Play (n,) float32 after what was given before; never waits."""
+        """Append (n,) float32 at `ENGINE_RATE`; never blocks."""
         if not self.error:
             self._waiting.append(samples.copy())
 
     def stop(self) -> None:
-        """Let what waits play out, and close the device; safe to repeat.
+        """Play the queued audio and close the device; safe to repeat.
 
-        Takes half a second at most, or two where the device never answers.
+        Returns after at most 2.5 s, even if the device hangs.
         """
         self._stop_requested.set()
         thread, self._thread = self._thread, None
@@ -212,7 +216,7 @@ class Monitor:
         except RtvcError as error:
             self._set_error(f"{error}")
             return
-        except Exception as error:  # PortAudio's own, whose kind is known only to its module
+        except Exception as error:  # PortAudioError, whose class only sounddevice can name
             self._set_error(f"{self.name!r} does not start: {error}")
             return
         try:
@@ -232,7 +236,7 @@ class Monitor:
         end = float("inf")
         while time.monotonic() < end:
             while self._waiting:
-                writer.put(self._waiting.popleft())
+                writer.push(self._waiting.popleft())
             gain = 10 ** (self.gain_db / 20) if self.gain_db > MUTE_BELOW_DB else 0.0
             writer.process(time.monotonic(), gain)
             stream.service()

@@ -1,4 +1,4 @@
-"""Open a device stream, with the callback that this platform has."""
+"""Open a device stream with the best callback that the platform has."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from rtvc.audio.streams import DeviceStream, StreamSpec
 
 
 def open_stream(spec: StreamSpec, *, in_python: bool = False) -> DeviceStream:
-    """Open a stream; its callback is C code where rtmixer can be imported.
+    """Open a stream whose callback is C code if rtmixer can be imported, else Python.
 
     Parameters
     ----------
     spec
-        Devices, rate, block and latency.
+        Devices, channels, sample rate, block size and latency.
     in_python
-        Use the callback in Python in any case.
+        Use the callback in Python even if rtmixer can be imported.
     """
     if not in_python:
         try:

@@ -1,4 +1,4 @@
-"""PortAudio behind one door: loaded late, kept quiet, its errors in sentences."""
+"""Access to PortAudio: import it on first use, capture its output, explain its errors."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ ALLOW_MICROPHONE = (
 
 
 class AudioError(RtvcError):
-    """The sound system refused something.
+    """An error of the sound system.
 
     Attributes
     ----------
     detail
-        What its libraries printed meanwhile, for ``--debug``; may be empty.
+        What its libraries printed, for ``--debug``; may be empty.
     """
 
     def __init__(self, message: str, detail: str = "") -> None:
@@ -38,7 +38,7 @@ class AudioError(RtvcError):
 
 
 class StderrCapture:
-    """What C libraries printed; `text` is filled when the capture ends."""
+    """What C libraries printed to file descriptor 2; `text` is set when the capture ends."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -46,16 +46,16 @@ class StderrCapture:
 
 @contextlib.contextmanager
 def capture_stderr() -> Iterator[StderrCapture]:
-    """Keep what C libraries print on file descriptor 2 off the terminal.
+    """Capture what C libraries print to file descriptor 2, so that it is not on the terminal.
 
-    The descriptor is the whole process's: what other threads print on it while
-    the block runs is kept as well, so keep the block short.
+    The descriptor belongs to the whole process: the output of other threads is captured
+    as well, so keep the block short.
     """
     noise = StderrCapture()
     with _lock, contextlib.ExitStack() as stack:
         try:
             saved = os.dup(2)
-        except OSError:  # closed: there is no terminal to spoil
+        except OSError:  # the descriptor is closed: there is no terminal to protect
             yield noise
             return
         stack.callback(os.close, saved)
@@ -70,12 +70,12 @@ def capture_stderr() -> Iterator[StderrCapture]:
 
 
 def portaudio() -> Any:
-    """Return the `sounddevice` module, loaded at the first call.
+    """Return the `sounddevice` module, imported at the first call.
 
     Raises
     ------
-    RtvcError
-        If it or the PortAudio library is not installed.
+    AudioError
+        If sounddevice or the PortAudio library is not installed.
     """
     try:
         with capture_stderr():
@@ -92,12 +92,11 @@ def portaudio() -> Any:
 
 
 def set_alsa_printing(allowed: bool) -> None:
-    """Choose whether ALSA may print on the terminal.
+    """Set whether ALSA may print to the terminal.
 
-    It tells of each "underrun occurred" on file descriptor 2 from its own
-    threads, in the middle of what is drawn there; while sound flows the program
-    counts and shows them itself. While a device is opened its words are captured
-    for the error's sentence.
+    ALSA prints each "underrun occurred" to file descriptor 2 from its own threads, in
+    the middle of the panel. rtvc counts and shows underruns itself. Printing is allowed
+    while a device is opened, where `capture_stderr` keeps it for the error message.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -105,17 +104,25 @@ def set_alsa_printing(allowed: bool) -> None:
         import ctypes
 
         alsa, libc = ctypes.CDLL("libasound.so.2"), ctypes.CDLL(None)
-        # A handler in Python would make the audio thread wait for the interpreter; any C
-        # function that looks at no argument does.
+        # A handler in Python would make the audio thread wait for the interpreter lock; any C
+        # function without arguments will do.
         silent = ctypes.cast(libc.getpid, ctypes.c_void_p)
         alsa.snd_lib_error_set_handler(None if allowed else silent)
 
 
 def restart_portaudio() -> None:
-    """Close every stream and look at the hardware anew: devices come and go only so."""
+    """Terminate and initialise PortAudio, which closes every stream.
+
+    PortAudio updates its list of devices only when it is initialised.
+
+    Raises
+    ------
+    AudioError
+        If PortAudio cannot be initialised.
+    """
     sounddevice = portaudio()
     with capture_stderr() as noise:
-        with contextlib.suppress(sounddevice.PortAudioError):  # it may not be running
+        with contextlib.suppress(sounddevice.PortAudioError):  # it may not be initialised
             sounddevice._terminate()
         try:
             sounddevice._initialize()
@@ -129,20 +136,20 @@ def restart_portaudio() -> None:
 def audio_error(
     error: Exception, doing: str, device: str, *, microphone: bool = False, detail: str = ""
 ) -> AudioError:
-    """Return a sentence for an error of PortAudio.
+    """Return an error with a message that explains a PortAudio error and what to do.
 
     Parameters
     ----------
     error
-        A ``PortAudioError``, or whatever sounddevice raised.
+        A ``PortAudioError``, or another error that sounddevice raised.
     doing
         What was tried, as in "cannot {doing} {device}".
     device
         The device's name.
     microphone
-        Whether it is one, which macOS gives only to programs with a permission.
+        Whether it is a microphone, for which macOS requires a permission.
     detail
-        What was printed meanwhile.
+        What the libraries printed.
     """
     code = next((a for a in error.args if isinstance(a, int)), 0)
     host = next((str(a[2]) for a in error.args if isinstance(a, tuple) and len(a) == 3), "")

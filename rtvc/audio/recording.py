@@ -1,4 +1,4 @@
-"""A sound file that is written while the sound goes on."""
+"""Record the output to a sound file while it plays."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ _INTERVAL_S = 0.1
 
 
 class Recording:
-    """A sound file that grows while it is recorded; written by a thread of its own.
+    """A recording in progress, written to its file by a background thread.
 
     Parameters
     ----------
     path
-        Its extension says the format; it appears under its name when it is whole.
+        The file; its extension selects the format. It appears under this name only
+        when it is complete.
 
     Attributes
     ----------
     error
-        Why the recording has ended by itself, "" while all is well.
+        Why the recording stopped early, "" if it did not.
 
     Raises
     ------
     RtvcError
-        If the file exists already or cannot be made.
+        If the file already exists or cannot be created.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,21 +45,21 @@ class Recording:
 
     @property
     def seconds(self) -> float:
-        """How long it is by now."""
+        """Duration written so far, in seconds."""
         return self._sink.frames_written / ENGINE_RATE
 
     def push(self, samples: Float32) -> None:
-        """Add samples; never waits."""
+        """Add (n,) float32 at `ENGINE_RATE`; never blocks."""
         if not self._stop_requested.is_set():
             self._waiting.append(samples.copy())
 
     def finish(self) -> None:
-        """Write what waits, and give the file its name.
+        """Write the remaining samples and give the file its name.
 
         Raises
         ------
         RtvcError
-            If it could not be written.
+            If the file could not be written.
         """
         self._stop_requested.set()
         self._thread.join()
@@ -70,7 +71,7 @@ class Recording:
         try:
             ended = False
             while not ended:
-                # Looked at before the last round, so that nothing pushed earlier is left.
+                # Read the flag before the last pass, so that earlier samples are all written.
                 ended = self._stop_requested.wait(_INTERVAL_S)
                 while self._waiting:
                     self._sink.write(self._waiting.popleft())

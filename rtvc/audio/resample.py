@@ -1,14 +1,12 @@
-"""Sample-rate conversion of a running mono signal.
+"""Sample-rate conversion of a mono stream.
 
-Two converters, for two needs:
+* `BlockResampler`, inside the engine: each block gives an exact number of samples,
+  and the delay is a known integer number of samples.
+* `EdgeResampler`, between a device and the engine: takes any number of samples,
+  returns those that are ready, and its ratio can be trimmed while it runs.
 
-* `BlockResampler`, inside the engine: every block gives an exact number of
-  samples and the delay is a whole, known number of samples.
-* `EdgeResampler`, between a device and the engine: any number of samples in,
-  whatever is ready out, and the ratio may be trimmed while it runs.
-
-`BlockResampler` filters directly in the time domain. The transform stages of
-soxr's constant-rate mode hold back up to 37 ms from 48 to 16 kHz and 177 ms from
+`BlockResampler` filters directly in the time domain. The FFT stages of soxr's
+constant-rate mode delay the signal by up to 37 ms from 48 to 16 kHz and 177 ms from
 8 to 48 kHz, where this filter needs 2.5 ms and 5 ms.
 """
 
@@ -23,42 +21,42 @@ from numpy.lib.stride_tricks import sliding_window_view
 from rtvc._types import Float32, Float64
 
 STOPBAND_DB = 100.0
-"""Images and aliases outside the transition band lie this far down."""
+"""Attenuation of images and aliases outside the transition band."""
 PASSBAND, STOPBAND = 0.92, 1.08
-"""Edges of the transition band, as fractions of the lower Nyquist frequency: flat
-below, silent above. Around the Nyquist frequency itself a little is folded back,
-which halves the delay."""
+"""Edges of the transition band as fractions of the lower Nyquist frequency: the
+response is flat below and stops above. A little aliasing around the Nyquist frequency
+halves the delay."""
 MAX_TRIM = 2e-3
-"""Largest relative change of speed that an `EdgeResampler` can be asked for."""
+"""Largest relative change of the ratio of an `EdgeResampler`."""
 GLIDE_S = 1.0
-"""Time constant with which a new speed is approached."""
+"""Time constant of a change of the ratio, in seconds."""
 
 
 class BlockResampler:
-    """Polyphase FIR conversion with exact counts and an exact delay.
+    """Polyphase FIR resampler with exact sample counts and an exact delay.
 
-    The result does not depend on how the signal is cut into blocks. At equal
-    rates the signal passes bit for bit, without delay.
+    The output does not depend on how the signal is divided into blocks. At equal
+    rates the output is the input, bit for bit and without delay.
 
     Parameters
     ----------
     in_rate, out_rate
-        Samples per second, positive.
+        Sample rates in Hz, positive.
 
     Attributes
     ----------
     step
-        A block must be a multiple of so many input samples; every rate that is
-        a multiple of 100 has a multiple of it in a 10 ms frame.
+        The length of a block must be a multiple of `step` input samples. At every
+        rate that is a multiple of 100 Hz, a 10 ms frame is one.
     delay
-        How late the result is, in output samples, exactly.
+        The filter's delay in output samples.
     delay_in
-        The same delay in input samples, exactly.
+        The same delay in input samples.
 
     Raises
     ------
     ValueError
-        For a rate that is not positive.
+        If a rate is not positive.
     """
 
     def __init__(self, in_rate: int, out_rate: int) -> None:
@@ -83,56 +81,56 @@ class BlockResampler:
         Parameters
         ----------
         block
-            (samples,) float32, a multiple of `step` samples; may be empty.
+            (samples,) float32, a multiple of `step` samples long; may be empty.
 
         Returns
         -------
-        Samples
-            (samples * out_rate / in_rate,) float32.
+        Float32
+            (samples * out_rate / in_rate,).
 
         Raises
         ------
         ValueError
-            If `block` is not a multiple of `step`.
+            If the length of `block` is not a multiple of `step`.
         """
         if block.size % self.step:
-            raise ValueError(f"a block of {block.size} samples is no multiple of {self.step}")
+            raise ValueError(f"a block of {block.size} samples is not a multiple of {self.step}")
         if self.in_rate == self.out_rate or not block.size:
             return block
         signal = np.concatenate((self._history, block))
         self._history = signal[block.size :]
         windows = sliding_window_view(signal, self._kernels.shape[1])[:: self.step]
-        # einsum sums each output alone, so a sample never depends on the size of its block.
-        made: Float32 = np.einsum("ik,jk->ij", windows, self._kernels).reshape(-1)
-        return made
+        # einsum sums each output sample separately, so it does not depend on the block size.
+        output: Float32 = np.einsum("ik,jk->ij", windows, self._kernels).reshape(-1)
+        return output
 
     def reset(self) -> None:
-        """Forget the signal so far."""
+        """Clear the filter's history."""
         if self.delay:
             self._history = np.zeros_like(self._history)
 
 
 def _half_length(up: int, down: int) -> int:
-    """Return half the filter's length at the common multiple of both rates."""
+    """Return half the filter's length in samples at the common multiple of both rates."""
     width = 2 * math.pi * (STOPBAND - PASSBAND) / (2 * max(up, down))
     needed = (STOPBAND_DB - 7.95) / (2.285 * width) / 2
-    whole = up * down  # makes the delay a whole number of samples at both rates
-    return whole * math.ceil(needed / whole)
+    unit = up * down  # makes the delay an integer number of samples at both rates
+    return unit * math.ceil(needed / unit)
 
 
 def _low_pass(half: int, up: int, down: int) -> Float64:
-    """Return a Kaiser-windowed sinc that cuts at the lower Nyquist frequency."""
+    """Return a Kaiser-windowed sinc with its cutoff at the lower Nyquist frequency."""
     beta = 0.1102 * (STOPBAND_DB - 8.7)
     time = np.arange(-half, half + 1) / max(up, down)
     taps: Float64 = np.sinc(time) * np.kaiser(2 * half + 1, beta)
-    # Each phase has unit gain at DC, so that a constant stays one exactly.
+    # Each phase has unit gain at DC, so that a constant input gives a constant output.
     for phase in range(up):
         taps[phase::up] /= taps[phase::up].sum()
     return taps
 
 
 def _kernels(taps: Float64, up: int, down: int) -> Float32:
-    """Lay the filter out as (outputs per step, inputs that they see)."""
+    """Arrange the filter as (outputs per step, inputs per output)."""
     length = math.ceil(taps.size / up)
     kernels = np.zeros((up, length - 1 + down), np.float32)
     for output in range(up):
@@ -144,21 +142,21 @@ def _kernels(taps: Float64, up: int, down: int) -> Float32:
 
 
 class EdgeResampler:
-    """Conversion at a device's edge: free counts, little delay, speed that can be trimmed.
+    """Resampler for a device: any number of samples, a short delay, and an adjustable ratio.
 
-    soxr's variable-rate engine, which works without transforms: 5 ms from 44.1
-    to 48 kHz, distortion below -110 dB.
+    It uses soxr's variable-rate mode, which needs no FFT: 5 ms of delay from 44.1 to
+    48 kHz, distortion below -110 dB.
 
     Parameters
     ----------
     in_rate, out_rate
-        Nominal samples per second, positive.
+        Nominal sample rates in Hz, positive.
     """
 
     def __init__(self, in_rate: float, out_rate: float) -> None:
         self.in_rate = in_rate
         self.out_rate = out_rate
-        # The engine is built for the largest ratio that it may ever be asked for.
+        # soxr needs the largest possible ratio when the stream is created.
         self._soxr = soxr.ResampleStream(
             in_rate * (1 + 2 * MAX_TRIM), out_rate, 1, "float32", vr=True
         )
@@ -168,26 +166,28 @@ class EdgeResampler:
 
     @property
     def delay_s(self) -> float:
-        """Seconds of signal that went in and have not come out."""
+        """Present delay in seconds: audio that was passed in and not yet returned."""
         return self._pending / self.out_rate
 
     def trim(self, surplus: float) -> None:
-        """Make `surplus` more output than nominal from now on, gliding there in about a second.
+        """Change the ratio over about a second so that there is more or less output.
 
         Parameters
         ----------
         surplus
-            As a fraction of the nominal count, cut off at +-`MAX_TRIM`.
+            Additional output as a fraction of the nominal count, limited to
+            +-`MAX_TRIM`.
         """
         self._target = min(max(surplus, -MAX_TRIM), MAX_TRIM)
 
     def process(self, samples: Float32) -> Float32:
-        """Convert (samples,) float32 and return what is ready, (n,) float32."""
+        """Convert (samples,) float32 and return the output that is ready, (n,) float32."""
         if self._trim != self._target:
-            # soxr's own glide rounds changes of a few parts per million to nothing.
+            # soxr's own slew rounds changes of a few parts per million to zero.
             share = min(1.0, samples.size / (GLIDE_S * self.in_rate))
             self._trim += share * (self._target - self._trim)
             self._soxr.set_io_ratio(self.in_rate, self.out_rate * (1 + self._trim))
-        made: Float32 = self._soxr.resample_chunk(np.ascontiguousarray(samples))
-        self._pending += samples.size * self.out_rate / self.in_rate * (1 + self._trim) - made.size
-        return made
+        output: Float32 = self._soxr.resample_chunk(np.ascontiguousarray(samples))
+        expected = samples.size * self.out_rate / self.in_rate * (1 + self._trim)
+        self._pending += expected - output.size
+        return output

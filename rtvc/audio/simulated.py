@@ -1,4 +1,4 @@
-"""A sound card made of arithmetic: for tests with scripted faults, and for machines without one."""
+"""A simulated sound card, for tests with scripted faults and for machines without a sound card."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rtvc.audio.endpoint import ENGINE_RATE, DeviceLostError
 from rtvc.stats import DeviceHealth
 
 _PERIOD = 480
-"""Samples that the device moves at once."""
+"""Samples per callback."""
 _TICK = 120
 """Samples between two calls of the watchdog."""
 _RING = 4 * ENGINE_RATE
@@ -24,18 +24,18 @@ _RING = 4 * ENGINE_RATE
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that goes wrong at a moment.
+    """A fault of the device at a set time.
 
     Attributes
     ----------
     at
         Seconds since the start.
     kind
-        ``"stall"``: the engine's thread gets no time;
-        ``"gap"``: the microphone's samples are lost;
-        ``"lost"``: the device is gone.
+        ``"stall"``: the engine's thread does not run;
+        ``"gap"``: input samples are lost;
+        ``"lost"``: the device is unplugged.
     seconds
-        For how long.
+        Duration in seconds.
     """
 
     at: float
@@ -44,21 +44,21 @@ class Fault:
 
 
 class SimulatedDevice:
-    """A duplex device that plays `source` into the engine and keeps what the engine plays.
+    """A duplex device with a given input signal; it stores the output.
 
     Parameters
     ----------
     source
-        (samples,) float32 at `ENGINE_RATE`: the microphone. Silence follows it.
+        (samples,) float32 at `ENGINE_RATE`: the input. Silence follows it.
     wall_clock
-        True: time passes by itself, as with a real device. False: time passes
-        only while the engine waits, so that a run is fast and repeatable.
+        True: use real time, as a real device does. False: use a virtual clock that
+        advances only while the engine waits, so that a run is fast and reproducible.
     tail
-        Seconds of silence after the source before the device says that it is finished.
+        Seconds of silence after the source until the device is finished.
     faults
-        What goes wrong, in the order of time. Stalls need the virtual clock.
+        Faults in chronological order. A stall needs the virtual clock.
     drift_ppm
-        How much faster the speaker's clock runs than the microphone's.
+        How much faster the output's clock runs than the input's, in parts per million.
     """
 
     realtime = True
@@ -95,14 +95,14 @@ class SimulatedDevice:
 
     @property
     def played(self) -> Float32:
-        """Everything that the speaker has played since the start, gaps included as zeros."""
+        """The output since the start, (samples,) float32, with zeros at underruns."""
         with self._lock:
             return np.concatenate([np.zeros(0, np.float32), *self._played])
 
-    # The endpoint's protocol.
+    # The Endpoint protocol.
 
     def start(self, tick: Callable[[], None], delay: int) -> None:
-        """Begin to move sound; like any device it leaves the engine's delay as it is."""
+        """Start the clock; `delay` is not used, as with any live device."""
         self._tick = tick
         self._running = True
         if self.wall_clock:
@@ -112,7 +112,7 @@ class SimulatedDevice:
             self._clock_thread.start()
 
     def stop(self) -> None:
-        """Play what is queued, then stop."""
+        """Play the queued output, then stop."""
         if not self._running:
             return
         self._running = False
@@ -123,7 +123,13 @@ class SimulatedDevice:
             self._advance(_PERIOD, call_tick=False)
 
     def wait(self, samples: int, timeout: float) -> int:
-        """Wait until so many input samples are there, and return how many are."""
+        """Wait until `samples` input samples are available; return how many are.
+
+        Raises
+        ------
+        DeviceLostError
+            During a ``"lost"`` fault, and after it until `reconnect`.
+        """
         limit = self._now + round(timeout * ENGINE_RATE)
         while True:
             with self._lock:
@@ -138,7 +144,7 @@ class SimulatedDevice:
             self._advance(_TICK)
 
     def read(self, samples: int) -> Float32:
-        """Take exactly so many input samples."""
+        """Return the next `samples` input samples; they must be available."""
         with self._lock:
             if len(self._input) < samples:
                 raise ValueError(f"{samples} samples asked for, {len(self._input)} there")
@@ -149,15 +155,15 @@ class SimulatedDevice:
         return block
 
     def pass_time(self, seconds: float) -> None:
-        """Let the virtual clock go on, as it does during a step that takes so long."""
+        """Advance the virtual clock by `seconds`, as during a step that takes this long."""
         self._advance(round(seconds * ENGINE_RATE))
 
     def queued(self) -> int:
-        """Return how many output samples wait for the device."""
+        """Return the number of output samples that wait for the device."""
         return self._queued
 
     def write(self, samples: Float32) -> None:
-        """Queue output."""
+        """Queue output; drops what exceeds 4 s and counts an overflow."""
         with self._lock:
             room = _RING - self._queued
             if len(samples) > room:
@@ -171,7 +177,7 @@ class SimulatedDevice:
         return self._now / ENGINE_RATE
 
     def reconnect(self) -> bool:
-        """Try to open the device again; return whether it is back."""
+        """Try to reopen the device; return whether it succeeded."""
         if self.wall_clock:
             time.sleep(0.05)
         else:
@@ -187,16 +193,16 @@ class SimulatedDevice:
 
     @property
     def finished(self) -> bool:
-        """Whether the source and its tail have been read."""
+        """Whether the source and the silence after it have been read."""
         return self._now >= self._end and self._taken >= self._supplied
 
     @property
     def latency(self) -> tuple[float, float]:
-        """Delay of the device's own two sides in seconds: it has none."""
+        """Input and output latency in seconds: zero."""
         return 0.0, 0.0
 
     def health(self) -> DeviceHealth:
-        """Return counters and ring fills."""
+        """Return the underrun and overflow counts and the buffers' fill."""
         return DeviceHealth(
             underflows=self._underflows,
             overflows=self._overflows,
@@ -204,7 +210,7 @@ class SimulatedDevice:
             output_fill=self._queued / ENGINE_RATE,
         )
 
-    # The device itself.
+    # The device's clock and callback.
 
     def _run_clock(self) -> None:
         began = time.monotonic()
@@ -213,7 +219,7 @@ class SimulatedDevice:
             self._advance(round((time.monotonic() - began) * ENGINE_RATE) - self._now)
 
     def _advance(self, samples: int, *, call_tick: bool = True) -> None:
-        """Let time pass, one tick after the other."""
+        """Advance the clock tick by tick."""
         target = self._now + samples
         while self._now < target:
             with self._lock:
@@ -221,12 +227,12 @@ class SimulatedDevice:
                 self._now += step
                 if self._now % _PERIOD == 0:
                     self._run_callback()
-            # Outside the lock: the watchdog writes.
+            # Without the lock, since the watchdog may call `write`.
             if call_tick and self._now % _TICK == 0:
                 self._tick()
 
     def _run_callback(self) -> None:
-        """Do what the device's callback does."""
+        """Exchange one period of input and output."""
         if self._within(self._losses):
             self._lost = True
         if self._lost:

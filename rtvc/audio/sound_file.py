@@ -1,4 +1,7 @@
-"""Sound files piece by piece, as mono at the engine's rate: nothing is held whole in memory."""
+"""Read and write sound files in pieces, as mono at the engine's sample rate.
+
+A file is never held in memory as a whole, except by `read_whole`.
+"""
 
 from __future__ import annotations
 
@@ -17,31 +20,31 @@ from rtvc.errors import RtvcError, UsageError
 _PIECE_S = 0.5
 _MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
-_LARGEST_RATE = 192_000  # libsndfile's encoders misbehave above
+_LARGEST_RATE = 192_000  # libsndfile's encoders fail above
 
 
 class SoundSource:
-    """A sound file that is read from its start to its end.
+    """A sound file to read from start to end.
 
     Parameters
     ----------
     path
-        Any format, rate and number of channels that libsndfile reads; channels
-        are averaged.
+        A file of any format, sample rate and number of channels that libsndfile reads;
+        the channels are averaged.
 
     Attributes
     ----------
     rate
-        The file's own samples per second.
+        The file's sample rate in Hz.
     frames_read
-        Frames of the file that have been read, at its own rate.
+        Number of frames read so far, at the file's sample rate.
     ended
-        Whether all of it has been given.
+        Whether the end of the file has been reached.
 
     Raises
     ------
     RtvcError
-        If the file cannot be read or holds no sound.
+        If the file cannot be read or contains no samples.
     """
 
     def __init__(self, path: Path) -> None:
@@ -66,16 +69,16 @@ class SoundSource:
 
     @property
     def progress(self) -> float:
-        """How much of the file has been read, 0 to 1."""
+        """Fraction of the file that has been read, 0 to 1."""
         return 1.0 if self.ended else min(1.0, self.frames_read / self._file.frames)
 
     def read(self) -> Float32:
-        """Return the next piece at `ENGINE_RATE`; it may be empty, at the end it is.
+        """Return the next (samples,) float32 at `ENGINE_RATE`; may be empty, also before the end.
 
         Raises
         ------
         RtvcError
-            If the file is damaged, or holds what is no number.
+            If the file is damaged or contains NaN or infinite samples.
         """
         wanted = max(1, round(_PIECE_S * self.rate))
         try:
@@ -93,8 +96,8 @@ class SoundSource:
         mono: Float32 = frames[:, 0] if frames.shape[1] == 1 else frames.mean(1, dtype=np.float32)
         if self._soxr is None:
             return mono
-        made: Float32 = self._soxr.resample_chunk(np.ascontiguousarray(mono), last=self.ended)
-        return made
+        output: Float32 = self._soxr.resample_chunk(np.ascontiguousarray(mono), last=self.ended)
+        return output
 
     def close(self) -> None:
         """Close the file; safe to repeat."""
@@ -102,12 +105,12 @@ class SoundSource:
 
 
 def read_whole(path: Path, rate: int) -> Float32:
-    """Return a whole sound file as mono, (samples,), at `rate`.
+    """Return a sound file as mono, (samples,) float32, at `rate` Hz.
 
     Raises
     ------
     RtvcError
-        As `SoundSource`.
+        See `SoundSource`.
     """
     source = SoundSource(path)
     resample = soxr.ResampleStream(ENGINE_RATE, rate, 1, quality="VHQ")
@@ -122,23 +125,28 @@ def read_whole(path: Path, rate: int) -> Float32:
 
 
 class SoundSink:
-    """A sound file that appears under its name only when it is whole.
+    """A sound file to write; it appears under its name only when it is complete.
 
     Parameters
     ----------
     path
-        Its extension says the format.
+        The file; its extension selects the format.
     rate
-        The file's samples per second.
+        The file's sample rate in Hz.
     overwrite
-        Whether a file of that name may be replaced.
+        Whether to replace an existing file.
+
+    Attributes
+    ----------
+    frames_written
+        Number of frames written so far, at the file's sample rate.
 
     Raises
     ------
     RtvcError
-        If the file exists already or cannot be made.
+        If the file already exists or cannot be created.
     UsageError
-        If the extension names no format, or the format cannot have this rate.
+        If the extension is unknown, or the format does not support the sample rate.
     """
 
     def __init__(self, path: Path, rate: int, *, overwrite: bool = False) -> None:
@@ -170,14 +178,14 @@ class SoundSink:
         samples
             (n,) float32.
         at_most
-            Frames that the file may have in the end; what is more is left out.
+            Maximum length of the file in frames; further frames are dropped.
         last
-            Whether nothing follows.
+            Whether these are the last samples; flushes the resampler.
 
         Raises
         ------
         RtvcError
-            If it cannot be written: most often the disk is full.
+            If the file cannot be written; most often the disk is full.
         """
         if self._soxr is not None:
             samples = self._soxr.resample_chunk(np.ascontiguousarray(samples), last=last)
@@ -193,7 +201,13 @@ class SoundSink:
         self.frames_written += samples.size
 
     def finish(self) -> None:
-        """Close the file and give it its name."""
+        """Close the file and give it its name.
+
+        Raises
+        ------
+        RtvcError
+            If the file cannot be closed or renamed; it is then removed.
+        """
         try:
             self._file.close()
             if self._overwrite:
@@ -215,12 +229,12 @@ class SoundSink:
 
 
 def format_of(path: Path) -> tuple[str, str]:
-    """Return libsndfile's format and subtype for a file's extension: 24 bits where it can.
+    """Return libsndfile's format and subtype for a file's extension; 24-bit PCM if possible.
 
     Raises
     ------
     UsageError
-        If the extension names no format that can be written.
+        If libsndfile writes no format with this extension.
     """
     extension = path.suffix.lower().lstrip(".")
     special = {"ogg": ("OGG", "VORBIS"), "oga": ("OGG", "VORBIS"), "opus": ("OGG", "OPUS")}
@@ -238,7 +252,7 @@ def format_of(path: Path) -> tuple[str, str]:
 
 
 def supports_rate(subtype: str, rate: int) -> bool:
-    """Return whether a file of this subtype can have this rate."""
+    """Return whether files of a libsndfile subtype support a sample rate."""
     if subtype == "OPUS":
         return rate in _OPUS_RATES
     if subtype.startswith("MPEG"):
@@ -248,10 +262,10 @@ def supports_rate(subtype: str, rate: int) -> bool:
 
 def _rename_without_overwriting(part: Path, path: Path) -> None:
     try:
-        os.link(part, path)  # unlike a rename it fails if the name was taken meanwhile
+        os.link(part, path)  # unlike a rename, this fails if the file was created meanwhile
     except FileExistsError:
         raise RtvcError(_exists_message(path)) from None
-    except OSError:  # a file system without links
+    except OSError:  # the file system has no hard links
         if path.exists():
             raise RtvcError(_exists_message(path)) from None
         part.replace(path)

@@ -1,4 +1,4 @@
-"""How loud the sound of a moment is, from low to high."""
+"""The spectrum of the output at any moment of the last seconds."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from rtvc.stats import SPECTRUM_HZ
 BANDS = 24
 FLOOR_DB = -120.0
 _WINDOW = 2048
-"""Samples that a spectrum is made of: 43 ms, of which the middle counts most."""
+"""Samples per spectrum: a Hann window of 43 ms."""
 _RING = 1 << 18
-"""Samples that are kept: 5.5 s, more than can wait at an output."""
+"""Samples in the ring buffer: 5.5 s, more than can wait at an output."""
 
 
 class Spectrum:
-    """The last seconds of a sound, and the spectrum of any moment in them.
+    """Keeps the last seconds of a signal and computes the spectrum of any moment in them.
 
-    One thread at a time pushes, any may ask. A moment is asked for long after it
-    was pushed and long before it is overwritten, so they need no lock.
+    One thread at a time calls `push`, any thread `bands`. The samples of a spectrum were
+    pushed long before and are overwritten long after, so no lock is needed.
     """
 
     def __init__(self) -> None:
@@ -30,27 +30,28 @@ class Spectrum:
         hz_per_bin = ENGINE_RATE / _WINDOW
         edges = np.round(np.geomspace(*SPECTRUM_HZ, BANDS + 1) / hz_per_bin)
         self._edges = edges.astype(np.intp)
-        # So that a sine of full scale is 0 dB, however its power spreads over bins.
+        # A sine of full scale is 0 dB, however its power spreads over bins.
         self._full = _WINDOW * float(np.sum(self._window**2)) / 4
 
     def push(self, samples: Float32) -> None:
-        """Add (n,) float32, n below a second."""
+        """Add (n,) float32 at `ENGINE_RATE`, less than a second."""
         self._ring[(self._pushed + np.arange(samples.size)) % _RING] = samples
         self._pushed += samples.size
 
     def bands(self, waiting: int) -> tuple[float, ...]:
-        """Return the level of each band in dBFS, the lowest first, never below `FLOOR_DB`.
+        """Return the level of each band in dBFS, the lowest band first, at least `FLOOR_DB`.
 
         Parameters
         ----------
         waiting
-            How many samples before the newest the moment is: those that no one has heard yet.
+            Number of samples that were pushed but not yet played; the spectrum is that
+            of the last samples before them.
         """
         end = self._pushed - waiting
         if end < _WINDOW:
             return (FLOOR_DB,) * BANDS
-        sound = self._ring[np.arange(end - _WINDOW, end) % _RING] * self._window
-        power = np.abs(np.fft.rfft(sound).astype(np.complex128)) ** 2
+        frame = self._ring[np.arange(end - _WINDOW, end) % _RING] * self._window
+        power = np.abs(np.fft.rfft(frame).astype(np.complex128)) ** 2
         sums = np.add.reduceat(power[: self._edges[-1]], self._edges[:-1]) / self._full
         levels = np.maximum(10 * np.log10(sums + 1e-20), FLOOR_DB)
         return tuple(levels.tolist())

@@ -1,4 +1,4 @@
-"""Whether an open stream still lives."""
+"""Detect that the device of an open stream was lost."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from rtvc.audio.streams import DeviceStream
 
 
 class StreamWatchdog:
-    """Watches one stream by its clock.
+    """Detects a lost device by the frame count of its stream.
 
     Parameters
     ----------
     stream
-        What is watched.
+        The stream to watch.
     name
-        Its device's, for messages.
+        The device's name, for messages.
     """
 
     def __init__(self, stream: DeviceStream, name: str) -> None:
@@ -24,14 +24,18 @@ class StreamWatchdog:
         self.reset()
 
     def reset(self) -> None:
-        """Count from now on."""
+        """Start the timeout again."""
         self._frames = 0
         self._advanced = self._checked = time.monotonic()
 
     def lost(self, timeout: float) -> str:
-        """Return a sentence if the device is gone or has counted no frames for so long, else ""."""
+        """Return a message if the device was lost, else "".
+
+        It was lost if PortAudio ended the stream, or if its frame count has not changed
+        for `timeout` seconds.
+        """
         now = time.monotonic()
-        # A process that was stopped itself has not seen whether the device went on.
+        # While this process was suspended, nothing observed the frame count.
         paused = now - self._checked > timeout / 2
         self._checked = now
         if not self.stream.active:

@@ -1,4 +1,4 @@
-"""The narrow seam to a device: rings that its callback fills and empties."""
+"""A device stream with a ring buffer per direction, which its callback fills and empties."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import numpy as np
 from rtvc._types import Float32
 
 RING_S = 2.0
-"""Seconds that a ring holds at least: what a stall of the engine may pile up."""
+"""Minimum length of a ring buffer in seconds: the longest stall of the engine without loss."""
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """One direction of a stream: a device's index, and how many channels of it."""
+    """One direction of a stream: the device's index and the number of channels to open."""
 
     device: int
     channels: int
@@ -26,7 +26,19 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class StreamSpec:
-    """How to open a stream: at least one of `input` and `output`, in blocks of so many frames."""
+    """The parameters of a stream.
+
+    Attributes
+    ----------
+    rate
+        Sample rate in Hz.
+    block
+        Frames per callback.
+    input, output
+        The directions to open, at least one.
+    latency
+        As in sounddevice: ``"low"``, ``"high"`` or seconds.
+    """
 
     rate: int
     block: int
@@ -36,18 +48,18 @@ class StreamSpec:
 
     @property
     def kind(self) -> str:
-        """PortAudio's word for the direction."""
+        """``"duplex"``, ``"input"`` or ``"output"``."""
         if self.input and self.output:
             return "duplex"
         return "input" if self.input else "output"
 
     @property
     def ring_frames(self) -> int:
-        """Frames in a ring, a power of two as PortAudio's rings need it."""
+        """Length of a ring buffer in frames: a power of two, as PortAudio requires."""
         return 1 << math.ceil(math.log2(RING_S * self.rate))
 
     def arguments(self) -> dict[str, Any]:
-        """Return the keyword arguments that sounddevice's and rtmixer's classes share."""
+        """Return the keyword arguments that the classes of sounddevice and rtmixer share."""
         ports = [port for port in (self.input, self.output) if port]
         one = len(ports) == 1
         return {
@@ -61,14 +73,15 @@ class StreamSpec:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What happened in the callback so far.
+    """The callback's counts since the stream was opened.
 
     Attributes
     ----------
     frames
-        Frames that the device's clock has counted, whether or not a ring took them.
+        Frames on the device's clock, whether or not a ring buffer had room for them.
     underflows, overflows
-        What the device reported, plus the times a ring was empty or full.
+        Underruns and overflows that the device reported, plus the times that a ring
+        buffer was empty or full.
     """
 
     frames: int
@@ -77,33 +90,33 @@ class Counters:
 
 
 class Ring(Protocol):
-    """What `DeviceStream` needs of a ring; PortAudio's is one."""
+    """The interface of a ring buffer that `DeviceStream` uses, such as PortAudio's."""
 
     @property
     def read_available(self) -> int:
-        """Frames that can be read."""
+        """Number of frames that can be read."""
 
     @property
     def write_available(self) -> int:
-        """Frames for which there is room."""
+        """Number of frames that can be written."""
 
     def write(self, data: Float32) -> int:
-        """Copy in what fits, and return how many frames that was."""
+        """Copy in the (frames, channels) that fit; return the number of frames written."""
 
     def readinto(self, data: Float32) -> int:
-        """Copy out what is there, and return how many frames that was."""
+        """Copy available frames into `data`, (frames, channels); return the number read."""
 
 
 class DeviceStream(ABC):
-    """An open stream with a ring for each of its directions.
+    """An open stream with a ring buffer for each of its directions.
 
-    Nothing here waits except `stop` and `close`. One thread reads, one at a
-    time writes, any may call the rest; after `close` none may.
+    Only `stop` and `close` block. One thread reads, one thread at a time writes, and
+    any thread may call the rest; none may after `close`.
 
     Attributes
     ----------
     spec
-        How it was opened.
+        The parameters it was opened with.
     finished
         Set when PortAudio has ended the stream.
     """
@@ -118,58 +131,58 @@ class DeviceStream(ABC):
 
     @property
     def latency(self) -> tuple[float, float]:
-        """Seconds of the device's own (input, output) side as PortAudio states them."""
-        stated = self._stream.latency
+        """Input and output latency of the device in seconds, as PortAudio reports them."""
+        reported = self._stream.latency
         if self.spec.kind == "duplex":
-            return stated[0], stated[1]
-        return (stated, 0.0) if self.spec.input else (0.0, stated)
+            return reported[0], reported[1]
+        return (reported, 0.0) if self.spec.input else (0.0, reported)
 
     @property
     def active(self) -> bool:
-        """Whether the stream runs, as far as PortAudio knows."""
+        """Whether the stream runs, according to PortAudio."""
         return not self.finished.is_set() and bool(self._stream.active)
 
     def start(self) -> None:
-        """Let the callback run."""
+        """Start the callback."""
         self.service()
         self._stream.start()
 
     def stop(self) -> None:
-        """Play out what the device holds, then stop."""
+        """Play what the device has buffered, then stop."""
         self._stopping = True
         self._stream.stop()
 
     def close(self) -> None:
-        """Stop at once and give the device back."""
+        """Stop at once and release the device."""
         self._stopping = True
         self._stream.abort()
         self._stream.close()
 
     @property
     def readable(self) -> int:
-        """Frames of input that wait."""
+        """Number of input frames that can be read."""
         return self._input_ring.read_available if self._input_ring else 0
 
     @property
     def queued(self) -> int:
-        """Frames of output that wait."""
+        """Number of output frames that wait to be played."""
         return self._output_ring.read_available if self._output_ring else 0
 
     @property
     def writable(self) -> int:
-        """Frames of output for which there is room."""
+        """Number of output frames that can be queued."""
         return self._output_ring.write_available if self._output_ring else 0
 
     def read(self, frames: int) -> Float32:
-        """Take up to so many frames of input."""
+        """Return up to `frames` input frames, (n, channels) float32."""
         channels = self.spec.input.channels if self.spec.input else 0
-        taken = np.empty((min(frames, self.readable), channels), np.float32)
-        if self._input_ring and taken.size:
-            self._input_ring.readinto(taken)
-        return taken
+        data = np.empty((min(frames, self.readable), channels), np.float32)
+        if self._input_ring and data.size:
+            self._input_ring.readinto(data)
+        return data
 
     def write(self, frames: Float32) -> int:
-        """Queue output, and return for how many frames there was room."""
+        """Queue (frames, channels) float32; return the number of frames that fitted."""
         if not self._output_ring or not frames.size:
             return 0
         written = self._output_ring.write(np.ascontiguousarray(frames))
@@ -178,8 +191,8 @@ class DeviceStream(ABC):
 
     @abstractmethod
     def service(self) -> None:
-        """Keep the callback supplied; to be called every few milliseconds."""
+        """Keep the callback supplied; call it every few milliseconds."""
 
     @abstractmethod
     def counters(self) -> Counters:
-        """Return what happened so far."""
+        """Return the callback's counts since the stream was opened."""

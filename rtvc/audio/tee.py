@@ -1,4 +1,4 @@
-"""A tap between an engine and its endpoint: what is played is recorded, shown and heard twice."""
+"""An endpoint that also copies its output to a recording, a monitor and a spectrum."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from rtvc.stats import DeviceHealth
 
 
 class TeeEndpoint:
-    """An endpoint whose output goes to others, too; see `rtvc.audio.endpoint.Endpoint`.
+    """An `Endpoint` that forwards to another one and copies its output.
 
     Parameters
     ----------
     inner
-        Does the work.
+        The endpoint to forward to.
     monitor
-        Plays all that is written on another device, None for nothing.
+        Plays a copy of the output on a second device; None for no monitor.
 
     Attributes
     ----------
     recording
-        Gets all that is written, None while nothing is recorded.
+        Writes a copy of the output to a file; None while nothing is recorded.
     """
 
     def __init__(self, inner: Endpoint, monitor: Monitor | None = None) -> None:
@@ -39,38 +39,38 @@ class TeeEndpoint:
         self._writing = False
 
     def start(self, tick: Callable[[], None], delay: int) -> None:
-        """Begin to move sound."""
+        """Start the endpoint and the monitor."""
         self.inner.start(tick, delay)
         self._start_monitor()
 
     def reconnect(self) -> bool:
-        """Try to open a lost device again; return whether it is back."""
-        # The sound system is started anew, which would pull the monitor's stream from under it.
+        """Try to reopen a lost device; return whether it succeeded."""
+        # Reconnecting restarts PortAudio, which closes the monitor's stream.
         self._stop_monitor()
-        back = self.inner.reconnect()
-        if back:
+        connected = self.inner.reconnect()
+        if connected:
             self._start_monitor()
-        return back
+        return connected
 
     def stop(self) -> None:
-        """Play what is queued, then close."""
+        """Play the queued output, then close."""
         self._stop_monitor()
         self.inner.stop()
 
     def wait(self, samples: int, timeout: float) -> int:
-        """Wait until so many input samples are there, and return how many are."""
+        """Wait until `samples` input samples are available; return how many are."""
         return self.inner.wait(samples, timeout)
 
     def read(self, samples: int) -> Float32:
-        """Take exactly so many input samples."""
+        """Return the next `samples` input samples."""
         return self.inner.read(samples)
 
     def queued(self) -> int:
-        """Return how many output samples wait for the device."""
+        """Return the number of output samples that wait for the device."""
         return self.inner.queued()
 
     def write(self, samples: Float32) -> None:
-        """Queue output, and hand it on."""
+        """Queue output, and copy it to the spectrum, the recording and the monitor."""
         recording, monitor = self.recording, self.monitor
         self._writing = True
         self.inner.write(samples)
@@ -88,22 +88,22 @@ class TeeEndpoint:
 
     @property
     def finished(self) -> bool:
-        """Whether the source has ended and everything has been read."""
+        """Whether the source has ended and has been read completely."""
         return self.inner.finished
 
     @property
     def latency(self) -> tuple[float, float]:
-        """Delay of the device's two sides in seconds."""
+        """Latency of input and output in seconds, without the engine."""
         return self.inner.latency
 
     def health(self) -> DeviceHealth:
-        """Return counters and ring fills."""
+        """Return the underrun and overflow counts and the ring buffers' fill."""
         return self.inner.health()
 
     def progress(self) -> tuple[int, int] | None:
-        """Return how many samples were written and how many of them wait.
+        """Return the number of samples written, and how many of them wait for the device.
 
-        None if a write got in between, for then the two do not belong together.
+        None if a write happened in between, since the two numbers then do not match.
         """
         before = self._written
         waiting = self.inner.queued()
@@ -112,7 +112,7 @@ class TeeEndpoint:
         return before, waiting
 
     def spectrum(self) -> tuple[float, ...]:
-        """Return the level in dBFS of each band of what is heard now, the lowest first."""
+        """Return the level in dBFS of each band of the output that plays now, lowest first."""
         return self._spectrum.bands(self.inner.queued())
 
     def _start_monitor(self) -> None:

@@ -1,4 +1,4 @@
-"""Calls into a sound system that may never come back."""
+"""Call a function that may never return, with a timeout."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ T = TypeVar("T")
 
 
 class TimeoutCall(Generic[T]):
-    """A call that runs in a daemon thread of its own, so that one can stop waiting for it."""
+    """A call that runs in its own daemon thread, so that the caller can stop waiting for it.
+
+    Calls into the sound system may hang after a device was lost.
+    """
 
     def __init__(self, action: Callable[[], T]) -> None:
         self._action = action
@@ -26,12 +29,12 @@ class TimeoutCall(Generic[T]):
             self._error = error
 
     def wait(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds, and return whether the call has come back."""
+        """Wait up to `timeout` seconds; return whether the call has returned."""
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def result(self) -> T:
-        """Return what the call returned, or raise what it raised; only once it has come back."""
+        """Return the call's result or raise its exception; only after it has returned."""
         if self._error:
             raise self._error
         return self._results[0]

@@ -1,4 +1,4 @@
-"""Test signals, and how far a result is from them."""
+"""Test signals and error measures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rtvc._types import Float32
 
 
 def noise_below(edge_hz: float, rate: int, samples: int, *, seed: int = 0) -> Float32:
-    """Return noise at -20 dBFS RMS without anything above `edge_hz`."""
+    """Return noise at -20 dBFS RMS, band-limited to `edge_hz`."""
     white = np.random.default_rng(seed).standard_normal(samples)
     taps = firwin(1001, edge_hz * 0.95, fs=rate, window=("kaiser", 12.0))
     band = lfilter(taps, 1.0, white)
@@ -17,19 +17,19 @@ def noise_below(edge_hz: float, rate: int, samples: int, *, seed: int = 0) -> Fl
 
 
 def sine(hz: float, rate: int, samples: int, *, start: int = 0, peak: float = 0.5) -> Float32:
-    """Return a sine that is at phase 0 at sample 0 and begins at sample `start`."""
+    """Return a sine with phase 0 at sample 0, from sample `start` on."""
     time = np.arange(start, start + samples) / rate
     return (peak * np.sin(2 * np.pi * hz * time)).astype(np.float32)
 
 
 def error_db(result: Float32, wanted: Float32) -> float:
-    """Return the power of the difference over the power of what was wanted."""
+    """Return the power of the difference over the power of `wanted`, in dB."""
     difference = result.astype(np.float64) - wanted
     return float(10 * np.log10(np.mean(difference**2) / np.mean(wanted.astype(np.float64) ** 2)))
 
 
 def distortion_db(result: Float32, hz: float, rate: int) -> float:
-    """Return THD+N of a sine, its exact frequency, amplitude and phase being fitted."""
+    """Return the THD+N of a sine in dB; its frequency, amplitude and phase are fitted."""
     y = result.astype(np.float64)
     t = np.arange(y.size) / rate
     for _ in range(4):

@@ -52,7 +52,7 @@ DEVICES = [
         ("2I2", 2),
         (2, 2),
         ("2", 2),
-        ("3", 5),  # a name goes before a number
+        ("3", 5),  # a name takes precedence over an index
         (3, 5),
         (" Scarlett 2i2 ", 2),
     ],
@@ -177,23 +177,23 @@ def test_each_error_says_what_to_do(
     assert "Microphone" not in str(audio_error(error, "open the speaker", "'x'"))
 
 
-def test_noise_of_c_libraries_is_kept_off_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_output_of_c_libraries_is_captured(capfd: pytest.CaptureFixture[str]) -> None:
     libc = ctypes.CDLL(None)
-    with capture_stderr() as noise:
-        libc.dprintf(2, b"ALSA lib says something\n")
-    assert noise.text == "ALSA lib says something"
-    libc.dprintf(2, b"and then it is heard\n")
-    assert capfd.readouterr().err == "and then it is heard\n"
+    with capture_stderr() as captured:
+        libc.dprintf(2, b"ALSA lib: underrun\n")
+    assert captured.text == "ALSA lib: underrun"
+    libc.dprintf(2, b"printed after the block\n")
+    assert capfd.readouterr().err == "printed after the block\n"
 
 
-def test_noise_before_an_error_is_kept_too() -> None:
+def test_output_before_an_error_is_captured_too() -> None:
     def fail() -> None:
-        ctypes.CDLL(None).dprintf(2, b"last words\n")
+        ctypes.CDLL(None).dprintf(2, b"last line\n")
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError), capture_stderr() as noise:
+    with pytest.raises(ZeroDivisionError), capture_stderr() as captured:
         fail()
-    assert noise.text == "last words"
+    assert captured.text == "last line"
 
 
 def run_python(code: str, **environment: str) -> str:

@@ -16,11 +16,11 @@ RATE, BLOCK, HZ = 48_000, 480, 997.0
 class Run:
     clocks: ClockTrim
     sound: np.ndarray
-    fill_ms: np.ndarray  # sound between the two clocks, once a second
+    fill_ms: np.ndarray  # audio between the two clocks, once per second
 
 
 def run(input_ppm: float, output_ppm: float, seconds: int, *, lost_at: float = -1.0) -> Run:
-    """Two devices with 10 ms callbacks, polled at uneven times, and the trim between them."""
+    """Simulate two devices with 10 ms callbacks, polled at irregular times, and the trim."""
     random = np.random.default_rng(3)
     clocks, resampler = ClockTrim(), EdgeResampler(RATE, RATE)
     next_in, next_out, next_poll = 0.0, 0.0037, 0.0
@@ -49,7 +49,7 @@ def run(input_ppm: float, output_ppm: float, seconds: int, *, lost_at: float = -
 
 
 @pytest.mark.parametrize(("input_ppm", "output_ppm"), [(0, 200), (0, -200), (200, 0), (-100, 100)])
-def test_two_clocks_are_held_together(input_ppm: float, output_ppm: float) -> None:
+def test_drift_is_compensated(input_ppm: float, output_ppm: float) -> None:
     result = run(input_ppm, output_ppm, 180)
     assert result.clocks.drift_ppm == pytest.approx(output_ppm - input_ppm, abs=5)
     assert np.ptp(result.fill_ms) < 2.5  # without the trim it would be 36 ms
@@ -68,6 +68,6 @@ def test_equal_clocks_are_left_alone() -> None:
     assert np.ptp(result.fill_ms) < 0.5
 
 
-def test_lost_sound_is_not_taken_for_drift() -> None:
+def test_lost_samples_are_not_counted_as_drift() -> None:
     result = run(0, 50, 120, lost_at=60.0)
     assert result.clocks.drift_ppm == pytest.approx(50, abs=5)

@@ -6,16 +6,16 @@ import pytest
 from rtvc.audio.fifo import SampleFifo
 
 
-def test_samples_come_out_as_they_went_in_however_cut() -> None:
+def test_samples_come_out_in_order_for_any_lengths() -> None:
     random = np.random.default_rng(6)
     sound = random.standard_normal(10_000).astype(np.float32)
-    fifo, taken, put = SampleFifo(), [], 0
-    while put < sound.size or fifo.size:
+    fifo, popped, pushed = SampleFifo(), [], 0
+    while pushed < sound.size or fifo.size:
         count = int(random.integers(0, 300))
-        fifo.put(sound[put : put + count])
-        put = min(put + count, sound.size)
-        taken.append(fifo.take(int(random.integers(0, fifo.size + 1))))
-    np.testing.assert_array_equal(np.concatenate(taken), sound)
-    assert fifo.take(0).size == 0
-    with pytest.raises(ValueError, match="1 samples were asked for where 0 wait"):
-        fifo.take(1)
+        fifo.push(sound[pushed : pushed + count])
+        pushed = min(pushed + count, sound.size)
+        popped.append(fifo.pop(int(random.integers(0, fifo.size + 1))))
+    np.testing.assert_array_equal(np.concatenate(popped), sound)
+    assert fifo.pop(0).size == 0
+    with pytest.raises(ValueError, match="1 samples were requested, but the queue holds 0"):
+        fifo.pop(1)

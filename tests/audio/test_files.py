@@ -16,14 +16,13 @@ from tests.audio.signals import error_db, noise_below
 def convert(
     endpoint: FileEndpoint, *, late: int = 0, block: int = 4800, blocks: int = 1 << 30
 ) -> None:
-    """An engine that hands on what it hears, `late` samples late."""
-    endpoint.start(lambda: pytest.fail("a file has no watchdog"), late)
+    """Copy the input to the output with a delay of `late` samples."""
+    endpoint.start(lambda: pytest.fail("a file endpoint calls no watchdog"), late)
     kept = np.zeros(late, np.float32)
     try:
         while not endpoint.finished and blocks:
             blocks -= 1
-            there = endpoint.wait(block, 1.0)
-            assert there == block
+            assert endpoint.wait(block, 1.0) == block
             kept = np.concatenate((kept, endpoint.read(block)))
             endpoint.write(kept[:block])
             kept = kept[block:]
@@ -42,7 +41,9 @@ def write(
 
 @pytest.mark.parametrize("late", [0, 1, 4799, 12345])
 @pytest.mark.parametrize("block", [480, 4800, 7013])
-def test_the_result_is_the_source_to_the_sample(tmp_path: Path, late: int, block: int) -> None:
+def test_the_result_has_the_length_and_alignment_of_the_source(
+    tmp_path: Path, late: int, block: int
+) -> None:
     sound = write(tmp_path / "in.wav", ENGINE_RATE, 100_003)
     endpoint = FileEndpoint(tmp_path / "in.wav", tmp_path / "out.wav")
     convert(endpoint, late=late, block=block)
@@ -82,7 +83,9 @@ def test_the_rate_can_be_asked_for(tmp_path: Path) -> None:
         ("x.au", "PCM_24", 96000),
     ],
 )
-def test_the_extension_says_the_format(tmp_path: Path, name: str, subtype: str, rate: int) -> None:
+def test_the_extension_selects_the_format(
+    tmp_path: Path, name: str, subtype: str, rate: int
+) -> None:
     write(tmp_path / "in.wav", 96000, 50_000)
     convert(FileEndpoint(tmp_path / "in.wav", tmp_path / name))
     info = soundfile.info(tmp_path / name)
@@ -123,7 +126,7 @@ def test_a_name_taken_meanwhile_is_left_alone(tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.iterdir()} == {"in.wav", "out.wav"}
 
 
-def test_an_interruption_leaves_nothing(tmp_path: Path) -> None:
+def test_an_interruption_leaves_no_file(tmp_path: Path) -> None:
     write(tmp_path / "in.wav", 48000, 48000)
     endpoint = FileEndpoint(tmp_path / "in.wav", tmp_path / "out.wav")
     convert(endpoint, blocks=4)
@@ -141,7 +144,7 @@ def test_without_a_sink_it_only_reads(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_what_is_no_number_is_refused_by_place(tmp_path: Path, bad: float) -> None:
+def test_nan_and_infinity_are_refused_with_their_position(tmp_path: Path, bad: float) -> None:
     sound = np.zeros((96000, 2), np.float32)
     sound[60000, 1] = bad
     soundfile.write(tmp_path / "in.wav", sound, 48000, subtype="FLOAT")
@@ -150,7 +153,7 @@ def test_what_is_no_number_is_refused_by_place(tmp_path: Path, bad: float) -> No
     assert [p.name for p in tmp_path.iterdir()] == ["in.wav"]
 
 
-def test_sources_that_are_none(tmp_path: Path) -> None:
+def test_sources_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_bytes(b"this is no sound file, whatever it is called")
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 48000)
     for name, says in {
@@ -164,7 +167,7 @@ def test_sources_that_are_none(tmp_path: Path) -> None:
     assert not (tmp_path / "out.wav").exists()
 
 
-def test_sinks_that_cannot_be(tmp_path: Path) -> None:
+def test_sinks_that_cannot_be_written(tmp_path: Path) -> None:
     write(tmp_path / "in.wav", 48000, 4800)
     for name, rate, kind, says in (
         ("out.txt", None, UsageError, "names no sound format"),
@@ -177,7 +180,7 @@ def test_sinks_that_cannot_be(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["in.wav"]
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_no_file(tmp_path: Path) -> None:
     write(tmp_path / "in.wav", 48000, 96000)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))

@@ -36,7 +36,7 @@ def test_the_delay_is_found_to_a_fraction_of_a_sample() -> None:
         assert find_signal(late, sound).delay == pytest.approx(1000 + shift / 10, abs=0.03)
 
 
-def test_what_is_not_there_is_not_found() -> None:
+def test_an_absent_signal_is_not_found() -> None:
     noise = np.random.default_rng(5).standard_normal(60_000).astype(np.float32)
     assert not find_signal(noise, chirp()).is_match
     assert not find_signal(np.zeros(60_000, np.float32), chirp()).is_match

@@ -1,4 +1,4 @@
-"""The monitor's clock held to the main output's, in virtual time."""
+"""The monitor in step with the main output, on a virtual clock."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ HEADROOM = 2880
 
 
 class MainOutput:
-    """An engine that writes blocks a little late, and a main output that takes them in time."""
+    """An engine that writes blocks a little late, and a main output that plays them on time."""
 
     def __init__(self, drift_ppm: float = 0.0, rate: int = RATE) -> None:
         self.now = 0.0
@@ -30,12 +30,12 @@ class MainOutput:
 
     @property
     def distance(self) -> float:
-        """Seconds by which the monitor has more waiting than the main output."""
+        """Length of the monitor's queue minus that of the main output, in seconds."""
         return self.speaker.queued / self.speaker.spec.rate - self.waiting / RATE
 
     def write(self, samples: int) -> None:
         time = (self.written + np.arange(samples)) / RATE
-        self.writer.put((0.5 * np.sin(2 * np.pi * 300 * time)).astype(np.float32))
+        self.writer.push((0.5 * np.sin(2 * np.pi * 300 * time)).astype(np.float32))
         self.written += samples
 
     def run(self, seconds: float) -> None:
@@ -52,9 +52,9 @@ class MainOutput:
 
 
 def clicks(sound: np.ndarray) -> float:
-    """The largest bend beside that of the tone itself, over its own."""
-    bend = np.abs(np.diff(sound, 2))
-    return float(bend.max() / np.median(bend))
+    """Return the largest second difference over the median, which is that of the tone."""
+    curvature = np.abs(np.diff(sound, 2))
+    return float(curvature.max() / np.median(curvature))
 
 
 @pytest.mark.parametrize(("drift_ppm", "rate"), [(300, 48_000), (-300, 48_000), (150, 44_100)])
@@ -68,10 +68,10 @@ def test_a_monitor_with_another_clock_stays_at_its_distance(drift_ppm: float, ra
     first = int(np.argmax(np.abs(played) > 0.1))
     assert not (played[first:].reshape(-1)[:: rate // 100] == 0).all()
     steady = played[first + rate : -rate // 10]
-    assert clicks(steady) < 2.0, "a gap, or something was left out"
+    assert clicks(steady) < 2.0, "a gap or dropped samples"
 
 
-def test_without_correction_it_would_run_dry_or_over():
+def test_without_drift_compensation_the_queue_runs_empty_or_full():
     main = MainOutput(300)
     main.writer._clocks.observe = lambda *_: False
     main.run(120)
@@ -81,17 +81,17 @@ def test_without_correction_it_would_run_dry_or_over():
 def test_after_a_stall_the_distance_comes_back():
     main = MainOutput()
     main.run(5)
-    main.speaker._began += 0.3  # it stood still for so long
+    main.speaker._began += 0.3  # the device stalled for 0.3 s
     assert main.distance < EXTRA_QUEUE_S + 0.3
     main.run(3)
-    # The first look may see only a part of it.
+    # The first average may contain only a part of the stall.
     assert main.writer.corrections in (1, 2)
     assert abs(main.distance - EXTRA_QUEUE_S) < TOLERANCE_S
     played = main.speaker.played[4 * RATE :]
-    assert clicks(played[: -RATE // 10]) < 40, "what was left out was not blended"
+    assert clicks(played[: -RATE // 10]) < 40, "the cut has no crossfade"
 
 
-def test_a_monitor_that_ran_dry_begins_again():
+def test_a_monitor_starts_again_after_an_underrun():
     main = MainOutput()
     main.run(3)
     main._due += 0.5
@@ -103,7 +103,7 @@ def test_a_monitor_that_ran_dry_begins_again():
     assert main.speaker.dry == dry
 
 
-def test_the_gain_glides():
+def test_a_gain_change_is_faded():
     main = MainOutput()
     main.run(2)
     main.gain = 0.0

@@ -56,7 +56,7 @@ def test_there_and_back_is_a_plain_delay(middle: int) -> None:
     result = in_blocks(up, in_blocks(down, signal, 4800), middle // 10)
     delay = down.delay_in + up.delay
     assert error_db(result[delay + 4800 :], signal[4800:-delay]) < -90
-    for off in (-1, 1):  # one sample beside it is far off
+    for off in (-1, 1):  # an offset of one sample gives a large error
         assert error_db(result[delay + off + 4800 :][:24000], signal[4800:][:24000]) > -20
 
 
@@ -85,8 +85,8 @@ def test_a_constant_stays_exactly_constant() -> None:
     np.testing.assert_allclose(result, 1.0, atol=1e-6)
 
 
-def test_a_block_that_gives_no_whole_count_is_refused() -> None:
-    with pytest.raises(ValueError, match="no multiple of 3"):
+def test_a_block_without_an_integer_output_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="not a multiple of 3"):
         BlockResampler(48000, 16000).process(np.zeros(100, np.float32))
     with pytest.raises(ValueError, match="positive"):
         BlockResampler(0, 16000)
@@ -95,7 +95,7 @@ def test_a_block_that_gives_no_whole_count_is_refused() -> None:
 @pytest.mark.parametrize(
     ("in_rate", "out_rate"), [(44100, 48000), (48000, 44100), (16000, 48000), (48000, 192000)]
 )
-def test_the_edge_keeps_a_sine_and_tells_what_it_holds(in_rate: int, out_rate: int) -> None:
+def test_the_edge_resampler_keeps_a_sine_and_reports_its_delay(in_rate: int, out_rate: int) -> None:
     resampler = EdgeResampler(in_rate, out_rate)
     chunk = in_rate // 100
     made = [resampler.process(sine(440, in_rate, chunk, start=i * chunk)) for i in range(200)]
@@ -105,7 +105,7 @@ def test_the_edge_keeps_a_sine_and_tells_what_it_holds(in_rate: int, out_rate: i
     assert 0 < resampler.delay_s < 0.016
 
 
-def test_the_edge_can_be_trimmed_up_to_its_limit() -> None:
+def test_the_edge_resampler_can_be_trimmed_up_to_its_limit() -> None:
     resampler = EdgeResampler(48000, 48000)
     chunks = [sine(440, 48000, 480, start=i * 480) for i in range(3000)]
     resampler.trim(1.0)

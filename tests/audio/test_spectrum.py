@@ -24,15 +24,15 @@ def test_a_tone_is_in_its_band_with_its_level(hz: float):
     assert len(bands) == BANDS
     loudest = int(bands.argmax())
     assert abs(loudest - band_of(hz)) <= 1
-    # Its power may lie on the border of two bands.
+    # Its power may be at the border of two bands.
     assert 10 * np.log10(np.sum(10 ** (bands / 10))) == pytest.approx(-20, abs=0.5)
     far = np.abs(np.arange(BANDS) - loudest) > 4
     assert bands[far].max() < -60
 
 
-def test_it_is_that_of_what_is_heard_and_not_of_what_waits():
+def test_the_spectrum_is_that_of_the_played_output_and_not_of_the_queue():
     spectrum = Spectrum()
-    for _ in range(70):  # more than it keeps
+    for _ in range(70):  # more than the ring buffer holds
         spectrum.push(tone(300, 0.1))
     spectrum.push(tone(3000, 0.1))
     assert int(np.argmax(spectrum.bands(0))) == band_of(3000)
