@@ -36,6 +36,7 @@ from rtvc.live.startup_sizing import startup_sizing
 from rtvc.settings import Settings
 from tests.cli.test_main import ROOT, refused, rtvc_command
 from tests.support.library_files import GOLDEN, V1_32K, V2
+from tests.support.processes import started
 
 CONDITIONS = Conditions("a processor", 2, "0.1", "mains", False, "2026-01-01")
 BALANCED = PROFILES["balanced"]
@@ -321,20 +322,14 @@ class TestCommand:
     def test_ctrl_c_leaves_the_old_file_alone(self, home):
         save_calibration({"world": timing()})
         before = calibration_path().read_bytes()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "rtvc", "calibrate", "--seconds", "60", "--profile", "fast"],
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stderr is not None
-        assert "only the built-in voice" in process.stderr.readline()
-        assert "Measuring world" in process.stderr.readline()
-        time.sleep(3.0)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
-        assert process.stderr.read() == ""
-        process.stderr.close()
+        words = [sys.executable, "-m", "rtvc", "calibrate", "--seconds", "60", "--profile", "fast"]
+        with started(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            assert "only the built-in voice" in process.stderr.readline()
+            assert "Measuring world" in process.stderr.readline()
+            time.sleep(3.0)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 130
+            assert process.stderr.read() == ""
         assert calibration_path().read_bytes() == before
         assert [file.name for file in home.iterdir()] == [calibration_path().name]
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 
@@ -39,6 +40,8 @@ from rtvc.system.energy import EnergyMeter
 from tests.engine.rvc.rvc_stack import GOLDEN, INDEX
 from tests.engine.rvc.rvc_stack import voice as golden_voice
 from tests.support.patience import measured
+from tests.support.processes import started
+from tests.support.pseudo_terminal import PseudoTerminal
 from tests.support.small_networks import small_encoder, small_rmvpe
 
 ROOT = Path(__file__).parents[2]
@@ -413,27 +416,21 @@ def test_the_table_of_a_voice_names_all_of_it(anna):
 def test_progress_is_shown_and_an_interrupt_tells_what_is_known(anna, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     words = ("--voice", "Anna", "--steps", "100000", "--block", "100", "--json")
-    terminal, theirs = os.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rtvc", "bench", *words],
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-        text=True,
-    )
-    os.close(theirs)
-    shown = b""
-    while shown.count(b"Anna [") < 4:  # it says "Anna: loading" first
-        shown += os.read(terminal, 1024)
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
-    shown += os.read(terminal, 1 << 16)
-    os.close(terminal)
+    command = [sys.executable, "-m", "rtvc", "bench", *words]
+    terminal = PseudoTerminal()
+    with (
+        closing(terminal),
+        started(command, stdout=subprocess.PIPE, stderr=terminal.inner, text=True) as process,
+    ):
+        terminal.read_until("Anna [", times=4, seconds=60)  # it says "Anna: loading" first
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+        terminal.read_until("Interrupted")
     assert process.returncode == 130
     report = json.loads(out)
     assert not report["complete"]
     assert 0 < report["voices"][0]["steps"] < 100_000
     assert report["voices"][0]["stages"] == {}
-    assert b"Interrupted" in shown
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ import soundfile
 from rtvc.cli.convert_jobs import plan
 from rtvc.errors import UsageError
 from rtvc.live.demo import load_utterance
-from tests.cli.test_status_line import OnTerminal
+from tests.support.processes import started
+from tests.support.pseudo_terminal import on_terminal
 
 ROOT = Path(__file__).parents[2]
 
@@ -134,16 +135,13 @@ def test_plans():
 
 def test_an_interrupt_leaves_nothing_half_done():
     speech("talk.wav", 9.0)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rtvc", "convert", "talk.wav", "out.wav", "--block", "20"],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    end = time.monotonic() + 20
-    while len(os.listdir()) == 1 and time.monotonic() < end:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    words = [sys.executable, "-m", "rtvc", "convert", "talk.wav", "out.wav", "--block", "20"]
+    with started(words, stderr=subprocess.PIPE, text=True) as process:
+        end = time.monotonic() + 20
+        while len(os.listdir()) == 1 and time.monotonic() < end:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert err == ""
     assert os.listdir() == ["talk.wav"]
@@ -151,13 +149,11 @@ def test_an_interrupt_leaves_nothing_half_done():
 
 def test_a_terminal_shows_progress_and_the_time_left():
     speech("talk.wav", 9.0)
-    terminal = OnTerminal(
+    code = (
         "import sys; from rtvc.cli.main import main; "
         "sys.exit(main(['convert', 'talk.wav', 'out.wav']))"
     )
-    try:
+    with on_terminal(code) as terminal:
         seen = terminal.read_until("x real time")
         assert re.search(r"\rtalk.wav \[#+ *\] +\d+% +\d+ s left", seen)
         assert terminal.process.wait(20) == 0
-    finally:
-        terminal.close()

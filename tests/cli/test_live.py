@@ -1,7 +1,6 @@
 """``rtvc run`` and ``rtvc devices`` on real devices: a private sound server."""
 
 import json
-import os
 import time
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from rtvc.config.panel_state import PanelState, save_panel_state
 from rtvc.live.demo import load_utterance
 from tests.cli.test_main import rtvc_command
-from tests.cli.test_status_line import OnTerminal
+from tests.support.pseudo_terminal import on_terminal
 from tests.support.sound_server import HEADPHONES_SINK, SPEAKER_SINK, SoundServer
 
 ROOT = Path(__file__).parents[2]
@@ -138,31 +137,25 @@ def test_without_a_microphone_or_speaker_it_plays_the_utterance(no_devices):
 def test_on_a_terminal_without_devices_the_panel_waits_and_the_utterance_plays(no_devices):
     save_panel_state(PanelState(guided=True))
     code = "import sys; from rtvc.cli.main import main; sys.exit(main([]))"
-    terminal = OnTerminal(code)
-    try:
+    with on_terminal(code) as terminal:
         assert "a bundled utterance plays instead" in terminal.read_until("DEVICE LOST")
         time.sleep(1)
-        os.write(terminal.master, b"q")
+        terminal.type("q")
         terminal.read_until("The result is in rtvc-demo.wav.")
         assert terminal.process.wait(20) == 0
         assert terminal.modes() == terminal.before
-    finally:
-        terminal.close()
     assert Path("rtvc-demo.wav").stat().st_size > 20_000
 
 
 def test_on_a_terminal_one_line_is_redrawn_until_q():
     code = "import sys; from rtvc.cli.main import main; sys.exit(main(['--no-save', '--no-tui']))"
-    terminal = OnTerminal(code)
-    try:
+    with on_terminal(code) as terminal:
         seen = terminal.read_until("late 0")
         seen += terminal.read_until("q stops")
         assert seen.count("\n") <= 3
         assert "\r" in seen
         assert "\x1b[K" in seen
-        os.write(terminal.master, b"q")
+        terminal.type("q")
         assert "blocks" in terminal.read_until("underflows")
         assert terminal.process.wait(20) == 0
         assert terminal.modes() == terminal.before
-    finally:
-        terminal.close()

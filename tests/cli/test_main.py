@@ -17,6 +17,7 @@ import soundfile
 import rtvc
 from rtvc.cli import main, options
 from rtvc.settings import SETTINGS, Settings
+from tests.support.processes import started
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"mlx", "numpy", "sounddevice", "textual", "yaml", "soundfile", "soxr", "rtvc.session"}
@@ -192,13 +193,11 @@ def test_an_unexpected_error_is_a_sentence(monkeypatch: pytest.MonkeyPatch, caps
 
 
 def test_a_closed_pipe_is_quiet():
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rtvc", "presets"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    process.stdout.close()
-    assert process.stderr.read() == b""
-    process.stderr.close()
-    assert process.wait(20) == 128 + signal.SIGPIPE
+    words = [sys.executable, "-m", "rtvc", "presets"]
+    with started(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(20) == 128 + signal.SIGPIPE
 
 
 def test_presets_from_saved_to_checked(tmp_path: Path):
@@ -306,16 +305,12 @@ def test_the_demonstration_overwrites_nothing_unasked():
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
 )
 def test_an_interrupt_keeps_what_the_run_made(number: signal.Signals, code: int):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rtvc", "--demo", "--stats", "figures.json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert " dB" in process.stdout.readline()
-    time.sleep(1.5)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    words = [sys.executable, "-m", "rtvc", "--demo", "--stats", "figures.json"]
+    with started(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert " dB" in process.stdout.readline()
+        time.sleep(1.5)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
     assert process.returncode == code
     assert "Traceback" not in err
     assert "The result is in rtvc-demo.wav" in out

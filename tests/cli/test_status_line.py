@@ -1,13 +1,10 @@
 """The status line, the progress bar and the terminal's modes."""
 
-import os
-import pty
 import re
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -16,6 +13,7 @@ from hypothesis import strategies as st
 from rtvc.cli.status_line import plain_line, progress_line, status_line, summary
 from rtvc.live.feedback import feedback_advice
 from rtvc.stats import DeviceHealth, Latency, Level, State, Stats, Times
+from tests.support.pseudo_terminal import on_terminal
 
 STATS = Stats(
     state=State.CONVERTED,
@@ -148,9 +146,6 @@ def test_unknown_devices_give_a_hint():
     assert "If you hear" in feedback_advice("default", "pulse")
 
 
-ROOT = Path(__file__).parents[2]
-# A session without a terminal gets the first one that it opens.
-OWN_TERMINAL = "import os; os.close(os.open(os.ttyname(0), os.O_RDWR))"
 KEYS = """
 import sys, time
 from rtvc.cli.main import command, main
@@ -169,81 +164,36 @@ sys.exit(main(["doctor"]))
 """
 
 
-class OnTerminal:
-    """A program on a terminal of its own, which is also its controlling one."""
-
-    def __init__(self, code: str) -> None:
-        self.master, self.slave = pty.openpty()
-        self.before = self.modes()
-        self.process = subprocess.Popen(
-            [sys.executable, "-X", "utf8", "-c", f"{OWN_TERMINAL}\n{code}"],
-            stdin=self.slave,
-            stdout=self.slave,
-            stderr=self.slave,
-            start_new_session=True,
-            env=os.environ | {"TERM": "xterm", "COLUMNS": "140", "PYTHONPATH": str(ROOT)},
-        )
-
-    def modes(self) -> str:
-        return subprocess.run(
-            ["stty", "-a"], stdin=self.slave, capture_output=True, text=True, check=True
-        ).stdout
-
-    def read_until(self, text: str) -> str:
-        seen = ""
-        end = time.monotonic() + 20
-        os.set_blocking(self.master, False)
-        while text not in seen and time.monotonic() < end:
-            try:
-                seen += os.read(self.master, 4096).decode(errors="replace")
-            except BlockingIOError:
-                time.sleep(0.01)
-        assert text in seen
-        return seen
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self.master)
-        os.close(self.slave)
-
-
 @pytest.mark.parametrize(
     ("end", "code"),
     [("q", 0), ("\x03", 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
     ids=["q", "Ctrl-C", "SIGTERM", "SIGHUP"],
 )
 def test_the_terminal_gets_its_modes_back(end: str | signal.Signals, code: int):
-    terminal = OnTerminal(KEYS)
-    try:
+    with on_terminal(KEYS) as terminal:
         terminal.read_until("ready")
         assert "-icanon" in terminal.modes()
         assert "-echo " in terminal.modes()
         if isinstance(end, str):
-            os.write(terminal.master, end.encode())
+            terminal.type(end)
         else:
             terminal.process.send_signal(end)
         assert terminal.process.wait(20) == code
         assert terminal.modes() == terminal.before
-    finally:
-        terminal.close()
 
 
 def test_cbreak_comes_back_after_a_stop():
-    terminal = OnTerminal(KEYS)
-    try:
+    with on_terminal(KEYS) as terminal:
         terminal.read_until("ready")
         terminal.process.send_signal(signal.SIGSTOP)
-        subprocess.run(["stty", "sane"], stdin=terminal.slave, check=True)
+        subprocess.run(["stty", "sane"], stdin=terminal.inner, check=True)
         terminal.process.send_signal(signal.SIGCONT)
         end = time.monotonic() + 10
         while "-icanon" not in terminal.modes() and time.monotonic() < end:
             time.sleep(0.02)
         assert "-icanon" in terminal.modes()
-        os.write(terminal.master, b"q")
+        terminal.type("q")
         assert terminal.process.wait(20) == 0
-    finally:
-        terminal.close()
 
 
 def test_without_a_terminal_there_are_no_keys():

@@ -11,11 +11,13 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from tests.fuzz.cases import case
+from tests.support.processes import started
 
 #: Of the clock, not of the processor: a busy machine must not look like a file that hangs.
 _PATIENCE_S = 20.0
@@ -101,7 +103,9 @@ def write_case(path: Path, kind: str, seed: int, number: int) -> str:
     return f"{made.name} (for {made.reader})"
 
 
-def _worker(kind: str, seed: int, first: int, last: int) -> subprocess.Popen[str]:
+def _worker(
+    kind: str, seed: int, first: int, last: int
+) -> AbstractContextManager[subprocess.Popen[str]]:
     # A fixed threshold gives every large block back to the system when it is freed, so that the
     # size of the process tells what one file takes.
     environment = os.environ | {
@@ -112,7 +116,7 @@ def _worker(kind: str, seed: int, first: int, last: int) -> subprocess.Popen[str
         "PYTHONFAULTHANDLER": "1",
     }
     words = [kind, *map(str, (seed, first, last))]
-    return subprocess.Popen(
+    return started(
         [sys.executable, "-m", "tests.fuzz.worker", *words],
         stdout=subprocess.PIPE,
         text=True,

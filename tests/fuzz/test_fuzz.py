@@ -18,6 +18,7 @@ from tests.fuzz.cases import KINDS, case
 from tests.fuzz.guard import READERS
 from tests.fuzz.hostile import HOSTILE
 from tests.fuzz.seeds import SEEDS
+from tests.support.processes import started
 
 CASES = 120
 
@@ -210,7 +211,7 @@ for number in range(int(sys.argv[1]), int(sys.argv[2])):
 def test_a_file_that_ends_or_stops_the_process_is_told(monkeypatch):
     def worker(kind, seed, first, last):
         words = [sys.executable, "-c", FALLING, str(first), str(last)]
-        return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        return started(words, stdout=subprocess.PIPE, text=True)
 
     monkeypatch.setattr(runner, "_worker", worker)
     monkeypatch.setattr(runner, "_PATIENCE_S", 3.0)

@@ -638,24 +638,22 @@ adding.write_manifest = wait
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_add_leaves_nothing(home, number):
-    process = rtvc("voices", "add", str(V2), home=home, code=WAIT)
-    assert process.stdout.readline() == "half done\n"
-    assert any(name.endswith("voice.safetensors") for name in tree(home))
-    process.send_signal(number)
-    process.communicate(timeout=20)
+    with rtvc("voices", "add", str(V2), home=home, code=WAIT) as process:
+        assert process.stdout.readline() == "half done\n"
+        assert any(name.endswith("voice.safetensors") for name in tree(home))
+        process.send_signal(number)
+        process.communicate(timeout=20)
     assert process.returncode == 128 + number
     assert tree(home) == []
 
 
 def test_what_a_killed_add_has_left_is_swept(home):
-    process = rtvc("voices", "add", str(V2), home=home, code=WAIT)
-    process.stdout.readline()
-    (stage,) = home.iterdir()
-    os.utime(stage, (1, 1))
-    add(V2, name="Bert")
-    assert stage.is_dir()  # its owner lives
-    process.kill()
-    process.communicate(timeout=20)
+    with rtvc("voices", "add", str(V2), home=home, code=WAIT) as process:
+        process.stdout.readline()
+        (stage,) = home.iterdir()
+        os.utime(stage, (1, 1))
+        add(V2, name="Bert")
+        assert stage.is_dir()  # its owner lives
     os.utime(stage, (1, 1))
     add(V2, name="Cleo")
     assert sorted(p.name for p in home.iterdir()) == ["voices"]

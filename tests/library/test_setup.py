@@ -322,12 +322,12 @@ socket.getaddrinfo = no_network
 
 def test_an_interrupted_setup_says_that_it_goes_on(server, home):
     server.put("/hubert_base.pt", ENCODER.read_bytes(), delay_s=20)
-    process = rtvc("setup", "--source", server.url, home=home, code=SMALL_TABLE)
-    assert process.stderr.readline().endswith("downloading 2.4 MB.\n")
-    while not server.requests:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    said, complaint = process.communicate(timeout=20)
+    with rtvc("setup", "--source", server.url, home=home, code=SMALL_TABLE) as process:
+        assert process.stderr.readline().endswith("downloading 2.4 MB.\n")
+        while not server.requests:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        said, complaint = process.communicate(timeout=20)
     assert (process.returncode, said) == (130, "")
     assert complaint == "Interrupted. Run the same command again to resume.\n"
     assert not (home / "models").exists()

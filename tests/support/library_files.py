@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import zipfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 
 from rtvc.engine.weights.checkpoint import read_voice_checkpoint
 from rtvc.engine.weights.safetensors import write_safetensors
+from tests.support.processes import started
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 V2 = GOLDEN / "voice_v2_f0_48k.pth"
@@ -62,12 +64,14 @@ def variant(
     return path
 
 
-def rtvc(*words: str, home: Path, code: str = "", **how: object) -> subprocess.Popen[str]:
-    """Start the command line in a process of its own, after running some code in it."""
+def rtvc(
+    *words: str, home: Path, code: str = "", **how: object
+) -> AbstractContextManager[subprocess.Popen[str]]:
+    """Run the command line in a process of its own, after some code, while a block runs."""
     environment = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
     environment |= {"RTVC_HOME": str(home), "PYTHONIOENCODING": "utf-8", "OMP_NUM_THREADS": "1"}
     program = f"import sys\n{code}\nfrom rtvc.cli.main import main\nsys.exit(main(sys.argv[1:]))"
-    return subprocess.Popen(
+    return started(
         [sys.executable, "-c", program, *words],
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -75,14 +79,14 @@ def rtvc(*words: str, home: Path, code: str = "", **how: object) -> subprocess.P
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        **how,  # type: ignore[call-overload]
+        **how,
     )
 
 
 def ran(*words: str, home: Path, code: str = "", **how: object) -> tuple[int, str, str]:
     """Run the command line, and return its exit code and what it printed and complained."""
-    process = rtvc(*words, home=home, code=code, **how)
-    printed, complained = process.communicate(timeout=60)
+    with rtvc(*words, home=home, code=code, **how) as process:
+        printed, complained = process.communicate(timeout=60)
     return process.returncode, printed, complained
 
 

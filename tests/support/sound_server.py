@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ import numpy as np
 
 from rtvc._types import Float32
 from tests.support import recorder
+from tests.support.processes import end, start
 
 RATE = recorder.RATE
 MICROPHONE_SINK = "fake_mic_feed"
@@ -135,7 +135,7 @@ class SoundServer:
         command += ["--daemonize=no", "--use-pid-file=no", "--disallow-exit=no"]
         command += [f"--log-target=file:{home}/pulse.log", "--log-level=info"]
         with (self.directory / "stdout").open("wb") as out:
-            self._process = subprocess.Popen(
+            self._process = start(
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
             )
         deadline = time.monotonic() + 10
@@ -163,8 +163,7 @@ class SoundServer:
         """End the process, as if the sound server had crashed."""
         if self._process is None:
             return
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait(5)
+        end(self._process)
         self._process = None
 
     def pactl(self, *arguments: str) -> None:
@@ -193,7 +192,7 @@ class SoundServer:
             file.flush()
             command = ["pacat", "--playback", *_raw(1, 200), f"--device={MICROPHONE_SINK}"]
             with in_real_time():
-                process = subprocess.Popen(
+                process = start(
                     [*command, file.name],
                     env=os.environ | self.environment,
                     stdin=subprocess.DEVNULL,
@@ -201,7 +200,7 @@ class SoundServer:
             try:
                 yield
             finally:
-                _end(process)
+                end(process)
 
     @contextmanager
     def recording(self, *sinks: str) -> Iterator[Callable[[], list[RecordedSound]]]:
@@ -233,19 +232,22 @@ class _Recorder:
         self._sounds: list[RecordedSound] | None = None
         words = [sys.executable, "-IS", recorder.__file__, str(folder), *map(json.dumps, commands)]
         with in_real_time():
-            self._process = subprocess.Popen(
+            self._process = start(
                 words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
             )
         assert self._process.stdout is not None
-        with self._process.stdout as said:
-            if said.readline() != b"ready\n":
-                raise RuntimeError("the recorders did not start")
+        if self._process.stdout.readline() != b"ready\n":
+            end(self._process)
+            raise RuntimeError("the recorders did not start")
 
     def finish(self) -> list[RecordedSound]:
         if self._sounds is None:
             assert self._process.stdin is not None
             self._process.stdin.close()
-            self._process.wait(10)
+            try:
+                self._process.wait(10)
+            finally:
+                end(self._process)
             began = json.loads((self._folder / "began.json").read_text())
             self._sounds = [self._sound(i, began[i]) for i in range(self._count)]
         return self._sounds
@@ -281,12 +283,3 @@ def _raw(channels: int, latency_ms: int) -> list[str]:
         f"--channels={channels}",
         f"--latency-msec={latency_ms}",
     ]
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(3)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait(3)

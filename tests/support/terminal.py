@@ -9,6 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from tests.support.processes import end, start
+
 
 class Terminal:
     """A shell that gets keys and whose screen can be read.
@@ -31,7 +33,7 @@ class Terminal:
         size = ["-x", str(columns), "-y", str(rows)]
         self._run("start-server", ";", *kind, ";", "new-session", "-d", *size, "exec sh")
         # A client that stays, so that a key needs no new process to get there.
-        self._keys = subprocess.Popen(
+        self._keys = start(
             [*self._tmux, "-C", "attach-session", "-f", "no-output"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -92,8 +94,8 @@ class Terminal:
 
     def close(self) -> None:
         """Close the terminal, whatever runs in it; safe to repeat."""
-        if self._keys.poll() is None:
-            self._run("kill-server")
-        assert self._keys.stdin is not None
-        self._keys.stdin.close()
-        self._keys.wait(5)
+        try:
+            if self._keys.poll() is None:
+                self._run("kill-server")
+        finally:
+            end(self._keys)
