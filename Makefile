@@ -9,12 +9,17 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 FLAGS ?=
 
-.PHONY: help live test operators check format lint types layers pictures stills dist wheel clean
+.PHONY: help live test parallel serial quick soak coverage operators check format lint types layers pictures stills dist wheel clean
 
 help:
 	@echo "make live           install rtvc into $(VENV) and start it: your voice, changed, live"
 	@echo "make live FLAGS=... the same with flags, such as FLAGS='--preset robot'"
 	@echo "make test           run all tests; FLAGS='-k presets' runs some"
+	@echo "make quick          run those that need neither time nor sound: a minute and a half"
+	@echo "make parallel       run those that can share the machine, on every core"
+	@echo "make serial         run those that measure time, or use the sound server or a terminal"
+	@echo "make soak           run the long versions of short tests"
+	@echo "make coverage       as make parallel, and print how much of rtvc/ it reaches"
 	@echo "make operators      the networks' tests with the operators of another kind of device"
 	@echo "make check          formatting, lint, types, layers, tests"
 	@echo "make pictures       make the README's pictures of the panel anew"
@@ -27,9 +32,34 @@ live: $(VENV)/.installed
 	@.ci/system-packages live || echo "Going on without them."
 	@$(BIN)/rtvc run $(FLAGS)
 
+# Both parts run, whatever becomes of the first: what failed can then be run again.
 test: $(VENV)/.installed-dev
+	@failed=0; for part in parallel serial; do \
+		$(MAKE) --no-print-directory $$part || failed=1; \
+	done; exit $$failed
+
+# pytest ends with 5 where it has nothing to run, as with FLAGS that choose from the other part.
+PYTEST := $(BIN)/python -m pytest
+WORKERS := --numprocesses auto --maxprocesses 8 --dist worksteal
+
+parallel: $(VENV)/.installed-dev
 	@.ci/system-packages test
-	@$(BIN)/python -m pytest $(FLAGS)
+	@$(PYTEST) -m "not serial" $(WORKERS) $(FLAGS) || [ $$? = 5 ]
+
+serial: $(VENV)/.installed-dev
+	@.ci/system-packages test
+	@$(PYTEST) -m serial $(FLAGS) || [ $$? = 5 ]
+
+quick: $(VENV)/.installed-dev
+	@$(PYTEST) -m "not (serial or full_size or slow or soak)" $(WORKERS) $(FLAGS)
+
+soak: $(VENV)/.installed-dev
+	@$(PYTEST) -m soak $(WORKERS) $(FLAGS)
+
+coverage: $(VENV)/.installed-dev
+	@.ci/system-packages test
+	@$(PYTEST) -m "not serial" $(WORKERS) --cov=rtvc --cov-report= $(FLAGS) || [ $$? = 5 ]
+	@echo "Lines of rtvc/ that these tests reach: $$($(BIN)/python -m coverage report --format=total) %"
 
 # Minutes: on a CPU the GPU's operators are its slow ones, and what they fuse is compiled.
 operators: $(VENV)/.installed-dev

@@ -1,15 +1,27 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support.sound_server import SoundServer
-
+# Each of xdist's workers has a core of its own; read by every BLAS when it is loaded.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
 # Networks are held against references in float32, on a GPU too; read when they are imported.
 os.environ["RTVC_PRECISION"] = "float32"
+
+from tests.support.sound_server import SoundServer
+
+pytest_plugins = ["tests.support.patience", "tests.support.selection"]
+
+# nohup, cron and a shell's background ignore these, and every program that a test starts would
+# inherit it. A handler is not inherited, and the second one keeps pytest itself alive.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.fixture(scope="session")

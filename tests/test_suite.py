@@ -1,0 +1,117 @@
+"""What the suite does around its tests: processes, signals, and what is measured again."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import started
+from tests.support.pseudo_terminal import PseudoTerminal
+
+ROOT = Path(__file__).parent.parent
+
+MEASURED = """
+from tests.support import patience
+patience.PAUSES_S = (0, 0)
+left = {times}
+
+@patience.measured
+def test_it():
+    global left
+    left -= 1
+    assert left < 0, "too slow"
+
+@patience.measured
+def test_another():
+    test_it.__wrapped__()
+"""
+
+
+def pytest_in(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run pytest in a folder of its own, with what counts the retries."""
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "tests.support.patience", *words, "."],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_is_measured_again_is_printed(tmp_path: Path, workers: str, times: int):
+    (tmp_path / "test_it.py").write_text(MEASURED.format(times=times))
+    done = pytest_in(tmp_path, "--numprocesses", workers, "--dist", "loadfile")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("test_it.py::test_it: too slow") == times
+    assert f"{times} retries; more than 3 fail the run." in done.stdout
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_too_many_retries_fail_the_run(tmp_path: Path, workers: str):
+    for name in ("test_a.py", "test_b.py"):
+        (tmp_path / name).write_text(MEASURED.format(times=2))
+    done = pytest_in(tmp_path, "--numprocesses", workers, "--dist", "loadfile")
+    assert "4 passed" in done.stdout
+    assert "4 retries; more than 3 fail the run." in done.stdout
+    assert done.returncode == 1
+
+
+def test_programs_can_be_interrupted_though_the_suite_ignores_it():
+    code = "import signal; print(signal.getsignal(2).__name__, signal.getsignal(1).name)"
+    script = (
+        f"import subprocess, sys, tests.conftest; subprocess.run([sys.executable, '-c', {code!r}])"
+    )
+    ignoring = f'trap "" INT HUP; exec {sys.executable} -c "$0"'
+    done = subprocess.run(
+        ["sh", "-c", ignoring, script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "default_int_handler SIG_DFL\n"
+
+
+def test_a_process_is_killed_with_what_it_has_started(tmp_path: Path):
+    script = f"sleep 60 & echo $! > {tmp_path}/child; echo ready; wait"
+    process = None
+
+    def fail() -> None:
+        nonlocal process
+        with started(["sh", "-c", script], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            raise AssertionError("the test fails")
+
+    with pytest.raises(AssertionError, match="the test fails"):
+        fail()
+    assert process is not None
+    assert process.returncode == -signal.SIGKILL
+    child = int((tmp_path / "child").read_text())
+    end = time.monotonic() + 10
+    while alive(child) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not alive(child)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path("/proc", str(pid), "stat")
+    return not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def test_a_terminal_takes_more_than_anybody_has_read():
+    terminal = PseudoTerminal()
+    code = "import sys; sys.stdout.write('x' * 1_000_000 + 'end')"
+    try:
+        with started([sys.executable, "-c", code], stdout=terminal.inner) as process:
+            assert process.wait(20) == 0
+            assert len(terminal.read_until("end")) == 1_000_003
+    finally:
+        terminal.close()
