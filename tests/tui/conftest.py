@@ -4,11 +4,13 @@ import asyncio
 import functools
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
+from textual.message_pump import MessagePump
+from textual.timer import Timer
 from textual.widgets import Input, OptionList
 
 from rtvc.config.panel_state import PanelState, save_panel_state
@@ -17,8 +19,11 @@ from rtvc.live.controller import Controller
 from rtvc.settings import SETTINGS, Settings
 from rtvc.stats import State
 from rtvc.tui.app import Panel
+from rtvc.tui.devices_screen import DevicesScreen
+from rtvc.tui.first_run_screen import FirstRunScreen
 from rtvc.tui.settings_list import SettingsList
 from rtvc.tui.voice_list import VoiceList
+from tests.support.virtual_clock import VirtualClock
 from tests.tui.idle import wait_no_more
 from tests.tui.simulated_devices import SimulatedDevices
 
@@ -40,7 +45,8 @@ def loudest(device, since=0):
 class Driver:
     """A panel that runs without a terminal, and what a person does with it."""
 
-    def __init__(self, panel: Panel, pilot) -> None:
+    def __init__(self, panel: Panel, pilot, clock: VirtualClock | None) -> None:
+        self.clock = clock
         self.panel = panel
         self.controller = panel.controller
         self.pilot = pilot
@@ -65,8 +71,17 @@ class Driver:
         return "\n".join("".join(segment.text for segment in line) for line in lines)
 
     async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
-        await self.pilot.pause(0.03)
+        for key in keys:  # each waits until the one before has been worked off
+            await self.pilot.press(key)
+        await self.passes(0.03)
+
+    async def passes(self, seconds: float) -> None:
+        """Let time pass: the devices', and that of all that looks at them."""
+        if self.clock is None:
+            await self.pilot.pause(seconds)
+        else:
+            self.clock.pass_time(seconds)
+            await self.pilot.pause()
 
     async def find(self, name: str) -> None:
         """Search for a preset, and take it."""
@@ -88,7 +103,7 @@ class Driver:
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, f"it did not come; on the screen:\n{self.text()}"
-            await self.pilot.pause(0.02)
+            await self.passes(0.05)
 
     async def reads(self, *words: str) -> None:
         """Wait until the words are on the screen, line breaks aside."""
@@ -105,8 +120,23 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wait_no_more()
 
 
+def repeat_by(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the panel and its screens repeat what they repeat by a virtual clock."""
+
+    real = MessagePump.set_interval
+
+    def set_interval(self, seconds: float, act: Callable[[], object], **others) -> Timer | None:
+        if others:  # Textual's own, such as the one that paints
+            return real(self, seconds, act, **others)
+        clock.every(seconds, act, lambda: self.is_running)
+        return None
+
+    for kind in (Panel, DevicesScreen, FirstRunScreen):
+        monkeypatch.setattr(kind, "set_interval", set_interval)
+
+
 @pytest.fixture
-def open_panel():
+def open_panel(monkeypatch):
     @asynccontextmanager
     async def opened(
         *,
@@ -114,6 +144,7 @@ def open_panel():
         settings: Settings = START,
         provider: SimulatedDevices | None = None,
         guided: bool = True,
+        real_time: bool = False,
         **others,
     ) -> AsyncIterator[Driver]:
         if guided:
@@ -121,19 +152,23 @@ def open_panel():
 
             if not load_panel_state()[0].guided:
                 save_panel_state(PanelState(guided=True))
-        controller = Controller(
-            provider or SimulatedDevices(), RememberedRun(settings=settings), **others
-        )
-        panel = Panel(controller)
+        provider = provider or SimulatedDevices()
+        clock = None if real_time else VirtualClock()
+        if clock is not None:
+            provider.clock = clock
+            repeat_by(clock, monkeypatch)
+        controller = Controller(provider, RememberedRun(settings=settings), **others)
+        panel = Panel(controller, clock=clock or time.monotonic)
         try:
             async with panel.run_test(size=size) as pilot:
-                driver = Driver(panel, pilot)
+                driver = Driver(panel, pilot, clock)
                 await driver.until(
                     lambda: controller._device_session._session is not None or controller._failure
                 )
                 await driver.reads("IN")
                 yield driver
         finally:
-            controller.close()
+            with clock.passing() if clock is not None else nullcontext():
+                controller.close()
 
     return opened

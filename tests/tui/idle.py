@@ -9,7 +9,7 @@ import textual.pilot
 
 
 async def _soon(*_: float) -> None:
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0.001)
 
 
 def wait_no_more() -> None:

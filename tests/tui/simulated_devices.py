@@ -12,6 +12,7 @@ from rtvc.errors import UsageError
 from rtvc.live.devices import AvailableDevices, DeviceSelection, OpenDevices, SoundDevice
 from tests.support.simulated_stream import SimulatedSpeaker
 from tests.support.speech import UTTERANCES
+from tests.support.virtual_clock import PacedDevice, VirtualClock
 
 BUILT_IN = SoundDevice("MacBook Pro Microphone", "Core Audio", default=True)
 USB = SoundDevice("USB Microphone", "Core Audio", rate=44_100)
@@ -27,9 +28,13 @@ def speech(seconds: float) -> np.ndarray:
 
 
 class SimulatedDevices:
-    """Every microphone hears speech; every speaker keeps what it plays, in `opened`."""
+    """Every microphone hears speech; every speaker keeps what it plays, in `opened`.
+
+    Its devices run in real time, unless it has a `clock`.
+    """
 
     def __init__(self, seconds: float = 60.0, faults=()) -> None:
+        self.clock: VirtualClock | None = None
         self.inputs = [BUILT_IN, USB]
         self.outputs = [SPEAKERS, HEADPHONES, CABLE]
         self.source = speech(seconds)
@@ -46,7 +51,10 @@ class SimulatedDevices:
             _pick(choice.output, self.outputs, "output"),
             _pick(choice.monitor, self.outputs, "output") if choice.monitor else "",
         )
-        device = SimulatedDevice(self.source, wall_clock=True, faults=self.faults)
+        if self.clock is None:
+            device = SimulatedDevice(self.source, wall_clock=True, faults=self.faults)
+        else:
+            device = PacedDevice(self.source, self.clock, faults=self.faults)
         self.opened.append((names, device))
         monitor = Monitor(names.monitor, self._open_monitor) if names.monitor else None
         return OpenDevices(device, names, monitor)

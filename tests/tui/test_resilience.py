@@ -61,7 +61,7 @@ async def test_resizing_with_anything_open(open_panel):
             await it.press(*keys)
             for size in ((40, 12), (10, 3), (200, 50), (80, 24)):
                 await it.pilot.resize_terminal(*size)
-                await it.pilot.pause(0.1)
+                await it.passes(0.1)
             await back(it)
             await it.reads("CONVERTED", "STEP")
         assert it.settings == START
@@ -74,7 +74,7 @@ async def test_garbage_pasted_into_anything(open_panel):
             for garbage in GARBAGE:
                 await it.press(*keys)
                 it.panel.post_message(events.Paste(garbage))
-                await it.pilot.pause(0.05)
+                await it.passes(0.05)
                 await it.press("enter" if name != "guide" else "escape")
                 await back(it)
         assert it.stats.state is State.CONVERTED
@@ -267,6 +267,7 @@ async def test_a_hang_up_fades_out_and_remembers(open_panel):
         await it.press("]", "r")
         await it.reads("REC 00:01")
         os.kill(os.getpid(), signal.SIGHUP)
-        await it.until(lambda: it.panel.return_code == 128 + signal.SIGHUP)
+        with it.clock.passing():
+            await it.until(lambda: it.panel.return_code == 128 + signal.SIGHUP)
     assert load_remembered()[0].settings.pitch == 1
     assert Path("rtvc-recording.wav").exists()

@@ -81,7 +81,8 @@ async def test_the_delay_is_measured_only_if_one_agrees(open_panel):
 
 @in_loop
 async def test_a_monitor_is_chosen_turned_down_and_lost(open_panel):
-    async with open_panel(size=(120, 40)) as it:
+    # The monitor's thread has a clock of its own.
+    async with open_panel(size=(120, 40), real_time=True) as it:
         await it.press("d")
         await it.reads("MONITOR", "none", "External Headphones")
         await it.press("tab", "end", "enter")
