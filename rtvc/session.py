@@ -51,7 +51,7 @@ class Session:
             settings or Settings(),
             find_voice or open_voice.find_voice,
             sizing or Sizing(),
-            nullcontext if find_voice else open_voice.loading_ahead,
+            nullcontext if find_voice else open_voice.preload_estimator,
         )
         self._held = ExitStack()
         self._started = False

@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
 def _voices(name: str | None) -> list[Settings]:
     """Return settings for each voice to measure."""
     from rtvc.errors import RtvcError
-    from rtvc.library import list_voices, require_ready
+    from rtvc.library import list_voices, require_base_models
     from rtvc.settings import Settings
 
     if name is not None:
@@ -137,7 +137,7 @@ def _voices(name: str | None) -> list[Settings]:
     for _, voice in sorted(by_rate.items()):
         settings = Settings(voice=voice.name)
         try:
-            require_ready(voice, settings.pitch_method)
+            require_base_models(voice, settings.pitch_method)
         except RtvcError as error:
             _print_note(f"Not measured: {error}")
         else:

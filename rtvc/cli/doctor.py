@@ -210,13 +210,14 @@ def _library(found: dict[str, Any]) -> list[Check]:
 
 
 def _base_models(found: dict[str, Any]) -> Check:
-    from rtvc.library.base_models import remedy
-    from rtvc.library.home import megabytes
+    from rtvc.library.base_models import install_advice
+    from rtvc.library.home import format_size
 
     name = "base models"
     damaged = [kind for kind, facts in found["models"].items() if not facts["whole"]]
     text = ", ".join(
-        f"{kind} ({megabytes(facts['bytes'])}{'' if facts['known'] else ', not a published file'})"
+        f"{kind} ({format_size(facts['bytes'])}"
+        f"{'' if facts['known'] else ', not a published file'})"
         for kind, facts in found["models"].items()
     )
     if damaged:
@@ -224,19 +225,19 @@ def _base_models(found: dict[str, Any]) -> Check:
         return Check(name, "broken", f"{text}; damaged: {', '.join(damaged)}", mend)
     if found["missing"]:
         text = f"{text or 'none'}; missing: {', '.join(found['missing'])}"
-        mend = f"only RVC voices need them. {remedy(found['missing'])}"
+        mend = f"only RVC voices need them. {install_advice(found['missing'])}"
         # Nothing is wrong with a machine on which nobody wants an RVC voice.
         return Check(name, "pity" if found["voices"] else "good", text, mend)
     return Check(name, "good", text)
 
 
 def _rvc_voices(found: dict[str, Any]) -> Check:
-    from rtvc.library.base_models import remedy
-    from rtvc.library.home import megabytes
+    from rtvc.library.base_models import install_advice
+    from rtvc.library.home import format_size
 
     text = ", ".join(found["voices"]) or "none"
     if found["voices"]:
-        text += f" ({megabytes(found['voice_bytes'])})"
+        text += f" ({format_size(found['voice_bytes'])})"
     if found["removed"]:
         text += f"; removed: {', '.join(found['removed'])}"
     text += f"; in {found['home']}"
@@ -246,7 +247,7 @@ def _rvc_voices(found: dict[str, Any]) -> Check:
     others = sorted({kind for kinds in found["voices"].values() for kind in kinds})
     others = [kind for kind in others if kind not in found["missing"]]
     if others:
-        return Check("RVC voices", "pity", text, remedy(others))
+        return Check("RVC voices", "pity", text, install_advice(others))
     return Check("RVC voices", "good", text)
 
 

@@ -78,10 +78,10 @@ def require_voice(settings: Settings) -> None:
     RtvcError
         If it needs base models that are not installed; the message says what to run.
     """
-    from rtvc.library import installed_voice, is_path, require_ready
+    from rtvc.library import installed_voice, is_path, require_base_models
 
     if settings.voice != BUILT_IN and not is_path(settings.voice):
-        require_ready(installed_voice(settings.voice), settings.pitch_method)
+        require_base_models(installed_voice(settings.voice), settings.pitch_method)
 
 
 def shape_voice(args: argparse.Namespace) -> bool:

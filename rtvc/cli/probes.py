@@ -82,24 +82,24 @@ def voices() -> dict[str, Any]:
 
 def library() -> dict[str, Any]:
     """Return the installed and the damaged base models and RVC voices."""
-    from rtvc.library import find_removed, home, list_voices, missing_models
-    from rtvc.library.base_models import BASE_MODELS, installed_kinds, installed_model, is_whole
+    from rtvc.library import data_folder, list_removed, list_voices, missing_models
+    from rtvc.library.base_models import BASE_MODELS, installed_kinds, installed_model, is_intact
 
     kinds = [*BASE_MODELS, *(kind for kind in installed_kinds() if kind not in BASE_MODELS)]
     models = {kind: installed_model(kind) for kind in kinds}
     installed, problems = list_voices()
     return {
-        "home": str(home()),
+        "home": str(data_folder()),
         "models": {
-            kind: {"known": model.known, "whole": is_whole(model), "bytes": model.size}
+            kind: {"known": model.known, "whole": is_intact(model), "bytes": model.size}
             for kind, model in models.items()
             if model is not None
         },
-        "missing": [k for k, m in BASE_MODELS.items() if m.needed and models[k] is None],
+        "missing": [k for k, m in BASE_MODELS.items() if m.required and models[k] is None],
         "voices": {voice.name: missing_models(voice.manifest) for voice in installed},
         "voice_bytes": sum(voice.size for voice in installed),
         "damaged": problems,
-        "removed": find_removed(),
+        "removed": list_removed(),
     }
 
 

@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command, and return the exit code."""
     from rtvc.cli.terminal import ProgressBar
-    from rtvc.library.base_models import BASE_MODELS, kind_of
+    from rtvc.library.base_models import BASE_MODELS, model_kind
 
     if args.list:
         return _list()
@@ -68,8 +68,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             "--unverified requires --source; --from accepts every file whose weights fit."
         )
-    kinds = [kind_of(name) for name in args.models] or [
-        model.kind for model in BASE_MODELS.values() if model.needed
+    kinds = [model_kind(name) for name in args.models] or [
+        model.kind for model in BASE_MODELS.values() if model.required
     ]
     if args.place is None:
         _refuse_unknown(kinds)
@@ -92,23 +92,23 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _install(kind: str, args: argparse.Namespace, bar: ProgressBar) -> str:
-    from rtvc.library.base_models import BASE_MODELS, installed_model, is_whole, title_of
-    from rtvc.library.home import megabytes
-    from rtvc.library.setting_up import install_from_folder, install_from_web
+    from rtvc.library.base_models import BASE_MODELS, installed_model, is_intact, model_title
+    from rtvc.library.home import format_size
+    from rtvc.library.setting_up import install_from_folder, install_from_url
 
-    title = title_of(kind)
+    title = model_title(kind)
     there = installed_model(kind)
     if there is not None and not args.force:
-        if is_whole(there):
+        if is_intact(there):
             return f"{title}: already installed ({_trust(known=there.known)})."
         bar.note(f"{title}: the installed file is damaged and will be replaced.")
     if args.place is not None:
         installed = install_from_folder(kind, args.place.expanduser())
         return f"{title}: installed from {installed.source} ({_trust(known=installed.known)})."
     model = BASE_MODELS[kind]
-    bar.note(f"{title}: downloading {megabytes(model.size)}.")
+    bar.note(f"{title}: downloading {format_size(model.size)}.")
     try:
-        installed = install_from_web(
+        installed = install_from_url(
             model, bar.transfer(title), mirror=args.source or "", unverified=args.unverified
         )
     except KeyboardInterrupt:
@@ -124,25 +124,26 @@ def _list() -> int:
         BASE_MODELS,
         installed_kinds,
         installed_model,
-        is_whole,
-        title_of,
+        is_intact,
+        model_title,
     )
-    from rtvc.library.download import kept
-    from rtvc.library.home import megabytes, models_folder
+    from rtvc.library.download import partial_size
+    from rtvc.library.home import format_size, models_folder
 
     incomplete = False
     for kind in (*BASE_MODELS, *(k for k in installed_kinds() if k not in BASE_MODELS)):
         model, there = BASE_MODELS.get(kind), installed_model(kind)
         if there is not None:
-            found = f"installed, {megabytes(there.size)}, {_trust(known=there.known)}"
-            if not is_whole(there):
+            found = f"installed, {format_size(there.size)}, {_trust(known=there.known)}"
+            if not is_intact(there):
                 found, incomplete = "damaged; 'rtvc setup' downloads it again", True
         elif model is not None:
-            partial = f", {megabytes(kept(model.url))} downloaded" if kept(model.url) else ""
-            need = "missing" if model.needed else "not installed, optional"
-            found = f"{need} ({megabytes(model.size)}{partial})"
-            incomplete = incomplete or model.needed
-        print(f"{kind:12} {title_of(kind)}: {found}")
+            done = partial_size(model.url)
+            partial = f", {format_size(done)} downloaded" if done else ""
+            need = "missing" if model.required else "not installed, optional"
+            found = f"{need} ({format_size(model.size)}{partial})"
+            incomplete = incomplete or model.required
+        print(f"{kind:12} {model_title(kind)}: {found}")
     print(f"\nFolder: {models_folder()}")
     if incomplete:
         print("'rtvc setup' downloads what is missing.")
@@ -169,11 +170,11 @@ def _trust(*, known: bool) -> str:
 
 def _next_step() -> str:
     from rtvc.library import list_voices
-    from rtvc.library.base_models import BASE_MODELS, installed_model, remedy
+    from rtvc.library.base_models import BASE_MODELS, install_advice, installed_model
 
-    missing = [m.kind for m in BASE_MODELS.values() if m.needed and not installed_model(m.kind)]
+    missing = [m.kind for m in BASE_MODELS.values() if m.required and not installed_model(m.kind)]
     if missing:
-        return f"RVC voices need more base models. {remedy(missing)}"
+        return f"RVC voices need more base models. {install_advice(missing)}"
     if not list_voices()[0]:
         return "All base models are installed. Now add a voice: rtvc voices add FILE"
     return "All base models are installed."

@@ -155,12 +155,12 @@ def _add_blend(action: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from rtvc.library import find_removed, list_voices, missing_models
-    from rtvc.library.base_models import remedy
+    from rtvc.library import list_removed, list_voices, missing_models
+    from rtvc.library.base_models import install_advice
     from rtvc.library.home import voices_folder
 
     voices, problems = list_voices()
-    removed = find_removed()
+    removed = list_removed()
     if getattr(args, "json", False):
         _print_json(
             {
@@ -182,7 +182,7 @@ def _list(args: argparse.Namespace) -> int:
         print(f"\nRemoved: {', '.join(removed)}. Restore one with 'rtvc voices restore NAME'.")
     missing = {kind for voice in voices for kind in missing_models(voice.manifest)}
     if missing:
-        print(f"\nBase models are missing. {remedy(sorted(missing))}")
+        print(f"\nBase models are missing. {install_advice(sorted(missing))}")
     elif not voices:
         print("\nNo RVC voices yet. Add one with 'rtvc voices add FILE'.")
     return 0
@@ -190,11 +190,11 @@ def _list(args: argparse.Namespace) -> int:
 
 def _add(args: argparse.Namespace) -> int:
     from rtvc.cli.terminal import ProgressBar
-    from rtvc.library.opening import opened
+    from rtvc.library.opening import open_source
 
     bar = ProgressBar(sys.stderr)
     try:
-        with opened(args.source, bar.transfer("Download")) as found:
+        with open_source(args.source, bar.transfer("Download")) as found:
             bar.clear()
             return _add_all(found, args)
     finally:
@@ -203,16 +203,16 @@ def _add(args: argparse.Namespace) -> int:
 
 def _add_all(found: list[FoundVoice], args: argparse.Namespace) -> int:
     from rtvc.library.adding import add_voice
-    from rtvc.library.finding import choose, listed
+    from rtvc.library.finding import list_names, select_voice
 
-    chosen = choose(found, args.pick) if args.pick else found
+    chosen = select_voice(found, args.pick) if args.pick else found
     if len(chosen) == 1:
         _print_added(add_voice(chosen[0], name=args.name, index=args.index, force=args.force))
         return 0
     if args.name or args.index:
         raise UsageError(
-            f"There are {len(chosen)} voices: {listed(voice.path for voice in chosen)}. Choose one "
-            "with --pick, or leave out --name and --index to add all."
+            f"There are {len(chosen)} voices: {list_names(voice.path for voice in chosen)}. Choose "
+            "one with --pick, or leave out --name and --index to add all."
         )
     failed = 0
     for one in chosen:
@@ -245,11 +245,11 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _show_file(path: Path, *, as_json: bool) -> int:
-    from rtvc.library.adding import describe
-    from rtvc.library.opening import opened
+    from rtvc.library.adding import inspect_voice
+    from rtvc.library.opening import open_source
 
-    with opened(str(path), lambda done, total: None) as found:
-        described = [(one, *describe(one)) for one in found]
+    with open_source(str(path), lambda done, total: None) as found:
+        described = [(one, *inspect_voice(one)) for one in found]
         if as_json:
             _print_json([_facts(one.name, facts, None, None) for one, facts, _ in described])
             return 0
@@ -296,14 +296,14 @@ def _blend(args: argparse.Namespace) -> int:
 def _print_added(added: AddedVoice) -> None:
     """Print the voice that was added and the next step."""
     from rtvc.library import missing_models
-    from rtvc.library.base_models import remedy
+    from rtvc.library.base_models import install_advice
 
     voice = added.voice
     print(f"Added {voice.name!r}: {_summary(voice.manifest)}.")
     for note in added.notes:
         print(note)
     missing = missing_models(voice.manifest)
-    first = f"{remedy(missing)} Then use it" if missing else "Use it"
+    first = f"{install_advice(missing)} Then use it" if missing else "Use it"
     print(f"{first}: rtvc --voice {shlex.quote(voice.name)}")
 
 
@@ -318,12 +318,12 @@ def _summary(manifest: Manifest) -> str:
 
 
 def _print_facts(name: str, manifest: Manifest, notes: list[str], folder: str) -> None:
-    from rtvc.library.base_models import installed_model, needed_models, remedy, title_of
+    from rtvc.library.base_models import install_advice, installed_model, model_title, needed_models
 
     models = needed_models(manifest)
     missing = [kind for kind in models if installed_model(kind) is None]
     needs = ", ".join(
-        f"{title_of(kind)} ({'missing' if kind in missing else 'installed'})" for kind in models
+        f"{model_title(kind)} ({'missing' if kind in missing else 'installed'})" for kind in models
     )
     rows = {
         "kind": f"RVC {manifest.version} voice, {'with' if manifest.uses_pitch else 'without'} "
@@ -348,7 +348,7 @@ def _print_facts(name: str, manifest: Manifest, notes: list[str], folder: str) -
     for note in notes:
         print(f"  {note}")
     if missing:
-        print(f"  {remedy(missing)}")
+        print(f"  {install_advice(missing)}")
 
 
 def _facts(name: str, manifest: Manifest, path: Path | None, index: Path | None) -> dict[str, Any]:

@@ -4,14 +4,14 @@ What reads is here and light. What adds is in `opening`, `adding` and `setting_u
 readers of weights with them.
 """
 
-from rtvc.library.base_models import base_model_path, missing_models, require_ready
-from rtvc.library.home import home
+from rtvc.library.base_models import base_model_path, missing_models, require_base_models
+from rtvc.library.home import data_folder
 from rtvc.library.names import is_path
 from rtvc.library.voices import (
     InstalledVoice,
     Manifest,
-    find_removed,
     installed_voice,
+    list_removed,
     list_voices,
     remove_voice,
     rename_voice,
@@ -22,14 +22,14 @@ __all__ = [
     "InstalledVoice",
     "Manifest",
     "base_model_path",
-    "find_removed",
-    "home",
+    "data_folder",
     "installed_voice",
     "is_path",
+    "list_removed",
     "list_voices",
     "missing_models",
     "remove_voice",
     "rename_voice",
-    "require_ready",
+    "require_base_models",
     "restore_voice",
 ]

@@ -16,20 +16,26 @@ from rtvc.engine.weights.text import printable
 from rtvc.errors import RtvcError, UsageError
 from rtvc.library import names
 from rtvc.library.finding import FoundVoice
-from rtvc.library.home import copy_file, publish, require_space, staging, voices_folder
+from rtvc.library.home import (
+    copy_file,
+    move_into_place,
+    require_space,
+    staging_folder,
+    voices_folder,
+)
 from rtvc.library.voices import (
     INDEX_FILE,
     WEIGHTS_FILE,
     InstalledVoice,
     Manifest,
+    available_name,
     find_folder,
-    free_name,
     installed_voice,
     remove_voice,
     write_manifest,
 )
 
-_FEATURES = {"v1": 256, "v2": 768}
+_FEATURE_WIDTHS = {"v1": 256, "v2": 768}
 _TRAINING_ONLY = {"spec_channels", "segment_size", "p_dropout", "spk_embed_dim"}
 
 
@@ -72,15 +78,15 @@ def add_voice(
     RtvcError
         If the files cannot be read, or the library cannot be written to.
     """
-    wanted = names.checked_name(name or found.name)
+    wanted = names.validated_name(name or found.name)
     if not force:
-        free_name(wanted, "--name gives this one another name, --force replaces it")
+        available_name(wanted, "--name gives this one another name, --force replaces it")
     checkpoint = read_voice_checkpoint(found.path)
     chosen, vectors, notes = index, 0, list[str]()
     if index is not None:
-        vectors = _vectors(index, checkpoint)
+        vectors = _index_size(index, checkpoint)
     else:
-        chosen, vectors, notes = _fitting_index(found, checkpoint)
+        chosen, vectors, notes = _usable_index(found, checkpoint)
     manifest = _manifest(
         checkpoint, source=found.path.name, origin=found.origin, index=chosen, vectors=vectors
     )
@@ -116,11 +122,11 @@ def blend_voices(
     if not 0.0 <= ratio <= 1.0:
         raise UsageError(f"The ratio is {ratio:g}, but must be from 0 (all first) to 1.")
     voices = installed_voice(first), installed_voice(second)
-    wanted = names.checked_name(name or names.safe(f"{voices[0].name}+{voices[1].name}"))
+    wanted = names.validated_name(name or names.sanitized(f"{voices[0].name}+{voices[1].name}"))
     if not force:
-        free_name(wanted, "--name gives this one another name, --force replaces it")
+        available_name(wanted, "--name gives this one another name, --force replaces it")
     a, b = (read_voice_checkpoint(voice.path) for voice in voices)
-    _require_same_network(voices, a, b)
+    _check_same_network(voices, a, b)
     speakers = min(a.speakers, b.speakers)
     weights = {}
     for key, array in a.weights.items():
@@ -141,7 +147,7 @@ def blend_voices(
     return _install(wanted, blended, manifest, None, [], force=force)
 
 
-def describe(found: FoundVoice) -> tuple[Manifest, list[str]]:
+def inspect_voice(found: FoundVoice) -> tuple[Manifest, list[str]]:
     """Return what would be known of a voice if it were added, and what would be said.
 
     Raises
@@ -150,26 +156,26 @@ def describe(found: FoundVoice) -> tuple[Manifest, list[str]]:
         If it cannot be read.
     """
     checkpoint = read_voice_checkpoint(found.path)
-    index, vectors, notes = _fitting_index(found, checkpoint)
+    index, vectors, notes = _usable_index(found, checkpoint)
     manifest = _manifest(
         checkpoint, source=found.path.name, origin=found.origin, index=index, vectors=vectors
     )
     return manifest, notes
 
 
-def _fitting_index(
+def _usable_index(
     found: FoundVoice, checkpoint: VoiceCheckpoint
 ) -> tuple[Path | None, int, list[str]]:
     """Return the index that was found with a voice, its size, and why it is left out if so."""
     if found.index is None:
         return None, 0, []
     try:
-        return found.index, _vectors(found.index, checkpoint), []
+        return found.index, _index_size(found.index, checkpoint), []
     except RtvcError as error:
         return None, 0, [f"The index is left out. {error}"]
 
 
-def _vectors(index: Path, checkpoint: VoiceCheckpoint) -> int:
+def _index_size(index: Path, checkpoint: VoiceCheckpoint) -> int:
     """Return how many features an index holds, after checking that it is one for this voice."""
     kind = recognise(index)
     if kind is not FileKind.INDEX:
@@ -179,7 +185,7 @@ def _vectors(index: Path, checkpoint: VoiceCheckpoint) -> int:
     except RtvcError as error:
         # It may lie in a folder that is soon gone.
         raise RtvcError(str(error).replace(str(index), index.name)) from None
-    needed = _FEATURES[checkpoint.version]
+    needed = _FEATURE_WIDTHS[checkpoint.version]
     if header.width != needed:
         raise UsageError(
             f"{index.name} holds features of width {header.width}, and this {checkpoint.version} "
@@ -219,10 +225,10 @@ def _install(
 ) -> AddedVoice:
     size = sum(array.nbytes for array in checkpoint.weights.values())
     require_space(size + (index.stat().st_size if index else 0), f"the voice {name!r}")
-    with staging() as stage:
+    with staging_folder() as stage:
         folder = stage / "voice"
         folder.mkdir()
-        write_safetensors(folder / WEIGHTS_FILE, checkpoint.weights, _metadata(checkpoint))
+        write_safetensors(folder / WEIGHTS_FILE, checkpoint.weights, _weights_metadata(checkpoint))
         if index is not None:
             copy_file(index, folder / INDEX_FILE)
         write_manifest(folder, manifest)
@@ -230,13 +236,13 @@ def _install(
             kept = remove_voice(name)
             notes.append(f"The old one can be restored: 'rtvc voices restore {kept!r}'.")
         try:
-            publish(folder, voices_folder() / name)
+            move_into_place(folder, voices_folder() / name)
         except FileExistsError:
             raise UsageError(f"There is a voice {name!r} already.") from None
     return AddedVoice(installed_voice(name), tuple(notes))
 
 
-def _metadata(checkpoint: VoiceCheckpoint) -> dict[str, str]:
+def _weights_metadata(checkpoint: VoiceCheckpoint) -> dict[str, str]:
     """Return the fields beside the weights as ``read_voice_checkpoint`` reads them back."""
     config = dataclasses.asdict(checkpoint.config)
     return {
@@ -246,7 +252,7 @@ def _metadata(checkpoint: VoiceCheckpoint) -> dict[str, str]:
     }
 
 
-def _require_same_network(
+def _check_same_network(
     voices: tuple[InstalledVoice, InstalledVoice], a: VoiceCheckpoint, b: VoiceCheckpoint
 ) -> None:
     differences = [

@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 from rtvc.errors import UsageError
 from rtvc.library import names
 
-_SAFE = "%/:=&?~+!$,;'@()*[]"
+_UNQUOTED = "%/:=&?~+!$,;'@()*[]"
 # Sites whose file pages are told from their files by one word in the path.
 _FILE_PAGES = {
     "huggingface.co": "resolve",
@@ -18,12 +18,12 @@ _FILE_PAGES = {
 }
 
 
-def is_address(source: str) -> bool:
+def is_url(source: str) -> bool:
     """Return whether a text is an address rather than a path."""
     return "://" in source
 
 
-def checked_address(address: str) -> str:
+def normalize_url(address: str) -> str:
     """Return the address of the file that a person means, ready for a request.
 
     The page of a file on Hugging Face or GitHub becomes the file itself.
@@ -49,19 +49,19 @@ def checked_address(address: str) -> str:
     place = f"[{ascii_host}]" if ":" in host else ascii_host
     if port is not None:
         place += f":{port}"
-    path = _file_path(host, parts.path)
+    path = _download_path(host, parts.path)
     return urlunsplit(
-        (parts.scheme, place, quote(path, safe=_SAFE), quote(parts.query, safe=_SAFE), "")
+        (parts.scheme, place, quote(path, safe=_UNQUOTED), quote(parts.query, safe=_UNQUOTED), "")
     )
 
 
-def without_secrets(address: str) -> str:
+def without_query(address: str) -> str:
     """Return an address without its query, which may hold a key."""
-    parts = urlsplit(checked_address(address))
+    parts = urlsplit(normalize_url(address))
     return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
 
 
-def host_of(address: str) -> str:
+def hostname(address: str) -> str:
     """Return the name of the server."""
     return urlsplit(address).hostname or ""
 
@@ -69,13 +69,13 @@ def host_of(address: str) -> str:
 def file_name(offered: str | None, address: str) -> str:
     """Return a file's name, safe as one: the server's, else the last part of the address."""
     for text in (offered or "", unquote(urlsplit(address).path)):
-        name = names.safe(text.replace("\\", "/").rpartition("/")[2])
+        name = names.sanitized(text.replace("\\", "/").rpartition("/")[2])
         if name:
             return name
     return "download"
 
 
-def _file_path(host: str, path: str) -> str:
+def _download_path(host: str, path: str) -> str:
     word = _FILE_PAGES.get(host.lower())
     parts = path.split("/")  # "", owner, repository, word, revision, file...
     if word is None:

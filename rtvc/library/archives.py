@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from rtvc.errors import RtvcError
 from rtvc.library import names
-from rtvc.library.home import require_space, writing
+from rtvc.library.home import explain_write_errors, require_space
 
 MAX_MEMBERS = 20_000
 MAX_DIRECTORY_BYTES = 8 * 2**20
@@ -54,7 +54,7 @@ def unpack(path: Path, folder: Path, suffixes: tuple[str, ...]) -> None:
         _check_directory(file, size)
         try:
             with zipfile.ZipFile(file) as archive:
-                members = _wanted(archive, size, suffixes)
+                members = _select_members(archive, size, suffixes)
                 require_space(sum(m.file_size for m, _, _ in members), "the unpacked archive")
                 for member, place, name in members:
                     _extract(archive, member, folder / place / name)
@@ -98,7 +98,7 @@ def _check_directory(file: BinaryIO, size: int) -> None:
     file.seek(0)
 
 
-def _wanted(
+def _select_members(
     archive: zipfile.ZipFile, size: int, suffixes: tuple[str, ...]
 ) -> list[tuple[zipfile.ZipInfo, str, str]]:
     """Return the members to unpack, each with a folder and a file name that are safe."""
@@ -110,8 +110,8 @@ def _wanted(
     for member in archive.infolist():
         # Some programs for Windows write backslashes.
         parts = member.filename.replace("\\", "/").split("/")
-        name = names.safe(parts[-1])
-        if not name.lower().endswith(suffixes) or is_junk(parts):
+        name = names.sanitized(parts[-1])
+        if not name.lower().endswith(suffixes) or is_ignored(parts):
             continue
         if ".." in parts or parts[0] == "" or parts[0].endswith(":"):
             raise _refusal(f"it holds a file that points outside of it ({name})")
@@ -119,15 +119,17 @@ def _wanted(
             raise _refusal(f"{name} in it is a link instead of a file")
         if member.flag_bits & _ENCRYPTED:
             raise _refusal("it is encrypted; unpack it with its password and add the folder")
-        _refuse_trap(member, name)
-        place = folders.setdefault(names.key("/".join(parts[:-1])), str(len(folders)))
-        if f"{place}/{names.key(name)}" in seen:
+        _check_expansion(member, name)
+        place = folders.setdefault(names.comparison_key("/".join(parts[:-1])), str(len(folders)))
+        if f"{place}/{names.comparison_key(name)}" in seen:
             raise _refusal(f"it holds {name} twice")
-        seen.add(f"{place}/{names.key(name)}")
+        seen.add(f"{place}/{names.comparison_key(name)}")
         found.append((member, place, name))
     if not found:
         there = [
-            names.safe(m.filename) for m in archive.infolist() if m.filename[-1:] not in ("", "/")
+            names.sanitized(m.filename)
+            for m in archive.infolist()
+            if m.filename[-1:] not in ("", "/")
         ]
         only = f", only {', '.join(there[:4])}" if there else ""
         raise _refusal(f"it holds no voice (no .pth and no .safetensors){only}")
@@ -139,12 +141,12 @@ def _wanted(
     return found
 
 
-def is_junk(parts: list[str]) -> bool:
+def is_ignored(parts: list[str]) -> bool:
     """Return whether a path is one that macOS leaves in archives, or hidden."""
     return any(part == "__MACOSX" or (part.startswith(".") and part != "..") for part in parts)
 
 
-def _refuse_trap(member: zipfile.ZipInfo, name: str) -> None:
+def _check_expansion(member: zipfile.ZipInfo, name: str) -> None:
     if member.file_size > MAX_MEMBER_BYTES:
         raise _refusal(f"{name} in it would unpack to more than {MAX_MEMBER_BYTES >> 30} GiB")
     if member.file_size > max(_RATIO_FREE_BYTES, MAX_RATIO * member.compress_size):
@@ -155,12 +157,12 @@ def _refuse_trap(member: zipfile.ZipInfo, name: str) -> None:
 
 
 def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
-    with writing():
+    with explain_write_errors():
         target.parent.mkdir(exist_ok=True)
         file = target.open("xb")
     with file, archive.open(member) as packed:
         while chunk := packed.read(_CHUNK):
-            with writing():
+            with explain_write_errors():
                 file.write(chunk)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rtvc.errors import RtvcError
 from rtvc.library import names
-from rtvc.library.home import megabytes, models_folder
+from rtvc.library.home import format_size, models_folder
 from rtvc.library.voices import InstalledVoice, Manifest
 
 MANIFEST_FILE = "model.json"
@@ -46,9 +46,9 @@ class BaseModel:
         What it is, for a person.
     url, size, sha256
         Where it comes from, its bytes and its SHA-256.
-    others
+    other_files
         SHA-256 of other files that hold the same network, with their sizes.
-    needed
+    required
         Whether voices need it; otherwise it is a choice.
     """
 
@@ -57,17 +57,17 @@ class BaseModel:
     url: str
     size: int
     sha256: str
-    others: tuple[tuple[int, str], ...]
-    needed: bool
+    other_files: tuple[tuple[int, str], ...]
+    required: bool
 
     @property
     def file(self) -> str:
         """Name of the file at its source."""
         return self.url.rpartition("/")[2]
 
-    def knows(self, size: int, sha256: str) -> bool:
+    def matches(self, size: int, sha256: str) -> bool:
         """Return whether a file is a known one of this network."""
-        return (size, sha256) in ((self.size, self.sha256), *self.others)
+        return (size, sha256) in ((self.size, self.sha256), *self.other_files)
 
 
 BASE_MODELS = {
@@ -84,7 +84,7 @@ BASE_MODELS = {
                 (378_342_945, "d8dd400e054ddf4e6be75dab5a2549db748cc99e756a097c496c099f65a4854e"),
                 (378_300_920, "4eda8a6ad16751c761c1740580f6d3736ec3470a2cf6e35fa4913e5d50a4e014"),
             ),
-            needed=True,
+            required=True,
         ),
         BaseModel(
             "rmvpe",
@@ -94,7 +94,7 @@ BASE_MODELS = {
             "6d62215f4306e3ca278246188607209f09af3dc77ed4232efdd069798c4ec193",
             # The file of July 2023, before it was replaced in October.
             ((181_189_687, "a5ed4719f59085d1affc5d81354c70828c740584f2d24e782523345a6a278962"),),
-            needed=True,
+            required=True,
         ),
         BaseModel(
             "fcpe",
@@ -103,7 +103,7 @@ BASE_MODELS = {
             43_363_260,
             "b9aeaeb673436eeda50ceafd632aa681aa63417e52eae4207503d180c9b10015",
             (),
-            needed=False,
+            required=False,
         ),
     )
 }
@@ -142,22 +142,22 @@ class InstalledModel:
         return models_folder() / self.kind / self.file
 
 
-def title_of(kind: str) -> str:
+def model_title(kind: str) -> str:
     """Return what a base model is, for a person."""
     model = BASE_MODELS.get(kind)
     return model.title if model else f"content encoder {kind!r}"
 
 
-def kind_of(embedder: str) -> str:
+def model_kind(embedder: str) -> str:
     """Return the kind of the content encoder that a voice names."""
-    name = names.key(names.safe(embedder)).replace("_", "-").replace(" ", "-")
+    name = names.comparison_key(names.sanitized(embedder)).replace("_", "-").replace(" ", "-")
     return _ALIASES.get(name, name)
 
 
 def installed_model(kind: str) -> InstalledModel | None:
     """Return an installed base model, None where there is none or it is damaged.
 
-    The file is not hashed here, only its presence and size are looked at: see `is_whole`.
+    The file is not hashed here, only its presence and size are looked at: see `is_intact`.
     """
     try:
         facts = json.loads((models_folder() / kind / MANIFEST_FILE).read_text(encoding="utf-8"))
@@ -176,7 +176,7 @@ def installed_kinds() -> list[str]:
     return sorted(f.name for f in models_folder().iterdir() if installed_model(f.name))
 
 
-def is_whole(model: InstalledModel) -> bool:
+def is_intact(model: InstalledModel) -> bool:
     """Return whether the file of an installed base model is still what it was, by its SHA-256."""
     try:
         with model.path.open("rb") as file:
@@ -206,9 +206,11 @@ def base_model_path(kind: str) -> Path:
     RtvcError
         If it is not installed; the message says what to run.
     """
-    model = installed_model(kind_of(kind))
+    model = installed_model(model_kind(kind))
     if model is None:
-        raise RtvcError(f"The {title_of(kind_of(kind))} is not installed. {remedy([kind])}")
+        raise RtvcError(
+            f"The {model_title(model_kind(kind))} is not installed. {install_advice([kind])}"
+        )
     return model.path
 
 
@@ -223,7 +225,7 @@ def needed_models(voice: Manifest, estimator: str = "rmvpe") -> list[str]:
         What finds the pitch; one that is no base model needs none.
     """
     pitch = [estimator] if voice.uses_pitch and estimator in BASE_MODELS else []
-    return [kind_of(voice.embedder), *pitch]
+    return [model_kind(voice.embedder), *pitch]
 
 
 def missing_models(voice: Manifest, estimator: str = "rmvpe") -> list[str]:
@@ -231,7 +233,7 @@ def missing_models(voice: Manifest, estimator: str = "rmvpe") -> list[str]:
     return [kind for kind in needed_models(voice, estimator) if installed_model(kind) is None]
 
 
-def require_ready(voice: InstalledVoice, estimator: str = "rmvpe") -> None:
+def require_base_models(voice: InstalledVoice, estimator: str = "rmvpe") -> None:
     """Check that a voice has all that it needs to be used; parameters as `needed_models`.
 
     Raises
@@ -241,25 +243,26 @@ def require_ready(voice: InstalledVoice, estimator: str = "rmvpe") -> None:
     """
     missing = missing_models(voice.manifest, estimator)
     if missing:
-        what = " and the ".join(title_of(kind) for kind in missing)
+        what = " and the ".join(model_title(kind) for kind in missing)
         raise RtvcError(
-            f"The voice {voice.name!r} needs the {what}, not installed yet. {remedy(missing)}"
+            f"The voice {voice.name!r} needs the {what}, not installed yet. "
+            f"{install_advice(missing)}"
         )
 
 
-def remedy(kinds: list[str]) -> str:
+def install_advice(kinds: list[str]) -> str:
     """Return in a sentence or two how to get base models."""
-    known = [BASE_MODELS[kind] for kind in map(kind_of, kinds) if kind in BASE_MODELS]
+    known = [BASE_MODELS[kind] for kind in map(model_kind, kinds) if kind in BASE_MODELS]
     steps = []
     if known:
         named = "".join(f" {model.kind}" for model in known)
-        choice = "" if all(model.needed for model in known) else named
-        size = megabytes(sum(model.size for model in known))
+        choice = "" if all(model.required for model in known) else named
+        size = format_size(sum(model.size for model in known))
         steps.append(f"Run 'rtvc setup{choice}' once; it downloads {size}.")
     steps += [
         f"Get the folder of that encoder (config.json and pytorch_model.bin), and run "
         f"'rtvc setup {kind} --from FOLDER'."
-        for kind in map(kind_of, kinds)
+        for kind in map(model_kind, kinds)
         if kind not in BASE_MODELS
     ]
     return " ".join(steps)

@@ -20,22 +20,27 @@ from io import FileIO
 from pathlib import Path
 
 from rtvc.errors import RtvcError
-from rtvc.library.addresses import checked_address, file_name, host_of
-from rtvc.library.home import downloads_folder, megabytes, require_space, writing
-from rtvc.library.http_request import BrokenError, RangeError, open_address, reason
+from rtvc.library.addresses import file_name, hostname, normalize_url
+from rtvc.library.home import downloads_folder, explain_write_errors, format_size, require_space
+from rtvc.library.http_request import (
+    RangeNotSatisfiableError,
+    TransientError,
+    connection_error,
+    open_url,
+)
 
 ReportProgress = Callable[[int, int | None], None]
 """Is told the bytes that are there, and those that there will be, None if not known."""
 
-PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+RETRY_DELAYS_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Before each try after the first; a try that brings something in starts the list anew."""
 
 MAX_BYTES = 16 * 2**30
 
-_LONGEST_PAUSE_S = 60.0
+_MAX_RETRY_DELAY_S = 60.0
 _CHUNK = 2**18
 _PROGRESS_BYTES = 2**16
-_KEPT_S = 14 * 24 * 3600.0
+_MAX_AGE_S = 14 * 24 * 3600.0
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
@@ -48,7 +53,7 @@ class Download:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
+class _Request:
     """What is to be downloaded; `size` and `sha256` as in `download`."""
 
     url: str
@@ -74,7 +79,7 @@ def download(
     *,
     size: int | None = None,
     sha256: str = "",
-    pauses_s: Sequence[float] = PAUSES_S,
+    retry_delays_s: Sequence[float] = RETRY_DELAYS_S,
 ) -> Download:
     """Download a file into the folder of downloads, from where the caller takes or discards it.
 
@@ -88,7 +93,7 @@ def download(
         Bytes that the file must have, None if not known.
     sha256
         SHA-256 that it must have, "" if not known.
-    pauses_s
+    retry_delays_s
         Seconds to wait before each try after the first.
 
     Raises
@@ -99,119 +104,131 @@ def download(
         If it fails for good, or comes out as another file; the sentence says what to do. What has
         come in stays for the next call, unless it is wrong.
     """
-    wish = _Wish(checked_address(address), size, sha256, progress)
-    with _locked(wish.url) as file:
-        state = _read_state(wish.url)
+    request = _Request(normalize_url(address), size, sha256, progress)
+    with _locked_part_file(request.url) as file:
+        state = _read_state(request.url)
         resumed = file.seek(0, 2) > 0
-        _fetch(wish, file, state, pauses_s)
-        if not _is_right(wish, file) and resumed:
+        _transfer_with_retries(request, file, state, retry_delays_s)
+        if not _hash_matches(request, file) and resumed:
             # The older part may have been of another file.
             file.truncate(0)
             state = _PartialDownload()
-            _fetch(wish, file, state, pauses_s)
-        if not _is_right(wish, file):
+            _transfer_with_retries(request, file, state, retry_delays_s)
+        if not _hash_matches(request, file):
             file.truncate(0)
-            raise _other_file(wish.url, f"its SHA-256 is not {sha256[:16]}…")
+            raise _wrong_file_error(request.url, f"its SHA-256 is not {sha256[:16]}…")
         if not file.seek(0, 2):
-            raise RtvcError(f"The file at {wish.url} is empty.")
-        return Download(_part(wish.url), state.name or file_name(None, wish.url))
+            raise RtvcError(f"The file at {request.url} is empty.")
+        return Download(_part_file(request.url), state.name or file_name(None, request.url))
 
 
-def discard(address: str) -> None:
+def discard_download(address: str) -> None:
     """Remove what was downloaded from an address."""
-    part = _part(checked_address(address))
+    part = _part_file(normalize_url(address))
     part.unlink(missing_ok=True)
     part.with_suffix(".json").unlink(missing_ok=True)
 
 
-def kept(address: str) -> int:
+def partial_size(address: str) -> int:
     """Return how many bytes of a download are there already."""
     try:
-        return _part(checked_address(address)).stat().st_size
+        return _part_file(normalize_url(address)).stat().st_size
     except OSError:
         return 0
 
 
-def _fetch(wish: _Wish, file: FileIO, state: _PartialDownload, pauses_s: Sequence[float]) -> None:
+def _transfer_with_retries(
+    request: _Request, file: FileIO, state: _PartialDownload, retry_delays_s: Sequence[float]
+) -> None:
     """Try until the file is whole or nothing helps."""
-    pauses = list(pauses_s)
+    delays = list(retry_delays_s)
     while True:
         before = file.seek(0, 2)
         try:
-            _transfer(wish, file, state)
+            _transfer(request, file, state)
             return
-        except BrokenError as error:
-            there = file.seek(0, 2)
-            if there >= before + _PROGRESS_BYTES:
-                pauses = list(pauses_s)
-            if not pauses:
-                kept = f"; it goes on after the {megabytes(there)} that came in" if there else ""
-                raise RtvcError(f"{error} Try the same command again later{kept}.") from None
-            time.sleep(min(max(pauses.pop(0), error.pause_s), _LONGEST_PAUSE_S))
+        except TransientError as error:
+            received = file.seek(0, 2)
+            if received >= before + _PROGRESS_BYTES:
+                delays = list(retry_delays_s)
+            if not delays:
+                resume = (
+                    f"; it goes on after the {format_size(received)} that came in"
+                    if received
+                    else ""
+                )
+                raise RtvcError(f"{error} Try the same command again later{resume}.") from None
+            time.sleep(min(max(delays.pop(0), error.retry_delay_s), _MAX_RETRY_DELAY_S))
 
 
-def _transfer(wish: _Wish, file: FileIO, state: _PartialDownload) -> None:
+def _transfer(request: _Request, file: FileIO, state: _PartialDownload) -> None:
     """Make one request, and take in what comes."""
     start = file.seek(0, 2)
-    if start and not state.validator and not wish.sha256:
+    if start and not state.validator and not request.sha256:
         start = file.truncate(0)  # Nothing would tell whether the rest belongs to it.
-    if start and start == wish.size:
+    if start and start == request.size:
         return
     headers = {"Range": f"bytes={start}-"} if start else {}
     if start and state.validator:
         headers["If-Range"] = state.validator
     try:
-        response = open_address(wish.url, headers)
-    except RangeError as error:
+        response = open_url(request.url, headers)
+    except RangeNotSatisfiableError as error:
         if error.size == f"bytes */{start}":
             return  # It had been whole already.
         file.truncate(0)
-        raise BrokenError(f"{host_of(wish.url)} has another file than before.") from None
+        raise TransientError(f"{hostname(request.url)} has another file than before.") from None
     with response:
-        start, total = _extent(response, start)
-        if wish.size is not None and total not in (None, wish.size):
-            raise _other_file(wish.url, f"it has {total} bytes and should have {wish.size}")
+        start, total = _content_range(response, start)
+        if request.size is not None and total not in (None, request.size):
+            raise _wrong_file_error(
+                request.url, f"it has {total} bytes and should have {request.size}"
+            )
         if total is not None and total > MAX_BYTES:
-            raise _too_large(wish)
+            raise _too_large_error(request)
         require_space((total or start) - start, "the download")
         state.validator = _validator(response.headers)
-        state.name = file_name(_offered_name(response.headers), wish.url)
-        with writing():
+        state.name = file_name(_server_file_name(response.headers), request.url)
+        with explain_write_errors():
             if file.seek(0, 2) != start:
                 file.truncate(start)
             file.seek(start)
-            _write_state(wish.url, state)
-        _receive(wish, response, file, total)
+            _write_state(request.url, state)
+        _receive(request, response, file, total)
     if total is not None and file.tell() < total:
-        raise BrokenError(f"The connection to {host_of(wish.url)} broke.")
-    if wish.size is not None and file.tell() != wish.size:
-        there = file.tell()
+        raise TransientError(f"The connection to {hostname(request.url)} broke.")
+    if request.size is not None and file.tell() != request.size:
+        received = file.tell()
         file.truncate(0)
-        raise _other_file(wish.url, f"it has {there} bytes and should have {wish.size}")
+        raise _wrong_file_error(
+            request.url, f"it has {received} bytes and should have {request.size}"
+        )
 
 
 def _receive(
-    wish: _Wish, response: http.client.HTTPResponse, file: FileIO, total: int | None
+    request: _Request, response: http.client.HTTPResponse, file: FileIO, total: int | None
 ) -> None:
     page = response.headers.get_content_type() in ("text/html", "application/xhtml+xml")
     while True:
-        wish.progress(file.tell(), total)
+        request.progress(file.tell(), total)
         try:
             chunk = response.read1(_CHUNK)
         except (OSError, http.client.HTTPException) as error:
-            host = host_of(wish.url)
-            raise BrokenError(f"The connection to {host} broke ({reason(error)}).") from None
+            host = hostname(request.url)
+            raise TransientError(
+                f"The connection to {host} broke ({connection_error(error)})."
+            ) from None
         if not chunk:
             return
         if page and not file.tell() and chunk.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
             raise RtvcError(
-                f"{wish.url} leads to a web page, not to a file; copy the address of the download "
-                "itself, or download it with your browser and give the file."
+                f"{request.url} leads to a web page, not to a file; copy the address of the "
+                "download itself, or download it with your browser and give the file."
             )
-        if file.tell() + len(chunk) > (wish.size or MAX_BYTES):
+        if file.tell() + len(chunk) > (request.size or MAX_BYTES):
             file.truncate(0)
-            raise _too_large(wish)
-        with writing():
+            raise _too_large_error(request)
+        with explain_write_errors():
             _write(file, chunk)
 
 
@@ -221,7 +238,7 @@ def _write(file: FileIO, chunk: bytes) -> None:
         rest = rest[file.write(rest) :]
 
 
-def _extent(response: http.client.HTTPResponse, start: int) -> tuple[int, int | None]:
+def _content_range(response: http.client.HTTPResponse, start: int) -> tuple[int, int | None]:
     """Return where the answer begins in the file, and how long the whole file is."""
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":
@@ -246,7 +263,7 @@ def _validator(headers: http.client.HTTPMessage) -> str:
     return tag if tag.startswith('"') else headers.get("Last-Modified", "")
 
 
-def _offered_name(headers: http.client.HTTPMessage) -> str:
+def _server_file_name(headers: http.client.HTTPMessage) -> str:
     """Return the file name that the server proposes: of two the encoded one (RFC 6266)."""
     given = [
         value
@@ -257,36 +274,36 @@ def _offered_name(headers: http.client.HTTPMessage) -> str:
     return collapse_rfc2231_value((encoded or given or [""])[0])
 
 
-def _is_right(wish: _Wish, file: FileIO) -> bool:
+def _hash_matches(request: _Request, file: FileIO) -> bool:
     file.seek(0)
-    return not wish.sha256 or hashlib.file_digest(file, "sha256").hexdigest() == wish.sha256
+    return not request.sha256 or hashlib.file_digest(file, "sha256").hexdigest() == request.sha256
 
 
-def _other_file(url: str, why: str) -> RtvcError:
+def _wrong_file_error(url: str, why: str) -> RtvcError:
     return RtvcError(
         f"What comes from {url} is not the file that it should be: {why}. Nothing of it is kept; "
         "try again later, or another source."
     )
 
 
-def _too_large(wish: _Wish) -> RtvcError:
-    limit = megabytes(wish.size or MAX_BYTES)
-    return RtvcError(f"The file at {wish.url} is larger than {limit}, which cannot be right.")
+def _too_large_error(request: _Request) -> RtvcError:
+    limit = format_size(request.size or MAX_BYTES)
+    return RtvcError(f"The file at {request.url} is larger than {limit}, which cannot be right.")
 
 
-def _part(url: str) -> Path:
+def _part_file(url: str) -> Path:
     return downloads_folder() / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.part"
 
 
 @contextlib.contextmanager
-def _locked(url: str) -> Iterator[FileIO]:
+def _locked_part_file(url: str) -> Iterator[FileIO]:
     """Open what there is of a download, for this process alone."""
-    with writing():
+    with explain_write_errors():
         downloads_folder().mkdir(parents=True, exist_ok=True)
-        _sweep()
-        _part(url).touch()
+        _remove_old_parts()
+        _part_file(url).touch()
         # Without a buffer: what is written is there, and an error is told once.
-        file = _part(url).open("r+b", buffering=0)
+        file = _part_file(url).open("r+b", buffering=0)
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -296,20 +313,20 @@ def _locked(url: str) -> Iterator[FileIO]:
             yield file
         finally:
             if not file.seek(0, 2):
-                discard(url)
+                discard_download(url)
 
 
-def _sweep() -> None:
+def _remove_old_parts() -> None:
     """Remove downloads that nobody went on with."""
     for path in downloads_folder().iterdir():
         with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > _KEPT_S:
+            if time.time() - path.stat().st_mtime > _MAX_AGE_S:
                 path.unlink()
 
 
 def _read_state(url: str) -> _PartialDownload:
     try:
-        facts = json.loads(_part(url).with_suffix(".json").read_text())
+        facts = json.loads(_part_file(url).with_suffix(".json").read_text())
         return _PartialDownload(str(facts["validator"]), str(facts["name"]))
     except (OSError, ValueError, KeyError, TypeError):
         return _PartialDownload()
@@ -317,4 +334,4 @@ def _read_state(url: str) -> _PartialDownload:
 
 def _write_state(url: str, state: _PartialDownload) -> None:
     facts = {"validator": state.validator, "name": state.name}
-    _part(url).with_suffix(".json").write_text(json.dumps(facts))
+    _part_file(url).with_suffix(".json").write_text(json.dumps(facts))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rtvc.errors import RtvcError, UsageError
 from rtvc.library import names
-from rtvc.library.archives import is_junk
+from rtvc.library.archives import is_ignored
 
 INDEX_SUFFIX = ".index"
 SUFFIXES = (*names.VOICE_SUFFIXES, INDEX_SUFFIX)
@@ -64,24 +64,24 @@ def find_voices(folder: Path, container: str) -> list[FoundVoice]:
     """
     from rtvc.engine.weights.recognise import WEIGHTS, FileKind, recognise
 
-    files = _files(folder)
+    files = _list_files(folder)
     kinds = {file: recognise(file) for file in files if file.name.lower().endswith(SUFFIXES)}
     weights = [file for file, kind in kinds.items() if kind in WEIGHTS]
     indexes = [file for file, kind in kinds.items() if kind is FileKind.INDEX]
     if not weights:
-        others = [f"{names.safe(file.name)} is {kind.value}" for file, kind in kinds.items()]
+        others = [f"{names.sanitized(file.name)} is {kind.value}" for file, kind in kinds.items()]
         packed = [
-            names.safe(file.name)
+            names.sanitized(file.name)
             for file in files
             if file.suffix.lower() in (".zip", ".rar", ".7z")
         ]
         if packed:
             others.append(f"{packed[0]} is an archive inside it; unpack that one and add it")
         told = f": {'; '.join(others[:3])}" if others else " (no .pth and no .safetensors)"
-        raise RtvcError(f"{names.safe(container)} holds no voice{told}.")
-    voices = _for_conversion(weights)
-    stems = _distinct_stems(voices)
-    belonging = _indexes_of(voices, indexes)
+        raise RtvcError(f"{names.sanitized(container)} holds no voice{told}.")
+    voices = _without_training_files(weights)
+    stems = _naming_stems(voices)
+    belonging = _match_indexes(voices, indexes)
     return [
         FoundVoice(
             voice,
@@ -92,19 +92,19 @@ def find_voices(folder: Path, container: str) -> list[FoundVoice]:
     ]
 
 
-def index_beside(voice: Path) -> Path | None:
+def matching_index(voice: Path) -> Path | None:
     """Return the index in the same folder whose name says that it belongs to a voice."""
     from rtvc.engine.weights.recognise import FileKind, recognise
 
     found = [
         file
         for file in voice.parent.glob("*" + INDEX_SUFFIX)
-        if _subject(file) == _subject(voice) and recognise(file) is FileKind.INDEX
+        if _voice_key(file) == _voice_key(voice) and recognise(file) is FileKind.INDEX
     ]
     return found[0] if len(found) == 1 else None
 
 
-def choose(found: list[FoundVoice], pick: str) -> list[FoundVoice]:
+def select_voice(found: list[FoundVoice], pick: str) -> list[FoundVoice]:
     """Return the one voice whose file or name was asked for.
 
     Raises
@@ -112,30 +112,35 @@ def choose(found: list[FoundVoice], pick: str) -> list[FoundVoice]:
     UsageError
         If there is none, or more than one; all are listed.
     """
-    wanted = names.key(pick)
+    wanted = names.comparison_key(pick)
     chosen = [
         voice
         for voice in found
-        if wanted in (names.key(voice.path.name), names.key(voice.path.stem), names.key(voice.name))
+        if wanted
+        in (
+            names.comparison_key(voice.path.name),
+            names.comparison_key(voice.path.stem),
+            names.comparison_key(voice.name),
+        )
     ]
     if len(chosen) == 1:
         return chosen
     several = "More than one voice there goes by" if chosen else "No voice there goes by"
-    raise UsageError(f"{several} {pick!r}; there are {listed(voice.path for voice in found)}.")
+    raise UsageError(f"{several} {pick!r}; there are {list_names(voice.path for voice in found)}.")
 
 
-def listed(paths: Iterable[Path]) -> str:
+def list_names(paths: Iterable[Path]) -> str:
     """Return the names of files, the first ten."""
-    shown = [names.safe(path.name) for path in paths]
+    shown = [names.sanitized(path.name) for path in paths]
     more = f" and {len(shown) - 10} more" if len(shown) > 10 else ""
     return ", ".join(shown[:10]) + more
 
 
-def _files(folder: Path) -> list[Path]:
+def _list_files(folder: Path) -> list[Path]:
     found: list[Path] = []
     count = 0
     for place, folders, file_names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not is_junk([name]))
+        folders[:] = sorted(name for name in folders if not is_ignored([name]))
         count += len(file_names)
         if count > _MAX_FILES:
             raise UsageError(
@@ -144,44 +149,44 @@ def _files(folder: Path) -> list[Path]:
         found += [
             path
             for name in sorted(file_names)
-            if not is_junk([name]) and (path := Path(place, name)).is_file()
+            if not is_ignored([name]) and (path := Path(place, name)).is_file()
         ]
     return found
 
 
-def _for_conversion(weights: list[Path]) -> list[Path]:
+def _without_training_files(weights: list[Path]) -> list[Path]:
     """Leave out what only training needs, where there is something else."""
     for training in (_DISCRIMINATOR, _GENERATOR):
         weights = [f for f in weights if not training.fullmatch(f.stem)] or weights
     return weights
 
 
-def _distinct_stems(voices: list[Path]) -> dict[Path, str]:
+def _naming_stems(voices: list[Path]) -> dict[Path, str]:
     """Return what to name each voice after; several stages of one training keep their marks."""
-    bare = [names.key(names.without_training_marks(voice.stem)) for voice in voices]
+    bare = [names.comparison_key(names.without_training_suffix(voice.stem)) for voice in voices]
     counts = Counter(bare)
     return {
-        voice: names.without_training_marks(voice.stem) if counts[key] == 1 else voice.stem
+        voice: names.without_training_suffix(voice.stem) if counts[key] == 1 else voice.stem
         for voice, key in zip(voices, bare, strict=True)
     }
 
 
-def _indexes_of(voices: list[Path], indexes: list[Path]) -> dict[Path, Path | None]:
+def _match_indexes(voices: list[Path], indexes: list[Path]) -> dict[Path, Path | None]:
     """Return the index of each voice, in time that grows with their number, not its square."""
     if len(voices) == 1 and len(indexes) == 1:
         return {voices[0]: indexes[0]}
     about: defaultdict[str, list[Path]] = defaultdict(list)
     beside: defaultdict[Path, list[Path]] = defaultdict(list)
-    subjects = {_subject(voice) for voice in voices}
+    subjects = {_voice_key(voice) for voice in voices}
     for index in indexes:
-        subject = _subject(index)
+        subject = _voice_key(index)
         about[subject].append(index)
         if subject not in subjects:
             beside[index.parent].append(index)
     together = Counter(voice.parent for voice in voices)
     found: dict[Path, Path | None] = {}
     for voice in voices:
-        named = about[_subject(voice)]
+        named = about[_voice_key(voice)]
         if len(named) > 1:
             named = [index for index in named if index.parent == voice.parent] or named
         if not named and together[voice.parent] == 1:
@@ -196,16 +201,16 @@ def _indexes_of(voices: list[Path], indexes: list[Path]) -> dict[Path, Path | No
 def _only_index(voice: Path, named: list[Path]) -> Path | None:
     if len(named) > 1:
         raise UsageError(
-            f"{names.safe(voice.name)} could go with {listed(named)}; unpack it if it is an "
-            "archive, and say which with --index."
+            f"{names.sanitized(voice.name)} could go with {list_names(named)}; unpack it if it is "
+            "an archive, and say which with --index."
         )
     return named[0] if named else None
 
 
-def _subject(file: Path) -> str:
+def _voice_key(file: Path) -> str:
     """Return whom a file is about, without what training programs put around the name."""
     stem = file.stem
     if file.suffix.lower() == INDEX_SUFFIX:
         stem = _VERSION.sub("", _INDEX.sub("", stem, count=1))
-    stem = names.without_training_marks(stem)
-    return "".join(c for c in names.key(stem) if c.isalnum())
+    stem = names.without_training_suffix(stem)
+    return "".join(c for c in names.comparison_key(stem) if c.isalnum())

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from rtvc.errors import RtvcError
 
-_STAGE = ".adding-"
+_STAGING_PREFIX = ".adding-"
 _ABANDONED_S = 60.0
-_RESERVE_BYTES = 64 * 2**20
+_RESERVED_BYTES = 64 * 2**20
 """Stays free: a full disk harms other programs too."""
 
 
-def home() -> Path:
+def data_folder() -> Path:
     """Return the folder of voices and base models; it need not exist.
 
     RTVC_HOME names another one, which then holds the choices and presets too.
@@ -35,26 +35,26 @@ def home() -> Path:
 
 def voices_folder() -> Path:
     """Return the folder with one folder for each installed voice."""
-    return home() / "voices"
+    return data_folder() / "voices"
 
 
 def removed_folder() -> Path:
     """Return the folder with the voices that were removed and can be restored."""
-    return home() / "removed"
+    return data_folder() / "removed"
 
 
 def models_folder() -> Path:
     """Return the folder with one folder for each base model."""
-    return home() / "models"
+    return data_folder() / "models"
 
 
 def downloads_folder() -> Path:
     """Return the folder of what has been downloaded so far."""
-    return home() / "downloads"
+    return data_folder() / "downloads"
 
 
 @contextmanager
-def writing() -> Iterator[None]:
+def explain_write_errors() -> Iterator[None]:
     """Turn an `OSError` of writing inside into a sentence.
 
     Raises
@@ -68,16 +68,16 @@ def writing() -> Iterator[None]:
         reason = error.strerror or "write error"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise RtvcError(
-                f"There is no space left for {home()}; free some, or set RTVC_HOME to a folder "
-                "on another disk."
+                f"There is no space left for {data_folder()}; free some, or set RTVC_HOME to a "
+                "folder on another disk."
             ) from None
         raise RtvcError(
-            f"{home()} cannot be written to: {reason}. Set RTVC_HOME to a folder that can."
+            f"{data_folder()} cannot be written to: {reason}. Set RTVC_HOME to a folder that can."
         ) from None
 
 
 @contextmanager
-def staging() -> Iterator[Path]:
+def staging_folder() -> Iterator[Path]:
     """Make a folder beside the library, on the same disk, that is gone afterwards in any case.
 
     Raises
@@ -85,10 +85,10 @@ def staging() -> Iterator[Path]:
     RtvcError
         If it cannot be made, or if writing inside fails.
     """
-    with writing():
-        home().mkdir(parents=True, exist_ok=True)
-        _sweep()
-        stage = Path(tempfile.mkdtemp(prefix=_STAGE, dir=home()))
+    with explain_write_errors():
+        data_folder().mkdir(parents=True, exist_ok=True)
+        _remove_abandoned()
+        stage = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=data_folder()))
         # The lock lasts as long as the process: it tells a folder in use from an abandoned one.
         lock = os.open(stage, os.O_RDONLY)
         try:
@@ -99,7 +99,7 @@ def staging() -> Iterator[Path]:
             os.close(lock)
 
 
-def publish(prepared: Path, target: Path) -> None:
+def move_into_place(prepared: Path, target: Path) -> None:
     """Move a finished folder to where it belongs, in one step.
 
     Raises
@@ -148,7 +148,7 @@ def require_space(size: int, what: str) -> None:
     RtvcError
         If they do not.
     """
-    folder = home()
+    folder = data_folder()
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     try:
@@ -156,21 +156,22 @@ def require_space(size: int, what: str) -> None:
     except OSError:
         return  # Some network disks do not tell; writing will.
     free = usage.free
-    if usage.total and size + _RESERVE_BYTES > free:
+    if usage.total and size + _RESERVED_BYTES > free:
         raise RtvcError(
-            f"There is not enough space for {what} in {home()}: it takes {megabytes(size)}, and "
-            f"{megabytes(free)} are free. Free some, or set RTVC_HOME to a folder on another disk."
+            f"There is not enough space for {what} in {data_folder()}: it takes "
+            f"{format_size(size)}, and {format_size(free)} are free. Free some, or set RTVC_HOME "
+            "to a folder on another disk."
         )
 
 
-def megabytes(size: int) -> str:
+def format_size(size: int) -> str:
     """Return a number of bytes in words."""
     return f"{size / 1e6:,.1f} MB" if size < 10e6 else f"{size / 1e6:,.0f} MB"
 
 
-def _sweep() -> None:
+def _remove_abandoned() -> None:
     """Remove what a process that was killed has left behind."""
-    for stage in home().glob(_STAGE + "*"):
+    for stage in data_folder().glob(_STAGING_PREFIX + "*"):
         with suppress(OSError):
             if time.time() - stage.stat().st_mtime < _ABANDONED_S:
                 continue

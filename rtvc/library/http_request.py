@@ -12,22 +12,22 @@ from typing import Any
 
 from rtvc import __version__
 from rtvc.errors import RtvcError
-from rtvc.library.addresses import host_of
+from rtvc.library.addresses import hostname
 
 _TIMEOUT_S = 30.0
 _MAX_REDIRECTS = 8
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
-class BrokenError(Exception):
+class TransientError(Exception):
     """Something that may go better the next time; the message is a sentence."""
 
-    def __init__(self, message: str, pause_s: float = 0.0) -> None:
+    def __init__(self, message: str, retry_delay_s: float = 0.0) -> None:
         super().__init__(message)
-        self.pause_s = pause_s
+        self.retry_delay_s = retry_delay_s
 
 
-class RangeError(Exception):
+class RangeNotSatisfiableError(Exception):
     """The part of the file that was asked for is not there; `size` is what the file has."""
 
     def __init__(self, size: str) -> None:
@@ -35,7 +35,7 @@ class RangeError(Exception):
         self.size = size
 
 
-def open_address(url: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
+def open_url(url: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
     """Return the server's answer.
 
     Parameters
@@ -47,14 +47,14 @@ def open_address(url: str, headers: Mapping[str, str]) -> http.client.HTTPRespon
 
     Raises
     ------
-    BrokenError
+    TransientError
         If another try may go better.
-    RangeError
+    RangeNotSatisfiableError
         If the server has no such part of the file.
     RtvcError
         If it will not go better.
     """
-    host = host_of(url)
+    host = hostname(url)
     common = {"User-Agent": f"rtvc/{__version__}", "Accept-Encoding": "identity"}
     request = urllib.request.Request(url, headers={**common, **headers})
     try:
@@ -63,13 +63,13 @@ def open_address(url: str, headers: Mapping[str, str]) -> http.client.HTTPRespon
     except urllib.error.HTTPError as error:
         with error:
             if error.code == 416:
-                raise RangeError(error.headers.get("Content-Range", "")) from None
+                raise RangeNotSatisfiableError(error.headers.get("Content-Range", "")) from None
             if error.code in _TRANSIENT:
-                raise BrokenError(
+                raise TransientError(
                     f"{host} is busy or out of order (HTTP {error.code}).",
-                    _seconds(error.headers.get("Retry-After")),
+                    _parse_seconds(error.headers.get("Retry-After")),
                 ) from None
-            raise RtvcError(_refused(url, error)) from None
+            raise RtvcError(_refusal_message(url, error)) from None
     except urllib.error.URLError as error:
         cause = error.reason
         if isinstance(cause, socket.gaierror):
@@ -82,12 +82,12 @@ def open_address(url: str, headers: Mapping[str, str]) -> http.client.HTTPRespon
                 f"{host} cannot prove who it is ({cause.verify_message}). With Python from "
                 "python.org on a Mac, run its 'Install Certificates.command' first."
             ) from None
-        raise BrokenError(f"{host} cannot be reached ({reason(cause)}).") from None
+        raise TransientError(f"{host} cannot be reached ({connection_error(cause)}).") from None
     except (OSError, http.client.HTTPException) as error:
-        raise BrokenError(f"{host} does not answer ({reason(error)}).") from None
+        raise TransientError(f"{host} does not answer ({connection_error(error)}).") from None
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
+class _RedirectHandler(urllib.request.HTTPRedirectHandler):
     max_redirections = _MAX_REDIRECTS
     max_repeats = 2
 
@@ -97,7 +97,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         if newurl.partition(":")[0].lower() not in ("https", req.type):
             fp.close()
             raise RtvcError(
-                f"{host_of(req.full_url)} leads on to {newurl.partition('?')[0]!r}, which is not "
+                f"{hostname(req.full_url)} leads on to {newurl.partition('?')[0]!r}, which is not "
                 "safe to follow; nothing was downloaded."
             )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
@@ -112,13 +112,13 @@ def _opener() -> urllib.request.OpenerDirector:
         urllib.request.HTTPSHandler(),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
-        _Redirects(),
+        _RedirectHandler(),
     ):
         opener.add_handler(handler)
     return opener
 
 
-def _refused(url: str, error: urllib.error.HTTPError) -> str:
+def _refusal_message(url: str, error: urllib.error.HTTPError) -> str:
     if error.code in (401, 403):
         return (
             f"{url} cannot be downloaded without signing in (HTTP {error.code}); download it with "
@@ -131,7 +131,7 @@ def _refused(url: str, error: urllib.error.HTTPError) -> str:
     return f"{url} cannot be downloaded (HTTP {error.code} {error.reason})."
 
 
-def reason(error: object) -> str:
+def connection_error(error: object) -> str:
     """Return what went wrong in a connection, in a few words."""
     if isinstance(error, TimeoutError):
         return f"no answer within {_TIMEOUT_S:.0f} s"
@@ -140,5 +140,5 @@ def reason(error: object) -> str:
     return type(error).__name__ if isinstance(error, Exception) else str(error)
 
 
-def _seconds(text: str | None) -> float:
+def _parse_seconds(text: str | None) -> float:
     return float(text) if text and text.isascii() and text.isdigit() else 0.0

@@ -15,12 +15,12 @@ MAX_LENGTH = 80
 MAX_BYTES = 200
 
 _FORBIDDEN = frozenset('/\\:*?"<>|')
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 # RVC writes Anna_e200_s4000, Applio Anna_200e_4000s and Anna_200e_4000s_best_epoch.
-_TRAINING = re.compile(
+_TRAINING_SUFFIX = re.compile(
     r"[ _-]+(?:e\d+|\d+e)(?:[ _-]+(?:s\d+|\d+s))?(?:[ _-]best[ _-]epoch)?$", re.IGNORECASE
 )
-_SAYS_NOTHING = re.compile(
+_GENERIC_STEM = re.compile(
     r"(?:pytorch[ _-]?)?(?:model|voice|weights?|final|best|download|infer|"
     r"(?:f0)?[GD](?:\d+k)?)(?:[ _-]?\d+)?",
     re.IGNORECASE,
@@ -32,21 +32,21 @@ def is_path(name: str) -> bool:
     return "/" in name or name.lower().endswith(VOICE_SUFFIXES)
 
 
-def normal(name: str) -> str:
+def normalized(name: str) -> str:
     """Return a name in the one spelling of its accents that rtvc uses (NFC)."""
     return unicodedata.normalize("NFC", name)
 
 
-def key(name: str) -> str:
+def comparison_key(name: str) -> str:
     """Return what two names share when they are the same voice.
 
     Most disks of macOS do not tell upper case from lower, nor one spelling of an accent from
     another, so names that differ only in these are one name everywhere.
     """
-    return normal(normal(name).casefold())
+    return normalized(normalized(name).casefold())
 
 
-def checked_name(name: str) -> str:
+def validated_name(name: str) -> str:
     """Return a name that a person gave, tidied.
 
     Raises
@@ -54,8 +54,8 @@ def checked_name(name: str) -> str:
     UsageError
         If it cannot be the name of a folder, or is that of the built-in voice.
     """
-    tidy = " ".join(normal(name).split())
-    bad = [c for c in tidy if c in _FORBIDDEN or unicodedata.category(c) in _HIDDEN]
+    tidy = " ".join(normalized(name).split())
+    bad = [c for c in tidy if c in _FORBIDDEN or unicodedata.category(c) in _UNPRINTABLE]
     if bad or not tidy or tidy[0] in ".-" or tidy[-1] == ".":
         raise UsageError(
             f"{name!r} cannot be the name of a voice; use letters, digits, spaces, '-' and '_', "
@@ -65,7 +65,7 @@ def checked_name(name: str) -> str:
         raise UsageError(f"The name {tidy[:20]!r}… is too long; use at most {MAX_LENGTH} letters.")
     if tidy.lower().endswith(VOICE_SUFFIXES):
         raise UsageError(f"{tidy!r} is a name for files; leave out its ending.")
-    if key(tidy) == key(BUILT_IN):
+    if comparison_key(tidy) == comparison_key(BUILT_IN):
         raise UsageError(f"{tidy!r} is the name of the built-in voice; choose another one.")
     return tidy
 
@@ -81,25 +81,25 @@ def suggested_name(stem: str, container: str = "") -> str:
         Name of the archive or folder around it, which serves where the file's says nothing
         (``model``, ``G_2333``).
     """
-    if container and (_SAYS_NOTHING.fullmatch(stem) or not safe(stem)):
+    if container and (_GENERIC_STEM.fullmatch(stem) or not sanitized(stem)):
         stem = container
-    name = safe(stem)
+    name = sanitized(stem)
     while name.lower().endswith(VOICE_SUFFIXES):
-        name = safe(name.rpartition(".")[0])
+        name = sanitized(name.rpartition(".")[0])
     return name or "voice"
 
 
-def without_training_marks(stem: str) -> str:
+def without_training_suffix(stem: str) -> str:
     """Return a file's name without the epoch and step that training programs append."""
-    return _TRAINING.sub("", stem) or stem
+    return _TRAINING_SUFFIX.sub("", stem) or stem
 
 
-def safe(text: str) -> str:
+def sanitized(text: str) -> str:
     """Return any text as a name: what cannot stay becomes '_' or is dropped; it may be empty."""
     kept = "".join(
         "_" if c in _FORBIDDEN else " " if c.isspace() else c
-        for c in normal(text)[: 4 * MAX_LENGTH]
-        if c.isspace() or unicodedata.category(c) not in _HIDDEN
+        for c in normalized(text)[: 4 * MAX_LENGTH]
+        if c.isspace() or unicodedata.category(c) not in _UNPRINTABLE
     )
     name = " ".join(kept.split()).lstrip(".- ")[:MAX_LENGTH]
     while len(name.encode()) > MAX_BYTES:

@@ -64,9 +64,9 @@ def find_voice(name: str) -> Voice:
 
     if is_path(name):
         path = Path(name).expanduser()
-        return _open(name, path, _index_of(path))
+        return _load_rvc_voice(name, path, _find_index(path))
     installed = installed_voice(name)
-    return _open(installed.name, installed.path, installed.index)
+    return _load_rvc_voice(installed.name, installed.path, installed.index)
 
 
 def voice_kind(name: str) -> str:
@@ -97,10 +97,12 @@ def find_estimator(kind: str) -> PitchEstimator:
         return load_pitch_estimator(kind=kind)
     from rtvc.library import base_model_path
 
-    return _shared(base_model_path(kind), lambda path: load_pitch_estimator(path, kind, keep=True))
+    return _load_shared(
+        base_model_path(kind), lambda path: load_pitch_estimator(path, kind, keep=True)
+    )
 
 
-def _will_ask_for_pitch(name: str) -> bool:
+def _needs_estimator(name: str) -> bool:
     """Return whether a voice is known to need a pitch estimator, before it is loaded."""
     from rtvc.errors import RtvcError
     from rtvc.library import installed_voice, is_path
@@ -113,7 +115,7 @@ def _will_ask_for_pitch(name: str) -> bool:
         return False  # whoever loads it tells why
 
 
-def _find_apart(kind: str) -> PitchEstimator:
+def _load_estimator_in_thread(kind: str) -> PitchEstimator:
     from rtvc.engine.worker import leave_this_thread
 
     try:
@@ -122,61 +124,61 @@ def _find_apart(kind: str) -> PitchEstimator:
         leave_this_thread()
 
 
-def _open(name: str, path: Path, index: Path | None) -> RvcVoice:
+def _load_rvc_voice(name: str, path: Path, index: Path | None) -> RvcVoice:
     from rtvc.engine.rvc import loading
     from rtvc.engine.rvc.voice import RvcVoice
     from rtvc.library import base_model_path
 
-    voice = _shared(loading.voice_file(path), loading.load_voice)
-    encoder = _shared(
+    voice = _load_shared(loading.voice_file(path), loading.load_voice)
+    encoder = _load_shared(
         base_model_path(voice.embedder),
         lambda path: loading.load_content_encoder(path, keep=True),
     )
-    found = None if index is None else _shared(index, loading.load_index)
+    found = None if index is None else _load_shared(index, loading.load_index)
     return RvcVoice(name, voice, encoder, find_estimator, found)
 
 
-def _index_of(path: Path) -> Path | None:
+def _find_index(path: Path) -> Path | None:
     """Return the index beside a voice: the only one of a given folder, or that of its name."""
     if path.is_dir():
         found = [f for f in path.glob("*.index") if not f.name.startswith((".", "trained_"))]
         return found[0] if len(found) == 1 else None
-    from rtvc.library.finding import index_beside
+    from rtvc.library.finding import matching_index
 
-    return index_beside(path)
+    return matching_index(path)
 
 
 @contextmanager
-def loading_ahead(settings: Settings) -> Iterator[None]:
+def preload_estimator(settings: Settings) -> Iterator[None]:
     """Load the pitch estimator of an installed voice while the context loads the voice.
 
     Whoever asks for it there gets it once it is ready, or is told why it cannot be had.
     """
-    if not _will_ask_for_pitch(settings.voice):
+    if not _needs_estimator(settings.voice):
         yield
         return
     with ThreadPoolExecutor(1, "rtvc loading") as beside:
-        ahead = beside.submit(_find_apart, settings.pitch_method)
+        ahead = beside.submit(_load_estimator_in_thread, settings.pitch_method)
         yield
         ahead.exception()  # it is kept up to here; what went wrong has been told if it matters
 
 
 _lock = threading.Lock()
-_loading: defaultdict[tuple[object, ...], threading.Lock] = defaultdict(threading.Lock)
-_loaded: WeakValueDictionary[tuple[object, ...], Any] = WeakValueDictionary()
+_load_locks: defaultdict[tuple[object, ...], threading.Lock] = defaultdict(threading.Lock)
+_cache: WeakValueDictionary[tuple[object, ...], Any] = WeakValueDictionary()
 
 
-def _shared(path: Path, load: Callable[[Path], T]) -> T:
+def _load_shared(path: Path, load: Callable[[Path], T]) -> T:
     """Return what a file holds, from memory if somebody has it open and it has not changed."""
     if not path.exists():
         return load(path)  # which says so
     state = path.stat()
     key = path.resolve(), state.st_mtime_ns, state.st_size
     with _lock:
-        alone = _loading[key]
+        alone = _load_locks[key]
     with alone:
-        found: T | None = _loaded.get(key)
+        found: T | None = _cache.get(key)
         if found is None:
-            found = _loaded[key] = load(path)
+            found = _cache[key] = load(path)
             trim_memory()
         return found

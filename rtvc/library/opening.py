@@ -10,15 +10,15 @@ from pathlib import Path
 from rtvc.engine.weights.recognise import FileKind, recognise, require_weights
 from rtvc.errors import UsageError
 from rtvc.library import names
-from rtvc.library.addresses import is_address, without_secrets
+from rtvc.library.addresses import is_url, without_query
 from rtvc.library.archives import unpack
-from rtvc.library.download import ReportProgress, discard, download
-from rtvc.library.finding import SUFFIXES, FoundVoice, find_voices, index_beside
-from rtvc.library.home import staging
+from rtvc.library.download import ReportProgress, discard_download, download
+from rtvc.library.finding import SUFFIXES, FoundVoice, find_voices, matching_index
+from rtvc.library.home import staging_folder
 
 
 @contextmanager
-def opened(source: str, progress: ReportProgress) -> Iterator[list[FoundVoice]]:
+def open_source(source: str, progress: ReportProgress) -> Iterator[list[FoundVoice]]:
     """Find the voices in a file, a folder, an archive or at an address.
 
     What was downloaded or unpacked for it is gone afterwards; a complete download stays where
@@ -36,36 +36,36 @@ def opened(source: str, progress: ReportProgress) -> Iterator[list[FoundVoice]]:
     RtvcError
         If there is no voice, or it cannot be read or downloaded.
     """
-    if not is_address(source):
-        with _found(Path(source).expanduser().absolute()) as found:
+    if not is_url(source):
+        with _find_in_path(Path(source).expanduser().absolute()) as found:
             yield found
         return
     fetched = download(source, progress)
     try:
-        with staging() as stage:
+        with staging_folder() as stage:
             # The name that it goes by is that of its site, also in messages.
-            named = stage / (names.safe(fetched.name) or "download")
+            named = stage / (names.sanitized(fetched.name) or "download")
             named.symlink_to(fetched.path)
-            with _found(named) as found:
-                origin = without_secrets(source)
+            with _find_in_path(named) as found:
+                origin = without_query(source)
                 yield [dataclasses.replace(one, origin=origin) for one in found]
     except UsageError:
         raise
     except Exception:
-        discard(source)
+        discard_download(source)
         raise
-    discard(source)
+    discard_download(source)
 
 
 @contextmanager
-def _found(path: Path) -> Iterator[list[FoundVoice]]:
+def _find_in_path(path: Path) -> Iterator[list[FoundVoice]]:
     if path.is_dir():
         yield find_voices(path, path.name)
     elif recognise(path) is FileKind.ARCHIVE:
-        with staging() as stage:
+        with staging_folder() as stage:
             unpack(path, stage, SUFFIXES)
             yield find_voices(stage, path.stem)
     else:
         require_weights(path, "a voice")
-        stem = names.without_training_marks(path.stem)
-        yield [FoundVoice(path, index_beside(path), names.suggested_name(stem))]
+        stem = names.without_training_suffix(path.stem)
+        yield [FoundVoice(path, matching_index(path), names.suggested_name(stem))]

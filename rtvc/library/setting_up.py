@@ -15,21 +15,27 @@ from rtvc.engine.weights.rmvpe import read_rmvpe
 from rtvc.engine.weights.text import printable
 from rtvc.errors import RtvcError, UsageError
 from rtvc.library import names
-from rtvc.library.addresses import without_secrets
+from rtvc.library.addresses import without_query
 from rtvc.library.base_models import (
     BASE_MODELS,
     BaseModel,
     InstalledModel,
-    kind_of,
-    title_of,
+    model_kind,
+    model_title,
     write_manifest,
 )
-from rtvc.library.download import PAUSES_S, ReportProgress, discard, download
-from rtvc.library.home import copy_file, models_folder, publish, require_space, staging
+from rtvc.library.download import RETRY_DELAYS_S, ReportProgress, discard_download, download
+from rtvc.library.home import (
+    copy_file,
+    models_folder,
+    move_into_place,
+    require_space,
+    staging_folder,
+)
 
-_WEIGHTS = (".pt", ".pth", ".bin", ".safetensors")
-_SETTINGS_FILE = "config.json"
-_FILES_OF_A_FOLDER = ("pytorch_model.bin", "model.safetensors")
+_WEIGHTS_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
+_CONFIG_FILE = "config.json"
+_WEIGHTS_IN_FOLDER = ("pytorch_model.bin", "model.safetensors")
 _MAX_FILES = 50_000
 _MAX_TRIED = 8
 # Files and folders that hold ContentVec where RVC, Applio and others put them.
@@ -42,20 +48,20 @@ _CONTENTVEC_FOLDERS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class _Candidate:
+class _ModelFile:
     """A file that may hold a base model; `config` lies beside it where there is one."""
 
     path: Path
     config: Path | None
 
 
-def install_from_web(
+def install_from_url(
     model: BaseModel,
     progress: ReportProgress,
     *,
     mirror: str = "",
     unverified: bool = False,
-    pauses_s: Sequence[float] = PAUSES_S,
+    retry_delays_s: Sequence[float] = RETRY_DELAYS_S,
 ) -> InstalledModel:
     """Download a base model and install it, in place of the one that is there.
 
@@ -69,7 +75,7 @@ def install_from_web(
         Address under which the file lies by its name, instead of its own place.
     unverified
         Take a file of any SHA-256 whose weights are those of the network.
-    pauses_s
+    retry_delays_s
         Seconds to wait before each try after the first.
 
     Raises
@@ -81,22 +87,22 @@ def install_from_web(
     if not unverified:
         require_space(model.size, f"the {model.title}")
     expected = {} if unverified else {"size": model.size, "sha256": model.sha256}
-    fetched = download(url, progress, pauses_s=pauses_s, **expected)  # type: ignore[arg-type]
-    with staging() as stage:
+    fetched = download(url, progress, retry_delays_s=retry_delays_s, **expected)  # type: ignore[arg-type]
+    with staging_folder() as stage:
         named = stage / model.file
         named.symlink_to(fetched.path)
         try:
             if unverified:
-                _read(model.kind, named)
+                _check_weights(model.kind, named)
         except RtvcError:
-            discard(url)
+            discard_download(url)
             raise
         # A rename: what was downloaded is not written a second time.
         folder = stage / "model"
         folder.mkdir()
         shutil.move(fetched.path, folder / model.file)
-        discard(url)
-        return _install(model.kind, folder, stage, model.file, without_secrets(url))
+        discard_download(url)
+        return _install(model.kind, folder, stage, model.file, without_query(url))
 
 
 def install_from_folder(kind: str, place: Path) -> InstalledModel:
@@ -119,47 +125,47 @@ def install_from_folder(kind: str, place: Path) -> InstalledModel:
     RtvcError
         If nothing there is this network, or it cannot be written.
     """
-    candidates = _candidates(kind, place)
-    if not candidates:
-        raise UsageError(f"{place} holds no {title_of(kind)}{_looked_for(kind)}.")
+    model_files = _find_model_files(kind, place)
+    if not model_files:
+        raise UsageError(f"{place} holds no {model_title(kind)}{_expected_files(kind)}.")
     reasons = []
-    for candidate in candidates[:_MAX_TRIED]:
+    for model_file in model_files[:_MAX_TRIED]:
         try:
-            return _install_copy(kind, candidate)
-        except _UnfitError as error:
+            return _install_copy(kind, model_file)
+        except _WrongNetworkError as error:
             reasons.append(str(error))
-    raise RtvcError(f"No file in {place} is the {title_of(kind)}. {' '.join(reasons[:3])}")
+    raise RtvcError(f"No file in {place} is the {model_title(kind)}. {' '.join(reasons[:3])}")
 
 
-class _UnfitError(RtvcError):
+class _WrongNetworkError(RtvcError):
     """A candidate is not the network that it was taken for."""
 
 
-def _install_copy(kind: str, candidate: _Candidate) -> InstalledModel:
-    path = candidate.path
+def _install_copy(kind: str, model_file: _ModelFile) -> InstalledModel:
+    path = model_file.path
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise _UnfitError(f"Cannot open {path.name}: {error.strerror}.") from None
-    require_space(size, f"the {title_of(kind)}")
-    with staging() as stage:
+        raise _WrongNetworkError(f"Cannot open {path.name}: {error.strerror}.") from None
+    require_space(size, f"the {model_title(kind)}")
+    with staging_folder() as stage:
         folder = stage / "model"
         folder.mkdir()
-        name = names.safe(path.name)
+        name = names.sanitized(path.name)
         copy_file(path, folder / name)
-        if candidate.config is not None:
-            copy_file(candidate.config, folder / _SETTINGS_FILE)
+        if model_file.config is not None:
+            copy_file(model_file.config, folder / _CONFIG_FILE)
         # Of the copy, so that what is installed is what was looked at.
         model = BASE_MODELS.get(kind)
-        if model is None or not model.knows(size, _digest(folder / name)):
+        if model is None or not model.matches(size, _sha256(folder / name)):
             try:
-                _read(kind, folder / name)
+                _check_weights(kind, folder / name)
             except RtvcError as error:
-                raise _UnfitError(str(error)) from None
+                raise _WrongNetworkError(str(error)) from None
         return _install(kind, folder, stage, name, printable(str(path), 400))
 
 
-def _read(kind: str, path: Path) -> None:
+def _check_weights(kind: str, path: Path) -> None:
     """Compare the weights in a file with what the network needs."""
     if kind == "rmvpe":
         read_rmvpe(path)
@@ -170,9 +176,9 @@ def _read(kind: str, path: Path) -> None:
 
 
 def _install(kind: str, folder: Path, stage: Path, name: str, source: str) -> InstalledModel:
-    size, sha256 = (folder / name).stat().st_size, _digest(folder / name)
+    size, sha256 = (folder / name).stat().st_size, _sha256(folder / name)
     model = BASE_MODELS.get(kind)
-    known = model is not None and model.knows(size, sha256)
+    known = model is not None and model.matches(size, sha256)
     installed = InstalledModel(kind, name, source, size, sha256, known)
     write_manifest(folder, installed)
     target = models_folder() / kind
@@ -180,7 +186,7 @@ def _install(kind: str, folder: Path, stage: Path, name: str, source: str) -> In
     if target.exists():
         target.rename(replaced)
     try:
-        publish(folder, target)
+        move_into_place(folder, target)
     except BaseException:
         if replaced.exists() and not target.exists():
             replaced.rename(target)
@@ -188,14 +194,14 @@ def _install(kind: str, folder: Path, stage: Path, name: str, source: str) -> In
     return installed
 
 
-def _candidates(kind: str, place: Path) -> list[_Candidate]:
+def _find_model_files(kind: str, place: Path) -> list[_ModelFile]:
     """Return the files that may hold a base model, the likeliest first."""
     if place.is_file():
-        return [_candidate(place)]
+        return [_with_config(place)]
     if not place.is_dir():
         raise UsageError(f"There is no folder {str(place)!r}.")
     model = BASE_MODELS.get(kind)
-    sizes = {model.size, *(size for size, _ in model.others)} if model else set()
+    sizes = {model.size, *(size for size, _ in model.other_files)} if model else set()
     found: list[tuple[bool, int, Path]] = []
     count = 0
     for folder, folders, file_names in os.walk(place):
@@ -205,35 +211,35 @@ def _candidates(kind: str, place: Path) -> list[_Candidate]:
             raise UsageError(f"{place} holds more than {_MAX_FILES} files; name a smaller folder.")
         for name in sorted(file_names):
             path = Path(folder, name)
-            if _fits(kind, path, place) and path.is_file():
+            if _name_matches(kind, path, place) and path.is_file():
                 found.append((path.stat().st_size not in sizes, len(path.parts), path))
-    return [_candidate(path) for _, _, path in sorted(found)]
+    return [_with_config(path) for _, _, path in sorted(found)]
 
 
-def _candidate(path: Path) -> _Candidate:
+def _with_config(path: Path) -> _ModelFile:
     # Only in the layout of Hugging Face a config.json beside the weights is about them.
-    config = path.parent / _SETTINGS_FILE
+    config = path.parent / _CONFIG_FILE
     paired = path.suffix in (".bin", ".safetensors") and config.is_file()
-    return _Candidate(path, config if paired else None)
+    return _ModelFile(path, config if paired else None)
 
 
-def _fits(kind: str, path: Path, place: Path) -> bool:
+def _name_matches(kind: str, path: Path, place: Path) -> bool:
     """Return whether a file's name is one under which a base model is known."""
-    stem, suffix = names.key(path.stem), path.suffix.lower()
-    if suffix not in _WEIGHTS or path.name.startswith("."):
+    stem, suffix = names.comparison_key(path.stem), path.suffix.lower()
+    if suffix not in _WEIGHTS_SUFFIXES or path.name.startswith("."):
         return False
     if kind in ("rmvpe", "fcpe"):
         return stem.startswith(kind) and suffix != ".bin"
-    folder = names.key(path.parent.name)
-    in_folder = names.key(path.name) in _FILES_OF_A_FOLDER
+    folder = names.comparison_key(path.parent.name)
+    in_folder = names.comparison_key(path.name) in _WEIGHTS_IN_FOLDER
     if in_folder and path.parent == place:
         return True  # The folder itself was named: it is this encoder, whatever it is called.
     if kind == "contentvec":
         return folder in _CONTENTVEC_FOLDERS if in_folder else stem in _CONTENTVEC_STEMS
-    return kind_of(folder) == kind if in_folder else kind_of(stem) == kind
+    return model_kind(folder) == kind if in_folder else model_kind(stem) == kind
 
 
-def _looked_for(kind: str) -> str:
+def _expected_files(kind: str) -> str:
     if kind == "contentvec":
         return " (such as hubert_base.pt, or a folder contentvec with pytorch_model.bin)"
     if kind in BASE_MODELS:
@@ -241,6 +247,6 @@ def _looked_for(kind: str) -> str:
     return f" (a folder {kind} with config.json and pytorch_model.bin)"
 
 
-def _digest(path: Path) -> str:
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,7 +12,7 @@ from typing import Any
 
 from rtvc.errors import RtvcError, UsageError, nearest
 from rtvc.library import names
-from rtvc.library.home import publish, removed_folder, voices_folder, writing
+from rtvc.library.home import explain_write_errors, move_into_place, removed_folder, voices_folder
 from rtvc.settings import BUILT_IN
 
 """Voices that need no files."""
@@ -135,9 +135,9 @@ def list_voices() -> tuple[list[InstalledVoice], list[str]]:
     return voices, problems
 
 
-def find_removed() -> list[str]:
+def list_removed() -> list[str]:
     """Return the names under which removed voices can be restored."""
-    return [names.normal(folder.name) for folder in _folders(removed_folder())]
+    return [names.normalized(folder.name) for folder in _folders(removed_folder())]
 
 
 def remove_voice(name: str, *, forever: bool = False) -> str:
@@ -167,7 +167,7 @@ def remove_voice(name: str, *, forever: bool = False) -> str:
         folder = find_folder(removed_folder(), name)
     if folder is None:
         raise UsageError(f"There is no voice {name!r}{_hint(name)}")
-    with writing():
+    with explain_write_errors():
         kept = _move_aside(folder)
         if not forever:
             return kept
@@ -187,11 +187,13 @@ def restore_voice(name: str, new_name: str | None = None) -> str:
     """
     folder = find_folder(removed_folder(), name)
     if folder is None:
-        there = find_removed()
+        there = list_removed()
         near = nearest(name, there)
         hint = f"nearest: {near}" if near else "none can be restored"
         raise UsageError(f"There is no removed voice {name!r}; {hint}.")
-    target = free_name(new_name or names.normal(folder.name), "--name gives it another name")
+    target = available_name(
+        new_name or names.normalized(folder.name), "--name gives it another name"
+    )
     _move(folder, target)
     return target
 
@@ -209,14 +211,14 @@ def rename_voice(old: str, new: str) -> str:
     folder = find_folder(voices_folder(), old)
     if folder is None:
         raise UsageError(f"There is no voice {old!r}{_hint(old)}")
-    same = names.key(old) == names.key(new)
-    target = names.checked_name(new) if same else free_name(new, "choose another name")
+    same = names.comparison_key(old) == names.comparison_key(new)
+    target = names.validated_name(new) if same else available_name(new, "choose another name")
     if folder.name != target:
         _move(folder, target)
     return target
 
 
-def free_name(name: str, advice: str) -> str:
+def available_name(name: str, advice: str) -> str:
     """Return a name tidied, if no voice has it yet.
 
     Raises
@@ -224,7 +226,7 @@ def free_name(name: str, advice: str) -> str:
     UsageError
         If one has, with the advice; or if it cannot be a name.
     """
-    tidy = names.checked_name(name)
+    tidy = names.validated_name(name)
     if find_folder(voices_folder(), tidy) is not None:
         raise UsageError(f"There is a voice {tidy!r} already; {advice}.")
     return tidy
@@ -232,8 +234,8 @@ def free_name(name: str, advice: str) -> str:
 
 def find_folder(parent: Path, name: str) -> Path | None:
     """Return the folder of that name in `parent`, None if there is none."""
-    wanted = names.key(name)
-    return next((f for f in _folders(parent) if names.key(f.name) == wanted), None)
+    wanted = names.comparison_key(name)
+    return next((f for f in _folders(parent) if names.comparison_key(f.name) == wanted), None)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -245,11 +247,11 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def _move_aside(folder: Path) -> str:
     """Move a voice to the removed ones, under its name or a numbered one."""
-    number, name = 1, names.normal(folder.name)
+    number, name = 1, names.normalized(folder.name)
     while True:
         kept = name if number == 1 else f"{name} {number}"
         try:
-            publish(folder, removed_folder() / kept)
+            move_into_place(folder, removed_folder() / kept)
         except FileExistsError:
             number += 1
         else:
@@ -257,9 +259,9 @@ def _move_aside(folder: Path) -> str:
 
 
 def _move(folder: Path, name: str) -> None:
-    with writing():
+    with explain_write_errors():
         try:
-            publish(folder, voices_folder() / name)
+            move_into_place(folder, voices_folder() / name)
         except FileExistsError:
             raise UsageError(f"There is a voice {name!r} already.") from None
 
@@ -267,16 +269,16 @@ def _move(folder: Path, name: str) -> None:
 def _folders(parent: Path) -> Iterator[Path]:
     """Folders of voices: those whose names could be a voice's."""
     try:
-        folders = sorted(parent.iterdir(), key=lambda folder: names.key(folder.name))
+        folders = sorted(parent.iterdir(), key=lambda folder: names.comparison_key(folder.name))
     except OSError:
         return  # there is none, or none that may be read
     for folder in folders:
-        if folder.is_dir() and names.safe(folder.name) == names.normal(folder.name):
+        if folder.is_dir() and names.sanitized(folder.name) == names.normalized(folder.name):
             yield folder
 
 
 def _read(folder: Path) -> InstalledVoice:
-    name = names.normal(folder.name)
+    name = names.normalized(folder.name)
     try:
         with (folder / MANIFEST_FILE).open("rb") as file:
             facts = json.loads(file.read(_MAX_MANIFEST_BYTES))
@@ -308,6 +310,7 @@ def _manifest(facts: Any) -> Manifest:
 
 
 def _hint(name: str) -> str:
-    there = [BUILT_IN, *(names.normal(folder.name) for folder in _folders(voices_folder()))]
-    by_key = {names.key(one): one for one in there}
-    return f"; nearest: {by_key[nearest(names.key(name), by_key)]}. 'rtvc voices' lists all."
+    there = [BUILT_IN, *(names.normalized(folder.name) for folder in _folders(voices_folder()))]
+    by_key = {names.comparison_key(one): one for one in there}
+    near = by_key[nearest(names.comparison_key(name), by_key)]
+    return f"; nearest: {near}. 'rtvc voices' lists all."

@@ -23,7 +23,7 @@ from rtvc.engine.weights.fcpe import read_fcpe
 from rtvc.engine.weights.recognise import recognise
 from rtvc.engine.weights.rmvpe import read_rmvpe
 from rtvc.errors import RtvcError
-from rtvc.library.opening import opened
+from rtvc.library.opening import open_source
 
 LIMIT_S = 2.0
 FACTOR = 2
@@ -126,7 +126,7 @@ def _read_index(path: Path) -> None:
 
 
 def _open_archive(path: Path) -> None:
-    with opened(str(path), lambda _done, _total: None):
+    with open_source(str(path), lambda _done, _total: None):
         pass
 
 

@@ -17,8 +17,8 @@ import pytest
 from rtvc.errors import RtvcError, UsageError
 from rtvc.library import download as module
 from rtvc.library import http_request
-from rtvc.library.addresses import checked_address, file_name, without_secrets
-from rtvc.library.download import discard, kept
+from rtvc.library.addresses import file_name, normalize_url, without_query
+from rtvc.library.download import discard_download, partial_size
 from rtvc.library.home import downloads_folder
 from tests.support.file_server import serving
 
@@ -42,7 +42,7 @@ def server():
 
 def fetch(url, *, pauses=(0.01, 0.01, 0.01), **known):
     seen = []
-    done = module.download(url, lambda *at: seen.append(at), pauses_s=pauses, **known)
+    done = module.download(url, lambda *at: seen.append(at), retry_delays_s=pauses, **known)
     return done.path.read_bytes(), done.name, seen
 
 
@@ -64,7 +64,7 @@ def test_a_file_comes_whole_with_its_name_and_its_progress(server):
     assert seen[0] == (0, len(DATA))
     assert seen[-1] == (len(DATA), len(DATA))
     assert seen == sorted(seen)
-    discard(server.url + "/voices/%C3%84nna.zip")
+    discard_download(server.url + "/voices/%C3%84nna.zip")
     assert left() == []
 
 
@@ -90,7 +90,7 @@ def test_a_break_is_mended_by_the_rest_alone(server, chunked):
 def test_a_later_call_goes_on_where_an_earlier_one_broke(server):
     url = server.put("/a", DATA, cuts=[100_000])
     assert "0.1 MB" in refused(url, pauses=())
-    assert kept(url) == 100_000
+    assert partial_size(url) == 100_000
     assert fetch(url, pauses=())[0] == DATA
     assert server.ranges() == ["", "bytes=100000-"]
 
@@ -127,7 +127,7 @@ def test_without_a_validator_only_a_hash_lets_it_go_on(server):
     url = server.put("/a", DATA, etag="", cuts=[100_000, 10])
     assert fetch(url)[0] == DATA
     assert server.ranges() == ["", "", ""]
-    discard(url)
+    discard_download(url)
     url = server.put("/a", DATA, etag="", cuts=[100_000])
     assert fetch(url, sha256=SHA256)[0] == DATA
     assert server.ranges()[3:] == ["", "bytes=100000-"]
@@ -230,7 +230,7 @@ def test_redirects_end(server):
 
 def test_a_redirect_never_leaves_encryption():
     request = urllib.request.Request("https://example.org/a")
-    handler = http_request._Redirects()
+    handler = http_request._RedirectHandler()
     with pytest.raises(RtvcError, match="not safe to follow"):
         handler.redirect_request(request, io.BytesIO(), 302, "", {}, "http://example.org/a?key=1")
     followed = handler.redirect_request(request, None, 302, "", {}, "https://example.org/b")
@@ -265,7 +265,7 @@ def test_offline_is_told_at_once(monkeypatch):
 def test_two_at_once_is_one_too_many(server):
     url = server.put("/a", DATA, cuts=[10])
     refused(url, pauses=())
-    with module._part(url).open("rb") as held:
+    with module._part_file(url).open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert "Another rtvc" in refused(url)
     assert fetch(url)[0] == DATA
@@ -282,7 +282,7 @@ def test_a_full_disk_is_told(server, monkeypatch):
 def test_a_disk_that_fills_up_is_told(server):
     url = server.put("/a", DATA)
     downloads_folder().mkdir(parents=True)
-    module._part(url).symlink_to("/dev/full")
+    module._part_file(url).symlink_to("/dev/full")
     assert "no space left" in refused(url)
     assert left() == []
 
@@ -294,7 +294,7 @@ def test_what_nobody_went_on_with_is_swept(server):
     for path in downloads_folder().iterdir():
         os.utime(path, (old, old))
     fetch(server.put("/b", DATA))
-    assert kept(url) == 0
+    assert partial_size(url) == 0
     assert len(left()) == 2
 
 
@@ -323,8 +323,8 @@ def test_what_nobody_went_on_with_is_swept(server):
     ],
 )
 def test_addresses_of_pages_become_those_of_files(address, meant):
-    assert checked_address(address) == meant
-    assert checked_address(meant) == meant
+    assert normalize_url(address) == meant
+    assert normalize_url(meant) == meant
 
 
 @pytest.mark.parametrize(
@@ -342,12 +342,12 @@ def test_addresses_of_pages_become_those_of_files(address, meant):
 )
 def test_other_addresses_are_refused(address):
     with pytest.raises(UsageError) as caught:
-        checked_address(address)
+        normalize_url(address)
     assert "secret" not in str(caught.value)
 
 
 def test_what_is_remembered_of_an_address_holds_no_key():
-    assert without_secrets("https://example.org/a?token=secret#x") == "https://example.org/a"
+    assert without_query("https://example.org/a?token=secret#x") == "https://example.org/a"
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ from rtvc.engine.weights.checkpoint import read_voice_checkpoint
 from rtvc.errors import RtvcError, UsageError
 from rtvc.library import adding, archives, names
 from rtvc.library.adding import add_voice, blend_voices
-from rtvc.library.finding import choose, find_voices
-from rtvc.library.opening import opened
+from rtvc.library.finding import find_voices, select_voice
+from rtvc.library.opening import open_source
 from rtvc.settings import Settings
 from tests.support.file_server import serving
 from tests.support.library_files import (
@@ -69,13 +69,13 @@ def signals():
 
 
 def add(source, **how):
-    with opened(str(source), lambda done, total: None) as found:
+    with open_source(str(source), lambda done, total: None) as found:
         (one,) = found
         return add_voice(one, **how)
 
 
 def found_in(source):
-    with opened(str(source), lambda done, total: None) as found:
+    with open_source(str(source), lambda done, total: None) as found:
         return {
             voice.name: voice.index and voice.index.name
             for voice in sorted(found, key=lambda v: v.name)
@@ -203,11 +203,11 @@ def test_several_voices_each_with_its_index(tmp_path, index):
         "Cleo": None,
         "weights": "added_IVF1_Flat_nprobe_1_thing_v1.index",
     }
-    with opened(str(path), lambda done, total: None) as found:
-        assert [one.name for one in choose(found, "bert_e10_s20.PTH")] == ["Bert"]
-        assert [one.name for one in choose(found, "Cleo")] == ["Cleo"]
+    with open_source(str(path), lambda done, total: None) as found:
+        assert [one.name for one in select_voice(found, "bert_e10_s20.PTH")] == ["Bert"]
+        assert [one.name for one in select_voice(found, "Cleo")] == ["Cleo"]
         with pytest.raises(UsageError, match=r"Anna\.pth, Bert_e10_s20\.pth, Cleo\.pth, weights"):
-            choose(found, "Dora")
+            select_voice(found, "Dora")
 
 
 def test_stages_of_one_training_stay_apart(tmp_path):
@@ -457,14 +457,14 @@ def test_names_differ_in_more_than_the_spelling_of_an_accent():
 )  # fmt: skip
 def test_impossible_names_are_refused(name):
     with pytest.raises(UsageError):
-        names.checked_name(name)
+        names.validated_name(name)
     assert refused(V2, UsageError, name=name or " ")
 
 
 def test_every_suggested_name_can_be_a_name():
     for stem in ("CON", "a/b", "...", "-rf", " x ", "model", "\x00", "\u4e2d" * 200, "a." * 90):
         name = names.suggested_name(stem)
-        assert names.checked_name(name) == name
+        assert names.validated_name(name) == name
 
 
 def test_replacing_keeps_the_old_one(index):
@@ -473,7 +473,7 @@ def test_replacing_keeps_the_old_one(index):
     assert added.voice.manifest.version == "v1"
     assert "restored" in added.notes[0]
     assert installed() == ["anna"]
-    assert library.find_removed() == ["Anna"]
+    assert library.list_removed() == ["Anna"]
     with pytest.raises(UsageError, match="already"):
         library.restore_voice("Anna")
     assert library.restore_voice("anna", "Anna of old") == "Anna of old"
@@ -486,7 +486,7 @@ def test_removing_can_be_undone_as_often_as_one_slips():
         assert library.installed_voice("Anna").manifest.version == version
         library.remove_voice("ANNA")
     assert installed() == []
-    assert library.find_removed() == ["Anna", "Anna 2"]
+    assert library.list_removed() == ["Anna", "Anna 2"]
     with pytest.raises(UsageError, match="nearest: Anna"):
         library.restore_voice("Ana")
     assert library.restore_voice("anna 2") == "Anna 2"
@@ -495,7 +495,7 @@ def test_removing_can_be_undone_as_often_as_one_slips():
         library.remove_voice("Anna")
     assert library.remove_voice("Anna", forever=True) == ""
     assert library.remove_voice("Anna 2", forever=True) == ""
-    assert library.find_removed() == []
+    assert library.list_removed() == []
     with pytest.raises(UsageError, match="none can be restored"):
         library.restore_voice("Anna")
 
@@ -528,8 +528,8 @@ def test_a_damaged_voice_is_told_and_harms_no_other():
             None,
         )
     ):
-        folder = library.home() / "voices" / f"Bert {number}"
-        shutil.copytree(library.home() / "voices" / "Anna", folder)
+        folder = library.data_folder() / "voices" / f"Bert {number}"
+        shutil.copytree(library.data_folder() / "voices" / "Anna", folder)
         if damage is None:
             (folder / "voice.safetensors").unlink()
         else:
@@ -544,7 +544,7 @@ def test_a_damaged_voice_is_told_and_harms_no_other():
 
 def test_folders_that_nobody_added_are_no_voices():
     add(V2, name="Anna")
-    voices = library.home() / "voices"
+    voices = library.data_folder() / "voices"
     for name in (".hidden", "evil\x1b[2J", "-x"):
         shutil.copytree(voices / "Anna", voices / name)
     (voices / "file").touch()
@@ -671,7 +671,7 @@ def test_two_that_add_the_same_name_do_not_mix(monkeypatch, home):
     monkeypatch.setattr(adding, "write_manifest", and_another)
     assert "already" in refused(V1, UsageError, name="Anna")
     assert library.installed_voice("Anna").manifest.version == "v2"
-    assert library.find_removed() == []
+    assert library.list_removed() == []
     assert sorted(p.name for p in home.iterdir()) == ["voices"]
 
 
@@ -703,7 +703,7 @@ def test_a_voice_without_base_models_says_what_to_run(tmp_path):
         options.require_voice(Settings(voice=voice))
     anna = library.installed_voice("anna")
     with pytest.raises(RtvcError, match=r"FCPE.* Run 'rtvc setup contentvec fcpe' once; .*233 MB"):
-        library.require_ready(anna, "fcpe")
+        library.require_base_models(anna, "fcpe")
     assert library.missing_models(anna.manifest, "dio") == ["contentvec"]
     for name, said in (
         ("anna", r"ContentVec and the pitch estimator RMVPE.* Run 'rtvc setup' once; .*371 MB"),

@@ -72,9 +72,9 @@ def test_what_is_in_use_is_shared_and_what_is_not_is_let_go(anna, home):
     assert find_estimator("rmvpe") is not find_estimator("dio")
     kept = find_estimator("rmvpe")
     assert find_estimator("rmvpe") is kept
-    before = len(open_voice._loaded)
+    before = len(open_voice._cache)
     del first, second
-    assert len(open_voice._loaded) == before - 3  # the voice, its index and the encoder
+    assert len(open_voice._cache) == before - 3  # the voice, its index and the encoder
 
 
 def test_networks_loaded_on_one_thread_serve_another(anna):

@@ -15,8 +15,8 @@ from rtvc.cli import options
 from rtvc.config.paths import config_folder
 from rtvc.errors import RtvcError, UsageError
 from rtvc.library import base_models
-from rtvc.library.base_models import BASE_MODELS, installed_model, is_whole, kind_of
-from rtvc.library.setting_up import install_from_folder, install_from_web
+from rtvc.library.base_models import BASE_MODELS, installed_model, is_intact, model_kind
+from rtvc.library.setting_up import install_from_folder, install_from_url
 from rtvc.settings import Settings
 from tests.support.file_server import serving
 from tests.support.library_files import GOLDEN, MRF, V1, V2, make_index, make_zip, ran, rtvc, tree
@@ -75,7 +75,7 @@ def quiet(done, total):
 
 
 def from_web(model, server, **how):
-    return install_from_web(model, quiet, mirror=server.url + "/", pauses_s=(0.01,), **how)
+    return install_from_url(model, quiet, mirror=server.url + "/", retry_delays_s=(0.01,), **how)
 
 
 def test_the_table_names_pinned_places():
@@ -83,10 +83,10 @@ def test_the_table_names_pinned_places():
         assert model.url.startswith("https://")
         assert any(len(part) == 40 for part in model.url.split("/")), "no commit"
         assert len(model.sha256) == 64
-        assert model.knows(model.size, model.sha256)
-        assert not model.knows(model.size + 1, model.sha256)
-        assert all(model.knows(*other) for other in model.others)
-    assert sum(m.size for m in BASE_MODELS.values() if m.needed) == 370_692_181
+        assert model.matches(model.size, model.sha256)
+        assert not model.matches(model.size + 1, model.sha256)
+        assert all(model.matches(*other) for other in model.other_files)
+    assert sum(m.size for m in BASE_MODELS.values() if m.required) == 370_692_181
 
 
 def test_a_base_model_comes_whole_and_is_found(small, server, home):
@@ -94,7 +94,7 @@ def test_a_base_model_comes_whole_and_is_found(small, server, home):
     assert library.base_model_path("rmvpe") == home / "models" / "rmvpe" / "rmvpe.pt" == model.path
     assert model.path.read_bytes() == RMVPE.read_bytes()
     assert model.known
-    assert is_whole(model)
+    assert is_intact(model)
     assert model == installed_model("rmvpe")
     assert model.source == f"{server.url}/rmvpe.pt"
     assert tree(home) == [
@@ -129,7 +129,7 @@ def test_a_file_that_nobody_published_needs_to_be_asked_for(server, home):
         from_web(BASE_MODELS["rmvpe"], server)
     model = from_web(BASE_MODELS["rmvpe"], server, unverified=True)
     assert not model.known
-    assert is_whole(model)
+    assert is_intact(model)
     server.put("/hubert_base.pt", V2.read_bytes())
     with pytest.raises(RtvcError, match=r"hubert_base.pt cannot be read as a content encoder"):
         from_web(BASE_MODELS["contentvec"], server, unverified=True)
@@ -151,10 +151,10 @@ def test_an_exchange_that_fails_keeps_the_old_one(small, server, monkeypatch):
     def no_rename(prepared, target):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("rtvc.library.setting_up.publish", no_rename)
+    monkeypatch.setattr("rtvc.library.setting_up.move_into_place", no_rename)
     with pytest.raises(RtvcError, match="Input/output error"):
         from_web(small["rmvpe"], server)
-    assert is_whole(installed_model("rmvpe"))
+    assert is_intact(installed_model("rmvpe"))
 
 
 def put(folder, files):
@@ -201,7 +201,7 @@ def test_an_encoder_in_the_layout_of_hugging_face(tmp_path, folder):
 
 def test_the_encoder_that_a_voice_names(tmp_path):
     shutil.copytree(ENCODER_FOLDER, tmp_path / "embedders" / "chinese_hubert_base")
-    kind = kind_of("chinese-hubert-base")
+    kind = model_kind("chinese-hubert-base")
     install_from_folder(kind, tmp_path / "embedders")
     assert library.base_model_path("chinese-hubert-base").name == "model.safetensors"
     with pytest.raises(RtvcError, match=r"'spin' is not installed. .*'rtvc setup spin --from FOLD"):
@@ -210,13 +210,13 @@ def test_the_encoder_that_a_voice_names(tmp_path):
 
 @pytest.mark.parametrize("name", ["", "hubert", "ContentVec", "content-vec", "hubert_base"])
 def test_names_of_the_usual_encoder(name):
-    assert kind_of(name) == "contentvec"
+    assert model_kind(name) == "contentvec"
 
 
 def test_an_encoders_name_is_never_a_path():
     for name in ("../../etc", "/etc", "a/b", "..", "a\\b"):
-        assert "/" not in kind_of(name)
-        assert kind_of(name) not in (".", "..")
+        assert "/" not in model_kind(name)
+        assert model_kind(name) not in (".", "..")
 
 
 def test_a_single_file(small):
@@ -286,7 +286,7 @@ def test_setup_is_done_once_and_mends_what_broke(server, home):
     assert "contentvec   content encoder ContentVec: installed" in listed
     code, said, complaint = setup()
     assert (code, len(server.requests)) == (0, 3)
-    assert "damaged, and replaced" in complaint
+    assert "is damaged and will be replaced" in complaint
     assert path.read_bytes() == RMVPE.read_bytes()
 
 
@@ -343,11 +343,11 @@ def test_a_place_that_cannot_be_written_to_is_told(small, server, home, monkeypa
 
 
 def test_one_variable_moves_everything(home, monkeypatch):
-    assert config_folder() == library.home() == home
+    assert config_folder() == library.data_folder() == home
     monkeypatch.setenv("RTVC_CONFIG_DIR", str(home / "config"))
     assert config_folder() == home / "config"
     monkeypatch.delenv("RTVC_HOME")
-    assert library.home() == platformdirs.user_data_path("rtvc", appauthor=False)
+    assert library.data_folder() == platformdirs.user_data_path("rtvc", appauthor=False)
 
 
 def test_setup_tells_what_it_cannot_do(tmp_path, home):
