@@ -1,1 +1,1 @@
-"""The networks, one a file, in MLX."""
+"""The networks in MLX, one module each."""

@@ -1,8 +1,8 @@
 """FCPE pitch estimator in MLX.
 
-"FCPE: A Fast Context-based Pitch Estimation Model", Luo et al., 2025 (torchfcpe), in
-the convolutional form whose weights the torchfcpe package carries: a log-mel spectrum,
-a stack of conformer convolution modules without attention, 360 pitch bins.
+"FCPE: A Fast Context-based Pitch Estimation Model", Luo et al., 2025, in the convolutional
+form whose weights the torchfcpe package contains: a log-mel spectrum, a stack of conformer
+convolution modules without attention, 360 pitch bins.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ class FcpeEstimator(SalienceEstimator):
     Parameters
     ----------
     weights
-        Tensors as ``read_fcpe`` gives them: torch names and layout, weight norm folded.
+        Tensors from ``read_fcpe``: torch names and layout, weight norm folded.
     config
-        Sizes, from the same reader.
+        Network settings, from the same reader.
     precision
-        Of the weights.
+        Precision of the weights.
 
     Raises
     ------
     RtvcError
-        If the sizes are not those of a network that this one can be.
+        The sizes are not supported, or the pitch bins do not increase.
     """
 
     name = "fcpe"
@@ -63,11 +63,14 @@ class FcpeEstimator(SalienceEstimator):
         self.config, self.precision = config, precision
         self.cents = weights["cent_table"].astype(np.float64)
         if not (np.diff(self.cents) > 0).all():
-            raise RtvcError("The pitch bins of this FCPE do not rise; the file is damaged.")
+            raise RtvcError(
+                "The pitch bins of this FCPE do not increase. The file is damaged; "
+                "download it again."
+            )
         if config.kernel % 2 == 0 or config.width % NORM_GROUPS:
             raise RtvcError(
-                f"This FCPE is {config.width} wide with a kernel of {config.kernel}, which is not "
-                "supported; use the one that the torchfcpe 0.0.4 package carries."
+                f"This FCPE has a width of {config.width} and a kernel of {config.kernel}, which "
+                "is not supported. Use the weights in the package torchfcpe 0.0.4."
             )
         self.weights = _sanitize(weights, config, precision)
         self._window = mel.hann()
@@ -76,8 +79,8 @@ class FcpeEstimator(SalienceEstimator):
     def log_mel(self, audio: mx.array) -> mx.array:
         """Return the network's input, (samples // 160 + 1, 128), for audio (samples,).
 
-        Windows are centred 5 ms after the frame that they stand for, and the last frame
-        is there twice: so the reference counts.
+        As in the reference, the window of a frame is centred 5 ms after the time of the
+        frame, and the last frame is repeated.
         """
         spectra = mel.spectra(mel.reflect(audio, _MARGIN), self._window, HOP)
         magnitude = mx.sqrt(mx.square(spectra.real) + mx.square(spectra.imag) + 1e-9)
@@ -96,7 +99,7 @@ class FcpeEstimator(SalienceEstimator):
         return sigmoid(linear(x, *affine(w, "output_proj")).astype(mx.float32))[0]
 
     def _module(self, x: mx.array, name: str) -> mx.array:
-        """Conformer convolution module: norm, gated linear unit, depthwise convolution."""
+        """Apply a conformer convolution module: norm, gated linear unit, depthwise convolution."""
         w, kernel = self.weights, self.config.kernel
         x = layer_norm(x, *affine(w, f"{name}.0"), EPS)
         value, gate = mx.split(linear(x, *affine(w, f"{name}.2")), 2, axis=2)
@@ -106,7 +109,7 @@ class FcpeEstimator(SalienceEstimator):
 
 
 def _group_norm(x: mx.array, scale: mx.array, shift: mx.array) -> mx.array:
-    """Normalise neighbouring channels together over the whole time, in two passes."""
+    """Normalise groups of adjacent channels over all frames, in two passes."""
     _, frames, width = x.shape
     groups = x.astype(mx.float32).reshape(frames, NORM_GROUPS, width // NORM_GROUPS)
     centred = groups - groups.mean(axis=(0, 2), keepdims=True)
@@ -116,20 +119,20 @@ def _group_norm(x: mx.array, scale: mx.array, shift: mx.array) -> mx.array:
 
 
 def _sanitize(weights: Weights, config: FcpeConfig, precision: mx.Dtype) -> OpWeights:
-    """Bring every tensor into the layout that the network above computes with."""
-    # Norms and the projection stay as they are.
+    """Convert every tensor to the layout that `FcpeEstimator` uses."""
+    # Norms and the output projection keep their layout.
     weights = {name: tensor for name, tensor in weights.items() if name != "cent_table"}
     modules = [f"net.encoder_layers.{layer}.conformer.net" for layer in range(config.layers)]
     # Convolutions: (out, in, kernel) -> (out, kernel, in).
     convs = ["input_stack.0", "input_stack.3", *(f"{module}.4.conv" for module in modules)]
     for name in convs:
         weights[f"{name}.weight"] = weights[f"{name}.weight"].transpose(0, 2, 1)
-    # Convolutions of one tap are linear maps: (out, in, 1) -> (out, in).
+    # Convolutions of kernel 1 are linear maps: (out, in, 1) -> (out, in).
     for module in modules:
         for name in (f"{module}.2.weight", f"{module}.6.weight"):
             weights[name] = weights[name][:, :, 0]
     if config.uses_harmonic_embedding:
-        # Inference adds row 0 (the fundamental) right after the second convolution.
+        # In inference, row 0 (the fundamental) is added after the second convolution.
         row = weights.pop("harmonic_emb.weight")[0]
         weights["input_stack.3.bias"] = weights["input_stack.3.bias"] + row
     arrays = {name: mx.array(tensor).astype(precision) for name, tensor in weights.items()}

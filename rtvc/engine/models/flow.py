@@ -1,9 +1,9 @@
-"""Flow: the latent of any speaker's statistics to the latent of the chosen speaker.
+"""Flow: converts the speaker-independent latent to the latent of one speaker.
 
-Four affine couplings with a WaveNet inside, run backwards
-(``ResidualCouplingBlock`` in RVC's ``infer/module/models.py``). What is linear is
-folded when the weights are loaded: the flips between the couplings, and the skip
-path of the WaveNet with the layer after it.
+Four affine coupling layers, each with a WaveNet, in the inverse direction
+(``ResidualCouplingBlock`` in RVC's ``infer/module/models.py``). Linear operations are folded
+when the weights are loaded: the flips between the couplings into the adjacent layers, and the
+skip path of a WaveNet into the layer after it.
 """
 
 from __future__ import annotations
@@ -21,23 +21,26 @@ from rtvc.engine.weights.voice_config import VoiceConfig
 
 COUPLINGS, WAVENET_LAYERS, KERNEL = 4, 3, 5
 MARGIN_FRAMES = COUPLINGS * WAVENET_LAYERS * (KERNEL - 1) // 2
-"""How many frames to either side a frame of the result depends on."""
+"""Receptive field radius: input frames needed on each side of an output frame."""
 
 
 class Flow:
-    """Latent (1, T, C) and speaker (1, 1, S) to latent (1, T, C), in the weights' precision."""
+    """Maps a latent (1, T, C) and a speaker (1, 1, S) to a latent (1, T, C).
+
+    The output has the precision of the weights.
+    """
 
     def __init__(self, params: Parameters, config: VoiceConfig) -> None:
         flows, self._precision = params.at("flows"), params.precision
-        # Even numbers are couplings. Before each of them the channels are reversed: every
-        # second reversal undoes the one before, the others are in the weights.
+        # Even indices are couplings; a flip before each one reverses the channels. Two flips
+        # cancel, so every second coupling has reversed channels in its weights.
         self._couplings = [
             _Coupling(flows.at(2 * n), config, reverse=n % 2 == 1)
             for n in reversed(range(COUPLINGS))
         ]
 
     def __call__(self, z: mx.array, speaker: mx.array) -> mx.array:
-        """Run the couplings backwards."""
+        """Apply the couplings in inverse order."""
         moved, kept = mx.split(z.astype(self._precision), 2, axis=-1)
         for coupling in self._couplings:
             moved, kept = kept, coupling(moved, kept, speaker)
@@ -45,10 +48,10 @@ class Flow:
 
 
 class _Coupling:
-    """Subtracts from one half of the channels what the other half predicts.
+    """Subtracts from one half of the channels a prediction from the other half.
 
     The predictor is a WaveNet: gated convolutions with a residual and a skip path; all
-    dilations are 1.
+    dilations are 1. Each layer is split over the streams by channels.
     """
 
     def __init__(self, params: Parameters, config: VoiceConfig, *, reverse: bool) -> None:
@@ -59,47 +62,50 @@ class _Coupling:
             pre.add(pre.read("weight", hidden, half, 1)[:, order, 0]), pre.tensor("bias", hidden)
         )
         enc = params.at("enc")
-        inward = [enc.at("in_layers").at(n) for n in range(WAVENET_LAYERS)]
-        convs = [conv.conv(hidden, 2 * hidden, KERNEL, bias=False) for conv in inward]
-        biases = np.concatenate([conv.read("bias", 2 * hidden) for conv in inward])
-        # Each part of each layer finds the biases of its shapes and of its gates in one piece.
+        in_layers = [enc.at("in_layers").at(n) for n in range(WAVENET_LAYERS)]
+        convs = [layer.conv(hidden, 2 * hidden, KERNEL, bias=False) for layer in in_layers]
+        biases = np.concatenate([layer.read("bias", 2 * hidden) for layer in in_layers])
+        # Ordered so that the biases of the values and of the gates of one part are contiguous.
         pairs = np.arange(biases.size).reshape(WAVENET_LAYERS, 2, hidden)
-        cut = [both[part] for pair in pairs for part in partition(hidden) for both in pair]
-        self._condition = enc.at("cond_layer").condition(biases.size, biases, np.concatenate(cut))
-        self._ends = np.cumsum([piece.size for piece in cut]).tolist()
+        indices = [row[part] for pair in pairs for part in partition(hidden) for row in pair]
+        self._condition = enc.at("cond_layer").condition(
+            biases.size, biases, np.concatenate(indices)
+        )
+        self._ends = np.cumsum([row.size for row in indices]).tolist()
         post = params.at("post")
-        onward = -post.read("weight", half, hidden, 1)[order, :, 0].astype(np.float64)
+        post_weight = -post.read("weight", half, hidden, 1)[order, :, 0].astype(np.float64)
         constant = -post.read("bias", half)[order].astype(np.float64)
         self._layers: list[list[_GatedConv]] = []
         for n, conv in enumerate(convs):
-            # The last layer has a skip path only.
+            # The last layer has only a skip path.
             width = hidden if n == WAVENET_LAYERS - 1 else 2 * hidden
-            both = enc.at("res_skip_layers").at(n)
-            weight, bias = both.read("weight", width, hidden, 1)[:, :, 0], both.read("bias", width)
-            outward = onward @ weight[-hidden:]
-            constant += onward @ bias[-hidden:]
+            layer = enc.at("res_skip_layers").at(n)
+            weight = layer.read("weight", width, hidden, 1)[:, :, 0]
+            bias = layer.read("bias", width)
+            skip_weight = post_weight @ weight[-hidden:]
+            constant += post_weight @ bias[-hidden:]
             parts = []
             for part in partition(hidden):
                 residual = None
                 if width > hidden:
-                    # The bias is in the first part of the sum.
-                    own = None if part.start else both.add(bias[:hidden])
-                    residual = Linear(both.add(weight[:hidden, part]), own)
+                    # The first part adds the bias.
+                    part_bias = None if part.start else layer.add(bias[:hidden])
+                    residual = Linear(layer.add(weight[:hidden, part]), part_bias)
                 gate = slice(hidden + part.start, hidden + part.stop)
-                skip = Linear(both.add(outward[:, part]), None)
+                skip = Linear(layer.add(skip_weight[:, part]), None)
                 parts.append(_GatedConv(conv.select_outputs(part, gate), skip, residual))
             self._layers.append(parts)
         self._constant = post.add(constant)
 
     def __call__(self, moved: mx.array, kept: mx.array, speaker: mx.array) -> mx.array:
-        """Return what becomes of `moved`."""
+        """Return `moved`, (1, T, C / 2), minus the prediction from `kept`, of the same shape."""
         biases = mx.split(self._condition(speaker), self._ends[:-1], axis=-1)
         pairs = list(zip(biases[::2], biases[1::2], strict=True))
         x = self._pre(kept)
         moved = moved + self._constant
         for n, parts in enumerate(self._layers):
-            ours = pairs[n * len(parts) : (n + 1) * len(parts)]
-            for skipped, residual in _run_parts(x, parts, ours):
+            layer_biases = pairs[n * len(parts) : (n + 1) * len(parts)]
+            for skipped, residual in _run_parts(x, parts, layer_biases):
                 moved = moved + skipped
                 if residual is not None:
                     x = x + residual
@@ -107,27 +113,27 @@ class _Coupling:
 
 
 class _GatedConv(NamedTuple):
-    """Some of the channels of a gated convolution, and what they add to the two paths.
+    """A slice of the channels of a gated convolution, with its two output projections.
 
     Attributes
     ----------
-    inward
-        Their shapes, then their gates.
+    conv
+        Convolution whose output is the values, then their gates.
     skip, residual
-        Linear maps to both paths; the last layer has no residual one.
+        Linear maps to the two paths; the last layer has no residual path.
     """
 
-    inward: Conv1d
+    conv: Conv1d
     skip: Linear
     residual: Linear | None
 
     def __call__(
-        self, x: mx.array, shape_bias: mx.array, gate_bias: mx.array
+        self, x: mx.array, value_bias: mx.array, gate_bias: mx.array
     ) -> tuple[mx.array, mx.array | None]:
-        """Return what is added to the skip path and to the residual one."""
-        shape, gate = mx.split(self.inward(x), 2, axis=-1)
-        # The biases come last, where they are part of one element-wise chain.
-        y = ops.gated(shape + shape_bias, gate + gate_bias)
+        """Return the terms for the skip path and for the residual path."""
+        value, gate = mx.split(self.conv(x), 2, axis=-1)
+        # Biases after the convolution are part of one element-wise chain.
+        y = ops.gated(value + value_bias, gate + gate_bias)
         return self.skip(y), None if self.residual is None else self.residual(y)
 
 

@@ -1,8 +1,8 @@
-"""HiFi-GAN, with a neural source filter where there is pitch.
+"""HiFi-GAN vocoder, with a neural source filter (NSF) for voices that use pitch.
 
-Kong et al. 2020 (https://arxiv.org/abs/2010.05646); ``GeneratorNSF`` and
-``Generator`` in RVC's ``infer/module/models.py``, and Applio's variants, which
-also take odd rates.
+Kong et al. 2020 (https://arxiv.org/abs/2010.05646); ``GeneratorNSF`` and ``Generator`` in
+RVC's ``infer/module/models.py``, and Applio's variants, which also accept odd upsampling
+rates.
 """
 
 from __future__ import annotations
@@ -41,7 +41,15 @@ END_KERNEL = 7
 
 @dataclass(frozen=True)
 class ResidualBlock:
-    """Residual units one after another; each is a chain of activations and convolutions."""
+    """Residual units in series, each a chain of leaky ReLUs and convolutions.
+
+    Attributes
+    ----------
+    units
+        Convolutions of each unit.
+    slope
+        Negative slope of the leaky ReLUs.
+    """
 
     units: Sequence[Sequence[Conv1d]]
     slope: float = SLOPE
@@ -57,34 +65,39 @@ class ResidualBlock:
         return x
 
     def stream(self, x: mx.array, cache: ContextCache, chunk: Chunk) -> mx.array:
-        """Do the same to the next piece: of (1, L, C) the last `margin` samples are lost."""
+        """Process the next chunk: (1, L, C) to (1, L - `margin`, C)."""
         for unit in self.units:
-            # What all of a unit hears is remembered once, and the little between made again.
-            before = sum(conv.padding for conv in unit)
-            y, bias = cache.prepend(x, before, chunk), None
+            # One context per unit: the outputs between its convolutions are few, and computing
+            # them again is cheaper than a context for each convolution.
+            left = sum(conv.padding for conv in unit)
+            y, bias = cache.prepend(x, left, chunk), None
             for conv in unit:
-                before -= conv.padding
+                left -= conv.padding
                 y = conv.without_bias(ops.leaky_relu(y, self.slope, bias))
-                y, bias = cache.zero_padding(y, before, conv.bias), conv.bias
+                y, bias = cache.zero_padding(y, left, conv.bias), conv.bias
             x = ops.residual(x[:, : y.shape[1]], y, bias)
         return x
 
     @property
     def margin(self) -> int:
-        """How many samples to either side a sample of the result depends on."""
+        """Receptive field radius: input samples needed on each side of an output sample."""
         return sum(conv.padding for unit in self.units for conv in unit)
 
 
 @dataclass(frozen=True)
 class UpsamplingStage:
-    """One step up in rate: stretch, add the excitation, mean of the residual blocks.
+    """One upsampling stage: upsample, add the excitation, average the residual blocks.
 
     Attributes
     ----------
-    up, excite, blocks
-        Its parts.
+    up
+        Transposed convolution to the next sample rate.
+    excite
+        Convolution of the excitation down to that rate; None without excitation.
+    blocks
+        Residual blocks, in parallel.
     even
-        Whether a frame of the latent is an even number of samples here.
+        Whether a latent frame is an even number of samples at that rate.
     """
 
     up: ConvTranspose1d
@@ -93,7 +106,7 @@ class UpsamplingStage:
     even: bool
 
     def __call__(self, x: mx.array, excitation: mx.array | None) -> mx.array:
-        """(1, L, C) and the whole excitation to (1, L * rate, C / 2)."""
+        """(1, L, C) to (1, L * rate, C / 2); the excitation is at the vocoder's output rate."""
         x = self.up(ops.leaky_relu(x, SLOPE))
         if self.excite is not None and excitation is not None:
             x = x + self.excite(excitation)
@@ -107,42 +120,43 @@ class UpsamplingStage:
         chunk: Chunk,
         lookahead: int,
     ) -> mx.array:
-        """Do the same to the next piece.
+        """Process the next chunk.
 
         Parameters
         ----------
         x
-            (1, piece.wanted + `input_lookahead(halo)`, C), or longer.
+            (1, L, C) from the start of the chunk; L >= chunk.size + input_lookahead(lookahead).
         excitation
-            The whole of it, from the beginning of the piece.
+            Excitation from the start of the chunk, at the output rate of the vocoder.
         cache
-            What the layers remember.
+            Left contexts of the layers.
         chunk
-            Where the piece ends in `x`.
+            Lengths of the chunk at the input rate.
         lookahead
-            Samples that are to come out after those that are wanted.
+            Output samples after the chunk that the following layers need.
 
         Returns
         -------
         mx.array
-            (1, piece.wanted * rate + halo, C / 2).
+            (1, chunk.size * rate + lookahead, C / 2).
         """
-        up, ends = self.up, chunk.upsampled(self.up.stride)
+        up, output = self.up, chunk.upsampled(self.up.stride)
         x = ops.leaky_relu(x[:, : chunk.size + self.input_lookahead(lookahead)], SLOPE)
-        # The kernels begin with the remembered inputs, `padding` before their first sample.
-        before = (up.weight.shape[1] - 1 - up.padding) // up.stride
-        first = up.padding + before * up.stride
-        size = ends.size + lookahead
+        # Input sample i contributes to output samples from i * stride - padding on, for the
+        # length of the kernel: `left` earlier inputs contribute to this chunk.
+        left = (up.weight.shape[1] - 1 - up.padding) // up.stride
+        first = up.padding + left * up.stride
+        size = output.size + lookahead
         length = size + self.margin
-        x = up.untrimmed(cache.prepend(x, before, chunk))[:, first : first + length]
+        x = up.untrimmed(cache.prepend(x, left, chunk))[:, first : first + length]
         if self.excite is not None and excitation is not None:
-            x = x + self._excite(self.excite, excitation, cache, ends, length)
+            x = x + self._stream_excitation(self.excite, excitation, cache, output, length)
         if self._winograd_blocks is not None:
-            return self._stream_winograd(self._winograd_blocks, x, cache, ends, size)
-        made = _map_blocks(
-            self.blocks, lambda block: block.stream(x[:, : size + block.margin], cache, ends)
+            return self._stream_winograd(self._winograd_blocks, x, cache, output, size)
+        outputs = _map_blocks(
+            self.blocks, lambda block: block.stream(x[:, : size + block.margin], cache, output)
         )
-        return ops.mean(made)
+        return ops.mean(outputs)
 
     @cached_property
     def _winograd_blocks(self) -> Sequence[WinogradBlock] | None:
@@ -159,36 +173,36 @@ class UpsamplingStage:
         blocks: Sequence[WinogradBlock],
         x: mx.array,
         cache: ContextCache,
-        ends: Chunk,
+        output: Chunk,
         size: int,
     ) -> mx.array:
-        wanted_pairs = (size + 1) // 2
-        ends = Chunk(ends.advance // 2, ends.size // 2)
+        output_pairs = (size + 1) // 2
+        chunk = Chunk(output.advance // 2, output.size // 2)
         phases = split_phases(x[:, : x.shape[1] // 2 * 2])
 
-        def made(block: WinogradBlock) -> Polyphase:
-            pairs = wanted_pairs + block.margin // 2
-            return block.stream(Polyphase(*(phase[:, :pairs] for phase in phases)), cache, ends)
+        def stream(block: WinogradBlock) -> Polyphase:
+            pairs = output_pairs + block.margin // 2
+            return block.stream(Polyphase(*(phase[:, :pairs] for phase in phases)), cache, chunk)
 
-        return interleave_phases(mean_phases(_map_blocks(blocks, made)))[:, :size]
+        return interleave_phases(mean_phases(_map_blocks(blocks, stream)))[:, :size]
 
-    def _excite(
-        self, down: Conv1d, excitation: mx.array, cache: ContextCache, ends: Chunk, length: int
+    def _stream_excitation(
+        self, down: Conv1d, excitation: mx.array, cache: ContextCache, output: Chunk, length: int
     ) -> mx.array:
-        """Bring the excitation down to (1, length, C / 2)."""
+        """Convolve the excitation down to (1, length, C / 2)."""
         last = (length - 1) * down.stride + down.weight.shape[1] - down.padding
-        heard = cache.prepend(excitation[:, :last], down.padding, ends.upsampled(down.stride))
-        return down.valid(heard)
+        chunk = output.upsampled(down.stride)
+        return down.valid(cache.prepend(excitation[:, :last], down.padding, chunk))
 
     @property
     def margin(self) -> int:
-        """How many samples after those that are wanted the residual blocks are given."""
+        """Samples after the last output sample that the residual blocks need as input."""
         if self._winograd_blocks is not None:
-            return max(block.margin for block in self._winograd_blocks) + 1  # for a whole pair
+            return max(block.margin for block in self._winograd_blocks) + 1  # a complete pair
         return max(block.margin for block in self.blocks)
 
     def input_lookahead(self, lookahead: int) -> int:
-        """How many samples after a moment must come in for `lookahead` to come out."""
+        """Return the input samples after a chunk that `lookahead` output samples need."""
         return (lookahead + self.margin - 1 + self.up.padding) // self.up.stride + 1
 
 
@@ -210,7 +224,7 @@ class HiFiGan:
         speaker: mx.array,
         noise_key: mx.array | None = None,
     ) -> mx.array:
-        """See `rtvc.engine.models.vocoder.Vocoder`; there is no noise between the layers."""
+        """See `rtvc.engine.models.vocoder.Vocoder`; `noise_key` has no effect."""
         return self._compiled(z, excitation, speaker)
 
     @cached_property
@@ -263,7 +277,7 @@ class HiFiGan:
         return ops.tanh(x)[:, :, 0], cache.state
 
     def _lookaheads(self) -> list[int]:
-        """Count samples needed after the wanted ones: before each stage, and after the last."""
+        """Return the lookahead before each stage and after the last one, in samples."""
         lookaheads = [self.post.padding]
         for stage in reversed(self.stages):
             lookaheads.insert(0, stage.input_lookahead(lookaheads[0]))
@@ -271,13 +285,13 @@ class HiFiGan:
 
     @property
     def margin_frames(self) -> int:
-        """See `rtvc.engine.models.vocoder.Vocoder`; the excitation reaches less than the latent."""
+        """See `rtvc.engine.models.vocoder.Vocoder`; the excitation needs a smaller margin."""
         left = right = self.post.padding
         samples = math.prod(stage.up.stride for stage in self.stages)
         for stage in reversed(self.stages):
             up = stage.up
             block_margin = max(block.margin for block in stage.blocks)
-            # Sample i of the lower rate is heard from i * stride - padding on, for one kernel.
+            # As in `UpsamplingStage.stream`, for one kernel.
             left = (left + block_margin + up.weight.shape[1] - 1 - up.padding) // up.stride
             last = (samples - 1 + right + block_margin + up.padding) // up.stride
             samples //= up.stride
@@ -286,18 +300,18 @@ class HiFiGan:
 
 
 def _stream(conv: Conv1d, x: mx.array, cache: ContextCache, chunk: Chunk) -> mx.array:
-    """Convolve the next piece, at one rate; the last `padding` samples are lost."""
+    """Convolve the next chunk without a change of rate; the output is `padding` samples shorter."""
     return conv.valid(cache.prepend(x, conv.padding, chunk))
 
 
-def _map_blocks(blocks: Sequence[Block], make: Callable[[Block], Result]) -> list[Result]:
-    """Build what each block makes, on two lanes: the last block is about half of the work."""
-    made = map_streams(lambda part: [*map(make, part)], (blocks[:-1], blocks[-1:]))
-    return [*chain.from_iterable(made)]
+def _map_blocks(blocks: Sequence[Block], function: Callable[[Block], Result]) -> list[Result]:
+    """Apply `function` to each block; the last one, about half of the work, on a second stream."""
+    parts = (blocks[:-1], blocks[-1:])
+    return [*chain.from_iterable(map_streams(lambda part: [*map(function, part)], parts))]
 
 
 def build(params: Parameters, config: VoiceConfig, uses_pitch: bool) -> HiFiGan:
-    """Build RVC's HiFi-GAN from the weights below ``dec.``."""
+    """Build RVC's HiFi-GAN from the weights under ``dec.``."""
     source = None
     if uses_pitch:
         merge = params.at("m_source").at("l_linear").as_float32().linear(1, 1)
@@ -333,12 +347,12 @@ def build(params: Parameters, config: VoiceConfig, uses_pitch: bool) -> HiFiGan:
 
 
 def frame_is_even(config: VoiceConfig, stage: int) -> bool:
-    """Whether a frame of the latent is an even number of samples after a stage."""
+    """Return whether a latent frame is an even number of samples after a stage."""
     return math.prod(config.upsample_rates[: stage + 1]) % 2 == 0
 
 
 def stage_width(config: VoiceConfig, stage: int) -> int:
-    """Channels after a stage: each halves them."""
+    """Return the channels after a stage; each stage halves them."""
     return config.upsample_initial_channel >> (stage + 1)
 
 
@@ -349,7 +363,7 @@ def residual_block(
     dilations: Sequence[int],
     slope: float = SLOPE,
 ) -> ResidualBlock:
-    """Build a residual block: of every two convolutions the first is dilated."""
+    """Build a residual block; the first convolution of each unit is dilated."""
     return ResidualBlock(
         [
             [
@@ -363,11 +377,11 @@ def residual_block(
 
 
 def upsampling(params: Parameters, config: VoiceConfig, stage: int) -> ConvTranspose1d:
-    """Build a stage's transposed convolution, cut so that it multiplies the length exactly."""
+    """Build a stage's transposed convolution; it multiplies the length by the rate exactly."""
     rate, kernel = config.upsample_rates[stage], config.upsample_kernel_sizes[stage]
     excess = kernel - rate
-    # An odd excess (Applio's odd rates) cannot be cut evenly: one sample more than half goes from
-    # both sides, and one is added at the end.
+    # An odd excess (Applio's odd rates) cannot be trimmed evenly: half, rounded up, is trimmed
+    # from each end, and one sample is added at the end.
     return params.conv_transpose(
         2 * stage_width(config, stage),
         stage_width(config, stage),
@@ -379,7 +393,7 @@ def upsampling(params: Parameters, config: VoiceConfig, stage: int) -> ConvTrans
 
 
 def excitation_conv(params: Parameters, config: VoiceConfig, stage: int) -> Conv1d:
-    """Build the convolution that brings the excitation down to a stage's rate."""
+    """Build the strided convolution of the excitation down to a stage's rate."""
     stride = math.prod(config.upsample_rates[stage + 1 :])
     kernel = 1 if stride == 1 else 2 * stride - stride % 2
     return params.conv(

@@ -1,12 +1,12 @@
 """Content encoder: HuBERT, the network of ContentVec, in MLX.
 
 Hsu et al., "HuBERT: Self-Supervised Speech Representation Learning by Masked
-Prediction of Hidden Units", 2021; Qian et al., "ContentVec", 2022. Numerically the
-same as ``transformers.HubertModel`` (the "base" layout: group norm on the first
-convolution only, layer norm after each block), without masks and dropout.
+Prediction of Hidden Units", 2021; Qian et al., "ContentVec", 2022. Numerically equal to
+``transformers.HubertModel`` (the "base" layout: group norm on the first convolution only,
+layer norm after each block), without masking and dropout.
 
-Audio at 16 kHz becomes one feature vector every 20 ms. RVC v1 voices use layer 9
-with the final projection, v2 voices layer 12 without.
+One feature vector per 20 ms of audio at 16 kHz. RVC v1 voices use layer 9 with the final
+projection, v2 voices layer 12 without it.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ class Hubert:
     Parameters
     ----------
     weights
-        Tensors as ``read_content_encoder`` gives them: the names of Hugging Face, torch
-        layout, weight norm folded.
+        Tensors from ``read_content_encoder``: Hugging Face names, torch layout, weight norm
+        folded.
     config
-        Sizes, from the same reader.
+        Network settings, from the same reader.
     precision
-        Of the weights.
+        Precision of the weights.
 
     Attributes
     ----------
     hop
         Samples from one feature vector to the next: 320.
     receptive_field
-        Samples that one feature vector sees of the audio before the transformer: 400.
+        Receptive field of the convolutions before the transformer, in samples: 400.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Hubert:
             self.hop *= stride
 
     def frames(self, samples: int) -> int:
-        """Return how many feature vectors so many samples give."""
+        """Return the number of feature vectors for a signal of `samples` samples."""
         return max(0, (samples - self.receptive_field) // self.hop + 1)
 
     def __call__(
@@ -87,17 +87,25 @@ class Hubert:
         Parameters
         ----------
         audio_16k
-            (samples,) at 16 kHz, at least 400 of them (25 ms).
+            (samples,) at 16 kHz, at least 400 (25 ms).
         layer
-            Layer whose output is wanted, from 0 (the input of the first) to the number of
-            layers, which is the default.
+            Layer whose output is returned, from 0 (the input of the first layer) to the
+            number of layers, which is the default.
         project
             Whether to apply the final projection.
 
         Returns
         -------
         Float32
-            ((samples - 400) // 320 + 1, width): row k is about sample 320 k + 200.
+            ((samples - 400) // 320 + 1, width); row k describes the signal
+            around sample 320 k + 200.
+
+        Raises
+        ------
+        UsageError
+            The signal is not mono or too short, or there is no such layer.
+        RtvcError
+            The encoder has no final projection.
         """
         if audio_16k.ndim != 1 or self.frames(audio_16k.shape[0]) < 1:
             raise UsageError(
@@ -110,36 +118,35 @@ class Hubert:
     def features(
         self, audio: mx.array, *, layer: int | None = None, project: bool = False
     ) -> mx.array:
-        """As calling, within MLX and unevaluated: audio (samples,) to (frames, width)."""
+        """Return the unevaluated features, (frames, width), for audio (samples,)."""
         return self.transform(self.convolve(audio), layer=layer, project=project)
 
     def convolve(self, audio: mx.array, *, reserved: int = 0) -> list[mx.array]:
-        """Make the first half of the features, unevaluated.
+        """Return the unevaluated output of the convolutions.
 
         Parameters
         ----------
         audio
-            (samples,).
+            (samples,) at 16 kHz.
         reserved
-            How many frames the last lane could convolve in the time that it is going to
-            be busy with something else.
+            Number of frames that the last stream could convolve in the time that its other
+            work takes; it gets that many fewer.
 
         Returns
         -------
         list of mx.array
-            What comes out of the convolutions, (1, n, channels) from every lane; one after
-            the other they are all frames.
+            One array (1, n, channels) per stream; concatenated in time they are all frames.
         """
         return self._convolutions(audio, reserved)
 
     def transform(
         self, convolved: list[mx.array], *, layer: int | None = None, project: bool = False
     ) -> mx.array:
-        """Make the second half of the features of the first, unevaluated: (frames, width)."""
+        """Return the unevaluated features, (frames, width), for the result of `convolve`."""
         depth = self.config.layers if layer is None else layer
         if not 0 <= depth <= self.config.layers:
             raise UsageError(
-                f"This content encoder has layers 0 to {self.config.layers}; {layer} is none."
+                f"This content encoder has layers 0 to {self.config.layers}, but no layer {layer}."
             )
         if project and self.config.projection is None:
             raise RtvcError(
@@ -161,9 +168,9 @@ class Hubert:
         return map_streams(lambda part: self._convolve_rows(first, part), rows)
 
     def _convolve_rows(self, first: _FirstConvolution, rows: slice) -> mx.array:
-        """Return the output of the convolutions for some of the frames."""
-        heard = slice(rows.start * self.hop, (rows.stop - 1) * self.hop + self.receptive_field)
-        x = gelu(first(heard))[None].astype(self.precision)
+        """Return the output of the convolutions for the frames in `rows`."""
+        samples = slice(rows.start * self.hop, (rows.stop - 1) * self.hop + self.receptive_field)
+        x = gelu(first(samples))[None].astype(self.precision)
         for taps in self._taps:
             x = gelu(conv1d_packed(x, taps))
         return x
@@ -175,7 +182,9 @@ class Hubert:
         x, norm = x + self._position(x), "encoder.layer_norm"
         for index in range(depth):
             name = f"encoder.layers.{index}"
-            x = self._block(layer_norm(x, w[f"{norm}.weight"], w[f"{norm}.onward"], eps), name)
+            x = self._block(
+                layer_norm(x, w[f"{norm}.weight"], w[f"{norm}.shifted_bias"], eps), name
+            )
             norm = f"{name}.final_layer_norm"
         x = layer_norm(x, *affine(w, norm), eps)
         if project:
@@ -183,69 +192,70 @@ class Hubert:
         return x.squeeze(0).astype(mx.float32)
 
     def _project(self, x: mx.array) -> mx.array:
-        """From the width of the convolutions to that of the transformer."""
+        """Project from the width of the convolutions to the width of the transformer."""
         w = self.weights
         x = layer_norm(x, *affine(w, "feature_projection.layer_norm"), self.config.norm_epsilon)
         return linear(x, *affine(w, "feature_projection.projection"))
 
     def _position(self, x: mx.array) -> mx.array:
-        """Position from a convolution over 1.28 s to either side."""
+        """Return the positional embedding: a convolution over 1.28 s on each side."""
         kernel, groups = self.config.position_kernel, self.config.position_groups
         width = x.shape[2] // groups
 
-        def convolved(part: slice) -> mx.array:
+        def convolve(part: slice) -> mx.array:
             weight, bias = affine(self.weights, f"encoder.pos_conv_embed.conv.{part.start}")
-            heard = x[:, :, part.start * width : part.stop * width]
-            y = grouped_conv1d(heard, weight, padding=kernel // 2)
-            # An even kernel gives one frame too many; the reference drops the last.
+            channels = x[:, :, part.start * width : part.stop * width]
+            y = grouped_conv1d(channels, weight, padding=kernel // 2)
+            # An even kernel gives one frame too many; the reference drops the last one.
             return gelu(y[:, : x.shape[1]], bias)
 
-        return mx.concatenate(map_streams(convolved, partition(groups)), axis=2)
+        return mx.concatenate(map_streams(convolve, partition(groups)), axis=2)
 
     def _block(self, x: mx.array, name: str) -> mx.array:
-        """One transformer layer, layer norms after the residual sums.
+        """Apply one transformer layer, with layer norms after the residual sums (post-norm).
 
-        Takes what is normalised and leaves the last norm to the caller. What comes out of a
-        norm here has in it the bias of the linear map that is added to it: see ``hubert_weights``.
-        Each lane has some of the heads, and some of the inner width.
+        The input is normalised; the caller applies the last norm. The output of each norm
+        already includes the bias of the linear map whose result is added to it; see
+        ``hubert_weights``. Each stream computes some of the heads and of the inner width.
         """
         w, eps = self.weights, self.config.norm_epsilon
         batch, frames, width = x.shape
         head = width // self.config.heads
 
-        def attended(part: slice) -> mx.array:
+        def attend(part: slice) -> mx.array:
             qkv = linear(x, *affine(w, f"{name}.attention.qkv_proj.{part.start}"))
             heads = part.stop - part.start
             q, k, v = qkv.reshape(batch, frames, 3, heads, head).transpose(2, 0, 3, 1, 4)
             y = attention(q, k, v, scale=head**-0.5).transpose(0, 2, 1, 3)
             y = y.reshape(batch, frames, heads * head)
-            return added(y, f"{name}.attention.out_proj", part)
+            return add_output(y, f"{name}.attention.out_proj", part)
 
-        def fed_forward(part: slice) -> mx.array:
+        def feed_forward(part: slice) -> mx.array:
             inner, bias = affine(w, f"{name}.feed_forward.intermediate_dense.{part.start}")
-            return added(gelu(linear(x, inner), bias), f"{name}.feed_forward.output_dense", part)
+            y = gelu(linear(x, inner), bias)
+            return add_output(y, f"{name}.feed_forward.output_dense", part)
 
-        def added(y: mx.array, output: str, part: slice) -> mx.array:
-            # The residual path itself is in the first part of the sum.
+        def add_output(y: mx.array, output: str, part: slice) -> mx.array:
+            # The first part adds the residual path.
             weight = w[f"{output}.{part.start}.weight"]
             return y @ weight.T if part.start else mx.addmm(x, y, weight.T)
 
-        x = sum_streams(attended, partition(self.config.heads))
+        x = sum_streams(attend, partition(self.config.heads))
         x = layer_norm(x, *affine(w, f"{name}.layer_norm"), eps)
-        return sum_streams(fed_forward, partition(self.config.feed_forward_width))
+        return sum_streams(feed_forward, partition(self.config.feed_forward_width))
 
 
 class _FirstConvolution(NamedTuple):
-    """The first convolution and the group norm after it, as one product.
+    """The first convolution and the group norm after it, folded into one product.
 
     Attributes
     ----------
     audio
         (samples,).
     stride
-        Of the convolution.
+        Stride of the convolution.
     mean
-        (kernel,), taken off what each tap hears.
+        Mean input of each tap, (kernel,), which is subtracted.
     matrix
         (kernel, channels).
     shift
@@ -259,7 +269,7 @@ class _FirstConvolution(NamedTuple):
     shift: mx.array
 
     def __call__(self, samples: slice) -> mx.array:
-        """Return (frames, channels) for a part of the audio."""
+        """Return (frames, channels) for a slice of the audio."""
         unfolded = _unfold(self.audio[samples], self.matrix.shape[0], self.stride)
         return mx.addmm(self.shift, unfolded - self.mean, self.matrix)
 
@@ -273,27 +283,27 @@ def _first_convolution(
     *,
     eps: float,
 ) -> _FirstConvolution:
-    """Fold a group norm with one channel a group into the convolution before it.
+    """Fold a group norm with one channel per group into the convolution before it.
 
-    The mean and the variance of every output channel over time follow from the mean and
-    the covariance of the unfolded audio, which has only as many columns as the kernel has
-    taps. Exact, and more accurate in float32 than sums over the long output.
+    The mean and the variance of each output channel over time follow from the mean and the
+    covariance of the unfolded audio, which has one column per tap. This is exact, and more
+    accurate in float32 than sums over the long output.
 
     Parameters
     ----------
     audio
         (samples,).
     stride
-        Of the convolution.
+        Stride of the convolution.
     weight
-        (channels, kernel, 1).
+        Weight of the convolution, (channels, kernel, 1).
     scale, shift
-        (channels,) of the norm.
+        Parameters of the norm, (channels,).
     eps
         Added to the variance.
     """
     matrix = weight[:, :, 0].T
-    audio = audio - mx.mean(audio)  # sums of an offset would lose digits
+    audio = audio - mx.mean(audio)  # a DC offset would cost precision in the sums
     unfolded = _unfold(audio, matrix.shape[0], stride)
     mean = mx.mean(unfolded, axis=0)
     centred = unfolded - mean
@@ -304,6 +314,6 @@ def _first_convolution(
 
 
 def _unfold(audio: mx.array, kernel: int, stride: int) -> mx.array:
-    """Return what each frame hears of (samples,), as (frames, kernel)."""
+    """Return the input window of each frame, (frames, kernel), as a view of (samples,)."""
     frames = (audio.shape[0] - kernel) // stride + 1
     return mx.as_strided(audio, (frames, kernel), (stride, 1))

@@ -1,7 +1,7 @@
-"""The weights of a content encoder in the layout that the network computes with.
+"""Conversion of a content encoder's weights to the layout that the network uses.
 
-What is the same in every step is done here, once: products are joined or cut for the lanes,
-biases move to where they cost nothing.
+Work that would be the same in every step is done once here: products are merged or split
+over the streams, and biases are folded into layer norms.
 """
 
 from __future__ import annotations
@@ -18,19 +18,25 @@ FIRST = "feature_extractor.conv_layers.0."
 
 
 def conv_name(index: int) -> str:
-    """Return the name of a convolution's weight."""
+    """Return the name of the weight of convolution `index`."""
     return f"feature_extractor.conv_layers.{index}.conv.weight"
 
 
 def sanitize(weights: Weights, config: ContentEncoderConfig, precision: mx.Dtype) -> OpWeights:
-    """Bring every tensor into the layout that the network computes with.
+    """Convert every tensor to the layout that `Hubert` uses.
 
     Parameters
     ----------
     weights, config, precision
-        As of a `Hubert`.
+        As in `Hubert`.
+
+    Returns
+    -------
+    dict of mx.array
+        A tensor that is split over the streams is stored as ``name.N.weight``, with N the
+        start of its slice.
     """
-    # Linear maps and norms stay as they are.
+    # Linear maps and norms keep their layout.
     weights = dict(weights)
     # Convolutions: (out, in, kernel) -> (out, kernel, in).
     position = "encoder.pos_conv_embed.conv.weight"
@@ -46,7 +52,7 @@ def sanitize(weights: Weights, config: ContentEncoderConfig, precision: mx.Dtype
             weights[f"{name}.qkv_proj.{kind}"] = np.concatenate(parts)
     _defer_biases(weights, config)
     _split_by_stream(weights, config)
-    # What is folded into the first convolution comes from sums over the whole signal.
+    # The norm folded into the first convolution needs sums over the whole signal in float32.
     arrays = {
         name: mx.array(tensor).astype(mx.float32 if name.startswith(FIRST) else precision)
         for name, tensor in weights.items()
@@ -62,49 +68,49 @@ def sanitize(weights: Weights, config: ContentEncoderConfig, precision: mx.Dtype
 
 
 def _split_by_stream(weights: dict[str, Float32], config: ContentEncoderConfig) -> None:
-    """Cut what lanes compute side by side; where a part begins is in its name."""
+    """Split the tensors that the streams compute in parallel; add the start to each name."""
 
-    def cut(name: str, units: int, *, axis: int = 0, stacked: int = 1) -> None:
-        # Along the axis are `stacked` things, each of `units` equal units.
+    def split(name: str, units: int, *, axis: int = 0, stacked: int = 1) -> None:
+        # The axis consists of `stacked` matrices with `units` equal units each.
         whole = weights.pop(name)
         before, after = whole.shape[:axis], whole.shape[axis + 1 :]
         by_unit = np.moveaxis(whole.reshape(*before, stacked, units, -1, *after), axis + 1, 0)
         stem, _, kind = name.rpartition(".")
         for part in partition(units):
-            taken = np.moveaxis(by_unit[part], 0, axis + 1)
-            # MLX would multiply with a view, and copy it each time.
-            own = np.ascontiguousarray(taken.reshape(*before, -1, *after))
-            weights[f"{stem}.{part.start}.{kind}"] = own
+            selected = np.moveaxis(by_unit[part], 0, axis + 1)
+            # Contiguous, because MLX would copy a view in every product.
+            contiguous = np.ascontiguousarray(selected.reshape(*before, -1, *after))
+            weights[f"{stem}.{part.start}.{kind}"] = contiguous
 
     for kind in ("weight", "bias"):
-        cut(f"encoder.pos_conv_embed.conv.{kind}", config.position_groups)
+        split(f"encoder.pos_conv_embed.conv.{kind}", config.position_groups)
     for layer in range(config.layers):
         name = f"encoder.layers.{layer}"
         inner = config.feed_forward_width
         for kind in ("weight", "bias"):
-            cut(f"{name}.attention.qkv_proj.{kind}", config.heads, stacked=3)
-            cut(f"{name}.feed_forward.intermediate_dense.{kind}", inner)
-        cut(f"{name}.attention.out_proj.weight", config.heads, axis=1)
-        cut(f"{name}.feed_forward.output_dense.weight", inner, axis=1)
+            split(f"{name}.attention.qkv_proj.{kind}", config.heads, stacked=3)
+            split(f"{name}.feed_forward.intermediate_dense.{kind}", inner)
+        split(f"{name}.attention.out_proj.weight", config.heads, axis=1)
+        split(f"{name}.feed_forward.output_dense.weight", inner, axis=1)
 
 
 def _defer_biases(weights: dict[str, Float32], config: ContentEncoderConfig) -> None:
-    """Move the bias of what is added to a residual path into the norm before.
+    """Move the bias of each projection onto a residual path into the norm before it.
 
-    So the sum is one product with the path as its bias. Whatever else hears that norm takes
-    the difference off again in its own bias. A norm that may be the last keeps its bias, and
-    has the sum beside it, as ``onward``.
+    The residual sum is then one product with the residual path as its bias. The other layer
+    that reads the norm subtracts the moved bias in its own bias. A norm that may be the last
+    one keeps its bias; the sum is stored separately, as ``shifted_bias``.
     """
 
-    def move(bias: str, norm: str, heard: str) -> Float32:
-        added = weights.pop(bias)
-        weights[f"{heard}.bias"] = weights[f"{heard}.bias"] - weights[f"{heard}.weight"] @ added
-        return weights[f"{norm}.bias"] + added
+    def move(bias: str, norm: str, reader: str) -> Float32:
+        moved = weights.pop(bias)
+        weights[f"{reader}.bias"] = weights[f"{reader}.bias"] - weights[f"{reader}.weight"] @ moved
+        return weights[f"{norm}.bias"] + moved
 
     before = "encoder.layer_norm"
     for layer in range(config.layers):
         name = f"encoder.layers.{layer}"
-        weights[f"{before}.onward"] = move(
+        weights[f"{before}.shifted_bias"] = move(
             f"{name}.attention.out_proj.bias", before, f"{name}.attention.qkv_proj"
         )
         weights[f"{name}.layer_norm.bias"] = move(

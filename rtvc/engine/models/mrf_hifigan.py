@@ -1,6 +1,6 @@
-"""MRF HiFi-GAN: Applio's HiFi-GAN with nine harmonics in its source.
+"""MRF HiFi-GAN: Applio's HiFi-GAN whose source has nine harmonics.
 
-The graph is HiFi-GAN's; names differ, and the last convolution has a bias
+The graph is that of HiFi-GAN; tensor names differ, and the last convolution has a bias
 (``rvc/lib/algorithm/generators/hifigan_mrf.py``).
 """
 
@@ -24,7 +24,7 @@ HARMONICS = 9
 
 
 def build(params: Parameters, config: VoiceConfig) -> HiFiGan:
-    """Build Applio's MRF HiFi-GAN from the weights below ``dec.``."""
+    """Build Applio's MRF HiFi-GAN from the weights under ``dec.``."""
     merge = params.at("m_source").at("l_linear").as_float32().linear(HARMONICS, 1)
     stages = [
         UpsamplingStage(

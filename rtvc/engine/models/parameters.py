@@ -1,8 +1,8 @@
-"""Weights of a network in PyTorch's layout, handed out layer by layer in MLX's.
+"""Conversion of a network's weights from PyTorch's layout to MLX's, layer by layer.
 
-Every tensor is asked for once, by name and expected shape. What is missing,
-misshapen or left over is collected, so that one message names all of it: the
-reference loads leniently, and a wrong file then sings with random weights.
+Each tensor is requested once, by name and expected shape. Missing, misshapen and unused
+tensors are collected, so that one message names all of them. The reference implementation
+loads leniently and would run a wrong file with random weights.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rtvc.engine.weights.errors import ContentError
 from rtvc.engine.weights.strict import check_keys
 from rtvc.errors import RtvcError
 
-# A layer computes in the precision of its weights, so what comes in takes on that of the network.
+# A layer computes in the precision of its weights and casts its input to it.
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ class Conv1d:
         return self._biased(self.without_bias(x, self.padding))
 
     def valid(self, x: mx.array) -> mx.array:
-        """As calling, without the padding: only what all of the kernel hears."""
+        """Convolve without padding: only output samples whose inputs all exist."""
         return self._biased(self.without_bias(x))
 
     def without_bias(self, x: mx.array, padding: int = 0) -> mx.array:
-        """Convolve without the bias, for a caller who adds it together with other things."""
+        """Convolve without the bias, which the caller adds together with other terms."""
         return ops.conv1d_packed(x.astype(self.weight.dtype), self._taps, padding=padding)
 
     @cached_property
@@ -67,7 +67,7 @@ class Conv1d:
         return taps
 
     def select_outputs(self, *parts: slice) -> Conv1d:
-        """Return the convolution that gives some of the channels, in this order."""
+        """Return the convolution to the output channels in `parts`, in this order."""
         if sum(part.stop - part.start for part in parts) == self.weight.shape[0]:
             return self
         weight = ops.tap_major(mx.concatenate([self.weight[part] for part in parts]))
@@ -78,7 +78,7 @@ class Conv1d:
         return replace(self, weight=weight, bias=bias)
 
     def select_inputs(self, part: slice) -> Conv1d:
-        """Return what some of the channels that come in add to the result, without the bias."""
+        """Return the convolution of the input channels in `part`, without the bias."""
         weight = self.weight
         if part != slice(0, weight.shape[2]):
             weight = ops.tap_major(weight[:, :, part])
@@ -111,7 +111,7 @@ class ConvTranspose1d:
         )
 
     def untrimmed(self, x: mx.array) -> mx.array:
-        """As calling, with nothing cut off: (1, (L - 1) * stride + kernel, out)."""
+        """Convolve without trimming the ends: (1, (L - 1) * stride + kernel, out)."""
         x = x.astype(self.weight.dtype)
         return ops.conv_transpose1d(x, self.weight, self.bias, stride=self.stride)
 
@@ -129,14 +129,14 @@ class Condition:
 
 
 class Parameters:
-    """A strict view of named weights, with weight norm already folded (``X.weight``).
+    """A strict view of named weights, whose weight norm is already folded (``X.weight``).
 
     Parameters
     ----------
     weights
-        Tensors by their PyTorch names, float32, in PyTorch's layout.
+        Tensors by PyTorch name, float32, in PyTorch's layout.
     precision
-        What is handed out is of this type.
+        Type of the returned arrays.
     """
 
     def __init__(self, weights: Weights, precision: mx.Dtype = PRECISION) -> None:
@@ -149,45 +149,47 @@ class Parameters:
         self._arrays: list[mx.array] = []
 
     def at(self, name: str | int) -> Parameters:
-        """Return the view of one submodule; requests are still counted for the whole."""
+        """Return a view of one submodule; `finalize` still covers all requests."""
         return self._view(_prefix=f"{self._prefix}{name}.")
 
     def as_float32(self) -> Parameters:
-        """Return the same view, handing out float32."""
+        """Return the same view with float32 as its precision."""
         return self._view(precision=mx.float32)
 
     def has(self, name: str) -> bool:
-        """Whether a tensor of this name, or any below it, is there."""
+        """Return whether there is a tensor or a submodule with this name."""
         path = self._prefix + name
         return path in self._weights or any(key.startswith(path + ".") for key in self._weights)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of a tensor in PyTorch's layout; () where it is missing."""
+        """Return the shape of a tensor in PyTorch's layout; () if it is missing."""
         found = self._weights.get(self._prefix + name)
         return () if found is None else found.shape
 
     def read(self, name: str, *shape: int) -> Float32:
-        """Take a tensor in order to fold it; `add` puts in place what becomes of it."""
+        """Return a tensor in PyTorch's layout, to fold it; pass the result to `add`.
+
+        A tensor that is missing or has another shape gives zeros; `finalize` reports it.
+        """
         self._requested[self._prefix + name] = shape
         found = self._weights.get(self._prefix + name)
-        # What does not fit is complained of once, at the end.
         return np.zeros(shape, np.float32) if found is None or found.shape != shape else found
 
     def add(self, array: npt.NDArray[np.floating]) -> mx.array:
-        """Hand out what was folded."""
+        """Convert a folded array to the precision of this view."""
         return self._convert(mx.array(np.ascontiguousarray(array, np.float32)))
 
     def tensor(self, name: str, *shape: int) -> mx.array:
-        """Take a tensor as it is: vectors, embeddings, anything without a convolution's axes."""
+        """Convert a tensor without a change of layout, such as a vector or an embedding."""
         return self.add(self.read(name, *shape))
 
     def linear(self, inputs: int, outputs: int, *, bias: bool = True) -> Linear:
-        """Take a linear layer: (out, in) is MLX's layout too."""
+        """Convert a linear layer; its layout, (out, in), is the same in MLX."""
         weight = self.tensor("weight", outputs, inputs)
         return Linear(weight, self._bias(outputs, bias))
 
     def pointwise(self, inputs: int, outputs: int) -> Linear:
-        """Take a convolution of kernel 1 as the linear layer it is: (out, in, 1) -> (out, in)."""
+        """Convert a convolution of kernel 1 to a linear layer: (out, in, 1) -> (out, in)."""
         weight = self.add(self.read("weight", outputs, inputs, 1)[:, :, 0])
         return Linear(weight, self._bias(outputs, True))
 
@@ -202,9 +204,9 @@ class Parameters:
         dilation: int = 1,
         bias: bool = True,
     ) -> Conv1d:
-        """Take a convolution: (out, in, kernel) -> (out, kernel, in).
+        """Convert a convolution: (out, in, kernel) -> (out, kernel, in).
 
-        Without a padding it keeps the length, which takes an odd kernel.
+        A padding of None keeps the length; the kernel must be odd.
         """
         torch_weight = self.read("weight", outputs, inputs, kernel)
         weight = self._convert(mx.array(torch_weight.transpose(0, 2, 1)), ops.tap_major)
@@ -222,13 +224,13 @@ class Parameters:
         padding: int,
         output_padding: int,
     ) -> ConvTranspose1d:
-        """Take a transposed convolution: (in, out, kernel) -> (out, kernel, in)."""
+        """Convert a transposed convolution: (in, out, kernel) -> (out, kernel, in)."""
         torch_weight = self.read("weight", inputs, outputs, kernel)
         weight = self._convert(mx.array(torch_weight.transpose(1, 2, 0)), ops.frame_major)
         return ConvTranspose1d(weight, self._bias(outputs, True), stride, padding, output_padding)
 
     def read_speakers(self, name: str, n_speakers: int, width: int) -> None:
-        """Take the table of speakers; what conditions on them comes after this."""
+        """Read the table of speaker embeddings; call it before `condition`."""
         self._embeddings = self.read(name, n_speakers, width)
 
     def condition(
@@ -237,14 +239,20 @@ class Parameters:
         bias: Float32 | None = None,
         order: npt.NDArray[np.intp] | None = None,
     ) -> Condition:
-        """Take a convolution of kernel 1 that sees nothing but the speaker.
+        """Apply a convolution of kernel 1, whose only input is the speaker, to all speakers.
 
-        As it is linear, it is applied to all speakers now; `bias` is added to its own. The
-        outputs come in the `order` that is given, or as they are.
+        Parameters
+        ----------
+        outputs
+            Output channels.
+        bias
+            Added to the bias of the convolution, (outputs,).
+        order
+            Permutation of the outputs; None keeps their order.
         """
-        own = self.read("bias", outputs)
+        conv_bias = self.read("bias", outputs)
         weight = self.read("weight", outputs, self._embeddings.shape[1], 1)[:, :, 0]
-        biases = self._embeddings @ weight.T + (own if bias is None else own + bias)
+        biases = self._embeddings @ weight.T + (conv_bias if bias is None else conv_bias + bias)
         if order is not None:
             biases = biases[:, order]
         begin = sum(other.shape[1] for other in self._conditions)
@@ -252,16 +260,16 @@ class Parameters:
         return Condition(begin, begin + outputs)
 
     def speaker_biases(self) -> mx.array:
-        """Return what all layers add for every speaker, (speakers, S)."""
+        """Return the biases of all conditioned layers for every speaker, (speakers, S)."""
         return self.add(np.concatenate(self._conditions, axis=1))
 
     def finalize(self) -> None:
-        """Put the weights in place, and refuse them if they are not exactly what was asked for.
+        """Evaluate the arrays, after a check that exactly the given weights were requested.
 
         Raises
         ------
         RtvcError
-            Tensors are missing, have another shape, or were never asked for.
+            Tensors are missing, have another shape, or were never requested.
         """
         try:
             check_keys(self._requested, self._weights)
@@ -280,6 +288,6 @@ class Parameters:
     def _convert(
         self, array: mx.array, store: Callable[[mx.array], mx.array] = mx.contiguous
     ) -> mx.array:
-        given = store(array.astype(self.precision))
-        self._arrays.append(given)
-        return given
+        converted = store(array.astype(self.precision))
+        self._arrays.append(converted)
+        return converted

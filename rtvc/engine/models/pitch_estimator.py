@@ -1,4 +1,4 @@
-"""What every pitch estimator does, and the part that networks with pitch bins share."""
+"""Interface of the pitch estimators, and the base class of networks with pitch bins."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from rtvc.errors import UsageError
 
 SAMPLE_RATE = 16000
 HOP = 160
-_PEAK_RADIUS = 4  # bins to either side of the peak that are averaged
+_PEAK_RADIUS = 4  # bins on each side of the peak that the average includes
 
 
 class PitchOptions(TypedDict, total=False):
-    """What a `PitchEstimator` is called with besides the signal."""
+    """Keyword arguments of a call of a `PitchEstimator`."""
 
     threshold: float | None
     f0_min: float | None
@@ -30,18 +30,19 @@ class PitchOptions(TypedDict, total=False):
 
 
 class PitchEstimator(Protocol):
-    """Estimates the pitch of a voice.
+    """Estimates the f0 of a voice.
 
     Attributes
     ----------
     name
-        As in the settings.
+        Name in the settings.
     threshold
-        Default of the call's `threshold`.
+        Default voicing threshold.
     min_samples
-        Fewest samples that a signal may have.
+        Minimum length of a signal, in samples.
     reserved_frames
-        See `Hubert.convolve`: by how much more the last lane has to do in a live step.
+        Work of the last stream on this estimator in a live step, in frames of the content
+        encoder; see `Hubert.convolve`.
     """
 
     name: str
@@ -57,41 +58,47 @@ class PitchEstimator(Protocol):
         f0_min: float | None = None,
         f0_max: float | None = None,
     ) -> Float32:
-        """Return the pitch every 10 ms.
+        """Return f0 every 10 ms.
 
         Parameters
         ----------
         audio_16k
             (samples,) at 16 kHz, in [-1, 1].
         threshold
-            How sure the estimator must be before it calls a frame voiced, 0 to 1, in its own
-            measure; None is its default.
+            Voicing confidence, 0 to 1 in the estimator's own measure, above which a frame is
+            voiced; None for the estimator's default.
         f0_min, f0_max
-            Range of the pitch looked for, Hz; None is all that the estimator knows.
+            Search range in Hz; None for the whole range of the estimator.
 
         Returns
         -------
         Float32
-            (samples // 160 + 1,) in Hz, 0 where unvoiced. Frame k is about sample 160 k.
+            (samples // 160 + 1,) in Hz, 0 where unvoiced. Frame k describes the signal
+            around sample 160 k.
+
+        Raises
+        ------
+        UsageError
+            The signal is not mono or shorter than `min_samples`, or the range is empty.
         """
 
     def begin(self, audio_16k: Float32, **options: Unpack[PitchOptions]) -> Callable[[], Float32]:
-        """As calling, but return at once what will wait for the pitch and return it."""
+        """Start an estimate; return a function that waits for f0 and returns it."""
         return lambda: self(audio_16k, **options)
 
 
 class SalienceEstimator(PitchEstimator):
-    """A pitch estimator whose network rates 360 pitch bins in every frame.
+    """A pitch estimator whose network outputs the salience of 360 pitch bins per frame.
 
-    A subclass supplies the attributes and ``activations``.
+    A subclass provides the attributes and ``_network``.
 
     Attributes
     ----------
     cents
-        (bins,) centre of each bin in cents above 10 Hz, rising.
+        (bins,) centre of each bin in cents above 10 Hz, increasing.
     pad_mode
-        What lies beyond the first and the last bin for the average around a peak:
-        nothing ("constant") or the edge bin again ("edge").
+        Salience beyond the first and the last bin in the average around a peak: zero
+        ("constant") or that of the edge bin ("edge").
     """
 
     name: str
@@ -105,16 +112,16 @@ class SalienceEstimator(PitchEstimator):
         self._compiled_pitch = compiled(self._pitch)
 
     def _network(self, audio: mx.array) -> mx.array:
-        """Rate every bin: (samples,) to (frames, bins), float32."""
+        """Return the salience, (frames, bins) float32, for (samples,)."""
         raise NotImplementedError
 
     def activations(self, audio: mx.array) -> mx.array:
-        """Return the network's rating in [0, 1], (frames, bins), unevaluated, for (samples,)."""
+        """Return the unevaluated salience in [0, 1], (frames, bins), for (samples,)."""
         with use_stream(STREAMS - 1):
             return self._compiled_network(audio)
 
     def salience(self, audio_16k: Float32) -> Float32:
-        """Return the network's rating of every bin.
+        """Return the salience of every bin.
 
         Parameters
         ----------
@@ -130,11 +137,11 @@ class SalienceEstimator(PitchEstimator):
         return np.array(self.activations(mx.array(audio_16k)), dtype=np.float32)
 
     def __call__(self, audio_16k: Float32, **options: Unpack[PitchOptions]) -> Float32:
-        """See ``PitchEstimator``; `threshold` is the salience that the peak must exceed."""
+        """See ``PitchEstimator``; a frame is voiced if its peak salience exceeds `threshold`."""
         return self.begin(audio_16k, **options)()
 
     def begin(self, audio_16k: Float32, **options: Unpack[PitchOptions]) -> Callable[[], Float32]:
-        """See ``PitchEstimator``; the device has begun."""
+        """See ``PitchEstimator``; the device already computes when this returns."""
         self._check(audio_16k)
         f0 = self.decode(self.activations(mx.array(audio_16k)), **options)
         mx.async_eval(f0)  # type: ignore[no-untyped-call]
@@ -148,21 +155,21 @@ class SalienceEstimator(PitchEstimator):
         f0_min: float | None = None,
         f0_max: float | None = None,
     ) -> mx.array:
-        """Turn salience into pitch, unevaluated: the mean of the bins around the highest.
+        """Return the unevaluated f0: the mean of the bins around the peak, weighted by salience.
 
         Parameters
         ----------
         salience
             (frames, bins).
         threshold, f0_min, f0_max
-            As for the call. Only bins inside the range can be the highest.
+            As in a call. Only bins within the range can be the peak.
 
         Returns
         -------
         mx.array
-            (frames,) in Hz, 0 where the highest salience does not exceed the threshold.
+            (frames,) in Hz, 0 where the peak salience does not exceed the threshold.
         """
-        # Arrays, so that a change of the settings compiles nothing.
+        # As arrays, so that a change of the settings does not trigger a compilation.
         inside = mx.array(self._bin_mask(f0_min, f0_max))
         lowest = mx.array(self.threshold if threshold is None else threshold)
         with use_stream(STREAMS - 1):
@@ -171,12 +178,12 @@ class SalienceEstimator(PitchEstimator):
     def _pitch(self, salience: mx.array, inside: mx.array, threshold: mx.array) -> mx.array:
         eligible = mx.where(inside, salience, -1.0)
         centre = mx.argmax(eligible, axis=1, keepdims=True)
-        # Bins count from the padded start, so bin b of the grid is at b + _REACH.
+        # Bin b is at index b + _PEAK_RADIUS of the padded salience.
         around = centre + mx.arange(2 * _PEAK_RADIUS + 1)
         padded = mx.pad(salience, [(0, 0), (_PEAK_RADIUS, _PEAK_RADIUS)], mode=self.pad_mode)
         weight = mx.take_along_axis(padded, around, axis=1)
         cents = mx.array(np.pad(self.cents, _PEAK_RADIUS, mode="edge").astype(np.float32))
-        # Relative to the peak, where float32 keeps all digits that matter.
+        # Relative to the peak: absolute cents would lose precision in float32.
         peak_cents = cents[centre + _PEAK_RADIUS]
         offset = (weight * (cents[around] - peak_cents)).sum(1) / weight.sum(1)
         f0 = 10.0 * mx.exp((peak_cents[:, 0] + offset) * (math.log(2.0) / 1200.0))
@@ -189,7 +196,7 @@ class SalienceEstimator(PitchEstimator):
         inside: NDArray[np.bool_] = (hertz >= low) & (hertz <= high)
         if not inside.any():
             raise UsageError(
-                f"No pitch lies between {low:g} and {high:g} Hz for {self.name}, which knows "
+                f"No pitch lies between {low:g} and {high:g} Hz for {self.name}, which covers "
                 f"{hertz[0]:.1f} to {hertz[-1]:.1f} Hz; widen the range."
             )
         return inside
@@ -199,7 +206,7 @@ class SalienceEstimator(PitchEstimator):
 
 
 def check_signal(audio: Float32, min_samples: int, name: str) -> None:
-    """Refuse a signal that is not mono or too short for the estimator called `name`."""
+    """Raise `UsageError` for a signal that is not mono or too short for the estimator `name`."""
     if audio.ndim != 1 or audio.shape[0] < min_samples:
         raise UsageError(
             f"{name} needs a mono signal of at least {min_samples} samples at 16 kHz, "

@@ -1,8 +1,8 @@
-"""RefineGAN as Applio has trained it since August 2025.
+"""RefineGAN vocoder, in the version that Applio trains since August 2025.
 
 Xu et al. 2021 (https://arxiv.org/abs/2111.00962);
-``rvc/lib/algorithm/generators/refinegan.py``. The excitation goes down in rate
-to one frame, and back up together with the latent.
+``rvc/lib/algorithm/generators/refinegan.py``. A U-Net: the excitation is decimated to the
+frame rate, then upsampled again together with the latent.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rtvc.engine.models.source import LinearF0, SineSource
 from rtvc.engine.weights.voice_config import VoiceConfig
 from rtvc.errors import RtvcError
 
-# Applio's generator leaves these at their defaults, whatever a config says.
+# Applio's generator uses these defaults and ignores the values in a config.
 SLOPE = 0.2
 FIRST_WIDTH, TOP_WIDTH = 16, 512
 KERNELS, DILATIONS = (3, 7, 11), (1, 3, 5)
@@ -32,7 +32,7 @@ class RefineGan:
     """The generator; see `rtvc.engine.models.vocoder.Vocoder`."""
 
     name = "RefineGAN"
-    margin_frames = None  # its filters against aliases go on for 68 frames at the lowest rate
+    margin_frames = None  # at the lowest rate, the anti-aliasing filters span 68 frames
 
     def __init__(self, params: Parameters, config: VoiceConfig) -> None:
         rates = config.upsample_rates
@@ -78,20 +78,20 @@ class RefineGan:
     ) -> mx.array:
         assert excitation is not None  # this vocoder has a source
         x = self._pre(excitation)
-        kept = []
+        skips = []
         for down in self._downs:
             x = ops.leaky_relu(x, SLOPE)
-            kept.append(x)
+            skips.append(x)
             x = down(x)
         x = mx.concatenate([self._latent(z) + self._condition(speaker), x], axis=-1)
         keys = _keys(noise_key)
-        for up, detail in zip(self._ups, reversed(kept), strict=True):
-            x = up(x, detail, keys)
+        for up, skip in zip(self._ups, reversed(skips), strict=True):
+            x = up(x, skip, keys)
         return ops.tanh(self._post(ops.leaky_relu(x, SLOPE)))[:, :, 0]
 
 
 class _DownsamplingStage:
-    """One step down in rate, to twice the channels."""
+    """Decimation, then a convolution to twice the channels."""
 
     def __init__(self, params: Parameters, width: int, rate: int) -> None:
         self._decimate = Decimator(
@@ -104,20 +104,20 @@ class _DownsamplingStage:
 
 
 class _UpsamplingStage:
-    """One step up in rate, joined by what was kept on the way down, to half the channels."""
+    """Upsampling, concatenation with the skip connection, then half the channels."""
 
     def __init__(self, params: Parameters, width: int, rate: int) -> None:
         self._rate = rate
         half = width // 2
-        self._join = params.at("input_conv").conv(width + width // 4, half, END_KERNEL)
+        self._merge = params.at("input_conv").conv(width + width // 4, half, END_KERNEL)
         self._branches = [
             _ResidualBranch(params.at("blocks").at(n), half, kernel)
             for n, kernel in enumerate(KERNELS)
         ]
 
-    def __call__(self, x: mx.array, detail: mx.array, keys: Iterator[mx.array | None]) -> mx.array:
+    def __call__(self, x: mx.array, skip: mx.array, keys: Iterator[mx.array | None]) -> mx.array:
         x = interpolate_linear(ops.leaky_relu(x, SLOPE), x.shape[1] * self._rate)
-        x = self._join(mx.concatenate([x, detail], axis=-1))
+        x = self._merge(mx.concatenate([x, skip], axis=-1))
         total = self._branches[0](x, keys)
         for branch in self._branches[1:]:
             total = total + branch(x, keys)
@@ -125,7 +125,7 @@ class _UpsamplingStage:
 
 
 class _ResidualBranch:
-    """Noise, residual block, noise."""
+    """Residual block with additive noise before and after."""
 
     def __init__(self, params: Parameters, width: int, kernel: int) -> None:
         self._before = params.at(0).tensor("weight", width)
@@ -138,14 +138,14 @@ class _ResidualBranch:
 
 
 def _add_noise(x: mx.array, amplitude: mx.array, key: mx.array | None) -> mx.array:
-    """Add noise of a trained amplitude per channel (Applio calls the layer AdaIN); activate."""
+    """Add noise of a trained amplitude per channel (Applio's ``AdaIN``), then apply leaky ReLU."""
     if key is not None:
         x = x + mx.random.normal(x.shape, key=key) * amplitude
     return ops.leaky_relu(x, SLOPE)
 
 
 def _keys(key: mx.array | None) -> Iterator[mx.array | None]:
-    """Endless keys for one pass, one a layer; always None where there is to be no noise."""
+    """Yield one random key per noise layer, without end; None each time without a `key`."""
     while True:
         if key is None:
             yield None

@@ -1,8 +1,8 @@
 """RMVPE pitch estimator in MLX.
 
 Wei et al., "RMVPE: A Robust Model for Vocal Pitch Estimation in Polyphonic Music",
-Interspeech 2023, in the configuration that RVC trains and infers with: a log-mel
-spectrum, a U-Net over time and mel, a recurrent layer, 360 pitch bins of 20 cents.
+Interspeech 2023, in the configuration of RVC: a log-mel spectrum, a U-Net over time and mel
+bands, a recurrent layer, 360 pitch bins of 20 cents.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ MELS = 128
 BINS = 360
 BATCH_NORM_EPS = 1e-5
 LIVE_FRAMES = 32
-"""What most live steps hear: each level of the network halves them, and the mel bands."""
+"""Frames per live step in most cases; each level of the network halves frames and mel bands."""
 
-_EXACT = ("unet.encoder.bn.scale", "unet.encoder.bn.shift")
+_FLOAT32 = ("unet.encoder.bn.scale", "unet.encoder.bn.shift")
 _MARGIN = mel.WINDOW // 2
 
 
@@ -46,16 +46,16 @@ class RmvpeEstimator(SalienceEstimator):
     Parameters
     ----------
     weights
-        Tensors as ``read_rmvpe`` gives them: torch names and layout.
+        Tensors from ``read_rmvpe``: torch names and layout.
     config
-        Sizes, from the same reader.
+        Network settings, from the same reader.
     precision
-        Of the weights.
+        Precision of the weights.
 
     Raises
     ------
     RtvcError
-        If the sizes are not those of a network that this one can be.
+        The network has other sizes than those that are supported.
     """
 
     name = "rmvpe"
@@ -70,7 +70,7 @@ class RmvpeEstimator(SalienceEstimator):
     ) -> None:
         if (config.mels, config.bins) != (MELS, BINS) or config.levels < 1:
             raise RtvcError(
-                f"This RMVPE hears {config.mels} mel bands and rates {config.bins} pitch bins, not "
+                f"This RMVPE has {config.mels} mel bands and {config.bins} pitch bins, not "
                 f"{MELS} and {BINS}; use the rmvpe.pt that RVC distributes."
             )
         super().__init__()
@@ -87,12 +87,12 @@ class RmvpeEstimator(SalienceEstimator):
     def _network(self, audio: mx.array) -> mx.array:
         log_mel = self.log_mel(audio)
         frames = log_mel.shape[0]
-        # The reference pads with the logarithm's 0, not with silence, and so must we.
+        # As in the reference, the padding is 0 in log-mel values, which is not silence.
         missing = -frames % 2**self.config.levels
         padded = mx.concatenate([log_mel, mx.zeros((missing, MELS))]) if missing else log_mel
         x = self._unet(padded[None, :, :, None])
         x = self._convolutions["cnn"](x) + self.weights["cnn.bias"]
-        # Maps outside mel bands: (1, frames, mels, maps) -> (frames, maps * mels).
+        # Channels before mel bands: (1, frames, mels, channels) -> (frames, channels * mels).
         x = x.transpose(0, 1, 3, 2).reshape(x.shape[1], -1)
         x = self._recurrent(x, "fc.0.gru").astype(self.precision)
         return sigmoid(linear(x, *affine(self.weights, "fc.1")).astype(mx.float32))[:frames]
@@ -121,7 +121,7 @@ class RmvpeEstimator(SalienceEstimator):
         return x
 
     def _blocks(self, x: mx.array, name: str) -> mx.array:
-        """Residual blocks: two convolutions with ReLU after each, then the sum."""
+        """Apply residual blocks: two convolutions with a ReLU after each, then the sum."""
         w = self.weights
         for block in range(self.config.blocks):
             prefix = f"{name}.{block}"
@@ -136,7 +136,7 @@ class RmvpeEstimator(SalienceEstimator):
 
 def _halve(x: mx.array) -> mx.array:
     """Average each square of 2 x 2: (1, H, W, C) to (1, H // 2, W // 2, C)."""
-    # Sums of views are one element-wise chain, where a mean over two axes is a reduction.
+    # Sums of views are one element-wise chain; a mean over two axes would be a reduction.
     upper = x[:, ::2, ::2] + x[:, ::2, 1::2]
     return 0.25 * (upper + (x[:, 1::2, ::2] + x[:, 1::2, 1::2]))
 
@@ -144,27 +144,27 @@ def _halve(x: mx.array) -> mx.array:
 def _sanitize(
     weights: Weights, config: RmvpeConfig, precision: mx.Dtype
 ) -> tuple[OpWeights, dict[str, Conv2d]]:
-    """Bring every tensor into the layout that the network above computes with."""
+    """Convert every tensor to the layout that `RmvpeEstimator` uses."""
     transposed = {f"unet.decoder.layers.{level}.conv1.0.weight" for level in range(config.levels)}
     arrays: OpWeights = {}
     convolutions: dict[str, Conv2d] = {}
     for name, tensor in _folded(weights):
-        array = mx.array(tensor).astype(mx.float32 if name in _EXACT else precision)
+        array = mx.array(tensor).astype(mx.float32 if name in _FLOAT32 else precision)
         if array.ndim < 4:
             arrays[name] = array
         else:
-            # A transposed one makes the image of its level out of that of the level below.
+            # The input of a transposed convolution is the image of the next deeper level.
             level = _level(name, config) + (name in transposed)
             typical_size = LIVE_FRAMES >> level, MELS >> level
             make = conv_transpose2d if name in transposed else conv2d
             convolutions[name.removesuffix(".weight")] = make(array, typical_size=typical_size)
-        # One by one, so that the memory of what it was made from serves for the next.
+        # One at a time, so that the memory of the source array is reused for the next one.
         mx.eval(arrays.get(name, array))
     return arrays, convolutions
 
 
 def _level(name: str, config: RmvpeConfig) -> int:
-    """How many times the image that a weight belongs to has been halved."""
+    """Return how many times the image of a weight's layer has been halved."""
     if name.startswith("unet.intermediate."):
         return config.levels
     if not name.startswith("unet."):
@@ -174,15 +174,15 @@ def _level(name: str, config: RmvpeConfig) -> int:
 
 
 def _folded(weights: Weights) -> Iterator[tuple[str, Float32]]:
-    """Yield the tensors with batch norms folded, channels last."""
+    """Yield names and tensors with batch norms folded, channels last."""
 
     def batch_norm(name: str) -> tuple[Float32, Float32]:
-        """Scale and shift of a batch norm with the statistics of its training."""
+        """Return scale and shift of a batch norm in inference."""
         scale = weights[f"{name}.weight"] / np.sqrt(weights[f"{name}.running_var"] + BATCH_NORM_EPS)
         return scale, weights[f"{name}.bias"] - weights[f"{name}.running_mean"] * scale
 
-    # The first batch norm comes before a zero-padded convolution: it cannot be folded.
-    yield from zip(_EXACT, batch_norm("unet.encoder.bn"), strict=True)
+    # The first batch norm precedes a zero-padded convolution, so it cannot be folded.
+    yield from zip(_FLOAT32, batch_norm("unet.encoder.bn"), strict=True)
     for name, tensor in weights.items():
         stem, _, kind = name.rpartition(".")
         module, _, number = stem.rpartition(".")
@@ -197,14 +197,14 @@ def _folded(weights: Weights) -> Iterator[tuple[str, Float32]]:
             yield name, tensor.transpose(0, 2, 3, 1)
             yield "cnn.bias", weights["cnn.bias"]
         else:
-            # The batch norm after a convolution is folded into it: w s, and the shift as bias.
+            # The batch norm is folded into the convolution before it: w * scale, shift as bias.
             scale, shift = batch_norm(f"{module}.{int(number) + 1}")
             if module.endswith("conv1"):
                 # Transposed convolution: (in, out, kh, kw) -> (out, kh, kw, in).
-                turned = tensor.transpose(1, 2, 3, 0)
+                transposed = tensor.transpose(1, 2, 3, 0)
             else:
-                turned = tensor.transpose(0, 2, 3, 1)
-            yield name, turned * scale[:, None, None, None]
+                transposed = tensor.transpose(0, 2, 3, 1)
+            yield name, transposed * scale[:, None, None, None]
             yield f"{stem}.bias", shift
     yield from _sanitize_gru(weights, "fc.0.gru").items()
     for name in ("fc.1.weight", "fc.1.bias"):
@@ -212,17 +212,17 @@ def _folded(weights: Weights) -> Iterator[tuple[str, Float32]]:
 
 
 def _sanitize_gru(weights: Weights, name: str) -> dict[str, Float32]:
-    """Join the two directions of a GRU; gates are in the order reset, update, candidate."""
+    """Merge the two directions of a GRU; gates are in the order reset, update, candidate."""
     input_weights, input_biases, state_weights, state_biases = [], [], [], []
     for suffix in ("l0", "l0_reverse"):
         input_weights.append(weights[f"{name}.weight_ih_{suffix}"].T)
         state_weights.append(weights[f"{name}.weight_hh_{suffix}"].T)
-        of_reset, of_update, of_candidate = np.split(weights[f"{name}.bias_hh_{suffix}"], 3)
-        # Both biases of the gates add up; the candidate's stays with the state, because
-        # the reset gate multiplies it.
-        gates = np.concatenate([of_reset, of_update, np.zeros_like(of_candidate)])
+        reset, update, candidate = np.split(weights[f"{name}.bias_hh_{suffix}"], 3)
+        # Input and recurrent bias of the reset and update gates are added. The recurrent bias
+        # of the candidate stays separate, because the reset gate multiplies it.
+        gates = np.concatenate([reset, update, np.zeros_like(candidate)])
         input_biases.append(weights[f"{name}.bias_ih_{suffix}"] + gates)
-        state_biases.append(of_candidate)
+        state_biases.append(candidate)
     return {
         f"{name}.input_weight": np.concatenate(input_weights, axis=1),  # (in, 2 * 3 hidden)
         f"{name}.input_bias": np.concatenate(input_biases),  # (2 * 3 hidden,)

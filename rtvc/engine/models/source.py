@@ -1,8 +1,8 @@
-"""Excitation: the sine at the pitch, and noise, that a vocoder shapes into a voice.
+"""Excitation of a vocoder: sines at f0 and its harmonics, and noise.
 
 The source of neural source-filter models (Wang et al. 2019,
-https://arxiv.org/abs/1904.12088) as RVC and Applio use it. Phase is counted in
-cycles and wrapped once a frame, so that float32 serves however long the window.
+https://arxiv.org/abs/1904.12088) as RVC and Applio use it. Phase is in cycles and wrapped
+once per frame, so float32 is precise enough for a window of any length.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from rtvc.engine.models.parameters import Linear
 SINE_AMPLITUDE = 0.1
 VOICED_NOISE = 0.003
 UNVOICED_NOISE = SINE_AMPLITUDE / 3
-PHASE_STEPS = 1 << 24  # parts of a cycle; float32 holds them all
+PHASE_STEPS = 1 << 24  # steps per cycle; float32 represents each one exactly
 
 
 class F0Upsampler(Protocol):
-    """How pitch goes from frames to samples."""
+    """Upsampling of f0 from frames to samples."""
 
     def upsample(self, f0: mx.array) -> mx.array:
-        """Pitch (1, T) to pitch of every sample, (1, T, hop), in the same unit."""
+        """Return the f0 of every sample, (1, T, hop), for (1, T), in the same unit."""
 
     def cumulative(self, f0: mx.array) -> mx.array:
-        """Sum of the samples from the beginning of the frame, each with its own: (1, T, hop)."""
+        """Return the cumulative sum of `upsample` within each frame, (1, T, hop)."""
 
 
 class HeldF0:
-    """Pitch stays the same within a frame (HiFi-GAN and its MRF variant)."""
+    """Constant f0 within a frame (HiFi-GAN and its MRF variant)."""
 
     def __init__(self, hop: int) -> None:
         self._count = _constant(np.arange(1, hop + 1))
@@ -49,10 +49,10 @@ class HeldF0:
 
 
 class LinearF0:
-    """Pitch goes straight from the middle of one frame to the next (RefineGAN).
+    """Linear interpolation of f0 between the centres of frames (RefineGAN).
 
-    The sums of a straight line are known in closed form, so that there is no
-    running sum at audio rate and no rounding that grows with it.
+    The cumulative sum of a line has a closed form, so there is no running sum at audio rate
+    and no rounding error that grows with it.
     """
 
     def __init__(self, hop: int) -> None:
@@ -65,37 +65,38 @@ class LinearF0:
 
     def upsample(self, f0: mx.array) -> mx.array:
         """See `F0Upsampler`."""
-        rise, on_rise = self._slopes(f0)
-        return f0[:, :, None] + rise * self._before + on_rise * self._after
+        slope, next_slope = self._slopes(f0)
+        return f0[:, :, None] + slope * self._before + next_slope * self._after
 
     def cumulative(self, f0: mx.array) -> mx.array:
         """See `F0Upsampler`."""
-        rise, on_rise = self._slopes(f0)
-        return f0[:, :, None] * self._count + rise * self._sum_before + on_rise * self._sum_after
+        slope, next_slope = self._slopes(f0)
+        held = f0[:, :, None] * self._count
+        return held + slope * self._sum_before + next_slope * self._sum_after
 
     @staticmethod
     def _slopes(f0: mx.array) -> tuple[mx.array, mx.array]:
-        """Change per frame towards a frame's middle, and away from it; flat at the ends."""
+        """Return the change per frame before and after each frame's centre, 0 at the ends."""
         steps = f0[:, 1:] - f0[:, :-1]
         flat = mx.zeros_like(f0[:, :1])
-        rise = mx.concatenate([flat, steps], axis=1)[:, :, None]
-        on_rise = mx.concatenate([steps, flat], axis=1)[:, :, None]
-        return rise, on_rise
+        slope = mx.concatenate([flat, steps], axis=1)[:, :, None]
+        next_slope = mx.concatenate([steps, flat], axis=1)[:, :, None]
+        return slope, next_slope
 
 
 class SineSource:
-    """Pitch (1, T) in Hz to excitation (1, T * hop, 1).
+    """Generates the excitation (1, T * hop, 1) from f0 (1, T) in Hz.
 
     Parameters
     ----------
     upsampler
-        How pitch goes from frames to samples.
+        Upsampling of f0 from frames to samples.
     merge
-        Linear map of the harmonics to one signal, trained with the voice.
+        Trained linear map from the harmonics to one signal.
     harmonics
-        How many sines there are: 1 is the fundamental alone.
+        Number of sines; 1 is the fundamental alone.
     sample_rate
-        Samples per second.
+        Sample rate in Hz.
     """
 
     def __init__(
@@ -109,24 +110,29 @@ class SineSource:
         self._compiled_excite = ops.compiled(self._excite)
 
     def __call__(self, f0_hz: mx.array, phase: mx.array, noise: mx.array | None) -> mx.array:
-        """Make the excitation.
+        """Generate the excitation.
 
         Parameters
         ----------
         f0_hz
-            Pitch, (1, T); 0 is unvoiced.
+            (1, T); 0 is unvoiced.
         phase
-            Phase of the sine just before the first sample, in cycles, scalar.
+            Phase of the fundamental one sample before the first one, in cycles, scalar.
         noise
-            Standard normal, (1, T * hop, harmonics), or None for none at all. Its amplitude
-            is 0.003 where voiced and a third of the sine's where not.
+            Standard normal, (1, T * hop, harmonics); None for no noise. It is scaled to 0.003
+            in voiced samples and to a third of the amplitude of the sines in unvoiced ones.
+
+        Returns
+        -------
+        mx.array
+            (1, T * hop, 1), in [-1, 1].
         """
         return self._compiled_excite(f0_hz, phase, noise)
 
     def _excite(self, f0_hz: mx.array, phase: mx.array, noise: mx.array | None) -> mx.array:
         cycles = self._cycles(f0_hz, phase)[:, :, None] * self._numbers
-        # Harmonics start at n times the phase of the fundamental: the reference draws their
-        # offsets at random for every call, which cannot be continued from block to block.
+        # Harmonic n has n times the phase of the fundamental. The reference draws random phase
+        # offsets in every call, which would be discontinuous from block to block.
         sines = SINE_AMPLITUDE * mx.sin((2 * math.pi) * _fraction(cycles))
         voiced = self._upsampler.upsample(f0_hz).reshape(1, -1, 1) > 0
         mixed = mx.where(voiced, sines, 0.0)
@@ -135,9 +141,9 @@ class SineSource:
         return ops.tanh(self._merge(mixed))
 
     def _cycles(self, f0_hz: mx.array, phase: mx.array) -> mx.array:
-        """Phase of every sample modulo 1, (1, T * hop): a sample has its own step behind it."""
+        """Return the phase after each sample's own increment, in [0, 1) cycles, (1, T * hop)."""
         inside = self._upsampler.cumulative(f0_hz) * (1.0 / self._sample_rate)
-        # Whole turns do not count, so frames add up in integers, exactly.
+        # Complete cycles do not matter, so frames are summed exactly, as integers.
         steps = (_fraction(inside[:, :, -1]) * PHASE_STEPS).astype(mx.uint32)
         starts = (mx.cumsum(steps, axis=1) - steps) % PHASE_STEPS
         starts = phase + starts.astype(mx.float32) * (1.0 / PHASE_STEPS)
@@ -149,5 +155,5 @@ def _fraction(x: mx.array) -> mx.array:
 
 
 def _constant(values: npt.NDArray[np.number]) -> mx.array:
-    """Put values in place now: an array left lazy could be used only on the thread that made it."""
+    """Return an evaluated array; a lazy one can be used only on the thread that built it."""
     return mx.array(values.astype(np.float32))

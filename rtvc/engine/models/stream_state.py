@@ -1,9 +1,10 @@
-"""What convolutions remember of a signal that comes in pieces.
+"""State of streaming convolutions: the left context that each layer needs from earlier chunks.
 
-A convolution that looks to both sides needs, for the next piece, its newest inputs of
-the piece before. Every layer remembers up to the same moment, however far it looks into
-the future: what comes after that moment is computed again with the next piece. So
-nothing is delayed, and sums of several layers stay aligned by themselves.
+A convolution with a symmetric kernel needs the last inputs of the previous chunk as left
+context. It also needs right context, which each chunk supplies as lookahead: the samples
+after `Chunk.advance` are computed again with the next chunk. Every layer therefore stores
+its context up to the same point in time, so that a chunk adds no latency of its own and
+the branches of a sum stay aligned.
 """
 
 from __future__ import annotations
@@ -15,36 +16,38 @@ import mlx.core as mx
 from rtvc.engine.models.ops import ops
 
 StreamState = tuple[mx.array, ...]
-"""The remembered inputs of all layers, in the order of their use; () before the first piece."""
+"""Left contexts of all layers, in the order in which they run; () before the first chunk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Where a piece ends, counted from its beginning at the rate of a layer.
+    """Lengths of one chunk, in samples at the rate of a layer.
 
     Attributes
     ----------
     advance
-        Samples that will not come again: the next piece begins after them.
+        Samples from the start of this chunk to the start of the next one.
     size
-        Samples that are to come out at the end; at least `advance`.
+        Samples to output, at least `advance`; the next chunk computes the excess again.
     """
 
     advance: int
     size: int
 
     def upsampled(self, rate: int) -> Chunk:
-        """Return the same moments at a higher rate."""
+        """Return the same lengths at `rate` times the sample rate."""
         return Chunk(self.advance * rate, self.size * rate)
 
 
 class ContextCache:
-    """Hands out what the layers remember, and takes in what they are to remember.
+    """Reads the left contexts of the previous chunk and stores those for the next one.
+
+    Layers must call `prepend` in the same order in every chunk.
 
     Parameters
     ----------
     state
-        Of the piece before.
+        State after the previous chunk.
     """
 
     def __init__(self, state: StreamState) -> None:
@@ -52,29 +55,43 @@ class ContextCache:
         self._new: list[mx.array] = []
 
     def prepend(self, x: mx.array, left: int, chunk: Chunk) -> mx.array:
-        """Put a layer's `left` remembered inputs before its new ones, (1, L, C).
+        """Prepend a layer's left context to its new inputs, and store the next context.
 
-        Before the first piece are zeros, as before a whole signal.
+        Parameters
+        ----------
+        x
+            New inputs, (1, L, C).
+        left
+            Length of the left context, in samples.
+        chunk
+            Lengths of the chunk at this layer's rate.
+
+        Returns
+        -------
+        mx.array
+            (1, left + L, C). The context of the first chunk is zeros.
         """
         if not left:
             return x
         zeros = mx.zeros((1, left, x.shape[2]), x.dtype)
         old = self._old[len(self._new)] if self._old else zeros
-        whole = ops.concatenate_time([old, x])
-        self._new.append(ops.keep_slice(whole[:, chunk.advance : chunk.advance + left]))
-        return whole
+        extended = ops.concatenate_time([old, x])
+        context = extended[:, chunk.advance : chunk.advance + left]
+        self._new.append(ops.keep_slice(context))
+        return extended
 
     def zero_padding(self, x: mx.array, left: int, bias: mx.array | None) -> mx.array:
-        """Silence the `left` samples that a layer made of zeros before the first piece.
+        """Set the first `left` samples of the first chunk to -`bias`; later chunks pass through.
 
-        They are silent once the layer's bias has been added.
+        A layer that convolves the zero context of the first chunk outputs samples before the
+        start of the signal. The next layer expects zeros there, after the bias has been added.
         """
         if self._old or not left:
             return x
-        silence = mx.zeros_like(x[:, :left])
-        return ops.concatenate_time([silence if bias is None else silence - bias, x[:, left:]])
+        zeros = mx.zeros_like(x[:, :left])
+        return ops.concatenate_time([zeros if bias is None else zeros - bias, x[:, left:]])
 
     @property
     def state(self) -> StreamState:
-        """What the next piece begins with."""
+        """State for the next chunk."""
         return tuple(self._new)

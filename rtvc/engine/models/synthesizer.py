@@ -1,12 +1,12 @@
-"""The synthesizer of RVC: content features and pitch to the sound of a trained voice.
+"""The synthesizer of RVC: content features and pitch to audio in a trained voice.
 
 Text encoder, flow and vocoder as in VITS (Kim et al. 2021,
 https://arxiv.org/abs/2106.06103), after ``SynthesizerTrnMs*NSFsid*`` in RVC's
 ``infer/module/models.py`` and ``Synthesizer`` in Applio.
 
-Everything here takes and gives MLX arrays and is lazy; there is no state, and no
-random number that is not passed in. Values are checked by the caller
-(`rtvc.engine.rvc.network`): a gather out of range is not an error in MLX.
+All functions take and return lazy MLX arrays. They keep no state, and random numbers are
+arguments. The caller (`rtvc.engine.rvc.network`) checks the values: MLX does not report an
+index out of range.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rtvc.engine.weights.voice_config import VoiceConfig
 from rtvc.errors import RtvcError
 
 LATENT_NOISE = 0.66666  # the reference writes five sixes
-TRAINING_ONLY = "enc_q."  # the posterior encoder; some files keep it
+TRAINING_ONLY = "enc_q."  # the posterior encoder; some files still contain it
 
 
 class Synthesizer:
@@ -34,29 +34,29 @@ class Synthesizer:
     Parameters
     ----------
     weights
-        Tensors by their PyTorch names, float32, in PyTorch's layout, weight norm folded.
+        Tensors by PyTorch name, float32, in PyTorch's layout, weight norm folded.
     config
-        Sizes.
+        Network settings.
     precision
-        Of the weights.
+        Precision of the weights.
 
     Attributes
     ----------
     config
-        Sizes.
+        Network settings.
     feature_dim
-        Width of a content feature, as the weights say: 256 or 768.
+        Width of the content features, from the weights: 256 or 768.
     uses_pitch
-        Whether the weights take pitch.
+        Whether the voice was trained with pitch, from the weights.
     n_speakers
-        Rows of the speaker table.
+        Number of speakers, from the weights.
     vocoder
-        Latent to waveform.
+        Network from the latent to the waveform.
 
     Raises
     ------
     RtvcError
-        The weights are not exactly those that the configuration describes.
+        The names or shapes of the weights are not exactly those of the configuration.
     """
 
     def __init__(
@@ -93,38 +93,38 @@ class Synthesizer:
         return_length: int,
         formant_frames: int,
     ) -> mx.array:
-        """Synthesize frames `skip_head` to `skip_head + return_length` of the window.
+        """Synthesize frames `skip_head` to `skip_head + return_length - 1` of the window.
 
-        The encoder hears the whole window. The flow begins 24 frames early, which is all it
-        can see, so the latent is that of the whole window; the vocoder sees the returned
-        frames only.
+        The text encoder processes the whole window. The flow starts 24 frames early, its
+        receptive field radius, so the latent equals that of the whole window. The vocoder
+        processes only the returned frames.
 
         Parameters
         ----------
         features
-            (1, T, feature_dim) at 100 Hz.
+            Content features, (1, T, feature_dim) at 100 Hz.
         coarse, f0_hz
-            Pitch as bins and in Hz, (1, T) each; None without pitch.
+            Pitch bins and f0 in Hz, (1, T) each; None without pitch.
         speaker
-            Number of the speaker, scalar.
+            Index of the speaker, scalar.
         phase
-            Phase of the source's sine at frame `skip_head`, in cycles, scalar.
+            Phase of the fundamental at frame `skip_head`, in cycles, scalar.
         latent_noise
-            Standard normal, (1, T, inter_channels), or None.
+            Standard normal, (1, T, inter_channels); None for no noise.
         source_noise
-            Standard normal, (1, return_length * hop, harmonics), or None.
+            Standard normal, (1, return_length * hop, harmonics); None for no noise.
         noise_key
             See `rtvc.engine.models.vocoder.Vocoder`.
         skip_head, return_length
-            Which frames to make.
+            First frame to return, and number of frames.
         formant_frames
-            Latent and excitation are stretched to so many frames; equal to `return_length`
-            where the formants stay.
+            Number of frames to which latent and excitation are interpolated, for a formant
+            shift; `return_length` for none.
 
         Returns
         -------
         mx.array
-            (1, formant_frames * hop).
+            Audio, (1, formant_frames * hop), in [-1, 1].
         """
         embedding = self._speakers[speaker].reshape(1, 1, -1)
         first = max(skip_head - MARGIN_FRAMES, 0)
@@ -141,7 +141,7 @@ class Synthesizer:
     def statistics(
         self, features: mx.array, coarse: mx.array | None, first: int = 0
     ) -> tuple[mx.array, mx.array]:
-        """Mean and log deviation of the latent from frame `first` on, (1, T - first, C) each."""
+        """Return mean and log deviation of the prior from frame `first` on, (1, T - first, C)."""
         return self._encoder(features, coarse, first)
 
     def sample(
@@ -151,7 +151,7 @@ class Synthesizer:
         noise: mx.array | None,
         first: int = 0,
     ) -> mx.array:
-        """Latent of no speaker yet, drawn with the noise of the whole window, (1, T - first, C)."""
+        """Return the latent before the flow, (1, T - first, C), sampled with noise (1, T, C)."""
         mean, log_deviation = self.statistics(features, coarse, first)
         if noise is None:
             return mean
@@ -165,7 +165,7 @@ class Synthesizer:
         noise: mx.array | None,
         first: int = 0,
     ) -> mx.array:
-        """Latent of the chosen speaker from frame `first` on, (1, T - first, C)."""
+        """Return the latent of the speaker from frame `first` on, (1, T - first, C)."""
         return self._compiled_latent(features, coarse, embedding, noise, first)
 
     def _make_latent(
@@ -179,12 +179,12 @@ class Synthesizer:
         return self._flow(self.sample(features, coarse, noise, first), embedding)
 
     def embedding(self, speaker: int) -> mx.array:
-        """Return what the layers add for a speaker, (1, 1, S)."""
+        """Return the biases of all conditioned layers for a speaker, (1, 1, S)."""
         return self._speakers[speaker].reshape(1, 1, -1)
 
 
 def _size(params: Parameters, name: str, axis: int) -> int:
-    """Read a size that the weights decide."""
+    """Return one dimension of a 2-D tensor that sets a size of the network."""
     shape = params.shape(name)
     if len(shape) != 2:
         raise RtvcError(

@@ -1,8 +1,8 @@
-"""Text encoder: content features and coarse pitch to the statistics of the latent.
+"""Text encoder: maps content features and coarse pitch to the prior of the latent.
 
-A transformer with relative positions up to ten frames away, from VITS
-(Kim et al. 2021, https://arxiv.org/abs/2106.06103) as RVC uses it
-(``TextEncoder`` in ``infer/module/models.py``).
+A transformer with relative positions of up to ten frames, from VITS (Kim et al. 2021,
+https://arxiv.org/abs/2106.06103) as RVC uses it (``TextEncoder`` in
+``infer/module/models.py``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PITCH_ROWS = 256
 
 
 class TextEncoder:
-    """Features (1, T, D) and coarse pitch (1, T) to mean and log deviation, each (1, T', C)."""
+    """Maps features (1, T, D) and coarse pitch (1, T) to mean and log deviation of the prior."""
 
     def __init__(
         self, params: Parameters, config: VoiceConfig, feature_dim: int, uses_pitch: bool
@@ -43,9 +43,9 @@ class TextEncoder:
     def __call__(
         self, features: mx.array, coarse: mx.array | None, first: int
     ) -> tuple[mx.array, mx.array]:
-        """Return mean and log deviation of the frames from `first` on, float32.
+        """Return mean and log deviation of frames `first` to T - 1, (1, T - first, C) float32.
 
-        Attention spans all frames, so that the last layer alone need not make the others.
+        Attention spans all frames, so only the last layer can skip the frames before `first`.
         """
         x = self._phone(features)
         if self._pitch is not None:
@@ -59,7 +59,7 @@ class TextEncoder:
 
 
 class _EncoderLayer:
-    """Attention and feed-forward, each normalised after its residual."""
+    """Attention and feed-forward network, each with a layer norm after its residual sum."""
 
     def __init__(self, encoder: Parameters, number: int, config: VoiceConfig) -> None:
         hidden, wide, kernel = config.hidden_channels, config.filter_channels, config.kernel_size
@@ -78,23 +78,23 @@ class _EncoderLayer:
         self._bias = contract.bias
 
     def __call__(self, x: mx.array, first: int = 0) -> mx.array:
-        """(1, T, C) to the frames from `first` on, (1, T - first, C)."""
+        """(1, T, C) to frames `first` to T - 1, (1, T - first, C)."""
         after_attention, after_ffn = self._norms
-        # The convolutions hear a little before; what padding makes of the edge is cut off.
+        # `_margin` more frames for the convolutions, because zero padding affects those frames.
         edge = max(first - self._margin, 0)
         x = ops.layer_norm(x[:, edge:] + self._attention(x, edge), *after_attention)
 
-        def fed_forward(part: tuple[Conv1d, Conv1d]) -> mx.array:
+        def feed_forward(part: tuple[Conv1d, Conv1d]) -> mx.array:
             expand, contract = part
             wide = ops.relu(expand.without_bias(x, expand.padding), expand.bias)
             return contract.without_bias(wide, contract.padding)
 
-        x = ops.residual(x, sum_streams(fed_forward, self._ffn), self._bias)
+        x = ops.residual(x, sum_streams(feed_forward, self._ffn), self._bias)
         return ops.layer_norm(x, *after_ffn)[:, first - edge :]
 
 
 class _HeadProjections(NamedTuple):
-    """The linear maps around some of the heads."""
+    """Projections before and after the attention, for the heads of one stream."""
 
     query: Linear
     key_value: Linear
@@ -102,7 +102,7 @@ class _HeadProjections(NamedTuple):
 
 
 class _RelativeAttention:
-    """Self-attention with relative positions; see ``layers_gpu.relative_attention``."""
+    """Self-attention with relative positions; see ``gpu.relative_attention``."""
 
     def __init__(self, params: Parameters, config: VoiceConfig) -> None:
         hidden = config.hidden_channels
@@ -120,18 +120,18 @@ class _RelativeAttention:
                 _HeadProjections(
                     Linear(*(params.add(scale * tensor[part]) for tensor in query)),
                     Linear(*(params.add(np.concatenate([k[part], v[part]])) for k, v in pairs)),
-                    # The bias is in the first part of the sum.
+                    # The first part adds the bias.
                     Linear(params.add(out[0][:, part]), None if part.start else params.add(out[1])),
                 )
             )
-        # One table for all heads.
+        # All heads share one table.
         self._relative_keys = params.tensor("emb_rel_k", 1, 2 * ATTENTION_WINDOW + 1, self._width)
         self._relative_values = params.tensor("emb_rel_v", 1, 2 * ATTENTION_WINDOW + 1, self._width)
 
     def __call__(self, x: mx.array, first: int) -> mx.array:
-        """(1, T, C) to the frames from `first` on, (1, T - first, C)."""
+        """(1, T, C) to frames `first` to T - 1, (1, T - first, C)."""
 
-        def attended(part: _HeadProjections) -> mx.array:
+        def attend(part: _HeadProjections) -> mx.array:
             queries = self._split(part.query(x[:, first:]))
             keys, values = (self._split(y) for y in mx.split(part.key_value(x), 2, axis=-1))
             mixed = ops.relative_attention(
@@ -139,7 +139,7 @@ class _RelativeAttention:
             )
             return part.out(mixed.transpose(0, 2, 1, 3).reshape(1, x.shape[1] - first, -1))
 
-        return sum_streams(attended, self._parts)
+        return sum_streams(attend, self._parts)
 
     def _split(self, x: mx.array) -> mx.array:
         return x.reshape(*x.shape[:2], -1, self._width).transpose(0, 2, 1, 3)

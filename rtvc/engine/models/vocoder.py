@@ -1,4 +1,4 @@
-"""What the synthesizer needs of any vocoder, and which one a file holds."""
+"""Interface of the vocoders, and the selection of the vocoder that a voice file contains."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from rtvc.engine.weights.voice_config import VoiceConfig
 
 
 class Vocoder(Protocol):
-    """Latent to waveform."""
+    """Network from the latent to the waveform."""
 
     @property
     def name(self) -> str:
-        """What the field calls it."""
+        """Name of the architecture, for display."""
 
     @property
     def source(self) -> SineSource | None:
-        """Maker of its excitation; None for a vocoder without pitch."""
+        """Source of the excitation; None for a voice without pitch."""
 
     @property
     def margin_frames(self) -> int | None:
-        """How many frames to either side a frame of sound depends on.
+        """Receptive field radius: latent frames needed on each side of an output frame.
 
-        Frames further than that from the edge of what is decoded are those of a longer
-        decode. None where the reach is longer than any live window.
+        Output frames at least this far from both ends of a window equal those of a longer
+        window. None if the radius exceeds any live window.
         """
 
     def __call__(
@@ -39,34 +39,34 @@ class Vocoder(Protocol):
         speaker: mx.array,
         noise_key: mx.array | None,
     ) -> mx.array:
-        """Make sound.
+        """Synthesize audio.
 
         Parameters
         ----------
         z
             Latent, (1, N, C).
         excitation
-            What `source` made, (1, N * hop, 1); None where there is no source.
+            Output of `source`, (1, N * hop, 1); None without a source.
         speaker
-            What the layers add for the speaker, (1, 1, S).
+            Biases of the layers for the speaker, (1, 1, S).
         noise_key
-            Key of the random numbers that a vocoder adds between its layers (only
-            RefineGAN does); None for none.
+            Key of the random numbers that RefineGAN adds between its layers; None for no
+            noise. The other vocoders ignore it.
 
         Returns
         -------
         mx.array
-            (1, N * hop), within [-1, 1].
+            Audio, (1, N * hop), in [-1, 1].
         """
 
 
 @runtime_checkable
 class StreamingVocoder(Vocoder, Protocol):
-    """A vocoder that can continue where it stopped."""
+    """A vocoder that can process a signal in chunks."""
 
     @property
     def lookahead_frames(self) -> int:
-        """How many frames after those that are wanted it hears."""
+        """Latent frames after the output frames that `stream` needs."""
 
     def stream(
         self,
@@ -76,42 +76,46 @@ class StreamingVocoder(Vocoder, Protocol):
         state: StreamState,
         advance: int,
     ) -> tuple[mx.array, StreamState]:
-        """Make the sound of the next piece.
+        """Synthesize the next chunk.
+
+        The output equals that of `Vocoder.__call__` for all chunks joined, followed by
+        `lookahead_frames` more frames.
 
         Parameters
         ----------
         z
-            Latent, (1, N + halo_frames, C).
+            Latent, (1, N + lookahead_frames, C).
         excitation
-            What `source` made of as many frames; None where there is no source.
+            Output of `source` for the same frames; None without a source.
         speaker
-            What the layers add for the speaker, (1, 1, S).
+            Biases of the layers for the speaker, (1, 1, S).
         state
-            What the piece before left; () for silence before the first.
+            State after the previous chunk; () before the first one, which starts in silence.
         advance
-            Frames, at most N, after which the next piece begins.
+            Frames from the start of this chunk to the start of the next one, at most N.
 
         Returns
         -------
-        mx.array
-            (1, N * hop), within [-1, 1]: what `Vocoder.__call__` makes of all pieces joined,
-            with as much after them as the halo.
-        State
-            For the next piece.
+        audio : mx.array
+            (1, N * hop), in [-1, 1].
+        state : StreamState
+            State for the next chunk.
         """
 
 
 def build_vocoder(params: Parameters, config: VoiceConfig, uses_pitch: bool) -> Vocoder:
-    """Build the vocoder whose weights are there, whatever the file calls it.
+    """Build the vocoder that the weights belong to.
+
+    The names of the weights determine the architecture; the file's own name for it is ignored.
 
     Parameters
     ----------
     params
-        The weights below ``dec.``.
+        The weights under ``dec.``.
     config
-        Sizes.
+        Network settings.
     uses_pitch
-        Whether the rest of the network takes pitch.
+        Whether the voice was trained with pitch.
 
     Raises
     ------

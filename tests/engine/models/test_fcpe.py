@@ -163,8 +163,8 @@ def test_networks_that_this_one_cannot_be_are_refused(state: State) -> None:
             FcpeEstimator(state, config)
 
 
-def test_a_grid_that_does_not_rise_is_refused(state: State) -> None:
-    with pytest.raises(RtvcError, match="do not rise"):
+def test_bins_that_do_not_increase_are_refused(state: State) -> None:
+    with pytest.raises(RtvcError, match="do not increase"):
         FcpeEstimator(state | {"cent_table": np.zeros(360, np.float32)}, CONFIG)
 
 

@@ -1,1 +1,1 @@
-"""Operators of the networks, for GPUs and for CPUs."""
+"""Operators of the networks, in one variant for GPUs and one for CPUs."""

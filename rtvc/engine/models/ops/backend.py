@@ -1,12 +1,12 @@
-"""What the networks are made of on this machine: which operators, which precision.
+"""Choice of operators and precision for this machine.
 
 Both follow from MLX's default device and are read once, at import. Two environment
-variables overrule them, for tests and for counting what a GPU would do:
+variables override them, for tests and to count the operations of a GPU step on any machine:
 
 ``RTVC_OPERATORS``
     ``cpu`` (matrix products) or ``gpu`` (single primitives, fused).
 ``RTVC_PRECISION``
-    ``float32`` or ``float16``: of the weights, and of what is computed with them.
+    ``float32`` or ``float16``: precision of the weights and of most of the computation.
 """
 
 from __future__ import annotations
@@ -33,21 +33,20 @@ def _chosen(variable: str, default: str, choices: tuple[str, ...]) -> str:
 _ON_GPU = mx.default_device().type == mx.DeviceType.gpu
 
 OPERATORS: str = _chosen("RTVC_OPERATORS", "gpu" if _ON_GPU else "cpu", ("cpu", "gpu"))
-"""Which set of operators ``layers`` hands out."""
+"""Set of operators that `ops` exports: ``"cpu"`` or ``"gpu"``."""
 
 PRECISION: mx.Dtype = {"float16": mx.float16, "float32": mx.float32}[
     _chosen("RTVC_PRECISION", "float16" if _ON_GPU else "float32", ("float16", "float32"))
 ]
-"""Of a network's weights unless it is told otherwise.
+"""Default precision of a network's weights.
 
-float16 halves what a GPU reads in every step, and reading is most of what it does. On the
-CPU it would only be slower. Statistics of norms, softmax, phase, log-mel spectra, the
-recurrent state and the last convolution of a vocoder are float32 in any case.
+float16 halves the bytes that a GPU reads in every step, and reading weights takes most of the
+time of a step. On the CPU float16 is slower. Statistics of norms, softmax, phase, log-mel
+spectra, the recurrent state and the last convolution of a vocoder are always float32.
 """
 
-
 TRACES_STEPS = OPERATORS == "gpu"
-"""Whether whole networks are traced and compiled for every shape that they meet first."""
+"""Whether whole networks are traced and compiled, once for every new input shape."""
 
 STREAMS: int = _BLAS.streams if OPERATORS == "cpu" else 1
-"""How many parts of a network are computed side by side; see ``streams``."""
+"""Number of MLX streams that compute parts of a layer in parallel; see `cpu_streams`."""

@@ -1,9 +1,9 @@
-"""Convolutions of images as MLX's CPU backend runs them fastest.
+"""2-D convolutions in the form that is fastest on MLX's CPU backend.
 
-MLX lays out what every pixel hears and makes one product of it. That is fast for large
-products. Where there are few channels, laying out takes longer than the product; where there
-are few pixels, the BLAS spends its time on packing the weight, which it does for every
-product but small ones. Both have a variant of their own here.
+MLX unfolds the image (im2col) and runs one matrix product. That is fast for large products.
+With few channels, unfolding takes longer than the product. With few pixels, the BLAS spends
+its time on packing the weight, which it does for every product that is not small. Each of
+these two cases has its own variant here.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from rtvc._types import Float32
 from rtvc.engine.models.ops.conv2d_gpu import Conv2d
 
 _MAX_ROWWISE_CHANNELS = 32
-"""Out channels up to which laying out takes longer than the product."""
+"""Output channels up to which unfolding takes longer than the product."""
 
 _MAX_SMALL_PIXELS = 16
-"""Pixels up to which packing takes longer than the product."""
+"""Pixels up to which packing the weight takes longer than the product."""
 
 _BLOCK_CHANNELS = 64
-"""Columns of a product of a few pixels: so that OpenBLAS packs nothing, where it has AVX-512."""
+"""Output channels per product of a small image; OpenBLAS with AVX-512 then packs nothing."""
 
 _COPY_CHANNELS = 8
-"""Columns that are laid out at once."""
+"""Output channels that are copied at once when a weight is rearranged."""
 
 
 def conv2d(weight: mx.array, *, typical_size: tuple[int, int]) -> Conv2d:
@@ -38,7 +38,7 @@ def conv2d(weight: mx.array, *, typical_size: tuple[int, int]) -> Conv2d:
 
 
 class _RowwiseConv2d:
-    """A product for each row of the kernel: only columns are laid out, two numbers at a time."""
+    """One product per kernel row: only columns are unfolded, as pairs of float32 in an int64."""
 
     def __init__(self, weight: mx.array) -> None:
         out, rows, self._columns, _ = weight.shape
@@ -47,120 +47,123 @@ class _RowwiseConv2d:
         mx.eval(self._matrices)
 
     def __call__(self, x: mx.array) -> mx.array:
-        _, height, wide, _ = x.shape
-        around = (len(self._matrices) // 2,) * 2, (self._columns // 2,) * 2
-        x = mx.pad(x.view(mx.int64), [(0, 0), *around, (0, 0)])
-        heard = mx.contiguous(_unfold_columns(x, self._columns)).view(mx.float32)
-        heard = heard.reshape(-1, heard.shape[2])
-        pixels = height * wide
-        y = heard[:pixels] @ self._matrices[0]
+        _, height, width, _ = x.shape
+        padding = (len(self._matrices) // 2,) * 2, (self._columns // 2,) * 2
+        x = mx.pad(x.view(mx.int64), [(0, 0), *padding, (0, 0)])
+        windows = mx.contiguous(_unfold_columns(x, self._columns)).view(mx.float32)
+        windows = windows.reshape(-1, windows.shape[2])
+        pixels = height * width
+        y = windows[:pixels] @ self._matrices[0]
         for n, matrix in enumerate(self._matrices[1:], 1):
-            y = mx.addmm(y, heard[n * wide : n * wide + pixels], matrix)
-        return y.reshape(1, height, wide, -1)
+            y = mx.addmm(y, windows[n * width : n * width + pixels], matrix)
+        return y.reshape(1, height, width, -1)
 
 
 class _SmallImageConv2d:
-    """Small products for images that are most often of a few pixels.
+    """Convolution as blocked products, for images of a few pixels.
 
-    Rows of the kernel that hear padding alone are not even read.
+    Kernel rows that meet padding only are not read.
 
     Parameters
     ----------
     weight
-        As of `conv2d`; the kernel may be even.
-    before
-        How many rows above the one that is made the kernel begins, and how many columns to
-        the left.
+        As for `conv2d`; the kernel may also be even.
+    padding
+        Rows above and columns to the left of an output pixel that the kernel covers.
     height
-        Of most images.
+        Height of most images.
     """
 
-    def __init__(self, weight: mx.array, before: tuple[int, int], height: int) -> None:
+    def __init__(self, weight: mx.array, padding: tuple[int, int], height: int) -> None:
         out, _, self._columns, _ = weight.shape
-        above, self._left = before
-        # By how far below the row that is made the one is that they hear.
+        above, self._left = padding
+        # By the row offset from an output pixel to the input row that a kernel row reads. Rows
+        # that most images do not reach keep their layout.
         self._blocked, self._plain = {}, {}
         for n, row in enumerate(np.asarray(weight).transpose(1, 0, 2, 3)):
-            whole = row.reshape(out, -1)
+            matrix = row.reshape(out, -1)
             if abs(n - above) < height:
-                self._blocked[n - above] = mx.array(_split_channels(whole))
+                self._blocked[n - above] = mx.array(_split_channels(matrix))
             else:
-                self._plain[n - above] = mx.array(whole)
+                self._plain[n - above] = mx.array(matrix)
 
     def __call__(self, x: mx.array) -> mx.array:
-        _, height, wide, _ = x.shape
+        _, height, width, _ = x.shape
         x = mx.pad(x, [(0, 0), (0, 0), (self._left, self._columns - 1 - self._left), (0, 0)])
-        heard = _unfold_columns(x, self._columns).reshape(height * wide, -1)
+        windows = _unfold_columns(x, self._columns).reshape(height * width, -1)
 
-        def pixels(below: int) -> tuple[mx.array, tuple[int, int]]:
-            """Return what there is to hear, and for how many pixels before and after not."""
-            first, last = max(below, 0), height + min(below, 0)
-            return heard[first * wide : last * wide], (max(-below, 0) * wide, max(below, 0) * wide)
+        def pixels(offset: int) -> tuple[mx.array, tuple[int, int]]:
+            """Return the input pixels at a row offset, and the padding of their products."""
+            first, last = max(offset, 0), height + min(offset, 0)
+            padding = max(-offset, 0) * width, max(offset, 0) * width
+            return windows[first * width : last * width], padding
 
         total = None
-        for below, parts in self._blocked.items():
-            if abs(below) < height:
-                rows, around = pixels(below)
-                made = rows @ parts
-                made = mx.pad(made, [(0, 0), around, (0, 0)]) if below else made
-                total = made if total is None else total + made
+        for offset, blocks in self._blocked.items():
+            if abs(offset) < height:
+                rows, padding = pixels(offset)
+                term = rows @ blocks
+                term = mx.pad(term, [(0, 0), padding, (0, 0)]) if offset else term
+                total = term if total is None else total + term
         assert total is not None
-        total = total.transpose(1, 0, 2).reshape(height * wide, -1)
-        for below, whole in self._plain.items():
-            if abs(below) < height:
-                rows, around = pixels(below)
-                total = total + mx.pad(rows @ whole.T, [around, (0, 0)])
-        return total.reshape(1, height, wide, -1)
+        total = total.transpose(1, 0, 2).reshape(height * width, -1)
+        for offset, matrix in self._plain.items():
+            if abs(offset) < height:
+                rows, padding = pixels(offset)
+                total = total + mx.pad(rows @ matrix.T, [padding, (0, 0)])
+        return total.reshape(1, height, width, -1)
 
 
-def _split_channels(whole: Float32) -> Float32:
-    """(out channels, heard) to (parts, heard, out channels of a part)."""
-    out, heard = whole.shape
-    columns = out if out % _BLOCK_CHANNELS else _BLOCK_CHANNELS
-    parts = whole.reshape(-1, columns, heard)
-    made = np.empty((len(parts), heard, columns), whole.dtype)
-    # Some columns at a time: lines that lie a power of two apart push one another out of the
+def _split_channels(matrix: Float32) -> Float32:
+    """Rearrange (out channels, inputs) into blocks: (blocks, inputs, out channels of a block)."""
+    out, inputs = matrix.shape
+    channels = out if out % _BLOCK_CHANNELS else _BLOCK_CHANNELS
+    blocks = matrix.reshape(-1, channels, inputs)
+    result = np.empty((len(blocks), inputs, channels), matrix.dtype)
+    # A few channels at a time: rows that are a power of two apart evict one another from the
     # cache.
-    for begin in range(0, columns, _COPY_CHANNELS):
-        some = slice(begin, begin + _COPY_CHANNELS)
-        made[:, :, some] = parts[:, some].transpose(0, 2, 1)
-    return made
+    for begin in range(0, channels, _COPY_CHANNELS):
+        columns = slice(begin, begin + _COPY_CHANNELS)
+        result[:, :, columns] = blocks[:, columns].transpose(0, 2, 1)
+    return result
 
 
 def _unfold_columns(x: mx.array, columns: int) -> mx.array:
-    """(1, H, W + columns - 1, C), padded, to (H, W, columns * C), not laid out."""
-    _, height, wide, width = x.shape
-    shape = (height, wide - columns + 1, columns * width)
-    return mx.as_strided(x, shape, (wide * width, width, 1))
+    """Return a view of padded (1, H, W + columns - 1, C) as (H, W, columns * C)."""
+    _, height, padded_width, channels = x.shape
+    shape = (height, padded_width - columns + 1, columns * channels)
+    return mx.as_strided(x, shape, (padded_width * channels, channels, 1))
 
 
 def conv_transpose2d(weight: mx.array, *, typical_size: tuple[int, int]) -> Conv2d:
-    """See ``conv2d_gpu.conv_transpose2d``; a sub-pixel convolution with 2 x 2 kernels."""
-    kernels = _subpixel_kernel(weight)
+    """See ``conv2d_gpu.conv_transpose2d``; a sub-pixel convolution with 2 x 2 kernels.
+
+    One convolution computes four outputs per input pixel, for even and odd rows and columns.
+    """
+    kernels = _subpixel_kernels(weight)
     mx.eval(kernels)
+    height, width = typical_size
     small = (
-        _SmallImageConv2d(kernels, (0, 0), typical_size[0])
-        if typical_size[0] * typical_size[1] <= _MAX_SMALL_PIXELS
-        else None
+        _SmallImageConv2d(kernels, (0, 0), height) if height * width <= _MAX_SMALL_PIXELS else None
     )
 
     def upsample(x: mx.array) -> mx.array:
-        _, height, wide, _ = x.shape
+        _, height, width, _ = x.shape
         if small is not None:
             y = small(x)
         else:
             y = mx.conv2d(mx.pad(x, [(0, 0), (0, 1), (0, 1), (0, 0)]), kernels)
-        y = y.reshape(height, wide, 2, 2, -1).transpose(0, 2, 1, 3, 4)
-        return y.reshape(1, 2 * height, 2 * wide, -1)
+        y = y.reshape(height, width, 2, 2, -1).transpose(0, 2, 1, 3, 4)
+        return y.reshape(1, 2 * height, 2 * width, -1)
 
     return upsample
 
 
-def _subpixel_kernel(weight: mx.array) -> mx.array:
-    """Rearrange (O, 3, 3, I) into (4 O, 2, 2, I): rows and columns even or odd.
+def _subpixel_kernels(weight: mx.array) -> mx.array:
+    """Rearrange (O, 3, 3, I) into (4 O, 2, 2, I): even or odd rows, even or odd columns.
 
-    Output row 2 h takes kernel row 1 of input row h; output row 2 h + 1 takes row 2 of
-    input row h and row 0 of input row h + 1. Columns alike.
+    Output row 2 h uses kernel row 1 on input row h; output row 2 h + 1 uses kernel row 2 on
+    input row h and kernel row 0 on input row h + 1. The same holds for columns.
     """
     zeros = mx.zeros_like(weight[:, :1])
     even, odd = [weight[:, 1:2], zeros], [weight[:, 2:], weight[:, :1]]

@@ -1,7 +1,7 @@
-"""Convolutions of images as single MLX primitives.
+"""2-D convolutions as single MLX primitives.
 
-Images are (1, height, width, channels). A convolution is made of its weight once, and then
-called with an image.
+Images are (1, height, width, channels). A convolution is built once from its weight and
+then called with images.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ Conv2d = Callable[[mx.array], mx.array]
 
 
 def conv2d(weight: mx.array, *, typical_size: tuple[int, int]) -> Conv2d:
-    """Make a cross-correlation with zero padding, whose result is as large as the image.
+    """Build a cross-correlation with zero padding that keeps the size of the image.
 
     Parameters
     ----------
     weight
-        (out channels, kernel height, kernel width, in channels), odd kernel.
+        (out channels, kernel height, kernel width, in channels); the kernel is odd.
     typical_size
-        Height and width of most images, which it is to be fast for; any others will do. A
-        single row sees padding above and below, so only the middle row of the kernel counts.
+        Height and width of most images, for which the implementation is chosen. Every other
+        size works too. With a height of 1 all rows of the kernel but the middle one meet
+        padding only.
 
     Returns
     -------
@@ -38,11 +39,11 @@ def conv2d(weight: mx.array, *, typical_size: tuple[int, int]) -> Conv2d:
 
 
 class _RowwiseConv2d:
-    """Each row of the kernel by itself: where the image is one row, the others are not read."""
+    """One convolution per kernel row, so that an image of one row reads one kernel row only."""
 
     def __init__(self, weight: mx.array) -> None:
         by_row = mx.contiguous(weight.transpose(1, 0, 2, 3))
-        # Slices and not numbers: a part of the weight in its place, and no copy of it.
+        # Slices instead of indices give views of the weight, not copies.
         self._rows = [by_row[n : n + 1].squeeze(0)[:, None] for n in range(len(by_row))]
         mx.eval(self._rows)
 
@@ -54,24 +55,24 @@ class _RowwiseConv2d:
             return mx.conv2d(x, self._rows[margin], padding=padding)
         x = mx.pad(x, [(0, 0), (margin, margin), (0, 0), (0, 0)])
         views = [x[:, n : n + height] for n in range(len(self._rows))]
-        made = [
+        terms = [
             mx.conv2d(view, row, padding=padding)
             for view, row in zip(views, self._rows, strict=True)
         ]
-        return functools.reduce(mx.add, made)
+        return functools.reduce(mx.add, terms)
 
 
 def conv_transpose2d(weight: mx.array, *, typical_size: tuple[int, int]) -> Conv2d:
-    """Make a transposed convolution 3 x 3 of stride 2 that doubles height and width exactly.
+    """Build a transposed convolution of stride 2 that doubles height and width exactly.
 
-    ``torch.nn.ConvTranspose2d(kernel_size=3, stride=2, padding=1, output_padding=1)``.
+    Equals ``torch.nn.ConvTranspose2d(kernel_size=3, stride=2, padding=1, output_padding=1)``.
 
     Parameters
     ----------
     weight
         (out channels, 3, 3, in channels).
     typical_size
-        As of `conv2d`.
+        Height and width of most input images; see `conv2d`.
 
     Returns
     -------

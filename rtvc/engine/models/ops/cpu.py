@@ -1,15 +1,13 @@
-"""Operators as MLX's CPU backend runs them fastest.
+"""Operators in the form that is fastest on MLX's CPU backend.
 
-Same results and same signatures as the single primitives in ``layers_gpu``; the
-choice between the two is made in ``layers``. MLX's CPU convolutions take a
-scalar path as soon as they are dilated, transposed or grouped, and its
-transcendental functions are evaluated one element at a time; a matrix product
-through an optimised BLAS is fast. So everything here is made of matrix products
-on shifted views of the input, without unfolding it.
+Results and signatures are those of the single primitives in ``gpu``; ``ops`` selects one
+of the two modules. MLX's CPU convolutions use scalar code when they are dilated, transposed
+or grouped, and its transcendental functions process one element at a time, whereas a matrix
+product in an optimised BLAS is fast. The operators here are therefore matrix products on
+shifted views of the input, which is not unfolded.
 
-Weights that were passed through ``tap_major`` (``frame_major`` for a transposed
-convolution) give their taps as matrices without a copy; others work too, and cost
-one copy of the weight per call.
+A weight stored by ``tap_major`` (``frame_major`` for a transposed convolution) provides its
+taps as matrices without a copy. Any other layout works too, at one copy of the weight per call.
 """
 
 from __future__ import annotations
@@ -23,13 +21,13 @@ import mlx.core as mx
 from rtvc.engine.models.ops.cpu_streams import partition, sum_streams
 
 _MAX_UNFOLDED_FRAMES = 64
-"""Up to which one product of all taps takes as long as one for each, in fewer operations."""
+"""Frames up to which one product over all taps is as fast as one per tap, in fewer operations."""
 
 _MAX_PADDED_SIZE = 1 << 16
-"""Numbers up to which padding takes less time than concatenating, which is more operations."""
+"""Array size up to which ``mx.pad`` is faster than concatenation, which is more operations."""
 
 _MAX_TAPS_PER_PRODUCT = 4
-"""Taps of a grouped convolution that are one product: more would cost more to lay out."""
+"""Taps of a grouped convolution per product; unfolding more taps costs more than it saves."""
 
 # Abramowitz and Stegun 7.1.28: erfc(z) = (sum of a[i] z^i)^-16, here for z = |x| / sqrt 2.
 _ERFC = [
@@ -59,10 +57,18 @@ def frame_major(weight: mx.array) -> mx.array:
 
 
 class PackedTaps(NamedTuple):
-    """The matrices of a convolution, (inputs, out channels) each, in the order of their use.
+    """The weight of a convolution as matrices.
 
-    One for each tap, or, where the stride is larger, for each run of so many taps. `whole` is
-    all of them, one below the other, where frames that follow one another are heard.
+    Attributes
+    ----------
+    matrices
+        (taps * in channels, out channels) each: one per tap, or with a larger stride one per
+        `stride` adjacent taps (the last one may have fewer).
+    whole
+        All matrices stacked, (kernel * in channels, out channels); None unless stride and
+        dilation are 1 and the kernel is larger than 1.
+    kernel, stride, dilation
+        Of the convolution.
     """
 
     matrices: tuple[mx.array, ...]
@@ -73,9 +79,11 @@ class PackedTaps(NamedTuple):
 
 
 def pack_taps(weight: mx.array, stride: int = 1, dilation: int = 1) -> PackedTaps:
-    """See ``layers_gpu.pack_taps``; views of the weight, which cost a step much when made in it."""
+    """See ``gpu.pack_taps``. Building these views of the weight in every step would be slow."""
     if stride > 1 and dilation > 1:
-        raise ValueError(f"a stride of {stride} with a dilation of {dilation} has no matrices here")
+        raise ValueError(
+            f"A stride of {stride} with a dilation of {dilation} is not supported on the CPU."
+        )
     out, kernel, _ = weight.shape
     matrices = []
     for first in range(0, kernel, stride):
@@ -87,13 +95,13 @@ def pack_taps(weight: mx.array, stride: int = 1, dilation: int = 1) -> PackedTap
 
 
 def conv1d_packed(x: mx.array, taps: PackedTaps, *, padding: int = 0) -> mx.array:
-    """See ``layers_gpu.conv1d_packed``."""
+    """See ``gpu.conv1d_packed``."""
     x = pad_time(x, padding, padding)
     length = (x.shape[1] - (taps.kernel - 1) * taps.dilation - 1) // taps.stride + 1
     if taps.whole is not None and length <= _MAX_UNFOLDED_FRAMES and len(x) == 1:
         width = x.shape[2]
-        heard = mx.as_strided(x, (1, length, taps.kernel * width), (0, width, 1))
-        return heard @ taps.whole
+        windows = mx.as_strided(x, (1, length, taps.kernel * width), (0, width, 1))
+        return windows @ taps.whole
     y = None
     for n, matrix in enumerate(taps.matrices):
         first = n * taps.stride * taps.dilation
@@ -107,26 +115,26 @@ def conv1d_packed(x: mx.array, taps: PackedTaps, *, padding: int = 0) -> mx.arra
 
 
 def _strided_windows(x: mx.array, first: int, taps: int, stride: int, length: int) -> mx.array:
-    """Return what a run of taps hears of (1, L, C): (1, length, taps * C)."""
-    if taps == stride:  # the rows as they lie
+    """Return the inputs of `taps` adjacent taps, (B, length, taps * C), from x (B, L, C)."""
+    if taps == stride:  # adjacent windows: a view
         return x[:, first : first + length * stride].reshape(x.shape[0], length, -1)
-    # The last run is shorter: here alone rows are copied.
+    # The last matrix may have fewer taps; this is the only case that copies rows.
     each = [x[:, first + n :: stride][:, :length] for n in range(taps)]
     return mx.concatenate(each, axis=2)
 
 
 def accumulate_product(total: mx.array | None, rows: mx.array, matrix: mx.array) -> mx.array:
-    """Return total + rows @ matrix; None is nothing yet."""
+    """Return total + rows @ matrix; a total of None is 0."""
     return rows @ matrix if total is None else mx.addmm(total, rows, matrix)
 
 
 def keep_slice(part: mx.array) -> mx.array:
-    """See ``gpu.keep_slice``: a copy, so that the whole array can be freed."""
+    """See ``gpu.keep_slice``; a copy, so that the rest of the array can be freed."""
     return mx.contiguous(part)
 
 
 def concatenate_time(parts: Sequence[mx.array]) -> mx.array:
-    """See ``layers_gpu.concatenate_time``; two numbers at a time, which takes half as long."""
+    """See ``gpu.concatenate_time``; copying pairs of float32 as int64 takes half the time."""
     if any(part.dtype != mx.float32 or part.shape[-1] % 2 for part in parts):
         return mx.concatenate(list(parts), axis=1)
     pairs = mx.concatenate([part.view(mx.int64) for part in parts], axis=1)
@@ -134,13 +142,13 @@ def concatenate_time(parts: Sequence[mx.array]) -> mx.array:
 
 
 def linear(x: mx.array, weight: mx.array, bias: mx.array | None = None) -> mx.array:
-    """See ``layers_gpu.linear``; ``mx.addmm`` takes longer to spread the bias than to add it."""
+    """See ``gpu.linear``; ``mx.addmm`` takes longer to broadcast the bias than to add it."""
     y = x @ weight.T
     return y if bias is None else y + bias
 
 
 def pad_time(x: mx.array, before: int, after: int) -> mx.array:
-    """Pad axis 1 with zeros; concatenation is faster than ``mx.pad`` where there is much."""
+    """Pad axis 1 with zeros; for large arrays concatenation is faster than ``mx.pad``."""
     if not before and not after:
         return x
     if x.size <= _MAX_PADDED_SIZE:
@@ -163,7 +171,7 @@ def conv1d(
     dilation: int = 1,
     groups: int = 1,
 ) -> mx.array:
-    """See ``layers_gpu.conv1d``."""
+    """See ``gpu.conv1d``."""
     x = pad_time(x, padding, padding)
     if groups == 1 and (stride == 1 or dilation == 1):
         y = conv1d_packed(x, pack_taps(weight, stride, dilation))
@@ -177,7 +185,7 @@ def conv1d(
 
 
 def pack_grouped(weight: mx.array, groups: int) -> mx.array:
-    """Rearrange (O, K, I) for ``grouped_conv1d``: (K / n, groups, n I, O / groups)."""
+    """Rearrange (O, K, I) for ``grouped_conv1d``: (K / n, groups, n I, O / groups), n taps each."""
     out, kernel, width = weight.shape
     at_once = math.gcd(kernel, _MAX_TAPS_PER_PRODUCT)
     by_group = weight.reshape(groups, out // groups, kernel // at_once, at_once * width)
@@ -187,7 +195,7 @@ def pack_grouped(weight: mx.array, groups: int) -> mx.array:
 def grouped_conv1d(
     x: mx.array, weight: mx.array, *, padding: int = 0, dilation: int = 1
 ) -> mx.array:
-    """See ``layers_gpu.grouped_conv1d``; the groups are a batch, and some taps one product."""
+    """See ``gpu.grouped_conv1d``; one product covers several taps, with the groups as its batch."""
     x = pad_time(x, padding, padding)
     products, groups, height, width = weight.shape
     batch, padded, channels = x.shape
@@ -215,34 +223,35 @@ def conv_transpose1d(
     padding: int = 0,
     output_padding: int = 0,
 ) -> mx.array:
-    """See ``layers_gpu.conv_transpose1d``.
+    """See ``gpu.conv_transpose1d``.
 
-    Polyphase: the kernel is cut into groups of `stride` taps. One group maps an
-    input frame to the `stride` output frames of its phase block with one matrix
-    product, and successive groups belong to successive blocks.
+    Polyphase form: the kernel is split into groups of `stride` taps. One matrix product per
+    group maps each input frame to a block of `stride` output frames; successive groups
+    contribute to successive blocks.
     """
     batch, frames, _ = x.shape
     channels, kernel, _ = weight.shape
-    reach = -(-kernel // stride)
-    blocks = frames + reach - 1
-    x = pad_time(x, reach - 1, reach - 1)
+    n_groups = -(-kernel // stride)
+    blocks = frames + n_groups - 1
+    x = pad_time(x, n_groups - 1, n_groups - 1)
 
-    def added(groups: slice) -> mx.array:
+    def sum_groups(groups: slice) -> mx.array:
         total = None
         for group in range(groups.start, groups.stop):
             taps = weight[:, group * stride : (group + 1) * stride]
             matrix = taps.transpose(1, 0, 2).reshape(-1, taps.shape[2]).T
-            rows = x[:, reach - 1 - group : reach - 1 - group + blocks]
-            short = stride * channels - matrix.shape[1]
-            if short:  # the last group may hold fewer taps than the stride
-                product = mx.pad(rows @ matrix, [(0, 0), (0, 0), (0, short)])
+            first = n_groups - 1 - group
+            rows = x[:, first : first + blocks]
+            missing = stride * channels - matrix.shape[1]
+            if missing:  # the last group may have fewer taps than the stride
+                product = mx.pad(rows @ matrix, [(0, 0), (0, 0), (0, missing)])
                 total = product if total is None else total + product
             else:
                 total = accumulate_product(total, rows, matrix)
         assert total is not None
         return total
 
-    out = sum_streams(added, partition(reach))
+    out = sum_streams(sum_groups, partition(n_groups))
     length = (frames - 1) * stride - 2 * padding + kernel + output_padding
     y = out.reshape(batch, blocks * stride, channels)
     y = pad_time(y, 0, max(0, padding + length - blocks * stride))[:, padding : padding + length]
@@ -250,47 +259,47 @@ def conv_transpose1d(
 
 
 def leaky_relu(x: mx.array, slope: float = 0.01, bias: mx.array | None = None) -> mx.array:
-    """See ``layers_gpu.leaky_relu``."""
+    """See ``gpu.leaky_relu``."""
     return _compiled_leaky(_add_bias(x, bias), slope)
 
 
 def relu(x: mx.array, bias: mx.array | None) -> mx.array:
-    """See ``layers_gpu.relu``."""
+    """See ``gpu.relu``."""
     return mx.maximum(_add_bias(x, bias), 0.0)
 
 
 def residual(x: mx.array, y: mx.array, bias: mx.array | None) -> mx.array:
-    """See ``layers_gpu.residual``."""
+    """See ``gpu.residual``."""
     return x + _add_bias(y, bias)
 
 
 def gelu(x: mx.array, bias: mx.array | None = None) -> mx.array:
-    """See ``layers_gpu.gelu``.
+    """See ``gpu.gelu``.
 
     x * Phi(x) = (x + |x| - |x| erfc(|x| / sqrt 2)) / 2, with erfc from Abramowitz and
-    Stegun 7.1.28: a rational function, which the compiler can vectorise where it
-    cannot vectorise erf. Absolute error below 1e-6.
+    Stegun 7.1.28: a rational function, which the compiler vectorises; it does not vectorise
+    erf. Absolute error below 1e-6.
     """
     return _compiled_gelu(_add_bias(x, bias))
 
 
 def sigmoid(x: mx.array) -> mx.array:
-    """See ``layers_gpu.sigmoid``; absolute error below 3e-7."""
+    """See ``gpu.sigmoid``; absolute error below 3e-7."""
     return _compiled_sigmoid(x)
 
 
 def tanh(x: mx.array) -> mx.array:
-    """See ``layers_gpu.tanh``; absolute error below 4e-7."""
+    """See ``gpu.tanh``; absolute error below 4e-7."""
     return _compiled_tanh(x)
 
 
-def gated(shape: mx.array, gate: mx.array) -> mx.array:
-    """See ``layers_gpu.gated``; absolute error below 7e-7."""
-    return _compiled_gated(shape, gate)
+def gated(value: mx.array, gate: mx.array) -> mx.array:
+    """See ``gpu.gated``; absolute error below 7e-7."""
+    return _compiled_gated(value, gate)
 
 
 def attention(queries: mx.array, keys: mx.array, values: mx.array, *, scale: float) -> mx.array:
-    """See ``layers_gpu.attention``."""
+    """See ``gpu.attention``."""
     weights, total = _softmax((queries * scale) @ keys.transpose(0, 1, 3, 2))
     return (weights @ values) / total
 
@@ -304,52 +313,56 @@ def relative_attention(
     *,
     first: int,
 ) -> mx.array:
-    """See ``layers_gpu.relative_attention``."""
-    frames, reach = keys.shape[2], relative_keys.shape[1] // 2
+    """See ``gpu.relative_attention``."""
+    frames, window = keys.shape[2], relative_keys.shape[1] // 2
     scores = queries @ keys.transpose(0, 1, 3, 2)
     relative = queries @ relative_keys.transpose(0, 2, 1)
     weights, total = _softmax(scores + _to_absolute(relative, frames, first))
-    mixed = weights @ values + _to_relative(weights, reach, first) @ relative_values
+    mixed = weights @ values + _to_relative(weights, window, first) @ relative_values
     return mixed / total
 
 
 def _softmax(scores: mx.array) -> tuple[mx.array, mx.array]:
-    """Return the softmax over the last axis as what is to be divided, and by what.
+    """Return numerator and denominator of the softmax over the last axis.
 
-    What is made with the weights is much smaller than they are, so it is divided in their
-    place. ``mx.softmax`` takes one exponential after the other.
+    The caller divides the product with the values, which is much smaller than the weights.
+    ``mx.softmax`` computes one exponential at a time.
     """
     weights = _compiled_exp(scores - mx.max(scores, axis=-1, keepdims=True))
     return weights, mx.sum(weights, axis=-1, keepdims=True)
 
 
 def _to_absolute(relative: mx.array, frames: int, first: int) -> mx.array:
-    """(1, h, Q, 2 reach + 1) by distance -> (1, h, Q, T) by column, zero beyond the reach.
+    """Index by key instead of distance: (1, h, Q, 2 window + 1) -> (1, h, Q, T).
 
-    Rows one element too wide shift by one more element each when read at the right width.
+    Distances beyond the window give zero. Rows that are one element too long shift by one
+    more element each when they are read at the right length.
     """
-    batch, heads, asked, distances = relative.shape
-    before = mx.zeros((batch, heads, asked, first))
-    after = mx.zeros((batch, heads, asked, frames - first))
+    batch, heads, queries, distances = relative.shape
+    before = mx.zeros((batch, heads, queries, first))
+    after = mx.zeros((batch, heads, queries, frames - first))
     wide = mx.concatenate([before, relative, after], axis=-1)
     width = frames + distances - 1
-    flat = wide.reshape(batch, heads, -1)[:, :, : asked * width]
-    reach = distances // 2
-    return flat.reshape(batch, heads, asked, width)[..., reach : reach + frames]
+    flat = wide.reshape(batch, heads, -1)[:, :, : queries * width]
+    window = distances // 2
+    return flat.reshape(batch, heads, queries, width)[..., window : window + frames]
 
 
-def _to_relative(weights: mx.array, reach: int, first: int) -> mx.array:
-    """(1, h, Q, T) by column -> (1, h, Q, 2 reach + 1) by distance, zero outside the window."""
-    batch, heads, asked, _ = weights.shape
-    margin = mx.zeros((batch, heads, asked, reach))
+def _to_relative(weights: mx.array, window: int, first: int) -> mx.array:
+    """Index by distance instead of key: (1, h, Q, T) -> (1, h, Q, 2 window + 1).
+
+    Keys outside the sequence give zero.
+    """
+    batch, heads, queries, _ = weights.shape
+    margin = mx.zeros((batch, heads, queries, window))
     wide = mx.concatenate([margin, weights, margin], axis=-1).reshape(batch, heads, -1)
-    tail = mx.zeros((batch, heads, asked))
-    skewed = mx.concatenate([wide, tail], axis=-1).reshape(batch, heads, asked, -1)
-    return skewed[..., first : first + 2 * reach + 1]
+    tail = mx.zeros((batch, heads, queries))
+    skewed = mx.concatenate([wide, tail], axis=-1).reshape(batch, heads, queries, -1)
+    return skewed[..., first : first + 2 * window + 1]
 
 
 def _depthwise(x: mx.array, weight: mx.array, dilation: int) -> mx.array:
-    """One channel a group: taps are vectors, so products are element by element."""
+    """Convolve with one channel per group: each tap is a vector, its product element-wise."""
     kernel = weight.shape[1]
     length = x.shape[1] - (kernel - 1) * dilation
     taps = weight[:, :, 0].T
@@ -360,9 +373,9 @@ def _depthwise(x: mx.array, weight: mx.array, dilation: int) -> mx.array:
 
 
 def _add_bias(x: mx.array, bias: mx.array | None) -> mx.array:
-    """Add a bias by itself.
+    """Add a bias outside a compiled function.
 
-    What MLX compiles takes one element after the other where one of its inputs is spread.
+    MLX's compiled functions process one element at a time if an input is broadcast.
     """
     return x if bias is None else x + bias
 
@@ -387,10 +400,11 @@ def _exp(x: mx.array) -> mx.array:
 
 
 def _expm1(x: mx.array) -> mx.array:
-    """Return exp(x) - 1 for x <= 0, of multiplications only, so that the loop vectorises.
+    """Return exp(x) - 1 for x <= 0, with multiplications only, so that the loop vectorises.
 
-    A Taylor polynomial of x / 64, doubled six times by exp(2 a) - 1 = q (q + 2), which
-    unlike squaring exp(a) does not double the rounding error. Absolute error below 3e-7.
+    A Taylor polynomial at x / 64, then six times exp(2 a) - 1 = q (q + 2) with
+    q = exp(a) - 1; unlike squaring exp(a), this does not double the rounding error. Absolute
+    error below 3e-7.
     """
     y = mx.maximum(x, -40.0) * (1 / 64)
     q = mx.array(1 / 5040)
@@ -412,12 +426,13 @@ def _sigmoid(x: mx.array) -> mx.array:
     return 0.5 - 0.5 * mx.sign(x) * q / (q + 2.0)
 
 
-def _gated(shape: mx.array, gate: mx.array) -> mx.array:
-    return _tanh(shape) * _sigmoid(gate)
+def _gated(value: mx.array, gate: mx.array) -> mx.array:
+    return _tanh(value) * _sigmoid(gate)
 
 
-# MLX compiles each with the system's C++ compiler, about a second once a machine (it keeps
-# the result). Without a compiler it evaluates them step by step: slower, still right.
+# MLX compiles each function with the system's C++ compiler, which takes about a second, and
+# keeps the result on disk. Without a compiler it evaluates them step by step: slower, with the
+# same results.
 _Function = Callable[..., mx.array]
 _compiled_gelu: _Function = mx.compile(_gelu)
 _compiled_leaky: _Function = mx.compile(_leaky)

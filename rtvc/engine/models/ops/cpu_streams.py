@@ -1,9 +1,9 @@
-"""Parts of a network side by side, each on a core of its own.
+"""Parts of a layer computed in parallel on the CPU, one MLX stream per core.
 
-A BLAS can share out one product between two cores, but then the second one waits through
-all that is between the products, and through networks whose products are small. Where MLX
-runs on the CPU with two cores, it is given two streams instead: each computes half of a
-layer, with a BLAS of one thread. Everywhere else there is one lane, the default stream.
+A BLAS can split one product over two cores, but the second core is then idle between
+products and in networks whose products are small. On a CPU with two cores MLX therefore gets
+two streams: each computes half of a layer, with a single-threaded BLAS. Everywhere else
+there is one stream, the default one.
 """
 
 from __future__ import annotations
@@ -19,21 +19,27 @@ import mlx.core as mx
 from rtvc.engine.models.ops.backend import STREAMS
 
 Part = TypeVar("Part")
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 _EXTRA_STREAMS = [mx.new_thread_local_stream(mx.cpu) for _ in range(STREAMS - 1)]
 
 
 def partition(count: int, reserved: int = 0) -> list[slice]:
-    """Cut so many things into parts for the lanes, as even as they can be and none empty.
+    """Split `count` items over the streams, as evenly as possible.
 
     Parameters
     ----------
     count
-        How many there are, at least 1.
+        Number of items, at least 1.
     reserved
-        How many the last lane could have made in the time that it is busy with other work.
-        A rest of less than an eighth is not left to it.
+        Number of items that the last stream could compute in the time that its other work
+        takes; it gets that many fewer. It gets none at all instead of less than an eighth
+        of `count`.
+
+    Returns
+    -------
+    list of slice
+        Contiguous, not empty, at most one per stream.
     """
     least = count // 8 if reserved else 0
     ends = [(count + reserved) * (stream + 1) // STREAMS for stream in range(STREAMS)]
@@ -41,21 +47,35 @@ def partition(count: int, reserved: int = 0) -> list[slice]:
     return [slice(begin, end) for begin, end in pairwise([0, *ends]) if begin < end]
 
 
-def map_streams(make: Callable[[Part], Made], parts: Iterable[Part]) -> list[Made]:
-    """Build what is made of each part, one on every lane; at most as many as there are lanes."""
-    made = []
+def map_streams(function: Callable[[Part], Result], parts: Iterable[Part]) -> list[Result]:
+    """Apply `function` to each part, the n-th part on stream n.
+
+    Parameters
+    ----------
+    function
+        Builds lazy arrays from one part.
+    parts
+        At most one part per stream.
+    """
+    results = []
     for stream, part in enumerate(parts):
         with use_stream(stream):
-            made.append(make(part))
-    return made
+            results.append(function(part))
+    return results
 
 
-def sum_streams(make: Callable[[Part], mx.array], parts: Iterable[Part]) -> mx.array:
-    """Build what is made of each part, one on every lane, and add it up."""
-    return reduce(mx.add, map_streams(make, parts))
+def sum_streams(function: Callable[[Part], mx.array], parts: Iterable[Part]) -> mx.array:
+    """Apply `function` as in `map_streams` and return the sum of the results."""
+    return reduce(mx.add, map_streams(function, parts))
 
 
 def use_stream(stream: int) -> AbstractContextManager[Any]:
-    """Compute on this lane what is built in the context; beyond the last one is the last."""
-    number = min(stream, STREAMS - 1)
-    return mx.stream(_EXTRA_STREAMS[number - 1]) if number else nullcontext()
+    """Return a context in which new arrays are computed on a stream.
+
+    Parameters
+    ----------
+    stream
+        Index of the stream; an index beyond the last stream selects the last one.
+    """
+    index = min(stream, STREAMS - 1)
+    return mx.stream(_EXTRA_STREAMS[index - 1]) if index else nullcontext()

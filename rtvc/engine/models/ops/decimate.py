@@ -1,4 +1,4 @@
-"""Lower the rate of a signal by a whole factor, without aliases.
+"""Decimation: lower the sample rate by an integer factor, with an anti-aliasing filter.
 
 The windowed sinc of ``torchaudio.functional.resample`` with a Kaiser window
 (Smith, "Digital Audio Resampling", https://ccrma.stanford.edu/~jos/resample/).
@@ -13,25 +13,25 @@ import numpy as np
 
 from rtvc._types import Float64
 
-_TILE = 64  # outputs that one matrix product makes of one stretch of input
+_TILE = 64  # outputs that one row of the matrix product computes from one input segment
 
 
 class Decimator:
-    """Signal (1, L, C) to (1, L / factor, C); L is a multiple of the factor.
+    """Decimates (1, L, C) to (1, L / factor, C); L is a multiple of the factor.
 
-    A filter of a hundred taps and more on one channel at a time is no work for a
-    convolution primitive: here it is a matrix, applied to overlapping stretches.
+    Convolution primitives are slow for filters of more than a hundred taps on single
+    channels. The filter is a matrix instead, applied to overlapping segments of the input.
 
     Parameters
     ----------
     factor
-        By how much the rate is lowered.
+        Ratio of input to output sample rate.
     zero_crossings
-        Length of the sinc to either side, in zero crossings.
+        Zero crossings of the sinc on each side.
     rolloff
-        Cutoff as a part of the lower Nyquist frequency.
+        Cutoff as a fraction of the lower Nyquist frequency.
     beta
-        Shape of the Kaiser window.
+        Shape parameter of the Kaiser window.
     """
 
     def __init__(self, factor: int, *, zero_crossings: int, rolloff: float, beta: float) -> None:
@@ -44,16 +44,16 @@ class Decimator:
         self._matrix = mx.array(matrix)
 
     def __call__(self, x: mx.array) -> mx.array:
-        """Filter and lower the rate; outside the signal there is silence."""
+        """Decimate (1, L, C); the signal is zero-padded at both ends."""
         _, length, channels = x.shape
         outputs = length // self._factor
         tiles = -(-outputs // _TILE)
-        stretch, step = self._matrix.shape[0], _TILE * self._factor
-        total = (tiles - 1) * step + stretch
+        segment, step = self._matrix.shape[0], _TILE * self._factor
+        total = (tiles - 1) * step + segment
         before = mx.zeros((1, self._margin, channels))
         after = mx.zeros((1, total - self._margin - length, channels))
         rows = mx.contiguous(mx.concatenate([before, x, after], axis=1)[0].T)
-        tiled = mx.as_strided(rows, (channels, tiles, stretch), (total, step, 1))
+        tiled = mx.as_strided(rows, (channels, tiles, segment), (total, step, 1))
         y = (tiled @ self._matrix).reshape(channels, -1)[:, :outputs]
         return y.T[None]
 

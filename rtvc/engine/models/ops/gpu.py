@@ -1,8 +1,7 @@
-"""Operators as single MLX primitives: what a GPU runs best, and what the others are tested against.
+"""Operators as single MLX primitives: for GPUs, and the reference for the CPU variants.
 
-On a GPU the number of launches counts, not the number of loops: so there is one
-primitive where there can be one, and what is element by element is left to
-``layers.compiled``, which fuses it.
+On a GPU the number of kernel launches determines the time. Each operator is therefore one
+primitive where possible; ``ops.compiled`` fuses the element-wise operations between them.
 
 Arrays are (batch, frames, channels); convolution weights are
 (out channels, kernel, in channels / groups), which is MLX's own layout.
@@ -17,17 +16,17 @@ import mlx.core as mx
 
 
 def tap_major(weight: mx.array) -> mx.array:
-    """Return the weight as it is: the primitives want it contiguous."""
+    """Return the weight unchanged: the primitives need it contiguous."""
     return weight
 
 
 def frame_major(weight: mx.array) -> mx.array:
-    """Return the weight as it is: the primitives want it contiguous."""
+    """Return the weight unchanged: the primitives need it contiguous."""
     return weight
 
 
 class PackedTaps(NamedTuple):
-    """The weight of a convolution as ``conv1d_packed`` wants it: as it is."""
+    """The weight of a convolution in the form for ``conv1d_packed``: unchanged."""
 
     weight: mx.array
     stride: int
@@ -35,28 +34,29 @@ class PackedTaps(NamedTuple):
 
 
 def pack_taps(weight: mx.array, stride: int = 1, dilation: int = 1) -> PackedTaps:
-    """Prepare (out channels, kernel, in channels), once, for ``conv1d_packed`` of this module.
+    """Prepare a weight (out channels, kernel, in channels) for ``conv1d_packed`` of this module.
 
-    Strided or dilated: both at once there may only be here.
+    The CPU variant takes a stride or a dilation, but not both.
     """
     return PackedTaps(weight, stride, dilation)
 
 
 def conv1d_packed(x: mx.array, taps: PackedTaps, *, padding: int = 0) -> mx.array:
-    """Cross-correlate along time, as ``conv1d`` does without groups and bias."""
+    """Cross-correlate along time, as ``conv1d`` without groups and without bias."""
     return conv1d(x, taps.weight, stride=taps.stride, padding=padding, dilation=taps.dilation)
 
 
 def keep_slice(part: mx.array) -> mx.array:
-    """Return a part of an array, to be kept after the rest is not needed any more.
+    """Return a slice that outlives the rest of its array.
 
-    A view: the memory of a step's arrays costs less than a launch for each of them.
+    On a GPU it stays a view: the memory of the whole array costs less than one launch per
+    slice.
     """
     return part
 
 
 def concatenate_time(parts: Sequence[mx.array]) -> mx.array:
-    """Put (batch, frames, channels) one after the other in time."""
+    """Concatenate (batch, frames, channels) along time."""
     return mx.concatenate(list(parts), axis=1)
 
 
@@ -98,23 +98,23 @@ def conv1d(
 
 
 def pack_grouped(weight: mx.array, groups: int) -> mx.array:
-    """Return the weight as ``grouped_conv1d`` of this module wants it: as it is."""
+    """Return the weight in the form for ``grouped_conv1d`` of this module: unchanged."""
     return weight
 
 
 def grouped_conv1d(
     x: mx.array, weight: mx.array, *, padding: int = 0, dilation: int = 1
 ) -> mx.array:
-    """Cross-correlate along time, groups of channels by themselves.
+    """Cross-correlate along time, each group of channels separately.
 
     Parameters
     ----------
     x
         (batch, frames, in channels).
     weight
-        (out channels, kernel, in channels / groups), through this module's ``pack_grouped``.
+        (out channels, kernel, in channels / groups), from this module's ``pack_grouped``.
     padding, dilation
-        As of ``conv1d``.
+        As in ``conv1d``.
     """
     groups = x.shape[2] // weight.shape[2]
     return conv1d(x, weight, padding=padding, dilation=dilation, groups=groups)
@@ -154,13 +154,13 @@ def conv_transpose1d(
 
 
 def leaky_relu(x: mx.array, slope: float = 0.01, bias: mx.array | None = None) -> mx.array:
-    """Return y where it is positive, slope * y elsewhere, for y = x + bias; 0 <= slope <= 1."""
+    """Return max(y, slope * y) for y = x + bias; 0 <= slope <= 1."""
     y = x if bias is None else x + bias
     return mx.maximum(y, slope * y)
 
 
 def relu(x: mx.array, bias: mx.array | None) -> mx.array:
-    """Return x + bias where it is positive, 0 elsewhere."""
+    """Return max(x + bias, 0)."""
     return mx.maximum(x if bias is None else x + bias, 0.0)
 
 
@@ -170,23 +170,23 @@ def residual(x: mx.array, y: mx.array, bias: mx.array | None) -> mx.array:
 
 
 def gelu(x: mx.array, bias: mx.array | None = None) -> mx.array:
-    """Exact Gaussian error linear unit, y * Phi(y), for y = x + bias."""
+    """Return the exact Gaussian error linear unit, y * Phi(y), for y = x + bias."""
     return _compiled_gelu(x if bias is None else x + bias)
 
 
 def sigmoid(x: mx.array) -> mx.array:
-    """Logistic function, 1 / (1 + exp(-x))."""
+    """Return the logistic function, 1 / (1 + exp(-x))."""
     return mx.sigmoid(x)
 
 
 def tanh(x: mx.array) -> mx.array:
-    """Hyperbolic tangent."""
+    """Return the hyperbolic tangent."""
     return mx.tanh(x)
 
 
-def gated(shape: mx.array, gate: mx.array) -> mx.array:
-    """Return tanh(shape) * sigmoid(gate): the unit of a WaveNet."""
-    return mx.tanh(shape) * mx.sigmoid(gate)
+def gated(value: mx.array, gate: mx.array) -> mx.array:
+    """Return tanh(value) * sigmoid(gate), the gated activation unit of WaveNet."""
+    return mx.tanh(value) * mx.sigmoid(gate)
 
 
 def attention(queries: mx.array, keys: mx.array, values: mx.array, *, scale: float) -> mx.array:
@@ -216,49 +216,55 @@ def relative_attention(
     *,
     first: int,
 ) -> mx.array:
-    """Attention whose keys and values also know their distance (Shaw et al. 2018).
+    """Self-attention with relative position terms for keys and values (Shaw et al. 2018).
 
-    Distances beyond the tables have no term of their own.
+    Pairs of frames that are more than `window` frames apart have no such term.
 
     Parameters
     ----------
     queries
-        (1, heads, Q, head width), scaled; those of frames `first` to `first` + Q.
+        (1, heads, Q, head width), scaled, for frames `first` to `first` + Q - 1.
     keys, values
         (1, heads, T, head width); T >= `first` + Q.
     relative_keys, relative_values
-        (1, 2 * reach + 1, head width), for distances of -reach to reach.
+        (1, 2 * window + 1, head width), for distances from -window to window frames.
     first
-        Frame of the first query.
+        Index of the frame of the first query.
 
     Returns
     -------
     mx.array
         (1, heads, Q, head width).
     """
-    _, heads, asked, _ = queries.shape
+    _, heads, n_queries, _ = queries.shape
     frames, distances = keys.shape[2], relative_keys.shape[1]
-    reach = distances // 2
-    # By distance to by column: every row is read one element further to the left.
+    window = distances // 2
+    # From distances to keys: each row is read one element further to the left.
     relative = queries @ relative_keys.transpose(0, 2, 1)
     wide = mx.pad(relative, [(0, 0), (0, 0), (0, 0), (first, frames - first)])
     row = frames + distances
     bias = mx.as_strided(
-        wide, (1, heads, asked, frames), (heads * asked * row, asked * row, row - 1, 1), reach
+        wide,
+        (1, heads, n_queries, frames),
+        (heads * n_queries * row, n_queries * row, row - 1, 1),
+        window,
     )
     scores = mx.addmm(bias, queries, keys.transpose(0, 1, 3, 2))
     weights = mx.softmax(scores, axis=-1, precise=True)
-    # By column to by distance: every row is read one element further to the right.
-    wide = mx.pad(weights, [(0, 0), (0, 0), (0, 0), (reach, reach)])
-    row = frames + 2 * reach
+    # From keys to distances: each row is read one element further to the right.
+    wide = mx.pad(weights, [(0, 0), (0, 0), (0, 0), (window, window)])
+    row = frames + 2 * window
     by_distance = mx.as_strided(
-        wide, (1, heads, asked, distances), (heads * asked * row, asked * row, row + 1, 1), first
+        wide,
+        (1, heads, n_queries, distances),
+        (heads * n_queries * row, n_queries * row, row + 1, 1),
+        first,
     )
     return mx.addmm(weights @ values, by_distance, relative_values)
 
 
 def _gelu(x: mx.array) -> mx.array:
-    # Within one kernel float32 costs nothing, and 1 + erf would cancel in float16.
+    # float32 costs nothing within one kernel, and 1 + erf would cancel in float16.
     wide = x.astype(mx.float32)
     return (wide * (0.5 * (1.0 + mx.erf(wide * 0.7071067811865476)))).astype(x.dtype)
 

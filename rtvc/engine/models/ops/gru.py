@@ -1,10 +1,11 @@
-"""Both directions of a recurrent layer (Cho et al. 2014), one step after the other.
+"""Bidirectional gated recurrent unit (GRU; Cho et al. 2014).
 
-Every step needs the state of the one before, so on a GPU a loop of single primitives is
-hundreds of launches that do next to nothing. There one kernel runs all steps: a
-threadgroup a direction, the state in its own memory. Elsewhere the loop is the fastest.
+Each step depends on the state of the previous one. As single primitives on a GPU, the loop
+is hundreds of launches with little work each, so one custom kernel runs all steps there: one
+threadgroup per direction, with the state in threadgroup memory. On the CPU the loop is
+fastest.
 
-Gates are in the order reset, update, candidate, and the state is float32 in any case.
+Gates are in the order reset, update, candidate. The state is always float32.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from typing import Any, Literal
 import mlx.core as mx
 
 MAX_THREADS = 512
-"""Of a threadgroup. Metal allows 1024 at most, and fewer to a kernel that takes many registers."""
+"""Threads per threadgroup. Metal allows 1024, and fewer for a kernel that uses many registers."""
 
 SOURCE = """
-    // THREADS = HIDDEN * PARTS: the threads of one part share out the units, the parts share
-    // out each unit's sums over the old state.
+    // HIDDEN * PARTS threads: one per unit and part. Each part sums over a range of the old
+    // state.
     const int unit = THREAD % HIDDEN;
     const int part = THREAD / HIDDEN;
     const int direction = GROUP;
@@ -66,7 +67,7 @@ SOURCE = """
         BARRIER;
     }
 """
-"""The kernel's body. The words in capitals are what Metal and CUDA call differently."""
+"""Body of the kernel. `HEADERS` defines the macros in capitals for Metal and for CUDA."""
 
 HEADERS = {
     "metal": """
@@ -87,12 +88,12 @@ HEADERS = {
 """,
 }
 
-# MLX declares what a kernel's body mentions by name.
-_MENTIONED = "    // thread_position_in_threadgroup, threadgroup_position_in_grid\n"
+# MLX declares the Metal attributes whose names occur in the body of a kernel.
+_ATTRIBUTES = "    // thread_position_in_threadgroup, threadgroup_position_in_grid\n"
 
 
 def kernel_or_loop(projected: mx.array, state_weight: mx.array, state_bias: mx.array) -> mx.array:
-    """See ``loop``; one launch where MLX runs on a GPU."""
+    """See ``loop``; one kernel launch if MLX runs on a GPU."""
     language, hidden = kernel_language(), state_bias.shape[-1]
     if language is None or hidden > MAX_THREADS:
         return loop(projected, state_weight, state_bias)
@@ -100,7 +101,7 @@ def kernel_or_loop(projected: mx.array, state_weight: mx.array, state_bias: mx.a
 
 
 def kernel_language() -> Literal["metal", "cuda"] | None:
-    """Return what kernels are written in for MLX's default device; None for the CPU."""
+    """Return the language of kernels for MLX's default device; None for the CPU."""
     if mx.default_device().type == mx.DeviceType.cpu:
         return None
     return "metal" if mx.metal.is_available() else "cuda"
@@ -112,7 +113,7 @@ def kernel(
     state_weight: mx.array,
     state_bias: mx.array,
 ) -> mx.array:
-    """See ``loop``; hidden <= ``MAX_THREADS``."""
+    """See ``loop``; the hidden width is at most ``MAX_THREADS``."""
     hidden = state_bias.shape[-1]
     parts = MAX_THREADS // hidden
     build: Callable[..., Any] = mx.fast.metal_kernel if language == "metal" else mx.fast.cuda_kernel
@@ -120,10 +121,10 @@ def kernel(
         name="rtvc_gru",
         input_names=["projected", "state_weight", "state_bias"],
         output_names=["out"],
-        source=(_MENTIONED if language == "metal" else "") + SOURCE,
+        source=(_ATTRIBUTES if language == "metal" else "") + SOURCE,
         header=HEADERS[language],
     )
-    made: list[mx.array] = run(
+    outputs: list[mx.array] = run(
         inputs=[projected, state_weight, state_bias],
         template=[("HIDDEN", hidden), ("PARTS", parts)],
         grid=(2 * hidden * parts, 1, 1),
@@ -131,7 +132,7 @@ def kernel(
         output_shapes=[(projected.shape[0], 2 * hidden)],
         output_dtypes=[mx.float32],
     )
-    return made[0]
+    return outputs[0]
 
 
 def loop(projected: mx.array, state_weight: mx.array, state_bias: mx.array) -> mx.array:
@@ -140,12 +141,12 @@ def loop(projected: mx.array, state_weight: mx.array, state_bias: mx.array) -> m
     Parameters
     ----------
     projected
-        The inputs' part of the gates, (frames, 2 * 3 * hidden): forwards, then backwards.
+        Projected inputs of the gates, with their biases, (frames, 2 * 3 * hidden): forward
+        direction, then backward.
     state_weight
-        The state's part, (2, hidden, 3 * hidden).
+        Recurrent weights, (2, hidden, 3 * hidden).
     state_bias
-        What is added to the state's part of the candidate, (2, 1, hidden); the reset gate
-        multiplies it.
+        Recurrent bias of the candidate, (2, 1, hidden); the reset gate multiplies it.
 
     Returns
     -------
@@ -156,7 +157,7 @@ def loop(projected: mx.array, state_weight: mx.array, state_bias: mx.array) -> m
         part.astype(mx.float32) for part in (projected, state_weight, state_bias)
     )
     forward, backward = mx.split(projected, 2, axis=1)
-    # The second direction reads the frames backwards, so the states of both are one
+    # The backward direction reads the frames in reverse, so both states are one
     # (2, 1, hidden) array and each step is one batched product.
     r, z, n = mx.split(mx.stack([forward, backward[::-1]])[:, :, None], 3, axis=3)
     state = mx.zeros((2, 1, r.shape[3]))
@@ -170,7 +171,7 @@ def loop(projected: mx.array, state_weight: mx.array, state_bias: mx.array) -> m
 
 
 def _gates(r: mx.array, z: mx.array, n: mx.array, hn: mx.array, state: mx.array) -> mx.array:
-    """Return the new state; the reset gate acts on the state's part with its bias."""
+    """Return the new state; the reset gate multiplies `hn`, which includes its bias."""
     candidate = mx.tanh(n + mx.sigmoid(r) * hn)
     return candidate + mx.sigmoid(z) * (state - candidate)
 

@@ -1,4 +1,4 @@
-"""Linear interpolation in time."""
+"""Linear interpolation along time."""
 
 from __future__ import annotations
 
@@ -10,42 +10,57 @@ from numpy.typing import NDArray
 def interpolate_linear(
     x: mx.array, length: int, ratio: float | None = None, offset: float = 0.0
 ) -> mx.array:
-    """Stretch (1, L, C) to (1, length, C), as torch does with ``align_corners=False``.
+    """Resample (1, L, C) to (1, length, C), as torch does with ``align_corners=False``.
 
-    Samples are the middles of equal intervals; before the first middle and after
-    the last the signal is held.
+    Each sample is at the centre of an interval; all intervals of a signal are equally long.
+    Before the first centre and after the last one, the signal is held.
 
     Parameters
     ----------
     x
         (1, L, C).
     length
-        Samples wanted.
+        Number of output samples.
     ratio
-        How many intervals of the result one of `x` becomes; None makes the whole of `x`
-        the whole of the result.
+        Output intervals per input interval. None stretches `x` to `length`.
     offset
-        Where `x` begins, in intervals of the result.
+        Start of `x`, in output intervals.
+
+    Returns
+    -------
+    mx.array
+        (1, length, C).
     """
-    have = x.shape[1]
-    ratio = length / have if ratio is None else ratio
-    if length == have and ratio == 1 and offset == 0:
+    input_length = x.shape[1]
+    ratio = length / input_length if ratio is None else ratio
+    if length == input_length and ratio == 1 and offset == 0:
         return x
     return sample_linear(x, (np.arange(length) + 0.5 - offset) / ratio - 0.5)
 
 
-def sample_linear(x: mx.array, places: NDArray[np.floating]) -> mx.array:
-    """Read (1, L, C) at any places, of which 0 is the first sample, to (1, places, C).
+def sample_linear(x: mx.array, positions: NDArray[np.floating]) -> mx.array:
+    """Sample (1, L, C) at fractional positions.
 
-    Before the first sample and after the last the signal is held.
+    Parameters
+    ----------
+    x
+        (1, L, C).
+    positions
+        (N,) in samples; 0 is the first sample. Before the first sample and after the last one,
+        the signal is held.
+
+    Returns
+    -------
+    mx.array
+        (1, N, C).
     """
-    have = x.shape[1]
-    places = np.clip(places, 0.0, have - 1.0)
-    left = places.astype(np.int32)
-    weight = (places - left).astype(np.float32)
+    length = x.shape[1]
+    positions = np.clip(positions, 0.0, length - 1.0)
+    left = positions.astype(np.int32)
+    weight = (positions - left).astype(np.float32)
     if not weight.any():
         return mx.take(x, mx.array(left), axis=1)
-    right = np.minimum(left + 1, have - 1)
+    right = np.minimum(left + 1, length - 1)
     share = mx.array(weight)[:, None]
     before, after = (mx.take(x, mx.array(index), axis=1) for index in (left, right))
     return before * (1.0 - share) + after * share

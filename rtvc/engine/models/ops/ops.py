@@ -1,8 +1,8 @@
-"""Shared operators of the networks, each in the variant that suits the device.
+"""Operators of the networks, in the variant for this machine's device.
 
-The choice is made here, once, when the module is imported: single primitives on
-a GPU (``layers_gpu``, ``conv2d_gpu``), matrix products on the CPU (``layers_cpu``,
-``conv2d_cpu``). Both give the same numbers to about 1e-6 and are tested against each other.
+The variant is selected once, at import: single primitives for a GPU (``gpu``,
+``conv2d_gpu``), matrix products for the CPU (``cpu``, ``conv2d_cpu``). Their results agree
+to about 1e-6, and tests compare them.
 
 Arrays are (batch, frames, channels); convolution weights are
 (out channels, kernel, in channels / groups).
@@ -47,32 +47,32 @@ keep_slice = cpu.keep_slice if _CPU else gpu.keep_slice
 bidirectional_gru = gru.loop if _CPU else gru.kernel_or_loop
 
 USE_WINOGRAD: bool = _CPU
-"""Whether residual blocks are computed as in ``phased``."""
+"""Whether residual blocks run as `winograd.WinogradBlock` where they can."""
 
 OpWeights = dict[str, mx.array]
 Method = TypeVar("Method", bound=Callable[..., object])
 
 
 def compiled(method: Method) -> Method:
-    """Return a network's method with its element-wise chains fused, on a GPU.
+    """Return a bound method that ``mx.compile`` traces and fuses on a GPU.
 
-    It is traced once for every shape, so a step builds no graph in Python. What it is given
-    besides arrays must be the same in every step, or it is traced anew.
+    It is traced once per combination of array shapes and non-array arguments, so a step
+    builds no graph in Python.
 
-    On the CPU it stays as it is: there each fused chain would be a run of the system's C++
-    compiler before the first sound, and those that matter are in ``layers_cpu``.
+    On the CPU the method is returned unchanged: each fused chain would run the system's C++
+    compiler before the first output. ``cpu`` compiles the few chains that matter.
     """
     function, owner = method.__func__, ref(method.__self__)  # type: ignore[attr-defined]
 
     def call(*arguments: object) -> object:
-        # The network holds this, so this must not hold the network, or neither would be freed.
+        # The network refers to this closure; a reference back would keep both alive.
         return function(owner(), *arguments)
 
     return cast(Method, mx.compile(call) if TRACES_STEPS else call)
 
 
 def affine(weights: OpWeights, name: str) -> tuple[mx.array, mx.array]:
-    """Return the weight and the bias that belong to `name`."""
+    """Return the weight and the bias of the layer `name`."""
     return weights[f"{name}.weight"], weights[f"{name}.bias"]
 
 
