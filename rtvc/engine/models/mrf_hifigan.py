@@ -1,6 +1,6 @@
 """MRF HiFi-GAN: Applio's HiFi-GAN whose source has nine harmonics.
 
-The graph is that of HiFi-GAN; tensor names differ, and the last convolution has a bias
+The graph equals that of HiFi-GAN; tensor names differ, and the last convolution has a bias
 (``rvc/lib/algorithm/generators/hifigan_mrf.py``).
 """
 

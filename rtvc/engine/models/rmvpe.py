@@ -55,7 +55,7 @@ class RmvpeEstimator(SalienceEstimator):
     Raises
     ------
     RtvcError
-        The network has other sizes than those that are supported.
+        The sizes of the network are not supported.
     """
 
     name = "rmvpe"

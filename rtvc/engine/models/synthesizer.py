@@ -56,7 +56,7 @@ class Synthesizer:
     Raises
     ------
     RtvcError
-        The names or shapes of the weights are not exactly those of the configuration.
+        The names or shapes of the weights do not match the configuration exactly.
     """
 
     def __init__(

@@ -4,7 +4,7 @@ Two outputs of a convolution that are `dilation` samples apart share all but two
 inputs. Winograd's minimal filtering computes both for three taps with four products instead
 of six (Winograd, "Arithmetic Complexity of Computations", 1980; Lavin and Gray, "Fast
 Algorithms for Convolutional Neural Networks", 2015), and for two taps with three instead of
-four. Longer kernels are sums of such groups of taps. The results differ from those of a
+four. Longer kernels are sums of such groups of taps. The results differ from a
 direct convolution by rounding only. With an odd dilation, one of the two outputs is always an
 even sample and the other an odd one, so both phases stay contiguous throughout a block.
 

@@ -1,6 +1,6 @@
 """Operators in the form that is fastest on MLX's CPU backend.
 
-Results and signatures are those of the single primitives in ``gpu``; ``ops`` selects one
+Results and signatures equal those of the single primitives in ``gpu``; ``ops`` selects one
 of the two modules. MLX's CPU convolutions use scalar code when they are dilated, transposed
 or grouped, and its transcendental functions process one element at a time, whereas a matrix
 product in an optimised BLAS is fast. The operators here are therefore matrix products on
