@@ -26,9 +26,9 @@ from rtvc.engine.weights.safetensors import read_safetensors, write_safetensors
 from rtvc.errors import RtvcError
 
 #: To be raised with every change to what the readers return.
-CONVERSION = 2
+CONVERSION_VERSION = 2
 
-ENTRY = ".converted.safetensors"
+CACHE_NAME = ".converted.safetensors"
 """Name of an entry; hidden, so that nobody takes it for the model itself."""
 
 _log = logging.getLogger(__name__)
@@ -64,22 +64,22 @@ def load_rmvpe(path: Path) -> Rmvpe:
 
 
 def _load(sources: list[Path], record: type[R], config: type[Any], read: Callable[[], R]) -> R:
-    entry = sources[0].parent / ENTRY
-    made_from = json.dumps([_identity(file) for file in sources])
+    entry = sources[0].parent / CACHE_NAME
+    made_from = json.dumps([_fingerprint(file) for file in sources])
     if entry.is_file():
         try:
-            return _restore(entry, made_from, record, config)
+            return _read_cache(entry, made_from, record, config)
         except (RtvcError, ValueError, TypeError, KeyError) as error:
             _log.info("The converted weights %s are made anew: %s", entry, error)
     value = read()
     try:
-        _store(entry, made_from, value)
+        _write_cache(entry, made_from, value)
     except OSError as error:
         _log.warning("The converted weights could not be kept as %s: %s", entry, error)
     return value
 
 
-def _identity(file: Path) -> list[int | str]:
+def _fingerprint(file: Path) -> list[int | str]:
     try:
         status = file.stat()
     except OSError:
@@ -87,19 +87,19 @@ def _identity(file: Path) -> list[int | str]:
     return [file.name, status.st_size, status.st_mtime_ns]
 
 
-def _restore(entry: Path, made_from: str, record: type[R], config: type[Any]) -> R:
+def _read_cache(entry: Path, made_from: str, record: type[R], config: type[Any]) -> R:
     weights, metadata = read_safetensors(entry)
-    if metadata["conversion"] != str(CONVERSION) or metadata["made_from"] != made_from:
+    if metadata["conversion"] != str(CONVERSION_VERSION) or metadata["made_from"] != made_from:
         raise ContentError("they are of another version")
     values = json.loads(metadata["record"])
-    values["config"] = config(**{k: _frozen(v) for k, v in values["config"].items()})
+    values["config"] = config(**{k: _lists_to_tuples(v) for k, v in values["config"].items()})
     return record(weights=weights, **values)
 
 
-def _store(entry: Path, made_from: str, value: ContentEncoder | Rmvpe) -> None:
+def _write_cache(entry: Path, made_from: str, value: ContentEncoder | Rmvpe) -> None:
     plain = {f.name: getattr(value, f.name) for f in fields(value) if f.name != "weights"}
     metadata = {
-        "conversion": str(CONVERSION),
+        "conversion": str(CONVERSION_VERSION),
         "made_from": made_from,
         "record": json.dumps(plain | {"config": asdict(plain["config"])}),
     }
@@ -113,5 +113,5 @@ def _store(entry: Path, made_from: str, value: ContentEncoder | Rmvpe) -> None:
         Path(name).unlink(missing_ok=True)
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+def _lists_to_tuples(value: Any) -> Any:
+    return tuple(map(_lists_to_tuples, value)) if isinstance(value, list) else value

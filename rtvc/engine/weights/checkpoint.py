@@ -8,7 +8,7 @@ from typing import Any
 
 from rtvc._types import AnyArray, Float32
 from rtvc.engine.weights.errors import ContentError, reading
-from rtvc.engine.weights.source import Source, named_arrays, read_source, sha256_of
+from rtvc.engine.weights.source import WeightsFile, as_state_dict, read_weights_file, sha256_of
 from rtvc.engine.weights.strict import as_float32, check_keys, shape_of
 from rtvc.engine.weights.text import printable
 from rtvc.engine.weights.voice_config import VoiceConfig, parse_voice_config
@@ -17,7 +17,7 @@ from rtvc.engine.weights.voice_keys import (
     HIFIGAN,
     MRF_HIFIGAN,
     REFINEGAN,
-    REFINEGAN_FIRST,
+    REFINEGAN_FIRST_CHANNELS,
     voice_shapes,
 )
 from rtvc.engine.weights.weight_norm import fold_weight_norm
@@ -87,13 +87,13 @@ def read_voice_checkpoint(path: Path) -> VoiceCheckpoint:
         When the file is not a voice, is damaged, or is of a kind that is not supported; the
         sentence says which and what to do.
     """
-    source = read_source(path, "a voice")
+    content = read_weights_file(path, "a voice")
     with reading(path, "a voice"):
-        fields, named = _fields(source)
-        return voice_from(fields, named, sha256_of(path))
+        fields, named = _split_fields(content)
+        return parse_voice(fields, named, sha256_of(path))
 
 
-def voice_from(
+def parse_voice(
     fields: Mapping[str, Any], named: Mapping[str, AnyArray], source_sha256: str
 ) -> VoiceCheckpoint:
     """Check and convert the parts of a voice.
@@ -125,7 +125,7 @@ def voice_from(
             "are supported"
         )
     uses_pitch = "enc_p.emb_pitch.weight" in weights
-    vocoder = _vocoder(weights)
+    vocoder = _detect_vocoder(weights)
     if vocoder != HIFIGAN and not uses_pitch:
         raise ContentError(f"a {vocoder} voice without pitch has no vocoder and cannot work")
     if "config" in fields:
@@ -153,11 +153,11 @@ def voice_from(
     )
 
 
-def _fields(source: Source) -> tuple[dict[str, Any], dict[str, AnyArray]]:
+def _split_fields(content: WeightsFile) -> tuple[dict[str, Any], dict[str, AnyArray]]:
     """Separate the weights from everything else, whichever program wrote the file."""
-    tree = source.tree
-    if source.metadata or any(name.startswith("enc_p.") for name in tree):
-        fields: dict[str, Any] = dict(source.metadata)
+    tree = content.tree
+    if content.metadata or any(name.startswith("enc_p.") for name in tree):
+        fields: dict[str, Any] = dict(content.metadata)
         if "config" in fields:
             fields["config"] = _json(fields["config"])
         named: object = tree
@@ -165,8 +165,8 @@ def _fields(source: Source) -> tuple[dict[str, Any], dict[str, AnyArray]]:
         key = "weight" if "weight" in tree else "model"
         fields = {name: value for name, value in tree.items() if name != key}
         named = tree.get(key, tree)
-    _refuse_other_networks(fields, named)
-    return fields, named_arrays(named)
+    _reject_other_networks(fields, named)
+    return fields, as_state_dict(named)
 
 
 def _json(text: str) -> Any:
@@ -176,7 +176,7 @@ def _json(text: str) -> Any:
         raise ContentError("its 'config' is damaged") from None
 
 
-def _refuse_other_networks(fields: Mapping[str, Any], named: object) -> None:
+def _reject_other_networks(fields: Mapping[str, Any], named: object) -> None:
     names = [str(name) for name in named] if isinstance(named, dict) else []
     version = fields.get("version")
     if isinstance(version, str) and version == "voras_beta":
@@ -203,13 +203,13 @@ def _refuse_other_networks(fields: Mapping[str, Any], named: object) -> None:
         raise ContentError("it holds no voice")
 
 
-def _vocoder(weights: Mapping[str, AnyArray]) -> str:
+def _detect_vocoder(weights: Mapping[str, AnyArray]) -> str:
     """Tell the vocoder from the names: the field of that name is not to be trusted."""
     if any(n.startswith("dec.resblocks.") for n in weights):
         return HIFIGAN
     if any(n.startswith("dec.mrfs.") for n in weights):
         return MRF_HIFIGAN
-    older = _older_refinegan(weights)
+    older = _outdated_refinegan(weights)
     if older is not None:
         raise ContentError(
             f"its vocoder is the RefineGAN of {older}, from before August 2025: a different "
@@ -220,7 +220,7 @@ def _vocoder(weights: Mapping[str, AnyArray]) -> str:
     raise ContentError("its vocoder is not known")
 
 
-def _older_refinegan(weights: Mapping[str, AnyArray]) -> str | None:
+def _outdated_refinegan(weights: Mapping[str, AnyArray]) -> str | None:
     """Return when Applio introduced the RefineGAN that this is, if it is one it has given up.
 
     Four networks have had the name; the layer that merges the sine is in the last three.
@@ -230,7 +230,7 @@ def _older_refinegan(weights: Mapping[str, AnyArray]) -> str | None:
     if any(n.startswith("dec.filters.") for n in weights):
         return "January 2025"
     first = weights.get("dec.pre_conv.weight")
-    if first is not None and first.shape[:1] != (REFINEGAN_FIRST,):
+    if first is not None and first.shape[:1] != (REFINEGAN_FIRST_CHANNELS,):
         return "March 2025"
     return None
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from rtvc._types import AnyArray, Float32
 from rtvc.engine.weights.errors import ContentError, reading
-from rtvc.engine.weights.source import named_arrays, read_source
-from rtvc.engine.weights.strict import Shape, as_float32, check_keys, count, shape_of
+from rtvc.engine.weights.source import as_state_dict, read_weights_file
+from rtvc.engine.weights.strict import Shape, as_float32, check_keys, count_consecutive, shape_of
 from rtvc.engine.weights.text import printable
 from rtvc.engine.weights.weight_norm import fold_weight_norm
 from rtvc.errors import RtvcError
 
-_WANTED = "a content encoder"
+_DESCRIPTION = "a content encoder"
 _MAX_CONFIG_BYTES = 2**20
 _STRIDES = (5, 2, 2, 2, 2, 2, 2)
 _KERNELS = (10, 3, 3, 3, 3, 2, 2)
@@ -103,12 +103,12 @@ def read_content_encoder(path: Path) -> ContentEncoder:
         When there is none, or it is not of the HuBERT-base family.
     """
     file = content_encoder_file(path)
-    source = read_source(file, _WANTED)
+    content = read_weights_file(file, _DESCRIPTION)
     settings = _settings(file.parent / "config.json")
-    with reading(file, _WANTED):
-        tree = named_arrays(source.tree.get("model", source.tree))
+    with reading(file, _DESCRIPTION):
+        tree = as_state_dict(content.tree.get("model", content.tree))
         if any(name.startswith("post_extract_proj.") for name in tree):
-            settings = _fairseq_settings(source.tree)
+            settings = _fairseq_settings(content.tree)
         named = dict(_renamed(tree))
         if not any(name.startswith("feature_extractor.") for name in named):
             raise ContentError("it holds the weights of another network")
@@ -227,7 +227,9 @@ def _config(weights: Mapping[str, Float32], settings: Mapping[str, Any]) -> Cont
     width, conv_width = shape_of(weights, "feature_projection.projection.weight", 2)
     position = shape_of(weights, "encoder.pos_conv_embed.conv.weight", 3)
     name = "feature_extractor.conv_layers.{}.conv.weight"
-    kernels = [shape_of(weights, name.format(i), 3)[2] for i in range(count(weights, name))]
+    kernels = [
+        shape_of(weights, name.format(i), 3)[2] for i in range(count_consecutive(weights, name))
+    ]
     strides = settings.get("conv_stride", list(_STRIDES))
     heads = settings.get("num_attention_heads", _HEADS)
     epsilon = settings.get("layer_norm_eps", 1e-5)
@@ -245,7 +247,7 @@ def _config(weights: Mapping[str, Float32], settings: Mapping[str, Any]) -> Cont
         feed_forward_width=shape_of(
             weights, "encoder.layers.0.feed_forward.intermediate_dense.weight", 2
         )[0],
-        layers=count(weights, "encoder.layers.{}.final_layer_norm.weight"),
+        layers=count_consecutive(weights, "encoder.layers.{}.final_layer_norm.weight"),
         heads=heads,
         conv_width=conv_width,
         conv_kernels=tuple(kernels),

@@ -17,24 +17,24 @@ class ContentError(RtvcError):
 
 
 @contextmanager
-def reading(path: Path, wanted: str) -> Iterator[None]:
+def reading(path: Path, description: str) -> Iterator[None]:
     """Turn a `ContentError` or an `OSError` inside into a sentence about `path`.
 
     Parameters
     ----------
     path
         The file being read.
-    wanted
+    description
         What it is read as: ``"a voice"``.
     """
     name = printable(path.name)
     try:
         yield
     except ContentError as reason:
-        raise RtvcError(f"{name} cannot be read as {wanted}: {reason}.") from None
+        raise RtvcError(f"{name} cannot be read as {description}: {reason}.") from None
     except OSError as error:
         if error.errno == errno.EINVAL:  # a place in the file that cannot be
             raise RtvcError(
-                f"{name} cannot be read as {wanted}: it is damaged or cut short."
+                f"{name} cannot be read as {description}: it is damaged or cut short."
             ) from None
         raise RtvcError(f"Cannot open {name}: {error.strerror or 'read error'}.") from None

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from rtvc._types import Weights
 from rtvc.engine.weights.errors import ContentError, reading
-from rtvc.engine.weights.source import named_arrays, read_source
-from rtvc.engine.weights.strict import Shape, as_float32, check_keys, count, shape_of
+from rtvc.engine.weights.source import as_state_dict, read_weights_file
+from rtvc.engine.weights.strict import Shape, as_float32, check_keys, count_consecutive, shape_of
 from rtvc.engine.weights.text import printable
 from rtvc.engine.weights.weight_norm import fold_weight_norm
 
-_WANTED = "the pitch estimator FCPE"
+_DESCRIPTION = "the pitch estimator FCPE"
 _MELS = 128
 _FRONT_END = {
     "sr": 16000,
@@ -71,9 +71,9 @@ def read_fcpe(path: Path) -> Fcpe:
     RtvcError
         When the file is damaged, another network, or the older variant with attention.
     """
-    source = read_source(path, _WANTED)
-    with reading(path, _WANTED):
-        named = named_arrays(source.tree.get("model"))
+    content = read_weights_file(path, _DESCRIPTION)
+    with reading(path, _DESCRIPTION):
+        named = as_state_dict(content.tree.get("model"))
         if any(".attn." in name for name in named):
             raise ContentError(
                 "it is the older network with attention, which is not supported; use the weights "
@@ -85,7 +85,7 @@ def read_fcpe(path: Path) -> Fcpe:
             for part in ("weight", "bias")
         }
         weights = as_float32(fold_weight_norm({n: a for n, a in named.items() if n not in unused}))
-        config = _fcpe_config(weights, source.tree.get("config_dict"))
+        config = _fcpe_config(weights, content.tree.get("config_dict"))
         check_keys(fcpe_shapes(config), weights)
         return Fcpe(weights, config)
 
@@ -138,7 +138,7 @@ def _fcpe_config(weights: Weights, settings: object) -> FcpeConfig:
     return FcpeConfig(
         mels=mels,
         width=shape_of(weights, "input_stack.0.weight", 3)[0],
-        layers=count(weights, name),
+        layers=count_consecutive(weights, name),
         kernel=shape_of(weights, "net.encoder_layers.0.conformer.net.4.conv.weight", 3)[2],
         bins=shape_of(weights, "output_proj.weight", 2)[0],
         f0_min_hz=float(low),

@@ -68,18 +68,18 @@ def check_ivf_flat(path: Path) -> IvfFlatHeader:
         raise RtvcError(f"The index {path} is not an ordinary file.")
     try:
         with path.open("rb") as file:
-            return _Walk(file, path).index()
+            return _Parser(file, path).index()
     except OSError as error:
         raise RtvcError(f"The index {path} cannot be read: {error.strerror}.") from error
 
 
-class _Walk:
+class _Parser:
     """One pass over the file; every read is checked against what is left."""
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
         self._file = file
         self._path = path
-        self._left = file.seek(0, 2)
+        self._bytes_left = file.seek(0, 2)
         file.seek(0)
 
     def index(self) -> IvfFlatHeader:
@@ -144,7 +144,7 @@ class _Walk:
         # faiss counts vectors that are not numbers, but keeps them in no list.
         self._require(stored <= total, f"it says {total} vectors and lists {stored}")
         self._skip(stored * (code_size + 8))
-        self._require(self._left == 0, f"{self._left} bytes follow its end")
+        self._require(self._bytes_left == 0, f"{self._bytes_left} bytes follow its end")
         return stored
 
     def _list_sizes(self, lists: int) -> int:
@@ -163,30 +163,30 @@ class _Walk:
         return sum(sizes)
 
     def _integers(self, count: int) -> array[int]:
-        integers = array("Q", self._take(8 * count))
+        integers = array("Q", self._read(8 * count))
         if sys.byteorder == "big":
             integers.byteswap()
         return integers
 
     def _magic(self) -> bytes:
-        return self._take(4)
+        return self._read(4)
 
     def _unpack(self, form: str) -> tuple[int, ...]:
-        return struct.unpack(form, self._take(struct.calcsize(form)))
+        return struct.unpack(form, self._read(struct.calcsize(form)))
 
-    def _take(self, size: int) -> bytes:
-        self._require(size <= self._left, "it ends early")
-        self._left -= size
+    def _read(self, size: int) -> bytes:
+        self._require(size <= self._bytes_left, "it ends early")
+        self._bytes_left -= size
         return self._file.read(size)
 
     def _skip(self, size: int) -> None:
-        self._require(size <= self._left, "it ends early")
-        self._left -= size
+        self._require(size <= self._bytes_left, "it ends early")
+        self._bytes_left -= size
         self._file.seek(size, 1)
 
-    def _require(self, condition: bool, complaint: str) -> None:
+    def _require(self, condition: bool, problem: str) -> None:
         if not condition:
             raise RtvcError(
-                f"The index {self._path} is damaged: {complaint}. Get the file again, or build "
+                f"The index {self._path} is damaged: {problem}. Get the file again, or build "
                 "it again with the training tool."
             )

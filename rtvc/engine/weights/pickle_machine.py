@@ -17,7 +17,7 @@ from rtvc.engine.weights.errors import ContentError
 from rtvc.engine.weights.text import printable
 
 MAX_OPERATIONS = 1_000_000  # a voice has 15,000, a training checkpoint 60,000
-_FREE_OPERATIONS = 16_000
+_BASE_OPERATIONS = 16_000
 _FILE_BYTES_PER_OPERATION = 256  # honest files: 3,000 and more
 _TEXT_BYTES_PER_OPERATION = 32
 MAX_INTEGER_BYTES = 16
@@ -31,7 +31,7 @@ class Constructor:
     build: Callable[[tuple[Any, ...]], object]
 
 
-class Opaque:
+class SkippedObject:
     """An object of the file that is skipped: it has no content and takes no state."""
 
 
@@ -41,13 +41,13 @@ def operation_limit(file_size: int) -> int:
     One byte can stand for an object of a hundred, so the steps are held in proportion to the
     file, of which weights are nearly all.
     """
-    return min(MAX_OPERATIONS, _FREE_OPERATIONS + file_size // _FILE_BYTES_PER_OPERATION)
+    return min(MAX_OPERATIONS, _BASE_OPERATIONS + file_size // _FILE_BYTES_PER_OPERATION)
 
 
 def read_pickle(
     data: bytes,
     start: int,
-    names: Mapping[tuple[str, str], object],
+    allowed: Mapping[tuple[str, str], object],
     persistent: Callable[[object], object],
     limit: int,
 ) -> tuple[object, int]:
@@ -59,7 +59,7 @@ def read_pickle(
         The bytes that hold the pickle.
     start
         Offset of its first byte.
-    names
+    allowed
         What each permitted (module, name) pair stands for. Only a `Constructor` can be called.
     persistent
         Called with each persistent identifier; returns the object that it stands for.
@@ -76,7 +76,7 @@ def read_pickle(
     ContentError
         On an opcode or a name that is not known, damage, or excess.
     """
-    machine = _Machine(data, start, names, persistent, limit)
+    machine = _Machine(data, start, allowed, persistent, limit)
     return machine.run(), machine.position
 
 
@@ -85,14 +85,14 @@ class _Machine:
         self,
         data: bytes,
         start: int,
-        names: Mapping[tuple[str, str], object],
+        allowed: Mapping[tuple[str, str], object],
         persistent: Callable[[object], object],
         limit: int,
     ) -> None:
-        self.limit = self.left = limit
+        self.limit = self.steps_left = limit
         self.data = data
         self.position = start
-        self.names = names
+        self.allowed = allowed
         self.persistent = persistent
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
@@ -100,8 +100,8 @@ class _Machine:
 
     def run(self) -> object:
         while True:
-            self.spend(1)
-            opcode = self.take(1)
+            self.count_steps(1)
+            opcode = self.read(1)
             if opcode == b".":
                 if self.marks or len(self.stack) != 1:
                     raise ContentError("its object tree is damaged")
@@ -111,16 +111,16 @@ class _Machine:
                 raise ContentError(f"it uses pickle opcode {opcode!r}, which no weights file needs")
             operation(self)
 
-    def spend(self, steps: int) -> None:
-        self.left -= steps
-        if self.left < 0:
+    def count_steps(self, steps: int) -> None:
+        self.steps_left -= steps
+        if self.steps_left < 0:
             raise ContentError(
                 f"its object tree takes more than {self.limit} steps, too many for its size"
             )
 
     # -- reading ---------------------------------------------------------------------------
 
-    def take(self, count: int) -> bytes:
+    def read(self, count: int) -> bytes:
         end = self.position + count
         if end > len(self.data):
             raise ContentError("its object tree is cut short or too large")
@@ -128,14 +128,14 @@ class _Machine:
         self.position = end
         return piece
 
-    def number(self, layout: str) -> Any:
-        return struct.unpack(layout, self.take(struct.calcsize(layout)))[0]
+    def read_number(self, layout: str) -> Any:
+        return struct.unpack(layout, self.read(struct.calcsize(layout)))[0]
 
-    def line(self) -> str:
+    def read_line(self) -> str:
         end = self.data.find(b"\n", self.position, self.position + 512)
         if end < 0:
             raise ContentError("a name in its object tree is damaged")
-        return self.decode(self.take(end + 1 - self.position)[:-1])
+        return self.decode(self.read(end + 1 - self.position)[:-1])
 
     @staticmethod
     def decode(raw: bytes) -> str:
@@ -168,25 +168,27 @@ class _Machine:
     # -- opcodes ---------------------------------------------------------------------------
 
     def protocol(self) -> None:
-        if self.number("<B") not in range(2, 6):
+        if self.read_number("<B") not in range(2, 6):
             raise ContentError("its pickle protocol is not known")
 
     def frame(self) -> None:
-        self.take(8)  # a hint about buffering
+        self.read(8)  # a hint about buffering
 
     def mark(self) -> None:
         self.marks.append(self.stack)
         self.stack = []
 
-    def long(self) -> None:
-        count = self.number("<B")
+    def push_long(self) -> None:
+        count = self.read_number("<B")
         if count > MAX_INTEGER_BYTES:
             raise ContentError("it holds an integer that is too large")
-        self.push(int.from_bytes(self.take(count), "little", signed=True))
+        self.push(int.from_bytes(self.read(count), "little", signed=True))
 
-    def text(self, layout: str) -> None:
-        raw = self.take(self.number(layout))
-        self.spend(len(raw) // _TEXT_BYTES_PER_OPERATION)  # one rare character widens all others
+    def push_text(self, layout: str) -> None:
+        raw = self.read(self.read_number(layout))
+        self.count_steps(
+            len(raw) // _TEXT_BYTES_PER_OPERATION
+        )  # one rare character widens all others
         self.push(self.decode(raw))
 
     def tuple_of(self, count: int) -> None:
@@ -227,19 +229,19 @@ class _Machine:
             raise ContentError("its object tree is damaged")
         self.push(self.memo[index])
 
-    def find(self, module: object, name: object) -> None:
+    def resolve(self, module: object, name: object) -> None:
         if type(module) is not str or type(name) is not str:
             raise ContentError("a name in its object tree is damaged")
-        if (module, name) not in self.names:
+        if (module, name) not in self.allowed:
             raise ContentError(
                 f"it asks for '{printable(module)}.{printable(name)}', which is not among the few "
                 "things a weights file may name"
             )
-        self.push(self.names[module, name])
+        self.push(self.allowed[module, name])
 
-    def find_from_stack(self) -> None:
+    def resolve_from_stack(self) -> None:
         name = self.pop()
-        self.find(self.pop(), name)
+        self.resolve(self.pop(), name)
 
     def call(self) -> None:
         arguments = self.pop()
@@ -252,7 +254,7 @@ class _Machine:
         # A state dictionary carries `_metadata` this way, a skipped object its attributes:
         # neither is kept.
         state = self.pop()
-        if type(self.top()) not in (dict, Opaque) or type(state) is not dict:
+        if type(self.top()) not in (dict, SkippedObject) or type(state) is not dict:
             raise ContentError("it sets the state of something that has none")
 
     def persistent_id(self) -> None:
@@ -266,13 +268,13 @@ _OPERATIONS: dict[bytes, Callable[[_Machine], None]] = {
     b"N": lambda m: m.push(None),
     b"\x88": lambda m: m.push(True),
     b"\x89": lambda m: m.push(False),
-    b"J": lambda m: m.push(m.number("<i")),
-    b"K": lambda m: m.push(m.number("<B")),
-    b"M": lambda m: m.push(m.number("<H")),
-    b"\x8a": _Machine.long,
-    b"G": lambda m: m.push(m.number(">d")),
-    b"X": lambda m: m.text("<I"),
-    b"\x8c": lambda m: m.text("<B"),
+    b"J": lambda m: m.push(m.read_number("<i")),
+    b"K": lambda m: m.push(m.read_number("<B")),
+    b"M": lambda m: m.push(m.read_number("<H")),
+    b"\x8a": _Machine.push_long,
+    b"G": lambda m: m.push(m.read_number(">d")),
+    b"X": lambda m: m.push_text("<I"),
+    b"\x8c": lambda m: m.push_text("<B"),
     b"]": lambda m: m.push([]),
     b"}": lambda m: m.push({}),
     b")": lambda m: m.push(()),
@@ -284,13 +286,13 @@ _OPERATIONS: dict[bytes, Callable[[_Machine], None]] = {
     b"e": lambda m: m.extend(m.pop_mark()),
     b"s": _Machine.set_item,
     b"u": lambda m: m.update(m.pop_mark()),
-    b"q": lambda m: m.store(m.number("<B")),
-    b"r": lambda m: m.store(m.number("<I")),
+    b"q": lambda m: m.store(m.read_number("<B")),
+    b"r": lambda m: m.store(m.read_number("<I")),
     b"\x94": lambda m: m.store(len(m.memo)),
-    b"h": lambda m: m.fetch(m.number("<B")),
-    b"j": lambda m: m.fetch(m.number("<I")),
-    b"c": lambda m: m.find(m.line(), m.line()),
-    b"\x93": _Machine.find_from_stack,
+    b"h": lambda m: m.fetch(m.read_number("<B")),
+    b"j": lambda m: m.fetch(m.read_number("<I")),
+    b"c": lambda m: m.resolve(m.read_line(), m.read_line()),
+    b"\x93": _Machine.resolve_from_stack,
     b"R": _Machine.call,
     b"\x81": _Machine.call,  # cls.__new__(cls, *arguments): the same thing for a table entry
     b"b": _Machine.build,

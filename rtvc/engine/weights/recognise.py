@@ -94,14 +94,14 @@ def recognise(path: Path) -> FileKind:
     return _structured_kind(head, size)
 
 
-def require_weights(path: Path, wanted: str) -> FileKind:
+def require_weights(path: Path, description: str) -> FileKind:
     """Return the kind of `path` if it can hold weights, else say what it is and what to do.
 
     Parameters
     ----------
     path
         The file.
-    wanted
+    description
         What it was given as, for the sentence: ``"a voice"``.
 
     Raises
@@ -112,7 +112,7 @@ def require_weights(path: Path, wanted: str) -> FileKind:
     kind = recognise(path)
     if kind not in WEIGHTS:
         raise RtvcError(
-            f"{printable(path.name)} cannot be read as {wanted}: it is {kind.value}"
+            f"{printable(path.name)} cannot be read as {description}: it is {kind.value}"
             f"{_listing(path) if kind is FileKind.ARCHIVE else ''}."
         )
     return kind

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from rtvc._types import Weights
 from rtvc.engine.weights.errors import ContentError, reading
-from rtvc.engine.weights.source import named_arrays, read_source
-from rtvc.engine.weights.strict import Shape, as_float32, check_keys, count, shape_of
+from rtvc.engine.weights.source import as_state_dict, read_weights_file
+from rtvc.engine.weights.strict import Shape, as_float32, check_keys, count_consecutive, shape_of
 
-_WANTED = "the pitch estimator RMVPE"
+_DESCRIPTION = "the pitch estimator RMVPE"
 _MAX_LEVELS = 8
 _MAX_BLOCKS = 32
 _NORM = ("weight", "bias", "running_mean", "running_var")
@@ -64,9 +64,9 @@ def read_rmvpe(path: Path) -> Rmvpe:
     RtvcError
         When the file is damaged or another network.
     """
-    source = read_source(path, _WANTED)
-    with reading(path, _WANTED):
-        named = named_arrays(source.tree.get("model", source.tree))
+    content = read_weights_file(path, _DESCRIPTION)
+    with reading(path, _DESCRIPTION):
+        named = as_state_dict(content.tree.get("model", content.tree))
         counters = ".num_batches_tracked"
         weights = as_float32({n: a for n, a in named.items() if not n.endswith(counters)})
         config = _rmvpe_config(weights)
@@ -127,9 +127,9 @@ def _rmvpe_config(weights: Weights) -> RmvpeConfig:
     base_channels = shape_of(weights, first.format(0), 4)[0]
     outputs = shape_of(weights, "cnn.weight", 4)[0]
     inputs = shape_of(weights, "fc.0.gru.weight_ih_l0", 2)[1]
-    levels = count(weights, first)
-    blocks = count(weights, "unet.encoder.layers.0.conv.{}.conv.0.weight")
-    intermediate = count(weights, "unet.intermediate.layers.{}.conv.0.conv.0.weight")
+    levels = count_consecutive(weights, first)
+    blocks = count_consecutive(weights, "unet.encoder.layers.0.conv.{}.conv.0.weight")
+    intermediate = count_consecutive(weights, "unet.intermediate.layers.{}.conv.0.conv.0.weight")
     # The expected shapes are as many as these multiply to, and double with every level.
     if levels > _MAX_LEVELS or max(blocks, intermediate) > _MAX_BLOCKS:
         raise ContentError("it has more layers than any such network")

@@ -23,7 +23,7 @@ from rtvc.engine.weights.text import printable
 from rtvc.engine.weights.torch_file import MAX_FILE_BYTES
 
 MAX_HEADER_BYTES = 16 * 2**20
-_FREE_HEADER_BYTES = 96 * 2**10  # small files; a full voice needs 60 KiB of its 110 MiB
+_BASE_HEADER_BYTES = 96 * 2**10  # small files; a full voice needs 60 KiB of its 110 MiB
 
 _DTYPES = {
     "F64": "<f8",
@@ -63,7 +63,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, AnyArray], dict[str, str]]:
             if len(prefix) < 8 or length > min(MAX_HEADER_BYTES, status.st_size - 8):
                 raise ContentError("it is cut short or its header is damaged")
             # Three bytes of JSON can stand for an object of seventy.
-            if length > _FREE_HEADER_BYTES + status.st_size // 32:
+            if length > _BASE_HEADER_BYTES + status.st_size // 32:
                 raise ContentError("its header is far too large for what it holds")
             header = _parse(file.read(length))
             metadata = _metadata(header.pop("__metadata__", {}))

@@ -15,7 +15,7 @@ from rtvc.engine.weights.torch_file import read_torch_file
 
 
 @dataclass(frozen=True)
-class Source:
+class WeightsFile:
     """The content of a file of weights.
 
     Attributes
@@ -30,14 +30,14 @@ class Source:
     metadata: dict[str, str]
 
 
-def read_source(path: Path, wanted: str) -> Source:
+def read_weights_file(path: Path, description: str) -> WeightsFile:
     """Read a torch or safetensors file.
 
     Parameters
     ----------
     path
         The file.
-    wanted
+    description
         What it was given as, for messages: ``"a voice"``.
 
     Raises
@@ -45,16 +45,16 @@ def read_source(path: Path, wanted: str) -> Source:
     RtvcError
         When it is of another kind, damaged, or does not hold a dictionary with text keys.
     """
-    if require_weights(path, wanted) is FileKind.SAFETENSORS:
-        return Source(*read_safetensors(path))
+    if require_weights(path, description) is FileKind.SAFETENSORS:
+        return WeightsFile(*read_safetensors(path))
     tree = read_torch_file(path)
-    with reading(path, wanted):
+    with reading(path, description):
         if not isinstance(tree, dict) or any(not isinstance(k, str) for k in tree):
             raise ContentError("it does not hold named weights")
-    return Source(tree, {})
+    return WeightsFile(tree, {})
 
 
-def named_arrays(tree: object) -> dict[str, AnyArray]:
+def as_state_dict(tree: object) -> dict[str, AnyArray]:
     """Return `tree` as weights by name.
 
     Raises

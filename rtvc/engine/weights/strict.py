@@ -10,7 +10,7 @@ from rtvc.engine.weights.text import printable
 
 Shape = tuple[int, ...]
 
-_SHOWN = 3
+_MAX_LISTED = 3
 
 
 def check_keys(expected: Mapping[str, Shape], actual: Mapping[str, AnyArray]) -> None:
@@ -22,12 +22,12 @@ def check_keys(expected: Mapping[str, Shape], actual: Mapping[str, AnyArray]) ->
         With counts and the first few of what is missing, unexpected, or mis-shaped.
     """
     problems = [
-        _list("missing", [n for n in expected if n not in actual]),
-        _list("unexpected", [n for n in actual if n not in expected]),
-        _list(
+        _summary("missing", [n for n in expected if n not in actual]),
+        _summary("unexpected", [n for n in actual if n not in expected]),
+        _summary(
             "mis-shaped",
             [
-                f"{n} {_text(actual[n].shape)} instead of {_text(shape)}"
+                f"{n} {_format_shape(actual[n].shape)} instead of {_format_shape(shape)}"
                 for n, shape in expected.items()
                 if n in actual and actual[n].shape != shape
             ],
@@ -82,7 +82,7 @@ def shape_of(weights: Mapping[str, AnyArray], name: str, axes: int) -> Shape:
     return array.shape
 
 
-def count(weights: Mapping[str, AnyArray], pattern: str) -> int:
+def count_consecutive(weights: Mapping[str, AnyArray], pattern: str) -> int:
     """Return how many of ``pattern.format(0)``, ``pattern.format(1)`` … follow each other."""
     found = 0
     while pattern.format(found) in weights:
@@ -90,12 +90,14 @@ def count(weights: Mapping[str, AnyArray], pattern: str) -> int:
     return found
 
 
-def _list(what: str, items: list[str]) -> str:
+def _summary(what: str, items: list[str]) -> str:
     if not items:
         return ""
-    more = "" if len(items) <= _SHOWN else f" and {len(items) - _SHOWN} more"
-    return f"{len(items)} {what} ({', '.join(printable(i, 100) for i in items[:_SHOWN])}{more})"
+    more = "" if len(items) <= _MAX_LISTED else f" and {len(items) - _MAX_LISTED} more"
+    return (
+        f"{len(items)} {what} ({', '.join(printable(i, 100) for i in items[:_MAX_LISTED])}{more})"
+    )
 
 
-def _text(shape: Shape) -> str:
+def _format_shape(shape: Shape) -> str:
     return "x".join(map(str, shape)) or "scalar"

@@ -9,7 +9,7 @@ import numpy as np
 
 from rtvc._types import AnyArray
 from rtvc.engine.weights.errors import ContentError
-from rtvc.engine.weights.pickle_machine import Constructor, Opaque
+from rtvc.engine.weights.pickle_machine import Constructor, SkippedObject
 from rtvc.engine.weights.text import printable
 
 MAX_TENSORS = 20_000
@@ -19,7 +19,7 @@ MAX_DEPTH = 64
 # Half precision doubles when it becomes float32, and tensors may overlap in a storage; beyond that
 # a small file is asking for a lot of memory.
 MAX_EXPANSION = 2
-_FREE_BYTES = 2**20
+_BASE_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _ordered_dict(arguments: tuple[Any, ...]) -> object:
     return {}
 
 
-def _sizes(value: object) -> tuple[int, ...]:
+def _check_sizes(value: object) -> tuple[int, ...]:
     if (
         type(value) is not tuple
         or len(value) > MAX_AXES
@@ -102,7 +102,7 @@ def _rebuild_tensor(arguments: tuple[Any, ...]) -> object:
     if len(arguments) not in (6, 7) or not isinstance(arguments[0], Storage):
         raise ContentError("it builds a tensor in an unknown way")
     storage, offset = arguments[0], arguments[1]
-    shape, strides = _sizes(arguments[2]), _sizes(arguments[3])
+    shape, strides = _check_sizes(arguments[2]), _check_sizes(arguments[3])
     if type(offset) is not int or not 0 <= offset <= storage.count or len(shape) != len(strides):
         raise ContentError("a tensor lies outside its storage")
     if 0 in shape:
@@ -122,17 +122,17 @@ def _rebuild_parameter(arguments: tuple[Any, ...]) -> object:
     return arguments[0]
 
 
-def _skipped(_arguments: tuple[Any, ...]) -> object:
-    return Opaque()
+def _skip(_arguments: tuple[Any, ...]) -> object:
+    return SkippedObject()
 
 
 #: Everything that a weights file may name. Nothing else is ever looked up.
-NAMES: dict[tuple[str, str], object] = {
+ALLOWED_NAMES: dict[tuple[str, str], object] = {
     ("collections", "OrderedDict"): Constructor("OrderedDict", _ordered_dict),
     ("torch._utils", "_rebuild_tensor_v2"): Constructor("_rebuild_tensor_v2", _rebuild_tensor),
     ("torch._utils", "_rebuild_parameter"): Constructor("_rebuild_parameter", _rebuild_parameter),
     # The label dictionary in hubert_base.pt; its content plays no part in inference.
-    ("fairseq.data.dictionary", "Dictionary"): Constructor("Dictionary", _skipped),
+    ("fairseq.data.dictionary", "Dictionary"): Constructor("Dictionary", _skip),
 } | {("torch", kind.name): kind for kind in _STORAGE_TYPES}
 
 
@@ -163,7 +163,7 @@ class StorageTable:
         return storage
 
 
-def plain_tree(
+def convert_tree(
     root: object, read: Callable[[Storage], bytes], *, file_size: int, max_nodes: int
 ) -> Any:
     """Turn what the pickle built into plain Python values and numpy arrays.
@@ -190,10 +190,10 @@ def plain_tree(
     ContentError
         When the tree is too deep, too large, contains itself, or holds anything else.
     """
-    return _Tree(read, MAX_EXPANSION * file_size + _FREE_BYTES, max_nodes).plain(root, 0)
+    return _TreeConverter(read, MAX_EXPANSION * file_size + _BASE_BYTES, max_nodes).convert(root, 0)
 
 
-class _Tree:
+class _TreeConverter:
     def __init__(self, read: Callable[[Storage], bytes], max_bytes: int, max_nodes: int) -> None:
         self.read = read
         self.nodes_left = max_nodes
@@ -201,19 +201,19 @@ class _Tree:
         self.flat: dict[str, AnyArray] = {}
         self.arrays: dict[TensorView, AnyArray] = {}
 
-    def plain(self, value: object, depth: int) -> Any:
+    def convert(self, value: object, depth: int) -> Any:
         # Containers are expanded wherever they appear: a shared one counts each time, so lists
         # that double and trees that contain themselves both run into a limit.
         self.nodes_left -= 1
         if depth > MAX_DEPTH or self.nodes_left < 0:
             raise ContentError("its object tree is too deep or too large")
         if isinstance(value, dict):
-            return {k: self.plain(v, depth + 1) for k, v in value.items()}
+            return {k: self.convert(v, depth + 1) for k, v in value.items()}
         if isinstance(value, list | tuple):
-            return [self.plain(v, depth + 1) for v in value]
+            return [self.convert(v, depth + 1) for v in value]
         if isinstance(value, TensorView):
             return self.array(value)
-        if isinstance(value, Opaque):
+        if isinstance(value, SkippedObject):
             return None
         if value is None or isinstance(value, str | int | float):
             return value

@@ -14,14 +14,14 @@ from typing import Any, BinaryIO
 
 from rtvc.engine.weights.errors import ContentError, reading
 from rtvc.engine.weights.pickle_machine import operation_limit, read_pickle
-from rtvc.engine.weights.tensors import NAMES, Storage, StorageTable, plain_tree
+from rtvc.engine.weights.tensors import ALLOWED_NAMES, Storage, StorageTable, convert_tree
 from rtvc.engine.weights.text import printable
 
 MAX_FILE_BYTES = 4 * 2**30
 MAX_PICKLE_BYTES = 16 * 2**20
 MAX_MEMBERS = 20_100
 MAX_DIRECTORY_BYTES = 8 * 2**20
-_FREE_DIRECTORY_BYTES = 96 * 2**10
+_BASE_DIRECTORY_BYTES = 96 * 2**10
 
 ZIP_MAGIC = b"PK\x03\x04"
 LEGACY_MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")
@@ -80,12 +80,12 @@ def _read_zip(file: BinaryIO, file_size: int) -> Any:
 
             table = StorageTable()
             limit = operation_limit(file_size)
-            root, _ = read_pickle(archive.read(pickled), 0, NAMES, table, limit)
+            root, _ = read_pickle(archive.read(pickled), 0, ALLOWED_NAMES, table, limit)
             for storage in table.storages.values():
                 member = members.get(f"{top}data/{storage.key}")
                 if member is None or member.file_size != storage.size:
                     raise ContentError("tensor data is missing or has the wrong size")
-            return plain_tree(
+            return convert_tree(
                 root,
                 lambda s: archive.read(members[f"{top}data/{s.key}"]),
                 file_size=file_size,
@@ -121,7 +121,7 @@ def check_directory_size(file: BinaryIO, file_size: int) -> None:
     if count > MAX_MEMBERS or size > MAX_DIRECTORY_BYTES:
         raise ContentError(f"it holds more than {MAX_MEMBERS} archive members")
     # Every entry becomes an object of ten times its size.
-    if size > _FREE_DIRECTORY_BYTES + file_size // 32:
+    if size > _BASE_DIRECTORY_BYTES + file_size // 32:
         raise ContentError("its directory is far too large for what it holds")
     file.seek(0)
 
@@ -170,7 +170,7 @@ def _read_legacy(file: BinaryIO, file_size: int) -> Any:
     if system.get("little_endian") is not True:
         raise ContentError("its numbers are stored big-endian")
     table = StorageTable()
-    root, position = read_pickle(data, position, NAMES, table, limit)
+    root, position = read_pickle(data, position, ALLOWED_NAMES, table, limit)
     keys, position = read_pickle(data, position, {}, no_storage, limit)
     del data
     if (
@@ -191,7 +191,7 @@ def _read_legacy(file: BinaryIO, file_size: int) -> Any:
         if position > file_size:
             raise ContentError("it is cut short")
 
-    return plain_tree(root, _reader(file, offsets), file_size=file_size, max_nodes=limit)
+    return convert_tree(root, _reader(file, offsets), file_size=file_size, max_nodes=limit)
 
 
 def _reader(file: BinaryIO, offsets: dict[str, int]) -> Callable[[Storage], bytes]:

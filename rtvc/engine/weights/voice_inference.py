@@ -8,24 +8,24 @@ from typing import NamedTuple
 
 from rtvc._types import Tensors
 from rtvc.engine.weights.errors import ContentError
-from rtvc.engine.weights.strict import count, shape_of
+from rtvc.engine.weights.strict import count_consecutive, shape_of
 from rtvc.engine.weights.voice_config import VoiceConfig, parse_voice_config
 
 
-class _Known(NamedTuple):
+class _TrainingConfig(NamedTuple):
     sr: int
     rates: tuple[int, ...]
     kernels: tuple[int, ...]
     spec_channels: int
 
 
-_KNOWN = (
-    _Known(32000, (10, 4, 2, 2, 2), (16, 16, 4, 4, 4), 513),
-    _Known(40000, (10, 10, 2, 2), (16, 16, 4, 4), 1025),
-    _Known(48000, (10, 6, 2, 2, 2), (16, 16, 4, 4, 4), 1025),
-    _Known(32000, (10, 8, 2, 2), (20, 16, 4, 4), 513),
-    _Known(48000, (12, 10, 2, 2), (24, 20, 4, 4), 1025),
-    _Known(24000, (10, 6, 2, 2), (20, 12, 4, 4), 513),
+_TRAINING_CONFIGS = (
+    _TrainingConfig(32000, (10, 4, 2, 2, 2), (16, 16, 4, 4, 4), 513),
+    _TrainingConfig(40000, (10, 10, 2, 2), (16, 16, 4, 4), 1025),
+    _TrainingConfig(48000, (10, 6, 2, 2, 2), (16, 16, 4, 4, 4), 1025),
+    _TrainingConfig(32000, (10, 8, 2, 2), (20, 16, 4, 4), 513),
+    _TrainingConfig(48000, (12, 10, 2, 2), (24, 20, 4, 4), 1025),
+    _TrainingConfig(24000, (10, 6, 2, 2), (20, 12, 4, 4), 513),
 )
 
 
@@ -51,14 +51,16 @@ def infer_voice_config(weights: Tensors, *, spec_channels: int | None) -> VoiceC
     stages = "upsamples" if "dec.upsamples.0.weight" in weights else "ups"
     kernels = tuple(
         shape_of(weights, f"dec.{stages}.{i}.weight", 3)[2]
-        for i in range(count(weights, f"dec.{stages}.{{}}.weight"))
+        for i in range(count_consecutive(weights, f"dec.{stages}.{{}}.weight"))
     )
     block = "dec.mrfs.0.{}.layers.0.conv1.weight"
     if stages == "ups":
         block = "dec.resblocks.{}.convs1.0.weight"
-    blocks = count(weights, block) // (len(kernels) if stages == "ups" and kernels else 1)
+    blocks = count_consecutive(weights, block) // (
+        len(kernels) if stages == "ups" and kernels else 1
+    )
     block_kernels = [shape_of(weights, block.format(j), 3)[2] for j in range(blocks)]
-    known = _match(weights, kernels, spec_channels)
+    known = _match_training_config(weights, kernels, spec_channels)
     return parse_voice_config(
         [
             spec_channels or known.spec_channels,
@@ -67,7 +69,7 @@ def infer_voice_config(weights: Tensors, *, spec_channels: int | None) -> VoiceC
             width,
             wide,
             width // max(head, 1),
-            count(weights, "enc_p.encoder.attn_layers.{}.emb_rel_k"),
+            count_consecutive(weights, "enc_p.encoder.attn_layers.{}.emb_rel_k"),
             kernel,
             0,
             "1",
@@ -84,8 +86,10 @@ def infer_voice_config(weights: Tensors, *, spec_channels: int | None) -> VoiceC
     )
 
 
-def _match(weights: Tensors, kernels: tuple[int, ...], spec_channels: int | None) -> _Known:
-    found = [known for known in _KNOWN if known.kernels == kernels]
+def _match_training_config(
+    weights: Tensors, kernels: tuple[int, ...], spec_channels: int | None
+) -> _TrainingConfig:
+    found = [known for known in _TRAINING_CONFIGS if known.kernels == kernels]
     # The first source layer strides over all later stages, with a kernel of two strides.
     source = weights.get("dec.noise_convs.0.weight")
     if source is not None and source.ndim == 3:

@@ -13,8 +13,8 @@ _WINDOW = 10  # relative attention reaches ten frames to each side
 _PITCH_BINS = 256
 _FLOW_LAYERS = 3
 _FLOW_KERNEL = 5
-_REFINEGAN_WIDTH = 512
-REFINEGAN_FIRST = 16
+_REFINEGAN_TOP_CHANNELS = 512
+REFINEGAN_FIRST_CHANNELS = 16
 
 
 def voice_shapes(
@@ -149,17 +149,17 @@ def _mrf_hifigan(config: VoiceConfig, _uses_pitch: bool) -> dict[str, Shape]:
 
 
 def _refinegan(config: VoiceConfig, _uses_pitch: bool) -> dict[str, Shape]:
-    half = _REFINEGAN_WIDTH // 2
+    half = _REFINEGAN_TOP_CHANNELS // 2
     stages = len(config.upsample_rates)
     shapes: dict[str, Shape] = {"m_source.merge.0.weight": (1, 1)}
-    shapes |= _with_bias("pre_conv", (REFINEGAN_FIRST, 1, 7))
+    shapes |= _with_bias("pre_conv", (REFINEGAN_FIRST_CHANNELS, 1, 7))
     shapes |= _with_bias("mel_conv", (half, config.inter_channels, 7))
     shapes |= _with_bias("cond", (half, config.gin_channels, 1))
     for i in range(stages):
-        down = REFINEGAN_FIRST * 2**i
+        down = REFINEGAN_FIRST_CHANNELS * 2**i
         shapes |= _with_bias(f"downsample_blocks.{i}", (2 * down, down, 7))
-        width = _REFINEGAN_WIDTH // 2**i
-        skip = REFINEGAN_FIRST * 2 ** (stages - 1 - i)
+        width = _REFINEGAN_TOP_CHANNELS // 2**i
+        skip = REFINEGAN_FIRST_CHANNELS * 2 ** (stages - 1 - i)
         block = f"upsample_conv_blocks.{i}"
         shapes |= _with_bias(f"{block}.input_conv", (width // 2, width + skip, 7))
         for j, kernel in enumerate((3, 7, 11)):
@@ -170,4 +170,4 @@ def _refinegan(config: VoiceConfig, _uses_pitch: bool) -> dict[str, Shape]:
                     shapes |= _with_bias(
                         f"{block}.blocks.{j}.1.{name}.{n}", (width // 2, width // 2, kernel)
                     )
-    return shapes | {"conv_post.weight": (1, _REFINEGAN_WIDTH // 2**stages, 7)}
+    return shapes | {"conv_post.weight": (1, _REFINEGAN_TOP_CHANNELS // 2**stages, 7)}

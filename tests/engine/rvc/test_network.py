@@ -16,7 +16,7 @@ from rtvc.engine.models.hifigan import excitation_conv, upsampling
 from rtvc.engine.models.parameters import Parameters
 from rtvc.engine.rvc.loading import load_voice
 from rtvc.engine.rvc.network import SynthesizerNetwork
-from rtvc.engine.weights.checkpoint import read_voice_checkpoint, voice_from
+from rtvc.engine.weights.checkpoint import parse_voice, read_voice_checkpoint
 from rtvc.engine.weights.voice_config import VoiceConfig, parse_voice_config
 from rtvc.errors import RtvcError, UsageError
 from tests.engine.models.golden_voices import (
@@ -214,10 +214,10 @@ def test_without_the_table_of_speakers_it_is_no_voice() -> None:
 def test_older_refinegans_are_refused_by_name(
     name: str, shape: tuple[int, ...], generation: str
 ) -> None:
-    assert voice_from({"config": refinegan_list()}, refinegan_weights(), "").vocoder == "RefineGAN"
+    assert parse_voice({"config": refinegan_list()}, refinegan_weights(), "").vocoder == "RefineGAN"
     weights = refinegan_weights() | {name: np.zeros(shape, np.float32)}
     with pytest.raises(RtvcError, match=f"RefineGAN of {generation}"):
-        voice_from({"config": refinegan_list()}, weights, "")
+        parse_voice({"config": refinegan_list()}, weights, "")
 
 
 def test_refinegan_has_four_stages() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rtvc.engine.weights import cache
-from rtvc.engine.weights.cache import ENTRY, load_content_encoder, load_rmvpe
+from rtvc.engine.weights.cache import CACHE_NAME, load_content_encoder, load_rmvpe
 from rtvc.engine.weights.content_encoder import read_content_encoder
 from rtvc.engine.weights.rmvpe import read_rmvpe
 from rtvc.engine.weights.safetensors import read_safetensors, write_safetensors
@@ -56,7 +56,7 @@ def test_the_second_time_nothing_is_converted(monkeypatch, request, source, load
     monkeypatch.setattr(cache, reader.__name__, no_conversion)
     assert_same(first, load(path))
     folder = path if path.is_dir() else path.parent
-    assert [file.name for file in folder.iterdir() if file.name.startswith(".")] == [ENTRY]
+    assert [file.name for file in folder.iterdir() if file.name.startswith(".")] == [CACHE_NAME]
 
 
 def cut(entry: Path) -> None:
@@ -86,7 +86,7 @@ def other_record(entry: Path) -> None:
 def test_a_stale_or_damaged_entry_is_made_anew(rmvpe, damage):
     good = read_rmvpe(rmvpe)
     load_rmvpe(rmvpe)
-    entry = rmvpe.parent / ENTRY
+    entry = rmvpe.parent / CACHE_NAME
     content = entry.read_bytes()
     damage(entry)
     assert entry.read_bytes() != content
@@ -105,20 +105,20 @@ def test_a_changed_source_is_converted_again(encoder):
 def test_what_was_there_before_is_not_taken_for_what_replaced_it(rmvpe):
     load_rmvpe(rmvpe)
     os.utime(rmvpe, ns=(0, 1))
-    before = (rmvpe.parent / ENTRY).stat().st_mtime_ns
+    before = (rmvpe.parent / CACHE_NAME).stat().st_mtime_ns
     load_rmvpe(rmvpe)
-    assert (rmvpe.parent / ENTRY).stat().st_mtime_ns > before
+    assert (rmvpe.parent / CACHE_NAME).stat().st_mtime_ns > before
 
 
 def test_what_can_be_opened_as_it_is_is_not_kept_twice(tmp_path):
     folder = shutil.copytree(GOLDEN / "hubert_small", tmp_path / "encoder")
     (folder / "pytorch_model.bin").unlink()
     assert_same(read_content_encoder(folder), load_content_encoder(folder))
-    assert not (folder / ENTRY).exists()
+    assert not (folder / CACHE_NAME).exists()
 
 
 def test_trouble_with_the_entry_alone_is_logged(rmvpe, caplog):
-    (rmvpe.parent / ENTRY).mkdir()
+    (rmvpe.parent / CACHE_NAME).mkdir()
     with caplog.at_level(logging.WARNING):
         assert load_rmvpe(rmvpe).config.bins == 360
     assert "could not be kept" in caplog.text

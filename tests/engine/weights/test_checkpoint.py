@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtvc.engine.weights.checkpoint import read_voice_checkpoint, voice_from
+from rtvc.engine.weights.checkpoint import parse_voice, read_voice_checkpoint
 from rtvc.engine.weights.errors import ContentError
 from rtvc.engine.weights.safetensors import write_safetensors
 from rtvc.engine.weights.torch_file import read_torch_file
@@ -353,7 +353,7 @@ def test_any_field_and_any_setting_may_be_anything(data):
         named[data.draw(st.sampled_from(sorted(named)))] = np.ones(shape, np.float16)
     refused = None
     try:
-        voice_from(fields, named, "")
+        parse_voice(fields, named, "")
     except ContentError as error:
         refused = str(error)
     assert refused is None or (len(refused) < 500 and refused.isprintable())
