@@ -1,7 +1,8 @@
-"""Installed voices and base models: where they live, and how they come and go.
+"""Installed voices and base models.
 
-What reads is here and light. What adds is in `opening`, `adding` and `setting_up`, which bring the
-readers of weights with them.
+This package exports the functions that read the library; they import nothing heavy. The
+functions that add to it are in `opening`, `adding` and `setting_up`, which import the readers
+of weights.
 """
 
 from rtvc.library.base_models import base_model_path, missing_models, require_base_models

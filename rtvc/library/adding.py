@@ -1,4 +1,4 @@
-"""Adds voices: those that were found somewhere, and blends of two that are there."""
+"""Add voices to the library: from files, or as a blend of two installed voices."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ _TRAINING_ONLY = {"spec_channels", "segment_size", "p_dropout", "spk_embed_dim"}
 
 @dataclass(frozen=True, slots=True)
 class AddedVoice:
-    """A voice that has just come into the library.
+    """The result of adding a voice.
 
     Attributes
     ----------
     voice
-        The voice.
+        The installed voice.
     notes
-        Sentences about what was decided on the way.
+        Sentences for the user, such as why an index was left out.
     """
 
     voice: InstalledVoice
@@ -58,25 +58,25 @@ class AddedVoice:
 def add_voice(
     found: FoundVoice, *, name: str | None = None, index: Path | None = None, force: bool = False
 ) -> AddedVoice:
-    """Add a voice.
+    """Install a voice.
 
     Parameters
     ----------
     found
-        Where its files are.
+        The voice's files.
     name
-        Its name, instead of the one that its files suggest.
+        Name of the voice; by default the one that its files suggest.
     index
-        Its index, instead of the one that was found.
+        Index file; by default the one that was found with the voice.
     force
-        Replace an installed voice of that name, which can be restored.
+        Replace an installed voice of the same name; the old one can be restored.
 
     Raises
     ------
     UsageError
-        If the name is taken or cannot be one, or `index` does not fit.
+        If the name is taken or invalid, or `index` does not match the voice.
     RtvcError
-        If the files cannot be read, or the library cannot be written to.
+        If a file cannot be read, or the library cannot be written to.
     """
     wanted = names.validated_name(name or found.name)
     if not force:
@@ -96,26 +96,27 @@ def add_voice(
 def blend_voices(
     first: str, second: str, *, ratio: float, name: str | None = None, force: bool = False
 ) -> AddedVoice:
-    """Make a voice that lies between two installed ones.
+    """Install the weighted mean of two installed voices.
 
-    Every weight is ``(1 - ratio) * first + ratio * second``. Of the speakers, those stay that
-    both have. It has no index: the features of one voice would pull it back towards that one.
+    Every weight is ``(1 - ratio) * first + ratio * second``. The blend has as many speakers as
+    the voice with fewer. It has no index: the features of one voice would move the timbre back
+    to that voice.
 
     Parameters
     ----------
     first, second
-        Names of installed voices whose networks are the same.
+        Names of installed voices with the same network architecture.
     ratio
-        Share of the second, from 0 to 1.
+        Weight of the second voice, 0 to 1.
     name
-        Its name; by default made of both.
+        Name of the blend; by default built from both names.
     force
-        Replace an installed voice of that name, which can be restored.
+        Replace an installed voice of the same name; the old one can be restored.
 
     Raises
     ------
     UsageError
-        If a voice is not there, their networks differ, or a value is not possible.
+        If a voice is not installed, their networks differ, or a value is invalid.
     RtvcError
         If a voice cannot be read, or the library cannot be written to.
     """
@@ -148,12 +149,12 @@ def blend_voices(
 
 
 def inspect_voice(found: FoundVoice) -> tuple[Manifest, list[str]]:
-    """Return what would be known of a voice if it were added, and what would be said.
+    """Return the manifest and the notes that adding a voice would give, without adding it.
 
     Raises
     ------
     RtvcError
-        If it cannot be read.
+        If the voice cannot be read.
     """
     checkpoint = read_voice_checkpoint(found.path)
     index, vectors, notes = _usable_index(found, checkpoint)
@@ -166,7 +167,7 @@ def inspect_voice(found: FoundVoice) -> tuple[Manifest, list[str]]:
 def _usable_index(
     found: FoundVoice, checkpoint: VoiceCheckpoint
 ) -> tuple[Path | None, int, list[str]]:
-    """Return the index that was found with a voice, its size, and why it is left out if so."""
+    """Return the index found with a voice, its number of vectors, and why it is left out."""
     if found.index is None:
         return None, 0, []
     try:
@@ -176,14 +177,14 @@ def _usable_index(
 
 
 def _index_size(index: Path, checkpoint: VoiceCheckpoint) -> int:
-    """Return how many features an index holds, after checking that it is one for this voice."""
+    """Return the number of vectors in an index, after checking that it matches the voice."""
     kind = recognise(index)
     if kind is not FileKind.INDEX:
         raise UsageError(f"{index.name} cannot be used as an index: it is {kind.value}.")
     try:
         header = check_ivf_flat(index)
     except RtvcError as error:
-        # It may lie in a folder that is soon gone.
+        # The index may be in a temporary folder, whose path means nothing to the user.
         raise RtvcError(str(error).replace(str(index), index.name)) from None
     needed = _FEATURE_WIDTHS[checkpoint.version]
     if header.width != needed:
@@ -243,7 +244,7 @@ def _install(
 
 
 def _weights_metadata(checkpoint: VoiceCheckpoint) -> dict[str, str]:
-    """Return the fields beside the weights as ``read_voice_checkpoint`` reads them back."""
+    """Return the metadata of the weights file, as ``read_voice_checkpoint`` reads it."""
     config = dataclasses.asdict(checkpoint.config)
     return {
         "config": json.dumps(list(config.values())),

@@ -1,4 +1,4 @@
-"""Addresses of downloads: what may be one, and what a person means who copies one from a page."""
+"""URLs of downloads: check them, and convert the URL of a file's page to that of the file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rtvc.errors import UsageError
 from rtvc.library import names
 
 _UNQUOTED = "%/:=&?~+!$,;'@()*[]"
-# Sites whose file pages are told from their files by one word in the path.
+# On these sites the URLs of a file and its page differ in one part of the path.
 _FILE_PAGES = {
     "huggingface.co": "resolve",
     "www.huggingface.co": "resolve",
@@ -19,28 +19,28 @@ _FILE_PAGES = {
 
 
 def is_url(source: str) -> bool:
-    """Return whether a text is an address rather than a path."""
+    """Return whether a text is a URL rather than a path."""
     return "://" in source
 
 
-def normalize_url(address: str) -> str:
-    """Return the address of the file that a person means, ready for a request.
+def normalize_url(url: str) -> str:
+    """Return the URL of the file to download, encoded for a request.
 
-    The page of a file on Hugging Face or GitHub becomes the file itself.
+    The URL of a file's page on Hugging Face or GitHub becomes that of the file.
 
     Raises
     ------
     UsageError
-        If it is no address of a file that rtvc can download.
+        If it is not the URL of a file that rtvc can download.
     """
     try:
-        parts = urlsplit(address.strip())
+        parts = urlsplit(url.strip())
         host, port = parts.hostname or "", parts.port
         ascii_host = host if ":" in host else host.encode("idna").decode()
     except (ValueError, UnicodeError):
-        raise UsageError(f"{address!r} is not a valid address.") from None
+        raise UsageError(f"{url!r} is not a valid address.") from None
     if parts.scheme not in ("http", "https") or not host:
-        raise UsageError(f"{address!r} cannot be downloaded; give one that begins with https://.")
+        raise UsageError(f"{url!r} cannot be downloaded; give one that begins with https://.")
     if parts.username is not None or parts.password is not None:
         raise UsageError(
             "An address with a name and password cannot be downloaded; download the file with "
@@ -55,20 +55,20 @@ def normalize_url(address: str) -> str:
     )
 
 
-def without_query(address: str) -> str:
-    """Return an address without its query, which may hold a key."""
-    parts = urlsplit(normalize_url(address))
+def without_query(url: str) -> str:
+    """Return a URL without its query, which may contain a secret key."""
+    parts = urlsplit(normalize_url(url))
     return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
 
 
-def hostname(address: str) -> str:
-    """Return the name of the server."""
-    return urlsplit(address).hostname or ""
+def hostname(url: str) -> str:
+    """Return the host name of a URL."""
+    return urlsplit(url).hostname or ""
 
 
-def file_name(offered: str | None, address: str) -> str:
-    """Return a file's name, safe as one: the server's, else the last part of the address."""
-    for text in (offered or "", unquote(urlsplit(address).path)):
+def file_name(offered: str | None, url: str) -> str:
+    """Return a safe file name: the server's, else the last part of the URL's path."""
+    for text in (offered or "", unquote(urlsplit(url).path)):
         name = names.sanitized(text.replace("\\", "/").rpartition("/")[2])
         if name:
             return name

@@ -1,4 +1,4 @@
-"""Takes the voices out of a zip archive, whatever else somebody has put into it."""
+"""Unpack voices from a zip archive that is not trusted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_DIRECTORY_BYTES = 8 * 2**20
 MAX_MEMBER_BYTES = 4 * 2**30
 MAX_TOTAL_BYTES = 16 * 2**30
 MAX_RATIO = 40
-"""Weights and indexes hardly shrink; what grows to many times its size is a trap."""
+"""Largest ratio of unpacked to packed size; weights and indexes hardly compress."""
 
 _RATIO_FREE_BYTES = 2**20
 _FREE_DIRECTORY_BYTES = 96 * 2**10
@@ -29,24 +29,24 @@ _ENCRYPTED = 0x1
 def unpack(path: Path, folder: Path, suffixes: tuple[str, ...]) -> None:
     """Write the members with these suffixes into `folder`, and nothing outside it.
 
-    Every folder of the archive becomes one numbered folder, so that no name in the archive
-    is ever a path here; what lies together stays together.
+    Every folder of the archive becomes one numbered folder, so that no path of the archive is
+    used as a path. Files in one folder of the archive stay together.
 
     Parameters
     ----------
     path
         A zip archive.
     folder
-        Where the files go; it exists and is empty.
+        The folder to write to; it exists and is empty.
     suffixes
-        Of the files that are wanted, in lower case.
+        Suffixes of the files to unpack, in lower case.
 
     Raises
     ------
     RtvcError
-        If the archive is damaged, encrypted, a trap, or too large.
+        If the archive is damaged, encrypted, too large, or a decompression bomb.
     """
-    # Here, because the readers bring numpy with them.
+    # Imported here because it imports numpy.
     from rtvc.engine.weights.errors import reading
 
     with reading(path, "an archive"), path.open("rb") as file:
@@ -74,7 +74,7 @@ def unpack(path: Path, folder: Path, suffixes: tuple[str, ...]) -> None:
 
 
 def _check_directory(file: BinaryIO, size: int) -> None:
-    """Refuse a directory of excessive length before it is read.
+    """Refuse a central directory of excessive length before it is read.
 
     Source: PKWARE APPNOTE 4.3.14 to 4.3.16; a comment of up to 65,535 bytes may follow the record.
     """
@@ -92,7 +92,7 @@ def _check_directory(file: BinaryIO, size: int) -> None:
         count, length = struct.unpack("<QQ", record[32:48])
     if count > MAX_MEMBERS or length > MAX_DIRECTORY_BYTES:
         raise _refusal(f"it holds more than {MAX_MEMBERS} files; unpack it and add the folder")
-    # Every entry becomes an object of ten times its size.
+    # In memory an entry takes ten times its size.
     if length > _FREE_DIRECTORY_BYTES + size // 32:
         raise _refusal("its directory is far too large for what it holds")
     file.seek(0)
@@ -101,14 +101,14 @@ def _check_directory(file: BinaryIO, size: int) -> None:
 def _select_members(
     archive: zipfile.ZipFile, size: int, suffixes: tuple[str, ...]
 ) -> list[tuple[zipfile.ZipInfo, str, str]]:
-    """Return the members to unpack, each with a folder and a file name that are safe."""
+    """Return the members to unpack, each with a safe folder and file name."""
     found: list[tuple[zipfile.ZipInfo, str, str]] = []
     folders: dict[str, str] = {}
     seen: set[str] = set()
     if sum(member.compress_size for member in archive.infolist()) > size:
         raise _refusal("its members overlap, which no honest archive does")
     for member in archive.infolist():
-        # Some programs for Windows write backslashes.
+        # Some Windows programs write backslashes.
         parts = member.filename.replace("\\", "/").split("/")
         name = names.sanitized(parts[-1])
         if not name.lower().endswith(suffixes) or is_ignored(parts):
@@ -134,7 +134,7 @@ def _select_members(
         only = f", only {', '.join(there[:4])}" if there else ""
         raise _refusal(f"it holds no voice (no .pth and no .safetensors){only}")
     total = sum(member.file_size for member, _, _ in found)
-    if total > max(_RATIO_FREE_BYTES, MAX_RATIO * size):  # many small traps are a large one
+    if total > max(_RATIO_FREE_BYTES, MAX_RATIO * size):  # many small members can add up
         raise _refusal(f"it would grow to {total // size} times its size, which no voice does")
     if total > MAX_TOTAL_BYTES:
         raise _refusal(f"it would unpack to more than {MAX_TOTAL_BYTES >> 30} GiB")
@@ -142,7 +142,7 @@ def _select_members(
 
 
 def is_ignored(parts: list[str]) -> bool:
-    """Return whether a path is one that macOS leaves in archives, or hidden."""
+    """Return whether a path is hidden, or one that macOS adds to archives."""
     return any(part == "__MACOSX" or (part.startswith(".") and part != "..") for part in parts)
 
 

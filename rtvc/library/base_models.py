@@ -1,7 +1,7 @@
-"""The networks that every RVC voice needs beside its own: which there are, and what is installed.
+"""Base models, the networks that RVC voices share: which ones exist, and which are installed.
 
-Sizes and SHA-256 were taken from the git-LFS pointers of the repositories, and for FCPE from the
-file itself.
+Sizes and SHA-256 checksums are from the git-LFS pointers of the repositories, and for FCPE from
+the file itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rtvc.library.voices import InstalledVoice, Manifest
 MANIFEST_FILE = "model.json"
 
 _FORMAT = 1
-# hubert_base.pt of RVC is ContentVec, and programs name it after either.
+# RVC's hubert_base.pt is ContentVec; programs use either name.
 _ALIASES = dict.fromkeys(
     ("", "hubert", "hubert-base", "content-vec", "contentvec-base", "content-vec-best"),
     "contentvec",
@@ -36,20 +36,20 @@ _FCPE = (
 
 @dataclass(frozen=True, slots=True)
 class BaseModel:
-    """A network that can be downloaded.
+    """A base model that can be downloaded.
 
     Attributes
     ----------
     kind
-        Its short name: ``base_model_path(kind)``.
+        Its short name, as in ``base_model_path(kind)``.
     title
-        What it is, for a person.
+        Its name for the user.
     url, size, sha256
-        Where it comes from, its bytes and its SHA-256.
+        URL, size in bytes and SHA-256 of the published file.
     other_files
-        SHA-256 of other files that hold the same network, with their sizes.
+        Size and SHA-256 of other published files with the same network.
     required
-        Whether voices need it; otherwise it is a choice.
+        Whether voices need it by default; otherwise it is optional.
     """
 
     kind: str
@@ -62,11 +62,11 @@ class BaseModel:
 
     @property
     def file(self) -> str:
-        """Name of the file at its source."""
+        """Name of the published file."""
         return self.url.rpartition("/")[2]
 
     def matches(self, size: int, sha256: str) -> bool:
-        """Return whether a file is a known one of this network."""
+        """Return whether a file is a published file of this network."""
         return (size, sha256) in ((self.size, self.sha256), *self.other_files)
 
 
@@ -80,7 +80,7 @@ BASE_MODELS = {
             189_507_909,
             "f54b40fd2802423a5643779c4861af1e9ee9c1564dc9d32f54f20b5ffba7db96",
             (
-                # The same network in the layout of Hugging Face, as content-vec-best.
+                # The same network in Hugging Face's layout, published as content-vec-best.
                 (378_342_945, "d8dd400e054ddf4e6be75dab5a2549db748cc99e756a097c496c099f65a4854e"),
                 (378_300_920, "4eda8a6ad16751c761c1740580f6d3736ec3470a2cf6e35fa4913e5d50a4e014"),
             ),
@@ -107,7 +107,7 @@ BASE_MODELS = {
         ),
     )
 }
-"""Base models by kind; any other kind is a content encoder that a voice names."""
+"""Base models by kind. Any other kind is the name of a content encoder in a voice's file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +119,14 @@ class InstalledModel:
     kind
         Its short name.
     file
-        Name of the weights in its folder.
+        Name of the weights file in its folder.
     source
-        Where the file came from.
+        URL or path that the file came from.
     size, sha256
-        Of the weights.
+        Size in bytes and SHA-256 of the weights file.
     known
-        Whether the SHA-256 is one of the published files; otherwise the weights were only
-        compared with what the network needs.
+        Whether it is a published file, by its SHA-256. Otherwise only the names and shapes of
+        the weights were checked.
     """
 
     kind: str
@@ -138,26 +138,26 @@ class InstalledModel:
 
     @property
     def path(self) -> Path:
-        """The file with the weights."""
+        """The weights file."""
         return models_folder() / self.kind / self.file
 
 
 def model_title(kind: str) -> str:
-    """Return what a base model is, for a person."""
+    """Return a base model's name for the user."""
     model = BASE_MODELS.get(kind)
     return model.title if model else f"content encoder {kind!r}"
 
 
 def model_kind(embedder: str) -> str:
-    """Return the kind of the content encoder that a voice names."""
+    """Return the kind of a content encoder from its name in a voice's file."""
     name = names.comparison_key(names.sanitized(embedder)).replace("_", "-").replace(" ", "-")
     return _ALIASES.get(name, name)
 
 
 def installed_model(kind: str) -> InstalledModel | None:
-    """Return an installed base model, None where there is none or it is damaged.
+    """Return an installed base model, or None if it is missing or damaged.
 
-    The file is not hashed here, only its presence and size are looked at: see `is_intact`.
+    This checks that the file exists and has the right size. `is_intact` checks its SHA-256.
     """
     try:
         facts = json.loads((models_folder() / kind / MANIFEST_FILE).read_text(encoding="utf-8"))
@@ -177,7 +177,7 @@ def installed_kinds() -> list[str]:
 
 
 def is_intact(model: InstalledModel) -> bool:
-    """Return whether the file of an installed base model is still what it was, by its SHA-256."""
+    """Return whether the file of an installed base model is unchanged, by its SHA-256."""
     try:
         with model.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == model.sha256
@@ -186,7 +186,7 @@ def is_intact(model: InstalledModel) -> bool:
 
 
 def write_manifest(folder: Path, model: InstalledModel) -> None:
-    """Write what is known of a base model into its folder."""
+    """Write a base model's manifest into its folder."""
     facts = {"format": _FORMAT, **asdict(model)}
     del facts["kind"]
     text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
@@ -199,12 +199,12 @@ def base_model_path(kind: str) -> Path:
     Parameters
     ----------
     kind
-        ``"contentvec"``, ``"rmvpe"``, ``"fcpe"``, or the content encoder that a voice names.
+        ``"contentvec"``, ``"rmvpe"``, ``"fcpe"``, or the name of another content encoder.
 
     Raises
     ------
     RtvcError
-        If it is not installed; the message says what to run.
+        If it is not installed; the message names the command to run.
     """
     model = installed_model(model_kind(kind))
     if model is None:
@@ -220,26 +220,33 @@ def needed_models(voice: Manifest, estimator: str = "rmvpe") -> list[str]:
     Parameters
     ----------
     voice
-        What is known of it.
+        The voice's manifest.
     estimator
-        What finds the pitch; one that is no base model needs none.
+        The pitch estimator; dio and harvest need no base model.
     """
     pitch = [estimator] if voice.uses_pitch and estimator in BASE_MODELS else []
     return [model_kind(voice.embedder), *pitch]
 
 
 def missing_models(voice: Manifest, estimator: str = "rmvpe") -> list[str]:
-    """Return those of `needed_models` that are not installed."""
+    """Return the kinds from `needed_models` that are not installed."""
     return [kind for kind in needed_models(voice, estimator) if installed_model(kind) is None]
 
 
 def require_base_models(voice: InstalledVoice, estimator: str = "rmvpe") -> None:
-    """Check that a voice has all that it needs to be used; parameters as `needed_models`.
+    """Check that all base models of a voice are installed.
+
+    Parameters
+    ----------
+    voice
+        The voice.
+    estimator
+        See `needed_models`.
 
     Raises
     ------
     RtvcError
-        If a base model is missing; the message says what to run.
+        If a base model is missing; the message names the command to run.
     """
     missing = missing_models(voice.manifest, estimator)
     if missing:
@@ -251,7 +258,7 @@ def require_base_models(voice: InstalledVoice, estimator: str = "rmvpe") -> None
 
 
 def install_advice(kinds: list[str]) -> str:
-    """Return in a sentence or two how to get base models."""
+    """Return one or two sentences on how to install base models."""
     known = [BASE_MODELS[kind] for kind in map(model_kind, kinds) if kind in BASE_MODELS]
     steps = []
     if known:

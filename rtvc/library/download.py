@@ -1,6 +1,6 @@
-"""Downloads files over HTTP: goes on after a break, also that of an earlier call.
+"""Download files over HTTP; resumes interrupted downloads, also those of an earlier call.
 
-With `http_request` this is the only part of rtvc that uses a network, and only when asked to.
+This module and `http_request` are the only ones that use a network, and only on request.
 Source: RFC 9110 for ranges and validators.
 """
 
@@ -30,10 +30,10 @@ from rtvc.library.http_request import (
 )
 
 ReportProgress = Callable[[int, int | None], None]
-"""Is told the bytes that are there, and those that there will be, None if not known."""
+"""Called with the bytes received and the total size in bytes, None if unknown."""
 
 RETRY_DELAYS_S = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Before each try after the first; a try that brings something in starts the list anew."""
+"""Seconds to wait before each attempt after the first; progress starts the list again."""
 
 MAX_BYTES = 16 * 2**30
 
@@ -46,7 +46,15 @@ _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A file that has been downloaded, whole; `name` is that of its site, safe as a name."""
+    """A complete download.
+
+    Attributes
+    ----------
+    path
+        The downloaded file.
+    name
+        The server's name for the file, sanitized.
+    """
 
     path: Path
     name: str
@@ -54,7 +62,7 @@ class Download:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What is to be downloaded; `size` and `sha256` as in `download`."""
+    """The arguments of `download`."""
 
     url: str
     size: int | None
@@ -64,9 +72,14 @@ class _Request:
 
 @dataclass(slots=True)
 class _PartialDownload:
-    """What is known of a download between two tries; kept beside it between two calls.
+    """The state of a download between two attempts, stored next to it between two calls.
 
-    `validator` tells whether the file on the server is still the same one.
+    Attributes
+    ----------
+    validator
+        Entity tag or date that identifies the version of the file on the server.
+    name
+        The server's name for the file.
     """
 
     validator: str = ""
@@ -74,43 +87,43 @@ class _PartialDownload:
 
 
 def download(
-    address: str,
+    url: str,
     progress: ReportProgress,
     *,
     size: int | None = None,
     sha256: str = "",
     retry_delays_s: Sequence[float] = RETRY_DELAYS_S,
 ) -> Download:
-    """Download a file into the folder of downloads, from where the caller takes or discards it.
+    """Download a file into the downloads folder; the caller moves it or discards it.
 
     Parameters
     ----------
-    address
-        ``http://`` or ``https://``; the page of a file on Hugging Face is taken for the file.
+    url
+        A URL with ``http://`` or ``https://``; see `normalize_url`.
     progress
-        Is told how far it is.
+        Called during the transfer; see `ReportProgress`.
     size
-        Bytes that the file must have, None if not known.
+        Expected size in bytes, None if unknown.
     sha256
-        SHA-256 that it must have, "" if not known.
+        Expected SHA-256, "" if unknown.
     retry_delays_s
-        Seconds to wait before each try after the first.
+        Seconds to wait before each attempt after the first.
 
     Raises
     ------
     UsageError
-        If the address is none that can be downloaded.
+        If the URL cannot be downloaded.
     RtvcError
-        If it fails for good, or comes out as another file; the sentence says what to do. What has
-        come in stays for the next call, unless it is wrong.
+        If the download fails or is not the expected file. The part that was received stays for
+        the next call, unless it is wrong.
     """
-    request = _Request(normalize_url(address), size, sha256, progress)
+    request = _Request(normalize_url(url), size, sha256, progress)
     with _locked_part_file(request.url) as file:
         state = _read_state(request.url)
         resumed = file.seek(0, 2) > 0
         _transfer_with_retries(request, file, state, retry_delays_s)
         if not _hash_matches(request, file) and resumed:
-            # The older part may have been of another file.
+            # The part of an earlier call may be from another file.
             file.truncate(0)
             state = _PartialDownload()
             _transfer_with_retries(request, file, state, retry_delays_s)
@@ -122,17 +135,17 @@ def download(
         return Download(_part_file(request.url), state.name or file_name(None, request.url))
 
 
-def discard_download(address: str) -> None:
-    """Remove what was downloaded from an address."""
-    part = _part_file(normalize_url(address))
+def discard_download(url: str) -> None:
+    """Remove the download of a URL, complete or partial."""
+    part = _part_file(normalize_url(url))
     part.unlink(missing_ok=True)
     part.with_suffix(".json").unlink(missing_ok=True)
 
 
-def partial_size(address: str) -> int:
-    """Return how many bytes of a download are there already."""
+def partial_size(url: str) -> int:
+    """Return the number of bytes already downloaded from a URL."""
     try:
-        return _part_file(normalize_url(address)).stat().st_size
+        return _part_file(normalize_url(url)).stat().st_size
     except OSError:
         return 0
 
@@ -140,7 +153,7 @@ def partial_size(address: str) -> int:
 def _transfer_with_retries(
     request: _Request, file: FileIO, state: _PartialDownload, retry_delays_s: Sequence[float]
 ) -> None:
-    """Try until the file is whole or nothing helps."""
+    """Repeat the transfer until the file is complete or the attempts are used up."""
     delays = list(retry_delays_s)
     while True:
         before = file.seek(0, 2)
@@ -162,10 +175,10 @@ def _transfer_with_retries(
 
 
 def _transfer(request: _Request, file: FileIO, state: _PartialDownload) -> None:
-    """Make one request, and take in what comes."""
+    """Send one request and store the response."""
     start = file.seek(0, 2)
     if start and not state.validator and not request.sha256:
-        start = file.truncate(0)  # Nothing would tell whether the rest belongs to it.
+        start = file.truncate(0)  # nothing could verify that the rest is of the same file
     if start and start == request.size:
         return
     headers = {"Range": f"bytes={start}-"} if start else {}
@@ -175,7 +188,7 @@ def _transfer(request: _Request, file: FileIO, state: _PartialDownload) -> None:
         response = open_url(request.url, headers)
     except RangeNotSatisfiableError as error:
         if error.size == f"bytes */{start}":
-            return  # It had been whole already.
+            return  # it was complete already
         file.truncate(0)
         raise TransientError(f"{hostname(request.url)} has another file than before.") from None
     with response:
@@ -239,7 +252,7 @@ def _write(file: FileIO, chunk: bytes) -> None:
 
 
 def _content_range(response: http.client.HTTPResponse, start: int) -> tuple[int, int | None]:
-    """Return where the answer begins in the file, and how long the whole file is."""
+    """Return the offset of the response in the file, and the file's size if known."""
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":
         raise RtvcError(
@@ -258,13 +271,13 @@ def _content_range(response: http.client.HTTPResponse, start: int) -> tuple[int,
 
 
 def _validator(headers: http.client.HTTPMessage) -> str:
-    """Return what If-Range takes: a strong entity tag, else the date of the last change."""
+    """Return the value for If-Range: a strong entity tag, else the Last-Modified date."""
     tag: str = headers.get("ETag", "")
     return tag if tag.startswith('"') else headers.get("Last-Modified", "")
 
 
 def _server_file_name(headers: http.client.HTTPMessage) -> str:
-    """Return the file name that the server proposes: of two the encoded one (RFC 6266)."""
+    """Return the file name in Content-Disposition, ``filename*`` before ``filename`` (RFC 6266)."""
     given = [
         value
         for key, value in headers.get_params([], "content-disposition") or ()
@@ -297,12 +310,12 @@ def _part_file(url: str) -> Path:
 
 @contextlib.contextmanager
 def _locked_part_file(url: str) -> Iterator[FileIO]:
-    """Open what there is of a download, for this process alone."""
+    """Open the part file of a download and lock it against other processes."""
     with explain_write_errors():
         downloads_folder().mkdir(parents=True, exist_ok=True)
         _remove_old_parts()
         _part_file(url).touch()
-        # Without a buffer: what is written is there, and an error is told once.
+        # Unbuffered, so that a write is complete when it returns, and an error is raised once.
         file = _part_file(url).open("r+b", buffering=0)
     with file:
         try:
@@ -317,7 +330,7 @@ def _locked_part_file(url: str) -> Iterator[FileIO]:
 
 
 def _remove_old_parts() -> None:
-    """Remove downloads that nobody went on with."""
+    """Remove downloads that were not resumed for 14 days."""
     for path in downloads_folder().iterdir():
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > _MAX_AGE_S:

@@ -1,4 +1,4 @@
-"""Finds the voices in a folder, and the index that belongs to each."""
+"""Find the voices in a folder, and the index of each."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _GENERATOR = re.compile(r"(?:f0)?G(?:\d+k)?(?:_\d+)?", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class FoundVoice:
-    """A voice that can be added.
+    """The files of a voice that can be added.
 
     Attributes
     ----------
     path
-        File with the weights.
+        The weights file.
     index
-        The index that belongs to it, None if there is none.
+        The index file of the voice, or None.
     name
         The name that the files suggest.
     origin
-        Address that it was downloaded from, "" if from a disk.
+        URL that it was downloaded from, "" for a local file.
     """
 
     path: Path
@@ -46,21 +46,21 @@ class FoundVoice:
 
 
 def find_voices(folder: Path, container: str) -> list[FoundVoice]:
-    """Return the voices in a folder and below, by file name.
+    """Return the voices in a folder and its subfolders, in the order of their paths.
 
     Parameters
     ----------
     folder
-        Hidden files, links to folders and what macOS leaves behind are passed over.
+        The folder to search. Hidden files, links to folders and macOS metadata are skipped.
     container
         Name of the folder, or of the archive that it was unpacked from.
 
     Raises
     ------
     RtvcError
-        If there is none; the message says what there is instead.
+        If there is none; the message lists what the folder contains instead.
     UsageError
-        If more than one index could belong to a voice.
+        If a voice matches more than one index.
     """
     from rtvc.engine.weights.recognise import WEIGHTS, FileKind, recognise
 
@@ -93,7 +93,7 @@ def find_voices(folder: Path, container: str) -> list[FoundVoice]:
 
 
 def matching_index(voice: Path) -> Path | None:
-    """Return the index in the same folder whose name says that it belongs to a voice."""
+    """Return the index in the same folder that belongs to a voice by its name, or None."""
     from rtvc.engine.weights.recognise import FileKind, recognise
 
     found = [
@@ -105,12 +105,12 @@ def matching_index(voice: Path) -> Path | None:
 
 
 def select_voice(found: list[FoundVoice], pick: str) -> list[FoundVoice]:
-    """Return the one voice whose file or name was asked for.
+    """Return a list with the one voice whose name or file name is `pick`.
 
     Raises
     ------
     UsageError
-        If there is none, or more than one; all are listed.
+        If no voice or more than one matches; the message lists all voices.
     """
     wanted = names.comparison_key(pick)
     chosen = [
@@ -130,7 +130,7 @@ def select_voice(found: list[FoundVoice], pick: str) -> list[FoundVoice]:
 
 
 def list_names(paths: Iterable[Path]) -> str:
-    """Return the names of files, the first ten."""
+    """Return the names of the first ten files, and how many more there are."""
     shown = [names.sanitized(path.name) for path in paths]
     more = f" and {len(shown) - 10} more" if len(shown) > 10 else ""
     return ", ".join(shown[:10]) + more
@@ -155,14 +155,17 @@ def _list_files(folder: Path) -> list[Path]:
 
 
 def _without_training_files(weights: list[Path]) -> list[Path]:
-    """Leave out what only training needs, where there is something else."""
+    """Leave out discriminators and generators of a training, if there are other files."""
     for training in (_DISCRIMINATOR, _GENERATOR):
         weights = [f for f in weights if not training.fullmatch(f.stem)] or weights
     return weights
 
 
 def _naming_stems(voices: list[Path]) -> dict[Path, str]:
-    """Return what to name each voice after; several stages of one training keep their marks."""
+    """Return the stem to name each voice after.
+
+    Several checkpoints of one training keep their epochs and steps, so that the names differ.
+    """
     bare = [names.comparison_key(names.without_training_suffix(voice.stem)) for voice in voices]
     counts = Counter(bare)
     return {
@@ -172,7 +175,7 @@ def _naming_stems(voices: list[Path]) -> dict[Path, str]:
 
 
 def _match_indexes(voices: list[Path], indexes: list[Path]) -> dict[Path, Path | None]:
-    """Return the index of each voice, in time that grows with their number, not its square."""
+    """Return the index of each voice, in linear time."""
     if len(voices) == 1 and len(indexes) == 1:
         return {voices[0]: indexes[0]}
     about: defaultdict[str, list[Path]] = defaultdict(list)
@@ -190,7 +193,7 @@ def _match_indexes(voices: list[Path], indexes: list[Path]) -> dict[Path, Path |
         if len(named) > 1:
             named = [index for index in named if index.parent == voice.parent] or named
         if not named and together[voice.parent] == 1:
-            # A folder for each voice is the other usual order.
+            # Many archives have one folder per voice, with an index of another name.
             named = beside[voice.parent]
         if not named and len(voices) == 1:
             named = indexes
@@ -208,7 +211,7 @@ def _only_index(voice: Path, named: list[Path]) -> Path | None:
 
 
 def _voice_key(file: Path) -> str:
-    """Return whom a file is about, without what training programs put around the name."""
+    """Return a voice's name from a file name, without the affixes of training programs."""
     stem = file.stem
     if file.suffix.lower() == INDEX_SUFFIX:
         stem = _VERSION.sub("", _INDEX.sub("", stem, count=1))

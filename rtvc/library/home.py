@@ -1,4 +1,4 @@
-"""Where the library lives, and how something new comes into it: whole, or not at all."""
+"""The library's folders, and how files get into them: complete, or not at all."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from rtvc.errors import RtvcError
 _STAGING_PREFIX = ".adding-"
 _ABANDONED_S = 60.0
 _RESERVED_BYTES = 64 * 2**20
-"""Stays free: a full disk harms other programs too."""
+"""Space that stays free, since a full disk disturbs other programs too."""
 
 
 def data_folder() -> Path:
-    """Return the folder of voices and base models; it need not exist.
+    """Return the folder of voices and base models; it may not exist.
 
-    RTVC_HOME names another one, which then holds the choices and presets too.
+    RTVC_HOME overrides it; that folder then also contains the remembered settings and the
+    presets.
     """
     override = os.environ.get("RTVC_HOME")
     if override:
@@ -34,33 +35,33 @@ def data_folder() -> Path:
 
 
 def voices_folder() -> Path:
-    """Return the folder with one folder for each installed voice."""
+    """Return the folder with a subfolder for each installed voice."""
     return data_folder() / "voices"
 
 
 def removed_folder() -> Path:
-    """Return the folder with the voices that were removed and can be restored."""
+    """Return the folder of removed voices, which can be restored."""
     return data_folder() / "removed"
 
 
 def models_folder() -> Path:
-    """Return the folder with one folder for each base model."""
+    """Return the folder with a subfolder for each base model."""
     return data_folder() / "models"
 
 
 def downloads_folder() -> Path:
-    """Return the folder of what has been downloaded so far."""
+    """Return the folder of downloads, complete and partial."""
     return data_folder() / "downloads"
 
 
 @contextmanager
 def explain_write_errors() -> Iterator[None]:
-    """Turn an `OSError` of writing inside into a sentence.
+    """Convert an `OSError` in the block to an error that says what to do.
 
     Raises
     ------
     RtvcError
-        In its place.
+        In place of the `OSError`.
     """
     try:
         yield
@@ -78,18 +79,18 @@ def explain_write_errors() -> Iterator[None]:
 
 @contextmanager
 def staging_folder() -> Iterator[Path]:
-    """Make a folder beside the library, on the same disk, that is gone afterwards in any case.
+    """Create a temporary folder on the disk of the library, and remove it after the block.
 
     Raises
     ------
     RtvcError
-        If it cannot be made, or if writing inside fails.
+        If it cannot be created, or if writing in the block fails.
     """
     with explain_write_errors():
         data_folder().mkdir(parents=True, exist_ok=True)
         _remove_abandoned()
         stage = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=data_folder()))
-        # The lock lasts as long as the process: it tells a folder in use from an abandoned one.
+        # The lock lasts as long as the process, so a folder without a lock is abandoned.
         lock = os.open(stage, os.O_RDONLY)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -100,17 +101,17 @@ def staging_folder() -> Iterator[Path]:
 
 
 def move_into_place(prepared: Path, target: Path) -> None:
-    """Move a finished folder to where it belongs, in one step.
+    """Move a finished folder to `target` atomically.
 
     Raises
     ------
     FileExistsError
-        If there is something at `target`.
+        If `target` exists.
     OSError
         If it cannot be moved.
     """
     for file in prepared.iterdir():
-        # A rename can reach the disk before the content does.
+        # The rename could reach the disk before the content.
         with file.open("rb") as handle:
             os.fsync(handle.fileno())
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -123,7 +124,7 @@ def move_into_place(prepared: Path, target: Path) -> None:
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy the content of a file to a new one.
+    """Copy the content of a file to a new file.
 
     Raises
     ------
@@ -141,12 +142,19 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 def require_space(size: int, what: str) -> None:
-    """Check that so many more bytes fit on the disk of the library.
+    """Check that `size` more bytes fit on the disk of the library.
+
+    Parameters
+    ----------
+    size
+        Bytes.
+    what
+        What needs the space, for the message.
 
     Raises
     ------
     RtvcError
-        If they do not.
+        If there is not enough space.
     """
     folder = data_folder()
     while not folder.exists() and folder != folder.parent:
@@ -154,7 +162,7 @@ def require_space(size: int, what: str) -> None:
     try:
         usage = shutil.disk_usage(folder)
     except OSError:
-        return  # Some network disks do not tell; writing will.
+        return  # some network disks do not report it; writing gives the error then
     free = usage.free
     if usage.total and size + _RESERVED_BYTES > free:
         raise RtvcError(
@@ -165,12 +173,12 @@ def require_space(size: int, what: str) -> None:
 
 
 def format_size(size: int) -> str:
-    """Return a number of bytes in words."""
+    """Return a number of bytes as text, in MB."""
     return f"{size / 1e6:,.1f} MB" if size < 10e6 else f"{size / 1e6:,.0f} MB"
 
 
 def _remove_abandoned() -> None:
-    """Remove what a process that was killed has left behind."""
+    """Remove the staging folders of processes that were killed."""
     for stage in data_folder().glob(_STAGING_PREFIX + "*"):
         with suppress(OSError):
             if time.time() - stage.stat().st_mtime < _ABANDONED_S:

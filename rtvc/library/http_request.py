@@ -1,4 +1,4 @@
-"""One HTTP request: who may be asked, and what a refusal means."""
+"""Send an HTTP request: allowed schemes and redirects, and errors with explanations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class TransientError(Exception):
-    """Something that may go better the next time; the message is a sentence."""
+    """An error that may not happen on another attempt.
+
+    Attributes
+    ----------
+    retry_delay_s
+        Seconds that the server asks to wait, 0 if it does not say.
+    """
 
     def __init__(self, message: str, retry_delay_s: float = 0.0) -> None:
         super().__init__(message)
@@ -28,7 +34,13 @@ class TransientError(Exception):
 
 
 class RangeNotSatisfiableError(Exception):
-    """The part of the file that was asked for is not there; `size` is what the file has."""
+    """The requested range is not in the file.
+
+    Attributes
+    ----------
+    size
+        The Content-Range header of the response, such as ``"bytes */1000"``.
+    """
 
     def __init__(self, size: str) -> None:
         super().__init__(size)
@@ -36,23 +48,23 @@ class RangeNotSatisfiableError(Exception):
 
 
 def open_url(url: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
-    """Return the server's answer.
+    """Send a GET request and return the response.
 
     Parameters
     ----------
     url
-        As `checked_address` returns it. Redirects are followed, but never from https to http.
+        As `normalize_url` returns it. Redirects are followed, but never from https to http.
     headers
-        Of the request, beside those that every request has.
+        Additional headers.
 
     Raises
     ------
     TransientError
-        If another try may go better.
+        If another attempt may succeed.
     RangeNotSatisfiableError
-        If the server has no such part of the file.
+        If the requested range is not in the file.
     RtvcError
-        If it will not go better.
+        If another attempt cannot succeed.
     """
     host = hostname(url)
     common = {"User-Agent": f"rtvc/{__version__}", "Accept-Encoding": "identity"}
@@ -104,7 +116,7 @@ class _RedirectHandler(urllib.request.HTTPRedirectHandler):
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    # Of urllib's handlers only these: no files, no FTP, no passwords.
+    # Only these of urllib's handlers: no file URLs, no FTP, no passwords.
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
@@ -132,7 +144,7 @@ def _refusal_message(url: str, error: urllib.error.HTTPError) -> str:
 
 
 def connection_error(error: object) -> str:
-    """Return what went wrong in a connection, in a few words."""
+    """Return a short description of a connection error."""
     if isinstance(error, TimeoutError):
         return f"no answer within {_TIMEOUT_S:.0f} s"
     if isinstance(error, OSError) and error.strerror:

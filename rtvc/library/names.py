@@ -1,4 +1,4 @@
-"""Names of voices: what may be one, and which one a file suggests."""
+"""Names of voices: validation, comparison, and suggestions from file names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rtvc.errors import UsageError
 from rtvc.settings import BUILT_IN
 
 VOICE_SUFFIXES = (".pth", ".safetensors")
-"""Of files with a voice; what ends so is a path and never a name."""
+"""Suffixes of files with a voice; a text that ends in one is a path and never a name."""
 
 MAX_LENGTH = 80
 MAX_BYTES = 200
@@ -28,31 +28,31 @@ _GENERIC_STEM = re.compile(
 
 
 def is_path(name: str) -> bool:
-    """Return whether ``Settings.voice`` means a file or folder rather than an installed voice."""
+    """Return whether ``Settings.voice`` is the path of a file or folder, not an installed voice."""
     return "/" in name or name.lower().endswith(VOICE_SUFFIXES)
 
 
 def normalized(name: str) -> str:
-    """Return a name in the one spelling of its accents that rtvc uses (NFC)."""
+    """Return a name in Unicode normalization form NFC."""
     return unicodedata.normalize("NFC", name)
 
 
 def comparison_key(name: str) -> str:
-    """Return what two names share when they are the same voice.
+    """Return a key that is equal for equivalent names.
 
-    Most disks of macOS do not tell upper case from lower, nor one spelling of an accent from
-    another, so names that differ only in these are one name everywhere.
+    Most macOS disks ignore case and Unicode normalization in file names, so rtvc ignores both
+    on every system.
     """
     return normalized(normalized(name).casefold())
 
 
 def validated_name(name: str) -> str:
-    """Return a name that a person gave, tidied.
+    """Return a name in NFC and with single spaces.
 
     Raises
     ------
     UsageError
-        If it cannot be the name of a folder, or is that of the built-in voice.
+        If it cannot be the name of a folder, or is the name of the built-in voice.
     """
     tidy = " ".join(normalized(name).split())
     bad = [c for c in tidy if c in _FORBIDDEN or unicodedata.category(c) in _UNPRINTABLE]
@@ -71,15 +71,15 @@ def validated_name(name: str) -> str:
 
 
 def suggested_name(stem: str, container: str = "") -> str:
-    """Return the name that a file of weights suggests, safe as the name of a folder.
+    """Return the name that a weights file suggests, safe as the name of a folder.
 
     Parameters
     ----------
     stem
         Name of the file without its suffix.
     container
-        Name of the archive or folder around it, which serves where the file's says nothing
-        (``model``, ``G_2333``).
+        Name of the archive or folder of the file, used if `stem` is generic, such as ``model``
+        or ``G_2333``.
     """
     if container and (_GENERIC_STEM.fullmatch(stem) or not sanitized(stem)):
         stem = container
@@ -90,12 +90,15 @@ def suggested_name(stem: str, container: str = "") -> str:
 
 
 def without_training_suffix(stem: str) -> str:
-    """Return a file's name without the epoch and step that training programs append."""
+    """Return a file's stem without the epoch and step that training programs append."""
     return _TRAINING_SUFFIX.sub("", stem) or stem
 
 
 def sanitized(text: str) -> str:
-    """Return any text as a name: what cannot stay becomes '_' or is dropped; it may be empty."""
+    """Return a text without the characters that a name cannot contain; may be empty.
+
+    A forbidden character becomes ``_``; unprintable ones are dropped.
+    """
     kept = "".join(
         "_" if c in _FORBIDDEN else " " if c.isspace() else c
         for c in normalized(text)[: 4 * MAX_LENGTH]

@@ -1,4 +1,4 @@
-"""From the name of a voice to the voice."""
+"""Load a voice by its name or path."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 def list_voices() -> dict[str, str]:
-    """Return the names of all voices, built in and installed, each with a sentence about it."""
+    """Return a description of every voice, built-in and installed, by name."""
     from rtvc import library
 
     voices = {BUILT_IN: "Your own voice, shaped by the settings; built in."}
@@ -37,26 +37,27 @@ def list_voices() -> dict[str, str]:
 
 
 def find_voice(name: str) -> Voice:
-    """Return the voice of that name, loaded.
+    """Load a voice.
 
-    What is in use already, by another chain, is shared: all weights are in memory when
-    this returns, so any thread may compute with them.
+    Networks that another chain already uses are shared. All weights are in memory when this
+    returns, so any thread may compute with them.
 
     Parameters
     ----------
     name
         ``world``, an installed voice, or the path of a voice: a ``.pth`` or ``.safetensors``
-        file, or a folder with one (with a slash in it). An index that lies beside it is used.
+        file, or a folder with one (the path must contain a slash). An index next to the file is
+        used.
 
     Raises
     ------
     UsageError
-        If there is none of that name.
+        If no installed voice has this name.
     RtvcError
-        If it cannot be used, or a base model that it needs is not installed.
+        If the voice cannot be loaded, or a base model that it needs is not installed.
     """
     if name == BUILT_IN:
-        # Here, because WORLD takes a moment to load and other voices do without it.
+        # Imported here because loading WORLD takes time, and other voices do not need it.
         from rtvc.engine.world.voice import WorldVoice
 
         return WorldVoice()
@@ -70,7 +71,10 @@ def find_voice(name: str) -> Voice:
 
 
 def voice_kind(name: str) -> str:
-    """Return the kind of a voice by its name, "" where only opening its file would tell."""
+    """Return the kind of a voice by its name, "" if its file would have to be opened.
+
+    See `rtvc.calibration.profiles.kind_of_rate`.
+    """
     from rtvc.library import installed_voice, is_path
 
     if name == BUILT_IN:
@@ -84,7 +88,7 @@ def voice_kind(name: str) -> str:
 
 
 def find_estimator(kind: str) -> PitchEstimator:
-    """Return the pitch estimator that ``Settings.pitch_method`` names, loaded.
+    """Load the pitch estimator of a ``Settings.pitch_method``.
 
     Raises
     ------
@@ -103,7 +107,7 @@ def find_estimator(kind: str) -> PitchEstimator:
 
 
 def _needs_estimator(name: str) -> bool:
-    """Return whether a voice is known to need a pitch estimator, before it is loaded."""
+    """Return whether a voice needs a pitch estimator, if that is known without loading it."""
     from rtvc.errors import RtvcError
     from rtvc.library import installed_voice, is_path
 
@@ -112,7 +116,7 @@ def _needs_estimator(name: str) -> bool:
     try:
         return installed_voice(name).manifest.uses_pitch
     except RtvcError:
-        return False  # whoever loads it tells why
+        return False  # loading the voice raises the same error
 
 
 def _load_estimator_in_thread(kind: str) -> PitchEstimator:
@@ -139,7 +143,7 @@ def _load_rvc_voice(name: str, path: Path, index: Path | None) -> RvcVoice:
 
 
 def _find_index(path: Path) -> Path | None:
-    """Return the index beside a voice: the only one of a given folder, or that of its name."""
+    """Return the index of a voice: the only one in its folder, or the one with its name."""
     if path.is_dir():
         found = [f for f in path.glob("*.index") if not f.name.startswith((".", "trained_"))]
         return found[0] if len(found) == 1 else None
@@ -150,17 +154,18 @@ def _find_index(path: Path) -> Path | None:
 
 @contextmanager
 def preload_estimator(settings: Settings) -> Iterator[None]:
-    """Load the pitch estimator of an installed voice while the context loads the voice.
+    """Load the pitch estimator of an installed voice in parallel with the block.
 
-    Whoever asks for it there gets it once it is ready, or is told why it cannot be had.
+    `find_estimator` in the block waits for it, or raises its error.
     """
     if not _needs_estimator(settings.voice):
         yield
         return
-    with ThreadPoolExecutor(1, "rtvc loading") as beside:
-        ahead = beside.submit(_load_estimator_in_thread, settings.pitch_method)
+    with ThreadPoolExecutor(1, "rtvc loading") as pool:
+        future = pool.submit(_load_estimator_in_thread, settings.pitch_method)
         yield
-        ahead.exception()  # it is kept up to here; what went wrong has been told if it matters
+        # Keeps the estimator alive until here. `find_estimator` has raised its error if needed.
+        future.exception()
 
 
 _lock = threading.Lock()
@@ -169,16 +174,16 @@ _cache: WeakValueDictionary[tuple[object, ...], Any] = WeakValueDictionary()
 
 
 def _load_shared(path: Path, load: Callable[[Path], T]) -> T:
-    """Return what a file holds, from memory if somebody has it open and it has not changed."""
+    """Load a file, or return the object in use if the file has not changed since."""
     if not path.exists():
-        return load(path)  # which says so
+        return load(path)  # raises the error for a missing file
     state = path.stat()
     key = path.resolve(), state.st_mtime_ns, state.st_size
     with _lock:
-        alone = _load_locks[key]
-    with alone:
-        found: T | None = _cache.get(key)
-        if found is None:
-            found = _cache[key] = load(path)
+        load_lock = _load_locks[key]
+    with load_lock:
+        cached: T | None = _cache.get(key)
+        if cached is None:
+            cached = _cache[key] = load(path)
             trim_memory()
-        return found
+        return cached

@@ -1,4 +1,4 @@
-"""Opens what a person names: a file, a folder, an archive or an address with voices."""
+"""Find the voices in a file, a folder, an archive or at a URL."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from rtvc.library.home import staging_folder
 
 @contextmanager
 def open_source(source: str, progress: ReportProgress) -> Iterator[list[FoundVoice]]:
-    """Find the voices in a file, a folder, an archive or at an address.
+    """Find the voices in a file, a folder, an archive or at a URL, for the block.
 
-    What was downloaded or unpacked for it is gone afterwards; a complete download stays where
-    only the request was wrong (`UsageError`), so that the next one need not load it again.
+    Downloaded and unpacked files are removed after the block. After a `UsageError` a complete
+    download stays, so that a corrected command need not download it again.
 
     Parameters
     ----------
     source
-        A path, or an address that begins with ``http://`` or ``https://``.
+        A path, or a URL that begins with ``http://`` or ``https://``.
     progress
-        Is told how far a download is.
+        Called with the progress of a download; see `ReportProgress`.
 
     Raises
     ------
@@ -43,10 +43,10 @@ def open_source(source: str, progress: ReportProgress) -> Iterator[list[FoundVoi
     fetched = download(source, progress)
     try:
         with staging_folder() as stage:
-            # The name that it goes by is that of its site, also in messages.
-            named = stage / (names.sanitized(fetched.name) or "download")
-            named.symlink_to(fetched.path)
-            with _find_in_path(named) as found:
+            # The link gives the file the server's name for it, which messages then show.
+            link = stage / (names.sanitized(fetched.name) or "download")
+            link.symlink_to(fetched.path)
+            with _find_in_path(link) as found:
                 origin = without_query(source)
                 yield [dataclasses.replace(one, origin=origin) for one in found]
     except UsageError:

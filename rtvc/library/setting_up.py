@@ -1,4 +1,4 @@
-"""Installs base models: from their place on the web, a mirror, or a folder."""
+"""Install base models: from their published URL, a mirror, or a folder."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _CONFIG_FILE = "config.json"
 _WEIGHTS_IN_FOLDER = ("pytorch_model.bin", "model.safetensors")
 _MAX_FILES = 50_000
 _MAX_TRIED = 8
-# Files and folders that hold ContentVec where RVC, Applio and others put them.
+# Names of the files and folders with ContentVec in RVC, Applio and other programs.
 _CONTENTVEC_STEMS = frozenset(
     {"hubert_base", "contentvec", "contentvec_base", "content-vec-best", "content_vec_500"}
 )
@@ -49,7 +49,7 @@ _CONTENTVEC_FOLDERS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class _ModelFile:
-    """A file that may hold a base model; `config` lies beside it where there is one."""
+    """A weights file that may be a base model, and the ``config.json`` next to it, if any."""
 
     path: Path
     config: Path | None
@@ -63,25 +63,25 @@ def install_from_url(
     unverified: bool = False,
     retry_delays_s: Sequence[float] = RETRY_DELAYS_S,
 ) -> InstalledModel:
-    """Download a base model and install it, in place of the one that is there.
+    """Download and install a base model; replaces an installed one.
 
     Parameters
     ----------
     model
-        Which.
+        The model to install.
     progress
-        Is told how far the download is.
+        Called with the progress of the download; see `ReportProgress`.
     mirror
-        Address under which the file lies by its name, instead of its own place.
+        Base URL of a mirror with a file of the same name; "" for the published URL.
     unverified
-        Take a file of any SHA-256 whose weights are those of the network.
+        Accept a file with any SHA-256 if the names and shapes of its weights are right.
     retry_delays_s
-        Seconds to wait before each try after the first.
+        Seconds to wait before each attempt after the first.
 
     Raises
     ------
     RtvcError
-        If it cannot be downloaded, is another file, or cannot be written.
+        If it cannot be downloaded, is a different file, or cannot be written.
     """
     url = f"{mirror.rstrip('/')}/{model.file}" if mirror else model.url
     if not unverified:
@@ -89,15 +89,15 @@ def install_from_url(
     expected = {} if unverified else {"size": model.size, "sha256": model.sha256}
     fetched = download(url, progress, retry_delays_s=retry_delays_s, **expected)  # type: ignore[arg-type]
     with staging_folder() as stage:
-        named = stage / model.file
-        named.symlink_to(fetched.path)
+        link = stage / model.file
+        link.symlink_to(fetched.path)
         try:
             if unverified:
-                _check_weights(model.kind, named)
+                _check_weights(model.kind, link)
         except RtvcError:
             discard_download(url)
             raise
-        # A rename: what was downloaded is not written a second time.
+        # A rename, so that the file is not written a second time.
         folder = stage / "model"
         folder.mkdir()
         shutil.move(fetched.path, folder / model.file)
@@ -106,24 +106,24 @@ def install_from_url(
 
 
 def install_from_folder(kind: str, place: Path) -> InstalledModel:
-    """Install a base model from a folder or file, in place of the one that is there.
+    """Install a base model from a folder or file; replaces an installed one.
 
-    A file with a known SHA-256 is taken first; of others the weights are compared with what the
-    network needs.
+    Files with the size of a published file are tried first. A file with another SHA-256 is
+    accepted if the names and shapes of its weights are right.
 
     Parameters
     ----------
     kind
-        A known one, or the name of another content encoder.
+        A key of `BASE_MODELS`, or the name of another content encoder.
     place
-        A file, or a folder that is searched with all that is below it for the usual names.
+        A file, or a folder to search, with its subfolders, for the usual file names.
 
     Raises
     ------
     UsageError
-        If there is nothing of a usual name.
+        If no file has a usual name.
     RtvcError
-        If nothing there is this network, or it cannot be written.
+        If no file is this network, or it cannot be written.
     """
     model_files = _find_model_files(kind, place)
     if not model_files:
@@ -138,7 +138,7 @@ def install_from_folder(kind: str, place: Path) -> InstalledModel:
 
 
 class _WrongNetworkError(RtvcError):
-    """A candidate is not the network that it was taken for."""
+    """A file with the name of a base model is not that network."""
 
 
 def _install_copy(kind: str, model_file: _ModelFile) -> InstalledModel:
@@ -155,7 +155,7 @@ def _install_copy(kind: str, model_file: _ModelFile) -> InstalledModel:
         copy_file(path, folder / name)
         if model_file.config is not None:
             copy_file(model_file.config, folder / _CONFIG_FILE)
-        # Of the copy, so that what is installed is what was looked at.
+        # Check the copy, so that the checked file is the installed one.
         model = BASE_MODELS.get(kind)
         if model is None or not model.matches(size, _sha256(folder / name)):
             try:
@@ -166,7 +166,7 @@ def _install_copy(kind: str, model_file: _ModelFile) -> InstalledModel:
 
 
 def _check_weights(kind: str, path: Path) -> None:
-    """Compare the weights in a file with what the network needs."""
+    """Raise `RtvcError` if a file does not contain the weights of the network."""
     if kind == "rmvpe":
         read_rmvpe(path)
     elif kind == "fcpe":
@@ -195,7 +195,7 @@ def _install(kind: str, folder: Path, stage: Path, name: str, source: str) -> In
 
 
 def _find_model_files(kind: str, place: Path) -> list[_ModelFile]:
-    """Return the files that may hold a base model, the likeliest first."""
+    """Return the files that may be a base model, the likeliest first."""
     if place.is_file():
         return [_with_config(place)]
     if not place.is_dir():
@@ -217,14 +217,14 @@ def _find_model_files(kind: str, place: Path) -> list[_ModelFile]:
 
 
 def _with_config(path: Path) -> _ModelFile:
-    # Only in the layout of Hugging Face a config.json beside the weights is about them.
+    # Only in Hugging Face's layout does a config.json next to the weights describe them.
     config = path.parent / _CONFIG_FILE
     paired = path.suffix in (".bin", ".safetensors") and config.is_file()
     return _ModelFile(path, config if paired else None)
 
 
 def _name_matches(kind: str, path: Path, place: Path) -> bool:
-    """Return whether a file's name is one under which a base model is known."""
+    """Return whether a file has a usual name of a base model."""
     stem, suffix = names.comparison_key(path.stem), path.suffix.lower()
     if suffix not in _WEIGHTS_SUFFIXES or path.name.startswith("."):
         return False
@@ -233,7 +233,7 @@ def _name_matches(kind: str, path: Path, place: Path) -> bool:
     folder = names.comparison_key(path.parent.name)
     in_folder = names.comparison_key(path.name) in _WEIGHTS_IN_FOLDER
     if in_folder and path.parent == place:
-        return True  # The folder itself was named: it is this encoder, whatever it is called.
+        return True  # the user gave this folder, so it is this encoder whatever its name
     if kind == "contentvec":
         return folder in _CONTENTVEC_FOLDERS if in_folder else stem in _CONTENTVEC_STEMS
     return model_kind(folder) == kind if in_folder else model_kind(stem) == kind

@@ -1,4 +1,4 @@
-"""The voices that are installed: find, list, remove, restore and rename them."""
+"""Installed voices: find, list, remove, restore and rename them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from rtvc.errors import RtvcError, UsageError, nearest
 from rtvc.library import names
 from rtvc.library.home import explain_write_errors, move_into_place, removed_folder, voices_folder
 from rtvc.settings import BUILT_IN
-
-"""Voices that need no files."""
 
 WEIGHTS_FILE = "voice.safetensors"
 INDEX_FILE = "voice.index"
@@ -34,29 +32,29 @@ class Manifest:
     version
         ``"v1"`` (256 content features) or ``"v2"`` (768).
     sample_rate
-        Hz.
+        Sample rate of the output in Hz.
     uses_pitch
         Whether it was trained with pitch.
     speakers
-        How many it has.
+        Number of speakers.
     vocoder
         ``"HiFi-GAN"``, ``"MRF HiFi-GAN"`` or ``"RefineGAN"``.
     embedder
         Name of the content encoder that it was trained with.
     info
-        What its author wrote into it, printable.
+        The author's remarks in the file, without unprintable characters.
     source
-        Name of the file that it came from, or how it was made.
+        Name of the original file, or the recipe of a blend.
     source_sha256
-        Of that file, "" for a voice without one.
+        SHA-256 of the original file, "" for a blend.
     origin
-        Address that it was downloaded from, without what may be secret in it; "" if from a disk.
+        URL that it was downloaded from, without the query; "" for a local file.
     index
-        Name of the index's file as it came, "" without an index.
+        Original name of the index file, "" without an index.
     index_vectors
-        How many training features the index holds.
+        Number of vectors in the index.
     added
-        When, in ISO 8601.
+        Time of installation in ISO 8601.
     """
 
     version: str
@@ -81,11 +79,11 @@ class InstalledVoice:
     Attributes
     ----------
     name
-        As in ``Settings.voice``.
+        Its name, as in ``Settings.voice``.
     folder
-        Where its files are.
+        The folder with its files.
     manifest
-        What is known of it.
+        Its properties.
     """
 
     name: str
@@ -94,22 +92,22 @@ class InstalledVoice:
 
     @property
     def path(self) -> Path:
-        """The weights, for ``read_voice_checkpoint``."""
+        """The weights file, for ``read_voice_checkpoint``."""
         return self.folder / WEIGHTS_FILE
 
     @property
     def index(self) -> Path | None:
-        """The faiss index, None where the voice has none."""
+        """The faiss index file, or None."""
         return self.folder / INDEX_FILE if self.manifest.index else None
 
     @property
     def size(self) -> int:
-        """Bytes on the disk."""
+        """Size on disk in bytes."""
         return sum(file.stat().st_size for file in self.folder.iterdir() if file.is_file())
 
 
 def installed_voice(name: str) -> InstalledVoice:
-    """Return the installed voice of that name; upper and lower case are the same.
+    """Return an installed voice by name, ignoring case.
 
     Raises
     ------
@@ -125,7 +123,7 @@ def installed_voice(name: str) -> InstalledVoice:
 
 
 def list_voices() -> tuple[list[InstalledVoice], list[str]]:
-    """Return the installed voices by name, and a sentence about each that is damaged."""
+    """Return the installed voices in the order of their names, and a sentence per damaged one."""
     voices, problems = [], []
     for folder in _folders(voices_folder()):
         try:
@@ -136,29 +134,29 @@ def list_voices() -> tuple[list[InstalledVoice], list[str]]:
 
 
 def list_removed() -> list[str]:
-    """Return the names under which removed voices can be restored."""
+    """Return the names of the removed voices that can be restored."""
     return [names.normalized(folder.name) for folder in _folders(removed_folder())]
 
 
 def remove_voice(name: str, *, forever: bool = False) -> str:
-    """Take a voice out of the library.
+    """Remove a voice from the library.
 
     Parameters
     ----------
     name
-        An installed voice; with `forever` also one that was removed before.
+        An installed voice; with `forever` also a removed one.
     forever
         Delete its files instead of keeping them for `restore_voice`.
 
     Returns
     -------
     str
-        The name under which it can be restored, "" if it cannot.
+        The name to restore it by, "" if it was deleted.
 
     Raises
     ------
     UsageError
-        If there is none of that name.
+        If there is no such voice.
     RtvcError
         If the files cannot be moved or deleted.
     """
@@ -176,12 +174,12 @@ def remove_voice(name: str, *, forever: bool = False) -> str:
 
 
 def restore_voice(name: str, new_name: str | None = None) -> str:
-    """Bring a removed voice back, under its own or another name, which is returned.
+    """Restore a removed voice, optionally under a new name; return the name.
 
     Raises
     ------
     UsageError
-        If there is no removed voice of that name, or the name is taken meanwhile.
+        If there is no such removed voice, or the name is taken.
     RtvcError
         If the files cannot be moved.
     """
@@ -199,12 +197,12 @@ def restore_voice(name: str, new_name: str | None = None) -> str:
 
 
 def rename_voice(old: str, new: str) -> str:
-    """Give a voice another name, which is returned tidied.
+    """Rename a voice; return the new name as it was validated.
 
     Raises
     ------
     UsageError
-        If there is no such voice, or the name is taken or not possible.
+        If there is no such voice, or the new name is taken or invalid.
     RtvcError
         If the folder cannot be moved.
     """
@@ -219,12 +217,19 @@ def rename_voice(old: str, new: str) -> str:
 
 
 def available_name(name: str, advice: str) -> str:
-    """Return a name tidied, if no voice has it yet.
+    """Return a validated name that no installed voice has.
+
+    Parameters
+    ----------
+    name
+        The name.
+    advice
+        What to do if it is taken, for the message.
 
     Raises
     ------
     UsageError
-        If one has, with the advice; or if it cannot be a name.
+        If the name is taken or invalid.
     """
     tidy = names.validated_name(name)
     if find_folder(voices_folder(), tidy) is not None:
@@ -233,20 +238,20 @@ def available_name(name: str, advice: str) -> str:
 
 
 def find_folder(parent: Path, name: str) -> Path | None:
-    """Return the folder of that name in `parent`, None if there is none."""
+    """Return the folder of the voice `name` in `parent`, or None."""
     wanted = names.comparison_key(name)
     return next((f for f in _folders(parent) if names.comparison_key(f.name) == wanted), None)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write what is known of a voice into its folder."""
+    """Write a voice's manifest into its folder."""
     facts = {"format": _FORMAT, **dataclasses.asdict(manifest)}
     text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
     (folder / MANIFEST_FILE).write_text(text, encoding="utf-8")
 
 
 def _move_aside(folder: Path) -> str:
-    """Move a voice to the removed ones, under its name or a numbered one."""
+    """Move a voice to the removed voices, with a number if its name is taken there."""
     number, name = 1, names.normalized(folder.name)
     while True:
         kept = name if number == 1 else f"{name} {number}"
@@ -267,11 +272,11 @@ def _move(folder: Path, name: str) -> None:
 
 
 def _folders(parent: Path) -> Iterator[Path]:
-    """Folders of voices: those whose names could be a voice's."""
+    """Yield the subfolders with a valid voice name, in the order of their names."""
     try:
         folders = sorted(parent.iterdir(), key=lambda folder: names.comparison_key(folder.name))
     except OSError:
-        return  # there is none, or none that may be read
+        return  # it is missing or not readable
     for folder in folders:
         if folder.is_dir() and names.sanitized(folder.name) == names.normalized(folder.name):
             yield folder

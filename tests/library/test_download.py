@@ -1,4 +1,4 @@
-"""Downloads from a real server that breaks off, moves, changes and lies."""
+"""Downloads from a real server that interrupts, redirects, changes files and sends wrong ones."""
 
 import fcntl
 import hashlib
@@ -57,7 +57,7 @@ def left():
     return sorted(path.name for path in downloads_folder().iterdir())
 
 
-def test_a_file_comes_whole_with_its_name_and_its_progress(server):
+def test_a_file_is_downloaded_with_its_name_and_progress(server):
     data, name, seen = fetch(server.put("/voices/%C3%84nna.zip", DATA))
     assert data == DATA
     assert name == "Änna.zip"
@@ -68,26 +68,26 @@ def test_a_file_comes_whole_with_its_name_and_its_progress(server):
     assert left() == []
 
 
-def test_the_size_need_not_be_known(server):
+def test_the_size_may_be_unknown(server):
     data, _, seen = fetch(server.put("/a", DATA, chunked=True))
     assert data == DATA
     assert {total for _, total in seen} == {None}
 
 
-def test_an_empty_file_is_told(server):
+def test_an_empty_file_is_refused(server):
     assert "is empty" in refused(server.put("/a", b""))
     assert left() == []
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_break_is_mended_by_the_rest_alone(server, chunked):
+def test_after_an_interruption_only_the_rest_is_requested(server, chunked):
     url = server.put("/a", DATA, cuts=[100_000, 200_000], chunked=chunked)
     assert fetch(url)[0] == DATA
     assert server.ranges() == ["", "bytes=100000-", "bytes=300000-"]
     assert {headers.get("If-Range") for _, headers in server.requests[1:]} == {'"one"'}
 
 
-def test_a_later_call_goes_on_where_an_earlier_one_broke(server):
+def test_a_later_call_resumes_an_interrupted_download(server):
     url = server.put("/a", DATA, cuts=[100_000])
     assert "0.1 MB" in refused(url, pauses=())
     assert partial_size(url) == 100_000
@@ -95,7 +95,7 @@ def test_a_later_call_goes_on_where_an_earlier_one_broke(server):
     assert server.ranges() == ["", "bytes=100000-"]
 
 
-def test_a_file_that_was_whole_is_not_sent_again(server):
+def test_a_complete_file_is_not_downloaded_again(server):
     url = server.put("/a", DATA, disposition='attachment; filename="b.zip"')
     assert fetch(url)[:2] == (DATA, "b.zip")
     assert fetch(url)[:2] == (DATA, "b.zip")
@@ -104,14 +104,14 @@ def test_a_file_that_was_whole_is_not_sent_again(server):
     assert len(server.requests) == 2
 
 
-def test_a_file_that_changed_meanwhile_is_loaded_anew(server):
+def test_a_changed_file_is_downloaded_again(server):
     url = server.put("/a", DATA, cuts=[100_000])
     refused(url, pauses=())
     server.put("/a", DATA[::-1], etag='"two"')
     assert fetch(url)[0] == DATA[::-1]
 
 
-def test_a_shorter_file_is_loaded_anew(server):
+def test_a_shorter_file_is_downloaded_again(server):
     url = server.put("/a", DATA, cuts=[100_000])
     refused(url, pauses=())
     server.put("/a", DATA[:50_000])
@@ -119,11 +119,11 @@ def test_a_shorter_file_is_loaded_anew(server):
     assert server.ranges() == ["", "bytes=100000-", ""]
 
 
-def test_a_server_without_ranges_sends_all_again(server):
+def test_a_server_without_ranges_sends_the_whole_file_again(server):
     assert fetch(server.put("/a", DATA, cuts=[100_000], ranges=False))[0] == DATA
 
 
-def test_without_a_validator_only_a_hash_lets_it_go_on(server):
+def test_without_a_validator_only_a_known_checksum_allows_resuming(server):
     url = server.put("/a", DATA, etag="", cuts=[100_000, 10])
     assert fetch(url)[0] == DATA
     assert server.ranges() == ["", "", ""]
@@ -133,45 +133,45 @@ def test_without_a_validator_only_a_hash_lets_it_go_on(server):
     assert server.ranges()[3:] == ["", "bytes=100000-"]
 
 
-def test_a_weak_tag_gives_way_to_the_date(server):
+def test_the_date_replaces_a_weak_entity_tag(server):
     date = "Sat, 01 Feb 2025 10:00:00 GMT"
     assert fetch(server.put("/a", DATA, etag='W/"one"', modified=date, cuts=[10]))[0] == DATA
     assert server.requests[1][1]["If-Range"] == date
 
 
-def test_a_busy_server_is_asked_again_when_it_says(server):
+def test_a_busy_server_is_retried(server):
     url = server.put("/a", DATA, statuses=[503, 429, 500], retry_after="0")
     assert fetch(url)[0] == DATA
     assert len(server.requests) == 4
 
 
-def test_the_pause_is_the_servers_if_longer(server):
+def test_a_longer_retry_after_is_respected(server):
     url = server.put("/a", DATA, statuses=[503], retry_after="1")
     began = time.monotonic()
     fetch(url)
     assert 0.95 < time.monotonic() - began < 5
 
 
-def test_it_gives_up_when_nothing_comes_in(server):
+def test_the_attempts_are_limited_without_progress(server):
     url = server.put("/a", DATA, statuses=[500] * 9)
     assert "out of order (HTTP 500)" in refused(url)
     assert len(server.requests) == 4
     assert left() == []
 
 
-def test_it_goes_on_as_long_as_something_comes_in(server):
+def test_the_attempts_are_not_limited_while_there_is_progress(server):
     url = server.put("/a", DATA, cuts=[70_000] * 9)
     assert fetch(url, pauses=(0.01,))[0] == DATA
 
 
-def test_a_known_hash_is_checked_and_nothing_wrong_stays(server):
+def test_a_known_checksum_is_verified_and_a_wrong_file_removed(server):
     url = server.put("/a", DATA)
     assert "SHA-256" in refused(url, sha256="0" * 64)
     assert left() == []
     assert len(server.requests) == 1
 
 
-def test_a_wrong_older_part_is_given_up_for_the_hash(server):
+def test_a_wrong_part_of_an_earlier_call_is_discarded(server):
     url = server.put("/a", DATA[::-1], etag="", cuts=[100_000])
     refused(url, pauses=(), sha256=SHA256)
     server.put("/a", DATA, etag="")
@@ -181,18 +181,18 @@ def test_a_wrong_older_part_is_given_up_for_the_hash(server):
 
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("size", [len(DATA) - 1, len(DATA) + 1])
-def test_a_known_size_is_checked(server, size, chunked):
+def test_a_known_size_is_verified(server, size, chunked):
     url = server.put("/a", DATA, chunked=chunked)
     assert "700" in refused(url, size=size, sha256=SHA256).replace("0.7 MB", "700")
     assert left() == []
 
 
-def test_a_web_page_is_told_apart(server):
+def test_a_web_page_is_recognised(server):
     page = b"\n<!DOCTYPE html><html>Please sign in</html>"
     url = server.put("/Anna.zip", page, kind="text/html; charset=utf-8")
     assert "leads to a web page" in refused(url)
     assert left() == []
-    # Some servers call everything a page.
+    # Some servers send every file as text/html.
     assert fetch(server.put("/b.zip", DATA, kind="text/html"))[0] == DATA
 
 
@@ -215,20 +215,20 @@ def test_redirects_are_followed_with_the_range(server):
 
 
 @pytest.mark.parametrize("target", ["file:///etc/hostname", "ftp://127.0.0.1/a", "data:,x"])
-def test_redirects_lead_to_no_other_place(server, target):
+def test_redirects_to_other_schemes_are_refused(server, target):
     message = refused(server.put("/a", location=target))
     assert "circles" in message or "not safe to follow" in message
     assert left() == []
 
 
-def test_redirects_end(server):
+def test_redirects_are_limited(server):
     assert "circles" in refused(server.put("/a", location="/a"))
     for i in range(20):
         server.put(f"/{i}", location=f"/{i + 1}")
     assert "circles" in refused(server.url + "/0")
 
 
-def test_a_redirect_never_leaves_encryption():
+def test_a_redirect_from_https_to_http_is_refused():
     request = urllib.request.Request("https://example.org/a")
     handler = http_request._RedirectHandler()
     with pytest.raises(RtvcError, match="not safe to follow"):
@@ -237,24 +237,24 @@ def test_a_redirect_never_leaves_encryption():
     assert followed.full_url == "https://example.org/b"
 
 
-def test_packed_content_is_refused(server):
+def test_encoded_content_is_refused(server):
     assert "packed ('gzip')" in refused(server.put("/a", DATA, encoding="gzip"))
     assert server.requests[0][1]["Accept-Encoding"] == "identity"
 
 
-def test_a_silent_server_is_left(server, monkeypatch):
+def test_a_server_that_does_not_answer_times_out(server, monkeypatch):
     monkeypatch.setattr(http_request, "_TIMEOUT_S", 0.1)
     assert "no answer within" in refused(server.put("/a", DATA, delay_s=0.4), pauses=())
 
 
-def test_nobody_there(server):
+def test_a_refused_connection_is_reported(server):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     assert "cannot be reached (Connection refused)" in refused(f"http://127.0.0.1:{port}/a")
 
 
-def test_offline_is_told_at_once(monkeypatch):
+def test_a_failed_name_resolution_is_reported_without_retries(monkeypatch):
     def no_network(*_args, **_kwargs):
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
@@ -262,7 +262,7 @@ def test_offline_is_told_at_once(monkeypatch):
     assert "online" in refused("https://huggingface.co/a/b/resolve/main/c.zip", pauses=(60,))
 
 
-def test_two_at_once_is_one_too_many(server):
+def test_two_processes_cannot_download_the_same_file(server):
     url = server.put("/a", DATA, cuts=[10])
     refused(url, pauses=())
     with module._part_file(url).open("rb") as held:
@@ -271,7 +271,7 @@ def test_two_at_once_is_one_too_many(server):
     assert fetch(url)[0] == DATA
 
 
-def test_a_full_disk_is_told(server, monkeypatch):
+def test_a_full_disk_is_reported(server, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 10**5))
     assert "not enough space" in refused(server.put("/a", DATA))
@@ -279,7 +279,7 @@ def test_a_full_disk_is_told(server, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is Linux's")
-def test_a_disk_that_fills_up_is_told(server):
+def test_a_disk_that_fills_up_is_reported(server):
     url = server.put("/a", DATA)
     downloads_folder().mkdir(parents=True)
     module._part_file(url).symlink_to("/dev/full")
@@ -287,7 +287,7 @@ def test_a_disk_that_fills_up_is_told(server):
     assert left() == []
 
 
-def test_what_nobody_went_on_with_is_swept(server):
+def test_old_partial_downloads_are_removed(server):
     url = server.put("/a", DATA, cuts=[100_000])
     refused(url, pauses=())
     old = time.time() - 15 * 24 * 3600
@@ -322,7 +322,7 @@ def test_what_nobody_went_on_with_is_swept(server):
         ("HTTPS://bücher.example:8443/a%20b", "https://xn--bcher-kva.example:8443/a%20b"),
     ],
 )
-def test_addresses_of_pages_become_those_of_files(address, meant):
+def test_urls_of_pages_become_urls_of_files(address, meant):
     assert normalize_url(address) == meant
     assert normalize_url(meant) == meant
 
@@ -340,13 +340,13 @@ def test_addresses_of_pages_become_those_of_files(address, meant):
         "https://[::1/a",
     ],
 )
-def test_other_addresses_are_refused(address):
+def test_invalid_urls_are_refused(address):
     with pytest.raises(UsageError) as caught:
         normalize_url(address)
     assert "secret" not in str(caught.value)
 
 
-def test_what_is_remembered_of_an_address_holds_no_key():
+def test_the_stored_url_has_no_query():
     assert without_query("https://example.org/a?token=secret#x") == "https://example.org/a"
 
 

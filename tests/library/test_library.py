@@ -1,4 +1,4 @@
-"""The library of voices: what comes in, what is refused, and that nothing is lost or left over."""
+"""Adding, refusing, removing, restoring and blending voices in the library."""
 
 import json
 import os
@@ -61,7 +61,7 @@ def index(tmp_path_factory):
 
 @pytest.fixture
 def signals():
-    """The handlers that the command line sets are taken back."""
+    """Restore the signal handlers that the command line sets."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield
     for number, handler in before.items():
@@ -74,7 +74,7 @@ def add(source, **how):
         return add_voice(one, **how)
 
 
-def found_in(source):
+def voices_in(source):
     with open_source(str(source), lambda done, total: None) as found:
         return {
             voice.name: voice.index and voice.index.name
@@ -96,7 +96,7 @@ def installed():
 
 
 @pytest.mark.parametrize("source", [V2, V1, V1_32K, PLAIN, MRF])
-def test_an_installed_voice_is_the_voice_that_was_added(source):
+def test_an_installed_voice_equals_the_added_one(source):
     before = source.read_bytes()
     voice = add(source).voice
     original, copy = read_voice_checkpoint(source), read_voice_checkpoint(voice.path)
@@ -119,7 +119,7 @@ def test_an_installed_voice_is_the_voice_that_was_added(source):
     assert library.installed_voice(source.stem.upper()) == voice
 
 
-def test_a_folder_of_the_library_is_a_voice_for_any_reader(index):
+def test_an_installed_voice_is_a_folder_of_standard_files(index):
     voice = add(V2, index=index).voice
     assert [p.name for p in sorted(voice.folder.iterdir())] == [
         "voice.index",
@@ -132,7 +132,7 @@ def test_a_folder_of_the_library_is_a_voice_for_any_reader(index):
     assert voice.size == sum(p.stat().st_size for p in voice.folder.iterdir())
 
 
-def test_an_archive_with_all_that_people_put_into_it(tmp_path, home, index):
+def test_an_archive_with_unrelated_files(tmp_path, home, index):
     path = make_zip(
         tmp_path / "Anna (RVC).zip",
         {
@@ -174,10 +174,10 @@ def test_an_archive_with_all_that_people_put_into_it(tmp_path, home, index):
         ("x" * 200 + ".pth", None),
     ],
 )
-def test_the_name_comes_from_the_file_unless_it_says_nothing(tmp_path, member, name):
+def test_the_name_comes_from_the_file_unless_it_is_generic(tmp_path, member, name):
     path = make_zip(tmp_path / "Anna.zip", {member: V2})
     if name is None:
-        # A name that is too long for a file keeps its end off, and with it what it was.
+        # A name that is too long loses its suffix, by which voices are recognised.
         assert "holds no voice" in refused(path)
     else:
         assert add(path).voice.name == name
@@ -197,7 +197,7 @@ def test_several_voices_each_with_its_index(tmp_path, index):
             "dora/added_IVF1_Flat_nprobe_1_thing_v1.index": other,
         },
     )
-    assert found_in(path) == {
+    assert voices_in(path) == {
         "Anna": index.name,
         "Bert": "added_IVF1_Flat_nprobe_1_bert_v1.index",
         "Cleo": None,
@@ -210,12 +210,12 @@ def test_several_voices_each_with_its_index(tmp_path, index):
             select_voice(found, "Dora")
 
 
-def test_stages_of_one_training_stay_apart(tmp_path):
+def test_checkpoints_of_one_training_keep_distinct_names(tmp_path):
     path = make_zip(tmp_path / "a.zip", {"Anna_e10_s20.pth": V2, "Anna_e20_s40.pth": V2})
-    assert list(found_in(path)) == ["Anna_e10_s20", "Anna_e20_s40"]
+    assert list(voices_in(path)) == ["Anna_e10_s20", "Anna_e20_s40"]
 
 
-def test_indexes_that_could_all_be_meant_are_listed(tmp_path, index):
+def test_ambiguous_indexes_are_listed(tmp_path, index):
     path = make_zip(tmp_path / "a.zip", {"Anna.pth": V2, "one.index": index, "two.index": index})
     assert "one.index, two.index" in refused(path, UsageError)
     path = make_zip(tmp_path / "b.zip", {"Anna.pth": V2, "one.index": index, index.name: index})
@@ -230,18 +230,18 @@ def test_a_folder_is_searched_like_an_archive(tmp_path, index):
     shutil.copy(V2, folder / "__MACOSX" / "no.pth")
     shutil.copy(index, folder)
     (folder / "deep" / "loop").symlink_to(folder)
-    assert found_in(folder) == {"Anna": index.name}
+    assert voices_in(folder) == {"Anna": index.name}
 
 
-def test_a_file_takes_the_index_beside_it_that_bears_its_name(tmp_path, index):
+def test_a_file_uses_the_index_of_its_name_in_the_same_folder(tmp_path, index):
     shutil.copy(V2, tmp_path / "Anna_e5_s6.pth")
     shutil.copy(V2, tmp_path / "Bert.pth")
     shutil.copy(index, tmp_path)
-    assert found_in(tmp_path / "Anna_e5_s6.pth") == {"Anna": index.name}
-    assert found_in(tmp_path / "Bert.pth") == {"Bert": None}
+    assert voices_in(tmp_path / "Anna_e5_s6.pth") == {"Anna": index.name}
+    assert voices_in(tmp_path / "Bert.pth") == {"Bert": None}
 
 
-def test_an_index_that_does_not_fit_is_left_out_or_refused(tmp_path, index, home):
+def test_an_index_that_does_not_match_is_left_out_or_refused(tmp_path, index, home):
     path = make_zip(tmp_path / "Anna.zip", {"Anna.pth": V1, "Anna.index": index})
     added = add(path)
     assert added.voice.index is None
@@ -271,7 +271,7 @@ def patched(path, change):
 
 
 def entry(raw, offset):
-    """Position of a field in the first entry of an archive's directory."""
+    """Return the position of a field in the first entry of an archive's directory."""
     return raw.index(b"PK\x01\x02") + offset
 
 
@@ -327,7 +327,7 @@ def many(raw):
         (many, "more than 20000 files"),
     ],
 )
-def test_a_bad_archive_is_refused_in_a_sentence(tmp_path, home, change, said):
+def test_a_bad_archive_is_refused(tmp_path, home, change, said):
     path = patched(make_zip(tmp_path / "Anna.zip", {"Anna.pth": V2}), change)
     assert said in refused(path)
     assert not home.exists() or tree(home) == []
@@ -336,12 +336,12 @@ def test_a_bad_archive_is_refused_in_a_sentence(tmp_path, home, change, said):
 @pytest.mark.parametrize(
     "name", ["../Anna.pth", "/Anna.pth", "a/../../Anna.pth", "..\\Anna.pth", "C:\\Anna.pth"]
 )
-def test_an_archive_that_points_outside_is_refused(tmp_path, home, name):
+def test_an_archive_with_paths_outside_of_it_is_refused(tmp_path, home, name):
     assert "points outside" in refused(make_zip(tmp_path / "a.zip", {name: V2}))
     assert tree(home) == []
 
 
-def test_traps_are_refused_before_they_unfold(tmp_path, monkeypatch):
+def test_decompression_bombs_are_refused_before_unpacking(tmp_path, monkeypatch):
     bomb = make_zip(tmp_path / "bomb.zip", {"Anna.pth": bytes(80 * 2**20)})
     assert "times its size" in refused(bomb)
     twice = make_zip(tmp_path / "twice.zip", {"Anna.pth": V2, "anna.pth": V1})
@@ -351,7 +351,7 @@ def test_traps_are_refused_before_they_unfold(tmp_path, monkeypatch):
     assert "unpack to more" in refused(path)
 
 
-def test_damage_anywhere_ends_in_a_sentence_and_stays_inside(tmp_path):
+def test_random_damage_gives_an_error_and_writes_nothing_outside(tmp_path):
     dice = random.Random(5)
     members = {"a/Anna.pth": b"PK\x03\x04" + bytes(300), "a/x.index": b"IwFl" * 50, "b.txt": b"b"}
     good = make_zip(tmp_path / "good.zip", members).read_bytes()
@@ -380,7 +380,7 @@ def test_damage_anywhere_ends_in_a_sentence_and_stays_inside(tmp_path):
 
 
 def overlapping(path):
-    """Two entries of the directory for one member."""
+    """Write an archive with two directory entries for one member."""
     make_zip(path, {"Anna.pth": V2})
     raw = path.read_bytes()
     start, end = raw.index(b"PK\x01\x02"), raw.rindex(b"PK\x05\x06")
@@ -397,7 +397,7 @@ def test_members_that_overlap_are_refused(tmp_path):
     assert "overlap" in refused(overlapping(tmp_path / "a.zip"))
 
 
-def test_an_archive_with_a_comment_is_an_archive(tmp_path):
+def test_an_archive_with_a_comment_is_accepted(tmp_path):
     path = make_zip(tmp_path / "Anna.zip", {"Anna.pth": V2})
     with zipfile.ZipFile(path, "a") as archive:
         archive.comment = b"From a friend. " * 300
@@ -418,7 +418,7 @@ def test_an_archive_with_a_comment_is_an_archive(tmp_path):
         ((GOLDEN / "rmvpe_small.pt").read_bytes(), "RMVPE, not a voice"),
     ],
 )
-def test_other_files_are_told_apart(tmp_path, home, content, said):
+def test_other_files_are_recognised_and_refused(tmp_path, home, content, said):
     path = tmp_path / "Anna.pth"
     path.write_bytes(content)
     assert said in refused(path)
@@ -426,7 +426,7 @@ def test_other_files_are_told_apart(tmp_path, home, content, said):
     assert not home.exists() or tree(home) == []
 
 
-def test_places_without_a_voice_say_what_there_is(tmp_path):
+def test_a_folder_without_a_voice_is_refused_with_its_content(tmp_path):
     (tmp_path / "Anna").mkdir()
     assert "Anna holds no voice" in refused(tmp_path / "Anna")
     (tmp_path / "Anna" / "voice.rar").write_bytes(b"Rar!")
@@ -437,13 +437,13 @@ def test_places_without_a_voice_say_what_there_is(tmp_path):
 
 
 @pytest.mark.parametrize("same", ["Anna", "anna", " ANNA "])
-def test_a_name_is_taken_once(same):
+def test_a_taken_name_is_refused(same):
     add(V2, name="Anna")
     assert "already" in refused(V1, UsageError, name=same)
     assert library.installed_voice("Anna").manifest.version == "v2"
 
 
-def test_names_differ_in_more_than_the_spelling_of_an_accent():
+def test_names_that_differ_only_in_unicode_normalization_are_equal():
     add(V2, name="\u00c4nna")
     decomposed = unicodedata.normalize("NFD", "\u00c4nna")
     assert "already" in refused(V1, UsageError, name=decomposed)
@@ -455,19 +455,19 @@ def test_names_differ_in_more_than_the_spelling_of_an_accent():
     ["", " ", ".hidden", "-x", "a/b", "..", "a\\b", "a:b", "a\x1b[2J", "x" * 81, "\u202ea",
      "World", "Anna.pth", "end.", "\u00e4" * 80 + "\u4e2d" * 41],
 )  # fmt: skip
-def test_impossible_names_are_refused(name):
+def test_invalid_names_are_refused(name):
     with pytest.raises(UsageError):
         names.validated_name(name)
     assert refused(V2, UsageError, name=name or " ")
 
 
-def test_every_suggested_name_can_be_a_name():
+def test_every_suggested_name_is_valid():
     for stem in ("CON", "a/b", "...", "-rf", " x ", "model", "\x00", "\u4e2d" * 200, "a." * 90):
         name = names.suggested_name(stem)
         assert names.validated_name(name) == name
 
 
-def test_replacing_keeps_the_old_one(index):
+def test_a_replaced_voice_can_be_restored(index):
     add(V2, name="Anna", index=index)
     added = add(V1, name="anna", force=True)
     assert added.voice.manifest.version == "v1"
@@ -480,7 +480,7 @@ def test_replacing_keeps_the_old_one(index):
     assert library.installed_voice("Anna of old").manifest.index_vectors == 40
 
 
-def test_removing_can_be_undone_as_often_as_one_slips():
+def test_removed_voices_of_the_same_name_can_be_restored():
     for version, source in (("v2", V2), ("v1", V1)):
         add(source, name="Anna")
         assert library.installed_voice("Anna").manifest.version == version
@@ -515,7 +515,7 @@ def test_renaming(index):
     assert library.installed_voice("cleo 2.5").index.is_file()
 
 
-def test_a_damaged_voice_is_told_and_harms_no_other():
+def test_a_damaged_voice_is_reported_and_the_others_work():
     add(V2, name="Anna")
     for number, damage in enumerate(
         (
@@ -542,7 +542,7 @@ def test_a_damaged_voice_is_told_and_harms_no_other():
     assert library.remove_voice("Bert 0") == "Bert 0"
 
 
-def test_folders_that_nobody_added_are_no_voices():
+def test_folders_with_invalid_names_are_ignored():
     add(V2, name="Anna")
     voices = library.data_folder() / "voices"
     for name in (".hidden", "evil\x1b[2J", "-x"):
@@ -597,14 +597,14 @@ def test_voices_of_different_encoders_are_not_blended(tmp_path):
         blend_voices("Anna", "Ann", ratio=0.5)
 
 
-def test_no_space_is_told_before_anything_is_written(home, monkeypatch):
+def test_a_full_disk_is_reported_before_anything_is_written(home, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 10**5))
     assert "not enough space for the voice 'Anna'" in refused(V2, name="Anna")
     assert not home.exists()
 
 
-def test_a_disk_that_refuses_in_the_middle_leaves_nothing(home):
+def test_a_failed_write_leaves_nothing(home):
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))"
     code, _, said = ran("voices", "add", str(V2), home=home, code=limit)
     assert code == 1
@@ -614,7 +614,7 @@ def test_a_disk_that_refuses_in_the_middle_leaves_nothing(home):
 
 
 @pytest.mark.parametrize("kind", ["file", "system"])
-def test_a_place_that_cannot_be_written_to_is_told(home, monkeypatch, kind):
+def test_an_unwritable_folder_is_reported(home, monkeypatch, kind):
     place = home.parent / "file" / "x"
     if kind == "system":
         place = Path("/sys/rtvc" if sys.platform == "linux" else "/System/rtvc")
@@ -647,20 +647,20 @@ def test_an_interrupted_add_leaves_nothing(home, number):
     assert tree(home) == []
 
 
-def test_what_a_killed_add_has_left_is_swept(home):
+def test_the_files_of_a_killed_process_are_removed(home):
     with rtvc("voices", "add", str(V2), home=home, code=WAIT) as process:
         process.stdout.readline()
         (stage,) = home.iterdir()
         os.utime(stage, (1, 1))
         add(V2, name="Bert")
-        assert stage.is_dir()  # its owner lives
+        assert stage.is_dir()  # its process still runs
     os.utime(stage, (1, 1))
     add(V2, name="Cleo")
     assert sorted(p.name for p in home.iterdir()) == ["voices"]
     assert installed() == ["Bert", "Cleo"]
 
 
-def test_two_that_add_the_same_name_do_not_mix(monkeypatch, home):
+def test_two_processes_that_add_the_same_name_do_not_mix(monkeypatch, home):
     real = adding.write_manifest
 
     def and_another(*arguments):
@@ -675,7 +675,7 @@ def test_two_that_add_the_same_name_do_not_mix(monkeypatch, home):
     assert sorted(p.name for p in home.iterdir()) == ["voices"]
 
 
-def test_an_address(tmp_path, home, index):
+def test_a_voice_is_added_from_a_url(tmp_path, home, index):
     archive = make_zip(tmp_path / "a.zip", {"model.pth": V2, "x.index": index}).read_bytes()
     with serving() as server:
         url = server.put("/a/b/Anna%20X.zip", archive) + "?key=secret"
@@ -683,7 +683,7 @@ def test_an_address(tmp_path, home, index):
         assert voice.name == "Anna X"
         assert voice.manifest.origin == f"{server.url}/a/b/Anna%20X.zip"
         assert voice.manifest.index_vectors == 40
-        # Only the request was wrong: what came stays, and is not loaded a second time.
+        # After a usage error the download stays and is not downloaded a second time.
         assert "already" in refused(url, UsageError)
         assert "already" in refused(url, UsageError)
         assert server.ranges()[2] == f"bytes={len(archive)}-"
@@ -695,7 +695,7 @@ def test_an_address(tmp_path, home, index):
     assert tree(home / "downloads") == []
 
 
-def test_a_voice_without_base_models_says_what_to_run(tmp_path):
+def test_missing_base_models_are_reported_with_the_command_to_run(tmp_path):
     add(V2, name="Anna")
     add(PLAIN, name="Plain")
     add(variant(tmp_path / "s.safetensors", V2, 1.0, embedder="spin_v2"), name="Spin")
@@ -726,7 +726,7 @@ print(sorted(heavy & set(sys.modules)))
     assert ran("--version", home=Path("nowhere"), code=code)[1].splitlines()[0] == "[]"
 
 
-def test_the_commands_tell_what_happened(tmp_path, index, capsys, signals):
+def test_the_commands_print_what_they_did(tmp_path, index, capsys, signals):
     path = make_zip(tmp_path / "Anna.zip", {"Anna.pth": V2, "a.index": index})
 
     def run(*words):
@@ -768,7 +768,7 @@ def test_the_commands_tell_what_happened(tmp_path, index, capsys, signals):
     assert "Removed: Anna, Cleo D." in run()[1]
 
 
-def test_doctor_tells_of_the_library(home, monkeypatch):
+def test_doctor_checks_the_library(home, monkeypatch):
     from rtvc.cli.doctor import _library
     from rtvc.cli.probes import probe
 
@@ -786,7 +786,7 @@ def test_doctor_tells_of_the_library(home, monkeypatch):
     assert checks()["RVC voices"].verdict == "pity"
 
 
-def test_a_search_of_everything_is_refused(tmp_path, monkeypatch):
+def test_a_folder_with_too_many_files_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("rtvc.library.finding._MAX_FILES", 3)
     for i in range(4):
         (tmp_path / f"{i}.txt").touch()

@@ -1,4 +1,4 @@
-"""From an installed voice, or a file, to sound: by name, by path, from the command line."""
+"""Load a voice by name or path and convert with it, also from the command line."""
 
 import threading
 from pathlib import Path
@@ -64,7 +64,7 @@ def test_a_voice_is_found_by_the_path_of_its_file_or_folder(models, home):
     assert by_folder.voice is by_file.voice
 
 
-def test_what_is_in_use_is_shared_and_what_is_not_is_let_go(anna, home):
+def test_networks_in_use_are_shared_and_others_freed(anna, home):
     first, second = find_voice("anna"), find_voice("anna")
     assert first is not second
     assert first.voice is second.voice
@@ -77,7 +77,7 @@ def test_what_is_in_use_is_shared_and_what_is_not_is_let_go(anna, home):
     assert len(open_voice._cache) == before - 3  # the voice, its index and the encoder
 
 
-def test_networks_loaded_on_one_thread_serve_another(anna):
+def test_networks_loaded_on_one_thread_work_on_another(anna):
     voice, made = find_voice("anna"), []
     settings = Settings()
 
@@ -95,7 +95,7 @@ def test_networks_loaded_on_one_thread_serve_another(anna):
     np.testing.assert_allclose(made[1], made[2], atol=1e-5)
 
 
-def test_without_base_models_it_is_said_what_to_run(home):
+def test_missing_base_models_are_reported_with_the_command_to_run(home):
     add_voice(FoundVoice(V1, None, "Anna"))
     with pytest.raises(RtvcError, match=r"ContentVec is not installed.*rtvc setup"):
         find_voice("anna")
@@ -107,7 +107,7 @@ def test_without_base_models_it_is_said_what_to_run(home):
     voice.open(make_plan(other, voice_lookahead=5, continuous=True), other)
 
 
-def test_what_is_no_voice_is_refused_in_a_sentence(models, home):
+def test_a_file_that_is_not_a_voice_is_refused(models, home):
     with pytest.raises(UsageError, match="There is no voice 'nobody'"):
         find_voice("nobody")
     with pytest.raises(RtvcError, match="missing"):
@@ -119,7 +119,7 @@ def test_what_is_no_voice_is_refused_in_a_sentence(models, home):
         find_voice(str(GOLDEN / "voice_v2_f0_32k.pth"))
 
 
-def test_the_package_offers_what_opens_files():
+def test_the_engine_exports_the_loaders():
     assert set(rtvc.engine.__all__) == {
         "load_content_encoder",
         "load_index",
@@ -148,7 +148,7 @@ class TestConvert:
         return Path("talk.wav")
 
     @pytest.mark.parametrize("quality", ["live", "offline"])
-    def test_a_file_of_the_same_length_comes_out(self, anna, talk, capsys, quality):
+    def test_the_result_has_the_length_of_the_source(self, anna, talk, capsys, quality):
         words = ["--voice", "anna", "--quality", quality, "--rate", "44100"]
         assert main(["convert", str(talk), "out.flac", *words]) == 0
         info = soundfile.info("out.flac")
@@ -156,7 +156,7 @@ class TestConvert:
         sound, _ = soundfile.read("out.flac")
         assert np.sqrt(np.mean(sound**2)) > 0.02
 
-    def test_both_qualities_place_every_sound_where_it_was(self, anna, talk):
+    def test_both_qualities_give_aligned_results(self, anna, talk):
         sounds = []
         for quality in ("live", "offline"):
             words = ["--voice", "anna", "--quality", quality, "--lookahead", "100"]
@@ -178,7 +178,7 @@ class TestConvert:
         assert sorted(path.name for path in Path("out").iterdir()) == ["more.wav", "talk.wav"]
         assert len(loads) == 1
 
-    def test_nothing_is_computed_for_a_file_that_may_not_be_written(self, anna, talk, capsys):
+    def test_an_existing_file_is_refused_before_the_conversion(self, anna, talk, capsys):
         Path("out.wav").write_text("mine")
         words = ["--voice", "anna", "--quality", "offline"]
         assert main(["convert", "talk.wav", "out.wav", *words]) == 1
@@ -186,14 +186,14 @@ class TestConvert:
         assert Path("out.wav").read_text() == "mine"
         assert not list(Path().glob(".out*"))
 
-    def test_the_built_in_voice_is_as_good_as_it_gets(self, talk):
+    def test_both_qualities_of_the_built_in_voice_are_equal(self, talk):
         for quality in ("live", "offline"):
             assert main(["convert", "talk.wav", f"{quality}.wav", "--quality", quality]) == 0
         np.testing.assert_array_equal(
             soundfile.read("live.wav")[0], soundfile.read("offline.wav")[0]
         )
 
-    def test_a_voice_that_needs_base_models_says_so(self, talk, capsys):
+    def test_a_voice_without_its_base_models_is_refused(self, talk, capsys):
         add_voice(FoundVoice(V1, None, "Anna"))
         assert main(["convert", "talk.wav", "out.wav", "--voice", "anna"]) == 1
         assert "rtvc setup" in capsys.readouterr().err

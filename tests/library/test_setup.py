@@ -1,4 +1,4 @@
-"""Base models: from a server, a mirror or a folder, checked, and never half there."""
+"""Base models are installed from a server, a mirror or a folder, verified, and completely."""
 
 import dataclasses
 import hashlib
@@ -37,7 +37,7 @@ SMALL = {
     "fcpe": BASE_MODELS["fcpe"],
 }
 
-# The same, for a process of its own: the published files are too large for a test.
+# The same for a subprocess, since the published files are too large for a test.
 SMALL_TABLE = f"""
 import dataclasses
 from rtvc.library import base_models
@@ -78,7 +78,7 @@ def from_web(model, server, **how):
     return install_from_url(model, quiet, mirror=server.url + "/", retry_delays_s=(0.01,), **how)
 
 
-def test_the_table_names_pinned_places():
+def test_the_urls_are_pinned_to_a_commit():
     for model in BASE_MODELS.values():
         assert model.url.startswith("https://")
         assert any(len(part) == 40 for part in model.url.split("/")), "no commit"
@@ -89,7 +89,7 @@ def test_the_table_names_pinned_places():
     assert sum(m.size for m in BASE_MODELS.values() if m.required) == 370_692_181
 
 
-def test_a_base_model_comes_whole_and_is_found(small, server, home):
+def test_a_base_model_is_installed_and_found(small, server, home):
     model = from_web(small["rmvpe"], server)
     assert library.base_model_path("rmvpe") == home / "models" / "rmvpe" / "rmvpe.pt" == model.path
     assert model.path.read_bytes() == RMVPE.read_bytes()
@@ -115,7 +115,7 @@ def test_a_base_model_comes_whole_and_is_found(small, server, home):
         (b"", "should have"),
     ],
 )
-def test_another_file_is_not_installed(small, server, home, data, said):
+def test_a_wrong_file_is_not_installed(small, server, home, data, said):
     server.put("/rmvpe.pt", data, kind="text/html" if data.startswith(b"<") else "x/y")
     with pytest.raises(RtvcError, match=said):
         from_web(small["rmvpe"], server)
@@ -124,7 +124,7 @@ def test_another_file_is_not_installed(small, server, home, data, said):
         library.base_model_path("rmvpe")
 
 
-def test_a_file_that_nobody_published_needs_to_be_asked_for(server, home):
+def test_an_unpublished_file_needs_a_flag(server, home):
     with pytest.raises(RtvcError, match="should have 181184272"):
         from_web(BASE_MODELS["rmvpe"], server)
     model = from_web(BASE_MODELS["rmvpe"], server, unverified=True)
@@ -137,7 +137,7 @@ def test_a_file_that_nobody_published_needs_to_be_asked_for(server, home):
     assert sorted(p.name for p in (home / "models").iterdir()) == ["rmvpe"]
 
 
-def test_no_space_is_told_before_the_download(server, monkeypatch):
+def test_a_full_disk_is_reported_before_the_download(server, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 0, 2 * 10**8))
     with pytest.raises(RtvcError, match=r"ContentVec in .* takes 190 MB, and 200 MB are free"):
@@ -145,7 +145,7 @@ def test_no_space_is_told_before_the_download(server, monkeypatch):
     assert server.requests == []
 
 
-def test_an_exchange_that_fails_keeps_the_old_one(small, server, monkeypatch):
+def test_a_failed_replacement_keeps_the_old_model(small, server, monkeypatch):
     from_web(small["rmvpe"], server)
 
     def no_rename(prepared, target):
@@ -157,7 +157,7 @@ def test_an_exchange_that_fails_keeps_the_old_one(small, server, monkeypatch):
     assert is_intact(installed_model("rmvpe"))
 
 
-def put(folder, files):
+def copy_files(folder, files):
     for name, source in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -165,8 +165,8 @@ def put(folder, files):
     return folder
 
 
-def test_the_folders_of_other_programs_are_known(tmp_path, small):
-    place = put(
+def test_models_are_found_in_the_folders_of_other_programs(tmp_path, small):
+    place = copy_files(
         tmp_path / "RVC",
         {
             "assets/hubert/hubert_base.pt": ENCODER,
@@ -189,7 +189,7 @@ def test_the_folders_of_other_programs_are_known(tmp_path, small):
 def test_an_encoder_in_the_layout_of_hugging_face(tmp_path, folder):
     place = shutil.copytree(ENCODER_FOLDER, tmp_path / "x" / folder)
     shutil.copytree(ENCODER_FOLDER, tmp_path / "x" / "other" / "spin")
-    # A folder of a name that says nothing has to be named itself.
+    # A folder with another name must be given itself.
     model = install_from_folder("contentvec", place if folder == "hubert_small" else tmp_path / "x")
     assert not model.known
     assert model.source.startswith(str(place))
@@ -199,7 +199,7 @@ def test_an_encoder_in_the_layout_of_hugging_face(tmp_path, folder):
         install_from_folder("contentvec", tmp_path / "x" / "other")
 
 
-def test_the_encoder_that_a_voice_names(tmp_path):
+def test_another_content_encoder_is_installed_by_its_name(tmp_path):
     shutil.copytree(ENCODER_FOLDER, tmp_path / "embedders" / "chinese_hubert_base")
     kind = model_kind("chinese-hubert-base")
     install_from_folder(kind, tmp_path / "embedders")
@@ -209,11 +209,11 @@ def test_the_encoder_that_a_voice_names(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["", "hubert", "ContentVec", "content-vec", "hubert_base"])
-def test_names_of_the_usual_encoder(name):
+def test_aliases_of_contentvec(name):
     assert model_kind(name) == "contentvec"
 
 
-def test_an_encoders_name_is_never_a_path():
+def test_an_encoder_name_is_never_a_path():
     for name in ("../../etc", "/etc", "a/b", "..", "a\\b"):
         assert "/" not in model_kind(name)
         assert model_kind(name) not in (".", "..")
@@ -225,23 +225,23 @@ def test_a_single_file(small):
         install_from_folder("rmvpe", GOLDEN / "gone")
 
 
-def test_a_known_file_is_taken_before_others(tmp_path, small):
-    place = put(
+def test_a_published_file_takes_precedence(tmp_path, small):
+    place = copy_files(
         tmp_path / "many",
         {"rmvpe.pt": V2, "a/rmvpe_20231006.pt": RMVPE, "a/RMVPE.pth": V1, "a/rmvpe.onnx": V1},
     )
     assert install_from_folder("rmvpe", place).file == "rmvpe_20231006.pt"
 
 
-def test_files_that_only_bear_the_name_are_told(tmp_path, home):
+def test_files_with_the_right_name_and_other_content_are_reported(tmp_path, home):
     cut = tmp_path / "cut.pt"
     cut.write_bytes(RMVPE.read_bytes()[:-100])
-    place = put(tmp_path / "many", {"rmvpe.pt": MRF, "rmvpe_2.pt": cut})
+    place = copy_files(tmp_path / "many", {"rmvpe.pt": MRF, "rmvpe_2.pt": cut})
     with pytest.raises(RtvcError, match=r"No file in .*rmvpe.pt cannot be read as.*rmvpe_2.pt"):
         install_from_folder("rmvpe", place)
     assert tree(home) == []
-    # A good one beside them is found.
-    put(place, {"deep/er/rmvpe_3.pt": RMVPE})
+    # A right file next to them is found.
+    copy_files(place, {"deep/er/rmvpe_3.pt": RMVPE})
     assert install_from_folder("rmvpe", place).file == "rmvpe_3.pt"
 
 
@@ -255,13 +255,13 @@ def test_files_that_only_bear_the_name_are_told(tmp_path, home):
         '{"format": 1, "file": 3, "source": "", "size": 1, "sha256": "", "known": true}',
     ],
 )
-def test_a_damaged_note_counts_as_missing(small, server, home, text):
+def test_a_damaged_manifest_counts_as_missing(small, server, home, text):
     from_web(small["rmvpe"], server)
     (home / "models" / "rmvpe" / "model.json").write_text(text)
     assert installed_model("rmvpe") is None
 
 
-def test_setup_is_done_once_and_mends_what_broke(server, home):
+def test_setup_downloads_once_and_replaces_a_damaged_model(server, home):
     def setup(*words):
         return ran("setup", "--source", server.url, *words, home=home, code=SMALL_TABLE)
 
@@ -290,7 +290,7 @@ def test_setup_is_done_once_and_mends_what_broke(server, home):
     assert path.read_bytes() == RMVPE.read_bytes()
 
 
-def test_setup_goes_on_after_a_break(server, home):
+def test_setup_resumes_after_an_interruption(server, home):
     server.put("/hubert_base.pt", ENCODER.read_bytes(), cuts=[10**6, 10], statuses=[0, 403])
     command = ("setup", "--source", server.url)
     code, said, complaint = ran(*command, home=home, code=SMALL_TABLE)
@@ -303,7 +303,7 @@ def test_setup_goes_on_after_a_break(server, home):
     assert tree(home / "downloads") == []
 
 
-def test_setup_offline_is_one_sentence(home):
+def test_setup_offline_prints_one_error(home):
     offline = """
 import socket
 def no_network(*arguments, **named):
@@ -320,7 +320,7 @@ socket.getaddrinfo = no_network
     assert tree(home) == ["downloads"]
 
 
-def test_an_interrupted_setup_says_that_it_goes_on(server, home):
+def test_an_interrupted_setup_says_how_to_resume(server, home):
     server.put("/hubert_base.pt", ENCODER.read_bytes(), delay_s=20)
     with rtvc("setup", "--source", server.url, home=home, code=SMALL_TABLE) as process:
         assert process.stderr.readline().endswith("downloading 2.4 MB.\n")
@@ -333,7 +333,7 @@ def test_an_interrupted_setup_says_that_it_goes_on(server, home):
     assert not (home / "models").exists()
 
 
-def test_a_place_that_cannot_be_written_to_is_told(small, server, home, monkeypatch):
+def test_an_unwritable_folder_is_reported(small, server, home, monkeypatch):
     home.write_text("in the way")
     with pytest.raises(RtvcError, match="home cannot be written to: Not a directory"):
         from_web(small["rmvpe"], server)
@@ -342,7 +342,7 @@ def test_a_place_that_cannot_be_written_to_is_told(small, server, home, monkeypa
     assert server.requests == []
 
 
-def test_one_variable_moves_everything(home, monkeypatch):
+def test_rtvc_home_moves_data_and_configuration(home, monkeypatch):
     assert config_folder() == library.data_folder() == home
     monkeypatch.setenv("RTVC_CONFIG_DIR", str(home / "config"))
     assert config_folder() == home / "config"
@@ -350,7 +350,7 @@ def test_one_variable_moves_everything(home, monkeypatch):
     assert library.data_folder() == platformdirs.user_data_path("rtvc", appauthor=False)
 
 
-def test_setup_tells_what_it_cannot_do(tmp_path, home):
+def test_setup_reports_invalid_arguments(tmp_path, home):
     code, _, complaint = ran("setup", "rmvp", home=home)
     assert code == 2
     assert "nearest: rmvpe" in complaint
@@ -363,7 +363,7 @@ def test_setup_tells_what_it_cannot_do(tmp_path, home):
     assert "missing (190 MB)" in ran("setup", "--list", home=home)[1]
 
 
-def test_a_new_user_needs_two_commands_before_the_voice(tmp_path, home):
+def test_setup_and_add_are_enough_to_use_a_voice(tmp_path, home):
     index = make_index(tmp_path / "added_IVF1_Flat_nprobe_1_Anna_v1.index", 256)
     archive = make_zip(tmp_path / "Anna.zip", {"Anna.pth": V1, "added_x.index": index})
     with serving() as server:
