@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from rtvc.errors import RtvcError, UsageError
 
 if TYPE_CHECKING:
-    from rtvc.audio.devices import Direction
+    # Re-exported for the panel, which must not import rtvc.audio.
+    from rtvc.audio.devices import Device as Device  # noqa: PLC0414
     from rtvc.audio.endpoint import Endpoint
     from rtvc.audio.monitor import Monitor
 
@@ -25,35 +26,11 @@ print(json.dumps([dataclasses.asdict(device) for device in list_devices()]))
 
 
 @dataclass(frozen=True, slots=True)
-class SoundDevice:
-    """A device in one direction, as a person chooses it.
-
-    Attributes
-    ----------
-    name, host_api
-        What it is called, and by which part of the system.
-    channels, rate
-        How many channels it has, and samples per second.
-    default
-        Whether the system uses it when nothing is said.
-    cable
-        Whether it is a virtual cable from one program to another.
-    """
-
-    name: str
-    host_api: str = ""
-    channels: int = 1
-    rate: float = 48_000.0
-    default: bool = False
-    cable: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class AvailableDevices:
     """All microphones and speakers of a moment."""
 
-    inputs: tuple[SoundDevice, ...] = ()
-    outputs: tuple[SoundDevice, ...] = ()
+    inputs: tuple[Device, ...] = ()
+    outputs: tuple[Device, ...] = ()
 
 
 class DeviceSelection(NamedTuple):
@@ -125,6 +102,8 @@ class SystemDevices:
         RtvcError
             If the sound system cannot be asked.
         """
+        from rtvc.audio.devices import Device
+
         try:
             done = subprocess.run(
                 [sys.executable, "-c", _SCAN],
@@ -134,10 +113,13 @@ class SystemDevices:
                 timeout=_SCAN_S,
                 check=True,
             )
-            rows = json.loads(done.stdout)
+            devices = [Device(**row) for row in json.loads(done.stdout)]
         except (subprocess.SubprocessError, OSError, ValueError):
             raise RtvcError("The devices could not be listed; 'rtvc doctor' says why.") from None
-        return AvailableDevices(_side(rows, "input"), _side(rows, "output"))
+        return AvailableDevices(
+            tuple(device for device in devices if device.inputs),
+            tuple(device for device in devices if device.outputs),
+        )
 
     def open(self, selection: DeviceSelection) -> OpenDevices:
         """Return the chosen devices; to be called only while no others are open.
@@ -192,18 +174,3 @@ def open_monitor(name: str, output: str) -> Monitor:
         raise UsageError(f"{output!r} is the output already, so you hear yourself there")
     # Found anew each time: the numbers of devices change when some come and go.
     return Monitor(device.name, lambda: open_playback(find_device(device.name, "output")))
-
-
-def _side(rows: list[dict[str, object]], direction: Direction) -> tuple[SoundDevice, ...]:
-    return tuple(
-        SoundDevice(
-            name=str(row["name"]),
-            host_api=str(row["host_api"]),
-            channels=int(str(row[f"{direction}s"])),
-            rate=float(str(row["rate"])),
-            default=bool(row[f"default_{direction}"]),
-            cable=bool(row["virtual_cable"]),
-        )
-        for row in rows
-        if row[f"{direction}s"]
-    )

@@ -13,7 +13,7 @@ from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from rtvc.live.devices import AvailableDevices, DeviceSelection, SoundDevice
+from rtvc.live.devices import AvailableDevices, DeviceSelection
 from rtvc.live.feedback import feedback_advice
 from rtvc.tui.footer import KeyLine
 from rtvc.tui.level_meter import LevelMeter
@@ -21,6 +21,7 @@ from rtvc.tui.snapshot import Snapshot, in_words
 from rtvc.tui.text_pane import TextPane
 
 if TYPE_CHECKING:
+    from rtvc.live.devices import Device
     from rtvc.tui.app import Panel
 
 Kind = Literal["input", "output", "monitor"]
@@ -53,7 +54,8 @@ class DeviceList(OptionList):
         super().__init__(id=kind, compact=True, markup=False)
         self.border_title = _TITLES[kind]
         self.kind: Kind = kind
-        self._devices: tuple[SoundDevice, ...] = ()
+        self._devices: tuple[Device | None, ...] = ()
+        """One for each row; None is the first row, the system's default or no monitor."""
         self._used: tuple[str, str] | None = None
 
     def put(
@@ -61,40 +63,42 @@ class DeviceList(OptionList):
     ) -> None:
         """Show these devices; `wanted` is the choice, `used` what it stands for."""
         there = devices.inputs if self.kind == "input" else devices.outputs
-        there = (SoundDevice(""), *there)
         names = getattr(wanted, self.kind), getattr(used, self.kind)
-        if (there, names) == (self._devices, self._used):
+        if ((None, *there), names) == (self._devices, self._used):
             return
-        marked = self.marked
-        self._devices, self._used = there, names
-        self.set_options([Option(self._line(device)) for device in there])
-        name = marked.name if marked is not None else names[0]
-        known = [device.name for device in there]
+        name = self.marked_name if self._devices else names[0]
+        self._devices, self._used = (None, *there), names
+        self.set_options([Option(self._line(device)) for device in self._devices])
+        known = ["", *(device.name for device in there)]
         self.highlighted = known.index(name) if name in known else 0
 
     @property
-    def marked(self) -> SoundDevice | None:
-        """The marked device."""
+    def marked(self) -> Device | None:
+        """The marked device; None on the row of the system's default."""
         at = self.highlighted
         return self._devices[at] if at is not None and at < len(self._devices) else None
 
+    @property
+    def marked_name(self) -> str:
+        """The name of the marked device, "" for the system's default."""
+        return self.marked.name if self.marked is not None else ""
+
     def change(self, choice: DeviceSelection) -> DeviceSelection:
         """Return a choice with the marked device in its place."""
-        name = self.marked.name if self.marked is not None else ""
-        return choice._replace(**{self.kind: name})
+        return choice._replace(**{self.kind: self.marked_name})
 
-    def _line(self, device: SoundDevice) -> Content:
+    def _line(self, device: Device | None) -> Content:
         wanted, used = self._used or ("", "")
-        mark = "*" if device.name == wanted else " "
-        if not device.name and self.kind == "monitor":
+        mark = "*" if (device.name if device is not None else "") == wanted else " "
+        if device is None and self.kind == "monitor":
             return Content.assemble((f"{mark} none", "bold"))
-        if not device.name:
+        if device is None:
             about = f"now {used}" if not wanted and used else "follows the system's choice"
             return Content.assemble((f"{mark} system default", "bold"), f"  {about}")
         facts = [f"{device.rate:.0f} Hz"]
-        if device.cable:
+        if device.virtual_cable:
             facts.insert(0, "virtual cable")
-        if device.default:
+        if device.is_default("input" if self.kind == "input" else "output"):
             facts.append("default")
         return Content.assemble(
             (f"{mark} {device.name}", "bold"),
@@ -148,7 +152,7 @@ class DevicesScreen(Screen[None]):
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
         chosen = event.option_list
-        if isinstance(chosen, DeviceList) and chosen.marked is not None:
+        if isinstance(chosen, DeviceList):
             self.app.controller.use(chosen.change(self.app.controller.wanted))
 
     def _advice(self, used: DeviceSelection) -> str:
@@ -157,12 +161,11 @@ class DevicesScreen(Screen[None]):
         for devices in self.query(DeviceList):
             if devices.has_focus and devices.marked is not None:
                 marked = devices.marked
-                if marked.name:
-                    would_be = devices.change(used)
+                would_be = devices.change(used)
         warning = feedback_advice(would_be.input, would_be.output)
         if would_be.monitor and not warning:
             warning = feedback_advice(would_be.input, would_be.monitor)
-        if marked is None or not marked.cable:
+        if marked is None or not marked.virtual_cable:
             return warning
         cable = _CABLE.format(name=marked.name) + ("" if would_be.monitor else _DEAF)
         return f"{cable}\n{warning}".strip()

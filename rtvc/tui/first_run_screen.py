@@ -130,7 +130,7 @@ class FirstRunScreen(Screen[None]):
     @on(DeviceList.OptionSelected, "DeviceList")
     def _device(self, event: OptionList.OptionSelected) -> None:
         chosen = event.option_list
-        if isinstance(chosen, DeviceList) and chosen.marked is not None:
+        if isinstance(chosen, DeviceList):
             choice = chosen.change(self.app.controller.wanted)
             if choice != self.app.controller.wanted:
                 self.app.controller.use(choice)

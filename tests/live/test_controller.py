@@ -229,7 +229,7 @@ def test_the_devices_of_this_machine(sound_server: SoundServer, tmp_path):
         running(controller)
         until(lambda: controller.scanner.devices.inputs)
         assert "fake_mic" in [device.name for device in controller.scanner.devices.inputs]
-        assert any(device.default for device in controller.scanner.devices.outputs)
+        assert any(device.is_default("output") for device in controller.scanner.devices.outputs)
         assert controller.names == DeviceSelection("fake_mic", "fake_speaker")
         controller.use(DeviceSelection("fake_mic", "default"))
         running(controller)

@@ -6,19 +6,29 @@ import numpy as np
 import soundfile
 import soxr
 
+from rtvc.audio.devices import Device, Direction
 from rtvc.audio.monitor import Monitor
 from rtvc.audio.simulated import SimulatedDevice
 from rtvc.errors import UsageError
-from rtvc.live.devices import AvailableDevices, DeviceSelection, OpenDevices, SoundDevice
+from rtvc.live.devices import AvailableDevices, DeviceSelection, OpenDevices
 from tests.support.simulated_stream import SimulatedSpeaker
 from tests.support.speech import UTTERANCES
 from tests.support.virtual_clock import PacedDevice, VirtualClock
 
-BUILT_IN = SoundDevice("MacBook Pro Microphone", "Core Audio", default=True)
-USB = SoundDevice("USB Microphone", "Core Audio", rate=44_100)
-SPEAKERS = SoundDevice("MacBook Pro Speakers", "Core Audio", 2, default=True)
-HEADPHONES = SoundDevice("External Headphones", "Core Audio", 2)
-CABLE = SoundDevice("BlackHole 2ch", "Core Audio", 2, cable=True)
+
+def microphone(name: str, *, rate: float = 48_000, default: bool = False) -> Device:
+    return Device(0, name, "Core Audio", 1, 0, rate, default, False, False)
+
+
+def speaker(name: str, *, default: bool = False, cable: bool = False) -> Device:
+    return Device(0, name, "Core Audio", 0, 2, 48_000, False, default, cable)
+
+
+BUILT_IN = microphone("MacBook Pro Microphone", default=True)
+USB = microphone("USB Microphone", rate=44_100)
+SPEAKERS = speaker("MacBook Pro Speakers", default=True)
+HEADPHONES = speaker("External Headphones")
+CABLE = speaker("BlackHole 2ch", cable=True)
 
 
 def speech(seconds: float) -> np.ndarray:
@@ -73,8 +83,8 @@ class SimulatedDevices:
         self.device._losses.append((began, began + round(seconds * 48_000)))
 
 
-def _pick(name: str, devices: list[SoundDevice], direction: str) -> str:
+def _pick(name: str, devices: list[Device], direction: Direction) -> str:
     for device in devices:
-        if device.name == name or (not name and device.default):
+        if device.name == name or (not name and device.is_default(direction)):
             return device.name
     raise UsageError(f"there is no {direction} named {name!r}")
