@@ -56,8 +56,8 @@ class PresetManager:
         self._deleted: list[tuple[Path, str]] = []
         self.entries: tuple[Entry, ...] = ()
 
-    def scan(self) -> bool:
-        """Look at the folders; return whether anything is different from the last time."""
+    def scan(self) -> None:
+        """Read the presets that are new or have changed since the last scan."""
         found = []
         for file in list_presets():
             try:
@@ -69,8 +69,7 @@ class PresetManager:
             entry = known[1] if known and known[0] == stamp else _look(file)
             self._read[file.path] = stamp, entry
             found.append(entry)
-        before, self.entries = self.entries, tuple(found)
-        return before != self.entries
+        self.entries = tuple(found)
 
     def find(self, name: str) -> Entry | None:
         """Return the preset of that name, None if there is none."""

@@ -11,15 +11,14 @@ from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
+from textual import on
 from textual.app import App
 from textual.binding import BindingType
 from textual.screen import Screen
 
 from rtvc.config.panel_state import keys_path, load_keys, load_panel_state
-from rtvc.config.preset_manager import PresetManager, label, shown
-from rtvc.errors import RtvcError
+from rtvc.config.preset_manager import PresetManager
 from rtvc.live.controller import Controller
-from rtvc.settings import Setting, Value
 from rtvc.tui.actions import Actions
 from rtvc.tui.badge import BadgeTracker
 from rtvc.tui.devices_screen import DevicesScreen
@@ -28,10 +27,11 @@ from rtvc.tui.first_run_screen import FirstRunScreen
 from rtvc.tui.key_driver import KeyDriver
 from rtvc.tui.keys import KEY_IDS, bindings, keymap
 from rtvc.tui.main_screen import MainScreen
+from rtvc.tui.notice import Notice, outcome
 from rtvc.tui.presets_screen import PresetsScreen
 from rtvc.tui.snapshot import LiveScreen, Snapshot
 from rtvc.tui.themes import THEMES
-from rtvc.tui.voice_list import Item, VoiceList
+from rtvc.tui.voice_list import VoiceList
 
 _FPS = 30
 _SLOW_EVERY = 15
@@ -76,7 +76,7 @@ class Panel(App[None]):
         self.controller = controller
         self.preset_manager = PresetManager()
         memory, damaged = load_panel_state()
-        self.commands = Actions(controller, self.preset_manager, memory)
+        self.actions = Actions(controller, self.preset_manager, memory)
         # Before it runs, so that its styles are made once.
         for theme in THEMES.values():
             self.register_theme(theme)
@@ -98,14 +98,15 @@ class Panel(App[None]):
         """Begin."""
         self.set_keymap(self.chosen_keys)
         self._scan_presets()
-        memory = self.commands.memory
+        memory = self.actions.memory
         if not memory.favourites:
             names = [entry.name for entry in self.preset_manager.entries]
             favourites = dict(enumerate(names[:9], 1))
-            self.do(partial(self.commands.remember, replace(memory, favourites=favourites)))
-        self.push_screen(MainScreen())
+            self.do(partial(self.actions.remember, replace(memory, favourites=favourites)))
+        controller, actions = self.controller, self.actions
+        self.push_screen(MainScreen(controller, controller.scanner, actions, self.chosen_keys))
         if not memory.guided:
-            self.push_screen(FirstRunScreen())
+            self.push_screen(FirstRunScreen(controller, controller.scanner, actions))
         self.set_interval(1 / _FPS, self.look)
         self.set_interval(_TIDY_S, self._tidy)
         loop = asyncio.get_running_loop()
@@ -126,7 +127,7 @@ class Panel(App[None]):
         slow = self._looks % _SLOW_EVERY == 1 or not self._begun
         if slow:
             self._scan_presets()
-        controller, commands = self.controller, self.commands
+        controller, memory = self.controller, self.actions.memory
         stats, settings = controller.stats(), controller.settings
         view = Snapshot(
             now=now,
@@ -134,9 +135,14 @@ class Panel(App[None]):
             settings=settings,
             badge=self._judge.look(stats, settings, now),
             devices=controller.names,
+            wanted=controller.wanted,
+            available=controller.scanner.devices,
+            voices=controller.scanner.voices,
+            entries=self.preset_manager.entries,
+            favourites=memory.favourites,
             measured_s=controller.measured_s,
-            spectrum=controller.spectrum() if commands.memory.spectrogram else None,
-            preset=commands.preset,
+            spectrum=controller.spectrum() if memory.spectrogram else None,
+            preset=self.actions.preset,
             recorded_s=controller.recorder.seconds,
             message=self._message,
             slow=slow,
@@ -157,10 +163,10 @@ class Panel(App[None]):
             self.controller.tidy()
 
     def _scan_presets(self) -> None:
-        self.attempt(self.preset_manager.scan)
+        self.do(self.preset_manager.scan)
 
     def _wear(self) -> None:
-        self.theme = THEMES[self.commands.memory.theme].name
+        self.theme = THEMES[self.actions.memory.theme].name
 
     def _end(self, code: int) -> None:
         """Quit because the system asks for it."""
@@ -186,91 +192,64 @@ class Panel(App[None]):
         self._message = message
         self._message_until = self._clock() + _MESSAGE_S
 
-    def attempt(self, act: Callable[[], object]) -> bool:
-        """Do something, and tell the sentence if it cannot be done; return whether it could."""
-        try:
-            act()
-        except RtvcError as error:
-            self.tell(str(error))
-            return False
-        except OSError as error:
-            # Rarities, such as a current folder that has been deleted; they end nothing.
-            self.tell(f"The system says: {error.strerror or error}.")
-            return False
-        return True
+    @on(Notice)
+    def _noticed(self, notice: Notice) -> None:
+        self.tell(notice.text)
 
-    def do(self, act: Callable[[], str]) -> None:
+    def do(self, act: Callable[[], str | None]) -> None:
         """Do something, and tell what it answers, or why it cannot be done."""
-
-        def tell_answer() -> None:
-            if answer := act():
-                self.tell(answer)
-
-        self.attempt(tell_answer)
+        if text := outcome(act):
+            self.tell(text)
 
     # What a person does.
 
-    def turn(self, setting: Setting, value: Value) -> None:
-        """Give a setting another value."""
-        self.do(partial(self.commands.turn, setting, value))
-
-    def type_value(self, setting: Setting) -> None:
-        """Have a setting's value typed."""
-
-        def use(text: str) -> None:
-            self.turn(setting, setting.parse(text))
-
-        value = shown(setting.name, getattr(self.controller.settings, setting.name))
-        self.push_screen(
-            Ask(f"{label(setting.name)}: {setting.help}\n{setting.allowed}", value, use)
-        )
-
-    def take(self, item: Item) -> None:
-        """Use a voice or a preset of the list."""
-        take = self.commands.take_voice if item.is_voice else self.commands.take_preset
+    @on(VoiceList.Selected)
+    def _taken(self, event: VoiceList.Selected) -> None:
+        item = event.item
+        take = self.actions.take_voice if item.is_voice else self.actions.take_preset
         self.do(partial(take, item.name))
 
     def action_dry(self) -> None:
         """Switch between the converted and the dry voice."""
-        self.do(self.commands.toggle_dry)
+        self.do(self.actions.toggle_dry)
 
     def action_mute(self) -> None:
         """Switch the sound off, or on again."""
-        self.do(self.commands.toggle_mute)
+        self.do(self.actions.toggle_mute)
 
     def action_pitch(self, semitones: int) -> None:
         """Shift the pitch."""
-        self.do(partial(self.commands.shift_pitch, semitones))
+        self.do(partial(self.actions.shift_pitch, semitones))
 
     def action_favourite(self, digit: int) -> None:
         """Use the preset of a digit."""
-        self.do(partial(self.commands.take_favourite, digit))
+        self.do(partial(self.actions.take_favourite, digit))
 
     def action_record(self) -> None:
         """Begin or end a recording."""
-        self.do(self.commands.toggle_recording)
+        self.do(self.actions.toggle_recording)
 
     def action_undo(self) -> None:
         """Take the last change back."""
-        self.do(self.commands.undo)
+        self.do(self.actions.undo)
 
     def action_redo(self) -> None:
         """Take the last undo back."""
-        self.do(self.commands.redo)
+        self.do(self.actions.redo)
 
     def action_spectrogram(self) -> None:
         """Show or hide the spectrogram."""
-        self.do(self.commands.toggle_spectrogram)
+        self.do(self.actions.toggle_spectrogram)
 
     def action_theme(self) -> None:
         """Wear the next theme."""
-        self.do(self.commands.next_theme)
+        self.do(self.actions.next_theme)
         self._wear()
 
     def action_measure(self) -> None:
         """Measure the delay of the devices, if the person agrees."""
         names = self.controller.names
-        measure = partial(self.attempt, self.controller.measure)
+        measure = partial(self.do, self.controller.measure)
         self.push_screen(before_measuring(names.input, names.output, measure))
 
     def action_save(self) -> None:
@@ -293,15 +272,16 @@ class Panel(App[None]):
 
     def action_presets(self) -> None:
         """Open the presets screen, or close it."""
-        self._toggle_screen(PresetsScreen)
+        self._toggle_screen(PresetsScreen(self.preset_manager, self.actions))
 
     def action_devices(self) -> None:
         """Open the devices screen, or close it."""
-        self._toggle_screen(DevicesScreen)
+        self._toggle_screen(DevicesScreen(self.controller, self.controller.scanner))
 
     def action_guide(self) -> None:
         """Go through the first steps again."""
-        self._toggle_screen(FirstRunScreen)
+        controller = self.controller
+        self._toggle_screen(FirstRunScreen(controller, controller.scanner, self.actions))
 
     def action_help(self) -> None:
         """Show all keys."""
@@ -312,11 +292,12 @@ class Panel(App[None]):
         if len(self.screen_stack) > _BASE:
             self.pop_screen()
 
-    def _toggle_screen(self, kind: type[Screen[None]]) -> None:
-        opened = isinstance(self.screen, kind)
+    def _toggle_screen(self, screen: Screen[None]) -> None:
+        """Open a screen, or close it if one of its kind is open."""
+        opened = isinstance(self.screen, type(screen))
         self._close_screens()
         if not opened:
-            self.push_screen(kind())
+            self.push_screen(screen)
 
     def _close_screens(self) -> None:
         while len(self.screen_stack) > _BASE:

@@ -13,8 +13,10 @@ from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from rtvc.live.controller import Controller
 from rtvc.live.devices import AvailableDevices, DeviceSelection
 from rtvc.live.feedback import feedback_advice
+from rtvc.live.scanner import Scanner
 from rtvc.tui.footer import KeyLine
 from rtvc.tui.level_meter import LevelMeter
 from rtvc.tui.snapshot import Snapshot, in_words
@@ -22,7 +24,6 @@ from rtvc.tui.text_pane import TextPane
 
 if TYPE_CHECKING:
     from rtvc.live.devices import Device
-    from rtvc.tui.app import Panel
 
 Kind = Literal["input", "output", "monitor"]
 
@@ -107,11 +108,23 @@ class DeviceList(OptionList):
 
 
 class DevicesScreen(Screen[None]):
-    """Three lists, looked for anew every two seconds, and what there is to know of the choice."""
+    """Three lists, looked for anew every two seconds, and what there is to know of the choice.
 
-    app: Panel
+    Parameters
+    ----------
+    controller
+        Opens the devices that are chosen.
+    scanner
+        Looks for devices.
+    """
+
     AUTO_FOCUS = "#input"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "app.close_screen", show=False)]
+
+    def __init__(self, controller: Controller, scanner: Scanner) -> None:
+        super().__init__()
+        self._controller = controller
+        self._scanner = scanner
 
     def compose(self) -> ComposeResult:
         """Make the widgets."""
@@ -130,9 +143,8 @@ class DevicesScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Look for devices, now and again and again."""
-        look = self.app.controller.scanner.look_for_devices
-        look()
-        self.set_interval(_RESCAN_S, look)
+        self._scanner.look_for_devices()
+        self.set_interval(_RESCAN_S, self._scanner.look_for_devices)
 
     def show(self, view: Snapshot) -> None:
         """Show a moment."""
@@ -144,16 +156,15 @@ class DevicesScreen(Screen[None]):
         self.query_one("#message", TextPane).put((text, ""))
         self.query_one("#input-meter", LevelMeter).show(view.stats.input, view.now)
         self.query_one("#output-meter", LevelMeter).show(view.stats.output, view.now)
-        controller = self.app.controller
         for devices in self.query(DeviceList):
-            devices.put(controller.scanner.devices, controller.wanted, controller.names)
-        self.query_one("#advice", Static).update(self._advice(controller.names))
+            devices.put(view.available, view.wanted, view.devices)
+        self.query_one("#advice", Static).update(self._advice(view.devices))
 
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
         chosen = event.option_list
         if isinstance(chosen, DeviceList):
-            self.app.controller.use(chosen.change(self.app.controller.wanted))
+            self._controller.use(chosen.change(self._controller.wanted))
 
     def _advice(self, used: DeviceSelection) -> str:
         """Tell what the marked device would mean beside those in use."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -13,16 +13,17 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import OptionList
 
+from rtvc.live.controller import Controller
+from rtvc.live.scanner import Scanner
 from rtvc.settings import SETTINGS
+from rtvc.tui.actions import Actions
 from rtvc.tui.devices_screen import DeviceList
 from rtvc.tui.footer import KeyLine
 from rtvc.tui.level_meter import LevelMeter
+from rtvc.tui.notice import report
 from rtvc.tui.snapshot import Snapshot
 from rtvc.tui.text_pane import TextPane
 from rtvc.tui.voice_list import VoiceList, items
-
-if TYPE_CHECKING:
-    from rtvc.tui.app import Panel
 
 _STEPS = (
     ("input", "Which microphone? Mark it, press Enter, and speak: the IN bar must move."),
@@ -51,9 +52,18 @@ _HEARD = 300
 
 
 class FirstRunScreen(Screen[None]):
-    """One step after the other, with the levels always in sight."""
+    """One step after the other, with the levels always in sight.
 
-    app: Panel
+    Parameters
+    ----------
+    controller
+        Opens the devices that are chosen, and takes gain and gate.
+    scanner
+        Looks for devices.
+    actions
+        Remembers that the steps have been shown.
+    """
+
     AUTO_FOCUS = "#input"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "next", show=False),
@@ -62,8 +72,11 @@ class FirstRunScreen(Screen[None]):
         Binding("enter", "take", show=False),
     ]
 
-    def __init__(self) -> None:
+    def __init__(self, controller: Controller, scanner: Scanner, actions: Actions) -> None:
         super().__init__()
+        self._controller = controller
+        self._scanner = scanner
+        self._actions = actions
         self._step = 0
         self._levels: deque[tuple[float, float]] = deque(maxlen=_HEARD)
 
@@ -81,13 +94,13 @@ class FirstRunScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Begin with the first step."""
-        self.app.controller.scanner.look_for_devices()
-        self.set_interval(2.0, self.app.controller.scanner.look_for_devices)
+        self._scanner.look_for_devices()
+        self.set_interval(2.0, self._scanner.look_for_devices)
         self._go(0)
 
     def show(self, view: Snapshot) -> None:
         """Show a moment."""
-        badge, stats, controller = view.badge, view.stats, self.app.controller
+        badge, stats = view.badge, view.stats
         self.query_one("#badge", TextPane).put(
             (f" {badge.sign} {badge.word} ", f"bold reverse {badge.style}"),
             (f"  FIRST STEPS, {self._step + 1} of {len(_STEPS)}", "bold"),
@@ -98,11 +111,8 @@ class FirstRunScreen(Screen[None]):
         self._levels.append((stats.input.peak_db, stats.input.rms_db))
         self.query_one("#told", TextPane).put((self._told(view), ""))
         for devices in self.query(DeviceList):
-            devices.put(controller.scanner.devices, controller.wanted, controller.names)
-        favourites = self.app.commands.memory.favourites
-        self.query_one(VoiceList).put(
-            items({}, self.app.preset_manager.entries, favourites, view.preset)
-        )
+            devices.put(view.available, view.wanted, view.devices)
+        self.query_one(VoiceList).put(items({}, view.entries, view.favourites, view.preset))
 
     def action_take(self) -> None:
         """Do what the step proposes, and go on."""
@@ -123,22 +133,18 @@ class FirstRunScreen(Screen[None]):
 
     def action_skip(self) -> None:
         """Close, and do not come again by itself."""
-        commands = self.app.commands
-        self.app.do(partial(commands.remember, replace(commands.memory, guided=True)))
+        memory = replace(self._actions.memory, guided=True)
+        report(self, partial(self._actions.remember, memory))
         self.dismiss()
 
     @on(DeviceList.OptionSelected, "DeviceList")
     def _device(self, event: OptionList.OptionSelected) -> None:
         chosen = event.option_list
         if isinstance(chosen, DeviceList):
-            choice = chosen.change(self.app.controller.wanted)
-            if choice != self.app.controller.wanted:
-                self.app.controller.use(choice)
+            choice = chosen.change(self._controller.wanted)
+            if choice != self._controller.wanted:
+                self._controller.use(choice)
             self.action_next()
-
-    @on(VoiceList.Selected)
-    def _preset(self, event: VoiceList.Selected) -> None:
-        self.app.take(event.item)
 
     def _go(self, step: int) -> None:
         self._step = step
@@ -175,5 +181,5 @@ class FirstRunScreen(Screen[None]):
     def _set_level(self) -> None:
         found = self._proposal()
         if found is not None:
-            settings = self.app.controller.settings
-            self.app.controller.apply(settings.replace(input_gain=found[0], gate=found[1]))
+            settings = self._controller.settings
+            self._controller.apply(settings.replace(input_gain=found[0], gate=found[1]))

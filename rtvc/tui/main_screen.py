@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from functools import partial
+from typing import ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -10,10 +11,16 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.screen import Screen
 
-from rtvc.config.preset_manager import label
+from rtvc.config.preset_manager import label, shown
+from rtvc.live.controller import Controller
+from rtvc.live.scanner import Scanner
+from rtvc.settings import Setting, Value
+from rtvc.tui.actions import Actions
+from rtvc.tui.dialogs import Ask
 from rtvc.tui.footer import KeyLine
 from rtvc.tui.latency import LatencyBar, StepFigures
 from rtvc.tui.level_meter import LevelMeter
+from rtvc.tui.notice import report
 from rtvc.tui.pitch_trace import PitchTrace
 from rtvc.tui.settings_list import SettingsList
 from rtvc.tui.snapshot import Snapshot, in_words
@@ -21,19 +28,33 @@ from rtvc.tui.spectrogram import Spectrogram
 from rtvc.tui.text_pane import TextPane
 from rtvc.tui.voice_list import VoiceList, items
 
-if TYPE_CHECKING:
-    from rtvc.tui.app import Panel
-
 
 class MainScreen(Screen[None]):
-    """State, levels, pitch, latency, controls and voices."""
+    """State, levels, pitch, latency, controls and voices.
 
-    app: Panel
+    Parameters
+    ----------
+    controller
+        Has the settings of now.
+    scanner
+        Knows the voices.
+    actions
+        Changes settings.
+    keys
+        The keys that a person has chosen, by id.
+    """
+
     AUTO_FOCUS = "SettingsList"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "controls", show=False)]
 
-    def __init__(self) -> None:
+    def __init__(
+        self, controller: Controller, scanner: Scanner, actions: Actions, keys: dict[str, str]
+    ) -> None:
         super().__init__()
+        self._controller = controller
+        self._scanner = scanner
+        self._actions = actions
+        self._keys = keys
         # Classes that the style sheet names, from so many columns and rows on.
         self.HORIZONTAL_BREAKPOINTS = [(0, "-thin"), (60, "-normal"), (110, "-wide")]
         self.VERTICAL_BREAKPOINTS = [(0, "-flat"), (16, "-low"), (22, "-middle"), (36, "-tall")]
@@ -50,15 +71,14 @@ class MainScreen(Screen[None]):
             yield PitchTrace("trace")
             yield Spectrogram("spectrogram")
         with Horizontal():
-            controller = self.app.controller
             yield SettingsList(
-                lambda: controller.settings,
-                self.app.turn,
-                lambda: list(controller.scanner.voices),
+                lambda: self._controller.settings,
+                self._change,
+                lambda: list(self._scanner.voices),
                 "entries",
             )
             yield VoiceList("finder", "voice or preset")
-        yield KeyLine(keys=self.app.chosen_keys)
+        yield KeyLine(keys=self._keys)
 
     def show(self, view: Snapshot) -> None:
         """Show a moment."""
@@ -75,9 +95,9 @@ class MainScreen(Screen[None]):
             self.query_one(StepFigures).show(stats)
             self.query_one(VoiceList).put(
                 items(
-                    self.app.controller.scanner.voices,
-                    self.app.preset_manager.entries,
-                    self.app.commands.memory.favourites,
+                    view.voices,
+                    view.entries,
+                    view.favourites,
                     view.preset,
                     voice=stats.voice,
                     loading=view.settings.voice if stats.loading else "",
@@ -111,15 +131,19 @@ class MainScreen(Screen[None]):
 
     @on(SettingsList.Typed)
     def _typed(self, event: SettingsList.Typed) -> None:
-        self.app.type_value(event.setting)
-
-    @on(VoiceList.Selected)
-    def _taken(self, event: VoiceList.Selected) -> None:
-        self.app.take(event.item)
+        setting = event.setting
+        value = shown(setting.name, getattr(self._controller.settings, setting.name))
+        question = f"{label(setting.name)}: {setting.help}\n{setting.allowed}"
+        self.app.push_screen(
+            Ask(question, value, lambda text: self._change(setting, setting.parse(text)))
+        )
 
     @on(events.Click, "#badge")
-    def _badge_clicked(self) -> None:
-        self.app.action_dry()
+    async def _badge_clicked(self) -> None:
+        await self.run_action("app.dry")
+
+    def _change(self, setting: Setting, value: Value) -> None:
+        report(self, partial(self._actions.turn, setting, value))
 
 
 def _clock(seconds: float) -> str:

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Static
 
-from rtvc.config.preset_manager import Entry, differences
+from rtvc.config.preset_manager import Entry, PresetManager, differences
 from rtvc.settings import Settings
+from rtvc.tui.actions import Actions
 from rtvc.tui.dialogs import Ask
 from rtvc.tui.footer import KeyLine
+from rtvc.tui.notice import Notice, report
 from rtvc.tui.snapshot import Snapshot
 from rtvc.tui.text_pane import TextPane
 from rtvc.tui.voice_list import VoiceList, items
 
-if TYPE_CHECKING:
-    from rtvc.tui.app import Panel
-
 _HINTS = (
     ("Enter", "load", ""),
     ("/", "find", "app.search"),
-    ("s", "save", "screen.save"),
+    ("s", "save", "app.save"),
     ("n", "rename", "screen.rename"),
     ("c", "copy", "screen.copy"),
     ("x", "delete", "screen.delete"),
@@ -38,12 +36,19 @@ _HINTS = (
 
 
 class PresetsScreen(Screen[None]):
-    """A list of all presets, and what the marked one would change."""
+    """A list of all presets, and what the marked one would change.
 
-    app: Panel
+    Parameters
+    ----------
+    preset_manager
+        Renames, copies and deletes presets.
+    actions
+        Gives them digits.
+    """
+
     AUTO_FOCUS = "OptionList"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "save", show=False),
+        Binding("s", "app.save", show=False),
         Binding("n", "rename", show=False),
         Binding("c", "copy", show=False),
         Binding("x,delete", "delete", show=False),
@@ -52,8 +57,10 @@ class PresetsScreen(Screen[None]):
         Binding("escape", "app.close_screen", show=False),
     ]
 
-    def __init__(self) -> None:
+    def __init__(self, preset_manager: PresetManager, actions: Actions) -> None:
         super().__init__()
+        self._preset_manager = preset_manager
+        self._actions = actions
         self._previewed: tuple[Entry | None, Settings] | None = None
 
     def compose(self) -> ComposeResult:
@@ -74,16 +81,13 @@ class PresetsScreen(Screen[None]):
         )
         text = view.message or badge.text or "Your own presets can be renamed and deleted."
         self.query_one("#message", TextPane).put((text, "bold" if view.message else ""))
-        lines = items(
-            {}, self.app.preset_manager.entries, self.app.commands.memory.favourites, view.preset
-        )
-        self.query_one(VoiceList).put(lines)
+        self.query_one(VoiceList).put(items({}, view.entries, view.favourites, view.preset))
         self._preview(view.settings)
 
     @property
     def _marked(self) -> Entry | None:
         item = self.query_one(VoiceList).marked
-        return self.app.preset_manager.find(item.name) if item is not None else None
+        return self._preset_manager.find(item.name) if item is not None else None
 
     def _preview(self, settings: Settings) -> None:
         entry = self._marked
@@ -94,52 +98,46 @@ class PresetsScreen(Screen[None]):
         self._previewed = entry, settings
         self.query_one("#preview", Static).update(_described(entry, settings))
 
-    @on(VoiceList.Selected)
-    def _taken(self, event: VoiceList.Selected) -> None:
-        self.app.take(event.item)
-
-    def action_save(self) -> None:
-        """Save the settings of now under a new name."""
-        self.app.action_save()
-
     def action_rename(self) -> None:
         """Rename the marked preset."""
         entry = self._marked
         if entry is not None:
-            self._ask(
-                f"Rename {entry.name!r} to:", entry, self.app.preset_manager.rename, "Renamed"
-            )
+            self._ask(f"Rename {entry.name!r} to:", entry, self._preset_manager.rename, "Renamed")
 
     def action_copy(self) -> None:
         """Copy the marked preset."""
         entry = self._marked
         if entry is not None:
-            self._ask(
-                f"Copy {entry.name!r} to:", entry, self.app.preset_manager.duplicate, "Copied"
-            )
+            self._ask(f"Copy {entry.name!r} to:", entry, self._preset_manager.duplicate, "Copied")
 
     def action_delete(self) -> None:
         """Delete the marked preset."""
         entry = self._marked
-        if entry is not None and self.app.attempt(lambda: self.app.preset_manager.delete(entry)):
-            self.app.tell(f"Deleted {entry.name!r}; u brings it back.")
+        if entry is None:
+            return
+
+        def delete() -> str:
+            self._preset_manager.delete(entry)
+            return f"Deleted {entry.name!r}; u brings it back."
+
+        report(self, delete)
 
     def action_undelete(self) -> None:
         """Bring the preset back that was deleted last."""
-        self.app.attempt(lambda: self.app.tell(f"{self.app.preset_manager.undelete()!r} is back."))
+        report(self, lambda: f"{self._preset_manager.undelete()!r} is back.")
 
     def action_favourite(self) -> None:
         """Give the marked preset a digit, or take it away."""
         entry = self._marked
         if entry is not None:
-            self.app.do(partial(self.app.commands.toggle_favourite, entry.name))
+            report(self, partial(self._actions.toggle_favourite, entry.name))
 
     def _ask(
         self, question: str, entry: Entry, act: Callable[[Entry, str], None], done: str
     ) -> None:
         def use(name: str) -> None:
             act(entry, name)
-            self.app.tell(f"{done} {entry.name!r} to {name!r}.")
+            self.post_message(Notice(f"{done} {entry.name!r} to {name!r}."))
 
         self.app.push_screen(Ask(question, entry.name, use))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from rtvc.live.devices import DeviceSelection
+from rtvc.config.preset_manager import Entry
+from rtvc.live.devices import AvailableDevices, DeviceSelection
 from rtvc.settings import Settings
 from rtvc.stats import Stats
 from rtvc.tui.badge import Badge
@@ -21,8 +22,10 @@ class Snapshot:
         A monotonic time in seconds.
     stats, settings, badge
         The engine's, and their verdict.
-    devices
-        What is in use.
+    devices, wanted, available
+        The devices in use, the chosen ones, and all that can be chosen.
+    voices, entries, favourites
+        The voices with a sentence about each, the presets, and the digits of some.
     measured_s
         Measured delay of the devices, None if nobody has measured it.
     spectrum
@@ -42,6 +45,11 @@ class Snapshot:
     settings: Settings
     badge: Badge
     devices: DeviceSelection
+    wanted: DeviceSelection
+    available: AvailableDevices
+    voices: dict[str, str]
+    entries: tuple[Entry, ...]
+    favourites: dict[int, str]
     measured_s: float | None
     spectrum: tuple[float, ...] | None
     preset: str
