@@ -75,7 +75,7 @@ class Ours:
 
         from benchmarks.full_size_step import full_size_voice
         from rtvc.engine.plan import make_plan
-        from rtvc.engine.profiling.stage_times import parts_of
+        from rtvc.engine.profiling.stage_times import stage_methods
         from rtvc.engine.rvc.window import FRAME
         from rtvc.settings import Settings
 
@@ -94,7 +94,7 @@ class Ours:
             continuous=voice.continuous,
         )
         self._stream = voice.open(plan, self._settings)
-        self._parts = parts_of(voice, self._settings)
+        self._parts = stage_methods(voice, self._settings)
         rng = np.random.default_rng(0)
         self._sounds = 0.1 * rng.standard_normal((8, plan.block * FRAME), np.float32)
         self._steps = 0
@@ -109,9 +109,9 @@ class Ours:
 
     def by_stages(self) -> dict[str, float]:
         """Return the seconds of the parts of one step."""
-        from rtvc.engine.profiling.stage_times import timed
+        from rtvc.engine.profiling.stage_times import time_stages
 
-        with timed(self._parts) as seconds:
+        with time_stages(self._parts) as seconds:
             self._render()
         return dict(seconds)
 

@@ -94,7 +94,7 @@ class Session:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the source has ended or the engine is gone; return whether it has."""
         end = None if timeout is None else time.monotonic() + timeout
-        while self._engine.working:
+        while self._engine.running:
             if end is not None and time.monotonic() >= end:
                 return False
             time.sleep(0.01)

@@ -106,9 +106,9 @@ class Stats:
     concealed_s, dropped_s
         Seconds of output that were invented, and of sound thrown away, to keep
         the latency at its nominal value.
-    repaired
+    repaired_blocks
         Blocks of input that held NaN or infinite samples, which were zeroed.
-    failures
+    failed_steps
         Steps that raised an error.
     degraded
         What the engine does with less, or later, than it was asked for because steps
@@ -118,7 +118,7 @@ class Stats:
     loading
         Whether the engine is being built for a new voice or new sizes; what was
         before plays on meanwhile.
-    gate_open, resting
+    gate_open, idle
         Whether the gate lets the input through, and whether the voice rests
         because the silence has lasted.
     input_f0_hz, output_f0_hz
@@ -134,13 +134,13 @@ class Stats:
     late_blocks: int = 0
     concealed_s: float = 0.0
     dropped_s: float = 0.0
-    repaired: int = 0
-    failures: int = 0
+    repaired_blocks: int = 0
+    failed_steps: int = 0
     degraded: str = ""
     voice: str = ""
     loading: bool = False
     gate_open: bool = False
-    resting: bool = False
+    idle: bool = False
     input_f0_hz: float = 0.0
     output_f0_hz: float = 0.0
     input: Level = Level()

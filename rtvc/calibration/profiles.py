@@ -18,7 +18,7 @@ computing; beyond, nobody can talk."""
 _BLOCK_STEP = 10
 _GUARD_MS = 20.0
 """What must be left at the output when a block comes, or it is concealed."""
-_HOLD_UP_MS = 20.0
+_PREEMPTION_MS = 20.0
 """How long other threads may hold a step up, whatever it takes by itself."""
 
 
@@ -30,16 +30,16 @@ class Profile:
     ----------
     context
         Older sound that the voice hears again, in ms.
-    share
+    max_load
         Part of a block that its step may take (p99).
-    room
+    headroom_factor
         Headroom as a multiple of the longest step that was met: a long run meets longer ones.
     """
 
     name: str
     context: float
-    share: float
-    room: float
+    max_load: float
+    headroom_factor: float
 
 
 PROFILES = {
@@ -93,12 +93,12 @@ def choose(
     blocks = range(SHORTEST_BLOCK, LONGEST_BLOCK + 1, _BLOCK_STEP) if block is None else (block,)
     for candidate in blocks:
         sizes = _sizes(timing, profile, candidate, context, method)
-        if block is not None or sizes.p99 <= profile.share * candidate:
+        if block is not None or sizes.p99 <= profile.max_load * candidate:
             return sizes
     return None
 
 
-def best_effort(timing: Timing, *, method: str = "") -> Sizes:
+def closest_sizes(timing: Timing, *, method: str = "") -> Sizes:
     """Return the sizes that come closest where no block leaves the margin."""
     fast = PROFILES["fast"]
     return _sizes(timing, fast, LONGEST_BLOCK, fast.context, method)
@@ -106,7 +106,7 @@ def best_effort(timing: Timing, *, method: str = "") -> Sizes:
 
 def too_slow(kind: str, timing: Timing, profile: Profile, *, method: str = "") -> str:
     """Return a sentence that a kind of voice is too slow here, and what would help."""
-    most = best_effort(timing, method=method)
+    most = closest_sizes(timing, method=method)
     return (
         f"This machine is too slow for {kind_name(kind)} in real time (profile {profile.name}): "
         f"a step of {most.block:.0f} ms with {most.context:.0f} ms of context takes "
@@ -128,7 +128,7 @@ def _remedy(timing: Timing, profile: Profile, method: str, kind: str) -> str:
         if saved > timing.methods.get(method, 0.0) and sizes is not None:
             return f"--pitch-method {cheaper} --profile fast would do (block {sizes.block:.0f} ms)"
     for block in range(LONGEST_BLOCK, 1001, 50):
-        if timing.p99(block, fast.context, method=method) <= fast.share * block:
+        if timing.p99(block, fast.context, method=method) <= fast.max_load * block:
             return f"--block {block} --profile fast would do"
     if kind == BUILT_IN:
         return "a faster processor would do"
@@ -142,7 +142,7 @@ def _sizes(timing: Timing, profile: Profile, block: float, context: float, metho
     """Return a block and a context with the headroom that belongs to them."""
     p99 = timing.p99(block, context, method=method)
     longest = timing.max(block, context, method=method)
-    needed = _GUARD_MS + max(profile.room * longest, p99 + _HOLD_UP_MS)
+    needed = _GUARD_MS + max(profile.headroom_factor * longest, p99 + _PREEMPTION_MS)
     headroom = min(math.ceil(needed / _BLOCK_STEP) * float(_BLOCK_STEP), SETTINGS["headroom"].high)
     return Sizes(float(block), headroom, context, p99)
 

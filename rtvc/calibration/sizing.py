@@ -10,8 +10,8 @@ from rtvc.calibration.profiles import (
     PROFILES,
     SIZES,
     Profile,
-    best_effort,
     choose,
+    closest_sizes,
 )
 from rtvc.calibration.timing import Timing
 from rtvc.settings import SETTINGS, Settings, Value
@@ -59,7 +59,7 @@ class Sizing:
             method = settings.pitch_method
             block = None if "block" in free else settings.block
             found = choose(timing, self.profile, block=block, context=context, method=method)
-            found = found or best_effort(timing, method=method)
+            found = found or closest_sizes(timing, method=method)
             sizes = {name: getattr(found, name) for name in SIZES}
         return {
             name: value

@@ -153,7 +153,7 @@ def _measured(
     settings: Settings, conditions: Conditions, seconds: float, bar: ProgressBar
 ) -> tuple[str, Timing]:
     """Measure a voice on a thread of its own, like the engine's; return its kind and timing."""
-    from rtvc.engine.worker import leave_this_thread
+    from rtvc.engine.worker import clear_mlx_streams
 
     began, stop = time.monotonic(), threading.Event()
 
@@ -170,30 +170,30 @@ def _measured(
             stop.set()
             raise
         finally:
-            executor.submit(leave_this_thread)
+            executor.submit(clear_mlx_streams)
 
 
 def _measure(
     settings: Settings, conditions: Conditions, seconds: float, show: Show
 ) -> tuple[str, Timing]:
     from rtvc.calibration.profiles import kind_of_rate
-    from rtvc.engine.profiling.step_timing import busy, measure
+    from rtvc.engine.profiling.step_timing import background_load, measure
     from rtvc.library.base_models import installed_model
     from rtvc.library.open_voice import find_voice
     from rtvc.live.demo import load_utterance
     from rtvc.settings import BUILT_IN
     from rtvc.system.realtime_mode import realtime_mode
-    from rtvc.system.thread_priority import begin_as_equal, prefer_this_thread
+    from rtvc.system.thread_priority import raise_thread_priority, reset_thread_priority
 
-    begin_as_equal()
+    reset_thread_priority()
     voice = find_voice(settings.voice)
     built_in = settings.voice == BUILT_IN
     kind = BUILT_IN if built_in else kind_of_rate(voice.output_rate)
     methods = [] if built_in else ["dio"]
     if not built_in and installed_model("fcpe") is not None:
         methods.append("fcpe")
-    with realtime_mode(), busy() if conditions.busy else contextlib.nullcontext():
-        prefer_this_thread()
+    with realtime_mode(), background_load() if conditions.busy else contextlib.nullcontext():
+        raise_thread_priority()
         measured = measure(
             voice,
             settings,
@@ -201,7 +201,7 @@ def _measure(
             conditions,
             seconds=seconds,
             methods=methods,
-            show=show,
+            report_progress=show,
         )
     return kind, measured.timing
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    devices: RunDevices, remembered: RememberedRun, sizing: Sizing, doubts: str, *, remember: bool
+    devices: RunDevices, remembered: RememberedRun, sizing: Sizing, warnings: str, *, remember: bool
 ) -> int:
     """Open the panel, and return the exit code once it is closed.
 
@@ -27,7 +27,7 @@ def run(
         Devices and settings to begin with.
     sizing
         What is known of this machine.
-    doubts
+    warnings
         What a person should know about that, "" if nothing.
     remember
         Whether devices and settings are kept for the next run.
@@ -48,7 +48,7 @@ def run(
     controller = Controller(
         SystemDevices(), remembered, sizing=sizing, remember=remember, stand_in=stand_in
     )
-    panel = Panel(controller, " ".join(filter(None, (devices.advice, doubts))))
+    panel = Panel(controller, " ".join(filter(None, (devices.advice, warnings))))
     try:
         with redirect_stderr(log):
             panel.run()

@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
         say(f"As last time: {options.described(settings.changed())}. --reset forgets it.")
     stated = (remembered.chosen | options.stated(args)) & sizes_at_default(settings)
     sizing, sizes = startup_sizing(settings, args.profile or remembered.profile, stated)
-    for sentence in filter(None, (sizes.facts, sizes.doubts)):
+    for sentence in filter(None, (sizes.notes, sizes.warnings)):
         say(sentence)
     remembered = dataclasses.replace(
         devices.remembered_run(settings), profile=sizing.profile.name, chosen=sizing.chosen
@@ -132,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
     if on_panel:
         from rtvc.cli import panel
 
-        return panel.run(devices, remembered, sizing, sizes.doubts, remember=not args.no_save)
+        return panel.run(devices, remembered, sizing, sizes.warnings, remember=not args.no_save)
     return _run_plainly(args, devices, remembered, sizing)
 
 

@@ -40,7 +40,7 @@ class Step:
     stages: dict[str, float]
     repaired: bool
     gate_open: bool
-    resting: bool
+    idle: bool
     rendered: bool
     input_f0_hz: float
     output_f0_hz: float
@@ -99,14 +99,14 @@ class Chain:
         self.block = Plan.samples(plan.block, ENGINE_RATE)
         self.headroom = Plan.samples(plan.headroom, ENGINE_RATE)
         self._voice_block = Plan.samples(plan.block, voice.output_rate)
-        self._into = BlockResampler(ENGINE_RATE, voice.input_rate)
-        self._back = BlockResampler(voice.output_rate, ENGINE_RATE)
-        resampling = self._into.delay_in + self._back.delay
+        self._to_voice_rate = BlockResampler(ENGINE_RATE, voice.input_rate)
+        self._to_engine_rate = BlockResampler(voice.output_rate, ENGINE_RATE)
+        resampling = self._to_voice_rate.delay_in + self._to_engine_rate.delay
         voice_delay = Plan.samples(plan.delay, ENGINE_RATE) + resampling
         self._high_pass = HighPass(ENGINE_RATE)
         self._gate = Gate(ENGINE_RATE, voice_delay)
-        self._reference = Delay(voice_delay)
-        self._dry = Delay(voice_delay)
+        self._reference_delay = Delay(voice_delay)
+        self._dry_delay = Delay(voice_delay)
         self._sola = (
             None
             if voice.continuous
@@ -116,13 +116,13 @@ class Chain:
                 Plan.samples(plan.search, voice.output_rate),
             )
         )
-        self._follow = LoudnessFollow(ENGINE_RATE)
+        self._loudness = LoudnessFollow(ENGINE_RATE)
         self._limiter = Limiter(ENGINE_RATE)
         self.delay = voice_delay + self._limiter.delay
         self._input_gain = Ramp(ENGINE_RATE, _gain(settings.input_gain))
         self._output_gain = Ramp(ENGINE_RATE, _gain(settings.output_gain))
-        self._converted = Ramp(ENGINE_RATE, float(settings.mode == "converted"))
-        self._own = Ramp(ENGINE_RATE, float(settings.mode == "dry"))
+        self._converted_gain = Ramp(ENGINE_RATE, float(settings.mode == "converted"))
+        self._dry_gain = Ramp(ENGINE_RATE, float(settings.mode == "dry"))
         self._stream = voice.open(plan, settings)
 
     @property
@@ -156,24 +156,28 @@ class Chain:
         marks = [time.perf_counter()]
         raw, repaired = repair(block)
         size = len(raw)
-        heard = self._high_pass.process(raw)
-        heard = heard * self._input_gain.process(_gain(settings.input_gain), size)
-        gate = self._gate.process(heard, settings)
+        conditioned = self._high_pass.process(raw)
+        conditioned = conditioned * self._input_gain.process(_gain(settings.input_gain), size)
+        gate = self._gate.process(conditioned, settings)
         marks.append(time.perf_counter())
 
-        wanted = settings.mode == "converted" or self._converted.value > 0.0
+        wanted = settings.mode == "converted" or self._converted_gain.value > 0.0
         silent = self._gate.closed_s * 100 > self.plan.context and not gate.any()
         rendered = wanted and not silent
-        made = self._render(heard, settings) if rendered else self._rest(heard)
+        rendered_block = (
+            self._render(conditioned, settings) if rendered else self._render_silence(conditioned)
+        )
         marks.append(time.perf_counter())
 
-        audio = self._follow.process(made.audio, self._reference.process(heard), settings.loudness)
+        audio = self._loudness.process(
+            rendered_block.audio, self._reference_delay.process(conditioned), settings.loudness
+        )
         audio = audio * gate * self._output_gain.process(_gain(settings.output_gain), size)
-        audio = audio * self._converted.process(float(settings.mode == "converted"), size)
-        own = self._own.process(float(settings.mode == "dry"), size)
-        dry = self._dry.process(raw)
-        if isinstance(own, np.ndarray) or own > 0.0:
-            audio = audio + dry * own
+        audio = audio * self._converted_gain.process(float(settings.mode == "converted"), size)
+        dry_gain = self._dry_gain.process(float(settings.mode == "dry"), size)
+        dry = self._dry_delay.process(raw)
+        if isinstance(dry_gain, np.ndarray) or dry_gain > 0.0:
+            audio = audio + dry * dry_gain
         output = self._limiter.process(audio.astype(np.float32, copy=False), settings.ceiling)
         marks.append(time.perf_counter())
         stages = dict(zip(("condition", "voice", "output"), np.diff(marks).tolist(), strict=True))
@@ -182,10 +186,10 @@ class Chain:
             stages=stages,
             repaired=repaired,
             gate_open=self._gate.open,
-            resting=silent,
+            idle=silent,
             rendered=rendered,
-            input_f0_hz=made.input_f0_hz,
-            output_f0_hz=made.output_f0_hz,
+            input_f0_hz=rendered_block.input_f0_hz,
+            output_f0_hz=rendered_block.output_f0_hz,
             input_level=_level(raw),
             output_level=_level(output),
         )
@@ -196,24 +200,30 @@ class Chain:
         Context and time are kept; the next step sounds as if none had been missed.
         """
         raw, _ = repair(samples)
-        heard = self._high_pass.process(raw) * np.float32(_gain(settings.input_gain))
-        self._gate.process(heard, settings)
-        self._reference.process(heard)
-        self._dry.process(raw)
-        self._rest_voice(heard)
+        conditioned = self._high_pass.process(raw) * np.float32(_gain(settings.input_gain))
+        self._gate.process(conditioned, settings)
+        self._reference_delay.process(conditioned)
+        self._dry_delay.process(raw)
+        self._skip_voice(conditioned)
 
-    def _render(self, heard: Float32, settings: Settings) -> Rendered:
-        made = self._stream.render(self._into.process(heard), settings)
-        if not np.isfinite(made.audio).all():
+    def _render(self, conditioned: Float32, settings: Settings) -> Rendered:
+        rendered_block = self._stream.render(self._to_voice_rate.process(conditioned), settings)
+        if not np.isfinite(rendered_block.audio).all():
             raise RtvcError("The voice made numbers that are not finite.")
-        audio = made.audio if self._sola is None else self._sola.join(made.audio)
-        return Rendered(self._back.process(audio), made.input_f0_hz, made.output_f0_hz)
+        audio = (
+            rendered_block.audio if self._sola is None else self._sola.join(rendered_block.audio)
+        )
+        return Rendered(
+            self._to_engine_rate.process(audio),
+            rendered_block.input_f0_hz,
+            rendered_block.output_f0_hz,
+        )
 
-    def _rest(self, heard: Float32) -> Rendered:
-        self._rest_voice(heard)
-        return Rendered(self._back.process(np.zeros(self._voice_block, np.float32)))
+    def _render_silence(self, conditioned: Float32) -> Rendered:
+        self._skip_voice(conditioned)
+        return Rendered(self._to_engine_rate.process(np.zeros(self._voice_block, np.float32)))
 
-    def _rest_voice(self, heard: Float32) -> None:
-        self._stream.skip(self._into.process(heard))
+    def _skip_voice(self, conditioned: Float32) -> None:
+        self._stream.skip(self._to_voice_rate.process(conditioned))
         if self._sola is not None:
             self._sola.clear()

@@ -17,12 +17,12 @@ from rtvc.settings import BUILT_IN, SETTINGS, Settings, Value
 T = TypeVar("T")
 
 _CONTEXTS = (1000.0, 500.0)
-_CHEAPER = {"harvest": ("fcpe", "dio"), "rmvpe": ("fcpe", "dio"), "fcpe": ("dio",)}
-_LONGER = (1.5, 2.0, 3.0, 4.5)
+_CHEAPER_METHODS = {"harvest": ("fcpe", "dio"), "rmvpe": ("fcpe", "dio"), "fcpe": ("dio",)}
+_BLOCK_FACTORS = (1.5, 2.0, 3.0, 4.5)
 
-_USELESS = 0.97
+_MIN_SPEEDUP = 0.97
 """A rung whose steps take more than this part of those before is left out."""
-_SUSTAINED = 0.9
+_SUSTAINED_LOAD = 0.9
 """Part of a block that a step may take in the long run."""
 
 
@@ -34,7 +34,7 @@ class DegradationLevel:
     ----------
     changes
         By name.
-    words
+    labels
         What is different from the top of the ladder, for a person, by name.
     allowed_s
         How long a step may take before its sound is late.
@@ -45,26 +45,26 @@ class DegradationLevel:
     """
 
     changes: Mapping[str, Value]
-    words: Mapping[str, str]
+    labels: Mapping[str, str]
     allowed_s: float
     sustained_s: float
     predicted_s: float | None
 
-    def holds(self, seconds: float, part: float = 1.0) -> bool:
+    def fits(self, seconds: float, part: float = 1.0) -> bool:
         """Return whether steps of so many seconds fit into a part of what is allowed."""
         return seconds <= part * min(self.allowed_s, self.sustained_s)
 
     def without(self, refused: DegradationLevel, above: DegradationLevel) -> DegradationLevel:
         """Return this rung with what `above` has in place of what a refused rung brought."""
-        news = {
+        added = {
             name
             for name, value in refused.changes.items()
             if above.changes.get(name) != value == self.changes[name]
         }
         return dataclasses.replace(
             self,
-            changes=_instead(self.changes, above.changes, news),
-            words=_instead(self.words, above.words, news),
+            changes=_override(self.changes, above.changes, added),
+            labels=_override(self.labels, above.labels, added),
         )
 
 
@@ -92,15 +92,15 @@ def make_levels(settings: Settings, sizing: Sizing, kind: str) -> tuple[Degradat
     base = sizing.changes(settings, kind)
     top = settings.replace(**base)
     levels = [_level(base, top, top, timing)]
-    for news in _reliefs(top, timing):
-        changes = {**levels[-1].changes, **news}
+    for added in _reductions(top, timing):
+        changes = {**levels[-1].changes, **added}
         level = _level(changes, settings.replace(**changes), top, timing)
         if _helps(levels[-1], level):
             levels.append(level)
     return tuple(levels)
 
 
-def _reliefs(top: Settings, timing: Timing | None) -> list[dict[str, Value]]:
+def _reductions(top: Settings, timing: Timing | None) -> list[dict[str, Value]]:
     steps: list[dict[str, Value]] = []
     if top.voice != BUILT_IN:
         steps += [{"context": context} for context in _CONTEXTS if context < top.context]
@@ -108,14 +108,14 @@ def _reliefs(top: Settings, timing: Timing | None) -> list[dict[str, Value]]:
             steps.append({"index_rate": 0.0})
         # Without a measurement only what needs no download is surely there.
         known = ("dio",) if timing is None else (*timing.methods,)
-        methods = [m for m in _CHEAPER.get(top.pitch_method, ()) if m in known]
+        methods = [m for m in _CHEAPER_METHODS.get(top.pitch_method, ()) if m in known]
         steps += [{"pitch_method": method} for method in methods]
     before = top.block
-    for factor in _LONGER:
-        block = min(_tens(factor * top.block), LONGEST_BLOCK)
+    for factor in _BLOCK_FACTORS:
+        block = min(_round_to_tens(factor * top.block), LONGEST_BLOCK)
         if block > before:
             before = block
-            headroom = _tens(top.headroom * block / top.block)
+            headroom = _round_to_tens(top.headroom * block / top.block)
             steps.append({"block": block, "headroom": min(headroom, SETTINGS["headroom"].high)})
     return steps
 
@@ -131,7 +131,7 @@ def _level(
             method=settings.pitch_method,
             index=settings.index_rate > 0,
         )
-    words = {
+    labels = {
         "context": f"context {settings.context:.0f} ms",
         "index_rate": "retrieval off",
         "pitch_method": f"pitch by {settings.pitch_method}",
@@ -139,9 +139,9 @@ def _level(
     }
     return DegradationLevel(
         changes=changes,
-        words={n: w for n, w in words.items() if getattr(settings, n) != getattr(top, n)},
+        labels={n: w for n, w in labels.items() if getattr(settings, n) != getattr(top, n)},
         allowed_s=max(1e-3 * settings.headroom - GUARD_S, 1e-3),
-        sustained_s=1e-3 * settings.block * _SUSTAINED,
+        sustained_s=1e-3 * settings.block * _SUSTAINED_LOAD,
         predicted_s=predicted,
     )
 
@@ -151,14 +151,14 @@ def _helps(before: DegradationLevel, level: DegradationLevel) -> bool:
         return True
     # A longer block takes longer, and has still more time.
     relief = before.allowed_s / level.allowed_s
-    return level.predicted_s * relief < _USELESS * before.predicted_s
+    return level.predicted_s * relief < _MIN_SPEEDUP * before.predicted_s
 
 
-def _tens(milliseconds: float) -> float:
+def _round_to_tens(milliseconds: float) -> float:
     return 10.0 * round(milliseconds / 10.0)
 
 
-def _instead(own: Mapping[str, T], others: Mapping[str, T], names: set[str]) -> dict[str, T]:
+def _override(own: Mapping[str, T], others: Mapping[str, T], names: set[str]) -> dict[str, T]:
     """Return `own`, with what `others` has under some names."""
     kept = {name: value for name, value in own.items() if name not in names}
     return kept | {name: others[name] for name in names if name in others}

@@ -19,10 +19,10 @@ JOIN_S = 0.010
 """Crossfade where the output jumps."""
 TOLERANCE_S = 0.008
 """Deviation of the latency that is left alone: the device's own jitter."""
-_WATCHED_BLOCKS = 10
+_MEASURED_BLOCKS = 10
 
 
-class Extension:
+class Concealment:
     """Goes on with a sound whose future is not there: its last period, repeated and faded.
 
     Parameters
@@ -51,7 +51,7 @@ class Extension:
         """Whether the fade has ended."""
         return self._at >= len(self._fade)
 
-    def take(self, samples: int) -> Float32:
+    def read(self, samples: int) -> Float32:
         """Return the next samples."""
         at = self._at + np.arange(samples)
         self._at += samples
@@ -91,10 +91,10 @@ class Delivery:
         self._guard = round(GUARD_S * rate)
         self._join = round(JOIN_S * rate)
         self._tolerance = round(TOLERANCE_S * rate)
-        self._past: Float32 = np.zeros(round(0.1 * rate), np.float32)
-        self._extension: Extension | None = None
-        self._flowing = False
-        self._debt = 0
+        self._recent: Float32 = np.zeros(round(0.1 * rate), np.float32)
+        self._extension: Concealment | None = None
+        self._started = False
+        self._pending_drop = 0
         self._late = False
         self._errors: list[int] = []
         self.late_blocks = 0
@@ -104,21 +104,21 @@ class Delivery:
         """Samples that were made or heard, and thrown away to keep the latency."""
 
     @property
-    def debt(self) -> int:
+    def pending_drop(self) -> int:
         """Samples to drop from what is delivered next."""
-        return self._debt
+        return self._pending_drop
 
     @property
-    def silenced(self) -> bool:
+    def silent(self) -> bool:
         """Whether nothing has come for so long that the concealment has faded to silence."""
         extension = self._extension
-        return not self._flowing or (extension is not None and extension.silent)
+        return not self._started or (extension is not None and extension.silent)
 
     def restart(self) -> None:
         """Begin afresh, on an output that has been emptied."""
         with self._lock:
-            self._flowing = self._late = False
-            self._debt = 0
+            self._started = self._late = False
+            self._pending_drop = 0
             self._errors.clear()
             self._extension = None
 
@@ -127,12 +127,12 @@ class Delivery:
         with self._lock:
             missing = self._guard - self._sink.queued()
             if missing > 0:
-                if self._flowing:
-                    self._debt += missing
+                if self._started:
+                    self._pending_drop += missing
                     self._late = True
                 self._conceal(missing)
 
-    def arrived(self, surplus: int, headroom: int) -> None:
+    def hold_latency(self, surplus: int, headroom: int) -> None:
         """Hold the latency: to be called when the engine takes a block.
 
         Parameters
@@ -143,13 +143,13 @@ class Delivery:
             Samples that should have been queued at the moment when it was complete.
         """
         with self._lock:
-            error = self._sink.queued() + surplus - self._debt - headroom
-            if not self._flowing or self.silenced:
+            error = self._sink.queued() + surplus - self._pending_drop - headroom
+            if not self._started or self.silent:
                 self._correct(error)
-                self._flowing = True
+                self._started = True
                 return
             self._errors.append(error)
-            if len(self._errors) == _WATCHED_BLOCKS:
+            if len(self._errors) == _MEASURED_BLOCKS:
                 middle = int(statistics.median(self._errors))
                 self._errors.clear()
                 if abs(middle) > self._tolerance:
@@ -163,7 +163,7 @@ class Delivery:
         with self._lock:
             late, self._late = self._late, False
             self.late_blocks += late
-            self._pay(block)
+            self._write_joined(block)
         return late
 
     def skip(self, samples: int) -> None:
@@ -171,64 +171,64 @@ class Delivery:
         with self._lock:
             self.late_blocks += 1
             self._late = False
-            self._debt -= samples
+            self._pending_drop -= samples
             self.dropped += samples
 
-    def retarget(self, samples: int, made: Float32) -> None:
+    def change_latency(self, samples: int, rendered: Float32) -> None:
         """Change the nominal latency by `samples`.
 
         Parameters
         ----------
         samples
             How much more (or, negative, less) sound is to be on its way.
-        made
+        rendered
             Sound of the new chain up to now; its end fills the gap that a longer
             latency opens.
         """
         with self._lock:
             # Whatever comes next is from another chain: join it.
-            self._extension = self._extension or Extension(self._past, self._rate)
+            self._extension = self._extension or Concealment(self._recent, self._rate)
             self._errors.clear()
             if samples <= 0:
-                self._debt -= samples
+                self._pending_drop -= samples
                 return
-            beyond = samples - len(made)
+            beyond = samples - len(rendered)
             if beyond > 0:
                 self._conceal(beyond)
-            self._pay(made[max(0, len(made) - samples) :])
+            self._write_joined(rendered[max(0, len(rendered) - samples) :])
             self._extension = None
 
     def _correct(self, error: int) -> None:
         self._errors.clear()
         if error > 0:
-            self._debt += error
+            self._pending_drop += error
         elif error < 0:
             self._conceal(-error)
 
     def _conceal(self, samples: int) -> None:
         if self._extension is None:
-            self._extension = Extension(self._past, self._rate)
-        self._write(self._extension.take(samples))
-        if self._flowing:
+            self._extension = Concealment(self._recent, self._rate)
+        self._write(self._extension.read(samples))
+        if self._started:
             self.concealed += samples
 
-    def _pay(self, block: Float32) -> None:
-        owed = min(self._debt, len(block))
-        self._debt -= owed
-        self.dropped += owed
-        rest = block[owed:]
-        if owed and self._extension is None:
-            self._extension = Extension(self._past, self._rate)
+    def _write_joined(self, block: Float32) -> None:
+        dropped = min(self._pending_drop, len(block))
+        self._pending_drop -= dropped
+        self.dropped += dropped
+        rest = block[dropped:]
+        if dropped and self._extension is None:
+            self._extension = Concealment(self._recent, self._rate)
         if not len(rest):
             return
         if self._extension is not None:
             width = min(self._join, len(rest))
             rise = fade_in(width)
             rest = rest.copy()
-            rest[:width] = rest[:width] * rise + self._extension.take(width) * (1.0 - rise)
+            rest[:width] = rest[:width] * rise + self._extension.read(width) * (1.0 - rise)
             self._extension = None
         self._write(rest)
 
     def _write(self, samples: Float32) -> None:
         self._sink.write(samples)
-        self._past = np.concatenate([self._past, samples])[-len(self._past) :]
+        self._recent = np.concatenate([self._recent, samples])[-len(self._recent) :]

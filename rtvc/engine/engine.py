@@ -23,11 +23,11 @@ from rtvc.engine.worker import Worker
 from rtvc.errors import RtvcError
 from rtvc.settings import Settings
 from rtvc.stats import State, Stats
-from rtvc.system.thread_priority import prefer_this_thread
+from rtvc.system.thread_priority import raise_thread_priority
 
 _HISTORY_S = 6.0
 """More than the longest context."""
-_MOST_FAILURES = 3
+_MAX_FAILURES = 3
 """Steps that may fail in a row before the engine stays silent."""
 
 
@@ -48,7 +48,7 @@ class Engine:
         Gives the voice of a name, or raises `RtvcError`.
     sizing
         What is known of the machine; without deadlines it does not matter.
-    loading_ahead
+    preload_estimator
         Loads beside `find_voice` what its voice will ask for.
     """
 
@@ -58,14 +58,14 @@ class Engine:
         settings: Settings,
         find_voice: Callable[[str], Voice],
         sizing: Sizing,
-        loading_ahead: Callable[[Settings], AbstractContextManager[object]] = nullcontext,
+        preload_estimator: Callable[[Settings], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._endpoint = endpoint
         self._find_voice = find_voice
-        self._loading_ahead = loading_ahead
+        self._preload_estimator = preload_estimator
         self._sizing = sizing
-        self._asked = settings
-        self._kinds: dict[str, str] = {}
+        self._requested = settings
+        self._voice_kinds: dict[str, str] = {}
         """Kinds of the voices that have been loaded, by name."""
         self._levels: tuple[DegradationLevel, ...] = (NOT_DEGRADED,)
         self._levels_for: tuple[object, ...] = ()
@@ -74,18 +74,18 @@ class Engine:
         self._delivery = Delivery(endpoint, ENGINE_RATE)
         self._history = InputHistory(round(_HISTORY_S * ENGINE_RATE))
         self._worker: Worker | None = None
-        self._successor: Worker | None = None
-        self._succeeding = settings
+        self._next_worker: Worker | None = None
+        self._next_settings = settings
         """What the successor is built for."""
-        self._refused: tuple[object, ...] | None = None
+        self._rejected_shape: tuple[object, ...] | None = None
         """Shape settings that no chain could be made for."""
         self._has_voice = False
         self._stopping = False
         self._failure = ""
         self._failed_settings: Settings | None = None
-        self._failures_in_a_row = 0
-        self._meter = StepTimer()
-        self._stages: defaultdict[str, StepTimer] = defaultdict(StepTimer)
+        self._consecutive_failures = 0
+        self._step_timer = StepTimer()
+        self._stage_timers: defaultdict[str, StepTimer] = defaultdict(StepTimer)
         self._stats = Stats()
 
     # For the front.
@@ -93,7 +93,7 @@ class Engine:
     @property
     def settings(self) -> Settings:
         """What was applied last."""
-        return self._asked
+        return self._requested
 
     def apply(self, settings: Settings) -> None:
         """Use these settings from the next block on.
@@ -102,9 +102,9 @@ class Engine:
         the old one plays on. The same settings once more are another try where a
         chain could not be built.
         """
-        if settings == self._asked:
-            self._refused = None
-        self._asked = settings
+        if settings == self._requested:
+            self._rejected_shape = None
+        self._requested = settings
 
     def start(self) -> None:
         """Build the first chain, open the endpoint, and begin.
@@ -114,7 +114,7 @@ class Engine:
         RtvcError
             If the voice cannot be loaded or the device cannot be opened.
         """
-        worker = self._hire(self._effective())
+        worker = self._start_worker(self._effective())
         try:
             worker.ready.wait()
             if worker.error is not None:
@@ -126,15 +126,15 @@ class Engine:
             worker.cancel()
             self._endpoint.stop()
             raise
-        self._present(worker.chain)
+        self._publish_chain(worker.chain)
         self._worker = worker
-        worker.take_over(None)
+        worker.activate(None)
 
     def stop(self) -> None:
         """Fade out, let the endpoint play what is queued, and close it."""
         self._stopping = True
-        if self._successor is not None:
-            self._successor.cancel()
+        if self._next_worker is not None:
+            self._next_worker.cancel()
         if self._worker is not None:
             self._worker.join(timeout=5.0)
         self._endpoint.stop()
@@ -146,7 +146,7 @@ class Engine:
         return self._has_voice
 
     @property
-    def working(self) -> bool:
+    def running(self) -> bool:
         """Whether the engine's thread is alive."""
         return self._worker is not None and self._worker.is_alive()
 
@@ -158,21 +158,21 @@ class Engine:
         if state in (State.CONVERTED, State.DRY, State.MUTED):
             if self._failure:
                 state, reason = State.MUTED, self._failure
-            elif not self.working and not self._endpoint.finished:
+            elif not self.running and not self._endpoint.finished:
                 state, reason = State.MUTED, "The engine's thread has ended; start it again."
-            elif self._endpoint.realtime and delivery.silenced:
+            elif self._endpoint.realtime and delivery.silent:
                 late = "The engine is late; its sound will be back."
                 state, reason = State.MUTED, f"{reason} {late}".strip()
         return dataclasses.replace(
             stats,
             state=state,
             reason=reason,
-            loading=self._successor is not None,
+            loading=self._next_worker is not None,
             late_blocks=delivery.late_blocks,
             concealed_s=delivery.concealed / ENGINE_RATE,
             dropped_s=delivery.dropped / ENGINE_RATE,
-            step=self._meter.read(),
-            stages={name: meter.read() for name, meter in list(self._stages.items())},
+            step=self._step_timer.read(),
+            stages={name: timer.read() for name, timer in list(self._stage_timers.items())},
             device=self._endpoint.health(),
         )
 
@@ -180,54 +180,54 @@ class Engine:
 
     def _effective(self) -> Settings:
         """Return the settings to use, in place of those that were asked for."""
-        asked = self._asked
+        requested = self._requested
         # Other levels are made only for another shape, not for every change of a setting.
-        shape, kind = asked.shape, self._kinds.get(asked.voice, "")
+        shape, kind = requested.shape, self._voice_kinds.get(requested.voice, "")
         if self._endpoint.realtime and self._levels_for != (shape, kind):
             self._levels_for = shape, kind
-            self._levels = make_levels(asked, self._sizing, kind)
-        return self._degradation.settle(asked, self._levels)
+            self._levels = make_levels(requested, self._sizing, kind)
+        return self._degradation.effective(requested, self._levels)
 
-    def _hire(self, settings: Settings) -> Worker:
-        asked = self._asked
-        worker = Worker(lambda: self._build(settings, asked), self._work, self._ended)
+    def _start_worker(self, settings: Settings) -> Worker:
+        requested = self._requested
+        worker = Worker(lambda: self._build(settings, requested), self._work, self._worker_failed)
         worker.start()
         return worker
 
-    def _build(self, settings: Settings, asked: Settings) -> Chain:
+    def _build(self, settings: Settings, requested: Settings) -> Chain:
         """Load the voice and make its chain.
 
         Parameters
         ----------
         settings
             What to make it for, if the voice is of the kind that they were derived for.
-        asked
+        requested
             What they were derived from: sizes that nobody chose depend on the kind of voice,
             which is known only once it is loaded.
         """
-        with self._loading_ahead(settings):
+        with self._preload_estimator(settings):
             voice = self._find_voice(settings.voice)
-            if self._kinds.get(settings.voice) != voice.kind:
-                self._kinds[settings.voice] = voice.kind
+            if self._voice_kinds.get(settings.voice) != voice.kind:
+                self._voice_kinds[settings.voice] = voice.kind
                 if self._endpoint.realtime:
-                    asked = asked if asked.voice == settings.voice else settings
-                    levels = make_levels(asked, self._sizing, voice.kind)
-                    settings = asked.replace(**levels[0].changes)
+                    requested = requested if requested.voice == settings.voice else settings
+                    levels = make_levels(requested, self._sizing, voice.kind)
+                    settings = requested.replace(**levels[0].changes)
             return Chain(voice, settings)
 
-    def _work(self, before: Chain | None, chain: Chain) -> None:
-        if before is not None:
-            self._follow(before, chain)
+    def _work(self, previous: Chain | None, chain: Chain) -> None:
+        if previous is not None:
+            self._catch_up(previous, chain)
         endpoint = self._endpoint
         if endpoint.wall_clock:
-            prefer_this_thread()
+            raise_thread_priority()
         while not self._stopping:
             if endpoint.finished:
                 return
             settings = self._effective()
             if settings.shape == chain.built_for.shape:
-                self._refused = None
-            elif self._relieved(chain, settings):
+                self._rejected_shape = None
+            elif self._switch_chain(chain, settings):
                 return
             try:
                 available = endpoint.wait(chain.block, 0.1)
@@ -239,132 +239,134 @@ class Engine:
                 latest = self._effective()
                 if latest.shape == settings.shape:
                     settings = latest
-                chain = self._pass(chain, settings, available - chain.block)
+                chain = self._process_block(chain, settings, available - chain.block)
         self._fade_out(chain)
 
-    def _follow(self, before: Chain, chain: Chain) -> None:
+    def _catch_up(self, previous: Chain, chain: Chain) -> None:
         """Bring a new chain to the present, and the latency to what it needs."""
         settings = self._effective()
         blocks = self._history.in_blocks(chain.block)
         for block in blocks[:-1]:
             chain.skip(block, settings)
-        made = np.zeros(0, np.float32)
+        rendered = np.zeros(0, np.float32)
         if blocks:
-            made = chain.step(blocks[-1], settings).output
-        longer = chain.block + chain.headroom - before.block - before.headroom
+            rendered = chain.step(blocks[-1], settings).output
+        longer = chain.block + chain.headroom - previous.block - previous.headroom
         if self._endpoint.realtime:
-            self._delivery.retarget(longer, made)
-        self._present(chain)
+            self._delivery.change_latency(longer, rendered)
+        self._publish_chain(chain)
 
-    def _pass(self, chain: Chain, settings: Settings, surplus: int) -> Chain:
+    def _process_block(self, chain: Chain, settings: Settings, surplus: int) -> Chain:
         """Take one block through the chain; return the chain to go on with."""
         block = self._endpoint.read(chain.block)
         self._history.push(block)
         if self._endpoint.realtime:
-            self._delivery.arrived(surplus, chain.headroom)
-            if self._delivery.debt >= chain.block:
+            self._delivery.hold_latency(surplus, chain.headroom)
+            if self._delivery.pending_drop >= chain.block:
                 chain.skip(block, settings)
                 self._delivery.skip(chain.block)
                 return chain
         if self._failure and settings is self._failed_settings:
             return chain
-        began, began_there = time.perf_counter(), self._endpoint.now()
+        started, endpoint_started = time.perf_counter(), self._endpoint.now()
         try:
             step = chain.step(block, settings)
         except Exception as error:
-            return self._mend(chain, error, settings)
-        self._failure, self._failures_in_a_row = "", 0
-        self._meter.add(time.perf_counter() - began)
+            return self._recover(chain, error, settings)
+        self._failure, self._consecutive_failures = "", 0
+        self._step_timer.add(time.perf_counter() - started)
         now = self._endpoint.now()
         if self._endpoint.realtime:
             late = self._delivery.deliver(step.output)
             if step.rendered and chain.built_for.shape == settings.shape:
-                self._degradation.note(now, now - began_there, late=late)
+                self._degradation.record_step(now, now - endpoint_started, late=late)
         else:
             self._endpoint.write(step.output)
-        self._tell(step, State(settings.mode))
-        self._explain(chain, now)
+        self._publish_step(step, State(settings.mode))
+        self._publish_degradation(chain, now)
         return chain
 
-    def _explain(self, chain: Chain, now: float) -> None:
+    def _publish_degradation(self, chain: Chain, now: float) -> None:
         """Publish what is different from what was asked for, once it is in use."""
         wanted = self._effective().shape
         if chain.built_for.shape == wanted:
             self._publish(
-                reason=self._degradation.sentence(now), degraded=self._degradation.degraded
+                reason=self._degradation.message(now), degraded=self._degradation.degraded
             )
-        elif self._refused != wanted:
+        elif self._rejected_shape != wanted:
             self._publish(reason="")
 
-    def _tell(self, step: Step, state: State) -> None:
+    def _publish_step(self, step: Step, state: State) -> None:
         """Publish what a step found."""
         for name, part in step.stages.items():
-            self._stages[name].add(part)
+            self._stage_timers[name].add(part)
         self._publish(
             state=state,
             blocks=self._stats.blocks + 1,
-            repaired=self._stats.repaired + step.repaired,
+            repaired_blocks=self._stats.repaired_blocks + step.repaired,
             gate_open=step.gate_open,
-            resting=step.resting,
+            idle=step.idle,
             input_f0_hz=step.input_f0_hz,
             output_f0_hz=step.output_f0_hz,
             input=step.input_level,
             output=step.output_level,
         )
 
-    def _relieved(self, chain: Chain, settings: Settings) -> bool:
+    def _switch_chain(self, chain: Chain, settings: Settings) -> bool:
         """Have a chain built for new shape settings; return whether it has taken over."""
-        if self._refused == settings.shape:
+        if self._rejected_shape == settings.shape:
             return False
-        successor = self._successor
-        if successor is None:
-            successor = self._successor = self._hire(settings)
-            self._succeeding = settings
+        next_worker = self._next_worker
+        if next_worker is None:
+            next_worker = self._next_worker = self._start_worker(settings)
+            self._next_settings = settings
         if not self._endpoint.wall_clock:
-            successor.ready.wait()
-        if not successor.ready.is_set():
+            next_worker.ready.wait()
+        if not next_worker.ready.is_set():
             return False
-        self._successor = None
+        self._next_worker = None
         settings = self._effective()  # the kind of the voice may have become known meanwhile
-        built_for = self._succeeding if successor.chain is None else successor.chain.built_for
+        built_for = (
+            self._next_settings if next_worker.chain is None else next_worker.chain.built_for
+        )
         if built_for.shape != settings.shape:
             # The settings have moved on while it was built.
-            successor.cancel()
+            next_worker.cancel()
             return False
-        if successor.error is not None and self._degradation.level:
-            self._degradation.refuse()
+        if next_worker.error is not None and self._degradation.level:
+            self._degradation.reject_level()
             return False
-        if successor.error is not None:
-            self._refused = settings.shape
-            self._publish(reason=f"{_sentence(successor.error)} The voice before plays on.")
+        if next_worker.error is not None:
+            self._rejected_shape = settings.shape
+            self._publish(reason=f"{_sentence(next_worker.error)} The voice before plays on.")
             return False
-        self._refused = None
-        self._worker = successor
-        successor.take_over(chain)
+        self._rejected_shape = None
+        self._worker = next_worker
+        next_worker.activate(chain)
         return True
 
-    def _mend(self, chain: Chain, error: Exception, settings: Settings) -> Chain:
+    def _recover(self, chain: Chain, error: Exception, settings: Settings) -> Chain:
         """Go on after a failed step with a fresh chain or, if that does not help, in silence."""
-        self._publish(failures=self._stats.failures + 1)
-        self._failures_in_a_row += 1
-        if self._failures_in_a_row >= _MOST_FAILURES:
-            self._fail(error, settings)
+        self._publish(failed_steps=self._stats.failed_steps + 1)
+        self._consecutive_failures += 1
+        if self._consecutive_failures >= _MAX_FAILURES:
+            self._stop_converting(error, settings)
         try:
             fresh = self._build(chain.built_for, chain.built_for)
             for block in self._history.in_blocks(fresh.block):
                 fresh.skip(block, settings)
         except Exception as worse:
-            self._fail(worse, settings)
+            self._stop_converting(worse, settings)
             return chain
         return fresh
 
-    def _fail(self, error: BaseException, settings: Settings | None = None) -> None:
+    def _stop_converting(self, error: BaseException, settings: Settings | None = None) -> None:
         """Stay silent until other settings are applied."""
         self._failed_settings = settings
         self._failure = f"The engine failed: {_sentence(error)} Change a setting to try again."
         self._publish(state=State.MUTED)
 
-    def _ended(self, error: BaseException) -> None:
+    def _worker_failed(self, error: BaseException) -> None:
         """Hear that a worker's thread is going down."""
         self._failure = _sentence(error)
         if not isinstance(error, RtvcError):
@@ -393,14 +395,14 @@ class Engine:
             muted = self._effective().replace(mode="muted")
             self._delivery.deliver(chain.step(endpoint.read(chain.block), muted).output)
 
-    def _present(self, chain: Chain) -> None:
+    def _publish_chain(self, chain: Chain) -> None:
         """Tell what is heard from now on, and how late."""
         device_in, device_out = self._endpoint.latency
         latency = dataclasses.replace(chain.latency, device_in=device_in, device_out=device_out)
         self._publish(latency=latency, voice=chain.built_for.voice)
 
-    def _publish(self, **news: object) -> None:
-        self._stats = dataclasses.replace(self._stats, **news)  # type: ignore[arg-type]
+    def _publish(self, **changes: object) -> None:
+        self._stats = dataclasses.replace(self._stats, **changes)  # type: ignore[arg-type]
 
 
 def _sentence(error: BaseException) -> str:

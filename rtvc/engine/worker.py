@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable
 
 from rtvc.engine.chain import Chain
-from rtvc.system.thread_priority import begin_as_equal
+from rtvc.system.thread_priority import reset_thread_priority
 
 
-def leave_this_thread() -> None:
+def clear_mlx_streams() -> None:
     """End what MLX has running for the calling thread: its last act.
 
     MLX does so by itself when a thread has ended, but if the program ends meanwhile it aborts.
@@ -34,7 +34,7 @@ class Worker(threading.Thread):
     work
         Uses it, once its turn has come; gets the chain that was in use before
         (None at the start) and this worker's own.
-    failed
+    on_error
         Told of whatever ends the work but a return.
 
     Attributes
@@ -47,36 +47,36 @@ class Worker(threading.Thread):
         self,
         build: Callable[[], Chain],
         work: Callable[[Chain | None, Chain], None],
-        failed: Callable[[BaseException], None],
+        on_error: Callable[[BaseException], None],
     ) -> None:
         super().__init__(name="rtvc engine", daemon=True)
-        self._build, self._work, self._failed = build, work, failed
-        self._turn = threading.Event()
+        self._build, self._work, self._on_error = build, work, on_error
+        self._activated = threading.Event()
         self._cancelled = False
-        self._before: Chain | None = None
+        self._previous: Chain | None = None
         self.ready = threading.Event()
         self.error: Exception | None = None
         self.chain: Chain | None = None
 
-    def take_over(self, before: Chain | None) -> None:
+    def activate(self, previous: Chain | None) -> None:
         """Give this worker its turn."""
-        self._before = before
-        self._turn.set()
+        self._previous = previous
+        self._activated.set()
 
     def cancel(self) -> None:
         """Send home a worker that has not had its turn."""
         self._cancelled = True
-        self._turn.set()
+        self._activated.set()
 
     def run(self) -> None:
         """Do the thread's work."""
-        begin_as_equal()
+        reset_thread_priority()
         try:
-            self._live()
+            self._build_and_work()
         finally:
-            leave_this_thread()
+            clear_mlx_streams()
 
-    def _live(self) -> None:
+    def _build_and_work(self) -> None:
         try:
             self.chain = self._build()
         except Exception as error:
@@ -84,11 +84,11 @@ class Worker(threading.Thread):
             return
         finally:
             self.ready.set()
-        self._turn.wait()
+        self._activated.wait()
         if self._cancelled:
             return
-        before, self._before = self._before, None
+        previous, self._previous = self._previous, None
         try:
-            self._work(before, self.chain)
+            self._work(previous, self.chain)
         except BaseException as error:
-            self._failed(error)
+            self._on_error(error)

@@ -120,12 +120,12 @@ def _needs_estimator(name: str) -> bool:
 
 
 def _load_estimator_in_thread(kind: str) -> PitchEstimator:
-    from rtvc.engine.worker import leave_this_thread
+    from rtvc.engine.worker import clear_mlx_streams
 
     try:
         return find_estimator(kind)
     finally:
-        leave_this_thread()
+        clear_mlx_streams()
 
 
 def _load_rvc_voice(name: str, path: Path, index: Path | None) -> RvcVoice:

@@ -19,14 +19,14 @@ class SizingAdvice:
 
     Attributes
     ----------
-    facts
+    notes
         What is used although nobody chose it.
-    doubts
+    warnings
         What is wrong with it, and what to do.
     """
 
-    facts: str = ""
-    doubts: str = ""
+    notes: str = ""
+    warnings: str = ""
 
 
 def startup_sizing(
@@ -52,13 +52,13 @@ def startup_sizing(
         here = {k: timing for k, timing in timings.items() if timing.conditions.same_machine(now)}
         changes = measured.conditions.changes(now) if measured else []
     sizing = Sizing(here, PROFILES[profile], chosen)
-    doubts = damage
+    warnings = damage
     if not damage and kind:
-        doubts = _doubts(kind, measured, changes, sizing.profile, settings)
-    return sizing, SizingAdvice(_facts(sizing, settings, kind), doubts)
+        warnings = _warnings(kind, measured, changes, sizing.profile, settings)
+    return sizing, SizingAdvice(_notes(sizing, settings, kind), warnings)
 
 
-def _facts(sizing: Sizing, settings: Settings, kind: str) -> str:
+def _notes(sizing: Sizing, settings: Settings, kind: str) -> str:
     changes = sizing.changes(settings, kind)
     if not changes:
         return ""
@@ -67,7 +67,7 @@ def _facts(sizing: Sizing, settings: Settings, kind: str) -> str:
     return f"Profile {sizing.profile.name}{measured}: {sizes}."
 
 
-def _doubts(
+def _warnings(
     kind: str, measured: Timing | None, changes: list[str], profile: Profile, settings: Settings
 ) -> str:
     if measured is None:

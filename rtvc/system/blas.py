@@ -21,7 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from rtvc.system.elf_patch import relink
+from rtvc.system.elf_patch import patch_import
 
 _PRODUCT = "cblas_sgemm"
 _MAX_THREADS = 8  # a step's matrices are too small to feed more
@@ -108,7 +108,7 @@ def load_blas() -> BlasReport:
     trouble = "install scipy-openblas32 (pip), then start again"
     for blas in _libraries():
         try:
-            if relink(mlx, _PRODUCT, blas.product()):
+            if patch_import(mlx, _PRODUCT, blas.product()):
                 threads = blas.call("get_num_threads")
                 streams = 2 if threads == 2 and blas.own else 1
                 if streams > 1:

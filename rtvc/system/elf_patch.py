@@ -31,7 +31,7 @@ class _LinkMap(ctypes.Structure):
     )
 
 
-def relink(library: Path, name: str, function: int) -> bool:
+def patch_import(library: Path, name: str, function: int) -> bool:
     """Have a library call another function from now on.
 
     Parameters

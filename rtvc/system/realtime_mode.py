@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rtvc.system.thread_priority import ThreadPriority
+from rtvc.system.thread_priority import ProcessPriority
 
 SWITCH_INTERVAL_S = 0.00005
 """How long a thread may keep the interpreter from the engine; Python's default is 5 ms.
@@ -23,7 +23,7 @@ def realtime_mode() -> Iterator[None]:
     alive at the start stays alive.
     """
     interval, collecting = sys.getswitchinterval(), gc.isenabled()
-    precedence = ThreadPriority()
+    precedence = ProcessPriority()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.collect()
     gc.freeze()
@@ -31,7 +31,7 @@ def realtime_mode() -> Iterator[None]:
     try:
         yield
     finally:
-        precedence.give_back()
+        precedence.restore()
         sys.setswitchinterval(interval)
         gc.unfreeze()
         if collecting:

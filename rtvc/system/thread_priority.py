@@ -15,7 +15,7 @@ _FIRST = -20
 _THREADS = Path("/proc/self/task")
 
 
-class ThreadPriority:
+class ProcessPriority:
     """Puts all of this program before others that compute, until it is given back.
 
     The engine needs the interpreter's lock, and whoever holds it may be put aside by the
@@ -30,17 +30,17 @@ class ThreadPriority:
         for thread, niceness in self._before.items():
             _set(thread, niceness - _PROGRAM)
 
-    def give_back(self) -> None:
+    def restore(self) -> None:
         """Go back to where the program was; threads that have begun since go there too."""
         for thread in threads():
             _set(thread, self._before.get(thread, self._usual))
 
 
-def begin_as_equal() -> None:
+def reset_thread_priority() -> None:
     """Let the calling thread, just begun, be like the program's others.
 
     A thread has the niceness of the one that started it, which may be the engine's; and its
-    name, by which `prefer_this_thread` knows whom it has started.
+    name, by which `raise_thread_priority` knows whom it has started.
     """
     if sys.platform.startswith("linux"):
         thread = threading.get_native_id()
@@ -49,10 +49,10 @@ def begin_as_equal() -> None:
             _name_file(thread).write_text(_family(thread))
 
 
-def prefer_this_thread() -> None:
+def raise_thread_priority() -> None:
     """Let the calling thread go before the program's others, with those that work for it.
 
-    Those are the threads that libraries have started on it since `begin_as_equal`: MLX
+    Those are the threads that libraries have started on it since `reset_thread_priority`: MLX
     computes on one.
     """
     if sys.platform.startswith("linux"):
@@ -63,7 +63,7 @@ def prefer_this_thread() -> None:
                 _set(thread, niceness)
 
 
-def stand_back() -> None:
+def lower_thread_priority() -> None:
     """Put the calling thread where it would be without the program's precedence."""
     if sys.platform.startswith("linux"):
         _set(threading.get_native_id(), _niceness(threading.get_native_id()) + _PROGRAM)

@@ -19,8 +19,8 @@ from rtvc.calibration.profiles import (
     LONGEST_BLOCK,
     PROFILES,
     SHORTEST_BLOCK,
-    best_effort,
     choose,
+    closest_sizes,
     too_slow,
 )
 from rtvc.calibration.sizing import Sizing
@@ -43,10 +43,10 @@ BALANCED = PROFILES["balanced"]
 ANNA = Settings(voice="Anna")
 
 
-def timing(constant=20.0, per_block=0.2, per_context=0.02, tail=1.2, **facts):
-    longest = facts.pop("longest", tail)
-    on = facts.pop("on", CONDITIONS)
-    return Timing(constant, per_block, per_context, tail, longest, on, **facts)
+def timing(constant=20.0, per_block=0.2, per_context=0.02, tail=1.2, **notes):
+    longest = notes.pop("longest", tail)
+    on = notes.pop("on", CONDITIONS)
+    return Timing(constant, per_block, per_context, tail, longest, on, **notes)
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +70,7 @@ class TestSizes:
         model = timing(a, b, c, tail)
         sizes = choose(model, profile)
         blocks = range(SHORTEST_BLOCK, LONGEST_BLOCK + 1, 10)
-        good = [n for n in blocks if model.p99(n, profile.context) <= profile.share * n]
+        good = [n for n in blocks if model.p99(n, profile.context) <= profile.max_load * n]
         if sizes is None:
             assert not good
             assert "too slow" in too_slow("world", model, profile)
@@ -93,8 +93,8 @@ class TestSizes:
         calm, rough = timing(), timing(longest=2.0)
         sizes = choose(rough, profile)
         assert sizes.block == choose(calm, profile).block
-        needed = profile.room * 2.0 * rough.p50(sizes.block, sizes.context)
-        assert needed == profile.room * rough.max(sizes.block, sizes.context)
+        needed = profile.headroom_factor * 2.0 * rough.p50(sizes.block, sizes.context)
+        assert needed == profile.headroom_factor * rough.max(sizes.block, sizes.context)
         assert needed <= sizes.headroom - 1000 * GUARD_S < needed + 10
         assert choose(calm, profile).headroom < sizes.headroom
 
@@ -151,7 +151,7 @@ class TestSizing:
     def test_a_machine_that_is_too_slow_gets_the_most_that_it_can_do(self):
         slow = timing(10.0, 0.9, 0.0)
         changes = Sizing({"world": slow}).changes(Settings(), "world")
-        most = best_effort(slow)
+        most = closest_sizes(slow)
         assert changes == {"block": 500.0, "headroom": most.headroom, "context": 500.0}
 
     def test_kinds(self, home):
@@ -163,13 +163,13 @@ class TestSizing:
     def test_doubts(self, home):
         add_voice(FoundVoice(V2, None, "Anna"))
         now = conditions.conditions()
-        assert startup_sizing(Settings(), "balanced", frozenset())[1].doubts == ""
+        assert startup_sizing(Settings(), "balanced", frozenset())[1].warnings == ""
         _, advice = startup_sizing(ANNA, "balanced", frozenset())
-        assert "RVC voices of 48 kHz is not known: 'rtvc calibrate'" in advice.doubts
+        assert "RVC voices of 48 kHz is not known: 'rtvc calibrate'" in advice.warnings
         save_calibration({"rvc-48k": timing(on=now)})
         sizing, advice = startup_sizing(ANNA, "balanced", frozenset())
-        assert advice.doubts == ""
-        assert "measured on this machine: block" in advice.facts
+        assert advice.warnings == ""
+        assert "measured on this machine: block" in advice.notes
         assert sizing.timing("rvc-48k") == timing(on=now)
         for change, words in (
             ({"mlx": "0.0.1"}, f"MLX is {now.mlx} instead of 0.0.1: run it again"),
@@ -178,10 +178,10 @@ class TestSizing:
         ):
             save_calibration({"rvc-48k": timing(on=dataclasses.replace(now, **change))})
             sizing, advice = startup_sizing(ANNA, "balanced", frozenset())
-            assert words in advice.doubts
+            assert words in advice.warnings
             assert (sizing.timing("rvc-48k") is None) == ("another" in words)
         save_calibration({"rvc-48k": timing(10.0, 0.9, on=now)})
-        assert "too slow" in startup_sizing(ANNA, "balanced", frozenset())[1].doubts
+        assert "too slow" in startup_sizing(ANNA, "balanced", frozenset())[1].warnings
 
 
 class TestFile:
@@ -231,7 +231,7 @@ class TestFile:
         assert "\n" not in sentence
         sizing, advice = startup_sizing(Settings(), "balanced", frozenset())
         assert sizing.timings == {}
-        assert advice.doubts == sentence
+        assert advice.warnings == sentence
 
     def test_what_is_no_text_is_told(self):
         calibration_path().parent.mkdir(parents=True)
@@ -337,7 +337,7 @@ class TestCommand:
         text = " ".join(rtvc_command("calibrate", "--help").stdout.split())
         for name, profile in PROFILES.items():
             assert f"{name} context {profile.context / 1000:.1f} s" in text
-            assert f"{100 * profile.share:.0f} %" in text
+            assert f"{100 * profile.max_load:.0f} %" in text
 
 
 def test_the_file_is_written_whole_or_not_at_all(home, monkeypatch):

@@ -127,9 +127,9 @@ def test_retrieval_is_a_stage_of_a_voice_with_an_index():
 @measured
 def test_stages_are_timed_from_outside_and_add_up():
     voice = small_voice()
-    parts = stage_times.parts_of(voice, SHORT)
+    parts = stage_times.stage_methods(voice, SHORT)
     before = {part: vars(part.owner).get(part.method) for part in parts}
-    with stage_times.timed(parts) as seconds:
+    with stage_times.time_stages(parts) as seconds:
         began = time.perf_counter()
         assert Hubert.convolve is not before[parts[0]]
         time.sleep(0.02)
@@ -144,11 +144,11 @@ def test_stages_are_timed_from_outside_and_add_up():
 
 
 def test_parts_are_put_back_after_an_error():
-    parts = stage_times.parts_of(small_voice(), SHORT)
+    parts = stage_times.stage_methods(small_voice(), SHORT)
     real = Hubert.transform
     config = dataclasses.replace(small_encoder().config, projection=None)
     encoder = random_weights.random_encoder(config)
-    with pytest.raises(RtvcError, match="final projection"), stage_times.timed(parts):
+    with pytest.raises(RtvcError, match="final projection"), stage_times.time_stages(parts):
         encoder.features(mx.zeros(1600), project=True)
     assert Hubert.transform is real
 
@@ -312,7 +312,7 @@ def test_a_part_that_is_compiled_into_another_counts_there(monkeypatch):
     assert together["flow"].flop == apart["flow"].flop + apart["text encoder"].flop
     fused = apart["flow"].primitives + apart["text encoder"].primitives
     assert 0 < together["flow"].primitives < fused
-    with stage_times.timed(stage_times.parts_of(voice, SHORT)) as seconds:
+    with stage_times.time_stages(stage_times.stage_methods(voice, SHORT)) as seconds:
         Chain(voice, SHORT)
     assert seconds["flow"] > 0
     assert "text encoder" not in seconds

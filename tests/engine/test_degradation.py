@@ -197,10 +197,10 @@ def test_a_rung_that_cannot_be_had_is_left_out():
     cost = linear(90.0, 0.0, 0.0)
     stats, degraded, session = run(cost, seconds=40, refuses=("dio",))
     assert "context 500 ms, retrieval off" in degraded
-    assert not any("dio" in words for words in degraded)
+    assert not any("dio" in labels for labels in degraded)
     assert "block" in degraded[-1]
     assert stats.state is State.CONVERTED
-    assert stats.failures == 0
+    assert stats.failed_steps == 0
     assert session.settings.pitch_method == "rmvpe"
 
 
@@ -282,16 +282,16 @@ def test_going_up_too_early_makes_it_wait_longer():
     settings = ANNA
     levels = make_levels(settings, sizing_of(timing(5.0, 0.0, 0.04)), ANNAS_KIND)
     degradation, now, moves = Degradation(), 0.0, []
-    degradation.settle(settings, levels)
+    degradation.effective(settings, levels)
     while now < 600.0:
         now += 0.1
         # What the calibration does not know: upstairs every other step is held up.
         late = degradation.level == 0
         level = degradation.level
-        degradation.note(now, 0.05 if late else 0.01, late=late)
+        degradation.record_step(now, 0.05 if late else 0.01, late=late)
         if degradation.level != level:
             moves.append(now)
-            assert degradation.settle(settings, levels).context == (
+            assert degradation.effective(settings, levels).context == (
                 1000.0 if late is False else 500.0
             )
     stays = np.diff(moves)[::2]
@@ -302,12 +302,12 @@ def test_going_up_too_early_makes_it_wait_longer():
 def test_quick_steps_are_not_the_reason():
     levels = make_levels(ANNA, Sizing(), ANNAS_KIND)
     degradation = Degradation()
-    degradation.settle(ANNA, levels)
+    degradation.effective(ANNA, levels)
     for step in range(100):
-        degradation.note(step / 10, 0.015, late=True)
+        degradation.record_step(step / 10, 0.015, late=True)
     assert degradation.level == 0
     for step in range(100, 110):
-        degradation.note(step / 10, 0.035, late=True)
+        degradation.record_step(step / 10, 0.035, late=True)
     assert degradation.level > 0
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rtvc.engine.delivery import GUARD_S, Delivery, Extension
+from rtvc.engine.delivery import GUARD_S, Concealment, Delivery
 
 RATE = 48_000
 BLOCK = 4800
@@ -45,9 +45,9 @@ def run(lateness, blocks=40, surplus=lambda _: 0):
     waited = 0
     for n in range(blocks):
         play(speaker, delivery, max(0, BLOCK - waited))
-        delivery.arrived(max(0, waited - BLOCK), HEADROOM)
+        delivery.hold_latency(max(0, waited - BLOCK), HEADROOM)
         waited = max(0, waited - BLOCK)
-        if delivery.debt >= BLOCK:
+        if delivery.pending_drop >= BLOCK:
             delivery.skip(BLOCK)
             position += BLOCK
             continue
@@ -88,7 +88,7 @@ def test_a_late_block_is_concealed_counted_and_paid_for(late):
     assert 1 <= delivery.late_blocks <= 2 + over // BLOCK
     assert delivery.concealed >= over - 120
     assert delivery.dropped == delivery.concealed  # the latency is what it was
-    assert delivery.debt == 0
+    assert delivery.pending_drop == 0
     assert latency_at_the_end(speaker, 40) == 0
     assert speaker.queued() < HEADROOM + BLOCK
 
@@ -104,12 +104,12 @@ def test_a_long_stall_ends_in_silence_and_says_so():
     speaker, delivery = Speaker(), None
     delivery = Delivery(speaker, RATE)
     delivery.tick()
-    assert delivery.silenced
-    delivery.arrived(0, HEADROOM)
+    assert delivery.silent
+    delivery.hold_latency(0, HEADROOM)
     delivery.deliver(tone(0, BLOCK))
-    assert not delivery.silenced
+    assert not delivery.silent
     play(speaker, delivery, 24_000)
-    assert delivery.silenced
+    assert delivery.silent
     assert not speaker.heard[-4800:].any()
     assert speaker.queued() == pytest.approx(GUARD_S * RATE, abs=120)
 
@@ -129,7 +129,7 @@ def test_a_latency_that_has_shifted_is_brought_back(shift):
                 if shift > 0
                 else speaker.heard[:shift]
             )
-        delivery.arrived(0, HEADROOM)
+        delivery.hold_latency(0, HEADROOM)
         if n >= 45:
             assert abs(speaker.queued() - HEADROOM) < 480
         delivery.deliver(tone(n * BLOCK, BLOCK))
@@ -139,15 +139,15 @@ def test_a_latency_that_has_shifted_is_brought_back(shift):
 @pytest.mark.parametrize("hz", [60.0, 110.0, 237.0, 390.0])
 def test_an_extension_goes_on_in_phase_and_fades(hz):
     past = tone(0, 4800, hz)
-    extension = Extension(past, RATE)
-    more = extension.take(2880)
+    extension = Concealment(past, RATE)
+    more = extension.read(2880)
     expected = tone(4800, 480, hz)
     assert np.corrcoef(more[:480], expected)[0, 1] > 0.98
     joined = np.concatenate([past, more])
     assert np.abs(np.diff(joined, 2)).max() < 3 * 0.5 * (2 * np.pi * hz / RATE) ** 2 + 1e-3
     assert extension.silent
-    assert not extension.take(100).any()
+    assert not extension.read(100).any()
 
 
 def test_an_extension_of_silence_is_silence():
-    assert not Extension(np.zeros(4800, np.float32), RATE).take(480).any()
+    assert not Concealment(np.zeros(4800, np.float32), RATE).read(480).any()

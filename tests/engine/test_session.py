@@ -264,22 +264,22 @@ class TestFaults:
         assert np.isfinite(played).all()
         assert np.abs(played).max() <= 10 ** (-1 / 20) + 1e-6
         assert stats.state is State(mode)
-        assert stats.failures == 0
-        assert (stats.repaired > 0) == (not np.isfinite(bad).all())
+        assert stats.failed_steps == 0
+        assert (stats.repaired_blocks > 0) == (not np.isfinite(bad).all())
         # The sound after it is unharmed.
         assert delay_of(played[2 * RATE :], source[2 * RATE :]) > 0
 
     def test_a_voice_that_fails_once_is_mended(self):
-        failures = [20]
+        failed_steps = [20]
 
         def fail(n):
-            if failures and n == failures[0]:
-                failures.clear()
+            if failed_steps and n == failed_steps[0]:
+                failed_steps.clear()
                 raise RuntimeError("out of memory")
 
         voice = PlainVoice(on_render=fail)
         played, stats, _ = run(noise(5), Settings(**OPEN), finder(world=voice))
-        assert stats.failures == 1
+        assert stats.failed_steps == 1
         assert stats.state is State.CONVERTED
         assert len(voice.streams) == 2
         assert np.abs(played[-2 * RATE : -RATE]).max() > 0.1

@@ -37,7 +37,7 @@ def converted(tmp_path_factory):
                 assert session.wait(60)
                 stats = session.stats()
             assert endpoint.complete
-            assert stats.failures == 0
+            assert stats.failed_steps == 0
             samples, got = soundfile.read(target, dtype="float32")
             assert got == rate
             made[key] = samples, stats

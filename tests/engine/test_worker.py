@@ -16,7 +16,7 @@ class Chain:
 
 worker = Worker(Chain, lambda before, chain: None, print)
 worker.start()
-worker.take_over(None)
+worker.activate(None)
 worker.join()
 """
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from rtvc.system import blas
-from rtvc.system.elf_patch import relink
+from rtvc.system.elf_patch import patch_import
 
 ROOT = Path(__file__).parents[2]
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere MLX brings its own BLAS")
@@ -106,9 +106,9 @@ def test_a_library_without_the_function_is_left_alone() -> None:
     import mlx.core as mx
 
     library = Path(mx.__file__).parent / "lib" / "libmlx.so"
-    assert not relink(library, "cblas_sgemm_of_nobody", 0)
+    assert not patch_import(library, "cblas_sgemm_of_nobody", 0)
     with pytest.raises(OSError, match="nowhere"):
-        relink(Path("/nowhere/libmlx.so"), "cblas_sgemm", 0)
+        patch_import(Path("/nowhere/libmlx.so"), "cblas_sgemm", 0)
 
 
 @linux_only

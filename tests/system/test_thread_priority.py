@@ -7,7 +7,11 @@ import threading
 import mlx.core as mx
 import pytest
 
-from rtvc.system.thread_priority import ThreadPriority, begin_as_equal, prefer_this_thread
+from rtvc.system.thread_priority import (
+    ProcessPriority,
+    raise_thread_priority,
+    reset_thread_priority,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="niceness per thread is Linux's")
 
@@ -27,24 +31,24 @@ def niceness_of_a_new_thread(act=lambda: None) -> int:
 
 def test_the_program_goes_first_its_engine_before_all_and_the_place_is_given_back() -> None:
     usual = os.getpriority(os.PRIO_PROCESS, 0)
-    precedence = ThreadPriority()
+    precedence = ProcessPriority()
     try:
         program = os.getpriority(os.PRIO_PROCESS, 0)
         assert niceness_of_a_new_thread() == program
-        engine = niceness_of_a_new_thread(prefer_this_thread)
+        engine = niceness_of_a_new_thread(raise_thread_priority)
         # Without the right to go first all stays as it is.
         assert engine <= program <= usual
         if os.geteuid() == 0 and usual > -2:
             assert engine < program < usual
     finally:
-        precedence.give_back()
+        precedence.restore()
     assert os.getpriority(os.PRIO_PROCESS, 0) == usual
     assert niceness_of_a_new_thread() == usual
 
 
 def test_a_thread_that_began_meanwhile_is_put_back_too() -> None:
     usual = os.getpriority(os.PRIO_PROCESS, 0)
-    precedence = ThreadPriority()
+    precedence = ProcessPriority()
     stop, began, seen = threading.Event(), threading.Event(), []
 
     def wait() -> None:
@@ -55,7 +59,7 @@ def test_a_thread_that_began_meanwhile_is_put_back_too() -> None:
     thread = threading.Thread(target=wait)
     thread.start()
     began.wait()
-    precedence.give_back()
+    precedence.restore()
     stop.set()
     thread.join()
     assert seen == [usual]
@@ -65,14 +69,14 @@ def test_a_thread_that_the_engine_starts_is_no_engine_until_its_turn_comes() -> 
     seen = {}
 
     def successor() -> None:
-        begin_as_equal()
+        reset_thread_priority()
         seen["successor"] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-        prefer_this_thread()
+        raise_thread_priority()
         seen["in its turn"] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
     def engine() -> None:
-        begin_as_equal()
-        prefer_this_thread()
+        reset_thread_priority()
+        raise_thread_priority()
         seen["engine"] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
         seen["after"] = niceness_of_a_new_thread(successor)
 
@@ -86,11 +90,11 @@ def test_who_works_for_the_engine_goes_first_with_it() -> None:
     found = []
 
     def engine() -> None:
-        begin_as_equal()
+        reset_thread_priority()
         before = set(os.listdir("/proc/self/task"))
         mx.eval(mx.zeros(8) + 1)
         (helper,) = set(os.listdir("/proc/self/task")) - before
-        prefer_this_thread()
+        raise_thread_priority()
         threads = (threading.get_native_id(), int(helper))
         found.extend(os.getpriority(os.PRIO_PROCESS, thread) for thread in threads)
         mx.clear_streams()

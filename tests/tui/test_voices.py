@@ -90,7 +90,7 @@ async def test_rvc_voices_follow_one_another(open_panel):
         await it.press("ctrl+z")
         assert it.settings.voice == "Anna"
         await it.until(lambda: it.stats.voice == "Anna")
-        assert it.stats.failures == 0
+        assert it.stats.failed_steps == 0
 
 
 @in_loop
@@ -147,4 +147,4 @@ async def test_what_shapes_an_rvc_voice_is_at_hand(open_panel):
         await it.until(lambda: engine._worker.chain.built_for.shape == it.settings.shape)
         await it.until(lambda: "not installed" not in it.text())
         assert it.stats.voice == "Anna"
-        assert it.stats.failures == 0
+        assert it.stats.failed_steps == 0

@@ -151,7 +151,7 @@ class Gate:
 
     def process(self, block: Float32, settings: Settings) -> Float32:
         """Hear the next block of input and return the gain of the next block of output."""
-        self._hear(block, settings)
+        self._decide(block, settings)
         lookback = round(min(settings.gate_lookback / 1000, self._delay / self._frame / 200) * 200)
         attack = 1000.0 * self._frame_s / settings.gate_attack
         release = 1000.0 * self._frame_s / settings.gate_release
@@ -172,7 +172,7 @@ class Gate:
         # Rounded at both ends: a straight ramp has corners that can be heard on low notes.
         return gain * gain * (3.0 - 2.0 * gain)
 
-    def _hear(self, block: Float32, settings: Settings) -> None:
+    def _decide(self, block: Float32, settings: Settings) -> None:
         joined = np.concatenate([self._pending, block])
         count = len(joined) // self._frame
         self._pending = joined[count * self._frame :]

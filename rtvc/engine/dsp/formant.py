@@ -46,7 +46,7 @@ class Stretch:
     @property
     def ratio(self) -> float:
         """Factor by which the formants move and by which time is stretched."""
-        return ratio_of(self.semitones)
+        return formant_ratio(self.semitones)
 
     @property
     def stretched(self) -> int:
@@ -64,7 +64,7 @@ class Stretch:
         if self.semitones == 0:
             return sound
         place = (np.arange(self.frames * hop) + 0.5) * self.ratio - 0.5 + self._offset * hop
-        return play_at(sound, place, self.ratio)
+        return resample_at(sound, place, self.ratio)
 
     @property
     def _offset(self) -> float:
@@ -72,12 +72,12 @@ class Stretch:
         return self.first * self.ratio % 1.0
 
 
-def ratio_of(semitones: float) -> float:
+def formant_ratio(semitones: float) -> float:
     """Return the factor by which formants move and time is stretched."""
     return float(2.0 ** (semitones / 12.0))
 
 
-def play_at(sound: Float32, places: NDArray[np.floating], ratio: float) -> Float32:
+def resample_at(sound: Float32, places: NDArray[np.floating], ratio: float) -> Float32:
     """Read a sound at any places, of which 0 is the first sample, without aliases.
 
     Parameters

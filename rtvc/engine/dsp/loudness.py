@@ -23,7 +23,7 @@ class LoudnessFollow:
 
     FLOOR = 1e-3
     """RMS (-60 dBFS) below which neither signal counts: silence is not amplified."""
-    MOST = 8.0
+    MAX_GAIN = 8.0
     """Largest gain, and the inverse of the smallest."""
 
     def __init__(self, rate: int) -> None:
@@ -50,9 +50,11 @@ class LoudnessFollow:
         for in_power, out_power in zip(*powers, strict=True):
             self._in_power += (1.0 - self._keep) * (in_power - self._in_power)
             self._out_power += (1.0 - self._keep) * (out_power - self._out_power)
-            heard = max(math.sqrt(self._in_power), self.FLOOR)
-            made = max(math.sqrt(self._out_power), self.FLOOR)
-            gains.append(min(max((heard / made) ** amount, 1.0 / self.MOST), self.MOST))
+            reference_rms = max(math.sqrt(self._in_power), self.FLOOR)
+            output_rms = max(math.sqrt(self._out_power), self.FLOOR)
+            gains.append(
+                min(max((reference_rms / output_rms) ** amount, 1.0 / self.MAX_GAIN), self.MAX_GAIN)
+            )
         self._gain = gains[-1]
         if all(gain == 1.0 for gain in gains):
             return output

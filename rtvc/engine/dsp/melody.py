@@ -13,7 +13,7 @@ _SHIFT, _RANGE, _FIX, _FIXED, _WHISPER = range(MELODY_SETTINGS)
 GLIDE_FRAMES = 2
 """Frames over which a knob travels to its new value (20 ms)."""
 
-MIDDLE_FRAMES = 400
+MEAN_FRAMES = 400
 """Voiced frames over which the middle of the melody adapts (4 s)."""
 
 LOWEST_HZ, HIGHEST_HZ = 25.0, 2000.0
@@ -63,7 +63,7 @@ class MelodySettings:
         )
 
 
-class Middle:
+class MeanPitch:
     """The running middle of a melody, in octaves above 1 Hz.
 
     It is the mean of the voiced frames so far, of the last four seconds once there
@@ -71,36 +71,36 @@ class Middle:
     """
 
     def __init__(self) -> None:
-        self._octave, self._heard = 0.0, 0
+        self._octave, self._count = 0.0, 0
 
-    def copy(self) -> Middle:
+    def copy(self) -> MeanPitch:
         """Return one that goes on from here by itself."""
-        other = Middle()
-        other._octave, other._heard = self._octave, self._heard
+        other = MeanPitch()
+        other._octave, other._count = self._octave, self._count
         return other
 
-    def follow(self, hz: Float64) -> Float64:
+    def update(self, hz: Float64) -> Float64:
         """Take the next frames, (n,) in Hz; return the middle at each, 0 where unvoiced."""
-        middle = np.zeros(len(hz))
+        mean = np.zeros(len(hz))
         voiced = np.flatnonzero(hz)
         followed = []
         for octave in np.log2(hz[voiced]).tolist():
-            self._heard = min(self._heard + 1, MIDDLE_FRAMES)
-            self._octave += (octave - self._octave) / self._heard
+            self._count = min(self._count + 1, MEAN_FRAMES)
+            self._octave += (octave - self._octave) / self._count
             followed.append(self._octave)
-        middle[voiced] = followed
-        return middle
+        mean[voiced] = followed
+        return mean
 
 
-def target_f0(hz: Float64, middle: Float64, values: Float64) -> Float64:
+def target_f0(hz: Float64, mean: Float64, values: Float64) -> Float64:
     """Return the pitch that is sung.
 
     Parameters
     ----------
     hz
         Pitch that is heard, (n,), 0 = unvoiced.
-    middle
-        Middle of the melody at each frame, as `Middle.follow` gives it, (n,).
+    mean
+        Middle of the melody at each frame, as `MeanPitch.update` gives it, (n,).
     values
         Settings at each frame, as `MelodySettings` gives them, (n, 5).
 
@@ -110,7 +110,7 @@ def target_f0(hz: Float64, middle: Float64, values: Float64) -> Float64:
         (n,) in Hz, within 25 to 2000; what is unvoiced or whispered is 0.
     """
     octave = np.log2(np.where(hz > 0, hz, 1.0))
-    followed = middle + values[:, _RANGE] * (octave - middle) + values[:, _SHIFT] / 12
+    followed = mean + values[:, _RANGE] * (octave - mean) + values[:, _SHIFT] / 12
     output_f0 = followed + values[:, _FIX] * (values[:, _FIXED] - followed)
     audible = (hz > 0) & (values[:, _WHISPER] < 1)
     return np.where(audible, np.clip(2.0**output_f0, LOWEST_HZ, HIGHEST_HZ), 0.0)

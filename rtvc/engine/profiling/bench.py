@@ -16,7 +16,7 @@ import numpy as np
 from rtvc._types import Float32
 from rtvc.engine.chain import Chain
 from rtvc.engine.profiling.op_count import Counts
-from rtvc.engine.profiling.stage_times import STAGES, count_step, parts_of, timed
+from rtvc.engine.profiling.stage_times import STAGES, count_step, stage_methods, time_stages
 from rtvc.engine.voice import Voice
 from rtvc.settings import Settings
 from rtvc.system.energy import EnergyMeter
@@ -114,9 +114,9 @@ class Bench:
     def __init__(self, voice: Voice, settings: Settings, meter: EnergyMeter | None = None) -> None:
         self._voice = voice
         self._settings = settings.replace(gate=-90.0)
-        _forget_peak()
+        _reset_peak()
         self._chain = Chain(voice, self._settings)
-        self._parts = parts_of(voice, self._settings)
+        self._parts = stage_methods(voice, self._settings)
         self._meter, self._joules = meter, 0.0
         self._totals: list[float] = []
         self._stages: defaultdict[str, list[float]] = defaultdict(list)
@@ -151,7 +151,7 @@ class Bench:
     def step_by_stages(self) -> None:
         """Time the parts of one step."""
         block = self._next()
-        with timed(self._parts) as seconds:
+        with time_stages(self._parts) as seconds:
             self._chain.step(block, self._settings)
         for stage, taken in seconds.items():
             self._stages[stage].append(taken)
@@ -205,7 +205,7 @@ def _stage(seconds: Sequence[float], counts: Counts) -> StageFigures:
     )
 
 
-def _forget_peak() -> None:
+def _reset_peak() -> None:
     """Begin the process's peak of memory anew, where the system can."""
     mx.clear_cache()
     trim_memory()

@@ -112,7 +112,7 @@ def count(function: Function, *arrays: mx.array, as_gpu: bool = False) -> Counts
     return Counts(kinds.total(), tally.flop, tally.weight_bytes, kinds)
 
 
-def one_kernel(
+def stand_in_kernel(
     inputs: Sequence[mx.array],
     shapes: Sequence[tuple[int, ...]],
     dtypes: Sequence[mx.Dtype],

@@ -57,7 +57,7 @@ class StageMethod(NamedTuple):
         Where it is.
     lazy
         Whether it takes arrays and gives arrays that are not evaluated.
-    alone
+    overrides
         What it is called with, in the place of what it was, when nothing runs beside it.
     """
 
@@ -65,16 +65,16 @@ class StageMethod(NamedTuple):
     owner: type
     method: str
     lazy: bool = True
-    alone: tuple[tuple[str, object], ...] = ()
+    overrides: tuple[tuple[str, object], ...] = ()
 
 
-def parts_of(voice: Voice, settings: Settings) -> list[StageMethod]:
+def stage_methods(voice: Voice, settings: Settings) -> list[StageMethod]:
     """Return the parts of a voice; those of the built-in voice are all rest."""
     if not isinstance(voice, RvcVoice):
         return []
     vocoder = voice.voice.network.vocoder
     parts = [
-        StageMethod("content encoder", Hubert, "convolve", alone=(("reserved", 0),)),
+        StageMethod("content encoder", Hubert, "convolve", overrides=(("reserved", 0),)),
         StageMethod("content encoder", Hubert, "transform"),
         StageMethod("retrieval", FeatureIndex, "blend", lazy=False),
         StageMethod("text encoder", Synthesizer, "statistics"),
@@ -92,7 +92,7 @@ def parts_of(voice: Voice, settings: Settings) -> list[StageMethod]:
     if estimator is not None:
         parts.append(StageMethod("pitch", type(estimator), "__call__", lazy=False))
         parts.append(StageMethod("pitch", PitchTrack, "compute_target_f0", lazy=False))
-        parts.append(StageMethod("pitch", PitchTrack, "freeze", lazy=False))
+        parts.append(StageMethod("pitch", PitchTrack, "finalize", lazy=False))
     if isinstance(estimator, SalienceEstimator):
         parts.append(StageMethod("pitch", type(estimator), "activations"))
         parts.append(StageMethod("pitch", type(estimator), "decode"))
@@ -100,7 +100,7 @@ def parts_of(voice: Voice, settings: Settings) -> list[StageMethod]:
 
 
 @contextmanager
-def timed(parts: Sequence[StageMethod]) -> Iterator[dict[str, float]]:
+def time_stages(parts: Sequence[StageMethod]) -> Iterator[dict[str, float]]:
     """Time the stages of what runs in the context.
 
     Each is evaluated before the next begins, so their sum is more than the same step
@@ -134,7 +134,7 @@ def timed(parts: Sequence[StageMethod]) -> Iterator[dict[str, float]]:
         turn()
         stack.append(part.stage)
         try:
-            made = real(*args, **(kwargs | dict(part.alone)))
+            made = real(*args, **(kwargs | dict(part.overrides)))
             mx.eval(arrays_in(made))
             return made
         finally:
@@ -158,7 +158,7 @@ def count_step(voice: Voice, settings: Settings, *, as_gpu: bool = False) -> dic
         See `rtvc.engine.profiling.op_count.count`.
     """
     settings = settings.replace(gate=-90.0)  # in silence there is nothing to count
-    with _noted(parts_of(voice, settings)) as calls:
+    with _recorded_calls(stage_methods(voice, settings)) as calls:
         chain = Chain(voice, settings)
         for _ in range(_SETTLED_AFTER):
             calls.clear()
@@ -194,7 +194,7 @@ class _Call:
 
 
 @contextmanager
-def _noted(parts: Sequence[StageMethod]) -> Iterator[list[_Call]]:
+def _recorded_calls(parts: Sequence[StageMethod]) -> Iterator[list[_Call]]:
     """Note the calls of lazy parts in what runs in the context.
 
     They give zeros, in the shapes of what they would compute.

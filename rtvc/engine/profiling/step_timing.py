@@ -14,12 +14,12 @@ import numpy as np
 
 from rtvc._types import Float32, Float64
 from rtvc.calibration.conditions import Conditions
-from rtvc.calibration.profiles import DEFAULT_PROFILE, PROFILES, best_effort, choose
+from rtvc.calibration.profiles import DEFAULT_PROFILE, PROFILES, choose, closest_sizes
 from rtvc.calibration.timing import Timing
 from rtvc.engine.chain import Chain
 from rtvc.engine.voice import Voice
 from rtvc.settings import Settings
-from rtvc.system.thread_priority import stand_back
+from rtvc.system.thread_priority import lower_thread_priority
 
 BLOCKS, CONTEXTS = (60.0, 200.0, 500.0), (500.0, 2500.0)
 """The grid in ms. All else is chosen by what is found there."""
@@ -83,7 +83,7 @@ def measure(
     *,
     seconds: float,
     methods: Sequence[str] = (),
-    show: Show = lambda share: None,
+    report_progress: Show = lambda share: None,
 ) -> Measured:
     """Measure the steps of a voice on the calling thread.
 
@@ -106,17 +106,17 @@ def measure(
         For about so long; longer where steps are slow.
     methods
         Pitch estimators to compare with the one that `settings` names.
-    show
+    report_progress
         Is told how far it is.
     """
     settings = settings.replace(gate=-90.0, mode="converted")
-    bench = _Bench(voice, sound)
+    bench = _Chains(voice, sound)
     grid = [
         Point(settings.replace(block=block, context=context))
         for context in CONTEXTS
         for block in BLOCKS
     ]
-    bench.run(grid, seconds * _GRID_SHARE, lambda part: show(_GRID_SHARE * part))
+    bench.run(grid, seconds * _GRID_SHARE, lambda part: report_progress(_GRID_SHARE * part))
     suggested = _suggested(fit(grid, conditions), settings)
     base = suggested[0]
     others = {method: Point(base.settings.replace(pitch_method=method)) for method in methods}
@@ -126,7 +126,7 @@ def measure(
     bench.run(
         [*suggested, *others.values()],
         seconds * rest,
-        lambda part: show(_GRID_SHARE + rest * part),
+        lambda part: report_progress(_GRID_SHARE + rest * part),
     )
     saved = {
         name: max(base.quantile(0.5) - point.quantile(0.5), 0.0) for name, point in others.items()
@@ -149,8 +149,8 @@ def fit(points: Sequence[Point], conditions: Conditions) -> Timing:
     weights = _not_negative(terms / medians[:, None], np.ones(len(points)))
     ratios = np.concatenate(
         [
-            1e3 * np.asarray(point.seconds) / said
-            for point, said in zip(points, (terms @ weights).tolist(), strict=True)
+            1e3 * np.asarray(point.seconds) / predicted
+            for point, predicted in zip(points, (terms @ weights).tolist(), strict=True)
         ]
     )
     tail = max(float(np.quantile(ratios, _TAIL)), 1.0)
@@ -174,26 +174,26 @@ def _not_negative(matrix: Float64, values: Float64) -> Float64:
 def _suggested(timing: Timing, settings: Settings) -> list[Point]:
     """Return the sizes of all profiles, those of the usual one first."""
     profiles = sorted(PROFILES.values(), key=lambda profile: profile.name != DEFAULT_PROFILE)
-    sizes = [choose(timing, profile) or best_effort(timing) for profile in profiles]
+    sizes = [choose(timing, profile) or closest_sizes(timing) for profile in profiles]
     pairs = dict.fromkeys((found.block, found.context) for found in sizes)
     return [Point(settings.replace(block=block, context=context)) for block, context in pairs]
 
 
-class _Bench:
+class _Chains:
     """Chains of one voice that all hear the same speech, built when they are first needed."""
 
     def __init__(self, voice: Voice, sound: Float32) -> None:
         self._voice, self._sound = voice, sound
         self._chains: dict[Point, tuple[Chain, Iterator[Float32]]] = {}
 
-    def run(self, points: Sequence[Point], seconds: float, show: Show) -> None:
+    def run(self, points: Sequence[Point], seconds: float, report_progress: Show) -> None:
         """Visit all points in turn, so that what disturbs the machine meets them all."""
-        began, visits = time.monotonic(), 0
-        while visits < _ROUNDS * len(points) or time.monotonic() - began < seconds:
+        started, visits = time.monotonic(), 0
+        while visits < _ROUNDS * len(points) or time.monotonic() - started < seconds:
             self._visit(points[visits % len(points)])
             visits += 1
-            elapsed = (time.monotonic() - began) / seconds
-            show(min(elapsed, visits / (_ROUNDS * len(points)), 1.0))
+            elapsed = (time.monotonic() - started) / seconds
+            report_progress(min(elapsed, visits / (_ROUNDS * len(points)), 1.0))
 
     def _visit(self, point: Point) -> None:
         if point not in self._chains:
@@ -202,12 +202,12 @@ class _Bench:
         chain, blocks = self._chains[point]
         for number in range(_RUN):
             block = next(blocks)
-            began = time.perf_counter()
+            started = time.perf_counter()
             chain.step(block, point.settings)
-            took = time.perf_counter() - began
+            duration = time.perf_counter() - started
             if number:
-                point.seconds.append(took)
-            time.sleep(max(min(point.settings.block / 1000 - took, _PAUSE_S), 0.0))
+                point.seconds.append(duration)
+            time.sleep(max(min(point.settings.block / 1000 - duration, _PAUSE_S), 0.0))
 
 
 def _blocks(sound: Float32, size: int) -> Iterator[Float32]:
@@ -219,7 +219,7 @@ def _blocks(sound: Float32, size: int) -> Iterator[Float32]:
 
 
 @contextmanager
-def busy() -> Iterator[None]:
+def background_load() -> Iterator[None]:
     """Compute beside what is measured: one thread in Python, one that only loads a core."""
     stop = threading.Event()
     threads = [
@@ -244,7 +244,7 @@ def _keep_interpreter(stop: threading.Event) -> None:
 
 
 def _load_core(stop: threading.Event) -> None:
-    stand_back()  # as another program would be
+    lower_thread_priority()  # as another program would be
     data = bytes(1 << 20)
     while not stop.is_set():
         hashlib.sha256(data)  # lets the interpreter go meanwhile

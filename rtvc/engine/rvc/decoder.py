@@ -17,7 +17,7 @@ import mlx.core as mx
 import numpy as np
 
 from rtvc._types import Float32, Float64
-from rtvc.engine.dsp.formant import play_at, ratio_of
+from rtvc.engine.dsp.formant import formant_ratio, resample_at
 from rtvc.engine.models.ops.interpolate import sample_linear
 from rtvc.engine.models.stream_state import StreamState
 from rtvc.engine.models.vocoder import StreamingVocoder
@@ -98,7 +98,7 @@ class StreamingDecoder:
     def decode(self, z: mx.array, pitch: PitchFrames, settings: Settings, *, start: int) -> Float32:
         """See `Decoder`."""
         before, block, hop = self.before, self._block, self._voice.hop
-        speed = ratio_of(settings.formant)
+        speed = formant_ratio(settings.formant)
         if not self._state:
             self._speed, self._ahead = speed, RUN_UP * speed
         elif speed == 1.0:
@@ -141,7 +141,7 @@ class StreamingDecoder:
             played = samples[at : at + block * hop]
         else:
             moments = self._ahead * hop + (np.arange(block * hop) + 0.5) * speed
-            played = play_at(samples, moments - 0.5 + _KEPT, speed)
+            played = resample_at(samples, moments - 0.5 + _KEPT, speed)
         self._kept = samples[final * hop : final * hop + _KEPT].copy()
         self._ahead = end - final if end - final > _TINY else 0.0
         self._speed = speed

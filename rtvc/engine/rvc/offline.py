@@ -45,7 +45,7 @@ def convert(
     voice: RvcVoice,
     audio_16k: Float32,
     settings: Settings,
-    show: Callable[[float], None] = lambda share: None,
+    report_progress: Callable[[float], None] = lambda share: None,
 ) -> ConvertedRecording:
     """Speak a recording with another voice.
 
@@ -57,7 +57,7 @@ def convert(
         (samples,) mono at 16 kHz.
     settings
         Those of the voice and ``input_gain``; the others are for whoever plays the result.
-    show
+    report_progress
         Told how far it is, 0 to 1.
 
     Returns
@@ -72,11 +72,13 @@ def convert(
         If the pitch estimator is not installed, or there is no such speaker.
     """
     voice.check_speaker(settings)
-    sound = _prepared(audio_16k, settings)
+    sound = _prepare(audio_16k, settings)
     phrases = split(sound, FRAME)
     padded = np.pad(sound, PAD * FRAME, mode="reflect")
-    pitch = _pitch(voice, padded, phrases, settings, lambda part: show(_PITCH_SHARE * part))
-    take = _Take(voice, settings, padded, pitch)
+    pitch = _pitch(
+        voice, padded, phrases, settings, lambda part: report_progress(_PITCH_SHARE * part)
+    )
+    conversion = _Conversion(voice, settings, padded, pitch)
     hop = voice.voice.hop
     made = np.zeros(len(sound) // FRAME * hop, np.float32)
     rise = fade_in(_JOIN * hop)
@@ -86,9 +88,9 @@ def convert(
 
         def report(part: float, at: int = first, frames: int = last - first) -> None:
             done = (at + part * frames) * FRAME / len(sound)
-            show(_PITCH_SHARE + (1 - _PITCH_SHARE) * done)
+            report_progress(_PITCH_SHARE + (1 - _PITCH_SHARE) * done)
 
-        piece = _phrase(take, first, end, report)
+        piece = _phrase(conversion, first, end, report)
         if first > 0:
             piece[: len(rise)] *= rise
         if end > last:
@@ -101,7 +103,7 @@ def convert(
 
 
 @dataclass(frozen=True, slots=True)
-class _Take:
+class _Conversion:
     """What all phrases share: the recording and its pitch, with `PAD` frames on either side."""
 
     voice: RvcVoice
@@ -110,7 +112,7 @@ class _Take:
     pitch: PitchFrames
 
 
-def _prepared(audio: Float32, settings: Settings) -> Float32:
+def _prepare(audio: Float32, settings: Settings) -> Float32:
     """Filter, level, and fill up to whole frames; at least two, so that it can be mirrored."""
     gain = np.float32(10.0 ** (settings.input_gain / 20.0))
     missing = max(-len(audio) % FRAME, 2 * FRAME - len(audio))
@@ -124,7 +126,7 @@ def _pitch(
     padded: Float32,
     phrases: list[tuple[int, int]],
     settings: Settings,
-    show: Callable[[float], None],
+    report_progress: Callable[[float], None],
 ) -> PitchFrames:
     """Return the pitch of all frames, with `PAD` mirrored ones on either side."""
     frames = len(padded) // FRAME
@@ -139,30 +141,35 @@ def _pitch(
                 f0_max=settings.pitch_ceiling,
             )
             input_f0[first:last] = hz[PAD : PAD + last - first]
-            show(last / len(input_f0))
+            report_progress(last / len(input_f0))
     if settings.pitch_interpolation and input_f0.any():
         input_f0 = np.interp(
             np.arange(len(input_f0)), np.flatnonzero(input_f0), input_f0[input_f0 > 0]
         )
     input_f0 = np.pad(input_f0, PAD, mode="reflect")
-    output_f0 = target_f0(input_f0, _middle(input_f0), MelodySettings(settings).hold(frames))
+    output_f0 = target_f0(input_f0, _mean_pitch(input_f0), MelodySettings(settings).hold(frames))
     return PitchFrames(input_f0, output_f0, sine_phase(output_f0)[:-1])
 
 
-def _middle(input_f0: Float64) -> Float64:
+def _mean_pitch(input_f0: Float64) -> Float64:
     """Return the middle of the whole melody at every frame."""
     voiced = input_f0[input_f0 > 0]
     return np.full(len(input_f0), float(np.log2(voiced).mean()) if len(voiced) else 0.0)
 
 
 def _phrase(
-    take: _Take,
+    conversion: _Conversion,
     first: int,
     last: int,
-    show: Callable[[float], None],
+    report_progress: Callable[[float], None],
 ) -> Float32:
     """Return the sound of a phrase, whose frames are counted in the recording."""
-    voice, settings, padded, pitch = take.voice, take.settings, take.padded, take.pitch
+    voice, settings, padded, pitch = (
+        conversion.voice,
+        conversion.settings,
+        conversion.padded,
+        conversion.pitch,
+    )
     frames = last - first + 2 * PAD
     own = pitch.part(first, first + frames)
     begun = voice.content.begin(padded[first * FRAME : (first + frames) * FRAME])
@@ -182,7 +189,7 @@ def _phrase(
             voice.voice, z[:, slice(*part)], own.part(*part), settings, start=start + part[0]
         )
         pieces.append(sound[reach * hop : (reach + end - at) * hop])
-        show((end - PAD) / (frames - 2 * PAD))
+        report_progress((end - PAD) / (frames - 2 * PAD))
     return np.concatenate(pieces)
 
 
@@ -219,12 +226,12 @@ class ConvertedRecording:
         """Return 0: all has been heard already."""
         return 0
 
-    def open(self, plan: Plan, settings: Settings) -> _Playing:
+    def open(self, plan: Plan, settings: Settings) -> _RecordingStream:
         """Return a stream at time 0."""
-        return _Playing(self, plan)
+        return _RecordingStream(self, plan)
 
 
-class _Playing:
+class _RecordingStream:
     """Keeps step with the original; see `rtvc.engine.voice.Stream`."""
 
     def __init__(self, recording: ConvertedRecording, plan: Plan) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvc._types import Float64
-from rtvc.engine.dsp.melody import MelodySettings, Middle, target_f0
+from rtvc.engine.dsp.melody import MeanPitch, MelodySettings, target_f0
 from rtvc.engine.dsp.pitch import FRAME_S, sine_phase
 from rtvc.settings import Settings
 
@@ -53,19 +53,19 @@ class PitchTrack:
     ----------
     end
         Absolute index after the newest frame.
-    frozen
+    final_end
         Frames before this one are final.
-    known
+    estimated_end
         Frames before this one have been estimated, or are too old to matter.
     """
 
     def __init__(self, frames: int, settings: Settings) -> None:
-        self.end = self.frozen = self.known = 0
+        self.end = self.final_end = self.estimated_end = 0
         self._input_f0, self._output_f0, self._phase = np.zeros((3, frames))
         self._melody = MelodySettings(settings)
         self._melody_frames = self._melody.hold(frames)
-        self._middle = Middle()
-        self._phase_of_frozen = 0.0
+        self._mean = MeanPitch()
+        self._final_phase = 0.0
 
     @property
     def start(self) -> int:
@@ -91,7 +91,10 @@ class PitchTrack:
         )
         self._melody_frames = np.concatenate([self._melody_frames, fresh])[-kept:]
         self.end += frames
-        self.frozen, self.known = max(self.frozen, self.start), max(self.known, self.start)
+        self.final_end, self.estimated_end = (
+            max(self.final_end, self.start),
+            max(self.estimated_end, self.start),
+        )
 
     def write(self, first: int, hz: NDArray[np.floating], *, interpolate: bool = False) -> None:
         """Estimate the newest frames, as far as they are not final.
@@ -109,26 +112,26 @@ class PitchTrack:
         first = max(first, self.start)
         if interpolate and values.any():
             values = self._interpolated(first, values)
-        free = max(first, self.frozen)
+        free = max(first, self.final_end)
         if free < self.end:
             self._input_f0[free - self.end :] = values[free - self.end :]
-        self.known = self.end
+        self.estimated_end = self.end
 
     def compute_target_f0(self) -> None:
         """Work out what is sung on the frames that are not final."""
-        free = slice(self.frozen - self.start, None)
+        free = slice(self.final_end - self.start, None)
         input_f0 = self._input_f0[free]
-        middle = self._middle.copy().follow(input_f0)
-        self._output_f0[free] = target_f0(input_f0, middle, self._melody_frames[free])
-        self._phase[free] = sine_phase(self._output_f0[free], self._phase_of_frozen)[:-1]
+        mean = self._mean.copy().update(input_f0)
+        self._output_f0[free] = target_f0(input_f0, mean, self._melody_frames[free])
+        self._phase[free] = sine_phase(self._output_f0[free], self._final_phase)[:-1]
 
-    def freeze(self, until: int) -> None:
+    def finalize(self, until: int) -> None:
         """Declare the frames before `until` final."""
-        place = slice(self.frozen - self.start, max(until, self.frozen) - self.start)
-        self._middle.follow(self._input_f0[place])
-        turned = float(np.sum(self._output_f0[place])) * FRAME_S
-        self._phase_of_frozen = (self._phase_of_frozen + turned) % 1.0
-        self.frozen = max(until, self.frozen)
+        span = slice(self.final_end - self.start, max(until, self.final_end) - self.start)
+        self._mean.update(self._input_f0[span])
+        cycles = float(np.sum(self._output_f0[span])) * FRAME_S
+        self._final_phase = (self._final_phase + cycles) % 1.0
+        self.final_end = max(until, self.final_end)
 
     def frames(self, first: int, last: int) -> PitchFrames:
         """Return the frames from absolute index `first` up to, not with, `last`."""
@@ -139,9 +142,9 @@ class PitchTrack:
         """Fill the unvoiced values; the last final frame, where voiced, is the left anchor."""
         at = np.arange(first, first + len(values))
         voiced = values > 0
-        known_at, known = at[voiced], values[voiced]
-        anchor = self.frozen - 1
+        known_at, estimates = at[voiced], values[voiced]
+        anchor = self.final_end - 1
         if self.start <= anchor < known_at[0] and self._input_f0[anchor - self.start] > 0:
             known_at = np.concatenate([[anchor], known_at])
-            known = np.concatenate([[self._input_f0[anchor - self.start]], known])
-        return np.interp(at, known_at, known)
+            estimates = np.concatenate([[self._input_f0[anchor - self.start]], estimates])
+        return np.interp(at, known_at, estimates)

@@ -10,7 +10,7 @@ import mlx.core as mx
 import numpy as np
 
 from rtvc._types import Float32, Float64
-from rtvc.engine.dsp.formant import Stretch, ratio_of
+from rtvc.engine.dsp.formant import Stretch, formant_ratio
 from rtvc.engine.dsp.noise import frame_noise
 from rtvc.engine.dsp.pitch import coarse_pitch
 from rtvc.engine.models.source import SineSource
@@ -56,7 +56,7 @@ def make_latent(
     coarse = None
     if voice.uses_pitch:
         # The encoder expects the pitch that belongs to the formants.
-        coarse = mx.array(coarse_pitch(pitch.output_f0 / ratio_of(settings.formant)))[None]
+        coarse = mx.array(coarse_pitch(pitch.output_f0 / formant_ratio(settings.formant)))[None]
     frames, channels = features.shape[1], voice.latent_channels
     noise = np.zeros((1, frames, channels), np.float32)
     drawn = frame_noise(settings.seed, start + first, frames - first, channels)

@@ -155,7 +155,7 @@ class RvcStream:
 
     def render(self, block: Float32, settings: Settings) -> Rendered:
         """Take the next block; give back one block and what the next will make again."""
-        self._take(block)
+        self._append(block)
         self.track.advance(len(block) // FRAME, settings)
         window, end = self.window, self.track.end
         start = end - window.frames
@@ -166,7 +166,7 @@ class RvcStream:
             self._audio[-(window.frames + lead) * FRAME :],
             0 if self._estimator is None else self._estimator.reserved_frames,
         )
-        find_f0 = None if self._estimator is None else self._listen(self._estimator, settings)
+        find_f0 = None if self._estimator is None else self._start_pitch(self._estimator, settings)
         rows = self._content.rows(begun)
         mx.async_eval(rows)  # type: ignore[no-untyped-call]
         if find_f0 is not None:
@@ -193,7 +193,7 @@ class RvcStream:
             start=start + first,
         )
         emitted = window.skip + self._block
-        self.track.freeze(start + emitted)
+        self.track.finalize(start + emitted)
         return Rendered(
             sound, float(pitch.input_f0[emitted - 1]), float(pitch.output_f0[emitted - 1])
         )
@@ -201,21 +201,21 @@ class RvcStream:
     def skip(self, samples: Float32) -> None:
         """Take input without making sound of it: no network runs."""
         self._decoder.reset()
-        self._take(samples)
+        self._append(samples)
         self.track.advance(len(samples) // FRAME)
 
-    def _take(self, samples: Float32) -> None:
+    def _append(self, samples: Float32) -> None:
         if len(samples) % FRAME:
             raise ValueError(f"{len(samples)} samples are no whole number of 10 ms frames")
         self._audio = np.concatenate([self._audio, samples])[-len(self._audio) :]
 
-    def _listen(self, estimator: PitchEstimator, settings: Settings) -> Callable[[], None]:
+    def _start_pitch(self, estimator: PitchEstimator, settings: Settings) -> Callable[[], None]:
         """Begin with the pitch of the newest frames, and of those that were skipped.
 
         What is returned waits for it, and writes it down.
         """
         frames = self.window.pitch
-        if self._missed_sound():
+        if self._missed_speech():
             frames = self.window.long_pitch
         estimate = estimator.begin(
             self._audio[-frames * FRAME :],
@@ -234,10 +234,10 @@ class RvcStream:
 
         return write
 
-    def _missed_sound(self) -> bool:
+    def _missed_speech(self) -> bool:
         """Whether there was speech in frames that the usual window of pitch does not reach."""
         reached = self.window.pitch - PITCH_HEAD
-        missed = self.track.end - self.track.known - reached
+        missed = self.track.end - self.track.estimated_end - reached
         if missed <= 0:
             return False
         recent = self._audio[-reached * FRAME :]

@@ -13,12 +13,12 @@ FRAME = 160
 PITCH_HEAD, PITCH_TAIL = 3, 1
 """Estimates at the edges of a window of pitch that are thrown away."""
 
-_AGAIN = 3
+_REESTIMATED = 3
 """Newest frames of the step before that are estimated again, now that more is heard after them.
 The reference takes as many; with them a block of 250 ms is one row of RMVPE's bottleneck."""
 
-_SURE_PITCH = 31
-_SURE_FCPE = 63
+_MIN_PITCH_FRAMES = 31
+_MIN_FCPE_FRAMES = 63
 """Frames that a pitch estimator gets at least. FCPE looks 92 frames far: on speech, 31 frames
 give it a voicing error in 6 % of the frames that are 6 to 14 from the newest, 63 in 2 %, 127 no
 fewer."""
@@ -88,8 +88,8 @@ def make_window(plan: Plan, *, reach: int | None, pitch_method: str) -> Window:
     margin = wanted if reach is None else min(reach, wanted)
     after = plan.lookahead if reach is None else min(reach, plan.lookahead)
     frames = plan.context + plan.rendered + plan.lookahead
-    sure = _SURE_FCPE if pitch_method == "fcpe" else _SURE_PITCH
-    pitch = max(plan.block + _AGAIN + PITCH_HEAD, sure)
+    minimum = _MIN_FCPE_FRAMES if pitch_method == "fcpe" else _MIN_PITCH_FRAMES
+    pitch = max(plan.block + _REESTIMATED + PITCH_HEAD, minimum)
     long_pitch = max(frames + PITCH_HEAD, pitch)
     if pitch_method == "rmvpe":
         pitch, long_pitch = _rmvpe_frames(pitch), _rmvpe_frames(long_pitch)

@@ -36,7 +36,7 @@ _LOVE_TRAIN = 0.5
 """D4C's own voicing threshold: below its default 0.85, voicing is decided by the pitch."""
 
 
-def look_samples(floor: float) -> int:
+def lookahead_samples(floor: float) -> int:
     """Return how many samples after a frame's position the analysis of it must hear.
 
     Half of three periods of the lowest pitch, which is the window of both the
@@ -83,13 +83,13 @@ class Analyzer:
         Range of pitch in Hz.
     lookahead
         Samples after a frame's position that are there when it is asked for; what
-        exceeds `look_samples` is spent on surer pitch decisions.
+        exceeds `lookahead_samples` is spent on surer pitch decisions.
     longest
         The most samples that are taken in and analysed at once.
     """
 
     def __init__(self, floor: float, ceiling: float, lookahead: int, longest: int) -> None:
-        spare = lookahead - look_samples(floor)
+        spare = lookahead - lookahead_samples(floor)
         if spare < 0:
             raise ValueError(f"{lookahead} samples of lookahead are too few for {floor:g} Hz")
         self._lookahead = lookahead
@@ -127,7 +127,7 @@ class Analyzer:
         self._half = np.concatenate([self._half, halved])[-self._keep // 2 :]
         self._full = self._full[-self._keep :]
 
-    def rest(self) -> None:
+    def reset(self) -> None:
         """Forget the path of the pitch: the frames between now and the next are left out."""
         self._next = None
 

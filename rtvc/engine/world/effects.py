@@ -42,7 +42,7 @@ class Effects:
         tilt = np.interp(hz, _WHISPER_HZ, _WHISPER_DB) * (np.log(10.0) / 10.0)
         self._whisper = tilt.astype(np.float32)
         self._middle = 0.0
-        self._heard = 0
+        self._count = 0
         self._values = np.zeros(7)
         self._values = self._targets(settings)
 
@@ -88,8 +88,8 @@ class Effects:
         if start[_FIX] == 0:
             # Nothing is heard of the old fixed pitch, so there is none to glide from.
             start[_FIXED] = target[_FIXED]
-        way = np.minimum(np.arange(1, frames + 1) / _RAMP_FRAMES, 1.0)[:, None]
-        values = np.where(way < 1, start + (target - start) * way, target)
+        progress = np.minimum(np.arange(1, frames + 1) / _RAMP_FRAMES, 1.0)[:, None]
+        values = np.where(progress < 1, start + (target - start) * progress, target)
         self._values = values[-1].copy()
         return values
 
@@ -98,13 +98,13 @@ class Effects:
         octave = np.log2(np.where(hz > 0, hz, 1.0))
         middle = np.zeros(len(hz))
         for k in np.flatnonzero(hz):
-            self._heard = min(self._heard + 1, _MIDDLE_FRAMES)
-            self._middle += (octave[k] - self._middle) / self._heard
+            self._count = min(self._count + 1, _MIDDLE_FRAMES)
+            self._middle += (octave[k] - self._middle) / self._count
             middle[k] = self._middle
         followed = middle + values[:, _RANGE] * (octave - middle) + values[:, _SHIFT] / 12
-        sung = followed + values[:, _FIX] * (values[:, _FIXED] - followed)
+        output_f0 = followed + values[:, _FIX] * (values[:, _FIXED] - followed)
         audible = (hz > 0) & (values[:, _WHISPER] < 1)
-        return np.where(audible, np.clip(2.0**sung, _LOWEST_HZ, _HIGHEST_HZ), 0.0)
+        return np.where(audible, np.clip(2.0**output_f0, _LOWEST_HZ, _HIGHEST_HZ), 0.0)
 
 
 def _restrain(log_power: Float32, peak: Float64) -> None:

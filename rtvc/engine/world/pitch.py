@@ -89,9 +89,11 @@ class Correlator:
         # The correlation that a steady tone would show falls with the lag as the
         # window's own does; dividing by that makes all lags comparable.
         spectra = np.abs(np.fft.rfft(self._windows, self._size))
-        fall = np.fft.irfft(spectra, self._size)[:, : 2 * self._longest + 4 : 2]
-        fall = np.maximum(fall / fall[:, :1], _SMALLEST_WINDOW_GAIN)
-        self._unfall = (0.5 / fall).astype(np.float32)
+        window_correlation = np.fft.irfft(spectra, self._size)[:, : 2 * self._longest + 4 : 2]
+        window_correlation = np.maximum(
+            window_correlation / window_correlation[:, :1], _SMALLEST_WINDOW_GAIN
+        )
+        self._window_correction = (0.5 / window_correlation).astype(np.float32)
 
     def __call__(self, signal: Float64, first: int, hop: int, count: int) -> Candidates:
         """Return the candidates of `count` frames, `hop` samples apart.
@@ -112,7 +114,7 @@ class Correlator:
         level = np.sqrt(np.einsum("fb,fb->f", magnitude[0], magnitude[0]) * self._power_gain)
         correlation = np.fft.irfft(magnitude, self._size // 2)[..., : self._longest + 2]
         energy = 1.0 / (correlation[..., 0] + 1e-9)
-        curves = np.einsum("wfl,wf,wl->fl", correlation, energy, self._unfall)
+        curves = np.einsum("wfl,wf,wl->fl", correlation, energy, self._window_correction)
         peaks = [self._peaks(curve) for curve in curves.astype(np.float64)]
         hz, strength = np.array(peaks).transpose(1, 0, 2)
         return Candidates(hz, strength, level.astype(np.float64))

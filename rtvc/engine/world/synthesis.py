@@ -19,7 +19,7 @@ from rtvc.engine.world.analysis import HOP, OFFSET, RATE, WorldFrames
 _SINC = 32
 """Samples over which a pulse between two samples is spread."""
 
-_LATE = _SINC // 2 - 1
+_SINC_DELAY = _SINC // 2 - 1
 
 _NOISE_FRAME = 480
 
@@ -47,18 +47,18 @@ class WorldSynthesizer:
         self._phase = 0.0
         self._last: tuple[float, NDArray[np.complex64], Float32] | None = None
         self._tail = np.zeros(self._size - HOP, np.float32)
-        self._spill = np.zeros(_SINC, np.float32)
+        self._pulse_tail = np.zeros(_SINC, np.float32)
 
     @property
-    def resting(self) -> bool:
+    def silent(self) -> bool:
         """Whether the next frames start from silence, so that the first only opens them."""
         return self._last is None
 
-    def rest(self) -> None:
+    def reset(self) -> None:
         """Drop the sound that still rings; the phase stays where it is."""
         self._last = None
         self._tail[:] = 0.0
-        self._spill[:] = 0.0
+        self._pulse_tail[:] = 0.0
 
     def render(self, first: int, frames: WorldFrames) -> Float32:
         """Return the sound up to the last of these frames.
@@ -120,8 +120,8 @@ class WorldSynthesizer:
         heard[1] = frame_noise(self._seed, first // 2, hops // 2, _NOISE_FRAME)
         stretches = np.lib.stride_tricks.sliding_window_view(signals, 2 * HOP, axis=1)[:, ::HOP]
         # Pulses come late by their own spread, so they are laid down that much earlier.
-        rows = np.zeros((2, len(hz), OFFSET - _LATE + 2 * HOP), np.float32)
-        np.multiply(stretches, self._window, out=rows[..., OFFSET - _LATE :])
+        rows = np.zeros((2, len(hz), OFFSET - _SINC_DELAY + 2 * HOP), np.float32)
+        np.multiply(stretches, self._window, out=rows[..., OFFSET - _SINC_DELAY :])
         return np.fft.rfft(rows, self._size).astype(np.complex64, copy=False)
 
     def _pulses(self, hz: Float64) -> Float32:
@@ -144,15 +144,15 @@ class WorldSynthesizer:
         pitch = np.sqrt(np.maximum(start * start + 2.0 * slope * cycles, 1.0))
         position = interval * HOP + 2.0 * cycles / (start + pitch) * RATE
         whole = np.floor(position)
-        distance = np.arange(_SINC) - _LATE - (position - whole)[:, None]
+        distance = np.arange(_SINC) - _SINC_DELAY - (position - whole)[:, None]
         shape = np.sinc(distance) * np.cos(np.pi / _SINC * distance) ** 2
         shape *= np.sqrt(RATE / pitch)[:, None]
         index = whole.astype(np.intp)[:, None] + np.arange(_SINC)
         length = (len(hz) - 1) * HOP
         train = np.zeros(length + _SINC)
         np.add.at(train, index.ravel(), shape.ravel())
-        train[:_SINC] += self._spill
-        self._spill = train[length:].astype(np.float32)
+        train[:_SINC] += self._pulse_tail
+        self._pulse_tail = train[length:].astype(np.float32)
         return train[:length].astype(np.float32)
 
     def _overlap_add(self, rows: Float32) -> Float32:
@@ -160,12 +160,12 @@ class WorldSynthesizer:
         frames, size = rows.shape
         length = (frames - 1) * HOP + size
         # Row k is written k hops to the right, then all are summed at once.
-        sheet = np.zeros((frames, length + HOP), np.float32)
-        step = sheet.itemsize
+        shifted = np.zeros((frames, length + HOP), np.float32)
+        step = shifted.itemsize
         np.lib.stride_tricks.as_strided(
-            sheet, (frames, size), ((length + 2 * HOP) * step, step), writeable=True
+            shifted, (frames, size), ((length + 2 * HOP) * step, step), writeable=True
         )[:] = rows
-        total = sheet.sum(axis=0)[HOP:length]
+        total = shifted.sum(axis=0)[HOP:length]
         total[: len(self._tail)] += self._tail
         heard = (frames - 1) * HOP
         self._tail = total[heard:].copy()

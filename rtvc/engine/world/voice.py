@@ -9,7 +9,7 @@ import numpy as np
 from rtvc._types import Float32
 from rtvc.engine.plan import Plan
 from rtvc.engine.voice import Rendered
-from rtvc.engine.world.analysis import HOP, OFFSET, RATE, Analyzer, look_samples
+from rtvc.engine.world.analysis import HOP, OFFSET, RATE, Analyzer, lookahead_samples
 from rtvc.engine.world.effects import Effects
 from rtvc.engine.world.synthesis import WorldSynthesizer
 from rtvc.settings import BUILT_IN, Settings
@@ -32,7 +32,7 @@ class WorldVoice:
         lowest pitch, half of which lies ahead (21.4 ms at 70 Hz); filters add
         1.2 ms. The rest of the last frame goes to surer pitch decisions.
         """
-        return math.ceil((look_samples(settings.pitch_floor) + OFFSET) / _FRAME)
+        return math.ceil((lookahead_samples(settings.pitch_floor) + OFFSET) / _FRAME)
 
     def open(self, plan: Plan, settings: Settings) -> WorldStream:
         """Return a stream at time 0.
@@ -63,7 +63,7 @@ class WorldStream:
             plan.lookahead * _FRAME - OFFSET,
             self._longest,
         )
-        self._changes = Effects(self._analyzer.bins, settings)
+        self._effects = Effects(self._analyzer.bins, settings)
         self._synthesizer = WorldSynthesizer(self._analyzer.bins, settings.seed)
         self._end = 0
 
@@ -71,22 +71,22 @@ class WorldStream:
         """Take a block of whole 10 ms frames and give back as much, the lookahead late."""
         if len(block) > self._longest:
             raise ValueError(f"a block of {len(block)} samples, but the plan has {self._longest}")
-        self._take(block)
+        self._append(block)
         last = (self._end - self._lookahead * _FRAME) // HOP
         first = last - len(block) // HOP
-        opening = int(self._synthesizer.resting)
-        heard = self._analyzer.frames(first + 1 - opening, last - first + opening)
-        sung = self._changes.apply(heard, settings)
-        audio = self._synthesizer.render(first, sung)
-        return Rendered(audio, float(heard.hz[-1]), float(sung.hz[-1]))
+        opening = int(self._synthesizer.silent)
+        frames = self._analyzer.frames(first + 1 - opening, last - first + opening)
+        changed = self._effects.apply(frames, settings)
+        audio = self._synthesizer.render(first, changed)
+        return Rendered(audio, float(frames.hz[-1]), float(changed.hz[-1]))
 
     def skip(self, samples: Float32) -> None:
         """Take input without making sound of it; what still rang is dropped."""
-        self._take(samples)
-        self._analyzer.rest()
-        self._synthesizer.rest()
+        self._append(samples)
+        self._analyzer.reset()
+        self._synthesizer.reset()
 
-    def _take(self, samples: Float32) -> None:
+    def _append(self, samples: Float32) -> None:
         if len(samples) % _FRAME:
             raise ValueError(f"{len(samples)} samples are no whole number of 10 ms frames")
         self._end += len(samples)

@@ -12,7 +12,7 @@ import pytest
 from rtvc.engine.models.hubert import Hubert
 from rtvc.engine.models.ops import backend, gru
 from rtvc.engine.models.rmvpe import RmvpeEstimator
-from rtvc.engine.profiling.op_count import Counts, count, one_kernel
+from rtvc.engine.profiling.op_count import Counts, count, stand_in_kernel
 from rtvc.engine.profiling.random_weights import FULL_ENCODER, FULL_RMVPE, voice_values
 from rtvc.engine.profiling.stage_times import count_step
 from rtvc.engine.rvc.network import SynthesizerNetwork
@@ -59,7 +59,7 @@ def _one_kernel_for_the_recurrent_layer(monkeypatch: pytest.MonkeyPatch) -> None
 
     def kernel(language: str, *inputs: mx.array) -> mx.array:
         frames, gates = inputs[0].shape
-        return one_kernel(inputs, [(frames, gates // 3)], [mx.float32])[0]
+        return stand_in_kernel(inputs, [(frames, gates // 3)], [mx.float32])[0]
 
     monkeypatch.setattr(gru, "kernel_language", lambda: "metal")
     monkeypatch.setattr(gru, "kernel", kernel)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from rtvc.engine.models.ops import cpu, gpu
-from rtvc.engine.profiling.op_count import Counts, count, one_kernel
+from rtvc.engine.profiling.op_count import Counts, count, stand_in_kernel
 
 
 def _array(*shape):
@@ -107,13 +107,13 @@ def test_a_kernel_of_our_own_can_be_stood_for():
     weight = _array(6, 5)
 
     def gru(x):
-        state, last = one_kernel([x, weight], [(2, 3), (4,)], [mx.float32, mx.float16])
+        state, last = stand_in_kernel([x, weight], [(2, 3), (4,)], [mx.float32, mx.float16])
         return mx.exp(state), last
 
     counts = count(gru, _array(5))
     assert counts.kinds == {"Depends": 1, "Exp": 1}
     assert counts.weight_bytes == weight.nbytes
-    first, second = one_kernel([_array(5)], [(2, 3), (4,)], [mx.float32, mx.float16])
+    first, second = stand_in_kernel([_array(5)], [(2, 3), (4,)], [mx.float32, mx.float16])
     assert (first.shape, first.dtype) == ((2, 3), mx.float32)
     assert (second.shape, second.dtype) == ((4,), mx.float16)
 

@@ -9,7 +9,7 @@ import pytest
 
 from rtvc.calibration.conditions import Conditions
 from rtvc.calibration.profiles import PROFILES
-from rtvc.engine.profiling.step_timing import BLOCKS, CONTEXTS, Point, busy, fit, measure
+from rtvc.engine.profiling.step_timing import BLOCKS, CONTEXTS, Point, background_load, fit, measure
 from rtvc.engine.world.voice import WorldVoice
 from rtvc.settings import Settings
 from tests.engine.rvc.rvc_stack import speech, voice
@@ -97,7 +97,7 @@ def test_a_voice_of_known_cost_is_measured():
         CONDITIONS,
         seconds=4.0,
         methods=["dio"],
-        show=shares.append,
+        report_progress=shares.append,
     )
     timing = found.timing
     for block, context in ((100.0, 1000.0), (300.0, 2000.0)):
@@ -137,18 +137,25 @@ def test_it_ends_where_the_display_raises():
     class StopError(Exception):
         pass
 
-    def show(share):
+    def report_progress(share):
         raise StopError
 
     began = time.monotonic()
     with pytest.raises(StopError):
-        measure(PlainVoice(), Settings(), microphone(), CONDITIONS, seconds=60.0, show=show)
+        measure(
+            PlainVoice(),
+            Settings(),
+            microphone(),
+            CONDITIONS,
+            seconds=60.0,
+            report_progress=report_progress,
+        )
     assert time.monotonic() - began < 20
 
 
 def test_the_load_ends_with_its_context():
     before = threading.active_count()
-    with busy():
+    with background_load():
         assert threading.active_count() == before + 2
         spent = time.process_time(), time.monotonic()
         time.sleep(0.5)

@@ -201,9 +201,9 @@ class TestTime:
         for at in range(0, 200 * FRAME, 10 * FRAME):
             stream.render(audio[at : at + 10 * FRAME], PLAIN)
             track = stream.track
-            assert track.frozen == track.end - LOOKAHEAD
+            assert track.final_end == track.end - LOOKAHEAD
             first = max(track.start, 0)
-            frames = track.frames(first, track.frozen)
+            frames = track.frames(first, track.final_end)
             for offset, values in enumerate(zip(*frames, strict=True)):
                 assert seen.setdefault(first + offset, values) == values
         assert sum(heard > 0 for heard, _, _ in seen.values()) > 50
@@ -212,7 +212,7 @@ class TestTime:
         settings = PLAIN.replace(pitch=7.0, context=2000.0)
         stream = opened(settings)
         stream_all(stream, speech()[: 120 * FRAME], settings, 10)
-        frames = stream.track.frames(0, stream.track.frozen)
+        frames = stream.track.frames(0, stream.track.final_end)
         cycles = np.concatenate([[0.0], np.cumsum(frames.output_f0 / 100)])[:-1]
         apart = np.abs((frames.phase - cycles + 0.5) % 1.0 - 0.5)
         assert apart.max() < 1e-9
@@ -458,7 +458,7 @@ class TestVoices:
         track = stream.track
         for at in range(0, len(audio), 10 * FRAME):
             stream.render(audio[at : at + 10 * FRAME], settings)
-            live += list(track.frames(max(track.frozen - 10, 0), track.frozen).input_f0)
+            live += list(track.frames(max(track.final_end - 10, 0), track.final_end).input_f0)
         whole = fcpe(audio)[: len(live)]
         live = np.array(live)
         both = (live > 0) & (whole > 0)
