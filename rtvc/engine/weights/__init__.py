@@ -1,1 +1,1 @@
-"""Weights of other programs, read without running anything in them."""
+"""Readers of weights files from other programs; none of them runs code from a file."""

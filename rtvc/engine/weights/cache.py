@@ -1,8 +1,8 @@
-"""Keeps the converted weights of a base model beside its file, so that it is converted once.
+"""Cache of the converted weights of a base model, in a file next to the original.
 
-An entry is a safetensors file with float32 weights, which is opened without reading it.
-Its metadata says what it was made from (size and time of the files) and by which version
-of the conversion; one that is stale, damaged or cannot be read is made anew.
+The cache file is a safetensors file with float32 weights, which is memory-mapped. Its metadata
+contains the size and modification time of the source files and the version of the conversion.
+A cache file that is stale, damaged or unreadable is written again.
 """
 
 import json
@@ -25,11 +25,11 @@ from rtvc.engine.weights.rmvpe import Rmvpe, RmvpeConfig, read_rmvpe
 from rtvc.engine.weights.safetensors import read_safetensors, write_safetensors
 from rtvc.errors import RtvcError
 
-#: To be raised with every change to what the readers return.
+#: Increase it with every change to the result of the readers.
 CONVERSION_VERSION = 2
 
 CACHE_NAME = ".converted.safetensors"
-"""Name of an entry; hidden, so that nobody takes it for the model itself."""
+"""Name of the cache file; hidden, because it is not the model itself."""
 
 _log = logging.getLogger(__name__)
 
@@ -37,28 +37,28 @@ R = TypeVar("R", ContentEncoder, Rmvpe)
 
 
 def load_content_encoder(path: Path) -> ContentEncoder:
-    """Return a content encoder, from the entry beside it if there is one.
+    """Return a content encoder, from the cache file if it is valid.
 
     Raises
     ------
     RtvcError
-        As `read_content_encoder`. Trouble with the entry alone is logged, not raised.
+        As `read_content_encoder`. Errors of the cache file are only logged.
     """
     file = content_encoder_file(path)
     if file.suffix == ".safetensors":
-        return read_content_encoder(file)  # as fast as an entry would be
-    # The settings decide the number of heads.
+        return read_content_encoder(file)  # as fast as the cache
+    # config.json sets the number of heads.
     sources = [file, file.parent / "config.json"]
     return _load(sources, ContentEncoder, ContentEncoderConfig, lambda: read_content_encoder(file))
 
 
 def load_rmvpe(path: Path) -> Rmvpe:
-    """Return RMVPE, from the entry beside it if there is one.
+    """Return RMVPE, from the cache file if it is valid.
 
     Raises
     ------
     RtvcError
-        As `read_rmvpe`. Trouble with the entry alone is logged, not raised.
+        As `read_rmvpe`. Errors of the cache file are only logged.
     """
     return _load([path], Rmvpe, RmvpeConfig, lambda: read_rmvpe(path))
 
@@ -70,12 +70,12 @@ def _load(sources: list[Path], record: type[R], config: type[Any], read: Callabl
         try:
             return _read_cache(entry, made_from, record, config)
         except (RtvcError, ValueError, TypeError, KeyError) as error:
-            _log.info("The converted weights %s are made anew: %s", entry, error)
+            _log.info("The converted weights %s are written again: %s", entry, error)
     value = read()
     try:
         _write_cache(entry, made_from, value)
     except OSError as error:
-        _log.warning("The converted weights could not be kept as %s: %s", entry, error)
+        _log.warning("The converted weights could not be stored as %s: %s", entry, error)
     return value
 
 
@@ -103,7 +103,7 @@ def _write_cache(entry: Path, made_from: str, value: ContentEncoder | Rmvpe) -> 
         "made_from": made_from,
         "record": json.dumps(plain | {"config": asdict(plain["config"])}),
     }
-    # Beside it first: a reader never sees half an entry.
+    # A temporary file first, so that no reader sees an incomplete one.
     handle, name = tempfile.mkstemp(dir=entry.parent, prefix=".", suffix=".part")
     os.close(handle)
     try:

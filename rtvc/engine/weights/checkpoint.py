@@ -1,4 +1,4 @@
-"""Reads the voices of RVC, Applio and w-okada's program into one checked form."""
+"""Reads voices of RVC, Applio and w-okada's voice changer, and checks them."""
 
 import json
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from rtvc.engine.weights.voice_keys import (
 )
 from rtvc.engine.weights.weight_norm import fold_weight_norm
 
-#: The content encoder of a voice that names none.
+#: Content encoder of a voice whose file names none.
 DEFAULT_EMBEDDER = "contentvec"
 
 _VERSIONS = {256: "v1", 768: "v2"}
@@ -34,30 +34,30 @@ _INFO = (
 
 @dataclass(frozen=True)
 class VoiceCheckpoint:
-    """A voice as a file holds it, checked and ready for the network.
+    """A voice from a file, checked and converted for the network.
 
     Attributes
     ----------
     weights
-        Exactly the weights of `voice_keys.voice_shapes`: float32, torch layout, weight norm folded.
+        Exactly the weights in `voice_keys.voice_shapes`: float32, torch layout, weight norm folded.
     config
         Network settings.
     version
-        ``"v1"`` (256 content features, layer 9) or ``"v2"`` (768, layer 12), told from the shapes.
+        ``"v1"`` (256 content features, layer 9) or ``"v2"`` (768, layer 12), from the shapes.
     uses_pitch
-        Whether the voice was trained with pitch, told from the weights.
+        Whether the voice was trained with pitch, from the weights.
     sample_rate
-        Hz.
+        Sample rate in Hz.
     vocoder
-        ``"HiFi-GAN"``, ``"MRF HiFi-GAN"`` or ``"RefineGAN"``, told from the weights.
+        ``"HiFi-GAN"``, ``"MRF HiFi-GAN"`` or ``"RefineGAN"``, from the weights.
     speakers
-        Rows of the speaker embedding.
+        Number of speakers: rows of the speaker embedding.
     embedder
-        Name of the content encoder that it was trained with, as the file gives it.
+        Name of the content encoder that the voice was trained with, from the file.
     info
-        What the file says about itself, as short printable text; for display only.
+        Descriptive fields of the file as short printable text, for display only.
     source_sha256
-        Of the file.
+        SHA-256 of the file, hexadecimal.
     """
 
     weights: dict[str, Float32]
@@ -78,14 +78,14 @@ def read_voice_checkpoint(path: Path) -> VoiceCheckpoint:
     Parameters
     ----------
     path
-        A ``.pth`` of RVC or Applio, a ``.safetensors`` of w-okada's program, or a training
-        checkpoint of the generator (``G_*.pth``).
+        A ``.pth`` of RVC or Applio, a ``.safetensors`` of w-okada's voice changer, or a
+        training checkpoint of the generator (``G_*.pth``).
 
     Raises
     ------
     RtvcError
-        When the file is not a voice, is damaged, or is of a kind that is not supported; the
-        sentence says which and what to do.
+        The file is not a voice, is damaged, or contains an unsupported network. The message
+        contains the reason and a remedy.
     """
     content = read_weights_file(path, "a voice")
     with reading(path, "a voice"):
@@ -96,25 +96,25 @@ def read_voice_checkpoint(path: Path) -> VoiceCheckpoint:
 def parse_voice(
     fields: Mapping[str, Any], named: Mapping[str, AnyArray], source_sha256: str
 ) -> VoiceCheckpoint:
-    """Check and convert the parts of a voice.
+    """Check and convert the contents of a voice file.
 
     Parameters
     ----------
     fields
-        Everything beside the weights.
+        Everything in the file except the weights.
     named
-        Weights by name, in any of the spellings of weight norm, with or without the posterior
+        Weights by name, with any spelling of weight norm, with or without the posterior
         encoder.
     source_sha256
-        Of the file that they come from.
+        SHA-256 of the file.
 
     Raises
     ------
     ContentError
-        When they do not make a voice.
+        The contents are not a supported voice.
     """
     posterior = named.get("enc_q.pre.weight")
-    # The posterior encoder serves training alone; older tools leave it in.
+    # Only training uses the posterior encoder; files from older tools still contain it.
     kept = {name: array for name, array in named.items() if not name.startswith("enc_q.")}
     weights = as_float32(fold_weight_norm(kept))
 
@@ -154,7 +154,7 @@ def parse_voice(
 
 
 def _split_fields(content: WeightsFile) -> tuple[dict[str, Any], dict[str, AnyArray]]:
-    """Separate the weights from everything else, whichever program wrote the file."""
+    """Separate the weights from the other fields, for the layouts of all supported programs."""
     tree = content.tree
     if content.metadata or any(name.startswith("enc_p.") for name in tree):
         fields: dict[str, Any] = dict(content.metadata)
@@ -182,29 +182,29 @@ def _reject_other_networks(fields: Mapping[str, Any], named: object) -> None:
     if isinstance(version, str) and version == "voras_beta":
         raise ContentError("it is a VoRAS voice, a different network that is not supported")
     config = fields.get("config")
-    # A fork by DDPN adds the width of the embedding to the list, and these fields.
+    # DDPN's fork adds the width of the embedding to the list, and these fields.
     fork = {"embedder_name", "embedder_output_layer", "speaker_info"} & fields.keys()
     if fork and isinstance(config, list) and len(config) != 18:
         raise ContentError(
-            "it comes from a fork of the training program with a network of its own, which is not "
-            "supported; get a version of the voice trained with RVC or Applio"
+            "it comes from a fork of the training program with a different network, which is not "
+            "supported; get a version of the voice that was trained with RVC or Applio"
         )
-    for beginning, what in (
-        ("discriminators.", "a discriminator, which serves training alone; use the generator, "
+    for prefix, network in (
+        ("discriminators.", "a discriminator, which only training uses; use the generator, "
          "whose name begins with G_ or f0G, or the finished voice"),
         ("feature_extractor.", "a content encoder, not a voice"),
         ("hubert.feature_extractor.", "a content encoder, not a voice"),
         ("unet.", "the pitch estimator RMVPE, not a voice"),
         ("input_stack.", "the pitch estimator FCPE, not a voice"),
     ):  # fmt: skip
-        if any(name.startswith(beginning) for name in names):
-            raise ContentError(f"it is {what}")
+        if any(name.startswith(prefix) for name in names):
+            raise ContentError(f"it is {network}")
     if not any(name.startswith("enc_p.") for name in names):
         raise ContentError("it holds no voice")
 
 
 def _detect_vocoder(weights: Mapping[str, AnyArray]) -> str:
-    """Tell the vocoder from the names: the field of that name is not to be trusted."""
+    """Return the vocoder from the names of the weights; the field ``vocoder`` can be wrong."""
     if any(n.startswith("dec.resblocks.") for n in weights):
         return HIFIGAN
     if any(n.startswith("dec.mrfs.") for n in weights):
@@ -217,13 +217,13 @@ def _detect_vocoder(weights: Mapping[str, AnyArray]) -> str:
         )
     if any(n.startswith("dec.downsample_blocks.") for n in weights):
         return REFINEGAN
-    raise ContentError("its vocoder is not known")
+    raise ContentError("its vocoder is unknown")
 
 
 def _outdated_refinegan(weights: Mapping[str, AnyArray]) -> str | None:
-    """Return when Applio introduced the RefineGAN that this is, if it is one it has given up.
+    """Return when Applio introduced this RefineGAN, if it is one that Applio has replaced.
 
-    Four networks have had the name; the layer that merges the sine is in the last three.
+    Four networks have had this name; the layer that merges the sine is in the last three.
     """
     if any(n.startswith("dec.source_conv.") for n in weights):
         return "December 2024"

@@ -21,7 +21,7 @@ _STRIDES = (5, 2, 2, 2, 2, 2, 2)
 _KERNELS = (10, 3, 3, 3, 3, 2, 2)
 _HEADS = 12
 
-# Weights that serve training alone.
+# Weights that only training uses.
 _UNUSED = re.compile(r"(masked_spec_embed|mask_emb|label_embs_concat)$|lm_head\.|classifier\.")
 
 _FROM_FAIRSEQ = (
@@ -39,22 +39,22 @@ _FROM_FAIRSEQ = (
 
 @dataclass(frozen=True)
 class ContentEncoderConfig:
-    """Shape of a content encoder of the HuBERT-base family (post-norm, one GroupNorm).
+    """Sizes of a content encoder of the HuBERT-base family (post-norm, one GroupNorm).
 
     Attributes
     ----------
     width, feed_forward_width, layers, heads
-        Transformer.
+        Widths, number of layers and of attention heads of the transformer.
     conv_width
-        Channels of the convolutions, the same for all.
+        Channels of every convolution.
     conv_kernels, conv_strides
-        One entry per convolution.
+        Kernel and stride of each convolution.
     position_kernel, position_groups
-        Positional convolution.
+        Kernel and groups of the positional convolution.
     projection
-        Width of ``final_proj``, or None where the file has none; v1 voices need it.
+        Width of ``final_proj``; None if the file has none. v1 voices need it.
     norm_epsilon
-        Of every normalisation layer.
+        Epsilon of every normalisation layer.
     """
 
     width: int
@@ -72,15 +72,15 @@ class ContentEncoderConfig:
 
 @dataclass(frozen=True)
 class ContentEncoder:
-    """A content encoder as a file holds it, checked and ready for the network.
+    """A content encoder from a file, checked and converted for the network.
 
     Attributes
     ----------
     weights
-        Hugging Face names without prefix, torch layout, float32, weight norm folded, without what
-        serves training alone.
+        Hugging Face names without prefix, torch layout, float32, weight norm folded, without
+        the weights that only training uses.
     config
-        Shape of the network.
+        Sizes of the network.
     """
 
     weights: dict[str, Float32]
@@ -93,14 +93,15 @@ def read_content_encoder(path: Path) -> ContentEncoder:
     Parameters
     ----------
     path
-        A folder as Hugging Face saves it, one of its weight files, a single ``.safetensors``, or
-        fairseq's ``hubert_base.pt``. A ``config.json`` beside the weights is used if there is one;
-        otherwise twelve attention heads are assumed, and strides as in HuBERT-base.
+        A folder in Hugging Face's layout, a weights file in it, a single ``.safetensors`` file,
+        or fairseq's ``hubert_base.pt``. A ``config.json`` next to the weights is used if it
+        exists; otherwise the defaults are twelve attention heads and the strides of
+        HuBERT-base.
 
     Raises
     ------
     RtvcError
-        When there is none, or it is not of the HuBERT-base family.
+        There is no content encoder, or it is not of the HuBERT-base family.
     """
     file = content_encoder_file(path)
     content = read_weights_file(file, _DESCRIPTION)
@@ -111,7 +112,7 @@ def read_content_encoder(path: Path) -> ContentEncoder:
             settings = _fairseq_settings(content.tree)
         named = dict(_renamed(tree))
         if not any(name.startswith("feature_extractor.") for name in named):
-            raise ContentError("it holds the weights of another network")
+            raise ContentError("it contains the weights of another network")
         weights = as_float32(fold_weight_norm(named))
         config = _config(weights, settings)
         check_keys(content_encoder_shapes(config), weights)
@@ -119,12 +120,12 @@ def read_content_encoder(path: Path) -> ContentEncoder:
 
 
 def content_encoder_file(path: Path) -> Path:
-    """Return the file with the weights: `path` itself, or the one in the folder `path`.
+    """Return the weights file: `path` itself, or a file in the folder `path`.
 
     Raises
     ------
     RtvcError
-        When the folder has none.
+        The folder has no weights file.
     """
     if not path.is_dir():
         return path
@@ -187,7 +188,7 @@ def _renamed(tree: Mapping[str, AnyArray]) -> Iterator[tuple[str, AnyArray]]:
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    """Return the content of a Hugging Face config.json; empty where there is none."""
+    """Return the settings in a Hugging Face config.json; empty if there is none."""
     if not path.is_file():
         return {}
     with reading(path, "the settings of a content encoder"):
@@ -223,7 +224,7 @@ def _fairseq_settings(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _config(weights: Mapping[str, Float32], settings: Mapping[str, Any]) -> ContentEncoderConfig:
-    """Read sizes from the shapes, and from the settings only what no shape shows."""
+    """Return the sizes: from the shapes where possible, otherwise from the settings."""
     width, conv_width = shape_of(weights, "feature_projection.projection.weight", 2)
     position = shape_of(weights, "encoder.pos_conv_embed.conv.weight", 3)
     name = "feature_extractor.conv_layers.{}.conv.weight"
@@ -234,7 +235,7 @@ def _config(weights: Mapping[str, Float32], settings: Mapping[str, Any]) -> Cont
     heads = settings.get("num_attention_heads", _HEADS)
     epsilon = settings.get("layer_norm_eps", 1e-5)
     if tuple(kernels) != _KERNELS or strides != list(_STRIDES):
-        raise ContentError("its convolutions are not those of the HuBERT-base family")
+        raise ContentError("its convolutions differ from those of the HuBERT-base family")
     if type(heads) is not int or not 0 < heads <= width or width % heads:
         raise ContentError(f"{printable(str(heads), 20)} attention heads do not divide its width")
     if type(epsilon) is not float or not 0.0 < epsilon < 0.1:

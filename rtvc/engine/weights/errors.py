@@ -1,4 +1,4 @@
-"""What goes wrong inside a file, and how it becomes a sentence."""
+"""Errors in the contents of a file, and their messages."""
 
 import errno
 from collections.abc import Iterator
@@ -10,22 +10,27 @@ from rtvc.errors import RtvcError
 
 
 class ContentError(RtvcError):
-    """What a file holds cannot be used; the message is a clause about it.
+    """The contents of a file cannot be used.
 
-    Whoever knows the file's name puts the clause into a sentence: see `reading`.
+    The message is a clause about the file; `reading` adds the file's name to it.
     """
 
 
 @contextmanager
 def reading(path: Path, description: str) -> Iterator[None]:
-    """Turn a `ContentError` or an `OSError` inside into a sentence about `path`.
+    """Convert a `ContentError` or an `OSError` in the block to an `RtvcError` about `path`.
 
     Parameters
     ----------
     path
-        The file being read.
+        The file.
     description
-        What it is read as: ``"a voice"``.
+        Expected contents, such as ``"a voice"``.
+
+    Raises
+    ------
+    RtvcError
+        With a whole sentence that names the file and the reason.
     """
     name = printable(path.name)
     try:
@@ -33,7 +38,7 @@ def reading(path: Path, description: str) -> Iterator[None]:
     except ContentError as reason:
         raise RtvcError(f"{name} cannot be read as {description}: {reason}.") from None
     except OSError as error:
-        if error.errno == errno.EINVAL:  # a place in the file that cannot be
+        if error.errno == errno.EINVAL:  # a seek to an impossible offset
             raise RtvcError(
                 f"{name} cannot be read as {description}: it is damaged or cut short."
             ) from None

@@ -1,4 +1,4 @@
-"""Reads the weights of the pitch estimator FCPE, the kind made of convolutions alone."""
+"""Reads the weights of the pitch estimator FCPE, in its convolutional variant."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,18 +25,19 @@ _FRONT_END = {
 
 @dataclass(frozen=True)
 class FcpeConfig:
-    """Shape and range of an FCPE network of the convolutional kind.
+    """Sizes and pitch range of a convolutional FCPE network.
 
     Attributes
     ----------
     mels
-        Bands of the input (Slaney scale, 0 to 8000 Hz, frames of 1024 every 160 at 16 kHz).
+        Mel bands of the input (Slaney scale, 0 to 8000 Hz; windows of 1024 samples every 160
+        samples at 16 kHz).
     width, layers, kernel
-        Convolutional layers.
+        Channels, number and kernel of the convolutional layers.
     bins
         Pitch bins, evenly spaced in cents from `f0_min_hz` to `f0_max_hz`.
     f0_min_hz, f0_max_hz
-        Range.
+        Pitch range in Hz.
     uses_harmonic_embedding
         Whether row 0 of ``harmonic_emb.weight`` is added after the input stack.
     """
@@ -53,10 +54,10 @@ class FcpeConfig:
 
 @dataclass(frozen=True)
 class Fcpe:
-    """FCPE as a file holds it: float32 weights under torch names, in torch layout.
+    """FCPE from a file: float32 weights with torch names and layout.
 
-    The weights include ``cent_table`` (bins,). Weight norm is folded; a normalisation in each layer
-    that the network never applies is left out.
+    The weights include ``cent_table`` (bins,). Weight norm is folded. The norm in each layer
+    that the network never applies is omitted.
     """
 
     weights: Weights
@@ -64,12 +65,12 @@ class Fcpe:
 
 
 def read_fcpe(path: Path) -> Fcpe:
-    """Read torchfcpe's bundled weights (``fcpe_c_v001.pt``) or a file like them.
+    """Read torchfcpe's bundled weights (``fcpe_c_v001.pt``) or a file of the same layout.
 
     Raises
     ------
     RtvcError
-        When the file is damaged, another network, or the older variant with attention.
+        The file is damaged, contains another network, or the older variant with attention.
     """
     content = read_weights_file(path, _DESCRIPTION)
     with reading(path, _DESCRIPTION):
@@ -122,7 +123,7 @@ def _fcpe_config(weights: Weights, settings: object) -> FcpeConfig:
         raise ContentError("it has no settings ('config_dict')")
     mels = shape_of(weights, "input_stack.0.weight", 3)[1]
     if mels != _MELS:
-        raise ContentError(f"it takes {mels} bands a frame; only {_MELS} mel bands are supported")
+        raise ContentError(f"it has {mels} mel bands; only {_MELS} are supported")
     for key, value in _FRONT_END.items():
         found = mel.get(key, value)
         if not isinstance(found, int | float) or found != value:
@@ -133,7 +134,7 @@ def _fcpe_config(weights: Weights, settings: object) -> FcpeConfig:
     if not isinstance(low, int | float) or not isinstance(high, int | float):
         raise ContentError("its pitch range is missing")
     if not 0 < low < high < 8000:
-        raise ContentError("its pitch range is impossible")
+        raise ContentError("its pitch range is invalid")
     name = "net.encoder_layers.{}.conformer.net.2.weight"
     return FcpeConfig(
         mels=mels,

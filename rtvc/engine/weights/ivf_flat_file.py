@@ -1,10 +1,10 @@
-"""Check a faiss IVF-Flat file before faiss reads it.
+"""Checks a faiss IVF-Flat file before faiss reads it.
 
-faiss trusts the counts in a file: a damaged one can make it allocate without
-bound, and other kinds of index open other files. Walking the layout first
-costs a few microseconds and leaves faiss only files that are whole.
+faiss trusts the counts in a file: a damaged file can make it allocate without limit, and some
+index types make it open other files. Parsing the layout first costs a few microseconds, and
+faiss reads only files that are complete.
 
-Layout after ``faiss/impl/index_write.cpp`` (little-endian throughout).
+Source: ``faiss/impl/index_write.cpp``; all numbers are little-endian.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _DIRECT_MAP_NONE, _DIRECT_MAP_ARRAY = 0, 1
 
 @dataclass(frozen=True)
 class IvfFlatHeader:
-    """What the head of an IVF-Flat file says.
+    """Sizes in the header of an IVF-Flat file.
 
     Attributes
     ----------
     width
-        Length of every vector.
+        Dimension of the vectors.
     total
         Number of vectors in the lists.
     lists
         Number of inverted lists.
     probes
-        How many lists a search looks into.
+        Number of lists per search.
     """
 
     width: int
@@ -47,7 +47,7 @@ class IvfFlatHeader:
 
 
 def check_ivf_flat(path: Path) -> IvfFlatHeader:
-    """Walk an IVF-Flat file and compare every count with the bytes that are there.
+    """Parse an IVF-Flat file and compare every count with the number of bytes in the file.
 
     Parameters
     ----------
@@ -57,14 +57,14 @@ def check_ivf_flat(path: Path) -> IvfFlatHeader:
     Returns
     -------
     IvfFlatHeader
-        Sizes, all consistent with the length of the file.
+        Sizes, consistent with the length of the file.
 
     Raises
     ------
     RtvcError
-        The file cannot be read, is another kind of index, or is damaged.
+        The file cannot be read, has another index type, or is damaged.
     """
-    if path.exists() and not path.is_file():  # opening a pipe would wait for its other end
+    if path.exists() and not path.is_file():  # open() blocks on a pipe
         raise RtvcError(f"The index {path} is not an ordinary file.")
     try:
         with path.open("rb") as file:
@@ -74,7 +74,7 @@ def check_ivf_flat(path: Path) -> IvfFlatHeader:
 
 
 class _Parser:
-    """One pass over the file; every read is checked against what is left."""
+    """Parses the file in one pass; each read is checked against the remaining bytes."""
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
         self._file = file
@@ -86,13 +86,13 @@ class _Parser:
         magic = self._magic()
         if magic != b"IwFl":
             raise RtvcError(
-                f"The index {self._path} is not of the IVF-Flat kind (it begins with {magic!r}); "
+                f"The index {self._path} is not an IVF-Flat index (it begins with {magic!r}); "
                 "use the added_IVF..._Flat_....index that RVC training writes."
             )
         width, total = self._header()
         lists, probes = self._unpack("<QQ")
         self._require(lists > 0, "it has no lists")
-        self._require(0 < probes < 1 << 32, f"it says that a search looks into {probes} lists")
+        self._require(0 < probes < 1 << 32, f"its number of lists per search is {probes}")
         self._quantizer(width, lists)
         self._direct_map(total)
         stored = self._inverted_lists(width, total, lists)
@@ -100,65 +100,65 @@ class _Parser:
 
     def _header(self) -> tuple[int, int]:
         width, total, _, _, trained, metric = self._unpack("<iqqqBi")
-        self._require(0 < width <= _MAX_WIDTH, f"it says that its vectors are {width} wide")
-        self._require(total >= 0, f"it says that it holds {total} vectors")
+        self._require(0 < width <= _MAX_WIDTH, f"its vectors have {width} dimensions")
+        self._require(total >= 0, f"its number of vectors is {total}")
         self._require(trained == 1, "it has not been trained")
         if metric != _L2:
             raise RtvcError(
-                f"The index {self._path} does not measure Euclidean distance (metric {metric}), "
+                f"The index {self._path} does not use Euclidean distance (metric {metric}), "
                 "which RVC retrieval needs; build it again with the training tool."
             )
         return width, total
 
     def _quantizer(self, width: int, lists: int) -> None:
         magic = self._magic()
-        self._require(magic == b"IxF2", f"its lists are chosen by {magic!r}, not by a flat table")
+        self._require(magic == b"IxF2", f"its quantizer is {magic!r}, not a flat index")
         centroid_width, centroids = self._header()
         (floats,) = self._unpack("<Q")
         self._require(
             centroid_width == width and centroids == lists and floats == lists * width,
-            "its table of lists has another size than it says",
+            "the size of its quantizer does not match its header",
         )
         self._skip(4 * floats)
 
     def _direct_map(self, total: int) -> None:
         kind, entries = self._unpack("<BQ")
-        # No training tool writes a map, and the keys of the third kind, a hash table, can be chosen
-        # so that faiss takes minutes to fill it.
+        # Training tools write no direct map. The third type, a hash table, is refused: crafted
+        # keys make faiss take minutes to fill it.
         self._require(
             (kind == _DIRECT_MAP_NONE and entries == 0)
             or (kind == _DIRECT_MAP_ARRAY and entries == total),
-            "its direct map does not fit",
+            "the size of its direct map does not match",
         )
         self._skip(8 * entries)
 
     def _inverted_lists(self, width: int, total: int, lists: int) -> int:
         magic = self._magic()
-        self._require(magic == b"ilar", f"its vectors are kept as {magic!r}, not in the file")
+        self._require(magic == b"ilar", f"its vectors are stored as {magic!r}, not in the file")
         list_count, code_size = self._unpack("<QQ")
         self._require(
             list_count == lists and code_size == 4 * width,
-            "its lists have another size than it says",
+            "the size of its lists does not match its header",
         )
         stored = self._list_sizes(lists)
-        # faiss counts vectors that are not numbers, but keeps them in no list.
-        self._require(stored <= total, f"it says {total} vectors and lists {stored}")
+        # faiss counts vectors with NaN in the total, but stores them in no list.
+        self._require(stored <= total, f"its header counts {total} vectors, its lists {stored}")
         self._skip(stored * (code_size + 8))
-        self._require(self._bytes_left == 0, f"{self._bytes_left} bytes follow its end")
+        self._require(self._bytes_left == 0, f"it has {self._bytes_left} bytes after its end")
         return stored
 
     def _list_sizes(self, lists: int) -> int:
-        """Sum of the list sizes, stored for every list or for the non-empty ones only."""
+        """Return the sum of the list sizes, stored for all lists or for the non-empty ones."""
         kind = self._magic()
         (count,) = self._unpack("<Q")
         if kind == b"full":
-            self._require(count == lists, "it has sizes for another number of lists")
+            self._require(count == lists, "the number of its list sizes does not match its header")
             return sum(self._integers(count))
         self._require(kind == b"sprs" and count % 2 == 0, "the sizes of its lists are unreadable")
         pairs = self._integers(count)
         numbers, sizes = pairs[::2], pairs[1::2]
-        self._require(all(number < lists for number in numbers), "it fills lists it has not")
-        in_order = all(one < other for one, other in pairwise(numbers))
+        self._require(all(number < lists for number in numbers), "it fills lists that do not exist")
+        in_order = all(a < b for a, b in pairwise(numbers))
         self._require(in_order, "it fills its lists out of order")
         return sum(sizes)
 

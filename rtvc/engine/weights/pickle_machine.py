@@ -1,9 +1,9 @@
-"""Reads a pickle as data: a machine that knows the opcodes of weights files and no others.
+"""Reads a pickle as data, with a stack machine limited to the opcodes of weights files.
 
-Python's own unpickler is a program that imports and calls what the file names, and sizes its memo
-by an index that the file chooses. This one has a table of the few names that weights files need,
-each standing for code of ours; any other name or opcode ends the reading. It never imports, never
-looks an attribute up and never allocates by a number that the file claims.
+Python's unpickler imports and calls any object that the file names, and allocates its memo by
+an index from the file. This machine has a table of the few names that weights files need, each
+mapped to a function of rtvc; any other name or opcode is an error. It never imports a module,
+never looks up an attribute and never allocates by a number from the file.
 
 Source of the opcodes: the documentation of ``pickletools`` in the standard library.
 """
@@ -18,28 +18,28 @@ from rtvc.engine.weights.text import printable
 
 MAX_OPERATIONS = 1_000_000  # a voice has 15,000, a training checkpoint 60,000
 _BASE_OPERATIONS = 16_000
-_FILE_BYTES_PER_OPERATION = 256  # honest files: 3,000 and more
+_FILE_BYTES_PER_OPERATION = 256  # real files have 3,000 or more
 _TEXT_BYTES_PER_OPERATION = 32
 MAX_INTEGER_BYTES = 16
 
 
 @dataclass(frozen=True)
 class Constructor:
-    """What a name in the file stands for: a function of ours, called with the stored arguments."""
+    """A callable for a name in the file; `build` is called with the stored arguments."""
 
     name: str
     build: Callable[[tuple[Any, ...]], object]
 
 
 class SkippedObject:
-    """An object of the file that is skipped: it has no content and takes no state."""
+    """Placeholder of an object that is skipped; its state is dropped."""
 
 
 def operation_limit(file_size: int) -> int:
-    """Return how many steps the object tree of a file may take.
+    """Return the maximum number of steps for the object tree of a file of `file_size` bytes.
 
-    One byte can stand for an object of a hundred, so the steps are held in proportion to the
-    file, of which weights are nearly all.
+    One byte of a pickle can create an object of a hundred bytes. Nearly all of a weights file
+    is tensor data, so the limit is proportional to the size of the file.
     """
     return min(MAX_OPERATIONS, _BASE_OPERATIONS + file_size // _FILE_BYTES_PER_OPERATION)
 
@@ -56,25 +56,25 @@ def read_pickle(
     Parameters
     ----------
     data
-        The bytes that hold the pickle.
+        Bytes that contain the pickle.
     start
         Offset of its first byte.
     allowed
-        What each permitted (module, name) pair stands for. Only a `Constructor` can be called.
+        Objects for the allowed (module, name) pairs. Only a `Constructor` can be called.
     persistent
-        Called with each persistent identifier; returns the object that it stands for.
+        Called with each persistent identifier; returns its object.
     limit
-        How many steps it may take.
+        Maximum number of steps.
 
     Returns
     -------
     tuple
-        The object, and the offset behind its last byte.
+        The object, and the offset after its last byte.
 
     Raises
     ------
     ContentError
-        On an opcode or a name that is not known, damage, or excess.
+        The pickle has an unknown opcode or name, is damaged, or exceeds the limit.
     """
     machine = _Machine(data, start, allowed, persistent, limit)
     return machine.run(), machine.position
@@ -108,7 +108,9 @@ class _Machine:
                 return self.stack.pop()
             operation = _OPERATIONS.get(opcode)
             if operation is None:
-                raise ContentError(f"it uses pickle opcode {opcode!r}, which no weights file needs")
+                raise ContentError(
+                    f"it uses pickle opcode {opcode!r}, which weights files do not need"
+                )
             operation(self)
 
     def count_steps(self, steps: int) -> None:
@@ -124,9 +126,9 @@ class _Machine:
         end = self.position + count
         if end > len(self.data):
             raise ContentError("its object tree is cut short or too large")
-        piece = self.data[self.position : end]
+        raw = self.data[self.position : end]
         self.position = end
-        return piece
+        return raw
 
     def read_number(self, layout: str) -> Any:
         return struct.unpack(layout, self.read(struct.calcsize(layout)))[0]
@@ -169,10 +171,10 @@ class _Machine:
 
     def protocol(self) -> None:
         if self.read_number("<B") not in range(2, 6):
-            raise ContentError("its pickle protocol is not known")
+            raise ContentError("its pickle protocol is unknown")
 
     def frame(self) -> None:
-        self.read(8)  # a hint about buffering
+        self.read(8)  # frame size, a hint for buffering
 
     def mark(self) -> None:
         self.marks.append(self.stack)
@@ -186,9 +188,8 @@ class _Machine:
 
     def push_text(self, layout: str) -> None:
         raw = self.read(self.read_number(layout))
-        self.count_steps(
-            len(raw) // _TEXT_BYTES_PER_OPERATION
-        )  # one rare character widens all others
+        # A single wide character makes every character of a Python string wide.
+        self.count_steps(len(raw) // _TEXT_BYTES_PER_OPERATION)
         self.push(self.decode(raw))
 
     def tuple_of(self, count: int) -> None:
@@ -210,7 +211,7 @@ class _Machine:
         if type(target) is not dict or len(items) % 2:
             raise ContentError("it sets items of something that is not a dictionary")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            # Small integers only: large ones can be chosen to collide in the hash table.
+            # Small integers only: crafted large ones collide in the hash table.
             if not (type(key) is str or (type(key) is int and abs(key) < 2**31)):
                 raise ContentError(
                     "it has a dictionary key that is neither text nor a small integer"
@@ -234,8 +235,8 @@ class _Machine:
             raise ContentError("a name in its object tree is damaged")
         if (module, name) not in self.allowed:
             raise ContentError(
-                f"it asks for '{printable(module)}.{printable(name)}', which is not among the few "
-                "things a weights file may name"
+                f"it refers to '{printable(module)}.{printable(name)}', which is not one of the "
+                "few names that a weights file needs"
             )
         self.push(self.allowed[module, name])
 
@@ -251,8 +252,8 @@ class _Machine:
         self.push(function.build(arguments))
 
     def build(self) -> None:
-        # A state dictionary carries `_metadata` this way, a skipped object its attributes:
-        # neither is kept.
+        # The `_metadata` of a state dict or the attributes of a skipped object; both are
+        # dropped.
         state = self.pop()
         if type(self.top()) not in (dict, SkippedObject) or type(state) is not dict:
             raise ContentError("it sets the state of something that has none")
@@ -294,7 +295,7 @@ _OPERATIONS: dict[bytes, Callable[[_Machine], None]] = {
     b"c": lambda m: m.resolve(m.read_line(), m.read_line()),
     b"\x93": _Machine.resolve_from_stack,
     b"R": _Machine.call,
-    b"\x81": _Machine.call,  # cls.__new__(cls, *arguments): the same thing for a table entry
+    b"\x81": _Machine.call,  # cls.__new__(cls, *arguments), the same as a call for a `Constructor`
     b"b": _Machine.build,
     b"Q": _Machine.persistent_id,
 }

@@ -1,4 +1,4 @@
-"""Tells what a file is from its first bytes, so that the wrong file gets a helpful sentence."""
+"""Recognises the type of a file from its first bytes, for helpful error messages."""
 
 import struct
 import zipfile
@@ -14,7 +14,7 @@ _HEAD_BYTES = 4096
 
 
 class FileKind(Enum):
-    """What a file is; the value says what to do with it when weights were expected."""
+    """Type of a file; the value is its description, with advice if weights were expected."""
 
     TORCH = "a torch file"
     TORCH_LEGACY = "a torch file in the format before 2020"
@@ -34,20 +34,20 @@ class FileKind(Enum):
         "before 2018, save it again with a newer torch"
     )
     LFS_POINTER = (
-        "a git-LFS pointer, a note of where the file is instead of the file; download it from the "
-        "site's file page or run 'git lfs pull'"
+        "a git-LFS pointer, which refers to the file instead of containing it; download it from "
+        "the site's file page or run 'git lfs pull'"
     )
     HTML = "a web page saved under this name; download the file itself, signing in if necessary"
-    TEXT = "a text, not weights; check what was downloaded"
+    TEXT = "a text file, not weights; check what was downloaded"
     SOUND = "a sound file; a voice is a .pth or .safetensors file"
     PICKLE = "a bare Python pickle, which is not how voices are saved; get the .pth"
     EMPTY = "empty; download it again"
-    UNKNOWN = "of a kind that is not known, or damaged; download it again"
+    UNKNOWN = "of an unknown type, or damaged; download it again"
 
 
 WEIGHTS = frozenset({FileKind.TORCH, FileKind.TORCH_LEGACY, FileKind.SAFETENSORS})
 
-# (offset, bytes, kind): the first that fits counts.
+# (offset, bytes, kind); the first match applies.
 _SIGNATURES = (
     (0, LEGACY_MAGIC, FileKind.TORCH_LEGACY),
     (0, b"Rar!\x1a\x07", FileKind.RAR),
@@ -65,16 +65,16 @@ _SIGNATURES = (
 
 
 def recognise(path: Path) -> FileKind:
-    """Return what `path` is.
+    """Return the type of the file `path`.
 
     Raises
     ------
     RtvcError
-        When it cannot be opened or is not an ordinary file.
+        It cannot be opened or is not a regular file.
     """
     if path.is_dir():
         raise RtvcError(f"{printable(path.name)} is a folder; give the file inside it.")
-    if path.exists() and not path.is_file():  # opening a pipe would wait for its other end
+    if path.exists() and not path.is_file():  # open() blocks on a pipe
         raise RtvcError(f"{printable(path.name)} is not an ordinary file.")
     try:
         with path.open("rb") as file:
@@ -95,19 +95,19 @@ def recognise(path: Path) -> FileKind:
 
 
 def require_weights(path: Path, description: str) -> FileKind:
-    """Return the kind of `path` if it can hold weights, else say what it is and what to do.
+    """Return the type of the file `path` if it can contain weights.
 
     Parameters
     ----------
     path
         The file.
     description
-        What it was given as, for the sentence: ``"a voice"``.
+        Expected contents for the message, such as ``"a voice"``.
 
     Raises
     ------
     RtvcError
-        When it is anything but a torch or a safetensors file.
+        It is not a torch or safetensors file; the message contains its type and a remedy.
     """
     kind = recognise(path)
     if kind not in WEIGHTS:
@@ -122,7 +122,7 @@ def _zip_kind(path: Path, head: bytes) -> FileKind:
     try:
         names = _zip_names(path)
     except RtvcError:
-        # The directory is at the end: a download that was cut short has only its first members.
+        # The directory is at the end, so a truncated download has only the first members.
         length = int.from_bytes(head[26:28], "little")
         names = [head[30 : 30 + length].decode("utf-8", "replace")]
     saved = any(n.count("/") == 1 and n.endswith("/data.pkl") for n in names)
@@ -153,7 +153,7 @@ def _structured_kind(head: bytes, size: int) -> FileKind:
         (length,) = struct.unpack("<Q", head[:8])
         if length <= size - 8:
             return FileKind.SAFETENSORS
-    # faiss writes type, dimension, count, then two dummies of 2**20 with every index.
+    # faiss writes type, dimension, count, then two unused fields of 2**20 in every index.
     if len(head) >= 36 and struct.unpack("<2q", head[16:32]) == (2**20, 2**20):
         count = struct.unpack("<q", head[8:16])[0]
         return FileKind.INDEX if count > 0 else FileKind.EMPTY_INDEX
@@ -168,6 +168,6 @@ def _text_kind(head: bytes) -> FileKind:
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         return FileKind.HTML
     text = head.decode("utf-8", "ignore")
-    cut = len(head) - len(text.encode())  # a character may be cut at the end of the sample
+    cut = len(head) - len(text.encode())  # the sample may end within a character
     readable = all(c.isprintable() or c.isspace() for c in text)
     return FileKind.TEXT if readable and cut <= 3 else FileKind.UNKNOWN

@@ -16,26 +16,26 @@ _NORM = ("weight", "bias", "running_mean", "running_var")
 
 @dataclass(frozen=True)
 class RmvpeConfig:
-    """Shape of an RMVPE network, told from its weights.
+    """Sizes of an RMVPE network, from its weights.
 
     Attributes
     ----------
     base_channels
-        Channels of the first level; each level doubles them.
+        Channels of the first level; each level has twice as many.
     levels
-        Encoder levels, and as many decoder levels.
+        Number of encoder levels and of decoder levels.
     blocks
-        Residual blocks per level.
+        Number of residual blocks per level.
     intermediate_layers
-        Layers between encoder and decoder.
+        Number of layers between encoder and decoder.
     output_channels
-        Channels of the last convolution.
+        Output channels of the last convolution.
     mels
-        Bands of the input.
+        Mel bands of the input.
     hidden
-        Width of the recurrent layer, in each direction.
+        Width of the recurrent layer per direction.
     bins
-        Pitch bins of 20 cents.
+        Number of pitch bins, 20 cents wide.
     """
 
     base_channels: int
@@ -50,19 +50,19 @@ class RmvpeConfig:
 
 @dataclass(frozen=True)
 class Rmvpe:
-    """RMVPE as a file holds it: float32 weights under torch names, in torch layout."""
+    """RMVPE from a file: float32 weights with torch names and layout."""
 
     weights: Weights
     config: RmvpeConfig
 
 
 def read_rmvpe(path: Path) -> Rmvpe:
-    """Read ``rmvpe.pt``, a flat state dictionary.
+    """Read ``rmvpe.pt``, a flat state dict.
 
     Raises
     ------
     RtvcError
-        When the file is damaged or another network.
+        The file is damaged or contains another network.
     """
     content = read_weights_file(path, _DESCRIPTION)
     with reading(path, _DESCRIPTION):
@@ -107,7 +107,7 @@ def rmvpe_shapes(config: RmvpeConfig) -> dict[str, Shape]:
         # A transposed convolution: (inputs, outputs, height, width).
         shapes[f"{layer}.conv1.0.weight"] = (channels, half, 3, 3)
         norm(f"{layer}.conv1.1", half)
-        blocks(f"{layer}.conv2", channels, half)  # half from below, half from the encoder
+        blocks(f"{layer}.conv2", channels, half)  # upsampled input and skip connection
         channels = half
     shapes["cnn.weight"] = (config.output_channels, channels, 3, 3)
     shapes["cnn.bias"] = (config.output_channels,)
@@ -130,9 +130,9 @@ def _rmvpe_config(weights: Weights) -> RmvpeConfig:
     levels = count_consecutive(weights, first)
     blocks = count_consecutive(weights, "unet.encoder.layers.0.conv.{}.conv.0.weight")
     intermediate = count_consecutive(weights, "unet.intermediate.layers.{}.conv.0.conv.0.weight")
-    # The expected shapes are as many as these multiply to, and double with every level.
+    # Limits the number of expected shapes, which is a product of these, and their size.
     if levels > _MAX_LEVELS or max(blocks, intermediate) > _MAX_BLOCKS:
-        raise ContentError("it has more layers than any such network")
+        raise ContentError("it has more layers than any RMVPE network")
     return RmvpeConfig(
         base_channels=base_channels,
         levels=levels,

@@ -1,7 +1,8 @@
-"""Reads and writes safetensors files, with every number checked before it is used.
+"""Reads and writes safetensors files; every number is checked before it is used.
 
-Source: the format description in the safetensors repository. The layout is eight bytes of header
-length, a JSON header with type, shape and byte range of each tensor, and the data without gaps.
+Source: the format description in the safetensors repository. A file is eight bytes with the
+length of the header, a JSON header with type, shape and byte range of each tensor, and the data
+without gaps.
 """
 
 import json
@@ -23,7 +24,7 @@ from rtvc.engine.weights.text import printable
 from rtvc.engine.weights.torch_file import MAX_FILE_BYTES
 
 MAX_HEADER_BYTES = 16 * 2**20
-_BASE_HEADER_BYTES = 96 * 2**10  # small files; a full voice needs 60 KiB of its 110 MiB
+_BASE_HEADER_BYTES = 96 * 2**10  # for small files; a full voice needs 60 KiB of its 110 MiB
 
 _DTYPES = {
     "F64": "<f8",
@@ -45,13 +46,13 @@ def read_safetensors(path: Path) -> tuple[dict[str, AnyArray], dict[str, str]]:
     Returns
     -------
     tuple
-        Read-only arrays by name (bfloat16 as float32), and the metadata. The file must stay
-        as it is while they are in use: they are parts of it.
+        Read-only arrays by name (bfloat16 as float32), and the metadata. The arrays are views
+        of the memory-mapped file, which must not change while they are in use.
 
     Raises
     ------
     RtvcError
-        When the file cannot be opened or is damaged.
+        The file cannot be opened or is damaged.
     """
     with reading(path, "a safetensors file"):
         with path.open("rb") as file:
@@ -62,12 +63,12 @@ def read_safetensors(path: Path) -> tuple[dict[str, AnyArray], dict[str, str]]:
             length = int.from_bytes(prefix, "little")
             if len(prefix) < 8 or length > min(MAX_HEADER_BYTES, status.st_size - 8):
                 raise ContentError("it is cut short or its header is damaged")
-            # Three bytes of JSON can stand for an object of seventy.
+            # Three bytes of JSON can create a Python object of seventy bytes.
             if length > _BASE_HEADER_BYTES + status.st_size // 32:
-                raise ContentError("its header is far too large for what it holds")
+                raise ContentError("its header is far too large for the size of the file")
             header = _parse(file.read(length))
             metadata = _metadata(header.pop("__metadata__", {}))
-            # Not read yet: a tensor comes from the disk when somebody looks at it.
+            # Mapped, not read: the system loads each tensor when it is accessed.
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         return _tensors(header, memoryview(mapped)[8 + length :]), metadata
 
@@ -80,7 +81,7 @@ def write_safetensors(
     Raises
     ------
     OSError
-        When writing fails.
+        Writing fails.
     """
     header: dict[str, Any] = {"__metadata__": dict(metadata or {})}
     arrays = {name: np.asarray(array, "<f4", order="C") for name, array in tensors.items()}
@@ -99,7 +100,7 @@ def write_safetensors(
 
 def _parse(raw: bytes) -> dict[str, Any]:
     try:
-        # Of bytes json would guess the encoding, and load a codec that the file chooses.
+        # Decoded here: given bytes, json detects the encoding and loads a codec for it.
         header = json.loads(raw.decode(), object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError):
         raise ContentError("its header is damaged") from None
@@ -111,7 +112,7 @@ def _parse(raw: bytes) -> dict[str, Any]:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     items = dict(pairs)
     if len(items) != len(pairs):
-        raise ContentError("its header names something twice")
+        raise ContentError("its header contains a name twice")
     return items
 
 
@@ -123,7 +124,7 @@ def _metadata(value: object) -> dict[str, str]:
 
 def _tensors(header: dict[str, Any], data: memoryview) -> dict[str, AnyArray]:
     if len(header) > MAX_TENSORS:
-        raise ContentError(f"it holds more than {MAX_TENSORS} tensors")
+        raise ContentError(f"it contains more than {MAX_TENSORS} tensors")
     arrays: dict[str, AnyArray] = {}
     ranges: list[tuple[int, int]] = []
     for name, entry in header.items():
@@ -160,5 +161,5 @@ def _entry(name: str, entry: object) -> tuple[str, tuple[int, ...], int, int]:
     if any(type(n) is not int or not 0 <= n < 2**40 for n in numbers) or len(offsets) != 2:
         raise ContentError(f"the entry of tensor '{printable(name)}' is damaged")
     if len(shape) > MAX_AXES or math.prod(n for n in shape if n) >= 2**40:
-        raise ContentError(f"tensor '{printable(name)}' has an impossible shape")
+        raise ContentError(f"tensor '{printable(name)}' has an invalid shape")
     return _DTYPES[dtype], tuple(shape), offsets[0], offsets[1]

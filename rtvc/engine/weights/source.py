@@ -1,4 +1,4 @@
-"""Opens a file of weights, whichever of the known containers it is in."""
+"""Reads a weights file in any of the supported formats."""
 
 import hashlib
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from rtvc.engine.weights.torch_file import read_torch_file
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """The content of a file of weights.
+    """The contents of a weights file.
 
     Attributes
     ----------
     tree
-        The saved dictionary: for safetensors its tensors by name.
+        The saved dictionary; for safetensors its tensors by name.
     metadata
-        The text fields of a safetensors file; empty for torch files.
+        The metadata of a safetensors file; empty for torch files.
     """
 
     tree: dict[str, Any]
@@ -38,34 +38,34 @@ def read_weights_file(path: Path, description: str) -> WeightsFile:
     path
         The file.
     description
-        What it was given as, for messages: ``"a voice"``.
+        Expected contents for messages, such as ``"a voice"``.
 
     Raises
     ------
     RtvcError
-        When it is of another kind, damaged, or does not hold a dictionary with text keys.
+        The file is of another type, damaged, or not a dictionary with text keys.
     """
     if require_weights(path, description) is FileKind.SAFETENSORS:
         return WeightsFile(*read_safetensors(path))
     tree = read_torch_file(path)
     with reading(path, description):
         if not isinstance(tree, dict) or any(not isinstance(k, str) for k in tree):
-            raise ContentError("it does not hold named weights")
+            raise ContentError("it does not contain named weights")
     return WeightsFile(tree, {})
 
 
 def as_state_dict(tree: object) -> dict[str, AnyArray]:
-    """Return `tree` as weights by name.
+    """Return `tree` as a state dict.
 
     Raises
     ------
     ContentError
-        When it is anything else.
+        It is not a dictionary of arrays with text keys.
     """
     if not isinstance(tree, dict) or not all(
         isinstance(name, str) and isinstance(array, np.ndarray) for name, array in tree.items()
     ):
-        raise ContentError("it does not hold the weights of one network")
+        raise ContentError("it does not contain the weights of one network")
     return tree
 
 
@@ -75,7 +75,7 @@ def sha256_of(path: Path) -> str:
     Raises
     ------
     RtvcError
-        When the file cannot be read.
+        The file cannot be read.
     """
-    with reading(path, "a file of weights"), path.open("rb") as file:
+    with reading(path, "a weights file"), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

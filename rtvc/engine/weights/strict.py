@@ -1,4 +1,4 @@
-"""Compares what a network needs with what a file holds: every name and every shape."""
+"""Compares the names and shapes of the weights in a file with those that a network needs."""
 
 from collections.abc import Mapping
 
@@ -14,12 +14,13 @@ _MAX_LISTED = 3
 
 
 def check_keys(expected: Mapping[str, Shape], actual: Mapping[str, AnyArray]) -> None:
-    """Raise unless `actual` has exactly the expected names with the expected shapes.
+    """Check that `actual` has exactly the expected names with the expected shapes.
 
     Raises
     ------
     ContentError
-        With counts and the first few of what is missing, unexpected, or mis-shaped.
+        It has not; the message has the number of missing, unexpected and mis-shaped weights,
+        and the first few of each.
     """
     problems = [
         _summary("missing", [n for n in expected if n not in actual]),
@@ -39,17 +40,17 @@ def check_keys(expected: Mapping[str, Shape], actual: Mapping[str, AnyArray]) ->
 
 
 def as_float32(weights: Mapping[str, AnyArray]) -> dict[str, Float32]:
-    """Return the arrays in float32, after checking that they are finite numbers.
+    """Return the arrays as float32, after a check that all values are finite.
 
-    What is float32 already is not copied, and stays read-only if it is.
+    float32 arrays are not copied, and stay read-only if they are.
 
     Raises
     ------
     ContentError
-        When an array holds something other than floating-point numbers, infinities or NaN.
+        An array does not have a floating-point type, or contains infinities or NaN.
     """
     result: dict[str, Float32] = {}
-    # A file can give one tensor many names: each is converted once.
+    # A file can list one tensor under many names; it is converted once.
     converted: dict[int, Float32] = {}
     for name, array in weights.items():
         if id(array) not in converted:
@@ -60,21 +61,21 @@ def as_float32(weights: Mapping[str, AnyArray]) -> dict[str, Float32]:
 
 def _as_float32(name: str, array: AnyArray) -> Float32:
     if array.dtype.kind != "f":
-        raise ContentError(f"'{printable(name)}' does not hold floating-point numbers")
+        raise ContentError(f"'{printable(name)}' does not contain floating-point numbers")
     with np.errstate(over="ignore"):
         values = array.astype(np.float32, copy=False)
     if not np.isfinite(values).all():
-        raise ContentError(f"'{printable(name)}' holds values that are not finite numbers")
+        raise ContentError(f"'{printable(name)}' contains values that are not finite numbers")
     return values
 
 
 def shape_of(weights: Mapping[str, AnyArray], name: str, axes: int) -> Shape:
-    """Return the shape of a weight that must be there with `axes` axes.
+    """Return the shape of the weight `name`, which must have `axes` axes.
 
     Raises
     ------
     ContentError
-        When it is not.
+        The weight is missing or has another number of axes.
     """
     array = weights.get(name)
     if array is None or array.ndim != axes:
@@ -83,20 +84,19 @@ def shape_of(weights: Mapping[str, AnyArray], name: str, axes: int) -> Shape:
 
 
 def count_consecutive(weights: Mapping[str, AnyArray], pattern: str) -> int:
-    """Return how many of ``pattern.format(0)``, ``pattern.format(1)`` … follow each other."""
+    """Return the number of names ``pattern.format(0)``, ``pattern.format(1)`` … without a gap."""
     found = 0
     while pattern.format(found) in weights:
         found += 1
     return found
 
 
-def _summary(what: str, items: list[str]) -> str:
+def _summary(problem: str, items: list[str]) -> str:
     if not items:
         return ""
+    shown = ", ".join(printable(item, 100) for item in items[:_MAX_LISTED])
     more = "" if len(items) <= _MAX_LISTED else f" and {len(items) - _MAX_LISTED} more"
-    return (
-        f"{len(items)} {what} ({', '.join(printable(i, 100) for i in items[:_MAX_LISTED])}{more})"
-    )
+    return f"{len(items)} {problem} ({shown}{more})"
 
 
 def _format_shape(shape: Shape) -> str:

@@ -1,4 +1,4 @@
-"""The parts of a torch pickle that matter: storages, tensors, and the tree that holds them."""
+"""The contents of a torch pickle: storages, tensors, and the tree of containers."""
 
 import math
 from collections.abc import Callable
@@ -16,29 +16,29 @@ MAX_TENSORS = 20_000
 MAX_AXES = 8
 MAX_AXIS = 2**31
 MAX_DEPTH = 64
-# Half precision doubles when it becomes float32, and tensors may overlap in a storage; beyond that
-# a small file is asking for a lot of memory.
+# Bytes of memory per byte of the file: half precision doubles as float32, and tensors can
+# overlap in a storage. A file that needs more is hostile.
 MAX_EXPANSION = 2
 _BASE_BYTES = 2**20
 
 
 @dataclass(frozen=True)
 class StorageType:
-    """Element type of a storage: its torch name, and how its bytes become a numpy array."""
+    """Element type of a storage: torch name, NumPy type, and an optional conversion."""
 
     name: str
     dtype: np.dtype[Any]
     convert: Callable[[AnyArray], AnyArray] | None = None
 
     def decode(self, raw: bytes) -> AnyArray:
-        """Return the flat array, values per element; bfloat16 as float32."""
+        """Return the elements as a flat array; bfloat16 as float32."""
         flat = np.frombuffer(raw, self.dtype)
         return flat if self.convert is None else self.convert(flat)
 
 
 @dataclass(frozen=True)
 class Storage:
-    """A run of `count` elements, stored under `key`."""
+    """`count` consecutive elements, stored under `key`."""
 
     key: str
     type: StorageType
@@ -46,13 +46,13 @@ class Storage:
 
     @property
     def size(self) -> int:
-        """Bytes in the file."""
+        """Size in the file, in bytes."""
         return self.count * self.type.dtype.itemsize
 
 
 @dataclass(frozen=True)
 class TensorView:
-    """A tensor: a window onto a storage, offset and strides in elements."""
+    """A tensor: a view of a storage; offset and strides are in elements."""
 
     storage: Storage
     offset: int
@@ -61,7 +61,7 @@ class TensorView:
 
 
 def bfloat16_to_float32(raw: AnyArray) -> AnyArray:
-    """Widen bfloat16 bit patterns to the float32 values that they stand for."""
+    """Convert bfloat16 bit patterns to float32 values."""
     wide = raw.astype("<u4")
     wide <<= 16
     return wide.view("<f4")
@@ -83,7 +83,7 @@ _STORAGE_TYPES = [
 
 def _ordered_dict(arguments: tuple[Any, ...]) -> object:
     if arguments:
-        raise ContentError("it builds an OrderedDict in an unknown way")
+        raise ContentError("it builds an OrderedDict in an unsupported way")
     return {}
 
 
@@ -100,7 +100,7 @@ def _check_sizes(value: object) -> tuple[int, ...]:
 def _rebuild_tensor(arguments: tuple[Any, ...]) -> object:
     """``torch._utils._rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks)``."""
     if len(arguments) not in (6, 7) or not isinstance(arguments[0], Storage):
-        raise ContentError("it builds a tensor in an unknown way")
+        raise ContentError("it builds a tensor in an unsupported way")
     storage, offset = arguments[0], arguments[1]
     shape, strides = _check_sizes(arguments[2]), _check_sizes(arguments[3])
     if type(offset) is not int or not 0 <= offset <= storage.count or len(shape) != len(strides):
@@ -118,7 +118,7 @@ def _rebuild_tensor(arguments: tuple[Any, ...]) -> object:
 def _rebuild_parameter(arguments: tuple[Any, ...]) -> object:
     """``torch._utils._rebuild_parameter(data, requires_grad, hooks)``."""
     if len(arguments) != 3 or not isinstance(arguments[0], TensorView):
-        raise ContentError("it builds a parameter in an unknown way")
+        raise ContentError("it builds a parameter in an unsupported way")
     return arguments[0]
 
 
@@ -126,18 +126,18 @@ def _skip(_arguments: tuple[Any, ...]) -> object:
     return SkippedObject()
 
 
-#: Everything that a weights file may name. Nothing else is ever looked up.
+#: All names that a weights file may refer to; no other name is looked up.
 ALLOWED_NAMES: dict[tuple[str, str], object] = {
     ("collections", "OrderedDict"): Constructor("OrderedDict", _ordered_dict),
     ("torch._utils", "_rebuild_tensor_v2"): Constructor("_rebuild_tensor_v2", _rebuild_tensor),
     ("torch._utils", "_rebuild_parameter"): Constructor("_rebuild_parameter", _rebuild_parameter),
-    # The label dictionary in hubert_base.pt; its content plays no part in inference.
+    # The label dictionary in hubert_base.pt, which inference does not use.
     ("fairseq.data.dictionary", "Dictionary"): Constructor("Dictionary", _skip),
 } | {("torch", kind.name): kind for kind in _STORAGE_TYPES}
 
 
 class StorageTable:
-    """Collects the storages that a pickle names; serves as its persistent-identifier reader."""
+    """Resolves the persistent identifiers of a pickle, and collects their storages."""
 
     def __init__(self) -> None:
         self.storages: dict[str, Storage] = {}
@@ -154,10 +154,10 @@ class StorageTable:
             or identifier[4] < 0
             or identifier[5:] not in ((), (None,))
         ):
-            raise ContentError("it refers to tensor data in an unknown way")
+            raise ContentError("it refers to tensor data in an unsupported way")
         storage = Storage(identifier[2], identifier[1], identifier[4])
         if self.storages.setdefault(storage.key, storage) != storage:
-            raise ContentError("it describes the same tensor data in two ways")
+            raise ContentError("it describes the same tensor data in two different ways")
         if len(self.storages) > MAX_TENSORS:
             raise ContentError(f"it holds more than {MAX_TENSORS} tensors")
         return storage
@@ -166,29 +166,29 @@ class StorageTable:
 def convert_tree(
     root: object, read: Callable[[Storage], bytes], *, file_size: int, max_nodes: int
 ) -> Any:
-    """Turn what the pickle built into plain Python values and numpy arrays.
+    """Convert the objects of a pickle to plain Python values and NumPy arrays.
 
     Parameters
     ----------
     root
-        The object that the pickle stands for.
+        The root object of the pickle.
     read
         Returns the bytes of a storage, exactly `Storage.size` of them.
     file_size
-        Bytes of the file: what the tensors may take is held in proportion to it.
+        Size of the file in bytes; the memory limit for the tensors is proportional to it.
     max_nodes
-        How many values the tree may have, those that are shared counted wherever they appear.
+        Maximum number of values in the tree; a shared value counts once per reference.
 
     Returns
     -------
     Any
-        dict, list, str, int, float, bool, None and read-only numpy arrays. Tuples become lists,
+        dict, list, str, int, float, bool, None and read-only NumPy arrays. Tuples become lists,
         skipped objects None.
 
     Raises
     ------
     ContentError
-        When the tree is too deep, too large, contains itself, or holds anything else.
+        The tree is too deep, too large, contains itself, or contains another type.
     """
     return _TreeConverter(read, MAX_EXPANSION * file_size + _BASE_BYTES, max_nodes).convert(root, 0)
 
@@ -202,8 +202,8 @@ class _TreeConverter:
         self.arrays: dict[TensorView, AnyArray] = {}
 
     def convert(self, value: object, depth: int) -> Any:
-        # Containers are expanded wherever they appear: a shared one counts each time, so lists
-        # that double and trees that contain themselves both run into a limit.
+        # A shared container is expanded and counted at every reference, so both lists that
+        # double and trees that contain themselves reach a limit.
         self.nodes_left -= 1
         if depth > MAX_DEPTH or self.nodes_left < 0:
             raise ContentError("its object tree is too deep or too large")
@@ -231,13 +231,13 @@ class _TreeConverter:
     def materialise(self, view: TensorView) -> AnyArray:
         flat = self.storage(view.storage)
         count = math.prod(view.shape)
-        self.bytes_left -= count * max(flat.itemsize, 4)  # in the end all are float32
+        self.bytes_left -= count * max(flat.itemsize, 4)  # all tensors become float32
         self.require_bytes()
         contiguous = tuple(math.prod(view.shape[i + 1 :]) for i in range(len(view.shape)))
         if count == 0 or view.strides == contiguous:
             array = flat[view.offset : view.offset + count].reshape(view.shape)
         else:
-            if view.storage.type.convert is not None:  # both the widened data and the copy are held
+            if view.storage.type.convert is not None:  # the converted data and the copy
                 self.bytes_left -= count * flat.itemsize
                 self.require_bytes()
             array = np.lib.stride_tricks.as_strided(
@@ -248,7 +248,7 @@ class _TreeConverter:
 
     def require_bytes(self) -> None:
         if self.bytes_left < 0:
-            raise ContentError("its tensors are far larger than the data behind them")
+            raise ContentError("its tensors are far larger than the data in the file")
 
     def storage(self, storage: Storage) -> AnyArray:
         if storage.key not in self.flat:

@@ -1,4 +1,4 @@
-"""Text that comes out of other people's files, made safe to show in a terminal."""
+"""Sanitises text from files for display in a terminal."""
 
 import unicodedata
 
@@ -6,12 +6,12 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def printable(text: str, limit: int = 80) -> str:
-    """Return `text` on one line, without control characters, at most `limit` characters long.
+    """Return `text` as one line of at most `limit` characters, without control characters.
 
     Control, format (bidirectional overrides, zero-width), surrogate, private and unassigned
-    characters are dropped, so that no escape sequence reaches the terminal.
+    characters are dropped, so no escape sequence reaches the terminal.
     """
-    # A generous slice first: the cost must not grow with what a hostile file holds.
+    # A slice first, so that the cost does not grow with the text of a hostile file.
     words = "".join(
         " " if c.isspace() else c
         for c in text[: 8 * limit]

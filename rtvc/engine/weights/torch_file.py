@@ -1,7 +1,7 @@
-"""Reads the files of ``torch.save`` without torch and without running anything in them.
+"""Reads files of ``torch.save`` without torch, and without running any code in them.
 
-Two containers exist: a zip archive whose members are stored (torch 1.6 and later), and a plain
-stream of pickles with the tensor data behind them. Both hold one pickled object.
+There are two formats: a zip archive with uncompressed members (torch 1.6 and later), and the
+legacy format, a stream of pickles followed by the tensor data. Both contain one pickled object.
 """
 
 import os
@@ -34,20 +34,20 @@ def read_torch_file(path: Path) -> Any:
     Parameters
     ----------
     path
-        A zip container or a legacy stream.
+        A file in the zip format or in the legacy format.
 
     Returns
     -------
     Any
-        The saved object as dict, list, str, int, float, bool, None and read-only numpy arrays in
-        torch layout. Tensors keep their type, except bfloat16, which becomes float32. Tuples
+        The saved object as dict, list, str, int, float, bool, None and read-only NumPy arrays
+        in torch layout. Tensors keep their type, except bfloat16, which becomes float32. Tuples
         become lists, an OrderedDict a dict, a Parameter its array.
 
     Raises
     ------
     RtvcError
-        When the file is missing, damaged, not of this kind, or names anything beyond tensors and
-        containers. The sentence says which.
+        The file is missing, damaged, not a torch file, or refers to objects other than tensors
+        and containers. The message contains the reason.
     """
     with reading(path, "a torch file (nothing in it was run)"), path.open("rb") as file:
         status = os.fstat(file.fileno())
@@ -60,7 +60,7 @@ def read_torch_file(path: Path) -> Any:
             return _read_zip(file, status.st_size)
         if head == LEGACY_MAGIC:
             return _read_legacy(file, status.st_size)
-        raise ContentError("it does not begin like a file of torch.save")
+        raise ContentError("it does not begin like a file written by torch.save")
 
 
 def _read_zip(file: BinaryIO, file_size: int) -> Any:
@@ -104,9 +104,14 @@ def _read_zip(file: BinaryIO, file_size: int) -> Any:
 
 
 def check_directory_size(file: BinaryIO, file_size: int) -> None:
-    """Refuse an archive whose directory is excessive, before the directory is read.
+    """Check the size of an archive's central directory before it is read.
 
     Source: PKWARE APPNOTE 4.3.14 to 4.3.16.
+
+    Raises
+    ------
+    ContentError
+        The directory is damaged or far too large.
     """
     tail_size = min(file_size, 98)  # zip64 record 56, its locator 20, end record 22
     file.seek(file_size - tail_size)
@@ -119,50 +124,49 @@ def check_directory_size(file: BinaryIO, file_size: int) -> None:
             raise ContentError("the archive is damaged or cut short")
         count, size = struct.unpack("<QQ", tail[32:48])
     if count > MAX_MEMBERS or size > MAX_DIRECTORY_BYTES:
-        raise ContentError(f"it holds more than {MAX_MEMBERS} archive members")
-    # Every entry becomes an object of ten times its size.
+        raise ContentError(f"it contains more than {MAX_MEMBERS} archive members")
+    # Each entry becomes a Python object of ten times its size.
     if size > _BASE_DIRECTORY_BYTES + file_size // 32:
-        raise ContentError("its directory is far too large for what it holds")
+        raise ContentError("its directory is far too large for the size of the file")
     file.seek(0)
 
 
 def _check_members(
     archive: zipfile.ZipFile, file_size: int
 ) -> tuple[dict[str, zipfile.ZipInfo], str]:
-    """Return the members by name and the folder that holds them all, with its slash."""
+    """Return the members by name, and their common folder with a trailing slash."""
     members: dict[str, zipfile.ZipInfo] = {}
     for member in archive.infolist():
         name = member.filename
         if name in members:
-            raise ContentError(f"the archive holds '{printable(name)}' twice")
+            raise ContentError(f"the archive contains '{printable(name)}' twice")
         parts = name.split("/")
         hidden = any(ord(c) < 32 or ord(c) == 127 for c in name)
         if ".." in parts or parts[0] == "" or "\\" in name or hidden:
             raise ContentError(
-                f"the archive holds a member with an unsafe name '{printable(name)}'"
+                f"the archive contains a member with an unsafe name '{printable(name)}'"
             )
         if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:
             raise ContentError(
-                "its members are compressed, which torch never does (an archive with several "
-                "files has to be unpacked first)"
+                "its members are compressed, which torch never does (unpack an archive with "
+                "several files first)"
             )
         members[name] = member
     if len(members) > MAX_MEMBERS or sum(m.file_size for m in members.values()) > file_size:
         raise ContentError("its members claim more data than the file has")
     pickles = [name for name in members if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(pickles) != 1:
-        raise ContentError("it is a zip archive, but not one of torch.save")
+        raise ContentError("it is a zip archive, but not one written by torch.save")
     return members, pickles[0].removesuffix("data.pkl")
 
 
 def _read_legacy(file: BinaryIO, file_size: int) -> Any:
     file.seek(0)
-    data = file.read(min(MAX_PICKLE_BYTES, file_size))  # as much memory is taken as is asked for
+    data = file.read(min(MAX_PICKLE_BYTES, file_size))  # read() allocates its whole argument
     limit = operation_limit(file_size)
     no_storage = StorageTable()
-    _, position = read_pickle(
-        data, 0, {}, no_storage, limit
-    )  # the magic number, compared by the caller
+    # The first pickle is the magic number, which the caller has compared.
+    _, position = read_pickle(data, 0, {}, no_storage, limit)
     protocol, position = read_pickle(data, position, {}, no_storage, limit)
     system, position = read_pickle(data, position, {}, no_storage, limit)
     if protocol != _LEGACY_PROTOCOL or not isinstance(system, dict):

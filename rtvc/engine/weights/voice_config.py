@@ -1,4 +1,4 @@
-"""The eighteen numbers that describe a voice's network, by name and checked."""
+"""The eighteen settings of a voice's network, by name and checked."""
 
 import math
 from dataclasses import dataclass, fields
@@ -10,30 +10,32 @@ from rtvc.engine.weights.text import printable
 
 @dataclass(frozen=True)
 class VoiceConfig:
-    """Arguments of the synthesizer, in the order in which a checkpoint lists them.
+    """Network settings of the synthesizer, in the order of a checkpoint.
 
     Attributes
     ----------
     spec_channels
-        Bins of the training spectrogram; of no use in conversion.
+        Bins of the training spectrogram; not used in conversion.
     segment_size
-        Training segment in frames; of no use in conversion.
+        Length of a training segment in frames; not used in conversion.
     inter_channels
         Width of the latent.
     hidden_channels, filter_channels, n_heads, n_layers, kernel_size
-        Text encoder: width, feed-forward width, attention heads, layers, feed-forward kernel.
+        Of the text encoder: width, feed-forward width, attention heads, layers, feed-forward
+        kernel.
     p_dropout
-        Dropout in training; of no use in conversion.
+        Dropout in training; not used in conversion.
     resblock
-        Kind of residual block; always ``"1"``.
+        Type of residual block; always ``"1"``.
     resblock_kernel_sizes, resblock_dilation_sizes
-        One entry per parallel residual block.
+        Kernel and dilations of each parallel residual block.
     upsample_rates, upsample_kernel_sizes
-        One entry per stage of the vocoder; the rates multiply to the hop.
+        Rate and kernel of each upsampling stage of the vocoder; the product of the rates is
+        the hop.
     upsample_initial_channel
-        Width of the vocoder before the first stage.
+        Channels of the vocoder before the first stage.
     spk_embed_dim
-        Speakers, counted in the embedding rather than taken from the file's field.
+        Number of speakers, from the shape of the embedding, not from the file's field.
     gin_channels
         Width of the speaker embedding.
     sr
@@ -73,18 +75,18 @@ class VoiceConfig:
         for sizes in self.resblock_dilation_sizes:
             _check_ints("resblock_dilation_sizes", sizes, 64)
         if self.resblock != "1":
-            raise ContentError("its residual blocks are of another kind than '1'")
+            raise ContentError("its residual blocks are not of type '1'")
         self._check_consistency()
 
     def _check_consistency(self) -> None:
         if self.hidden_channels % self.n_heads or self.inter_channels % 2:
-            raise ContentError("its channel counts do not divide")
+            raise ContentError("its channels do not divide by the number of heads or by two")
         if len(self.resblock_kernel_sizes) != len(self.resblock_dilation_sizes):
-            raise ContentError("its residual blocks have unequal lists")
+            raise ContentError("its residual blocks have lists of unequal length")
         if any(k % 2 == 0 for k in (*self.resblock_kernel_sizes, self.kernel_size)):
-            raise ContentError("it has an even kernel where only odd ones work")
+            raise ContentError("it has an even kernel where only an odd one works")
         if len(self.upsample_rates) != len(self.upsample_kernel_sizes):
-            raise ContentError("its upsampling stages have unequal lists")
+            raise ContentError("its upsampling stages have lists of unequal length")
         for rate, kernel in zip(self.upsample_rates, self.upsample_kernel_sizes, strict=True):
             if kernel < rate or ((kernel - rate) % 2 and kernel != 2 * rate):
                 raise ContentError(f"upsampling by {rate} with a kernel of {kernel} cannot work")
@@ -98,7 +100,7 @@ class VoiceConfig:
 
     @property
     def hop(self) -> int:
-        """Samples per frame of 10 ms at the voice's rate."""
+        """Samples per frame of 10 ms at the voice's sample rate."""
         return math.prod(self.upsample_rates)
 
 
@@ -125,14 +127,14 @@ def parse_voice_config(values: object, speakers: int) -> VoiceConfig:
     Parameters
     ----------
     values
-        The list.
+        The list of values.
     speakers
-        Rows of the speaker embedding, which replace the value in the list.
+        Number of rows of the speaker embedding; it replaces the value in the list.
 
     Raises
     ------
     ContentError
-        When it is not such a list, or a value has the wrong type or is out of range.
+        `values` is not such a list, or a value has the wrong type or is out of range.
     """
     names = [field.name for field in fields(VoiceConfig)]
     if not isinstance(values, list | tuple):
@@ -140,7 +142,7 @@ def parse_voice_config(values: object, speakers: int) -> VoiceConfig:
     if len(values) != len(names):
         raise ContentError(
             f"its 'config' has {len(values)} values instead of {len(names)}; it comes from a "
-            "changed version of the training program that is not supported"
+            "modified training program that is not supported"
         )
     named = dict(zip(names, values, strict=True))
     for name in _LISTS:
@@ -166,7 +168,7 @@ def _tuple(name: str, value: object) -> tuple[Any, ...]:
 
 
 def _rate(value: object) -> object:
-    """Return the rate as a number: some tools write ``"40k"`` or ``"40000"`` for 40000."""
+    """Return the sample rate as a number; some tools write ``"40k"`` or ``"40000"``."""
     if isinstance(value, str) and len(value) <= 8:
         digits = value.strip().lower()
         thousands = digits.endswith("k")

@@ -1,7 +1,8 @@
-"""Recovers the network settings of a training checkpoint, which does not store them.
+"""Infers the network settings of a training checkpoint, which does not store them.
 
-Almost everything is a shape. The upsampling rates and the sample rate are not: they come from the
-configurations that the training programs ship, told apart by kernels and spectrogram bins.
+The shapes of the weights determine almost all settings. The upsampling rates and the sample rate
+come from the configurations of the training programs, which differ in their kernels and
+spectrogram bins.
 """
 
 from typing import NamedTuple
@@ -42,7 +43,7 @@ def infer_voice_config(weights: Tensors, *, spec_channels: int | None) -> VoiceC
     Raises
     ------
     ContentError
-        When a weight that is needed is missing, or the sample rate cannot be told.
+        A weight is missing, or the sample rate is ambiguous.
     """
     width, _ = shape_of(weights, "enc_p.emb_phone.weight", 2)
     head = shape_of(weights, "enc_p.encoder.attn_layers.0.emb_rel_k", 3)[2]
@@ -90,7 +91,8 @@ def _match_training_config(
     weights: Tensors, kernels: tuple[int, ...], spec_channels: int | None
 ) -> _TrainingConfig:
     found = [known for known in _TRAINING_CONFIGS if known.kernels == kernels]
-    # The first source layer strides over all later stages, with a kernel of two strides.
+    # The stride of the first source layer is the product of all later rates, and its kernel is
+    # twice that stride.
     source = weights.get("dec.noise_convs.0.weight")
     if source is not None and source.ndim == 3:
         found = [k for k in found if source.shape[2] == 2 * (k.sr // 100) // k.rates[0]]
@@ -98,8 +100,8 @@ def _match_training_config(
         found = [k for k in found if k.spec_channels == spec_channels]
     if len(found) != 1:
         raise ContentError(
-            "it is a training checkpoint without settings, and its sample rate and upsampling "
-            "rates cannot be told from its shapes; use the small .pth that the training program "
+            "it is a training checkpoint without settings, and its shapes do not determine its "
+            "sample rate and upsampling rates; use the small .pth that the training program "
             "saves under weights, or export one there"
         )
     return found[0]

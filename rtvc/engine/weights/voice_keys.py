@@ -1,4 +1,4 @@
-"""The weights that each kind of voice must have: names and torch shapes, weight norm folded."""
+"""Names and torch shapes of the weights of each type of voice, weight norm folded."""
 
 import math
 
@@ -9,7 +9,7 @@ HIFIGAN = "HiFi-GAN"
 MRF_HIFIGAN = "MRF HiFi-GAN"
 REFINEGAN = "RefineGAN"
 
-_WINDOW = 10  # relative attention reaches ten frames to each side
+_WINDOW = 10  # frames of relative attention on each side
 _PITCH_BINS = 256
 _FLOW_LAYERS = 3
 _FLOW_KERNEL = 5
@@ -20,7 +20,7 @@ REFINEGAN_FIRST_CHANNELS = 16
 def voice_shapes(
     config: VoiceConfig, *, phone_channels: int, uses_pitch: bool, vocoder: str
 ) -> dict[str, Shape]:
-    """Return name and shape of every weight that conversion needs.
+    """Return the name and shape of every weight that conversion needs.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def _stage_widths(config: VoiceConfig) -> list[int]:
 
 
 def _noise_convolutions(config: VoiceConfig) -> dict[str, Shape]:
-    """Shapes of the layers that bring the source down to the rate of each stage."""
+    """Return the shapes of the layers that downsample the excitation to the rate of each stage."""
     shapes: dict[str, Shape] = {}
     for i, width in enumerate(_stage_widths(config)):
         stride = math.prod(config.upsample_rates[i + 1 :])

@@ -1,7 +1,7 @@
 """Folds weight normalisation into plain weights.
 
 Source: Salimans and Kingma 2016, and torch's ``weight_norm``: w = g * v / |v|, with the norm over
-every axis except one.
+all axes except one.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from rtvc._types import AnyArray, Float32
 from rtvc.engine.weights.errors import ContentError
 from rtvc.engine.weights.text import printable
 
-# The spellings of gain and direction: torch's first implementation, and its parametrization.
+# Names of gain and direction: in torch's first implementation and as a parametrization.
 _SPELLINGS = (
     ("weight_g", "weight_v"),
     ("parametrizations.weight.original0", "parametrizations.weight.original1"),
@@ -20,13 +20,12 @@ _SPELLINGS = (
 
 
 def fold_weight_norm(weights: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
-    """Replace each gain and direction by the weight that they stand for.
+    """Replace each pair of gain and direction by its weight.
 
     Parameters
     ----------
     weights
-        Arrays by torch name. Names without weight norm pass through, weights that are already
-        folded too.
+        Arrays by torch name. Arrays without weight norm are returned unchanged.
 
     Returns
     -------
@@ -36,10 +35,10 @@ def fold_weight_norm(weights: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
     Raises
     ------
     ContentError
-        When a pair is incomplete, given twice, or its shapes do not belong together.
+        A pair is incomplete, occurs twice, or its shapes do not match.
     """
     folded: dict[str, AnyArray] = {}
-    # A file can give one tensor many names: each pair is folded once.
+    # A file can list one tensor under many names; each pair is folded once.
     pairs: dict[tuple[int, int], Float32] = {}
     for name, value in weights.items():
         base, gain, direction = _pair(name)
@@ -49,7 +48,7 @@ def fold_weight_norm(weights: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
             missing = direction if gain in weights else gain
             raise ContentError(f"'{printable(missing)}' is missing")
         elif name == direction:
-            continue  # comes with its gain
+            continue  # folded with its gain
         else:
             target = base + "weight"
             pair = id(weights[gain]), id(weights[direction])
@@ -57,7 +56,7 @@ def fold_weight_norm(weights: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
                 pairs[pair] = fold(weights[gain], weights[direction], name=target)
             array = pairs[pair]
         if target in folded:
-            raise ContentError(f"'{printable(target)}' is given twice")
+            raise ContentError(f"'{printable(target)}' is listed twice")
         folded[target] = array
     return folded
 
@@ -68,18 +67,18 @@ def fold(gain: AnyArray, direction: AnyArray, *, name: str = "weight") -> Float3
     Parameters
     ----------
     gain
-        One value per index of the kept axis: shape 1 everywhere else. The kept axis is 0 for
+        One value per index of the kept axis, with size 1 on the others. The kept axis is 0 for
         convolutions (the *input* channels of a transposed one) and 2 for HuBERT's positional
-        convolution; it is told from the shape.
+        convolution; the shape determines it.
     direction
         The weight before scaling.
     name
-        For the message.
+        Name of the weight, for the error message.
 
     Raises
     ------
     ContentError
-        When no axis fits.
+        No axis matches.
     """
     kept = [
         axis
@@ -88,10 +87,10 @@ def fold(gain: AnyArray, direction: AnyArray, *, name: str = "weight") -> Float3
     ]
     if not kept:
         raise ContentError(f"gain and direction of '{printable(name)}' do not fit each other")
-    # float32 throughout: squares of float16 values leave its range.
+    # In float32, because squares of float16 values overflow.
     v = direction.astype(np.float32)
     axes = "abcdefgh"[: v.ndim]
-    # einsum sums squares without an array of them all; float64 keeps a long sum exact.
+    # einsum sums the squares without a temporary array; float64 keeps a long sum precise.
     squared = np.einsum(f"{axes},{axes}->{axes[kept[0]]}", v, v, dtype=np.float64)
     norm = np.sqrt(squared).astype(np.float32).reshape(gain.shape)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

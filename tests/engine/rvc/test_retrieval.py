@@ -219,7 +219,7 @@ def test_direct_maps_of_faiss_are_understood(tmp_path: Path) -> None:
     assert_allclose(index.retrieve(vectors[:3]), vectors[:3], atol=1e-6)
     # Nobody trains one with a hash table, and its keys could be chosen to take minutes.
     ivf.set_direct_map_type(faiss.DirectMap.Hashtable)
-    with pytest.raises(RtvcError, match="direct map does not fit"):
+    with pytest.raises(RtvcError, match="direct map does not match"):
         load_index(_written(ivf, tmp_path / "hashed.index"))
 
 

@@ -121,7 +121,7 @@ def test_trouble_with_the_entry_alone_is_logged(rmvpe, caplog):
     (rmvpe.parent / CACHE_NAME).mkdir()
     with caplog.at_level(logging.WARNING):
         assert load_rmvpe(rmvpe).config.bins == 360
-    assert "could not be kept" in caplog.text
+    assert "could not be stored" in caplog.text
 
 
 def test_trouble_with_the_source_is_raised_and_leaves_nothing(tmp_path):

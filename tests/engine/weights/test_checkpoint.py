@@ -250,7 +250,7 @@ def test_vocoders_that_cannot_be(tmp_path):
     assert "without pitch" in refusal(tmp_path, raw)
     raw = raw_voice()
     raw["weight"] = {n: a for n, a in raw["weight"].items() if not n.startswith("dec.")}
-    assert "vocoder is not known" in refusal(tmp_path, raw)
+    assert "vocoder is unknown" in refusal(tmp_path, raw)
 
 
 def test_weights_must_fit_exactly(tmp_path):
@@ -267,7 +267,7 @@ def test_weights_must_fit_exactly(tmp_path):
     assert "3 mis-shaped (dec.ups.0.weight 64x32x24 instead of 64x32x20" in refusal(tmp_path, raw)
     raw = raw_voice()
     raw["weight"]["emb_g.weight"] = np.full((3, 16), np.nan, np.float16)
-    assert "'emb_g.weight' holds values that are not finite" in refusal(tmp_path, raw)
+    assert "'emb_g.weight' contains values that are not finite" in refusal(tmp_path, raw)
     raw = raw_voice()
     raw["weight"]["enc_p.emb_phone.weight"] = np.zeros((24, 512), np.float16)
     assert "512 content features" in refusal(tmp_path, raw)
@@ -287,12 +287,12 @@ def test_weights_must_fit_exactly(tmp_path):
         (7, 4, "even kernel"),
         (9, "2", "residual blocks"),
         (9, {}, "residual blocks"),
-        (10, [3, 7], "unequal lists"),
+        (10, [3, 7], "unequal length"),
         (10, [3, 8, 11], "even kernel"),
         (10, 3, "not a list"),
         (11, [[1, 3, 5], 3, [1]], "not a list"),
         (11, [[1, 3, 5], [], [1]], "one to eight"),
-        (12, [12, 10, 2], "unequal lists"),
+        (12, [12, 10, 2], "unequal length"),
         (12, [12, 10, 2, 0], "upsample_rates"),
         (12, [12, 10, 2, 2.0], "upsample_rates"),
         (12, [12, 10, 2, 4], "multiply to 960, but 48000 Hz needs 480"),

@@ -98,7 +98,7 @@ def test_settings_that_are_damaged(tmp_path, content):
 def test_weights_of_other_networks(tmp_path):
     with pytest.raises(RtvcError, match="has no model"):
         read_content_encoder(tmp_path)
-    with pytest.raises(RtvcError, match="does not hold the weights of one network"):
+    with pytest.raises(RtvcError, match="does not contain the weights of one network"):
         read_content_encoder(GOLDEN / "voice_v2_f0_48k.pth")
     with pytest.raises(RtvcError, match="weights of another network"):
         read_content_encoder(GOLDEN / "rmvpe_small.pt")
@@ -235,12 +235,12 @@ def test_fcpe_that_is_another_network(tmp_path):
     assert "hop_size = 256; only 160" in refusal(tree)
     tree = fcpe_tree()
     tree["model"]["input_stack.0.weight"] = np.zeros((WIDTH, 512, 3), "<f4")
-    assert "512 bands" in refusal(tree)
+    assert "512 mel bands" in refusal(tree)
     tree = fcpe_tree()
     tree["config_dict"]["model"]["f0_min"] = None
     assert "pitch range is missing" in refusal(tree)
     tree["config_dict"]["model"]["f0_min"] = 3000
-    assert "pitch range is impossible" in refusal(tree)
+    assert "pitch range is invalid" in refusal(tree)
     del tree["config_dict"]
     assert "no settings" in refusal(tree)
     tree = fcpe_tree()

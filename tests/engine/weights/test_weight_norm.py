@@ -69,7 +69,7 @@ def test_both_spellings_give_the_same_and_other_names_pass():
         ({"a.weight_g": (), "a.weight_v": ()}, "do not fit"),
         (
             {"a.weight": (4, 2, 3), "a.weight_g": (4, 1, 1), "a.weight_v": (4, 2, 3)},
-            "'a.weight' is given twice",
+            "'a.weight' is listed twice",
         ),
     ],
 )
@@ -100,7 +100,7 @@ def test_numbers_must_be_finite_floating_point():
     halves = as_float32({"a": np.array([0.5], np.float16), "b": np.array([2.0], np.float64)})
     assert {a.dtype for a in halves.values()} == {np.dtype(np.float32)}
     for bad in ([np.nan], [np.inf], [1e300]):
-        with pytest.raises(ContentError, match="'a' holds values that are not finite"):
+        with pytest.raises(ContentError, match="'a' contains values that are not finite"):
             as_float32({"a": np.array(bad)})
     with pytest.raises(ContentError, match="floating-point"):
         as_float32({"a": np.array([1])})
