@@ -1,4 +1,4 @@
-"""What the engine tells about itself: immutable values, published once per block."""
+"""Statistics of the engine: immutable values, published once per block."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 SPECTRUM_HZ = 80.0, 12_000.0
-"""Where the lowest band of a spectrum begins, and the highest ends; each is as wide in pitch."""
+"""Lower edge of the lowest band of a spectrum and upper edge of the highest, in Hz.
+
+The bands are equally wide on a logarithmic frequency scale."""
 
 
 class State(StrEnum):
-    """What is heard at the output right now.
+    """State of the output.
 
-    DRY is reached only by asking for it: an engine that is late, failing or
-    gone is concealed or MUTED.
+    DRY occurs only if ``Settings.mode`` is ``dry``. After late blocks or failures the output is
+    concealment or MUTED.
     """
 
     STARTING = "starting"
@@ -26,7 +28,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """Level of a signal over one block, in dBFS (-inf for digital silence)."""
+    """Level of a signal over one block, in dBFS; -inf for digital silence."""
 
     peak_db: float = float("-inf")
     rms_db: float = float("-inf")
@@ -35,7 +37,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Distribution of a duration over the last blocks, in seconds."""
+    """Percentiles of a duration over the newest blocks, and its maximum since the start, in s."""
 
     p50: float = 0.0
     p95: float = 0.0
@@ -45,7 +47,23 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Where the delay from microphone to speaker comes from, in seconds."""
+    """Latency from input to output by part, in seconds.
+
+    Attributes
+    ----------
+    device_in, device_out
+        Latency of the input and output device, as they report it.
+    block
+        Duration of a block.
+    headroom
+        Output queued when a block arrives: the time that a step may take.
+    lookahead
+        Input after a frame that the models need before the frame is rendered.
+    crossfade, search
+        Overlap of consecutive renders, and the largest offset to align them.
+    filters
+        Delay of resamplers and limiter.
+    """
 
     device_in: float = 0.0
     block: float = 0.0
@@ -58,7 +76,7 @@ class Latency:
 
     @property
     def total(self) -> float:
-        """The delay that is stated to the person."""
+        """Sum of all parts: the latency shown to the user."""
         return (
             self.device_in
             + self.block
@@ -73,17 +91,17 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class DeviceHealth:
-    """What an endpoint knows of its device.
+    """Counters and fill levels of an endpoint's device.
 
     Attributes
     ----------
     underflows, overflows
-        Times the device found no output, or no room for input.
+        Times that the device found no output, or no space for input.
     input_fill, output_fill
-        Seconds waiting in the two rings.
+        Audio in the input and output rings, in seconds.
     drift_ppm
-        How much faster the output's clock runs than the input's, parts per
-        million; 0 where both are one clock.
+        Rate of the output clock relative to the input clock, minus 1, in parts per million;
+        0 if both are one clock.
     """
 
     underflows: int = 0
@@ -100,32 +118,36 @@ class Stats:
     Attributes
     ----------
     state, reason
-        What is heard, and why if it is not what was asked for (one sentence).
+        State of the output, and one sentence if it is not what the settings request, else "".
     blocks, late_blocks
-        Blocks made so far, and those whose sound was due before it was ready.
+        Blocks processed, and blocks that were not ready in time.
     concealed_s, dropped_s
-        Seconds of output that were invented, and of sound thrown away, to keep
-        the latency at its nominal value.
+        Seconds of concealment output, and of audio dropped to hold the latency at its nominal
+        value.
     repaired_blocks
-        Blocks of input that held NaN or infinite samples, which were zeroed.
+        Input blocks with NaN or infinite samples, which were set to 0.
     failed_steps
         Steps that raised an error.
     degraded
-        What the engine does with less, or later, than it was asked for because steps
-        were late: such as "context 500 ms"; "" where nothing.
+        Settings reduced because steps were late, such as "context 500 ms"; "" if none.
     voice
-        Name of the voice that is heard, "" before the first one.
+        Name of the voice in use, "" before the first one.
     loading
-        Whether the engine is being built for a new voice or new sizes; what was
-        before plays on meanwhile.
+        Whether a chain for another voice or other sizes is being built. The current one runs
+        until it is ready.
     gate_open, idle
-        Whether the gate lets the input through, and whether the voice rests
-        because the silence has lasted.
+        Whether the gate is open, and whether rendering is skipped because the input has been
+        silent longer than the context.
     input_f0_hz, output_f0_hz
-        Pitch of the input and of the output at the end of the block; 0 is
-        unvoiced.
+        f0 of input and output at the end of the block in Hz, 0 = unvoiced.
+    input, output
+        Levels of input and output over the block.
     step, stages
-        Time of whole steps, and of their parts by name, over the last blocks.
+        Duration of steps, and of their parts by name.
+    latency
+        Latency from input to output by part.
+    device
+        Counters and fill levels of the device.
     """
 
     state: State = State.STARTING

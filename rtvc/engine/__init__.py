@@ -1,7 +1,7 @@
-"""The streaming engine: blocks of microphone in, blocks of another voice out.
+"""The streaming engine: converts input audio block by block.
 
-What opens the files of RVC voices is here too, for use from Python: ``load_voice``,
-``load_content_encoder``, ``load_pitch_estimator`` and ``load_index``.
+The loaders of RVC files are importable from here: ``load_voice``, ``load_content_encoder``,
+``load_pitch_estimator`` and ``load_index``.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ __all__ = ["load_content_encoder", "load_index", "load_pitch_estimator", "load_v
 
 
 def __getattr__(name: str) -> Any:
-    # MLX and faiss are brought in by whoever opens a file, not by whoever imports the package.
+    # MLX and faiss are imported on first use of a loader, so importing the package stays cheap.
     if name in __all__:
         from rtvc.engine.rvc import loading
 

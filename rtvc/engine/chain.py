@@ -1,4 +1,4 @@
-"""One step of the engine: a block of microphone in, a block of another voice out."""
+"""One step of the engine: converts one block of input into one block of output."""
 
 from __future__ import annotations
 
@@ -24,16 +24,27 @@ from rtvc.stats import Latency, Level
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step made, and what it found.
+    """The result of one step.
 
     Attributes
     ----------
     output
         (block,) float32 at `ENGINE_RATE`, finite and within the ceiling.
     stages
-        Seconds spent in each part, by name.
+        Seconds spent in each part (condition, voice, output), by name.
+    repaired
+        Whether the input held NaN or infinite samples, which were set to 0.
+    gate_open
+        Whether the newest input is above the gate's threshold.
+    idle
+        Whether rendering was skipped because the input has been silent longer than the context.
     rendered
-        Whether the voice has spoken: not in silence, and not where it is not to be heard.
+        Whether the voice rendered this block: False while idle, and in the dry and muted
+        modes.
+    input_f0_hz, output_f0_hz
+        f0 of input and output at the end of the block in Hz, 0 = unvoiced.
+    input_level, output_level
+        Levels of the unprocessed input and of the output.
     """
 
     output: Float32
@@ -63,29 +74,29 @@ def _level(samples: Float32) -> Level:
 
 
 class Chain:
-    """A voice with everything around it, for one set of sizes.
+    """The processing chain of one voice: conditioning, conversion and output, for fixed sizes.
 
-    It belongs to one thread from its making to its end.
+    Use a chain only in the thread that created it.
 
     Parameters
     ----------
     voice
-        The voice to speak with.
+        The voice to convert to.
     settings
-        Those marked `shape` are fixed from here on.
+        Initial settings. Those marked `shape` stay fixed.
 
     Attributes
     ----------
     plan
         The sizes in frames.
     built_for
-        The settings that it was made for.
+        The settings that the chain was built for.
     block
         Samples per step at `ENGINE_RATE`.
     headroom
-        Samples that should wait at the output when a block is complete.
+        Samples that should be queued at the output when an input block is complete.
     delay
-        Samples by which the output lags the input, beyond the block itself.
+        Samples by which the output lags the input, in addition to the block.
     """
 
     def __init__(self, voice: Voice, settings: Settings) -> None:
@@ -127,7 +138,7 @@ class Chain:
 
     @property
     def latency(self) -> Latency:
-        """What this chain adds to the delay from microphone to speaker."""
+        """Latency of this chain by part, in seconds; the device parts are 0."""
         plan, frame = self.plan, 0.010
         return Latency(
             block=plan.block * frame,
@@ -139,19 +150,21 @@ class Chain:
         )
 
     def step(self, block: Float32, settings: Settings) -> Step:
-        """Take the next block and return the next block.
+        """Convert the next block.
 
         Parameters
         ----------
         block
-            (block,) float32 of the microphone; it may hold anything.
+            (block,) float32 input at `ENGINE_RATE`. Any values, NaN and infinity included.
         settings
-            Those that are not `shape` may differ from step to step.
+            Settings for this step. Those not marked `shape` may differ between steps.
 
         Raises
         ------
+        RtvcError
+            If the voice renders samples that are not finite.
         Exception
-            Whatever the voice raises; the chain is then of no more use.
+            Any error of the voice. Discard the chain after an error.
         """
         marks = [time.perf_counter()]
         raw, repaired = repair(block)
@@ -195,9 +208,9 @@ class Chain:
         )
 
     def skip(self, samples: Float32, settings: Settings) -> None:
-        """Take one block of input that nobody will hear the result of.
+        """Consume one block of input without rendering output.
 
-        Context and time are kept; the next step sounds as if none had been missed.
+        Keeps context and time position, so the next step continues without a break.
         """
         raw, _ = repair(samples)
         conditioned = self._high_pass.process(raw) * np.float32(_gain(settings.input_gain))
@@ -209,7 +222,7 @@ class Chain:
     def _render(self, conditioned: Float32, settings: Settings) -> Rendered:
         rendered_block = self._stream.render(self._to_voice_rate.process(conditioned), settings)
         if not np.isfinite(rendered_block.audio).all():
-            raise RtvcError("The voice made numbers that are not finite.")
+            raise RtvcError("The voice rendered samples that are not finite.")
         audio = (
             rendered_block.audio if self._sola is None else self._sola.join(rendered_block.audio)
         )

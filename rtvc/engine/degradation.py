@@ -1,4 +1,4 @@
-"""Where the engine stands while steps are late: down at once, and back up when there is room."""
+"""Degradation: cheaper settings while steps are late, until there is headroom again."""
 
 from __future__ import annotations
 
@@ -11,32 +11,39 @@ from rtvc.engine.degradation_levels import DegradationLevel
 from rtvc.settings import Settings
 
 _RECOVERY_LOAD = 0.75
-"""Part of what is allowed that a step may take where one goes back up."""
+"""Share of the allowed time that a step may take on a level to raise to it."""
 _RECOVERY_LOAD_UNKNOWN = 0.5
-"""The same where it is not known what the rung above takes."""
+"""The same share on the current level, if the step time of the level above is not known."""
 
 _LATE_LIMIT, _LATE_WINDOW_S = 3, 10.0
-"""So many late blocks within so long are no accident."""
+"""Late blocks within this many seconds that lower the level."""
 _SLOW_SHARE = 0.5
+"""Share of the allowed time above which a step, not something else, explains a late block."""
 _SETTLING_STEPS = 5
-"""Steps of a new chain that say nothing: it is joined to the old one."""
+"""First steps of a chain that are not counted: replacing the previous chain disturbs them."""
 _TIMED_STEPS = 50
+"""Newest steps whose durations decide."""
 _RECOVERY_S, _MAX_RECOVERY_S = 20.0, 320.0
-"""Without a late block for so long one goes back up; longer each time that it was too early."""
+"""Seconds without a late block before the level is raised: at first, and at most.
+
+The time doubles whenever the level is lowered within `_RELAPSE_S` of raising it."""
 _RELAPSE_S = 60.0
 
 _COMPARED_STEPS = 20
+"""Counted steps after which the median duration is compared with the calibration."""
 _MUCH_SLOWER = 1.5
+"""Ratio of the median duration to the calibrated one above which a notice is shown."""
 _NOTICE_S = 20.0
+"""Seconds for which the notice is shown."""
 
 
 class Degradation:
-    """Where on the ladder the engine stands.
+    """Selects the degradation level from the durations of the steps.
 
     Attributes
     ----------
     level
-        Rungs below the top.
+        Index of the current level; 0 is not degraded.
     """
 
     def __init__(self) -> None:
@@ -52,14 +59,14 @@ class Degradation:
         self._reset(0.0)
 
     def effective(self, settings: Settings, levels: tuple[DegradationLevel, ...]) -> Settings:
-        """Return the settings to use; the same object as long as nothing changes.
+        """Return the settings to use; the same object until something changes.
 
         Parameters
         ----------
         settings
-            Those that are asked for.
+            The requested settings.
         levels
-            Their ladder; another one than before is entered at its top.
+            Their degradation levels. A different tuple than before resets the level to 0.
         """
         if levels is not self._requested_levels:
             self._requested_levels = self._levels = levels
@@ -72,23 +79,23 @@ class Degradation:
         return self._derived
 
     def record_step(self, now: float, seconds: float, *, late: bool) -> None:
-        """Learn how a step went, and move if there is reason to.
+        """Record a step, and change the level if needed.
 
         Parameters
         ----------
         now
             Time on the endpoint's clock, in seconds.
         seconds
-            What the step took on that clock.
+            Duration of the step on that clock.
         late
-            Whether its sound had to be concealed.
+            Whether the block was late, so that concealment was output.
         """
         self._steps += 1
         if self._steps <= _SETTLING_STEPS:
             self._since = now
             return
         self._durations.append(seconds)
-        # Who was quick is late for another reason, such as a gap before.
+        # A fast step is late for another reason, such as a gap before it.
         if late and seconds > _SLOW_SHARE * self._levels[self.level].allowed_s:
             self._late.append(now)
         while self._late and self._late[0] < now - _LATE_WINDOW_S:
@@ -101,7 +108,7 @@ class Degradation:
             self._compare_with_calibration(now)
 
     def reject_level(self) -> None:
-        """Take away the rung that no chain could be made for, and stand above it."""
+        """Remove the current level, for which no chain could be built, and use the one above."""
         above, refused = self._levels[self.level - 1 : self.level + 1]
         below = [level.without(refused, above) for level in self._levels[self.level + 1 :]]
         self._levels = (*self._levels[: self.level], *below)
@@ -109,13 +116,14 @@ class Degradation:
 
     @property
     def degraded(self) -> str:
-        """What is different from what was asked for, in words; "" at the top."""
+        """How the settings in use differ from the requested ones; "" if they do not."""
         return ", ".join(self._levels[self.level].labels.values()) if self._levels else ""
 
     def message(self, now: float) -> str:
-        """Return what a person should know at this moment, "" if nothing."""
+        """Return the sentence to show at time `now`, "" if there is none."""
         if self.degraded:
-            return f"Late steps: now {self.degraded}. It goes back when there is room."
+            reductions = ", ".join(self._levels[self.level].phrases.values())
+            return f"Running behind: {reductions} until there is headroom."
         return self._notice if now < self._notice_until else ""
 
     def _go_down(self, now: float) -> None:
@@ -124,7 +132,7 @@ class Degradation:
         fitting = [level for level in below if self._fits(level, duration)]
         if now - self._raised_at < _RELAPSE_S:
             self._recovery_s = min(2 * self._recovery_s, _MAX_RECOVERY_S)
-        # Where no rung is known to be enough, the next one may be.
+        # If no level is known to be cheap enough, try the next one.
         target = fitting[0] if fitting else min(self.level + 1, len(self._levels) - 1)
         self._set_level(target, now)
 
@@ -143,20 +151,20 @@ class Degradation:
             self._set_level(fitting[0], now)
 
     def _fits(self, level: int, duration: float, part: float = 1.0) -> bool:
-        """Return whether steps fit on another rung, if they take `duration` on this one."""
+        """Return whether steps of `duration` seconds on this level would fit on another one."""
         here, there = self._levels[self.level].predicted_s, self._levels[level].predicted_s
         if here is None or there is None:
             return False
         return self._levels[level].fits(duration * there / here, part)
 
     def _compare_with_calibration(self, now: float) -> None:
-        """Compare the first steps with the calibration."""
+        """Set the notice if the first steps are much slower than calibrated."""
         predicted = self._levels[self.level].predicted_s
         usual = float(np.median(self._durations))
         if predicted is not None and not self.level and usual > _MUCH_SLOWER * predicted:
             self._notice = (
-                f"A step takes {1000 * usual:.0f} ms, where 'rtvc calibrate' found "
-                f"{1000 * predicted:.0f}: close other programs, or run it again."
+                f"A step takes {1000 * usual:.0f} ms, but 'rtvc calibrate' measured "
+                f"{1000 * predicted:.0f} ms. Close other programs, or run it again."
             )
             self._notice_until = now + _NOTICE_S
 

@@ -1,4 +1,4 @@
-"""What the engine can do without where steps are late, in the order of what is missed least."""
+"""Degradation levels: cheaper settings for late steps, ordered by how little they change."""
 
 from __future__ import annotations
 
@@ -20,42 +20,44 @@ _CONTEXTS = (1000.0, 500.0)
 _CHEAPER_METHODS = {"harvest": ("fcpe", "dio"), "rmvpe": ("fcpe", "dio"), "fcpe": ("dio",)}
 _BLOCK_FACTORS = (1.5, 2.0, 3.0, 4.5)
 
-_MIN_SPEEDUP = 0.97
-"""A rung whose steps take more than this part of those before is left out."""
+_MAX_TIME_RATIO = 0.97
+"""A level is left out if its steps take more than this share of the previous level's time."""
 _SUSTAINED_LOAD = 0.9
-"""Part of a block that a step may take in the long run."""
+"""Share of a block that a step may take on average."""
 
 
 @dataclass(frozen=True, slots=True)
 class DegradationLevel:
-    """Settings that the engine uses in place of those it was asked for.
+    """Settings that the engine uses in place of the requested ones.
 
     Attributes
     ----------
     changes
-        By name.
-    labels
-        What is different from the top of the ladder, for a person, by name.
+        Values that replace the requested ones, by setting name.
+    labels, phrases
+        Short and full text for each difference from level 0, by setting name, such as
+        "context 500 ms" and "context reduced to 500 ms".
     allowed_s
-        How long a step may take before its sound is late.
+        Time in seconds that a step may take before its block is late.
     sustained_s
-        How long it may take in the long run.
+        Time in seconds that a step may take on average.
     predicted_s
-        How long it usually takes by the calibration, None without one.
+        Median step time by the calibration in seconds, None without one.
     """
 
     changes: Mapping[str, Value]
     labels: Mapping[str, str]
+    phrases: Mapping[str, str]
     allowed_s: float
     sustained_s: float
     predicted_s: float | None
 
     def fits(self, seconds: float, part: float = 1.0) -> bool:
-        """Return whether steps of so many seconds fit into a part of what is allowed."""
+        """Return whether steps of `seconds` fit into the share `part` of the allowed time."""
         return seconds <= part * min(self.allowed_s, self.sustained_s)
 
     def without(self, refused: DegradationLevel, above: DegradationLevel) -> DegradationLevel:
-        """Return this rung with what `above` has in place of what a refused rung brought."""
+        """Return this level without the changes that the level `refused` added to `above`."""
         added = {
             name
             for name, value in refused.changes.items()
@@ -65,28 +67,29 @@ class DegradationLevel:
             self,
             changes=_override(self.changes, above.changes, added),
             labels=_override(self.labels, above.labels, added),
+            phrases=_override(self.phrases, above.phrases, added),
         )
 
 
-NOT_DEGRADED = DegradationLevel({}, {}, math.inf, math.inf, None)
-"""The only rung where nothing is ever late."""
+NOT_DEGRADED = DegradationLevel({}, {}, {}, math.inf, math.inf, None)
+"""The only level of an endpoint without deadlines."""
 
 
 def make_levels(settings: Settings, sizing: Sizing, kind: str) -> tuple[DegradationLevel, ...]:
-    """Return the ladder for a voice, from what is asked for down to the least.
+    """Return the degradation levels of a voice; level 0 is the requested settings.
 
-    The context gets shorter, then retrieval is off, then pitch is found by a cheaper
-    method, then the block gets longer, each on top of what was before. A rung that the
-    calibration expects nothing of is left out; the built-in voice has only the last kind.
+    Each level adds one change to the previous level: a shorter context, then no retrieval,
+    then a cheaper pitch method, then a longer block. Levels that save no time by the
+    calibration are left out. The built-in voice has levels with longer blocks only.
 
     Parameters
     ----------
     settings
-        Those that are asked for.
+        The requested settings.
     sizing
-        What is known of the machine.
+        Measured step times of this machine.
     kind
-        Kind of the voice, "" if it is not known.
+        Kind of the voice, "" if not known.
     """
     timing = sizing.timing(kind)
     base = sizing.changes(settings, kind)
@@ -106,7 +109,7 @@ def _reductions(top: Settings, timing: Timing | None) -> list[dict[str, Value]]:
         steps += [{"context": context} for context in _CONTEXTS if context < top.context]
         if top.index_rate > 0:
             steps.append({"index_rate": 0.0})
-        # Without a measurement only what needs no download is surely there.
+        # Without a measurement, only the method that needs no download is known to be installed.
         known = ("dio",) if timing is None else (*timing.methods,)
         methods = [m for m in _CHEAPER_METHODS.get(top.pitch_method, ()) if m in known]
         steps += [{"pitch_method": method} for method in methods]
@@ -134,12 +137,18 @@ def _level(
     labels = {
         "context": f"context {settings.context:.0f} ms",
         "index_rate": "retrieval off",
-        "pitch_method": f"pitch by {settings.pitch_method}",
+        "pitch_method": f"pitch method {settings.pitch_method}",
         "block": f"block {settings.block:.0f} ms",
     }
+    phrases = labels | {
+        "context": f"context reduced to {settings.context:.0f} ms",
+        "block": f"block increased to {settings.block:.0f} ms",
+    }
+    changed = [name for name in labels if getattr(settings, name) != getattr(top, name)]
     return DegradationLevel(
         changes=changes,
-        labels={n: w for n, w in labels.items() if getattr(settings, n) != getattr(top, n)},
+        labels={name: labels[name] for name in changed},
+        phrases={name: phrases[name] for name in changed},
         allowed_s=max(1e-3 * settings.headroom - GUARD_S, 1e-3),
         sustained_s=1e-3 * settings.block * _SUSTAINED_LOAD,
         predicted_s=predicted,
@@ -149,9 +158,9 @@ def _level(
 def _helps(before: DegradationLevel, level: DegradationLevel) -> bool:
     if before.predicted_s is None or level.predicted_s is None:
         return True
-    # A longer block takes longer, and has still more time.
-    relief = before.allowed_s / level.allowed_s
-    return level.predicted_s * relief < _MIN_SPEEDUP * before.predicted_s
+    # A longer block takes more time per step, but the allowed time grows more.
+    scale = before.allowed_s / level.allowed_s
+    return level.predicted_s * scale < _MAX_TIME_RATIO * before.predicted_s
 
 
 def _round_to_tens(milliseconds: float) -> float:
@@ -159,6 +168,6 @@ def _round_to_tens(milliseconds: float) -> float:
 
 
 def _override(own: Mapping[str, T], others: Mapping[str, T], names: set[str]) -> dict[str, T]:
-    """Return `own`, with what `others` has under some names."""
+    """Return `own` with the entries under `names` replaced by those of `others`."""
     kept = {name: value for name, value in own.items() if name not in names}
     return kept | {name: others[name] for name in names if name in others}

@@ -1,4 +1,4 @@
-"""Keeping the output fed: deadlines, concealment, and a latency that does not creep."""
+"""Output delivery: conceals late blocks and holds the latency at its nominal value."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from rtvc._types import Float32
 from rtvc.engine.dsp.sola import best_offset, fade_in
 
 GUARD_S = 0.020
-"""When less than this is left at the output, what is missing is concealed."""
+"""Minimum queued output in seconds; less is filled up with concealment."""
 FADE_S = 0.060
-"""A concealed sound is silent after this."""
+"""Duration of the fade of concealment to silence, in seconds."""
 JOIN_S = 0.010
-"""Crossfade where the output jumps."""
+"""Length of the crossfade at a discontinuity of the output, in seconds."""
 TOLERANCE_S = 0.008
-"""Deviation of the latency that is left alone: the device's own jitter."""
+"""Deviation of the latency that is not corrected, in seconds: the jitter of the device."""
 _MEASURED_BLOCKS = 10
+"""Blocks whose median deviation decides whether to correct the latency."""
 
 
 class Concealment:
-    """Goes on with a sound whose future is not there: its last period, repeated and faded.
+    """Extends a signal by repeating its last period with a fade to silence.
 
     Parameters
     ----------
     past
-        (samples,) what was heard last, at least 40 ms of it.
+        (samples,) float32, the newest output, at least 40 ms.
     rate
         Samples per second.
     """
@@ -40,7 +41,7 @@ class Concealment:
         before = past[-(width + longest) : len(past) - shortest]
         period = longest - best_offset(before, tail, search, search)
         cycle = past[-period:].astype(np.float64)
-        # Tilted so that its end meets its start: the repetition has no step.
+        # A linear tilt makes the end of the period meet its start, so repeating it has no step.
         step = float(past[-1]) - float(past[-period - 1])
         self._cycle = cycle + step * (1.0 - np.arange(period) / period)
         self._fade = 1.0 - fade_in(round(FADE_S * rate))
@@ -52,7 +53,7 @@ class Concealment:
         return self._at >= len(self._fade)
 
     def read(self, samples: int) -> Float32:
-        """Return the next samples."""
+        """Return the next `samples` samples, float32."""
         at = self._at + np.arange(samples)
         self._at += samples
         gain = np.where(at < len(self._fade), self._fade[np.minimum(at, len(self._fade) - 1)], 0.0)
@@ -63,26 +64,34 @@ class Sink(Protocol):
     """The output side of an endpoint."""
 
     def queued(self) -> int:
-        """Return how many samples wait."""
+        """Return the number of queued samples."""
 
     def write(self, samples: Float32) -> None:
         """Queue samples."""
 
 
 class Delivery:
-    """Everything that is written to the output goes through here.
+    """Writes all output of the engine.
 
-    The engine delivers blocks; the watchdog, called every few milliseconds,
-    conceals what is due and not there. Concealed time is owed: the same amount
-    is dropped from what comes late, so that the latency stays at its nominal
-    value instead of growing with each delay.
+    The engine delivers blocks. A watchdog calls `tick` every few milliseconds, which fills
+    the output with concealment if a block is late. As many samples as were concealed are
+    then dropped from the late block, so the latency stays at its nominal value.
 
     Parameters
     ----------
     sink
-        Where the sound goes.
+        The output side of an endpoint.
     rate
         Samples per second.
+
+    Attributes
+    ----------
+    late_blocks
+        Blocks that arrived after concealment had begun.
+    concealed
+        Samples of concealment written since the start.
+    dropped
+        Samples of rendered output or of input dropped to hold the latency.
     """
 
     def __init__(self, sink: Sink, rate: int) -> None:
@@ -92,38 +101,36 @@ class Delivery:
         self._join = round(JOIN_S * rate)
         self._tolerance = round(TOLERANCE_S * rate)
         self._recent: Float32 = np.zeros(round(0.1 * rate), np.float32)
-        self._extension: Concealment | None = None
+        self._concealment: Concealment | None = None
         self._started = False
         self._pending_drop = 0
         self._late = False
         self._errors: list[int] = []
         self.late_blocks = 0
         self.concealed = 0
-        """Samples that were invented since the start."""
         self.dropped = 0
-        """Samples that were made or heard, and thrown away to keep the latency."""
 
     @property
     def pending_drop(self) -> int:
-        """Samples to drop from what is delivered next."""
+        """Samples to drop from the next blocks."""
         return self._pending_drop
 
     @property
     def silent(self) -> bool:
-        """Whether nothing has come for so long that the concealment has faded to silence."""
-        extension = self._extension
-        return not self._started or (extension is not None and extension.silent)
+        """Whether the output is silent: before the first block, or after concealment has faded."""
+        concealment = self._concealment
+        return not self._started or (concealment is not None and concealment.silent)
 
     def restart(self) -> None:
-        """Begin afresh, on an output that has been emptied."""
+        """Start again with an empty output queue."""
         with self._lock:
             self._started = self._late = False
             self._pending_drop = 0
             self._errors.clear()
-            self._extension = None
+            self._concealment = None
 
     def tick(self) -> None:
-        """Conceal what is due: the watchdog's one duty. May be called from any thread."""
+        """Fill the output up to the guard with concealment. May be called from any thread."""
         with self._lock:
             missing = self._guard - self._sink.queued()
             if missing > 0:
@@ -133,14 +140,14 @@ class Delivery:
                 self._conceal(missing)
 
     def hold_latency(self, surplus: int, headroom: int) -> None:
-        """Hold the latency: to be called when the engine takes a block.
+        """Correct deviations of the latency. Call when the engine reads a block.
 
         Parameters
         ----------
         surplus
-            Input samples that have come since the block was complete.
+            Input samples that arrived after the block was complete.
         headroom
-            Samples that should have been queued at the moment when it was complete.
+            Samples that should have been queued when the block was complete.
         """
         with self._lock:
             error = self._sink.queued() + surplus - self._pending_drop - headroom
@@ -156,9 +163,12 @@ class Delivery:
                     self._correct(middle)
 
     def deliver(self, block: Float32) -> bool:
-        """Queue a block, less what is owed, joined without a click to what was heard last.
+        """Queue a block without its pending drop, crossfaded at a discontinuity.
 
-        Returns whether it was late.
+        Returns
+        -------
+        bool
+            Whether the block was late.
         """
         with self._lock:
             late, self._late = self._late, False
@@ -167,7 +177,7 @@ class Delivery:
         return late
 
     def skip(self, samples: int) -> None:
-        """Count a block that nobody would hear, because all of it is owed."""
+        """Count a late block that is dropped whole, so it need not be rendered."""
         with self._lock:
             self.late_blocks += 1
             self._late = False
@@ -175,19 +185,19 @@ class Delivery:
             self.dropped += samples
 
     def change_latency(self, samples: int, rendered: Float32) -> None:
-        """Change the nominal latency by `samples`.
+        """Change the nominal latency when a new chain replaces the current one.
 
         Parameters
         ----------
         samples
-            How much more (or, negative, less) sound is to be on its way.
+            Change of the latency in samples; negative shortens it.
         rendered
-            Sound of the new chain up to now; its end fills the gap that a longer
-            latency opens.
+            Output of the new chain up to now. Its end fills the gap that a longer latency
+            opens.
         """
         with self._lock:
-            # Whatever comes next is from another chain: join it.
-            self._extension = self._extension or Concealment(self._recent, self._rate)
+            # The next block is from another chain, so it must be crossfaded.
+            self._concealment = self._concealment or Concealment(self._recent, self._rate)
             self._errors.clear()
             if samples <= 0:
                 self._pending_drop -= samples
@@ -196,7 +206,7 @@ class Delivery:
             if beyond > 0:
                 self._conceal(beyond)
             self._write_joined(rendered[max(0, len(rendered) - samples) :])
-            self._extension = None
+            self._concealment = None
 
     def _correct(self, error: int) -> None:
         self._errors.clear()
@@ -206,9 +216,9 @@ class Delivery:
             self._conceal(-error)
 
     def _conceal(self, samples: int) -> None:
-        if self._extension is None:
-            self._extension = Concealment(self._recent, self._rate)
-        self._write(self._extension.read(samples))
+        if self._concealment is None:
+            self._concealment = Concealment(self._recent, self._rate)
+        self._write(self._concealment.read(samples))
         if self._started:
             self.concealed += samples
 
@@ -217,16 +227,16 @@ class Delivery:
         self._pending_drop -= dropped
         self.dropped += dropped
         rest = block[dropped:]
-        if dropped and self._extension is None:
-            self._extension = Concealment(self._recent, self._rate)
+        if dropped and self._concealment is None:
+            self._concealment = Concealment(self._recent, self._rate)
         if not len(rest):
             return
-        if self._extension is not None:
+        if self._concealment is not None:
             width = min(self._join, len(rest))
             rise = fade_in(width)
             rest = rest.copy()
-            rest[:width] = rest[:width] * rise + self._extension.read(width) * (1.0 - rise)
-            self._extension = None
+            rest[:width] = rest[:width] * rise + self._concealment.read(width) * (1.0 - rise)
+            self._concealment = None
         self._write(rest)
 
     def _write(self, samples: Float32) -> None:

@@ -1,4 +1,4 @@
-"""The engine: endpoint, chain and delivery, and what happens when something goes wrong."""
+"""The engine: runs a chain between the input and output of an endpoint, and handles failures."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ from rtvc.stats import State, Stats
 from rtvc.system.thread_priority import raise_thread_priority
 
 _HISTORY_S = 6.0
-"""More than the longest context."""
+"""Seconds of input kept to fill a new chain's context; more than the longest context."""
 _MAX_FAILURES = 3
-"""Steps that may fail in a row before the engine stays silent."""
+"""Consecutive failed steps after which the engine mutes its output."""
 
 
 class Engine:
-    """Moves sound from an endpoint through a chain and back.
+    """Reads blocks from an endpoint, runs them through a chain and writes the result back.
 
-    Whatever fails, what is heard is the converted voice, its concealment, or
-    nothing; never the microphone, unless ``Settings.mode`` is ``dry``. Where steps are
-    late again and again, it works with less than it was asked for; see `Degradation`.
+    After any failure the output is converted audio, concealment or silence. The unconverted
+    input is output only if ``Settings.mode`` is ``dry``. While steps are repeatedly late,
+    the engine uses cheaper settings than those requested; see `Degradation`.
 
     Parameters
     ----------
     endpoint
-        The microphone and the speaker.
+        Audio input and output.
     settings
-        To begin with.
+        Initial settings.
     find_voice
-        Gives the voice of a name, or raises `RtvcError`.
+        Returns the voice with a given name, or raises `RtvcError`.
     sizing
-        What is known of the machine; without deadlines it does not matter.
+        Measured step times of this machine. Used only if the endpoint has deadlines.
     preload_estimator
-        Loads beside `find_voice` what its voice will ask for.
+        Context manager entered around `find_voice`; may load the pitch estimator in parallel.
     """
 
     def __init__(
@@ -66,19 +66,19 @@ class Engine:
         self._sizing = sizing
         self._requested = settings
         self._voice_kinds: dict[str, str] = {}
-        """Kinds of the voices that have been loaded, by name."""
+        """Voice kind by voice name, for the voices loaded so far."""
         self._levels: tuple[DegradationLevel, ...] = (NOT_DEGRADED,)
         self._levels_for: tuple[object, ...] = ()
-        """Shape settings and kind of voice that the levels were made for."""
+        """Shape settings and voice kind that `_levels` was made for."""
         self._degradation = Degradation()
         self._delivery = Delivery(endpoint, ENGINE_RATE)
         self._history = InputHistory(round(_HISTORY_S * ENGINE_RATE))
         self._worker: Worker | None = None
         self._next_worker: Worker | None = None
         self._next_settings = settings
-        """What the successor is built for."""
+        """Settings that `_next_worker` is built for."""
         self._rejected_shape: tuple[object, ...] | None = None
-        """Shape settings that no chain could be made for."""
+        """Shape settings for which building a chain failed."""
         self._has_voice = False
         self._stopping = False
         self._failure = ""
@@ -88,26 +88,26 @@ class Engine:
         self._stage_timers: defaultdict[str, StepTimer] = defaultdict(StepTimer)
         self._stats = Stats()
 
-    # For the front.
+    # Called from any thread.
 
     @property
     def settings(self) -> Settings:
-        """What was applied last."""
+        """The settings that were applied last."""
         return self._requested
 
     def apply(self, settings: Settings) -> None:
-        """Use these settings from the next block on.
+        """Use these settings from the next block.
 
-        A change of shape settings is heard once a new chain is ready; until then
-        the old one plays on. The same settings once more are another try where a
-        chain could not be built.
+        If a shape setting changes, a new chain is built in the background and the current
+        one runs until it is ready. Applying the same settings again retries a chain that
+        could not be built.
         """
         if settings == self._requested:
             self._rejected_shape = None
         self._requested = settings
 
     def start(self) -> None:
-        """Build the first chain, open the endpoint, and begin.
+        """Build the first chain, open the endpoint and start processing.
 
         Raises
         ------
@@ -131,7 +131,7 @@ class Engine:
         worker.activate(None)
 
     def stop(self) -> None:
-        """Fade out, let the endpoint play what is queued, and close it."""
+        """Fade out, let the endpoint play the queued output, and close it."""
         self._stopping = True
         if self._next_worker is not None:
             self._next_worker.cancel()
@@ -142,16 +142,16 @@ class Engine:
 
     @property
     def has_voice(self) -> bool:
-        """Whether a voice has been loaded: not where the start failed for want of it."""
+        """Whether a voice has been loaded; False if `start` failed to load one."""
         return self._has_voice
 
     @property
     def running(self) -> bool:
-        """Whether the engine's thread is alive."""
+        """Whether the engine thread is alive."""
         return self._worker is not None and self._worker.is_alive()
 
     def stats(self) -> Stats:
-        """Return a snapshot; cheap, and never waits for the engine."""
+        """Return a snapshot of the statistics. Cheap; does not wait for the engine thread."""
         stats = self._stats
         delivery = self._delivery
         state, reason = stats.state, stats.reason
@@ -159,9 +159,9 @@ class Engine:
             if self._failure:
                 state, reason = State.MUTED, self._failure
             elif not self.running and not self._endpoint.finished:
-                state, reason = State.MUTED, "The engine's thread has ended; start it again."
+                state, reason = State.MUTED, "The engine thread has ended. Restart the session."
             elif self._endpoint.realtime and delivery.silent:
-                late = "The engine is late; its sound will be back."
+                late = "The engine is behind; audio resumes shortly."
                 state, reason = State.MUTED, f"{reason} {late}".strip()
         return dataclasses.replace(
             stats,
@@ -176,12 +176,12 @@ class Engine:
             device=self._endpoint.health(),
         )
 
-    # On the engine's thread.
+    # Called from the engine thread.
 
     def _effective(self) -> Settings:
-        """Return the settings to use, in place of those that were asked for."""
+        """Return the settings to use: the requested ones with sizes and degradation applied."""
         requested = self._requested
-        # Other levels are made only for another shape, not for every change of a setting.
+        # Levels depend on shape settings only, so other changes do not rebuild them.
         shape, kind = requested.shape, self._voice_kinds.get(requested.voice, "")
         if self._endpoint.realtime and self._levels_for != (shape, kind):
             self._levels_for = shape, kind
@@ -195,15 +195,15 @@ class Engine:
         return worker
 
     def _build(self, settings: Settings, requested: Settings) -> Chain:
-        """Load the voice and make its chain.
+        """Load the voice and build its chain.
 
         Parameters
         ----------
         settings
-            What to make it for, if the voice is of the kind that they were derived for.
+            Settings for the chain, derived from `requested` for the voice kind known so far.
         requested
-            What they were derived from: sizes that nobody chose depend on the kind of voice,
-            which is known only once it is loaded.
+            The requested settings. If loading reveals another voice kind, the sizes that are
+            not set explicitly are derived from these again.
         """
         with self._preload_estimator(settings):
             voice = self._find_voice(settings.voice)
@@ -235,7 +235,7 @@ class Engine:
                 self._reconnect(loss)
                 continue
             if available >= chain.block:
-                # What was turned while the block came in counts from this block on.
+                # Settings changed while waiting apply to this block.
                 latest = self._effective()
                 if latest.shape == settings.shape:
                     settings = latest
@@ -243,7 +243,7 @@ class Engine:
         self._fade_out(chain)
 
     def _catch_up(self, previous: Chain, chain: Chain) -> None:
-        """Bring a new chain to the present, and the latency to what it needs."""
+        """Feed recent input to a new chain and change the latency to what it needs."""
         settings = self._effective()
         blocks = self._history.in_blocks(chain.block)
         for block in blocks[:-1]:
@@ -257,7 +257,7 @@ class Engine:
         self._publish_chain(chain)
 
     def _process_block(self, chain: Chain, settings: Settings, surplus: int) -> Chain:
-        """Take one block through the chain; return the chain to go on with."""
+        """Process one block; return the chain for the next block."""
         block = self._endpoint.read(chain.block)
         self._history.push(block)
         if self._endpoint.realtime:
@@ -287,7 +287,7 @@ class Engine:
         return chain
 
     def _publish_degradation(self, chain: Chain, now: float) -> None:
-        """Publish what is different from what was asked for, once it is in use."""
+        """Publish how the settings in use differ from the requested ones."""
         wanted = self._effective().shape
         if chain.built_for.shape == wanted:
             self._publish(
@@ -297,7 +297,7 @@ class Engine:
             self._publish(reason="")
 
     def _publish_step(self, step: Step, state: State) -> None:
-        """Publish what a step found."""
+        """Publish the results of a step."""
         for name, part in step.stages.items():
             self._stage_timers[name].add(part)
         self._publish(
@@ -313,7 +313,7 @@ class Engine:
         )
 
     def _switch_chain(self, chain: Chain, settings: Settings) -> bool:
-        """Have a chain built for new shape settings; return whether it has taken over."""
+        """Build a chain for new shape settings; return whether it has replaced this one."""
         if self._rejected_shape == settings.shape:
             return False
         next_worker = self._next_worker
@@ -325,12 +325,12 @@ class Engine:
         if not next_worker.ready.is_set():
             return False
         self._next_worker = None
-        settings = self._effective()  # the kind of the voice may have become known meanwhile
+        settings = self._effective()  # loading may have revealed the voice kind
         built_for = (
             self._next_settings if next_worker.chain is None else next_worker.chain.built_for
         )
         if built_for.shape != settings.shape:
-            # The settings have moved on while it was built.
+            # The settings changed while the chain was built.
             next_worker.cancel()
             return False
         if next_worker.error is not None and self._degradation.level:
@@ -338,7 +338,7 @@ class Engine:
             return False
         if next_worker.error is not None:
             self._rejected_shape = settings.shape
-            self._publish(reason=f"{_sentence(next_worker.error)} The voice before plays on.")
+            self._publish(reason=f"{_sentence(next_worker.error)} The previous voice stays in use.")
             return False
         self._rejected_shape = None
         self._worker = next_worker
@@ -346,7 +346,7 @@ class Engine:
         return True
 
     def _recover(self, chain: Chain, error: Exception, settings: Settings) -> Chain:
-        """Go on after a failed step with a fresh chain or, if that does not help, in silence."""
+        """Return a new chain after a failed step; mute after repeated failures."""
         self._publish(failed_steps=self._stats.failed_steps + 1)
         self._consecutive_failures += 1
         if self._consecutive_failures >= _MAX_FAILURES:
@@ -361,20 +361,20 @@ class Engine:
         return fresh
 
     def _stop_converting(self, error: BaseException, settings: Settings | None = None) -> None:
-        """Stay silent until other settings are applied."""
+        """Mute the output until other settings are applied."""
         self._failed_settings = settings
-        self._failure = f"The engine failed: {_sentence(error)} Change a setting to try again."
+        self._failure = f"The engine failed: {_sentence(error)} Change any setting to retry."
         self._publish(state=State.MUTED)
 
     def _worker_failed(self, error: BaseException) -> None:
-        """Hear that a worker's thread is going down."""
+        """Handle an error that ends a worker's thread."""
         self._failure = _sentence(error)
         if not isinstance(error, RtvcError):
-            self._failure = f"The engine has stopped: {self._failure} Start it again."
+            self._failure = f"The engine has stopped: {self._failure} Restart the session."
         self._publish(state=State.MUTED)
 
     def _reconnect(self, loss: DeviceLostError) -> None:
-        """Wait for a lost device, and begin afresh when it is back."""
+        """Wait until a lost device is available again, then restart the output."""
         self._publish(state=State.DEVICE_LOST, reason=str(loss))
         while not self._stopping:
             if self._endpoint.reconnect():
@@ -383,7 +383,7 @@ class Engine:
                 return
 
     def _fade_out(self, chain: Chain) -> None:
-        """Let the last block end in silence instead of a step."""
+        """Fade the last block to silence, to avoid a click."""
         endpoint = self._endpoint
         if not endpoint.realtime or self._failure:
             return
@@ -396,7 +396,7 @@ class Engine:
             self._delivery.deliver(chain.step(endpoint.read(chain.block), muted).output)
 
     def _publish_chain(self, chain: Chain) -> None:
-        """Tell what is heard from now on, and how late."""
+        """Publish the voice and the latency of the chain in use."""
         device_in, device_out = self._endpoint.latency
         latency = dataclasses.replace(chain.latency, device_in=device_in, device_out=device_out)
         self._publish(latency=latency, voice=chain.built_for.voice)
@@ -406,7 +406,7 @@ class Engine:
 
 
 def _sentence(error: BaseException) -> str:
-    """Return an error as a sentence: its own, or its name and what it says."""
+    """Return the message of an `RtvcError`, or the type and message of another error."""
     if isinstance(error, RtvcError):
         return str(error)
     return f"{type(error).__name__}: {error}." if str(error) else f"{type(error).__name__}."

@@ -1,4 +1,4 @@
-"""The last seconds of input."""
+"""The newest seconds of input."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from rtvc._types import Float32
 
 
 class InputHistory:
-    """Remembers the newest input, for a new chain to hear before its first step.
+    """Keeps the newest input, which fills the context of a new chain.
 
     Parameters
     ----------
     samples
-        How much is kept, at least.
+        Minimum number of samples to keep.
     """
 
     def __init__(self, samples: int) -> None:
@@ -24,14 +24,14 @@ class InputHistory:
         self._length = 0
 
     def push(self, block: Float32) -> None:
-        """Remember a block."""
+        """Append a block and drop the oldest ones that are no longer needed."""
         self._blocks.append(block)
         self._length += len(block)
         while self._length - len(self._blocks[0]) >= self._samples:
             self._length -= len(self._blocks.popleft())
 
     def in_blocks(self, size: int) -> list[Float32]:
-        """Return the newest input in blocks of `size`, oldest first, as many as are whole."""
+        """Return the newest input in whole blocks of `size` samples, oldest first."""
         joined = np.concatenate([np.zeros(0, np.float32), *self._blocks])
         count = len(joined) // size
         return np.split(joined[len(joined) - count * size :], count) if count else []

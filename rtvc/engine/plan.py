@@ -1,4 +1,4 @@
-"""Settings turned into whole frames and samples: the only place with such arithmetic."""
+"""Conversion of settings in milliseconds to whole frames and samples."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rtvc.settings import Settings
 
 FRAMES_PER_SECOND = 100
-"""A frame is 10 ms: the grid of content features, pitch and everything that is counted."""
+"""Frame rate: a frame is 10 ms, the grid of content features, f0 and all sizes."""
 
 
 def _frames(milliseconds: float) -> int:
@@ -22,17 +22,16 @@ class Plan:
     Attributes
     ----------
     block
-        New sound per step.
+        New input per step.
     context
-        Older sound that the voice hears again.
+        Past input given to the models with each block.
     lookahead
-        Sound after a moment that is heard before the moment is rendered.
+        Input after a frame that the models see before the frame is rendered.
     crossfade, search
-        Overlap of two renders and how far it may slide to align them; both 0
-        for a voice whose blocks continue one another.
+        Overlap of consecutive renders, and the largest offset to align them. Both are 0 for
+        a continuous voice.
     headroom
-        Sound that waits at the output when a block arrives, in frames: how long
-        a step may take.
+        Output queued when a block arrives: the time that a step may take.
     """
 
     block: int
@@ -44,7 +43,7 @@ class Plan:
 
     @property
     def rendered(self) -> int:
-        """Frames that a voice gives back per step."""
+        """Frames that a voice renders per step."""
         return self.block + self.crossfade + self.search
 
     @property
@@ -54,32 +53,38 @@ class Plan:
 
     @staticmethod
     def samples(frames: int, rate: int) -> int:
-        """Return the samples in so many frames at `rate`, which has whole samples per frame."""
+        """Return the number of samples in `frames` frames at `rate`.
+
+        Raises
+        ------
+        ValueError
+            If a frame is not a whole number of samples at `rate`.
+        """
         hop, rest = divmod(rate, FRAMES_PER_SECOND)
         if rest:
-            raise ValueError(f"{rate} Hz has no whole number of samples in 10 ms")
+            raise ValueError(f"10 ms is not a whole number of samples at {rate} Hz")
         return frames * hop
 
 
 def make_plan(settings: Settings, *, voice_lookahead: int, continuous: bool) -> Plan:
-    """Return the sizes for these settings.
+    """Return the plan for these settings.
 
     Parameters
     ----------
     settings
-        Only those that are marked `shape` count.
+        Only settings marked `shape` are used.
     voice_lookahead
-        Frames after a moment that the voice needs in any case.
+        Lookahead that the voice always needs, in frames.
     continuous
-        Whether the voice's blocks continue one another (no crossfade, no search).
+        Whether the blocks of the voice join without crossfade and search.
     """
     return Plan(
         block=_frames(settings.block),
         context=_frames(settings.context),
         lookahead=voice_lookahead + _frames(settings.lookahead),
-        # No more than a block can be faded in before the next one comes.
+        # The fade-in must end before the next block begins.
         crossfade=0 if continuous else _frames(min(settings.crossfade, settings.block)),
-        # One period of the lowest pitch, or two renders cannot always be aligned.
+        # With less than one period of the lowest f0, two renders cannot always be aligned.
         search=0 if continuous else math.ceil(FRAMES_PER_SECOND / settings.pitch_floor),
         headroom=_frames(settings.headroom),
     )

@@ -1,4 +1,4 @@
-"""How long things take, over the last blocks."""
+"""Distribution of durations over the newest blocks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _BLOCKS = 600
 
 
 class StepTimer:
-    """Distribution of a duration over the last 600 blocks; the maximum is that of the whole run."""
+    """Percentiles of a duration over the newest 600 blocks, and the maximum since the start."""
 
     def __init__(self) -> None:
         self._ring = np.zeros(_BLOCKS)
@@ -18,13 +18,13 @@ class StepTimer:
         self._max = 0.0
 
     def add(self, seconds: float) -> None:
-        """Count one duration."""
+        """Add one duration in seconds."""
         self._ring[self._count % _BLOCKS] = seconds
         self._count += 1
         self._max = max(self._max, seconds)
 
     def read(self) -> Times:
-        """Return the distribution."""
+        """Return the distribution; all 0 before the first duration."""
         if not self._count:
             return Times()
         known = self._ring[: min(self._count, _BLOCKS)]

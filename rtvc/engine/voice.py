@@ -1,4 +1,4 @@
-"""What the chain needs of any voice, built-in or RVC."""
+"""The interface between a chain and a voice, built-in or RVC."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from rtvc.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What a voice made of one block.
+    """One rendered block.
 
     Attributes
     ----------
     audio
-        (samples,) float32 at the voice's `output_rate`: one block, preceded by
-        nothing and, if the voice is not `continuous`, followed by the plan's
-        crossfade and search, which the next block makes again.
+        (samples,) float32 at the voice's `output_rate`: one block. If the voice is not
+        `continuous`, the plan's crossfade and search follow, which the next block renders
+        again.
     input_f0_hz, output_f0_hz
-        Pitch of the input and of the output at the end of the block in Hz, 0 = unvoiced.
+        f0 of input and output at the end of the block in Hz, 0 = unvoiced.
     """
 
     audio: Float32
@@ -30,21 +30,32 @@ class Rendered:
 
 
 class Stream(Protocol):
-    """One voice at work on one stream: everything that it carries from block to block."""
+    """The state of a voice on one stream, carried from block to block."""
 
     def render(self, block: Float32, settings: Settings) -> Rendered:
-        """Take the next block at `input_rate` and give back one block.
+        """Convert the next block.
 
-        The result lags the newest input by exactly the plan's lookahead (and,
-        unless continuous, crossfade and search). Settings that are not `shape`
-        may differ from call to call and are ramped over 10 to 20 ms.
+        The result lags the newest input by exactly the plan's lookahead, plus crossfade and
+        search unless the voice is continuous.
+
+        Parameters
+        ----------
+        block
+            (block,) float32 at `input_rate`.
+        settings
+            Settings not marked `shape` may differ between calls; changes are ramped over 10
+            to 20 ms.
         """
 
     def skip(self, samples: Float32) -> None:
-        """Take input of any whole number of frames without making sound of it.
+        """Consume input without rendering it.
 
-        Keeps context and time, so that the next `render` sounds as if the
-        stream had never paused.
+        Keeps context and time position, so the next `render` continues without a break.
+
+        Parameters
+        ----------
+        samples
+            (samples,) float32 at `input_rate`, a whole number of frames.
         """
 
 
@@ -54,14 +65,15 @@ class Voice(Protocol):
     Attributes
     ----------
     name
-        As in ``Settings.voice``.
+        Value of ``Settings.voice``.
     kind
-        Voices of one kind take equally long: ``"world"``, or ``"rvc-40k"`` by sample rate.
+        ``"world"``, or for example ``"rvc-40k"`` by sample rate. Steps of voices of one kind
+        take the same time.
     input_rate, output_rate
-        Samples per second that its streams take and give; whole samples per 10 ms frame.
+        Sample rates of input and output in Hz; a 10 ms frame is a whole number of samples.
     continuous
-        True if the blocks of a stream continue one another by themselves; False
-        if they are independent renders that must be aligned and crossfaded.
+        True if consecutive blocks join without processing; False if they are independent
+        renders that must be aligned and crossfaded.
     """
 
     name: str
@@ -71,7 +83,7 @@ class Voice(Protocol):
     continuous: bool
 
     def lookahead_frames(self, settings: Settings) -> int:
-        """Return how many 10 ms frames after a moment the voice must hear to speak that moment."""
+        """Return the lookahead that the voice needs, in frames of 10 ms."""
 
     def open(self, plan: Plan, settings: Settings) -> Stream:
-        """Return a stream at absolute time 0, warmed up: no step costs more than another."""
+        """Return a stream at time 0, warmed up so that its first step is not slower."""

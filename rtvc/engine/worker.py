@@ -1,4 +1,4 @@
-"""The engine's thread: it owns one chain, from building it to the last step."""
+"""The engine thread, which owns one chain from construction to its last step."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rtvc.system.thread_priority import reset_thread_priority
 
 
 def clear_mlx_streams() -> None:
-    """End what MLX has running for the calling thread: its last act.
+    """Release the MLX streams of the calling thread; call it last in the thread.
 
-    MLX does so by itself when a thread has ended, but if the program ends meanwhile it aborts.
+    MLX also does this when a thread has ended, but aborts if the program exits meanwhile.
     """
     mlx = sys.modules.get("mlx.core")
     if mlx is not None:
@@ -21,26 +21,30 @@ def clear_mlx_streams() -> None:
 
 
 class Worker(threading.Thread):
-    """Builds a chain, waits for its turn, then works until it is relieved.
+    """Builds a chain, waits until it is activated, then runs it until it is replaced.
 
-    MLX objects belong to the thread that made them, so a new chain comes with a
-    new thread: it builds and warms up while the old one plays on, and takes over
-    between two blocks.
+    MLX objects belong to the thread that created them, so each chain has its own thread.
+    A new chain is built and warmed up while the current one runs, and replaces it between
+    two blocks.
 
     Parameters
     ----------
     build
-        Makes the chain.
+        Returns the chain.
     work
-        Uses it, once its turn has come; gets the chain that was in use before
-        (None at the start) and this worker's own.
+        Runs the chain after activation. Its arguments are the chain in use before (None for
+        the first worker) and this worker's chain.
     on_error
-        Told of whatever ends the work but a return.
+        Called with any exception that ends `work`.
 
     Attributes
     ----------
     ready
-        Set once `chain` or `error` is there.
+        Set once either `chain` or `error` is set.
+    chain
+        The chain, or None if it is not built yet or failed to build.
+    error
+        The exception that `build` raised, or None.
     """
 
     def __init__(
@@ -59,17 +63,23 @@ class Worker(threading.Thread):
         self.chain: Chain | None = None
 
     def activate(self, previous: Chain | None) -> None:
-        """Give this worker its turn."""
+        """Start `work`.
+
+        Parameters
+        ----------
+        previous
+            The chain that this worker's chain replaces, or None.
+        """
         self._previous = previous
         self._activated.set()
 
     def cancel(self) -> None:
-        """Send home a worker that has not had its turn."""
+        """End a worker that has not been activated."""
         self._cancelled = True
         self._activated.set()
 
     def run(self) -> None:
-        """Do the thread's work."""
+        """Build the chain and run it."""
         reset_thread_priority()
         try:
             self._build_and_work()

@@ -110,7 +110,7 @@ def test_the_context_gets_shorter_first():
     assert 3 <= stats.late_blocks <= 8
     assert stats.state is State.CONVERTED
     assert stats.device.underflows == 0
-    assert "context 500 ms" in stats.reason
+    assert "context reduced to 500 ms" in stats.reason
     # What was chosen stays chosen.
     assert session.settings == ANNA
 
@@ -130,10 +130,10 @@ def test_every_rung_has_its_turn_where_nothing_is_known():
             "context 1000 ms",
             "context 500 ms",
             "context 500 ms, retrieval off",
-            "context 500 ms, retrieval off, pitch by dio",
-            "context 500 ms, retrieval off, pitch by dio, block 150 ms",
-            "context 500 ms, retrieval off, pitch by dio",
-            "context 500 ms, retrieval off, pitch by dio, block 150 ms",
+            "context 500 ms, retrieval off, pitch method dio",
+            "context 500 ms, retrieval off, pitch method dio, block 150 ms",
+            "context 500 ms, retrieval off, pitch method dio",
+            "context 500 ms, retrieval off, pitch method dio, block 150 ms",
         ][: len(degraded)]
     )
     assert len(degraded) >= 6
@@ -161,7 +161,7 @@ def test_a_calibration_tells_how_far_down_is_enough():
     busy = linear(60.0, 0.0, 0.04, without_index=10.0, methods={"dio": 40.0})
     _, degraded, _ = run(busy, seconds=12, sizing=sizing_of(model))
     # Twice as slow as measured: 100 ms at the top; 80, 70 and 30 below, where 40 are allowed.
-    assert degraded == ["", "context 500 ms, retrieval off, pitch by dio"]
+    assert degraded == ["", "context 500 ms, retrieval off, pitch method dio"]
 
 
 def test_it_goes_back_up_when_there_is_room_again():
@@ -238,7 +238,7 @@ def test_steps_far_slower_than_measured_are_told_once():
     run(linear(20.0, 0.0, 0.0), sizing=sizing_of(model), seconds=30, on_block=listen)
     assert told[0] == told[2] == ""
     assert len(told) == 3
-    assert "A step takes 20 ms, where 'rtvc calibrate' found 10" in told[1]
+    assert "A step takes 20 ms, but 'rtvc calibrate' measured 10 ms" in told[1]
     told.clear()
     run(linear(12.0, 0.0, 0.0), sizing=sizing_of(model), seconds=10, on_block=listen)
     assert told == [""]

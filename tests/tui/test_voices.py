@@ -101,7 +101,7 @@ async def test_a_voice_that_vanished_is_told_and_the_old_one_plays_on(open_panel
         await it.reads("Bruno (voice)")
         shutil.rmtree(voices_folder() / "Bruno")
         await it.press("enter")
-        await it.reads("There is no voice 'Bruno'", "The voice before plays on.")
+        await it.reads("There is no voice 'Bruno'", "The previous voice stays in use.")
         assert it.stats.voice == "world"
         await it.hears(State.CONVERTED)
         since = len(it.provider.device.played)
@@ -109,7 +109,7 @@ async def test_a_voice_that_vanished_is_told_and_the_old_one_plays_on(open_panel
         await it.until(lambda: "Bruno" not in it.controller.scanner.voices)
         await it.find("anna")
         await it.until(lambda: it.stats.voice == "Anna")
-        await it.until(lambda: "plays on" not in it.text())
+        await it.until(lambda: "stays in use" not in it.text())
 
 
 @in_loop
@@ -139,7 +139,7 @@ async def test_what_shapes_an_rvc_voice_is_at_hand(open_panel):
             await it.press(key)
             close = pytest.approx(wanted)
             await it.until(lambda name=name, close=close: getattr(it.settings, name) == close)
-        await it.reads("FCPE is not installed", "The voice before plays on.")
+        await it.reads("FCPE is not installed", "The previous voice stays in use.")
         await it.choose("pitch_method")
         await it.press("left")
         await it.until(lambda: it.settings.pitch_method == "rmvpe")

@@ -1,1 +1,1 @@
-"""Signal processing shared by all voices."""
+"""Signal processing shared by the voices."""

@@ -1,4 +1,4 @@
-"""What happens to the microphone before anything listens to it: repair, high-pass, gain, gate."""
+"""Input conditioning: repair of invalid samples, high-pass, gain and noise gate."""
 
 from __future__ import annotations
 
@@ -10,18 +10,25 @@ from rtvc._types import Float32
 from rtvc.settings import Settings
 
 HIGH_PASS_HZ = 48.0
-"""Corner of the high-pass: below speech, above rumble; the training data of RVC is cut here too."""
+"""Corner of the high-pass, below speech and above rumble; RVC filters its training data alike."""
 
 _CHUNK = 64
+"""Samples that the high-pass computes in one matrix product."""
 RAMP_S = 0.015
-"""Duration of the ramp that follows a change of a gain."""
+"""Duration of the ramp after a change of a gain, in seconds."""
 
 
 def repair(block: Float32) -> tuple[Float32, bool]:
-    """Return `block` without NaN and infinite samples (made 0), and whether there were any.
+    """Set NaN and infinite samples to 0 and clip the others to -4..4.
 
-    Finite samples beyond full scale are brought to +-4 (12 dB of headroom), so
-    that no filter can overflow.
+    4 is 12 dB above full scale; the limit keeps the filters from overflowing.
+
+    Returns
+    -------
+    block : ndarray
+        (samples,) float32.
+    repaired : bool
+        Whether there were NaN or infinite samples.
     """
     bad = not bool(np.isfinite(block).all())
     if bad:
@@ -30,11 +37,11 @@ def repair(block: Float32) -> tuple[Float32, bool]:
 
 
 class HighPass:
-    """Second-order Butterworth high-pass that runs without a loop over samples.
+    """Second-order Butterworth high-pass, computed without a loop over samples.
 
-    The filter is written as a state-space system over chunks of 64 samples: one
-    matrix product makes the response of all chunks to their own input, and only
-    the two state values are carried from chunk to chunk.
+    The filter is a state-space system over chunks of 64 samples. One matrix product gives the
+    response of all chunks to their own input; only the two state values are carried from
+    chunk to chunk.
 
     Parameters
     ----------
@@ -65,7 +72,7 @@ class HighPass:
         self._state = np.zeros(2)
 
     def process(self, block: Float32) -> Float32:
-        """Filter the next block of any length."""
+        """Filter the next block, (samples,) float32 of any length."""
         whole = len(block) // _CHUNK * _CHUNK
         out = np.empty(len(block))
         if whole:
@@ -85,13 +92,26 @@ class HighPass:
             out[whole:] = tail @ self._own[:rest, :rest] + self._state @ self._free[:, :rest]
             forced = tail @ self._drive[_CHUNK - rest :]
             self._state = self._powers[rest] @ self._state + forced
-        # A decayed filter must be silent, not a trickle of denormal numbers.
+        # A decayed filter outputs exact zeros, not denormal numbers.
         self._state[np.abs(self._state) < 1e-18] = 0.0
         return out.astype(np.float32)
 
 
 class Ramp:
-    """A gain that moves to its target along half a cosine, in `RAMP_S`."""
+    """A gain that moves to its target along half a cosine of duration `RAMP_S`.
+
+    Parameters
+    ----------
+    rate
+        Samples per second.
+    value
+        Initial gain.
+
+    Attributes
+    ----------
+    value
+        Gain of the newest sample.
+    """
 
     def __init__(self, rate: int, value: float) -> None:
         self.value = value
@@ -100,7 +120,7 @@ class Ramp:
         self._at = self._length
 
     def process(self, target: float, samples: int) -> Float32 | float:
-        """Return the gain of the next `samples`: an array while it moves, else a number."""
+        """Return the gain of the next `samples` samples: an array during a ramp, else a number."""
         if target != self._target:
             self._from, self._target, self._at = self.value, target, 0
         if self._at >= self._length:
@@ -116,8 +136,8 @@ class Ramp:
 class Gate:
     """Noise gate with attack, hold, release and look-back.
 
-    It decides on the input but acts on the output: the chain's own delay lets it
-    open before a sound begins, at no cost in latency.
+    It measures the input and is applied to the output. The delay of the chain lets it open
+    before an onset without added latency. Levels are measured over 5 ms.
 
     Parameters
     ----------
@@ -125,9 +145,15 @@ class Gate:
         Samples per second.
     delay
         Samples by which the output lags the input.
+
+    Attributes
+    ----------
+    closed_s
+        Time since the input was last above the threshold, in seconds.
     """
 
     HYSTERESIS_DB = 4.0
+    """Distance from the threshold to open to the one to close."""
 
     def __init__(self, rate: int, delay: int) -> None:
         self._frame = rate // 200
@@ -135,22 +161,34 @@ class Gate:
         self._delay = delay
         self._pending: Float32 = np.zeros(0, np.float32)
         self._open: list[bool] = []
-        """Decisions that the gain has not used yet, one per 5 ms of input."""
+        """Pending decisions, one per 5 ms of input."""
         self._above = False
         self._hold_left = 0.0
         self._gain = 0.0
-        # The gain is made up to the newest input less the look-back; this much of it waits.
+        # Gain computed ahead of the output: it exists up to the newest input less the look-back.
         self._line: Float32 = np.zeros(delay, np.float32)
         self.closed_s = 0.0
-        """How long the input has been below the threshold, in seconds."""
 
     @property
     def open(self) -> bool:
-        """Whether the newest input passes."""
+        """Whether the newest input is above the threshold."""
         return self.closed_s == 0.0
 
     def process(self, block: Float32, settings: Settings) -> Float32:
-        """Hear the next block of input and return the gain of the next block of output."""
+        """Measure the next block of input and return the gain for the next block of output.
+
+        Parameters
+        ----------
+        block
+            (samples,) float32.
+        settings
+            The gate settings are used.
+
+        Returns
+        -------
+        ndarray
+            (samples,) float32 in 0..1.
+        """
         self._decide(block, settings)
         lookback = round(min(settings.gate_lookback / 1000, self._delay / self._frame / 200) * 200)
         attack = 1000.0 * self._frame_s / settings.gate_attack
@@ -164,12 +202,12 @@ class Gate:
             parts.append(np.clip(self._gain + slope * within, 0.0, 1.0).astype(np.float32))
             self._gain = float(parts[-1][-1])
         line = np.concatenate(parts)
-        # A longer look-back uses up what waits; the newest value stands in for the rest.
+        # After the look-back was made longer, too little gain is pending: hold the newest value.
         if len(line) < len(block):
             line = np.concatenate([line, np.full(len(block) - len(line), self._gain, np.float32)])
         self._line = line[len(block) :]
         gain = line[: len(block)]
-        # Rounded at both ends: a straight ramp has corners that can be heard on low notes.
+        # Smoothstep: the corners of a linear ramp are audible on low notes.
         return gain * gain * (3.0 - 2.0 * gain)
 
     def _decide(self, block: Float32, settings: Settings) -> None:

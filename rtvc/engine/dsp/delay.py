@@ -1,4 +1,4 @@
-"""A delay of a whole number of samples, kept from block to block."""
+"""A delay line of a fixed number of samples."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ class Delay:
     Parameters
     ----------
     samples
-        The delay, 0 or more; silence comes out before the first input does.
+        Delay, 0 or more. The first output is silence.
     """
 
     def __init__(self, samples: int) -> None:
         self._held = np.zeros(samples, np.float32)
 
     def process(self, block: Float32) -> Float32:
-        """Take a block and return as many samples, delayed."""
+        """Return as many samples as `block` holds, delayed."""
         joined = np.concatenate([self._held, block])
         self._held = joined[len(block) :]
         return joined[: len(block)]

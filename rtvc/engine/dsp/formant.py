@@ -1,9 +1,9 @@
-"""Formant shift: a vocoder works on stretched time, and its sound is played faster or slower.
+"""Formant shift: the vocoder renders stretched frames, and its output is resampled.
 
-RVC's reference rounds the stretch to whole frames and the speed to whole samples
-per frame, window by window, which shortens or lengthens time by up to a tenth. Here
-nothing is rounded, and the grid of stretched frames is that of absolute time: two
-windows that overlap stretch a moment in the same way.
+The reference program (RVC, ``infer/rtrvc.py``) rounds the stretch to whole frames and the
+resampling ratio to whole samples per frame in each window, which changes the duration by up to
+10 %. Here nothing is rounded, and the stretched frames lie on a grid of absolute time, so
+overlapping windows stretch the same frame alike.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from rtvc.engine.models.ops.interpolate import interpolate_linear
 
 _ZERO_CROSSINGS = 16
 _PHASES = 512
-"""Places between two samples that have their own kernel: noise below -65 dB at 10 kHz."""
+"""Fractional positions with a kernel of their own: error below -65 dB at 10 kHz."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Some frames, stretched.
+    """The stretch of consecutive frames for a formant shift.
 
     Attributes
     ----------
     semitones
-        How far the formants move up.
+        Formant shift in semitones; positive is up.
     first
         Absolute index of the first frame.
     frames
-        How many there are.
+        Number of frames.
     """
 
     semitones: float
@@ -45,22 +45,30 @@ class Stretch:
 
     @property
     def ratio(self) -> float:
-        """Factor by which the formants move and by which time is stretched."""
+        """Factor by which formant frequencies and time are stretched."""
         return formant_ratio(self.semitones)
 
     @property
     def stretched(self) -> int:
-        """Stretched frames: enough wherever on their grid the first one begins."""
+        """Number of stretched frames; enough for any offset of the first frame on their grid."""
         return self.frames if self.semitones == 0 else math.ceil(self.frames * self.ratio) + 1
 
     def stretch(self, x: mx.array, rate: int = 1) -> mx.array:
-        """Stretch (1, frames * rate, C) to (1, stretched * rate, C) by linear interpolation."""
+        """Stretch (1, frames * rate, C) to (1, stretched * rate, C) by linear interpolation.
+
+        Parameters
+        ----------
+        x
+            Signal with `rate` samples per frame.
+        rate
+            Samples per frame.
+        """
         if self.semitones == 0:
             return x
         return interpolate_linear(x, self.stretched * rate, self.ratio, self._offset * rate)
 
     def play(self, sound: Float32, hop: int) -> Float32:
-        """Play (stretched * hop,) at the speed that gives (frames * hop,)."""
+        """Resample the rendered (stretched * hop,) samples to (frames * hop,)."""
         if self.semitones == 0:
             return sound
         place = (np.arange(self.frames * hop) + 0.5) * self.ratio - 0.5 + self._offset * hop
@@ -68,26 +76,26 @@ class Stretch:
 
     @property
     def _offset(self) -> float:
-        """Where the first frame begins within its stretched frame, 0 to 1."""
+        """Position of the first frame within its stretched frame, 0 to 1."""
         return self.first * self.ratio % 1.0
 
 
 def formant_ratio(semitones: float) -> float:
-    """Return the factor by which formants move and time is stretched."""
+    """Return the factor by which formant frequencies and time are stretched."""
     return float(2.0 ** (semitones / 12.0))
 
 
 def resample_at(sound: Float32, places: NDArray[np.floating], ratio: float) -> Float32:
-    """Read a sound at any places, of which 0 is the first sample, without aliases.
+    """Resample a signal at given positions with an anti-aliased windowed sinc.
 
     Parameters
     ----------
     sound
-        (samples,); beyond its ends is silence.
+        (samples,) float32; silence is assumed beyond its ends.
     places
-        (n,) growing by `ratio` from one to the next.
+        (n,) positions in samples, 0 being the first sample, with a spacing of `ratio`.
     ratio
-        Samples read in the time of one that is made.
+        Input samples per output sample.
 
     Returns
     -------
@@ -98,20 +106,20 @@ def resample_at(sound: Float32, places: NDArray[np.floating], ratio: float) -> F
     reach = kernels.shape[1] // 2
     ticks = np.rint(places * _PHASES).astype(np.intp)
     whole, phase = ticks // _PHASES, ticks % _PHASES
-    # Kernel element m hears sample whole - reach + 1 + m.
+    # Kernel element m weights sample whole - reach + 1 + m.
     padded = np.pad(sound, (reach, reach + max(int(whole[-1]) + 2 - len(sound), 0)))
-    heard = sliding_window_view(padded, 2 * reach)[whole + 1]
-    made: Float32 = np.einsum("ij,ij->i", heard, kernels[phase])
-    return made
+    windows = sliding_window_view(padded, 2 * reach)[whole + 1]
+    resampled: Float32 = np.einsum("ij,ij->i", windows, kernels[phase])
+    return resampled
 
 
 @lru_cache(maxsize=4)
 def _kernels(ratio: float) -> Float32:
-    """Windowed sincs for every place between two samples, (phases, taps)."""
+    """Return the windowed sincs of all fractional positions, (phases, taps)."""
     cutoff = min(1.0, 1.0 / ratio)
     reach = math.ceil(_ZERO_CROSSINGS / cutoff)
     distance = np.arange(-reach + 1, reach + 1) - np.arange(_PHASES)[:, None] / _PHASES
     window = np.cos(distance / reach * (np.pi / 2)) ** 2
     kernels = np.sinc(distance * cutoff) * window
-    normal: Float32 = (kernels / kernels.sum(axis=1, keepdims=True)).astype(np.float32)
-    return normal
+    normalised: Float32 = (kernels / kernels.sum(axis=1, keepdims=True)).astype(np.float32)
+    return normalised

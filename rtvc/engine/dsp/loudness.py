@@ -1,4 +1,4 @@
-"""Loudness follow and the true-peak limiter: the last things before the output."""
+"""Loudness follow and the true-peak limiter: the last stages before the output."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from rtvc._types import Float32, Float64
 
 
 class LoudnessFollow:
-    """Moves the loudness of the output towards that of the input.
+    """Moves the loudness of the output towards the loudness of the input.
 
-    Both powers are smoothed over about 60 ms, and the gain is a straight line
-    over each 10 ms frame, so that it never steps.
+    Both powers are smoothed with a time constant of 60 ms. The gain is linear over each 10 ms
+    frame, so it has no steps.
 
     Parameters
     ----------
@@ -22,9 +22,9 @@ class LoudnessFollow:
     """
 
     FLOOR = 1e-3
-    """RMS (-60 dBFS) below which neither signal counts: silence is not amplified."""
+    """Lower limit of both RMS values (-60 dBFS), so that silence is not amplified."""
     MAX_GAIN = 8.0
-    """Largest gain, and the inverse of the smallest."""
+    """Largest gain; the smallest is its inverse."""
 
     def __init__(self, rate: int) -> None:
         self._frame = rate // 100
@@ -33,14 +33,14 @@ class LoudnessFollow:
         self._gain = 1.0
 
     def process(self, output: Float32, reference: Float32, amount: float) -> Float32:
-        """Return `output` with the loudness of `reference` to the given degree.
+        """Return `output` with its loudness moved towards `reference`.
 
         Parameters
         ----------
         output, reference
-            (samples,) of the same time, whole 10 ms frames.
+            (samples,) float32, time-aligned, a whole number of 10 ms frames.
         amount
-            0 changes nothing, 1 follows fully.
+            0 (no change) to 1 (the loudness of `reference`).
         """
         powers = [
             np.mean(np.square(x.reshape(-1, self._frame), dtype=np.float64), axis=1).tolist()
@@ -64,7 +64,7 @@ class LoudnessFollow:
 
 
 def _interpolators() -> Float64:
-    """Return three 12-tap windowed-sinc filters for the points at 1/4, 1/2 and 3/4 of a sample."""
+    """Return 12-tap windowed-sinc filters for the fractions 1/4, 1/2 and 3/4, (3, 12)."""
     taps = np.arange(-5, 7)
     rows = []
     for part in (0.25, 0.5, 0.75):
@@ -77,7 +77,7 @@ def _interpolators() -> Float64:
 class Limiter:
     """Look-ahead limiter on the true peak (4 times oversampled, after ITU-R BS.1770).
 
-    A signal below the ceiling comes out bit for bit, only delayed.
+    A signal below the ceiling is delayed and otherwise unchanged, bit for bit.
 
     Parameters
     ----------
@@ -91,26 +91,32 @@ class Limiter:
     """
 
     RELEASE_S = 0.080
+    """Time constant with which the gain recovers, in seconds."""
     _LOOK = 5
-    """Hops over which the gain may come down before a peak."""
+    """Hops of 0.5 ms over which the gain may fall before a peak."""
     _TAPS = _interpolators()
 
     def __init__(self, rate: int) -> None:
         self._hop = rate // 2000
         self._recover = 1.0 - math.exp(-self._hop / (self.RELEASE_S * rate))
-        # Peaks between samples are known half a filter later.
+        # Inter-sample peaks are known half a filter length later.
         half = self._TAPS.shape[1] // 2
         self.delay = self._LOOK * self._hop + half
         self._held: Float32 = np.zeros(self.delay, np.float32)
         self._before = np.zeros(2 * half - 1, np.float32)
         self._needed: list[float] = [1.0] * self._LOOK
-        """Gain that each hop that waits for output needs, oldest first."""
+        """Largest allowed gain of each pending hop, oldest first."""
         self._gain = 1.0
 
     def process(self, block: Float32, ceiling_db: float) -> Float32:
-        """Return the next block, no true peak of which passes `ceiling_db` (dBTP).
+        """Return the next block, limited to `ceiling_db`.
 
-        The block's length is a whole number of half milliseconds.
+        Parameters
+        ----------
+        block
+            (samples,) float32, a whole number of half milliseconds.
+        ceiling_db
+            Largest true peak in dBTP.
         """
         ceiling = 10.0 ** (ceiling_db / 20.0)
         needed = self._needed + self._gains_needed(block, ceiling)
@@ -121,7 +127,7 @@ class Limiter:
         self._needed = needed[hops:]
         if self._gain == 1.0 and min(needed) == 1.0:
             return out
-        # The gain is a straight line over each hop, and both its ends obey that hop.
+        # The gain is linear over each hop, and neither end exceeds the gain allowed there.
         edges = [self._gain]
         for index in range(hops):
             ahead = needed[index + 1 : index + 1 + self._LOOK]
@@ -135,11 +141,11 @@ class Limiter:
             edges.append(gain)
         self._gain = edges[-1]
         line = np.interp(np.arange(1, len(block) + 1), np.arange(hops + 1) * self._hop, edges)
-        # Rounding must not carry a peak over the ceiling.
+        # Rounding must not lift a peak above the ceiling.
         return np.clip(out * line, -ceiling, ceiling).astype(np.float32)
 
     def _gains_needed(self, block: Float32, ceiling: float) -> list[float]:
-        """Return the gain that each hop of the block (6 samples late) needs."""
+        """Return the largest allowed gain of each hop of the block, 6 samples late."""
         width = len(self._before)
         joined = np.concatenate([self._before, block])
         self._before = joined[len(block) :]

@@ -1,4 +1,4 @@
-"""From the pitch that is heard to the pitch that is sung."""
+"""From the input f0 to the target f0: pitch shift, range and fixed pitch."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ MELODY_SETTINGS = 5
 _SHIFT, _RANGE, _FIX, _FIXED, _WHISPER = range(MELODY_SETTINGS)
 
 GLIDE_FRAMES = 2
-"""Frames over which a knob travels to its new value (20 ms)."""
+"""Frames over which a setting moves to its new value (20 ms)."""
 
 MEAN_FRAMES = 400
-"""Voiced frames over which the middle of the melody adapts (4 s)."""
+"""Voiced frames over which the mean pitch adapts (4 s)."""
 
 LOWEST_HZ, HIGHEST_HZ = 25.0, 2000.0
+"""Range of the target f0."""
 
 
 class MelodySettings:
-    """The settings of the melody at every frame: a new value is approached within two frames.
+    """The settings that determine the target f0, per frame.
+
+    A changed value is approached linearly over `GLIDE_FRAMES`.
 
     Parameters
     ----------
     settings
-        What the knobs stand at when the stream begins.
+        Settings at the start of the stream.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -33,20 +36,20 @@ class MelodySettings:
         self._last = self._targets(settings)
 
     def hold(self, frames: int) -> Float64:
-        """Return the knobs of frames during which they stay as they are, (frames, 5)."""
+        """Return the unchanged values for the next frames, (frames, 5)."""
         return np.repeat(self._last[None], frames, axis=0)
 
     def glide(self, frames: int, settings: Settings) -> Float64:
-        """Return the knobs of the next frames, on their way to these settings, (frames, 5)."""
+        """Return the values for the next frames while they move to `settings`, (frames, 5)."""
         target = self._targets(settings)
         if np.array_equal(target, self._last):
             return self.hold(frames)
         start = self._last
         if start[_FIX] == 0:
-            # Nothing is heard of the old fixed pitch, so there is none to glide from.
+            # The fixed pitch was off, so its old value must not affect the glide.
             start[_FIXED] = target[_FIXED]
-        way = np.minimum(np.arange(1, frames + 1) / GLIDE_FRAMES, 1.0)[:, None]
-        values: Float64 = np.where(way < 1, start + (target - start) * way, target)
+        progress = np.minimum(np.arange(1, frames + 1) / GLIDE_FRAMES, 1.0)[:, None]
+        values: Float64 = np.where(progress < 1, start + (target - start) * progress, target)
         self._last = values[-1].copy()
         return values
 
@@ -64,23 +67,34 @@ class MelodySettings:
 
 
 class MeanPitch:
-    """The running middle of a melody, in octaves above 1 Hz.
+    """Running mean of the pitch in octaves above 1 Hz.
 
-    It is the mean of the voiced frames so far, of the last four seconds once there
-    are so many.
+    It is the mean of all voiced frames up to `MEAN_FRAMES` of them, then an exponential mean
+    over about `MEAN_FRAMES`.
     """
 
     def __init__(self) -> None:
         self._octave, self._count = 0.0, 0
 
     def copy(self) -> MeanPitch:
-        """Return one that goes on from here by itself."""
+        """Return an independent copy."""
         other = MeanPitch()
         other._octave, other._count = self._octave, self._count
         return other
 
     def update(self, hz: Float64) -> Float64:
-        """Take the next frames, (n,) in Hz; return the middle at each, 0 where unvoiced."""
+        """Add frames and return the mean at each of them.
+
+        Parameters
+        ----------
+        hz
+            (n,) f0 in Hz, 0 = unvoiced.
+
+        Returns
+        -------
+        ndarray
+            (n,) in octaves above 1 Hz, 0 where unvoiced.
+        """
         mean = np.zeros(len(hz))
         voiced = np.flatnonzero(hz)
         followed = []
@@ -93,12 +107,12 @@ class MeanPitch:
 
 
 def target_f0(hz: Float64, mean: Float64, values: Float64) -> Float64:
-    """Return the pitch that is sung.
+    """Return the target f0.
 
     Parameters
     ----------
     hz
-        Pitch that is heard, (n,), 0 = unvoiced.
+        Input f0 in Hz, (n,), 0 = unvoiced.
     mean
         Middle of the melody at each frame, as `MeanPitch.update` gives it, (n,).
     values
@@ -107,7 +121,7 @@ def target_f0(hz: Float64, mean: Float64, values: Float64) -> Float64:
     Returns
     -------
     ndarray
-        (n,) in Hz, within 25 to 2000; what is unvoiced or whispered is 0.
+        (n,) in Hz, 25 to 2000; 0 where unvoiced or whispered.
     """
     octave = np.log2(np.where(hz > 0, hz, 1.0))
     followed = mean + values[:, _RANGE] * (octave - mean) + values[:, _SHIFT] / 12

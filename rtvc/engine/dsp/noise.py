@@ -1,4 +1,4 @@
-"""Noise that depends on nothing but a seed and the position in the stream."""
+"""Noise that is a function of a seed and the absolute frame index only."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _ORIGIN = 2**40
 
 
 def frame_noise(seed: int, first: int, frames: int, samples: int) -> Float32:
-    """Return white noise of unit variance, uniformly distributed, for a run of frames.
+    """Return uniformly distributed white noise of unit variance for consecutive frames.
 
-    A frame is the same in whatever run it is asked for, so the noise does not
-    know where blocks begin (Philox, a counter-based generator: Salmon et al.,
-    "Parallel random numbers: as easy as 1, 2, 3", 2011). Uniform, because each
-    sample then takes exactly one word of the generator.
+    The noise of a frame does not depend on the other frames of the call, so it is independent
+    of block boundaries. The generator is Philox, which is counter-based (Salmon et al.,
+    "Parallel random numbers: as easy as 1, 2, 3", 2011). The distribution is uniform because
+    each sample then uses exactly one word of the generator.
 
     Parameters
     ----------
@@ -25,15 +25,20 @@ def frame_noise(seed: int, first: int, frames: int, samples: int) -> Float32:
     first
         Absolute index of the first frame; may be negative.
     frames, samples
-        How many frames, and samples in each (a multiple of 8).
+        Number of frames, and of samples per frame (a multiple of 8).
 
     Returns
     -------
     ndarray
         (frames * samples,) float32 in -1.73..1.73.
+
+    Raises
+    ------
+    ValueError
+        If `samples` is not a multiple of 8.
     """
     if samples % _PER_COUNT:
-        raise ValueError(f"{samples} samples in a frame are no multiple of {_PER_COUNT}")
+        raise ValueError(f"{samples} samples per frame is not a multiple of {_PER_COUNT}")
     counter = (_ORIGIN + first) * (samples // _PER_COUNT)
     generator = np.random.Generator(np.random.Philox(key=seed, counter=counter))
     noise = generator.random(frames * samples, dtype=np.float32)

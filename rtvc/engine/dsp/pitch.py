@@ -1,4 +1,4 @@
-"""Pitch as the synthesizer takes it: the coarse bins of its embedding, the phase of its sine."""
+"""f0 as input of the synthesizer: bins of the pitch embedding, phase of the sine source."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rtvc._types import Float64
 from rtvc.errors import UsageError
 
 LOWEST_HZ, HIGHEST_HZ = 50.0, 1100.0
-COARSE_BINS = 256  # rows of the embedding; 0 is never made here, but old frames may hold it
+COARSE_BINS = 256  # rows of the embedding; row 0 is not used by `coarse_pitch`
 FRAME_S = 0.01
 
 
@@ -21,20 +21,20 @@ _LOWEST, _HIGHEST = _mel(LOWEST_HZ), _mel(HIGHEST_HZ)
 
 
 def coarse_pitch(f0_hz: npt.ArrayLike) -> npt.NDArray[np.int32]:
-    """Map pitch to the bins of the synthesizer's pitch embedding.
+    """Map f0 to the bins of the synthesizer's pitch embedding.
 
-    Bins are even on the mel scale 1127 ln(1 + f/700), from 1 at 50 Hz and below to 255 at
-    1100 Hz and above; half a bin rounds to even (RVC, ``infer/rtrvc.py``).
+    Bins are evenly spaced on the mel scale 1127 ln(1 + f/700), from 1 at 50 Hz and below to
+    255 at 1100 Hz and above; halves round to even (RVC, ``infer/rtrvc.py``).
 
     Parameters
     ----------
     f0_hz
-        Pitch in Hz, any shape; 0 is unvoiced.
+        f0 in Hz, any shape; 0 = unvoiced.
 
     Returns
     -------
     ndarray
-        Bins 1..255 as int32, of the same shape; 1 where unvoiced.
+        int32 bins 1..255 in the same shape; 1 where unvoiced.
 
     Raises
     ------
@@ -48,22 +48,23 @@ def coarse_pitch(f0_hz: npt.ArrayLike) -> npt.NDArray[np.int32]:
 
 
 def sine_phase(f0_hz: npt.ArrayLike, initial_phase: float = 0.0) -> Float64:
-    """Phase of the source's sine at the beginning of every 10 ms frame, and after the last.
+    """Return the phase of the sine source at the start of each 10 ms frame and after the last.
 
-    Pitch is held within a frame, so a frame advances the phase by f0/100 cycles. Kept with
-    the pitch of the stream, it lets overlapping renders of one frame use the same sine.
+    f0 is held within a frame, so a frame advances the phase by f0/100 cycles. With phases
+    kept by absolute frame, overlapping renders of one frame use the same sine.
 
     Parameters
     ----------
     f0_hz
-        Pitch in Hz per frame, (T,); 0 is unvoiced and leaves the phase where it is.
+        f0 in Hz per frame, (T,); 0 = unvoiced, which does not advance the phase.
     initial_phase
         Phase at the first frame, in cycles.
 
     Returns
     -------
     ndarray
-        Cycles in [0, 1), (T + 1,) float64; the last one is the initial phase of what follows.
+        (T + 1,) float64, cycles in [0, 1). The last value is the initial phase of the next
+        frames.
 
     Raises
     ------
@@ -76,12 +77,12 @@ def sine_phase(f0_hz: npt.ArrayLike, initial_phase: float = 0.0) -> Float64:
 
 
 def check_pitch(f0_hz: npt.NDArray[np.floating]) -> None:
-    """Refuse pitch that is negative or not finite.
+    """Raise an error if f0 is negative or not finite.
 
     Parameters
     ----------
     f0_hz
-        Pitch in Hz, any shape.
+        f0 in Hz, any shape.
 
     Raises
     ------
@@ -89,4 +90,4 @@ def check_pitch(f0_hz: npt.NDArray[np.floating]) -> None:
         A value is negative or not finite.
     """
     if not (np.isfinite(f0_hz).all() and (f0_hz >= 0).all()):
-        raise UsageError("Pitch is given in Hz, 0 where unvoiced; it cannot be negative or NaN.")
+        raise UsageError("f0 must be finite and not negative, in Hz with 0 for unvoiced frames.")

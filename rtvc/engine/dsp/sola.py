@@ -1,4 +1,4 @@
-"""Synchronous overlap-add: joining renders that overlap but do not agree in phase."""
+"""SOLA (synchronous overlap-add): joins overlapping renders that differ in phase."""
 
 from __future__ import annotations
 
@@ -8,31 +8,34 @@ from rtvc._types import Float32
 
 
 def fade_in(samples: int) -> Float32:
-    """Return the rising half of a sin^2 crossfade; its complement is ``1 - fade_in``."""
+    """Return the rising half of a sin^2 crossfade, (samples,); the falling half is 1 minus it."""
     phase = (np.arange(samples) + 0.5) / max(samples, 1)
     return (np.sin(0.5 * np.pi * phase) ** 2).astype(np.float32)
 
 
 def best_offset(render: Float32, tail: Float32, search: int, preferred: int) -> int:
-    """Return where in `render` the waveform of `tail` is found again.
+    """Return the offset at which `render` best matches `tail`.
 
     Parameters
     ----------
     render
         (samples,) at least ``len(tail) + search`` long.
     tail
-        What was rendered for the same time by the step before.
+        Render of the same time by the previous step.
     search
-        Largest offset, in samples.
+        Largest offset in samples.
     preferred
-        The offset that is kept where it is as good as the best to 0.1 %: a
-        periodic sound matches at every period, and jumping between them would
-        make time stutter.
+        Offset that is kept if its score is within 0.1 % of the best. A periodic signal matches
+        at every period, and jumping between periods would shift time back and forth.
+
+    Returns
+    -------
+    int
+        0 to `search`.
 
     Notes
     -----
-    Maximises ``<x[k:k+W], p> / sqrt(|x[k:k+W]|^2 + 1e-8)`` over k, the measure
-    of the RVC reference program's live path.
+    Maximises ``<x[k:k+W], p> / sqrt(|x[k:k+W]|^2 + 1e-8)`` over k, as RVC's realtime program.
     """
     width = len(tail)
     span = render[: width + search].astype(np.float64)
@@ -46,7 +49,7 @@ def best_offset(render: Float32, tail: Float32, search: int, preferred: int) -> 
 
 
 class Sola:
-    """Joins blocks whose renders overlap by crossfade + search samples.
+    """Aligns and crossfades blocks whose renders overlap by crossfade + search samples.
 
     Parameters
     ----------
@@ -61,7 +64,7 @@ class Sola:
         self._offset = 0
 
     def join(self, render: Float32) -> Float32:
-        """Return the next block: the render, aligned with the last tail and crossfaded."""
+        """Return the next block: the render, aligned with the previous tail and crossfaded."""
         width = len(self._tail)
         self._offset = best_offset(render, self._tail, self._search, self._offset)
         aligned = render[self._offset :]
@@ -71,5 +74,5 @@ class Sola:
         return block
 
     def clear(self) -> None:
-        """Forget the tail: the next block fades in from silence."""
+        """Clear the tail, so that the next block fades in from silence."""
         self._tail = np.zeros_like(self._tail)
