@@ -2,40 +2,56 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, nullcontext
 from types import TracebackType
+from typing import Any
 
 from rtvc.audio.endpoint import Endpoint
+from rtvc.audio.tee import TeeEndpoint
+from rtvc.calibration.profiles import DEFAULT_PROFILE, PROFILES
 from rtvc.calibration.sizing import Sizing
+from rtvc.calibration.timing import measured_here
+from rtvc.config.calibration_yaml import load_calibration
 from rtvc.engine.engine import Engine
 from rtvc.engine.voice import Voice
+from rtvc.errors import RtvcError, UsageError
 from rtvc.library import open_voice
-from rtvc.settings import Settings
+from rtvc.settings import Settings, combine_settings
 from rtvc.stats import Stats
 from rtvc.system.realtime_mode import realtime_mode
 
 
 class Session:
-    """One endpoint, one engine, running.
+    """A source and a sink of audio, and an engine between them.
+
+    Use `Session.live` for a microphone and a speaker. A session starts once: with `start`,
+    or as a context, which also stops it.
 
     Parameters
     ----------
     endpoint
-        Where the sound comes from and goes to: a live device, a simulated one, or files.
+        The source and the sink: devices, simulated devices, or sound files.
     settings
-        To begin with.
+        The settings to start with; by default all are at their defaults.
     find_voice
-        Gives the voice of a name; by default the built-in and installed ones.
+        Returns the voice for a name. By default those that `Settings.voice` accepts: the
+        built-in voice, installed voices, and paths of files and folders.
     sizing
-        What was measured on this machine: sizes that nobody chose come from it. By default
-        nothing was.
+        What was measured on this machine, for the sizes that are not set. By default they
+        are at their defaults.
+    hint
+        Returns what is probably wrong with the devices, "" if nothing is: the reason in
+        `stats` where the engine has none.
 
     Examples
     --------
-    >>> with Session(FileEndpoint("in.wav", "out.wav"), Settings(pitch=4)) as session:
-    ...     session.wait()
+    >>> with rtvc.Session.live(settings=rtvc.Settings(pitch=4)) as session:
+    ...     time.sleep(10)
+    ...     session.apply(pitch=-4)
+    ...     print(session.stats().latency.total)
     """
 
     def __init__(
@@ -44,17 +60,68 @@ class Session:
         settings: Settings | None = None,
         find_voice: Callable[[str], Voice] | None = None,
         sizing: Sizing | None = None,
+        hint: Callable[[], str] = lambda: "",
     ) -> None:
         self.endpoint = endpoint
         self._engine = Engine(
             endpoint,
-            settings or Settings(),
+            combine_settings(settings, {}),
             find_voice or open_voice.find_voice,
             sizing or Sizing(),
             nullcontext if find_voice else open_voice.preload_estimator,
         )
+        self._hint = hint
         self._held = ExitStack()
-        self._started = False
+        self._begun = self._running = False
+        self._set_monitor_gain()
+
+    @classmethod
+    def live(
+        cls,
+        *,
+        input: str | int | None = None,
+        output: str | int | None = None,
+        monitor: str | int | None = None,
+        settings: Settings | None = None,
+        profile: str = DEFAULT_PROFILE,
+    ) -> Session:
+        """Return a session from a microphone to a speaker, not started.
+
+        Nothing is opened before `start`. What `rtvc run` remembers is not used, and nothing
+        is remembered.
+
+        Parameters
+        ----------
+        input, output
+            The microphone and the speaker: name, part of a name or number, as in
+            ``rtvc devices``. By default those of the system.
+        monitor
+            A second speaker on which you hear yourself. By default there is none.
+        settings
+            The settings to start with; by default all are at their defaults.
+        profile
+            ``"quality"``, ``"balanced"`` or ``"fast"``: what the sizes that are not set (block,
+            headroom, context) are to be, if ``rtvc calibrate`` has measured this machine.
+
+        Raises
+        ------
+        UsageError
+            If there is no such device or profile, or more than one device is meant.
+        RtvcError
+            If this machine has no microphone or no speaker.
+        """
+        from rtvc.audio.devices import find_device
+        from rtvc.audio.live import LiveEndpoint
+        from rtvc.audio.monitor import open_monitor
+
+        if profile not in PROFILES:
+            raise UsageError(f"There is no profile {profile!r}. Choose {_either(PROFILES)}.")
+        find_device(input, "input")
+        speaker = find_device(output, "output")
+        own = None if monitor is None else open_monitor(monitor, speaker.name)
+        live = LiveEndpoint(input, output)
+        sizing = Sizing(measured_here(load_calibration()[0]), PROFILES[profile])
+        return cls(TeeEndpoint(live, own), settings, sizing=sizing, hint=lambda: live.hint)
 
     @property
     def settings(self) -> Settings:
@@ -62,13 +129,19 @@ class Session:
         return self._engine.settings
 
     def start(self) -> None:
-        """Load the voice, open the endpoint and begin; returns once sound flows.
+        """Load the voice, open the endpoint and begin; returns once audio flows.
+
+        If it raises, nothing is left open. It can be called once.
 
         Raises
         ------
         RtvcError
-            If the voice cannot be loaded or the device cannot be opened.
+            If the voice cannot be loaded, the device cannot be opened, or the session has
+            been started before.
         """
+        if self._begun:
+            raise RtvcError("A session starts only once. Make another one.")
+        self._begun = True
         if self.endpoint.wall_clock:
             self._held.enter_context(realtime_mode())
         try:
@@ -76,23 +149,51 @@ class Session:
         except BaseException:
             self._held.close()
             raise
-        self._started = True
+        self._running = True
 
     @property
     def has_voice(self) -> bool:
         """Whether a voice has been loaded: not where the start failed for want of it."""
         return self._engine.has_voice
 
-    def apply(self, settings: Settings) -> None:
-        """Use other settings from the next block on."""
-        self._engine.apply(settings)
+    def apply(self, settings: Settings | None = None, **changes: Any) -> None:
+        """Use other settings from the next block on.
+
+        A voice or a size that changes is heard once it is loaded; the audio continues
+        meanwhile. Any thread may call this.
+
+        Parameters
+        ----------
+        settings
+            All settings; by default those that were applied last.
+        **changes
+            Single settings to change, such as ``pitch=-4``.
+
+        Raises
+        ------
+        SettingError
+            For an unknown name, a value out of range, or a setting that is given both ways.
+        """
+        if settings is None:
+            self._engine.apply(self.settings.replace(**changes))
+        else:
+            self._engine.apply(combine_settings(settings, changes))
+        self._set_monitor_gain()
 
     def stats(self) -> Stats:
-        """Return what is going on; cheap enough for 30 times a second."""
-        return self._engine.stats()
+        """Return a snapshot of levels, latency, times and state; it never waits."""
+        stats = self._engine.stats()
+        hint = "" if stats.reason else self._hint()
+        return dataclasses.replace(stats, reason=hint) if hint else stats
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the source has ended or the engine is gone; return whether it has."""
+        """Wait until the source has ended or the engine has; return whether it has.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait at most. By default there is no limit: devices never end.
+        """
         end = None if timeout is None else time.monotonic() + timeout
         while self._engine.running:
             if end is not None and time.monotonic() >= end:
@@ -102,8 +203,8 @@ class Session:
 
     def stop(self) -> None:
         """Fade out, play what is queued, and close the endpoint; safe to repeat."""
-        if self._started:
-            self._started = False
+        if self._running:
+            self._running = False
             self._engine.stop()
         self._held.close()
 
@@ -118,3 +219,12 @@ class Session:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+    def _set_monitor_gain(self) -> None:
+        if isinstance(self.endpoint, TeeEndpoint) and self.endpoint.monitor is not None:
+            self.endpoint.monitor.gain_db = self.settings.monitor_gain
+
+
+def _either(words: Iterable[str]) -> str:
+    *most, last = map(repr, words)
+    return f"{', '.join(most)} or {last}"

@@ -7,7 +7,9 @@ the panel are all generated from the fields of `Settings`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -156,7 +158,7 @@ def _setting(default: Value, help: str, **facts: Any) -> Any:
     return field(default=default, metadata={"help": help, **facts})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Settings:
     """All settings of the sound, immutable; change one with `replace`.
 
@@ -393,6 +395,11 @@ class Settings:
         for name, setting in SETTINGS.items():
             object.__setattr__(self, name, setting.check(getattr(self, name)))
 
+    def __repr__(self) -> str:
+        """Return only what differs from the defaults, as the call that makes it again."""
+        named = (f"{name}={_literal(value)}" for name, value in self.changed().items())
+        return f"Settings({', '.join(named)})"
+
     def replace(self, **changes: Value) -> Settings:
         """Return these settings with some changed.
 
@@ -419,6 +426,27 @@ class Settings:
         }
 
 
+def _literal(value: Value) -> str:
+    """Return a value as one types it: 4 rather than 4.0."""
+    whole = isinstance(value, float) and value.is_integer()
+    return repr(int(value)) if whole else repr(value)
+
+
+def _checking_names(initialise: Callable[..., None]) -> Callable[..., None]:
+    """Return an initialiser that knows a better message than Python for an unknown name."""
+
+    @functools.wraps(initialise)
+    def checked(self: Settings, *values: Value, **named: Value) -> None:
+        for name in named:
+            find_setting(name)
+        initialise(self, *values, **named)
+
+    return checked
+
+
+Settings.__init__ = _checking_names(Settings.__init__)  # type: ignore[method-assign]
+
+
 def _declared_settings() -> dict[str, Setting]:
     kinds = {"float": float, "int": int, "bool": bool, "str": str}
     return {
@@ -443,6 +471,31 @@ def find_setting(name: str) -> Setting:
         return SETTINGS[name]
     near = nearest(name, SETTINGS)
     raise SettingError(name, f"there is no setting {name!r}; nearest: {near}")
+
+
+def combine_settings(settings: Settings | None, changes: Mapping[str, Value]) -> Settings:
+    """Return settings that are given as an object, as keywords, or in part as each.
+
+    Raises
+    ------
+    SettingError
+        For an unknown name, a bad value, or a setting that is given both ways.
+    UsageError
+        If `settings` is something else.
+    """
+    if settings is None:
+        return Settings(**changes)  # type: ignore[arg-type]
+    if not isinstance(settings, Settings):
+        raise UsageError(
+            f"The settings are of type {type(settings).__name__}. Give rtvc.Settings(...), or "
+            "each setting as a keyword."
+        )
+    for name in changes:
+        if name in settings.changed():
+            raise SettingError(
+                name, f"The setting {name!r} is given twice, in Settings and as a keyword. Use one."
+            )
+    return settings.replace(**changes)
 
 
 def changed_names(before: Settings, after: Settings) -> frozenset[str]:

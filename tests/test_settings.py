@@ -1,7 +1,10 @@
 """The knobs: ranges, types, messages, and what is generated from them."""
 
+import copy
 import dataclasses
+import inspect
 import math
+import pickle
 import subprocess
 import sys
 
@@ -51,6 +54,32 @@ def test_an_unknown_name_names_the_nearest():
         find_setting("formnat")
     with pytest.raises(SettingError, match="nearest: pitch"):
         Settings().replace(pich=1.0)
+
+
+def test_an_unknown_name_is_refused_alike_however_settings_are_made():
+    messages = set()
+    for make in (Settings, Settings().replace):
+        with pytest.raises(SettingError) as caught:
+            make(pich=1.0)
+        messages.add(str(caught.value))
+        assert caught.value.name == "pich"
+    assert len(messages) == 1
+    with pytest.raises(TypeError, match="positional"):
+        Settings("dry")
+
+
+def test_the_repr_shows_what_differs_and_makes_the_same_again():
+    assert repr(Settings()) == "Settings()"
+    assert repr(Settings(pitch=4)) == "Settings(pitch=4)"
+    settings = Settings(voice="Anna", pitch=-0.5, whisper=True, seed=7)
+    assert repr(settings) == "Settings(voice='Anna', pitch=-0.5, whisper=True, seed=7)"
+    assert eval(repr(settings)) == settings
+
+
+def test_help_and_copies_are_those_of_any_dataclass():
+    assert "pitch_range: 'float' = 1.0" in str(inspect.signature(Settings))
+    settings = Settings(pitch=4)
+    assert pickle.loads(pickle.dumps(settings)) == copy.deepcopy(settings) == settings
 
 
 def test_settings_cannot_be_changed_in_place():

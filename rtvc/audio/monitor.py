@@ -13,13 +13,15 @@ from collections.abc import Callable
 import numpy as np
 
 from rtvc._types import Float32
+from rtvc.audio.devices import find_device
 from rtvc.audio.drift import ClockTrim
+from rtvc.audio.duplex import open_playback
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.fifo import SampleFifo
 from rtvc.audio.resample import EdgeResampler
 from rtvc.audio.stream_watchdog import StreamWatchdog
 from rtvc.audio.streams import DeviceStream
-from rtvc.errors import RtvcError
+from rtvc.errors import RtvcError, UsageError
 from rtvc.system.audio_priority import make_thread_realtime, realtime_threads
 
 MUTE_BELOW_DB = -60.0
@@ -254,3 +256,25 @@ class Monitor:
             f"The monitor is silent: {why}. The main output goes on; d chooses another monitor."
         )
         self._waiting.clear()
+
+
+def open_monitor(name: str | int, output: str) -> Monitor:
+    """Return a device of this machine as the monitor, not started.
+
+    Parameters
+    ----------
+    name
+        Its name, a part of its name, or its number.
+    output
+        Full name of the device that is the main output.
+
+    Raises
+    ------
+    RtvcError
+        If there is no such device, or it is the main output.
+    """
+    device = find_device(name, "output")
+    if device.name == output:
+        raise UsageError(f"{output!r} is the output already, so you hear yourself there")
+    # Found anew each time: the numbers of devices change when some come and go.
+    return Monitor(device.name, lambda: open_playback(find_device(device.name, "output")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rtvc.calibration.conditions import Conditions
+from rtvc.calibration.conditions import Conditions, conditions
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +50,11 @@ class Timing:
     def max(self, block: float, context: float, *, method: str = "") -> float:
         """Return the time in ms of the longest step that a measurement meets."""
         return self.longest * self.p50(block, context, method=method)
+
+
+def measured_here(timings: Mapping[str, Timing]) -> dict[str, Timing]:
+    """Return the timings that were measured on this machine."""
+    if not timings:
+        return {}
+    now = conditions()
+    return {kind: t for kind, t in timings.items() if t.conditions.same_machine(now)}

@@ -90,7 +90,7 @@ def examine() -> list[Check]:
 
 def _rtvc() -> Check:
     from rtvc import __file__ as where
-    from rtvc import __version__
+    from rtvc._version import __version__
 
     return Check("rtvc", "good", f"{__version__} in {os.path.dirname(where)}")
 

@@ -11,7 +11,7 @@ from importlib import import_module
 from types import FrameType
 from typing import Any, NoReturn
 
-from rtvc import __version__
+from rtvc._version import __version__
 from rtvc.errors import RtvcError, UsageError, nearest
 
 COMMANDS = (

@@ -169,8 +169,6 @@ def _run_plainly(
     from rtvc.session import Session
 
     opened, settings = devices.open(), remembered.settings
-    if opened.monitor is not None:
-        opened.monitor.gain_db = settings.monitor_gain
     display = StatusDisplay(sys.stdout)
     session = Session(TeeEndpoint(opened.endpoint, opened.monitor), settings, sizing=sizing)
     try:

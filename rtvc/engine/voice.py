@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rtvc._types import Float32
 from rtvc.engine.plan import Plan
@@ -59,6 +59,7 @@ class Stream(Protocol):
         """
 
 
+@runtime_checkable
 class Voice(Protocol):
     """A voice that can be streamed.
 

@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-from rtvc import __version__
+from rtvc._version import __version__
 from rtvc.errors import RtvcError
 from rtvc.library.addresses import hostname
 

@@ -26,10 +26,10 @@ T = TypeVar("T")
 
 def list_voices() -> dict[str, str]:
     """Return a description of every voice, built-in and installed, by name."""
-    from rtvc import library
+    from rtvc.library import list_voices as installed_voices
 
     voices = {BUILT_IN: "Your own voice, shaped by the settings; built in."}
-    for voice in library.list_voices()[0]:
+    for voice in installed_voices()[0]:
         manifest = voice.manifest
         kind = f"RVC {manifest.version}, {manifest.sample_rate / 1000:g} kHz"
         voices[voice.name] = f"{kind}{', with an index' if manifest.index else ''}."
@@ -65,9 +65,9 @@ def find_voice(name: str) -> Voice:
 
     if is_path(name):
         path = Path(name).expanduser()
-        return _load_rvc_voice(name, path, _find_index(path))
+        return load_rvc_voice(name, path, _find_index(path))
     installed = installed_voice(name)
-    return _load_rvc_voice(installed.name, installed.path, installed.index)
+    return load_rvc_voice(installed.name, installed.path, installed.index)
 
 
 def voice_kind(name: str) -> str:
@@ -128,7 +128,14 @@ def _load_estimator_in_thread(kind: str) -> PitchEstimator:
         clear_mlx_streams()
 
 
-def _load_rvc_voice(name: str, path: Path, index: Path | None) -> RvcVoice:
+def load_rvc_voice(name: str, path: Path, index: Path | None) -> RvcVoice:
+    """Return an RVC voice from its file, with the content encoder that it was trained with.
+
+    Raises
+    ------
+    RtvcError
+        If a file cannot be used, or the encoder is not installed.
+    """
     from rtvc.engine.rvc import loading
     from rtvc.engine.rvc.voice import RvcVoice
     from rtvc.library import base_model_path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -79,12 +78,8 @@ class DeviceSession:
 
     def stats(self) -> Stats:
         """Return what the session tells; where none runs, nothing."""
-        session, opened = self._session, self._opened
-        if session is None or opened is None:
-            return Stats()
-        stats = session.stats()
-        hint = "" if stats.reason else opened.hint()
-        return dataclasses.replace(stats, reason=hint) if hint else stats
+        session = self._session
+        return Stats() if session is None else session.stats()
 
     def spectrum(self) -> tuple[float, ...]:
         """Return the level in dBFS of each band of what is heard now; () where nothing plays."""
@@ -134,7 +129,7 @@ class DeviceSession:
         from rtvc.session import Session
 
         endpoint = TeeEndpoint(opened.endpoint, opened.monitor)
-        session = Session(endpoint, self._settings, self._find_voice, self._sizing)
+        session = Session(endpoint, self._settings, self._find_voice, self._sizing, opened.hint)
         try:
             session.start()
         except RtvcError as error:
@@ -174,5 +169,3 @@ class DeviceSession:
             return
         self._session.apply(self._settings)
         self._endpoint.recording = self._recording
-        if self._endpoint.monitor is not None:
-            self._endpoint.monitor.gain_db = self._settings.monitor_gain

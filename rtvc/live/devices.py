@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from rtvc.errors import RtvcError, UsageError
+from rtvc.errors import RtvcError
 
 if TYPE_CHECKING:
     # Re-exported for the panel, which must not import rtvc.audio.
@@ -131,6 +131,7 @@ class SystemDevices:
         """
         from rtvc.audio.devices import find_device
         from rtvc.audio.live import LiveEndpoint
+        from rtvc.audio.monitor import open_monitor
         from rtvc.audio.portaudio import restart_portaudio
 
         if self._opened:
@@ -148,29 +149,3 @@ class SystemDevices:
                 note = f"There is no monitor: {error}."
         names = DeviceSelection(microphone.name, speaker.name, monitor.name if monitor else "")
         return OpenDevices(endpoint, names, monitor, note, lambda: endpoint.hint)
-
-
-def open_monitor(name: str, output: str) -> Monitor:
-    """Return a device of this machine as the monitor, not started.
-
-    Parameters
-    ----------
-    name
-        Its name or a part of it.
-    output
-        Full name of the device that is the main output.
-
-    Raises
-    ------
-    RtvcError
-        If there is no such device, or it is the main output.
-    """
-    from rtvc.audio.devices import find_device
-    from rtvc.audio.duplex import open_playback
-    from rtvc.audio.monitor import Monitor
-
-    device = find_device(name, "output")
-    if device.name == output:
-        raise UsageError(f"{output!r} is the output already, so you hear yourself there")
-    # Found anew each time: the numbers of devices change when some come and go.
-    return Monitor(device.name, lambda: open_playback(find_device(device.name, "output")))

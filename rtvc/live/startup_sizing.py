@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rtvc.calibration.conditions import conditions
 from rtvc.calibration.profiles import PROFILES, Profile, choose, kind_name, too_slow
 from rtvc.calibration.sizing import Sizing
-from rtvc.calibration.timing import Timing
+from rtvc.calibration.timing import Timing, measured_here
 from rtvc.config.calibration_yaml import load_calibration
 from rtvc.library.open_voice import voice_kind
 from rtvc.settings import BUILT_IN, Settings
@@ -44,14 +44,10 @@ def startup_sizing(
         Names of the sizes that a person has stated.
     """
     timings, damage = load_calibration()
-    here: dict[str, Timing] = {}
-    kind, changes = voice_kind(settings.voice), list[str]()
+    kind = voice_kind(settings.voice)
     measured = timings.get(kind)
-    if timings:
-        now = conditions()
-        here = {k: timing for k, timing in timings.items() if timing.conditions.same_machine(now)}
-        changes = measured.conditions.changes(now) if measured else []
-    sizing = Sizing(here, PROFILES[profile], chosen)
+    changes = measured.conditions.changes(conditions()) if measured else []
+    sizing = Sizing(measured_here(timings), PROFILES[profile], chosen)
     warnings = damage
     if not damage and kind:
         warnings = _warnings(kind, measured, changes, sizing.profile, settings)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rtvc import __version__
+from rtvc._version import __version__
 
 PACKAGES = (
     "mlx",

@@ -9,7 +9,7 @@ import pytest
 from rtvc.audio.simulated import Fault, SimulatedDevice
 from rtvc.errors import RtvcError, UsageError
 from rtvc.session import Session
-from rtvc.settings import Settings
+from rtvc.settings import SettingError, Settings
 from rtvc.stats import State
 from tests.support.voices import PlainVoice, finder
 
@@ -476,3 +476,41 @@ def test_stopping_fades_out():
     assert not played[-240:].any()
     assert np.abs(np.diff(played[24_000:], 2)).max() < 8 * 0.5 * (2 * np.pi * 100 / RATE) ** 2
     assert session.stats().state is State.STOPPED
+
+
+def test_a_session_starts_only_once():
+    device = SimulatedDevice(noise(1), wall_clock=True)
+    session = Session(device, Settings(**OPEN), finder())
+    session.start()
+    for _ in range(2):
+        with pytest.raises(RtvcError, match=r"^A session starts only once\. Make another one\.$"):
+            session.start()
+        session.stop()
+    failed = Session(SimulatedDevice(noise(1)), Settings(voice="nobody"), finder())
+    with pytest.raises(UsageError, match="nobody"):
+        failed.start()
+    with pytest.raises(RtvcError, match="only once"):
+        failed.start()
+
+
+def test_settings_are_applied_as_an_object_or_one_by_one():
+    session = Session(SimulatedDevice(noise(1)), Settings(pitch=4), finder())
+    session.apply(formant=2)
+    assert session.settings == Settings(pitch=4, formant=2)
+    session.apply(Settings(pitch=-1))
+    assert session.settings == Settings(pitch=-1)
+    session.apply(Settings(pitch=-1), formant=3)
+    assert session.settings == Settings(pitch=-1, formant=3)
+    with pytest.raises(SettingError, match="'pitch' is given twice"):
+        session.apply(Settings(pitch=-1), pitch=3)
+    with pytest.raises(SettingError, match="pich"):
+        session.apply(pich=3)
+    assert session.settings == Settings(pitch=-1, formant=3)
+    with pytest.raises(UsageError, match="type dict"):
+        Session(SimulatedDevice(noise(1)), {"pitch": 4})
+
+
+def test_what_is_wrong_with_the_devices_is_the_reason_where_there_is_no_other():
+    session = Session(SimulatedDevice(noise(1)), None, finder(), hint=lambda: "It is muted.")
+    with session:
+        assert session.stats().reason == "It is muted."

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
-import rtvc.engine
 from rtvc.cli.main import main
 from rtvc.engine.plan import make_plan
+from rtvc.engine.rvc.loading import load_pitch_estimator
 from rtvc.errors import RtvcError, UsageError
 from rtvc.library import open_voice
 from rtvc.library.adding import add_voice
@@ -119,24 +119,12 @@ def test_a_file_that_is_not_a_voice_is_refused(models, home):
         find_voice(str(GOLDEN / "voice_v2_f0_32k.pth"))
 
 
-def test_the_engine_exports_the_loaders():
-    assert set(rtvc.engine.__all__) == {
-        "load_content_encoder",
-        "load_index",
-        "load_pitch_estimator",
-        "load_voice",
-    }
-    assert rtvc.engine.load_voice(V1).sample_rate == 40_000
-    assert rtvc.engine.load_content_encoder(GOLDEN / "hubert_small").hop == 320
-    assert rtvc.engine.load_pitch_estimator(GOLDEN / "rmvpe_small.pt", "rmvpe").name == "rmvpe"
-    assert rtvc.engine.load_pitch_estimator(kind="harvest").name == "harvest"
-    assert rtvc.engine.load_index(INDEX).width == 256
+def test_a_pitch_estimator_that_does_not_exist_is_refused():
+    assert load_pitch_estimator(kind="harvest").name == "harvest"
     with pytest.raises(UsageError, match="rmvpe, fcpe, dio and harvest"):
-        rtvc.engine.load_pitch_estimator(V1, "crepe")
+        load_pitch_estimator(V1, "crepe")
     with pytest.raises(UsageError, match="needs the file"):
-        rtvc.engine.load_pitch_estimator(kind="fcpe")
-    with pytest.raises(AttributeError):
-        rtvc.engine.nothing  # noqa: B018
+        load_pitch_estimator(kind="fcpe")
 
 
 class TestConvert:

@@ -48,6 +48,11 @@ class Content:
         if index is not None:
             index.check_width(feature_dim)
 
+    @property
+    def has_index(self) -> bool:
+        """Whether there is an index to retrieve from."""
+        return self._index is not None
+
     def begin(self, audio_16k: Float32, reserved: int = 0) -> list[mx.array]:
         """Have the device begin with a window; `rows` makes its features of what comes.
 

@@ -76,6 +76,11 @@ class RvcVoice:
         self.content = Content(encoder, voice.feature_dim, index)
         self._find_estimator = find_estimator
 
+    def __repr__(self) -> str:
+        index = ", with an index" if self.content.has_index else ""
+        version = "v1" if self.voice.feature_dim == 256 else "v2"
+        return f"<RvcVoice {self.name!r}, RVC {version}, {self.output_rate} Hz{index}>"
+
     def lookahead_frames(self, settings: Settings) -> int:
         """Return how much of the future the vocoder is given, where it has no overlap for that."""
         return LOOKAHEAD if self.continuous else 0

@@ -25,6 +25,9 @@ class WorldVoice:
     output_rate = RATE
     continuous = True
 
+    def __repr__(self) -> str:
+        return f"<WorldVoice {self.name!r}, {self.output_rate} Hz>"
+
     def lookahead_frames(self, settings: Settings) -> int:
         """Return the frames of 10 ms that must be heard after a moment: 3 at 70 Hz, 2 from 85 Hz.
 

@@ -6,9 +6,14 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from rtvc.engine import load_content_encoder, load_index, load_pitch_estimator, load_voice
 from rtvc.engine.models.pitch_estimator import PitchEstimator
 from rtvc.engine.plan import make_plan
+from rtvc.engine.rvc.loading import (
+    load_content_encoder,
+    load_index,
+    load_pitch_estimator,
+    load_voice,
+)
 from rtvc.engine.rvc.voice import LOOKAHEAD, RvcVoice
 from rtvc.engine.rvc.window import FRAME
 from tests.support.speech import FOLDER

@@ -6,11 +6,11 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from rtvc.engine import load_pitch_estimator
 from rtvc.engine.dsp.noise import frame_noise
 from rtvc.engine.dsp.pitch import coarse_pitch
 from rtvc.engine.dsp.sola import fade_in
 from rtvc.engine.models.flow import MARGIN_FRAMES
+from rtvc.engine.rvc.loading import load_pitch_estimator
 from rtvc.engine.rvc.pitch_track import PitchFrames
 from rtvc.engine.rvc.render import SOURCE_KEY, decode_window
 from rtvc.engine.rvc.voice import LOOKAHEAD, RvcStream

@@ -1,0 +1,363 @@
+"""Arrays through the engine: a whole recording at once, or a stream block by block."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from rtvc._types import Float32
+from rtvc.audio.array_format import MONO, ArrayFormat, to_mono
+from rtvc.audio.endpoint import ENGINE_RATE
+from rtvc.audio.fifo import SampleFifo
+from rtvc.engine.chain import Chain
+from rtvc.engine.thread_bound import ThreadBound
+from rtvc.engine.voice import Voice
+from rtvc.errors import UsageError
+from rtvc.library.load_voice import load_voice
+from rtvc.settings import BUILT_IN, Settings, combine_settings
+
+Sample = TypeVar("Sample", bound=np.generic)
+R = TypeVar("R")
+
+LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000
+_PIECE_S = 1.0
+"""What `convert` hands on at once: the time after which Ctrl-C counts."""
+_TAIL = ENGINE_RATE // 100
+"""Silence after the end, so that no rounding of a sample rate leaves a sample out."""
+_THREAD = "rtvc converter"
+
+
+def convert(
+    samples: NDArray[Sample],
+    *,
+    sample_rate: int,
+    voice: Voice | str | Path | None = None,
+    settings: Settings | None = None,
+    quality: Literal["live", "offline"] = "live",
+    **changes: Any,
+) -> NDArray[Sample]:
+    """Change the voice in a recording.
+
+    The result is that of ``rtvc convert``: as long as the input to the sample, every sound
+    where it was, and the same for the same settings.
+
+    Parameters
+    ----------
+    samples
+        (samples,) or (samples, channels) of float16, float32, float64 (full scale at 1),
+        int16 or int32 (full scale at the type's). Channels are averaged: a voice is mono.
+    sample_rate
+        Samples per second of the input and of the result, 8000 to 192000.
+    voice
+        A voice from `load_voice`, or what `load_voice` takes; it is then loaded by this
+        call. By default ``settings.voice``, which is the built-in voice unless it is set.
+    settings
+        By default all settings are at their defaults.
+    quality
+        ``"live"`` sounds as it would live. ``"offline"`` gives whole phrases to voices that
+        gain by it (RVC with RefineGAN), which takes more memory; others stay as they are.
+    **changes
+        Single settings, such as ``pitch=4``.
+
+    Returns
+    -------
+    ndarray
+        Of the shape and type of `samples`; all channels are the same.
+
+    Raises
+    ------
+    UsageError
+        For samples of another shape, type or range, values that are not finite, a sample rate
+        out of range, or a voice or setting that does not exist or is given twice.
+    RtvcError
+        If the voice cannot be loaded or used.
+
+    Examples
+    --------
+    >>> samples, sample_rate = soundfile.read("talk.wav")
+    >>> higher = rtvc.convert(samples, sample_rate=sample_rate, pitch=4)
+    """
+    mono, form = to_mono(samples)
+    rate = _checked_rate(sample_rate)
+    if quality not in ("live", "offline"):
+        raise UsageError(f"The quality is {quality!r}. Choose 'live' or 'offline'.")
+    used = combine_settings(settings, changes)
+    opened = _opened_voice(voice, used)
+    offline = quality == "offline" and mono.size > 0
+    stream = ThreadBound(
+        lambda: _Stream(_knowing(opened, mono, rate, used) if offline else opened, used, rate),
+        _THREAD,
+    )
+    made, at = np.empty_like(mono), 0
+    try:
+        for piece in _in_pieces(mono, rate):
+            done = stream.call(functools.partial(_Stream.process, samples=piece))
+            made[at : at + done.size] = done
+            at += done.size
+        made[at:] = stream.call(_Stream.flush)
+    finally:
+        stream.close()
+    return form.restore(made)
+
+
+class Converter:
+    """Changes the voice in a stream, block by block.
+
+    The results of `process` and of `flush`, one after the other, are as long as all input
+    and what `convert` makes of it at once, however the input is cut into blocks.
+
+    Any thread may call `process`, one call at a time: the voice works on a thread of its
+    own, which ends with `flush` or with the converter.
+
+    Parameters
+    ----------
+    voice
+        A voice from `load_voice`, or what `load_voice` takes.
+    settings
+        By default all settings are at their defaults. `Settings.voice` must not be set.
+    sample_rate
+        Samples per second of the input and of the result, 8000 to 192000.
+    **changes
+        Single settings, such as ``pitch=4``.
+
+    Raises
+    ------
+    UsageError
+        For a sample rate out of range, or a voice or setting that does not exist or is given
+        twice.
+    RtvcError
+        If the voice cannot be loaded or used.
+
+    Examples
+    --------
+    >>> converter = rtvc.Converter("world", rtvc.Settings(pitch=4), sample_rate=44_100)
+    >>> out = [converter.process(block) for block in blocks]
+    >>> out.append(converter.flush())
+    """
+
+    def __init__(
+        self,
+        voice: Voice | str | Path,
+        settings: Settings | None = None,
+        *,
+        sample_rate: int,
+        **changes: Any,
+    ) -> None:
+        self._rate = rate = _checked_rate(sample_rate)
+        self._settings = used = combine_settings(settings, changes)
+        opened = _opened_voice(voice, used)
+        self._name = opened.name
+        self._lock = threading.Lock()
+        self._form: ArrayFormat | None = None
+        self._over = ""
+        """Why it takes nothing more, "" while it does."""
+        self._stream = ThreadBound(lambda: _Stream(opened, used, rate), _THREAD)
+        self._latency: float = self._stream.call(lambda stream: stream.latency)
+
+    def __repr__(self) -> str:
+        return f"<Converter {self._name!r}, {self._rate} Hz, latency {self._latency:.3f} s>"
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, which stay as they are."""
+        return self._settings
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second."""
+        return self._rate
+
+    @property
+    def latency(self) -> float:
+        """Seconds by which the results are shorter than the input so far, at most.
+
+        The block and the lookahead of the voice, and below and above 48000 Hz the filters
+        that convert the rate: 0.04 s at 44100 Hz, 0.07 s at 16000 Hz, 0.3 s at 8000 Hz.
+        """
+        return self._latency
+
+    def process(self, samples: NDArray[Sample]) -> NDArray[Sample]:
+        """Take the next samples, and return what is ready.
+
+        Parameters
+        ----------
+        samples
+            As for `convert`; any number, also none. All blocks of a stream have the same
+            type and number of channels. The array may be used again afterwards.
+
+        Returns
+        -------
+        ndarray
+            (n,) or (n, channels) of the type of `samples`; n differs from call to call and
+            may be 0.
+
+        Raises
+        ------
+        UsageError
+            For samples that `convert` would refuse or that differ in type or channels from
+            those before, which leaves the stream as it was; and after `flush`.
+        RtvcError
+            If the voice fails. The converter cannot be used any more.
+        """
+        mono, form = to_mono(samples)
+        with self._lock:
+            self._check_open()
+            if form != (self._form or form):
+                raise UsageError(
+                    f"These samples are {form}, and those before were {self._form}. Give all "
+                    "blocks of a stream the same type and number of channels."
+                )
+            self._form = form
+            return form.restore(self._call(functools.partial(_Stream.process, samples=mono)))
+
+    def flush(self) -> NDArray[Any]:
+        """End the stream, and return what is left of it, as `process` does.
+
+        Raises
+        ------
+        UsageError
+            After `flush`.
+        RtvcError
+            If the voice fails.
+        """
+        with self._lock:
+            self._check_open()
+            left = self._call(_Stream.flush)
+            self._over = "This converter has been flushed. Make another one for another stream."
+            self._stream.close()
+            return (self._form or MONO).restore(left)
+
+    def _check_open(self) -> None:
+        if self._over:
+            raise UsageError(self._over)
+
+    def _call(self, use: Callable[[_Stream], R]) -> R:
+        # Of a call that fails or is interrupted nobody knows what became of its samples.
+        self._over = "An earlier call failed or was interrupted. Make another converter."
+        result = self._stream.call(use)
+        self._over = ""
+        return result
+
+
+class _Stream:
+    """Mono samples of any rate through a chain, without its delay; for one thread."""
+
+    def __init__(self, voice: Voice, settings: Settings, rate: int) -> None:
+        self._settings = settings
+        self._chain = chain = Chain(voice, settings)
+        self._into, self._back = _resampler(rate, ENGINE_RATE), _resampler(ENGINE_RATE, rate)
+        self._waiting = SampleFifo()
+        self._early = chain.delay
+        """Samples of output that come before the first of input, and are left out."""
+        self._taken = self._given = 0
+        self.latency = (
+            (chain.block + chain.delay) / ENGINE_RATE
+            + _resampling_latency(rate, ENGINE_RATE)
+            + _resampling_latency(ENGINE_RATE, rate)
+        )
+
+    def process(self, samples: Float32) -> Float32:
+        """Take the next samples, and return what is ready."""
+        self._taken += samples.size
+        self._waiting.push(samples if self._into is None else self._into.resample_chunk(samples))
+        return self._made(last=False)
+
+    def flush(self) -> Float32:
+        """Return what is left."""
+        if self._into is not None:
+            self._waiting.push(self._into.resample_chunk(np.empty(0, np.float32), last=True))
+        silence = self._chain.delay + _TAIL
+        silence += -(self._waiting.size + silence) % self._chain.block
+        self._waiting.push(np.zeros(silence, np.float32))
+        return self._made(last=True)
+
+    def _made(self, *, last: bool) -> Float32:
+        chain, pieces = self._chain, [np.empty(0, np.float32)]
+        while self._waiting.size >= chain.block:
+            output = chain.step(self._waiting.pop(chain.block), self._settings).output
+            late = min(self._early, output.size)
+            self._early -= late
+            pieces.append(output[late:])
+        made = np.concatenate(pieces)
+        if self._back is not None:
+            made = self._back.resample_chunk(made, last=last)
+        made = made[: self._taken - self._given]
+        self._given += made.size
+        return made
+
+
+def _resampler(in_rate: int, out_rate: int) -> Any:
+    return None if in_rate == out_rate else soxr.ResampleStream(in_rate, out_rate, 1)
+
+
+@functools.cache
+def _resampling_latency(in_rate: int, out_rate: int) -> float:
+    """Return how many seconds of input a resampler holds back at most.
+
+    It depends on how soxr divides the ratio into stages, so it is measured, in silence.
+    """
+    resampler, step = _resampler(in_rate, out_rate), in_rate // 1000
+    if resampler is None:
+        return 0.0
+    silence = np.zeros(step, np.float32)
+    held = most = 0.0
+    for _ in range(1000):
+        held += step / in_rate
+        most = max(most, held)
+        held -= resampler.resample_chunk(silence).size / out_rate
+    return most
+
+
+def _in_pieces(mono: Float32, rate: int) -> Iterator[Float32]:
+    size = round(_PIECE_S * rate)
+    return (mono[at : at + size] for at in range(0, mono.size, size))
+
+
+def _checked_rate(rate: Any) -> int:
+    try:
+        # Also 44100.0, which is what some libraries have.
+        whole = int(rate) if isinstance(rate, float) and rate.is_integer() else operator.index(rate)
+    except TypeError:
+        whole = 0
+    if not LOWEST_RATE <= whole <= HIGHEST_RATE:
+        raise UsageError(
+            f"The sample rate is {rate!r}. Give a whole number of samples per second from "
+            f"{LOWEST_RATE} to {HIGHEST_RATE}."
+        )
+    return whole
+
+
+def _opened_voice(voice: Voice | str | Path | None, settings: Settings) -> Voice:
+    if voice is None:
+        return load_voice(settings.voice)
+    if settings.voice != BUILT_IN:
+        raise UsageError(
+            f"The voice is given twice, also as {settings.voice!r} in the settings. Leave one out."
+        )
+    if isinstance(voice, str | Path):
+        return load_voice(voice)
+    if not isinstance(voice, Voice):
+        raise UsageError(
+            f"The voice is of type {type(voice).__name__}. Give the name of a voice, or what "
+            "rtvc.load_voice returns."
+        )
+    return voice
+
+
+def _knowing(voice: Voice, mono: Float32, rate: int, settings: Settings) -> Voice:
+    """Return a voice that knows the whole recording, if it gains by that."""
+    if voice.continuous:
+        return voice
+    from rtvc.engine.rvc import offline
+    from rtvc.engine.rvc.voice import RvcVoice
+
+    assert isinstance(voice, RvcVoice)
+    return offline.convert(voice, soxr.resample(mono, rate, voice.input_rate, "VHQ"), settings)

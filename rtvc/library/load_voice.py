@@ -1,0 +1,100 @@
+"""From the built-in voice, an installed one, a file, a folder or an archive to a voice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rtvc.engine.thread_bound import run_in_thread
+from rtvc.engine.voice import Voice
+from rtvc.errors import RtvcError, UsageError
+from rtvc.library.addresses import is_url
+from rtvc.library.finding import list_names, select_voice
+from rtvc.library.names import is_path
+from rtvc.library.open_voice import find_voice, load_rvc_voice
+from rtvc.library.opening import open_source
+from rtvc.library.voices import installed_voice
+from rtvc.settings import BUILT_IN
+
+
+def load_voice(
+    source: str | Path, *, index: str | Path | None = None, pick: str | None = None
+) -> Voice:
+    """Load a voice.
+
+    Nothing in a file is executed, and nothing is downloaded. The content encoder and the pitch
+    estimator of RVC voices are those that ``rtvc setup`` has installed. An archive is unpacked
+    into a temporary folder, which is removed before this returns. Voices that share weights
+    share memory.
+
+    Parameters
+    ----------
+    source
+        ``"world"`` (the built-in voice), the name of an installed voice, or the path of a
+        ``.pth`` or ``.safetensors`` file, of a folder, or of a zip archive. A name comes
+        before a path of the same spelling; a `~pathlib.Path` is always a path.
+    index
+        The ``.index`` file to use with a voice that is not installed. By default the one
+        that belongs to the voice, by its name or its place, if there is one.
+    pick
+        Which voice to take of a folder or archive with several: its name or its file's.
+
+    Returns
+    -------
+    Voice
+        For `convert` and `Converter`, as often and from as many threads as you like.
+
+    Raises
+    ------
+    UsageError
+        If there is no such voice, or more than one.
+    RtvcError
+        If the file cannot be used, or a model that it needs is not installed.
+
+    Examples
+    --------
+    >>> rtvc.load_voice("world")
+    <WorldVoice 'world', 48000 Hz>
+    >>> voice = rtvc.load_voice("Anna.zip")
+    """
+    return run_in_thread(lambda: _load(source, index, pick), "rtvc loading")
+
+
+def _load(source: str | Path, index: str | Path | None, pick: str | None) -> Voice:
+    if isinstance(source, str) and not _means_a_path(source):
+        if index is not None or pick is not None:
+            raise UsageError(
+                f"{source!r} is not a file. index and pick are for files, folders and archives."
+            )
+        return find_voice(source)
+    path = Path(source).expanduser().absolute()
+    with open_source(str(path), lambda done, total: None) as found:
+        voices = found if pick is None else select_voice(found, pick)
+        if len(voices) > 1:
+            names = list_names(voice.path for voice in voices)
+            raise UsageError(f"{path} holds more than one voice ({names}). Choose one with pick=.")
+        voice = voices[0]
+        try:
+            return load_rvc_voice(
+                voice.name, voice.path, voice.index if index is None else Path(index).expanduser()
+            )
+        except RtvcError as error:
+            if path in (voice.path, *voice.path.parents):
+                raise
+            # The temporary folder of an archive is of no use in a message.
+            kind = UsageError if isinstance(error, UsageError) else RtvcError
+            raise kind(str(error).replace(f"{voice.path.parent}/", f"{path}/")) from None
+
+
+def _means_a_path(source: str) -> bool:
+    if is_url(source):
+        raise UsageError(
+            f"load_voice opens no addresses. Run 'rtvc voices add {source}', then load the voice "
+            "by its name."
+        )
+    if source == BUILT_IN or is_path(source):
+        return source != BUILT_IN
+    try:
+        installed_voice(source)
+    except UsageError:
+        return Path(source).expanduser().exists()
+    return False
