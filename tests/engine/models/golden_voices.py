@@ -1,4 +1,4 @@
-"""The voices in tests/golden, opened once each."""
+"""The voices in tests/golden, each loaded once."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def refinegan_list() -> list:
 
 @cache
 def refinegan_weights() -> Arrays:
-    """Weights of the RefineGAN voice: too many to keep, so every one follows from its number."""
+    """Weights of the RefineGAN voice, too large for a file: each is seeded by its index."""
     weights = {}
     for number, name in enumerate(sorted(_refinegan()["shapes"])):
         shape = _refinegan()["shapes"][name]
@@ -66,6 +66,6 @@ def _refinegan() -> dict:
 
 
 def window(name: str) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray, int]:
-    """Features, coarse pitch, pitch in Hz and speaker that the reference was given."""
+    """Return the features, coarse pitch, f0 in Hz and speaker of the reference run."""
     g = golden_arrays(name)
     return g["phone"][0], g["pitch"][0], g["pitchf"][0], int(g["sid"][0])

@@ -1,6 +1,6 @@
-"""What one step costs a GPU, counted at full size, so that it cannot creep up.
+"""Cost of one step on a GPU, counted with networks of full size, against a fixed budget.
 
-The graph is that of the GPU's operators; nothing is evaluated, so any machine can count it.
+The graph uses the GPU operators and is not evaluated, so every machine can count it.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from rtvc.engine.weights.voice_keys import HIFIGAN, voice_shapes
 from rtvc.settings import Settings
 
 pytestmark = pytest.mark.skipif(
-    backend.OPERATORS != "gpu", reason="counts the GPU's operators; see test_operator_sets.py"
+    backend.OPERATORS != "gpu", reason="counts the GPU operators; see test_operator_sets.py"
 )
 
 PRIMITIVES, WEIGHT_BYTES = 850, 340e6
 
 
 def _weights(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """Weights that nobody will multiply with."""
+    """Return zeros; the tests only count operations."""
     return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
 
 
@@ -55,7 +55,7 @@ def voice() -> SynthesizerNetwork:
 
 @pytest.fixture(autouse=True)
 def _one_kernel_for_the_recurrent_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel cannot be built on every machine, but it can be counted."""
+    """Count the kernel as one operation, because not every machine can build it."""
 
     def kernel(language: str, *inputs: mx.array) -> mx.array:
         frames, gates = inputs[0].shape
@@ -68,18 +68,18 @@ def _one_kernel_for_the_recurrent_layer(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_step_stays_within_its_budget(
     encoder: Hubert, rmvpe: RmvpeEstimator, voice: SynthesizerNetwork
 ) -> None:
-    made = RvcVoice("v2 40k", voice, encoder, lambda kind: rmvpe)
+    rvc_voice = RvcVoice("v2 40k", voice, encoder, lambda kind: rmvpe)
     settings = Settings(block=250.0, context=2500.0, pitch_method="rmvpe")
-    stages = count_step(made, settings, as_gpu=True)
-    told = {name: (c.primitives, round(c.weight_bytes / 1e6, 1)) for name, c in stages.items()}
+    stages = count_step(rvc_voice, settings, as_gpu=True)
+    report = {name: (c.primitives, round(c.weight_bytes / 1e6, 1)) for name, c in stages.items()}
     total = sum(stages.values(), Counts())
-    # Were a part left out, the rest would be within any budget.
-    assert 60e9 < total.flop < 80e9, told
-    assert 300e6 < total.weight_bytes <= WEIGHT_BYTES, told
-    assert 700 < total.primitives <= PRIMITIVES, told
+    # Lower limits, because a step with a missing part would stay within any budget.
+    assert 60e9 < total.flop < 80e9, report
+    assert 300e6 < total.weight_bytes <= WEIGHT_BYTES, report
+    assert 700 < total.primitives <= PRIMITIVES, report
 
 
-def test_only_the_layers_that_are_used_are_read(encoder: Hubert) -> None:
+def test_unused_layers_are_not_read(encoder: Hubert) -> None:
     audio = mx.zeros(281 * 160)
     whole = count(encoder.features, audio)
     nine = count(lambda audio: encoder.features(audio, layer=9, project=True), audio)
@@ -89,7 +89,7 @@ def test_only_the_layers_that_are_used_are_read(encoder: Hubert) -> None:
     assert 3 * layer < saved < 3.02 * layer
 
 
-def test_rows_of_padding_are_not_read(rmvpe: RmvpeEstimator) -> None:
+def test_kernel_rows_on_padding_are_not_read(rmvpe: RmvpeEstimator) -> None:
     one_row, two_rows = (
         count(rmvpe.activations, mx.zeros(frames * 160)).weight_bytes for frames in (31, 63)
     )

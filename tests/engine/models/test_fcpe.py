@@ -1,4 +1,4 @@
-"""FCPE: its front end and decoding always, the real network where its weights can be found."""
+"""FCPE: front end and decoding, and the real network if its weights are available."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def random_state() -> State:
 
 
 def _numpy_network(w: State, mel: AnyArray) -> Any:
-    """The network written once more, channels first and in float64, as the paper draws it."""
+    """Compute the network in NumPy as in the paper: float64, channels first."""
 
     def conv(x: AnyArray, name: str, groups: int = 1) -> Any:
         weight, bias = w[f"{name}.weight"].astype(float), w[f"{name}.bias"].astype(float)
@@ -131,7 +131,7 @@ def test_network_against_numpy(state: State, golden: State, harmonic: bool) -> N
     np.testing.assert_allclose(fcpe.salience(audio), expected, atol=5e-6, rtol=0)
 
 
-def test_decoding_repeats_the_bins_at_the_edges(small: FcpeEstimator, state: State) -> None:
+def test_decoding_repeats_the_edge_bins(small: FcpeEstimator, state: State) -> None:
     rng = np.random.default_rng(0)
     peaks = np.array([0, 2, 4, 100, 355, 357, 359])
     salience = rng.uniform(0, 0.4, (len(peaks) + 1, 360)).astype(np.float32)
@@ -152,12 +152,12 @@ def test_frame_count(small: FcpeEstimator, samples: int) -> None:
     assert small.salience(audio).shape == (samples // 160 + 1, 360)
 
 
-def test_signals_that_are_too_short_are_refused(small: FcpeEstimator) -> None:
+def test_short_signals_are_refused(small: FcpeEstimator) -> None:
     with pytest.raises(UsageError, match="433 samples"):
         small(np.zeros(432, np.float32))
 
 
-def test_networks_that_this_one_cannot_be_are_refused(state: State) -> None:
+def test_unsupported_sizes_are_refused(state: State) -> None:
     for config in (replace(CONFIG, width=18), replace(CONFIG, kernel=4)):
         with pytest.raises(RtvcError, match="not supported"):
             FcpeEstimator(state, config)
@@ -169,7 +169,7 @@ def test_bins_that_do_not_increase_are_refused(state: State) -> None:
 
 
 def real_weights() -> Path | None:
-    """Find the weights of torchfcpe without importing it: a variable, or its distribution."""
+    """Return the weights of torchfcpe, from RTVC_FCPE_WEIGHTS or the installed distribution."""
     if path := os.environ.get("RTVC_FCPE_WEIGHTS"):
         return Path(path)
     try:

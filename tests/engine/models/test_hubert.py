@@ -1,4 +1,4 @@
-"""The content encoder against transformers' HubertModel (golden outputs of a small network)."""
+"""The content encoder against golden outputs of transformers' HubertModel, a small one."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _assert_close(actual: Float32, expected: Float32, tolerance: float = 2e-5) -
         ("v1_proj", 9, True),
     ],
 )
-def test_every_output_of_the_reference(
+def test_outputs_of_the_reference(
     hubert: Hubert, golden: State, name: str, layer: int | None, project: bool
 ) -> None:
     features = hubert(golden["audio"], layer=layer, project=project)
@@ -65,9 +65,9 @@ def test_convolutions(hubert: Hubert, golden: State) -> None:
     _assert_close(features, golden["conv_features"])
 
 
-def test_the_norm_of_the_first_convolution_stays_accurate_over_long_audio() -> None:
+def test_first_convolution_norm_is_accurate_for_long_audio() -> None:
     rng = np.random.default_rng(0)
-    # Speech-like: energy at low frequencies, an offset, 40 s.
+    # Similar to speech: 40 s with low-frequency energy and a DC offset.
     audio = np.cumsum(rng.standard_normal(640_000)) * 1e-3
     audio = (audio - np.linspace(audio[0], audio[-1], audio.size) + 0.05).astype(np.float32)
     weight = rng.standard_normal((16, 10)).astype(np.float32)
@@ -84,7 +84,8 @@ def test_the_norm_of_the_first_convolution_stays_accurate_over_long_audio() -> N
         eps=1e-5,
     )
     actual = convolution(slice(None))
-    # A reference BLAS adds 128,000 products one after the other; others are at 3e-6.
+    # The tolerance is for the reference BLAS, which sums 128,000 products in sequence; the
+    # error with other libraries is 3e-6.
     _assert_close(np.array(actual), expected.astype(np.float32), tolerance=5e-5)
 
 
@@ -99,16 +100,14 @@ def test_silence_gives_finite_features(hubert: Hubert) -> None:
     assert np.isfinite(hubert(np.zeros(1600, np.float32))).all()
 
 
-def test_layers_that_are_not_there_are_refused(hubert: Hubert, golden: State) -> None:
+def test_nonexistent_layers_are_refused(hubert: Hubert, golden: State) -> None:
     for layer in (-1, 13):
         with pytest.raises(UsageError, match="layers 0 to 12"):
             hubert(golden["audio"], layer=layer)
 
 
 @pytest.mark.parametrize("shape", [(399,), (0,), (2, 16000)])
-def test_signals_that_are_too_short_or_not_mono_are_refused(
-    hubert: Hubert, shape: tuple[int, ...]
-) -> None:
+def test_short_or_multichannel_signals_are_refused(hubert: Hubert, shape: tuple[int, ...]) -> None:
     with pytest.raises(UsageError, match="400 samples"):
         hubert(np.zeros(shape, np.float32))
 
@@ -123,7 +122,7 @@ def test_v1_features_need_the_projection(encoder: ContentEncoder) -> None:
 
 
 def test_fairseq_layout_gives_the_same_features(golden: State) -> None:
-    # Its weights are rounded to half precision and it does not say how wide a head is.
+    # Its weights have half precision, and it does not store the number of heads.
     encoder = read_content_encoder(GOLDEN / "hubert_small_fairseq.pt")
     features = Hubert(encoder.weights, encoder.config)(golden["audio"], layer=9, project=True)
     _assert_close(features, golden["v1_proj"][0], tolerance=2e-2)

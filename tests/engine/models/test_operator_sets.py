@@ -1,8 +1,8 @@
-"""The operators that this machine does not choose, held against the reference as well.
+"""Parity tests with the operators that this machine does not select.
 
-The parity tests run again in a process of their own, since the choice is made at import:
-here those of small networks, with ``make operators`` all of them. What a GPU fuses is
-compiled here by the system's C++ compiler, so that only few run as they would there.
+Operators are selected at import, so the parity tests run again in a separate process: the small
+networks here, all of them with ``make operators``. Without a GPU, fused operators are compiled
+by the system's C++ compiler, so only a few tests run fused.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ FUSED = [
     "tests/engine/rvc/test_traces.py",
     "tests/engine/models/test_budget.py",
     "tests/engine/models/test_rmvpe.py::test_salience",
-    "tests/engine/models/test_streaming_vocoder.py::test_pieces_are_the_whole[plain-even-voice_v2_f0_40k]",
+    "tests/engine/models/test_streaming_vocoder.py::test_chunks_equal_the_whole[direct-even-voice_v2_f0_40k]",
     "tests/engine/models/test_synthesizer_parity.py::test_whole_window[voice_v2_f0_40k]",
 ]
-SIDE_BY_SIDE = [
+TWO_STREAMS = [
     "tests/engine/rvc/test_realtime_golden.py",
     "tests/engine/rvc/test_stream.py::TestContinuing",
     "tests/engine/models/test_fcpe.py",
@@ -60,17 +60,17 @@ def test_parity_of_the_other_operators() -> None:
     assert run.returncode == 0, run.stdout[-4000:]
 
 
-@pytest.mark.skipif(OTHER == "cpu", reason="the CPU's operators fuse no networks")
+@pytest.mark.skipif(OTHER == "cpu", reason="the CPU operators do not fuse networks")
 def test_parity_and_budget_of_the_gpu_operators_fused() -> None:
     run = _python("-m", "pytest", "-q", "-rs", *FUSED, RTVC_OPERATORS=OTHER)
     assert run.returncode == 0, run.stdout[-4000:]
     assert "SKIPPED" not in run.stdout
 
 
-@pytest.mark.skipif(OPERATORS == "gpu", reason="a GPU has its own threads")
+@pytest.mark.skipif(OPERATORS == "gpu", reason="streams are for the CPU only")
 def test_parity_with_two_threads() -> None:
-    # On Linux they are two lanes then, each with a part of every layer.
-    run = _python("-m", "pytest", "-q", *SIDE_BY_SIDE, OMP_NUM_THREADS="2")
+    # On Linux this selects two streams, each with a part of every layer.
+    run = _python("-m", "pytest", "-q", *TWO_STREAMS, OMP_NUM_THREADS="2")
     assert run.returncode == 0, run.stdout[-4000:]
 
 
@@ -78,14 +78,14 @@ def test_parity_with_two_threads() -> None:
     ("variable", "choices"),
     [("RTVC_OPERATORS", "cpu or gpu"), ("RTVC_PRECISION", "float16 or float32")],
 )
-def test_a_choice_that_does_not_exist_is_named(variable: str, choices: str) -> None:
+def test_invalid_values_are_refused(variable: str, choices: str) -> None:
     run = _python("-c", "import rtvc.engine.models.ops.backend", **{variable: "tpu"})
     assert run.stderr.strip().endswith(
         f"{UsageError.__name__}: {variable} is 'tpu'; it can be {choices}."
     )
 
 
-def test_choices_are_taken() -> None:
+def test_variables_select_operators_and_precision() -> None:
     run = _python(
         "-c",
         "from rtvc.engine.models.ops import backend, cpu, gpu, ops\n"

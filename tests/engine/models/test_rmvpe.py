@@ -1,4 +1,4 @@
-"""RMVPE against the reference (golden outputs of a small network)."""
+"""RMVPE against golden outputs of the reference, a small network."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def golden() -> State:
 
 
 def _reference_decode(salience: Float32, threshold: float) -> tuple[Float64, NDArray[np.bool_]]:
-    """Decode as the reference does, frame by frame in float64; f0 and which frames are voiced."""
+    """Decode as the reference, frame by frame in float64; return f0 and voicing."""
     cents = np.pad(20.0 * np.arange(360) + 1997.3794084376191, 4)
     f0 = np.zeros(len(salience))
     for frame, row in enumerate(salience.astype(np.float64)):
@@ -55,7 +55,7 @@ def _assert_same_pitch(actual: Float32, expected: AnyArray) -> None:
 def test_mel_spectrum(rmvpe: RmvpeEstimator, golden: State) -> None:
     log_mel = np.array(rmvpe.log_mel(mx.array(golden["audio"])))
     assert log_mel.shape == (301, 128)
-    # In quiet bands both sides show the rounding of a float32 FFT: compare what is audible.
+    # In quiet bands the rounding of a float32 FFT dominates, so compare magnitudes.
     np.testing.assert_allclose(np.exp(log_mel), np.exp(golden["mel"][0].T), rtol=5e-4, atol=1e-6)
 
 
@@ -73,14 +73,14 @@ def test_pitch(rmvpe: RmvpeEstimator, golden: State, threshold: float | None, na
 def test_threshold_separates_voiced_from_unvoiced(rmvpe: RmvpeEstimator, golden: State) -> None:
     peaks = golden["hidden"].max(axis=1)
     between = np.sort(peaks)
-    gap = int(np.argmax(np.diff(between[50:250]))) + 50  # away from any frame's own value
+    gap = int(np.argmax(np.diff(between[50:250]))) + 50  # between the peaks of two frames
     threshold = float(between[gap : gap + 2].mean())
     expected, voiced = _reference_decode(golden["hidden"], threshold)
     assert 50 < voiced.sum() < 251
     _assert_same_pitch(rmvpe(golden["audio"], threshold=threshold), expected)
 
 
-def test_decoding_at_the_edges_of_the_grid(rmvpe: RmvpeEstimator) -> None:
+def test_decoding_at_the_edge_bins(rmvpe: RmvpeEstimator) -> None:
     rng = np.random.default_rng(0)
     peaks = np.array([0, 1, 3, 4, 180, 355, 356, 358, 359])
     salience = rng.uniform(0, 0.2, (len(peaks) + 2, 360)).astype(np.float32)
@@ -92,7 +92,7 @@ def test_decoding_at_the_edges_of_the_grid(rmvpe: RmvpeEstimator) -> None:
     _assert_same_pitch(np.array(rmvpe.decode(mx.array(salience))), expected)
 
 
-def test_range_restricts_the_search(rmvpe: RmvpeEstimator) -> None:
+def test_f0_range_limits_the_search(rmvpe: RmvpeEstimator) -> None:
     salience = np.zeros((1, 360), np.float32)
     low, high = 110, 250  # 113 Hz and 570 Hz
     salience[0, low], salience[0, high] = 0.9, 0.5
@@ -117,7 +117,7 @@ def test_frame_count(rmvpe: RmvpeEstimator, samples: int) -> None:
 
 
 @pytest.mark.parametrize("shape", [(512,), (0,), (1, 16000)])
-def test_signals_that_are_too_short_or_not_mono_are_refused(
+def test_short_or_multichannel_signals_are_refused(
     rmvpe: RmvpeEstimator, shape: tuple[int, ...]
 ) -> None:
     for call in (rmvpe, rmvpe.salience):
@@ -125,7 +125,7 @@ def test_signals_that_are_too_short_or_not_mono_are_refused(
             call(np.zeros(shape, np.float32))
 
 
-def test_networks_of_other_sizes_are_refused() -> None:
+def test_unsupported_sizes_are_refused() -> None:
     file = read_rmvpe(GOLDEN / "rmvpe_small.pt")
     with pytest.raises(RtvcError, match="256 mel bands"):
         RmvpeEstimator(file.weights, replace(file.config, mels=256))

@@ -1,4 +1,4 @@
-"""The excitation against its formula in float64, and its continuity."""
+"""The excitation against its formula in float64, and its continuity over blocks."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from rtvc.engine.models.source import HeldF0, LinearF0, SineSource
 RATE, HOP = 48000, 480
 
 
-def _source(curve: HeldF0 | LinearF0, harmonics: int = 1) -> SineSource:
+def _source(upsampler: HeldF0 | LinearF0, harmonics: int = 1) -> SineSource:
     weight = np.linspace(1.0, 0.2, harmonics, dtype=np.float32)[None]
-    return SineSource(curve, Linear(mx.array(weight), mx.array([0.02])), harmonics, RATE)
+    return SineSource(upsampler, Linear(mx.array(weight), mx.array([0.02])), harmonics, RATE)
 
 
 def _run(source: SineSource, hz: np.ndarray, phase: float = 0.0, noise=None) -> np.ndarray:
@@ -37,32 +37,32 @@ def _melody(frames: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("harmonics", [1, 9])
-def test_held_pitch(harmonics: int) -> None:
+def test_held_f0(harmonics: int) -> None:
     hz = _melody(40)
     audio = _run(_source(HeldF0(HOP), harmonics), hz)
     assert_allclose(audio, _expected(np.repeat(hz.astype(float), HOP), harmonics), atol=5e-5)
 
 
-def test_gliding_pitch() -> None:
+def test_linear_f0() -> None:
     hz = _melody(40)
     middles = (np.arange(40) + 0.5) * HOP - 0.5
     samples = np.interp(np.arange(40 * HOP), middles, hz.astype(float))
     audio = _run(_source(LinearF0(HOP)), hz)
-    # Where pitch reaches zero, one sample may fall on either side of being voiced.
+    # Where f0 reaches zero, rounding decides the voicing of single samples.
     differs = np.abs(audio - _expected(samples)) > 1e-5
     assert differs.sum() <= 2
 
 
-def test_phase_stays_exact_in_a_long_window() -> None:
+def test_phase_is_precise_in_a_long_window() -> None:
     hz = np.full(1000, 220.0)
     audio = _run(_source(HeldF0(HOP)), hz)
-    # All that is left of ten seconds of rounding is a pitch that is off by 1e-7 of itself; a
-    # running sum of samples would be off by whole cycles.
+    # After ten seconds the only error is a relative f0 error of 1e-7; a running sum over samples
+    # would be off by whole cycles.
     assert_allclose(audio[-HOP:], _expected(np.repeat(hz, HOP))[-HOP:], atol=1e-4)
 
 
 @pytest.mark.parametrize("harmonics", [1, 9])
-def test_blocks_continue_one_another(harmonics: int) -> None:
+def test_blocks_are_continuous(harmonics: int) -> None:
     hz, source = _melody(40), _source(HeldF0(HOP), harmonics)
     phases = sine_phase(hz)
     blocks = [_run(source, hz[n : n + 10], phases[n]) for n in range(0, 40, 10)]

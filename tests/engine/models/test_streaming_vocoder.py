@@ -1,4 +1,4 @@
-"""A vocoder that continues where it stopped makes the sound of the whole."""
+"""A streaming vocoder: the chunks of a signal equal the whole signal."""
 
 from __future__ import annotations
 
@@ -46,58 +46,58 @@ def stream(
     voice: SynthesizerNetwork,
     z: mx.array,
     excitation: mx.array | None,
-    pieces: list[tuple[int, int]],
+    chunks: list[tuple[int, int]],
 ) -> np.ndarray:
-    """Stream pieces of (final, wanted) frames; return the sound of those that are final."""
+    """Stream chunks of (advance, size) frames; return the audio of the frames advanced over."""
     vocoder, hop, speaker = voice.network.vocoder, voice.hop, voice.network.embedding(0)
     assert isinstance(vocoder, StreamingVocoder)
     state: StreamState = ()
-    at, sounds = 0, []
-    for final, wanted in pieces:
-        last = at + wanted + vocoder.lookahead_frames
-        assert last <= z.shape[1]
-        part = None if excitation is None else excitation[:, at * hop : last * hop]
-        sound, state = vocoder.stream(z[:, at:last], part, speaker, state, final)
-        mx.eval(sound, *state)
-        assert sound.shape == (1, wanted * hop)
-        sounds.append(np.array(sound[0, : final * hop]))
-        at += final
-    return np.concatenate(sounds)
+    start, signals = 0, []
+    for advance, size in chunks:
+        end = start + size + vocoder.lookahead_frames
+        assert end <= z.shape[1]
+        part = None if excitation is None else excitation[:, start * hop : end * hop]
+        audio, state = vocoder.stream(z[:, start:end], part, speaker, state, advance)
+        mx.eval(audio, *state)
+        assert audio.shape == (1, size * hop)
+        signals.append(np.array(audio[0, : advance * hop]))
+        start += advance
+    return np.concatenate(signals)
 
 
 @pytest.mark.parametrize("name", STREAMING)
 @pytest.mark.parametrize(
-    "pieces",
+    "chunks",
     [[(10, 10)] * 5, [(1, 1), (25, 25), (7, 7), (2, 2)], [(9, 11), (10, 11), (10, 11), (3, 8)]],
-    ids=["even", "uneven", "more wanted than final"],
+    ids=["even", "uneven", "size above advance"],
 )
-@pytest.mark.parametrize("narrowest", [1, 1_000_000], ids=["phased", "plain"])
-def test_pieces_are_the_whole(
-    monkeypatch: pytest.MonkeyPatch, name: str, pieces: list[tuple[int, int]], narrowest: int
+@pytest.mark.parametrize("min_channels", [1, 1_000_000], ids=["winograd", "direct"])
+def test_chunks_equal_the_whole(
+    monkeypatch: pytest.MonkeyPatch, name: str, chunks: list[tuple[int, int]], min_channels: int
 ) -> None:
-    monkeypatch.setattr(winograd, "MIN_CHANNELS", narrowest)
-    voice = golden_voice.__wrapped__(name)  # it keeps what it has chosen
+    monkeypatch.setattr(winograd, "MIN_CHANNELS", min_channels)
+    voice = golden_voice.__wrapped__(name)  # without the cache: blocks are built once
     vocoder = voice.network.vocoder
     assert isinstance(vocoder, StreamingVocoder)
     z, excitation, speaker = inputs(voice)
     whole = np.array(vocoder(z, excitation, speaker, None))[0]
-    made = stream(voice, z, excitation, pieces)
-    np.testing.assert_allclose(made, whole[: len(made)], atol=1e-5)
-    assert np.abs(made).max() > 0.01
+    streamed = stream(voice, z, excitation, chunks)
+    np.testing.assert_allclose(streamed, whole[: len(streamed)], atol=1e-5)
+    assert np.abs(streamed).max() > 0.01
 
 
 @pytest.mark.parametrize("rate", [32_000, 40_000, 48_000])
-def test_pieces_of_a_voice_of_full_depth_are_the_whole(rate: int) -> None:
+def test_chunks_of_a_voice_of_full_depth_equal_the_whole(rate: int) -> None:
     voice = random_voice("v2", rate, width=32, initial=128)
     vocoder = voice.network.vocoder
     assert isinstance(vocoder, StreamingVocoder)
     z, excitation, speaker = inputs(voice)
     whole = np.array(vocoder(z, excitation, speaker, None))[0]
-    made = stream(voice, z, excitation, [(10, 10)] * 5)
-    np.testing.assert_allclose(made, whole[: len(made)], atol=1e-5)
+    streamed = stream(voice, z, excitation, [(10, 10)] * 5)
+    np.testing.assert_allclose(streamed, whole[: len(streamed)], atol=1e-5)
 
 
-def test_without_its_memory_a_piece_is_another() -> None:
+def test_a_chunk_without_its_left_context_differs() -> None:
     voice = golden_voice("voice_v2_f0_40k")
     vocoder, hop = voice.network.vocoder, voice.hop
     assert isinstance(vocoder, StreamingVocoder)
@@ -108,13 +108,13 @@ def test_without_its_memory_a_piece_is_another() -> None:
     assert np.abs(alone - whole[20 * hop : 30 * hop])[: 2 * hop].max() > 1e-3
 
 
-def test_the_halo_is_no_longer_than_it_must_be() -> None:
+def test_lookahead_is_minimal() -> None:
     voice = golden_voice("voice_v2_f0_40k")
     vocoder, hop = voice.network.vocoder, voice.hop
     assert isinstance(vocoder, StreamingVocoder)
     z, excitation, _ = inputs(voice)
     whole = stream(voice, z, excitation, [(10, 10)])
-    changed = z + 0  # the last frame of the halo alone
+    changed = z + 0  # a change in the last frame of the lookahead
     last = 9 + vocoder.lookahead_frames
     changed[:, last] = 3.0
     other = stream(voice, changed, excitation, [(10, 10)])
@@ -122,7 +122,7 @@ def test_the_halo_is_no_longer_than_it_must_be() -> None:
     assert not difference[: 9 * hop].any()
 
 
-def test_what_is_remembered_does_not_grow() -> None:
+def test_state_does_not_grow() -> None:
     voice = golden_voice("voice_v1_f0_40k")
     vocoder, hop = voice.network.vocoder, voice.hop
     assert isinstance(vocoder, StreamingVocoder)
@@ -132,13 +132,13 @@ def test_what_is_remembered_does_not_grow() -> None:
     state: StreamState = ()
     shapes = []
     for _ in range(3):
-        sound, state = vocoder.stream(
+        audio, state = vocoder.stream(
             z[:, :count], excitation[:, : count * hop], speaker, state, 10
         )
-        mx.eval(sound, *state)
+        mx.eval(audio, *state)
         shapes.append([array.shape for array in state])
-    for one, next_one in itertools.pairwise(shapes):
-        assert one == next_one
+    for previous, current in itertools.pairwise(shapes):
+        assert previous == current
     assert sum(array.nbytes for array in state) < 2**20
 
 

@@ -1,4 +1,4 @@
-"""The synthesizer against the reference's own results."""
+"""The synthesizer against golden results of the reference."""
 
 from __future__ import annotations
 

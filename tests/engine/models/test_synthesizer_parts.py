@@ -1,4 +1,4 @@
-"""Small pieces of the synthesizer against NumPy."""
+"""Parts of the synthesizer against NumPy."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ def _random(*shape: int) -> np.ndarray:
     return np.random.default_rng(3).standard_normal(shape).astype(np.float32)
 
 
-@pytest.mark.parametrize(("have", "want"), [(20, 24), (24, 20), (1, 5), (2, 3), (7, 7), (10, 100)])
-def test_interpolation_is_between_the_middles(have: int, want: int) -> None:
-    x = _random(1, have, 3)
-    y = np.array(interpolate_linear(mx.array(x), want))
-    middles = (np.arange(have) + 0.5) / have
-    at = (np.arange(want) + 0.5) / want
-    expected = np.stack([np.interp(at, middles, x[0, :, c]) for c in range(3)], axis=-1)
+@pytest.mark.parametrize(
+    ("length", "new_length"), [(20, 24), (24, 20), (1, 5), (2, 3), (7, 7), (10, 100)]
+)
+def test_interpolation_between_interval_centres(length: int, new_length: int) -> None:
+    x = _random(1, length, 3)
+    y = np.array(interpolate_linear(mx.array(x), new_length))
+    centres = (np.arange(length) + 0.5) / length
+    new_centres = (np.arange(new_length) + 0.5) / new_length
+    expected = np.stack([np.interp(new_centres, centres, x[0, :, c]) for c in range(3)], axis=-1)
     assert_allclose(y[0], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("factor", "outputs"), [(2, 200), (5, 64), (12, 7), (3, 1)])
-def test_decimation_keeps_what_is_below_the_cutoff(factor: int, outputs: int) -> None:
+def test_decimation_against_the_definition(factor: int, outputs: int) -> None:
     decimate = Decimator(factor, zero_crossings=64, rolloff=0.95, beta=14.77)
     x = _random(1, factor * outputs, 2)
     y = np.array(decimate(mx.array(x)))
@@ -43,7 +45,7 @@ def test_decimation_keeps_what_is_below_the_cutoff(factor: int, outputs: int) ->
     assert abs(kernel.sum() - 1) < 1e-4  # a constant passes unchanged
 
 
-def test_decimation_stops_what_would_come_back_as_an_alias() -> None:
+def test_decimation_suppresses_aliases() -> None:
     decimate = Decimator(4, zero_crossings=64, rolloff=0.95, beta=14.77)
     time = np.arange(8000)
     low, high = (np.sin(2 * np.pi * f * time).astype(np.float32) for f in (0.05, 0.2))
@@ -53,8 +55,8 @@ def test_decimation_stops_what_would_come_back_as_an_alias() -> None:
 
 
 @pytest.mark.parametrize("first", [0, 1, 3, 17, 39])
-def test_the_text_encoder_of_some_frames_is_a_part_of_the_whole(first: int) -> None:
-    """Its last layer makes only those: queries of others, and their convolutions, are left out."""
+def test_text_encoder_output_from_a_later_frame_on(first: int) -> None:
+    """The last layer skips the queries and convolutions of the frames before `first`."""
     network = golden_voice("voice_v2_f0_40k").network
     features = mx.array(_random(1, 40, network.feature_dim))
     coarse = mx.array(np.arange(1, 41, dtype=np.int32))[None]
@@ -64,13 +66,13 @@ def test_the_text_encoder_of_some_frames_is_a_part_of_the_whole(first: int) -> N
         assert_allclose(np.array(part), np.array(all_frames)[:, first:], atol=1e-5)
 
 
-def test_the_flow_is_that_of_its_definition() -> None:
-    """With the flips, the skip path and the speaker where the weights were trained."""
+def test_flow_against_the_definition() -> None:
+    """Compute the flow without folding: with flips, skip path and speaker as trained."""
     voice = read_voice_checkpoint(GOLDEN / "voice_v2_f0_40k.pth")
     w, config = voice.weights, voice.config
     network = Synthesizer(w, config)
     speaker = 2
-    z = made = _random(1, 30, config.inter_channels)
+    z = latent = _random(1, 30, config.inter_channels)
     for number in (6, 4, 2, 0):
         name = f"flow.flows.{number}"
         kept, moved = np.split(z[0, :, ::-1].astype(float), 2, axis=1)
@@ -90,7 +92,7 @@ def test_the_flow_is_that_of_its_definition() -> None:
             x = x + out[:, : config.hidden_channels]
         mean = skipped @ w[f"{name}.post.weight"][:, :, 0].T + w[f"{name}.post.bias"]
         z = np.concatenate([kept, moved - mean], axis=1)[None]
-    flowed = network._flow(mx.array(made), network.embedding(speaker))
-    assert_allclose(np.array(flowed), z, atol=1e-5)
-    other = network._flow(mx.array(made), network.embedding(0))
+    actual = network._flow(mx.array(latent), network.embedding(speaker))
+    assert_allclose(np.array(actual), z, atol=1e-5)
+    other = network._flow(mx.array(latent), network.embedding(0))
     assert np.abs(np.array(other) - z).max() > 1e-3

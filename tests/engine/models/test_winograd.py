@@ -1,4 +1,4 @@
-"""Even and odd samples apart make the same sums as plain convolutions."""
+"""Winograd convolutions of polyphase signals against direct convolutions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def signal(samples: int) -> mx.array:
     return mx.array(random.standard_normal((1, samples, WIDTH)).astype(np.float32))
 
 
-def test_phases_are_put_together_again() -> None:
+def test_interleaving_reverts_the_split() -> None:
     x = signal(20)
     phases = split_phases(x)
     assert np.array_equal(phases.odd, x[:, 1::2])
@@ -41,41 +41,40 @@ def test_phases_are_put_together_again() -> None:
 
 
 def test_mean() -> None:
-    two = [split_phases(signal(8)), split_phases(3.0 * signal(8))]
-    np.testing.assert_allclose(
-        interleave_phases(winograd.mean_phases(two)), 2.0 * signal(8), rtol=1e-6
-    )
+    signals = [split_phases(signal(8)), split_phases(3.0 * signal(8))]
+    actual = interleave_phases(winograd.mean_phases(signals))
+    np.testing.assert_allclose(actual, 2.0 * signal(8), rtol=1e-6)
 
 
 @pytest.mark.parametrize("dilation", [1, 3, 5, 7])
 @pytest.mark.parametrize("kernel", [3, 5, 7, 9, 11, 13])
-@pytest.mark.parametrize("further", [2, 4, 30])
-def test_sums_are_those_of_a_plain_convolution(kernel: int, dilation: int, further: int) -> None:
-    plain = conv(kernel, dilation)
-    made = _WinogradConv(plain)
-    # What a pair needs beyond the taps is lost at either end.
-    extra = made.margin - plain.padding
+@pytest.mark.parametrize("outputs", [2, 4, 30])
+def test_sums_equal_a_direct_convolution(kernel: int, dilation: int, outputs: int) -> None:
+    direct = conv(kernel, dilation)
+    fast = _WinogradConv(direct)
+    # Pairs need more input samples at each end than the taps alone.
+    extra = fast.margin - direct.padding
     assert extra == dilation - 1
-    x = signal(2 * made.margin + further)
-    expected = gpu.conv1d(x, plain.weight, dilation=dilation)
-    sums = made(split_phases(x))
-    assert sums.even.shape == sums.odd.shape == (1, further // 2, WIDTH)
+    x = signal(2 * fast.margin + outputs)
+    expected = gpu.conv1d(x, direct.weight, dilation=dilation)
+    sums = fast(split_phases(x))
+    assert sums.even.shape == sums.odd.shape == (1, outputs // 2, WIDTH)
     inside = expected[:, extra : expected.shape[1] - extra]
     np.testing.assert_allclose(interleave_phases(Polyphase(*sums)), inside, atol=2e-5)
 
 
 @pytest.mark.parametrize(("kernel", "products"), [(3, 2), (5, 3.5), (7, 5), (9, 6), (11, 7.5)])
-def test_products_of_a_sample(kernel: int, products: float) -> None:
+def test_products_per_sample(kernel: int, products: float) -> None:
     x = split_phases(signal(2 * (kernel - 1) // 2 + 100))
     flop = count(lambda even, odd: [*_WinogradConv(conv(kernel))(Polyphase(even, odd))], *x).flop
     assert flop == 2 * 100 * WIDTH**2 * products
 
 
 def test_what_suits(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not can_use_winograd([[conv(3, 3), conv(3)]])  # too narrow to be worth it
+    assert not can_use_winograd([[conv(3, 3), conv(3)]])  # too few channels to be faster
     monkeypatch.setattr(winograd, "MIN_CHANNELS", WIDTH)
     assert can_use_winograd([[conv(3, 3), conv(3)], [conv(11, 5), conv(11)]])
     assert not can_use_winograd([[conv(3, 2), conv(3)]])  # both outputs of a pair in one phase
     assert not can_use_winograd([[conv(4), conv(4)]])
-    assert not can_use_winograd([[conv(3)]])  # the residual path would be half a pair away
+    assert not can_use_winograd([[conv(3)]])  # the residual path would be offset by half a pair
     assert not can_use_winograd([[conv(3, 1, 2), conv(3)]])

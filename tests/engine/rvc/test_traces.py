@@ -28,7 +28,7 @@ TRACED = [
     (RmvpeEstimator, "_pitch"),
     (Synthesizer, "_make_latent"),
     (SineSource, "_excite"),
-    (HiFiGan, "_decode_piece"),
+    (HiFiGan, "_decode_chunk"),
 ]
 
 

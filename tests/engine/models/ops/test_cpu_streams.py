@@ -1,4 +1,4 @@
-"""Sharing a network's work out between streams; parity is in test_operator_sets."""
+"""Partition of a network's work over streams; test_operator_sets.py tests parity."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from rtvc.engine.models.ops.cpu_streams import STREAMS, use_stream, map_streams
 
 def work():
     x, bias = mx.ones((3, 4)), mx.ones(4)
-    made = map_streams(lambda factor: factor * ops.gelu(x, bias), [1.0, 2.0])
+    results = map_streams(lambda factor: factor * ops.gelu(x, bias), [1.0, 2.0])
     with use_stream(STREAMS - 1):
-        made.append(made[0] + made[1])
-    total = made[1] + made[2]
+        results.append(results[0] + results[1])
+    total = results[1] + results[2]
     mx.eval(total)
     sums.append(total.sum().item() / ops.gelu(x, bias).sum().item())
     mx.clear_streams()
@@ -39,7 +39,7 @@ print(STREAMS, [round(value, 5) for value in sums])
 
 
 @pytest.mark.parametrize(
-    ("number", "count", "reserved", "expected"),
+    ("streams", "count", "reserved", "expected"),
     [
         (1, 5, 0, [(0, 5)]),
         (1, 5, 9, [(0, 5)]),
@@ -53,20 +53,20 @@ print(STREAMS, [round(value, 5) for value in sums])
         (3, 8, 0, [(0, 2), (2, 5), (5, 8)]),
     ],
 )
-def test_shares(
+def test_partition(
     monkeypatch: pytest.MonkeyPatch,
-    number: int,
+    streams: int,
     count: int,
     reserved: int,
     expected: list[tuple[int, int]],
 ) -> None:
-    monkeypatch.setattr(cpu_streams, "STREAMS", number)
+    monkeypatch.setattr(cpu_streams, "STREAMS", streams)
     assert cpu_streams.partition(count, reserved) == [slice(*ends) for ends in expected]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is one lane")
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have one stream")
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_every_thread_of_the_program_has_its_own_lanes(threads: int) -> None:
+def test_each_thread_has_its_own_streams(threads: int) -> None:
     run = subprocess.run(
         [sys.executable, "-c", THREADS],
         cwd=ROOT,

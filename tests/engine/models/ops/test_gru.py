@@ -1,4 +1,4 @@
-"""The recurrent layer: the loop against NumPy, the text of the GPU's kernel against the loop."""
+"""The recurrent layer: the loop against NumPy, the source of the GPU kernel against the loop."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def _layer(frames: int, hidden: int) -> tuple[Float32, Float32, Float32]:
     return projected, weight.astype(np.float32), bias.astype(np.float32)
 
 
-def _by_definition(projected: Float32, weight: Float32, bias: Float32) -> Float64:
-    """torch.nn.GRU's equations, one direction after the other, in float64."""
+def _reference(projected: Float32, weight: Float32, bias: Float32) -> Float64:
+    """Compute the equations of torch.nn.GRU in float64, one direction after the other."""
     frames, hidden = len(projected), bias.shape[2]
     out = np.zeros((frames, 2, hidden))
     gates = projected.astype(np.float64).reshape(frames, 2, 3, hidden)
@@ -44,20 +44,20 @@ def _by_definition(projected: Float32, weight: Float32, bias: Float32) -> Float6
 @pytest.mark.parametrize(("frames", "hidden"), [(1, 4), (5, 16), (32, 48)])
 def test_loop(frames: int, hidden: int) -> None:
     layer = _layer(frames, hidden)
-    made = gru.loop(*(mx.array(part) for part in layer))
-    assert made.dtype == mx.float32
-    np.testing.assert_allclose(np.array(made), _by_definition(*layer), atol=2e-6)
+    actual = gru.loop(*(mx.array(part) for part in layer))
+    assert actual.dtype == mx.float32
+    np.testing.assert_allclose(np.array(actual), _reference(*layer), atol=2e-6)
 
 
-def test_the_state_is_float32_where_the_weights_are_not() -> None:
+def test_state_is_float32_with_float16_weights() -> None:
     layer = [mx.array(part).astype(mx.float16) for part in _layer(64, 32)]
-    made = gru.loop(*layer)
-    assert made.dtype == mx.float32
-    exact = _by_definition(*(np.array(part.astype(mx.float32)) for part in layer))
-    np.testing.assert_allclose(np.array(made), exact, atol=2e-6)
+    actual = gru.loop(*layer)
+    assert actual.dtype == mx.float32
+    exact = _reference(*(np.array(part.astype(mx.float32)) for part in layer))
+    np.testing.assert_allclose(np.array(actual), exact, atol=2e-6)
 
 
-# A threadgroup of threads of the CPU: what Metal and CUDA provide, in terms of C++.
+# The environment of a Metal or CUDA kernel in C++: a threadgroup of CPU threads.
 _HARNESS = """
 #include <barrier>
 #include <cmath>
@@ -95,43 +95,43 @@ extern "C" void run(const float* projected, int frames, const float* state_weigh
 
 
 @pytest.mark.parametrize(("frames", "hidden", "parts"), [(5, 8, 1), (7, 6, 4), (3, 12, 2)])
-def test_the_text_of_the_kernel(tmp_path: Path, frames: int, hidden: int, parts: int) -> None:
+def test_kernel_source(tmp_path: Path, frames: int, hidden: int, parts: int) -> None:
     compiler = shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
-        pytest.skip("needs a C++ compiler: the kernel's own text runs on threads of the CPU")
-    text, library = tmp_path / "kernel.cpp", tmp_path / "kernel.so"
-    text.write_text(_HARNESS % {"source": gru.SOURCE, "hidden": hidden, "parts": parts})
+        pytest.skip("needs a C++ compiler, to run the kernel source on CPU threads")
+    source, library = tmp_path / "kernel.cpp", tmp_path / "kernel.so"
+    source.write_text(_HARNESS % {"source": gru.SOURCE, "hidden": hidden, "parts": parts})
     options = ["-std=c++20", "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-pthread"]
-    subprocess.run([compiler, *options, str(text), "-o", str(library)], check=True)
+    subprocess.run([compiler, *options, str(source), "-o", str(library)], check=True)
     layer = _layer(frames, hidden)
     out = np.zeros((frames, 2 * hidden), np.float32)
-    projected, weight, bias, made = (
+    projected, weight, bias, out_pointer = (
         part.ctypes.data_as(ctypes.POINTER(ctypes.c_float)) for part in (*layer, out)
     )
-    ctypes.CDLL(str(library)).run(projected, frames, weight, bias, made)
+    ctypes.CDLL(str(library)).run(projected, frames, weight, bias, out_pointer)
     expected = np.array(gru.loop(*(mx.array(part) for part in layer)))
     np.testing.assert_allclose(out, expected, atol=2e-6)
 
 
-def test_what_is_spelled_differently_is_spelled_for_both() -> None:
-    words = {"THREAD", "GROUP", "SHARED", "BARRIER", "EXP", "TANH"}
+def test_both_headers_define_all_macros() -> None:
+    macros = {"THREAD", "GROUP", "SHARED", "BARRIER", "EXP", "TANH"}
     for header in gru.HEADERS.values():
-        assert {line.split()[1].split("(")[0] for line in header.split("\n") if line} == words
+        assert {line.split()[1].split("(")[0] for line in header.split("\n") if line} == macros
 
 
 def test_the_kernel_is_one_primitive() -> None:
-    """MLX writes down a Metal kernel's launch on any machine, with all of its arguments."""
-    told = []
+    """MLX can export the launch of a Metal kernel on any machine."""
+    nodes = []
     layer = [mx.array(part) for part in _layer(32, 256)]
-    mx.export_function(told.append, lambda *parts: gru.kernel("metal", *parts), *layer)
-    (node,) = [item for item in told if item["type"] == "primitive"]
+    mx.export_function(nodes.append, lambda *parts: gru.kernel("metal", *parts), *layer)
+    (node,) = [item for item in nodes if item["type"] == "primitive"]
     assert node["name"] == "CustomKernel"
     assert [(shape, dtype) for _, shape, dtype in node["outputs"]] == [((32, 512), mx.float32)]
 
 
-@pytest.mark.skipif(gru.kernel_language() is None, reason="needs a GPU, and MLX on it")
+@pytest.mark.skipif(gru.kernel_language() is None, reason="needs a GPU that MLX uses")
 @pytest.mark.parametrize("dtype", [mx.float32, mx.float16])
 def test_the_kernel_on_the_gpu(dtype: mx.Dtype) -> None:
     layer = [mx.array(part).astype(dtype) for part in _layer(32, 256)]
-    made, expected = gru.kernel_or_loop(*layer), gru.loop(*layer)
-    np.testing.assert_allclose(np.array(made), np.array(expected), atol=1e-5)
+    actual, expected = gru.kernel_or_loop(*layer), gru.loop(*layer)
+    np.testing.assert_allclose(np.array(actual), np.array(expected), atol=1e-5)

@@ -1,4 +1,4 @@
-"""The CPU's operators against the GPU's single primitives, and both against float64."""
+"""The CPU operators against the single primitives for GPUs, and both against float64."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_conv1d(case: tuple[int, ...], bias: bool) -> None:
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding", "output_padding"),
     [
-        (24, 12, 6, 0),  # every upsampling layer of RVC's voices
+        (24, 12, 6, 0),  # the upsampling layers of RVC's voices
         (20, 10, 5, 0),
         (16, 10, 3, 0),
         (16, 6, 5, 0),
@@ -83,14 +83,14 @@ def test_conv_transpose1d(
 
 
 @pytest.mark.parametrize("variant", [cpu.gelu, gpu.gelu])
-def test_gelu_is_the_exact_one(variant: object) -> None:
+def test_gelu_is_exact(variant: object) -> None:
     x = np.linspace(-12, 12, 20001)
     expected = x * 0.5 * (1 + np.vectorize(math.erf)(x / np.sqrt(2)))
     assert callable(variant)
     assert_allclose(np.array(variant(mx.array(x.astype(np.float32)))), expected, atol=1.5e-6)
 
 
-def test_gelu_stays_finite_for_large_arguments() -> None:
+def test_gelu_is_finite_for_large_arguments() -> None:
     y = cpu.gelu(mx.array([1e30, -1e30, 100.0, -100.0, 0.0]))
     assert_allclose(np.array(y), [1e30, 0, 100, 0, 0])
 
@@ -99,7 +99,7 @@ def test_gelu_stays_finite_for_large_arguments() -> None:
     ("name", "function"),
     [("sigmoid", lambda x: 1 / (1 + np.exp(-x))), ("tanh", np.tanh)],
 )
-def test_squashing_functions(name: str, function: Callable[[Float64], Float64]) -> None:
+def test_sigmoid_and_tanh(name: str, function: Callable[[Float64], Float64]) -> None:
     x = np.concatenate([np.linspace(-70, 70, 20001), [-1e30, -1e-6, 0, 1e-6, 1e30]])
     x = x.astype(np.float32).astype(np.float64)
     with np.errstate(over="ignore"):
@@ -109,7 +109,7 @@ def test_squashing_functions(name: str, function: Callable[[Float64], Float64]) 
         assert_allclose(actual, expected, atol=5e-7, rtol=0)
 
 
-def test_tanh_keeps_its_digits_near_zero() -> None:
+def test_tanh_is_precise_near_zero() -> None:
     x = np.array([1e-6, 1e-4, 1e-2, -1e-3], np.float32)
     assert_allclose(np.array(cpu.tanh(mx.array(x))), np.tanh(x), rtol=1e-6)
 
@@ -127,8 +127,8 @@ def test_conv2d(
 ) -> None:
     inner, out = channels
     x, w = _random(1, height, width, inner), _random(out, *kernel, inner, seed=1)
-    reach = kernel[0] // 2, kernel[1] // 2
-    padded = np.pad(np.array(x), [(0, 0), (reach[0],) * 2, (reach[1],) * 2, (0, 0)])
+    padding = kernel[0] // 2, kernel[1] // 2
+    padded = np.pad(np.array(x), [(0, 0), (padding[0],) * 2, (padding[1],) * 2, (0, 0)])
     windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(1, 2))
     expected = mx.array(np.einsum("bhwiyx,oyxi->bhwo", windows, np.array(w)))
     for variant in (conv2d_cpu, conv2d_gpu):
@@ -139,7 +139,9 @@ def test_conv2d(
 @pytest.mark.parametrize(("height", "width"), [(1, 4), (1, 1), (2, 8), (5, 3)])
 def test_conv_transpose2d(height: int, width: int, typical_size: tuple[int, int]) -> None:
     x, w = _random(1, height, width, 6), _random(8, 3, 3, 6, seed=1)
-    y = np.zeros((1, 2 * height + 2, 2 * width + 2, 8))  # by definition: each input adds a kernel
+    y = np.zeros(
+        (1, 2 * height + 2, 2 * width + 2, 8)
+    )  # by definition, each input pixel adds a scaled kernel
     for i in range(height):
         for j in range(width):
             patch = np.einsum("bi,oyxi->byxo", np.array(x)[:, i, j], np.array(w))
@@ -167,22 +169,22 @@ def test_attention_variants_agree() -> None:
     ("frames", "first"), [(1, 0), (3, 0), (3, 2), (11, 4), (40, 0), (40, 15), (40, 39)]
 )
 def test_relative_attention(variant: ModuleType, frames: int, first: int) -> None:
-    heads, width, reach = 2, 8, 10
+    heads, width, window = 2, 8, 10
     q = _random(1, heads, frames - first, width)
     k, v = (_random(1, heads, frames, width, seed=seed) for seed in (1, 2))
-    relative_k, relative_v = (_random(1, 2 * reach + 1, width, seed=seed) for seed in (3, 4))
-    # By definition: key and value of every pair, with the term of their distance.
+    relative_k, relative_v = (_random(1, 2 * window + 1, width, seed=seed) for seed in (3, 4))
+    # By definition: the key and the value of each pair of frames, plus the term of its distance.
     distance = np.arange(frames) - np.arange(first, frames)[:, None]
-    known = np.abs(distance) <= reach
-    place = np.clip(distance, -reach, reach) + reach
-    terms = [np.where(known[..., None], np.array(t)[0][place], 0) for t in (relative_k, relative_v)]
+    inside = np.abs(distance) <= window
+    row = np.clip(distance, -window, window) + window
+    terms = [np.where(inside[..., None], np.array(t)[0][row], 0) for t in (relative_k, relative_v)]
     keys, values = (np.array(x)[0][:, None] + t for x, t in zip((k, v), terms, strict=True))
     scores = np.einsum("hqw,hqkw->hqk", np.array(q)[0].astype(float), keys)
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     weights /= weights.sum(-1, keepdims=True)
     expected = np.einsum("hqk,hqkw->hqw", weights, values)[None]
-    made = variant.relative_attention(q, k, v, relative_k, relative_v, first=first)
-    assert_allclose(np.array(made), expected, atol=1e-5)
+    actual = variant.relative_attention(q, k, v, relative_k, relative_v, first=first)
+    assert_allclose(np.array(actual), expected, atol=1e-5)
 
 
 class _Network:
@@ -197,19 +199,19 @@ class _Network:
         return y if extra is None else y + extra
 
 
-def test_compiled_methods_give_the_same_and_let_the_network_go() -> None:
+def test_compiled_methods_give_the_same_results_and_hold_no_reference() -> None:
     network, x = _Network(), _random(3, 4, seed=1)
     expected = np.tanh(np.array(x) * np.array(network.weight))
     for scale, extra in ((2.0, None), (2.0, x), (3.0, x), (2.0, None)):
-        more = 0 if extra is None else np.array(x)
-        assert_allclose(np.array(network.run(x, scale, extra)), expected * scale + more, rtol=1e-5)
-    # Where it is compiled, the second call of one kind only replays what was traced.
+        added = 0 if extra is None else np.array(x)
+        assert_allclose(np.array(network.run(x, scale, extra)), expected * scale + added, rtol=1e-5)
+    # A compiled method is not traced again for the same arguments.
     assert network.calls == (4 if OPERATORS == "cpu" else 3)
-    gone = weakref.ref(network)
+    reference = weakref.ref(network)
     gc.disable()
     try:
         del network
-        assert gone() is None
+        assert reference() is None
     finally:
         gc.enable()
 
@@ -231,7 +233,7 @@ def test_leaky_relu_layer_norm_linear() -> None:
         assert_allclose(np.array(ops.linear(x, matrix, bias)), expected, atol=1e-5)
 
 
-def test_tap_major_changes_nothing_but_the_storage() -> None:
+def test_tap_major_changes_only_the_memory_layout() -> None:
     w = _random(3, 5, 7)
     for variant in (cpu.tap_major, gpu.tap_major):
         assert_allclose(np.array(variant(w)), np.array(w))
