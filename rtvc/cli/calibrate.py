@@ -209,9 +209,9 @@ def _measure(
 def _report(kind: str, timing: Timing, before: Mapping[str, Timing], profile: Profile) -> list[str]:
     """Return the lines of the report."""
     from rtvc.calibration.profiles import choose, too_slow
-    from rtvc.config.calibration_yaml import described
+    from rtvc.config.calibration_yaml import describe_sizes
 
-    title, *lines = described(kind, timing)
+    title, *lines = describe_sizes(kind, timing)
     report = [title[:1].upper() + title[1:]]
     for line in lines:
         mark = "*" if line.startswith(f"{profile.name}:") else " "

@@ -69,10 +69,10 @@ def _list(_args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    from rtvc.config.presets import find_path
+    from rtvc.config.presets import preset_path
     from rtvc.config.settings_yaml import read_text
 
-    sys.stdout.write(read_text(find_path(args.name)))
+    sys.stdout.write(read_text(preset_path(args.name)))
     return 0
 
 

@@ -25,7 +25,7 @@ _HEADER = """\
 # anew; the file may be deleted.
 """
 _NUMBERS = ("constant", "per_block", "per_context", "tail", "longest", "without_index")
-_LARGEST = 1e6
+_MAX_NUMBER = 1e6
 
 
 def calibration_path() -> Path:
@@ -63,12 +63,12 @@ def render(timings: Mapping[str, Timing]) -> str:
         entry["methods"] = {name: _rounded(saved) for name, saved in timing.methods.items()}
         entry["conditions"] = asdict(timing.conditions)
         dumped = yaml.safe_dump(entry, sort_keys=False, allow_unicode=True)
-        lines += [f"  {kind}:", *(f"    # {line}" for line in described(kind, timing))]
+        lines += [f"  {kind}:", *(f"    # {line}" for line in describe_sizes(kind, timing))]
         lines += [f"    {line}" for line in dumped.splitlines()]
     return "\n".join(lines) + "\n"
 
 
-def described(kind: str, timing: Timing) -> list[str]:
+def describe_sizes(kind: str, timing: Timing) -> list[str]:
     """Return the sizes that follow from a measurement, a line for each profile."""
     lines = []
     for profile in PROFILES.values():
@@ -121,16 +121,16 @@ def _timing(entry: dict[str, Any], kind: str) -> Timing:
     if numbers["longest"] < numbers["tail"]:
         raise RtvcError(f"the longest step of {kind} is shorter than its tail")
     methods = _mapping(entry.get("methods"), f"the methods of {kind}")
-    facts = _mapping(entry.get("conditions"), f"the conditions of {kind}")
+    conditions = _mapping(entry.get("conditions"), f"the conditions of {kind}")
     kinds = {"str": str, "int": int, "bool": bool}
     wanted = {field.name: kinds[str(field.type)] for field in fields(Conditions)}
     for name, type_ in wanted.items():
-        if not isinstance(facts.get(name), type_):
+        if not isinstance(conditions.get(name), type_):
             raise RtvcError(f"{name} of {kind} is missing or no {type_.__name__}")
     return Timing(
         **numbers,
         methods={str(name): _number(methods, name, kind) for name in methods},
-        conditions=Conditions(**{name: facts[name] for name in wanted}),
+        conditions=Conditions(**{name: conditions[name] for name in wanted}),
     )
 
 
@@ -144,7 +144,7 @@ def _number(entry: dict[str, Any], name: str, kind: str) -> float:
     value = entry.get(name)
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise RtvcError(f"{name} of {kind} is missing or no number")
-    if not (math.isfinite(value) and 0 <= value <= _LARGEST):
+    if not (math.isfinite(value) and 0 <= value <= _MAX_NUMBER):
         raise RtvcError(f"{name} of {kind} is {value}, out of range")
     return float(value)
 

@@ -36,7 +36,7 @@ class PanelState:
     favourites: dict[int, str] = field(default_factory=dict)
 
 
-def memory_path() -> Path:
+def panel_state_path() -> Path:
     """Return the file of what the panel remembers."""
     return config_folder() / "panel.yaml"
 
@@ -48,21 +48,23 @@ def keys_path() -> Path:
 
 def load_panel_state() -> tuple[PanelState, str]:
     """Return what is remembered, and a sentence ("" if all is well)."""
-    words, sentence = _words(memory_path(), ("theme", "guided", "spectrogram", *_FAVOURITES))
-    theme = words.get("theme", THEMES[0])
-    favourites = {n: words[name] for n, name in enumerate(_FAVOURITES, 1) if words.get(name)}
+    texts, sentence = _read_texts(
+        panel_state_path(), ("theme", "guided", "spectrogram", *_FAVOURITES)
+    )
+    theme = texts.get("theme", THEMES[0])
+    favourites = {n: texts[name] for n, name in enumerate(_FAVOURITES, 1) if texts.get(name)}
     return (
         PanelState(
             theme if theme in THEMES else THEMES[0],
-            words.get("guided") == "true",
-            words.get("spectrogram") != "false",
+            texts.get("guided") == "true",
+            texts.get("spectrogram") != "false",
             favourites,
         ),
         sentence,
     )
 
 
-def save_panel_state(memory: PanelState) -> None:
+def save_panel_state(state: PanelState) -> None:
     """Remember.
 
     Raises
@@ -70,10 +72,10 @@ def save_panel_state(memory: PanelState) -> None:
     RtvcError
         If the file cannot be written.
     """
-    words = {"theme": memory.theme}
-    words |= {name: str(getattr(memory, name)).lower() for name in ("guided", "spectrogram")}
-    words |= {f"favourite_{n}": name for n, name in sorted(memory.favourites.items())}
-    write_atomically(memory_path(), _HEADER + settings_yaml.render(words, {}))
+    texts = {"theme": state.theme}
+    texts |= {name: str(getattr(state, name)).lower() for name in ("guided", "spectrogram")}
+    texts |= {f"favourite_{n}": name for n, name in sorted(state.favourites.items())}
+    write_atomically(panel_state_path(), _HEADER + settings_yaml.render(texts, {}))
 
 
 def load_keys(actions: tuple[str, ...]) -> tuple[dict[str, str], str]:
@@ -84,10 +86,10 @@ def load_keys(actions: tuple[str, ...]) -> tuple[dict[str, str], str]:
     actions
         What keys can be chosen for.
     """
-    return _words(keys_path(), actions)
+    return _read_texts(keys_path(), actions)
 
 
-def _words(path: Path, names: tuple[str, ...]) -> tuple[dict[str, str], str]:
+def _read_texts(path: Path, names: tuple[str, ...]) -> tuple[dict[str, str], str]:
     if not path.exists():
         return {}, ""
     try:
@@ -96,5 +98,5 @@ def _words(path: Path, names: tuple[str, ...]) -> tuple[dict[str, str], str]:
         return {}, f"Ignored: {error}"
     if document.values:
         name = next(iter(document.values))
-        return document.words, f"{path}: {name} does not belong there; it is ignored."
-    return document.words, ""
+        return document.texts, f"{path}: {name} does not belong there; it is ignored."
+    return document.texts, ""

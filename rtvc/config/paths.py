@@ -43,17 +43,17 @@ def write_atomically(path: Path, data: str | bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data.encode() if isinstance(data, str) else data)
                 file.flush()
                 os.fsync(file.fileno())
             # mkstemp is private to the user; a new file should have the usual rights.
-            os.chmod(beside, _mode_of(path))
-            os.replace(beside, path)
+            os.chmod(temporary, _mode_of(path))
+            os.replace(temporary, path)
         except BaseException:
-            os.unlink(beside)
+            os.unlink(temporary)
             raise
     except OSError as error:
         raise RtvcError(f"{path} cannot be written: {error.strerror}.") from None

@@ -20,7 +20,7 @@ from rtvc.settings import SETTINGS, Settings, Value, changed_names
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class PresetEntry:
     """A preset's file, and what is in it.
 
     Attributes
@@ -52,26 +52,26 @@ class PresetManager:
     """The presets on disk; a file is read again only when it has changed."""
 
     def __init__(self) -> None:
-        self._read: dict[Path, tuple[tuple[int, int], Entry]] = {}
+        self._cache: dict[Path, tuple[tuple[int, int], PresetEntry]] = {}
         self._deleted: list[tuple[Path, str]] = []
-        self.entries: tuple[Entry, ...] = ()
+        self.entries: tuple[PresetEntry, ...] = ()
 
     def scan(self) -> None:
         """Read the presets that are new or have changed since the last scan."""
         found = []
         for file in list_presets():
             try:
-                facts = file.path.stat()
+                status = file.path.stat()
             except OSError:
                 continue  # deleted in this moment
-            stamp = facts.st_mtime_ns, facts.st_size
-            known = self._read.get(file.path)
-            entry = known[1] if known and known[0] == stamp else _look(file)
-            self._read[file.path] = stamp, entry
+            version = status.st_mtime_ns, status.st_size
+            known = self._cache.get(file.path)
+            entry = known[1] if known and known[0] == version else _read_entry(file)
+            self._cache[file.path] = version, entry
             found.append(entry)
         self.entries = tuple(found)
 
-    def find(self, name: str) -> Entry | None:
+    def find(self, name: str) -> PresetEntry | None:
         """Return the preset of that name, None if there is none."""
         return next((entry for entry in self.entries if entry.name == name), None)
 
@@ -98,7 +98,7 @@ class PresetManager:
         save_preset(path, settings, description, overwrite=overwrite)
         self.scan()
 
-    def rename(self, entry: Entry, name: str) -> None:
+    def rename(self, entry: PresetEntry, name: str) -> None:
         """Give one's own preset another name.
 
         Raises
@@ -106,15 +106,15 @@ class PresetManager:
         RtvcError
             If it is a bundled one, or the name cannot be used.
         """
-        _own(entry, "renamed")
-        target = self._free(name)
+        _require_own(entry, "renamed")
+        target = self._unused_path(name)
         try:
             entry.file.path.rename(target)
         except OSError as error:
             raise RtvcError(f"{entry.name!r} cannot be renamed: {error.strerror}.") from None
         self.scan()
 
-    def duplicate(self, entry: Entry, name: str) -> None:
+    def duplicate(self, entry: PresetEntry, name: str) -> None:
         """Copy a preset, bundled or not, with its comments to one's own of another name.
 
         Raises
@@ -122,10 +122,10 @@ class PresetManager:
         RtvcError
             If the name cannot be used, or the file cannot be read or written.
         """
-        write_atomically(self._free(name), read_text(entry.file.path))
+        write_atomically(self._unused_path(name), read_text(entry.file.path))
         self.scan()
 
-    def delete(self, entry: Entry) -> None:
+    def delete(self, entry: PresetEntry) -> None:
         """Delete one's own preset; `undelete` brings it back.
 
         Raises
@@ -133,7 +133,7 @@ class PresetManager:
         RtvcError
             If it is a bundled one, or cannot be deleted.
         """
-        _own(entry, "deleted")
+        _require_own(entry, "deleted")
         text = read_text(entry.file.path)
         try:
             entry.file.path.unlink()
@@ -160,30 +160,30 @@ class PresetManager:
         self.scan()
         return path.stem
 
-    def _free(self, name: str) -> Path:
+    def _unused_path(self, name: str) -> Path:
         path = user_path(name)
         if path.exists():
             raise UsageError(f"There is a preset {name!r} already; choose another name.")
         return path
 
 
-def differences(before: Settings, after: Settings) -> list[str]:
+def describe_changes(before: Settings, after: Settings) -> list[str]:
     """Return in words, one setting each, what a change of settings would do."""
     names = changed_names(before, after)
     return [
-        f"{label(name)}: {shown(name, getattr(before, name))} -> "
-        f"{shown(name, getattr(after, name), unit=True)}"
+        f"{setting_label(name)}: {format_value(name, getattr(before, name))} -> "
+        f"{format_value(name, getattr(after, name), unit=True)}"
         for name in SETTINGS
         if name in names
     ]
 
 
-def label(name: str) -> str:
+def setting_label(name: str) -> str:
     """Return a setting's name for a person."""
     return name.replace("_", " ")
 
 
-def shown(name: str, value: Value, *, unit: bool = False) -> str:
+def format_value(name: str, value: Value, *, unit: bool = False) -> str:
     """Return a setting's value for a person."""
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -191,15 +191,15 @@ def shown(name: str, value: Value, *, unit: bool = False) -> str:
     return f"{text} {SETTINGS[name].unit}".rstrip() if unit else text
 
 
-def _look(file: PresetFile) -> Entry:
+def _read_entry(file: PresetFile) -> PresetEntry:
     try:
-        return Entry(file, load_preset(file.path))
+        return PresetEntry(file, load_preset(file.path))
     except SettingsFileError as error:
         lines = [f"line {p.line}: {p.message}" if p.line else p.message for p in error.problems]
-        return Entry(file, None, "\n".join(lines))
+        return PresetEntry(file, None, "\n".join(lines))
 
 
-def _own(entry: Entry, verb: str) -> None:
+def _require_own(entry: PresetEntry, verb: str) -> None:
     if entry.file.bundled:
         raise UsageError(
             f"{entry.name!r} comes with rtvc and cannot be {verb}; duplicate it under another name."

@@ -13,9 +13,9 @@ from rtvc.errors import RtvcError, UsageError, nearest
 from rtvc.settings import Settings, grouped_settings
 
 SUFFIX = ".yaml"
-_WORDS = ("description",)
+_TEXT_KEYS = ("description",)
 _VOICE_GROUPS = ("voice", "output")
-_LONGEST_NAME = 200
+_MAX_NAME_BYTES = 200
 """Bytes; the most that systems allow is 255, with the suffix and what a half-written file adds."""
 
 
@@ -80,10 +80,10 @@ def parse(text: str, name: str, source: str) -> Preset:
     SettingsFileError
         With everything that is wrong, by file, line and name.
     """
-    document = settings_yaml.parse(text, source, _WORDS)
+    document = settings_yaml.parse(text, source, _TEXT_KEYS)
     return Preset(
         name=name,
-        description=document.words.get("description", ""),
+        description=document.texts.get("description", ""),
         settings=Settings().replace(**document.values),
         given=frozenset(document.values),
     )
@@ -115,14 +115,16 @@ def save_preset(
         If it cannot be written.
     """
     values = settings.changed()
-    words = {"description": description}
-    text = settings_yaml.render(words, values)
+    texts = {"description": description}
+    text = settings_yaml.render(texts, values)
     if path.exists():
         if not overwrite:
             raise UsageError(f"{path} exists already; choose another name or ask to overwrite it.")
         # A file that was no preset has no comments worth keeping.
         with contextlib.suppress(settings_yaml.SettingsFileError):
-            text = settings_yaml.revise(settings_yaml.read_text(path), str(path), words, values)
+            text = settings_yaml.update_text(
+                settings_yaml.read_text(path), str(path), texts, values
+            )
     write_atomically(path, text)
 
 
@@ -145,7 +147,7 @@ def user_path(name: str) -> Path:
         raise UsageError(
             f"{name!r} cannot be a preset's name; use letters, digits, spaces, '-' and '_'."
         )
-    if len(name.encode()) > _LONGEST_NAME:
+    if len(name.encode()) > _MAX_NAME_BYTES:
         raise UsageError(
             f"A preset's name of {len(name)} characters is too long; use a shorter one."
         )
@@ -179,7 +181,7 @@ def list_presets() -> list[PresetFile]:
     return [found[name] for name in sorted(found)]
 
 
-def find_path(name_or_path: str) -> Path:
+def preset_path(name_or_path: str) -> Path:
     """Return the file of a preset, by its name or by the path itself.
 
     Raises
@@ -205,4 +207,4 @@ def find_preset(name_or_path: str) -> Preset:
     UsageError
         If there is none of that name (the nearest is given) or it is not valid.
     """
-    return load_preset(find_path(name_or_path))
+    return load_preset(preset_path(name_or_path))

@@ -11,7 +11,7 @@ from rtvc.config import settings_yaml
 from rtvc.config.paths import config_folder, unused_path, write_atomically
 from rtvc.settings import Settings
 
-_WORDS = ("input", "output", "monitor", "profile")
+_TEXT_KEYS = ("input", "output", "monitor", "profile")
 _HEADER = "# Written by rtvc when a run starts, and read by the next run.\n"
 
 
@@ -58,14 +58,14 @@ def read_remembered() -> RememberedRun:
     path = remembered_path()
     if not path.exists():
         return RememberedRun()
-    document = settings_yaml.parse(settings_yaml.read_text(path), str(path), _WORDS)
-    profile = document.words.get("profile", DEFAULT_PROFILE)
+    document = settings_yaml.parse(settings_yaml.read_text(path), str(path), _TEXT_KEYS)
+    profile = document.texts.get("profile", DEFAULT_PROFILE)
     settings = Settings().replace(**document.values)
     return RememberedRun(
-        input=document.words.get("input", ""),
-        output=document.words.get("output", ""),
+        input=document.texts.get("input", ""),
+        output=document.texts.get("output", ""),
         settings=settings,
-        monitor=document.words.get("monitor", ""),
+        monitor=document.texts.get("monitor", ""),
         profile=profile if profile in PROFILES else DEFAULT_PROFILE,
         chosen=sizes_at_default(settings).intersection(document.values),
     )
@@ -80,9 +80,9 @@ def load_remembered() -> tuple[RememberedRun, str]:
         return read_remembered(), ""
     except settings_yaml.SettingsFileError as error:
         path = remembered_path()
-        aside = unused_path(path.with_name("remembered-damaged.yaml"))
+        backup = unused_path(path.with_name("remembered-damaged.yaml"))
         try:
-            path.rename(aside)
+            path.rename(backup)
         except OSError:
             return (
                 RememberedRun(),
@@ -90,11 +90,11 @@ def load_remembered() -> tuple[RememberedRun, str]:
             )
         return RememberedRun(), (
             f"The remembered choices were damaged ({error.problems[0].message}); "
-            f"rtvc starts from the defaults. The old file is now {aside}."
+            f"rtvc starts from the defaults. The old file is now {backup}."
         )
 
 
-def save_remembered(choices: RememberedRun) -> None:
+def save_remembered(run: RememberedRun) -> None:
     """Remember these choices.
 
     Raises
@@ -102,11 +102,11 @@ def save_remembered(choices: RememberedRun) -> None:
     RtvcError
         If the file cannot be written.
     """
-    values = choices.settings.changed()
+    values = run.settings.changed()
     values.pop("mode", None)
-    for name in sorted(choices.chosen & sizes_at_default(choices.settings)):
-        values[name] = getattr(choices.settings, name)
-    words = {"input": choices.input, "output": choices.output, "monitor": choices.monitor}
-    if choices.profile != DEFAULT_PROFILE:
-        words["profile"] = choices.profile
-    write_atomically(remembered_path(), _HEADER + settings_yaml.render(words, values))
+    for name in sorted(run.chosen & sizes_at_default(run.settings)):
+        values[name] = getattr(run.settings, name)
+    texts = {"input": run.input, "output": run.output, "monitor": run.monitor}
+    if run.profile != DEFAULT_PROFILE:
+        texts["profile"] = run.profile
+    write_atomically(remembered_path(), _HEADER + settings_yaml.render(texts, values))

@@ -61,7 +61,7 @@ class SettingsFileError(UsageError):
 class Document:
     """What a settings file says: its words (such as the description) and its settings."""
 
-    words: dict[str, str]
+    texts: dict[str, str]
     values: dict[str, Value]
 
 
@@ -93,7 +93,7 @@ def read_text(path: Path) -> str:
     raise SettingsFileError(str(path), [Problem(0, reason)])
 
 
-def parse(text: str, source: str, words: tuple[str, ...]) -> Document:
+def parse(text: str, source: str, text_keys: tuple[str, ...]) -> Document:
     """Read a settings file.
 
     Parameters
@@ -102,7 +102,7 @@ def parse(text: str, source: str, words: tuple[str, ...]) -> Document:
         Contents of the file.
     source
         Name of the file, for messages.
-    words
+    text_keys
         Keys that are free text and no settings.
 
     Raises
@@ -113,7 +113,7 @@ def parse(text: str, source: str, words: tuple[str, ...]) -> Document:
     problems: list[Problem] = []
     document = Document({}, {})
     first_lines: dict[str, int] = {}
-    for key_node, node in _pairs(text, source):
+    for key_node, node in _key_value_nodes(text, source):
         line = key_node.start_mark.line + 1
         if not isinstance(key_node, yaml.ScalarNode):
             problems.append(Problem(line, "a setting's name must be one word"))
@@ -123,15 +123,15 @@ def parse(text: str, source: str, words: tuple[str, ...]) -> Document:
             problems.append(Problem(line, f"{key} is already set in line {first_lines[key]}"))
             continue
         first_lines[key] = line
-        if key not in SETTINGS and key not in words:
-            near = nearest(key, [*words, *SETTINGS])
+        if key not in SETTINGS and key not in text_keys:
+            near = nearest(key, [*text_keys, *SETTINGS])
             problems.append(Problem(line, f"there is no setting {key!r}; nearest: {near}"))
             continue
         try:
             if key in SETTINGS:
                 document.values[key] = _value(SETTINGS[key], node)
             else:
-                document.words[key] = " ".join(_scalar(key, node).value.split())
+                document.texts[key] = " ".join(_scalar(key, node).value.split())
         except SettingError as error:
             problems.append(Problem(line, str(error)))
     if problems:
@@ -139,15 +139,17 @@ def parse(text: str, source: str, words: tuple[str, ...]) -> Document:
     return document
 
 
-def render(words: Mapping[str, str], values: Mapping[str, Value]) -> str:
+def render(texts: Mapping[str, str], values: Mapping[str, Value]) -> str:
     """Return a new settings file, each setting under a comment that says what it does."""
-    lines = [f"{key}: {_written(text)}" for key, text in words.items()]
+    lines = [f"{key}: {_to_yaml(text)}" for key, text in texts.items()]
     for name, value in values.items():
         lines += ["", *_setting_lines(SETTINGS[name], value)]
     return "\n".join(lines) + "\n"
 
 
-def revise(text: str, source: str, words: Mapping[str, str], values: Mapping[str, Value]) -> str:
+def update_text(
+    text: str, source: str, texts: Mapping[str, str], values: Mapping[str, Value]
+) -> str:
     """Return `text` with new values in place, its comments and order kept.
 
     Keys that are in the file but not among `values` go to their default; keys
@@ -158,39 +160,39 @@ def revise(text: str, source: str, words: Mapping[str, str], values: Mapping[str
     SettingsFileError
         If `text` is not a valid settings file with these words.
     """
-    old = parse(text, source, tuple(words))
-    wanted: dict[str, Value] = {**words, **values}
+    old = parse(text, source, tuple(texts))
+    wanted: dict[str, Value] = {**texts, **values}
     edits: list[tuple[int, int, str]] = []
-    for key_node, node in _pairs(text, source):
+    for key_node, node in _key_value_nodes(text, source):
         key = str(key_node.value)
         new = wanted.pop(key) if key in wanted else SETTINGS[key].default
-        if {**old.words, **old.values}[key] == new:
+        if {**old.texts, **old.values}[key] == new:
             continue
         start, end = node.start_mark.index, node.end_mark.index
         # The span of a block scalar or of a value in flow style may end with the line's end.
         rest = text[start:end]
         tail = rest[len(rest.rstrip()) :]
-        edits.append((start, end, _written(new) + tail))
+        edits.append((start, end, _to_yaml(new) + tail))
     for start, end, new_text in reversed(edits):
         text = text[:start] + new_text + text[end:]
     for key, new in wanted.items():
         lines = (
-            _setting_lines(SETTINGS[key], new) if key in SETTINGS else [f"{key}: {_written(new)}"]
+            _setting_lines(SETTINGS[key], new) if key in SETTINGS else [f"{key}: {_to_yaml(new)}"]
         )
         text = "\n".join([text.rstrip("\n"), "", *lines, ""])
     expected = Document(
-        dict(words), {**{key: SETTINGS[key].default for key in old.values}, **values}
+        dict(texts), {**{key: SETTINGS[key].default for key in old.values}, **values}
     )
     try:
-        if parse(text, source, tuple(words)) == expected:
+        if parse(text, source, tuple(texts)) == expected:
             return text
     except SettingsFileError:
         pass
     # Anchors, flow style or other rarities that edits of single values do not reach.
-    return render(words, values)
+    return render(texts, values)
 
 
-def _pairs(text: str, source: str) -> list[tuple[yaml.Node, yaml.Node]]:
+def _key_value_nodes(text: str, source: str) -> list[tuple[yaml.Node, yaml.Node]]:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.reader.ReaderError as error:
@@ -242,7 +244,7 @@ def _value(setting: Setting, node: yaml.Node) -> Value:
     )
 
 
-def _written(value: Value) -> str:
+def _to_yaml(value: Value) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -254,5 +256,5 @@ def _written(value: Value) -> str:
 def _setting_lines(setting: Setting, value: Value) -> list[str]:
     return [
         f"# {setting.help} {setting.allowed.capitalize()}.",
-        f"{setting.name}: {_written(value)}",
+        f"{setting.name}: {_to_yaml(value)}",
     ]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from rtvc.config.panel_state import THEMES, PanelState, save_panel_state
-from rtvc.config.preset_manager import Entry, PresetManager, differences
+from rtvc.config.preset_manager import PresetEntry, PresetManager, describe_changes
 from rtvc.live.controller import Controller
 from rtvc.settings import SETTINGS, Setting, Settings, Value
 
@@ -30,7 +30,7 @@ class Actions:
         self._controller = controller
         self._preset_manager = preset_manager
         self.memory = memory
-        self._facts: tuple[Settings, tuple[Entry, ...]] | None = None
+        self._facts: tuple[Settings, tuple[PresetEntry, ...]] | None = None
         self._preset = ""
 
     @property
@@ -136,4 +136,6 @@ class Actions:
 
     def _go_back(self, step: Callable[[], bool], otherwise: str) -> str:
         before = self._controller.settings
-        return ", ".join(differences(before, self._controller.settings)) if step() else otherwise
+        return (
+            ", ".join(describe_changes(before, self._controller.settings)) if step() else otherwise
+        )

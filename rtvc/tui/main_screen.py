@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.screen import Screen
 
-from rtvc.config.preset_manager import label, shown
+from rtvc.config.preset_manager import format_value, setting_label
 from rtvc.live.controller import Controller
 from rtvc.live.scanner import Scanner
 from rtvc.settings import Setting, Value
@@ -125,15 +125,15 @@ class MainScreen(Screen[None]):
             (f"{names:>{max(room, 0) + 1}}", ""),
         )
         setting = self.query_one(SettingsList).setting
-        text = view.message or badge.text or f"{label(setting.name)}: {setting.help}"
+        text = view.message or badge.text or f"{setting_label(setting.name)}: {setting.help}"
         style = "bold" if badge.text or view.message else "$text-muted"
         self.query_one("#message", TextPane).put((text.replace("\n", " "), style))
 
     @on(SettingsList.Typed)
     def _typed(self, event: SettingsList.Typed) -> None:
         setting = event.setting
-        value = shown(setting.name, getattr(self._controller.settings, setting.name))
-        question = f"{label(setting.name)}: {setting.help}\n{setting.allowed}"
+        value = format_value(setting.name, getattr(self._controller.settings, setting.name))
+        question = f"{setting_label(setting.name)}: {setting.help}\n{setting.allowed}"
         self.app.push_screen(
             Ask(question, value, lambda text: self._change(setting, setting.parse(text)))
         )

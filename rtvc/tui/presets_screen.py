@@ -12,7 +12,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Static
 
-from rtvc.config.preset_manager import Entry, PresetManager, differences
+from rtvc.config.preset_manager import PresetEntry, PresetManager, describe_changes
 from rtvc.settings import Settings
 from rtvc.tui.actions import Actions
 from rtvc.tui.dialogs import Ask
@@ -61,7 +61,7 @@ class PresetsScreen(Screen[None]):
         super().__init__()
         self._preset_manager = preset_manager
         self._actions = actions
-        self._previewed: tuple[Entry | None, Settings] | None = None
+        self._previewed: tuple[PresetEntry | None, Settings] | None = None
 
     def compose(self) -> ComposeResult:
         """Make the widgets."""
@@ -85,7 +85,7 @@ class PresetsScreen(Screen[None]):
         self._preview(view.settings)
 
     @property
-    def _marked(self) -> Entry | None:
+    def _marked(self) -> PresetEntry | None:
         item = self.query_one(VoiceList).marked
         return self._preset_manager.find(item.name) if item is not None else None
 
@@ -133,7 +133,7 @@ class PresetsScreen(Screen[None]):
             report(self, partial(self._actions.toggle_favourite, entry.name))
 
     def _ask(
-        self, question: str, entry: Entry, act: Callable[[Entry, str], None], done: str
+        self, question: str, entry: PresetEntry, act: Callable[[PresetEntry, str], None], done: str
     ) -> None:
         def use(name: str) -> None:
             act(entry, name)
@@ -142,12 +142,12 @@ class PresetsScreen(Screen[None]):
         self.app.push_screen(Ask(question, entry.name, use))
 
 
-def _described(entry: Entry | None, settings: Settings) -> str:
+def _described(entry: PresetEntry | None, settings: Settings) -> str:
     if entry is None:
         return "No preset fits the search."
     kind = "comes with rtvc" if entry.file.bundled else f"yours: {entry.file.path}"
     if entry.preset is None:
         return f"{entry.name} ({kind})\n\nIt cannot be used:\n{entry.error}"
-    changes = differences(settings, entry.preset.apply_to(settings))
+    changes = describe_changes(settings, entry.preset.apply_to(settings))
     what = "\n".join(changes) if changes else "Nothing: it is what you hear."
     return f"{entry.name} ({kind})\n{entry.description}\n\nIt would change:\n{what}"

@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from rtvc.config.preset_manager import label, shown
+from rtvc.config.preset_manager import format_value, setting_label
 from rtvc.settings import Setting, Settings, Value, grouped_settings
 from rtvc.tui import value_steps
 
@@ -175,9 +175,9 @@ class SettingsList(ScrollView, can_focus=True):
 
     def _row(self, setting: Setting, chosen: bool, width: int) -> str:
         value = getattr(self._settings, setting.name)
-        name = label(setting.name) + ("" if value == setting.default else " *")
+        name = setting_label(setting.name) + ("" if value == setting.default else " *")
         # A long label takes its room from a short value.
-        text = f"{name} {shown(setting.name, value):>{_LABEL + _VALUE - len(name) - 1}}"
+        text = f"{name} {format_value(setting.name, value):>{_LABEL + _VALUE - len(name) - 1}}"
         text = f"{'>' if chosen else ' '} {text} {setting.unit:{_UNIT}}"
         track = width - _TRACK - 2
         if track < 5 or not _has_track(setting):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from rtvc.config.preset_manager import Entry
+from rtvc.config.preset_manager import PresetEntry
 from rtvc.live.devices import AvailableDevices, DeviceSelection
 from rtvc.settings import Settings
 from rtvc.stats import Stats
@@ -48,7 +48,7 @@ class Snapshot:
     wanted: DeviceSelection
     available: AvailableDevices
     voices: dict[str, str]
-    entries: tuple[Entry, ...]
+    entries: tuple[PresetEntry, ...]
     favourites: dict[int, str]
     measured_s: float | None
     spectrum: tuple[float, ...] | None

@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
-from rtvc.config.preset_manager import Entry
+from rtvc.config.preset_manager import PresetEntry
 
 VOICE, PRESET = "voice", "preset"
 
@@ -56,7 +56,7 @@ class Item:
 
 def items(
     voices: dict[str, str],
-    entries: tuple[Entry, ...],
+    entries: tuple[PresetEntry, ...],
     favourites: dict[int, str],
     preset: str,
     *,

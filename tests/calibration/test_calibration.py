@@ -343,7 +343,7 @@ class TestCommand:
 def test_the_file_is_written_whole_or_not_at_all(home, monkeypatch):
     save_calibration({"world": timing()})
     before = calibration_path().read_bytes()
-    monkeypatch.setattr(calibration_yaml, "described", lambda *_: 1 / 0)
+    monkeypatch.setattr(calibration_yaml, "describe_sizes", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         save_calibration({"world": timing(5.0)})
     assert calibration_path().read_bytes() == before
