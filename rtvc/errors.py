@@ -21,9 +21,28 @@ class UsageError(RtvcError):
     """The request itself was wrong (an unknown name, a value out of range): exit code 2."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the known word that is most like another one, for a message; "" where none is known.
+def close_matches(word: str, known: Iterable[str], n: int = 1) -> list[str]:
+    """Return up to `n` known words that are like `word`, the most similar first.
 
-    Even a word that is like none gets one: it shows what such words look like.
+    Upper and lower case count as the same; what is not similar is left out.
     """
-    return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=0.0)), "")
+    by_folded = {one.casefold(): one for one in known}
+    found = difflib.get_close_matches(word.casefold(), by_folded, n=n, cutoff=0.6)
+    return [by_folded[folded] for folded in found]
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Return the sentence that follows one about an unknown word.
+
+    Parameters
+    ----------
+    word
+        What was given.
+    known
+        What could have been meant.
+    otherwise
+        What to return where no known word is similar: a sentence with what there is, or with
+        the command that lists it.
+    """
+    near = close_matches(word, known)
+    return f"Did you mean {near[0]!r}?" if near else otherwise

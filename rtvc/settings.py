@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from rtvc.errors import UsageError, nearest
+from rtvc.errors import UsageError, did_you_mean
 
 Value = float | int | bool | str
 
@@ -112,25 +112,18 @@ class Setting:
             if isinstance(value, str) and value and (not self.choices or value in self.choices):
                 return value
             if isinstance(value, str) and self.choices:
-                near = nearest(value, self.choices)
-                raise SettingError(
-                    self.name,
-                    f"{self.name} is {value!r}, but must be {self.allowed}; nearest: {near}",
-                )
+                raise self._refusal(f"{value!r}", did_you_mean(value, self.choices))
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             number = float(value)
             if math.isnan(number) or not self.low <= number <= self.high:
                 near_number = min(max(number, self.low), self.high)
-                near = f"{float(self.default) if math.isnan(number) else near_number:g}"
-                raise SettingError(
-                    self.name,
-                    f"{self.name} is {value}, but must be {self.allowed}; nearest: {near}",
-                )
+                near = f"{float(self.default) if math.isnan(number) else near_number:.10g}"
+                raise self._refusal(f"{number:.10g}", f"The nearest valid value is {near}.")
             if self.kind is float:
                 return number
             if number.is_integer():
                 return int(number)
-        raise SettingError(self.name, f"{self.name} is {value!r}, but must be {self.allowed}")
+        raise self._refusal(f"{value!r}")
 
     def parse(self, text: str) -> Value:
         """Return the value written in `text`, as typed on a command line or in the panel."""
@@ -149,9 +142,12 @@ class Setting:
         try:
             return self.check(float(text))
         except ValueError:
-            raise SettingError(
-                self.name, f"{self.name} is {text!r}, but must be {self.allowed}"
-            ) from None
+            raise self._refusal(f"{text!r}") from None
+
+    def _refusal(self, value: str, hint: str = "") -> SettingError:
+        """Return the error for a value, as it is to be shown."""
+        sentence = f"{self.name!r} is {value}, but must be {self.allowed}."
+        return SettingError(self.name, f"{sentence} {hint}".rstrip())
 
 
 def _setting(default: Value, help: str, **facts: Any) -> Any:
@@ -406,7 +402,7 @@ class Settings:
         Raises
         ------
         SettingError
-            For an unknown name (the nearest known one is given) or a bad value.
+            For an unknown name (a similar one is suggested) or a bad value.
         """
         for name in changes:
             find_setting(name)
@@ -465,12 +461,12 @@ def find_setting(name: str) -> Setting:
     Raises
     ------
     SettingError
-        If there is none; the nearest known name is given.
+        If there is none; a similar name is suggested.
     """
     if name in SETTINGS:
         return SETTINGS[name]
-    near = nearest(name, SETTINGS)
-    raise SettingError(name, f"there is no setting {name!r}; nearest: {near}")
+    hint = did_you_mean(name, SETTINGS, "'rtvc run --help' lists all settings.")
+    raise SettingError(name, f"There is no setting {name!r}. {hint}")
 
 
 def combine_settings(settings: Settings | None, changes: Mapping[str, Value]) -> Settings:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from rtvc.audio.portaudio import AudioError, audio_error, capture_stderr, portaudio
-from rtvc.errors import UsageError
+from rtvc.errors import UsageError, close_matches
 
 Direction = Literal["input", "output"]
 
@@ -156,7 +155,7 @@ def find_device(
     Raises
     ------
     UsageError
-        If no device or more than one is meant; the message names the near ones.
+        If no device or more than one is meant; the message lists those that could be meant.
     AudioError
         If PortAudio is not installed, or no device has this direction.
     """
@@ -172,17 +171,14 @@ def find_device(
         return matches[0]
     if matches:
         names = _device_list(matches)
-        raise UsageError(f"{text!r} could be any of these {direction}s: {names}; give its number")
+        raise UsageError(f"{text!r} could be any of these {direction}s: {names}; give its number.")
+    title = f"{direction.capitalize()}s"
     if other := _matches(text, everything):
-        raise UsageError(
-            f"{other[0].name!r} has no {direction}; {direction}s are: {_device_list(usable)}"
-        )
-    names_by_lower = {device.name.lower(): device for device in usable}
-    near = difflib.get_close_matches(text.lower(), names_by_lower, n=3, cutoff=0.5)
-    found = _device_list([names_by_lower[name] for name in near] or usable)
-    raise UsageError(
-        f"there is no {direction} named {text!r}; {'near' if near else 'there'}: {found}"
-    )
+        raise UsageError(f"{other[0].name!r} has no {direction}. {title}: {_device_list(usable)}.")
+    similar = close_matches(text, [device.name for device in usable], n=3)
+    near = [device for device in usable if device.name in similar]
+    hint = f"Did you mean {_device_list(near)}?" if near else f"{title}: {_device_list(usable)}."
+    raise UsageError(f"There is no {direction} named {text!r}. {hint}")
 
 
 def _matches(text: str, devices: list[Device]) -> list[Device]:
@@ -208,7 +204,7 @@ def _no_device_message(direction: Direction) -> str:
         if sys.platform == "darwin"
         else "plug one in, or start a sound server (on Debian: pulseaudio, libasound2-plugins)"
     )
-    return f"there is no {what}: {how}"
+    return f"There is no {what}: {how}."
 
 
 def open_error(error: Exception, device: Device, direction: Direction, detail: str) -> AudioError:

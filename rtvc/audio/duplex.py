@@ -87,14 +87,14 @@ class Duplex:
                     failure = error
                 else:
                     continue
-            raise AudioError(f"{watchdog.name!r} does not start: {failure}", noise.text)
+            raise AudioError(f"{watchdog.name!r} does not start: {failure}.", noise.text)
         deadline = time.monotonic() + timeout
         for watchdog in self._watchdogs:
             while watchdog.stream.counters().frames < PRIMED_BLOCKS * watchdog.stream.spec.block:
                 if time.monotonic() > deadline:
                     raise SilentDeviceError(
                         f"{watchdog.name!r} opens, but no sound flows: it may be suspended or in "
-                        "use; close other programs that use it, or choose another device"
+                        "use; close other programs that use it, or choose another device."
                     )
                 time.sleep(0.002)
         self._started = time.monotonic()

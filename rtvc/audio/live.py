@@ -215,7 +215,7 @@ class LiveEndpoint:
             return ""
         return (
             f"{self._devices[0].name!r} gives perfect silence: it may be muted, or not permitted "
-            f"(on macOS {ALLOW_MICROPHONE})"
+            f"(on macOS {ALLOW_MICROPHONE})."
         )
 
     def health(self) -> DeviceHealth:
@@ -245,7 +245,7 @@ class LiveEndpoint:
                     if (d.name, d.host_api) == (earlier.name, earlier.host_api)
                 ]
                 if not same:
-                    raise AudioError(f"{earlier.name!r} is not there")
+                    raise AudioError(f"{earlier.name!r} is not there.")
                 found.append(same[0])
             else:
                 found.append(find_device(wanted, direction, everything))  # type: ignore[arg-type]
@@ -272,7 +272,7 @@ class LiveEndpoint:
         devices, duplex = self._open()
         if self._stopped:  # `stop` was called while this attempt hung
             duplex.close()
-            raise AudioError("stopped meanwhile")
+            raise AudioError("It was stopped meanwhile.")
         return devices, duplex
 
     def _begin(self, devices: tuple[Device, Device], duplex: Duplex) -> None:

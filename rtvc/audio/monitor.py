@@ -216,10 +216,10 @@ class Monitor:
                 stream = self._open()
                 stream.start()
         except RtvcError as error:
-            self._set_error(f"{error}")
+            self._set_error(str(error))
             return
         except Exception as error:  # PortAudioError, whose class only sounddevice can name
-            self._set_error(f"{self.name!r} does not start: {error}")
+            self._set_error(f"{self.name!r} does not start: {error}.")
             return
         try:
             self._play(stream, progress)
@@ -227,7 +227,7 @@ class Monitor:
                 stream.stop()
         except Exception as error:
             self._set_error(
-                f"{self.name!r} failed with an unexpected {type(error).__name__}: {error}"
+                f"{self.name!r} failed with an unexpected {type(error).__name__}: {error}."
             )
         finally:
             stream.close()
@@ -253,7 +253,7 @@ class Monitor:
 
     def _set_error(self, why: str) -> None:
         self.error = (
-            f"The monitor is silent: {why}. The main output goes on; d chooses another monitor."
+            f"The monitor is silent. {why} The main output goes on; d chooses another monitor."
         )
         self._waiting.clear()
 
@@ -275,6 +275,6 @@ def open_monitor(name: str | int, output: str) -> Monitor:
     """
     device = find_device(name, "output")
     if device.name == output:
-        raise UsageError(f"{output!r} is the output already, so you hear yourself there")
+        raise UsageError(f"{output!r} is the output already, so you hear yourself there.")
     # Found anew each time: the numbers of devices change when some come and go.
     return Monitor(device.name, lambda: open_playback(find_device(device.name, "output")))

@@ -81,11 +81,11 @@ def portaudio() -> Any:
         with capture_stderr():
             import sounddevice
     except ImportError as error:
-        raise AudioError(f"{error}: install it with pip install sounddevice") from None
+        raise AudioError(f"{error}: install it with pip install sounddevice.") from None
     except OSError as error:
         how = "brew install portaudio" if sys.platform == "darwin" else "apt install libportaudio2"
         raise AudioError(
-            f"the PortAudio library is missing, without which there is no live sound: {how}",
+            f"The PortAudio library is missing, without which there is no live sound: {how}.",
             str(error),
         ) from None
     return sounddevice
@@ -143,7 +143,7 @@ def audio_error(
     error
         A ``PortAudioError``, or another error that sounddevice raised.
     doing
-        What was tried, as in "cannot {doing} {device}".
+        What was tried, as in "Cannot {doing} {device}".
     device
         The device's name.
     microphone
@@ -179,4 +179,4 @@ def audio_error(
     else:
         reason = host or str(error)
         why = f"{reason}: see that it is plugged in and that the sound server runs, then try again"
-    return AudioError(f"cannot {doing} {device}: {why}", said)
+    return AudioError(f"Cannot {doing} {device}: {why}.", said)

@@ -50,9 +50,9 @@ class SoundSource:
     def __init__(self, path: Path) -> None:
         self.path = path
         if not path.exists():
-            raise RtvcError(f"{path}: there is no such file")
+            raise RtvcError(f"There is no file {str(path)!r}.")
         if path.is_dir():
-            raise RtvcError(f"{path} is a folder, not a sound file")
+            raise RtvcError(f"{path} is a folder, not a sound file.")
         try:
             self._file = soundfile.SoundFile(path)
         except (soundfile.LibsndfileError, OSError) as error:
@@ -62,7 +62,7 @@ class SoundSource:
         self.ended = False
         if not self._file.frames:
             self.close()
-            raise RtvcError(f"{path} holds no sound: it is zero seconds long")
+            raise RtvcError(f"{path} holds no sound: it is zero seconds long.")
         self._soxr = (
             None if self.rate == ENGINE_RATE else soxr.ResampleStream(self.rate, ENGINE_RATE, 1)
         )
@@ -89,7 +89,7 @@ class SoundSource:
             first = self.frames_read + int(np.argmin(np.isfinite(frames).all(1)))
             raise RtvcError(
                 f"{self.path} holds values that are no numbers (NaN or infinite), the first at "
-                f"{first / self.rate:.3f} s: export the file again, or cut that place out"
+                f"{first / self.rate:.3f} s: export the file again, or cut that place out."
             )
         self.frames_read += len(frames)
         self.ended = len(frames) < wanted
@@ -156,19 +156,19 @@ class SoundSink:
         form, subtype = format_of(path)
         if not supports_rate(subtype, rate):
             raise UsageError(
-                f"{path}: {subtype} files cannot have {rate} Hz; 48000 Hz always works"
+                f"{path}: {subtype} files cannot have {rate} Hz; 48000 Hz always works."
             )
         if path.exists() and not overwrite:
             raise RtvcError(_exists_message(path))
         if not path.parent.is_dir():
-            raise RtvcError(f"{path}: there is no folder {path.parent}: make it first")
+            raise RtvcError(f"There is no folder {path.parent} for {path.name}; make it first.")
         self._soxr = None if rate == ENGINE_RATE else soxr.ResampleStream(ENGINE_RATE, rate, 1)
         self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             self._file = soundfile.SoundFile(self._part, "w", rate, 1, format=form, subtype=subtype)
         except (soundfile.LibsndfileError, OSError) as error:
             self._part.unlink(missing_ok=True)
-            raise RtvcError(f"cannot write {path}: {error}") from None
+            raise RtvcError(f"Cannot write {path}: {_reason(error)}.") from None
 
     def write(self, samples: Float32, *, at_most: int | None = None, last: bool = False) -> None:
         """Append samples at `ENGINE_RATE`.
@@ -195,8 +195,8 @@ class SoundSink:
             self._file.write(samples)
         except (soundfile.LibsndfileError, OSError) as error:
             raise RtvcError(
-                f"cannot write {self.path}: {error} The disk may be full: make room, or write "
-                "elsewhere"
+                f"Cannot write {self.path}: {_reason(error)}. The disk may be full: make room, or "
+                "write elsewhere."
             ) from None
         self.frames_written += samples.size
 
@@ -219,7 +219,7 @@ class SoundSink:
             raise
         except (soundfile.LibsndfileError, OSError) as error:
             self.discard()
-            raise RtvcError(f"cannot write {self.path}: {error}") from None
+            raise RtvcError(f"Cannot write {self.path}: {_reason(error)}.") from None
 
     def discard(self) -> None:
         """Close the file and remove it; safe to repeat."""
@@ -244,7 +244,7 @@ def format_of(path: Path) -> tuple[str, str]:
     if form not in soundfile.available_formats() or form == "RAW":
         raise UsageError(
             f"{path}: the extension {path.suffix or '(none)'!r} names no sound format; "
-            "use .wav, .flac, .ogg, .opus, .mp3 or .aiff"
+            "use .wav, .flac, .ogg, .opus, .mp3 or .aiff."
         )
     if "PCM_24" in soundfile.available_subtypes(form):
         return form, "PCM_24"
@@ -274,9 +274,14 @@ def _rename_without_overwriting(part: Path, path: Path) -> None:
 
 
 def _exists_message(path: Path) -> str:
-    return f"{path} exists already: choose another name, or ask to overwrite it"
+    return f"{path} exists already: choose another name, or ask to overwrite it."
 
 
 def _unreadable_message(path: Path, error: Exception) -> str:
-    reason = getattr(error, "error_string", None) or str(error)
-    return f"cannot read {path}: {reason.rstrip('. ')}; is it a sound file, and is it whole?"
+    return f"Cannot read {path}: {_reason(error)}; is it a sound file, and is it whole?"
+
+
+def _reason(error: Exception) -> str:
+    """Return what libsndfile or the system says, as a clause."""
+    reason = getattr(error, "error_string", None) or getattr(error, "strerror", None)
+    return str(reason or error).rstrip(". ")

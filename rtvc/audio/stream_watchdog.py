@@ -39,10 +39,10 @@ class StreamWatchdog:
         paused = now - self._checked > timeout / 2
         self._checked = now
         if not self.stream.active:
-            return f"{self.name!r} was lost: it was unplugged or its sound server ended"
+            return f"{self.name!r} was lost: it was unplugged or its sound server ended."
         frames = self.stream.counters().frames
         if frames != self._frames or paused:
             self._frames, self._advanced = frames, now
         elif now - self._advanced > timeout:
-            return f"{self.name!r} was lost: no sound has flowed for {timeout:g} s"
+            return f"{self.name!r} was lost: no sound has flowed for {timeout:g} s."
         return ""

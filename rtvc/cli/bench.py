@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         setting = SETTINGS[name]
         parser.add_argument(
             setting.flag,
-            type=float,
+            type=setting.parse,
             default=default,
             metavar="MS",
             help=f"{setting.help[0].lower()}{setting.help[1:].rstrip('.')}; {setting.allowed} "

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from rtvc._version import __version__
-from rtvc.errors import RtvcError, UsageError, nearest
+from rtvc.errors import RtvcError, UsageError, did_you_mean
 
 COMMANDS = (
     "run",
@@ -45,10 +45,13 @@ Add --debug to any command to see where an error comes from."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse whose errors are one sentence, told like all others."""
+    """argparse whose errors are sentences, printed like all others."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message.rstrip('.')}. '{self.prog} --help' shows what can be given.")
+        # argparse writes clauses: "argument --pitch: expected one argument".
+        raise UsageError(
+            f"{message[:1].upper()}{message[1:]}. '{self.prog} --help' shows what can be given."
+        )
 
 
 def command(name: str) -> Any:
@@ -56,8 +59,8 @@ def command(name: str) -> Any:
     return import_module(f"rtvc.cli.{name}")
 
 
-def _build_parser(names: Iterable[str]) -> tuple[_Parser, dict[str, _Parser]]:
-    """Return the parser of the whole command line, and those of these commands by name."""
+def _build_parser(names: Iterable[str]) -> _Parser:
+    """Return the parser of the whole command line, with these commands."""
     parser = _Parser(
         prog="rtvc",
         usage="rtvc [COMMAND] [FLAGS]",
@@ -66,11 +69,13 @@ def _build_parser(names: Iterable[str]) -> tuple[_Parser, dict[str, _Parser]]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"rtvc {__version__}")
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    parsers = {}
+    # Without `prog` argparse would put the usage line into the name of each command.
+    subparsers = parser.add_subparsers(
+        title="commands", metavar="COMMAND", dest="command", prog=parser.prog
+    )
     for name in names:
         module = command(name)
-        parsers[name] = subparsers.add_parser(
+        subparser = subparsers.add_parser(
             name,
             help=module.SUMMARY,
             description=module.DESCRIPTION,
@@ -79,8 +84,8 @@ def _build_parser(names: Iterable[str]) -> tuple[_Parser, dict[str, _Parser]]:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        module.add_arguments(parsers[name])
-    return parser, parsers
+        module.add_arguments(subparser)
+    return parser
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -89,37 +94,35 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Raises
     ------
     UsageError
-        For anything unknown; the nearest known word is given.
+        For anything unknown; a similar word is suggested.
     """
     words = list(argv)
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
         words.insert(0, "run")
     named = not words[0].startswith("-")
     if named and words[0] not in COMMANDS:
-        near = nearest(words[0], COMMANDS)
-        raise UsageError(f"There is no command {words[0]!r}; nearest: {near}. Try 'rtvc --help'.")
-    parser, parsers = _build_parser(words[:1] if named else COMMANDS)
+        hint = did_you_mean(words[0], COMMANDS, "'rtvc --help' lists all commands.")
+        raise UsageError(f"There is no command {words[0]!r}. {hint}")
+    parser = _build_parser(words[:1] if named else COMMANDS)
     args, unknown = parser.parse_known_args(words)
     if unknown:
         word = unknown[0].split("=")[0]
-        hint = ""
-        if word.startswith("-"):
-            hint = f"; nearest: {nearest(word, _flags(parsers[words[0]]))}"
-        raise UsageError(
-            f"'rtvc {words[0]}' does not know {word!r}{hint}. "
-            f"'rtvc {words[0]} --help' shows what can be given."
-        )
+        meant = _meant(parser, args)
+        flags = [flag for action in meant._actions for flag in action.option_strings]
+        listed = f"'{meant.prog} --help' shows what can be given."
+        hint = did_you_mean(word, flags, listed) if word.startswith("-") else listed
+        raise UsageError(f"'{meant.prog}' does not know {word!r}. {hint}")
     return args
 
 
-def _flags(parser: argparse.ArgumentParser) -> list[str]:
-    found: list[str] = []
+def _meant(parser: argparse.ArgumentParser, args: argparse.Namespace) -> argparse.ArgumentParser:
+    """Return the parser of the command, or of the action of a command, that was named."""
     for action in parser._actions:
-        found += action.option_strings
         if isinstance(action, argparse._SubParsersAction):
-            for name in action.choices:
-                found += _flags(action.choices[name])
-    return found
+            name = getattr(args, action.dest, None)
+            if name is not None:
+                return _meant(action.choices[name], args)
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 
-from rtvc.settings import BUILT_IN, Setting, SettingError, Settings, Value, grouped_settings
+from rtvc.errors import UsageError
+from rtvc.settings import BUILT_IN, Setting, Settings, Value, grouped_settings
 
 _PREFIX = "setting_"
 
@@ -74,7 +74,7 @@ def require_voice(settings: Settings) -> None:
     Raises
     ------
     UsageError
-        If there is no such voice; the nearest is given.
+        If there is no such voice; a similar name is suggested.
     RtvcError
         If it needs base models that are not installed; the message says what to run.
     """
@@ -96,7 +96,7 @@ def seconds(text: str) -> float:
 
     Raises
     ------
-    argparse.ArgumentTypeError
+    UsageError
         If it is none above 0.
     """
     try:
@@ -104,7 +104,7 @@ def seconds(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+        raise UsageError(f"{text!r} is not a number of seconds above 0.")
     return value
 
 
@@ -136,18 +136,8 @@ def _add_setting(group: argparse._ArgumentGroup, setting: Setting) -> None:
     group.add_argument(
         setting.flag,
         dest=dest,
-        type=_typed(setting),
+        type=setting.parse,
         default=argparse.SUPPRESS,
         metavar=(setting.unit or ("NAME" if setting.kind is str else "NUMBER")).upper(),
         help=f"{help_text}; {setting.allowed} (default {default})".replace("%", "%%"),
     )
-
-
-def _typed(setting: Setting) -> Callable[[str], Value]:
-    def parse(text: str) -> Value:
-        try:
-            return setting.parse(text)
-        except SettingError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return parse

@@ -25,7 +25,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", prog=parser.prog)
     actions.add_parser("list", help="list all presets with their descriptions (the default)")
     show = actions.add_parser("show", help="print the file of a preset")
     show.add_argument("name", metavar="NAME", help="a preset's name or the path of its file")

@@ -145,7 +145,7 @@ def _with_a_voice(settings: Settings, args: argparse.Namespace) -> Settings:
     except RtvcError as error:
         if options.shape_voice(args):
             raise
-        say(f"{str(error).rstrip('.')}. It was the voice of last time; using the built-in one.")
+        say(f"{error} It was the voice of last time; using the built-in one.")
         return settings.replace(voice=BUILT_IN)
     return settings
 

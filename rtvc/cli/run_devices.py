@@ -71,7 +71,7 @@ def find(args: argparse.Namespace, remembered_run: RememberedRun) -> RunDevices:
         return _live(args, remembered)
     if args.input or args.output or args.monitor:
         raise RtvcError(missing)
-    say(f"No live sound: {missing}.")
+    say(f"No live sound. {missing}")
     return _demo(args, remembered)
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtvc.errors import RtvcError, UsageError, nearest
+from rtvc.errors import RtvcError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from rtvc.cli.terminal import ProgressBar
@@ -155,10 +155,11 @@ def _refuse_unknown(kinds: list[str]) -> None:
 
     for kind in kinds:
         if kind not in BASE_MODELS:
-            near = nearest(kind, BASE_MODELS)
+            listed = f"Base models to download: {', '.join(BASE_MODELS)}."
             raise UsageError(
-                f"There is no download of a base model {kind!r}; nearest: {near}. A content "
-                "encoder of that name can be taken from its folder with --from."
+                f"There is no download of a base model {kind!r}. "
+                f"{did_you_mean(kind, BASE_MODELS, listed)} A content encoder of that name can be "
+                "taken from its folder with --from."
             )
 
 

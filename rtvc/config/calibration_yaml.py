@@ -41,7 +41,7 @@ def load_calibration() -> tuple[dict[str, Timing], str]:
     try:
         return parse(settings_yaml.read_text(path), str(path)), ""
     except RtvcError as error:
-        return {}, f"What was measured is ignored. {error}. 'rtvc calibrate' measures anew."
+        return {}, f"What was measured is ignored. {error} 'rtvc calibrate' measures anew."
 
 
 def save_calibration(timings: Mapping[str, Timing]) -> None:
@@ -96,37 +96,37 @@ def parse(text: str, source: str) -> dict[str, Timing]:
     Raises
     ------
     RtvcError
-        If it is not what `render` writes; a sentence without its full stop.
+        If it is not what `render` writes.
     """
     try:
         document = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{source}:{mark.line + 1}" if mark else source
-        raise RtvcError(f"{where}: this is not valid YAML") from None
+        raise RtvcError(f"{where}: This is not valid YAML.") from None
     try:
         document = _mapping(document, "the file")
         if document.get("format") != _FORMAT:
-            raise RtvcError(f"its format is {document.get('format')!r} instead of {_FORMAT}")
+            raise ValueError(f"its format is {document.get('format')!r} instead of {_FORMAT}")
         voices = _mapping(document.get("voices"), "voices")
         return {kind: _timing(_mapping(voices[kind], kind), kind) for kind in map(str, voices)}
-    except RtvcError as error:
-        raise RtvcError(f"{source}: {error}") from None
+    except ValueError as clause:
+        raise RtvcError(f"{source} cannot be used: {clause}.") from None
 
 
 def _timing(entry: dict[str, Any], kind: str) -> Timing:
     numbers = {name: _number(entry, name, kind) for name in _NUMBERS}
     if numbers["tail"] < 1:
-        raise RtvcError(f"the tail of {kind} is below 1")
+        raise ValueError(f"the tail of {kind} is below 1")
     if numbers["longest"] < numbers["tail"]:
-        raise RtvcError(f"the longest step of {kind} is shorter than its tail")
+        raise ValueError(f"the longest step of {kind} is shorter than its tail")
     methods = _mapping(entry.get("methods"), f"the methods of {kind}")
     conditions = _mapping(entry.get("conditions"), f"the conditions of {kind}")
     kinds = {"str": str, "int": int, "bool": bool}
     wanted = {field.name: kinds[str(field.type)] for field in fields(Conditions)}
     for name, type_ in wanted.items():
         if not isinstance(conditions.get(name), type_):
-            raise RtvcError(f"{name} of {kind} is missing or no {type_.__name__}")
+            raise ValueError(f"{name} of {kind} is missing or no {type_.__name__}")
     return Timing(
         **numbers,
         methods={str(name): _number(methods, name, kind) for name in methods},
@@ -136,16 +136,16 @@ def _timing(entry: dict[str, Any], kind: str) -> Timing:
 
 def _mapping(value: object, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise RtvcError(f"{name} should be a mapping")
+        raise ValueError(f"{name} should be a mapping")
     return value
 
 
 def _number(entry: dict[str, Any], name: str, kind: str) -> float:
     value = entry.get(name)
     if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise RtvcError(f"{name} of {kind} is missing or no number")
+        raise ValueError(f"{name} of {kind} is missing or no number")
     if not (math.isfinite(value) and 0 <= value <= _MAX_NUMBER):
-        raise RtvcError(f"{name} of {kind} is {value}, out of range")
+        raise ValueError(f"{name} of {kind} is {value}, out of range")
     return float(value)
 
 

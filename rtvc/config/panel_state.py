@@ -98,5 +98,5 @@ def _read_texts(path: Path, names: tuple[str, ...]) -> tuple[dict[str, str], str
         return {}, f"Ignored: {error}"
     if document.values:
         name = next(iter(document.values))
-        return document.texts, f"{path}: {name} does not belong there; it is ignored."
+        return document.texts, f"{path}: {name!r} does not belong there; it is ignored."
     return document.texts, ""

@@ -195,7 +195,7 @@ def _read_entry(file: PresetFile) -> PresetEntry:
     try:
         return PresetEntry(file, load_preset(file.path))
     except SettingsFileError as error:
-        lines = [f"line {p.line}: {p.message}" if p.line else p.message for p in error.problems]
+        lines = [f"Line {p.line}: {p.message}" if p.line else p.message for p in error.problems]
         return PresetEntry(file, None, "\n".join(lines))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rtvc.config import settings_yaml
 from rtvc.config.paths import write_atomically
-from rtvc.errors import RtvcError, UsageError, nearest
+from rtvc.errors import RtvcError, UsageError, did_you_mean
 from rtvc.settings import Settings, grouped_settings
 
 SUFFIX = ".yaml"
@@ -187,16 +187,15 @@ def preset_path(name_or_path: str) -> Path:
     Raises
     ------
     UsageError
-        If there is none of that name; the nearest is given.
+        If there is none of that name; a similar one is suggested.
     """
     if "/" in name_or_path or name_or_path.endswith((SUFFIX, ".yml")):
         return Path(name_or_path).expanduser()
     presets = {file.name: file.path for file in list_presets()}
     if name_or_path in presets:
         return presets[name_or_path]
-    near = nearest(name_or_path, presets)
-    hint = f"; nearest: {near}" if near else ""
-    raise UsageError(f"There is no preset {name_or_path!r}{hint}. 'rtvc presets' lists all.")
+    hint = did_you_mean(name_or_path, presets, "'rtvc presets' lists all.")
+    raise UsageError(f"There is no preset {name_or_path!r}. {hint}")
 
 
 def find_preset(name_or_path: str) -> Preset:
@@ -205,6 +204,6 @@ def find_preset(name_or_path: str) -> Preset:
     Raises
     ------
     UsageError
-        If there is none of that name (the nearest is given) or it is not valid.
+        If there is none of that name (a similar one is suggested) or it is not valid.
     """
     return load_preset(preset_path(name_or_path))

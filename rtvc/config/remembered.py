@@ -89,7 +89,7 @@ def load_remembered() -> tuple[RememberedRun, str]:
                 f"The remembered choices cannot be read and are ignored. {error}",
             )
         return RememberedRun(), (
-            f"The remembered choices were damaged ({error.problems[0].message}); "
+            f"The remembered choices are damaged: {error.problems[0].message} "
             f"rtvc starts from the defaults. The old file is now {backup}."
         )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from rtvc.errors import UsageError, nearest
+from rtvc.errors import UsageError, did_you_mean
 from rtvc.settings import SETTINGS, Setting, SettingError, Value
 
 MAX_BYTES = 64 * 1024
@@ -77,19 +77,19 @@ def read_text(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
-            reason = f"is larger than {MAX_BYTES // 1024} KiB, so it cannot be a settings file"
+            reason = f"It is larger than {MAX_BYTES // 1024} KiB, so it cannot be a settings file."
         else:
             return data.decode("utf-8-sig")
     except FileNotFoundError:
-        reason = "there is no such file"
+        reason = "There is no such file."
     except IsADirectoryError:
-        reason = "is a folder, not a file"
+        reason = "It is a folder, not a file."
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        problem = Problem(line, "is not UTF-8 text; save the file as UTF-8")
+        problem = Problem(line, "This is not UTF-8 text; save the file as UTF-8.")
         raise SettingsFileError(str(path), [problem]) from None
     except OSError as error:
-        reason = f"cannot be read: {error.strerror}"
+        reason = f"It cannot be read: {error.strerror}."
     raise SettingsFileError(str(path), [Problem(0, reason)])
 
 
@@ -116,16 +116,17 @@ def parse(text: str, source: str, text_keys: tuple[str, ...]) -> Document:
     for key_node, node in _key_value_nodes(text, source):
         line = key_node.start_mark.line + 1
         if not isinstance(key_node, yaml.ScalarNode):
-            problems.append(Problem(line, "a setting's name must be one word"))
+            problems.append(Problem(line, "The name of a setting must be one word."))
             continue
         key = str(key_node.value)
         if key in first_lines:
-            problems.append(Problem(line, f"{key} is already set in line {first_lines[key]}"))
+            problems.append(Problem(line, f"{key!r} is already set in line {first_lines[key]}."))
             continue
         first_lines[key] = line
         if key not in SETTINGS and key not in text_keys:
-            near = nearest(key, [*text_keys, *SETTINGS])
-            problems.append(Problem(line, f"there is no setting {key!r}; nearest: {near}"))
+            known = [*text_keys, *SETTINGS]
+            hint = did_you_mean(key, known, "'rtvc run --help' lists all settings.")
+            problems.append(Problem(line, f"There is no setting {key!r}. {hint}"))
             continue
         try:
             if key in SETTINGS:
@@ -197,29 +198,29 @@ def _key_value_nodes(text: str, source: str) -> list[tuple[yaml.Node, yaml.Node]
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
-        problem = Problem(line, f"character {error.character!r} is not allowed in YAML")
+        problem = Problem(line, f"The character {error.character!r} is not allowed in YAML.")
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason = error.problem or error.context or "unreadable"
-        problem = Problem(mark.line + 1 if mark else 0, f"this is not valid YAML: {reason}")
+        problem = Problem(mark.line + 1 if mark else 0, f"This is not valid YAML: {reason}.")
     except RecursionError:
-        problem = Problem(0, "is nested too deeply; settings are lines of the form 'name: value'")
+        problem = Problem(0, "It is nested too deeply; settings are lines such as 'pitch: 4'.")
     else:
         if isinstance(root, yaml.MappingNode):
             return list(root.value)
-        what = "is empty" if root is None else "is not a list of settings"
+        what = "It is empty" if root is None else "This is not a list of settings"
         line = 0 if root is None else root.start_mark.line + 1
-        problem = Problem(line, f"{what}; settings are lines of the form 'name: value'")
+        problem = Problem(line, f"{what}; settings are lines of the form 'name: value'.")
     raise SettingsFileError(source, [problem])
 
 
 def _scalar(key: str, node: yaml.Node) -> yaml.ScalarNode:
     if not isinstance(node, yaml.ScalarNode):
-        raise SettingError(key, f"{key} must be one value, not a list or a mapping")
+        raise SettingError(key, f"{key!r} must be one value, not a list or a mapping.")
     if node.tag == _NULL_TAG:
-        raise SettingError(key, f"{key} has no value; give one, or remove the line")
+        raise SettingError(key, f"{key!r} has no value; give one, or remove the line.")
     if node.tag not in _PLAIN_TAGS:
-        raise SettingError(key, f"{key} carries the tag {node.tag!r}; remove the tag")
+        raise SettingError(key, f"{key!r} carries the tag {node.tag!r}; remove the tag.")
     return node
 
 
@@ -231,8 +232,8 @@ def _value(setting: Setting, node: yaml.Node) -> Value:
     if scalar.style is not None:
         raise SettingError(
             setting.name,
-            f"{setting.name} is the text {text!r}, but must be {setting.allowed}; "
-            "leave the quotes out",
+            f"{setting.name!r} is the text {text!r}, but must be {setting.allowed}; "
+            "leave the quotes out.",
         )
     if setting.kind is bool or _DECIMAL.fullmatch(text):
         return setting.parse(text)
@@ -240,7 +241,7 @@ def _value(setting: Setting, node: yaml.Node) -> Value:
     if scalar.tag.endswith((":int", ":float")):
         hint = "; write it as a plain decimal number, such as -2.5 or 12"
     raise SettingError(
-        setting.name, f"{setting.name} is {text!r}, but must be {setting.allowed}{hint}"
+        setting.name, f"{setting.name!r} is {text!r}, but must be {setting.allowed}{hint}."
     )
 
 

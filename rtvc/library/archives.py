@@ -9,7 +9,6 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from rtvc.errors import RtvcError
 from rtvc.library import names
 from rtvc.library.home import explain_write_errors, require_space
 
@@ -166,7 +165,8 @@ def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) ->
                 file.write(chunk)
 
 
-def _refusal(reason: str) -> RtvcError:
+def _refusal(reason: str) -> Exception:
+    """Return the error that `reading` makes a sentence of."""
     from rtvc.engine.weights.errors import ContentError
 
     return ContentError(reason)

@@ -88,7 +88,7 @@ def _load(source: str | Path, index: str | Path | None, pick: str | None) -> Voi
 def _means_a_path(source: str) -> bool:
     if is_url(source):
         raise UsageError(
-            f"load_voice opens no addresses. Run 'rtvc voices add {source}', then load the voice "
+            f"An address cannot be loaded. Run 'rtvc voices add {source}', then load the voice "
             "by its name."
         )
     if source == BUILT_IN or is_path(source):

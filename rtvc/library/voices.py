@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rtvc.errors import RtvcError, UsageError, nearest
+from rtvc.errors import RtvcError, UsageError, did_you_mean
 from rtvc.library import names
 from rtvc.library.home import explain_write_errors, move_into_place, removed_folder, voices_folder
 from rtvc.settings import BUILT_IN
@@ -112,13 +112,13 @@ def installed_voice(name: str) -> InstalledVoice:
     Raises
     ------
     UsageError
-        If there is none; the nearest name is given.
+        If there is none; a similar name is suggested.
     RtvcError
         If its folder is damaged.
     """
     folder = find_folder(voices_folder(), name)
     if folder is None:
-        raise UsageError(f"There is no voice {name!r}{_hint(name)}")
+        raise _unknown(name)
     return _read(folder)
 
 
@@ -164,7 +164,7 @@ def remove_voice(name: str, *, forever: bool = False) -> str:
     if folder is None and forever:
         folder = find_folder(removed_folder(), name)
     if folder is None:
-        raise UsageError(f"There is no voice {name!r}{_hint(name)}")
+        raise _unknown(name)
     with explain_write_errors():
         kept = _move_aside(folder)
         if not forever:
@@ -186,9 +186,9 @@ def restore_voice(name: str, new_name: str | None = None) -> str:
     folder = find_folder(removed_folder(), name)
     if folder is None:
         there = list_removed()
-        near = nearest(name, there)
-        hint = f"nearest: {near}" if near else "none can be restored"
-        raise UsageError(f"There is no removed voice {name!r}; {hint}.")
+        listed = f"Removed voices: {', '.join(there)}." if there else "None can be restored."
+        hint = did_you_mean(name, there, listed)
+        raise UsageError(f"There is no removed voice {name!r}. {hint}")
     target = available_name(
         new_name or names.normalized(folder.name), "--name gives it another name"
     )
@@ -208,7 +208,7 @@ def rename_voice(old: str, new: str) -> str:
     """
     folder = find_folder(voices_folder(), old)
     if folder is None:
-        raise UsageError(f"There is no voice {old!r}{_hint(old)}")
+        raise _unknown(old)
     same = names.comparison_key(old) == names.comparison_key(new)
     target = names.validated_name(new) if same else available_name(new, "choose another name")
     if folder.name != target:
@@ -314,8 +314,10 @@ def _manifest(facts: Any) -> Manifest:
     return Manifest(**facts)
 
 
-def _hint(name: str) -> str:
+def _unknown(name: str) -> UsageError:
+    """Return the error for a name that no installed voice has."""
+    if names.comparison_key(name) == names.comparison_key(BUILT_IN):
+        return UsageError(f"{BUILT_IN!r} is the built-in voice; name an installed one.")
     there = [BUILT_IN, *(names.normalized(folder.name) for folder in _folders(voices_folder()))]
-    by_key = {names.comparison_key(one): one for one in there}
-    near = by_key[nearest(names.comparison_key(name), by_key)]
-    return f"; nearest: {near}. 'rtvc voices' lists all."
+    hint = did_you_mean(names.normalized(name), there, "'rtvc voices' lists all.")
+    return UsageError(f"There is no voice {name!r}. {hint}")

@@ -258,7 +258,7 @@ class Controller:
             failure = self._failure
             self._doing = "Going back to the devices before."
             if self._open(before):
-                self._tell(f"{_sentence(failure)} The devices before are in use.")
+                self._tell(f"{failure} The devices before are in use.")
         self._doing = ""
 
     def _measure(self) -> None:
@@ -266,7 +266,7 @@ class Controller:
         try:
             loop = self._device_session.measure(self._wanted)
         except RtvcError as error:
-            self._tell(_sentence(str(error)))
+            self._tell(str(error))
         else:
             self._measured_s = loop.measured
             self._tell(
@@ -317,12 +317,7 @@ class Controller:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, VoiceError):
-        return f"{_sentence(str(error))} Choose another voice."
+        return f"{error} Choose another voice."
     if isinstance(error, RtvcError):
         return str(error)
     return f"An unexpected {type(error).__name__}: {error}."
-
-
-def _sentence(text: str) -> str:
-    text = text[:1].upper() + text[1:]
-    return text if text.endswith((".", "!")) else f"{text}."

@@ -146,6 +146,6 @@ class SystemDevices:
             try:
                 monitor = open_monitor(selection.monitor, speaker.name)
             except RtvcError as error:
-                note = f"There is no monitor: {error}."
+                note = f"There is no monitor. {error}"
         names = DeviceSelection(microphone.name, speaker.name, monitor.name if monitor else "")
         return OpenDevices(endpoint, names, monitor, note, lambda: endpoint.hint)

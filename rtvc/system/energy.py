@@ -26,17 +26,17 @@ class EnergyMeter:
 
     def __init__(self, root: Path = _POWERCAP) -> None:
         if sys.platform == "darwin":
-            raise RtvcError("macOS tells it to root only (sudo powermetrics).")
+            raise RtvcError("On macOS only root may read it (sudo powermetrics).")
         # A zone such as intel-rapl:0 is a whole package, intel-rapl:0:1 a part of it.
         zones = sorted(zone for zone in root.glob("intel-rapl:*") if zone.name.count(":") == 1)
         self._counters = [zone / "energy_uj" for zone in zones]
         if not self._counters:
-            raise RtvcError(f"this machine shows no RAPL counters in {root}.")
+            raise RtvcError(f"This machine shows no RAPL counters in {root}.")
         try:
             self._ranges = [int((zone / "max_energy_range_uj").read_text()) for zone in zones]
             self._last = self._read()
         except PermissionError:
-            raise RtvcError(f"only root may read {self._counters[0]}.") from None
+            raise RtvcError(f"Only root may read {self._counters[0]}.") from None
         except (OSError, ValueError):
             raise RtvcError(f"{self._counters[0]} cannot be read.") from None
         self._joules = 0.0

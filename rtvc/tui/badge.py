@@ -67,7 +67,7 @@ class BadgeTracker:
             return Badge("[!]", "TOO SLOW", "$error", f"{stats.reason} {_remedy(stats)}")
         text = stats.reason
         if stats.state is State.DEVICE_LOST:
-            text = f"{text.rstrip('.')}. Plug it in again, or choose another device: d."
+            text = f"{text} Plug it in again, or choose another device: d."
         elif stats.loading and not text:
             text = _loading(stats, settings)
         return Badge(sign, word, style, text)

@@ -69,9 +69,9 @@ def test_the_default_depends_on_the_direction() -> None:
     ("wanted", "says"),
     [
         ("scarlett", "could be any of these inputs: 2 'Scarlett 2i2'.*, 3 'Scarlett 18i20'"),
-        ("Scarlet 2i3", "no input named 'Scarlet 2i3'; near: 2 'Scarlett 2i2'"),
-        ("zzz", "no input named 'zzz'; there: 0 'MacBook Pro Microphone'"),
-        ("speakers", "'MacBook Pro Speakers' has no input; inputs are: 0"),
+        ("Scarlet 2i3", "no input named 'Scarlet 2i3'. Did you mean 2 'Scarlett 2i2'"),
+        ("zzz", "no input named 'zzz'. Inputs: 0 'MacBook Pro Microphone'"),
+        ("speakers", "'MacBook Pro Speakers' has no input. Inputs: 0"),
         ("77", "no input named '77'"),
         ("", "no input named ''"),
     ],
@@ -82,9 +82,9 @@ def test_what_is_not_one_device_is_told_with_the_near_ones(wanted: str, says: st
 
 
 def test_no_devices_at_all() -> None:
-    with pytest.raises(AudioError, match="there is no microphone: plug one in"):
+    with pytest.raises(AudioError, match="There is no microphone: plug one in"):
         find_device(None, "input", [DEVICES[1]])
-    with pytest.raises(AudioError, match="there is no speaker: plug one in"):
+    with pytest.raises(AudioError, match="There is no speaker: plug one in"):
         find_device("x", "output", [])
 
 
@@ -114,11 +114,11 @@ def test_cables_are_known_by_name() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"input": "fake_micro"}, "no input named 'fake_micro'; near: .*fake_mic"),
+        ({"input": "fake_micro"}, "no input named 'fake_micro'. Did you mean .*fake_mic"),
         ({"input": "fake"}, "could be any of these inputs"),
-        ({"rate": 3}, "cannot open the microphone 'default': it refuses this sample rate"),
+        ({"rate": 3}, "Cannot open the microphone 'default': it refuses this sample rate"),
         ({"input_channels": 99}, "does not have so many channels"),
-        ({"output_channels": 99}, "cannot open the speaker 'default': it does not have so many"),
+        ({"output_channels": 99}, "Cannot open the speaker 'default': it does not have so many"),
     ],
 )
 def test_a_refusal_is_a_sentence(
@@ -142,7 +142,7 @@ def test_a_dead_server_is_a_sentence_and_its_noise_is_kept(
         LiveEndpoint().start(lambda: None)
     assert "Connection refused" in caught.value.detail
     restart_portaudio()
-    with pytest.raises(AudioError, match="there is no microphone"):
+    with pytest.raises(AudioError, match="There is no microphone"):
         LiveEndpoint().start(lambda: None)
     assert capfd.readouterr().err == ""
 

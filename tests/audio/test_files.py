@@ -157,8 +157,8 @@ def test_sources_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_bytes(b"this is no sound file, whatever it is called")
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 48000)
     for name, says in {
-        "missing.wav": "no such file",
-        "text.wav": "cannot read .*text.wav",
+        "missing.wav": "There is no file",
+        "text.wav": "Cannot read .*text.wav",
         "empty.wav": "zero seconds",
         ".": "is a folder",
     }.items():

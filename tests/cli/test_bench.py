@@ -437,7 +437,7 @@ def test_progress_is_shown_and_an_interrupt_tells_what_is_known(anna, monkeypatc
     ("words", "part"),
     [
         (["--steps", "0"], "--steps is 0"),
-        (["--block", "5"], "block is 5.0, but must be a number from 20 to 1000 ms"),
+        (["--block", "5"], "'block' is 5, but must be a number from 20 to 1000 ms"),
         (["--rate", "44k"], "invalid choice: '44k'"),
         (["--voice", "Nobody"], "Nobody"),
         (["--compare", "none.json"], "none.json cannot be read"),

@@ -103,7 +103,7 @@ def test_folders_keep_their_order_and_a_bad_file_stops_no_other():
     speech("in/.hidden.wav", 0.5)
     told = convert("in", speech("extra.ogg", 0.5), "out", code=1).splitlines()
     assert told[0].startswith("in/a.wav -> out/a.wav")
-    assert told[1].startswith("rtvc: cannot read in/broken.wav")
+    assert told[1].startswith("rtvc: Cannot read in/broken.wav")
     assert told[2].startswith("in/sub/b.flac -> out/sub/b.flac")
     assert told[3].startswith("extra.ogg -> out/extra.ogg")
     assert told[4] == "3 of 4 files converted."

@@ -129,7 +129,7 @@ def no_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_a_microphone_or_speaker_it_plays_the_utterance(no_devices):
     done = rtvc_command("--seconds", "1")
-    assert "No live sound: " in done.stderr
+    assert "No live sound. " in done.stderr
     assert "The result is in rtvc-demo.wav." in done.stdout
     assert Path("rtvc-demo.wav").stat().st_size > 50_000
 

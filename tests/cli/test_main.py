@@ -1,5 +1,6 @@
 """The command line as a person meets it: real processes, real files."""
 
+import argparse
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import soundfile
 
 import rtvc
 from rtvc.cli import main, options
+from rtvc.errors import UsageError
 from rtvc.settings import SETTINGS, Settings
 from tests.support.processes import started
 
@@ -156,21 +158,42 @@ def test_flags_go_on_top_of_the_preset(tmp_path: Path):
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (["devises"], "There is no command 'devises'; nearest: devices."),
-        (["--pich", "3"], "'rtvc run' does not know '--pich'; nearest: --pitch."),
-        (["run", "--pitch", "40"], "pitch is 40.0, but must be a number from -24 to 24 semitones"),
-        (["run", "--pitch", "high"], "pitch is 'high', but must be a number"),
-        (["run", "--pitch"], "argument --pitch: expected one argument"),
-        (["run", "--mode", "dray"], "nearest: dry"),
+        (["devises"], "There is no command 'devises'. Did you mean 'devices'?"),
+        (["--pich", "3"], "'rtvc run' does not know '--pich'. Did you mean '--pitch'?"),
+        (["foo"], "There is no command 'foo'. 'rtvc --help' lists all commands."),
+        (["--preset", "DEEP"], "There is no preset 'DEEP'. Did you mean 'deep'?"),
+        (["--preset", "zzz"], "There is no preset 'zzz'. 'rtvc presets' lists all."),
+        (["voices", "show", "wrld"], "There is no voice 'wrld'. Did you mean 'world'?"),
+        (["voices", "show", "World"], "'world' is the built-in voice; name an installed one."),
+        (["presets", "--json"], "'rtvc presets' does not know '--json'. 'rtvc presets --help'"),
+        (
+            ["presets", "--pich=1"],
+            "'rtvc presets' does not know '--pich'. 'rtvc presets --help'",
+        ),
+        (
+            ["voices", "add", "x", "--PICK"],
+            "'rtvc voices add' does not know '--PICK'. Did you mean",
+        ),
+        (
+            ["--pitch", "40"],
+            "'pitch' is 40, but must be a number from -24 to 24 semitones. The nearest valid value "
+            "is 24.",
+        ),
+        (["run", "--pitch", "high"], "'pitch' is 'high', but must be a number"),
+        (["run", "--pitch"], "Argument --pitch: expected one argument. 'rtvc run --help' shows"),
+        (["run", "--mode", "dray"], "one of converted, dry, muted. Did you mean 'dry'?"),
         (["run", "--seconds", "0"], "'0' is not a number of seconds above 0"),
         (["run", "stray"], "'rtvc run' does not know 'stray'"),
         (["run", "--preset", "no such"], "There is no preset 'no such'"),
         (["run", "--demo", ".", "--force"], "exists already"),
-        (["convert", "a.wav"], "the following arguments are required: OUT"),
+        (["convert", "a.wav"], "The following arguments are required: OUT. 'rtvc convert --help'"),
         (["convert", "absent.wav", "b.wav"], "There is no file 'absent.wav'."),
         (["presets", "shout"], "'shout'"),
         (["presets", "save", "a/b"], "cannot be a preset's name"),
-        (["presets", "save", "x", "--pich", "1"], "nearest: --pitch"),
+        (
+            ["presets", "save", "x", "--pich", "1"],
+            "'rtvc presets save' does not know '--pich'. Did you mean '--pitch'?",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -178,6 +201,39 @@ def test_a_wrong_request_is_one_sentence_and_code_2(words: list[str], part: str)
     message = refused(*words)
     assert part in message
     assert "\n" not in message
+    assert message[0].isupper() or message[0] in "'./-"
+    assert message[-1] in ".?"
+
+
+def parsers() -> list[tuple[str, argparse.ArgumentParser]]:
+    """Return each command, and each action of a command, as it is typed, with its parser."""
+
+    def below(parser: argparse.ArgumentParser, typed: str):
+        yield typed, parser
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for name, one in action.choices.items():
+                    yield from below(one, f"{typed} {name}")
+
+    return list(below(main._build_parser(main.COMMANDS), "rtvc"))
+
+
+@pytest.mark.parametrize(("typed", "parser"), parsers(), ids=[typed for typed, _ in parsers()])
+def test_usage_and_errors_name_the_command_as_typed(typed: str, parser: argparse.ArgumentParser):
+    usage = parser.format_usage().removeprefix("usage: ")
+    assert usage.startswith((f"{typed} ", f"{typed}\n"))
+    assert parser.prog == typed
+    with pytest.raises(UsageError, match=rf"^No\. '{typed} --help' shows what can be given\.$"):
+        parser.error("no")
+
+
+def test_an_error_of_a_command_that_is_not_named_leads_to_its_help():
+    assert "'rtvc run --help' shows" in refused("--pitch")
+
+
+def test_all_commands_and_their_actions_are_looked_at():
+    typed = [typed for typed, _ in parsers()]
+    assert {"rtvc", "rtvc run", "rtvc voices blend", "rtvc presets save"} <= set(typed)
 
 
 def test_debug_shows_where():

@@ -45,13 +45,15 @@ def test_all_problems_are_told_with_file_line_and_name():
         "mode: dray\ngate:\n"
     )
     assert refused(text).splitlines() == [
-        "test.yaml:2: there is no setting 'pich'; nearest: pitch",
-        "test.yaml:3: pitch is 40.0, but must be a number from -24 to 24 semitones; nearest: 24",
-        "test.yaml:5: whisper is 'maybe', but must be true or false",
-        "test.yaml:6: pitch is already set in line 3",
-        "test.yaml:7: block must be one value, not a list or a mapping",
-        "test.yaml:8: mode is 'dray', but must be one of converted, dry, muted; nearest: dry",
-        "test.yaml:9: gate has no value; give one, or remove the line",
+        "test.yaml:2: There is no setting 'pich'. Did you mean 'pitch'?",
+        "test.yaml:3: 'pitch' is 40, but must be a number from -24 to 24 semitones. "
+        "The nearest valid value is 24.",
+        "test.yaml:5: 'whisper' is 'maybe', but must be true or false.",
+        "test.yaml:6: 'pitch' is already set in line 3.",
+        "test.yaml:7: 'block' must be one value, not a list or a mapping.",
+        "test.yaml:8: 'mode' is 'dray', but must be one of converted, dry, muted. "
+        "Did you mean 'dry'?",
+        "test.yaml:9: 'gate' has no value; give one, or remove the line.",
     ]
 
 
@@ -66,13 +68,13 @@ def test_decimal_numbers_are_taken_as_they_look(value: str, number: float):
 @pytest.mark.parametrize("value", ["012", "0x1F", "1:30", "1_0", "0b11", ".inf", ".nan", "0o14"])
 def test_numbers_that_yaml_reads_otherwise_are_refused(value: str):
     message = refused(f"pitch: {value}")
-    assert message.startswith(f"test.yaml:1: pitch is {value!r}, but must be a number")
+    assert message.startswith(f"test.yaml:1: 'pitch' is {value!r}, but must be a number")
 
 
 @pytest.mark.parametrize("value", ["true", "on", "yes", "True", "ON"])
 def test_yaml_truth_values(value: str):
     assert parse(f"whisper: {value}").settings.whisper is True
-    assert refused(f"pitch: {value}").startswith(f"test.yaml:1: pitch is {value!r}, but must be")
+    assert refused(f"pitch: {value}").startswith(f"test.yaml:1: 'pitch' is {value!r}, but must be")
     assert parse(f"voice: {value}").settings.voice == value
 
 
@@ -85,19 +87,19 @@ def test_quotes_around_a_number_or_a_truth_value():
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("", "test.yaml: is empty; settings are lines of the form 'name: value'"),
-        ("# nothing\n", "is empty"),
-        ("- pitch\n- 3\n", "test.yaml:1: is not a list of settings"),
-        ("pitch 3", "test.yaml:1: is not a list of settings"),
-        ("pitch: 3\nformant: : 2\n", "test.yaml:2: this is not valid YAML"),
-        ("pitch: 3\n\tformant: 2\n", "test.yaml:2: this is not valid YAML"),
-        ("pitch: 3\n---\npitch: 2\n", "test.yaml:2: this is not valid YAML"),
-        ("pitch: 3\ndescription: \x07\n", "test.yaml:2: character"),
+        ("", "test.yaml: It is empty; settings are lines of the form 'name: value'."),
+        ("# nothing\n", "It is empty"),
+        ("- pitch\n- 3\n", "test.yaml:1: This is not a list of settings"),
+        ("pitch 3", "test.yaml:1: This is not a list of settings"),
+        ("pitch: 3\nformant: : 2\n", "test.yaml:2: This is not valid YAML"),
+        ("pitch: 3\n\tformant: 2\n", "test.yaml:2: This is not valid YAML"),
+        ("pitch: 3\n---\npitch: 2\n", "test.yaml:2: This is not valid YAML"),
+        ("pitch: 3\ndescription: \x07\n", "test.yaml:2: The character 7 is not allowed in YAML."),
         ("pitch: !!python/object/apply:os.system ['true']\n", "must be one value"),
-        ("voice: !!python/name:os.system\n", "test.yaml:1: voice carries the tag"),
-        ("[1, 2]: 3\n", "test.yaml:1: a setting's name must be one word"),
-        ("base: &x {pitch: 3}\n<<: *x\n", "test.yaml:2: there is no setting '<<'"),
-        ("a: " + "[" * 3000, "test.yaml: is nested too deeply"),
+        ("voice: !!python/name:os.system\n", "test.yaml:1: 'voice' carries the tag"),
+        ("[1, 2]: 3\n", "test.yaml:1: The name of a setting must be one word."),
+        ("base: &x {pitch: 3}\n<<: *x\n", "test.yaml:2: There is no setting '<<'"),
+        ("a: " + "[" * 3000, "test.yaml: It is nested too deeply"),
     ],
 )
 def test_what_is_no_preset_is_refused_in_a_sentence(text: str, part: str):
@@ -110,7 +112,9 @@ def test_unreadable_files_are_refused_in_a_sentence(tmp_path: Path):
         path = tmp_path / f"{name}.yaml"
         if data:
             path.write_bytes(data)
-        with pytest.raises(SettingsFileError, match=f"{name}.yaml.*: (there is no|is )"):
+        with pytest.raises(
+            SettingsFileError, match=f"{name}.yaml.*: (There is no|It is |This is )"
+        ):
             presets.load_preset(path)
     with pytest.raises(SettingsFileError, match="is a folder"):
         presets.load_preset(tmp_path)
@@ -211,9 +215,9 @@ def test_find_by_name_by_path_and_not_at_all(folder: Path):
     assert presets.find_preset("my voice").settings.pitch == 7
     assert presets.find_preset(str(path)).settings.pitch == 7
     assert [file.name for file in presets.list_presets() if not file.bundled] == ["my voice"]
-    with pytest.raises(UsageError, match=r"no preset 'my vice'; nearest: my voice"):
+    with pytest.raises(UsageError, match=r"no preset 'my vice'. Did you mean 'my voice'?"):
         presets.find_preset("my vice")
-    with pytest.raises(UsageError, match="there is no such file"):
+    with pytest.raises(UsageError, match="There is no such file"):
         presets.find_preset("./absent.yaml")
 
 
@@ -244,7 +248,7 @@ def test_damaged_choices_are_set_aside_with_a_sentence(folder: Path):
         choices, sentence = remembered.load_remembered()
         aside = folder / f"remembered-damaged{number}.yaml"
         assert choices == remembered.RememberedRun()
-        assert "nearest: 24" in sentence
+        assert "nearest valid value is 24." in sentence
         assert str(aside) in sentence
         assert aside.read_text() == "pitch: 99\n"
         assert not remembered.remembered_path().exists()

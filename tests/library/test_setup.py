@@ -353,7 +353,7 @@ def test_rtvc_home_moves_data_and_configuration(home, monkeypatch):
 def test_setup_reports_invalid_arguments(tmp_path, home):
     code, _, complaint = ran("setup", "rmvp", home=home)
     assert code == 2
-    assert "nearest: rmvpe" in complaint
+    assert "Did you mean 'rmvpe'?" in complaint
     assert ran("setup", "--unverified", home=home)[0] == 2
     code, said, complaint = ran("setup", "--from", str(GOLDEN), home=home)
     assert code == 1

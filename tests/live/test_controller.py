@@ -79,7 +79,7 @@ def test_without_any_device_it_says_why_and_can_be_mended():
     controller = Controller(provider, RememberedRun(), remember=False)
     controller.start()
     until(lambda: controller.stats().state is State.DEVICE_LOST)
-    assert controller.stats().reason == "there is no input named ''"
+    assert controller.stats().reason == "There is no input named ''."
     provider.inputs.append(USB)
     controller.use(DeviceSelection(USB.name, CABLE.name))
     running(controller)
@@ -167,7 +167,7 @@ def test_the_recording_is_what_was_played_across_devices(controller, tmp_path):
 
 
 def test_a_recording_that_cannot_be_made_says_so(controller, tmp_path):
-    with pytest.raises(RtvcError, match="there is no folder"):
+    with pytest.raises(RtvcError, match="There is no folder"):
         controller.recorder.begin(tmp_path / "nowhere" / "x.wav")
     assert controller.recorder.seconds is None
 
@@ -269,7 +269,7 @@ def test_the_monitor_says_the_same_and_its_loss_harms_nothing(controller):
     provider.monitors[0].unplug()
     told = []
     until(lambda: told.append(controller.take_news()) or told[-1])
-    assert told[-1].startswith("The monitor is silent: 'External Headphones' was lost")
+    assert told[-1].startswith("The monitor is silent. 'External Headphones' was lost")
     assert controller.take_news() == "", "it is told once"
     since = len(provider.device.played)
     time.sleep(1)
@@ -356,7 +356,7 @@ def test_a_monitor_of_this_machine(sound_server: SoundServer):
         told = []
         until(lambda: told.append(controller.take_news()) or told[-1])
         sound_server.pactl("suspend-sink", HEADPHONES_SINK, "0")
-        assert "The monitor is silent: 'fake_ears' was lost" in told[-1]
+        assert "The monitor is silent. 'fake_ears' was lost" in told[-1]
         time.sleep(1)
         stats = controller.stats()
         assert stats.state is State.CONVERTED

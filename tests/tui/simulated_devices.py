@@ -87,4 +87,4 @@ def _pick(name: str, devices: list[Device], direction: Direction) -> str:
     for device in devices:
         if device.name == name or (not name and device.is_default(direction)):
             return device.name
-    raise UsageError(f"there is no {direction} named {name!r}")
+    raise UsageError(f"There is no {direction} named {name!r}.")

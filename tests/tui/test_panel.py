@@ -111,7 +111,7 @@ async def test_a_value_is_typed_and_a_wrong_one_refused_in_place(open_panel):
         await it.press("down", "down", "enter")
         await it.reads("pitch: Raises or lowers the pitch.", "from -24 to 24 semitones")
         await it.press("backspace", *"99", "enter")
-        await it.reads("pitch is 99.0, but must be")
+        await it.reads("'pitch' is 99, but must be")
         assert it.settings.pitch == 0
         await it.press("backspace", "backspace", *"-7.5", "enter")
         assert it.settings.pitch == -7.5
@@ -120,7 +120,7 @@ async def test_a_value_is_typed_and_a_wrong_one_refused_in_place(open_panel):
         await it.press("enter")
         it.panel.screen.focused.post_message(events.Paste("\x1b[31m\x00€€ rm -rf\n" + "x" * 5000))
         await it.press("enter")
-        await it.reads("pitch is", "but must be")
+        await it.reads("'pitch' is", "but must be")
         assert it.settings.pitch == -7.5
 
 
@@ -235,7 +235,7 @@ async def test_without_devices_it_says_so_and_takes_one_that_comes(open_panel):
     provider = SimulatedDevices(20)
     provider.outputs.clear()
     async with open_panel(provider=provider) as it:
-        await it.reads("DEVICE LOST", "there is no output named")
+        await it.reads("DEVICE LOST", "There is no output named")
         await it.press("d")
         provider.outputs.append(HEADPHONES)
         await it.reads("External Headphones")
@@ -324,7 +324,7 @@ async def test_a_preset_edited_elsewhere_and_a_broken_one_are_shown(open_panel):
         await it.press("p")
         await it.reads("pitch: 0 -> 3 semitones")
         (folder / "aaa.yaml").write_text("description: First.\npitch: 33\nptich: 1\n")
-        await it.reads("BROKEN", "line 2: pitch is 33", "line 3: there is no setting 'ptich'")
+        await it.reads("BROKEN", "Line 2: 'pitch' is 33", "Line 3: There is no setting 'ptich'")
         await it.press("enter")
         await it.reads("The preset 'aaa' cannot be used")
         assert it.settings == START
@@ -400,7 +400,7 @@ async def test_keys_can_be_chosen(open_panel):
         ("mute: q\n", "'q' is both mute and quit"),
         ('mute: "5"\n', "is both mute and a favourite"),
         ("mute: nonsense\n", "'nonsense', which is no key"),
-        ("mite: x\n", "nearest: mute"),
+        ("mite: x\n", "Did you mean 'mute'?"),
         ("pitch: 3\n", "pitch does not belong there"),
     ],
 )

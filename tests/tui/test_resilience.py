@@ -139,7 +139,7 @@ async def test_an_unplugged_device_is_replaced_by_another(open_panel):
         await it.reads("unplugged", "another device: d")
         await it.until(lambda: "MacBook Pro Speakers 48000 Hz" not in " ".join(it.text().split()))
         await it.press("tab", "home", "enter")  # the system's choice, and there is none
-        await it.reads("DEVICE LOST", "there is no output named")
+        await it.reads("DEVICE LOST", "There is no output named")
         await it.press("down", "enter")
         await it.until(lambda: it.controller.names[1] == HEADPHONES.name)
         await it.hears(State.CONVERTED)

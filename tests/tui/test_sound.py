@@ -103,7 +103,7 @@ async def test_a_monitor_is_chosen_turned_down_and_lost(open_panel):
         await it.until(lambda: len(it.provider.monitors[-1].played) > since + 24_000)
         assert loudest(it.provider.monitors[-1], since) < 1e-6
         it.provider.monitors[-1].unplug()
-        await it.reads("The monitor is silent: 'External Headphones' was lost")
+        await it.reads("The monitor is silent. 'External Headphones' was lost")
         assert it.stats.state is State.CONVERTED
         await it.press("d", "tab", "tab", "home", "enter")
         await it.until(lambda: it.controller.names.monitor == "")
@@ -129,7 +129,7 @@ async def test_without_devices_the_demonstration_plays_and_the_panel_waits(open_
     path = tmp_path / "demo.wav"
     async with open_panel(provider=provider, stand_in=lambda: open_demo(path)) as it:
         await it.hears(State.DEVICE_LOST)
-        await it.reads("DEVICE LOST", "there is no input named", "choose another device: d")
+        await it.reads("DEVICE LOST", "There is no input named", "choose another device: d")
         await it.until(lambda: it.stats.output.peak_db > -40)
         await it.press("]", "]")
         assert it.settings.pitch == 2

@@ -90,4 +90,6 @@ def check_pitch(f0_hz: npt.NDArray[np.floating]) -> None:
         A value is negative or not finite.
     """
     if not (np.isfinite(f0_hz).all() and (f0_hz >= 0).all()):
-        raise UsageError("f0 must be finite and not negative, in Hz with 0 for unvoiced frames.")
+        raise UsageError(
+            "The f0 must be finite and not negative, in Hz with 0 for unvoiced frames."
+        )

@@ -20,7 +20,6 @@ from rtvc.engine.weights.content_encoder import (
     content_encoder_file,
     read_content_encoder,
 )
-from rtvc.engine.weights.errors import ContentError
 from rtvc.engine.weights.rmvpe import Rmvpe, RmvpeConfig, read_rmvpe
 from rtvc.engine.weights.safetensors import read_safetensors, write_safetensors
 from rtvc.errors import RtvcError
@@ -90,7 +89,7 @@ def _fingerprint(file: Path) -> list[int | str]:
 def _read_cache(entry: Path, made_from: str, record: type[R], config: type[Any]) -> R:
     weights, metadata = read_safetensors(entry)
     if metadata["conversion"] != str(CONVERSION_VERSION) or metadata["made_from"] != made_from:
-        raise ContentError("they are of another version")
+        raise ValueError("they are of another version")
     values = json.loads(metadata["record"])
     values["config"] = config(**{k: _lists_to_tuples(v) for k, v in values["config"].items()})
     return record(weights=weights, **values)

@@ -9,7 +9,7 @@ from rtvc.engine.weights.text import printable
 from rtvc.errors import RtvcError
 
 
-class ContentError(RtvcError):
+class ContentError(Exception):
     """The contents of a file cannot be used.
 
     The message is a clause about the file; `reading` adds the file's name to it.
