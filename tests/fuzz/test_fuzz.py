@@ -58,7 +58,7 @@ def test_seeds_are_valid(kind, tmp_path, monkeypatch):
             READERS[seed.reader](path)
 
 
-MANY_STEPS, MANY_BYTES = "steps, too many for its size", "far larger than the data behind them"
+MANY_STEPS, MANY_BYTES = "steps, too many for its size", "far larger than the data in the file"
 FOUND = {
     # memory that grew with what the file says, not with what it is
     "memo of everything (zip)": MANY_STEPS,
@@ -76,7 +76,7 @@ FOUND = {
     "header of lists": "header is far too large",
     "header of objects": "header is far too large",
     "many lists": "more lists than vectors",
-    "a width of 2**16": "65536 wide",
+    "a width of 2**16": "65536 dimensions",
     "many members": "far too large",
     # a codec of the file's choice
     "a header in UTF-16": "header is damaged",
@@ -84,7 +84,7 @@ FOUND = {
     # time that grew with a product
     "rmvpe of many levels times blocks": "far too large|more layers",
     "rmvpe of many deep": "far too large|more layers",
-    "a map whose keys collide": "direct map does not fit",
+    "a map whose keys collide": "direct map does not match",
     "many small bombs": "times its size",
     "many voices": None,
     # errors that were not sentences
