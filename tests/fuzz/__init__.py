@@ -1,1 +1,1 @@
-"""Files that are damaged or mean harm, in any number, and what happens when they are opened."""
+"""Fuzz test: opens damaged and hostile files, and checks what happens when they are read."""

@@ -1,4 +1,4 @@
-"""Case number N of a kind and a seed: the same file on every machine and in every run."""
+"""Test cases by kind, seed and number: the same file on every machine and in every run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LARGE_SHARE = 0.04
 
 @dataclass(frozen=True)
 class Case:
-    """One file and the reader that gets it; the name says how it was made."""
+    """A file, the reader to open it with, and a name that describes its origin."""
 
     name: str
     reader: str
@@ -25,22 +25,22 @@ class Case:
 
 
 def case(kind: str, seed: int, number: int) -> Case:
-    """Return a case.
+    """Return case `number`.
 
-    The first are the seeds as they are, then the files made by hand, then mutations of both.
+    The first cases are the seeds, then the hostile files, then mutations of both.
     """
     plain, hostile = SEEDS[kind](), HOSTILE[kind]()
     fixed = plain + hostile
     if number < len(fixed):
         return Case(fixed[number].name, fixed[number].reader, fixed[number].content)
-    dice = random.Random(f"{kind} {seed} {number}")
-    # A large file takes a hundred times as long as a small one, and has the same structure.
-    large = dice.random() < _LARGE_SHARE
-    pool = plain if dice.random() < 0.85 else hostile
+    rng = random.Random(f"{kind} {seed} {number}")
+    # A large file has the same structure as a small one, but takes a hundred times as long.
+    large = rng.random() < _LARGE_SHARE
+    pool = plain if rng.random() < 0.85 else hostile
     pool = [s for s in pool if (len(s.content) > _LARGE) == large] or list(plain)
-    chosen, other = dice.choice(pool), dice.choice(pool)
-    ways, content = mutated(chosen.content, dice, other.content)
+    chosen, other = rng.choice(pool), rng.choice(pool)
+    mutations, content = mutated(chosen.content, rng, other.content)
     reader = chosen.reader
-    if kind == "checkpoints" and dice.random() < 0.1:
-        reader = dice.choice(READERS)
-    return Case(f"{chosen.name}: {ways}", reader, content)
+    if kind == "checkpoints" and rng.random() < 0.1:
+        reader = rng.choice(READERS)
+    return Case(f"{chosen.name}: {mutations}", reader, content)

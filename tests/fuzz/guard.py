@@ -1,4 +1,4 @@
-"""Opens one file while everything that it could do beyond being read is watched."""
+"""Opens one file and reports every action besides reading it, with an audit hook."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ from rtvc.library.opening import open_source
 LIMIT_S = 2.0
 FACTOR = 2
 CONSTANT_BYTES = 4 * 2**20
-"""What a small file may cost: 16,000 operations and as many nodes of an object tree at up to 130
-bytes each, and 96 KiB of a JSON header or an archive's directory at up to 30 times as objects."""
+"""Memory limit for small files: 16,000 pickle operations and as many nodes of an object tree at up
+to 130 bytes each, and 96 KiB of a JSON header or an archive directory as objects of up to 30 times
+that size."""
 LIMIT_MESSAGE = 600
 
-#: What reading a file does. Every other event that Python can report ends the case.
+#: Audit events of reading a file. Every other event is a fault and ends the case.
 _HARMLESS = {
     "array.__new__",
     "builtins.id",
@@ -41,7 +42,7 @@ _HARMLESS = {
     "os.listdir",
     "os.scandir",
 }
-#: What unpacking an archive does besides, each inside its own folder.
+#: Further events of unpacking an archive, allowed inside the working folder.
 _STAGING = {
     "os.mkdir",
     "os.walk",
@@ -59,18 +60,18 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the opening of one file ended.
+    """Result of opening one file.
 
     Attributes
     ----------
     message
-        The sentence of the refusal; "" where the file was read.
+        Error message; "" if the file was read.
     faults
-        What should not have been, in words; empty if all is well.
+        Descriptions of unwanted behaviour; empty if there was none.
     seconds
-        Time of the processor.
+        CPU time.
     allocated, resident
-        Largest growth, in bytes, of what Python and numpy hold, and of the process.
+        Peak growth of the memory of Python and NumPy objects and of the process, in bytes.
     """
 
     message: str
@@ -81,40 +82,40 @@ class Outcome:
 
 
 class Watch:
-    """Reports what is done while it is on. It cannot be taken off a process again."""
+    """Records audit events while it is on; an audit hook cannot be removed from a process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = str(folder)
-        self.seen: list[str] | None = None
-        sys.addaudithook(self._hear)
+        self.events: list[str] | None = None
+        sys.addaudithook(self._audit)
 
     @contextmanager
     def on(self) -> Iterator[list[str]]:
-        """Give the list of what is done inside."""
-        seen = self.seen = []
+        """Yield the list of forbidden events in the block."""
+        events = self.events = []
         try:
-            yield seen
+            yield events
         finally:
-            self.seen = None
+            self.events = None
 
-    def _hear(self, event: str, arguments: tuple[object, ...]) -> None:
-        if self.seen is None or event in _HARMLESS:
+    def _audit(self, event: str, arguments: tuple[object, ...]) -> None:
+        if self.events is None or event in _HARMLESS:
             return
         if event == "open":
             path, _, flags = arguments
-            # A name without a folder is relative to a handle that was opened here.
+            # A name without a folder is relative to a folder handle that was opened before.
             inside = str(path).startswith(self.folder) or "/" not in str(path)
-            work = str(path).startswith(self.folder + "/home")
-            if inside and (work or not (isinstance(flags, int) and flags & _WRITES)):
+            in_home = str(path).startswith(self.folder + "/home")
+            if inside and (in_home or not (isinstance(flags, int) and flags & _WRITES)):
                 return
         elif event in _STAGING:
-            # A name without a folder, or a handle, is relative to one that was opened above.
+            # A name without a folder, or a handle, refers to a folder that was opened before.
             path = arguments[0]
             if isinstance(path, int) or str(path).startswith(self.folder) or "/" not in str(path):
                 return
         elif event == "mmap.__new__" and arguments[2] == mmap.ACCESS_READ:
             return
-        self.seen.append(f"{event} {arguments!r:.200}")
+        self.events.append(f"{event} {arguments!r:.200}")
         raise PermissionError(f"{event} while a file is read")
 
 
@@ -122,7 +123,7 @@ def _read_index(path: Path) -> None:
     recognise(path)
     index = load_index(path)
     if not np.isfinite(index.retrieve(np.ones((2, index.width), np.float32))).all():
-        raise AssertionError("the index gives something that is not a number")
+        raise AssertionError("the index returns values that are not finite")
 
 
 def _open_archive(path: Path) -> None:
@@ -141,48 +142,48 @@ READERS: dict[str, Callable[[Path], object]] = {
 
 
 def examine(path: Path, reader: str, watch: Watch) -> Outcome:
-    """Open a file and say how it went; tracemalloc must be running.
+    """Open a file and return the outcome; tracemalloc must be running.
 
     Parameters
     ----------
     path
         The file, in the folder of `watch`.
     reader
-        Which of `READERS` opens it.
+        Name of a reader in `READERS`.
     watch
-        The watch of this process.
+        The audit hook of this process.
     """
     message, faults = "", []
     gc.collect(0)
-    started, before = time.process_time(), tracemalloc.get_traced_memory()[0]
+    start, before = time.process_time(), tracemalloc.get_traced_memory()[0]
     tracemalloc.reset_peak()
     resident = _reset_resident()
-    with watch.on() as seen:
+    with watch.on() as events:
         try:
             READERS[reader](path)
         except RtvcError as error:
             message = str(error)
         except BaseException as error:
             faults.append(f"raises {type(error).__name__}: {error!s:.200}")
-    seconds = time.process_time() - started
+    seconds = time.process_time() - start
     allocated = tracemalloc.get_traced_memory()[1] - before
     grown = _peak_resident() - resident
-    faults += [f"does {what}" for what in seen]
+    faults += [f"does {event}" for event in events]
     if message and not (
         message.isprintable() and len(message) <= LIMIT_MESSAGE and message.endswith(".")
     ):
-        faults.append(f"says {message!r:.800}")
+        faults.append(f"reports {message!r:.800}")
     if seconds > LIMIT_S:
         faults.append(f"takes {seconds:.1f} s")
     limit = FACTOR * path.stat().st_size + CONSTANT_BYTES
-    for what, size in (("objects", allocated), ("the process", grown)):
+    for name, size in (("objects", allocated), ("the process", grown)):
         if size > limit:
-            faults.append(f"{what} grow by {size / 2**20:.1f} MiB of {limit / 2**20:.1f}")
+            faults.append(f"{name} grow by {size / 2**20:.1f} MiB of {limit / 2**20:.1f}")
     return Outcome(message, tuple(faults), seconds, allocated, grown)
 
 
 def _reset_resident() -> int:
-    """Forget the largest size of the process so far, where the system can; return its size."""
+    """Reset the peak size of the process, if the system supports it; return the current size."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

@@ -1,4 +1,4 @@
-"""Files made by hand to do harm, by name."""
+"""Hostile files, each crafted for one attack, by name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COMMAND = tw.sequence(tw.text("touch owned"))
 _ITEM = tw.text("a") + b"N"
 _MEGABYTE = 2**20
 
-#: Programs for Python's own unpickler that run something, or would fill the memory.
+#: Pickles that run code in Python's unpickler, or fill the memory.
 PROGRAMS: dict[str, bytes] = {
     "os.system": tw.name("os", "system") + _COMMAND + b"R",
     "posix.system": tw.name("posix", "system") + _COMMAND + b"R",
@@ -116,7 +116,7 @@ def _tensors() -> list[Seed]:
 
 
 def _settings() -> list[Seed]:
-    """Tensors and numbers where a reader compares a text."""
+    """Return files with tensors and numbers in fields where a reader expects text."""
     voice, two = seeds.voice_tree(), np.ones(2, "<f2")
     found = [
         Seed(f"tensor as {key}", "voice", seeds.torch_zip(voice | {key: two}))
@@ -180,7 +180,7 @@ def _containers() -> list[Seed]:
 
 
 def _directory(many: bytes, honest: dict[str, bytes]) -> bytes:
-    """An archive that begins honestly, and whose other members are in the directory alone."""
+    """Return an archive with two real members; the others are only in the directory."""
     start, end = many.index(b"PK\x01\x02"), many.rindex(b"PK\x05\x06")
     head = seeds.packed(honest, zipfile.ZIP_STORED)
     head = head[: head.index(b"PK\x01\x02")]
@@ -206,15 +206,15 @@ def _zip64(raw: bytes) -> bytes:
 
 
 def _headers() -> list[Seed]:
-    """safetensors whose header unfolds, and networks that multiply."""
+    """Return safetensors headers that expand in memory, and networks of excessive size."""
     found = []
-    for name, piece in (
+    for name, item in (
         ("lists", "[],"),
         ("objects", "{},"),
         ("numbers", "99999,"),
         ("texts", '"",'),
     ):
-        text = ('{"a":[' + piece * (_MEGABYTE // len(piece)) + "0]}").encode()
+        text = ('{"a":[' + item * (_MEGABYTE // len(item)) + "0]}").encode()
         found.append(Seed(f"header of {name}", "voice", struct.pack("<Q", len(text)) + text))
     for name, text in (
         ("a header that is deep", b'{"a":' * 100_000),
@@ -304,8 +304,8 @@ def _index(  # noqa: PLR0917
 
 
 def _colliding(count: int) -> list[int]:
-    """Keys that fall into one bucket of a hash table whatever prime it has among the usual."""
-    buckets = 62_233 * 126_271  # sizes that the C++ library takes near this count
+    """Return keys that all collide in a hash table with one of the usual prime sizes."""
+    buckets = 62_233 * 126_271  # sizes that the C++ library uses near this count
     return [buckets * n for n in range(count)]
 
 

@@ -1,4 +1,4 @@
-"""Hands cases to a worker, and starts another where one hangs or falls."""
+"""Runs cases in a worker process, and starts a new one if a worker hangs or crashes."""
 
 from __future__ import annotations
 
@@ -19,25 +19,29 @@ from typing import IO, Any
 from tests.fuzz.cases import case
 from tests.support.processes import started
 
-#: Of the clock, not of the processor: a busy machine must not look like a file that hangs.
-_PATIENCE_S = 20.0
-_STARTING_S = 120.0
+#: Wall time without output; long, so that a busy machine is not mistaken for a file that hangs.
+_TIMEOUT_S = 20.0
+_START_TIMEOUT_S = 120.0
 _ROOT = Path(__file__).parents[2]
 
 
 @dataclass
 class Report:
-    """What came of many cases.
+    """Summary of many cases.
 
     Attributes
     ----------
+    cases
+        Number of cases.
     messages
-        How often each kind of sentence came; "read" counts files that were accepted.
+        Number of cases per message, without the parts that vary; "read" counts accepted files.
     faults
-        Number and name of each case that did what it should not, and what.
-    seconds, share, resident
-        The worst, each with its case: time of the processor, largest growth of objects and of the
-        process in bytes beyond twice the size of the file.
+        Number and name of the case, and description, of each fault.
+    seconds
+        Longest CPU time, and number of the case.
+    allocated, resident
+        Largest growth of objects and of the process beyond twice the size of the file, in bytes,
+        and number of the case.
     """
 
     cases: int = 0
@@ -51,63 +55,63 @@ class Report:
         """Count one outcome."""
         number = line["number"]
         self.cases += 1
-        self.messages[_kind(line["message"])] += 1
+        self.messages[_generic(line["message"])] += 1
         self.faults += [(number, name, fault) for fault in line["faults"]]
         self.seconds = max(self.seconds, (line["seconds"], number))
-        for what in ("allocated", "resident"):
-            beyond = line[what] - 2 * line["size"]
-            setattr(self, what, max(getattr(self, what), (beyond, number)))
+        for key in ("allocated", "resident"):
+            beyond = line[key] - 2 * line["size"]
+            setattr(self, key, max(getattr(self, key), (beyond, number)))
 
 
 def run(kind: str, cases: int, seed: int, first: int = 0) -> Report:
-    """Open cases `first` up to `first + cases` of a kind.
+    """Open the cases `first` to `first + cases - 1` of a kind.
 
     Parameters
     ----------
     kind
         ``"checkpoints"``, ``"indexes"`` or ``"archives"``.
     cases
-        How many.
+        Number of cases.
     seed
-        Of the mutations.
+        Seed of the mutations.
     first
-        Number of the first one.
+        Number of the first case.
     """
     report = Report()
     number, last = first, first + cases
     while number < last:
-        begun, name = number, ""
+        current, name = number, ""
         with _worker(kind, seed, number, last) as process:
             for line in _lines(process):
                 if "begin" in line:
-                    begun, name = line["begin"], line["name"]
+                    current, name = line["begin"], line["name"]
                 else:
                     report.add(line, name)
-                    number = begun + 1
+                    number = current + 1
             process.kill()
             code = process.wait()
         if number < last:
-            if number > begun or not name:
+            if number > current or not name:
                 raise RuntimeError(f"The worker ended between cases (code {code}).")
-            ended = "hangs" if code == -signal.SIGKILL else f"ends the process (code {code})"
-            report.faults.append((begun, name, ended))
+            fault = "hangs" if code == -signal.SIGKILL else f"ends the process (code {code})"
+            report.faults.append((current, name, fault))
             report.cases += 1
-            number = begun + 1
+            number = current + 1
     return report
 
 
 def write_case(path: Path, kind: str, seed: int, number: int) -> str:
-    """Write one case as a file, and return how it was made."""
-    made = case(kind, seed, number)
-    path.write_bytes(made.content)
-    return f"{made.name} (for {made.reader})"
+    """Write one case to a file, and return its description."""
+    written = case(kind, seed, number)
+    path.write_bytes(written.content)
+    return f"{written.name} (for {written.reader})"
 
 
 def _worker(
     kind: str, seed: int, first: int, last: int
 ) -> AbstractContextManager[subprocess.Popen[str]]:
-    # A fixed threshold gives every large block back to the system when it is freed, so that the
-    # size of the process tells what one file takes.
+    # With a fixed threshold, freed large blocks return to the system, so the size of the process
+    # shows the memory that one file needs.
     environment = os.environ | {
         "MALLOC_MMAP_THRESHOLD_": "131072",
         "MALLOC_TRIM_THRESHOLD_": "131072",
@@ -115,9 +119,9 @@ def _worker(
         "PYTHONPATH": str(_ROOT),
         "PYTHONFAULTHANDLER": "1",
     }
-    words = [kind, *map(str, (seed, first, last))]
+    arguments = [kind, *map(str, (seed, first, last))]
     return started(
-        [sys.executable, "-m", "tests.fuzz.worker", *words],
+        [sys.executable, "-m", "tests.fuzz.worker", *arguments],
         stdout=subprocess.PIPE,
         text=True,
         env=environment,
@@ -126,26 +130,26 @@ def _worker(
 
 
 def _lines(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
-    """Give what the worker prints, until it ends or is silent for too long."""
+    """Yield the worker's lines until it ends or prints nothing for too long."""
     output: IO[str] | None = process.stdout
     assert output is not None
     with selectors.DefaultSelector() as selector:
         os.set_blocking(output.fileno(), False)
         selector.register(output, selectors.EVENT_READ)
         rest = b""
-        patience = _STARTING_S
-        while selector.select(patience):
-            patience = _PATIENCE_S
-            piece = os.read(output.fileno(), 2**16)
-            if not piece:
+        timeout = _START_TIMEOUT_S
+        while selector.select(timeout):
+            timeout = _TIMEOUT_S
+            data = os.read(output.fileno(), 2**16)
+            if not data:
                 process.wait()
                 return
-            *whole, rest = (rest + piece).split(b"\n")
-            yield from map(json.loads, whole)
+            *lines, rest = (rest + data).split(b"\n")
+            yield from map(json.loads, lines)
 
 
-def _kind(message: str) -> str:
-    """Return a message without what differs from file to file."""
+def _generic(message: str) -> str:
+    """Return a message without the parts that differ from file to file."""
     if not message:
         return "read"
     message = message.split(": ", 1)[-1] if "cannot be read as" in message else message

@@ -1,4 +1,4 @@
-"""Small valid files of every layout that rtvc opens: what the mutations start from."""
+"""Small valid files in every format that rtvc opens; the mutations start from them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Tree = dict[str, Any]
 
 @dataclass(frozen=True)
 class Seed:
-    """A file, and which reader it is for: the mutations of it go to the same one."""
+    """A file, and the reader for it and for its mutations."""
 
     name: str
     reader: str
@@ -57,13 +57,13 @@ class Seed:
 
 
 def filled(shapes: Mapping[str, tuple[int, ...]], dtype: str = "<f2") -> Tree:
-    """Return small numbers, the same at every call, in arrays of these shapes."""
-    dice = np.random.default_rng(1)
-    return {name: dice.uniform(-1, 1, shape).astype(dtype) for name, shape in shapes.items()}
+    """Return arrays of these shapes with small random numbers, the same in every call."""
+    rng = np.random.default_rng(1)
+    return {name: rng.uniform(-1, 1, shape).astype(dtype) for name, shape in shapes.items()}
 
 
 def voice_tree(dtype: str = "<f2") -> Tree:
-    """Return the content of the smallest voice."""
+    """Return the contents of the smallest possible voice file."""
     shapes = voice_shapes(CONFIG, phone_channels=256, uses_pitch=True, vocoder=HIFIGAN)
     return {
         "weight": filled(shapes, dtype),
@@ -76,7 +76,7 @@ def voice_tree(dtype: str = "<f2") -> Tree:
 
 
 def weight_norm(weights: Tree) -> Tree:
-    """Split every convolution into gain and direction, as training has them."""
+    """Split the upsampling convolutions into gain and direction, as in training."""
     split: Tree = {}
     for name, array in weights.items():
         if name.startswith("dec.ups.") and array.ndim == 3:
@@ -94,14 +94,14 @@ def torch_zip(tree: object, more: Mapping[str, bytes] | None = None) -> bytes:
 
 
 def torch_legacy(tree: object, itemsize: int) -> bytes:
-    """Return the same in the older layout; all arrays have elements of this size."""
+    """Return a torch file in the legacy format; all arrays have elements of `itemsize` bytes."""
     storages: dict[str, bytes] = {}
     body = tw._encoded(tree, storages)
     return tw.legacy_bytes(body, {k: (len(raw) // itemsize, raw) for k, raw in storages.items()})
 
 
 def safetensors(tensors: Tree, metadata: Mapping[str, str], kinds: str = "F16") -> bytes:
-    """Return a safetensors file of half-precision arrays, under another type if asked."""
+    """Return a safetensors file of half-precision arrays, with `kinds` as the declared type."""
     header: Tree = {"__metadata__": dict(metadata)} if metadata else {}
     data = b""
     for name, array in tensors.items():
@@ -149,29 +149,29 @@ def checkpoints() -> tuple[Seed, ...]:
 
 @cache
 def indexes() -> tuple[Seed, ...]:
-    """Return indexes of faiss."""
+    """Return faiss indexes."""
     import faiss
 
     faiss.omp_set_num_threads(1)
-    made = []
+    found = []
     for width, count, lists in ((4, 120, 3), (256, 80, 2), (768, 40, 1), (8, 200, 5)):
         rows = np.random.default_rng(count).standard_normal((count, width)).astype(np.float32)
         ivf = faiss.IndexIVFFlat(faiss.IndexFlatL2(width), width, lists)
         ivf.train(rows)
-        if width == 8:  # most lists are empty: their sizes are written as pairs
+        if width == 8:  # most lists are empty, so faiss writes sizes as pairs
             rows = np.repeat(rows[:1], 30, 0)
         ivf.add(rows)
         if width == 256:
             ivf.set_direct_map_type(faiss.DirectMap.Array)
-        made.append(Seed(f"{width} wide", "index", faiss.serialize_index(ivf).tobytes()))
+        found.append(Seed(f"{width} wide", "index", faiss.serialize_index(ivf).tobytes()))
     for file in GOLDEN.glob("trained_*.index"):
-        made.append(Seed(file.name, "index", file.read_bytes()))
-    return tuple(made)
+        found.append(Seed(file.name, "index", file.read_bytes()))
+    return tuple(found)
 
 
 @cache
 def archives() -> tuple[Seed, ...]:
-    """Return zip archives as people pass voices on."""
+    """Return zip archives like those in which voices are shared."""
     voice, index = checkpoints()[0].content, indexes()[1].content
     members = {
         "Anna/Anna.pth": voice,

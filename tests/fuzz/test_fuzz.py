@@ -1,4 +1,4 @@
-"""Damaged and hostile files: a short run of the search, and whether the search would notice."""
+"""Damaged and hostile files: a short fuzz run, and tests of the fault detection."""
 
 import json
 import os
@@ -24,7 +24,7 @@ CASES = 120
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_mutated_files_are_read_or_refused_with_a_sentence(kind):
+def test_mutated_files_are_read_or_refused_with_a_message(kind):
     first = len(SEEDS[kind]()) + len(HOSTILE[kind]())
     report = runner.run(kind, CASES, seed=0, first=first)
     assert report.faults == []
@@ -34,11 +34,11 @@ def test_mutated_files_are_read_or_refused_with_a_sentence(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_case_is_the_same_wherever_it_is_made(kind):
+def test_cases_are_deterministic(kind):
     number = len(SEEDS[kind]()) + len(HOSTILE[kind]()) + 7
-    made = case(kind, 3, number)
-    assert made == case(kind, 3, number)
-    assert made != case(kind, 4, number)
+    first = case(kind, 3, number)
+    assert first == case(kind, 3, number)
+    assert first != case(kind, 4, number)
 
 
 REFUSED_SEEDS = {"training checkpoint": "sample rate", "trained_": "is empty"}
@@ -50,9 +50,9 @@ def test_seeds_are_valid(kind, tmp_path, monkeypatch):
     for seed in SEEDS[kind]():
         path = tmp_path / "seed"
         path.write_bytes(seed.content)
-        says = [text for name, text in REFUSED_SEEDS.items() if seed.name.startswith(name)]
-        if says:
-            with pytest.raises(RtvcError, match=says[0]):
+        messages = [text for name, text in REFUSED_SEEDS.items() if seed.name.startswith(name)]
+        if messages:
+            with pytest.raises(RtvcError, match=messages[0]):
                 READERS[seed.reader](path)
         else:
             READERS[seed.reader](path)
@@ -60,7 +60,7 @@ def test_seeds_are_valid(kind, tmp_path, monkeypatch):
 
 MANY_STEPS, MANY_BYTES = "steps, too many for its size", "far larger than the data in the file"
 FOUND = {
-    # memory that grew with what the file says, not with what it is
+    # memory proportional to a number in the file instead of to its size
     "memo of everything (zip)": MANY_STEPS,
     "lists (zip)": MANY_STEPS,
     "dictionaries (legacy)": MANY_STEPS,
@@ -78,16 +78,16 @@ FOUND = {
     "many lists": "more lists than vectors",
     "a width of 2**16": "65536 dimensions",
     "many members": "far too large",
-    # a codec of the file's choice
+    # a codec that the file selects
     "a header in UTF-16": "header is damaged",
     "a header in UTF-32": "header is damaged",
-    # time that grew with a product
+    # time proportional to a product of numbers in the file
     "rmvpe of many levels times blocks": "far too large|more layers",
     "rmvpe of many deep": "far too large|more layers",
     "a map whose keys collide": "direct map does not match",
     "many small bombs": "times its size",
     "many voices": None,
-    # errors that were not sentences
+    # errors without a message
     "tensor as version": None,
     "tensor as setting 9": "residual blocks",
     "huge number as setting 8": None,
@@ -97,14 +97,14 @@ FOUND = {
 
 
 @pytest.mark.parametrize("name", FOUND)
-def test_what_the_search_has_found(name, tmp_path, monkeypatch):
+def test_earlier_findings(name, tmp_path, monkeypatch):
     monkeypatch.setenv("RTVC_HOME", str(tmp_path / "home"))
     known = [s for kind in KINDS for s in HOSTILE[kind]() if s.name == name]
     assert known
     for seed in known:
         path = tmp_path / "file"
         path.write_bytes(seed.content)
-        started = time.process_time()
+        start = time.process_time()
         tracemalloc.start()
         try:
             if FOUND[name] is None:
@@ -116,10 +116,10 @@ def test_what_the_search_has_found(name, tmp_path, monkeypatch):
         finally:
             tracemalloc.stop()
         assert peak < 2 * len(seed.content) + 4 * 2**20
-        assert time.process_time() - started < 2
+        assert time.process_time() - start < 2
 
 
-def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
+def test_pipes_are_refused_without_blocking(tmp_path):
     os.mkfifo(tmp_path / "pipe.pth")
     for reader in (recognise, load_index):
         with pytest.raises(RtvcError, match="not an ordinary file"):
@@ -144,7 +144,7 @@ guard.READERS |= {
     "system": lambda p: os.system("true"),
     "fork": lambda p: os.fork(),
     "write": lambda p: open("/dev/shm-owned", "w"),
-    "beside": lambda p: (p.parent / "other").write_text("x"),
+    "other": lambda p: (p.parent / "other").write_text("x"),
     "secret": lambda p: open("/etc/passwd").read(),
     "connect": lambda p: socket.socket(),
     "import": lambda p: __import__("colorsys"),
@@ -163,12 +163,12 @@ for name in sys.argv[2:]:
 """
 
 
-def test_the_watch_notices_harm(tmp_path):
+def test_the_watch_detects_harmful_actions(tmp_path):
     harms = {
         "system": "does os.system",
         "fork": "does os.fork",
         "write": "does open ('/dev/shm-owned'",
-        "beside": "does open",
+        "other": "does open",
         "secret": "does open ('/etc/passwd'",
         "connect": "does socket.__new__",
         "import": "does import ('colorsys'",
@@ -176,8 +176,8 @@ def test_the_watch_notices_harm(tmp_path):
         "remove": "does os.remove",
         "fill": "objects grow by 32.0 MiB",
         "crash": "raises KeyError",
-        "lines": "says ",
-        "long": "says ",
+        "lines": "reports ",
+        "long": "reports ",
     }
     names = ["read", *harms, "sentence"]
     done = subprocess.run(
@@ -195,7 +195,7 @@ def test_the_watch_notices_harm(tmp_path):
         assert any(found.startswith(fault) for found in faults[name]), (name, faults[name])
 
 
-FALLING = """
+CRASHING = """
 import json, os, sys, time
 for number in range(int(sys.argv[1]), int(sys.argv[2])):
     print(json.dumps({"begin": number, "name": f"case {number}"}), flush=True)
@@ -208,13 +208,13 @@ for number in range(int(sys.argv[1]), int(sys.argv[2])):
 """
 
 
-def test_a_file_that_ends_or_stops_the_process_is_told(monkeypatch):
+def test_crashes_and_hangs_are_reported(monkeypatch):
     def worker(kind, seed, first, last):
-        words = [sys.executable, "-c", FALLING, str(first), str(last)]
-        return started(words, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-c", CRASHING, str(first), str(last)]
+        return started(command, stdout=subprocess.PIPE, text=True)
 
     monkeypatch.setattr(runner, "_worker", worker)
-    monkeypatch.setattr(runner, "_PATIENCE_S", 3.0)
+    monkeypatch.setattr(runner, "_TIMEOUT_S", 3.0)
     report = runner.run("voices", 6, seed=0)
     assert (report.cases, report.messages["read"]) == (6, 4)
     assert report.faults == [(1, "case 1", "ends the process (code -6)"), (3, "case 3", "hangs")]

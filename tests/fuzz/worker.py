@@ -1,4 +1,4 @@
-"""The process that opens the files: it may be stopped, or fall, at any of them."""
+"""The process that opens the files; any file may hang or crash it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _MEMORY = 6 * 2**30
 
 
 def main(kind: str, seed: int, first: int, last: int) -> None:
-    """Open the cases from `first` up to `last`, and print a line before and after each."""
-    if sys.platform == "linux":  # a bomb that goes off is a MemoryError here, and not everywhere
+    """Open the cases `first` to `last - 1`, and print a line before and after each."""
+    if sys.platform == "linux":  # elsewhere excessive memory is not a MemoryError
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     warnings.simplefilter("error")
     with tempfile.TemporaryDirectory() as name:
@@ -34,18 +34,18 @@ def main(kind: str, seed: int, first: int, last: int) -> None:
         (folder / "home").mkdir()
         watch = Watch(folder)
         path = folder / "case"
-        case(kind, seed, 0)  # makes what all are made from
+        case(kind, seed, 0)  # builds and caches the seeds
         tracemalloc.start()
-        # What is imported late, and once, is not the file's doing.
+        # Run the lazy imports of the readers before the watch is on.
         for plain in SEEDS[kind]():
             path.write_bytes(plain.content)
             with contextlib.suppress(RtvcError):
                 READERS[plain.reader](path)
         for number in range(first, last):
-            made = case(kind, seed, number)
-            path.write_bytes(made.content)
-            print(json.dumps({"begin": number, "name": made.name}), flush=True)
-            outcome = examine(path, made.reader, watch)
+            current = case(kind, seed, number)
+            path.write_bytes(current.content)
+            print(json.dumps({"begin": number, "name": current.name}), flush=True)
+            outcome = examine(path, current.reader, watch)
             left = [*folder.iterdir(), *(folder / "home").iterdir()]
             if len(left) != 2:
                 names = sorted(str(p.relative_to(folder)) for p in left)
@@ -54,7 +54,7 @@ def main(kind: str, seed: int, first: int, last: int) -> None:
                 )
                 shutil.rmtree(folder / "home")
                 (folder / "home").mkdir()
-            line = {"number": number, "size": len(made.content)} | dataclasses.asdict(outcome)
+            line = {"number": number, "size": len(current.content)} | dataclasses.asdict(outcome)
             print(json.dumps(line), flush=True)
 
 
