@@ -9,7 +9,7 @@ import pytest
 
 # Each of xdist's workers has a core of its own; read by every BLAS when it is loaded.
 if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Networks are held against references in float32, on a GPU too; read when they are imported.
 os.environ["RTVC_PRECISION"] = "float32"
 

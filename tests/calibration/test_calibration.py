@@ -255,6 +255,7 @@ class TestRemembered:
 
 
 class TestCommand:
+    @pytest.mark.slow
     def test_it_measures_writes_and_is_used(self, home):
         done = rtvc_command("calibrate", "--seconds", "2", "--profile", "fast")
         assert "only the built-in voice is measured" in done.stderr
@@ -279,6 +280,7 @@ class TestCommand:
         report = json.loads(Path("b.json").read_text())
         assert report["stats"]["latency"]["block"] == pytest.approx(0.1)
 
+    @pytest.mark.slow
     def test_one_voice_leaves_the_others_as_they_were(self, home):
         others = {"rvc-32k": timing()}
         save_calibration(others)
@@ -287,6 +289,7 @@ class TestCommand:
         assert timings["rvc-32k"] == others["rvc-32k"]
         assert timings["world"].conditions.busy
 
+    @pytest.mark.slow
     def test_voices_without_base_models_are_left_out_with_a_sentence(self, home):
         add_voice(FoundVoice(V1_32K, None, "Anna"))
         done = rtvc_command("calibrate", "--seconds", "1")
@@ -295,6 +298,7 @@ class TestCommand:
         assert list(load_calibration()[0]) == ["world"]
         assert "needs the content encoder" in refused("calibrate", "--voice", "Anna", code=1)
 
+    @pytest.mark.slow
     def test_of_each_rate_one_voice_is_measured(self, home):
         from rtvc.library.setting_up import install_from_folder
 
@@ -319,6 +323,7 @@ class TestCommand:
     def test_an_unknown_voice_is_refused(self):
         assert "There is no voice 'nobody'" in refused("calibrate", "--voice", "nobody")
 
+    @pytest.mark.slow
     def test_ctrl_c_leaves_the_old_file_alone(self, home):
         save_calibration({"world": timing()})
         before = calibration_path().read_bytes()

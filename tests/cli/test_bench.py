@@ -159,6 +159,7 @@ def test_every_size_is_counted():
         assert set(stage_times.count_step(small_voice(), settings)) == NETWORKS
 
 
+@pytest.mark.full_size
 def test_counts_of_a_full_size_step_are_those_of_the_formulas(monkeypatch):
     """v2 40k at the reference's settings; shared figures of the same step: 74 GFLOP in all."""
     monkeypatch.setattr(

@@ -59,6 +59,7 @@ def watch(settings: Settings, marks: tuple[int, ...]) -> list[Memory]:
 
 
 @pytest.mark.parametrize("index_rate", [0.0, 0.5])
+@pytest.mark.slow
 def test_memory_does_not_grow(index_rate: float) -> None:
     settings = Settings(block=100.0, context=200.0, index_rate=index_rate)
     early, late = watch(settings, (52, 152))

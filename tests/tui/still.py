@@ -105,13 +105,13 @@ async def take(size: tuple[int, int], theme: str) -> dict[str, str]:
         async def keep(name: str, *keys: str) -> None:
             await pilot.press(*keys)
             for _ in range(2):  # the second look sees the sizes that the first has made
-                await pilot.pause(0.1)
+                await pilot.pause(0.02)
                 for field in panel.screen.query(Input):
                     field.cursor_blink, field._cursor_visible = False, True
                 for _ in range(_LOOKS_A_SECOND // 2):
                     controller.now = round(controller.now + 1 / _LOOKS_A_SECOND, 6)
                     panel.look()
-            await pilot.pause(0.1)
+            await pilot.pause(0.02)
             made[name] = picture(panel)
 
         for _ in range(_SECONDS):

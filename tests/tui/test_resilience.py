@@ -46,6 +46,11 @@ GARBAGE = (
     "1e999",
 )
 
+STORM = pytest.mark.parametrize(
+    "length", [1, pytest.param(5, marks=pytest.mark.soak)], ids=["short", "long"]
+)
+"""How long keys rain: five times as long with ``make soak``."""
+
 
 async def back(it) -> None:
     """Close whatever is open."""
@@ -67,11 +72,13 @@ async def test_resizing_with_anything_open(open_panel):
         assert it.settings == START
 
 
+@STORM
 @in_loop
-async def test_garbage_pasted_into_anything(open_panel):
+async def test_garbage_pasted_into_anything(open_panel, length):
     async with open_panel(provider=SimulatedDevices(120)) as it:
-        for name, keys in OPEN.items():
-            for garbage in GARBAGE:
+        for number, (name, keys) in enumerate(OPEN.items()):
+            # Half of it each, and all of it in the long version.
+            for garbage in GARBAGE if length > 1 else GARBAGE[number % 2 :: 2]:
                 await it.press(*keys)
                 it.panel.post_message(events.Paste(garbage))
                 await it.passes(0.05)
@@ -82,32 +89,34 @@ async def test_garbage_pasted_into_anything(open_panel):
         assert it.settings == START
 
 
+@STORM
 @in_loop
-async def test_keys_that_are_held_down(open_panel, tmp_path):
+async def test_keys_that_are_held_down(open_panel, tmp_path, length):
     async with open_panel(provider=SimulatedDevices(120)) as it:
-        await it.press(*["]"] * 200)
+        await it.press(*["]"] * 40 * length)
         assert it.settings.pitch == 24
-        await it.press("home", "down", "down", *["left"] * 200)
+        await it.press("home", "down", "down", *["left"] * 60 * length)
         assert it.settings.pitch == -24
-        await it.press(*["ctrl+z"] * 60, *["ctrl+y"] * 60)
-        await it.press(*["1", "2"] * 30, *["space"] * 61)
+        await it.press(*["ctrl+z"] * 12 * length, *["ctrl+y"] * 12 * length)
+        await it.press(*["1", "2"] * 6 * length, *["space"] * (12 * length + 1))
         await it.hears(State.DRY)
         await it.press("space")
         for key in ("p", "d", "g", "t", "slash", "enter", "question_mark", "ctrl+s", "tab", "x"):
-            await it.press(*[key] * 30)
+            await it.press(*[key] * 6 * length)
             await back(it)
         await it.hears(State.CONVERTED)
         assert it.stats.failed_steps == 0
 
 
+@STORM
 @in_loop
-async def test_a_cat_on_the_keyboard(open_panel):
+async def test_a_cat_on_the_keyboard(open_panel, length):
     rng = random.Random(4)
     keys = [*"abcdefghijklmnoprstuvwxyz0123456789 []/?<>,.", "enter", "escape", "tab", "up"]
     keys += ["down", "left", "right", "home", "end", "pageup", "backspace", "delete", "ctrl+z"]
     keys += ["ctrl+y", "ctrl+s", "shift+tab", "shift+left", "ctrl+right", "f1", "ctrl+p"]
     async with open_panel(provider=SimulatedDevices(120)) as it:
-        for _ in range(40):
+        for _ in range(12 * length):
             await it.press(*rng.choices(keys, k=10))
         await back(it)
         await it.reads("STEP")

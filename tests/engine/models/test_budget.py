@@ -23,9 +23,12 @@ from rtvc.engine.weights.voice_config import parse_voice_config
 from rtvc.engine.weights.voice_keys import HIFIGAN, voice_shapes
 from rtvc.settings import Settings
 
-pytestmark = pytest.mark.skipif(
-    backend.OPERATORS != "gpu", reason="counts the GPU operators; see test_operator_sets.py"
-)
+pytestmark = [
+    pytest.mark.full_size,
+    pytest.mark.skipif(
+        backend.OPERATORS != "gpu", reason="counts the GPU operators; see test_operator_sets.py"
+    ),
+]
 
 PRIMITIVES, WEIGHT_BYTES = 850, 340e6
 

@@ -114,6 +114,7 @@ def test_a_voice_of_known_cost_is_measured():
     assert {context for _, context in sizes} >= {p.context for p in PROFILES.values()}
 
 
+@pytest.mark.slow
 def test_the_built_in_voice_is_measured():
     settings = Settings(pitch=4.0, index_rate=0.0)
     timing = measure(WorldVoice(), settings, microphone(), CONDITIONS, seconds=1.0).timing
@@ -123,6 +124,7 @@ def test_the_built_in_voice_is_measured():
     assert timing.without_index == 0
 
 
+@pytest.mark.slow
 def test_an_rvc_voice_is_measured():
     settings = Settings(voice="golden")
     found = measure(voice(), settings, microphone(), CONDITIONS, seconds=1.0, methods=["dio"])
@@ -163,6 +165,7 @@ def test_the_load_ends_with_its_context():
     assert threading.active_count() == before
 
 
+@pytest.mark.slow
 def test_settings_of_the_measurement_let_every_block_through():
     voice_ = PlainVoice()
     silence = np.zeros(48_000, np.float32)
