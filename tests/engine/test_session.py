@@ -11,6 +11,7 @@ from rtvc.errors import RtvcError, UsageError
 from rtvc.session import Session
 from rtvc.settings import SettingError, Settings
 from rtvc.stats import State
+from tests.support.patience import measured
 from tests.support.voices import PlainVoice, finder
 
 RATE = 48_000
@@ -411,6 +412,7 @@ class TestShapeChanges:
         assert stats.latency.lookahead == pytest.approx(0.07)
         assert stats.reason == ""
 
+    @measured
     def test_the_old_voice_plays_until_a_slow_one_is_ready(self):
         class Slow(PlainVoice):
             def open(self, plan, settings):

@@ -74,9 +74,14 @@ class Retries:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Fail the run, where nothing else has."""
-        if self.too_many and session.exitstatus == pytest.ExitCode.OK:
+        """Fail the run, where nothing else has; --last-failed then chooses what was retried."""
+        if not self.too_many:
+            return
+        if session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        failed = session.config.pluginmanager.get_plugin("lfplugin")
+        if failed is not None:
+            failed.lastfailed.update((test, True) for test, _ in self.found)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print them."""

@@ -9,6 +9,7 @@ import pytest
 
 from rtvc.calibration.conditions import Conditions
 from rtvc.calibration.profiles import PROFILES
+from rtvc.engine.profiling import step_timing
 from rtvc.engine.profiling.step_timing import BLOCKS, CONTEXTS, Point, background_load, fit, measure
 from rtvc.engine.world.voice import WorldVoice
 from rtvc.settings import Settings
@@ -87,6 +88,12 @@ class SleepyVoice(PlainVoice):
         return SleepyStream(self, plan, self.input_rate)
 
 
+@pytest.fixture
+def hurried(monkeypatch):
+    """No rests between the steps, which are most of the time: for what does not look at it."""
+    monkeypatch.setattr(step_timing, "_PAUSE_S", 0.0)
+
+
 @measured
 def test_a_voice_of_known_cost_is_measured():
     shares = []
@@ -115,7 +122,7 @@ def test_a_voice_of_known_cost_is_measured():
 
 
 @pytest.mark.slow
-def test_the_built_in_voice_is_measured():
+def test_the_built_in_voice_is_measured(hurried):
     settings = Settings(pitch=4.0, index_rate=0.0)
     timing = measure(WorldVoice(), settings, microphone(), CONDITIONS, seconds=1.0).timing
     assert timing.p50(400, 1000) > timing.p50(60, 1000) > 0
@@ -125,7 +132,7 @@ def test_the_built_in_voice_is_measured():
 
 
 @pytest.mark.slow
-def test_an_rvc_voice_is_measured():
+def test_an_rvc_voice_is_measured(hurried):
     settings = Settings(voice="golden")
     found = measure(voice(), settings, microphone(), CONDITIONS, seconds=1.0, methods=["dio"])
     timing = found.timing
@@ -166,7 +173,7 @@ def test_the_load_ends_with_its_context():
 
 
 @pytest.mark.slow
-def test_settings_of_the_measurement_let_every_block_through():
+def test_settings_of_the_measurement_let_every_block_through(hurried):
     voice_ = PlainVoice()
     silence = np.zeros(48_000, np.float32)
     measure(voice_, Settings(gate=-20.0, mode="muted"), silence, CONDITIONS, seconds=0.2)
