@@ -39,7 +39,7 @@ def assert_same(a, b):
 
 
 def no_conversion(*_arguments):
-    raise AssertionError("converted although it was there already")
+    raise AssertionError("converted again although the cache file is valid")
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def no_conversion(*_arguments):
         ("rmvpe", load_rmvpe, read_rmvpe),
     ],
 )
-def test_the_second_time_nothing_is_converted(monkeypatch, request, source, load, reader):
+def test_the_second_load_uses_the_cache(monkeypatch, request, source, load, reader):
     path = request.getfixturevalue(source)
     first = load(path)
     assert_same(reader(path), first)
@@ -59,7 +59,7 @@ def test_the_second_time_nothing_is_converted(monkeypatch, request, source, load
     assert [file.name for file in folder.iterdir() if file.name.startswith(".")] == [CACHE_NAME]
 
 
-def cut(entry: Path) -> None:
+def truncate(entry: Path) -> None:
     entry.write_bytes(entry.read_bytes()[:-1])
 
 
@@ -82,8 +82,8 @@ def other_record(entry: Path) -> None:
     write_safetensors(entry, tensors, metadata | {"record": json.dumps(record)})
 
 
-@pytest.mark.parametrize("damage", [cut, drop_metadata, other_conversion, other_record])
-def test_a_stale_or_damaged_entry_is_made_anew(rmvpe, damage):
+@pytest.mark.parametrize("damage", [truncate, drop_metadata, other_conversion, other_record])
+def test_a_stale_or_damaged_cache_file_is_rewritten(rmvpe, damage):
     good = read_rmvpe(rmvpe)
     load_rmvpe(rmvpe)
     entry = rmvpe.parent / CACHE_NAME
@@ -102,7 +102,7 @@ def test_a_changed_source_is_converted_again(encoder):
     assert load_content_encoder(encoder).config.heads == 8
 
 
-def test_what_was_there_before_is_not_taken_for_what_replaced_it(rmvpe):
+def test_a_new_modification_time_invalidates_the_cache(rmvpe):
     load_rmvpe(rmvpe)
     os.utime(rmvpe, ns=(0, 1))
     before = (rmvpe.parent / CACHE_NAME).stat().st_mtime_ns
@@ -110,21 +110,21 @@ def test_what_was_there_before_is_not_taken_for_what_replaced_it(rmvpe):
     assert (rmvpe.parent / CACHE_NAME).stat().st_mtime_ns > before
 
 
-def test_what_can_be_opened_as_it_is_is_not_kept_twice(tmp_path):
+def test_safetensors_files_are_not_cached(tmp_path):
     folder = shutil.copytree(GOLDEN / "hubert_small", tmp_path / "encoder")
     (folder / "pytorch_model.bin").unlink()
     assert_same(read_content_encoder(folder), load_content_encoder(folder))
     assert not (folder / CACHE_NAME).exists()
 
 
-def test_trouble_with_the_entry_alone_is_logged(rmvpe, caplog):
+def test_errors_of_the_cache_file_are_only_logged(rmvpe, caplog):
     (rmvpe.parent / CACHE_NAME).mkdir()
     with caplog.at_level(logging.WARNING):
         assert load_rmvpe(rmvpe).config.bins == 360
     assert "could not be stored" in caplog.text
 
 
-def test_trouble_with_the_source_is_raised_and_leaves_nothing(tmp_path):
+def test_errors_of_the_source_are_raised_and_leave_no_files(tmp_path):
     wrong = Path(shutil.copy(GOLDEN / "voice_v2_f0_48k.pth", tmp_path / "rmvpe.pt"))
     with pytest.raises(RtvcError, match="one network"):
         load_rmvpe(wrong)

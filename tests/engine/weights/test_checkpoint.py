@@ -28,7 +28,7 @@ _read = functools.cache(read_torch_file)
 
 
 def raw_voice(name: str = V2_48K) -> dict:
-    """A voice as the file holds it, in containers that a test may change."""
+    """Return the contents of a voice file, in new containers that a test may change."""
     voice = _read(GOLDEN / name)
     return voice | {"weight": dict(voice["weight"]), "config": list(voice["config"])}
 
@@ -78,7 +78,7 @@ def test_weight_norm_of_a_transposed_convolution_keeps_input_channels():
     np.testing.assert_allclose(folded, exact, rtol=1e-5, atol=1e-8)
 
 
-# Values and tensors after folding, counted in the reference implementation.
+# Numbers of values and tensors after folding, from the reference implementation.
 @pytest.mark.parametrize(
     ("phone", "uses_pitch", "rates", "kernels", "rate", "values", "tensors"),
     [
@@ -91,7 +91,7 @@ def test_weight_norm_of_a_transposed_convolution_keeps_input_channels():
         (768, True, [10, 6, 2, 2], [20, 12, 4, 4], 24000, 27_899_714, 353),
     ],
 )
-def test_the_expected_weights_of_real_size_voices(  # noqa: PLR0917
+def test_expected_weights_of_voices_of_full_size(  # noqa: PLR0917
     phone, uses_pitch, rates, kernels, rate, values, tensors
 ):
     config = parse_voice_config(real_config(rates, kernels, rate), 109)
@@ -107,7 +107,7 @@ def real_config(rates: list[int], kernels: list[int], rate: object) -> list[obje
     ]  # fmt: skip
 
 
-def test_the_expected_weights_of_refinegan():
+def test_expected_weights_of_refinegan():
     golden = json.loads((GOLDEN / "applio_refinegan_32k.json").read_text())
     folded = {
         name.replace("weight_v", "weight"): tuple(shape)
@@ -147,7 +147,7 @@ def test_already_folded_weights(tmp_path):
     assert_same(read_voice_checkpoint(tw.save(tmp_path / "voice.pth", raw)))
 
 
-def test_safetensors_of_w_okada(tmp_path):
+def test_safetensors_of_w_okadas_voice_changer(tmp_path):
     raw = raw_voice()
     metadata = {"config": json.dumps(raw["config"]), "f0": "1", "sr": "48k", "version": "v2"}
     path = tmp_path / "voice.safetensors"
@@ -161,7 +161,7 @@ def test_safetensors_of_w_okada(tmp_path):
 
 
 @pytest.mark.parametrize("name", [F0_32K, F0_48K, V2_48K, NO_F0, MRF])
-def test_a_training_checkpoint_is_understood_from_its_shapes(tmp_path, name):
+def test_settings_of_a_training_checkpoint_are_inferred(tmp_path, name):
     raw = raw_voice(name)
     posterior = {"enc_q.pre.weight": np.zeros((24, raw["config"][0], 1), np.float16)}
     tree = {
@@ -174,7 +174,7 @@ def test_a_training_checkpoint_is_understood_from_its_shapes(tmp_path, name):
     assert_same(voice, name)
 
 
-def test_a_training_checkpoint_whose_rate_is_ambiguous(tmp_path):
+def test_a_training_checkpoint_with_an_ambiguous_rate(tmp_path):
     weights = {
         n: a for n, a in raw_voice(F0_32K)["weight"].items()
         if not re.match(r"dec\.(noise_convs|m_source)|enc_p\.emb_pitch", n)
@@ -193,13 +193,13 @@ def test_the_posterior_encoder_is_dropped(tmp_path):
     assert_same(read_voice_checkpoint(tw.save(tmp_path / "voice.pth", raw)))
 
 
-def test_fields_that_lie_do_not_matter(tmp_path):
+def test_wrong_fields_are_ignored(tmp_path):
     raw = raw_voice() | {"sr": "32k", "version": "v1", "f0": 0, "vocoder": "RefineGAN"}
     raw["config"][15], raw["config"][17] = 109, "48k"
     assert_same(read_voice_checkpoint(tw.save(tmp_path / "voice.pth", raw)))
 
 
-def test_texts_are_made_safe_and_short(tmp_path):
+def test_text_fields_are_sanitised_and_truncated(tmp_path):
     raw = raw_voice() | {
         "info": "\x1b[2J200\nepoch",
         "author": "x" * 5000,
@@ -235,16 +235,16 @@ def test_other_networks_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "tell", ["dec.source_conv.weight", "dec.filters.0.weight", "dec.pre_conv.weight"]
+    "weight", ["dec.source_conv.weight", "dec.filters.0.weight", "dec.pre_conv.weight"]
 )
-def test_older_refinegan_is_refused(tmp_path, tell):
+def test_older_refinegan_is_refused(tmp_path, weight):
     raw = raw_voice()
     weights = {n: a for n, a in raw["weight"].items() if not n.startswith("dec.")}
-    raw["weight"] = weights | {tell: np.zeros((1, 1, 1), np.float16)}
+    raw["weight"] = weights | {weight: np.zeros((1, 1, 1), np.float16)}
     assert "before August 2025" in refusal(tmp_path, raw)
 
 
-def test_vocoders_that_cannot_be(tmp_path):
+def test_invalid_vocoders(tmp_path):
     raw = raw_voice(MRF)
     del raw["weight"]["enc_p.emb_pitch.weight"]
     assert "without pitch" in refusal(tmp_path, raw)
@@ -253,7 +253,7 @@ def test_vocoders_that_cannot_be(tmp_path):
     assert "vocoder is unknown" in refusal(tmp_path, raw)
 
 
-def test_weights_must_fit_exactly(tmp_path):
+def test_names_and_shapes_must_match_exactly(tmp_path):
     raw = raw_voice()
     raw["weight"]["dec.extra.weight"] = raw["weight"].pop("dec.conv_post.weight")
     message = refusal(tmp_path, raw)
@@ -276,7 +276,7 @@ def test_weights_must_fit_exactly(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("position", "value", "says"),
+    ("position", "value", "message"),
     [
         (2, "192", "inter_channels"),
         (2, 191, "divide"),
@@ -309,27 +309,27 @@ def test_weights_must_fit_exactly(tmp_path):
         (17, 48050, "multiply"),
     ],
 )
-def test_config_values_out_of_range(position, value, says):
+def test_config_values_out_of_range(position, value, message):
     values = real_config([12, 10, 2, 2], [24, 20, 4, 4], 48000)
     values[position] = value
-    with pytest.raises(ContentError, match=re.escape(says)) as caught:
+    with pytest.raises(ContentError, match=re.escape(message)) as caught:
         parse_voice_config(values, 1)
     assert len(str(caught.value)) < 200
 
 
-def test_config_that_is_no_list():
+def test_config_that_is_not_a_list():
     for values in (None, "config", {}, 18):
         with pytest.raises(ContentError, match="no list"):
             parse_voice_config(values, 1)
 
 
 @pytest.mark.parametrize("rate", [40000, "40k", "40K", "40000"])
-def test_rates_are_written_in_several_ways(rate):
+def test_spellings_of_the_sample_rate(rate):
     values = real_config([10, 10, 2, 2], [16, 16, 4, 4], rate)
     assert parse_voice_config(values, 1).sr == 40000
 
 
-# -- search for crashes ------------------------------------------------------------------------
+# -- property tests ------------------------------------------------------------------------
 
 FIELDS = ["weight", "config", "info", "sr", "f0", "version", "embedder_model", "speaker_info"]
 PLAIN = st.recursive(
@@ -341,7 +341,7 @@ PLAIN = st.recursive(
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(data=st.data())
-def test_any_field_and_any_setting_may_be_anything(data):
+def test_any_value_in_any_field_gives_a_voice_or_a_message(data):
     fields = raw_voice()
     named = fields.pop("weight")
     if data.draw(st.booleans()):

@@ -22,7 +22,7 @@ FAIRSEQ = GOLDEN / "hubert_small_fairseq.pt"
 # -- content encoder ---------------------------------------------------------------------------
 
 
-def test_hugging_face_and_fairseq_layouts_hold_the_same_network():
+def test_hugging_face_and_fairseq_layouts_give_the_same_network():
     encoder = read_content_encoder(HUGGING_FACE)
     fairseq = read_content_encoder(FAIRSEQ)
     config = encoder.config
@@ -31,11 +31,11 @@ def test_hugging_face_and_fairseq_layouts_hold_the_same_network():
     assert (config.position_kernel, config.position_groups) == (128, 16)
     assert fairseq.weights.keys() == encoder.weights.keys()
     for name, array in encoder.weights.items():
-        # half precision: 11 bits, and twice through weight norm
+        # half precision: 11 bits, with weight norm applied twice
         np.testing.assert_allclose(fairseq.weights[name], array, rtol=2e-3, atol=1e-4)
 
 
-def test_fairseq_settings_decide_the_number_of_heads(tmp_path):
+def test_fairseq_settings_set_the_number_of_heads(tmp_path):
     checkpoint = read_torch_file(FAIRSEQ)
     checkpoint["cfg"]["model"]["encoder_attention_heads"] = 8
     assert read_content_encoder(tw.save(tmp_path / "hubert.pt", checkpoint)).config.heads == 8
@@ -68,7 +68,7 @@ def test_file_names_prefixes_and_a_missing_projection(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ({"feat_extract_norm": "layer"}, "'feat_extract_norm' is layer"),
         ({"do_stable_layer_norm": True}, "do_stable_layer_norm"),
@@ -78,17 +78,17 @@ def test_file_names_prefixes_and_a_missing_projection(tmp_path):
         ({"conv_stride": [5, 2, 2, 2, 2, 2, 1]}, "convolutions"),
     ],
 )
-def test_settings_of_other_networks(tmp_path, change, says):
+def test_settings_of_other_networks(tmp_path, change, message):
     shutil.copy(HUGGING_FACE / "model.safetensors", tmp_path)
     settings = json.loads((HUGGING_FACE / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(settings | change))
-    with pytest.raises(RtvcError, match=says) as caught:
+    with pytest.raises(RtvcError, match=message) as caught:
         read_content_encoder(tmp_path)
     assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("content", ["[]", "{", "[" * 50_000])
-def test_settings_that_are_damaged(tmp_path, content):
+def test_damaged_settings(tmp_path, content):
     shutil.copy(HUGGING_FACE / "model.safetensors", tmp_path)
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(RtvcError, match=r"config\.json cannot be read"):
@@ -126,9 +126,9 @@ def test_rmvpe():
         np.testing.assert_array_equal(array, raw[name])
 
 
-def test_the_expected_weights_of_the_released_rmvpe():
+def test_expected_weights_of_the_released_rmvpe():
     shapes = rmvpe_shapes(RmvpeConfig(16, 5, 4, 4, 3, 128, 256, 360))
-    counters = 118  # of training steps, in the file but not in the network
+    counters = 118  # num_batches_tracked tensors, which the network does not use
     assert len(shapes) + counters == 741
     assert sum(map(math.prod, shapes.values())) + counters == 90_472_917
 

@@ -77,7 +77,7 @@ SAMPLES = [
 
 
 @pytest.mark.parametrize(("content", "kind"), SAMPLES, ids=lambda v: getattr(v, "name", ""))
-def test_made_files(tmp_path, content, kind):
+def test_generated_files(tmp_path, content, kind):
     path = tmp_path / "voice.pth"
     path.write_bytes(content)
     assert recognise(path) is kind
@@ -96,7 +96,7 @@ def test_made_files(tmp_path, content, kind):
         (b"", "empty"),
     ],
 )
-def test_the_sentence_says_what_to_do(tmp_path, content, advice):
+def test_messages_contain_a_remedy(tmp_path, content, advice):
     path = tmp_path / "voice.pth"
     path.write_bytes(content)
     with pytest.raises(RtvcError) as caught:
@@ -114,7 +114,7 @@ def test_folders_and_missing_files(tmp_path):
         recognise(tmp_path / "gone.pth")
 
 
-def test_printable_drops_what_a_terminal_would_obey():
+def test_printable_drops_terminal_control_characters():
     hostile = "\x1b]0;owned\x07 na\u202eme\n\tnext\u200b\x9b31m\ud800"
     assert printable(hostile) == "]0;owned name next31m"
     assert printable("a" * 200, 10) == "a" * 9 + "…"

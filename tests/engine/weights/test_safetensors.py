@@ -30,7 +30,7 @@ def test_a_file_of_the_reference_implementation():
     assert all(np.isfinite(a).all() and a.dtype == np.float32 for a in tensors.values())
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_round_trip(tmp_path):
     tensors = {
         "a.b": np.arange(6, dtype=np.float32).reshape(2, 3),
         "žluť": np.float32(3.5) * np.ones((), np.float32),
@@ -49,7 +49,7 @@ def test_what_is_written_is_read(tmp_path):
     assert length % 8 == 0
 
 
-def test_mlx_reads_what_is_written(tmp_path):
+def test_mlx_reads_written_files(tmp_path):
     mx = pytest.importorskip("mlx.core")
     path = tmp_path / "f.safetensors"
     values = np.random.default_rng(1).standard_normal((3, 5)).astype(np.float32)
@@ -112,7 +112,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_damage_is_a_sentence(tmp_path, case):
+def test_damaged_files_are_refused_with_a_message(tmp_path, case):
     path = tmp_path / "f.safetensors"
     path.write_bytes(BAD[case])
     with pytest.raises(RtvcError, match="cannot be read as a safetensors file") as caught:
@@ -132,7 +132,7 @@ SAMPLE = file_bytes(
 
 @settings(max_examples=500, deadline=None, derandomize=True)
 @given(data=st.data())
-def test_a_damaged_file_is_read_or_refused_with_a_sentence(scratch, data):
+def test_mutated_files_are_read_or_refused_with_a_message(scratch, data):
     raw = bytearray(SAMPLE)
     for _ in range(data.draw(st.integers(0, 5))):
         at = data.draw(st.integers(0, len(raw) - 1))

@@ -39,7 +39,7 @@ def test_values_equal_the_safetensors_of_the_same_weights():
         np.testing.assert_array_equal(read[name], expected.reshape(entry["shape"]))
 
 
-def test_a_voice_is_plain_values_and_half_precision_arrays():
+def test_a_voice_gives_plain_values_and_half_precision_arrays():
     voice = read_torch_file(GOLDEN / "voice_v2_f0_48k.pth")
     assert type(voice) is dict
     assert (len(voice["config"]), voice["version"], voice["f0"]) == (18, "v2", 1)
@@ -171,18 +171,18 @@ HARMFUL = {
 }
 
 
-@pytest.mark.parametrize("asked", HARMFUL)
+@pytest.mark.parametrize("name", HARMFUL)
 @pytest.mark.parametrize("legacy", [False, True])
-def test_names_beyond_the_list_are_refused_by_name(tmp_path, asked, legacy):
+def test_names_that_are_not_allowed_are_refused(tmp_path, name, legacy):
     path = tmp_path / "f.pt"
     if legacy:
-        tw.write_legacy(path, HARMFUL[asked], {})
+        tw.write_legacy(path, HARMFUL[name], {})
     else:
-        tw.write_zip(path, HARMFUL[asked])
-    assert f"'{asked}'" in refusal(path)
+        tw.write_zip(path, HARMFUL[name])
+    assert f"'{name}'" in refusal(path)
 
 
-def test_a_name_cannot_smuggle_terminal_escapes_or_length(tmp_path):
+def test_names_in_messages_are_sanitised_and_truncated(tmp_path):
     message = refusal(tw.write_zip(tmp_path / "f.pt", tw.name("\x1b[2Jos\u202e", "x" * 400)))
     assert "'[2Jos." in message
 
@@ -239,12 +239,12 @@ def test_a_name_cannot_smuggle_terminal_escapes_or_length(tmp_path):
     ],
     ids=repr,
 )
-def test_opcodes_and_tricks_that_no_weights_file_needs(tmp_path, body):
+def test_opcodes_that_weights_files_do_not_need(tmp_path, body):
     message = refusal(tw.write_zip(tmp_path / "f.pt", body))
     assert "nothing in it was run" in message
 
 
-def test_memo_index_is_not_an_allocation(tmp_path):
+def test_memo_indexes_do_not_allocate(tmp_path):
     body = b"}r\xff\xff\xff\xff" + tw.text("a") + b"Ns"
     assert read_torch_file(tw.write_zip(tmp_path / "f.pt", body)) == {"a": None}
 
@@ -261,12 +261,12 @@ def doubling(open_: bytes, close: bytes) -> bytes:
     [
         doubling(b"](", b"e"),
         doubling(b"(", b"t"),
-        b"]q\x00h\x00a",  # a list in itself
+        b"]q\x00h\x00a",  # a list that contains itself
         b"]" * 200 + b"a" * 199,
     ],
-    ids=["lists that double", "tuples that double", "a cycle", "depth"],
+    ids=["doubling lists", "doubling tuples", "a cycle", "depth"],
 )
-def test_small_files_that_unfold(tmp_path, body):
+def test_small_files_that_expand(tmp_path, body):
     path = tw.write_zip(tmp_path / "f.pt", b"](" + body + b"e")
     assert "object tree" in refusal(path)
 
@@ -301,7 +301,7 @@ def test_the_number_of_steps_is_limited(tmp_path, monkeypatch):
     ],
 )
 @pytest.mark.parametrize("legacy", [False, True])
-def test_shapes_that_reach_outside(tmp_path, view, legacy):
+def test_tensors_outside_their_storage(tmp_path, view, legacy):
     count, shape, strides, offset = view
     body = tw.tensor("0", "FloatStorage", count, shape, strides, offset=offset)
     if legacy:
@@ -311,7 +311,7 @@ def test_shapes_that_reach_outside(tmp_path, view, legacy):
     assert "tensor" in refusal(tmp_path / "f.pt")
 
 
-def test_views_of_storages_as_torch_had_them_long_ago(tmp_path):
+def test_storage_views_of_old_torch_versions_are_refused(tmp_path):
     storage = tw.storage("0", "FloatStorage", 12, tw.sequence(tw.text("view")))
     body = tw.tensor("0", "FloatStorage", 12, (12,), (1,)).replace(
         tw.storage("0", "FloatStorage", 12), storage
@@ -320,7 +320,7 @@ def test_views_of_storages_as_torch_had_them_long_ago(tmp_path):
     assert "unsupported way" in refusal(path)
 
 
-def test_one_storage_has_one_description(tmp_path):
+def test_conflicting_descriptions_of_a_storage(tmp_path):
     body = b"](" + tw.tensor("0", "FloatStorage", 12, (1,), (1,))
     body += tw.tensor("0", "IntStorage", 12, (1,), (1,)) + b"e"
     path = tw.write_zip(tmp_path / "f.pt", body, {"0": VALUES.tobytes()})
@@ -332,7 +332,7 @@ DATA = {"0": VALUES.tobytes()}
 
 
 @pytest.mark.parametrize(
-    ("members", "says"),
+    ("members", "message"),
     [
         ({"/etc/passwd": b"x"}, "unsafe name '/etc/passwd'"),
         ({"archive/../../x": b"x"}, "unsafe name"),
@@ -344,8 +344,8 @@ DATA = {"0": VALUES.tobytes()}
         ({"other/data.pkl": b"x"}, "not one written by torch.save"),
     ],
 )
-def test_archive_members(tmp_path, members, says):
-    assert says in refusal(tw.write_zip(tmp_path / "f.pt", TENSOR, DATA, members=members))
+def test_archive_members(tmp_path, members, message):
+    assert message in refusal(tw.write_zip(tmp_path / "f.pt", TENSOR, DATA, members=members))
 
 
 def test_byte_order_little_is_accepted(tmp_path):
@@ -380,7 +380,7 @@ def test_members_that_overlap(tmp_path):
     assert "more data than the file has" in refusal(path)
 
 
-def test_damage_in_the_tensor_data_is_noticed(tmp_path):
+def test_damaged_tensor_data_is_detected(tmp_path):
     path = tw.write_zip(tmp_path / "f.pt", TENSOR, DATA)
     raw = path.read_bytes()
     assert VALUES.tobytes() in raw
@@ -410,7 +410,7 @@ def test_missing_files_folders_and_other_formats(tmp_path):
     assert "does not begin like" in refusal(tmp_path / "text.pth")
 
 
-# -- search for crashes ------------------------------------------------------------------------
+# -- property tests ------------------------------------------------------------------------
 
 
 SAMPLE = tw.mapping(
@@ -431,7 +431,7 @@ def scratch(tmp_path_factory):
     return tmp_path_factory.mktemp("mutated") / "f.pt"
 
 
-def sentence_or_none(path):
+def message_or_none(path):
     try:
         read_torch_file(path)
     except RtvcError as error:
@@ -450,9 +450,9 @@ def damaged(draw):
 
 @settings(max_examples=600, deadline=None, derandomize=True)
 @given(content=damaged())
-def test_a_damaged_file_is_read_or_refused_with_a_sentence(scratch, content):
+def test_mutated_files_are_read_or_refused_with_a_message(scratch, content):
     scratch.write_bytes(content)
-    message = sentence_or_none(scratch)
+    message = message_or_none(scratch)
     assert message is None or (len(message) < 400 and message.isprintable())
 
 
@@ -464,7 +464,7 @@ def test_a_damaged_file_is_read_or_refused_with_a_sentence(scratch, content):
         max_size=40,
     ).map(b"".join)
 )
-def test_any_sequence_of_opcodes_is_read_or_refused_with_a_sentence(scratch, body):
+def test_any_opcodes_are_read_or_refused_with_a_message(scratch, body):
     tw.write_zip(scratch, body, DATA)
-    message = sentence_or_none(scratch)
+    message = message_or_none(scratch)
     assert message is None or (len(message) < 400 and message.isprintable())

@@ -11,7 +11,7 @@ from rtvc.engine.weights.weight_norm import fold, fold_weight_norm
     [((6, 4, 5), 0), ((8, 4, 16), 0), ((12, 3, 8), 2), ((5, 7), 0), ((1, 6, 7), 0)],
     ids=["conv", "transposed conv", "positional conv", "linear", "one output"],
 )
-def test_every_slice_along_the_kept_axis_has_its_gain_as_norm(shape, axis):
+def test_slices_along_the_kept_axis_have_the_gain_as_norm(shape, axis):
     rng = np.random.default_rng(7)
     v = rng.standard_normal(shape).astype(np.float32)
     g_shape = tuple(n if i == axis else 1 for i, n in enumerate(shape))
@@ -27,7 +27,7 @@ def test_every_slice_along_the_kept_axis_has_its_gain_as_norm(shape, axis):
     np.testing.assert_allclose(norms, g.ravel(), rtol=1e-6)
 
 
-def test_half_precision_is_widened_before_squaring():
+def test_half_precision_is_converted_before_squaring():
     v = np.array([[[300.0, 400.0]], [[3e-5, 4e-5]]], np.float16)
     g = np.array([[[1.0]], [[2.0]]], np.float16)
     w = fold(g, v)
@@ -36,7 +36,7 @@ def test_half_precision_is_widened_before_squaring():
     np.testing.assert_allclose(w[1, 0], expected, rtol=1e-5)
 
 
-def test_both_spellings_give_the_same_and_other_names_pass():
+def test_both_spellings_give_the_same_and_other_names_are_unchanged():
     g, v, b = (
         np.ones((4, 1, 1), np.float32),
         np.random.default_rng(7).standard_normal((4, 2, 3)),
@@ -58,7 +58,7 @@ def test_both_spellings_give_the_same_and_other_names_pass():
 
 
 @pytest.mark.parametrize(
-    ("weights", "says"),
+    ("weights", "message"),
     [
         ({"a.weight_g": (4, 1, 1)}, "'a.weight_v' is missing"),
         ({"a.weight_v": (4, 2, 3)}, "'a.weight_g' is missing"),
@@ -73,12 +73,12 @@ def test_both_spellings_give_the_same_and_other_names_pass():
         ),
     ],
 )
-def test_pairs_that_do_not_belong_together(weights, says):
-    with pytest.raises(ContentError, match=says):
+def test_pairs_that_do_not_match(weights, message):
+    with pytest.raises(ContentError, match=message):
         fold_weight_norm({name: np.ones(shape) for name, shape in weights.items()})
 
 
-def test_check_keys_names_what_is_wrong():
+def test_check_keys_lists_the_differences():
     expected = {f"layer.{i}.weight": (2, 3) for i in range(6)} | {"b": (4,), "scalar": ()}
     actual = {name: np.zeros(shape) for name, shape in expected.items()}
     check_keys(expected, actual)
@@ -96,7 +96,7 @@ def test_check_keys_names_what_is_wrong():
     )
 
 
-def test_numbers_must_be_finite_floating_point():
+def test_values_must_be_finite_floating_point_numbers():
     halves = as_float32({"a": np.array([0.5], np.float16), "b": np.array([2.0], np.float64)})
     assert {a.dtype for a in halves.values()} == {np.dtype(np.float32)}
     for bad in ([np.nan], [np.inf], [1e300]):

@@ -1,4 +1,4 @@
-"""Writes torch files byte by byte, honest ones and hostile ones, without torch."""
+"""Writes valid and hostile torch files byte by byte, without torch."""
 
 import io
 import struct
@@ -88,7 +88,7 @@ def zip_bytes(
     members: Mapping[str, bytes] | None = None,
     method: int = zipfile.ZIP_STORED,
 ) -> bytes:
-    """Return an archive with `body` as its object; `members` are added as they are."""
+    """Return an archive with `body` as its pickled object and `members` as further files."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive:
         archive.writestr("archive/data.pkl", pickled(body))
@@ -101,7 +101,7 @@ def zip_bytes(
 
 
 def legacy_bytes(body: bytes, storages: Mapping[str, tuple[int, bytes]]) -> bytes:
-    """Return a stream; `storages` gives element count and bytes for each key."""
+    """Return a legacy file; `storages` has the element count and bytes of each key."""
     keys = b"](" + b"".join(map(text, storages)) + b"e"
     data = b"".join(struct.pack("<q", count) + raw for count, raw in storages.values())
     return LEGACY_HEADER + pickled(body) + pickled(keys) + data
@@ -133,7 +133,7 @@ _KINDS = {
 
 
 def save(path: Path, tree: object) -> Path:
-    """Write plain values and arrays as ``torch.save`` would."""
+    """Write plain values and arrays in the zip format of ``torch.save``."""
     storages: dict[str, bytes] = {}
     return write_zip(path, _encoded(tree, storages), storages)
 
