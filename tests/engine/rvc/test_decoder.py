@@ -16,7 +16,7 @@ PLAIN = Settings()
 FRAMES = 120
 VOICE = golden_voice("voice_v2_f0_40k")
 HOP = VOICE.hop
-HALO = VOICE.network.vocoder.lookahead_frames
+LOOKAHEAD = VOICE.network.vocoder.lookahead_frames
 
 
 def material():
@@ -37,7 +37,7 @@ def run(block, settings_of=lambda n: PLAIN, known=FRAMES, first=RUN_UP + 2):
     assert isinstance(vocoder, StreamingVocoder)
     decoder = StreamingDecoder(VOICE, vocoder, block)
     made, at, number = [], first, 0
-    while at + block + HALO + 4 <= FRAMES:
+    while at + block + LOOKAHEAD + 4 <= FRAMES:
         begin, end = at - decoder.before, min(at + block + known, FRAMES)
         sound = decoder.decode(
             z[:, begin:end], pitch.part(begin, end), settings_of(number), start=begin

@@ -24,7 +24,7 @@ _MAX_UNFOLDED_FRAMES = 64
 """Frames up to which one product over all taps is as fast as one per tap, in fewer operations."""
 
 _MAX_PADDED_SIZE = 1 << 16
-"""Array size up to which ``mx.pad`` is faster than concatenation, which is more operations."""
+"""Elements up to which ``mx.pad`` is faster than concatenation, which is more operations."""
 
 _MAX_TAPS_PER_PRODUCT = 4
 """Taps of a grouped convolution per product; unfolding more taps costs more than it saves."""
