@@ -1,1 +1,1 @@
-"""Files that rtvc keeps: presets, settings of the last run, calibration, panel state."""
+"""The user's files: presets, the settings of the last run, calibration and panel state."""

@@ -1,4 +1,4 @@
-"""The file of what ``rtvc calibrate`` has measured, one entry for each kind of voice."""
+"""The file with the results of ``rtvc calibrate``, one entry per kind of voice."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _FORMAT = 1
 _HEADER = """\
 # Written by 'rtvc calibrate', and read by 'rtvc run': how long steps take on this machine.
 # A step takes constant + per_block * block + per_context * context, all in ms; tail is its
-# p99 over its p50, longest the most that was met over its p50. 'rtvc calibrate' measures
-# anew; the file may be deleted.
+# p99 over its p50, longest its maximum over its p50. 'rtvc calibrate' measures again; you
+# may delete this file.
 """
 _NUMBERS = ("constant", "per_block", "per_context", "tail", "longest", "without_index")
 _MAX_NUMBER = 1e6
 
 
 def calibration_path() -> Path:
-    """Return the file."""
+    """Return the path of the calibration file."""
     return config_folder() / "calibration.yaml"
 
 
 def load_calibration() -> tuple[dict[str, Timing], str]:
-    """Return what was measured by kind of voice, and a sentence ("" if all is well)."""
+    """Return the calibration by kind of voice, and a warning or ""."""
     path = calibration_path()
     if not path.exists():
         return {}, ""
@@ -45,7 +45,7 @@ def load_calibration() -> tuple[dict[str, Timing], str]:
 
 
 def save_calibration(timings: Mapping[str, Timing]) -> None:
-    """Keep what was measured.
+    """Write the calibration file.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def render(timings: Mapping[str, Timing]) -> str:
 
 
 def describe_sizes(kind: str, timing: Timing) -> list[str]:
-    """Return the sizes that follow from a measurement, a line for each profile."""
+    """Return a heading and one line per profile with the sizes for a measurement."""
     lines = []
     for profile in PROFILES.values():
         sizes = choose(timing, profile)
@@ -84,7 +84,7 @@ def describe_sizes(kind: str, timing: Timing) -> list[str]:
 
 
 def parse(text: str, source: str) -> dict[str, Timing]:
-    """Return what the file says.
+    """Parse the contents of a calibration file.
 
     Parameters
     ----------

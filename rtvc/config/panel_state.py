@@ -1,4 +1,4 @@
-"""What the panel remembers, and the keys that a person has chosen for it."""
+"""The panel's remembered state, and the user's key bindings."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from rtvc.errors import RtvcError
 
 THEMES = ("dark", "light", "contrast")
 _FAVOURITES = tuple(f"favourite_{digit}" for digit in range(1, 10))
-_HEADER = "# Written by rtvc's panel. Keys are chosen in keys.yaml beside it.\n"
+_HEADER = "# Written by rtvc's panel. To change keys, write keys.yaml in this folder.\n"
 
 
 @dataclass(frozen=True, slots=True)
 class PanelState:
-    """What the panel remembers.
+    """The panel's state that is kept between runs.
 
     Attributes
     ----------
     theme
         One of `THEMES`.
     guided
-        Whether the first-run guide has been seen or skipped.
+        Whether the user has seen or skipped the first-run guide.
     spectrogram
-        Whether it is shown.
+        Whether the spectrogram is shown.
     favourites
-        Names of presets by the digit that loads them, 1 to 9.
+        Names of presets by the digit key that loads them, 1 to 9.
     """
 
     theme: str = THEMES[0]
@@ -37,17 +37,17 @@ class PanelState:
 
 
 def panel_state_path() -> Path:
-    """Return the file of what the panel remembers."""
+    """Return the path of the panel's state file."""
     return config_folder() / "panel.yaml"
 
 
 def keys_path() -> Path:
-    """Return the file in which a person chooses keys."""
+    """Return the path of the file with the user's key bindings."""
     return config_folder() / "keys.yaml"
 
 
 def load_panel_state() -> tuple[PanelState, str]:
-    """Return what is remembered, and a sentence ("" if all is well)."""
+    """Return the remembered state, and a warning or ""."""
     texts, sentence = _read_texts(
         panel_state_path(), ("theme", "guided", "spectrogram", *_FAVOURITES)
     )
@@ -65,7 +65,7 @@ def load_panel_state() -> tuple[PanelState, str]:
 
 
 def save_panel_state(state: PanelState) -> None:
-    """Remember.
+    """Write the panel's state file.
 
     Raises
     ------
@@ -79,12 +79,12 @@ def save_panel_state(state: PanelState) -> None:
 
 
 def load_keys(actions: tuple[str, ...]) -> tuple[dict[str, str], str]:
-    """Return the chosen keys by action, and a sentence ("" if all is well).
+    """Return the user's keys by action, and a warning or "".
 
     Parameters
     ----------
     actions
-        What keys can be chosen for.
+        The actions that keys can be bound to.
     """
     return _read_texts(keys_path(), actions)
 

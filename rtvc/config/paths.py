@@ -1,4 +1,4 @@
-"""Where rtvc keeps its files, and how it writes them."""
+"""The folder of the user's files, and writing to it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from rtvc.errors import RtvcError
 
 
 def config_folder() -> Path:
-    """Return the folder of the user's choices and presets.
+    """Return the folder of the user's settings and presets; it may not exist.
 
-    RTVC_CONFIG_DIR names another one, and so does RTVC_HOME, which is for voices too.
+    RTVC_CONFIG_DIR overrides it, and so does RTVC_HOME, which also contains the voices.
     """
     override = os.environ.get("RTVC_CONFIG_DIR") or os.environ.get("RTVC_HOME")
     if override:
@@ -23,7 +23,7 @@ def config_folder() -> Path:
 
 
 def unused_path(path: Path) -> Path:
-    """Return `path`, or a numbered one beside it that does not exist yet."""
+    """Return `path`, or a path with a number that does not exist yet."""
     if not path.exists():
         return path
     for number in range(2, 10_000):
@@ -34,12 +34,12 @@ def unused_path(path: Path) -> Path:
 
 
 def write_atomically(path: Path, data: str | bytes) -> None:
-    """Write a file beside `path` and rename it, so that `path` is old or new but never half.
+    """Write a temporary file and rename it to `path`, so that `path` is never incomplete.
 
     Raises
     ------
     RtvcError
-        If that is not possible.
+        If the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def write_atomically(path: Path, data: str | bytes) -> None:
                 file.write(data.encode() if isinstance(data, str) else data)
                 file.flush()
                 os.fsync(file.fileno())
-            # mkstemp is private to the user; a new file should have the usual rights.
+            # mkstemp gives the file to the user only; use the usual permissions.
             os.chmod(temporary, _mode_of(path))
             os.replace(temporary, path)
         except BaseException:

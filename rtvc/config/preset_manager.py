@@ -1,4 +1,4 @@
-"""All presets at a glance, valid or not, and what can be done with one's own."""
+"""List, save, rename, duplicate and delete presets."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from rtvc.settings import SETTINGS, Settings, Value, changed_names
 
 @dataclass(frozen=True, slots=True)
 class PresetEntry:
-    """A preset's file, and what is in it.
+    """A preset's file and its content.
 
     Attributes
     ----------
     file
-        Where it is.
+        The file.
     preset
-        What it says; None if it is not valid.
+        The preset, None if the file is not valid.
     error
-        Everything that is wrong with it, "" if nothing is.
+        All problems of the file, one per line; "" if it is valid.
     """
 
     file: PresetFile
@@ -44,12 +44,18 @@ class PresetEntry:
 
     @property
     def description(self) -> str:
-        """Its sentence, or that it is broken."""
+        """The preset's description, or "broken" if the file is not valid."""
         return self.preset.description if self.preset is not None else "broken"
 
 
 class PresetManager:
-    """The presets on disk; a file is read again only when it has changed."""
+    """The presets on disk; reads a file again only when it has changed.
+
+    Attributes
+    ----------
+    entries
+        All presets in the order of their names, as of the last `scan`.
+    """
 
     def __init__(self) -> None:
         self._cache: dict[Path, tuple[tuple[int, int], PresetEntry]] = {}
@@ -63,7 +69,7 @@ class PresetManager:
             try:
                 status = file.path.stat()
             except OSError:
-                continue  # deleted in this moment
+                continue  # deleted since it was listed
             version = status.st_mtime_ns, status.st_size
             known = self._cache.get(file.path)
             entry = known[1] if known and known[0] == version else _read_entry(file)
@@ -72,11 +78,11 @@ class PresetManager:
         self.entries = tuple(found)
 
     def find(self, name: str) -> PresetEntry | None:
-        """Return the preset of that name, None if there is none."""
+        """Return a preset by its name, or None."""
         return next((entry for entry in self.entries if entry.name == name), None)
 
     def current(self, settings: Settings) -> str:
-        """Return the name of the preset that would change nothing, "" if there is none."""
+        """Return the name of the first preset that matches the settings, or ""."""
         for entry in self.entries:
             if entry.preset is not None and entry.preset.apply_to(settings) == settings:
                 return entry.name
@@ -85,12 +91,14 @@ class PresetManager:
     def save(
         self, name: str, settings: Settings, description: str = "", *, overwrite: bool = False
     ) -> None:
-        """Write settings as one's own preset.
+        """Save settings as a preset of the user.
 
         Raises
         ------
+        UsageError
+            If the name is invalid or taken.
         RtvcError
-            If the name cannot be a file's, is taken, or the file cannot be written.
+            If the file cannot be written.
         """
         path = user_path(name)
         if path.exists() and not overwrite:
@@ -99,12 +107,14 @@ class PresetManager:
         self.scan()
 
     def rename(self, entry: PresetEntry, name: str) -> None:
-        """Give one's own preset another name.
+        """Rename a preset of the user.
 
         Raises
         ------
+        UsageError
+            If the preset is bundled, or the name is invalid or taken.
         RtvcError
-            If it is a bundled one, or the name cannot be used.
+            If the file cannot be renamed.
         """
         _require_own(entry, "renamed")
         target = self._unused_path(name)
@@ -115,23 +125,27 @@ class PresetManager:
         self.scan()
 
     def duplicate(self, entry: PresetEntry, name: str) -> None:
-        """Copy a preset, bundled or not, with its comments to one's own of another name.
+        """Copy a preset, bundled or not, with its comments to a new preset of the user.
 
         Raises
         ------
+        UsageError
+            If the name is invalid or taken.
         RtvcError
-            If the name cannot be used, or the file cannot be read or written.
+            If the file cannot be read or written.
         """
         write_atomically(self._unused_path(name), read_text(entry.file.path))
         self.scan()
 
     def delete(self, entry: PresetEntry) -> None:
-        """Delete one's own preset; `undelete` brings it back.
+        """Delete a preset of the user; `undelete` restores it.
 
         Raises
         ------
+        UsageError
+            If the preset is bundled.
         RtvcError
-            If it is a bundled one, or cannot be deleted.
+            If the file cannot be deleted.
         """
         _require_own(entry, "deleted")
         text = read_text(entry.file.path)
@@ -143,12 +157,14 @@ class PresetManager:
         self.scan()
 
     def undelete(self) -> str:
-        """Bring back what was deleted last, and return its name.
+        """Restore the preset that was deleted last, and return its name.
 
         Raises
         ------
+        UsageError
+            If nothing was deleted, or the name is taken.
         RtvcError
-            If nothing was deleted, or a file of that name exists by now.
+            If the file cannot be written.
         """
         if not self._deleted:
             raise UsageError("No preset was deleted since the start.")
@@ -168,7 +184,7 @@ class PresetManager:
 
 
 def describe_changes(before: Settings, after: Settings) -> list[str]:
-    """Return in words, one setting each, what a change of settings would do."""
+    """Return one text per setting that differs, such as "pitch: 0 -> 4 semitones"."""
     names = changed_names(before, after)
     return [
         f"{setting_label(name)}: {format_value(name, getattr(before, name))} -> "
@@ -179,12 +195,12 @@ def describe_changes(before: Settings, after: Settings) -> list[str]:
 
 
 def setting_label(name: str) -> str:
-    """Return a setting's name for a person."""
+    """Return a setting's name for the user."""
     return name.replace("_", " ")
 
 
 def format_value(name: str, value: Value, *, unit: bool = False) -> str:
-    """Return a setting's value for a person."""
+    """Return a setting's value for the user, with its unit if `unit`."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = f"{value:.10g}" if isinstance(value, float) else str(value)

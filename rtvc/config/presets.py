@@ -1,4 +1,4 @@
-"""Presets: named settings in YAML files, bundled and the user's own."""
+"""Presets: named settings in YAML files, bundled with rtvc or written by the user."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ SUFFIX = ".yaml"
 _TEXT_KEYS = ("description",)
 _VOICE_GROUPS = ("voice", "output")
 _MAX_NAME_BYTES = 200
-"""Bytes; the most that systems allow is 255, with the suffix and what a half-written file adds."""
+"""File systems allow 255 bytes, including the suffix and the affixes of a temporary file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """Settings with a name.
+    """A preset.
 
     Attributes
     ----------
     name
         The file's name without its suffix.
     description
-        One sentence for a person, "" where the file gives none.
+        One sentence for the user, "" if the file has none.
     settings
-        The settings, with defaults where the file says nothing.
+        The settings, with the default for each that the file does not set.
     given
-        Names of the settings that the file states.
+        Names of the settings that the file sets.
     """
 
     name: str
@@ -41,11 +41,11 @@ class Preset:
     given: frozenset[str]
 
     def apply_to(self, current: Settings) -> Settings:
-        """Return `current` with this preset's sound.
+        """Return `current` with this preset applied.
 
-        A preset is a voice: it decides all settings of the voice and the output,
-        at their default where the file says nothing. What belongs to the person
-        and the machine (mode, microphone, timing) stays, unless the file states it.
+        A preset describes a voice: it sets all settings of the voice and the output, to their
+        default if the file does not set them. The settings of the user and the machine (mode,
+        microphone, timing) stay, unless the file sets them.
         """
         groups = grouped_settings()
         voice = {setting.name for group in _VOICE_GROUPS for setting in groups[group]} - {"mode"}
@@ -56,7 +56,7 @@ class Preset:
 
 @dataclass(frozen=True, slots=True)
 class PresetFile:
-    """Where a preset is; `bundled` tells those that come with rtvc from the user's own."""
+    """A preset's name and file, and whether it is bundled with rtvc or written by the user."""
 
     name: str
     path: Path
@@ -64,7 +64,7 @@ class PresetFile:
 
 
 def parse(text: str, name: str, source: str) -> Preset:
-    """Return the preset written in `text`.
+    """Parse a preset.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def parse(text: str, name: str, source: str) -> Preset:
     Raises
     ------
     SettingsFileError
-        With everything that is wrong, by file, line and name.
+        If it is not a valid preset; lists all problems.
     """
     document = settings_yaml.parse(text, source, _TEXT_KEYS)
     return Preset(
@@ -103,16 +103,16 @@ def load_preset(path: Path) -> Preset:
 def save_preset(
     path: Path, settings: Settings, description: str = "", *, overwrite: bool = False
 ) -> None:
-    """Write the settings that are not at their default as a preset.
+    """Save the settings that differ from their defaults as a preset.
 
-    A valid preset that is overwritten keeps its comments and its order.
+    A valid preset that is overwritten keeps its comments and order.
 
     Raises
     ------
     UsageError
-        If the file exists and `overwrite` is not given.
+        If the file exists and `overwrite` is False.
     RtvcError
-        If it cannot be written.
+        If the file cannot be written.
     """
     values = settings.changed()
     texts = {"description": description}
@@ -120,7 +120,7 @@ def save_preset(
     if path.exists():
         if not overwrite:
             raise UsageError(f"{path} exists already; choose another name or ask to overwrite it.")
-        # A file that was no preset has no comments worth keeping.
+        # A file that is not a valid preset is replaced completely.
         with contextlib.suppress(settings_yaml.SettingsFileError):
             text = settings_yaml.update_text(
                 settings_yaml.read_text(path), str(path), texts, values
@@ -129,19 +129,19 @@ def save_preset(
 
 
 def user_folder() -> Path:
-    """Return the folder of the user's own presets; it need not exist."""
+    """Return the folder of the user's presets; it may not exist."""
     from rtvc.config.paths import config_folder
 
     return config_folder() / "presets"
 
 
 def user_path(name: str) -> Path:
-    """Return the file of the user's own preset of that name.
+    """Return the path of a user's preset.
 
     Raises
     ------
     UsageError
-        If the name cannot be a file's name.
+        If the name is not a valid file name.
     """
     if not name.strip(". ") or any(c in '/\\:*?"<>|' or not c.isprintable() for c in name):
         raise UsageError(
@@ -155,12 +155,12 @@ def user_path(name: str) -> Path:
 
 
 def bundled_folder() -> Path:
-    """Return the folder of the presets that come with rtvc.
+    """Return the folder of the bundled presets.
 
     Raises
     ------
     RtvcError
-        If the installation is damaged.
+        If it is missing.
     """
     package = Path(__file__).parents[1]
     for folder in (package / "data" / "presets", package.parent / "presets"):
@@ -170,10 +170,10 @@ def bundled_folder() -> Path:
 
 
 def list_presets() -> list[PresetFile]:
-    """Return all presets by name; the user's own hide bundled ones of the same name."""
+    """Return all presets in the order of their names; a user's preset hides a bundled one."""
     found: dict[str, PresetFile] = {}
     for folder, bundled in ((bundled_folder(), True), (user_folder(), False)):
-        # Unlike pathlib's, these count what may not be looked at as not there.
+        # Unlike pathlib's methods, these return False for a path without access.
         if os.path.isdir(folder):
             for path in sorted(folder.glob(f"*{SUFFIX}")):
                 if os.path.isfile(path) and not path.name.startswith("."):
@@ -182,7 +182,7 @@ def list_presets() -> list[PresetFile]:
 
 
 def preset_path(name_or_path: str) -> Path:
-    """Return the file of a preset, by its name or by the path itself.
+    """Return the path of a preset, given its name or path.
 
     Raises
     ------
@@ -199,7 +199,7 @@ def preset_path(name_or_path: str) -> Path:
 
 
 def find_preset(name_or_path: str) -> Preset:
-    """Return a preset by its name, or by the path of its file.
+    """Return a preset, given its name or path.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What rtvc remembers from run to run: the devices and the settings last used."""
+"""The devices and settings of the last run, which the next run starts with."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _HEADER = "# Written by rtvc when a run starts, and read by the next run.\n"
 
 @dataclass(frozen=True, slots=True)
 class RememberedRun:
-    """Remembered choices.
+    """The devices and settings of a run.
 
     Attributes
     ----------
     input, output
         Names of the devices; "" is the system's default.
     monitor
-        Name of the device on which one hears oneself; "" is none.
+        Name of the monitor's device; "" is no monitor.
     settings
-        The settings. `mode` is never remembered: a run starts converted, so
-        that nobody is heard with their own voice by surprise.
+        The settings. `mode` is never remembered: a run starts with converted output, so that
+        your own voice is never output by surprise.
     profile
-        Name of the place on the trade-off between sound and latency.
+        Name of the profile: the trade-off between quality and latency.
     chosen
-        Names of the sizes that were chosen although they are at their default.
+        Names of the sizes that you set to their default value explicitly.
     """
 
     input: str = ""
@@ -43,12 +43,12 @@ class RememberedRun:
 
 
 def remembered_path() -> Path:
-    """Return the file of the remembered choices."""
+    """Return the path of the file with the last run."""
     return config_folder() / "remembered.yaml"
 
 
 def read_remembered() -> RememberedRun:
-    """Return the remembered choices, or the defaults where nothing is remembered.
+    """Return the last run, or the defaults if there is none.
 
     Raises
     ------
@@ -72,9 +72,9 @@ def read_remembered() -> RememberedRun:
 
 
 def load_remembered() -> tuple[RememberedRun, str]:
-    """Return the remembered choices and a sentence ("" if all is well).
+    """Return the last run, and a warning or "".
 
-    A damaged file is renamed, never overwritten; the sentence says where it is.
+    A damaged file is renamed, never overwritten; the warning has its new path.
     """
     try:
         return read_remembered(), ""
@@ -95,7 +95,7 @@ def load_remembered() -> tuple[RememberedRun, str]:
 
 
 def save_remembered(run: RememberedRun) -> None:
-    """Remember these choices.
+    """Write the file with the last run.
 
     Raises
     ------

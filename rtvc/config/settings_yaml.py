@@ -1,8 +1,8 @@
-"""Settings as a flat YAML mapping: the format of presets and of remembered choices.
+"""Settings as a flat YAML mapping, the format of presets and of the remembered run.
 
-The file is parsed to YAML nodes and each value is read according to its knob,
-so YAML's own guesses (octal ``012``, ``1:30`` as ninety, ``off`` as false) never
-change what a person wrote: a value is taken as it looks, or refused.
+The file is parsed to YAML nodes, and each value is converted according to its setting. YAML's
+implicit types (octal ``012``, ``1:30`` as ninety, ``off`` as false) therefore never change a
+value: it is read as it is written, or refused.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rtvc.errors import UsageError, did_you_mean
 from rtvc.settings import SETTINGS, Setting, SettingError, Value
 
 MAX_BYTES = 64 * 1024
-"""A larger file is no settings file."""
+"""Maximum size of a settings file in bytes."""
 
 _DECIMAL = re.compile(r"[-+]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?")
 _PLAIN_TAGS = {
@@ -29,21 +29,21 @@ _NULL_TAG = "tag:yaml.org,2002:null"
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong in a settings file; `line` counts from 1, 0 is the whole file."""
+    """A problem in a settings file; `line` counts from 1, and 0 means the whole file."""
 
     line: int
     message: str
 
 
 class SettingsFileError(UsageError):
-    """A settings file that cannot be used.
+    """A settings file is not valid.
 
     Attributes
     ----------
     path
-        The file, as it was named.
+        The path, as it was given.
     problems
-        Everything that is wrong in it, by line.
+        All problems, in the order of the lines.
     """
 
     def __init__(self, path: str, problems: list[Problem]) -> None:
@@ -59,7 +59,7 @@ class SettingsFileError(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a settings file says: its words (such as the description) and its settings."""
+    """The content of a settings file: texts, such as the description, and settings."""
 
     texts: dict[str, str]
     values: dict[str, Value]
@@ -94,7 +94,7 @@ def read_text(path: Path) -> str:
 
 
 def parse(text: str, source: str, text_keys: tuple[str, ...]) -> Document:
-    """Read a settings file.
+    """Parse a settings file.
 
     Parameters
     ----------
@@ -103,12 +103,12 @@ def parse(text: str, source: str, text_keys: tuple[str, ...]) -> Document:
     source
         Name of the file, for messages.
     text_keys
-        Keys that are free text and no settings.
+        Keys with free text instead of a setting.
 
     Raises
     ------
     SettingsFileError
-        With all problems of the file.
+        If the file is not valid; lists all problems.
     """
     problems: list[Problem] = []
     document = Document({}, {})
@@ -141,7 +141,7 @@ def parse(text: str, source: str, text_keys: tuple[str, ...]) -> Document:
 
 
 def render(texts: Mapping[str, str], values: Mapping[str, Value]) -> str:
-    """Return a new settings file, each setting under a comment that says what it does."""
+    """Return the text of a new settings file, with a comment about each setting."""
     lines = [f"{key}: {_to_yaml(text)}" for key, text in texts.items()]
     for name, value in values.items():
         lines += ["", *_setting_lines(SETTINGS[name], value)]
@@ -151,15 +151,15 @@ def render(texts: Mapping[str, str], values: Mapping[str, Value]) -> str:
 def update_text(
     text: str, source: str, texts: Mapping[str, str], values: Mapping[str, Value]
 ) -> str:
-    """Return `text` with new values in place, its comments and order kept.
+    """Return `text` with new values; comments and order stay.
 
-    Keys that are in the file but not among `values` go to their default; keys
-    that are not yet in the file are added at its end.
+    Settings in the file that are not in `values` get their default. New settings are added at
+    the end.
 
     Raises
     ------
     SettingsFileError
-        If `text` is not a valid settings file with these words.
+        If `text` is not a valid settings file with these texts.
     """
     old = parse(text, source, tuple(texts))
     wanted: dict[str, Value] = {**texts, **values}
@@ -170,7 +170,7 @@ def update_text(
         if {**old.texts, **old.values}[key] == new:
             continue
         start, end = node.start_mark.index, node.end_mark.index
-        # The span of a block scalar or of a value in flow style may end with the line's end.
+        # The span of a block scalar or a flow-style value may include the end of the line.
         rest = text[start:end]
         tail = rest[len(rest.rstrip()) :]
         edits.append((start, end, _to_yaml(new) + tail))
@@ -189,7 +189,7 @@ def update_text(
             return text
     except SettingsFileError:
         pass
-    # Anchors, flow style or other rarities that edits of single values do not reach.
+    # Anchors, flow style and the like cannot be updated value by value.
     return render(texts, values)
 
 

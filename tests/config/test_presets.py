@@ -1,4 +1,4 @@
-"""Preset files: what they may say, how they are refused, and how they are saved."""
+"""Preset files and the remembered run: parsing, error messages and saving."""
 
 import os
 import stat
@@ -39,7 +39,7 @@ def test_a_preset_is_a_description_and_settings():
     assert preset.given == {"pitch", "whisper", "formant"}
 
 
-def test_all_problems_are_told_with_file_line_and_name():
+def test_all_problems_are_listed_with_file_line_and_name():
     text = (
         "description: x\npich: 3\npitch: 40\n\nwhisper: maybe\npitch: 2\nblock: [1, 2]\n"
         "mode: dray\ngate:\n"
@@ -61,12 +61,12 @@ def test_all_problems_are_told_with_file_line_and_name():
     ("value", "number"),
     [("1e1", 10), ("-2.5E-1", -0.25), (".5", 0.5), ("+3", 3), ("4.", 4), ("0", 0), ("-0", 0)],
 )
-def test_decimal_numbers_are_taken_as_they_look(value: str, number: float):
+def test_decimal_numbers_are_read_as_written(value: str, number: float):
     assert parse(f"pitch: {value}").settings.pitch == number
 
 
 @pytest.mark.parametrize("value", ["012", "0x1F", "1:30", "1_0", "0b11", ".inf", ".nan", "0o14"])
-def test_numbers_that_yaml_reads_otherwise_are_refused(value: str):
+def test_numbers_that_yaml_reads_differently_are_refused(value: str):
     message = refused(f"pitch: {value}")
     assert message.startswith(f"test.yaml:1: 'pitch' is {value!r}, but must be a number")
 
@@ -102,11 +102,11 @@ def test_quotes_around_a_number_or_a_truth_value():
         ("a: " + "[" * 3000, "test.yaml: It is nested too deeply"),
     ],
 )
-def test_what_is_no_preset_is_refused_in_a_sentence(text: str, part: str):
+def test_files_that_are_not_presets_are_refused(text: str, part: str):
     assert part in refused(text)
 
 
-def test_unreadable_files_are_refused_in_a_sentence(tmp_path: Path):
+def test_unreadable_files_are_refused(tmp_path: Path):
     cases = {"missing": None, "latin": b"# caf\xe9\n", "large": b"#" * 70_000}
     for name, data in cases.items():
         path = tmp_path / f"{name}.yaml"
@@ -121,7 +121,7 @@ def test_unreadable_files_are_refused_in_a_sentence(tmp_path: Path):
 
 
 @given(st.text())
-def test_any_text_is_a_preset_or_a_sentence(text: str):
+def test_any_text_is_parsed_or_refused(text: str):
     message = ""
     try:
         preset = parse(text)
@@ -133,7 +133,7 @@ def test_any_text_is_a_preset_or_a_sentence(text: str):
 
 
 @given(st.dictionaries(st.sampled_from(sorted(SETTINGS)), st.floats(0, 1)), st.text(max_size=30))
-def test_settings_survive_the_file_exactly(where: dict[str, float], voice: str):
+def test_settings_are_saved_exactly(where: dict[str, float], voice: str):
     values = {}
     for name, x in where.items():
         setting = SETTINGS[name]
@@ -167,7 +167,7 @@ def test_save_and_load(tmp_path: Path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
 
 
-def test_nothing_is_overwritten_without_being_asked(tmp_path: Path):
+def test_nothing_is_overwritten_without_the_flag(tmp_path: Path):
     path = tmp_path / "a.yaml"
     path.write_text("pitch: 1\n")
     with pytest.raises(UsageError, match="exists already"):
@@ -193,7 +193,7 @@ def test_overwriting_keeps_comments_and_order(tmp_path: Path):
 @pytest.mark.parametrize(
     "old", ["{pitch: 1, whisper: on}", "pitch: &p 1\nformant: *p\n", "not a preset", "\tx"]
 )
-def test_overwriting_any_file_gives_a_right_preset(tmp_path: Path, old: str):
+def test_overwriting_any_file_gives_a_valid_preset(tmp_path: Path, old: str):
     path = tmp_path / "a.yaml"
     path.write_text(old)
     settings = Settings(pitch=2.0, formant=3.0, breathiness=0.5)
@@ -201,7 +201,7 @@ def test_overwriting_any_file_gives_a_right_preset(tmp_path: Path, old: str):
     assert presets.load_preset(path).settings == settings
 
 
-def test_a_preset_that_cannot_be_written_leaves_the_old_one(tmp_path: Path):
+def test_a_failed_write_keeps_the_old_preset(tmp_path: Path):
     path = tmp_path / "a.yaml"
     path.mkdir()
     with pytest.raises(Exception, match="cannot be written"):
@@ -209,7 +209,7 @@ def test_a_preset_that_cannot_be_written_leaves_the_old_one(tmp_path: Path):
     assert [file.name for file in tmp_path.iterdir()] == ["a.yaml"]
 
 
-def test_find_by_name_by_path_and_not_at_all(folder: Path):
+def test_presets_are_found_by_name_or_path(folder: Path):
     path = presets.user_path("my voice")
     presets.save_preset(path, Settings(pitch=7.0))
     assert presets.find_preset("my voice").settings.pitch == 7
@@ -222,18 +222,18 @@ def test_find_by_name_by_path_and_not_at_all(folder: Path):
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "a\\b", "a\nb", "a:b"])
-def test_names_that_cannot_be_files_are_refused(name: str):
+def test_invalid_names_are_refused(name: str):
     with pytest.raises(UsageError, match="cannot be a preset's name"):
         presets.user_path(name)
 
 
-def test_applying_a_preset_changes_the_voice_and_keeps_what_is_personal():
+def test_a_preset_sets_the_voice_and_keeps_mode_microphone_and_timing():
     current = Settings(mode="muted", pitch_fixed=120.0, whisper=True, gate=-40.0, block=200.0)
     applied = parse("pitch: 5\nheadroom: 80\n").apply_to(current)
     assert applied == Settings(mode="muted", pitch=5.0, gate=-40.0, block=200.0, headroom=80.0)
 
 
-def test_choices_survive_a_restart_but_the_mode_does_not():
+def test_the_last_run_is_remembered_without_its_mode():
     assert remembered.load_remembered() == (remembered.RememberedRun(), "")
     settings = Settings(mode="dry", pitch=3.0, block=80.0)
     remembered.save_remembered(remembered.RememberedRun("USB mic", "Döner: 1", settings))
@@ -241,7 +241,7 @@ def test_choices_survive_a_restart_but_the_mode_does_not():
     assert remembered.load_remembered() == (expected, "")
 
 
-def test_damaged_choices_are_set_aside_with_a_sentence(folder: Path):
+def test_a_damaged_file_of_the_last_run_is_renamed_with_a_warning(folder: Path):
     folder.mkdir()
     for number in ("", "-2"):
         remembered.remembered_path().write_text("pitch: 99\n")

@@ -1,4 +1,4 @@
-"""A server of files on the loopback that can be told to misbehave."""
+"""An HTTP server on the loopback interface with configurable faults."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Served:
-    """One file, and how it is served.
+    """A file and how it is served.
 
-    `cuts` are the bytes after which the connection breaks, one for each request; `statuses` are
-    answered before anything is sent, one for each request.
+    Attributes
+    ----------
+    cuts
+        Bytes after which the connection is closed, one entry per request.
+    statuses
+        HTTP status to send instead of the file, one entry per request; 0 sends the file.
     """
 
     data: bytes = b""
@@ -34,7 +38,7 @@ class Served:
 
 
 class FileServer:
-    """`files` by path; `requests` are the (path, headers) that came."""
+    """The server's files by path, and the (path, headers) of its requests."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -124,7 +128,7 @@ def serving() -> Iterator[FileServer]:
         daemon_threads = True
 
         def handle_error(self, *_):
-            pass  # A client that has gone is what some tests are about.
+            pass  # some tests close the connection
 
     server = Server(("127.0.0.1", 0), Handler)
     served = FileServer(server.server_port)

@@ -1,4 +1,4 @@
-"""Voices, indexes and archives as people pass them on, small and real."""
+"""Small, real voices, indexes and archives as users download them, and the command line."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ EMPTY_INDEX = GOLDEN / "trained_IVF16_Flat_nprobe_1_golden_v1.index"
 
 
 def make_index(path: Path, width: int = 768, count: int = 40) -> Path:
-    """Write an index as training does."""
+    """Write an index as a training program does."""
     import faiss
 
     faiss.omp_set_num_threads(1)
@@ -48,7 +48,7 @@ def make_zip(path: Path, members: dict[str, Path | bytes], **how: object) -> Pat
 def variant(
     path: Path, source: Path, factor: float, *, speakers: int | None = None, embedder: str = ""
 ) -> Path:
-    """Write a voice like another one, with all weights multiplied."""
+    """Write a copy of a voice with all weights multiplied by `factor`."""
     voice = read_voice_checkpoint(source)
     weights = {name: factor * array for name, array in voice.weights.items()}
     config = dataclasses.asdict(voice.config)
@@ -84,12 +84,12 @@ def rtvc(
 
 
 def ran(*words: str, home: Path, code: str = "", **how: object) -> tuple[int, str, str]:
-    """Run the command line, and return its exit code and what it printed and complained."""
+    """Run the command line; return its exit code, standard output and standard error."""
     with rtvc(*words, home=home, code=code, **how) as process:
         printed, complained = process.communicate(timeout=60)
     return process.returncode, printed, complained
 
 
 def tree(folder: Path) -> list[str]:
-    """Return everything in a folder and below."""
+    """Return the relative paths of everything in a folder, with subfolders."""
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))

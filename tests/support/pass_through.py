@@ -1,4 +1,4 @@
-"""The smallest engine: it hands on what it hears, as it is."""
+"""A minimal engine that copies its input to its output."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests.support.sound_server import in_real_time
 
 @dataclass
 class PassThrough:
-    """Copies from an endpoint's input to its output in a thread of its own.
+    """Copies from an endpoint's input to its output in its own thread.
 
     Attributes
     ----------
     block, headroom
-        Samples that are taken at a time, and that wait at the output when they are.
+        Samples per read, and samples that wait at the output at that time.
     """
 
     endpoint: Endpoint
@@ -43,7 +43,7 @@ class PassThrough:
 
     @property
     def reported(self) -> float:
-        """Seconds from microphone to speaker, as a program would state them."""
+        """The latency from microphone to speaker in seconds, as a program would report it."""
         return sum(self.endpoint.latency) + (self.block + self.headroom) / ENGINE_RATE
 
     @property
@@ -55,7 +55,7 @@ class PassThrough:
 
     def _run(self) -> None:
         try:
-            # The first block is there to learn when blocks come; the headroom stands in for it.
+            # The first block only synchronises to the input; silence replaces it.
             self.endpoint.wait(self.block, 2.0)
             self.endpoint.read(self.block)
             self.endpoint.write(np.zeros(self.block + self.headroom, np.float32))

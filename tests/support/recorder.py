@@ -1,10 +1,10 @@
-"""Runs recorders and keeps what they hear, in a process of its own.
+"""Run recording programs and store their output, in a separate process.
 
-A thread that reads a hundred times a second would take its turns at the interpreter from the
-program that is measured. Started by ``SoundServer.recording`` with a folder and one command
-(a JSON list) for each recorder; ends when its standard input does. In the folder are then the
-sound of recorder n as it came, ``n``, and ``began.json``: for every piece when the recording
-had begun on the monotonic clock, judged by the moment when the piece came.
+A thread that reads a hundred times per second would compete for the interpreter lock with the
+program under test. ``SoundServer.recording`` starts this with a folder and one command (a JSON
+list) per recorder; it ends when its standard input is closed. The folder then contains the raw
+samples of recorder n in the file ``n``, and ``began.json``: for each piece, the start time of the
+recording on the monotonic clock, estimated from the arrival of the piece.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BYTES = 4
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for whoever started this
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent process
     folder, commands = Path(sys.argv[1]), [json.loads(text) for text in sys.argv[2:]]
     processes = [
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)

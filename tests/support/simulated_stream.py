@@ -1,4 +1,4 @@
-"""A speaker made of arithmetic, behind the seam that real devices have."""
+"""A simulated speaker with the interface of a real device stream."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from rtvc.audio.streams import Counters, DeviceStream, Port, StreamSpec
 
 
 class SimulatedSpeaker(DeviceStream):
-    """Takes a block whenever its clock says so, and keeps what it plays.
+    """Plays a block at each period of its clock, and stores the output.
 
     Parameters
     ----------
     rate
-        Samples per second.
+        Sample rate in Hz.
     clock
-        Gives seconds.
+        Returns the time in seconds.
     drift_ppm
-        How much faster its own clock runs.
+        How much faster its sample clock runs than `clock`, in parts per million.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class SimulatedSpeaker(DeviceStream):
 
     @property
     def played(self) -> np.ndarray:
-        """One channel of everything that was played, gaps as zeros."""
+        """One channel of the output since the start, with zeros at underruns."""
         self.service()
         with self._lock:
             return np.concatenate([np.zeros(0, np.float32), *self._pieces])

@@ -1,4 +1,4 @@
-"""Networks in the real formats at reduced width: fast, and saying nothing."""
+"""Networks in the real formats with random weights and reduced width, for speed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rtvc.engine.profiling.random_weights import (
 
 
 def small_encoder() -> Hubert:
-    """Return a content encoder that gives features of both versions' widths, and little else."""
+    """Return a content encoder with features of the widths of v1 and v2."""
     small = dataclasses.replace(
         FULL_ENCODER, layers=9, feed_forward_width=32, conv_width=16, position_kernel=16
     )
@@ -23,7 +23,7 @@ def small_encoder() -> Hubert:
 
 
 def small_rmvpe() -> RmvpeEstimator:
-    """Return an RMVPE of one block a level."""
+    """Return an RMVPE with one block per level."""
     small = dataclasses.replace(
         FULL_RMVPE, base_channels=2, blocks=1, intermediate_layers=1, hidden=8
     )

@@ -1,8 +1,8 @@
 """A private PulseAudio server without hardware: a fake microphone and two fake speakers.
 
-Null sinks: what is played into one is what the fake microphone hears, and the
-monitors of the others are what the fake speaker and the fake headphones say. The server needs no
-session, no bus and no hardware, and is stopped by its process id.
+The devices are null sinks. Audio played into the first is the input of the fake microphone; the
+monitors of the others give the output of the fake speaker and the fake headphones. The server
+needs no session, no bus and no hardware, and is stopped by its process id.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ INSTALL = (
 )
 
 
-# norewinds=1 is what makes duplex callbacks come evenly on null sinks.
+# Without norewinds=1 the duplex callbacks on null sinks are irregular.
 _SERVER = """\
 .fail
 load-module module-native-protocol-unix socket={dir}/native auth-anonymous=1
@@ -65,7 +65,7 @@ autospawn = no
 default-server = unix:{dir}/native
 enable-shm = no
 """
-# fake_cable hears what it says itself: a loop of cable from speaker to microphone.
+# fake_cable is a loop: its output is its input, as with a cable from speaker to microphone.
 _ALSA = """\
 </usr/share/alsa/alsa.conf>
 pcm.!default {{ type pulse server "unix:{dir}/native" }}
@@ -91,7 +91,7 @@ pcm.fake_cable {{
 
 
 class SoundServer:
-    """The server's process, its files, and the environment that leads programs to it."""
+    """The server's process, its files, and the environment variables that select it."""
 
     def __init__(self) -> None:
         missing = [name for name in PROGRAMS if shutil.which(name) is None]
@@ -120,7 +120,7 @@ class SoundServer:
         return self._process.pid
 
     def start(self) -> None:
-        """Start the server and return when it answers."""
+        """Start the server; returns when it answers."""
         home = str(self.directory)
         environment = {k: v for k, v in os.environ.items() if k != "DBUS_SESSION_BUS_ADDRESS"}
         environment |= {
@@ -144,7 +144,7 @@ class SoundServer:
                 said = [(self.directory / n).read_text()[-800:] for n in ("stdout", "pulse.log")]
                 raise RuntimeError(f"the sound server did not start: {' '.join(said)}")
             time.sleep(0.05)
-        # Without real-time scheduling a busy machine now and then slips a block.
+        # Without real-time scheduling the server sometimes drops a block on a busy machine.
         chrt = shutil.which("chrt")
         self.realtime = chrt is not None and self._run(
             [chrt, "-f", "-a", "-p", "20", str(self.pid)]
@@ -160,14 +160,14 @@ class SoundServer:
         return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
-        """End the process, as if the sound server had crashed."""
+        """Kill the process, as if the sound server had crashed."""
         if self._process is None:
             return
         end(self._process)
         self._process = None
 
     def pactl(self, *arguments: str) -> None:
-        """Tell the server something, such as ``suspend-sink fake_speaker 1``."""
+        """Run a command of pactl, such as ``suspend-sink fake_speaker 1``."""
         if not self._run(["pactl", *arguments]):
             raise RuntimeError(f"pactl {' '.join(arguments)} failed")
 
@@ -204,7 +204,7 @@ class SoundServer:
 
     @contextmanager
     def recording(self, *sinks: str) -> Iterator[Callable[[], list[RecordedSound]]]:
-        """Record what the named sinks play; call what is yielded to end it and get the sound."""
+        """Record the output of sinks; yields a function that stops and returns the recordings."""
         commands = [["parec", *_raw(1, 10), f"--device={sink}.monitor"] for sink in sinks]
         with tempfile.TemporaryDirectory(prefix="rtvc-recording-") as folder:
             recorders = _Recorder(Path(folder), commands, os.environ | self.environment)
@@ -215,7 +215,7 @@ class SoundServer:
 
 
 class RecordedSound:
-    """Mono sound at 48 kHz, and when its first sample was heard on the monotonic clock."""
+    """Mono audio at 48 kHz, and the time of its first sample on the monotonic clock."""
 
     def __init__(self, samples: Float32, began: float) -> None:
         self.samples = samples
@@ -223,7 +223,7 @@ class RecordedSound:
 
 
 class _Recorder:
-    """Several recorders at once, in another process; see `tests.support.recorder`."""
+    """Several recorders in one subprocess; see `tests.support.recorder`."""
 
     def __init__(
         self, folder: Path, commands: list[list[str]], environment: dict[str, str]
@@ -255,16 +255,16 @@ class _Recorder:
     def _sound(self, number: int, began: list[float]) -> RecordedSound:
         data = (self._folder / str(number)).read_bytes()
         samples = np.frombuffer(data[: len(data) // recorder.BYTES * recorder.BYTES], np.float32)
-        # A sink changes its own block while streams come; later on it is steady.
+        # A sink changes its block size while streams are added; later it is constant.
         steady = began[len(began) // 3 :] or [float("nan")]
         return RecordedSound(samples, float(np.median(steady)))
 
 
 @contextmanager
 def in_real_time() -> Iterator[None]:
-    """Let threads and processes that are started in the block run in real time, if allowed.
+    """Schedule threads and processes that are started in the block in real time, if allowed.
 
-    They inherit it, so that not even their first block waits for other work.
+    They inherit the scheduling, so that even their first block does not wait for other work.
     """
     with suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))

@@ -1,4 +1,4 @@
-"""The real speech that tests use: five utterances of LibriSpeech, see data/speech/README.md."""
+"""Real speech for tests: five utterances of LibriSpeech, see data/speech/README.md."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A real terminal without a window: a shell in tmux, on a server of its own."""
+"""A real terminal without a window: a shell in tmux with its own server."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tests.support.processes import end, start
 
 
 class Terminal:
-    """A shell that gets keys and whose screen can be read.
+    """A shell to which keys can be sent and whose screen can be read.
 
     Parameters
     ----------
     folder
-        Where the server's socket lies.
+        The folder for the server's socket.
     columns, rows
-        The size.
+        Size in characters.
     term
-        What programs in it find as TERM.
+        The value of TERM.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Terminal:
         kind = ["set-option", "-g", "default-terminal", term]
         size = ["-x", str(columns), "-y", str(rows)]
         self._run("start-server", ";", *kind, ";", "new-session", "-d", *size, "exec sh")
-        # A client that stays, so that a key needs no new process to get there.
+        # A permanent client, so that sending a key starts no process.
         self._keys = start(
             [*self._tmux, "-C", "attach-session", "-f", "no-output"],
             stdin=subprocess.PIPE,
@@ -43,14 +43,14 @@ class Terminal:
 
     def _run(self, *words: str) -> str:
         command = [*self._tmux, *words]
-        # Readline puts the size of its own terminal into a process's environment.
+        # Readline sets LINES and COLUMNS of its own terminal in the process's environment.
         done = subprocess.run(
             command, capture_output=True, text=True, check=True, env=dict(os.environ)
         )
         return done.stdout
 
     def type(self, *keys: str) -> float:
-        """Press keys, named as tmux names them; return when, on the monotonic clock."""
+        """Send keys by their names in tmux; return the time on the monotonic clock."""
         assert self._keys.stdin is not None
         line = f"{shlex.join(['send-keys', *keys])}\n"
         now = time.monotonic()
@@ -58,27 +58,27 @@ class Terminal:
         return now
 
     def paste(self, garbage: bytes, folder: Path) -> None:
-        """Let any bytes arrive as if they were pasted, whatever the terminal makes of them."""
+        """Paste any bytes."""
         file = folder / "pasted"
         file.write_bytes(garbage)
         self._run("load-buffer", str(file), ";", "paste-buffer", "-p", "-r")
 
     def screen(self, *, colours: bool = False) -> str:
-        """Return what is on the screen, line by line."""
+        """Return the screen, line by line."""
         return self._run("capture-pane", "-p", *(["-e"] if colours else []))
 
     def text(self) -> str:
-        """Return what is on the screen with single spaces and no line breaks."""
+        """Return the screen's text with single spaces and no line breaks."""
         return " ".join(self.screen().split())
 
     def find(self, pattern: str) -> str:
-        """Return what is on the screen of a regular expression."""
+        """Return the first match of a regular expression in the screen's text."""
         found = re.search(pattern, self.text())
         assert found, f"no {pattern!r} in:\n{self.screen()}"
         return found[0]
 
     def reads(self, *words: str, lacks: str = "", seconds: float = 40.0) -> None:
-        """Wait until all these words are on the screen, and what it lacks is not."""
+        """Wait until all `words` are on the screen and `lacks` is not."""
         end = time.monotonic() + seconds
         while not self._reads(words, lacks):
             assert time.monotonic() < end, f"no {words} without {lacks!r} in:\n{self.screen()}"
@@ -89,7 +89,7 @@ class Terminal:
         return all(word in text for word in words) and not (lacks and lacks in text)
 
     def resize(self, columns: int, rows: int) -> None:
-        """Give the window another size."""
+        """Resize the window."""
         self._run("resize-window", "-x", str(columns), "-y", str(rows))
 
     def close(self) -> None:

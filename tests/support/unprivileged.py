@@ -1,4 +1,4 @@
-"""Files as someone sees them who is not allowed everything, also where the tests run as root."""
+"""File permissions as for an ordinary user, even if the tests run as root."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _NOBODY = 65_534
 
 @contextmanager
 def unprivileged() -> Iterator[None]:
-    """Let this thread be refused what the files' modes refuse while the block runs."""
+    """Apply file permissions to this thread in the block, even for root."""
     if os.geteuid() != 0:
         yield
         return
     if not sys.platform.startswith("linux"):
-        pytest.skip("here root cannot be refused anything")
-    # Of this thread only, and of nothing but its access to files.
+        pytest.skip("on this system file permissions do not apply to root")
+    # It changes only this thread's access to files.
     libc = ctypes.CDLL(None)
     libc.setfsuid(_NOBODY)
     try:

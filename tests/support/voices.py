@@ -1,4 +1,4 @@
-"""Voices that change nothing, so that what the engine does around a voice can be measured."""
+"""Voices that return their input, to measure what the engine does around a voice."""
 
 from dataclasses import dataclass, field
 
@@ -34,7 +34,7 @@ class PlainStream:
 
 @dataclass
 class PlainVoice:
-    """Gives back what it hears, late by its look-ahead."""
+    """A voice that returns its input, delayed by its lookahead."""
 
     name: str = "plain"
     kind: str = "world"
