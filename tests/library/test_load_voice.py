@@ -92,7 +92,7 @@ def test_what_cannot_be_loaded_is_refused_in_a_sentence(home: Path):
         ("bad.zip", "bad"),
         ("broken.zip", "broken"),
         ("cut.zip", "cut.zip"),
-        ("https://example.org/Anna.zip", "opens no addresses"),
+        ("https://example.org/Anna.zip", "An address cannot be loaded"),
     ):
         with pytest.raises(rtvc.RtvcError, match=part) as caught:
             rtvc.load_voice(source)

@@ -67,7 +67,7 @@ def variant(
 def rtvc(
     *words: str, home: Path, code: str = "", **how: object
 ) -> AbstractContextManager[subprocess.Popen[str]]:
-    """Run the command line in a process of its own, after some code, while a block runs."""
+    """Run the command line in a subprocess, after running `code` in it, for the block."""
     environment = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
     environment |= {"RTVC_HOME": str(home), "PYTHONIOENCODING": "utf-8", "OMP_NUM_THREADS": "1"}
     program = f"import sys\n{code}\nfrom rtvc.cli.main import main\nsys.exit(main(sys.argv[1:]))"

@@ -1,4 +1,4 @@
-"""Measurements on a machine that others use too."""
+"""Repeat measurements that other load on the machine can disturb, and count the retries."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any, TypeVar, cast
 import pytest
 
 PAUSES_S = (15, 45)
-"""Between attempts: what holds a machine up may last for a minute."""
+"""Seconds between attempts; other load on the machine can last a minute."""
 
-MOST_RETRIES = 3
-"""In a run of pytest. What has to be measured again more often is a defect, or the machine
-cannot measure anything."""
+MAX_RETRIES = 3
+"""Maximum number of retries in a test run. More retries indicate a bug, or a machine that is
+too busy for measurements."""
 
 Test = TypeVar("Test", bound=Callable[..., object])
 
 _PROPERTY = "measured again because"
 _failed: list[str] = []
-"""Why attempts of the test that runs have failed."""
+"""The reasons for the failed attempts of the current test."""
 
 
 def measured(test: Test) -> Test:
-    """Measure up to three times: a fault of the program shows every time, a held-up machine not.
+    """Run a test up to three times; a bug fails every time, other load on the machine does not.
 
-    Such a test is `serial`. Each further attempt is counted, see `MOST_RETRIES`.
+    The test is marked `serial`. Each retry is counted, see `MAX_RETRIES`.
     """
 
     @functools.wraps(test)
@@ -44,7 +44,7 @@ def measured(test: Test) -> Test:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Leave the retries in the test's report, which reaches xdist's controller too."""
+    """Add the retries to the test's report, which xdist sends to its controller."""
     _failed.clear()
     try:
         return (yield)
@@ -53,13 +53,13 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 
 class Retries:
-    """Counts the retries of a run, prints them, and fails the run if they are too many."""
+    """Counts the retries of a test run, prints them, and fails the run if there are too many."""
 
     def __init__(self) -> None:
         self.found: list[tuple[str, str]] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Collect those of a test."""
+        """Collect the retries of a test."""
         if report.when == "call":
             self.found += [
                 (report.nodeid, str(reason))
@@ -69,12 +69,12 @@ class Retries:
 
     @property
     def too_many(self) -> bool:
-        """Whether they fail the run."""
-        return len(self.found) > MOST_RETRIES
+        """Whether there are too many retries."""
+        return len(self.found) > MAX_RETRIES
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Fail the run, where nothing else has; --last-failed then chooses what was retried."""
+        """Fail the run after too many retries; --last-failed then selects the retried tests."""
         if not self.too_many:
             return
         if session.exitstatus == pytest.ExitCode.OK:
@@ -84,17 +84,17 @@ class Retries:
             failed.lastfailed.update((test, True) for test, _ in self.found)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Print them."""
+        """Print the retries."""
         if not self.found:
             return
         terminalreporter.section("measured again")
         for test, reason in self.found:
             terminalreporter.write_line(f"{test}: {reason}")
-        verdict = f"{len(self.found)} retries; more than {MOST_RETRIES} fail the run."
-        terminalreporter.write_line(verdict, red=self.too_many, bold=self.too_many)
+        summary = f"{len(self.found)} retries; more than {MAX_RETRIES} fail the run."
+        terminalreporter.write_line(summary, red=self.too_many, bold=self.too_many)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Count in the process that prints: with xdist that is the controller."""
+    """Register the counter in the process that prints; with xdist, that is the controller."""
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Retries(), "retries")

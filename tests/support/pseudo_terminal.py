@@ -1,4 +1,4 @@
-"""A terminal without a window, and programs on it."""
+"""A pseudo-terminal, and programs that run on it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _OWN_TERMINAL = "import os; os.close(os.open(os.ttyname(0), os.O_RDWR))"
 
 
 class PseudoTerminal:
-    """Reads all the time what is written to it, so that no program waits for its terminal.
+    """A pseudo-terminal that is read all the time, so that a program never blocks on it.
 
     Attributes
     ----------
     inner
-        The end that a program has: what it writes there can be read here.
+        File descriptor of the program's end.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class PseudoTerminal:
         while True:
             try:
                 piece = os.read(self._outer, 4096)
-            except OSError:  # Nobody has the inner end any more.
+            except OSError:  # no process has the inner end open any more
                 return
             if not piece:
                 return
@@ -51,13 +51,13 @@ class PseudoTerminal:
         os.write(self._outer, text.encode())
 
     def modes(self) -> str:
-        """Return what stty says about it."""
+        """Return the output of ``stty -a``."""
         return subprocess.run(
             ["stty", "-a"], stdin=self.inner, capture_output=True, text=True, check=True
         ).stdout
 
     def read_until(self, text: str, times: int = 1, seconds: float = 20.0) -> str:
-        """Wait until a text has been written, and return all that came since the last call."""
+        """Wait for a text in the output; return the output since the last call."""
         wanted = text.encode()
         with self._more:
             found = self._more.wait_for(lambda: self._seen.count(wanted) >= times, seconds)
@@ -66,21 +66,21 @@ class PseudoTerminal:
         return seen.decode(errors="replace")
 
     def close(self) -> None:
-        """Close both ends; what else has the inner one must have ended."""
+        """Close both ends; processes that use the inner one must have ended."""
         os.close(self.inner)
         self._reader.join(5)
         os.close(self._outer)
 
 
 class OnTerminal(PseudoTerminal):
-    """A terminal and the process on it.
+    """A pseudo-terminal and the process that runs on it.
 
     Attributes
     ----------
     process
-        The program's.
+        The process.
     before
-        The terminal's modes before the program began.
+        The terminal's modes before the process started.
     """
 
     process: subprocess.Popen[bytes]
@@ -89,7 +89,7 @@ class OnTerminal(PseudoTerminal):
 
 @contextmanager
 def on_terminal(code: str) -> Iterator[OnTerminal]:
-    """Run Python code on a terminal of its own, which is also its controlling one."""
+    """Run Python code in a subprocess with its own controlling terminal."""
     terminal = OnTerminal()
     try:
         terminal.before = terminal.modes()

@@ -1,4 +1,4 @@
-"""Which tests run: those in parallel, those alone, and those that are left out."""
+"""Select the tests to run, and mark those that must not run in parallel."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 NETWORKS = "rtvc/engine/models"
 _MAIN = ("origin/HEAD", "origin/main", "main")
-"""Where a branch comes from: the first of these that there is."""
+"""Names of the main branch; the first that exists is used."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what uses the sound server as serial, and leave out what was not asked for."""
+    """Mark tests with the sound server as serial; deselect soak and full-size tests."""
     left_out = set()
     if not named("soak", config):
         left_out.add("soak")
@@ -36,21 +36,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Print which rule applies to the full-size tests; a header would be hidden by -q."""
+    """Print whether the full-size tests run and why; -q would hide a report header."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None:
         reporter.write_line(f"full_size tests: {full_size(session.config)[1]}")
 
 
 def named(mark: str, config: pytest.Config) -> bool:
-    """Return whether -m says itself what is to happen with a mark."""
+    """Return whether the option -m mentions a mark."""
     return mark in config.option.markexpr
 
 
 def full_size(config: pytest.Config) -> tuple[bool, str]:
-    """Return whether the tests at full size may run, and a sentence that says why."""
+    """Return whether the full-size tests run, and the reason."""
     if named("full_size", config):
-        return True, "as -m says."
+        return True, "selected by -m."
     if os.environ.get("CI"):
         return True, "run, since CI is set."
     return _networks_changed()
@@ -58,7 +58,7 @@ def full_size(config: pytest.Config) -> tuple[bool, str]:
 
 @cache
 def _networks_changed() -> tuple[bool, str]:
-    """Return whether the networks differ from where the branch comes from, and a sentence."""
+    """Return whether the networks differ from the main branch, and the reason."""
     for main in _MAIN:
         base = _git("merge-base", "HEAD", main)
         if base:
@@ -66,12 +66,12 @@ def _networks_changed() -> tuple[bool, str]:
             new = _git("ls-files", "--others", "--exclude-standard", "--", NETWORKS)
             if changed or new:
                 return True, f"run, since {NETWORKS} differs from {main}."
-            return False, f"left out, since {NETWORKS} is that of {main}; CI=true runs them."
+            return False, f"left out, since {NETWORKS} equals {main}; CI=true runs them."
     return True, "run, since there is no main branch to compare with."
 
 
 def _git(*words: str) -> str:
-    """Return what git prints, "" where it fails or is not there."""
+    """Return the output of git, "" if it fails or is not installed."""
     try:
         done = subprocess.run(
             ["git", *words], cwd=ROOT, capture_output=True, text=True, check=False

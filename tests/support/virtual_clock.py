@@ -1,4 +1,4 @@
-"""Time that passes only when a test lets it, for a device and for what looks at it."""
+"""A virtual clock that a test advances, for simulated devices and for the panel."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rtvc.audio.simulated import Fault, SimulatedDevice
 
 _RATE = 48_000
 _PERIOD_S = 0.01
-"""What a device moves at once."""
+"""Duration of a device's callback period."""
 _PATIENCE_S = 5.0
-"""Of real time, for an engine to take what it has been given."""
+"""Real time to wait for an engine to read its input."""
 
 
 class VirtualClock:
-    """Gives seconds, and moves them on together with the devices that run by it."""
+    """A clock in seconds that advances together with its devices."""
 
     def __init__(self) -> None:
         self._periods = 0
@@ -30,11 +30,11 @@ class VirtualClock:
         return self._periods * _PERIOD_S
 
     def every(self, seconds: float, act: Callable[[], object], wanted: Callable[[], bool]) -> None:
-        """Do something again and again, for as long as it is wanted."""
+        """Call `act` every `seconds` while `wanted` returns True."""
         self._repeated.append(_Repeated(seconds, self() + seconds, act, wanted))
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass: devices move sound, and their engines take it before more comes."""
+        """Advance the clock; the engines process each period before the next one starts."""
         for _ in range(round(seconds / _PERIOD_S)):
             self._periods += 1
             for device in tuple(self._devices):
@@ -48,7 +48,7 @@ class VirtualClock:
 
     @contextmanager
     def passing(self) -> Iterator[None]:
-        """Let time pass by itself while the block waits for something; nothing is repeated."""
+        """Advance the clock from a thread while the block waits; cancels all `every` calls."""
         self._repeated.clear()
         ended = threading.Event()
 
@@ -65,11 +65,11 @@ class VirtualClock:
             thread.join()
 
     def join(self, device: PacedDevice) -> None:
-        """Move a device on, too."""
+        """Add a device to the clock."""
         self._devices.append(device)
 
     def leave(self, device: PacedDevice) -> None:
-        """Move a device on no more; safe to repeat."""
+        """Remove a device from the clock; safe to repeat."""
         if device in self._devices:
             self._devices.remove(device)
 
@@ -86,10 +86,10 @@ class _Repeated:
 
 
 class PacedDevice(SimulatedDevice):
-    """A device of a `VirtualClock`: as fast as the engine that it plays to, and never faster.
+    """A device on a `VirtualClock` that never runs ahead of the engine.
 
-    For the engine it is one whose time passes by itself: it does not wait until a voice has
-    been loaded, and it can be lost. But the engine is never late.
+    To the engine it behaves as a device in real time: time passes while a voice is loaded, and
+    the device can be lost. But the engine is never late.
     """
 
     def __init__(
@@ -102,9 +102,9 @@ class PacedDevice(SimulatedDevice):
         super().__init__(source, wall_clock=True, faults=faults)
         self._clock = clock
         self._wanted: tuple[int, int] | None = None
-        """Of the engine that waits: how many samples, and until when."""
+        """The samples that the engine waits for, and its timeout in samples."""
         self._abandoned = False
-        """Whether nobody takes what is given: the engine has ended."""
+        """Whether the engine has ended and does not read any more."""
         self._moving = threading.Lock()
 
     def start(self, tick: Callable[[], None], delay: int) -> None:
@@ -134,7 +134,7 @@ class PacedDevice(SimulatedDevice):
         return not lost and super().reconnect()
 
     def move(self) -> None:
-        """Let one period pass, and wait until the engine has taken all that it can take now."""
+        """Advance by one period, and wait until the engine has read all available input."""
         with self._moving:
             if self._running:
                 self.pass_time(_PERIOD_S)
