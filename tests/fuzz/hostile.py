@@ -37,9 +37,9 @@ PROGRAMS: dict[str, bytes] = {
     + b"R"
     + _COMMAND
     + b"R",
-    "attribute of a permitted name": tw.name("collections", "OrderedDict.__init__.__globals__"),
-    "module behind a permitted one": tw.text("torch._utils") + tw.text("sys.modules") + b"\x93",
-    "a loader inside": tw.name("torch.storage", "_load_from_bytes") + _COMMAND + b"R",
+    "attribute of an allowed name": tw.name("collections", "OrderedDict.__init__.__globals__"),
+    "module inside an allowed one": tw.text("torch._utils") + tw.text("sys.modules") + b"\x93",
+    "nested loader": tw.name("torch.storage", "_load_from_bytes") + _COMMAND + b"R",
     "INST": b"(" + tw.text("touch owned") + b"ios\nsystem\n",
     "OBJ": b"(" + tw.name("os", "system") + tw.text("touch owned") + b"o",
     "EXT1": b"\x82\x01)R",
@@ -63,7 +63,7 @@ PROGRAMS: dict[str, bytes] = {
     + b"".join(b"](h%ch%ceq%c" % (n, n, n + 1) for n in range(100)),
     "doubling tuples": b"]q\0" + b"".join(b"h%ch%c\x86q%c" % (n, n, n + 1) for n in range(100)),
     "wide sharing": b"](" + b"N" * 1000 + b"eq\0](" + b"h\0" * 1000 + b"e",
-    "list in itself": b"]q\0h\0a",
+    "list that contains itself": b"]q\0h\0a",
     "long integer": b"\x8a\xff" + b"\x7f" * 255,
     "LONG4": b"\x8b\xff\xff\xff\x7f",
     "bytes of 8 EiB": b"\x8e" + b"\xff" * 7 + b"\x7f",
@@ -71,7 +71,7 @@ PROGRAMS: dict[str, bytes] = {
     "keys that collide": b"}("
     + b"".join(tw.integer(n << 17) + b"N" for n in range(2**14))
     + b"u",
-    "nothing": b"",
+    "empty program": b"",
 }  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def _tensors() -> list[Seed]:
         Seed("transposed", "voice", tw.zip_bytes(tw.mapping({"a": transposed}), {"0": data})),
         Seed("overlapping views", "voice", tw.zip_bytes(tw.mapping({"a": views}), {"0": data})),
         Seed("bfloat16 transposed", "voice", tw.zip_bytes(tw.mapping({"a": wide}), {"0": data})),
-        Seed("one tensor of many names", "voice", tw.zip_bytes(shared, {"0": data[: 4 * count]})),
+        Seed("one tensor with many names", "voice", tw.zip_bytes(shared, {"0": data[: 4 * count]})),
         Seed("one large pair", "voice", seeds.torch_zip({"weight": pair})),
         Seed("many empty weights", "voice", seeds.torch_zip({"weight": names})),
     ]
@@ -147,7 +147,7 @@ def _settings() -> list[Seed]:
 
 
 def _containers() -> list[Seed]:
-    honest = {"archive/data.pkl": tw.pickled(tw.mapping({})), "archive/version": b"3\n"}
+    valid = {"archive/data.pkl": tw.pickled(tw.mapping({})), "archive/version": b"3\n"}
     found = []
     for name in (
         "../x",
@@ -157,40 +157,40 @@ def _containers() -> list[Seed]:
         "\x1b[2J",
         "archive//data.pkl",
     ):
-        raw = seeds.packed(honest | {name: b"x"}, zipfile.ZIP_STORED)
+        raw = seeds.packed(valid | {name: b"x"}, zipfile.ZIP_STORED)
         found.append(Seed(f"member {name!r}", "voice", raw))
     empty = {f"archive/data/{n}": b"" for n in range(20_000)}
-    many = seeds.packed(honest | empty, zipfile.ZIP_STORED)
-    lying = bytearray(many)
-    struct.pack_into("<HH", lying, lying.rindex(b"PK\x05\x06") + 8, 1, 1)
-    bomb = honest | {"archive/data.pkl": tw.pickled(tw.mapping({}) + bytes(32 * _MEGABYTE))}
+    many = seeds.packed(valid | empty, zipfile.ZIP_STORED)
+    forged = bytearray(many)
+    struct.pack_into("<HH", forged, forged.rindex(b"PK\x05\x06") + 8, 1, 1)
+    bomb = valid | {"archive/data.pkl": tw.pickled(tw.mapping({}) + bytes(32 * _MEGABYTE))}
     inner = seeds.packed({"voice/voice.pth": bytes(32 * _MEGABYTE)})
     found += [
         Seed("many members", "voice", many),
-        Seed("more members than it says", "voice", bytes(lying)),
-        Seed("only a directory", "voice", _directory(many, honest)),
+        Seed("more members than declared", "voice", bytes(forged)),
+        Seed("only a directory", "voice", _directory(many, valid)),
         Seed("deflated bomb", "voice", seeds.packed(bomb)),
         Seed("archive in an archive", "voice", seeds.packed({"a/data.pkl": inner})),
-        Seed("long comment", "voice", seeds.packed(honest, zipfile.ZIP_STORED, bytes(65_000))),
-        Seed("two directories", "voice", seeds.packed(honest, 0) + seeds.packed(honest, 0)),
-        Seed("one member under many names", "voice", _overlapping(honest)),
-        Seed("zip64 of 2**62", "voice", _zip64(seeds.packed(honest, 0))),
+        Seed("long comment", "voice", seeds.packed(valid, zipfile.ZIP_STORED, bytes(65_000))),
+        Seed("two directories", "voice", seeds.packed(valid, 0) + seeds.packed(valid, 0)),
+        Seed("one member under many names", "voice", _overlapping(valid)),
+        Seed("zip64 of 2**62", "voice", _zip64(seeds.packed(valid, 0))),
     ]
     return found
 
 
-def _directory(many: bytes, honest: dict[str, bytes]) -> bytes:
+def _directory(many: bytes, valid: dict[str, bytes]) -> bytes:
     """Return an archive with two real members; the others are only in the directory."""
     start, end = many.index(b"PK\x01\x02"), many.rindex(b"PK\x05\x06")
-    head = seeds.packed(honest, zipfile.ZIP_STORED)
+    head = seeds.packed(valid, zipfile.ZIP_STORED)
     head = head[: head.index(b"PK\x01\x02")]
     tail = bytearray(many[end:])
     struct.pack_into("<I", tail, 16, len(head))
     return head + many[start:end] + bytes(tail)
 
 
-def _overlapping(honest: dict[str, bytes]) -> bytes:
-    raw = seeds.packed(honest | {"archive/data/a": bytes(100_000)}, zipfile.ZIP_STORED)
+def _overlapping(valid: dict[str, bytes]) -> bytes:
+    raw = seeds.packed(valid | {"archive/data/a": bytes(100_000)}, zipfile.ZIP_STORED)
     start, end = raw.rindex(b"PK\x01\x02"), raw.rindex(b"PK\x05\x06")
     record, tail = raw[start:end], bytearray(raw[end:])
     twins = b"".join(record.replace(b"data/a", b"dat%03d" % n) for n in range(100))
@@ -253,21 +253,21 @@ def indexes() -> tuple[Seed, ...]:
             ("a search of 2**32 - 1 lists", _index(4, 2, [3, 3], probes=2**32 - 1)),
             ("a search of 2**31 lists", _index(4, 2, [3, 3], probes=2**31)),
             ("a width of 2**16", _index(2**16, 1, [1])),
-            ("vectors that are not numbers", _index(4, 2, [9, 9], fill=float("nan"))),
-            ("vectors that are not finite", _index(4, 2, [9, 9], fill=float("inf"))),
+            ("vectors of NaN", _index(4, 2, [9, 9], fill=float("nan"))),
+            ("infinite vectors", _index(4, 2, [9, 9], fill=float("inf"))),
             ("large vectors", _index(4, 2, [9, 9], fill=3e38)),
             ("ids of -1", _index(4, 2, [9, 9], ids=-1)),
             ("ids of 2**62", _index(4, 2, [9, 9], ids=2**62)),
             ("sizes that overflow", _index(4, 2, [9, 9], claimed=[2**63 + 9, 2**63 + 9])),
             ("sizes of 2**61", _index(4, 1, [9], claimed=[2**61])),
-            ("more vectors than it says", _index(4, 2, [9, 9], total=3)),
-            ("fewer vectors than it says", _index(4, 2, [9, 9], total=2**62)),
-            ("a map whose keys collide", _index(4, 1, [9], hashed=_colliding(60_000))),
-            ("a map that is most of the file", _index(4, 1, [9], hashed=list(range(60_000)))),
-            ("a file of its own", _index(4, 1, [9]).replace(b"ilar", b"ilod")),
+            ("more vectors than declared", _index(4, 2, [9, 9], total=3)),
+            ("fewer vectors than declared", _index(4, 2, [9, 9], total=2**62)),
+            ("a direct map whose keys collide", _index(4, 1, [9], hashed=_colliding(60_000))),
+            ("a large direct map", _index(4, 1, [9], hashed=list(range(60_000)))),
+            ("lists in another file", _index(4, 1, [9]).replace(b"ilar", b"ilod")),
             ("another index inside", _index(4, 1, [9]).replace(b"IxF2", b"IwFl")),
-            ("another kind", b"IxMp" + _index(4, 1, [9])[4:]),
-            ("a kind that opens files", b"IBMp" + _index(4, 1, [9])[4:]),
+            ("another index type", b"IxMp" + _index(4, 1, [9])[4:]),
+            ("an index type that opens files", b"IBMp" + _index(4, 1, [9])[4:]),
         )
     )
 
@@ -312,9 +312,9 @@ def _colliding(count: int) -> list[int]:
 @cache
 def archives() -> tuple[Seed, ...]:
     voice, index = seeds.checkpoints()[0].content, seeds.indexes()[0].content
-    honest = {"Anna.pth": voice, "Anna.index": index}
+    valid = {"Anna.pth": voice, "Anna.index": index}
     found: dict[str, bytes] = {
-        f"path {name!r}": seeds.packed(honest | {name: voice})
+        f"path {name!r}": seeds.packed(valid | {name: voice})
         for name in (
             "../Anna.pth", "/etc/Anna.pth", "a/../../Anna.pth", "..\\Anna.pth", "C:\\Anna.pth",
             "a/..", "Anna.pth/Anna.pth", ".pth", "CON.pth", "\x1b[2J.pth", "\u202e.pth",
@@ -329,14 +329,14 @@ def archives() -> tuple[Seed, ...]:
         "many members": seeds.packed({f"{n}.txt": b"" for n in range(19_000)}),
         "many voices": seeds.packed({f"{n}.pth": voice[:200] for n in range(1000)}),
         "an empty archive": seeds.packed({}),
-        "one member under many names": _overlapping(honest),
-        "zip64 of 2**62": _zip64(seeds.packed(honest)),
-        "two archives": seeds.packed(honest) + seeds.packed({"Bert.pth": voice}),
+        "one member under many names": _overlapping(valid),
+        "zip64 of 2**62": _zip64(seeds.packed(valid)),
+        "two archives": seeds.packed(valid) + seeds.packed({"Bert.pth": voice}),
         "a member without a name": seeds.packed({"q": b""}).replace(b"q", b"\0"),
-        "a long comment": seeds.packed(honest, comment=b"PK\x05\x06" * 16_000),
+        "a long comment": seeds.packed(valid, comment=b"PK\x05\x06" * 16_000),
     }
     for name in list(PROGRAMS)[:20]:
-        found[f"holds {name}"] = seeds.packed({"Anna.pth": tw.zip_bytes(PROGRAMS[name])})
+        found[f"contains {name}"] = seeds.packed({"Anna.pth": tw.zip_bytes(PROGRAMS[name])})
     return tuple(Seed(name, "archive", raw) for name, raw in found.items())
 
 

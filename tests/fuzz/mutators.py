@@ -282,7 +282,7 @@ def _changed_program(program: bytes, rng: random.Random) -> bytes:
 def _operations(program: bytes) -> list[int]:
     """Return the offset of each operation, up to the first invalid one."""
     places: list[int] = []
-    with contextlib.suppress(Exception):  # an earlier mutation may have made the rest invalid
+    with contextlib.suppress(Exception):  # an earlier mutation may have damaged the rest
         places.extend(at or 0 for _, _, at in pickletools.genops(program))
     return places
 

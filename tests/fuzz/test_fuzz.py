@@ -59,7 +59,7 @@ def test_seeds_are_valid(kind, tmp_path, monkeypatch):
 
 
 MANY_STEPS, MANY_BYTES = "steps, too many for its size", "far larger than the data in the file"
-FOUND = {
+FINDINGS = {
     # memory proportional to a number in the file instead of to its size
     "memo of everything (zip)": MANY_STEPS,
     "lists (zip)": MANY_STEPS,
@@ -69,10 +69,10 @@ FOUND = {
     "many wide texts (zip)": "large|steps|voice",
     "overlapping views": MANY_BYTES,
     "bfloat16 transposed": MANY_BYTES,
-    "one tensor of many names": "content|missing",
+    "one tensor with many names": "content|missing",
     "one large pair": "missing",
     "only a directory": "directory is far too large",
-    "more members than it says": "directory is far too large",
+    "more members than declared": "directory is far too large",
     "header of lists": "header is far too large",
     "header of objects": "header is far too large",
     "many lists": "more lists than vectors",
@@ -84,7 +84,7 @@ FOUND = {
     # time proportional to a product of numbers in the file
     "rmvpe of many levels times blocks": "far too large|more layers",
     "rmvpe of many deep": "far too large|more layers",
-    "a map whose keys collide": "direct map does not match",
+    "a direct map whose keys collide": "direct map does not match",
     "many small bombs": "times its size",
     "many voices": None,
     # errors without a message
@@ -96,7 +96,7 @@ FOUND = {
 }
 
 
-@pytest.mark.parametrize("name", FOUND)
+@pytest.mark.parametrize("name", FINDINGS)
 def test_earlier_findings(name, tmp_path, monkeypatch):
     monkeypatch.setenv("RTVC_HOME", str(tmp_path / "home"))
     known = [s for kind in KINDS for s in HOSTILE[kind]() if s.name == name]
@@ -107,10 +107,10 @@ def test_earlier_findings(name, tmp_path, monkeypatch):
         start = time.process_time()
         tracemalloc.start()
         try:
-            if FOUND[name] is None:
+            if FINDINGS[name] is None:
                 READERS[seed.reader](path)
             else:
-                with pytest.raises(RtvcError, match=FOUND[name]):
+                with pytest.raises(RtvcError, match=FINDINGS[name]):
                     READERS[seed.reader](path)
             peak = tracemalloc.get_traced_memory()[1]
         finally:

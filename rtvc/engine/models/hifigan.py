@@ -67,8 +67,8 @@ class ResidualBlock:
     def stream(self, x: mx.array, cache: ContextCache, chunk: Chunk) -> mx.array:
         """Process the next chunk: (1, L, C) to (1, L - `margin`, C)."""
         for unit in self.units:
-            # One context per unit: the outputs between its convolutions are few, and computing
-            # them again is cheaper than a context for each convolution.
+            # One context for the whole unit: the few outputs between its convolutions are computed
+            # again.
             left = sum(conv.padding for conv in unit)
             y, bias = cache.prepend(x, left, chunk), None
             for conv in unit:
