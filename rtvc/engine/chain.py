@@ -161,12 +161,15 @@ class Chain:
 
         Raises
         ------
+        ValueError
+            If `block` is not a float32 array of this shape; the chain is unchanged.
         RtvcError
             If the voice renders samples that are not finite.
         Exception
             Any error of the voice. Discard the chain after an error.
         """
         marks = [time.perf_counter()]
+        self._require_block(block)
         raw, repaired = repair(block)
         size = len(raw)
         conditioned = self._high_pass.process(raw)
@@ -211,13 +214,31 @@ class Chain:
         """Consume one block of input without rendering output.
 
         Keeps context and time position, so the next step continues without a break.
+
+        Raises
+        ------
+        ValueError
+            As `step`.
         """
+        self._require_block(samples)
         raw, _ = repair(samples)
         conditioned = self._high_pass.process(raw) * np.float32(_gain(settings.input_gain))
         self._gate.process(conditioned, settings)
         self._reference_delay.process(conditioned)
         self._dry_delay.process(raw)
         self._skip_voice(conditioned)
+
+    def _require_block(self, block: Float32) -> None:
+        if (
+            not isinstance(block, np.ndarray)
+            or block.dtype != np.float32
+            or block.shape != (self.block,)
+        ):
+            array = np.asarray(block)
+            raise ValueError(
+                f"A block must be a float32 array of shape ({self.block},), "
+                f"not {array.dtype} of shape {array.shape}."
+            )
 
     def _render(self, conditioned: Float32, settings: Settings) -> Rendered:
         rendered_block = self._stream.render(self._to_voice_rate.process(conditioned), settings)

@@ -1,0 +1,50 @@
+"""The edge of the chain: which blocks it takes."""
+
+import time
+
+import numpy as np
+import pytest
+
+from rtvc.engine.chain import Chain
+from rtvc.settings import Settings
+from tests.support.voices import PlainVoice
+
+SETTINGS = Settings(block=100.0, gate=-90.0)
+BLOCK = 4800
+SOUND = (0.1 * np.sin(np.arange(2 * BLOCK) / 20)).astype(np.float32)
+
+
+@pytest.mark.parametrize("method", ["step", "skip"])
+@pytest.mark.parametrize(
+    ("block", "what"),
+    [
+        (np.zeros(BLOCK, np.int16), r"int16 of shape \(4800,\)"),
+        (np.zeros(BLOCK, np.float64), r"float64 of shape \(4800,\)"),
+        (np.zeros((BLOCK, 2), np.float32), r"float32 of shape \(4800, 2\)"),
+        (np.zeros((1, BLOCK), np.float32), r"float32 of shape \(1, 4800\)"),
+        (np.zeros(BLOCK - 1, np.float32), r"float32 of shape \(4799,\)"),
+        (np.zeros(2 * BLOCK, np.float32), r"float32 of shape \(9600,\)"),
+        (np.zeros(0, np.float32), r"float32 of shape \(0,\)"),
+        ([0.0] * BLOCK, r"float64 of shape \(4800,\)"),
+    ],
+)
+def test_another_block_is_refused_in_a_sentence_and_changes_nothing(method, block, what):
+    chain, other = Chain(PlainVoice(), SETTINGS), Chain(PlainVoice(), SETTINGS)
+    sentence = rf"^A block must be a float32 array of shape \(4800,\), not {what}\.$"
+    with pytest.raises(ValueError, match=sentence):
+        getattr(chain, method)(block, SETTINGS)
+    for piece in SOUND.reshape(2, BLOCK):
+        expected = other.step(piece, SETTINGS).output
+        np.testing.assert_array_equal(chain.step(piece, SETTINGS).output, expected)
+
+
+def test_the_check_costs_nothing_next_to_a_step():
+    chain = Chain(PlainVoice(), SETTINGS)
+    block = SOUND[:BLOCK]
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        for _ in range(1000):
+            chain._require_block(block)
+        seconds.append(time.perf_counter() - began)
+    assert min(seconds) / 1000 < 10e-6  # a step takes a millisecond and more
