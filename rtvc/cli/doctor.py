@@ -1,4 +1,4 @@
-"""``rtvc doctor``: what is installed, what is wrong, and how to mend it."""
+"""``rtvc doctor``: what is installed, what is wrong, and how to fix it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
-SUMMARY = "tell what is installed, what is wrong, and how to mend it"
+SUMMARY = "show what is installed, what is wrong, and how to fix it"
 USAGE = "rtvc doctor [--json]"
 DESCRIPTION = """\
-Looks at everything that rtvc needs. Exit code 1 if something is broken; what is
-only a pity (such as no microphone) is marked and leaves it at 0."""
+Checks everything that rtvc needs. The exit code is 1 if something is broken. A warning
+(such as no microphone) leaves it at 0."""
 EPILOG = """\
 examples:
   rtvc doctor
   rtvc doctor --json > doctor.json    to attach to a report"""
 
-_MARKS = {"good": "  ", "pity": "? ", "broken": "! "}
+_MARKS = {"good": "  ", "warning": "? ", "broken": "! "}
 _SLOW_GFLOPS = 15
 """A reference BLAS reaches 4 on the slowest machines that matter; an optimised one 50 or more."""
 
@@ -32,9 +32,9 @@ class Check:
     """One thing that was looked at."""
 
     name: str
-    verdict: Literal["good", "pity", "broken"]
+    verdict: Literal["good", "warning", "broken"]
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,8 +61,8 @@ def run(args: argparse.Namespace) -> int:
     width = max(len(check.name) for check in checks)
     for check in checks:
         print(f"{_MARKS[check.verdict]}{check.name:{width}}  {check.found}")
-        if check.mend:
-            print(f"  {'':{width}}  -> {check.mend}")
+        if check.fix:
+            print(f"  {'':{width}}  -> {check.fix}")
     print()
     print(f"{len(broken)} thing(s) broken (!)." if broken else "Nothing is broken.")
     return 1 if broken else 0
@@ -108,8 +108,8 @@ def _system() -> Check:
         f"{facts['cores']} cores, {facts['memory_gib']} GiB"
     )
     if sys.platform == "darwin" and facts["machine"] != "arm64":
-        mend = "rtvc is for Apple Silicon; on this Mac there is no MLX. A Python for arm64 may help"
-        return Check("system", "broken", found, mend)
+        fix = "rtvc is for Apple Silicon; on this Mac there is no MLX. A Python for arm64 may help"
+        return Check("system", "broken", found, fix)
     return Check("system", "good", found)
 
 
@@ -121,53 +121,53 @@ def _packages() -> list[Check]:
     missing = [name for name in PACKAGES if not found[name]]
     checks = [Check("packages", "good", there)]
     if missing:
-        mend = "install rtvc again: pip install ."
-        checks.append(Check("packages", "broken", f"missing: {', '.join(missing)}", mend))
+        fix = "install rtvc again: pip install ."
+        checks.append(Check("packages", "broken", f"missing: {', '.join(missing)}", fix))
     return checks
 
 
 def _mlx(found: dict[str, Any]) -> Check:
     if "error" in found:
-        mend = "install it again: pip install --force-reinstall mlx"
-        return Check("MLX", "broken", found["error"], mend)
+        fix = "install it again: pip install --force-reinstall mlx"
+        return Check("MLX", "broken", found["error"], fix)
     text = (
         f"{found['version']}, {found['backend']}, BLAS: {found['blas']}, "
         f"{found['gflops']} GFLOP/s in a product of matrices"
     )
     if found["remedy"] or found["gflops"] < _SLOW_GFLOPS:
-        mend = found["remedy"] or "close other programs, or use a faster machine"
-        return Check("MLX", "pity", text, f"slow for voices made of networks: {mend}")
+        fix = found["remedy"] or "close other programs, or use a faster machine"
+        return Check("MLX", "warning", text, f"slow for voices made of networks: {fix}")
     return Check("MLX", "good", text)
 
 
 def _portaudio(found: dict[str, Any]) -> Check:
     if "error" in found:
-        mend = "without it there is no live sound; until then rtvc run plays its demonstration"
-        return Check("PortAudio", "broken", found["error"], mend)
+        fix = "without it there is no live sound; until then rtvc run plays its demonstration"
+        return Check("PortAudio", "broken", found["error"], fix)
     text = f"{found['version']} ({', '.join(found['host_apis']) or 'no host API'})"
     missing = [what for what in ("input", "output") if not found[f"{what}s"]]
     if missing:
         kinds = {"input": "microphone", "output": "speaker"}
         names = " and no ".join(kinds[what] for what in missing)
-        mend = "plug one in, or start a sound server; until then rtvc run plays its demonstration"
-        return Check("PortAudio", "pity", f"{text}, but no {names}", mend)
+        fix = "plug one in, or start a sound server; until then rtvc run plays its demonstration"
+        return Check("PortAudio", "warning", f"{text}, but no {names}", fix)
     text += (
         f", {len(found['inputs'])} microphone(s), {len(found['outputs'])} speaker(s); default: "
         f"{found['default_input'] or 'none'} to {found['default_output'] or 'none'}"
     )
-    mend = ""
+    fix = ""
     if sys.platform == "darwin":
-        mend = (
+        fix = (
             "if the microphone stays silent: System Settings, Privacy & Security, Microphone, "
             "and allow your terminal"
         )
-    return Check("PortAudio", "good", text, mend)
+    return Check("PortAudio", "good", text, fix)
 
 
 def _rtmixer(found: dict[str, Any]) -> Check:
     if "error" in found:
-        mend = "pip install rtmixer; until then a slower callback is used, which may crackle"
-        return Check("callback in C", "pity", found["error"], mend)
+        fix = "pip install rtmixer; until then a slower callback is used, which may crackle"
+        return Check("callback in C", "warning", found["error"], fix)
     return Check("callback in C", "good", f"rtmixer {found['version']}")
 
 
@@ -188,18 +188,18 @@ def _sound_server() -> Check:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Check(name, "pity", "does not answer", "start it again")
+        return Check(name, "warning", "does not answer", "start it again")
     facts = dict(line.split(": ", 1) for line in asked.stdout.splitlines() if ": " in line)
     if asked.returncode or "Server Name" not in facts:
-        mend = "on a desktop it starts by itself; by hand: pulseaudio --start"
-        return Check(name, "pity", "none is running", mend)
+        fix = "on a desktop it starts by itself; by hand: pulseaudio --start"
+        return Check(name, "warning", "none is running", fix)
     return Check(name, "good", facts["Server Name"])
 
 
 def _voices(found: dict[str, Any]) -> Check:
     if "error" in found:
-        mend = "pip install --force-reinstall pyworld-prebuilt"
-        return Check("voices", "broken", found["error"], mend)
+        fix = "pip install --force-reinstall pyworld-prebuilt"
+        return Check("voices", "broken", found["error"], fix)
     return Check("voices", "good", f"world (built in, WORLD {found['version']})")
 
 
@@ -221,13 +221,13 @@ def _base_models(found: dict[str, Any]) -> Check:
         for kind, facts in found["models"].items()
     )
     if damaged:
-        mend = f"rtvc setup {' '.join(damaged)}"
-        return Check(name, "broken", f"{text}; damaged: {', '.join(damaged)}", mend)
+        fix = f"rtvc setup {' '.join(damaged)}"
+        return Check(name, "broken", f"{text}; damaged: {', '.join(damaged)}", fix)
     if found["missing"]:
         text = f"{text or 'none'}; missing: {', '.join(found['missing'])}"
-        mend = f"only RVC voices need them. {install_advice(found['missing'])}"
+        fix = f"only RVC voices need them. {install_advice(found['missing'])}"
         # Nothing is wrong with a machine on which nobody wants an RVC voice.
-        return Check(name, "pity" if found["voices"] else "good", text, mend)
+        return Check(name, "warning" if found["voices"] else "good", text, fix)
     return Check(name, "good", text)
 
 
@@ -242,12 +242,12 @@ def _rvc_voices(found: dict[str, Any]) -> Check:
         text += f"; removed: {', '.join(found['removed'])}"
     text += f"; in {found['home']}"
     if found["damaged"]:
-        mend = "remove it and add it again"
-        return Check("RVC voices", "pity", f"{text}; {' '.join(found['damaged'])}", mend)
+        fix = "remove it and add it again"
+        return Check("RVC voices", "warning", f"{text}; {' '.join(found['damaged'])}", fix)
     others = sorted({kind for kinds in found["voices"].values() for kind in kinds})
     others = [kind for kind in others if kind not in found["missing"]]
     if others:
-        return Check("RVC voices", "pity", text, install_advice(others))
+        return Check("RVC voices", "warning", text, install_advice(others))
     return Check("RVC voices", "good", text)
 
 
@@ -270,8 +270,8 @@ def _presets() -> Check:
     if mine == len(files):
         return Check("presets", "broken", found, "the bundled ones are gone: install rtvc again")
     if problems:
-        mend = "rtvc presets check tells all"
-        return Check("presets", "pity", f"{found}; not valid: {'; '.join(problems)}", mend)
+        fix = "rtvc presets check tells all"
+        return Check("presets", "warning", f"{found}; not valid: {'; '.join(problems)}", fix)
     return Check("presets", "good", found)
 
 
@@ -284,8 +284,8 @@ def _remembered() -> Check:
     try:
         choices = read_remembered()
     except RtvcError as error:
-        mend = "the next run sets the file aside and starts from the defaults"
-        return Check(name, "pity", str(error).splitlines()[0], mend)
+        fix = "the next run sets the file aside and starts from the defaults"
+        return Check(name, "warning", str(error).splitlines()[0], fix)
     if not remembered_path().exists():
         return Check(name, "good", "nothing yet")
     devices = f"{choices.input or 'default'} to {choices.output or 'default'}"

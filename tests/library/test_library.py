@@ -777,13 +777,13 @@ def test_doctor_checks_the_library(home, monkeypatch):
 
     nothing = checks()
     assert {check.verdict for check in nothing.values()} == {"good"}
-    assert "rtvc setup" in nothing["base models"].mend
+    assert "rtvc setup" in nothing["base models"].fix
     add(V2, name="Anna")
     found = checks()
-    assert found["base models"].verdict == "pity"
+    assert found["base models"].verdict == "warning"
     assert "Anna" in found["RVC voices"].found
     (home / "voices" / "Anna" / "voice.json").write_text("{}")
-    assert checks()["RVC voices"].verdict == "pity"
+    assert checks()["RVC voices"].verdict == "warning"
 
 
 def test_a_folder_with_too_many_files_is_refused(tmp_path, monkeypatch):
