@@ -21,6 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from rtvc.errors import UsageError
 from rtvc.system.elf_patch import patch_import
 
 _PRODUCT = "cblas_sgemm"
@@ -84,6 +85,8 @@ class _Blas(NamedTuple):
 def load_blas() -> BlasReport:
     """Give MLX an optimised BLAS, once; imports ``mlx.core``.
 
+    ``RTVC_BLAS=off`` leaves MLX as it is; ``auto`` is the default.
+
     Order of search: a BLAS that is in the global scope (``LD_PRELOAD``), the one in the
     scipy-openblas32 wheel, the one in the faiss-cpu wheel, the system's ``libopenblas.so.0``.
 
@@ -98,12 +101,22 @@ def load_blas() -> BlasReport:
     -------
     BlasReport
         What serves MLX from now on; the same at every call.
+
+    Raises
+    ------
+    UsageError
+        If ``RTVC_BLAS`` is neither ``auto`` nor ``off``.
     """
+    switch = os.environ.get("RTVC_BLAS") or "auto"
+    if switch not in ("auto", "off"):
+        raise UsageError(f"RTVC_BLAS is {switch!r}; it can be auto or off.")
     if sys.platform != "linux":
         name = "Accelerate" if sys.platform == "darwin" else "the BLAS that MLX was built with"
         return BlasReport(name, sys.platform == "darwin", None, None)
     import mlx.core as mx
 
+    if switch == "off":
+        return _reference("RTVC_BLAS is off; unset it")
     mlx = Path(mx.__file__).parent / "lib" / "libmlx.so"
     trouble = "install scipy-openblas32 (pip), then start again"
     for blas in _libraries():
@@ -118,11 +131,16 @@ def load_blas() -> BlasReport:
             trouble += "that rtvc was tested with"
         except OSError as error:
             trouble = f"{error}; preload an OpenBLAS with LD_PRELOAD"
+    return _reference(trouble)
+
+
+def _reference(fix: str) -> BlasReport:
+    """Return the report for an MLX that is left as it is."""
     return BlasReport(
         "the reference BLAS of the MLX wheel",
         False,
         1,
-        f"about forty times slower than this machine can be; {trouble}",
+        f"about forty times slower than this machine can be; {fix}",
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from rtvc.errors import UsageError
 from rtvc.system import blas
 from rtvc.system.elf_patch import patch_import
 
@@ -99,6 +100,41 @@ def test_a_missing_blas_is_reported_with_the_remedy() -> None:
     assert report["threads"] == 1
     assert "install scipy-openblas32" in report["remedy"]
     assert report["remedy"] in report["text"]
+
+
+@linux_only
+def test_the_switch_leaves_mlx_as_it_is() -> None:
+    report = _run("import mlx.core as mx\n" + RATE, RTVC_BLAS="off")
+    assert report["library"] == "the reference BLAS of the MLX wheel"
+    assert not report["optimised"]
+    assert "RTVC_BLAS is off; unset it" in report["remedy"]
+    code = "from rtvc.system.blas import load_blas; import mlx.core as mx; load_blas()\n"
+    slow = _run(code + RATE, RTVC_BLAS="off", OMP_NUM_THREADS="1")
+    fast = _run(code + RATE, RTVC_BLAS="auto", OMP_NUM_THREADS="1")
+    assert fast["optimised"]
+    assert slow["seconds"] > 4 * fast["seconds"]
+    assert _run("", RTVC_BLAS="")["optimised"]  # set to nothing counts as not set
+
+
+@linux_only
+def test_doctor_shows_the_switch() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "rtvc", "doctor", "--json"],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "RTVC_BLAS": "off"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert checks["MLX"]["verdict"] == "warning"
+    assert "RTVC_BLAS is off; unset it" in checks["MLX"]["fix"]
+
+
+def test_another_value_of_the_switch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RTVC_BLAS", "on")
+    with pytest.raises(UsageError, match=r"RTVC_BLAS is 'on'; it can be auto or off\."):
+        blas.load_blas.__wrapped__()
 
 
 @linux_only
