@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from rtvc.cli.terminal import ProgressBar
     from rtvc.library.open_voice import find_voice
 
-    settings = options.chosen(args, Settings())
+    settings = options.chosen(args, Settings()).settings
     options.require_voice(settings)
     jobs = plan(args.inputs, args.target)
     voice = find_voice(settings.voice)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import NamedTuple
 
 from rtvc.errors import UsageError
 from rtvc.settings import BUILT_IN, Setting, Settings, Value, grouped_settings
@@ -24,34 +25,43 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
             _add_setting(group, setting)
 
 
-def chosen(args: argparse.Namespace, base: Settings) -> Settings:
+class Chosen(NamedTuple):
+    """Settings of a command line.
+
+    Attributes
+    ----------
+    settings
+        All settings, with the preset and the flags in them.
+    stated
+        Names of the settings that the preset or a flag states.
+    """
+
+    settings: Settings
+    stated: frozenset[str]
+
+
+def chosen(args: argparse.Namespace, base: Settings) -> Chosen:
     """Return `base` with the preset and the flags of a command line on top.
+
+    The file of the preset is read once.
 
     Raises
     ------
     UsageError
         If the preset does not exist or is not valid.
     """
+    stated: frozenset[str] = frozenset()
     if args.preset is not None:
         from rtvc.config.presets import find_preset
 
-        base = find_preset(args.preset).apply_to(base)
+        preset = find_preset(args.preset)
+        base, stated = preset.apply_to(base), preset.given
     given: dict[str, Value] = {
         key.removeprefix(_PREFIX): value
         for key, value in vars(args).items()
         if key.startswith(_PREFIX)
     }
-    return base.replace(**given)
-
-
-def stated(args: argparse.Namespace) -> frozenset[str]:
-    """Return the names of the settings that a command line or its preset states."""
-    flags = {key.removeprefix(_PREFIX) for key in vars(args) if key.startswith(_PREFIX)}
-    if args.preset is None:
-        return frozenset(flags)
-    from rtvc.config.presets import find_preset
-
-    return find_preset(args.preset).given | flags
+    return Chosen(base.replace(**given), stated | given.keys())
 
 
 def add_profile(parser: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:

@@ -99,7 +99,7 @@ def _save(args: argparse.Namespace) -> int:
 
     path = user_path(args.name)
     base = read_remembered().settings if args.remembered else Settings()
-    settings = options.chosen(args, base)
+    settings = options.chosen(args, base).settings
     description = args.description
     if description is None:
         description = ""

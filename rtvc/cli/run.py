@@ -113,7 +113,8 @@ def run(args: argparse.Namespace) -> int:
     remembered, sentence = (RememberedRun(), "") if args.reset else load_remembered()
     if sentence:
         say(sentence)
-    settings = _with_a_voice(options.chosen(args, remembered.settings), args)
+    chosen = options.chosen(args, remembered.settings)
+    settings = _with_a_voice(chosen.settings, args)
     _refuse_existing(args)
     if not remembered.settings.changed() and not options.shape_voice(args):
         # Who starts it for the first time should hear a changed voice, not their own.
@@ -122,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
     devices = run_devices.find(args, remembered)
     if remembered.settings.changed() and settings == remembered.settings:
         say(f"As last time: {options.described(settings.changed())}. --reset forgets it.")
-    stated = (remembered.chosen | options.stated(args)) & sizes_at_default(settings)
+    stated = (remembered.chosen | chosen.stated) & sizes_at_default(settings)
     sizing, sizes = startup_sizing(settings, args.profile or remembered.profile, stated)
     for sentence in filter(None, (sizes.notes, sizes.warnings)):
         say(sentence)

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 import rtvc
-from rtvc.cli import main, options
+from rtvc.cli import main, options, run_devices
 from rtvc.errors import UsageError
 from rtvc.settings import SETTINGS, Settings
 from tests.support.processes import started
@@ -142,8 +142,10 @@ def test_every_knob_is_a_flag(command: list[str]):
         )
         words = [setting.flag] if setting.kind is bool else [setting.flag, f"{value}"]
         args = main.parse([*command, *words])
-        assert options.chosen(args, Settings()) == Settings().replace(**{setting.name: value})
-    assert options.chosen(main.parse(command), Settings()) == Settings()
+        assert options.chosen(args, Settings()).settings == Settings().replace(
+            **{setting.name: value}
+        )
+    assert options.chosen(main.parse(command), Settings()) == (Settings(), frozenset())
 
 
 def test_flags_go_on_top_of_the_preset(tmp_path: Path):
@@ -152,7 +154,19 @@ def test_flags_go_on_top_of_the_preset(tmp_path: Path):
     args = main.parse(["run", "--preset", str(path), "--pitch", "-6"])
     base = Settings(pitch=9.0, whisper=True, block=200.0)
     expected = Settings(pitch=-6.0, formant=-2.0, gate=-50.0, block=200.0)
-    assert options.chosen(args, base) == expected
+    assert options.chosen(args, base) == (expected, {"pitch", "formant", "gate"})
+
+
+def test_a_preset_on_the_command_line_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "p.yaml"
+    path.write_text("pitch: -4\nblock: 60\n")
+    opened = []
+    sys.addaudithook(lambda event, args: event == "open" and opened.append(str(args[0])))
+    monkeypatch.setattr(run_devices, "_missing_devices", lambda: "There is no microphone.")
+    words = ["--demo", "--seconds", "0.2", "--preset", str(path), "--stats", "stats.json"]
+    assert main.main(words) == 0
+    assert opened.count(str(path)) == 1
+    assert json.loads(Path("stats.json").read_text())["settings"]["block"] == 60
 
 
 @pytest.mark.parametrize(
@@ -290,6 +304,9 @@ def test_doctor_tells_all():
     for name in ("MLX", "PortAudio", "callback in C", "voices", "presets", "system", "remembered"):
         assert checks[name]["found"]
         assert checks[name]["verdict"] != "broken"
+    for check in report["checks"]:
+        assert check.keys() == {"name", "verdict", "found", "fix"}
+        assert check["verdict"] in ("good", "warning", "broken")
     assert report["versions"]["rtvc"] == rtvc.__version__
     assert report["hardware"]["cores"] >= 1
 
