@@ -1,12 +1,18 @@
 """Load a voice by name or path and convert with it, also from the command line."""
 
+import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from rtvc.audio.simulated import SimulatedDevice
+from rtvc.calibration.conditions import conditions
+from rtvc.calibration.sizing import Sizing
+from rtvc.calibration.timing import Timing
 from rtvc.cli.main import main
 from rtvc.engine.plan import make_plan
 from rtvc.engine.rvc.loading import load_pitch_estimator
@@ -17,10 +23,12 @@ from rtvc.library.finding import FoundVoice
 from rtvc.library.open_voice import find_estimator, find_voice
 from rtvc.library.setting_up import install_from_folder
 from rtvc.live.demo import load_utterance
+from rtvc.session import Session
 from rtvc.settings import Settings
 from tests.engine.rvc.rvc_stack import GOLDEN, INDEX
 
 V1 = GOLDEN / "voice_v1_f0_40k.pth"
+FILE_EVENTS = {"open", "os.listdir", "os.scandir", "os.mkdir", "os.rename"}
 
 
 @pytest.fixture(autouse=True)
@@ -186,3 +194,33 @@ class TestConvert:
         assert main(["convert", "talk.wav", "out.wav", "--voice", "anna"]) == 1
         assert "rtvc setup" in capsys.readouterr().err
         assert not Path("out.wav").exists()
+
+
+def test_applying_an_installed_voice_reads_no_file_on_the_calling_thread(anna):
+    caller, opened, seconds = threading.get_ident(), [], []
+    watching = False
+
+    def watch(event, arguments):
+        if watching and event in FILE_EVENTS and threading.get_ident() == caller:
+            opened.append((event, *arguments))
+
+    sys.addaudithook(watch)
+    timing = Timing(1.0, 0.1, 0.01, 1.2, 1.5, conditions())
+    sizing = Sizing({"world": timing, "rvc-40k": timing})
+    device = SimulatedDevice(np.zeros(20 * 48_000, np.float32), wall_clock=True)
+    wanted = [Settings(voice=name) for name in ("anna", "world")] * 10
+    with Session(device, Settings(), sizing=sizing) as session:
+        for settings in wanted:
+            watching = True
+            began = time.perf_counter()
+            session.apply(settings)
+            seconds.append(time.perf_counter() - began)
+            watching = False
+            time.sleep(0.02)
+        session.apply(wanted[0])
+        deadline = time.monotonic() + 20
+        while session.stats().voice != "anna" and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert session.stats().voice == "anna"
+    assert opened == []
+    assert sorted(seconds)[len(seconds) // 2] < 0.001
