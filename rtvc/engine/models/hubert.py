@@ -97,8 +97,8 @@ class Hubert:
         Returns
         -------
         Float32
-            ((samples - 400) // 320 + 1, width); row k describes the signal
-            around sample 320 k + 200.
+            ((samples - 400) // 320 + 1, width). Row k describes the signal around sample
+            320 k + 200.
 
         Raises
         ------
@@ -130,7 +130,7 @@ class Hubert:
             (samples,) at 16 kHz.
         reserved
             Number of frames that the last stream could convolve in the time that its other
-            work takes; it gets that many fewer.
+            work takes; it gets that many fewer than the others.
 
         Returns
         -------

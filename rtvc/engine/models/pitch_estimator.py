@@ -73,8 +73,8 @@ class PitchEstimator(Protocol):
         Returns
         -------
         Float32
-            (samples // 160 + 1,) in Hz, 0 where unvoiced. Frame k describes the signal
-            around sample 160 k.
+            (samples // 160 + 1,) in Hz, 0 where unvoiced. Frame k describes the signal around
+            sample 160 k.
 
         Raises
         ------

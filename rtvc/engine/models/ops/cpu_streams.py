@@ -33,8 +33,8 @@ def partition(count: int, reserved: int = 0) -> list[slice]:
         Number of items, at least 1.
     reserved
         Number of items that the last stream could compute in the time that its other work
-        takes; it gets that many fewer. It gets none at all instead of less than an eighth
-        of `count`.
+        takes; it gets that many fewer than the others. It gets none at all instead of less
+        than an eighth of `count`.
 
     Returns
     -------
