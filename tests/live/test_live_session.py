@@ -1,6 +1,8 @@
 """The whole program live, through a real sound server: fake microphone to fake speaker."""
 
 import ctypes
+import os
+import subprocess
 import threading
 import time
 
@@ -10,14 +12,20 @@ import soundfile
 
 from rtvc.audio.live import LiveEndpoint
 from rtvc.audio.loopback import align
+from rtvc.audio.monitor import Monitor
 from rtvc.audio.resample import BlockResampler
+from rtvc.audio.tee import TeeEndpoint
+from rtvc.calibration.conditions import conditions
+from rtvc.calibration.timing import Timing
+from rtvc.config.calibration_yaml import save_calibration
+from rtvc.errors import RtvcError, UsageError
 from rtvc.session import Session
 from rtvc.settings import Settings
 from rtvc.stats import State
 from tests.audio.signals import noise_below
 from tests.engine.speech_measures import harmonic_pitch
 from tests.support.patience import measured
-from tests.support.sound_server import MICROPHONE_SINK, RATE, SPEAKER_SINK
+from tests.support.sound_server import HEADPHONES_SINK, MICROPHONE_SINK, RATE, SPEAKER_SINK
 from tests.support.speech import UTTERANCES
 
 
@@ -128,3 +136,86 @@ def test_a_server_that_dies_and_returns_is_survived(sound_server):
             time.sleep(2.0)
             assert session.stats().state is State.CONVERTED
             assert np.abs(finish()[0].samples).max() > 0.05
+
+
+def streams(server):
+    """What plays and records at the server now."""
+    return [
+        line
+        for kind in ("sink-inputs", "source-outputs")
+        for line in subprocess.run(
+            ["pactl", "list", "short", kind],
+            env=os.environ | server.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()
+    ]
+
+
+def test_a_session_on_devices_by_name(sound_server):
+    sound = np.tile(utterance(UTTERANCES[0]), 3)[: 6 * RATE]
+    session = Session.live(
+        input="fake_mic",
+        output="speaker",
+        monitor="fake_ears",
+        settings=Settings(pitch=4, monitor_gain=-6),
+    )
+    assert streams(sound_server) == [], "nothing is opened before the start"
+    with sound_server.speaking(sound), sound_server.recording(HEADPHONES_SINK) as finish:
+        with session:
+            assert session.endpoint.monitor.gain_db == -6
+            time.sleep(1.5)
+            session.apply(pitch=-4, monitor_gain=0)
+            assert session.endpoint.monitor.gain_db == 0
+            time.sleep(1.0)
+            stats = session.stats()
+        heard = finish()[0]
+    assert stats.state is State.CONVERTED
+    assert stats.blocks > 15
+    assert np.abs(heard.samples).max() > 0.05
+    assert session.stats().state is State.STOPPED
+    assert streams(sound_server) == []
+
+
+def test_devices_and_profiles_that_do_not_exist_are_refused(sound_server):
+    for words, message in (
+        ({"input": "nobody"}, "nobody"),
+        ({"output": "nobody"}, "nobody"),
+        ({"monitor": "nobody"}, "nobody"),
+        ({"output": "fake_speaker", "monitor": "fake_speaker"}, "output already"),
+        ({"profile": "best"}, "'best'. Choose 'quality', 'balanced' or 'fast'"),
+        ({"settings": {"pitch": 4}}, "type dict"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            Session.live(**words)
+
+
+def test_a_start_that_fails_leaves_no_device_open(sound_server):
+    class Hoarse(Monitor):
+        def start(self, progress):
+            assert streams(sound_server), "the devices are open by now"
+            raise RtvcError("The monitor is hoarse.")
+
+    nobody = Session.live(settings=Settings(voice="nobody"))
+    monitor = Hoarse("hoarse", lambda: None)
+    late = Session(TeeEndpoint(LiveEndpoint(), monitor), Settings())
+    for session, message in ((nobody, "nobody"), (late, "hoarse")):
+        with pytest.raises(RtvcError, match=message), session:
+            pytest.fail("it started")
+        assert streams(sound_server) == []
+        assert session.wait(0)
+        with pytest.raises(RtvcError, match="only once"):
+            session.start()
+
+
+def test_sizes_come_from_the_measurement_of_this_machine(sound_server, tmp_path, monkeypatch):
+    monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path))
+    timing = Timing(5.0, 0.05, 0.0, tail=1.1, longest=1.2, conditions=conditions())
+    save_calibration({"world": timing})
+    with Session.live(profile="fast") as session:
+        fast = session.stats().latency
+    with Session.live(settings=Settings(block=150), profile="fast") as session:
+        chosen = session.stats().latency
+    assert fast.block < 0.1
+    assert chosen.block == pytest.approx(0.15)

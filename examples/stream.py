@@ -1,0 +1,36 @@
+"""Convert a stream: pass audio through a converter block by block, as it arrives.
+
+A sound file stands for the stream. Any block length works, and the result is the same.
+
+    python examples/stream.py talk.wav deep.wav
+"""
+
+import sys
+
+import soundfile
+
+import rtvc
+
+BLOCK = 1024
+
+
+def main(source: str, target: str) -> None:
+    """Convert one file in blocks."""
+    with (
+        soundfile.SoundFile(source) as talk,
+        soundfile.SoundFile(target, "w", talk.samplerate, talk.channels) as result,
+    ):
+        converter = rtvc.Converter(
+            "world", rtvc.Settings(pitch=-4, formant=-2), sample_rate=talk.samplerate
+        )
+        print(f"The result lags by at most {1000 * converter.latency:.0f} ms.")
+        for block in talk.blocks(BLOCK, dtype="float32"):
+            result.write(converter.process(block))
+        result.write(converter.flush())
+        print(f"{target}: {result.frames} samples, as many as {source}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])
