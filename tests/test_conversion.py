@@ -387,7 +387,7 @@ class TestSettings:
         [
             ({"settings": rtvc.Settings(pitch=4), "pitch": 3}, "'pitch' is given twice"),
             ({"pich": 3}, "pich"),
-            ({"pitch": 99}, "pitch is 99"),
+            ({"pitch": 99}, "'pitch' is 99"),
             ({"settings": {"pitch": 4}}, "settings are of type dict. Give rtvc.Settings"),
         ],
     )
