@@ -1,15 +1,15 @@
-"""A small RVC voice live at the block that ``rtvc calibrate`` chooses on this machine.
+"""Run a small RVC voice live at the block that ``rtvc calibrate`` selects on this machine.
 
-Installs the small networks of tests/golden (content encoder, RMVPE and a voice with its
-index, in the formats that people have, at reduced width) into a folder of its own, and runs
-``rtvc calibrate`` on that voice twice: what the first run predicts for the chosen sizes is
-compared with what the second finds. Then it speaks with the voice through a private
-PulseAudio server, as benchmarks/live.py does:
+Installs the small networks of tests/golden (content encoder, RMVPE and a voice with its index,
+in the usual file formats and at reduced width) into a temporary folder, and runs ``rtvc
+calibrate`` on that voice twice. The first run's prediction for the selected sizes is compared
+with the second run's measurement. Then it converts speech live with the voice, through a
+private PulseAudio server, as benchmarks/live.py does:
 
     python -m benchmarks.calibrated --seconds 600
 
-Prints what was measured, with the machine and versions, and exits with 1 if a block was late,
-the device ran over or under, or the two runs differ by more than 20 % in the p99 of a step.
+Prints the measurements, the hardware and the versions. Exits with 1 if a block was late, the
+device had an underrun or overflow, or the two runs differ by more than 20 % in the p99 of a step.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TOLERANCE = 0.2
 
 
 def install(name: str) -> None:
-    """Install the small networks, the voice by this name."""
+    """Install the small networks, with `name` as the voice's name."""
     install_from_folder("contentvec", GOLDEN / "hubert_small" / "model.safetensors")
     install_from_folder("rmvpe", GOLDEN / "rmvpe_small.pt")
     index = GOLDEN / "added_IVF16_Flat_nprobe_1_golden_v1.index"
@@ -59,8 +59,10 @@ def main() -> int:
     )
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--profile", choices=PROFILES, default="balanced")
-    parser.add_argument("--busy", action="store_true", help="with a thread that computes")
-    parser.add_argument("--calibrate", type=float, default=60.0, metavar="S", help="for so long")
+    parser.add_argument("--busy", action="store_true", help="add a thread that computes")
+    parser.add_argument(
+        "--calibrate", type=float, default=60.0, metavar="S", help="duration of a calibration"
+    )
     args = parser.parse_args()
     settings = Settings(voice=VOICE, pitch=4.0)
     profile = PROFILES[args.profile]
@@ -80,17 +82,17 @@ def main() -> int:
         figures = run(
             settings, speech(args.seconds + 5), args.seconds, busy=args.busy, sizing=sizing
         )
-    apart = found / sizes.p99 - 1.0
+    difference = found / sizes.p99 - 1.0
     report = {
         "profile": profile.name,
         "first calibration, block ms": sizes.block,
         "predicted p99 ms": round(sizes.p99, 2),
-        "p99 of the second calibration there, ms": round(found, 2),
-        "difference": f"{100 * apart:+.1f} %",
+        "p99 of the second calibration at this block, ms": round(found, 2),
+        "difference": f"{100 * difference:+.1f} %",
     }
     print(json.dumps({"hardware": hardware(), "versions": versions()} | report | figures, indent=1))
-    bad = [figures[n] for n in ("late blocks", "device underflows", "device overflows", "degraded")]
-    return int(any(bad) or abs(apart) > TOLERANCE)
+    bad = [figures[n] for n in ("late blocks", "device underruns", "device overflows", "degraded")]
+    return int(any(bad) or abs(difference) > TOLERANCE)
 
 
 if __name__ == "__main__":

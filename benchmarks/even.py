@@ -1,10 +1,10 @@
-"""How even the steps of a full-size voice are, beside a yardstick that shows what the machine does.
+"""Measure how much the time of a full-size voice's steps varies, and how much the machine does.
 
     python -m benchmarks.even [--voice v2-40k] [--block 100] [--context 500] [--steps 2000]
 
-Steps are timed back to back, as ``rtvc bench`` times them. After each, two products of matrices
-are timed, which are the same work every time: where those vary as much, it is the machine that
-varies. Takes about 13 minutes. Exits with 1 if the steps' p99 is too far above their p50.
+Steps are timed back to back, as in ``rtvc bench``. After each step a fixed workload, two matrix
+products, is timed: if its time varies as much, the cause is the machine. Takes about 13 minutes.
+Exits with 1 if the steps' p99 is too far above their p50.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rtvc.settings import Settings
 from rtvc.system.info import hardware, versions
 from rtvc.system.realtime_mode import realtime_mode
 
-MOST = 1.25
+MAX_RATIO = 1.25
 _SIZE = 1024
 
 
@@ -38,7 +38,7 @@ def main() -> int:
     voice = full_size_voice(args.voice)
     settings = Settings(voice=args.voice, block=args.block, context=args.context)
     matrix = mx.array(np.random.default_rng(0).standard_normal((_SIZE, _SIZE), np.float32))
-    bar, start, yardstick = ProgressBar(sys.stderr), time.monotonic(), []
+    bar, start, workload = ProgressBar(sys.stderr), time.monotonic(), []
     with realtime_mode():
         bench = Bench(voice, settings)
         for number in range(args.steps):
@@ -46,18 +46,18 @@ def main() -> int:
             bench.step()
             began = time.perf_counter()
             mx.eval(matrix @ (matrix @ matrix))
-            yardstick.append(time.perf_counter() - began)
+            workload.append(time.perf_counter() - began)
     bar.clear()
     steps = bench.figures().ms
     figures = {
         "settings": {name: getattr(args, name) for name in ("voice", "block", "context", "steps")},
         "load before": round(load, 2),
         "steps, ms": _figures(steps),
-        "yardstick, ms": _figures(spread(yardstick)),
-        f"p99 of the steps over their p50 (at most {MOST:g})": round(steps.p99 / steps.p50, 3),
+        "fixed workload, ms": _figures(spread(workload)),
+        f"p99 of the steps over their p50 (at most {MAX_RATIO:g})": round(steps.p99 / steps.p50, 3),
     }
     print(json.dumps({"hardware": hardware(), "versions": versions()} | figures, indent=1))
-    return int(steps.p99 > MOST * steps.p50)
+    return int(steps.p99 > MAX_RATIO * steps.p50)
 
 
 def _figures(times: Spread) -> dict[str, float]:

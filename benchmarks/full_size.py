@@ -1,12 +1,12 @@
-"""Full-size files from import to sound: python -m benchmarks.full_size [--seconds 2] [KIND...].
+"""Import and convert with full-size files: python -m benchmarks.full_size [--seconds 2] [KIND...].
 
-Writes checkpoints of random weights in the layouts that people have (torch archives in
-half precision with weight norm, a content encoder in Hugging Face's layout, RMVPE), then
-does with them what a person does: `rtvc setup --from`, `rtvc voices add`, `rtvc convert`
-in both qualities, each a program of its own. A KIND is a version and a rate, such as
-v2-40k; without any, all six. Prints time and peak memory of every command, and what a
-program holds that speaks with one voice, and with two. Exits with 1 if a command fails, if its
-sound is not of the right length, finite and audible, or if the program holds more than it may.
+Writes checkpoints with random weights in the usual layouts (torch archives in half precision
+with weight norm, a content encoder in Hugging Face's layout, RMVPE), and runs the commands of a
+user on them, each in its own process: `rtvc setup --from`, `rtvc voices add`, `rtvc convert` in
+both qualities. A KIND is a version and a sample rate, such as v2-40k; the default is all six.
+Prints the time and peak memory of every command, and the memory of a program with one voice and
+with two. Exits with 1 if a command fails, if its output is not of the right length, finite and
+audible, or if the program uses more memory than its limit.
 """
 
 from __future__ import annotations
@@ -46,26 +46,26 @@ from rtvc.system.malloc import trim_memory
 from tests.engine.weights.torch_writer import save
 from tests.support.speech import FOLDER
 
-HELD = "v2-40k", "v2-48k"
-MOST_MB, MOST_MORE_MB = 1600.0, 150.0
+MEMORY_KINDS = "v2-40k", "v2-48k"
+MAX_MB, MAX_SECOND_MB = 1600.0, 150.0
 _STEPS = 12
 NORMED = ("dec.ups.", "dec.resblocks.", ".in_layers.", ".res_skip_layers.", ".cond_layer.")
 
 
 def with_weight_norm(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the weights as training keeps them: direction and length apart, half precision."""
-    kept: dict[str, np.ndarray] = {}
+    """Return the weights as training saves them: with weight norm (g and v), half precision."""
+    saved: dict[str, np.ndarray] = {}
     for name, w in weights.items():
         if name.endswith(".weight") and any(part in name for part in NORMED):
             length = np.sqrt(np.sum(w**2, axis=(1, 2), keepdims=True))
-            kept[f"{name}_g"], kept[f"{name}_v"] = length, w
+            saved[f"{name}_g"], saved[f"{name}_v"] = length, w
         else:
-            kept[name] = w
-    return {name: w.astype(np.float16) for name, w in kept.items()}
+            saved[name] = w
+    return {name: w.astype(np.float16) for name, w in saved.items()}
 
 
 def write_voice(path: Path, version: str, rate: int) -> None:
-    """Write a voice as RVC's training exports it."""
+    """Write a voice in the format that RVC's training exports."""
     values = voice_values(version, rate)
     config = parse_voice_config(values, 109)
     features = 256 if version == "v1" else 768
@@ -108,8 +108,8 @@ def write_base_models(folder: Path) -> None:
     save(folder / "rmvpe.pt", random_weights(rmvpe_shapes(FULL_RMVPE)))
 
 
-def apart(write: Callable[..., object], *arguments: object) -> None:
-    """Write in a process of its own: programs started later count this one's memory as theirs."""
+def in_subprocess(write: Callable[..., object], *arguments: object) -> None:
+    """Write in a subprocess; the peak memory of later subprocesses includes that of this one."""
     process = multiprocessing.get_context("spawn").Process(target=write, args=arguments)
     process.start()
     process.join()
@@ -118,7 +118,7 @@ def apart(write: Callable[..., object], *arguments: object) -> None:
 
 
 def run(*words: str, home: Path) -> bool:
-    """Run a command of rtvc; print its time and memory, and what it said if it failed."""
+    """Run a command of rtvc; print its time and memory, and its output if it failed."""
     began = time.perf_counter()
     environment = os.environ | {"RTVC_HOME": str(home), "RTVC_CONFIG_DIR": str(home / "config")}
     process = subprocess.Popen(
@@ -130,7 +130,7 @@ def run(*words: str, home: Path) -> bool:
         text=True,
     )
     assert process.stdout is not None
-    said = process.stdout.read()
+    output = process.stdout.read()
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     unit = 1e6 if sys.platform == "darwin" else 1e3
@@ -140,16 +140,16 @@ def run(*words: str, home: Path) -> bool:
         flush=True,
     )
     if process.returncode:
-        print(said)
+        print(output)
     return process.returncode == 0
 
 
-def hold(names: Sequence[str]) -> bool:
-    """Speak with one voice after the other, and keep them; whether that takes no more than it may.
+def check_memory(names: Sequence[str]) -> bool:
+    """Convert with one voice after the other and keep both; return whether memory is in the limits.
 
-    Runs in a process of its own, with the folder of the voices in its environment.
+    Runs in a subprocess, with the library's folder in its environment.
     """
-    chains, held = [], []
+    chains, used_mb = [], []
     noise = np.random.default_rng(0).standard_normal(4800).astype(np.float32)
     for name in names:
         settings = Settings(voice=name, gate=-90.0)
@@ -159,10 +159,10 @@ def hold(names: Sequence[str]) -> bool:
         trim_memory()
         gc.collect()
         pages = int(Path("/proc/self/statm").read_text().split()[1])
-        held.append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
-    more = held[1] - held[0]
-    print(f"holds {held[0]:.0f} MB with {names[0]}, and {more:.0f} MB more with {names[1]}")
-    return held[0] < MOST_MB and more < MOST_MORE_MB
+        used_mb.append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
+    second_mb = used_mb[1] - used_mb[0]
+    print(f"{used_mb[0]:.0f} MB with {names[0]}, and {second_mb:.0f} MB more with {names[1]}")
+    return used_mb[0] < MAX_MB and second_mb < MAX_SECOND_MB
 
 
 def main() -> int:
@@ -172,50 +172,56 @@ def main() -> int:
     )
     parser.add_argument("kinds", nargs="*", metavar="KIND", choices=[*KINDS, []])
     parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--hold", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--check-memory", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.hold:
-        return int(not hold(args.hold))
+    if args.check_memory:
+        return int(not check_memory(args.check_memory))
     print(json.dumps({"hardware": hardware(), "versions": versions()}))
-    good = True
+    passed = True
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         home = folder / "home"
         speech, rate = soundfile.read(FOLDER / "2086-149214-0000.wav", dtype="float32")
         soundfile.write(folder / "talk.wav", np.resize(speech, round(args.seconds * rate)), rate)
-        apart(write_base_models, folder / "models")
-        good &= run("setup", "--from", str(folder / "models"), home=home)
+        in_subprocess(write_base_models, folder / "models")
+        passed &= run("setup", "--from", str(folder / "models"), home=home)
         for kind in args.kinds or KINDS:
             file = folder / f"{kind}.pth"
-            apart(write_voice, file, *KINDS[kind])
+            in_subprocess(write_voice, file, *KINDS[kind])
             print(f"{kind}: {file.stat().st_size / 1e6:.0f} MB")
-            good &= run("voices", "add", str(file), "--name", kind, home=home)
+            passed &= run("voices", "add", str(file), "--name", kind, home=home)
             file.unlink()
             for quality in ("live", "offline"):
                 out = folder / f"{kind}-{quality}.wav"
                 words = ["--voice", kind, "--quality", quality]
                 if not run("convert", str(folder / "talk.wav"), str(out), *words, home=home):
-                    good = False
+                    passed = False
                     continue
                 sound, made_rate = soundfile.read(out)
                 level = float(np.sqrt(np.mean(sound**2)))
-                right = (
+                correct = (
                     abs(len(sound) / made_rate - args.seconds) < 1e-3
                     and bool(np.isfinite(sound).all())
                     and level > 1e-3
                 )
-                good &= right
-                word = "good" if right else "WRONG"
-                print(f"         {word}: {len(sound)} samples, rms {level:.3f}")
-            good &= run("voices", "remove", kind, "--forever", home=home)
-        if sys.platform == "linux":  # elsewhere it is not told so simply
-            for kind in HELD:
-                apart(write_voice, folder / f"{kind}.pth", *KINDS[kind])
-                good &= run("voices", "add", str(folder / f"{kind}.pth"), home=home)
-            command = [sys.executable, "-m", "benchmarks.full_size", "--hold", *HELD]
+                passed &= correct
+                outcome = "correct" if correct else "WRONG"
+                print(f"         {outcome}: {len(sound)} samples, rms {level:.3f}")
+            passed &= run("voices", "remove", kind, "--forever", home=home)
+        if sys.platform == "linux":  # memory is read from /proc
+            for kind in MEMORY_KINDS:
+                in_subprocess(write_voice, folder / f"{kind}.pth", *KINDS[kind])
+                passed &= run("voices", "add", str(folder / f"{kind}.pth"), home=home)
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.full_size",
+                "--check-memory",
+                *MEMORY_KINDS,
+            ]
             environment = os.environ | {"RTVC_HOME": str(home)}
-            good &= subprocess.run(command, env=environment, check=False).returncode == 0
-    return int(not good)
+            passed &= subprocess.run(command, env=environment, check=False).returncode == 0
+    return int(not passed)
 
 
 if __name__ == "__main__":

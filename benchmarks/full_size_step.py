@@ -1,4 +1,4 @@
-"""What the benchmarks of a step at full size share: their flags, and the voice."""
+"""The common flags and the voice of the benchmarks of full-size steps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rtvc.engine.rvc.voice import RvcVoice
 
 
 def step_parser(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser that knows ``--voice``, ``--block`` and ``--context``."""
+    """Return a parser with ``--voice``, ``--block`` and ``--context``."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -20,6 +20,6 @@ def step_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def full_size_voice(kind: str) -> RvcVoice:
-    """Return a voice of random weights with its content encoder; RMVPE finds the pitch."""
+    """Return a voice with random weights, its content encoder and RMVPE."""
     rmvpe = random_rmvpe()
     return RvcVoice(kind, random_voice(*KINDS[kind]), random_encoder(), lambda method: rmvpe)

@@ -1,14 +1,13 @@
-"""A live run through a real sound server, beside a thread that keeps the interpreter busy.
+"""Run live through a real sound server, with a thread that keeps the interpreter busy.
 
-Starts a private PulseAudio server with a fake microphone and a fake speaker,
-speaks real speech into the one, records the other, and runs the built-in voice
-in between:
+Starts a private PulseAudio server with a fake microphone and a fake speaker, plays real speech
+into the microphone, records the speaker, and runs the built-in voice between them:
 
     python -m benchmarks.live --seconds 600 --block 100
 
-Prints what was measured, with the machine and versions, and exits with 1 if a
-block was late or the device ran over or under. ``--dry`` passes the microphone
-through and compares it block by block, bit for bit.
+Prints the measurements, the hardware and the versions. Exits with 1 if a block was late or the
+device had an underrun or overflow. ``--dry`` passes the microphone through and compares the
+output with it block by block, bit for bit.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from tests.support.speech import UTTERANCES
 
 
 def keep_busy(stop: threading.Event) -> None:
-    """Compute in Python without pause: what an interface at its worst does to the interpreter."""
+    """Compute in Python without pause: the worst load on the interpreter by a user interface."""
     value = 1
     while not stop.is_set():
         for _ in range(1000):
@@ -46,7 +45,7 @@ def keep_busy(stop: threading.Event) -> None:
 
 
 def speech(seconds: float) -> Float32:
-    """Return real speech of five people at `ENGINE_RATE`, repeated, with pauses."""
+    """Return real speech of five speakers at `ENGINE_RATE`, repeated, with pauses."""
     parts = []
     for path in UTTERANCES:
         samples, rate = soundfile.read(path, dtype="float32")
@@ -69,7 +68,7 @@ def run(
     busy: bool,
     sizing: Sizing | None = None,
 ) -> dict[str, object]:
-    """Run live once; return the figures."""
+    """Run live once; return the measurements."""
     server = SoundServer()
     server.start()
     os.environ.update(server.environment)
@@ -87,7 +86,7 @@ def run(
                     worst = max(worst, session.stats().step.p99)
                 stats = session.stats()
             stop.set()
-            out, heard = finish()
+            received, sent = finish()
     finally:
         stop.set()
         server.stop()
@@ -101,22 +100,22 @@ def run(
         "state": str(stats.state),
         "blocks": stats.blocks,
         "late blocks": stats.late_blocks,
-        "device underflows": stats.device.underflows,
+        "device underruns": stats.device.underflows,
         "device overflows": stats.device.overflows,
         "step p50 ms": round(stats.step.p50 * 1000, 2),
         "step p99 ms": round(stats.step.p99 * 1000, 2),
         "worst p99 over 60 s, ms": round(worst * 1000, 2),
         "step max ms": round(stats.step.max * 1000, 2),
-        "stated latency ms": round(stats.latency.total * 1000, 1),
+        "reported latency ms": round(stats.latency.total * 1000, 1),
     }
     if settings.mode == "dry":
         margin = 2 * ENGINE_RATE
-        follow = align(heard.samples[margin:-margin], out.samples)
-        apart = out.began - heard.began + (follow.delay - margin) / ENGINE_RATE
+        alignment = align(sent.samples[margin:-margin], received.samples)
+        latency = received.began - sent.began + (alignment.delay - margin) / ENGINE_RATE
         figures |= {
-            "bit-exact 100 ms blocks": f"{follow.exact} of {len(follow.offsets)}",
-            "slips": follow.slips(),
-            "measured latency ms": round(apart * 1000, 1),
+            "bit-exact 100 ms blocks": f"{alignment.exact} of {len(alignment.offsets)}",
+            "slips": alignment.slips(),
+            "measured latency ms": round(latency * 1000, 1),
         }
     return figures
 
@@ -128,19 +127,19 @@ def main() -> int:
     )
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--block", type=float, default=100.0)
-    parser.add_argument("--preset", help="instead of 4 semitones up")
+    parser.add_argument("--preset", help="preset to use; by default 4 semitones up")
     parser.add_argument("--dry", action="store_true", help="pass the microphone through")
-    parser.add_argument("--idle", action="store_true", help="without the busy thread")
+    parser.add_argument("--idle", action="store_true", help="run without the busy thread")
     args = parser.parse_args()
     settings = Settings(mode="dry")
     if not args.dry:
         settings = find_preset(args.preset).settings if args.preset else Settings(pitch=4.0)
     settings = settings.replace(block=args.block)
-    # What is compared bit for bit must be unlike itself elsewhere.
+    # The comparison needs a signal that does not repeat itself.
     sound = noise(args.seconds + 5) if args.dry else speech(args.seconds + 5)
     figures = run(settings, sound, args.seconds, busy=not args.idle)
     print(json.dumps({"hardware": hardware(), "versions": versions()} | figures, indent=1))
-    return int(any(figures[n] for n in ("late blocks", "device underflows", "device overflows")))
+    return int(any(figures[n] for n in ("late blocks", "device underruns", "device overflows")))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
-"""Memory of a stream that runs for long: python -m benchmarks.memory [--steps 10000].
+"""Measure the memory of a stream over many steps: python -m benchmarks.memory [--steps 10000].
 
-Real speech goes through the small networks of tests/golden, with pauses; printed is what
-MLX's arrays take, what MLX has ready for the next ones, and the whole process. Exits with 1
-if the last figures are above those after 100 steps by more than what reuse of buffers of
-other sizes explains.
+Converts real speech with pauses with the small networks of tests/golden. Prints the memory of
+MLX's arrays, MLX's cache of free buffers, and the whole process. Exits with 1 if the last values
+exceed those after 100 steps by more than the reuse of buffers of other sizes explains.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ def main() -> int:
     print(hardware(), versions())
     seen = watch(Settings(block=100.0, context=200.0, index_rate=0.5), marks)
     for mark, memory in zip(marks, seen, strict=True):
-        ready = f"ready {memory.cached / 1e6:.3f} MB, process {memory.resident / 1e6:.1f} MB"
-        print(f"{mark:6d} steps: arrays {memory.active / 1e6:.3f} MB, {ready}", flush=True)
+        rest = f"cache {memory.cached / 1e6:.3f} MB, process {memory.resident / 1e6:.1f} MB"
+        print(f"{mark:6d} steps: arrays {memory.active / 1e6:.3f} MB, {rest}", flush=True)
     first, last = seen[0], seen[-1]
     grown = last.active - first.active, last.cached - first.cached
     return int(max(grown) > SLACK)

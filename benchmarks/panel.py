@@ -1,14 +1,14 @@
-"""The panel in a real terminal, animating, beside the built-in voice on a real sound server.
+"""Run the panel in a real terminal with the built-in voice on a real sound server.
 
-Starts a private PulseAudio server with a fake microphone and a fake speaker,
-speaks real speech into the one, and runs the panel in tmux in between:
+Starts a private PulseAudio server with a fake microphone and a fake speaker, plays real speech
+into the microphone, and runs the panel in tmux between them:
 
     python -m benchmarks.panel --minutes 10
-    python -m benchmarks.panel --minutes 30     its memory, above all
+    python -m benchmarks.panel --minutes 30     mainly for its memory
 
-Prints what was measured after a minute of warming up, with the machine and
-versions, and exits with 1 if a block was late, the device ran over or under,
-or the panel needs more of the processor or of memory than it may.
+Measures after a warm-up of a minute. Prints the measurements, the hardware and the versions.
+Exits with 1 if a block was late, the device had an underrun or overflow, or the panel's CPU time
+or memory growth exceeds its limit.
 """
 
 from __future__ import annotations
@@ -39,70 +39,70 @@ from rtvc.tui.app import Panel
 from tests.support.sound_server import SoundServer
 from tests.support.terminal import Terminal
 
-MOST_CPU = 15.0
-MOST_GROWTH_MB = 5.0
+MAX_CPU = 15.0
+MAX_GROWTH_MB = 5.0
 _ENGINE = ("rtvc engine", "rtvc audio")
 _SPEECH_S = 300.0
-_LOOK_S = 5.0
-_AT_ENDS = 5
+_SAMPLE_S = 5.0
+_END_SAMPLES = 5
 
 
-class CountingStudio(Controller):
-    """Counts how often the panel looks."""
+class CountingController(Controller):
+    """Counts how often the panel reads the stats."""
 
-    looks = 0
+    reads = 0
 
     def stats(self) -> Stats:
-        """Return what the panel shows."""
-        self.looks += 1
+        """Return the stats, and count the call."""
+        self.reads += 1
         return super().stats()
 
 
 def cpu_s() -> dict[str, float]:
-    """Return the seconds of processor that each thread of Python has used, by name."""
+    """Return the CPU time of each Python thread in seconds, by name."""
     used: dict[str, float] = {}
     for thread in threading.enumerate():
         try:
             facts = Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text()
         except OSError:
-            continue  # ended in this moment
+            continue  # the thread has ended since it was listed
         used[thread.name] = used.get(thread.name, 0.0) + int(facts.split()[0]) / 1e9
     return used
 
 
 def memory_mb() -> float:
-    """Return the resident memory of this process."""
+    """Return the resident memory of this process in MB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def watch(panel: Panel, controller: CountingStudio, args: argparse.Namespace) -> None:
-    """Measure, write the figures to a file, and close the panel."""
+def measure(panel: Panel, controller: CountingController, args: argparse.Namespace) -> None:
+    """Measure, write the measurements to a file, and close the panel."""
     while Controller.stats(controller).state is not State.CONVERTED:
         time.sleep(0.1)
     time.sleep(args.warm_up)
-    before, looks, began = cpu_s(), controller.looks, time.monotonic()
+    before, reads, began = cpu_s(), controller.reads, time.monotonic()
     first, memory = Controller.stats(controller), [memory_mb()]
     while time.monotonic() < began + 60 * args.minutes:
-        time.sleep(_LOOK_S)
+        time.sleep(_SAMPLE_S)
         memory.append(memory_mb())
     after, seconds = cpu_s(), time.monotonic() - began
-    looked, stats = controller.looks - looks, Controller.stats(controller)
+    refreshed, stats = controller.reads - reads, Controller.stats(controller)
     share = {
         name: round(100 * (used - before.get(name, 0.0)) / seconds, 2)
         for name, used in sorted(after.items())
         if name != threading.current_thread().name
     }
-    ends = [statistics.median(part) for part in (memory[:_AT_ENDS], memory[-_AT_ENDS:])]
+    ends = [statistics.median(part) for part in (memory[:_END_SAMPLES], memory[-_END_SAMPLES:])]
     figures = {
         "seconds": round(seconds),
         "block ms": controller.settings.block,
         "terminal": f"{panel.size.width}x{panel.size.height}",
         "state": str(stats.state),
-        "looks per second": round(looked / seconds, 1),
+        "refreshes per second": round(refreshed / seconds, 1),
         "blocks": stats.blocks - first.blocks,
         "late blocks": stats.late_blocks - first.late_blocks,
-        "device underflows": stats.device.underflows - first.device.underflows,
+        "device underruns": stats.device.underflows - first.device.underflows,
         "device overflows": stats.device.overflows - first.device.overflows,
         "step p50 ms": round(stats.step.p50 * 1000, 2),
         "step p99 ms": round(stats.step.p99 * 1000, 2),
@@ -117,16 +117,16 @@ def watch(panel: Panel, controller: CountingStudio, args: argparse.Namespace) ->
     panel.call_from_thread(panel.action_quit)
 
 
-def show(args: argparse.Namespace) -> None:
-    """Run the panel, in the terminal that this process has."""
+def run_panel(args: argparse.Namespace) -> None:
+    """Run the panel in the terminal of this process."""
     save_panel_state(PanelState(guided=True))
     settings = Settings(pitch=4.0, block=args.block)
-    controller = CountingStudio(
+    controller = CountingController(
         SystemDevices(), RememberedRun("fake_mic", "fake_speaker", settings), remember=False
     )
     panel = Panel(controller)
     threading.Thread(
-        target=watch, args=(panel, controller, args), name="watch", daemon=True
+        target=measure, args=(panel, controller, args), name="measure", daemon=True
     ).start()
     try:
         with redirect_stderr(config_folder() / "panel.log"):
@@ -141,7 +141,7 @@ def ended(terminal: Terminal) -> bool:
 
 
 def run(args: argparse.Namespace, folder: Path) -> dict[str, object]:
-    """Run it all once; return the figures."""
+    """Run the server, the terminal and the panel; return the measurements."""
     file = folder / "figures.json"
     server = SoundServer()
     server.start()
@@ -159,7 +159,7 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, object]:
                 while time.monotonic() < end and not ended(terminal):
                     time.sleep(1.0)
         if not file.exists():
-            raise RuntimeError(f"the panel has ended early:\n{terminal.screen()}")
+            raise RuntimeError(f"The panel ended early:\n{terminal.screen()}")
     finally:
         terminal.close()
         server.stop()
@@ -179,13 +179,13 @@ def main() -> int:
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.inside:
-        show(args)
+        run_panel(args)
         return 0
     with tempfile.TemporaryDirectory() as folder:
         figures = run(args, Path(folder))
-    limits = {"late blocks": 0, "device underflows": 0, "device overflows": 0}
-    limits |= {"panel's CPU, % of a core": MOST_CPU, "memory growth MB": MOST_GROWTH_MB}
-    failed = [name for name, most in limits.items() if float(str(figures[name])) > most]
+    limits = {"late blocks": 0, "device underruns": 0, "device overflows": 0}
+    limits |= {"panel's CPU, % of a core": MAX_CPU, "memory growth MB": MAX_GROWTH_MB}
+    failed = [name for name, limit in limits.items() if float(str(figures[name])) > limit]
     print(json.dumps({"hardware": hardware(), "versions": versions()} | figures, indent=1))
     for name in failed:
         print(f"{name}: {figures[name]}, but at most {limits[name]:g}.", file=sys.stderr)

@@ -1,17 +1,17 @@
-"""A step of rtvc against the same step of the reference implementation, in one run.
+"""Compare a step of rtvc with the same step of the reference implementation, in one run.
 
     python -m benchmarks.side_by_side CHECKOUT --python PYTHON [--voice v2-40k] [--block 250]
 
-CHECKOUT is a copy of RVC-Project/Retrieval-based-Voice-Conversion-WebUI, PYTHON the Python
-of an environment that it runs in. Both run networks of full size and random weights with
-the same number of threads and the same frames: rtvc here, the reference in a process of its
-own, one step each in turn, so that both meet the same state of the machine and never
-compete. A step is what comes in at 16 kHz to what goes out at the voice's rate, before
-blocks are joined.
+CHECKOUT is a copy of RVC-Project/Retrieval-based-Voice-Conversion-WebUI, PYTHON the Python of an
+environment in which it runs. Both use full-size networks with random weights, the same number of
+threads and the same frames: rtvc in this process, the reference in a subprocess. They run one
+step each in turn, so that both run in the same state of the machine and never compete. A step
+is everything from the input at 16 kHz to the output at the voice's sample rate, before blocks
+are joined.
 
-Whole steps are timed as they run live. The parts of rtvc's step are timed in other steps,
-each complete before the next begins; PyTorch works so at all times. What counts is the
-median of the ratios within the pairs.
+Whole steps are timed as they run live. The stages of rtvc are timed in separate steps, in which
+each stage is complete before the next one starts; PyTorch always works in this way. The result
+is the median of the ratios within the pairs.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-REST_S = 0.03
-"""Time between two turns: idle threads of the one must be asleep when the other begins."""
+PAUSE_S = 0.03
+"""Seconds between two steps, so that idle threads of one program sleep when the other starts."""
 
 STAGES = ("content encoder", "pitch", "text encoder", "flow", "decoder", "rest")
 
@@ -47,11 +47,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     if not (args.checkout / "infer" / "rtrvc.py").exists():
-        parser.error(f"{args.checkout} has no infer/rtrvc.py: it is no checkout of the reference")
+        parser.error(f"{args.checkout} is not a checkout of the reference: no infer/rtrvc.py.")
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(args.threads)  # read when a BLAS is loaded
     reference = Reference(args)
-    ours = Ours(args)
+    ours = Rtvc(args)
     report = {
         "settings": {
             name: getattr(args, name)
@@ -67,7 +67,7 @@ def main() -> None:
     print(_table(report))
 
 
-class Ours:
+class Rtvc:
     """Steps of rtvc."""
 
     def __init__(self, args: argparse.Namespace) -> None:
@@ -80,7 +80,7 @@ class Ours:
         from rtvc.settings import Settings
 
         voice = full_size_voice(args.voice)
-        # As many frames as the reference: it crosses over 40 ms at most, and searches 10 ms.
+        # The same number of frames as the reference, whose crossfade is at most 40 ms.
         self._settings = Settings(
             voice=args.voice,
             block=args.block,
@@ -102,13 +102,13 @@ class Ours:
             self.whole()
 
     def whole(self) -> float:
-        """Return the seconds of one step."""
+        """Run one step; return its time in seconds."""
         began = time.perf_counter()
         self._render()
         return time.perf_counter() - began
 
     def by_stages(self) -> dict[str, float]:
-        """Return the seconds of the parts of one step."""
+        """Run one step; return the time of its stages in seconds."""
         from rtvc.engine.profiling.stage_times import time_stages
 
         with time_stages(self._parts) as seconds:
@@ -121,7 +121,7 @@ class Ours:
 
 
 class Reference:
-    """Steps of the reference, in its own process."""
+    """Steps of the reference, in a subprocess."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         from rtvc.engine.profiling.random_weights import KINDS, voice_values
@@ -134,7 +134,7 @@ class Reference:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.facts = self._ask(
+        self.facts = self._request(
             {
                 "version": version,
                 "config": voice_values(version, rate),
@@ -146,26 +146,26 @@ class Reference:
         )
 
     def step(self) -> dict[str, Any]:
-        """Return the seconds of one step, whole and by stages."""
-        return self._ask("step")
+        """Run one step; return its time in seconds, total and by stages."""
+        return self._request("step")
 
     def stop(self) -> None:
         """End the process."""
         self._process.communicate()
 
-    def _ask(self, request: object) -> dict[str, Any]:
+    def _request(self, request: object) -> dict[str, Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         reply = self._process.stdout.readline()
         if not reply:
-            sys.exit("The reference ended early; what it printed above says why.")
+            sys.exit("The reference ended early; its output above has the reason.")
         answer: dict[str, Any] = json.loads(reply)
         return answer
 
 
-def _pairs(ours: Ours, reference: Reference, wanted: int) -> list[dict[str, Any]]:
+def _pairs(ours: Rtvc, reference: Reference, wanted: int) -> list[dict[str, Any]]:
     from rtvc.cli.terminal import ProgressBar
 
     bar, began, pairs = ProgressBar(sys.stderr), time.monotonic(), []
@@ -176,26 +176,26 @@ def _pairs(ours: Ours, reference: Reference, wanted: int) -> list[dict[str, Any]
     return pairs
 
 
-def _pair(ours: Ours, reference: Reference, number: int) -> dict[str, Any]:
-    """Let both make a whole step and one in parts, each first in every other pair."""
+def _pair(ours: Rtvc, reference: Reference, number: int) -> dict[str, Any]:
+    """Run a whole step and one by stages of both; which is first alternates."""
 
     def turns(first: Callable[[], Any], second: Callable[[], Any]) -> list[Any]:
-        made = []
-        for turn in (second, first) if number % 2 else (first, second):
-            time.sleep(REST_S)
-            made.append(turn())
-        return made[::-1] if number % 2 else made
+        results = []
+        for step in (second, first) if number % 2 else (first, second):
+            time.sleep(PAUSE_S)
+            results.append(step())
+        return results[::-1] if number % 2 else results
 
     whole, whole_reference = turns(ours.whole, reference.step)
     parts, parts_reference = turns(ours.by_stages, reference.step)
     return {
-        "ours": {"total": whole, **parts},
+        "rtvc": {"total": whole, **parts},
         "reference": {"total": whole_reference["total"], **parts_reference["stages"]},
     }
 
 
 def _table(report: dict[str, Any]) -> str:
-    """Return the figures as a Markdown table, ms."""
+    """Return the measurements as a Markdown table in ms."""
     import numpy as np
 
     sizes = report["settings"]
@@ -210,7 +210,7 @@ def _table(report: dict[str, Any]) -> str:
     for name in (*STAGES, "total"):
         ours, theirs = (
             np.array([pair[side].get(name, 0.0) for pair in report["pairs"]])
-            for side in ("ours", "reference")
+            for side in ("rtvc", "reference")
         )
         low, middle, high = np.percentile(ours / theirs, [25, 50, 75])
         times = [f"{1000 * np.median(t):.1f} ({1000 * t.min():.1f})" for t in (ours, theirs)]
@@ -219,13 +219,13 @@ def _table(report: dict[str, Any]) -> str:
 
 
 def _commit(checkout: Path) -> str:
-    asked = subprocess.run(
+    done = subprocess.run(
         ["git", "-C", checkout, "rev-parse", "--short", "HEAD"],
         capture_output=True,
         text=True,
         check=False,
     )
-    return asked.stdout.strip() or "unknown"
+    return done.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

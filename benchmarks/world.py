@@ -1,7 +1,7 @@
-"""How long a step of the built-in voice takes: python benchmarks/world.py [BLOCK_MS].
+"""Measure the steps of the built-in voice: python benchmarks/world.py [BLOCK_MS].
 
-Prints the distribution over blocks of real speech, alone and beside a thread
-that keeps the interpreter busy, for two switch intervals of the interpreter.
+Prints the distribution over blocks of real speech, alone and with a thread that keeps the
+interpreter busy, for three switch intervals of the interpreter.
 """
 
 from __future__ import annotations
