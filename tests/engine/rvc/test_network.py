@@ -17,6 +17,7 @@ from rtvc.engine.models.parameters import Parameters
 from rtvc.engine.rvc.loading import load_voice
 from rtvc.engine.rvc.network import SynthesizerNetwork
 from rtvc.engine.weights.checkpoint import parse_voice, read_voice_checkpoint
+from rtvc.engine.weights.errors import ContentError
 from rtvc.engine.weights.voice_config import VoiceConfig, parse_voice_config
 from rtvc.errors import RtvcError, UsageError
 from tests.engine.models.golden_voices import (
@@ -216,7 +217,7 @@ def test_older_refinegans_are_refused_by_name(
 ) -> None:
     assert parse_voice({"config": refinegan_list()}, refinegan_weights(), "").vocoder == "RefineGAN"
     weights = refinegan_weights() | {name: np.zeros(shape, np.float32)}
-    with pytest.raises(RtvcError, match=f"RefineGAN of {generation}"):
+    with pytest.raises(ContentError, match=f"RefineGAN of {generation}"):
         parse_voice({"config": refinegan_list()}, weights, "")
 
 
