@@ -60,7 +60,9 @@ def load_voice(
 
 
 def _load(source: str | Path, index: str | Path | None, pick: str | None) -> Voice:
-    if isinstance(source, str) and not _means_a_path(source):
+    if not isinstance(source, str | Path):
+        raise UsageError(f"A voice cannot be loaded from {source!r}. Give a name or a path.")
+    if isinstance(source, str) and not _is_path(source):
         if index is not None or pick is not None:
             raise UsageError(
                 f"{source!r} is not a file. index and pick are for files, folders and archives."
@@ -85,16 +87,18 @@ def _load(source: str | Path, index: str | Path | None, pick: str | None) -> Voi
             raise kind(str(error).replace(f"{voice.path.parent}/", f"{path}/")) from None
 
 
-def _means_a_path(source: str) -> bool:
+def _is_path(source: str) -> bool:
     if is_url(source):
         raise UsageError(
             f"An address cannot be loaded. Run 'rtvc voices add {source}', then load the voice "
             "by its name."
         )
-    if source == BUILT_IN or is_path(source):
-        return source != BUILT_IN
+    if source in ("", BUILT_IN):
+        return False
+    if is_path(source):
+        return True
     try:
         installed_voice(source)
     except UsageError:
-        return Path(source).expanduser().exists()
+        return source.lower().endswith(".zip") or Path(source).expanduser().exists()
     return False

@@ -87,7 +87,10 @@ def test_what_cannot_be_loaded_is_refused_in_a_sentence(home: Path):
     Path("cut.zip").write_bytes(b"PK\x03\x04 and no more")
     for source, part in (
         ("nobody", "There is no voice 'nobody'"),
-        ("none.zip", "none.zip"),
+        ("", "There is no voice ''"),
+        (4, "from 4. Give a name or a path"),
+        (Path("world"), "Cannot open world: No such file"),
+        ("none.zip", "Cannot open none.zip: No such file"),
         ("./none.pth", "none.pth"),
         ("bad.zip", "bad"),
         ("broken.zip", "broken"),
