@@ -57,6 +57,9 @@ class Setting:
         What one press of a key changes.
     choices
         The allowed words of a setting that is a choice.
+    multiple
+        A number is rounded to a multiple of this, halves to the even one; 0 leaves it as it is.
+        The sizes of the engine are whole frames of 10 ms.
     shape
         Whether a change rebuilds the engine's chain (sizes, models) instead
         of taking effect at the next block.
@@ -71,6 +74,7 @@ class Setting:
     high: float = math.inf
     step: float = 1.0
     choices: tuple[str, ...] = ()
+    multiple: float = 0.0
     shape: bool = False
 
     @property
@@ -94,10 +98,11 @@ class Setting:
             return "a name"
         unit = f" {self.unit}" if self.unit else ""
         whole = "whole " if self.kind is int else ""
-        return f"a {whole}number from {self.low:.10g} to {self.high:.10g}{unit}"
+        steps = f" in steps of {self.multiple:.10g}" if self.multiple else ""
+        return f"a {whole}number from {self.low:.10g} to {self.high:.10g}{unit}{steps}"
 
     def check(self, value: object) -> Value:
-        """Return `value` in the setting's own type.
+        """Return `value` in the setting's own type, rounded to its `multiple`.
 
         Raises
         ------
@@ -119,6 +124,8 @@ class Setting:
                 near_number = min(max(number, self.low), self.high)
                 near = f"{float(self.default) if math.isnan(number) else near_number:.10g}"
                 raise self._refusal(f"{number:.10g}", f"The nearest valid value is {near}.")
+            if self.multiple:
+                number = round(number / self.multiple) * self.multiple
             if self.kind is float:
                 return number
             if number.is_integer():
@@ -144,6 +151,18 @@ class Setting:
         except ValueError:
             raise self._refusal(f"{text!r}") from None
 
+    def rounding(self, value: float | str) -> str:
+        """Return a sentence if `check` rounds a valid number, typed or not; "" if it does not."""
+        number = float(value) if self.multiple else 0.0
+        used = cast(float, self.check(number)) if self.multiple else 0.0
+        if used == number:
+            return ""
+        unit = f" {self.unit}" if self.unit else ""
+        return (
+            f"{self.name!r} is rounded from {number:.10g} to {used:.10g}{unit}, a multiple of "
+            f"{self.multiple:.10g}."
+        )
+
     def _refusal(self, value: str, hint: str = "") -> SettingError:
         """Return the error for a value, as it is to be shown."""
         sentence = f"{self.name!r} is {value}, but must be {self.allowed}."
@@ -157,6 +176,9 @@ def _setting(default: Value, help: str, **facts: Any) -> Any:
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Settings:
     """All settings of the sound, immutable; change one with `replace`.
+
+    `block`, `headroom`, `context`, `crossfade` and `lookahead` are rounded to 10 ms, the
+    engine's grid: ``Settings(block=95).block`` is 100.0.
 
     Raises
     ------
@@ -321,6 +343,7 @@ class Settings:
         low=20.0,
         high=1000.0,
         step=10.0,
+        multiple=10.0,
         shape=True,
     )
     headroom: float = _setting(
@@ -331,6 +354,7 @@ class Settings:
         low=20.0,
         high=1000.0,
         step=10.0,
+        multiple=10.0,
         shape=True,
     )
     context: float = _setting(
@@ -341,6 +365,7 @@ class Settings:
         low=200.0,
         high=5000.0,
         step=100.0,
+        multiple=10.0,
         shape=True,
     )
     crossfade: float = _setting(
@@ -350,6 +375,7 @@ class Settings:
         low=10.0,
         high=200.0,
         step=10.0,
+        multiple=10.0,
         shape=True,
     )
     lookahead: float = _setting(
@@ -359,6 +385,7 @@ class Settings:
         low=0.0,
         high=100.0,
         step=10.0,
+        multiple=10.0,
         shape=True,
     )
     pitch_floor: float = _setting(

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rtvc.engine.plan import FRAMES_PER_SECOND, make_plan
 from rtvc.errors import UsageError
 from rtvc.settings import SETTINGS, Setting, SettingError, Settings, find_setting, grouped_settings
 
@@ -98,7 +99,7 @@ def test_a_whole_number_stays_whole():
 def test_a_typed_value_reads_back(setting: Setting, where: float):
     value = setting.low + where * (setting.high - setting.low)
     value = round(value) if setting.kind is int else value
-    assert setting.parse(repr(value)) == value
+    assert setting.parse(repr(value)) == setting.check(value)
 
 
 @given(st.text())
@@ -143,3 +144,51 @@ def test_importing_rtvc_and_its_settings_loads_nothing_heavy():
     ).stdout.split()
     assert "rtvc.settings" in loaded
     assert not {"mlx", "sounddevice", "textual", "numpy", "yaml", "soundfile"} & set(loaded)
+
+
+GRID = ("block", "headroom", "context", "crossfade", "lookahead")
+
+
+def test_sizes_are_whole_frames_in_the_settings_as_in_the_engine():
+    assert tuple(name for name, setting in SETTINGS.items() if setting.multiple) == GRID
+    for name in GRID:
+        setting = SETTINGS[name]
+        assert setting.multiple * FRAMES_PER_SECOND == 1000
+        assert (setting.low % setting.multiple, setting.high % setting.multiple) == (0, 0)
+        assert (setting.step % setting.multiple, setting.default % setting.multiple) == (0, 0)  # type: ignore[operator]
+
+
+@given(st.sampled_from(GRID), st.floats(0, 1))
+def test_the_size_in_the_settings_is_the_one_in_use(name: str, share: float):
+    setting = SETTINGS[name]
+    typed = setting.low + share * (setting.high - setting.low)
+    settings = Settings().replace(**{name: typed})
+    used = getattr(settings, name)
+    # A crossfade is no longer than the block.
+    plan = make_plan(
+        settings.replace(block=1000.0) if name == "crossfade" else settings,
+        voice_lookahead=0,
+        continuous=False,
+    )
+    assert getattr(plan, name) * 10 == used
+    assert abs(used - typed) <= 5
+    assert setting.check(used) == used
+    assert bool(setting.rounding(typed)) == (used != typed)
+
+
+@pytest.mark.parametrize(("typed", "used"), [(95, 100), (100, 100), (105, 100), (25, 20), (36, 40)])
+def test_a_rounded_size_says_so(typed: float, used: float):
+    block = SETTINGS["block"]
+    assert Settings(block=typed).block == block.parse(str(typed)) == used
+    sentence = f"'block' is rounded from {typed} to {used} ms, a multiple of 10."
+    assert (
+        block.rounding(typed) == block.rounding(f" {typed} ") == (sentence if typed != used else "")
+    )
+    assert SETTINGS["pitch"].rounding(1.234) == ""
+    assert SETTINGS["mode"].rounding("dry") == ""
+
+
+def test_rounding_widens_no_range():
+    for beyond in (19.9, 1000.1):
+        with pytest.raises(SettingError, match="The nearest valid value is"):
+            Settings(block=beyond)

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rtvc.cli import options
 from rtvc.errors import RtvcError, UsageError
 from rtvc.settings import SETTINGS, Settings
 
@@ -71,7 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         setting = SETTINGS[name]
         parser.add_argument(
             setting.flag,
-            type=setting.parse,
+            action=options.SettingAction,
+            setting=setting,
             default=default,
             metavar="MS",
             help=f"{setting.help[0].lower()}{setting.help[1:].rstrip('.')}; {setting.allowed} "

@@ -140,6 +140,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(number, _end)
     try:
         args = parse(words)
+        for note in getattr(args, "notes", ()):
+            print(note, file=sys.stderr)
         code: int = command(args.command).run(args)
         sys.stdout.flush()
         return code

@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 import argparse
-from typing import NamedTuple
+import sys
+from typing import Any, NamedTuple
 
 from rtvc.errors import UsageError
 from rtvc.settings import BUILT_IN, Setting, Settings, Value, grouped_settings
 
 _PREFIX = "setting_"
+
+
+class SettingAction(argparse.Action):
+    """Stores the value of a setting, and in ``notes`` a sentence if it was rounded."""
+
+    def __init__(self, *args: Any, setting: Setting, **facts: Any) -> None:
+        super().__init__(*args, **facts)
+        self._setting = setting
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Parse the value."""
+        setattr(namespace, self.dest, self._setting.parse(values))
+        if note := self._setting.rounding(values):
+            namespace.notes = [*getattr(namespace, "notes", []), note]
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +64,7 @@ class Chosen(NamedTuple):
 def chosen(args: argparse.Namespace, base: Settings) -> Chosen:
     """Return `base` with the preset and the flags of a command line on top.
 
-    The file of the preset is read once.
+    The file of the preset is read once; values in it that are rounded are printed.
 
     Raises
     ------
@@ -56,6 +77,8 @@ def chosen(args: argparse.Namespace, base: Settings) -> Chosen:
 
         preset = find_preset(args.preset)
         base, stated = preset.apply_to(base), preset.given
+        for note in preset.notes:
+            print(note, file=sys.stderr)
     given: dict[str, Value] = {
         key.removeprefix(_PREFIX): value
         for key, value in vars(args).items()
@@ -146,7 +169,8 @@ def _add_setting(group: argparse._ArgumentGroup, setting: Setting) -> None:
     group.add_argument(
         setting.flag,
         dest=dest,
-        type=setting.parse,
+        action=SettingAction,
+        setting=setting,
         default=argparse.SUPPRESS,
         metavar=(setting.unit or ("NAME" if setting.kind is str else "NUMBER")).upper(),
         help=f"{help_text}; {setting.allowed} (default {default})".replace("%", "%%"),

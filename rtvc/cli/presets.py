@@ -84,8 +84,10 @@ def _check(args: argparse.Namespace) -> int:
     code = 0
     for path in paths:
         try:
-            load_preset(path)
+            preset = load_preset(path)
             print(f"{path}: valid")
+            for note in preset.notes:
+                print(note)
         except SettingsFileError as error:
             print(error)
             code = 1

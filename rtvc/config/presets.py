@@ -33,12 +33,15 @@ class Preset:
         The settings, with the default for each that the file does not set.
     given
         Names of the settings that the file sets.
+    notes
+        A sentence, with file and line, about each value that was rounded.
     """
 
     name: str
     description: str
     settings: Settings
     given: frozenset[str]
+    notes: tuple[str, ...] = ()
 
     def apply_to(self, current: Settings) -> Settings:
         """Return `current` with this preset applied.
@@ -86,6 +89,7 @@ def parse(text: str, name: str, source: str) -> Preset:
         description=document.texts.get("description", ""),
         settings=Settings().replace(**document.values),
         given=frozenset(document.values),
+        notes=tuple(f"{source}:{note.line}: {note.message}" for note in document.notes),
     )
 
 

@@ -55,13 +55,18 @@ def read_remembered() -> RememberedRun:
     SettingsFileError
         If the file is damaged.
     """
+    return _read()[0]
+
+
+def _read() -> tuple[RememberedRun, list[settings_yaml.Problem]]:
+    """Return the last run, and the notes about rounded values in its file."""
     path = remembered_path()
     if not path.exists():
-        return RememberedRun()
+        return RememberedRun(), []
     document = settings_yaml.parse(settings_yaml.read_text(path), str(path), _TEXT_KEYS)
     profile = document.texts.get("profile", DEFAULT_PROFILE)
     settings = Settings().replace(**document.values)
-    return RememberedRun(
+    run = RememberedRun(
         input=document.texts.get("input", ""),
         output=document.texts.get("output", ""),
         settings=settings,
@@ -69,6 +74,7 @@ def read_remembered() -> RememberedRun:
         profile=profile if profile in PROFILES else DEFAULT_PROFILE,
         chosen=sizes_at_default(settings).intersection(document.values),
     )
+    return run, document.notes
 
 
 def load_remembered() -> tuple[RememberedRun, str]:
@@ -77,7 +83,8 @@ def load_remembered() -> tuple[RememberedRun, str]:
     A damaged file is renamed, never overwritten; the warning has its new path.
     """
     try:
-        return read_remembered(), ""
+        run, notes = _read()
+        return run, " ".join(note.message for note in notes)
     except settings_yaml.SettingsFileError as error:
         path = remembered_path()
         backup = unused_path(path.with_name("remembered-damaged.yaml"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -63,6 +63,8 @@ class Document:
 
     texts: dict[str, str]
     values: dict[str, Value]
+    notes: list[Problem] = field(default_factory=list, compare=False)
+    """Values that were rounded; the file is valid."""
 
 
 def read_text(path: Path) -> str:
@@ -131,6 +133,8 @@ def parse(text: str, source: str, text_keys: tuple[str, ...]) -> Document:
         try:
             if key in SETTINGS:
                 document.values[key] = _value(SETTINGS[key], node)
+                if note := SETTINGS[key].rounding(node.value):
+                    document.notes.append(Problem(line, note))
             else:
                 document.texts[key] = " ".join(_scalar(key, node).value.split())
         except SettingError as error:

@@ -134,13 +134,16 @@ class MainScreen(Screen[None]):
         setting = event.setting
         value = format_value(setting.name, getattr(self._controller.settings, setting.name))
         question = f"{setting_label(setting.name)}: {setting.help}\n{setting.allowed}"
-        self.app.push_screen(
-            Ask(question, value, lambda text: self._change(setting, setting.parse(text)))
-        )
+        self.app.push_screen(Ask(question, value, partial(self._use_typed, setting)))
 
     @on(events.Click, "#badge")
     async def _badge_clicked(self) -> None:
         await self.run_action("app.dry")
+
+    def _use_typed(self, setting: Setting, text: str) -> None:
+        """Use a typed value, and say so if it is rounded; the dialog shows an error."""
+        self._change(setting, setting.parse(text))
+        report(self, partial(setting.rounding, text))
 
     def _change(self, setting: Setting, value: Value) -> None:
         report(self, partial(self._actions.turn, setting, value))

@@ -157,6 +157,23 @@ def test_flags_go_on_top_of_the_preset(tmp_path: Path):
     assert options.chosen(args, base) == (expected, {"pitch", "formant", "gate"})
 
 
+def test_a_size_between_two_frames_is_rounded_and_said_once(tmp_path: Path):
+    said = "'block' is rounded from 95 to 100 ms, a multiple of 10.\n"
+    done = rtvc_command("presets", "save", "x", "--block", "95", "--headroom", "25")
+    assert done.stderr == said + said.replace("block", "headroom").replace("95 to 100", "25 to 20")
+    assert "headroom 20 ms" in done.stdout
+    assert "headroom: 20\n" in (tmp_path / "config" / "presets" / "x.yaml").read_text()
+    path = tmp_path / "p.yaml"
+    path.write_text("block: 95\n")
+    assert rtvc_command("presets", "save", "y", "--preset", path).stderr == f"{path}:1: {said}"
+    assert rtvc_command("presets", "check", path).stdout == f"{path}: valid\n{path}:1: {said}"
+    done = rtvc_command("--demo", "--seconds", "0.5", "--block", "95", "--stats", "s.json")
+    assert done.stderr.count(said) == 1
+    report = json.loads(Path("s.json").read_text())
+    assert report["settings"]["block"] == 100
+    assert report["stats"]["latency"]["block"] == 0.1
+
+
 def test_a_preset_on_the_command_line_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "p.yaml"
     path.write_text("pitch: -4\nblock: 60\n")

@@ -84,6 +84,25 @@ def test_quotes_around_a_number_or_a_truth_value():
     assert parse("voice: '2024'").settings == parse("voice: 2024").settings
 
 
+def test_sizes_between_two_frames_are_rounded_and_noted(folder: Path):
+    text = "pitch: 3\nblock: 95\ncontext: 1004\nheadroom: 80\n"
+    preset = presets.parse(text, "test", "test.yaml")
+    assert (preset.settings.block, preset.settings.context) == (100, 1000)
+    assert preset.given == {"pitch", "block", "context", "headroom"}
+    assert preset.notes == (
+        "test.yaml:2: 'block' is rounded from 95 to 100 ms, a multiple of 10.",
+        "test.yaml:3: 'context' is rounded from 1004 to 1000 ms, a multiple of 10.",
+    )
+    path = remembered.remembered_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("block: 25\npitch: 2\n")
+    run, sentence = remembered.load_remembered()
+    assert (run.settings.block, run.settings.pitch) == (20, 2)
+    assert sentence == "'block' is rounded from 25 to 20 ms, a multiple of 10."
+    remembered.save_remembered(run)
+    assert remembered.load_remembered() == (run, "")
+
+
 @pytest.mark.parametrize(
     ("text", "part"),
     [

@@ -125,6 +125,19 @@ async def test_a_value_is_typed_and_a_wrong_one_refused_in_place(open_panel):
 
 
 @in_loop
+async def test_a_typed_size_is_rounded_visibly(open_panel):
+    async with open_panel() as it:
+        controls = it.panel.screen.query_one(SettingsList)
+        controls._choose(controls._rows.index(SETTINGS["block"]))
+        await it.press("enter", *["backspace"] * 4, *"95", "enter")
+        await it.reads("'block' is rounded from 95 to 100 ms, a multiple of 10.")
+        assert it.settings.block == 100
+        await it.press("enter", *["backspace"] * 4, *"25", "enter")
+        await it.reads("'block' is rounded from 25 to 20 ms, a multiple of 10.")
+        assert it.settings.block == 20
+
+
+@in_loop
 async def test_the_mouse_sets_types_and_chooses(open_panel):
     async with open_panel(size=(120, 40)) as it:
         entries = it.panel.screen.query_one(SettingsList)
