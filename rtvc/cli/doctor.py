@@ -121,7 +121,7 @@ def _packages() -> list[Check]:
     missing = [name for name in PACKAGES if not found[name]]
     checks = [Check("packages", "good", there)]
     if missing:
-        fix = "install rtvc again: pip install ."
+        fix = "install the package rtvc-live again, with the tool that installed it"
         checks.append(Check("packages", "broken", f"missing: {', '.join(missing)}", fix))
     return checks
 
