@@ -1,24 +1,24 @@
-"""Errors that a person can act on."""
+"""Errors that the user can act on."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class RtvcError(Exception):
-    """Something that the person can mend.
+    """An error that the user can fix.
 
-    The message is one sentence or two: what is wrong, where, and what to do.
-    The command line prints it as it is and exits with 1; a traceback is shown
+    The message is one or two whole sentences: what is wrong, where, and what to do.
+    The command line prints it as it is and exits with 1; it prints a traceback
     only with ``--debug``.
     """
 
 
 class VoiceError(RtvcError):
-    """There is a microphone and a speaker, but no voice: another one has to be chosen."""
+    """The voice cannot be used, but the devices work: choose another voice."""
 
 
 class UsageError(RtvcError):
-    """The request itself was wrong (an unknown name, a value out of range): exit code 2."""
+    """The request is wrong: an unknown name, or a value out of range; exit code 2."""
 
 
 def close_matches(word: str, known: Iterable[str], n: int = 1) -> list[str]:

@@ -47,6 +47,20 @@ Add --debug to any command to see where an error comes from."""
 class _Parser(argparse.ArgumentParser):
     """argparse whose errors are sentences, printed like all others."""
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        # The hook of argparse for choices, whose own message depends on Python's version.
+        known = [str(choice) for choice in action.choices or ()]
+        if not known or value in known:
+            return
+        if isinstance(action, argparse._SubParsersAction):
+            what = f"'{self.prog}' has no action {value!r}."
+            listed = f"Actions: {', '.join(known)}."
+        else:
+            name = "/".join(action.option_strings) or action.metavar or action.dest
+            what = f"{name} is {value!r}, but must be one of {', '.join(known)}."
+            listed = ""
+        raise UsageError(f"{what} {did_you_mean(str(value), known, listed)}".rstrip())
+
     def error(self, message: str) -> NoReturn:
         # argparse writes clauses: "argument --pitch: expected one argument".
         raise UsageError(
@@ -162,8 +176,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             _show_where()
         kind = type(error).__name__
         print(
-            f"rtvc: an unexpected {kind}: {error}. This is a defect of rtvc; "
-            "the same command with --debug shows where.",
+            f"rtvc: An unexpected {kind}: {error}. This is a bug in rtvc. Run again with --debug "
+            "for a traceback.",
             file=sys.stderr,
         )
         return 1

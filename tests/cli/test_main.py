@@ -219,7 +219,13 @@ def test_a_preset_on_the_command_line_is_read_once(tmp_path: Path, monkeypatch: 
         (["run", "--demo", ".", "--force"], "exists already"),
         (["convert", "a.wav"], "The following arguments are required: OUT. 'rtvc convert --help'"),
         (["convert", "absent.wav", "b.wav"], "There is no file 'absent.wav'."),
-        (["presets", "shout"], "'shout'"),
+        (["presets", "shaw"], "'rtvc presets' has no action 'shaw'. Did you mean 'show'?"),
+        (["presets", "qqq"], "has no action 'qqq'. Actions: list, show, check, save."),
+        (
+            ["--profile", "Fats"],
+            "--profile is 'Fats', but must be one of quality, balanced, fast. Did",
+        ),
+        (["--profile", "x"], "--profile is 'x', but must be one of quality, balanced, fast."),
         (["presets", "save", "a/b"], "cannot be a preset's name"),
         (
             ["presets", "save", "x", "--pich", "1"],
@@ -276,7 +282,10 @@ def test_debug_shows_where():
 def test_an_unexpected_error_is_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys):
     monkeypatch.setattr(main.command("devices"), "run", lambda args: 1 / 0)
     assert main.main(["devices"]) == 1
-    assert "unexpected ZeroDivisionError" in capsys.readouterr().err
+    assert (
+        "rtvc: An unexpected ZeroDivisionError: division by zero. This is a bug"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_closed_pipe_is_quiet():
