@@ -7,6 +7,7 @@ import threading
 import time
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,9 +20,10 @@ import rtvc
 from rtvc.cli.main import main
 from rtvc.live.demo import load_utterance
 from tests.engine.rvc import rvc_stack
+from tests.support.processes import started
 from tests.support.voices import PlainVoice
 
-OPEN = {"mode": "dry", "gate": -90.0, "ceiling": 0.0}
+OPEN: dict[str, Any] = {"mode": "dry", "gate": -90.0, "ceiling": 0.0}
 """Passes every sample, if it is quiet enough for the limiter."""
 DTYPES = ("float16", "float32", "float64", "int16", "int32")
 
@@ -45,7 +47,7 @@ def as_dtype(samples, dtype):
 def relative_error(made, expected) -> float:
     """Decibels."""
     error = np.asarray(made, np.float64) - expected
-    return 10 * np.log10(np.mean(error**2) / np.mean(np.square(expected, dtype=np.float64)))
+    return float(10 * np.log10(np.mean(error**2) / np.mean(np.square(expected, dtype=np.float64))))
 
 
 def assert_same_in_blocks(voice, cuts, rate, **changes):
@@ -153,7 +155,7 @@ class TestLayout:
 
     def test_whole_rates_of_any_type_are_taken(self):
         for rate in (44_100.0, np.int64(44_100), np.float64(44_100)):
-            assert rtvc.Converter("world", sample_rate=rate).sample_rate == 44_100
+            assert rtvc.Converter("world", sample_rate=rate).sample_rate == 44_100  # type: ignore[arg-type]
 
 
 class TestLengthAndPlace:
@@ -371,13 +373,14 @@ class TestThreads:
 
 class TestSettings:
     def test_settings_as_an_object_as_keywords_and_as_both_are_the_same(self):
+        ways: tuple[tuple[rtvc.Settings | None, dict[str, Any]], ...] = (
+            (rtvc.Settings(pitch=4, formant=2), {}),
+            (None, {"pitch": 4, "formant": 2}),
+            (rtvc.Settings(pitch=4), {"formant": 2}),
+        )
         made = [
             rtvc.convert(speech(), sample_rate=48_000, settings=settings, **changes)
-            for settings, changes in (
-                (rtvc.Settings(pitch=4, formant=2), {}),
-                (None, {"pitch": 4, "formant": 2}),
-                (rtvc.Settings(pitch=4), {"formant": 2}),
-            )
+            for settings, changes in ways
         ]
         np.testing.assert_array_equal(made[0], made[1])
         np.testing.assert_array_equal(made[0], made[2])
@@ -402,9 +405,9 @@ class TestSettings:
             with pytest.raises(rtvc.UsageError, match="voice is given twice, also as 'Anna'"):
                 use(voice="world", settings=rtvc.Settings(voice="Anna"), sample_rate=48_000)
         with pytest.raises(rtvc.UsageError, match=r"type int\. Give the name"):
-            rtvc.convert(speech(), sample_rate=48_000, voice=4)
+            rtvc.convert(speech(), sample_rate=48_000, voice=4)  # type: ignore[arg-type]
         with pytest.raises(rtvc.UsageError, match="quality is 'best'"):
-            rtvc.convert(speech(), sample_rate=48_000, quality="best")
+            rtvc.convert(speech(), sample_rate=48_000, quality="best")  # type: ignore[arg-type]
 
     def test_the_voice_of_the_settings_is_used(self, tmp_path, monkeypatch):
         monkeypatch.setenv("RTVC_HOME", str(tmp_path))
@@ -419,15 +422,10 @@ def test_an_interrupt_ends_a_long_conversion(tmp_path):
         "noise = np.random.default_rng(0).standard_normal(48_000 * 600).astype('f4') * 0.1\n"
         "rtvc.convert(noise, sample_rate=48_000, block=20)\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
+    words = [sys.executable, "-c", program]
+    with started(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "begun\n"
         time.sleep(3.0)
         process.send_signal(2)
         _, err = process.communicate(timeout=20)
         assert "KeyboardInterrupt" in err
-    finally:
-        process.kill()
-        process.communicate()

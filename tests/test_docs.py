@@ -82,7 +82,7 @@ def names_read(tree: ast.AST) -> Iterator[str]:
             ):
                 yield name
             case ast.For(iter=ast.Tuple(elts=elements)) if "environ.get(" in ast.unparse(node):
-                yield from (e.value for e in elements if isinstance(e, ast.Constant))
+                yield from (str(e.value) for e in elements if isinstance(e, ast.Constant))
 
 
 def test_the_page_of_environment_variables_is_what_the_code_reads():
@@ -102,7 +102,9 @@ def test_the_changelog_is_dated_and_compares_versions():
     text = (ROOT / "CHANGELOG.md").read_text()
     unreleased, *versions = re.findall(r"^## (.+)$", text, re.MULTILINE)
     assert unreleased == "[Unreleased]"
-    numbers = [re.fullmatch(r"\[([\d.]+)\] - \d{4}-\d{2}-\d{2}", v)[1] for v in versions]
+    matches = [re.fullmatch(r"\[([\d.]+)\] - \d{4}-\d{2}-\d{2}", v) for v in versions]
+    assert None not in matches
+    numbers = [match[1] for match in matches if match]
     assert len(numbers) >= 1
     links = dict(re.findall(r"^\[([\w.]+)\]: (\S+)$", text, re.MULTILINE))
     newer = ["HEAD", *(f"v{number}" for number in numbers)]

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,7 +111,7 @@ def test_live(sound_server):
 
 
 def test_the_code_on_the_page_runs(anna: None, capsys: pytest.CaptureFixture[str]):
-    names: dict[str, object] = {"blocks": np.split(soundfile.read("talk.wav")[0], 30)}
+    names: dict[str, Any] = {"blocks": np.split(soundfile.read("talk.wav")[0], 30)}
     for block in BLOCKS:
         if "Session" not in block:
             exec(block, names)

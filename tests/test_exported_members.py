@@ -60,7 +60,7 @@ def test_everything_can_be_imported_at_once():
 
 def test_a_name_that_does_not_exist_is_an_attribute_error():
     with pytest.raises(AttributeError, match="'rtvc' has no attribute 'convret'"):
-        rtvc.convret  # noqa: B018
+        rtvc.convret  # type: ignore[attr-defined]  # noqa: B018
     with pytest.raises(ImportError, match="convret"):
         exec("from rtvc import convret")
 

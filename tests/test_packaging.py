@@ -38,10 +38,12 @@ def tracked_files() -> list[Path]:
 
 
 def pins() -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for line in (ROOT / "constraints.txt").read_text().splitlines():
         if pin := line.split("#")[0].strip():
-            name, version = re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.]+)", pin).groups()
+            match = re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.]+)", pin)
+            assert match is not None, pin
+            name, version = match.groups()
             assert canonicalize_name(name) not in found, f"{name} is pinned twice"
             found[canonicalize_name(name)] = version
     return found

@@ -84,7 +84,6 @@ def test_a_process_is_killed_with_what_it_has_started(tmp_path: Path):
     def fail() -> None:
         nonlocal process
         with started(["sh", "-c", script], stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
             assert process.stdout.readline() == b"ready\n"
             raise AssertionError("the test fails")
 

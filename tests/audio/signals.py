@@ -13,7 +13,8 @@ def noise_below(edge_hz: float, rate: int, samples: int, *, seed: int = 0) -> Fl
     white = np.random.default_rng(seed).standard_normal(samples)
     taps = firwin(1001, edge_hz * 0.95, fs=rate, window=("kaiser", 12.0))
     band = lfilter(taps, 1.0, white)
-    return (0.1 * band / np.std(band)).astype(np.float32)
+    noise: Float32 = (0.1 * band / np.std(band)).astype(np.float32)
+    return noise
 
 
 def sine(hz: float, rate: int, samples: int, *, start: int = 0, peak: float = 0.5) -> Float32:

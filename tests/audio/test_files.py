@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from rtvc._types import Float32
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.file_endpoint import FileEndpoint
 from rtvc.errors import RtvcError, UsageError
@@ -36,7 +37,8 @@ def write(
 ) -> np.ndarray:
     sound = np.stack([noise_below(3000, rate, samples, seed=c) for c in range(channels)], 1)
     soundfile.write(path, sound, rate, subtype=subtype)
-    return sound.mean(1, dtype=np.float32)
+    mono: Float32 = sound.mean(1, dtype=np.float32)
+    return mono
 
 
 @pytest.mark.parametrize("late", [0, 1, 4799, 12345])

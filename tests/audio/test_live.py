@@ -72,7 +72,7 @@ def test_audio_passes_bit_for_bit(sound_server: SoundServer) -> None:
 
 def test_the_reported_latency_is_the_measured_one(sound_server: SoundServer) -> None:
     # On a busy machine the null sinks sometimes switch from blocks of 10 ms to 50 ms.
-    excess = []
+    excess: list[float] = []
     while len(excess) < 3 and (not excess or abs(excess[-1]) > CLOSE_S):
         excess.append(carry(sound_server, LiveEndpoint(), 3.0)[2])
     assert abs(excess[-1]) < CLOSE_S, f"measured minus reported latency in seconds: {excess}"

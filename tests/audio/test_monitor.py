@@ -73,7 +73,7 @@ def test_a_monitor_with_another_clock_stays_at_its_distance(drift_ppm: float, ra
 
 def test_without_drift_compensation_the_queue_runs_empty_or_full():
     main = MainOutput(300)
-    main.writer._clocks.observe = lambda *_: False
+    main.writer._clocks.observe = lambda *_: False  # type: ignore[method-assign]
     main.run(120)
     assert main.writer.corrections > 0
 
@@ -81,6 +81,7 @@ def test_without_drift_compensation_the_queue_runs_empty_or_full():
 def test_after_a_stall_the_distance_comes_back():
     main = MainOutput()
     main.run(5)
+    assert main.speaker._began is not None
     main.speaker._began += 0.3  # the device stalled for 0.3 s
     assert main.distance < EXTRA_QUEUE_S + 0.3
     main.run(3)

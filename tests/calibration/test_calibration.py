@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from rtvc.calibration.profiles import (
     LONGEST_BLOCK,
     PROFILES,
     SHORTEST_BLOCK,
+    Sizes,
     choose,
     closest_sizes,
     too_slow,
@@ -58,6 +60,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
+def chosen(*model: Any, **fixed: Any) -> Sizes:
+    """Choose sizes for a machine that has some."""
+    sizes = choose(*model, **fixed)
+    assert sizes is not None
+    return sizes
+
+
 class TestSizes:
     @given(
         st.floats(0, 100),
@@ -83,7 +92,7 @@ class TestSizes:
         Settings(block=sizes.block, headroom=sizes.headroom, context=sizes.context)
 
     def test_profiles_move_along_the_trade_off(self):
-        found = [choose(timing(), PROFILES[name]) for name in ("fast", "balanced", "quality")]
+        found = [chosen(timing(), PROFILES[name]) for name in ("fast", "balanced", "quality")]
         assert [sizes.context for sizes in found] == [500, 1000, 2500]
         assert found[0].block < found[1].block < found[2].block
         assert found[0].headroom < found[1].headroom < found[2].headroom
@@ -91,17 +100,17 @@ class TestSizes:
     @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
     def test_headroom_is_for_the_longest_step_and_more(self, profile):
         calm, rough = timing(), timing(longest=2.0)
-        sizes = choose(rough, profile)
-        assert sizes.block == choose(calm, profile).block
+        sizes = chosen(rough, profile)
+        assert sizes.block == chosen(calm, profile).block
         needed = profile.headroom_factor * 2.0 * rough.p50(sizes.block, sizes.context)
         assert needed == profile.headroom_factor * rough.max(sizes.block, sizes.context)
         assert needed <= sizes.headroom - 1000 * GUARD_S < needed + 10
-        assert choose(calm, profile).headroom < sizes.headroom
+        assert chosen(calm, profile).headroom < sizes.headroom
 
     def test_what_is_chosen_is_kept(self):
-        assert choose(timing(), BALANCED, block=70.0).block == 70.0
-        assert choose(timing(), BALANCED, context=300.0).context == 300.0
-        assert choose(timing(1000.0), BALANCED, block=70.0).headroom == 1000.0
+        assert chosen(timing(), BALANCED, block=70.0).block == 70.0
+        assert chosen(timing(), BALANCED, context=300.0).context == 300.0
+        assert chosen(timing(1000.0), BALANCED, block=70.0).headroom == 1000.0
 
     @pytest.mark.parametrize(
         ("model", "help_"),
@@ -131,11 +140,11 @@ class TestSizes:
 class TestSizing:
     def test_only_what_nobody_chose_is_filled_in(self):
         sizing = Sizing({"rvc-48k": timing()})
-        sizes = choose(timing(), BALANCED)
+        sizes = chosen(timing(), BALANCED)
         assert sizing.changes(ANNA, "rvc-48k") == {"block": sizes.block, "headroom": sizes.headroom}
         assert sizing.changes(Settings(), "world") == {}
         own = sizing.changes(ANNA.replace(block=300.0), "rvc-48k")
-        assert own == {"headroom": choose(timing(), BALANCED, block=300.0).headroom}
+        assert own == {"headroom": chosen(timing(), BALANCED, block=300.0).headroom}
         assert "context" not in sizing.changes(ANNA.replace(context=400.0), "rvc-48k")
         all_own = ANNA.replace(block=300.0, headroom=200.0, context=400.0)
         assert sizing.changes(all_own, "rvc-48k") == {}
@@ -289,7 +298,7 @@ class TestCommand:
         # As a fast machine would have found it.
         fast = dataclasses.replace(timings["world"], constant=0.5, per_block=0.05, per_context=0.0)
         save_calibration({"world": fast})
-        sizes = choose(fast, PROFILES["fast"])
+        sizes = chosen(fast, PROFILES["fast"])
         words = ("run", "--demo", "--seconds", "1", "--stats")
         done = rtvc_command(*words, "a.json")
         assert f"Profile fast, measured on this machine: block {sizes.block:.0f} ms" in done.stderr

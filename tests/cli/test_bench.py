@@ -219,8 +219,8 @@ def test_counts_of_a_full_size_step_are_those_of_the_formulas(monkeypatch):
     # Every weight is read, once; of a table of 256 or 109 rows only some are.
     megabytes = sum(counts.values(), Counts()).weight_bytes / 1e6
     shapes = rmvpe_shapes(random_weights.FULL_RMVPE).values()
-    held = sum(array.nbytes for array in encoder.weights.values()) / 1e6
-    held += sum(4 * math.prod(shape) for shape in shapes) / 1e6
+    held_mb = sum(array.nbytes for array in encoder.weights.values()) / 1e6
+    held_mb += sum(4 * math.prod(shape) for shape in shapes) / 1e6
     assert 0.7 * (held + 110) < megabytes < 1.01 * (held + 110)
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ import soundfile
 import rtvc
 from rtvc.cli import main, options, run_devices
 from rtvc.errors import UsageError
-from rtvc.settings import SETTINGS, Settings
+from rtvc.settings import SETTINGS, Settings, Value
 from tests.support.processes import started
 
 ROOT = Path(__file__).parents[2]
@@ -143,7 +144,7 @@ def test_every_knob_is_a_flag(command: list[str]):
         words = [setting.flag] if setting.kind is bool else [setting.flag, f"{value}"]
         args = main.parse([*command, *words])
         assert options.chosen(args, Settings()).settings == Settings().replace(
-            **{setting.name: value}
+            **{setting.name: cast(Value, value)}
         )
     assert options.chosen(main.parse(command), Settings()) == (Settings(), frozenset())
 
@@ -154,7 +155,10 @@ def test_flags_go_on_top_of_the_preset(tmp_path: Path):
     args = main.parse(["run", "--preset", str(path), "--pitch", "-6"])
     base = Settings(pitch=9.0, whisper=True, block=200.0)
     expected = Settings(pitch=-6.0, formant=-2.0, gate=-50.0, block=200.0)
-    assert options.chosen(args, base) == (expected, {"pitch", "formant", "gate"})
+    assert options.chosen(args, base) == (
+        expected,
+        frozenset(("pitch", "formant", "gate")),
+    )
 
 
 def test_a_size_between_two_frames_is_rounded_and_said_once(tmp_path: Path):
@@ -178,7 +182,12 @@ def test_a_preset_on_the_command_line_is_read_once(tmp_path: Path, monkeypatch: 
     path = tmp_path / "p.yaml"
     path.write_text("pitch: -4\nblock: 60\n")
     opened = []
-    sys.addaudithook(lambda event, args: event == "open" and opened.append(str(args[0])))
+
+    def watch(event, args):
+        if event == "open":
+            opened.append(str(args[0]))
+
+    sys.addaudithook(watch)
     monkeypatch.setattr(run_devices, "_missing_devices", lambda: "There is no microphone.")
     words = ["--demo", "--seconds", "0.2", "--preset", str(path), "--stats", "stats.json"]
     assert main.main(words) == 0

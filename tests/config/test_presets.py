@@ -3,6 +3,7 @@
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -153,7 +154,7 @@ def test_any_text_is_parsed_or_refused(text: str):
 
 @given(st.dictionaries(st.sampled_from(sorted(SETTINGS)), st.floats(0, 1)), st.text(max_size=30))
 def test_settings_are_saved_exactly(where: dict[str, float], voice: str):
-    values = {}
+    values: dict[str, Any] = {}
     for name, x in where.items():
         setting = SETTINGS[name]
         if setting.kind is float:

@@ -19,13 +19,14 @@ RATE = 48000
 def speech(name: str, seconds: float | None = None) -> Float32:
     """An utterance at 48 kHz, or its beginning."""
     samples, rate = soundfile.read(SPEECH / f"{name}.wav", dtype="float32")
-    samples = soxr.resample(samples, rate, RATE, quality="VHQ").astype(np.float32)
-    return samples if seconds is None else samples[: int(seconds * RATE)]
+    made: Float32 = soxr.resample(samples, rate, RATE, quality="VHQ").astype(np.float32)
+    return made if seconds is None else made[: int(seconds * RATE)]
 
 
 def reference_pitch(name: str) -> Float64:
     """Pitch every 10 ms, 0 = unvoiced, made by another estimator (see the README there)."""
-    return np.load(SPEECH / f"{name}.f0.npy").astype(np.float64)
+    hz: Float64 = np.load(SPEECH / f"{name}.f0.npy").astype(np.float64)
+    return hz
 
 
 def harmonic_pitch(signal: Float32, floor: float, ceiling: float) -> Float64:
@@ -133,7 +134,7 @@ def mel_db(signal: Float32, bands: int = 40) -> Float64:
     hop, size = RATE // 100, 2048
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(signal, size // 2), size)[::hop]
     power = np.abs(np.fft.rfft(frames[: len(signal) // hop] * np.hanning(size))) ** 2
-    mel = np.linspace(*1127 * np.log1p(np.array([60.0, 7600.0]) / 700), bands + 2)
+    mel = np.linspace(1127 * np.log1p(60.0 / 700), 1127 * np.log1p(7600.0 / 700), bands + 2)
     edges = 700 * np.expm1(mel / 1127)
     hz = np.arange(size // 2 + 1) * RATE / size
     rise = (hz - edges[:-2, None]) / np.diff(edges)[:-1, None]

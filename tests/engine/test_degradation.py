@@ -1,6 +1,9 @@
 """What the engine does without while steps are late: on a virtual clock, with steps that cost."""
 
+from __future__ import annotations
+
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +34,8 @@ def noise(seconds):
 class CostlyStream(PlainStream):
     """Takes time by its sizes and settings, and is silent: what is heard is not the microphone."""
 
+    voice: CostlyVoice
+
     def render(self, block, settings):
         self.voice.device.pass_time(self.voice.cost(self.plan, settings, self.voice.device.now()))
         made = super().render(block, settings)
@@ -39,21 +44,19 @@ class CostlyStream(PlainStream):
 
 @dataclasses.dataclass
 class CostlyVoice(PlainVoice):
-    device: object = None
-    cost: object = None
-    refuses: tuple = ()
+    device: Any = None
+    cost: Any = None
+    refuses: tuple[str, ...] = ()
 
     def open(self, plan, settings):
         if settings.pitch_method in self.refuses:
             raise RuntimeError("no such estimator")
-        stream = CostlyStream(self, plan, self.input_rate)
-        self.streams.append((plan, settings))
-        return stream
+        return CostlyStream(self, plan, self.input_rate)
 
 
 def run(cost, settings=ANNA, *, seconds=20.0, sizing=None, on_block=None, faults=(), **facts):
     """Run to the end; return the stats, what was seen of them in between, and the session."""
-    seen = []
+    seen: list[Any] = []
 
     class Device(SimulatedDevice):
         def read(self, samples):
@@ -95,7 +98,8 @@ def sizing_of(timing, **facts):
 
 
 def timing(*numbers, **facts):
-    return Timing(*numbers, tail=1.1, longest=1.2, conditions=CONDITIONS, **facts)
+    others: dict[str, Any] = {"tail": 1.1, "longest": 1.2, "conditions": CONDITIONS}
+    return Timing(*numbers, **others | facts)
 
 
 def test_a_voice_that_is_in_time_is_left_alone():
@@ -227,7 +231,7 @@ def test_turning_a_knob_does_not_leave_the_rung():
 
 
 def test_steps_far_slower_than_measured_are_told_once():
-    told = []
+    told: list[Any] = []
 
     def listen(session, now):
         reason = session.stats().reason

@@ -2,6 +2,7 @@
 
 import ctypes
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from tests.support.patience import measured
 from tests.support.voices import PlainVoice, finder
 
 RATE = 48_000
-OPEN = {"gate": -90.0}
+OPEN: dict[str, Any] = {"gate": -90.0}
 
 
 def noise(seconds, seed=0, level=0.1):
@@ -119,7 +120,9 @@ def test_muted_is_silent_and_converted_does_not_leak_the_microphone():
         def open(self, plan, settings):
             stream = super().open(plan, settings)
             render = stream.render
-            stream.render = lambda b, s: type(r := render(b, s))(np.zeros_like(r.audio))
+            setattr(  # noqa: B010
+                stream, "render", lambda b, s: type(r := render(b, s))(np.zeros_like(r.audio))
+            )
             return stream
 
     played, stats, _ = run(noise(3), Settings(**OPEN), finder(world=Silent()))
@@ -193,7 +196,7 @@ class TestFaults:
             original()
             seen.append(session.stats().state)
 
-        session._engine._delivery.tick = watch
+        setattr(session._engine._delivery, "tick", watch)  # noqa: B010
         with session:
             session.wait(30)
         assert State.MUTED in seen[800:]
@@ -299,7 +302,11 @@ class TestFaults:
             def open(self, plan, settings):
                 stream = super().open(plan, settings)
                 render = stream.render
-                stream.render = lambda b, s: type(r := render(b, s))(np.full_like(r.audio, np.nan))
+                setattr(  # noqa: B010
+                    stream,
+                    "render",
+                    lambda b, s: type(r := render(b, s))(np.full_like(r.audio, np.nan)),
+                )
                 return stream
 
         played, stats, _ = run(noise(3), Settings(**OPEN), finder(world=Rubbish()))
@@ -313,6 +320,8 @@ class TestFaults:
         try:
             time.sleep(0.6)
             thread = session._engine._worker
+            assert thread is not None
+            assert thread.ident is not None
             ctypes.pythonapi.PyThreadState_SetAsyncExc(
                 ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit)
             )
@@ -393,7 +402,7 @@ class TestShapeChanges:
 
     @pytest.mark.parametrize("other", ["nobody", "world"])
     def test_a_voice_that_was_not_there_can_be_chosen_again(self, other):
-        there = {}
+        there: dict[str, PlainVoice] = {}
 
         def find(name):
             return finder(**there)(name)
@@ -509,7 +518,7 @@ def test_settings_are_applied_as_an_object_or_one_by_one():
         session.apply(pich=3)
     assert session.settings == Settings(pitch=-1, formant=3)
     with pytest.raises(UsageError, match="type dict"):
-        Session(SimulatedDevice(noise(1)), {"pitch": 4})
+        Session(SimulatedDevice(noise(1)), {"pitch": 4})  # type: ignore[arg-type]
 
 
 def test_what_is_wrong_with_the_devices_is_the_reason_where_there_is_no_other():

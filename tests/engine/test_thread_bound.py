@@ -27,7 +27,7 @@ def test_an_object_is_made_and_used_on_one_other_thread():
 
 
 def test_errors_come_to_the_caller_and_the_object_stays():
-    bound = ThreadBound(list, "own")
+    bound: ThreadBound[list[int]] = ThreadBound(list, "own")
     with pytest.raises(ZeroDivisionError):
         bound.call(lambda held: 1 // len(held))
     assert bound.call(len) == 0

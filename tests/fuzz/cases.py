@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.fuzz.hostile import HOSTILE
 from tests.fuzz.mutators import mutated
-from tests.fuzz.seeds import SEEDS
+from tests.fuzz.seeds import SEEDS, Seed
 
 KINDS = tuple(SEEDS)
 READERS = ("voice", "content", "rmvpe", "fcpe")
@@ -36,7 +37,7 @@ def case(kind: str, seed: int, number: int) -> Case:
     rng = random.Random(f"{kind} {seed} {number}")
     # A large file has the same structure as a small one, but takes a hundred times as long.
     large = rng.random() < _LARGE_SHARE
-    pool = plain if rng.random() < 0.85 else hostile
+    pool: Sequence[Seed] = plain if rng.random() < 0.85 else hostile
     pool = [s for s in pool if (len(s.content) > _LARGE) == large] or list(plain)
     chosen, other = rng.choice(pool), rng.choice(pool)
     mutations, content = mutated(chosen.content, rng, other.content)

@@ -219,7 +219,7 @@ def mutated(raw: bytes, rng: random.Random, other: bytes) -> tuple[str, bytes]:
 
 def _overwritten(raw: bytes, at: int, size: int, rng: random.Random) -> bytes:
     value = rng.choice((*_EXTREMES, rng.getrandbits(64), len(raw), len(raw) + 1))
-    number = (value % 2 ** (8 * size)).to_bytes(size, "little")
+    number: bytes = (value % 2 ** (8 * size)).to_bytes(size, "little")
     return raw[:at] + number + raw[at + size :]
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tests.fuzz.cases import case
-from tests.support.processes import started
+from tests.support.processes import Process, started
 
 #: Wall time without output; long, so that a busy machine is not mistaken for a file that hangs.
 _TIMEOUT_S = 20.0
@@ -107,9 +107,7 @@ def write_case(path: Path, kind: str, seed: int, number: int) -> str:
     return f"{written.name} (for {written.reader})"
 
 
-def _worker(
-    kind: str, seed: int, first: int, last: int
-) -> AbstractContextManager[subprocess.Popen[str]]:
+def _worker(kind: str, seed: int, first: int, last: int) -> AbstractContextManager[Process]:
     # With a fixed threshold, freed large blocks return to the system, so the size of the process
     # shows the memory that one file needs.
     environment = os.environ | {
@@ -129,7 +127,7 @@ def _worker(
     )
 
 
-def _lines(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+def _lines(process: Process) -> Iterator[dict[str, Any]]:
     """Yield the worker's lines until it ends or prints nothing for too long."""
     output: IO[str] | None = process.stdout
     assert output is not None

@@ -162,7 +162,7 @@ def indexes() -> tuple[Seed, ...]:
             rows = np.repeat(rows[:1], 30, 0)
         ivf.add(rows)
         if width == 256:
-            ivf.set_direct_map_type(faiss.DirectMap.Array)
+            ivf.set_direct_map_type(faiss.DirectMap.Array)  # type: ignore[attr-defined]
         found.append(Seed(f"{width} wide", "index", faiss.serialize_index(ivf).tobytes()))
     for file in GOLDEN.glob("trained_*.index"):
         found.append(Seed(file.name, "index", file.read_bytes()))

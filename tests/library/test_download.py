@@ -234,6 +234,7 @@ def test_a_redirect_from_https_to_http_is_refused():
     with pytest.raises(RtvcError, match="not safe to follow"):
         handler.redirect_request(request, io.BytesIO(), 302, "", {}, "http://example.org/a?key=1")
     followed = handler.redirect_request(request, None, 302, "", {}, "https://example.org/b")
+    assert followed is not None
     assert followed.full_url == "https://example.org/b"
 
 

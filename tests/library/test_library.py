@@ -26,6 +26,7 @@ from rtvc.library import adding, archives, names
 from rtvc.library.adding import add_voice, blend_voices
 from rtvc.library.finding import find_voices, select_voice
 from rtvc.library.opening import open_source
+from rtvc.library.voices import write_manifest
 from rtvc.settings import Settings
 from tests.support.file_server import serving
 from tests.support.library_files import (
@@ -353,7 +354,11 @@ def test_decompression_bombs_are_refused_before_unpacking(tmp_path, monkeypatch)
 
 def test_random_damage_gives_an_error_and_writes_nothing_outside(tmp_path):
     dice = random.Random(5)
-    members = {"a/Anna.pth": b"PK\x03\x04" + bytes(300), "a/x.index": b"IwFl" * 50, "b.txt": b"b"}
+    members: dict[str, Path | bytes] = {
+        "a/Anna.pth": b"PK\x03\x04" + bytes(300),
+        "a/x.index": b"IwFl" * 50,
+        "b.txt": b"b",
+    }
     good = make_zip(tmp_path / "good.zip", members).read_bytes()
     path = tmp_path / "bad.zip"
     outcomes = set()
@@ -512,7 +517,9 @@ def test_renaming(index):
     with pytest.raises(UsageError, match=r"Did you mean 'Bert'\?"):
         library.rename_voice("Berta", "x")
     assert installed() == ["Bert", "Cleo 2.5"]
-    assert library.installed_voice("cleo 2.5").index.is_file()
+    index = library.installed_voice("cleo 2.5").index
+    assert index is not None
+    assert index.is_file()
 
 
 def test_a_damaged_voice_is_reported_and_the_others_work():
@@ -661,7 +668,7 @@ def test_the_files_of_a_killed_process_are_removed(home):
 
 
 def test_two_processes_that_add_the_same_name_do_not_mix(monkeypatch, home):
-    real = adding.write_manifest
+    real = write_manifest
 
     def and_another(*arguments):
         monkeypatch.setattr(adding, "write_manifest", real)

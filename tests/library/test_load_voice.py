@@ -2,11 +2,13 @@
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import rtvc
+from rtvc.engine.rvc.voice import RvcVoice
 from rtvc.library.adding import add_voice
 from rtvc.library.finding import FoundVoice
 from rtvc.library.setting_up import install_from_folder
@@ -78,6 +80,8 @@ def test_one_of_several(archive: Path):
 
 def test_the_same_file_is_in_memory_once():
     first, second = rtvc.load_voice(V1), rtvc.load_voice(str(V1))
+    assert isinstance(first, RvcVoice)
+    assert isinstance(second, RvcVoice)
     assert first.voice is second.voice
 
 
@@ -85,7 +89,7 @@ def test_what_cannot_be_loaded_is_refused_in_a_sentence(home: Path):
     make_zip(Path("bad.zip"), {"inner/bad.pth": b"no weights", "notes.txt": b"read me"})
     make_zip(Path("broken.zip"), {"broken.pth": V1.read_bytes()[:2000]})
     Path("cut.zip").write_bytes(b"PK\x03\x04 and no more")
-    for source, part in (
+    refused: tuple[tuple[Any, str], ...] = (
         ("nobody", "There is no voice 'nobody'"),
         ("", "There is no voice ''"),
         (4, "from 4. Give a name or a path"),
@@ -96,7 +100,8 @@ def test_what_cannot_be_loaded_is_refused_in_a_sentence(home: Path):
         ("broken.zip", "broken"),
         ("cut.zip", "cut.zip"),
         ("https://example.org/Anna.zip", "An address cannot be loaded"),
-    ):
+    )
+    for source, part in refused:
         with pytest.raises(rtvc.RtvcError, match=part) as caught:
             rtvc.load_voice(source)
         assert ".adding-" not in str(caught.value), source

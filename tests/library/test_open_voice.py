@@ -16,6 +16,7 @@ from rtvc.calibration.timing import Timing
 from rtvc.cli.main import main
 from rtvc.engine.plan import make_plan
 from rtvc.engine.rvc.loading import load_pitch_estimator
+from rtvc.engine.rvc.voice import RvcVoice
 from rtvc.errors import RtvcError, UsageError
 from rtvc.library import open_voice
 from rtvc.library.adding import add_voice
@@ -65,9 +66,11 @@ def test_a_voice_is_found_by_the_path_of_its_file_or_folder(models, home):
     folder.mkdir(parents=True)
     (folder / "anna.pth").write_bytes(V1.read_bytes())
     by_file = find_voice(str(folder / "anna.pth"))
+    assert isinstance(by_file, RvcVoice)
     assert by_file.content._index is None
     (folder / INDEX.name).write_bytes(INDEX.read_bytes())
     by_folder = find_voice("here/anna")
+    assert isinstance(by_folder, RvcVoice)
     assert by_folder.content._index is not None
     assert by_folder.voice is by_file.voice
 
@@ -75,6 +78,8 @@ def test_a_voice_is_found_by_the_path_of_its_file_or_folder(models, home):
 def test_networks_in_use_are_shared_and_others_freed(anna, home):
     first, second = find_voice("anna"), find_voice("anna")
     assert first is not second
+    assert isinstance(first, RvcVoice)
+    assert isinstance(second, RvcVoice)
     assert first.voice is second.voice
     assert first.content._encoder is second.content._encoder
     assert find_estimator("rmvpe") is not find_estimator("dio")
@@ -168,7 +173,12 @@ class TestConvert:
 
         loads = []
         load = loading.load_voice
-        monkeypatch.setattr(loading, "load_voice", lambda path: loads.append(path) or load(path))
+
+        def counted(path):
+            loads.append(path)
+            return load(path)
+
+        monkeypatch.setattr(loading, "load_voice", counted)
         words = ["--voice", "anna", "--quality", "offline"]
         assert main(["convert", "talk.wav", "more.wav", "out/", *words]) == 0
         assert sorted(path.name for path in Path("out").iterdir()) == ["more.wav", "talk.wav"]

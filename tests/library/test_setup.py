@@ -154,7 +154,9 @@ def test_a_failed_replacement_keeps_the_old_model(small, server, monkeypatch):
     monkeypatch.setattr("rtvc.library.setting_up.move_into_place", no_rename)
     with pytest.raises(RtvcError, match="Input/output error"):
         from_web(small["rmvpe"], server)
-    assert is_intact(installed_model("rmvpe"))
+    installed = installed_model("rmvpe")
+    assert installed is not None
+    assert is_intact(installed)
 
 
 def copy_files(folder, files):

@@ -25,6 +25,7 @@ from rtvc.stats import State
 from tests.audio.signals import noise_below
 from tests.engine.speech_measures import harmonic_pitch
 from tests.support.patience import measured
+from tests.support.simulated_stream import SimulatedSpeaker
 from tests.support.sound_server import HEADPHONES_SINK, MICROPHONE_SINK, RATE, SPEAKER_SINK
 from tests.support.speech import UTTERANCES
 
@@ -102,6 +103,8 @@ def test_killing_the_engine_is_heard_as_silence(sound_server):
         with Session(LiveEndpoint(), Settings()) as session:
             time.sleep(2.0)
             thread = session._engine._worker
+            assert thread is not None
+            assert thread.ident is not None
             ctypes.pythonapi.PyThreadState_SetAsyncExc(
                 ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit)
             )
@@ -164,6 +167,8 @@ def test_a_session_on_devices_by_name(sound_server):
     assert streams(sound_server) == [], "nothing is opened before the start"
     with sound_server.speaking(sound), sound_server.recording(HEADPHONES_SINK) as finish:
         with session:
+            assert isinstance(session.endpoint, TeeEndpoint)
+            assert session.endpoint.monitor is not None
             assert session.endpoint.monitor.gain_db == -6
             time.sleep(1.5)
             session.apply(pitch=-4, monitor_gain=0)
@@ -198,7 +203,7 @@ def test_a_start_that_fails_leaves_no_device_open(sound_server):
             raise RtvcError("The monitor is hoarse.")
 
     nobody = Session.live(settings=Settings(voice="nobody"))
-    monitor = Hoarse("hoarse", lambda: None)
+    monitor = Hoarse("hoarse", SimulatedSpeaker)
     late = Session(TeeEndpoint(LiveEndpoint(), monitor), Settings())
     for session, message in ((nobody, "nobody"), (late, "hoarse")):
         with pytest.raises(RtvcError, match=message), session:

@@ -58,7 +58,7 @@ def serving() -> Iterator[FileServer]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_GET(self):
+        def do_GET(self) -> None:
             served.requests.append((self.path, dict(self.headers.items())))
             file = served.files.get(self.path.split("?")[0])
             if file is None:
@@ -77,7 +77,7 @@ def serving() -> Iterator[FileServer]:
             else:
                 self.answer(file)
 
-        def answer(self, file):
+        def answer(self, file: Served) -> None:
             start, size = 0, len(file.data)
             asked = self.headers.get("Range", "")
             condition = self.headers.get("If-Range", "")
@@ -110,7 +110,7 @@ def serving() -> Iterator[FileServer]:
             time.sleep(file.delay_s)
             self.body(file, file.data[start:])
 
-        def body(self, file, data):
+        def body(self, file: Served, data: bytes) -> None:
             cut = file.cuts.pop(0) if file.cuts else len(data)
             sent = data[:cut]
             if file.chunked and sent:
@@ -121,13 +121,13 @@ def serving() -> Iterator[FileServer]:
             if cut < len(data):
                 self.close_connection = True
 
-        def log_message(self, *_):
+        def log_message(self, *_: object) -> None:
             pass
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
 
-        def handle_error(self, *_):
+        def handle_error(self, *_: object) -> None:
             pass  # some tests close the connection
 
     server = Server(("127.0.0.1", 0), Handler)

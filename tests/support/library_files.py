@@ -8,12 +8,13 @@ import sys
 import zipfile
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from rtvc.engine.weights.checkpoint import read_voice_checkpoint
 from rtvc.engine.weights.safetensors import write_safetensors
-from tests.support.processes import started
+from tests.support.processes import Process, started
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 V2 = GOLDEN / "voice_v2_f0_48k.pth"
@@ -37,7 +38,7 @@ def make_index(path: Path, width: int = 768, count: int = 40) -> Path:
     return path
 
 
-def make_zip(path: Path, members: dict[str, Path | bytes], **how: object) -> Path:
+def make_zip(path: Path, members: dict[str, Path | bytes], **how: Any) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
             data = content if isinstance(content, bytes) else content.read_bytes()
@@ -64,9 +65,7 @@ def variant(
     return path
 
 
-def rtvc(
-    *words: str, home: Path, code: str = "", **how: object
-) -> AbstractContextManager[subprocess.Popen[str]]:
+def rtvc(*words: str, home: Path, code: str = "", **how: object) -> AbstractContextManager[Process]:
     """Run the command line in a subprocess, after running `code` in it, for the block."""
     environment = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
     environment |= {"RTVC_HOME": str(home), "PYTHONIOENCODING": "utf-8", "OMP_NUM_THREADS": "1"}

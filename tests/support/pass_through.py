@@ -32,7 +32,7 @@ class PassThrough:
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run)
         with in_real_time():
-            self.endpoint.start(self._tick)
+            self.endpoint.start(self._tick, 0)
             self._thread.start()
         return self
 

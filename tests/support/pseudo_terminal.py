@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.processes import started
+from tests.support.processes import Process, started
 
 ROOT = Path(__file__).parents[2]
 # A session without a terminal gets the first one that it opens.
@@ -83,7 +83,7 @@ class OnTerminal(PseudoTerminal):
         The terminal's modes before the process started.
     """
 
-    process: subprocess.Popen[bytes]
+    process: Process
     before: str
 
 

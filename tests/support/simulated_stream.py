@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from rtvc._types import Float32
 from rtvc.audio.streams import Counters, DeviceStream, Port, StreamSpec
 
 
@@ -74,7 +75,7 @@ class SimulatedSpeaker(DeviceStream):
         self.service()
         return len(self._ring)
 
-    def write(self, frames) -> int:
+    def write(self, frames: Float32) -> int:
         assert frames.dtype == np.float32
         assert np.array_equal(frames[:, 0], frames[:, 1])
         self.service()

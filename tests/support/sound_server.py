@@ -22,7 +22,7 @@ import numpy as np
 
 from rtvc._types import Float32
 from tests.support import recorder
-from tests.support.processes import end, start
+from tests.support.processes import Process, end, start
 
 RATE = recorder.RATE
 MICROPHONE_SINK = "fake_mic_feed"
@@ -112,7 +112,7 @@ class SoundServer:
             "ALSA_CONFIG_PATH": f"{self.directory}/asound.conf",
         }
         self.realtime = False
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
 
     @property
     def pid(self) -> int:
@@ -235,14 +235,12 @@ class _Recorder:
             self._process = start(
                 words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
             )
-        assert self._process.stdout is not None
         if self._process.stdout.readline() != b"ready\n":
             end(self._process)
             raise RuntimeError("the recorders did not start")
 
     def finish(self) -> list[RecordedSound]:
         if self._sounds is None:
-            assert self._process.stdin is not None
             self._process.stdin.close()
             try:
                 self._process.wait(10)

@@ -51,7 +51,6 @@ class Terminal:
 
     def type(self, *keys: str) -> float:
         """Send keys by their names in tmux; return the time on the monotonic clock."""
-        assert self._keys.stdin is not None
         line = f"{shlex.join(['send-keys', *keys])}\n"
         now = time.monotonic()
         self._keys.stdin.write(line)

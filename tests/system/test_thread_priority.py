@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+from typing import Any
 
 import mlx.core as mx
 import pytest
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="niceness per th
 
 
 def niceness_of_a_new_thread(act=lambda: None) -> int:
-    found = []
+    found: list[int] = []
 
     def look() -> None:
         act()
@@ -87,7 +88,7 @@ def test_a_thread_that_the_engine_starts_is_no_engine_until_its_turn_comes() -> 
 
 def test_who_works_for_the_engine_goes_first_with_it() -> None:
     """MLX's thread begins before the engine has its turn, and has its precedence then."""
-    found = []
+    found: list[Any] = []
 
     def engine() -> None:
         reset_thread_priority()

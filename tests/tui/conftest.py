@@ -63,7 +63,9 @@ class Driver:
 
     @property
     def provider(self) -> SimulatedDevices:
-        return self.controller._device_session._provider
+        provider = self.controller._device_session._provider
+        assert isinstance(provider, SimulatedDevices)
+        return provider
 
     def text(self) -> str:
         """What is on the screen."""

@@ -14,4 +14,5 @@ async def _soon(*_: float) -> None:
 
 def wait_no_more() -> None:
     """Let Textual's tests wait for a moment only."""
-    textual.app.wait_for_idle = textual.pilot.wait_for_idle = _soon
+    for module in (textual.app, textual.pilot):
+        setattr(module, "wait_for_idle", _soon)  # noqa: B010

@@ -98,7 +98,7 @@ async def take(size: tuple[int, int], theme: str) -> dict[str, str]:
     mine.write_text("description: My own.\npitch: 33\n")
     controller = StillStudio()
     panel = Panel(controller, clock=lambda: controller.now)
-    panel.set_interval = lambda *_: None  # it looks when it is told to
+    setattr(panel, "set_interval", lambda *_: None)  # noqa: B010 - it looks when it is told to
     made = {}
     async with panel.run_test(size=size) as pilot:
 

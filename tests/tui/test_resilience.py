@@ -20,9 +20,8 @@ from rtvc.settings import SETTINGS
 from rtvc.stats import State
 from tests.engine.rvc.rvc_stack import GOLDEN
 from tests.support.unprivileged import unprivileged
-from tests.tui.conftest import START
+from tests.tui.conftest import START, in_loop
 from tests.tui.simulated_devices import HEADPHONES, SPEAKERS, SimulatedDevices
-from tests.tui.test_panel import in_loop
 
 OPEN = {
     "main": (),

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def anna(home: Path) -> None:
 
 
 @contextmanager
-def panel(home: Path, flags: str = "", **terminal: str) -> Iterator[Terminal]:
+def panel(home: Path, flags: str = "", **terminal: Any) -> Iterator[Terminal]:
     """A terminal with the panel in it, whose process is the one in rtvc.pid."""
     made = Terminal(home, **terminal)
     try:

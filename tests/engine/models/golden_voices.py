@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,8 +37,9 @@ def golden_arrays(name: str) -> Arrays:
         return dict(file)
 
 
-def refinegan_list() -> list:
-    return _refinegan()["config"]
+def refinegan_list() -> list[Any]:
+    config: list[Any] = _refinegan()["config"]
+    return config
 
 
 @cache
@@ -61,11 +63,12 @@ def refinegan_weights() -> Arrays:
 
 
 @cache
-def _refinegan() -> dict:
-    return json.loads((GOLDEN / "applio_refinegan_32k.json").read_text())
+def _refinegan() -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((GOLDEN / "applio_refinegan_32k.json").read_text())
+    return facts
 
 
-def window(name: str) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray, int]:
+def window(name: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], int]:
     """Return the features, coarse pitch, f0 in Hz and speaker of the reference run."""
     g = golden_arrays(name)
     return g["phone"][0], g["pitch"][0], g["pitchf"][0], int(g["sid"][0])

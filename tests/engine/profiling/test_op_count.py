@@ -1,5 +1,7 @@
 """Counts of small graphs against what can be counted by hand."""
 
+from typing import Any
+
 import mlx.core as mx
 import numpy as np
 import pytest
@@ -53,7 +55,7 @@ def test_a_convolution_costs_the_same_in_both_operator_sets(
 
 def test_a_transposed_convolution_does_not_multiply_the_zeros_between():
     weight, x = _array(4, 16, 8), _array(1, 30, 8)
-    options = {"stride": 10, "padding": 3}
+    options: dict[str, Any] = {"stride": 10, "padding": 3}
     useful = 2 * 30 * 16 * 8 * 4
     plain = count(lambda x: gpu.conv_transpose1d(x, weight, **options), x)
     assert plain.flop == pytest.approx(useful, rel=0.01)

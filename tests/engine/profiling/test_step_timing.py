@@ -44,7 +44,9 @@ def lognormal(sigma):
 @pytest.mark.parametrize("numbers", [(3.0, 0.2, 0.05), (0.0, 0.5, 0.0), (40.0, 0.0, 0.01)])
 def test_the_formula_is_found(numbers):
     a, b, c = numbers
-    timing = fit(points(lambda block, context: a + b * block + c * context, lognormal(0.1)), None)
+    timing = fit(
+        points(lambda block, context: a + b * block + c * context, lognormal(0.1)), CONDITIONS
+    )
     for block in (60.0, 150.0, 500.0):
         for context in (500.0, 1000.0, 2500.0):
             truth = a + b * block + c * context
@@ -54,24 +56,26 @@ def test_the_formula_is_found(numbers):
 
 
 def test_nothing_gets_faster_with_more_sound():
-    timing = fit(points(lambda block, context: 10 - 0.001 * context, lognormal(0.02)), None)
+    timing = fit(points(lambda block, context: 10 - 0.001 * context, lognormal(0.02)), CONDITIONS)
     assert timing.per_context == 0.0
     assert timing.p50(500, 2500) >= timing.p50(60, 500) > 8
 
 
 def test_the_tail_covers_what_the_formula_misses():
     # A step of the cost, as where a network works on windows of 320 ms.
-    timing = fit(points(lambda block, context: 20 + 15 * (block > 220), lognormal(0.001)), None)
+    timing = fit(
+        points(lambda block, context: 20 + 15 * (block > 220), lognormal(0.001)), CONDITIONS
+    )
     for block in BLOCKS:
         assert timing.p99(block, 500) >= 0.99 * (20 + 15 * (block > 220))
 
 
 def test_one_long_step_among_thousands_is_remembered():
     found = points(lambda block, context: 20.0, lognormal(0.01))
-    assert fit(found, None).longest == pytest.approx(1.04, abs=0.03)
+    assert fit(found, CONDITIONS).longest == pytest.approx(1.04, abs=0.03)
     found[0].seconds[7] = 0.1
-    assert fit(found, None).max(500, 500) == pytest.approx(100.0, rel=0.01)
-    assert fit(found, None).p99(500, 500) < 21.0
+    assert fit(found, CONDITIONS).max(500, 500) == pytest.approx(100.0, rel=0.01)
+    assert fit(found, CONDITIONS).p99(500, 500) < 21.0
 
 
 class SleepyStream(PlainStream):
@@ -96,7 +100,7 @@ def hurried(monkeypatch):
 
 @measured
 def test_a_voice_of_known_cost_is_measured():
-    shares = []
+    shares: list[float] = []
     found = measure(
         SleepyVoice(),
         Settings(voice="sleepy"),

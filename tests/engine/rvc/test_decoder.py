@@ -1,5 +1,7 @@
 """Latent to sound, block after block: the sound of the whole, however time is cut."""
 
+from typing import cast
+
 import mlx.core as mx
 import numpy as np
 import pytest
@@ -16,7 +18,8 @@ PLAIN = Settings()
 FRAMES = 120
 VOICE = golden_voice("voice_v2_f0_40k")
 HOP = VOICE.hop
-LOOKAHEAD = VOICE.network.vocoder.lookahead_frames
+VOCODER = cast(StreamingVocoder, VOICE.network.vocoder)
+LOOKAHEAD = VOCODER.lookahead_frames
 
 
 def material():
@@ -33,9 +36,7 @@ def material():
 def run(block, settings_of=lambda n: PLAIN, known=FRAMES, first=RUN_UP + 2):
     """Decode blocks from frame `first` on, `known` frames after each one's end being known."""
     z, pitch = material()
-    vocoder = VOICE.network.vocoder
-    assert isinstance(vocoder, StreamingVocoder)
-    decoder = StreamingDecoder(VOICE, vocoder, block)
+    decoder = StreamingDecoder(VOICE, VOCODER, block)
     made, at, number = [], first, 0
     while at + block + LOOKAHEAD + 4 <= FRAMES:
         begin, end = at - decoder.before, min(at + block + known, FRAMES)
@@ -109,8 +110,7 @@ def test_a_turn_of_the_formants_is_heard_without_a_click():
 
 def test_a_reset_forgets_and_runs_up_again():
     z, pitch = material()
-    vocoder = VOICE.network.vocoder
-    decoder, fresh = (StreamingDecoder(VOICE, vocoder, 10) for _ in range(2))
+    decoder, fresh = (StreamingDecoder(VOICE, VOCODER, 10) for _ in range(2))
     decoder.decode(z[:, :40], pitch.part(0, 40), PLAIN, start=0)
     decoder.reset()
     assert decoder.before == fresh.before > RUN_UP

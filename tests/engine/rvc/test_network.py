@@ -102,7 +102,8 @@ def test_with_its_reach_a_part_is_that_of_the_whole(name: str) -> None:
 
     whole = voice.synthesize(features, coarse, hz, speaker=speaker, source_noise=noise)
     whole = whole[first * hop : (first + count) * hop]
-    assert_allclose(part(reach), whole, atol=1e-4)
+    assert reach is not None
+    np.testing.assert_allclose(part(reach), whole, atol=1e-4)
     assert np.abs(part(2) - whole).max() > 1e-3
 
 
@@ -253,7 +254,7 @@ def test_24_khz() -> None:
 @pytest.mark.parametrize(("rate", "kernel"), [(2, 4), (10, 16), (3, 6), (7, 14), (9, 18), (5, 9)])
 def test_a_stage_multiplies_the_length_exactly(rate: int, kernel: int) -> None:
     """Odd rates too, where Applio cuts ``rate // 2 + rate % 2`` and adds ``rate % 2``."""
-    config = _Stage((rate, 9), (kernel, 18))
+    config: Any = _Stage((rate, 9), (kernel, 18))
     layer = upsampling(Parameters({}), config, 0)
     assert layer(mx.zeros((1, 13, 16))).shape == (1, 13 * rate, 8)
     if rate % 2 and kernel == 2 * rate:

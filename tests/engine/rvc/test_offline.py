@@ -124,7 +124,7 @@ class TestConvert:
         assert made.input_f0.shape == made.output_f0.shape == (frames,)
 
     def test_progress_rises_to_one(self):
-        seen = []
+        seen: list[float] = []
         convert(voice(pitch=LocalPitch()), speech()[: 500 * FRAME], PLAIN, seen.append)
         assert seen == sorted(seen)
         assert len(seen) > 3

@@ -123,7 +123,12 @@ def test_two_chains_share_the_networks():
     opened = []
     made = voice(pitch=LocalPitch())
     open_stream = made.open
-    made.open = lambda plan, settings: opened.append(open_stream(plan, settings)) or opened[-1]
+
+    def kept(plan, settings):
+        opened.append(open_stream(plan, settings))
+        return opened[-1]
+
+    made.open = kept
     run(microphone(), changes={6: {"block": 80.0}}, find=lambda name: made)
     first, second = opened
     assert isinstance(first, RvcStream)

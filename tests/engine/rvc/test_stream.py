@@ -1,6 +1,7 @@
 """An RVC voice as a stream: the same sound however time is cut, and nothing from the future."""
 
 import itertools
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
@@ -197,7 +198,8 @@ class TestTime:
 
     def test_pitch_is_final_once_it_is_emitted(self):
         stream = opened(PLAIN)
-        audio, seen = speech(), {}
+        audio = speech()
+        seen: dict[Any, Any] = {}
         for at in range(0, 200 * FRAME, 10 * FRAME):
             stream.render(audio[at : at + 10 * FRAME], PLAIN)
             track = stream.track
@@ -460,10 +462,10 @@ class TestVoices:
             stream.render(audio[at : at + 10 * FRAME], settings)
             live += list(track.frames(max(track.final_end - 10, 0), track.final_end).input_f0)
         whole = fcpe(audio)[: len(live)]
-        live = np.array(live)
-        both = (live > 0) & (whole > 0)
-        assert np.mean((live > 0) == (whole > 0)) > 0.95
-        assert np.median(np.abs(1200 * np.log2(live[both] / whole[both]))) < 6
+        heard = np.array(live)
+        both = (heard > 0) & (whole > 0)
+        assert np.mean((heard > 0) == (whole > 0)) > 0.95
+        assert np.median(np.abs(1200 * np.log2(heard[both] / whole[both]))) < 6
 
     def test_an_encoder_of_another_width_is_refused(self):
         with pytest.raises(RtvcError, match="768 wide"):

@@ -35,7 +35,7 @@ TRACED = [
 @pytest.fixture
 def traces(monkeypatch):
     """Count how often each part of the networks is traced."""
-    counts = Counter()
+    counts: Counter[str] = Counter()
 
     def counting(name, function):
         def call(*arguments):

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,9 +28,9 @@ V2_48K, NO_F0, MRF = "voice_v2_f0_48k.pth", "voice_v1_nof0_40k.pth", "applio_mrf
 _read = functools.cache(read_torch_file)
 
 
-def raw_voice(name: str = V2_48K) -> dict:
+def raw_voice(name: str = V2_48K) -> dict[str, Any]:
     """Return the contents of a voice file, in new containers that a test may change."""
-    voice = _read(GOLDEN / name)
+    voice: dict[str, Any] = _read(GOLDEN / name)
     return voice | {"weight": dict(voice["weight"]), "config": list(voice["config"])}
 
 
@@ -318,7 +319,8 @@ def test_config_values_out_of_range(position, value, message):
 
 
 def test_config_that_is_not_a_list():
-    for values in (None, "config", {}, 18):
+    wrong: tuple[Any, ...] = (None, "config", {}, 18)
+    for values in wrong:
         with pytest.raises(ContentError, match="no list"):
             parse_voice_config(values, 1)
 

@@ -2,6 +2,7 @@ import json
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -187,7 +188,7 @@ OUTER = {
 }
 
 
-def fcpe_tree() -> dict:
+def fcpe_tree() -> dict[str, Any]:
     shapes = OUTER | {f"net.encoder_layers.{i}.{n}": s for i in range(2) for n, s in LAYER.items()}
     rng = np.random.default_rng(3)
     return {

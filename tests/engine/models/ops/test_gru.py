@@ -6,6 +6,7 @@ import ctypes
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
@@ -121,7 +122,7 @@ def test_both_headers_define_all_macros() -> None:
 
 def test_the_kernel_is_one_primitive() -> None:
     """MLX can export the launch of a Metal kernel on any machine."""
-    nodes = []
+    nodes: list[Any] = []
     layer = [mx.array(part) for part in _layer(32, 256)]
     mx.export_function(nodes.append, lambda *parts: gru.kernel("metal", *parts), *layer)
     (node,) = [item for item in nodes if item["type"] == "primitive"]
