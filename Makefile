@@ -15,9 +15,9 @@ help:
 	@echo "make live           install rtvc into $(VENV) and start it: your voice, changed, live"
 	@echo "make live FLAGS=... the same with flags, such as FLAGS='--preset robot'"
 	@echo "make test           run all tests; FLAGS='-k presets' runs some"
-	@echo "make quick          run those that need neither time nor sound: a minute and a half"
-	@echo "make parallel       run those that can share the machine, on every core"
-	@echo "make serial         run those that measure time, or use the sound server or a terminal"
+	@echo "make quick          run those that take little time and no sound: 90 seconds on two cores"
+	@echo "make parallel       run the tests that measure no time, one worker for each core"
+	@echo "make serial         run the tests that measure time or use the sound server"
 	@echo "make soak           run the long versions of short tests"
 	@echo "make coverage       as make parallel, and print how much of rtvc/ it reaches"
 	@echo "make operators      the networks' tests with the operators of another kind of device"
@@ -63,7 +63,7 @@ coverage: $(VENV)/.installed-dev
 
 # Minutes: on a CPU the GPU's operators are its slow ones, and what they fuse is compiled.
 operators: $(VENV)/.installed-dev
-	@RTVC_OPERATORS=$$($(BIN)/python -c "from rtvc.engine.models.ops.backend import OPERATORS; \
+	@CI=true RTVC_OPERATORS=$$($(BIN)/python -c "from rtvc.engine.models.ops.backend import OPERATORS; \
 		print({'cpu': 'gpu', 'gpu': 'cpu'}[OPERATORS])") $(BIN)/python -m pytest \
 		tests/engine/models tests/engine/dsp/test_pitch.py tests/engine/rvc/test_stream.py \
 		tests/engine/rvc/test_traces.py $(FLAGS)
@@ -96,7 +96,7 @@ wheel: dist
 	@.ci/wheel $(BIN)/python
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage
 	find rtvc tests -name __pycache__ -prune -exec rm -rf {} +
 
 # Each stamp is as new as the set-up that it stands for, so a second call starts at once.

@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtvc.cli.status_line import plain_line, progress_line, status_line, summary
@@ -44,6 +44,7 @@ def test_a_terminal_without_unicode_gets_ascii():
     assert "in [########  ]" in line
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 250),
     st.floats(-400, 40) | st.just(float("-inf")),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtvc.config import presets, remembered, settings_yaml
@@ -140,6 +140,7 @@ def test_unreadable_files_are_refused(tmp_path: Path):
         presets.load_preset(tmp_path)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_parsed_or_refused(text: str):
     message = ""
@@ -152,6 +153,7 @@ def test_any_text_is_parsed_or_refused(text: str):
     assert not message or message.startswith("test.yaml")
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(sorted(SETTINGS)), st.floats(0, 1)), st.text(max_size=30))
 def test_settings_are_saved_exactly(where: dict[str, float], voice: str):
     values: dict[str, Any] = {}
