@@ -1,4 +1,4 @@
-"""``rtvc doctor``: what is installed, what is wrong, and how to fix it."""
+"""``rtvc doctor``: reports what is installed, what is wrong, and how to fix it."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
-SUMMARY = "show what is installed, what is wrong, and how to fix it"
+SUMMARY = "report what is installed, what is wrong, and how to fix it"
 USAGE = "rtvc doctor [--json]"
 DESCRIPTION = """\
-Checks everything that rtvc needs. The exit code is 1 if something is broken. A warning
-(such as no microphone) leaves it at 0."""
+Checks everything that rtvc needs. The exit code is 1 if something is broken, and 0 if
+there are only warnings, such as a missing microphone."""
 EPILOG = """\
 examples:
   rtvc doctor
-  rtvc doctor --json > doctor.json    to attach to a report"""
+  rtvc doctor --json > doctor.json    to attach to a bug report"""
 
 _MARKS = {"good": "  ", "warning": "? ", "broken": "! "}
 _SLOW_GFLOPS = 15
-"""A reference BLAS reaches 4 on the slowest machines that matter; an optimised one 50 or more."""
+"""A reference BLAS reaches 4 on slow machines, an optimised BLAS 50 or more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at."""
+    """One check: its name, verdict, findings, and how to fix a problem."""
 
     name: str
     verdict: Literal["good", "warning", "broken"]
@@ -38,7 +38,7 @@ class Check:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
+    """Add the arguments of the command."""
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -64,12 +64,12 @@ def run(args: argparse.Namespace) -> int:
         if check.fix:
             print(f"  {'':{width}}  -> {check.fix}")
     print()
-    print(f"{len(broken)} thing(s) broken (!)." if broken else "Nothing is broken.")
+    print(f"Broken (!): {len(broken)}." if broken else "Nothing is broken.")
     return 1 if broken else 0
 
 
 def examine() -> list[Check]:
-    """Look at everything."""
+    """Run all checks."""
     from rtvc.cli.probes import probe
 
     return [
@@ -108,7 +108,7 @@ def _system() -> Check:
         f"{facts['cores']} cores, {facts['memory_gib']} GiB"
     )
     if sys.platform == "darwin" and facts["machine"] != "arm64":
-        fix = "rtvc is for Apple Silicon; on this Mac there is no MLX. A Python for arm64 may help"
+        fix = "MLX needs Apple Silicon. If this is an arm64 Mac, use a Python for arm64."
         return Check("system", "broken", found, fix)
     return Check("system", "good", found)
 
@@ -121,35 +121,35 @@ def _packages() -> list[Check]:
     missing = [name for name in PACKAGES if not found[name]]
     checks = [Check("packages", "good", there)]
     if missing:
-        fix = "install the package rtvc-live again, with the tool that installed it"
+        fix = "Install the package rtvc-live again, with the tool that installed it."
         checks.append(Check("packages", "broken", f"missing: {', '.join(missing)}", fix))
     return checks
 
 
 def _mlx(found: dict[str, Any]) -> Check:
     if "error" in found:
-        fix = "install it again: pip install --force-reinstall mlx"
+        fix = "Install it again: pip install --force-reinstall mlx"
         return Check("MLX", "broken", found["error"], fix)
     text = (
         f"{found['version']}, {found['backend']}, BLAS: {found['blas']}, "
-        f"{found['gflops']} GFLOP/s in a product of matrices"
+        f"{found['gflops']} GFLOP/s in a matrix product"
     )
     if found["remedy"] or found["gflops"] < _SLOW_GFLOPS:
-        fix = found["remedy"] or "close other programs, or use a faster machine"
-        return Check("MLX", "warning", text, f"slow for voices made of networks: {fix}")
+        fix = found["remedy"] or "Close other programs, or use a faster machine."
+        return Check("MLX", "warning", text, f"Too slow for RVC voices. {fix}")
     return Check("MLX", "good", text)
 
 
 def _portaudio(found: dict[str, Any]) -> Check:
     if "error" in found:
-        fix = "without it there is no live sound; until then rtvc run plays its demonstration"
+        fix = "Install it for live sound; until then rtvc plays its demonstration."
         return Check("PortAudio", "broken", found["error"], fix)
     text = f"{found['version']} ({', '.join(found['host_apis']) or 'no host API'})"
     missing = [what for what in ("input", "output") if not found[f"{what}s"]]
     if missing:
         kinds = {"input": "microphone", "output": "speaker"}
         names = " and no ".join(kinds[what] for what in missing)
-        fix = "plug one in, or start a sound server; until then rtvc run plays its demonstration"
+        fix = "Plug one in or start a sound server; until then rtvc plays its demonstration."
         return Check("PortAudio", "warning", f"{text}, but no {names}", fix)
     text += (
         f", {len(found['inputs'])} microphone(s), {len(found['outputs'])} speaker(s); default: "
@@ -158,15 +158,15 @@ def _portaudio(found: dict[str, Any]) -> Check:
     fix = ""
     if sys.platform == "darwin":
         fix = (
-            "if the microphone stays silent: System Settings, Privacy & Security, Microphone, "
-            "and allow your terminal"
+            "If the microphone is silent: System Settings, Privacy & Security, Microphone: "
+            "allow your terminal."
         )
     return Check("PortAudio", "good", text, fix)
 
 
 def _rtmixer(found: dict[str, Any]) -> Check:
     if "error" in found:
-        fix = "pip install rtmixer; until then a slower callback is used, which may crackle"
+        fix = "pip install rtmixer. Until then a Python callback is used, which may crackle."
         return Check("callback in C", "warning", found["error"], fix)
     return Check("callback in C", "good", f"rtmixer {found['version']}")
 
@@ -176,7 +176,7 @@ def _sound_server() -> Check:
     if sys.platform == "darwin":
         return Check(name, "good", "CoreAudio")
     if not shutil.which("pactl"):
-        return Check(name, "good", "none that pactl could tell of (pactl is not installed)")
+        return Check(name, "good", "unknown (pactl is not installed)")
     try:
         asked = subprocess.run(
             ["pactl", "info"],
@@ -188,10 +188,10 @@ def _sound_server() -> Check:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Check(name, "warning", "does not answer", "start it again")
+        return Check(name, "warning", "does not answer", "Restart it.")
     facts = dict(line.split(": ", 1) for line in asked.stdout.splitlines() if ": " in line)
     if asked.returncode or "Server Name" not in facts:
-        fix = "on a desktop it starts by itself; by hand: pulseaudio --start"
+        fix = "A desktop starts it automatically. To start it yourself: pulseaudio --start"
         return Check(name, "warning", "none is running", fix)
     return Check(name, "good", facts["Server Name"])
 
@@ -225,8 +225,8 @@ def _base_models(found: dict[str, Any]) -> Check:
         return Check(name, "broken", f"{text}; damaged: {', '.join(damaged)}", fix)
     if found["missing"]:
         text = f"{text or 'none'}; missing: {', '.join(found['missing'])}"
-        fix = f"only RVC voices need them. {install_advice(found['missing'])}"
-        # Nothing is wrong with a machine on which nobody wants an RVC voice.
+        fix = f"Only RVC voices need them. {install_advice(found['missing'])}"
+        # Without an RVC voice, missing base models are not a problem.
         return Check(name, "warning" if found["voices"] else "good", text, fix)
     return Check(name, "good", text)
 
@@ -242,7 +242,7 @@ def _rvc_voices(found: dict[str, Any]) -> Check:
         text += f"; removed: {', '.join(found['removed'])}"
     text += f"; in {found['home']}"
     if found["damaged"]:
-        fix = "remove it and add it again"
+        fix = "Remove the voice and add it again."
         return Check("RVC voices", "warning", f"{text}; {' '.join(found['damaged'])}", fix)
     others = sorted({kind for kinds in found["voices"].values() for kind in kinds})
     others = [kind for kind in others if kind not in found["missing"]]
@@ -259,7 +259,7 @@ def _presets() -> Check:
     try:
         files = list_presets()
     except RtvcError as error:
-        return Check("presets", "broken", str(error), "install rtvc again")
+        return Check("presets", "broken", str(error), "Install rtvc again.")
     for file in files:
         try:
             load_preset(file.path)
@@ -268,9 +268,11 @@ def _presets() -> Check:
     mine = sum(not file.bundled for file in files)
     found = f"{len(files) - mine} bundled, {mine} of yours in {user_folder()}"
     if mine == len(files):
-        return Check("presets", "broken", found, "the bundled ones are gone: install rtvc again")
+        return Check(
+            "presets", "broken", found, "The bundled presets are missing: install rtvc again."
+        )
     if problems:
-        fix = "rtvc presets check tells all"
+        fix = "'rtvc presets check' reports every mistake."
         return Check("presets", "warning", f"{found}; not valid: {'; '.join(problems)}", fix)
     return Check("presets", "good", found)
 
@@ -282,14 +284,14 @@ def _remembered() -> Check:
 
     name = "remembered"
     try:
-        choices = read_remembered()
+        remembered = read_remembered()
     except RtvcError as error:
-        fix = "the next run sets the file aside and starts from the defaults"
+        fix = "The next run renames the file and starts from the defaults."
         return Check(name, "warning", str(error).splitlines()[0], fix)
     if not remembered_path().exists():
         return Check(name, "good", "nothing yet")
-    devices = f"{choices.input or 'default'} to {choices.output or 'default'}"
-    if choices.monitor:
-        devices += f", and to {choices.monitor}"
-    settings = described(choices.settings.changed()) or "all settings at their default"
+    devices = f"{remembered.input or 'default'} to {remembered.output or 'default'}"
+    if remembered.monitor:
+        devices += f", and to {remembered.monitor}"
+    settings = described(remembered.settings.changed()) or "all settings at their defaults"
     return Check(name, "good", f"{devices}; {settings}; in {remembered_path()}")

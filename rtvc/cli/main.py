@@ -1,4 +1,4 @@
-"""The command line: which command is meant, and how its errors are told."""
+"""The command line: parses the command, runs it, and prints errors."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ COMMANDS = (
     "doctor",
 )
 _DESCRIPTION = """\
-Changes your voice live, from the microphone to the speaker, in this terminal.
+A live voice changer: from the microphone to the speaker, in this terminal.
 
-Without a command, rtvc starts live: 'rtvc --preset deep' is 'rtvc run --preset deep'.
-Wear headphones, or the microphone hears the speaker and howls."""
+'run' is the default command: 'rtvc --preset deep' means 'rtvc run --preset deep'.
+Wear headphones. Otherwise the microphone picks up the speaker and the sound howls."""
 _EPILOG = """\
 examples:
-  rtvc                             live, with the settings of last time
-  rtvc --preset robot              live, as a robot
+  rtvc                             live, with the settings of the last run
+  rtvc --preset robot              live, with the preset 'robot'
   rtvc convert talk.wav out.wav --preset deep
   rtvc setup                       once, before the first RVC voice
   rtvc voices add Anna.zip         then: rtvc --voice Anna
-  rtvc calibrate                   once, for the least latency that this machine can keep
-  rtvc doctor                      what is installed, and what is wrong
+  rtvc calibrate                   once, for the lowest reliable latency on this machine
+  rtvc doctor                      report what is installed and what is wrong
 
 'rtvc COMMAND --help' explains a command and all its flags.
-Add --debug to any command to see where an error comes from."""
+Add --debug to any command for the traceback of an error."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse whose errors are sentences, printed like all others."""
+    """An argument parser that raises `UsageError` with whole sentences."""
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         # The hook of argparse for choices, whose own message depends on Python's version.
@@ -63,18 +63,16 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         # argparse writes clauses: "argument --pitch: expected one argument".
-        raise UsageError(
-            f"{message[:1].upper()}{message[1:]}. '{self.prog} --help' shows what can be given."
-        )
+        raise UsageError(f"{message[:1].upper()}{message[1:]}. Run '{self.prog} --help' for usage.")
 
 
 def command(name: str) -> Any:
-    """Import the module of a command; the others would cost the start their time."""
+    """Import the module of a command; importing all of them would slow the start."""
     return import_module(f"rtvc.cli.{name}")
 
 
 def _build_parser(names: Iterable[str]) -> _Parser:
-    """Return the parser of the whole command line, with these commands."""
+    """Return the parser of the command line with the commands `names`."""
     parser = _Parser(
         prog="rtvc",
         usage="rtvc [COMMAND] [FLAGS]",
@@ -83,7 +81,7 @@ def _build_parser(names: Iterable[str]) -> _Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"rtvc {__version__}")
-    # Without `prog` argparse would put the usage line into the name of each command.
+    # Without `prog`, argparse prefixes each command with the whole usage line.
     subparsers = parser.add_subparsers(
         title="commands", metavar="COMMAND", dest="command", prog=parser.prog
     )
@@ -103,12 +101,12 @@ def _build_parser(names: Iterable[str]) -> _Parser:
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Return what a command line asks for.
+    """Parse a command line.
 
     Raises
     ------
     UsageError
-        For anything unknown; a similar word is suggested.
+        For an unknown command, flag or value; a similar word is suggested.
     """
     words = list(argv)
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
@@ -123,14 +121,14 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         word = unknown[0].split("=")[0]
         meant = _meant(parser, args)
         flags = [flag for action in meant._actions for flag in action.option_strings]
-        listed = f"'{meant.prog} --help' shows what can be given."
+        listed = f"Run '{meant.prog} --help' for usage."
         hint = did_you_mean(word, flags, listed) if word.startswith("-") else listed
-        raise UsageError(f"'{meant.prog}' does not know {word!r}. {hint}")
+        raise UsageError(f"Unknown argument {word!r} of '{meant.prog}'. {hint}")
     return args
 
 
 def _meant(parser: argparse.ArgumentParser, args: argparse.Namespace) -> argparse.ArgumentParser:
-    """Return the parser of the command, or of the action of a command, that was named."""
+    """Return the parser of the command or sub-command that was given."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             name = getattr(args, action.dest, None)
@@ -142,9 +140,8 @@ def _meant(parser: argparse.ArgumentParser, args: argparse.Namespace) -> argpars
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line, and return the exit code.
 
-    0 is success, 1 a failure, 2 a wrong request, 130 an interrupt; a signal
-    that ends the program unwinds it first, so that the terminal and the devices
-    are given back.
+    0 is success, 1 a failure, 2 a usage error, 130 an interrupt. SIGTERM and SIGHUP
+    unwind the program first, so that the terminal and the devices are released.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
@@ -160,8 +157,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # The reader of our output has gone, which is its right. Python would
-        # complain once more while it closes standard output.
+        # The reader of the output has closed the pipe. Without this, Python reports the
+        # error a second time when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
@@ -176,8 +173,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             _show_where()
         kind = type(error).__name__
         print(
-            f"rtvc: An unexpected {kind}: {error}. This is a bug in rtvc. Run again with --debug "
-            "for a traceback.",
+            f"rtvc: Unexpected {kind}: {error}. This is a bug in rtvc. "
+            "Run again with --debug for a traceback.",
             file=sys.stderr,
         )
         return 1

@@ -1,4 +1,4 @@
-"""Flags for settings, generated from the knobs, and what they ask for."""
+"""Flags shared by commands: the settings, generated from their table, and --profile."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class SettingAction(argparse.Action):
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add ``--preset`` and one flag for each knob."""
+    """Add ``--preset`` and one flag for each setting."""
     sound = parser.add_argument_group("preset")
     sound.add_argument(
         "--preset",
         metavar="NAME",
-        help="a preset by name ('rtvc presets list') or the path of its file; flags go on top",
+        help="a preset ('rtvc presets' lists them) or the path of a preset file; flags override it",
     )
     for title, settings in grouped_settings().items():
         group = parser.add_argument_group(title)
@@ -47,14 +47,14 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 class Chosen(NamedTuple):
-    """Settings of a command line.
+    """The settings of a command line.
 
     Attributes
     ----------
     settings
-        All settings, with the preset and the flags in them.
+        All settings, after the preset and the flags.
     stated
-        Names of the settings that the preset or a flag states.
+        Names of the settings that the preset or a flag sets.
     """
 
     settings: Settings
@@ -62,7 +62,7 @@ class Chosen(NamedTuple):
 
 
 def chosen(args: argparse.Namespace, base: Settings) -> Chosen:
-    """Return `base` with the preset and the flags of a command line on top.
+    """Return `base`, changed by the preset and then by the flags of a command line.
 
     The file of the preset is read once; values in it that are rounded are printed.
 
@@ -95,21 +95,21 @@ def add_profile(parser: argparse._ArgumentGroup | argparse.ArgumentParser) -> No
         "--profile",
         choices=PROFILES,
         metavar="NAME",
-        help="quality: 2.5 s of context and much margin; balanced: 1 s; fast: 0.5 s, the shortest "
-        "blocks and little margin. It decides block, headroom and context where you have not, by "
-        "what 'rtvc calibrate' measured, and is remembered",
+        help="quality: context 2.5 s, large margin; balanced: 1 s; fast: 0.5 s, shortest block, "
+        "small margin. With the results of 'rtvc calibrate' it sets block, headroom and context "
+        "unless you set them; it is remembered",
     )
 
 
 def require_voice(settings: Settings) -> None:
-    """Check that the voice is there and has all that it needs; a path is left to the reader.
+    """Check that an installed voice and its base models exist; paths are not checked.
 
     Raises
     ------
     UsageError
         If there is no such voice; a similar name is suggested.
     RtvcError
-        If it needs base models that are not installed; the message says what to run.
+        If base models are missing; the message has the command that installs them.
     """
     from rtvc.library import installed_voice, is_path, require_base_models
 
@@ -118,7 +118,7 @@ def require_voice(settings: Settings) -> None:
 
 
 def shape_voice(args: argparse.Namespace) -> bool:
-    """Return whether a command line says how the voice should be."""
+    """Return whether a command line sets the preset or any setting of the voice."""
     groups = grouped_settings()
     names = {setting.name for setting in groups[next(iter(groups))]}
     return args.preset is not None or any(_PREFIX + name in vars(args) for name in names)
@@ -130,7 +130,7 @@ def seconds(text: str) -> float:
     Raises
     ------
     UsageError
-        If it is none above 0.
+        If it is not a number above 0.
     """
     try:
         value = float(text)
@@ -142,7 +142,7 @@ def seconds(text: str) -> float:
 
 
 def described(values: dict[str, Value]) -> str:
-    """Return settings in words, for a person."""
+    """Return settings as text, such as "pitch 4 semitones, whisper true"."""
     from rtvc.settings import SETTINGS
 
     parts = []
