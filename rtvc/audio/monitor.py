@@ -275,6 +275,6 @@ def open_monitor(name: str | int, output: str) -> Monitor:
     """
     device = find_device(name, "output")
     if device.name == output:
-        raise UsageError(f"{output!r} is the output already, so you hear yourself there.")
+        raise UsageError(f"{output!r} is already the output: you hear yourself there.")
     # Found anew each time: the numbers of devices change when some come and go.
     return Monitor(device.name, lambda: open_playback(find_device(device.name, "output")))

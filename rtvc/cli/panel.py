@@ -1,4 +1,4 @@
-"""What ``rtvc run`` opens on a terminal: the control panel."""
+"""The panel that ``rtvc run`` opens in a terminal."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ def run(
     Parameters
     ----------
     devices
-        The devices to begin with; where there are none, the panel waits for some, and
-        the demonstration plays meanwhile.
+        The initial devices; without devices the demonstration plays while the panel
+        waits for some.
     remembered
-        Devices and settings to begin with.
+        The initial settings, and what the next run remembers.
     sizing
-        What is known of this machine.
+        Step times measured on this machine, and the profile.
     warnings
-        What a person should know about that, "" if nothing.
+        Warnings about the sizes, "" if there are none.
     remember
-        Whether devices and settings are kept for the next run.
+        Whether to store devices and settings for the next run.
 
     Raises
     ------
     RtvcError
-        If the panel failed; the sound has been stopped then.
+        If the panel failed; the session is stopped first.
     """
     from rtvc.cli.terminal import redirect_stderr
     from rtvc.config.paths import config_folder
@@ -55,7 +55,7 @@ def run(
     finally:
         controller.close()
     if panel.return_code == 1:
-        raise RtvcError(f"The panel failed; {log} says where. 'rtvc --no-tui' does without it.")
+        raise RtvcError(f"The panel failed; see {log}. 'rtvc --no-tui' runs without it.")
     if panel.farewell:
         print(panel.farewell, file=sys.stderr)
     return panel.return_code or 0

@@ -1,4 +1,4 @@
-"""``rtvc run``: live, from the microphone to the speaker."""
+"""``rtvc run``: live conversion, from the microphone to the speaker."""
 
 from __future__ import annotations
 
@@ -22,65 +22,64 @@ if TYPE_CHECKING:
     from rtvc.session import Session
     from rtvc.settings import Settings
 
-SUMMARY = "change your voice live (what rtvc does without a command)"
+SUMMARY = "change your voice live (the default command)"
 USAGE = "rtvc run [FLAGS]"
 DESCRIPTION = """\
-Takes the microphone, changes the voice, and plays it on the speaker, until q or
-Ctrl-C. On a terminal it opens the control panel, where ? shows all keys. Settings
-and devices are remembered for the next run.
+Converts the microphone to another voice and plays it on the speaker until you press q
+or Ctrl-C. In a terminal it opens the panel, where ? lists all keys. Settings and devices
+are remembered for the next run.
 
-Block, headroom and context that you do not choose are those that 'rtvc calibrate' found for
-this machine, if it has run. If steps are late again and again, rtvc goes on with less (a
-shorter context, no retrieval, a cheaper pitch estimator, a longer block), says so, and goes
-back when there is room.
+Unless you set them, block, headroom and context are those that 'rtvc calibrate' found for
+this machine. If steps are late repeatedly, rtvc reduces the work (shorter context, no
+retrieval, cheaper pitch estimator, longer block), reports it, and returns to your settings
+when there is headroom.
 
-Wear headphones, or the microphone hears the speaker. To use the voice in a call,
-name a virtual cable (such as BlackHole) as the output, choose the same cable as
-the microphone of the call, and name your headphones as the monitor.
+Wear headphones. Otherwise the microphone picks up the speaker. To use the voice in a
+call, select a virtual cable such as BlackHole as the output and your headphones as the
+monitor, and select the cable as the microphone of the call.
 
-Without a sound device it plays a bundled utterance as the microphone and writes
-the result to a file, so that you hear what it does. The panel then waits for a
-device."""
+Without a sound device, rtvc plays a bundled utterance instead of the microphone and
+writes the result to a file. The panel then waits for a device."""
 EPILOG = """\
 examples:
   rtvc run --preset deep
   rtvc run --pitch 4 --formant 2 --input "USB" --output "BlackHole"
   rtvc run --output "BlackHole" --monitor "Headphones"
-  rtvc run --preset robot --block 60 --headroom 40    less latency, more computing
-  rtvc run --voice Anna --profile fast                the same, by what 'rtvc calibrate' measured
-  rtvc run --seconds 60 --stats figures.json          a measurement
-  rtvc run --demo                                     the bundled utterance to a file"""
+  rtvc run --preset robot --block 60 --headroom 40    lower latency, more CPU load
+  rtvc run --voice Anna --profile fast                lower latency, as calibrated
+  rtvc run --seconds 60 --stats stats.json            measure a run of one minute
+  rtvc run --demo                                     convert the bundled utterance"""
 _FIRST_PRESET = "deep"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
+    """Add the arguments of the command."""
     devices = parser.add_argument_group("devices ('rtvc devices' lists them)")
-    devices.add_argument("--input", metavar="NAME", help="microphone: its name or a part of it")
-    devices.add_argument("--output", metavar="NAME", help="speaker: its name or a part of it")
+    devices.add_argument("--input", metavar="NAME", help="microphone: name or part of the name")
+    devices.add_argument("--output", metavar="NAME", help="speaker: name or part of the name")
     devices.add_argument(
         "--monitor",
         metavar="NAME",
-        help="a second speaker, to hear yourself while the output is a cable; 'off' is none",
+        help="second speaker on which you hear yourself, next to a virtual cable; 'off': none",
     )
     devices.add_argument(
         "--demo",
         nargs="?",
         const=run_devices.DEMO_FILE,
         metavar="FILE",
-        help="no devices: play a bundled utterance and write FILE "
+        help="use no devices: convert a bundled utterance to FILE "
         f"(default {run_devices.DEMO_FILE})",
     )
-    course = parser.add_argument_group("course of the run")
+    course = parser.add_argument_group("run")
     course.add_argument("--seconds", type=options.seconds, metavar="N", help="stop after N seconds")
     course.add_argument(
         "--no-tui",
         action="store_true",
-        help="one line of status instead of the control panel; so it is too where the output is "
-        "no terminal, and with --seconds, --stats and --demo",
+        help="a status line instead of the panel; also the default when the output is not a "
+        "terminal, and with --seconds, --stats or --demo",
     )
     course.add_argument(
-        "--stats", type=Path, metavar="FILE", help="at the end write all figures to FILE as JSON"
+        "--stats", type=Path, metavar="FILE", help="write the statistics of the run to FILE as JSON"
     )
     course.add_argument(
         "--force", action="store_true", help="overwrite the files of --stats and --demo"
@@ -88,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     course.add_argument(
         "--reset",
         action="store_true",
-        help="forget what was remembered and start as at the first time",
+        help="ignore the remembered devices and settings; start with the defaults",
     )
     course.add_argument(
         "--no-save",
@@ -103,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command, and return the exit code."""
     on_panel = _on_panel(args)
     if on_panel:
-        # Beside the devices being looked for: each takes a tenth of a second and more.
+        # In parallel with the search for devices: each takes 0.1 s or more.
         threading.Thread(target=import_module, args=("rtvc.tui.app",), daemon=True).start()
     from rtvc.calibration.sizing import sizes_at_default
     from rtvc.config.presets import find_preset
@@ -117,12 +116,12 @@ def run(args: argparse.Namespace) -> int:
     settings = _with_a_voice(chosen.settings, args)
     _refuse_existing(args)
     if not remembered.settings.changed() and not options.shape_voice(args):
-        # Who starts it for the first time should hear a changed voice, not their own.
+        # On the first run you should hear a changed voice, not your own.
         settings = find_preset(_FIRST_PRESET).apply_to(settings)
-        say(f"Nothing is chosen yet: preset {_FIRST_PRESET!r}. 'rtvc presets' lists others.")
-    devices = run_devices.find(args, remembered)
+        say(f"First run: using preset {_FIRST_PRESET!r}. 'rtvc presets' lists all presets.")
+    devices = run_devices.find_devices(args, remembered)
     if remembered.settings.changed() and settings == remembered.settings:
-        say(f"As last time: {options.described(settings.changed())}. --reset forgets it.")
+        say(f"Restored: {options.described(settings.changed())} (--reset starts fresh).")
     stated = (remembered.chosen | chosen.stated) & sizes_at_default(settings)
     sizing, sizes = startup_sizing(settings, args.profile or remembered.profile, stated)
     for sentence in filter(None, (sizes.notes, sizes.warnings)):
@@ -138,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _with_a_voice(settings: Settings, args: argparse.Namespace) -> Settings:
-    """Return settings whose voice is there: the built-in one where that of last time has gone."""
+    """Return the settings; a remembered voice that cannot be used becomes the built-in voice."""
     from rtvc.settings import BUILT_IN
 
     try:
@@ -146,13 +145,13 @@ def _with_a_voice(settings: Settings, args: argparse.Namespace) -> Settings:
     except RtvcError as error:
         if options.shape_voice(args):
             raise
-        say(f"{error} It was the voice of last time; using the built-in one.")
+        say(f"{error} Using the built-in voice instead of the remembered one.")
         return settings.replace(voice=BUILT_IN)
     return settings
 
 
 def _on_panel(args: argparse.Namespace) -> bool:
-    """Return whether a person sits there, to whom the panel can be shown."""
+    """Return whether to open the panel: the terminal is interactive and no flag is against it."""
     from rtvc.cli.terminal import is_live
 
     plain = args.no_tui or args.demo is not None
@@ -163,7 +162,7 @@ def _on_panel(args: argparse.Namespace) -> bool:
 def _run_plainly(
     args: argparse.Namespace, devices: RunDevices, remembered: RememberedRun, sizing: Sizing
 ) -> int:
-    """Run with a line of status in place of the panel."""
+    """Run with a status line instead of the panel."""
     from rtvc.audio.tee import TeeEndpoint
     from rtvc.cli.terminal import Keyboard, StatusDisplay
     from rtvc.config.remembered import save_remembered
@@ -183,7 +182,7 @@ def _run_plainly(
                 session.stop()
                 display.clear()
     except BaseException:
-        # Ctrl-C is a normal end: the figures and the file are what the run was for.
+        # Ctrl-C is a normal end: write the statistics and the file all the same.
         if session.stats().blocks:
             _finish(args, opened, session, display.elapsed_s)
         raise
@@ -213,7 +212,7 @@ def _watch(
         if seconds is not None and display.elapsed_s >= seconds:
             return
     if not opened.endpoint.finished:
-        raise RtvcError(session.stats().reason or "The engine has ended; start it again.")
+        raise RtvcError(session.stats().reason or "The engine has stopped. Start rtvc again.")
 
 
 def _finish(
@@ -224,13 +223,13 @@ def _finish(
     from rtvc.config.paths import write_atomically
 
     stats = session.stats()
-    # Files first: the terminal or the reader of our lines may be gone.
+    # Files first: the terminal or the reader of standard output may be gone.
     lines = [summary(stats, elapsed_s), opened.keep()]
     if args.stats:
         names = {what: name for what, name in opened.names._asdict().items() if name}
         report = run_report(session.settings, stats, elapsed_s, names)
         write_atomically(args.stats, as_json(report))
-        lines.append(f"The figures are in {args.stats}.")
+        lines.append(f"Wrote the statistics to {args.stats}.")
     print("\n".join(filter(None, lines)))
 
 
@@ -243,4 +242,4 @@ def _refuse_existing(args: argparse.Namespace) -> None:
         if path is None or (args.force and not path.is_dir()):
             continue
         if path.exists():
-            raise UsageError(f"{path} exists already; name another file, or add --force.")
+            raise UsageError(f"{path} exists already. Choose another file, or add --force.")

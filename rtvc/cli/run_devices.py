@@ -1,4 +1,4 @@
-"""Where the sound of ``rtvc run`` comes from and goes to."""
+"""The devices of ``rtvc run``, or the demonstration without devices."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _NO_MONITOR = "off"
 
 @dataclass(frozen=True, slots=True)
 class RunDevices:
-    """What a run plays on.
+    """The devices of a run.
 
     Attributes
     ----------
     choice
-        The devices by name, to be opened and remembered.
+        Names of the devices to open and to remember.
     open
-        Opens them, or the demonstration in their place.
+        Opens the devices, or the demonstration instead.
     live
-        Whether it is the devices.
+        True for devices, False for the demonstration.
     advice
-        A sentence about the devices, "" if there is none.
+        A warning about the devices, "" if there is none.
     """
 
     choice: DeviceSelection
@@ -43,19 +43,19 @@ class RunDevices:
     advice: str = ""
 
     def remembered_run(self, settings: Settings) -> RememberedRun:
-        """Return what is to be remembered."""
+        """Return the devices and settings to remember."""
         from rtvc.config.remembered import RememberedRun
 
         return RememberedRun(self.choice.input, self.choice.output, settings, self.choice.monitor)
 
 
-def find(args: argparse.Namespace, remembered_run: RememberedRun) -> RunDevices:
-    """Return the devices that a command line asks for, or the demonstration if there are none.
+def find_devices(args: argparse.Namespace, remembered_run: RememberedRun) -> RunDevices:
+    """Return the devices of a command line, or the demonstration if there are no devices.
 
     Raises
     ------
     RtvcError
-        If a device is named and there are none, or the demonstration cannot be written.
+        If a device is given but there are none, or the demonstration cannot be written.
     UsageError
         If there is no device of that name.
     """
@@ -76,7 +76,7 @@ def find(args: argparse.Namespace, remembered_run: RememberedRun) -> RunDevices:
 
 
 def say(text: str) -> None:
-    """Tell a person something that is not the result."""
+    """Print a note to standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -84,8 +84,8 @@ def _demo(args: argparse.Namespace, choice: DeviceSelection) -> RunDevices:
     from rtvc.live.demo import claim_file, open_demo
 
     path = claim_file(Path(args.demo or DEMO_FILE), force=args.force)
-    say(f"A bundled utterance plays as the microphone, in real time; the result goes to {path}.")
-    advice = f"No device is there: a bundled utterance plays instead, into {path}."
+    say(f"Demonstration: converting a bundled utterance in real time, output to {path}.")
+    advice = f"No sound device: converting a bundled utterance to {path} instead."
     return RunDevices(choice, lambda: open_demo(path), live=False, advice=advice)
 
 
@@ -97,9 +97,9 @@ def _live(args: argparse.Namespace, remembered: DeviceSelection) -> RunDevices:
     speaker, output_name = _device("output", args.output, remembered.output)
     monitor, monitor_name = _monitor(args.monitor, remembered.monitor)
     if monitor and monitor_name == output_name:
-        raise UsageError(f"{output_name!r} is the output already; name another monitor.")
-    also = f", and to {monitor_name!r} for you" if monitor else ""
-    say(f"From {input_name!r} to {output_name!r}{also}.")
+        raise UsageError(f"{output_name!r} is already the output. Choose another monitor.")
+    also = f", monitor: {monitor_name!r}" if monitor else ""
+    say(f"Input: {input_name!r}, output: {output_name!r}{also}.")
     advice = feedback_advice(input_name, output_name)
     if monitor:
         advice = advice or feedback_advice(input_name, monitor_name)
@@ -110,7 +110,7 @@ def _live(args: argparse.Namespace, remembered: DeviceSelection) -> RunDevices:
 
 
 def _device(direction: Direction, asked: str | None, remembered: str) -> tuple[str, str]:
-    """Return what to open ("" for the system's default), and the device's name."""
+    """Return the name to open ("" for the system default) and the full name of the device."""
     from rtvc.audio.devices import find_device
 
     if asked is not None:
@@ -120,12 +120,12 @@ def _device(direction: Direction, asked: str | None, remembered: str) -> tuple[s
         try:
             return remembered, find_device(remembered, direction).name
         except UsageError:
-            say(f"{remembered!r}, the {direction} of last time, is not there; using the default.")
+            say(f"The remembered {direction} {remembered!r} is missing. Using the system default.")
     return "", find_device(None, direction).name
 
 
 def _monitor(asked: str | None, remembered: str) -> tuple[str, str]:
-    """Return what to open ("" for none), and the device's name."""
+    """Return the name to open ("" for none) and the full name of the device."""
     from rtvc.audio.devices import find_device
 
     if asked is not None:
@@ -137,7 +137,7 @@ def _monitor(asked: str | None, remembered: str) -> tuple[str, str]:
         try:
             return remembered, find_device(remembered, "output").name
         except UsageError:
-            say(f"{remembered!r}, the monitor of last time, is not there; there is none now.")
+            say(f"The remembered monitor {remembered!r} is missing. Running without a monitor.")
     return "", ""
 
 

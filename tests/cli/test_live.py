@@ -53,7 +53,7 @@ def test_a_live_run_converts_and_remembers(sound_server: SoundServer):
     ):
         done = rtvc_command(*words, "--stats", "figures.json")
         heard = finish()[0].samples
-    assert "From 'fake_mic' to 'fake_speaker'." in done.stderr
+    assert "Input: 'fake_mic', output: 'fake_speaker'." in done.stderr
     assert np.abs(heard).max() > 0.05
     report = json.loads(Path("figures.json").read_text())
     assert report["devices"] == {"input": "fake_mic", "output": "fake_speaker"}
@@ -62,23 +62,23 @@ def test_a_live_run_converts_and_remembers(sound_server: SoundServer):
     assert not Path("rtvc-demo.wav").exists()
 
     again = rtvc_command("--seconds", "0.2")
-    assert "From 'fake_mic' to 'fake_speaker'." in again.stderr
-    assert "As last time: pitch 6 semitones." in again.stderr
+    assert "Input: 'fake_mic', output: 'fake_speaker'." in again.stderr
+    assert "Restored: pitch 6 semitones (" in again.stderr
     other = rtvc_command("--seconds", "0.2", "--input", "default", "--formant", "1", "--no-save")
-    assert "From 'default' to 'fake_speaker'." in other.stderr
-    assert "As last time: pitch 6 semitones." in rtvc_command("--seconds", "0.2").stderr
+    assert "Input: 'default', output: 'fake_speaker'." in other.stderr
+    assert "Restored: pitch 6 semitones (" in rtvc_command("--seconds", "0.2").stderr
     reset = rtvc_command("--seconds", "0.2", "--reset")
-    assert "From 'default' to 'default'." in reset.stderr
+    assert "Input: 'default', output: 'default'." in reset.stderr
     assert "preset 'deep'" in reset.stderr
-    assert "As last time: pitch -5 semitones" in rtvc_command("--seconds", "0.2").stderr
+    assert "Restored: pitch -5 semitones" in rtvc_command("--seconds", "0.2").stderr
 
 
 def test_a_remembered_device_that_has_gone_is_replaced(tmp_path: Path):
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "remembered.yaml").write_text("input: USB thing\noutput: ''\n")
     done = rtvc_command("--seconds", "0.2")
-    assert "'USB thing', the input of last time, is not there; using the default." in done.stderr
-    assert "From 'default' to 'default'." in done.stderr
+    assert "The remembered input 'USB thing' is missing." in done.stderr
+    assert "Input: 'default', output: 'default'." in done.stderr
 
 
 def test_a_remembered_voice_that_has_gone_is_replaced(tmp_path: Path):
@@ -86,7 +86,7 @@ def test_a_remembered_voice_that_has_gone_is_replaced(tmp_path: Path):
     (tmp_path / "config" / "remembered.yaml").write_text("voice: anna\npitch: 3\n")
     done = rtvc_command("--seconds", "0.2", "--stats", "figures.json")
     assert "There is no voice 'anna'" in done.stderr
-    assert "It was the voice of last time; using the built-in one." in done.stderr
+    assert "Using the built-in voice instead of the remembered one." in done.stderr
     settings = json.loads(Path("figures.json").read_text())["settings"]
     assert (settings["voice"], settings["pitch"]) == ("world", 3)
     asked = rtvc_command("--seconds", "0.2", "--voice", "anna", code=2)
@@ -101,7 +101,7 @@ def test_a_monitor_is_heard_too_and_remembered(sound_server: SoundServer):
     ):
         done = rtvc_command(*words, "--seconds", "3", "--stats", "figures.json")
         said, heard = (recording.samples for recording in finish())
-    assert "From 'fake_mic' to 'fake_speaker', and to 'fake_ears' for you." in done.stderr
+    assert "Input: 'fake_mic', output: 'fake_speaker', monitor: 'fake_ears'." in done.stderr
     assert np.abs(heard).max() == pytest.approx(np.abs(said).max(), rel=0.2)
     assert json.loads(Path("figures.json").read_text())["devices"]["monitor"] == "fake_ears"
     assert "and to 'fake_ears'" in rtvc_command("--seconds", "0.2").stderr
@@ -113,7 +113,7 @@ def test_a_monitor_that_cannot_be_is_refused():
     done = rtvc_command("run", "--monitor", "no such thing", code=2)
     assert "no output named 'no such thing'" in done.stderr
     both = ("--output", "fake_speaker", "--monitor", "fake_speaker")
-    assert "is the output already" in rtvc_command("run", *both, code=2).stderr
+    assert "is already the output" in rtvc_command("run", *both, code=2).stderr
 
 
 @pytest.fixture

@@ -285,7 +285,7 @@ def test_all_commands_and_their_actions_are_looked_at():
 def test_debug_shows_where():
     done = rtvc_command("--debug", "presets", "show", "no such", code=2)
     assert "Traceback" in done.stderr
-    assert "find_path" in done.stderr
+    assert "find_preset" in done.stderr
 
 
 def test_an_unexpected_error_is_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys):

@@ -368,7 +368,7 @@ def test_a_monitor_of_this_machine(sound_server: SoundServer):
         stats = controller.stats()
         assert stats.state is State.CONVERTED
         controller.use(DeviceSelection("fake_mic", "fake_speaker", "fake_speaker"))
-        until(lambda: "is the output already" in controller.take_news())
+        until(lambda: "is already the output" in controller.take_news())
         running(controller)
         controller.close()
         main, monitor = finish()
