@@ -100,7 +100,7 @@ def run(
         "state": str(stats.state),
         "blocks": stats.blocks,
         "late blocks": stats.late_blocks,
-        "device underruns": stats.device.underflows,
+        "device underruns": stats.device.underruns,
         "device overflows": stats.device.overflows,
         "step p50 ms": round(stats.step.p50 * 1000, 2),
         "step p99 ms": round(stats.step.p99 * 1000, 2),

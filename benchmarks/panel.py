@@ -102,7 +102,7 @@ def measure(panel: Panel, controller: CountingController, args: argparse.Namespa
         "refreshes per second": round(refreshed / seconds, 1),
         "blocks": stats.blocks - first.blocks,
         "late blocks": stats.late_blocks - first.late_blocks,
-        "device underruns": stats.device.underflows - first.device.underflows,
+        "device underruns": stats.device.underruns - first.device.underruns,
         "device overflows": stats.device.overflows - first.device.overflows,
         "step p50 ms": round(stats.step.p50 * 1000, 2),
         "step p99 ms": round(stats.step.p99 * 1000, 2),

@@ -95,7 +95,7 @@ class DeviceHealth:
 
     Attributes
     ----------
-    underflows, overflows
+    underruns, overflows
         Times that the device found no output, or no space for input.
     input_fill, output_fill
         Audio in the input and output rings, in seconds.
@@ -104,7 +104,7 @@ class DeviceHealth:
         0 if both are one clock.
     """
 
-    underflows: int = 0
+    underruns: int = 0
     overflows: int = 0
     input_fill: float = 0.0
     output_fill: float = 0.0

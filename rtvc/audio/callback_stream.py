@@ -62,7 +62,7 @@ class CallbackStream(DeviceStream):
             self._input_ring = _ArrayRingBuffer(spec.ring_frames, spec.input.channels)
         if spec.output:
             self._output_ring = _ArrayRingBuffer(spec.ring_frames, spec.output.channels)
-        self._frames = self._underflows = self._overflows = 0
+        self._frames = self._underruns = self._overflows = 0
         self._playing = False
         make, callback = {
             "duplex": (sounddevice.Stream, self._duplex_callback),
@@ -81,7 +81,7 @@ class CallbackStream(DeviceStream):
 
     def counters(self) -> Counters:
         """Return the callback's counts."""
-        return Counters(self._frames, self._underflows, self._overflows)
+        return Counters(self._frames, self._underruns, self._overflows)
 
     def _duplex_callback(
         self, indata: Float32, outdata: Float32, frames: int, time: Any, status: Any
@@ -100,7 +100,7 @@ class CallbackStream(DeviceStream):
 
     def _count(self, frames: int, status: Any) -> None:
         self._frames += frames
-        self._underflows += bool(status.input_underflow) + bool(status.output_underflow)
+        self._underruns += bool(status.input_underflow) + bool(status.output_underflow)
         self._overflows += bool(status.input_overflow) + bool(status.output_overflow)
 
     def _store_input(self, indata: Float32) -> None:
@@ -113,5 +113,5 @@ class CallbackStream(DeviceStream):
         outdata[played:] = 0.0
         empty = played < len(outdata)
         # Count an underrun once, when playback stops, and not for every silent block.
-        self._underflows += self._playing and empty and not self._stopping
+        self._underruns += self._playing and empty and not self._stopping
         self._playing = not empty

@@ -179,7 +179,7 @@ class Duplex:
         counters = [stream.counters() for stream in self._streams]
         waiting = self._capture.readable / self._capture.spec.rate
         return DeviceHealth(
-            underflows=sum(c.underflows for c in counters),
+            underruns=sum(c.underruns for c in counters),
             overflows=sum(c.overflows for c in counters) + self._dropped,
             input_fill=waiting + self._fifo.size / ENGINE_RATE,
             output_fill=self._playback.queued / self._playback.spec.rate,

@@ -316,6 +316,6 @@ class LiveEndpoint:
 def _summed(past: DeviceHealth, present: DeviceHealth) -> DeviceHealth:
     return replace(
         present,
-        underflows=past.underflows + present.underflows,
+        underruns=past.underruns + present.underruns,
         overflows=past.overflows + present.overflows,
     )

@@ -53,6 +53,6 @@ class MixerStream(DeviceStream):
         stats = self._stream._state.stats  # no public attribute gives them while the stream runs
         return Counters(
             frames=stats.blocks * self.spec.block,
-            underflows=stats.input_underflows + stats.output_underflows + self._output_empty,
+            underruns=stats.input_underflows + stats.output_underflows + self._output_empty,
             overflows=stats.input_overflows + stats.output_overflows + self._input_full,
         )

@@ -87,7 +87,7 @@ class SimulatedDevice:
         self._queued = 0
         self._frames_due = 0
         self._played: list[Float32] = []
-        self._underflows = self._overflows = 0
+        self._underruns = self._overflows = 0
         self._lost = False
         self._running = False
         self._tick: Callable[[], None] = lambda: None
@@ -204,7 +204,7 @@ class SimulatedDevice:
     def health(self) -> DeviceHealth:
         """Return the underrun and overflow counts and the buffers' fill."""
         return DeviceHealth(
-            underflows=self._underflows,
+            underruns=self._underruns,
             overflows=self._overflows,
             input_fill=len(self._input) / ENGINE_RATE,
             output_fill=self._queued / ENGINE_RATE,
@@ -255,7 +255,7 @@ class SimulatedDevice:
         self._frames_due += due
         available = min(due, self._queued)
         if available < due and self._played:
-            self._underflows += 1
+            self._underruns += 1
         if available or self._played:
             self._played.append(self._pop_output(available, due))
         self._lock.notify_all()

@@ -79,13 +79,13 @@ class Counters:
     ----------
     frames
         Frames on the device's clock, whether or not a ring buffer had room for them.
-    underflows, overflows
+    underruns, overflows
         Underruns and overflows that the device reported, plus the times that a ring
         buffer was empty or full.
     """
 
     frames: int
-    underflows: int
+    underruns: int
     overflows: int
 
 

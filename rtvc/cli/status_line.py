@@ -53,7 +53,7 @@ def summary(stats: Stats, elapsed_s: float) -> str:
         f"{elapsed_s:.1f} s, {stats.blocks} blocks, {stats.late_blocks} late, "
         f"{stats.concealed_s:.2f} s concealed; step p50 {stats.step.p50 * 1000:.1f} ms, "
         f"p99 {stats.step.p99 * 1000:.1f} ms of {stats.latency.block * 1000:.0f} ms; "
-        f"latency {stats.latency.total * 1000:.0f} ms; device: {health.underflows} underruns, "
+        f"latency {stats.latency.total * 1000:.0f} ms; device: {health.underruns} underruns, "
         f"{health.overflows} overflows."
     )
 

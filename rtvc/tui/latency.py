@@ -45,7 +45,7 @@ class StepFigures(TextPane):
             ("  ", ""),
             (f"LATE {stats.late_blocks}", bad if stats.late_blocks else ""),
             ("  ", ""),
-            (f"UNDERRUNS {device.underflows}", bad if device.underflows else ""),
+            (f"UNDERRUNS {device.underruns}", bad if device.underruns else ""),
             (f"  RING {device.output_fill * 1000:.0f} ms", ""),
             (f"  DRIFT {device.drift_ppm:+.0f}{' ppm' if wide else ''}", ""),
         ]

@@ -65,7 +65,7 @@ def test_audio_passes_bit_for_bit(sound_server: SoundServer) -> None:
     assert not np.any(np.diff(result.offsets) % PERIOD)
     assert result.exact >= blocks - MOST_SLIPS
     health = engine.endpoint.health()
-    assert health.underflows <= MOST_SLIPS
+    assert health.underruns <= MOST_SLIPS
     assert health.overflows == 0
     assert engine.ticks > 10.0 / 0.005
 
@@ -91,7 +91,7 @@ def test_two_devices_are_two_streams(sound_server: SoundServer) -> None:
     assert result.slips(tolerance=1) <= MOST_SLIPS
     assert result.broken(-20.0) <= MOST_SLIPS
     assert abs(endpoint.health().drift_ppm) < 300
-    assert endpoint.health().underflows <= MOST_SLIPS
+    assert endpoint.health().underruns <= MOST_SLIPS
 
 
 def test_the_callback_in_python_gives_the_same_output(sound_server: SoundServer) -> None:
@@ -122,23 +122,23 @@ def test_underruns_count_only_after_the_first_output(
     endpoint = LiveEndpoint()
     begin(endpoint)
     time.sleep(0.3)
-    assert endpoint.health().underflows == 0
+    assert endpoint.health().underruns == 0
     endpoint.write(np.zeros(4800, np.float32))
     assert 3000 < endpoint.queued() <= 4800
     time.sleep(0.3)
     assert endpoint.queued() == 0
-    assert endpoint.health().underflows == 1
+    assert endpoint.health().underruns == 1
     endpoint.write(np.zeros(2400, np.float32))
     time.sleep(0.2)
     assert endpoint.queued() == 0
-    assert endpoint.health().underflows == 2
+    assert endpoint.health().underruns == 2
     endpoint.write(np.zeros(10 * RATE, np.float32))
     assert endpoint.health().overflows == 1
     before = time.monotonic()
     endpoint.stop()
     assert 0.4 < time.monotonic() - before < 2.0
     endpoint.stop()
-    assert endpoint.health().underflows == 2
+    assert endpoint.health().underruns == 2
 
 
 def test_a_full_input_ring_buffer_counts_and_recovers(sound_server: SoundServer) -> None:

@@ -104,7 +104,7 @@ def test_a_monitor_is_heard_too_and_remembered(sound_server: SoundServer):
     assert "Input: 'fake_mic', output: 'fake_speaker', monitor: 'fake_ears'." in done.stderr
     assert np.abs(heard).max() == pytest.approx(np.abs(said).max(), rel=0.2)
     assert json.loads(Path("figures.json").read_text())["devices"]["monitor"] == "fake_ears"
-    assert "and to 'fake_ears'" in rtvc_command("--seconds", "0.2").stderr
+    assert "monitor: 'fake_ears'" in rtvc_command("--seconds", "0.2").stderr
     assert "'fake_ears'" not in rtvc_command("--seconds", "0.2", "--monitor", "off").stderr
     assert "'fake_ears'" not in rtvc_command("--seconds", "0.2").stderr
 
@@ -138,7 +138,7 @@ def test_on_a_terminal_without_devices_the_panel_waits_and_the_utterance_plays(n
     save_panel_state(PanelState(guided=True))
     code = "import sys; from rtvc.cli.main import main; sys.exit(main([]))"
     with on_terminal(code) as terminal:
-        assert "a bundled utterance plays instead" in terminal.read_until("DEVICE LOST")
+        assert "converting a bundled utterance to" in terminal.read_until("DEVICE LOST")
         time.sleep(1)
         terminal.type("q")
         terminal.read_until("The result is in rtvc-demo.wav.")
@@ -156,6 +156,6 @@ def test_on_a_terminal_one_line_is_redrawn_until_q():
         assert "\r" in seen
         assert "\x1b[K" in seen
         terminal.type("q")
-        assert "blocks" in terminal.read_until("underflows")
+        assert "blocks" in terminal.read_until("underruns")
         assert terminal.process.wait(20) == 0
         assert terminal.modes() == terminal.before

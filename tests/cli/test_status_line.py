@@ -27,7 +27,7 @@ STATS = Stats(
     output=Level(-6.0, -14.0),
     step=Times(0.008, 0.010, 0.0124, 0.02),
     latency=Latency(block=0.1, headroom=0.06, filters=0.0302),
-    device=DeviceHealth(underflows=3, overflows=1),
+    device=DeviceHealth(underruns=3, overflows=1),
 )
 
 

@@ -113,7 +113,7 @@ def test_the_context_gets_shorter_first():
     assert degraded == ["", "context 500 ms"]
     assert 3 <= stats.late_blocks <= 8
     assert stats.state is State.CONVERTED
-    assert stats.device.underflows == 0
+    assert stats.device.underruns == 0
     assert "context reduced to 500 ms" in stats.reason
     # What was chosen stays chosen.
     assert session.settings == ANNA

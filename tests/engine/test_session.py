@@ -73,7 +73,7 @@ def test_the_stated_latency_is_the_measured_one(block):
     delay = delay_of(played, source)
     assert stats.state is State.CONVERTED
     assert stats.late_blocks == 0
-    assert stats.device.underflows == 0
+    assert stats.device.underruns == 0
     assert silence_first > 0
     assert delay / RATE == pytest.approx(stats.latency.total, abs=0.011)
 
@@ -181,7 +181,7 @@ class TestFaults:
         played, stats, _ = run(source, Settings(**OPEN), faults=[Fault(3.0, "stall", 1.0)])
         assert stats.late_blocks >= 1
         assert stats.state is State.CONVERTED
-        assert stats.device.underflows == 0
+        assert stats.device.underruns == 0
         before = delay_of(played[: 3 * RATE], source[: int(2.5 * RATE)])
         late = source[int(5.5 * RATE) : 7 * RATE]
         assert delay_of(played[int(5.5 * RATE) :], late) == pytest.approx(before, abs=480)
@@ -206,14 +206,14 @@ class TestFaults:
     @pytest.mark.parametrize("cost", [0.05, 0.095])
     def test_steps_that_are_always_slow_never_starve_the_device(self, cost):
         played, stats, _ = run(noise(5), Settings(**OPEN), cost=lambda n: cost)
-        assert stats.device.underflows == 0
+        assert stats.device.underruns == 0
         assert stats.device.overflows == 0
         assert np.isfinite(played).all()
 
     def test_an_engine_slower_than_time_keeps_its_latency_bounded(self):
         source = noise(8)
         played, stats, _ = run(source, Settings(**OPEN), cost=lambda n: 0.13)
-        assert stats.device.underflows == 0
+        assert stats.device.underruns == 0
         assert stats.late_blocks > 10
         assert stats.device.input_fill < 0.5
         assert stats.device.output_fill < 0.5
@@ -222,14 +222,14 @@ class TestFaults:
     def test_lost_input_is_survived(self):
         source = noise(8)
         played, stats, _ = run(source, Settings(**OPEN), faults=[Fault(3.0, "gap", 0.3)])
-        assert stats.device.underflows == 0
+        assert stats.device.underruns == 0
         late = source[int(6 * RATE) : 7 * RATE]
         early = delay_of(played[: 3 * RATE], source[: int(2.5 * RATE)])
         assert delay_of(played[6 * RATE :], late) == pytest.approx(early, abs=480)
 
     def test_two_clocks_never_starve_the_device(self):
         _, stats, _ = run(noise(30), Settings(**OPEN), drift_ppm=500.0)
-        assert stats.device.underflows == 0
+        assert stats.device.underruns == 0
         assert stats.device.output_fill < 0.4
 
     def test_a_lost_device_is_stated_and_comes_back(self):
@@ -332,7 +332,7 @@ class TestFaults:
             assert stats.state is State.MUTED
             assert "SystemExit" in stats.reason
             assert not device.played[-4800:].any()
-            assert stats.device.underflows == 0
+            assert stats.device.underruns == 0
         finally:
             session.stop()
 
@@ -361,7 +361,7 @@ class TestShapeChanges:
 
         played, stats, _ = run(sine(hz, 7), Settings(**OPEN), voices, on_block=apply)
         assert stats.late_blocks == 0
-        assert stats.device.underflows == 0
+        assert stats.device.underruns == 0
         sounding = played[RATE // 2 : -RATE]
         assert np.abs(np.diff(sounding, 2)).max() < 4 * 0.5 * (2 * np.pi * hz / RATE) ** 2
         assert (
@@ -443,7 +443,7 @@ class TestShapeChanges:
             stats = session.stats()
         assert stats.latency.lookahead == pytest.approx(0.06)
         assert stats.late_blocks == 0
-        assert stats.device.underflows == 0
+        assert stats.device.underruns == 0
 
     def test_many_changes_end_with_the_last(self):
         def apply(session, n):

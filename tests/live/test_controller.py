@@ -281,7 +281,7 @@ def test_the_monitor_says_the_same_and_its_loss_harms_nothing(controller):
     time.sleep(1)
     assert controller.stats().state is State.CONVERTED
     assert np.abs(provider.device.played[since:]).max() > 0.02
-    assert provider.device.health().underflows == 0
+    assert provider.device.health().underruns == 0
     controller.close()
     assert load_remembered()[0].monitor == HEADPHONES.name
 

@@ -69,7 +69,7 @@ def test_dry_is_bit_exact_and_as_late_as_stated(sound_server, busy_interpreter):
     follow = align(said.samples[begin : begin + round((seconds - 3) * RATE)], heard.samples)
     delay = heard.began - said.began + (follow.delay - begin) / RATE
     assert stats.state is State.DRY
-    assert (stats.late_blocks, stats.device.underflows, stats.device.overflows) == (0, 0, 0)
+    assert (stats.late_blocks, stats.device.underruns, stats.device.overflows) == (0, 0, 0)
     slips_allowed = 0 if sound_server.realtime else 2
     assert follow.slips() <= slips_allowed
     assert follow.exact >= len(follow.offsets) - slips_allowed
@@ -90,7 +90,7 @@ def test_the_built_in_voice_speaks_in_time_beside_a_busy_thread(sound_server, bu
         said, heard = (recording.samples for recording in finish())
     assert stats.state is State.CONVERTED
     assert stats.blocks > 90
-    assert (stats.late_blocks, stats.device.underflows, stats.device.overflows) == (0, 0, 0)
+    assert (stats.late_blocks, stats.device.underruns, stats.device.overflows) == (0, 0, 0)
     assert stats.step.p99 < 0.040
     before, after = harmonic_pitch(said, low, high), harmonic_pitch(heard, low * 1.5, high * 1.5)
     raised = np.median(after[after > 0]) / np.median(before[before > 0])

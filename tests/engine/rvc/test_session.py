@@ -67,7 +67,7 @@ def test_a_voice_speaks_live_without_a_gap():
     played, stats = run(microphone())
     assert_sound(played)
     assert stats.state is State.CONVERTED
-    assert stats.late_blocks == stats.failed_steps == stats.device.underflows == 0
+    assert stats.late_blocks == stats.failed_steps == stats.device.underruns == 0
     assert stats.reason == ""
     assert np.sqrt(np.mean(played[RATE:-RATE] ** 2)) > 0.05
     # Blocks continue one another; the vocoder hears 50 ms ahead.
@@ -107,7 +107,7 @@ def test_every_live_setting_can_change_while_it_runs():
     ]
     played, stats = run(microphone(3.0), changes=dict(enumerate(entries, start=5)))
     assert_sound(played)
-    assert stats.failed_steps == stats.late_blocks == stats.device.underflows == 0
+    assert stats.failed_steps == stats.late_blocks == stats.device.underruns == 0
     assert stats.state is State.CONVERTED
 
 
@@ -115,7 +115,7 @@ def test_every_live_setting_can_change_while_it_runs():
 def test_a_new_chain_takes_over_while_the_old_one_plays(change):
     played, stats = run(microphone(), changes={8: change})
     assert_sound(played)
-    assert stats.failed_steps == stats.late_blocks == stats.device.underflows == 0
+    assert stats.failed_steps == stats.late_blocks == stats.device.underruns == 0
     assert stats.reason == ""
 
 
@@ -155,7 +155,7 @@ def test_in_silence_no_network_runs_and_speech_comes_back_whole(monkeypatch):
 def test_lateness_is_concealed_and_the_latency_comes_back():
     played, stats = run(microphone(4.0), faults=[Fault(1.5, "stall", 0.6)])
     assert_sound(played)
-    assert stats.device.underflows == 0
+    assert stats.device.underruns == 0
     assert stats.late_blocks > 0
     assert stats.state is State.CONVERTED
 
@@ -179,7 +179,7 @@ def test_every_version_and_rate_runs_live(version, rate):
     assert made.output_rate == rate
     played, stats = run(microphone(1.5), LIVE.replace(formant=1.0), find=lambda name: made)
     assert_sound(played)
-    assert stats.failed_steps == stats.late_blocks == stats.device.underflows == 0
+    assert stats.failed_steps == stats.late_blocks == stats.device.underruns == 0
     assert np.sqrt(np.mean(played[RATE // 2 : RATE] ** 2)) > 1e-3
 
 
