@@ -205,7 +205,10 @@ def test_a_preset_on_the_command_line_is_read_once(tmp_path: Path, monkeypatch: 
         (["--preset", "zzz"], "There is no preset 'zzz'. 'rtvc presets' lists all."),
         (["voices", "show", "wrld"], "There is no voice 'wrld'. Did you mean 'world'?"),
         (["voices", "show", "World"], "'world' is the built-in voice; name an installed one."),
-        (["presets", "--json"], "Unknown argument '--json' of 'rtvc presets'. Run 'rtvc presets --help'"),
+        (
+            ["presets", "--json"],
+            "Unknown argument '--json' of 'rtvc presets'. Run 'rtvc presets --help'",
+        ),
         (
             ["presets", "--pich=1"],
             "Unknown argument '--pich' of 'rtvc presets'. Run 'rtvc presets --help'",
@@ -226,7 +229,10 @@ def test_a_preset_on_the_command_line_is_read_once(tmp_path: Path, monkeypatch: 
         (["run", "stray"], "Unknown argument 'stray' of 'rtvc run'. "),
         (["run", "--preset", "no such"], "There is no preset 'no such'"),
         (["run", "--demo", ".", "--force"], "exists already"),
-        (["convert", "a.wav"], "The following arguments are required: OUT. Run 'rtvc convert --help'"),
+        (
+            ["convert", "a.wav"],
+            "The following arguments are required: OUT. Run 'rtvc convert --help'",
+        ),
         (["convert", "absent.wav", "b.wav"], "There is no file 'absent.wav'."),
         (["presets", "shaw"], "'rtvc presets' has no action 'shaw'. Did you mean 'show'?"),
         (["presets", "qqq"], "has no action 'qqq'. Actions: list, show, check, save."),
