@@ -1,4 +1,4 @@
-"""What is said: content features of a window, moved towards those of the voice's training."""
+"""Content features of a window of input, with retrieval from the index of the voice."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from rtvc.settings import Settings
 
 _V1_WIDTH, _V1_LAYER = 256, 9
 FULL_PROTECT = 0.5
-"""From this setting on, unvoiced frames are treated like all others."""
+"""Value of ``Settings.protect`` from which unvoiced frames are not protected."""
 
 
 class Content:
-    """Audio to features, with retrieval between them where there is an index.
+    """Computes content features, and blends them with retrieved ones if there is an index.
 
     Parameters
     ----------
     encoder
-        Content encoder.
+        The content encoder.
     feature_dim
-        Width of the features that the voice takes: 256 is layer 9 with the final
-        projection (v1), any other the last layer as it is (v2).
+        Feature width of the voice. 256 uses layer 9 and the final projection (v1); any other
+        width uses the last layer without projection (v2).
     index
-        Of the voice, or None.
+        Index of the voice, or None.
 
     Raises
     ------
     RtvcError
-        If the encoder gives features of another width.
+        If the encoder or the index has another feature width.
     """
 
     def __init__(self, encoder: Hubert, feature_dim: int, index: FeatureIndex | None) -> None:
@@ -42,8 +42,8 @@ class Content:
         width = encoder.config.projection if self._projects else encoder.config.width
         if width != feature_dim:
             raise RtvcError(
-                f"The voice takes content features {feature_dim} wide, but the content encoder "
-                f"gives {width}; it needs the encoder that it was trained with."
+                f"The voice needs content features of width {feature_dim}, but the content "
+                f"encoder produces {width}. Use the encoder that the voice was trained with."
             )
         if index is not None:
             index.check_width(feature_dim)
@@ -54,24 +54,29 @@ class Content:
         return self._index is not None
 
     def begin(self, audio_16k: Float32, reserved: int = 0) -> list[mx.array]:
-        """Have the device begin with a window; `rows` makes its features of what comes.
+        """Start the convolutions of the encoder on a window; `rows` completes the features.
 
         Parameters
         ----------
         audio_16k
-            (frames * 160,), beginning at an even frame so that the grid of 20 ms is the
-            same in all windows.
+            (frames * 160,) float32, starting at an even frame so that all windows have the same
+            20 ms grid.
         reserved
             See `Hubert.convolve`.
+
+        Returns
+        -------
+        list of array
+            Argument for `rows`.
         """
         convolved = self._encoder.convolve(mx.array(audio_16k), reserved=reserved)
         mx.async_eval(convolved)  # type: ignore[no-untyped-call]
         return convolved
 
     def rows(self, begun: list[mx.array]) -> mx.array:
-        """Return the features of a window at 50 Hz, (rows, width), unevaluated.
+        """Return the features of a window at 50 Hz, (rows, width), not evaluated.
 
-        The encoder hears 25 ms for each, so there is none for the last 20 ms.
+        Each row covers 25 ms of input, so the last 20 ms have no row.
         """
         return self._encoder.transform(begun, layer=self._layer, project=self._projects)
 
@@ -87,36 +92,36 @@ class Content:
     ) -> mx.array:
         """Return the features at 100 Hz, (1, count, width).
 
-        Each row serves two frames, the last one also those after it. Without retrieval nothing
-        is evaluated.
+        Each row is repeated for two frames, the last row also for any frames after it. Without
+        retrieval nothing is evaluated.
 
         Parameters
         ----------
         rows
-            As `rows` gives them.
+            Result of `rows`, (n, width).
         lead
-            Frames of the window before the first that is wanted, 0 or 1.
+            Frames of the window before the first returned one, 0 or 1.
         input_f0_hz
-            Pitch of each frame, (count,): unvoiced frames are protected. None for a voice
-            without pitch, which protects none.
+            Input f0 of each frame, (count,); unvoiced frames are protected. None for a voice
+            without f0, which protects none.
         settings
-            ``index_rate`` and ``protect``.
+            ``index_rate`` and ``protect`` are used.
         count
-            Frames wanted.
+            Number of frames.
         first
-            First of them that is heard, or that the flow of a heard one reaches: those
-            before are context, and stay as they are.
+            First frame to blend: the earliest one that the flow needs for the rendered frames.
+            Frames before it are context and are not blended.
         """
         row_of = np.minimum((lead + np.arange(count, dtype=np.int32)) // 2, len(rows) - 1)
         if self._index is None or settings.index_rate == 0:
             return mx.take(rows, mx.array(row_of), axis=0)[None]
-        said = np.array(rows)
-        moved = said.copy()
+        original = np.array(rows)
+        blended = original.copy()
         first_row = int(row_of[first])
-        moved[first_row:] = self._index.blend(said[first_row:], settings.index_rate)
-        frames = moved[row_of]
+        blended[first_row:] = self._index.blend(original[first_row:], settings.index_rate)
+        frames = blended[row_of]
         if input_f0_hz is not None and settings.protect < FULL_PROTECT:
             unvoiced = np.flatnonzero(input_f0_hz == 0)
-            own = said[row_of[unvoiced]]
+            own = original[row_of[unvoiced]]
             frames[unvoiced] = own + np.float32(settings.protect) * (frames[unvoiced] - own)
         return mx.array(frames)[None]

@@ -1,11 +1,11 @@
-"""Latent to sound, block after block: every frame is decoded once, with what came before it.
+"""Decoding of latents block by block: streaming, or as independent windows.
 
-The vocoder's layers remember their newest inputs (`rtvc.engine.models.stream_state`), so blocks
-continue one another without overlap. What a frame hears of its future is as far as the
-stream has looked ahead; beyond that the newest latent and pitch are held.
+In streaming, each frame is decoded once. The layers of the vocoder keep their newest inputs
+(`rtvc.engine.models.stream_state`), so blocks join without overlap. Frames after the lookahead
+are replaced by the newest latent and f0.
 
-A formant shift stretches time for the vocoder, and its sound is played faster or slower.
-Stretched time runs on through changes of the shift: only its speed is another.
+A formant shift stretches time for the vocoder, and its output is resampled. Stretched time
+continues across changes of the shift; only its speed changes.
 """
 
 from __future__ import annotations
@@ -27,55 +27,60 @@ from rtvc.engine.rvc.render import decode_window, embed_speaker, make_excitation
 from rtvc.settings import Settings
 
 RUN_UP = 6
-"""Frames that are decoded before the first one after a pause: what they leave out of its past
-is 60 dB below the sound."""
+"""Frames decoded before the first one after a pause. The error from the missing earlier frames is
+60 dB below the signal."""
 
 _SLACK = 2
-"""Frames before a block that its first stretched frame may reach back to."""
+"""Frames before a block that its first stretched frame may need."""
 
 _TINY = 1e-6
 
 _KEPT = 64
-"""Samples of stretched sound that are played again: no kernel reaches further back."""
+"""Newest samples of the stretched signal kept for resampling; no kernel reaches further back."""
 
 
 class Decoder(Protocol):
-    """Makes the sound of consecutive blocks."""
+    """Decodes the latents of consecutive blocks."""
 
     @property
     def before(self) -> int:
-        """Frames before the next block whose latent and pitch it needs."""
+        """Number of frames before the next block whose latent and f0 are needed."""
 
     def decode(self, z: mx.array, pitch: PitchFrames, settings: Settings, *, start: int) -> Float32:
-        """Make the sound of the next block, and of what is to be crossfaded after it.
+        """Decode the next block, and any frames after it that are to be crossfaded.
 
         Parameters
         ----------
         z
-            Latent from `before` frames before the block to the newest one, (1, T, C).
+            Latent from `before` frames before the block to the newest frame, (1, T, C).
         pitch
-            Of the same frames.
+            f0 of the same frames.
         settings
-            ``formant``, ``speaker`` and ``seed``.
+            ``formant``, ``speaker`` and ``seed`` are used.
         start
-            Absolute index of the first of them.
+            Absolute index of the first frame.
+
+        Returns
+        -------
+        ndarray
+            (samples,) float32.
         """
 
     def reset(self) -> None:
-        """Forget the past: the next block does not continue the last one."""
+        """Clear the state: the next block does not continue the previous one."""
 
 
 class StreamingDecoder:
-    """See `Decoder`. Blocks continue one another.
+    """Decoder with streaming state, whose blocks join without overlap; see `Decoder`.
 
     Parameters
     ----------
     voice
-        The voice.
+        The network of the voice.
     vocoder
         Its vocoder.
     block
-        Frames that are made at once.
+        Frames per block.
     """
 
     def __init__(self, voice: SynthesizerNetwork, vocoder: StreamingVocoder, block: int) -> None:
@@ -85,8 +90,8 @@ class StreamingDecoder:
     def reset(self) -> None:
         """See `Decoder`."""
         self._state: StreamState = ()
-        # In stretched frames from the beginning of the next piece to the beginning of the
-        # next block, and the speed of stretched time up to there.
+        # Stretched frames from the start of the vocoder's next input to the start of the next
+        # block, and the speed of stretched time up to there.
         self._ahead, self._speed = math.nan, math.nan
         self._kept: Float32 = np.zeros(_KEPT, np.float32)
 
@@ -102,7 +107,7 @@ class StreamingDecoder:
         if not self._state:
             self._speed, self._ahead = speed, RUN_UP * speed
         elif speed == 1.0:
-            # Back in step with whole frames, within this block.
+            # Return to whole frames within this block.
             speed += (round(self._ahead) - self._ahead) / block
         end = self._ahead + block * speed
         plain = speed == 1.0 and self._ahead.is_integer()
@@ -117,12 +122,12 @@ class StreamingDecoder:
         latent = sample_linear(z, self._places(count, speed) + before)
         excitation = None
         if self._vocoder.source is not None:
-            # As many frames in every step, wherever in one of them the block begins.
+            # The same number of frames in every step, whatever the offset of the block.
             frames = before + math.ceil(count / speed) + 1
             output_f0 = np.pad(
                 pitch.output_f0, (0, max(frames - len(pitch.output_f0), 0)), mode="edge"
             )[:frames]
-            made = make_excitation(
+            unstretched = make_excitation(
                 self._vocoder.source,
                 hop,
                 output_f0,
@@ -130,7 +135,7 @@ class StreamingDecoder:
                 phase=float(pitch.phase[0]),
                 start=start,
             )
-            excitation = sample_linear(made, self._places(count, speed, hop) + before * hop)
+            excitation = sample_linear(unstretched, self._places(count, speed, hop) + before * hop)
         speaker = embed_speaker(self._voice, settings)
         sound, self._state = self._vocoder.stream(latent, excitation, speaker, self._state, final)
         mx.eval(sound, *self._state)
@@ -138,37 +143,40 @@ class StreamingDecoder:
         samples = np.concatenate([self._kept, np.array(sound[0])])
         if plain:
             at = _KEPT + round(self._ahead) * hop
-            played = samples[at : at + block * hop]
+            output = samples[at : at + block * hop]
         else:
-            moments = self._ahead * hop + (np.arange(block * hop) + 0.5) * speed
-            played = resample_at(samples, moments - 0.5 + _KEPT, speed)
+            places = self._ahead * hop + (np.arange(block * hop) + 0.5) * speed
+            output = resample_at(samples, places - 0.5 + _KEPT, speed)
         self._kept = samples[final * hop : final * hop + _KEPT].copy()
         self._ahead = end - final if end - final > _TINY else 0.0
         self._speed = speed
-        return played
+        return output
 
     def _places(self, count: int, speed: float, rate: int = 1) -> Float64:
-        """Where the next stretched frames lie in time, with `rate` samples in every frame.
+        """Return the positions in time of the next stretched frames, (count * rate,).
 
-        Counted in samples from the first one of the block: that one is 0.
+        Positions are in samples, with `rate` samples per frame; 0 is the first sample of the
+        block.
         """
         stretched = np.arange(count * rate) + 0.5 - self._ahead * rate
         return np.where(stretched < 0, stretched / self._speed, stretched / speed) - 0.5
 
 
 class WindowDecoder:
-    """See `Decoder`. Every block is a render by itself, to be aligned and crossfaded.
+    """Decoder without state: each block is an independent render, to be aligned and crossfaded.
+
+    See `Decoder`.
 
     Parameters
     ----------
     voice
-        Any.
+        The network of the voice; any vocoder.
     margin
-        Frames that are decoded before those that are given back.
+        Frames decoded before the returned ones.
     rendered
-        Frames that are given back.
+        Frames returned.
     after
-        Frames that are decoded after them.
+        Frames decoded after the returned ones.
     """
 
     def __init__(self, voice: SynthesizerNetwork, margin: int, rendered: int, after: int) -> None:
@@ -181,7 +189,7 @@ class WindowDecoder:
         return self._margin
 
     def reset(self) -> None:
-        """Do nothing: nothing is remembered."""
+        """Do nothing; there is no state."""
 
     def decode(self, z: mx.array, pitch: PitchFrames, settings: Settings, *, start: int) -> Float32:
         """See `Decoder`."""

@@ -1,9 +1,8 @@
-"""Pitch without weights: the estimators that come with the WORLD vocoder.
+"""f0 estimators without weights, from the WORLD vocoder.
 
-DIO (Morise, Kawahara, Katayose, 2009) with its refinement StoneMask is cheap enough for
-live use; Harvest (Morise, 2017) looks more closely and costs forty times as much. Both
-call more frames voiced than a listener would, so D4C's test for voicing
-("Love Train", Morise, 2016) has the last word.
+DIO (Morise, Kawahara, Katayose, 2009) refined by StoneMask is fast enough for live use. Harvest
+(Morise, 2017) is more accurate and takes forty times as long. Both classify too many frames as
+voiced, so D4C's voicing test ("Love Train", Morise, 2016) decides voicing.
 """
 
 from __future__ import annotations
@@ -25,16 +24,16 @@ _Track = tuple[Float64, Float64]
 
 
 class WorldEstimator(PitchEstimator):
-    """A ``PitchEstimator`` made of WORLD's own parts.
+    """A ``PitchEstimator`` based on WORLD.
 
-    It has no salience: these methods choose between candidates and rate no bins. Its
-    `threshold` is the part of a frame's power below 7.9 kHz that must lie below 4 kHz for
-    the frame to be voiced; 0 trusts the estimator.
+    It has no salience, because these methods select among candidates instead of rating bins.
+    `threshold` is the share of a frame's power below 7.9 kHz that must lie below 4 kHz for the
+    frame to be voiced; 0 skips the test.
 
     Parameters
     ----------
     name
-        As in the settings.
+        Value of ``Settings.pitch_method``.
     track
         ``pyworld.dio`` or ``pyworld.harvest``.
     """
@@ -54,14 +53,14 @@ class WorldEstimator(PitchEstimator):
         f0_min: float | None = None,
         f0_max: float | None = None,
     ) -> Float32:
-        """See ``PitchEstimator``; the range is 50 to 1100 Hz unless given."""
+        """See ``PitchEstimator``; the default range is 50 to 1100 Hz."""
         check_signal(audio_16k, self.min_samples, self.name)
         low = _F0_MIN if f0_min is None else f0_min
         high = _F0_MAX if f0_max is None else f0_max
         if not _LOWEST_HZ <= low < high <= _HIGHEST_HZ:
             raise UsageError(
-                f"{self.name} cannot look for pitch between {low:g} and {high:g} Hz; "
-                f"give a range within {_LOWEST_HZ:g} to {_HIGHEST_HZ:g} Hz."
+                f"{self.name} cannot estimate f0 from {low:g} to {high:g} Hz. "
+                f"Use a range within {_LOWEST_HZ:g} to {_HIGHEST_HZ:g} Hz."
             )
         audio = np.ascontiguousarray(audio_16k, dtype=np.float64)
         f0, times = self._track(
@@ -70,8 +69,8 @@ class WorldEstimator(PitchEstimator):
         f0 = pyworld.stonemask(audio, f0, times, SAMPLE_RATE)
         limit = self.threshold if threshold is None else threshold
         if limit > 0:
-            # D4C gives frames that fail its test an aperiodicity of 1 in every band; of
-            # others the lowest bin is close to 0.
+            # D4C returns an aperiodicity of 1 in every band for frames that fail its test. For
+            # the others the lowest bin is close to 0.
             aperiodicity = pyworld.d4c(audio, f0, times, SAMPLE_RATE, threshold=limit)
             f0 = np.where(aperiodicity[:, 0] < 0.5, f0, 0.0)
         return f0.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Open the files of a voice and of the base models."""
+"""Loaders for the files of a voice and of the base models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INDEX_SUFFIXES = (".index",)
 
 
 def load_voice(path: str | Path) -> SynthesizerNetwork:
-    """Open a voice.
+    """Load the network of a voice.
 
     Parameters
     ----------
@@ -33,30 +33,30 @@ def load_voice(path: str | Path) -> SynthesizerNetwork:
     Returns
     -------
     RvcVoice
-        Its network, with the weights in place.
+        The network with its weights.
 
     Raises
     ------
     RtvcError
-        There is no such file, or it is not a voice that can be used; the sentence says why.
+        If the file does not exist or is not a supported voice.
     """
     checkpoint = read_voice_checkpoint(voice_file(path))
     return SynthesizerNetwork(checkpoint.weights, checkpoint.config, embedder=checkpoint.embedder)
 
 
 def voice_file(path: str | Path) -> Path:
-    """Return the file of a voice that is given as a file, or as a folder that holds exactly one.
+    """Return the file of a voice given as a file, or as a folder that holds exactly one.
 
     Raises
     ------
     RtvcError
-        The folder holds none, or several.
+        If the folder holds no voice file, or more than one.
     """
     return _only(Path(path), VOICE_SUFFIXES, "voice")
 
 
 def load_content_encoder(path: str | Path, *, keep: bool = False) -> Hubert:
-    """Open a content encoder.
+    """Load a content encoder.
 
     Parameters
     ----------
@@ -64,17 +64,18 @@ def load_content_encoder(path: str | Path, *, keep: bool = False) -> Hubert:
         ContentVec or another HuBERT of the base layout: a Hugging Face folder or the
         ``.safetensors`` or ``.bin`` file in it, or a fairseq ``.pt`` file.
     keep
-        Whether to keep the converted weights beside the file, for a faster start next time.
+        Whether to save the converted weights next to the file, which makes the next load
+        faster.
 
     Returns
     -------
     Hubert
-        Audio at 16 kHz to features at 50 Hz, with the weights in place.
+        The encoder with its weights: audio at 16 kHz to features at 50 Hz.
 
     Raises
     ------
     RtvcError
-        There is no such file, or it is not such a network; the sentence says why.
+        If the file does not exist or is not such a network.
     """
     encoder = cache.load_content_encoder(Path(path)) if keep else read_content_encoder(Path(path))
     return Hubert(encoder.weights, encoder.config)
@@ -83,28 +84,29 @@ def load_content_encoder(path: str | Path, *, keep: bool = False) -> Hubert:
 def load_pitch_estimator(
     path: str | Path | None = None, kind: str = "rmvpe", *, keep: bool = False
 ) -> PitchEstimator:
-    """Open a pitch estimator.
+    """Load a pitch estimator.
 
     Parameters
     ----------
     path
-        ``rmvpe.pt`` or ``fcpe_c_v001.pt``; None for a kind that has no weights.
+        ``rmvpe.pt`` or ``fcpe_c_v001.pt``; None for an estimator without weights.
     kind
         ``"rmvpe"``, ``"fcpe"``, ``"dio"`` or ``"harvest"``.
     keep
-        Whether to keep converted weights beside the file, for a faster start next time.
+        Whether to save the converted weights next to the file, which makes the next load
+        faster.
 
     Returns
     -------
     PitchEstimator
-        Audio at 16 kHz to pitch at 100 Hz; RMVPE and FCPE also have ``salience``.
+        Audio at 16 kHz to f0 at 100 Hz. RMVPE and FCPE also have ``salience``.
 
     Raises
     ------
     UsageError
-        There is no such kind, or it needs a file and none is given.
+        If `kind` is not known, or needs a file and `path` is None.
     RtvcError
-        There is no such file, or it is another network; the sentence says why.
+        If the file does not exist or is another network.
     """
     if kind in ("dio", "harvest"):
         return dio() if kind == "dio" else harvest()
@@ -122,29 +124,29 @@ def load_pitch_estimator(
 
 
 def load_index(path: str | Path) -> retrieval.FeatureIndex:
-    """Open the index of a voice.
+    """Load the index of a voice.
 
     Parameters
     ----------
     path
-        An ``.index`` file, or a folder that holds exactly one; beside it the empty
-        ``trained_`` file may lie.
+        An ``.index`` file, or a folder that holds exactly one, not counting the empty
+        ``trained_`` file of the training.
 
     Returns
     -------
     FeatureIndex
-        Ready to search.
+        The index, ready to search.
 
     Raises
     ------
     RtvcError
-        There is no such file, or it cannot be searched; the sentence says why.
+        If the file does not exist or cannot be searched.
     """
     return retrieval.load_index(_only(Path(path), INDEX_SUFFIXES, "index", besides="trained_"))
 
 
 def _only(path: Path, suffixes: tuple[str, ...], wanted: str, *, besides: str = ".") -> Path:
-    """Return the one file that is meant: not a hidden one, nor one that begins with `besides`."""
+    """Return the only file of a folder, without hidden files and names starting with `besides`."""
     if not path.is_dir():
         return path
     files = sorted(

@@ -1,4 +1,4 @@
-"""An RVC voice: its network behind checks, NumPy in and NumPy out."""
+"""The synthesizer network of an RVC voice, with checked NumPy arrays as input and output."""
 
 from __future__ import annotations
 
@@ -16,50 +16,51 @@ from rtvc.errors import UsageError
 
 
 class SynthesizerNetwork:
-    """A trained voice.
+    """The synthesizer network of a voice.
 
-    All calls belong to one thread: MLX is not shared between threads.
+    Make all calls from one thread, because MLX arrays belong to a thread.
 
     Parameters
     ----------
     weights
-        Tensors by their PyTorch names, float32, in PyTorch's layout, weight norm folded.
+        float32 tensors by PyTorch name, in PyTorch's layout, with weight norm folded.
     config
-        Sizes.
+        Sizes of the network.
     embedder
-        Name of the content encoder that it was trained with; features of another are noise to it.
+        Name of the content encoder that the voice was trained with. Features of another
+        encoder give unusable output.
     precision
-        Of the weights.
+        Type of the weights in memory.
 
     Attributes
     ----------
     network
-        The network itself, for a caller who stays within MLX.
+        The MLX network, for callers that use MLX arrays.
     sample_rate
-        Samples per second of what it says.
+        Output sample rate in Hz.
     hop
-        Samples per 10 ms frame.
+        Output samples per 10 ms frame.
     feature_dim
-        Width of a content feature: 256 (v1) or 768 (v2).
+        Width of the content features: 256 (v1) or 768 (v2).
     latent_channels
-        Width of the latent, and so of its noise.
+        Width of the latent and of its noise.
     uses_pitch
-        Whether it takes pitch.
+        Whether the voice uses f0.
     harmonics
-        Sines in its source, and so the width of the source's noise; 0 without pitch.
+        Number of sines in the source, which is the width of the source noise; 0 without f0.
     n_speakers
-        How many speakers it knows.
+        Number of speakers.
     vocoder
-        Name of its vocoder: HiFi-GAN NSF, HiFi-GAN (without pitch), MRF HiFi-GAN or RefineGAN.
+        Name of the vocoder: HiFi-GAN NSF, HiFi-GAN (without f0), MRF HiFi-GAN or RefineGAN.
     margin_frames
-        How many frames to either side a frame of sound depends on within the vocoder: with
-        so many more before `skip_head` and after the end, cut off afterwards, a render is
-        the same part of a longer one. None where that takes longer than any live window.
+        Frames on either side that an output frame depends on in the vocoder. A render with
+        this many extra frames before `skip_head` and after the end, cut off afterwards, equals
+        the same part of a longer render. None if that exceeds any live window.
 
     Raises
     ------
     RtvcError
-        The weights are not exactly those that the configuration describes.
+        If the weights are not exactly those described by the configuration.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class SynthesizerNetwork:
     def __repr__(self) -> str:
         pitch = "with" if self.uses_pitch else "without"
         return (
-            f"RvcVoice({self.sample_rate} Hz, {self.vocoder}, {pitch} pitch, features "
+            f"SynthesizerNetwork({self.sample_rate} Hz, {self.vocoder}, {pitch} pitch, features "
             f"{self.feature_dim} wide, {self.n_speakers} speakers)"
         )
 
@@ -105,10 +106,10 @@ class SynthesizerNetwork:
         return_length: int | None = None,
         formant_frames: int | None = None,
     ) -> Float32:
-        """Make sound of frames `skip_head` to `skip_head + return_length` of a window.
+        """Render frames `skip_head` to `skip_head + return_length` of a window.
 
-        The same call as ``infer`` in RVC's ``infer/module/models.py``, with the noise and the
-        phase given rather than drawn.
+        Corresponds to ``infer`` in RVC's ``infer/module/models.py``, with noise and phase as
+        arguments instead of random values.
 
         Parameters
         ----------
@@ -116,42 +117,42 @@ class SynthesizerNetwork:
             Content features at 100 Hz, (T, feature_dim).
         coarse_pitch
             Bins of the pitch embedding, 0..255, (T,); see `rtvc.engine.dsp.pitch.coarse_pitch`.
-            Ignored by a voice without pitch.
+            Ignored by a voice without f0.
         f0_hz
-            Pitch in Hz, (T,); 0 is unvoiced. Ignored by a voice without pitch.
+            f0 in Hz, (T,); 0 = unvoiced. Ignored by a voice without f0.
         speaker
-            Number of the speaker, from 0.
+            Speaker number, from 0.
         latent_noise
-            Standard normal noise for every frame of the window, (T, latent_channels), or None
-            for none. It is scaled by 0.66666 and the predicted deviation.
+            Standard normal noise for each frame of the window, (T, latent_channels), or None
+            for no noise. It is scaled by 0.66666 and the predicted deviation.
         source_noise
-            Standard normal noise for every sample to be made, before any formant shift:
-            (return_length * hop, harmonics), or without the second axis where harmonics is 1;
-            None for none.
+            Standard normal noise for each output sample before any formant shift,
+            (return_length * hop, harmonics), without the second axis if harmonics is 1; None
+            for no noise.
         noise_seed
-            Seed of the noise that RefineGAN adds between its layers, or None for none. Other
-            vocoders have no such noise.
+            Seed of the noise that RefineGAN adds between its layers, None for no noise. Other
+            vocoders have none.
         initial_phase
-            Phase of the source's sine at frame `skip_head`, in cycles; carried from block to
-            block with `rtvc.engine.dsp.pitch.sine_phase`.
+            Phase of the sine source at frame `skip_head`, in cycles; to be carried from block
+            to block with `rtvc.engine.dsp.pitch.sine_phase`.
         skip_head
-            First frame to make; those before it are heard as context only.
+            First frame to render; the frames before it are context.
         return_length
-            How many frames to make; None for all that are left.
+            Number of frames to render; None for all remaining ones.
         formant_frames
-            The reference's ``return_length2``: latent and excitation are stretched to so many
-            frames before the vocoder. None for no stretch.
+            ``return_length2`` of the reference: number of frames to which latent and excitation
+            are stretched before the vocoder. None for no stretch.
 
         Returns
         -------
         ndarray
-            (samples,) float32 within [-1, 1], ``(formant_frames or return_length) * hop`` of
-            them.
+            (samples,) float32 in [-1, 1] with
+            ``samples = (formant_frames or return_length) * hop``.
 
         Raises
         ------
         UsageError
-            An array has another shape than the window asks for, or a value is out of range.
+            If an array has the wrong shape for the window, or a value is out of range.
         """
         frames = self._window(features, skip_head, return_length)
         total = len(features)
@@ -163,7 +164,7 @@ class SynthesizerNetwork:
                 f"The voice has no speaker {speaker}: its speakers are 0 to {self.n_speakers - 1}."
             )
         if not np.isfinite(initial_phase):
-            raise UsageError("The initial phase is not a finite number of cycles.")
+            raise UsageError("The initial phase must be a finite number of cycles.")
         coarse, hz = self._pitch(coarse_pitch, f0_hz, total)
         audio = self.network(
             mx.array(np.ascontiguousarray(features, np.float32))[None],
@@ -183,18 +184,18 @@ class SynthesizerNetwork:
         return np.array(audio[0])
 
     def _window(self, features: Float32, skip_head: int, return_length: int | None) -> int:
-        """Check the window; return how many frames to make."""
+        """Check the window; return the number of frames to render."""
         if features.ndim != 2 or features.shape[1] != self.feature_dim:
             raise UsageError(
-                f"The voice takes features of shape (frames, {self.feature_dim}), not "
+                f"The voice needs features of shape (frames, {self.feature_dim}), not "
                 f"{features.shape}."
             )
         left = len(features) - skip_head
         frames = left if return_length is None else return_length
         if skip_head < 0 or not 1 <= frames <= left:
             raise UsageError(
-                f"Frames {skip_head} to {skip_head + frames} are not within a window of "
-                f"{len(features)}."
+                f"Frames {skip_head} to {skip_head + frames} are outside the window of "
+                f"{len(features)} frames."
             )
         return frames
 
@@ -204,21 +205,24 @@ class SynthesizerNetwork:
         f0_hz: npt.NDArray[np.floating] | None,
         frames: int,
     ) -> tuple[mx.array | None, mx.array | None]:
-        """Check pitch (a gather out of range would read other memory) and hand it to MLX."""
+        """Check f0 and bins, and convert them to MLX arrays.
+
+        An index out of range would make the embedding read other memory.
+        """
         if not self.uses_pitch:
             return None, None
         if coarse_pitch is None or f0_hz is None:
-            raise UsageError("The voice needs pitch, as bins and in Hz.")
+            raise UsageError("The voice needs f0, both as bins and in Hz.")
         if coarse_pitch.shape != (frames,) or f0_hz.shape != (frames,):
             raise UsageError(
-                f"A window of {frames} frames needs as many bins and values of pitch, not shapes "
+                f"A window of {frames} frames needs f0 bins and values of shape ({frames},), not "
                 f"{coarse_pitch.shape} and {f0_hz.shape}."
             )
         if not np.issubdtype(coarse_pitch.dtype, np.integer):
-            raise UsageError(f"Bins of pitch are whole numbers, not {coarse_pitch.dtype}.")
+            raise UsageError(f"f0 bins must be integers, not {coarse_pitch.dtype}.")
         if coarse_pitch.min() < 0 or coarse_pitch.max() >= COARSE_BINS:
             raise UsageError(
-                f"Bins of pitch go from 0 to {COARSE_BINS - 1}, not from {coarse_pitch.min()} to "
+                f"f0 bins must be 0 to {COARSE_BINS - 1}, not {coarse_pitch.min()} to "
                 f"{coarse_pitch.max()}."
             )
         check_pitch(f0_hz)
@@ -229,9 +233,9 @@ class SynthesizerNetwork:
 
 
 def _noise(noise: Float32 | None, shape: tuple[int, int], name: str) -> mx.array | None:
-    """Check noise and hand it to MLX as (1, *shape)."""
+    """Check noise and convert it to an MLX array of shape (1, *shape)."""
     if noise is None:
         return None
     if noise.shape != shape and noise.shape != tuple(n for n in shape if n != 1):
-        raise UsageError(f"The {name} noise has shape {noise.shape} instead of {shape}.")
+        raise UsageError(f"The {name} noise must have shape {shape}, not {noise.shape}.")
     return mx.array(np.ascontiguousarray(noise, np.float32).reshape(1, *shape))

@@ -1,8 +1,8 @@
-"""A recording converted as a whole: long phrases with context on both sides, nothing in a hurry.
+"""Offline conversion of a recording, in long phrases with context on both sides.
 
-What the live path must do without is here: the future of every sound, and pitch that
-was decided knowing it. Noise and the phase of the sine belong to the absolute frame as
-they do live, so phrases join without a seam.
+Unlike the live path it uses input after each frame, for the features and for f0. Noise and the
+phase of the sine are functions of the absolute frame, as in the live path, so phrases join
+without a discontinuity.
 """
 
 from __future__ import annotations
@@ -31,14 +31,15 @@ PAD = 100
 """Frames of context on either side of a phrase, 1 s; even, as phrases begin at even frames."""
 
 _JOIN = 2
-"""Frames over which one phrase goes over into the next."""
+"""Frames of crossfade between phrases."""
 
 _SLICE = 200
-"""Frames that are decoded at once: with the vocoder's whole reach around them, exact."""
+"""Frames decoded at once; with the vocoder's whole margin around them the result is exact."""
 
 _LOUDEST = 0.95
+"""Peak above which the input is scaled down."""
 _PITCH_SHARE = 0.2
-"""Part of the work that finding the pitch is, for the display."""
+"""Share of the progress that f0 estimation takes."""
 
 
 def convert(
@@ -47,29 +48,32 @@ def convert(
     settings: Settings,
     report_progress: Callable[[float], None] = lambda share: None,
 ) -> ConvertedRecording:
-    """Speak a recording with another voice.
+    """Convert a recording.
 
     Parameters
     ----------
     voice
-        The voice.
+        The voice to convert to.
     audio_16k
-        (samples,) mono at 16 kHz.
+        (samples,) float32, mono at 16 kHz.
     settings
-        Those of the voice and ``input_gain``; the others are for whoever plays the result.
+        The settings of the voice and ``input_gain`` are used. The others are applied by the
+        chain that plays the result.
     report_progress
-        Told how far it is, 0 to 1.
+        Called with the progress, 0 to 1.
 
     Returns
     -------
-    Recording
-        The result, (frames of 10 ms) as long as the original rounded up, as a voice that a
-        chain can play.
+    ConvertedRecording
+        The result as a voice for a chain. Its length is the length of the input rounded up to
+        whole 10 ms frames.
 
     Raises
     ------
     RtvcError
-        If the pitch estimator is not installed, or there is no such speaker.
+        If the pitch estimator is not installed.
+    UsageError
+        If the voice does not have the speaker.
     """
     voice.check_speaker(settings)
     sound = _prepare(audio_16k, settings)
@@ -83,7 +87,7 @@ def convert(
     made = np.zeros(len(sound) // FRAME * hop, np.float32)
     rise = fade_in(_JOIN * hop)
     for first, last in phrases:
-        # Each goes on a little under the beginning of the next.
+        # Each phrase extends into the next one for the crossfade.
         end = min(last + _JOIN, len(sound) // FRAME)
 
         def report(part: float, at: int = first, frames: int = last - first) -> None:
@@ -104,7 +108,7 @@ def convert(
 
 @dataclass(frozen=True, slots=True)
 class _Conversion:
-    """What all phrases share: the recording and its pitch, with `PAD` frames on either side."""
+    """The data that all phrases share: input and f0, padded by `PAD` frames on either side."""
 
     voice: RvcVoice
     settings: Settings
@@ -113,7 +117,7 @@ class _Conversion:
 
 
 def _prepare(audio: Float32, settings: Settings) -> Float32:
-    """Filter, level, and fill up to whole frames; at least two, so that it can be mirrored."""
+    """Filter, limit the peak and pad to whole frames, at least two, which padding needs."""
     gain = np.float32(10.0 ** (settings.input_gain / 20.0))
     missing = max(-len(audio) % FRAME, 2 * FRAME - len(audio))
     sound = high_pass(np.pad(audio * gain, (0, missing)), 16_000)
@@ -128,7 +132,7 @@ def _pitch(
     settings: Settings,
     report_progress: Callable[[float], None],
 ) -> PitchFrames:
-    """Return the pitch of all frames, with `PAD` mirrored ones on either side."""
+    """Return the f0 of all frames, with `PAD` mirrored frames on either side."""
     frames = len(padded) // FRAME
     input_f0 = np.zeros(frames - 2 * PAD)
     estimator = voice.estimator(settings)
@@ -152,7 +156,7 @@ def _pitch(
 
 
 def _mean_pitch(input_f0: Float64) -> Float64:
-    """Return the middle of the whole melody at every frame."""
+    """Return the mean pitch of the recording in octaves above 1 Hz, (frames,)."""
     voiced = input_f0[input_f0 > 0]
     return np.full(len(input_f0), float(np.log2(voiced).mean()) if len(voiced) else 0.0)
 
@@ -163,7 +167,7 @@ def _phrase(
     last: int,
     report_progress: Callable[[float], None],
 ) -> Float32:
-    """Return the sound of a phrase, whose frames are counted in the recording."""
+    """Render frames `first` to `last` of the recording."""
     voice, settings, padded, pitch = (
         conversion.voice,
         conversion.settings,
@@ -176,7 +180,7 @@ def _phrase(
     rows = voice.content.rows(begun)
     input_f0 = own.input_f0 if voice.voice.uses_pitch else None
     features = voice.content.frames(rows, 0, input_f0, settings, count=frames, first=0)
-    # Frames count from the recording's first, those of the context before it are negative.
+    # Absolute frames count from the start of the recording; padding before it is negative.
     start = first - PAD
     z = make_latent(voice.voice, features, own, settings, start=start, first=0)
     mx.eval(z)
@@ -195,21 +199,21 @@ def _phrase(
 
 @dataclass(eq=False)
 class ConvertedRecording:
-    """A converted recording, as a voice that repeats it to whoever plays the original.
+    """A converted recording as a voice that plays it in step with the original.
 
-    So gate, loudness, limiter and modes do with it what they do live; see
+    A chain then applies gate, loudness, limiter and modes as in the live path; see
     `rtvc.engine.voice.Voice`.
 
     Parameters
     ----------
     name, kind
-        Of the voice that speaks.
+        Name and kind of the voice converted to.
     output_rate
-        Its samples per second.
+        Sample rate of `audio` in Hz.
     audio
-        (samples,) float32, from the moment at which the original begins.
+        (samples,) float32, starting at the start of the original.
     input_f0, output_f0
-        Pitch of the original and of the result every 10 ms in Hz, 0 = unvoiced.
+        f0 of original and result per 10 ms frame in Hz, 0 = unvoiced.
     """
 
     name: str
@@ -223,7 +227,7 @@ class ConvertedRecording:
     continuous = True
 
     def lookahead_frames(self, settings: Settings) -> int:
-        """Return 0: all has been heard already."""
+        """Return 0: the result is complete."""
         return 0
 
     def open(self, plan: Plan, settings: Settings) -> _RecordingStream:
@@ -232,7 +236,7 @@ class ConvertedRecording:
 
 
 class _RecordingStream:
-    """Keeps step with the original; see `rtvc.engine.voice.Stream`."""
+    """Plays a converted recording in step with the input; see `rtvc.engine.voice.Stream`."""
 
     def __init__(self, recording: ConvertedRecording, plan: Plan) -> None:
         self._recording = recording
@@ -240,14 +244,14 @@ class _RecordingStream:
         self._at = -plan.delay  # frames
 
     def render(self, block: Float32, settings: Settings) -> Rendered:
-        """Return the part of the recording that belongs to this block, the delay late."""
+        """Return the part of the recording for this block, delayed by the plan's delay."""
         first = self._at
         self.skip(block)
         recording, hop = self._recording, self._hop
         audio = np.zeros((self._at - first) * hop, np.float32)
-        there = recording.audio[max(first, 0) * hop : max(self._at, 0) * hop]
+        part = recording.audio[max(first, 0) * hop : max(self._at, 0) * hop]
         before = max(-first, 0) * hop
-        audio[before : before + len(there)] = there
+        audio[before : before + len(part)] = part
         newest = self._at - 1
         if not 0 <= newest < len(recording.input_f0):
             return Rendered(audio)
@@ -256,5 +260,5 @@ class _RecordingStream:
         )
 
     def skip(self, samples: Float32) -> None:
-        """Let time pass."""
+        """Advance the position by the length of `samples`."""
         self._at += len(samples) // (ENGINE_RATE // 100)

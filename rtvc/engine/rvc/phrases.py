@@ -1,4 +1,4 @@
-"""A recording prepared for conversion as a whole: high-pass without phase, cut into phrases."""
+"""Preparation of a recording for offline conversion: zero-phase high-pass, split into phrases."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ from rtvc.engine.dsp.conditioning import HIGH_PASS_HZ
 
 _ORDER = 5
 _REACH_S = 0.25
-"""How far the high-pass rings to either side: beyond, below -200 dB."""
+"""Length of the high-pass response on either side in seconds; beyond it is below -200 dB."""
 _PIECE = 1 << 18
+"""FFT size of the overlap-save filtering."""
 
 _CENTRE_S, _QUERY_S = 30.0, 5.0
-"""Phrases are about so long, give or take: RVC's reference cuts at 38 and 6 s, or at 30 and 5 s
-where memory is short."""
+"""Phrases are 25 to 35 s long: the reference program splits at 38 s plus or minus 6 s, or with
+little memory at 30 s plus or minus 5 s."""
 _SMOOTH = 5
-"""Frames over which quiet is measured, 50 ms."""
+"""Frames over which the level is averaged, 50 ms."""
 
 
 def high_pass(sound: Float32, rate: int) -> Float32:
-    """Take away what lies below 48 Hz, without moving anything in time.
+    """Apply a zero-phase high-pass at 48 Hz.
 
-    A Butterworth filter of fifth order, forwards and backwards, as in RVC's reference:
-    its squared magnitude is applied as one symmetric impulse response.
+    It equals a fifth-order Butterworth filter applied forwards and backwards, as in RVC's
+    reference program, and is computed as convolution with one symmetric impulse response of the
+    squared magnitude.
 
     Parameters
     ----------
     sound
-        (samples,) at least 2.
+        (samples,) float32, at least 2 samples.
     rate
         Samples per second.
     """
@@ -39,31 +41,31 @@ def high_pass(sound: Float32, rate: int) -> Float32:
     squared = 1.0 / (1.0 + (corner / warped) ** (2 * _ORDER))
     response = np.fft.irfft(np.concatenate([[0.0], squared, [1.0]]))
     kernel = np.concatenate([response[-reach:], response[: reach + 1]])
-    # Odd at the ends: a signal that does not begin at 0 begins without a jump all the same.
+    # Odd reflection, so that a signal that does not start at 0 has no step at its ends.
     padded = np.pad(sound, reach, mode="reflect", reflect_type="odd")
     transform = np.fft.rfft(kernel, _PIECE)
     step = _PIECE - 2 * reach
-    made = np.empty(len(sound), np.float32)
+    filtered = np.empty(len(sound), np.float32)
     for at in range(0, len(sound), step):
         piece = np.fft.irfft(np.fft.rfft(padded[at : at + _PIECE], _PIECE) * transform, _PIECE)
-        made[at : at + step] = piece[2 * reach :][: len(made) - at]
-    return made
+        filtered[at : at + step] = piece[2 * reach :][: len(filtered) - at]
+    return filtered
 
 
 def split(sound: Float32, frame: int) -> list[tuple[int, int]]:
-    """Cut a recording at its quietest places.
+    """Split a recording into phrases at its quietest frames.
 
     Parameters
     ----------
     sound
-        (frames * frame,).
+        (frames * frame,) float32.
     frame
-        Samples in a frame of 10 ms.
+        Samples per 10 ms frame.
 
     Returns
     -------
     list of (int, int)
-        First frame and the one after the last of each phrase; every cut is at an even frame.
+        First frame of each phrase and the frame after its last. Phrases start at even frames.
     """
     frames = len(sound) // frame
     loudness = np.abs(sound[: frames * frame]).reshape(frames, frame).mean(axis=1)

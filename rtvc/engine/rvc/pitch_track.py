@@ -1,4 +1,4 @@
-"""The pitch of a stream, kept by absolute frame index."""
+"""The f0 of a stream by absolute frame index."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from rtvc.settings import Settings
 
 
 class PitchFrames(NamedTuple):
-    """Pitch of consecutive frames, (n,) each.
+    """f0 of consecutive frames, (n,) float64 each.
 
     Attributes
     ----------
-    heard, sung
-        Pitch of the input and of the output in Hz, 0 = unvoiced.
+    input_f0, output_f0
+        f0 of the input, and target f0 of the output, in Hz; 0 = unvoiced.
     phase
-        Phase of the output's sine at the beginning of each frame, in cycles [0, 1).
+        Phase of the sine source at the start of each frame, in cycles [0, 1).
     """
 
     input_f0: Float64
@@ -29,34 +29,34 @@ class PitchFrames(NamedTuple):
     phase: Float64
 
     def part(self, first: int, last: int) -> PitchFrames:
-        """Return the frames from `first` up to, not with, `last`."""
+        """Return the frames from `first` to before `last`."""
         return PitchFrames(
             self.input_f0[first:last], self.output_f0[first:last], self.phase[first:last]
         )
 
 
 class PitchTrack:
-    """A ring of the newest frames; those that have been emitted are final.
+    """The newest f0 frames of a stream; frames that have been output are final.
 
-    Estimates of one frame differ from window to window. Were they replaced after the
-    frame has been heard, the phase of the sine, which is the sum of all pitch before
-    it, would jump. So a frame is written as often as one likes until it is frozen.
+    Estimates of one frame differ from window to window. Changing them after the frame has been
+    output would make the phase of the sine source jump, because the phase is the sum of all
+    earlier f0. So estimates replace earlier ones only until the frame is final.
 
     Parameters
     ----------
     frames
-        How many are kept.
+        Number of frames to keep.
     settings
-        What the knobs of the melody stand at when the stream begins.
+        Settings at the start of the stream.
 
     Attributes
     ----------
     end
         Absolute index after the newest frame.
     final_end
-        Frames before this one are final.
+        Frames before this absolute index are final.
     estimated_end
-        Frames before this one have been estimated, or are too old to matter.
+        Frames before this absolute index have been estimated, or are no longer kept.
     """
 
     def __init__(self, frames: int, settings: Settings) -> None:
@@ -69,18 +69,18 @@ class PitchTrack:
 
     @property
     def start(self) -> int:
-        """Absolute index of the oldest frame that is kept; negative at first."""
+        """Absolute index of the oldest kept frame; negative at first."""
         return self.end - len(self._input_f0)
 
     def advance(self, frames: int, settings: Settings | None = None) -> None:
-        """Let time pass: the new frames are unvoiced until they are written.
+        """Append frames, which are unvoiced until they are written.
 
         Parameters
         ----------
         frames
-            How many.
+            Number of frames.
         settings
-            Where the knobs of the melody go; None leaves them where they are.
+            Settings for the new frames; None keeps the previous ones.
         """
         melody = self._melody
         fresh = melody.hold(frames) if settings is None else melody.glide(frames, settings)
@@ -97,16 +97,16 @@ class PitchTrack:
         )
 
     def write(self, first: int, hz: NDArray[np.floating], *, interpolate: bool = False) -> None:
-        """Estimate the newest frames, as far as they are not final.
+        """Write estimates of the newest frames; final frames are not changed.
 
         Parameters
         ----------
         first
             Absolute index of the first value.
         hz
-            (n,) values up to the newest frame.
+            (n,) input f0 in Hz up to the newest frame, 0 = unvoiced.
         interpolate
-            Whether unvoiced frames get the pitch between the voiced ones around them.
+            Whether to interpolate f0 linearly over unvoiced frames.
         """
         values = np.asarray(hz, dtype=np.float64)[-len(self._input_f0) :]
         first = max(first, self.start)
@@ -118,7 +118,7 @@ class PitchTrack:
         self.estimated_end = self.end
 
     def compute_target_f0(self) -> None:
-        """Work out what is sung on the frames that are not final."""
+        """Compute target f0 and phase of the frames that are not final."""
         free = slice(self.final_end - self.start, None)
         input_f0 = self._input_f0[free]
         mean = self._mean.copy().update(input_f0)
@@ -126,7 +126,7 @@ class PitchTrack:
         self._phase[free] = sine_phase(self._output_f0[free], self._final_phase)[:-1]
 
     def finalize(self, until: int) -> None:
-        """Declare the frames before `until` final."""
+        """Make the frames before absolute index `until` final."""
         span = slice(self.final_end - self.start, max(until, self.final_end) - self.start)
         self._mean.update(self._input_f0[span])
         cycles = float(np.sum(self._output_f0[span])) * FRAME_S
@@ -134,12 +134,12 @@ class PitchTrack:
         self.final_end = max(until, self.final_end)
 
     def frames(self, first: int, last: int) -> PitchFrames:
-        """Return the frames from absolute index `first` up to, not with, `last`."""
+        """Return the frames from absolute index `first` to before `last`."""
         kept = PitchFrames(self._input_f0, self._output_f0, self._phase)
         return kept.part(first - self.start, last - self.start)
 
     def _interpolated(self, first: int, values: Float64) -> Float64:
-        """Fill the unvoiced values; the last final frame, where voiced, is the left anchor."""
+        """Interpolate unvoiced values, starting from the last final frame if it is voiced."""
         at = np.arange(first, first + len(values))
         voiced = values > 0
         known_at, estimates = at[voiced], values[voiced]

@@ -1,7 +1,7 @@
-"""A window of features to its latent, and consecutive frames of a latent to their sound.
+"""Synthesis steps: features to latent, f0 to excitation, latent and excitation to audio.
 
-Noise and the phase of the sine belong to the absolute frame, so two windows that
-overlap make the same frame from the same excitation.
+Noise and the phase of the sine are functions of the absolute frame, so overlapping windows use
+the same excitation for the same frame.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from rtvc.engine.rvc.pitch_track import PitchFrames
 from rtvc.settings import Settings
 
 SOURCE_KEY = 1 << 64
-"""Sets the noise of the source apart from that of the latent, which has the plain seed."""
+"""Added to the seed for the noise of the source; the noise of the latent uses the seed itself."""
 
 
 def embed_speaker(voice: SynthesizerNetwork, settings: Settings) -> mx.array:
-    """Return the embedding of the speaker, (1, 1, G); one beyond the last is the last."""
+    """Return the embedding of the speaker, (1, 1, G); numbers above the last use the last."""
     return voice.network.embedding(min(settings.speaker, voice.n_speakers - 1))
 
 
@@ -36,26 +36,26 @@ def make_latent(
     start: int,
     first: int,
 ) -> mx.array:
-    """Return the latent of a window from frame `first` on, (1, T - first, C), unevaluated.
+    """Return the latent of a window from frame `first`, (1, T - first, C), not evaluated.
 
     Parameters
     ----------
     voice
-        The voice.
+        The network of the voice.
     features
-        (1, T, feature_dim).
+        Content features at 100 Hz, (1, T, feature_dim).
     pitch
-        Of the T frames.
+        f0 of the T frames.
     settings
-        ``formant``, ``speaker`` and ``seed``.
+        ``formant``, ``speaker`` and ``seed`` are used.
     start
-        Absolute index of the window's first frame.
+        Absolute index of the first frame of the window.
     first
-        First frame that is wanted.
+        First frame to return, relative to `start`.
     """
     coarse = None
     if voice.uses_pitch:
-        # The encoder expects the pitch that belongs to the formants.
+        # The text encoder expects the f0 that matches the unshifted formants.
         coarse = mx.array(coarse_pitch(pitch.output_f0 / formant_ratio(settings.formant)))[None]
     frames, channels = features.shape[1], voice.latent_channels
     noise = np.zeros((1, frames, channels), np.float32)
@@ -74,18 +74,18 @@ def make_excitation(
     phase: float,
     start: int,
 ) -> mx.array:
-    """Return the excitation of consecutive frames, (1, n * hop, 1), unevaluated.
+    """Return the excitation of consecutive frames, (1, n * hop, 1), not evaluated.
 
     Parameters
     ----------
     source
-        Of the vocoder.
+        The source of the vocoder.
     hop
-        Samples in a frame.
-    sung
-        Pitch of the n frames in Hz, 0 = unvoiced.
+        Samples per frame.
+    output_f0
+        Target f0 of the n frames in Hz, 0 = unvoiced.
     settings
-        ``seed`` of the noise.
+        ``seed`` is used.
     phase
         Phase of the sine at the first frame, in cycles.
     start
@@ -102,18 +102,18 @@ def make_excitation(
 def decode_window(
     voice: SynthesizerNetwork, z: mx.array, pitch: PitchFrames, settings: Settings, *, start: int
 ) -> Float32:
-    """Return the sound of consecutive frames by themselves, (n * hop,) float32.
+    """Decode consecutive frames without state, (n * hop,) float32.
 
     Parameters
     ----------
     voice
-        The voice.
+        The network of the voice.
     z
-        Their latent, (1, n, C).
+        Latent of the frames, (1, n, C).
     pitch
-        Of the n frames.
+        f0 of the n frames.
     settings
-        ``formant``, ``speaker`` and ``seed``.
+        ``formant``, ``speaker`` and ``seed`` are used.
     start
         Absolute index of the first frame.
     """
@@ -125,7 +125,7 @@ def decode_window(
             vocoder.source, hop, pitch.output_f0, settings, phase=float(pitch.phase[0]), start=start
         )
         excitation = stretch.stretch(excitation, hop)
-    # Only RefineGAN draws with it, for every window anew.
+    # Used only by RefineGAN, whose noise differs between windows.
     key = mx.random.key((settings.seed + start) & 0x7FFFFFFF)
     sound = vocoder(stretch.stretch(z), excitation, embed_speaker(voice, settings), key)
     return stretch.play(np.array(sound[0]), hop)

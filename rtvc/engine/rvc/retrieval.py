@@ -1,7 +1,7 @@
-"""Retrieval: features of the training voice that lie nearest to the incoming ones.
+"""Retrieval of the training features nearest to the input's content features.
 
-The index is what RVC training writes: faiss IVF-Flat over content features at
-50 Hz, before they are repeated to 100 Hz.
+The index is the one written by RVC training: faiss IVF-Flat over content features at 50 Hz,
+before they are repeated to 100 Hz.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ NEIGHBOURS = 8
 
 
 class Neighbours(NamedTuple):
-    """Nearest training features of each row, nearest first.
+    """The nearest training features of each row, nearest first.
 
     Attributes
     ----------
     distances
-        Squared Euclidean distance, (n, k).
+        Squared Euclidean distances, (n, k).
     ids
-        Number of the training feature, (n, k); -1 where a list held fewer than k.
+        Ids of the training features, (n, k); -1 where the searched lists hold fewer than k.
     vectors
-        The features themselves, (n, k, width); undefined where the id is -1.
+        The training features, (n, k, width); undefined where the id is -1.
     """
 
     distances: Float32
@@ -42,17 +42,17 @@ class Neighbours(NamedTuple):
 
 
 class FeatureIndex:
-    """An opened index.
+    """A loaded index.
 
     Attributes
     ----------
     width
-        Length of a feature: 256 for v1 voices, 768 for v2.
+        Feature width: 256 for v1 voices, 768 for v2.
     total
-        Number of training features in it.
+        Number of training features.
     probes
-        How many lists a search looks into, as the file says (nprobe): few
-        neighbours in one list are part of how a voice sounds.
+        Number of lists that a search examines (nprobe), from the file. It affects the sound of
+        the voice, so it is not changed.
     """
 
     def __init__(self, ivf: faiss.IndexIVFFlat, header: IvfFlatHeader, path: Path) -> None:
@@ -63,7 +63,7 @@ class FeatureIndex:
         self.probes = header.probes
 
     def check_width(self, feature_dim: int) -> None:
-        """Refuse an index that was made for voices of another feature width.
+        """Raise an error if the voice has another feature width than the index.
 
         Parameters
         ----------
@@ -73,21 +73,21 @@ class FeatureIndex:
         Raises
         ------
         UsageError
-            The index holds features of another width.
+            If the widths differ.
         """
         if self.width != feature_dim:
             names = {256: "v1", 768: "v2"}
             raise UsageError(
                 f"The index {self._path} holds {names.get(self.width, 'unknown')} features "
                 f"(width {self.width}), but the voice needs {names.get(feature_dim, 'others')} "
-                f"(width {feature_dim}); use the index that was trained with this voice."
+                f"(width {feature_dim}). Use the index that was trained with this voice."
             )
 
     def search(self, features: Float32, k: int = NEIGHBOURS) -> Neighbours:
-        """Find the k nearest training features of every row.
+        """Find the k nearest training features of each row.
 
-        Only the vectors found are copied out of the inverted lists; there is no
-        second copy of the index.
+        Only the vectors found are copied from the inverted lists, so the index is in memory
+        once.
 
         Parameters
         ----------
@@ -104,29 +104,29 @@ class FeatureIndex:
         Raises
         ------
         UsageError
-            The features have another width than the index, or k is below 1.
+            If the features do not have the width of the index, or k is less than 1.
         """
         import faiss
 
         if features.ndim != 2:
-            raise UsageError(f"Features are a table (n, width), not of shape {features.shape}.")
+            raise UsageError(f"Features must have shape (n, width), not {features.shape}.")
         self.check_width(features.shape[1])
         if k < 1:
-            raise UsageError(f"A search needs at least one neighbour, not {k}.")
-        # The setting belongs to the calling thread. One thread: a block has a few dozen rows, and
-        # OpenMP would wake a pool that the networks need.
+            raise UsageError(f"The number of neighbours must be at least 1, not {k}.")
+        # A per-thread setting. A block has a few dozen rows, for which one thread is enough;
+        # more would take cores from the networks.
         faiss.omp_set_num_threads(1)
         rows = np.ascontiguousarray(features, dtype=np.float32)
         distances, ids, vectors = self._ivf.search_and_reconstruct(rows, k)
         return Neighbours(distances, ids, vectors)
 
     def retrieve(self, features: Float32, k: int = NEIGHBOURS) -> Float32:
-        """Weighted mean of the nearest training features.
+        """Return the weighted mean of the nearest training features.
 
         The weight of a neighbour at squared distance D is 1/D**2, normalised over the
-        neighbours, as in RVC's ``infer/rtrvc.py``. An exact hit takes all the weight (the
-        reference divides by zero there). Neighbours that are missing, or not finite, have
-        none; a row with no neighbour at all is returned as it came.
+        neighbours, as in RVC's ``infer/rtrvc.py``. An exact match gets the whole weight (the
+        reference divides by zero). Neighbours that are missing or not finite get none. A row
+        without neighbours is returned unchanged.
 
         Parameters
         ----------
@@ -149,7 +149,7 @@ class FeatureIndex:
         found = (ids >= 0) & np.isfinite(distances) & np.isfinite(vectors).all(axis=2)
         squared = np.where(found, distances, np.inf).astype(np.float64)
         nearest = squared.min(axis=1, keepdims=True, initial=np.inf)
-        # (nearest/D)**2 is proportional to 1/D**2, and needs no guard against tiny distances.
+        # (nearest/D)**2 is proportional to 1/D**2 and does not overflow for tiny distances.
         ratio = np.divide(nearest, squared, out=np.zeros_like(squared), where=found & (squared > 0))
         weights = np.where(squared == 0, 1.0, ratio) ** 2
         total = weights.sum(axis=1, keepdims=True)
@@ -159,14 +159,14 @@ class FeatureIndex:
         return np.where(total > 0, mean, features).astype(np.float32)
 
     def blend(self, features: Float32, rate: float) -> Float32:
-        """Move features towards the training voice.
+        """Blend features with retrieved ones.
 
         Parameters
         ----------
         features
             Content features at 50 Hz, (n, width).
         rate
-            0 leaves them as they are, 1 replaces them by what was retrieved.
+            Share of the retrieved features, 0 to 1.
 
         Returns
         -------
@@ -176,10 +176,10 @@ class FeatureIndex:
         Raises
         ------
         UsageError
-            The rate is outside 0..1, or as `search`.
+            If the rate is outside 0..1, or as `search`.
         """
         if not 0.0 <= rate <= 1.0:
-            raise UsageError(f"The index rate goes from 0 to 1, not {rate}.")
+            raise UsageError(f"The index rate must be from 0 to 1, not {rate}.")
         if rate == 0.0:
             self.check_width(features.shape[-1])
             return features
@@ -188,7 +188,7 @@ class FeatureIndex:
 
 
 def load_index(path: str | Path) -> FeatureIndex:
-    """Open the index of a voice.
+    """Load an index file.
 
     Parameters
     ----------
@@ -198,13 +198,13 @@ def load_index(path: str | Path) -> FeatureIndex:
     Returns
     -------
     FeatureIndex
-        Ready to search; the vectors are in memory once.
+        The index, ready to search.
 
     Raises
     ------
     RtvcError
-        The file cannot be read, is damaged, is another kind of index, or holds no vectors
-        (the ``trained_`` file that training leaves beside the useful one).
+        If the file cannot be read, is damaged, is another type of index, or holds no vectors,
+        as the ``trained_`` file that training also writes.
     """
     import faiss
 
@@ -213,12 +213,12 @@ def load_index(path: str | Path) -> FeatureIndex:
     if header.total == 0:
         raise RtvcError(
             f"The index {file} is empty: it is the first of the two files that training writes. "
-            "Use the one whose name begins with added_."
+            "Use the file whose name starts with added_."
         )
     if header.lists > header.total:
         raise RtvcError(
-            f"The index {file} is damaged: it has more lists than vectors. Get the file again, or "
-            "build it again with the training tool."
+            f"The index {file} is damaged: it has more lists than vectors. Download the file "
+            "again, or rebuild it with the training tool."
         )
     try:
         ivf = faiss.read_index(str(file))

@@ -1,4 +1,4 @@
-"""An RVC voice as the chain takes it: windows of the past in, a block of sound out."""
+"""An RVC voice as a streaming voice: renders each block from a window of input."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ from rtvc.settings import Settings
 FindEstimator = Callable[[str], PitchEstimator]
 
 LOOKAHEAD = 5
-"""Frames after a moment that the vocoder hears before it speaks it. What it hears beyond is
-held: with so many the error is 56 dB below the sound, with 3 it is 38, with 8 it is 92."""
+"""Lookahead of a streaming vocoder in frames. Later frames are replaced by the newest one, which
+gives an error of 56 dB below the signal with 5 frames, 38 dB with 3 and 92 dB with 8."""
 
 _QUIET = 0.1
-"""What is this much weaker than the present (20 dB) had no pitch worth knowing."""
+"""Level relative to the newest input (-20 dB) below which skipped input needs no f0."""
 
 
 class RvcVoice:
-    """See `rtvc.engine.voice.Voice`.
+    """An RVC voice; see `rtvc.engine.voice.Voice`.
 
     Parameters
     ----------
     name
-        As in ``Settings.voice``.
+        Value of ``Settings.voice``.
     voice
         The network of the voice.
     encoder
-        The content encoder that it was trained with.
+        The content encoder that the voice was trained with.
     find_estimator
-        Gives the pitch estimator that ``Settings.pitch_method`` names; not asked by a
-        voice without pitch.
+        Returns the pitch estimator for a value of ``Settings.pitch_method``. Not called for a
+        voice without f0.
     index
-        Features of the voice's training, if there are any.
+        The index of the voice, or None.
 
     Raises
     ------
     RtvcError
-        If the encoder or the index belongs to another kind of voice.
+        If the encoder or the index has another feature width.
     """
 
     input_rate = SAMPLE_RATE
@@ -82,26 +82,26 @@ class RvcVoice:
         return f"<RvcVoice {self.name!r}, RVC {version}, {self.output_rate} Hz{index}>"
 
     def lookahead_frames(self, settings: Settings) -> int:
-        """Return how much of the future the vocoder is given, where it has no overlap for that."""
+        """Return the lookahead of the vocoder in frames; 0 for a vocoder without streaming."""
         return LOOKAHEAD if self.continuous else 0
 
     def estimator(self, settings: Settings) -> PitchEstimator | None:
-        """Return the pitch estimator that these settings ask for, None if pitch is not needed.
+        """Return the pitch estimator of the settings, or None for a voice without f0.
 
         Raises
         ------
         RtvcError
-            If it is not installed.
+            If the estimator is not installed.
         """
         return self._find_estimator(settings.pitch_method) if self.voice.uses_pitch else None
 
     def check_speaker(self, settings: Settings) -> None:
-        """Refuse a speaker that the voice does not have.
+        """Raise an error if the voice does not have the speaker of the settings.
 
         Raises
         ------
         UsageError
-            With the speakers that there are.
+            If it does not; the message names the range of speakers.
         """
         if settings.speaker >= self.voice.n_speakers:
             raise UsageError(
@@ -110,19 +110,21 @@ class RvcVoice:
             )
 
     def open(self, plan: Plan, settings: Settings) -> RvcStream:
-        """Return a stream at absolute time 0, warmed up.
+        """Return a stream at time 0, warmed up.
 
         Raises
         ------
         RtvcError
-            If the pitch estimator is not installed, or there is no such speaker.
+            If the pitch estimator is not installed.
+        UsageError
+            If the voice does not have the speaker.
         """
         self.check_speaker(settings)
         estimator = self.estimator(settings)
         warm_up = RvcStream(self, estimator, plan, settings)
         noise = np.random.default_rng(0).standard_normal(plan.block * FRAME).astype(np.float32)
         if TRACES_STEPS:
-            # Noise has every sound in it; the steps after a pause hear a longer window of pitch.
+            # The first step after a pause uses a longer f0 window, which must be traced too.
             warm_up.skip(np.tile(noise, 1 + warm_up.window.kept // plan.block))
             warm_up.render(noise, settings)
         warm_up.render(noise, settings)
@@ -130,14 +132,14 @@ class RvcVoice:
 
 
 class RvcStream:
-    """See `rtvc.engine.voice.Stream`.
+    """One stream of an RVC voice; see `rtvc.engine.voice.Stream`.
 
     Attributes
     ----------
     window
-        Its sizes.
+        Sizes of a step.
     track
-        Pitch of what it has heard.
+        f0 of the newest input.
     """
 
     def __init__(
@@ -159,14 +161,14 @@ class RvcStream:
         self._audio: Float32 = np.zeros(self.window.kept * FRAME, np.float32)
 
     def render(self, block: Float32, settings: Settings) -> Rendered:
-        """Take the next block; give back one block and what the next will make again."""
+        """Render the next block, and the crossfade and search that the next block renders again."""
         self._append(block)
         self.track.advance(len(block) // FRAME, settings)
         window, end = self.window, self.track.end
         start = end - window.frames
         lead = start % 2
-        # The device is never without work: it has the content to go on with while the graph
-        # of the pitch is built, and while the melody is made of the pitch.
+        # Keep the device busy: it computes the features while the f0 graph is built, and while
+        # the target f0 is computed here.
         begun = self._content.begin(
             self._audio[-(window.frames + lead) * FRAME :],
             0 if self._estimator is None else self._estimator.reserved_frames,
@@ -179,7 +181,7 @@ class RvcStream:
         self.track.compute_target_f0()
         pitch = self.track.frames(start, end)
         first = max(window.skip - self._decoder.before, 0)
-        # The flow of the first frame that is decoded reaches so far back.
+        # Earliest frame that the flow of the first decoded frame depends on.
         reached = max(first - MARGIN_FRAMES, 0)
         features = self._content.frames(
             rows,
@@ -204,20 +206,23 @@ class RvcStream:
         )
 
     def skip(self, samples: Float32) -> None:
-        """Take input without making sound of it: no network runs."""
+        """Consume input without rendering it; no network runs."""
         self._decoder.reset()
         self._append(samples)
         self.track.advance(len(samples) // FRAME)
 
     def _append(self, samples: Float32) -> None:
         if len(samples) % FRAME:
-            raise ValueError(f"{len(samples)} samples are no whole number of 10 ms frames")
+            raise ValueError(f"{len(samples)} samples is not a whole number of 10 ms frames")
         self._audio = np.concatenate([self._audio, samples])[-len(self._audio) :]
 
     def _start_pitch(self, estimator: PitchEstimator, settings: Settings) -> Callable[[], None]:
-        """Begin with the pitch of the newest frames, and of those that were skipped.
+        """Start estimating the f0 of the newest frames, and of skipped frames if needed.
 
-        What is returned waits for it, and writes it down.
+        Returns
+        -------
+        callable
+            Waits for the result and writes it to the track.
         """
         frames = self.window.pitch
         if self._missed_speech():
@@ -240,7 +245,7 @@ class RvcStream:
         return write
 
     def _missed_speech(self) -> bool:
-        """Whether there was speech in frames that the usual window of pitch does not reach."""
+        """Return whether skipped frames before the usual f0 window contain speech."""
         reached = self.window.pitch - PITCH_HEAD
         missed = self.track.end - self.track.estimated_end - reached
         if missed <= 0:

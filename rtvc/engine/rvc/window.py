@@ -1,4 +1,4 @@
-"""What an RVC voice hears and makes in one step, in frames and rows."""
+"""Sizes of one step of an RVC voice, in frames."""
 
 from __future__ import annotations
 
@@ -8,50 +8,48 @@ from dataclasses import dataclass
 from rtvc.engine.plan import Plan
 
 FRAME = 160
-"""Samples in a frame at 16 kHz."""
+"""Samples per frame at 16 kHz."""
 
 PITCH_HEAD, PITCH_TAIL = 3, 1
-"""Estimates at the edges of a window of pitch that are thrown away."""
+"""Frames at the edges of an f0 window whose estimates are discarded."""
 
 _REESTIMATED = 3
-"""Newest frames of the step before that are estimated again, now that more is heard after them.
-The reference takes as many; with them a block of 250 ms is one row of RMVPE's bottleneck."""
+"""Newest frames of the previous step that are estimated again with more input after them. The
+reference uses the same number; with it a block of 250 ms is one row of RMVPE's bottleneck."""
 
 _MIN_PITCH_FRAMES = 31
 _MIN_FCPE_FRAMES = 63
-"""Frames that a pitch estimator gets at least. FCPE looks 92 frames far: on speech, 31 frames
-give it a voicing error in 6 % of the frames that are 6 to 14 from the newest, 63 in 2 %, 127 no
-fewer."""
+"""Smallest f0 window in frames. FCPE depends on 92 frames on either side. On speech, for the
+frames 6 to 14 before the newest, its voicing error is 6 % with a window of 31 frames, 2 % with
+63, and no smaller with 127."""
 
 _DECODER_MARGIN = 6
-"""Frames that are decoded before the first one that is heard, at least. With so many the error
-of that frame is 40 dB below the sound and falls by 10 dB and more a frame; under the fade-in it
-stays below -60 dB. Exact would be up to 13 frames."""
+"""Smallest number of frames decoded before the first one that is output. With 6 frames the error
+of that frame is 40 dB below the signal and falls by at least 10 dB per frame; under the fade-in it
+stays below -60 dB. An exact result needs up to 13 frames."""
 
 
 def _rmvpe_frames(frames: int) -> int:
-    """Round up to 32 k - 1 frames: with both edges counted its U-Net then needs no padding."""
+    """Round up to 32 k - 1 frames, for which RMVPE's U-Net needs no padding."""
     return math.ceil((frames + 1) / 32) * 32 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The frames of one step, counted from the oldest that the voice hears.
+    """The frames of one step, counted from the oldest one used.
 
     Attributes
     ----------
     frames
-        Frames that the text encoder hears: context, what is rendered, lookahead.
+        Frames of the text encoder: context, rendered frames and lookahead.
     skip
-        First frame that is rendered.
+        First rendered frame.
     rendered
-        Frames that are given back.
+        Frames returned.
     margin, after
-        Frames that are decoded before and after those, for a vocoder that does not
-        remember what it has decoded.
+        Frames decoded before and after the returned ones, by a vocoder without state.
     pitch, long_pitch
-        Frames that the pitch estimator hears in most steps, and after a pause that was
-        none in the sound.
+        Frames of the f0 window in most steps, and after skipped frames that contain speech.
     """
 
     frames: int
@@ -64,9 +62,9 @@ class Window:
 
     @property
     def kept(self) -> int:
-        """Frames of sound and of pitch that must be kept.
+        """Frames of input and of f0 to keep.
 
-        One more than is heard lets the content encoder begin at an even frame.
+        One more than used lets the content encoder start at an even frame.
         """
         return max(self.frames + 1, self.long_pitch)
 
@@ -79,8 +77,8 @@ def make_window(plan: Plan, *, reach: int | None, pitch_method: str) -> Window:
     plan
         Sizes of the chain.
     reach
-        ``RvcVoice.margin_frames``: so many frames are decoded before what is heard, which
-        makes it exact, unless that is more than half a block.
+        `SynthesizerNetwork.margin_frames`, or None. Decoding this many extra frames makes the
+        result exact; it is limited to half a block.
     pitch_method
         Name of the pitch estimator.
     """

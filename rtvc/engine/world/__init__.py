@@ -1,1 +1,1 @@
-"""The built-in voice: WORLD analysis, effects and synthesis."""
+"""The built-in voice: WORLD analysis, effects and synthesis (Morise et al., 2016)."""

@@ -1,9 +1,8 @@
-"""Analysis of a live signal into WORLD's parameters, frame by frame and once and for all.
+"""Streaming analysis of a signal into WORLD parameters; each frame is computed once.
 
-Pitch comes from `world_pitch`; spectral envelope and aperiodicity from WORLD's
-CheapTrick and D4C (Morise 2015, 2016). Each frame is a function of the samples
-around it alone (and of the pitch decisions before it), so the sizes of the
-blocks in which the signal arrives do not matter.
+f0 comes from `rtvc.engine.world.pitch`, the spectral envelope and the aperiodicity from WORLD's
+CheapTrick and D4C (Morise 2015, 2016). A frame depends only on the samples around it and on
+earlier f0 decisions, so the result does not depend on block sizes.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from rtvc.engine.world.pitch import PERIODS, Candidates, Correlator, Tracker
 
 RATE = 48000
 HOP = 240
-"""Samples from one frame to the next (5 ms)."""
+"""Samples per frame (5 ms)."""
 
 OFFSET = 40
-"""Frame k lies at sample k * HOP + OFFSET: room for what rings ahead of an excitation."""
+"""Frame k is centred at sample k * HOP + OFFSET, which leaves space for pre-ringing."""
 
 _HALF_RATE = RATE // 2
 _TAPS = 31
@@ -31,25 +30,27 @@ _MAX_DELAY = 6
 _WARM_UP = 8
 _POWER_FLOOR = 1e-16
 _BIASED = 1.5
+"""f0 below this multiple of the floor is refined."""
 _LARGEST_CORRECTION = 0.03
+"""Largest relative f0 correction that is accepted."""
 _LOVE_TRAIN = 0.5
-"""D4C's own voicing threshold: below its default 0.85, voicing is decided by the pitch."""
+"""D4C's voicing threshold, below its default of 0.85 so that the f0 tracker decides voicing."""
 
 
 def lookahead_samples(floor: float) -> int:
-    """Return how many samples after a frame's position the analysis of it must hear.
+    """Return the lookahead of the analysis in samples after the centre of a frame.
 
-    Half of three periods of the lowest pitch, which is the window of both the
-    pitch and the envelope, and half of the filter that halves the rate.
+    It is half of the f0 and envelope window, which has three periods of `floor` (in Hz), plus
+    half of the filter that halves the sample rate.
     """
     return 2 * round(PERIODS / 2 * _HALF_RATE / floor) + _TAPS // 2 + 1
 
 
 def fft_size(floor: float) -> int:
-    """Return the FFT size that holds three periods of `floor`, or nearly so.
+    """Return the FFT size for three periods of `floor` (in Hz).
 
-    CheapTrick wants a floor of 70.4 Hz for 2048; one that is a hair lower is
-    clipped to it instead of doubling the work.
+    CheapTrick requires a floor of 70.4 Hz for size 2048. For 70.0 to 70.4 Hz, f0 is clipped to
+    that instead of doubling the size.
     """
     return 2048 if floor >= 70.0 else 4096
 
@@ -61,12 +62,12 @@ class WorldFrames:
     Attributes
     ----------
     hz
-        (frames,) float64, pitch, 0 = unvoiced.
+        (frames,) float64, f0 in Hz, 0 = unvoiced.
     spectra
-        (2, frames, bins) float32: the natural logarithm of the power spectral
-        density, and the share of it, 0..1, that is periodic; 0 where unvoiced.
+        (2, frames, bins) float32: the natural logarithm of the power spectral density, and its
+        periodic share in 0..1, which is 0 where unvoiced.
     peak
-        (frames,) float64, the highest sample within 15 ms of each frame.
+        (frames,) float64, the largest magnitude within 15 ms of each frame.
     """
 
     hz: Float64
@@ -75,17 +76,22 @@ class WorldFrames:
 
 
 class Analyzer:
-    """Keeps the recent signal and turns it into frames.
+    """Buffers the newest input and analyses it into frames.
 
     Parameters
     ----------
     floor, ceiling
-        Range of pitch in Hz.
+        Range of f0 in Hz.
     lookahead
-        Samples after a frame's position that are there when it is asked for; what
-        exceeds `lookahead_samples` is spent on surer pitch decisions.
+        Samples available after the centre of a requested frame. Samples beyond
+        `lookahead_samples` delay the f0 decision, which makes it more reliable.
     longest
-        The most samples that are taken in and analysed at once.
+        Largest number of samples pushed and analysed at once.
+
+    Raises
+    ------
+    ValueError
+        If `lookahead` is less than `lookahead_samples` of `floor`.
     """
 
     def __init__(self, floor: float, ceiling: float, lookahead: int, longest: int) -> None:
@@ -99,7 +105,7 @@ class Analyzer:
         self._correlate = Correlator(_HALF_RATE, floor, ceiling)
         self._delay = min(spare // HOP, _MAX_DELAY)
         self._track = Tracker(self._delay)
-        # Windowed sinc, cut at 11 kHz: D4C looks no higher than 10.5 kHz at this rate.
+        # Windowed sinc with cutoff 11 kHz; D4C uses nothing above 10.5 kHz at half the rate.
         at = np.arange(_TAPS) - _TAPS // 2
         taps = np.sinc(at * 11000.0 / _HALF_RATE) * np.kaiser(_TAPS, 6.0)
         self._taps = taps / taps.sum()
@@ -114,27 +120,39 @@ class Analyzer:
 
     @property
     def bins(self) -> int:
-        """Frequencies in each frame, from 0 to 24 kHz."""
+        """Number of frequency bins per frame, from 0 to 24 kHz."""
         return self._size // 2 + 1
 
     def push(self, samples: Float32) -> None:
-        """Take the next samples (any even number) of the signal."""
+        """Append the next samples of the signal, (samples,) float32, an even number."""
         self._end += len(samples)
         self._full = np.concatenate([self._full, samples])
-        # The last sample at half the rate is the last whose filter fits.
+        # The newest sample at half the rate is the newest for which the filter fits.
         fresh = self._full[-len(samples) - _TAPS + 2 :]
         halved = np.convolve(fresh, self._taps, "valid")[::2]
         self._half = np.concatenate([self._half, halved])[-self._keep // 2 :]
         self._full = self._full[-self._keep :]
 
     def reset(self) -> None:
-        """Forget the path of the pitch: the frames between now and the next are left out."""
+        """Reset the f0 tracker, so that the next call of `frames` may skip frames."""
         self._next = None
 
     def frames(self, first: int, count: int) -> WorldFrames:
-        """Return frames by absolute index; each must follow the last, except after a rest.
+        """Return consecutive frames by absolute index.
 
-        The frames up to ``(end of signal - lookahead - OFFSET) / HOP`` can be had.
+        Parameters
+        ----------
+        first
+            Absolute index of the first frame. It must follow the previous call's last frame,
+            except after `reset`. The newest available frame is
+            ``(end of signal - lookahead - OFFSET) / HOP``.
+        count
+            Number of frames.
+
+        Raises
+        ------
+        ValueError
+            If `first` does not follow the previous frame.
         """
         if self._next is None:
             self._track.reset()
@@ -142,7 +160,7 @@ class Analyzer:
             self._track.feed(self._candidates(first - _WARM_UP, warm))
             self._was_voiced = False
         elif self._next != first:
-            raise ValueError(f"frame {first} was asked for, but {self._next} comes next")
+            raise ValueError(f"frame {first} requested, but the next one is {self._next}")
         self._next = first + count
         hz = self._refined(first, self._track.feed(self._candidates(first + self._delay, count)))
         centres = np.arange(first, first + count) * HOP + OFFSET
@@ -158,7 +176,7 @@ class Analyzer:
         return WorldFrames(hz, spectra, around[start::HOP][:count].max(axis=1))
 
     def _half_start(self) -> int:
-        """Absolute index, at half the rate, of the first sample that is kept."""
+        """Return the absolute index of the oldest kept sample at half the rate."""
         return (self._end - _TAPS // 2 + 1) // 2 - len(self._half)
 
     def _candidates(self, first: int, count: int) -> Candidates:
@@ -166,14 +184,14 @@ class Analyzer:
         return self._correlate(self._half, index, HOP // 2, count)
 
     def _half_seconds(self, index: NDArray[np.intp]) -> Float64:
-        """Return where these frames lie in the signal at half the rate."""
+        """Return the frame centres in the kept signal at half the rate, in seconds."""
         return (index * HOP + OFFSET) / RATE - self._half_start() / _HALF_RATE
 
     def _refined(self, first: int, hz: Float64) -> Float64:
-        """Return the pitch without the bias (up to 20 cents) that it has near the floor.
+        """Correct the bias of f0 near the floor, which is up to 20 cents.
 
-        The windows hold few periods there; StoneMask, from the phase of the
-        harmonics, is free of that, but not to be trusted with larger corrections.
+        It arises because the windows hold few periods there. StoneMask, which uses the phase
+        of the harmonics, has no such bias, but large corrections by it are not reliable.
         """
         low = np.flatnonzero((hz > 0) & (hz < _BIASED * self._floor))
         if len(low):
@@ -185,11 +203,11 @@ class Analyzer:
         return hz
 
     def _periodic_share(self, first: int, hz: Float64) -> Float32:
-        """Return the share of periodic power, (frames, bins).
+        """Return the periodic share of the power, (frames, bins).
 
-        It is measured every other frame, and at onsets. D4C hears 2.25 periods
-        to either side; where that is more than there is, it is measured a
-        little earlier: it changes slowly.
+        It is measured in every second frame and at onsets, and held in between. D4C needs 2.25
+        periods on either side. If there is less lookahead, it is measured slightly earlier,
+        since it changes slowly.
         """
         index = np.arange(first, first + len(hz))
         voiced = hz > 0
@@ -207,7 +225,7 @@ class Analyzer:
                 threshold=_LOVE_TRAIN,
                 fft_size=self._size // 2,
             )
-            # Nothing is known of what lies above half of the half rate: noise.
+            # Bins above the half-rate signal's band stay 0: treated as noise.
             np.square(aperiodicity, out=aperiodicity)
             np.subtract(
                 1.0, aperiodicity, out=known[1:, : aperiodicity.shape[1]], casting="same_kind"

@@ -1,4 +1,4 @@
-"""What the knobs of the built-in voice do to WORLD's parameters."""
+"""Effects of the settings on WORLD parameters: pitch, formants, breathiness, whisper."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from rtvc.engine.world.analysis import RATE, WorldFrames
 from rtvc.settings import Settings
 
 _RAMP_FRAMES = 3
-"""Frames over which a knob travels to its new value (15 ms)."""
+"""Frames over which a setting moves to its new value (15 ms)."""
 
-_MIDDLE_FRAMES = 800
-"""Voiced frames over which the middle of the melody adapts (4 s)."""
+_MEAN_FRAMES = 800
+"""Voiced frames over which the mean pitch adapts (4 s)."""
 
 _LOWEST_HZ, _HIGHEST_HZ = 25.0, 2000.0
 
 _BREATH_HZ, _BREATH = (0.0, 400.0, 2000.0), (0.05, 0.3, 1.0)
-"""Breath is mostly high: how much of the voice's power it replaces at each frequency."""
+"""Share of the periodic power that full breathiness replaces by noise, by frequency."""
 
 _WHISPER_HZ, _WHISPER_DB = (0.0, 250.0, 1200.0, 3000.0), (-24.0, -18.0, -3.0, 0.0)
-"""A whisper lacks the strong low harmonics of a voice."""
+"""Gain of a whisper by frequency: it lacks the strong low harmonics of voiced speech."""
 
 _SHIFT, _RANGE, _FIX, _FIXED, _FORMANT, _BREATHINESS, _WHISPER = range(7)
 
 
 class Effects:
-    """Applies the settings to frames, gliding from old values to new.
+    """Applies the settings to frames; changed values are approached linearly.
 
     Parameters
     ----------
     bins
-        Frequencies of a frame.
+        Frequency bins per frame.
     settings
-        What the knobs stand at when the stream begins.
+        Settings at the start of the stream.
     """
 
     def __init__(self, bins: int, settings: Settings) -> None:
@@ -41,18 +41,18 @@ class Effects:
         self._breath = np.interp(hz, _BREATH_HZ, _BREATH).astype(np.float32)
         tilt = np.interp(hz, _WHISPER_HZ, _WHISPER_DB) * (np.log(10.0) / 10.0)
         self._whisper = tilt.astype(np.float32)
-        self._middle = 0.0
+        self._mean = 0.0
         self._count = 0
         self._values = np.zeros(7)
         self._values = self._targets(settings)
 
     def apply(self, frames: WorldFrames, settings: Settings) -> WorldFrames:
-        """Return the frames as they shall sound; those that were given may be changed."""
+        """Return the modified frames; `frames` may be changed in place."""
         values = self._glide(len(frames.hz), self._targets(settings))
         spectra = frames.spectra
         if values[:, _FORMANT].any():
             spectra = _stretch(spectra, values[:, _FORMANT])
-        # Unvoiced frames have no periodic share that breath or whisper could take.
+        # Unvoiced frames have no periodic share to reduce.
         voiced = frames.hz > 0
         breath = (values[:, _BREATHINESS] * voiced).astype(np.float32)[:, None]
         whisper = (values[:, _WHISPER] * voiced).astype(np.float32)[:, None]
@@ -83,10 +83,10 @@ class Effects:
         )
 
     def _glide(self, frames: int, target: Float64) -> Float64:
-        """Return the knobs at each frame, (frames, 7)."""
+        """Return the values per frame, (frames, 7), moving to `target`."""
         start = self._values
         if start[_FIX] == 0:
-            # Nothing is heard of the old fixed pitch, so there is none to glide from.
+            # The fixed pitch was off, so its old value must not affect the glide.
             start[_FIXED] = target[_FIXED]
         progress = np.minimum(np.arange(1, frames + 1) / _RAMP_FRAMES, 1.0)[:, None]
         values = np.where(progress < 1, start + (target - start) * progress, target)
@@ -94,24 +94,24 @@ class Effects:
         return values
 
     def _melody(self, hz: Float64, values: Float64) -> Float64:
-        """Return the pitch that is sung in Hz; 0 stays 0, and a whisper has none."""
+        """Return the target f0 in Hz; 0 where unvoiced or whispered."""
         octave = np.log2(np.where(hz > 0, hz, 1.0))
-        middle = np.zeros(len(hz))
+        mean = np.zeros(len(hz))
         for k in np.flatnonzero(hz):
-            self._count = min(self._count + 1, _MIDDLE_FRAMES)
-            self._middle += (octave[k] - self._middle) / self._count
-            middle[k] = self._middle
-        followed = middle + values[:, _RANGE] * (octave - middle) + values[:, _SHIFT] / 12
+            self._count = min(self._count + 1, _MEAN_FRAMES)
+            self._mean += (octave[k] - self._mean) / self._count
+            mean[k] = self._mean
+        followed = mean + values[:, _RANGE] * (octave - mean) + values[:, _SHIFT] / 12
         output_f0 = followed + values[:, _FIX] * (values[:, _FIXED] - followed)
         audible = (hz > 0) & (values[:, _WHISPER] < 1)
         return np.where(audible, np.clip(2.0**output_f0, _LOWEST_HZ, _HIGHEST_HZ), 0.0)
 
 
 def _restrain(log_power: Float32, peak: Float64) -> None:
-    """Lower frames that would have more power than a square wave of the height of their input.
+    """Limit the power of each frame to that of a square wave with the peak of the input.
 
-    Speech stays 10 dB below that. The envelope of a lone tone does not: WORLD
-    sharpens its peak, and a shift may spread it.
+    Speech stays 10 dB below this limit. A pure tone can exceed it, because WORLD sharpens its
+    spectral peak and a formant shift can widen the peak.
     """
     power = np.exp(log_power).mean(axis=1, dtype=np.float64)
     excess = np.log((power + 1e-16) / (peak * peak + 1e-16))
@@ -119,10 +119,10 @@ def _restrain(log_power: Float32, peak: Float64) -> None:
 
 
 def _stretch(spectra: Float32, semitones: Float64) -> Float32:
-    """Stretch (2, frames, bins) along frequency, each frame by its own number of semitones."""
+    """Stretch (2, frames, bins) along frequency by `semitones` (frames,)."""
     out = np.empty_like(spectra)
     bins = spectra.shape[-1]
-    # Nearly always all frames are alike; during a ramp there are a few groups.
+    # Usually all frames have the same shift; during a ramp there are a few groups.
     for value in np.unique(semitones):
         same = np.flatnonzero(semitones == value)
         group = spectra[:, same[0] : same[-1] + 1]

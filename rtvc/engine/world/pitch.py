@@ -1,11 +1,10 @@
-"""Pitch for live resynthesis: every frame from its own window, decisions carried forward.
+"""Streaming f0 estimation: candidates from a window per frame, and a causal tracker.
 
-The estimators that come with WORLD look at a whole signal, so on a stream what
-they say of a moment depends on where the block happens to end. Here each frame
-is judged by itself, by the autocorrelation of Boersma ("Accurate short-term
-analysis of the fundamental frequency", 1993) on a spectrum flattened as by
-Tolonen and Karjalainen (2000), and a path through the candidates is followed in
-one direction only.
+WORLD's own estimators use the whole signal, so in a stream their result for a frame depends on
+where the block ends. Here the candidates of each frame come from its own window, by the
+autocorrelation of Boersma ("Accurate short-term analysis of the fundamental frequency", 1993)
+on a spectrum flattened as by Tolonen and Karjalainen (2000). The path through the candidates
+is tracked forwards only.
 """
 
 from __future__ import annotations
@@ -19,31 +18,33 @@ from numpy.typing import NDArray
 from rtvc._types import Float64
 
 PERIODS = 3.0
-"""Periods of the lowest pitch in the long window."""
+"""Periods of the floor in the long window."""
 
 _SHORT_PERIODS = 2.0
 _CANDIDATES = 8
 _BAND_HZ = (40.0, 80.0, 2000.0, 3000.0)
 _WEAKEST = 0.1
+"""Smallest correlation peak that is a candidate."""
 _OCTAVE = 0.006
-"""What a candidate is worth more than one an octave below, which is as periodic."""
+"""Bonus of a candidate over one an octave lower, which is equally periodic."""
 
 _SMALLEST_WINDOW_GAIN = 0.25
+"""Lower limit of the window's own correlation, by which the correlation is divided."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """What each frame could be.
+    """f0 candidates of consecutive frames.
 
     Attributes
     ----------
     hz
-        (frames, 8) float64, pitch of each candidate; meaningless where weak.
+        (frames, 8) float64, f0 of each candidate in Hz; undefined where `strength` is -1.
     strength
-        (frames, 8) float64, height of its correlation peak, 1 = perfectly
-        periodic; -1 where there is no such candidate.
+        (frames, 8) float64, height of the correlation peak, 1 = perfectly periodic; -1 if there
+        is no such candidate.
     level
-        (frames,) float64, RMS of the voice band (40 to 3000 Hz).
+        (frames,) float64, RMS of the band from 40 to 3000 Hz.
     """
 
     hz: Float64
@@ -52,21 +53,26 @@ class Candidates:
 
 
 class Correlator:
-    """Finds pitch candidates in windows around given samples.
+    """Finds f0 candidates in windows around given samples.
 
-    Two windows are averaged: three periods of the floor, which tells octaves
-    apart, and two, which follows a moving pitch.
+    The correlations of two windows are averaged: three periods of the floor, which
+    distinguishes octaves, and two periods, which follows a changing f0.
 
     Parameters
     ----------
     rate
-        Samples per second of the signal.
+        Sample rate of the signal in Hz.
     floor, ceiling
-        Range of pitch in Hz.
+        Range of f0 in Hz.
+
+    Attributes
+    ----------
+    half
+        Samples of the long window on either side of its centre.
     """
 
     def __init__(self, rate: int, floor: float, ceiling: float) -> None:
-        # The band ends at an eighth of the rate: lags need no finer grid than half of it.
+        # The band ends at an eighth of the rate, so half the rate resolves the lags.
         self._lag_rate = rate // 2
         self._floor, self._ceiling = floor, ceiling
         self._shortest = int(self._lag_rate / ceiling)
@@ -86,8 +92,8 @@ class Correlator:
             start = (len(row) - len(window)) // 2
             row[start : start + len(window)] = window[: len(row)]
         self._power_gain = 2.0 / self._size / float(np.sum(self._windows[0] ** 2))
-        # The correlation that a steady tone would show falls with the lag as the
-        # window's own does; dividing by that makes all lags comparable.
+        # The correlation of a steady tone falls with the lag like that of the window itself.
+        # Dividing by the window's correlation makes the lags comparable.
         spectra = np.abs(np.fft.rfft(self._windows, self._size))
         window_correlation = np.fft.irfft(spectra, self._size)[:, : 2 * self._longest + 4 : 2]
         window_correlation = np.maximum(
@@ -96,14 +102,18 @@ class Correlator:
         self._window_correction = (0.5 / window_correlation).astype(np.float32)
 
     def __call__(self, signal: Float64, first: int, hop: int, count: int) -> Candidates:
-        """Return the candidates of `count` frames, `hop` samples apart.
+        """Return the candidates of consecutive frames.
 
         Parameters
         ----------
         signal
             (samples,) with `half` samples on either side of every frame.
         first
-            Index of the first frame's sample.
+            Index of the sample at the centre of the first frame.
+        hop
+            Samples between frames.
+        count
+            Number of frames.
         """
         stretches = np.lib.stride_tricks.sliding_window_view(signal, 2 * self.half + 1)
         frames = np.empty((2, count, 2 * self.half + 1), np.float32)
@@ -120,16 +130,17 @@ class Correlator:
         return Candidates(hz, strength, level.astype(np.float64))
 
     def _peaks(self, curve: Float64) -> tuple[list[float], list[float]]:
-        """Return pitch and strength of the highest peaks of one frame's correlation.
+        """Return f0 and strength of the highest peaks of one frame's correlation.
 
-        One frame is little enough for numpy to keep the interpreter's lock, which
-        a busy interface would make it wait for; all frames at once are not.
+        Frames are processed one at a time because NumPy keeps the GIL for arrays this small.
+        With all frames at once it would release the GIL and wait to get it back from a busy
+        user interface.
         """
         low, high = self._shortest, self._longest + 1
         here, before, after = (curve[low + s : high + s] for s in (0, -1, 1))
         lags = np.flatnonzero((here >= before) & (here > after) & (here > _WEAKEST)) + low
         left, peak, right = curve[lags - 1], curve[lags], curve[lags + 1]
-        # Parabola through the three samples of a peak.
+        # Parabolic interpolation through the three samples of a peak.
         shift = 0.5 * (left - right) / (left - 2 * peak + right)
         hz = self._lag_rate / (lags + shift)
         height = np.minimum(peak - 0.25 * (left - right) * shift, 1.0)
@@ -141,28 +152,30 @@ class Correlator:
 
 
 _UNVOICED = 0.33
-"""Strength from which a candidate is worth more than silence."""
+"""Score of the unvoiced state: a voiced candidate needs a higher strength."""
 
 _SILENT = 0.02
-"""Level, relative to the loudest of late, below which nothing is voiced."""
+"""Level relative to the recent maximum below which frames are unvoiced."""
 
 _JUMP = 1.0
-"""Cost of a pitch jump, per octave."""
+"""Cost of an f0 jump, per octave."""
 
 _SWITCH = 0.4
-"""Cost of becoming voiced or unvoiced."""
+"""Cost of a change between voiced and unvoiced."""
 
 _LOUDEST_DECAY = 0.9995
+"""Decay of the recent maximum of the level, per frame."""
 _LOUDEST_FLOOR = 0.003
+"""Lower limit of the recent maximum."""
 
 
 class Tracker:
-    """Follows the best path through candidates, as they come (Viterbi, forward).
+    """Tracks the best path through the candidates (forward Viterbi search with fixed delay).
 
     Parameters
     ----------
     delay
-        Frames that are heard before one is decided; its decision is final.
+        Frames after a frame that are used before its f0 is decided. Decisions are final.
     """
 
     def __init__(self, delay: int) -> None:
@@ -171,36 +184,35 @@ class Tracker:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the path, as after a silence."""
+        """Reset the path, as after a pause."""
         self._score = np.zeros(_CANDIDATES + 1)
         self._octaves = np.zeros(_CANDIDATES)
         self._past: deque[tuple[Float64, NDArray[np.intp]]] = deque(maxlen=self._delay + 1)
 
     def feed(self, candidates: Candidates) -> Float64:
-        """Take the next frames and return as many decisions.
+        """Add the candidates of the next frames and return the same number of decisions.
 
         Returns
         -------
         ndarray
-            (frames,) pitch in Hz, 0 = unvoiced, of the frames `delay` before
-            these; 0 where the path does not reach back so far.
+            (frames,) f0 in Hz, 0 = unvoiced, of the frames `delay` before these; 0 for frames
+            before the start of the path.
         """
-        frames, voices = candidates.hz.shape
-        # State number `voices` is unvoiced.
-        worth = np.empty((frames, voices + 1))
-        worth[:, :voices] = np.where(candidates.strength > 0, candidates.strength, -9.0)
-        worth[:, voices] = _UNVOICED + self._silence(candidates.level)
+        frames, unvoiced = candidates.hz.shape  # the unvoiced state follows the candidates
+        gain = np.empty((frames, unvoiced + 1))
+        gain[:, :unvoiced] = np.where(candidates.strength > 0, candidates.strength, -9.0)
+        gain[:, unvoiced] = _UNVOICED + self._silence(candidates.level)
         hz = np.concatenate([candidates.hz, np.zeros((frames, 1))], axis=1)
         octaves = np.concatenate([self._octaves[None], np.log2(candidates.hz)])
-        cost = np.full((frames, voices + 1, voices + 1), _SWITCH)
-        cost[:, :voices, :voices] = _JUMP * np.abs(octaves[:-1, :, None] - octaves[1:, None])
-        cost[:, voices, voices] = 0.0
+        cost = np.full((frames, unvoiced + 1, unvoiced + 1), _SWITCH)
+        cost[:, :unvoiced, :unvoiced] = _JUMP * np.abs(octaves[:-1, :, None] - octaves[1:, None])
+        cost[:, unvoiced, unvoiced] = 0.0
         self._octaves = octaves[-1]
         decided = np.zeros(frames)
         for k in range(frames):
             path = self._score[:, None] - cost[k]
             best = path.argmax(axis=0)
-            score = worth[k] + path.max(axis=0)
+            score = gain[k] + path.max(axis=0)
             self._score = score - score.max()
             self._past.append((hz[k], best))
             if len(self._past) > self._delay:
@@ -208,7 +220,7 @@ class Tracker:
         return decided
 
     def _silence(self, level: Float64) -> Float64:
-        """Return what silence gains where the level is low against the loudest of late."""
+        """Return the bonus of the unvoiced state where the level is low for the recent maximum."""
         quiet = np.zeros(len(level))
         for k, now in enumerate(level.tolist()):
             self._loudest = max(self._loudest * _LOUDEST_DECAY, now)

@@ -1,10 +1,9 @@
-"""Synthesis of a voice from WORLD's parameters, one block continuing another.
+"""Streaming synthesis from WORLD parameters, without discontinuities between blocks.
 
-After Morise et al., "WORLD: a vocoder-based high-quality speech synthesis
-system" (2016): pulses at the zeros of a running phase and noise, shaped by
-minimum-phase responses of the envelope and the aperiodicity. What is carried
-from block to block is the phase, the last frame and the ringing tail, and the
-noise is a function of time, so a stream has no seams.
+After Morise et al., "WORLD: a vocoder-based high-quality speech synthesis system" (2016): pulses
+at the zeros of a running phase and noise, filtered by minimum-phase responses of the envelope
+and the aperiodicity. The phase, the last frame and the tail of the responses are carried from
+block to block, and the noise is a function of the absolute time.
 """
 
 from __future__ import annotations
@@ -17,22 +16,23 @@ from rtvc.engine.dsp.noise import frame_noise
 from rtvc.engine.world.analysis import HOP, OFFSET, RATE, WorldFrames
 
 _SINC = 32
-"""Samples over which a pulse between two samples is spread."""
+"""Length of the windowed sinc of a pulse at a fractional position, in samples."""
 
 _SINC_DELAY = _SINC // 2 - 1
 
 _NOISE_FRAME = 480
+"""Samples per frame of noise (10 ms)."""
 
 
 class WorldSynthesizer:
-    """Turns frames into sound.
+    """Renders frames of WORLD parameters.
 
     Parameters
     ----------
     bins
-        Frequencies of a frame, from 0 to half the rate.
+        Frequency bins per frame, from 0 to half the sample rate.
     seed
-        Key of the noise.
+        Seed of the noise.
     """
 
     def __init__(self, bins: int, seed: int) -> None:
@@ -41,7 +41,7 @@ class WorldSynthesizer:
         self._seed = seed
         rise = (np.arange(HOP, dtype=np.float32) + 0.5) / HOP
         self._window = np.concatenate([rise, rise[::-1]])
-        # Hann, over what remains of the transform behind the latest excitation.
+        # Hann window over the part of the transform after the latest excitation.
         mean = np.hanning(self._size - 2 * HOP - OFFSET)
         self._mean = np.fft.rfft(mean / mean.sum(), self._size).astype(np.complex64)
         self._phase = 0.0
@@ -51,37 +51,36 @@ class WorldSynthesizer:
 
     @property
     def silent(self) -> bool:
-        """Whether the next frames start from silence, so that the first only opens them."""
+        """Whether the next frames start from silence; the first is then only a start point."""
         return self._last is None
 
     def reset(self) -> None:
-        """Drop the sound that still rings; the phase stays where it is."""
+        """Clear the tail of the responses; keep the phase."""
         self._last = None
         self._tail[:] = 0.0
         self._pulse_tail[:] = 0.0
 
     def render(self, first: int, frames: WorldFrames) -> Float32:
-        """Return the sound up to the last of these frames.
+        """Render the signal from frame `first` to the last of `frames`.
 
         Parameters
         ----------
         first
-            Absolute index, even, of the frame from which there is no sound yet:
-            the last of the previous call or, after a rest, the first of these.
+            Even absolute index of the last frame of the previous call or, if `silent`, of the
+            first of `frames`.
         frames
-            The frames after `first` or, after a rest, from `first`; an odd
-            number then, else an even one.
+            An even number of frames after `first` or, if `silent`, an odd number from `first`.
 
         Returns
         -------
         ndarray
-            (intervals * HOP,) float32.
+            (intervals * HOP,) float32, one interval between each two frames.
         """
         old = 0 if self._last is None else 1
         rows = old + len(frames.hz)
         hz = np.empty(rows)
         response = np.empty((rows, self._bins), np.complex64)
-        # Gains of the pulse and of the noise; both follow the power.
+        # Amplitudes of pulse and noise, from the periodic share of the power.
         gains = np.empty((2, rows, self._bins), np.float32)
         if self._last is not None:
             hz[0], response[0], gains[:, 0] = self._last
@@ -99,11 +98,10 @@ class WorldSynthesizer:
         return self._overlap_add(np.fft.irfft(sound).astype(np.float32, copy=False))
 
     def _minimum_phase(self, log_power: Float32, out: NDArray[np.complex64]) -> None:
-        """Write the minimum-phase spectra of these power spectra.
+        """Write the minimum-phase spectra of the power spectra to `out`.
 
-        The cepstrum of the log power, folded onto positive time: half of it is
-        that of the log amplitude, and its mirror image comes on top. The mean of
-        each response is taken away under a slow window, as in WORLD.
+        They follow from the cepstrum of the log amplitude (half the log power), folded onto
+        positive time. The mean of each response is removed under a Hann window, as in WORLD.
         """
         cepstra = np.fft.irfft(log_power)[:, : self._bins]
         cepstra[:, 0] *= 0.5
@@ -115,20 +113,20 @@ class WorldSynthesizer:
         """Return the spectra of pulses and noise around each frame, (2, frames, bins)."""
         hops = len(hz) - 1
         signals = np.zeros((2, (hops + 2) * HOP), np.float32)
-        heard = signals[:, HOP:-HOP]
-        heard[0] = self._pulses(hz)
-        heard[1] = frame_noise(self._seed, first // 2, hops // 2, _NOISE_FRAME)
+        inner = signals[:, HOP:-HOP]
+        inner[0] = self._pulses(hz)
+        inner[1] = frame_noise(self._seed, first // 2, hops // 2, _NOISE_FRAME)
         stretches = np.lib.stride_tricks.sliding_window_view(signals, 2 * HOP, axis=1)[:, ::HOP]
-        # Pulses come late by their own spread, so they are laid down that much earlier.
+        # Pulses are delayed by half their sinc, so they are placed that much earlier.
         rows = np.zeros((2, len(hz), OFFSET - _SINC_DELAY + 2 * HOP), np.float32)
         np.multiply(stretches, self._window, out=rows[..., OFFSET - _SINC_DELAY :])
         return np.fft.rfft(rows, self._size).astype(np.complex64, copy=False)
 
     def _pulses(self, hz: Float64) -> Float32:
-        """Return the pulse train between frames at these pitches, _LATE samples late.
+        """Return the pulse train between frames of f0 `hz`, `_SINC_DELAY` samples late.
 
-        Pitch is linear between voiced frames and constant towards an unvoiced
-        one; phase is its exact integral, so no block boundary is felt.
+        f0 is linear between voiced frames and constant towards an unvoiced frame. The phase is
+        its exact integral, so the pulses do not depend on block boundaries.
         """
         before, after = hz[:-1], hz[1:]
         start = np.where(before > 0, before, after)
@@ -156,10 +154,10 @@ class WorldSynthesizer:
         return train[:length].astype(np.float32)
 
     def _overlap_add(self, rows: Float32) -> Float32:
-        """Add the responses, each a hop after the one before, to what still rings."""
+        """Overlap-add the responses, one per hop, onto the tail of the previous call."""
         frames, size = rows.shape
         length = (frames - 1) * HOP + size
-        # Row k is written k hops to the right, then all are summed at once.
+        # Row k is written k hops to the right, then the rows are summed.
         shifted = np.zeros((frames, length + HOP), np.float32)
         step = shifted.itemsize
         np.lib.stride_tricks.as_strided(
@@ -167,7 +165,7 @@ class WorldSynthesizer:
         )[:] = rows
         total = shifted.sum(axis=0)[HOP:length]
         total[: len(self._tail)] += self._tail
-        heard = (frames - 1) * HOP
-        self._tail = total[heard:].copy()
-        sound: Float32 = total[:heard]
+        complete = (frames - 1) * HOP
+        self._tail = total[complete:].copy()
+        sound: Float32 = total[:complete]
         return sound

@@ -1,4 +1,4 @@
-"""The built-in voice: your own, taken apart and put together differently, with no download."""
+"""The built-in voice: your own voice, modified by the settings; needs no download."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FRAME = RATE // 100
 
 
 class WorldVoice:
-    """Analysis and resynthesis with WORLD; see `rtvc.engine.voice.Voice`."""
+    """Analysis, effects and resynthesis with WORLD; see `rtvc.engine.voice.Voice`."""
 
     name = kind = BUILT_IN
     input_rate = RATE
@@ -29,11 +29,11 @@ class WorldVoice:
         return f"<WorldVoice {self.name!r}, {self.output_rate} Hz>"
 
     def lookahead_frames(self, settings: Settings) -> int:
-        """Return the frames of 10 ms that must be heard after a moment: 3 at 70 Hz, 2 from 85 Hz.
+        """Return the lookahead in frames of 10 ms: 3 at a pitch floor of 70 Hz, 2 from 85 Hz.
 
-        Pitch and envelope are measured in a window of three periods of the
-        lowest pitch, half of which lies ahead (21.4 ms at 70 Hz); filters add
-        1.2 ms. The rest of the last frame goes to surer pitch decisions.
+        f0 and envelope use a window of three periods of the pitch floor, half of which is
+        lookahead (21.4 ms at 70 Hz). Filters add 1.2 ms. The remainder of the last frame
+        delays the f0 decision, which makes it more reliable.
         """
         return math.ceil((lookahead_samples(settings.pitch_floor) + OFFSET) / _FRAME)
 
@@ -43,9 +43,9 @@ class WorldVoice:
         Raises
         ------
         ValueError
-            If the plan has less lookahead than the settings need.
+            If the plan has less lookahead than the settings require.
         """
-        # One step of a vowel-like signal fills the caches of FFT and window tables.
+        # One step with a vowel-like signal fills the caches of FFT plans and windows.
         time = np.arange(plan.block * _FRAME) / RATE
         sound = sum(np.sin(2 * np.pi * 150 * k * time) / k for k in range(1, 9))
         WorldStream(plan, settings).render(
@@ -71,9 +71,9 @@ class WorldStream:
         self._end = 0
 
     def render(self, block: Float32, settings: Settings) -> Rendered:
-        """Take a block of whole 10 ms frames and give back as much, the lookahead late."""
+        """Convert a block of whole 10 ms frames; the output lags by the plan's lookahead."""
         if len(block) > self._longest:
-            raise ValueError(f"a block of {len(block)} samples, but the plan has {self._longest}")
+            raise ValueError(f"a block of {len(block)} samples exceeds the plan's {self._longest}")
         self._append(block)
         last = (self._end - self._lookahead * _FRAME) // HOP
         first = last - len(block) // HOP
@@ -84,13 +84,13 @@ class WorldStream:
         return Rendered(audio, float(frames.hz[-1]), float(changed.hz[-1]))
 
     def skip(self, samples: Float32) -> None:
-        """Take input without making sound of it; what still rang is dropped."""
+        """Consume input without rendering it; the tail of the output is cleared."""
         self._append(samples)
         self._analyzer.reset()
         self._synthesizer.reset()
 
     def _append(self, samples: Float32) -> None:
         if len(samples) % _FRAME:
-            raise ValueError(f"{len(samples)} samples are no whole number of 10 ms frames")
+            raise ValueError(f"{len(samples)} samples is not a whole number of 10 ms frames")
         self._end += len(samples)
         self._analyzer.push(samples)

@@ -468,5 +468,5 @@ class TestVoices:
         assert np.median(np.abs(1200 * np.log2(heard[both] / whole[both]))) < 6
 
     def test_an_encoder_of_another_width_is_refused(self):
-        with pytest.raises(RtvcError, match="768 wide"):
+        with pytest.raises(RtvcError, match="width 768"):
             voice("voice_v2_f0_32k", with_index=False)
