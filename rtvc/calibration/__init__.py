@@ -1,1 +1,1 @@
-"""How long steps take on this machine, and the sizes that follow from it."""
+"""Step times measured on this machine, and the block, headroom and context that follow."""

@@ -1,4 +1,4 @@
-"""What decides how long a step takes on a machine, besides the voice."""
+"""The conditions of a measurement, which affect step times."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from dataclasses import dataclass
 
 from rtvc.system.info import power_state, processor
 
-_POWER = {"battery": "the battery", "mains": "the mains"}
+_POWER = {"battery": "battery", "mains": "mains"}
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Under what a measurement was made.
+    """The conditions of a measurement.
 
     Attributes
     ----------
     processor, cores, mlx
-        The processor's name, how many cores, and the version of MLX.
+        Name of the processor, number of cores, version of MLX ("" if not installed).
     power
-        ``"battery"``, ``"mains"``, or "" where the system does not tell.
+        ``"battery"``, ``"mains"``, or "" if not known.
     busy
-        Whether other threads computed meanwhile.
+        Whether other threads kept the CPU busy during the measurement.
     date
-        Day in ISO 8601.
+        Date in ISO 8601.
     """
 
     processor: str
@@ -36,23 +36,32 @@ class Conditions:
     date: str
 
     def same_machine(self, other: Conditions) -> bool:
-        """Return whether both are of one machine, as far as that is known."""
+        """Return whether processor and number of cores are the same."""
         return (self.processor, self.cores) == (other.processor, other.cores)
 
     def changes(self, now: Conditions) -> list[str]:
-        """Return what has changed since in a way that makes steps faster or slower, in words."""
+        """Return a clause for each change until `now` that affects step times."""
         found = []
         if not self.same_machine(now):
-            found.append("the machine is another one")
+            found.append("the machine has changed")
         if self.mlx != now.mlx:
-            found.append(f"MLX is {now.mlx or 'gone'} instead of {self.mlx or 'none'}")
+            found.append(
+                f"MLX has changed from {self.mlx or 'not installed'} "
+                f"to {now.mlx or 'not installed'}"
+            )
         if self.power and now.power and self.power != now.power:
-            found.append(f"the power comes from {_POWER[now.power]}")
+            found.append(f"the power supply has changed to {_POWER[now.power]}")
         return found
 
 
 def conditions(*, busy: bool = False) -> Conditions:
-    """Return the conditions of now."""
+    """Return the current conditions.
+
+    Parameters
+    ----------
+    busy
+        Value of `Conditions.busy`.
+    """
     try:
         mlx = importlib.metadata.version("mlx")
     except importlib.metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""What was measured on this machine, and the sizes that follow from it."""
+"""Profiles, and the choice of block, headroom and context from measured step times."""
 
 from __future__ import annotations
 
@@ -9,31 +9,33 @@ from rtvc.calibration.timing import Timing
 from rtvc.settings import BUILT_IN, SETTINGS
 
 SIZES = ("block", "headroom", "context")
-"""The settings that a measurement can decide."""
+"""The settings that follow from a measurement."""
 
 SHORTEST_BLOCK, LONGEST_BLOCK = 40, 500
-"""Blocks that are proposed, in ms. Below, threads that wait for one another count more than
-computing; beyond, nobody can talk."""
+"""Range of automatic blocks in ms. Below it, waiting between threads takes longer than computing;
+above it, the latency makes conversation impossible."""
 
 _BLOCK_STEP = 10
 _GUARD_MS = 20.0
-"""What must be left at the output when a block comes, or it is concealed."""
+"""Queued output in ms below which the engine outputs concealment."""
 _PREEMPTION_MS = 20.0
-"""How long other threads may hold a step up, whatever it takes by itself."""
+"""Time in ms for which other threads may delay a step, independent of its duration."""
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A place on the trade-off between sound, latency and what is left for other programs.
+    """A trade-off between quality, latency and CPU time left for other programs.
 
     Attributes
     ----------
+    name
+        Name of the profile.
     context
-        Older sound that the voice hears again, in ms.
+        Past input given to the models with each block, in ms.
     max_load
-        Part of a block that its step may take (p99).
+        Largest p99 of the step time, as a share of the block.
     headroom_factor
-        Headroom as a multiple of the longest step that was met: a long run meets longer ones.
+        Headroom as a multiple of the longest measured step, since a long run has longer ones.
     """
 
     name: str
@@ -55,7 +57,7 @@ DEFAULT_PROFILE = "balanced"
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Settings for a voice on this machine, in ms, and the p99 of a step with them."""
+    """Block, headroom and context for a voice on this machine, and the p99 of its steps, in ms."""
 
     block: float
     headroom: float
@@ -71,23 +73,23 @@ def choose(
     context: float | None = None,
     method: str = "",
 ) -> Sizes | None:
-    """Return the sizes with the smallest block that leaves the profile's margin.
+    """Return the sizes with the shortest block that keeps the profile's load.
 
     Parameters
     ----------
     timing
-        Of the voice.
+        Step times of the voice.
     profile
-        Decides the context, the margin and the headroom.
+        Determines the context, the largest load and the headroom.
     block, context
-        Where the person has chosen them, in ms.
+        Values set by the user in ms, or None.
     method
-        Pitch estimator.
+        Pitch method; "" for RMVPE.
 
     Returns
     -------
     Sizes or None
-        None if no block up to `LONGEST_BLOCK` leaves the margin.
+        None if no block up to `LONGEST_BLOCK` keeps the load.
     """
     context = profile.context if context is None else context
     blocks = range(SHORTEST_BLOCK, LONGEST_BLOCK + 1, _BLOCK_STEP) if block is None else (block,)
@@ -99,18 +101,18 @@ def choose(
 
 
 def closest_sizes(timing: Timing, *, method: str = "") -> Sizes:
-    """Return the sizes that come closest where no block leaves the margin."""
+    """Return the sizes with the lowest load, for when no block keeps the profile's load."""
     fast = PROFILES["fast"]
     return _sizes(timing, fast, LONGEST_BLOCK, fast.context, method)
 
 
 def too_slow(kind: str, timing: Timing, profile: Profile, *, method: str = "") -> str:
-    """Return a sentence that a kind of voice is too slow here, and what would help."""
+    """Return the message for a voice kind that is too slow on this machine, with a remedy."""
     most = closest_sizes(timing, method=method)
     return (
         f"This machine is too slow for {kind_name(kind)} in real time (profile {profile.name}): "
         f"a step of {most.block:.0f} ms with {most.context:.0f} ms of context takes "
-        f"{most.p99:.0f} ms (p99); {_remedy(timing, profile, method, kind)}."
+        f"{most.p99:.0f} ms (p99). {_remedy(timing, profile, method, kind)}."
     )
 
 
@@ -119,27 +121,27 @@ def _remedy(timing: Timing, profile: Profile, method: str, kind: str) -> str:
         sizes = choose(timing, other, method=method)
         if sizes is not None and other.context < profile.context:
             return (
-                f"--profile {other.name} would do (context {other.context:.0f} ms, "
+                f"Use --profile {other.name} (context {other.context:.0f} ms, "
                 f"block {sizes.block:.0f} ms)"
             )
     fast = PROFILES["fast"]
     for cheaper, saved in sorted(timing.methods.items(), key=lambda item: item[1]):
         sizes = choose(timing, fast, method=cheaper)
         if saved > timing.methods.get(method, 0.0) and sizes is not None:
-            return f"--pitch-method {cheaper} --profile fast would do (block {sizes.block:.0f} ms)"
+            return f"Use --pitch-method {cheaper} --profile fast (block {sizes.block:.0f} ms)"
     for block in range(LONGEST_BLOCK, 1001, 50):
         if timing.p99(block, fast.context, method=method) <= fast.max_load * block:
-            return f"--block {block} --profile fast would do"
+            return f"Use --block {block} --profile fast"
     if kind == BUILT_IN:
-        return "a faster processor would do"
+        return "It needs a faster processor"
     return (
-        "a GPU that MLX can use would do, or here the built-in voice; "
-        "'rtvc convert --quality offline' takes the time that it needs"
+        "Use the built-in voice, a machine with a GPU that MLX supports, or "
+        "'rtvc convert --quality offline' for files"
     )
 
 
 def _sizes(timing: Timing, profile: Profile, block: float, context: float, method: str) -> Sizes:
-    """Return a block and a context with the headroom that belongs to them."""
+    """Return block and context with the matching headroom."""
     p99 = timing.p99(block, context, method=method)
     longest = timing.max(block, context, method=method)
     needed = _GUARD_MS + max(profile.headroom_factor * longest, p99 + _PREEMPTION_MS)
@@ -148,10 +150,10 @@ def _sizes(timing: Timing, profile: Profile, block: float, context: float, metho
 
 
 def kind_name(kind: str) -> str:
-    """Return a kind of voice in words."""
+    """Return the text for a voice kind."""
     return "the built-in voice" if kind == BUILT_IN else f"RVC voices of {kind[4:-1]} kHz"
 
 
 def kind_of_rate(rate: int) -> str:
-    """Return the kind of an RVC voice of so many samples per second."""
+    """Return the voice kind of RVC voices with a sample rate of `rate` Hz."""
     return f"rvc-{rate / 1000:g}k"

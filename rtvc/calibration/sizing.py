@@ -1,4 +1,4 @@
-"""Sizes that nobody chose, filled in with what was measured on this machine."""
+"""Automatic sizes: block, headroom and context from the measurement of this machine."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from rtvc.settings import SETTINGS, Settings, Value
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """What is known of this machine, and what a person has chosen in spite of it.
+    """Measured step times, the profile, and the sizes set by the user.
 
-    A size that stands at its default is one that nobody chose, unless it is named.
+    A size at its default is automatic, unless it is in `chosen`.
 
     Attributes
     ----------
     timings
-        How long steps take, by kind of voice; empty where nothing was measured.
+        Step times by voice kind; empty without a measurement.
     profile
-        Where on the trade-off.
+        The profile in use.
     chosen
-        Names of the sizes that were chosen although they are at their default.
+        Names of sizes that the user set to their default.
     """
 
     timings: Mapping[str, Timing] = field(default_factory=dict)
@@ -38,18 +38,18 @@ class Sizing:
     chosen: frozenset[str] = frozenset()
 
     def timing(self, kind: str) -> Timing | None:
-        """Return how long steps of a kind of voice take, None if that was not measured."""
+        """Return the step times of a voice kind, or None if not measured."""
         return self.timings.get(kind)
 
     def changes(self, settings: Settings, kind: str) -> dict[str, Value]:
-        """Return the sizes to use in place of those in `settings`, by name.
+        """Return the automatic sizes that differ from `settings`, by name.
 
         Parameters
         ----------
         settings
-            The settings that were asked for.
+            The requested settings.
         kind
-            Kind of the voice, "" if it is not known.
+            Voice kind, "" if not known.
         """
         free = sizes_at_default(settings) - self.chosen
         context = self.profile.context if "context" in free else settings.context
@@ -69,5 +69,5 @@ class Sizing:
 
 
 def sizes_at_default(settings: Settings) -> frozenset[str]:
-    """Return the names of the sizes that stand at their default."""
+    """Return the names of the sizes that are at their default."""
     return frozenset(name for name in SIZES if getattr(settings, name) == SETTINGS[name].default)

@@ -1,4 +1,4 @@
-"""How long the steps of a kind of voice take on this machine."""
+"""Step times of a voice kind on this machine."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from rtvc.calibration.conditions import Conditions, conditions
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long a step takes: ``constant + per_block * block + per_context * context``.
+    """Model of the step time: ``constant + per_block * block + per_context * context``.
 
     Attributes
     ----------
     constant
-        ms.
+        Constant part in ms.
     per_block, per_context
-        ms for each ms of block and of context.
+        ms per ms of block and of context.
     tail, longest
-        The p99 of a step's time over its p50, 1 or more, and that of the longest step.
+        Ratio of the p99 of the step time to its p50, at least 1, and ratio of the longest step
+        to the p50.
     without_index
-        What a step takes less without retrieval, in ms; 0 where it was not measured.
+        Time saved per step without retrieval in ms; 0 if not measured.
     methods
-        What a step takes less with another pitch estimator than rmvpe, by name, in ms.
+        Time saved per step in ms with pitch methods other than RMVPE, by name.
     conditions
-        Of the measurement.
+        Conditions of the measurement.
     """
 
     constant: float
@@ -38,17 +39,27 @@ class Timing:
     methods: Mapping[str, float] = field(default_factory=dict)
 
     def p50(self, block: float, context: float, *, method: str = "", index: bool = True) -> float:
-        """Return the usual time of a step in ms, for a block and a context in ms."""
+        """Return the median step time in ms.
+
+        Parameters
+        ----------
+        block, context
+            Sizes in ms.
+        method
+            Pitch method; "" for RMVPE.
+        index
+            Whether retrieval is used.
+        """
         time = self.constant + self.per_block * block + self.per_context * context
         time -= self.methods.get(method, 0.0)
         return max(time if index else time - self.without_index, 0.1)
 
     def p99(self, block: float, context: float, *, method: str = "") -> float:
-        """Return the time in ms that one step in a hundred exceeds."""
+        """Return the p99 of the step time in ms; parameters as `p50`."""
         return self.tail * self.p50(block, context, method=method)
 
     def max(self, block: float, context: float, *, method: str = "") -> float:
-        """Return the time in ms of the longest step that a measurement meets."""
+        """Return the time of the longest measured step in ms; parameters as `p50`."""
         return self.longest * self.p50(block, context, method=method)
 
 

@@ -1,1 +1,1 @@
-"""The operating system and the machine: threads, memory, BLAS, energy."""
+"""Operating system and hardware: thread priority, memory, BLAS, energy, versions."""

@@ -1,4 +1,4 @@
-"""Real-time scheduling for the threads that move sound."""
+"""Real-time scheduling of audio threads, on Linux."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from contextlib import contextmanager, suppress
 from rtvc.system.thread_priority import threads
 
 _PRIORITY = 15
-"""Above everything that computes, below the sound server itself."""
+"""SCHED_FIFO priority: above computing threads, below the sound server."""
 
 
 def make_thread_realtime() -> None:
-    """Schedule the calling thread in real time, where the system allows.
+    """Schedule the calling thread in real time, if the system permits it.
 
-    For a thread that does little, often and in time; one that computes would keep
-    a processor from everything else.
+    Use it only for threads that run briefly and often. A computing thread would block a core
+    for all others.
     """
     if hasattr(os, "sched_setscheduler"):
         with suppress(OSError):
@@ -26,17 +26,17 @@ def make_thread_realtime() -> None:
 
 @contextmanager
 def realtime_threads() -> Iterator[None]:
-    """Schedule the threads that a library starts meanwhile in real time, where the system allows.
+    """Schedule the threads that libraries start in the context in real time, if permitted.
 
-    On Linux PortAudio's callback and the sound server's client library run on
-    ordinary threads, which a busy machine holds up for tens of milliseconds.
-    macOS gives its audio threads a deadline by itself. Python's own threads stay
-    as they are: one that computes could keep a processor to itself.
+    On Linux, PortAudio's callback and the client library of the sound server run on ordinary
+    threads, which a busy machine delays by tens of milliseconds. macOS schedules its audio
+    threads with deadlines. Python threads are not changed, because a computing one could block
+    a core.
     """
     before = set(threads())
     yield
     ours = {thread.native_id for thread in threading.enumerate()}
     for thread in set(threads()) - before - ours:
-        # Without the right to (ulimit -r) they stay as they are; a thread may have ended.
+        # It fails without permission (ulimit -r), and for a thread that has ended.
         with suppress(OSError):
             os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(_PRIORITY))

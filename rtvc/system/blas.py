@@ -1,11 +1,11 @@
 """An optimised BLAS for MLX's CPU backend on Linux.
 
-The Linux wheel of MLX links the reference BLAS, which reaches a few GFLOP/s on a
-core that can do a hundred. All its matrix products are calls of one function,
-``cblas_sgemm``, so a library with a better one takes its place: OpenBLAS as NumPy and
-SciPy build it (the scipy-openblas32 wheel), or else the older one in the faiss-cpu wheel.
+The Linux wheel of MLX links the reference BLAS, which reaches a few GFLOP/s on a core capable of
+a hundred. All its matrix products call one function, ``cblas_sgemm``, which is replaced by the
+one of OpenBLAS: the build of NumPy and SciPy (the scipy-openblas32 wheel), or else the older
+build in the faiss-cpu wheel.
 
-On macOS there is nothing to do: MLX uses Metal and Accelerate.
+On macOS nothing is replaced, because MLX uses Metal and Accelerate.
 """
 
 from __future__ import annotations
@@ -25,25 +25,26 @@ from rtvc.errors import UsageError
 from rtvc.system.elf_patch import patch_import
 
 _PRODUCT = "cblas_sgemm"
-_MAX_THREADS = 8  # a step's matrices are too small to feed more
+_MAX_THREADS = 8  # the matrices of a step are too small for more
 
 
 @dataclass(frozen=True)
 class BlasReport:
-    """Which BLAS multiplies MLX's matrices on the CPU.
+    """The BLAS that MLX uses on the CPU.
 
     Attributes
     ----------
     library
-        Path of the shared library, or a name where the system provides it.
+        Path of the shared library, or its name if the system provides it.
     optimised
-        Whether it is one that uses the processor's vector units.
+        Whether it uses the vector units of the processor.
     threads
-        Threads that it may use in all; None where the library decides for itself.
+        Total number of threads, or None if the library decides.
     streams
-        How many callers at a time they are shared out to; see `rtvc.engine.models.ops.cpu_streams`.
+        Number of concurrent callers among which the threads are divided; see
+        `rtvc.engine.models.ops.cpu_streams`.
     remedy
-        What to do when MLX is left with the slow library, else None.
+        What to do if MLX is left with the reference BLAS, else None.
     """
 
     library: str
@@ -58,9 +59,9 @@ class BlasReport:
 
 
 class _Blas(NamedTuple):
-    """A library that is loaded; `prefix` stands before the names of its functions.
+    """A loaded BLAS.
 
-    Nobody but MLX uses it if it is our `own`.
+    `prefix` precedes the names of its functions. If it is our `own`, only MLX uses it.
     """
 
     path: str
@@ -69,7 +70,7 @@ class _Blas(NamedTuple):
     own: bool = True
 
     def call(self, name: str, *arguments: int) -> int | None:
-        """Call a function of OpenBLAS; None if it is another BLAS."""
+        """Call a function of OpenBLAS; return None if this is another BLAS."""
         try:
             return int(getattr(self.library, f"{self.prefix}openblas_{name}")(*arguments))
         except AttributeError:
@@ -91,16 +92,16 @@ def load_blas() -> BlasReport:
     scipy-openblas32 wheel, the one in the faiss-cpu wheel, the system's ``libopenblas.so.0``.
 
     The number of threads is ``OMP_NUM_THREADS`` or ``OPENBLAS_NUM_THREADS`` if set.
-    Otherwise it is one less than the cores this process may use (at least one, at most
-    eight): one core stays free for the audio callback and the panel, since a missed
-    deadline costs more than the last part of throughput. Two threads are two callers with
-    one each: they are busy with what is between the products, too. More are better shared
-    out within each product.
+    Otherwise it is one less than the cores that this process may use, at least one and at most
+    eight. One core stays free for the audio callback and the panel, because a missed deadline
+    costs more than the lost throughput. Two threads are used as two callers with one thread
+    each, which also compute in parallel between the products. More threads are more efficient
+    within each product.
 
     Returns
     -------
     BlasReport
-        What serves MLX from now on; the same at every call.
+        The BLAS that MLX uses; the same object for every call.
 
     Raises
     ------
@@ -118,7 +119,7 @@ def load_blas() -> BlasReport:
     if switch == "off":
         return _reference("RTVC_BLAS is off; unset it")
     mlx = Path(mx.__file__).parent / "lib" / "libmlx.so"
-    trouble = "install scipy-openblas32 (pip), then start again"
+    trouble = "install scipy-openblas32 with pip, then restart rtvc"
     for blas in _libraries():
         try:
             if patch_import(mlx, _PRODUCT, blas.product()):
@@ -135,17 +136,17 @@ def load_blas() -> BlasReport:
 
 
 def _reference(fix: str) -> BlasReport:
-    """Return the report for an MLX that is left as it is."""
+    """Return the report for MLX with the reference BLAS of its wheel."""
     return BlasReport(
         "the reference BLAS of the MLX wheel",
         False,
         1,
-        f"about forty times slower than this machine can be; {fix}",
+        f"about forty times slower than an optimised BLAS; {fix}",
     )
 
 
 def _libraries() -> Iterator[_Blas]:
-    """Load one BLAS after the other, the best one first."""
+    """Load the available BLAS libraries one by one, the best one first."""
     path = _global_blas()
     if path is not None:
         yield _Blas(path, ctypes.CDLL(None), own=False)
@@ -169,12 +170,12 @@ def _thread_count() -> int:
 
 
 def _candidates() -> Iterator[tuple[tuple[Path | str, ...], str]]:
-    """Each a chain of libraries to load in order, the BLAS last, and its prefix."""
+    """Yield libraries to load in order, the BLAS last, and the prefix of its functions."""
     for package in _folders("scipy_openblas32"):
         yield tuple(sorted((package / "lib").glob("libscipy_openblas.so"))), "scipy_"
     for package in _folders("faiss"):
         folder = package.parent / "faiss_cpu.libs"
-        # The names carry a hash. What OpenBLAS needs must be there before it.
+        # The file names contain a hash. The dependencies of OpenBLAS must be loaded before it.
         chain: list[Path | str] = []
         for name in ("libquadmath", "libgfortran", "libgomp", "libopenblas"):
             chain += sorted(folder.glob(f"{name}*.so*"))
@@ -183,13 +184,13 @@ def _candidates() -> Iterator[tuple[tuple[Path | str, ...], str]]:
 
 
 def _folders(package: str) -> list[Path]:
-    """Return where a package lies, without importing it."""
+    """Return the folders of a package without importing it."""
     spec = importlib.util.find_spec(package)
     return [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]
 
 
 def _load(chain: tuple[Path | str, ...], prefix: str) -> ctypes.CDLL | None:
-    """Load the chain; return its last library if that is a BLAS."""
+    """Load the libraries in order; return the last one if it is a BLAS."""
     library = None
     try:
         for path in chain:
@@ -200,7 +201,7 @@ def _load(chain: tuple[Path | str, ...], prefix: str) -> ctypes.CDLL | None:
 
 
 class _SymbolInfo(ctypes.Structure):
-    """Dl_info of dladdr(3)."""
+    """Struct Dl_info of dladdr(3)."""
 
     _fields_ = (
         ("file", ctypes.c_char_p),
@@ -211,7 +212,7 @@ class _SymbolInfo(ctypes.Structure):
 
 
 def _global_blas() -> str | None:
-    """Path of the library whose ``cblas_sgemm`` the global scope offers, or None."""
+    """Return the path of the library that provides ``cblas_sgemm`` globally, or None."""
     process = ctypes.CDLL(None)
     try:
         symbol = getattr(process, _PRODUCT)
@@ -225,7 +226,7 @@ def _global_blas() -> str | None:
 
 @contextmanager
 def _environment(**values: str) -> Iterator[None]:
-    """Set environment variables while libraries read them, then put the old ones back."""
+    """Set environment variables in the context, then restore them."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -1,9 +1,9 @@
-"""Lets a loaded shared library call another function in the place of one that it imports.
+"""Replaces an imported function of a loaded shared library.
 
-What a library imports it calls through a table of addresses, which the dynamic linker fills
-in (System V ABI, chapter "Dynamic Linking"). The table is found as the linker finds it, by the
-name of the function, so this works for every processor whose ELF files have 64 bits and
-relocations with addends, such as x86-64 and arm64.
+A library calls imported functions through a table of addresses, which the dynamic linker fills
+in (System V ABI, chapter "Dynamic Linking"). The table entry is looked up by the name of the
+function, as the linker does. This works for processors with 64-bit ELF files and relocations
+with addends, such as x86-64 and arm64.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _READ_WRITE = mmap.PROT_READ | mmap.PROT_WRITE
 
 
 class _LinkMap(ctypes.Structure):
-    """The beginning of struct link_map, link.h."""
+    """The first fields of struct link_map in link.h."""
 
     _fields_ = (
         ("base", ctypes.c_void_p),
@@ -32,16 +32,16 @@ class _LinkMap(ctypes.Structure):
 
 
 def patch_import(library: Path, name: str, function: int) -> bool:
-    """Have a library call another function from now on.
+    """Make a library call another function in place of an imported one.
 
     Parameters
     ----------
     library
-        A shared library that is loaded already.
+        Path of a shared library that is loaded.
     name
-        The function that it imports.
+        Name of the imported function.
     function
-        Address of the one to call instead; it stays loaded as long as the process runs.
+        Address of the replacement, which must stay loaded until the process ends.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def patch_import(library: Path, name: str, function: int) -> bool:
     Raises
     ------
     OSError
-        If it is not loaded, or its table cannot be written.
+        If the library is not loaded, or its table cannot be written.
     """
     handle = ctypes.CDLL(str(library), mode=os.RTLD_LAZY | os.RTLD_NOLOAD)
     program = ctypes.CDLL(None, use_errno=True)
@@ -61,7 +61,7 @@ def patch_import(library: Path, name: str, function: int) -> bool:
     base = found.contents.base or 0
     slots = _slots(base, _dynamic(base, found.contents.dynamic or 0), name.encode())
     for slot in slots:
-        # The table may have been made read-only once it was filled.
+        # The linker may have made the table read-only after filling it.
         page = slot - slot % mmap.PAGESIZE
         if program.mprotect(ctypes.c_void_p(page), ctypes.c_size_t(mmap.PAGESIZE), _READ_WRITE):
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
@@ -70,20 +70,20 @@ def patch_import(library: Path, name: str, function: int) -> bool:
 
 
 def _dynamic(base: int, address: int) -> dict[int, int]:
-    """Return the entries of the dynamic section by tag, addresses as they are in memory."""
+    """Return the entries of the dynamic section by tag, with addresses in memory."""
     entries: dict[int, int] = {}
     while True:
         tag, value = struct.unpack("qQ", ctypes.string_at(address, 16))
         if not tag:
             return entries
         located = tag in (_STRING_TABLE, _SYMBOL_TABLE, _RELOCATIONS, _CALLS)
-        # The linker of glibc has put addresses there; others leave offsets.
+        # glibc's linker replaces offsets by addresses here; other linkers leave offsets.
         entries[tag] = value + base if located and value < base else value
         address += 16
 
 
 def _slots(base: int, dynamic: dict[int, int], name: bytes) -> list[int]:
-    """Return where the addresses of a function are kept."""
+    """Return the addresses of a function's table entries."""
     for table, size in ((_CALLS, _CALLS_SIZE), (_RELOCATIONS, _RELOCATIONS_SIZE)):
         raw = ctypes.string_at(dynamic.get(table, 0), dynamic.get(size, 0))
         entries = struct.iter_unpack("QQq", raw)

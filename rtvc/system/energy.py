@@ -1,4 +1,4 @@
-"""Energy that the processor has used, where the system tells it."""
+"""Energy used by the processor, on systems that report it."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ _POWERCAP = Path("/sys/class/powercap")
 
 
 class EnergyMeter:
-    """The RAPL counters of Linux, summed over the processor packages.
+    """Sum of the Linux RAPL counters of all processor packages.
 
     Parameters
     ----------
     root
-        Where the system shows them.
+        Folder of the counters.
 
     Raises
     ------
     RtvcError
-        If they cannot be read; the sentence says why.
+        If the counters cannot be read.
     """
 
     def __init__(self, root: Path = _POWERCAP) -> None:
         if sys.platform == "darwin":
             raise RtvcError("On macOS only root may read it (sudo powermetrics).")
-        # A zone such as intel-rapl:0 is a whole package, intel-rapl:0:1 a part of it.
+        # intel-rapl:0 is a whole package, intel-rapl:0:1 a part of it.
         zones = sorted(zone for zone in root.glob("intel-rapl:*") if zone.name.count(":") == 1)
         self._counters = [zone / "energy_uj" for zone in zones]
         if not self._counters:
@@ -42,10 +42,9 @@ class EnergyMeter:
         self._joules = 0.0
 
     def joules(self) -> float:
-        """Return the energy since the meter was made, J.
+        """Return the energy used since the meter was created, in J.
 
-        The counters begin again at 0 after some minutes of full load, so it must be read
-        more often than that.
+        The counters wrap after some minutes of full load, so read more often than that.
         """
         now = self._read()
         for before, after, size in zip(self._last, now, self._ranges, strict=True):

@@ -1,4 +1,4 @@
-"""What this machine is, and which versions run on it."""
+"""Hardware of this machine and versions of the installed software."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ PACKAGES = (
     "PyYAML",
     "platformdirs",
 )
-"""The packages that rtvc runs on."""
+"""The packages that rtvc depends on."""
 
 _SUPPLIES = Path("/sys/class/power_supply")
 _PMSET = ("/usr/bin/pmset", "-g", "batt")
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of rtvc, Python and the packages, "" where one is not installed."""
+    """Return the versions of rtvc, Python and `PACKAGES`; "" for a package not installed."""
     found = {"rtvc": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -43,7 +43,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict[str, Any]:
-    """Return what the machine is."""
+    """Return system, machine, processor, number of cores and memory."""
     return {
         "system": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),
@@ -54,7 +54,7 @@ def hardware() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Return the name of the processor, "" where the system does not tell."""
+    """Return the name of the processor, "" if not known."""
     if sys.platform == "darwin":
         import subprocess
 
@@ -74,7 +74,7 @@ def processor() -> str:
 
 
 def power_state() -> str:
-    """Return ``"battery"``, ``"mains"``, or "" where the system does not tell."""
+    """Return the power supply: ``"battery"``, ``"mains"``, or "" if not known."""
     if sys.platform == "darwin":
         try:
             asked = subprocess.run(_PMSET, capture_output=True, text=True, timeout=2, check=False)
@@ -85,18 +85,18 @@ def power_state() -> str:
 
 
 def power_of_pmset(text: str) -> str:
-    """Return the power state from what ``pmset -g batt`` says."""
+    """Return the power supply from the output of ``pmset -g batt`` (macOS)."""
     if "'Battery Power'" in text:
         return "battery"
     return "mains" if "'AC Power'" in text else ""
 
 
 def power_of_supplies(folder: Path) -> str:
-    """Return the power state from Linux's folder of power supplies."""
+    """Return the power supply from the folder of power supplies (Linux)."""
     states = set()
     try:
         for supply in folder.iterdir():
-            # The battery of a mouse says nothing of the machine.
+            # The battery of a mouse or keyboard does not power the machine.
             if _word(supply / "scope") == "Device":
                 continue
             if _word(supply / "type") == "Battery":
@@ -113,7 +113,7 @@ def power_of_supplies(folder: Path) -> str:
 
 
 def _word(file: Path) -> str:
-    """Return what a file of one word holds, "" where it is not there or cannot be read."""
+    """Return the stripped text of a file, "" if it cannot be read."""
     try:
         return file.read_text().strip()
     except (OSError, UnicodeDecodeError):

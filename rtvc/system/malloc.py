@@ -1,4 +1,4 @@
-"""How freed memory is kept and given back."""
+"""Settings of the C library's memory allocator."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import sys
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # of mallopt(3)
 _KEPT = 64 << 20
-_LARGEST = (1 << 30, 32 << 20)  # older versions of glibc allow no more than the second
+_LARGEST = (1 << 30, 32 << 20)  # older versions of glibc allow at most the second value
 
 
 def keep_memory() -> None:
-    """Have the C library keep what is freed, for the next array of that size.
+    """Make glibc keep freed memory for later arrays.
 
-    By default glibc gets large arrays from the system one by one and gives them back, so
-    that every step pays for thousands of page faults: a tenth of its time, and unevenly.
-    On Linux only; elsewhere there is nothing to do.
+    By default glibc maps each large array separately and unmaps it when freed. Each step then
+    has thousands of page faults, which take a tenth of its time and vary. Linux with glibc only;
+    does nothing elsewhere.
     """
     mallopt = _of_glibc("mallopt")
     if mallopt is not None:
@@ -25,10 +25,10 @@ def keep_memory() -> None:
 
 
 def trim_memory() -> None:
-    """Give back what loading has freed.
+    """Return freed memory to the system.
 
-    After the weights of a network have been converted that is as much as the network itself,
-    and nobody asks for it again. On Linux only, as `keep_memory`.
+    Call it after loading: converting the weights of a network frees as much memory as the
+    network uses. Linux with glibc only; does nothing elsewhere.
     """
     trim = _of_glibc("malloc_trim")
     if trim is not None:
@@ -36,5 +36,5 @@ def trim_memory() -> None:
 
 
 def _of_glibc(name: str) -> ctypes._NamedFuncPointer | None:
-    """Return a function of the C library; musl has neither of them."""
+    """Return a function of glibc, or None on other systems; musl has neither function."""
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

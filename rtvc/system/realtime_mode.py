@@ -1,4 +1,4 @@
-"""What else keeps the interpreter from a thread that has deadlines, put off."""
+"""Interpreter settings for threads with deadlines: switch interval, garbage collection."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from contextlib import contextmanager
 from rtvc.system.thread_priority import ProcessPriority
 
 SWITCH_INTERVAL_S = 0.00005
-"""How long a thread may keep the interpreter from the engine; Python's default is 5 ms.
+"""Switch interval of the interpreter; Python's default is 5 ms.
 
-A step takes the lock back some fifty times, each time after so long if another thread computes."""
+A step reacquires the GIL about fifty times, and waits for one interval each time if another thread
+is computing."""
 
 
 @contextmanager
 def realtime_mode() -> Iterator[None]:
-    """Go before other programs, hand the interpreter over quickly, and collect no garbage.
+    """Raise the priority of the process, shorten the switch interval, disable the collector.
 
-    All while the context is open. A full collection stops every thread for 100 ms; what is
-    alive at the start stays alive.
+    The previous state is restored at the end of the context. A full garbage collection would
+    stop all threads for 100 ms. Objects alive at the start are not collected in the context.
     """
     interval, collecting = sys.getswitchinterval(), gc.isenabled()
-    precedence = ProcessPriority()
+    priority = ProcessPriority()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.collect()
     gc.freeze()
@@ -31,7 +32,7 @@ def realtime_mode() -> Iterator[None]:
     try:
         yield
     finally:
-        precedence.restore()
+        priority.restore()
         sys.setswitchinterval(interval)
         gc.unfreeze()
         if collecting:

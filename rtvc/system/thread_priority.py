@@ -1,4 +1,4 @@
-"""Who goes first when processors are scarce, as far as the system lets a program ask for it."""
+"""Scheduling priority (niceness) of the process and of its threads, on Linux."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from contextlib import suppress
 from pathlib import Path
 
 _PROGRAM, _ENGINE = 6, 12
-"""Steps of niceness before other programs, and before the program's other threads."""
+"""Niceness below other programs, and of the engine thread below the process's other threads."""
 _FIRST = -20
+"""Lowest niceness."""
 
 _THREADS = Path("/proc/self/task")
 
 
 class ProcessPriority:
-    """Puts all of this program before others that compute, until it is given back.
+    """Raises the priority of all threads of this process until `restore`.
 
-    The engine needs the interpreter's lock, and whoever holds it may be put aside by the
-    system for tens of milliseconds: so it is not enough that the engine itself goes first.
-    Linux only: on macOS audio programs go first by other means. Without the right to
-    (``ulimit -e``) everything stays as it is.
+    Raising only the engine thread is not enough: it needs the GIL, and the system may suspend
+    another thread that holds it for tens of milliseconds. Linux only; macOS gives audio threads
+    priority by other means. Without permission (``ulimit -e``) nothing changes.
     """
 
     def __init__(self) -> None:
@@ -31,16 +31,17 @@ class ProcessPriority:
             _set(thread, niceness - _PROGRAM)
 
     def restore(self) -> None:
-        """Go back to where the program was; threads that have begun since go there too."""
+        """Restore the previous priority, for threads started since too."""
         for thread in threads():
             _set(thread, self._before.get(thread, self._usual))
 
 
 def reset_thread_priority() -> None:
-    """Let the calling thread, just begun, be like the program's others.
+    """Give the calling thread the usual priority of the process; call it first in the thread.
 
-    A thread has the niceness of the one that started it, which may be the engine's; and its
-    name, by which `raise_thread_priority` knows whom it has started.
+    A new thread inherits the niceness of the thread that started it, which may be the engine
+    thread. This also sets the thread's name, which its own new threads inherit; by it
+    `raise_thread_priority` finds them.
     """
     if sys.platform.startswith("linux"):
         thread = threading.get_native_id()
@@ -50,9 +51,9 @@ def reset_thread_priority() -> None:
 
 
 def raise_thread_priority() -> None:
-    """Let the calling thread go before the program's others, with those that work for it.
+    """Raise the calling thread and its helper threads above the process's other threads.
 
-    Those are the threads that libraries have started on it since `reset_thread_priority`: MLX
+    Helper threads are those that libraries started from it since `reset_thread_priority`; MLX
     computes on one.
     """
     if sys.platform.startswith("linux"):
@@ -64,13 +65,13 @@ def raise_thread_priority() -> None:
 
 
 def lower_thread_priority() -> None:
-    """Put the calling thread where it would be without the program's precedence."""
+    """Give the calling thread the priority of other programs."""
     if sys.platform.startswith("linux"):
         _set(threading.get_native_id(), _niceness(threading.get_native_id()) + _PROGRAM)
 
 
 def threads() -> list[int]:
-    """Return the native ids of this program's threads, those of libraries too; Linux only."""
+    """Return the native ids of all threads of this process; empty except on Linux."""
     if not sys.platform.startswith("linux"):
         return []
     with suppress(OSError):
@@ -79,7 +80,7 @@ def threads() -> list[int]:
 
 
 def _family(thread: int) -> str:
-    """Return the name that a thread gives to those that it starts."""
+    """Return the name that the threads started by `thread` inherit."""
     return f"rtvc {thread}"
 
 

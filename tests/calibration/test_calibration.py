@@ -115,11 +115,11 @@ class TestSizes:
     @pytest.mark.parametrize(
         ("model", "help_"),
         [
-            (timing(10.0, 0.3, 0.1), "--profile fast would do (context 500 ms, block"),
+            (timing(10.0, 0.3, 0.1), "Use --profile fast (context 500 ms, block"),
             (timing(10.0, 0.1, 0.01), None),
             (timing(300.0, 0.3, 0.0, methods={"dio": 250.0}), "--pitch-method dio --profile fast"),
-            (timing(300.0, 0.2, 0.0), "--block 800 --profile fast would do"),
-            (timing(10.0, 0.9, 0.0), "a GPU that MLX can use would do, or here the built-in voice"),
+            (timing(300.0, 0.2, 0.0), "Use --block 800 --profile fast"),
+            (timing(10.0, 0.9, 0.0), "Use the built-in voice, a machine with a GPU"),
         ],
     )
     def test_who_is_too_slow_is_told_what_would_help(self, model, help_):
@@ -181,9 +181,9 @@ class TestSizing:
         assert "measured on this machine: block" in advice.notes
         assert sizing.timing("rvc-48k") == timing(on=now)
         for change, words in (
-            ({"mlx": "0.0.1"}, f"MLX is {now.mlx} instead of 0.0.1: run it again"),
-            ({"cores": 99}, "the machine is another one"),
-            ({"processor": "8086"}, "the machine is another one"),
+            ({"mlx": "0.0.1"}, f"MLX has changed from 0.0.1 to {now.mlx}: run it again"),
+            ({"cores": 99}, "the machine has changed"),
+            ({"processor": "8086"}, "the machine has changed"),
         ):
             save_calibration({"rvc-48k": timing(on=dataclasses.replace(now, **change))})
             sizing, advice = startup_sizing(ANNA, "balanced", frozenset())
@@ -380,8 +380,8 @@ class TestConditions:
     def test_a_change_of_power_is_a_change(self):
         battery = dataclasses.replace(CONDITIONS, power="battery")
         unknown = dataclasses.replace(CONDITIONS, power="")
-        assert CONDITIONS.changes(battery) == ["the power comes from the battery"]
-        assert battery.changes(CONDITIONS) == ["the power comes from the mains"]
+        assert CONDITIONS.changes(battery) == ["the power supply has changed to battery"]
+        assert battery.changes(CONDITIONS) == ["the power supply has changed to mains"]
         assert CONDITIONS.changes(unknown) == unknown.changes(battery) == []
 
     def test_this_machine(self):

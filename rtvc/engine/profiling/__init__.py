@@ -1,1 +1,1 @@
-"""Timing and counting the steps of a voice."""
+"""Timing of steps, and counting of their operations."""

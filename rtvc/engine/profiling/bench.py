@@ -1,4 +1,4 @@
-"""How long the steps of a voice take, where the time goes, and what they compute."""
+"""Benchmark of a voice: step times, times by stage, operation counts and memory."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from rtvc.system.malloc import trim_memory
 
 _WARM_STEPS = 2
 _SOUNDS = 8
-"""Blocks of noise that are played in turn."""
+"""Number of noise blocks used in rotation as input."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How a time varies, ms."""
+    """Percentiles of a duration, in ms."""
 
     min: float
     p50: float
@@ -40,14 +40,14 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class StageFigures:
-    """One part of a step; what MLX does not compute has no counts.
+    """Measurements of one stage of a step.
 
     Attributes
     ----------
     ms
-        Its time, where each part is complete before the next begins.
+        Duration if each stage is evaluated before the next one starts.
     gflop, primitives, weight_mb
-        See `rtvc.engine.profiling.op_count.Counts`.
+        See `rtvc.engine.profiling.op_count.Counts`; 0 for stages that MLX does not compute.
     """
 
     ms: Spread
@@ -58,30 +58,31 @@ class StageFigures:
 
 @dataclass(frozen=True, slots=True)
 class VoiceFigures:
-    """What was measured of one voice.
+    """Measurements of one voice.
 
     Attributes
     ----------
     name
-        As it was asked for.
+        Name as given in the settings.
     rate
-        Its samples per second.
+        Output sample rate in Hz.
     steps
-        How many undisturbed steps were timed.
+        Number of plain steps timed, that is without timing by stage.
     ms
-        Their time.
+        Duration of the plain steps.
     real_time
-        The median step as a share of the block that it makes: below 1 is fast enough.
+        Median step time divided by the duration of the block; below 1 is faster than real time.
     stages
-        The parts, by name, of other steps.
+        Measurements by stage, from other steps.
     gflop, primitives, weight_mb
-        Sum of the parts.
+        Sums over the stages.
     mlx_peak_mb
-        The most that MLX held at a time during the undisturbed steps, weights included.
+        Peak of the memory that MLX used during the plain steps, weights included.
     resident_peak_mb
-        The most that the process held, of this voice alone where the system tells that.
+        Peak resident memory of the process; since the start of this benchmark on Linux, if
+        permitted.
     joules
-        Energy of an undisturbed step; None where the system does not tell.
+        Energy per plain step in J, or None if not known.
     """
 
     name: str
@@ -99,16 +100,16 @@ class VoiceFigures:
 
 
 class Bench:
-    """Steps of one voice, back to back, as long as somebody asks for more.
+    """Runs and measures consecutive steps of one voice.
 
     Parameters
     ----------
     voice
         The voice.
     settings
-        Its sizes and knobs; the gate is left open.
+        Sizes and other settings; the gate is always open.
     meter
-        Tells the energy, if anything does.
+        Energy meter, or None.
     """
 
     def __init__(self, voice: Voice, settings: Settings, meter: EnergyMeter | None = None) -> None:
@@ -134,11 +135,11 @@ class Bench:
 
     @property
     def steps(self) -> int:
-        """How many undisturbed steps have been timed."""
+        """Number of plain steps timed."""
         return len(self._totals)
 
     def step(self) -> None:
-        """Time one step as it is live."""
+        """Time one plain step."""
         block = self._next()
         joules = 0.0 if self._meter is None else self._meter.joules()
         began = time.perf_counter()
@@ -149,7 +150,7 @@ class Bench:
         self._mlx_peak = max(self._mlx_peak, mx.get_peak_memory())
 
     def step_by_stages(self) -> None:
-        """Time the parts of one step."""
+        """Time the stages of one step."""
         block = self._next()
         with time_stages(self._parts) as seconds:
             self._chain.step(block, self._settings)
@@ -157,11 +158,11 @@ class Bench:
             self._stages[stage].append(taken)
 
     def count(self) -> None:
-        """Count what a step computes."""
+        """Count the operations of a step."""
         self._counts = count_step(self._voice, self._settings)
 
     def figures(self) -> VoiceFigures:
-        """Return what is known by now; at least one step must have been timed."""
+        """Return the measurements; at least one plain step must have been timed."""
         total = spread(self._totals)
         whole = sum(self._counts.values(), Counts())
         stages = {
@@ -191,7 +192,7 @@ class Bench:
 
 
 def spread(seconds: Sequence[float]) -> Spread:
-    """Return how times vary."""
+    """Return the percentiles of durations given in seconds."""
     low, p50, p95, p99, high = np.percentile(seconds, [0, 50, 95, 99, 100]) * 1000
     return Spread(float(low), float(p50), float(p95), float(p99), float(high))
 
@@ -206,18 +207,18 @@ def _stage(seconds: Sequence[float], counts: Counts) -> StageFigures:
 
 
 def _reset_peak() -> None:
-    """Begin the process's peak of memory anew, where the system can."""
+    """Reset the peak resident memory of the process, on systems that can."""
     mx.clear_cache()
     trim_memory()
     if sys.platform == "linux":
         try:
             Path("/proc/self/clear_refs").write_text("5")
         except OSError:
-            return  # a container may forbid it: the peak is then that of all voices so far
+            return  # some containers forbid it; the peak then includes earlier voices
 
 
 def _resident_peak() -> float:
-    """Bytes."""
+    """Return the peak resident memory of the process in bytes."""
     if sys.platform == "linux":
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

@@ -1,7 +1,7 @@
-"""What a piece of a network costs on any machine: primitives, FLOP, bytes of weights.
+"""Operation counts of a function: primitives, FLOP, bytes of weights.
 
-MLX hands out the graph of a function before anything of it is evaluated, so a graph can
-be counted on a machine that could never run it in time, or that has no GPU.
+They are counted in MLX's graph of the function before it is evaluated, so no particular hardware
+is needed, such as a GPU.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import mlx.core as mx
 import numpy as np
 
 Function = Callable[..., Any]
-"""Takes arrays, and gives arrays in lists, tuples and dicts; nothing is evaluated within."""
+"""Accepts arrays and returns arrays in lists, tuples and dicts, without evaluating any."""
 
 Node = Mapping[str, Any]
-"""A primitive as ``mx.export_function`` tells it: name, arguments, inputs and outputs."""
+"""A primitive as reported by ``mx.export_function``: name, arguments, inputs and outputs."""
 
 VIEWS = frozenset(
     {
@@ -43,26 +43,26 @@ VIEWS = frozenset(
         "View",
     }
 )
-"""Primitives that say where elements lie and move none, except a reshape that has to."""
+"""Primitives that change only the layout of an array; a reshape may have to copy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What one call costs.
+    """The operations of one call.
 
     Attributes
     ----------
     primitives
-        Nodes of the graph that compute something, each at least one launch on a GPU; what
-        ``mx.compile`` fuses is one, and `VIEWS` are none.
+        Nodes of the graph that compute something, each at least one kernel launch on a GPU.
+        Operations fused by ``mx.compile`` count as one, `VIEWS` as none.
     flop
-        Floating-point operations of products, convolutions and attention, a multiplication
-        and an addition counted as two; what is element by element is not counted.
+        Floating-point operations of products, convolutions and attention; a multiplication and
+        an addition count as two. Elementwise operations are not counted.
     weight_bytes
-        Bytes of constant arrays that are read, each once however often it is used, and of a table
-        or a part of a weight only what is looked at.
+        Bytes read of constant arrays. Each array counts once, and of tables and slices only the
+        elements read.
     kinds
-        How many of the primitives have which name.
+        Number of primitives by name.
     """
 
     primitives: int = 0
@@ -88,17 +88,17 @@ class Counts:
 
 
 def count(function: Function, *arrays: mx.array, as_gpu: bool = False) -> Counts:
-    """Count one call of a function, which is traced and not evaluated.
+    """Count the operations of one call of a function, which is traced but not evaluated.
 
     Parameters
     ----------
     function
-        What is counted. Arrays that it holds are its weights.
+        The function. Arrays that it refers to are its weights.
     arrays
-        What it is called with, evaluated, in the shapes of a real call.
+        Arguments, evaluated, in the shapes of a real call.
     as_gpu
-        Count what every GPU backend of MLX runs as one kernel (layer norm, attention) as one
-        primitive, on a machine without a GPU too; there MLX builds it from smaller ones.
+        Whether to count layer norm and attention as one primitive each, as on MLX's GPU
+        backends. Without a GPU, MLX builds them from several primitives.
 
     Raises
     ------
@@ -117,19 +117,19 @@ def stand_in_kernel(
     shapes: Sequence[tuple[int, ...]],
     dtypes: Sequence[mx.Dtype],
 ) -> list[mx.array]:
-    """Return arrays that stand for the results of one kernel: to be counted, not evaluated.
+    """Return stand-ins for the results of one kernel, to be counted but not evaluated.
 
-    For what `count` is given in the place of a function that launches a kernel of its own,
-    which cannot be built on a machine without that kind of GPU.
+    For use in `count` in place of a function with a custom kernel, which cannot be built on a
+    machine without the GPU that it is for.
 
     Parameters
     ----------
     inputs
-        What the kernel reads.
+        Inputs of the kernel.
     shapes, dtypes
-        Of what it writes.
+        Shapes and types of its outputs.
     """
-    # Made by NumPy, so that there is no primitive that makes them.
+    # Created by NumPy, so that no primitive creates them.
     outputs = [
         mx.array(np.zeros(shape, str(dtype).removeprefix("mlx.core.")))
         for shape, dtype in zip(shapes, dtypes, strict=True)
@@ -138,17 +138,17 @@ def stand_in_kernel(
 
 
 def _standing(outputs: list[mx.array], inputs: Sequence[mx.array]) -> list[mx.array]:
-    """Return `outputs` as one primitive that has to wait for the inputs."""
-    made: list[mx.array] = mx.depends(outputs, list(inputs))
-    return made
+    """Return `outputs` as one primitive that depends on the inputs."""
+    dependent: list[mx.array] = mx.depends(outputs, list(inputs))
+    return dependent
 
 
 def _primitives(function: Function, arrays: Sequence[mx.array], as_gpu: bool) -> Counter[str]:
-    """Count the primitives of the graph as it would be evaluated, by name."""
+    """Count the primitives of the graph as evaluated, by name."""
     mx.eval(*arrays)
     text = io.StringIO()
     stand_ins = as_gpu and mx.default_device().type == mx.DeviceType.cpu
-    # A stream of its own: MLX keeps compiled graphs by stream, and none may be a stand-in.
+    # MLX caches compiled graphs by stream. A new stream keeps stand-ins out of the cache.
     with mx.stream(mx.new_stream(mx.default_device())), _single_kernels(stand_ins):
         mx.export_to_dot(text, *arrays_in(function(*arrays)))
     names = re.findall(r'label ="(\w+)"', text.getvalue())
@@ -157,7 +157,7 @@ def _primitives(function: Function, arrays: Sequence[mx.array], as_gpu: bool) ->
 
 @contextmanager
 def _single_kernels(wanted: bool) -> Iterator[None]:
-    """Let ``mx.fast`` build the graph of a GPU: one primitive for what is one kernel there."""
+    """Make ``mx.fast`` build one primitive for each operation that is one kernel on a GPU."""
 
     def layer_norm(x: mx.array, *parts: Any, **_: Any) -> mx.array:
         return _standing([x], [part for part in parts if isinstance(part, mx.array)] or [x])[0]
@@ -175,7 +175,7 @@ def _single_kernels(wanted: bool) -> Iterator[None]:
 
 @contextmanager
 def _exportable() -> Iterator[None]:
-    """Build graphs that ``mx.export_function`` can tell: nothing fused, no copies."""
+    """Make MLX build graphs that ``mx.export_function`` can export: not fused, no copies."""
     compiles = "MLX_DISABLE_COMPILE" not in os.environ
     mx.disable_compile()
     try:
@@ -199,31 +199,31 @@ def _replaced(module: ModuleType, functions: Mapping[str, Function]) -> Iterator
 
 
 class _Tally:
-    """Adds up FLOP and bytes as ``mx.export_function`` tells the graph, in order."""
+    """Sums FLOP and bytes while ``mx.export_function`` reports the graph in order."""
 
     def __init__(self) -> None:
         self.flop = 0.0
         self._bytes: dict[str, int] = {}
-        # Constants and views of them, by the array's name: which constant, which view, its bytes.
+        # By array name, for constants and views of them: the constant, the view, its bytes.
         self._parts: dict[str, tuple[str, str, int]] = {}
         self._read: dict[str, dict[str, int]] = {}
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of constants that were read."""
+        """Bytes read of constants."""
         return sum(
             min(self._bytes[name], sum(views.values())) for name, views in self._read.items()
         )
 
-    def __call__(self, told: Node) -> None:
-        if told["type"] == "constants":
-            for name, array in told["constants"]:
-                if array.size > 1:  # a number is part of the arithmetic
+    def __call__(self, entry: Node) -> None:
+        if entry["type"] == "constants":
+            for name, array in entry["constants"]:
+                if array.size > 1:  # scalars are not weights
                     self._bytes[name] = array.nbytes
                     self._parts[name] = name, "", array.nbytes
-        elif told["type"] == "primitive":
-            self.flop += _flop(told)
-            (self._view if told["name"] in VIEWS else self._reading)(told)
+        elif entry["type"] == "primitive":
+            self.flop += _flop(entry)
+            (self._view if entry["name"] in VIEWS else self._reading)(entry)
 
     def _view(self, node: Node) -> None:
         part = self._parts.get(node["inputs"][0][0])
@@ -235,7 +235,7 @@ class _Tally:
             self._parts[output[0]] = constant, step, min(size, _nbytes(output))
 
     def _reading(self, node: Node) -> None:
-        # The first inputs of a stand-in are only as large as its results.
+        # The first inputs of a stand-in are its own outputs, not weights.
         stood_for = len(node["outputs"]) if node["name"] == "Depends" else 0
         for place, (name, _, _) in enumerate(node["inputs"]):
             if name in self._parts and place >= stood_for:
@@ -249,14 +249,14 @@ class _Tally:
 
 
 def _flop(node: Node) -> float:
-    """FLOP of one primitive; 0 for those that are not counted."""
+    """Return the FLOP of one primitive; 0 for primitives that are not counted."""
     shapes: list[list[int]] = [list(shape) for _, shape, _ in node["inputs"]]
     made: int = math.prod(node["outputs"][0][1])
     match node["name"]:
         case "Matmul" | "AddMM":
             return 2.0 * made * shapes[0][-1]
         case "Convolution":
-            # A transposed convolution is one whose input is spread out, with zeros between.
+            # A transposed convolution has zeros between the input samples; they do not count.
             spread: int = math.prod(node["arguments"][4])
             return 2.0 * made * math.prod(shapes[1][1:]) / spread
         case "ScaledDotProductAttention":
@@ -271,7 +271,7 @@ def _nbytes(array: tuple[str, Sequence[int], mx.Dtype]) -> int:
 
 
 def arrays_in(value: Any) -> list[mx.array]:
-    """Return the arrays in lists, tuples and dicts, nested as they may be."""
+    """Return the arrays in nested lists, tuples and dicts, in order."""
     found: list[mx.array] = []
 
     def keep(array: mx.array) -> mx.array:
@@ -283,7 +283,7 @@ def arrays_in(value: Any) -> list[mx.array]:
 
 
 def with_arrays(value: Any, arrays: Iterable[mx.array]) -> Any:
-    """Return the same with other arrays in the places of those that `arrays_in` finds."""
+    """Return a copy of `value` with the arrays that `arrays_in` finds replaced, in order."""
     rest = iter(arrays)
     return _mapped(value, lambda _: next(rest))
 
@@ -295,6 +295,6 @@ def _mapped(value: Any, function: Callable[[mx.array], mx.array]) -> Any:
         return {key: _mapped(part, function) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
         parts = [_mapped(part, function) for part in value]
-        # A named tuple takes its fields one by one.
+        # A named tuple is constructed from its fields as arguments.
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     return value

@@ -1,7 +1,7 @@
-"""Networks with random weights: as slow as trained ones, and no download.
+"""Networks with random weights, for benchmarks and tests without downloads.
 
-What a step costs depends on the sizes of the networks alone. These have the sizes that
-people's voices and base models have, or smaller ones on request.
+The step time depends only on the sizes of the networks. The default sizes are the ones of
+trained voices and base models.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ UPSAMPLING = {
     ("v2", 40_000): ((10, 10, 2, 2), (16, 16, 4, 4)),
     ("v2", 48_000): ((12, 10, 2, 2), (24, 20, 4, 4)),
 }
-"""Rates and kernels of the vocoder's stages for every version and sample rate of RVC."""
+"""Upsampling rates and kernels of the vocoder, by RVC version and sample rate."""
 
 KINDS = {f"{version}-{rate // 1000}k": (version, rate) for version, rate in UPSAMPLING}
-"""Version and sample rate by a short name, such as v2-40k."""
+"""Version and sample rate by short name, such as v2-40k."""
 
 FULL_ENCODER = ContentEncoderConfig(
     width=768,
@@ -63,7 +63,10 @@ _SPEAKERS = 109
 def random_weights(
     shapes: dict[str, tuple[int, ...]],
 ) -> dict[str, Float32]:
-    """Return weights that keep a signal's level, the same for the same names and shapes."""
+    """Return random weights by name, (shape,) float32 each.
+
+    They keep the level of a signal, and are the same for the same names and shapes.
+    """
     weights = {}
     for name, shape in shapes.items():
         rng = np.random.default_rng(zlib.crc32(name.encode()))
@@ -79,7 +82,7 @@ def random_weights(
 
 
 def voice_values(version: str, rate: int, *, width: int = 192, initial: int = 512) -> list[Any]:
-    """Return the configuration that a file of such a voice has; see `random_voice`."""
+    """Return the ``config`` list of a voice file; see `random_voice`."""
     rates, kernels = UPSAMPLING[version, rate]
     return [
         *(1025, 32, width, width, 4 * width, 2, 6, 3, 0, "1", [3, 7, 11], [[1, 3, 5]] * 3),
@@ -90,15 +93,15 @@ def voice_values(version: str, rate: int, *, width: int = 192, initial: int = 51
 def random_voice(
     version: str, rate: int, *, width: int = 192, initial: int = 512
 ) -> SynthesizerNetwork:
-    """Return a voice with pitch.
+    """Return a network with f0 and random weights.
 
     Parameters
     ----------
     version, rate
-        As in `UPSAMPLING`.
+        A key of `UPSAMPLING`.
     width, initial
-        Channels of the latent, and of the vocoder before its first stage; by default those
-        of every voice of its kind.
+        Channels of the latent, and of the vocoder before its first stage. The defaults are the
+        sizes of trained voices.
     """
     values = voice_values(version, rate, width=width, initial=initial)
     config = parse_voice_config(values, _SPEAKERS)
@@ -108,10 +111,10 @@ def random_voice(
 
 
 def random_encoder(config: ContentEncoderConfig = FULL_ENCODER) -> Hubert:
-    """Return a content encoder; by default of ContentVec's size."""
+    """Return a content encoder with random weights; by default of ContentVec's size."""
     return Hubert(random_weights(content_encoder_shapes(config)), config)
 
 
 def random_rmvpe(config: RmvpeConfig = FULL_RMVPE) -> RmvpeEstimator:
-    """Return a pitch estimator; by default of RMVPE's size."""
+    """Return an RMVPE estimator with random weights; by default of full size."""
     return RmvpeEstimator(random_weights(rmvpe_shapes(config)), config)

@@ -1,7 +1,7 @@
-"""Where the time of a step goes, and what each part of it computes.
+"""Durations and operation counts of a step by stage.
 
-The parts are public methods of the networks. While a step is looked into, each of them
-is wrapped from outside, so that the step itself is the one that speaks live.
+A stage consists of public methods of the networks, which are wrapped during the measurement. The
+code of the step itself is the same as in live use.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ from rtvc.engine.voice import Voice
 from rtvc.settings import Settings
 
 STAGES = ("content encoder", "retrieval", "pitch", "text encoder", "flow", "decoder", "rest")
-"""The parts of a step, in their order. The pitch is that which is sung, too; the rest is noise,
-resampling, joining, the gate.
+"""The stages of a step, in order. "pitch" includes the target f0; "rest" is noise, resampling,
+joining and the gate.
 
-A part that is compiled into another one counts there: where text encoder and flow are one
-function for the device, there is no text encoder.
+A method compiled into another one counts as part of it. If text encoder and flow are compiled into
+one function, there is no text encoder stage.
 """
 
 _SETTLED_AFTER = 3
-"""The steps after which one is like the next: the first ones have no past to go on from."""
+"""Steps after which all further steps compute the same; the first ones have no state."""
 
 Around = Callable[["StageMethod", Function, tuple[Any, ...], dict[str, Any]], Any]
-"""Takes the place of a part: which it is, the real one, and what it is called with."""
+"""Called in place of a method, with the stage method, the original function and its arguments."""
 
 
 class StageMethod(NamedTuple):
-    """A method that belongs to a stage; what it calls of another stage counts there.
+    """A method that belongs to a stage; calls of another stage's methods in it count there.
 
     Attributes
     ----------
     stage
         One of `STAGES`.
     owner, method
-        Where it is.
+        The class and the name of the method.
     lazy
-        Whether it takes arrays and gives arrays that are not evaluated.
+        Whether it accepts and returns arrays that are not evaluated.
     overrides
-        What it is called with, in the place of what it was, when nothing runs beside it.
+        Keyword arguments for the call when the stages run one after the other.
     """
 
     stage: str
@@ -69,7 +69,7 @@ class StageMethod(NamedTuple):
 
 
 def stage_methods(voice: Voice, settings: Settings) -> list[StageMethod]:
-    """Return the parts of a voice; those of the built-in voice are all rest."""
+    """Return the stage methods of a voice; none for the built-in voice, which is all "rest"."""
     if not isinstance(voice, RvcVoice):
         return []
     vocoder = voice.voice.network.vocoder
@@ -101,16 +101,16 @@ def stage_methods(voice: Voice, settings: Settings) -> list[StageMethod]:
 
 @contextmanager
 def time_stages(parts: Sequence[StageMethod]) -> Iterator[dict[str, float]]:
-    """Time the stages of what runs in the context.
+    """Time the stages of the code in the context.
 
-    Each is evaluated before the next begins, so their sum is more than the same step
-    takes undisturbed.
+    Each stage is evaluated before the next one starts, so their sum exceeds the duration of a
+    plain step.
 
     Yields
     ------
     dict
-        Seconds by stage, once the context has ended; together all of the time that it was open,
-        but for the search of what the parts are given for arrays.
+        Seconds by stage, complete when the context ends. Their sum is the duration of the
+        context without the time for finding arrays in the arguments.
     """
     seconds: defaultdict[str, float] = defaultdict(float)
     stack = ["rest"]
@@ -129,7 +129,7 @@ def time_stages(parts: Sequence[StageMethod]) -> Iterator[dict[str, float]]:
         began = time.perf_counter()
         given = arrays_in((args, kwargs))
         mark += time.perf_counter() - began
-        if not _evaluated(given):  # whoever is late with its work has to pay for it
+        if not _evaluated(given):  # evaluates pending work in the stage that it belongs to
             return real(*args, **kwargs)
         turn()
         stack.append(part.stage)
@@ -148,16 +148,16 @@ def time_stages(parts: Sequence[StageMethod]) -> Iterator[dict[str, float]]:
 
 
 def count_step(voice: Voice, settings: Settings, *, as_gpu: bool = False) -> dict[str, Counts]:
-    """Count what the parts of one step compute, by stage, without running a network.
+    """Count the operations of one step by stage, without running a network.
 
     Parameters
     ----------
     voice, settings
-        As for a `Chain`.
+        Arguments of a `Chain`.
     as_gpu
         See `rtvc.engine.profiling.op_count.count`.
     """
-    settings = settings.replace(gate=-90.0)  # in silence there is nothing to count
+    settings = settings.replace(gate=-90.0)  # in silence a step computes nothing
     with _recorded_calls(stage_methods(voice, settings)) as calls:
         chain = Chain(voice, settings)
         for _ in range(_SETTLED_AFTER):
@@ -174,7 +174,7 @@ def count_step(voice: Voice, settings: Settings, *, as_gpu: bool = False) -> dic
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A call of a lazy part with all that it was given; `within` is the call that made it."""
+    """A call of a lazy stage method with its arguments; `within` is the enclosing call."""
 
     stage: str
     function: Function
@@ -183,7 +183,7 @@ class _Call:
     within: _Call | None
 
     def count(self, as_gpu: bool) -> Counts:
-        """Count all that it does, of whatever stage."""
+        """Count all operations of the call, including nested calls of other stages."""
         given = self.args, self.kwargs
 
         def called(*arrays: mx.array) -> Any:
@@ -195,9 +195,9 @@ class _Call:
 
 @contextmanager
 def _recorded_calls(parts: Sequence[StageMethod]) -> Iterator[list[_Call]]:
-    """Note the calls of lazy parts in what runs in the context.
+    """Record the calls of lazy stage methods in the context.
 
-    They give zeros, in the shapes of what they would compute.
+    The calls return zeros in the shapes of their results.
     """
     calls: list[_Call] = []
     stack: list[_Call] = []
@@ -220,7 +220,7 @@ def _recorded_calls(parts: Sequence[StageMethod]) -> Iterator[list[_Call]]:
 
 
 def _evaluated(given: list[mx.array]) -> bool:
-    """Evaluate what a part is given; whether that can be: not while the part is compiled."""
+    """Evaluate the arguments of a call; return False if impossible, while MLX compiles it."""
     try:
         mx.eval(given)
     except ValueError:
@@ -230,7 +230,7 @@ def _evaluated(given: list[mx.array]) -> bool:
 
 @contextmanager
 def _wrapped(parts: Sequence[StageMethod], around: Around) -> Iterator[None]:
-    """Call ``around`` in the place of each part, and put the parts back in the end."""
+    """Replace each method by a call of `around` in the context, then restore them."""
     with ExitStack() as undo:
         for part in parts:
             inherited = part.method not in vars(part.owner)

@@ -1,4 +1,4 @@
-"""How long steps take on this machine: measured on the real chain, and put into a formula."""
+"""Measurement of step times on this machine with the real chain, and a model fitted to them."""
 
 from __future__ import annotations
 
@@ -22,53 +22,53 @@ from rtvc.settings import Settings
 from rtvc.system.thread_priority import lower_thread_priority
 
 BLOCKS, CONTEXTS = (60.0, 200.0, 500.0), (500.0, 2500.0)
-"""The grid in ms. All else is chosen by what is found there."""
+"""Measurement grid in ms. The other measured sizes follow from its results."""
 
 _RUN = 5
-"""Steps of one chain in a row. The first, after steps of other chains, is not counted."""
+"""Consecutive steps of one chain. The first, after steps of another chain, is not counted."""
 _ROUNDS = 2
-"""Visits to each chain, at least; after that time decides."""
+"""Minimum number of runs of each chain; then the time limit decides."""
 _GRID_SHARE = 0.55
-"""Part of the time that the grid gets; the rest is for the sizes that it suggests."""
+"""Share of the time for the grid; the rest is for the sizes chosen from it."""
 _PAUSE_S = 0.1
-"""Rest between two steps, at most. Live a step waits for its block, and is slower to start for
-it: on two virtual cores a twentieth after 30 ms, a seventh after 100."""
+"""Longest pause between two steps. In live use a step waits for its block, which makes it slower:
+on two virtual cores by a twentieth after 30 ms and by a seventh after 100 ms."""
 _TAIL = 0.99
 
 Show = Callable[[float], None]
-"""Is told which part of the work is done, 0 to 1; what it raises ends the measurement."""
+"""Progress callback, called with 0 to 1. An exception from it ends the measurement."""
 
 
 @dataclass(eq=False)
 class Point:
-    """Steps of one chain.
+    """The measured steps of one chain.
 
     Attributes
     ----------
     settings
-        Its sizes, and all else.
+        Settings of the chain.
     seconds
-        What each step took.
+        Duration of each step.
     """
 
     settings: Settings
     seconds: list[float] = field(default_factory=list)
 
     def quantile(self, share: float) -> float:
-        """Return the time that this share of the steps stayed below, in ms."""
+        """Return the quantile `share` (0 to 1) of the step time in ms."""
         return 1e3 * float(np.quantile(self.seconds, share))
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a measurement found.
+    """The result of a measurement.
 
     Attributes
     ----------
     timing
-        The formula.
+        The fitted model.
     points
-        The steps that it stands on.
+        The measured steps that it was fitted to.
     """
 
     timing: Timing
@@ -87,27 +87,27 @@ def measure(
 ) -> Measured:
     """Measure the steps of a voice on the calling thread.
 
-    The grid comes first; then the sizes that it suggests for each profile are measured, and
-    count like the others. At the sizes of the balanced profile it is also measured what less
-    retrieval and other pitch estimators would save.
+    Measures a grid of sizes first, then the sizes that follow from it for each profile. The model
+    is fitted to both. At the sizes of the balanced profile, the time saved without retrieval and
+    with other pitch methods is measured too.
 
     Parameters
     ----------
     voice
         The voice.
     settings
-        Those of the voice; sizes, gate and mode do not matter. An ``index_rate`` of 0 says
-        that there is no retrieval to do without.
+        Settings of the voice; sizes, gate and mode are ignored. An ``index_rate`` of 0 means
+        that there is no retrieval to compare.
     sound
-        (samples,) float32 at `ENGINE_RATE`: speech, for the microphone.
+        (samples,) float32 at `ENGINE_RATE`, speech used as input.
     conditions
-        Of this measurement.
+        Conditions of this measurement.
     seconds
-        For about so long; longer where steps are slow.
+        Approximate duration; slow steps make it longer.
     methods
-        Pitch estimators to compare with the one that `settings` names.
+        Pitch methods to compare with the one in `settings`.
     report_progress
-        Is told how far it is.
+        Progress callback.
     """
     settings = settings.replace(gate=-90.0, mode="converted")
     bench = _Chains(voice, sound)
@@ -138,11 +138,11 @@ def measure(
 
 
 def fit(points: Sequence[Point], conditions: Conditions) -> Timing:
-    """Return the formula that comes closest to the medians of some measurements.
+    """Fit the model to the medians of the points.
 
-    What counts is the deviation in percent, and nothing gets faster with more sound. The tail
-    is that of all steps together, over what the formula says of each, so it covers what the
-    formula misses; likewise the longest step.
+    Minimises the relative squared error with coefficients that are not negative. The tail is the
+    p99 of all step times relative to the model, so it includes the error of the model; likewise
+    the longest step.
     """
     medians = np.array([point.quantile(0.5) for point in points])
     terms = np.array([(1.0, point.settings.block, point.settings.context) for point in points])
@@ -160,7 +160,7 @@ def fit(points: Sequence[Point], conditions: Conditions) -> Timing:
 
 
 def _not_negative(matrix: Float64, values: Float64) -> Float64:
-    """Return the least-squares solution without what would be negative (few columns only)."""
+    """Return a least-squares solution without negative coefficients (for few columns)."""
     weights, used = np.zeros(matrix.shape[1]), np.arange(matrix.shape[1])
     while len(used):
         found, *_ = np.linalg.lstsq(matrix[:, used], values, rcond=None)
@@ -172,7 +172,7 @@ def _not_negative(matrix: Float64, values: Float64) -> Float64:
 
 
 def _suggested(timing: Timing, settings: Settings) -> list[Point]:
-    """Return the sizes of all profiles, those of the usual one first."""
+    """Return points with the sizes of all profiles, the default profile first."""
     profiles = sorted(PROFILES.values(), key=lambda profile: profile.name != DEFAULT_PROFILE)
     sizes = [choose(timing, profile) or closest_sizes(timing) for profile in profiles]
     pairs = dict.fromkeys((found.block, found.context) for found in sizes)
@@ -180,14 +180,14 @@ def _suggested(timing: Timing, settings: Settings) -> list[Point]:
 
 
 class _Chains:
-    """Chains of one voice that all hear the same speech, built when they are first needed."""
+    """Chains of one voice with the same input, built on first use."""
 
     def __init__(self, voice: Voice, sound: Float32) -> None:
         self._voice, self._sound = voice, sound
         self._chains: dict[Point, tuple[Chain, Iterator[Float32]]] = {}
 
     def run(self, points: Sequence[Point], seconds: float, report_progress: Show) -> None:
-        """Visit all points in turn, so that what disturbs the machine meets them all."""
+        """Run all points in turn, so that other load on the machine affects all of them."""
         started, visits = time.monotonic(), 0
         while visits < _ROUNDS * len(points) or time.monotonic() - started < seconds:
             self._visit(points[visits % len(points)])
@@ -220,7 +220,7 @@ def _blocks(sound: Float32, size: int) -> Iterator[Float32]:
 
 @contextmanager
 def background_load() -> Iterator[None]:
-    """Compute beside what is measured: one thread in Python, one that only loads a core."""
+    """Keep the machine busy in the context: one thread in Python, and one that loads a core."""
     stop = threading.Event()
     threads = [
         threading.Thread(target=work, args=(stop,), name="rtvc load", daemon=True)
@@ -244,7 +244,7 @@ def _keep_interpreter(stop: threading.Event) -> None:
 
 
 def _load_core(stop: threading.Event) -> None:
-    lower_thread_priority()  # as another program would be
+    lower_thread_priority()  # like another program
     data = bytes(1 << 20)
     while not stop.is_set():
-        hashlib.sha256(data)  # lets the interpreter go meanwhile
+        hashlib.sha256(data)  # releases the GIL
