@@ -1,4 +1,4 @@
-"""The arrays that callers have, as mono for the engine, and results as such arrays."""
+"""Convert the arrays of a caller to mono for the engine, and results to the same format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rtvc._types import AnyArray, Float32
 from rtvc.errors import UsageError
 
 MAX_CHANNELS = 64
-"""More are samples that were taken for channels."""
+"""An array with more channels has its axes in the wrong order."""
 MAX_PEAK = 100.0
 """Float samples beyond this (40 dB above full scale) are integers that were not scaled."""
 
@@ -20,21 +20,21 @@ _PCM = ("int16", "int32")
 
 @dataclass(frozen=True, slots=True)
 class ArrayFormat:
-    """How samples lie in an array.
+    """The format of an array of samples.
 
     Attributes
     ----------
     dtype
-        Any float type, with full scale at 1; int16 or int32, with full scale at the type's.
+        Any float type, with full scale at 1; or int16 or int32, with the type's full scale.
     channels
-        None for (samples,), else the second axis of (samples, channels).
+        None for (samples,), else the second dimension of (samples, channels).
     """
 
     dtype: np.dtype[Any]
     channels: int | None
 
     def __str__(self) -> str:
-        """Return it as in an error message: "(samples, 2) int16"."""
+        """Return the format as shown in error messages, such as "(samples, 2) int16"."""
         shape = "(samples,)" if self.channels is None else f"(samples, {self.channels})"
         return f"{shape} {self.dtype}"
 
@@ -53,23 +53,23 @@ class ArrayFormat:
 
 
 MONO = ArrayFormat(np.dtype(np.float32), None)
-"""What the engine has."""
+"""The engine's format."""
 
 
 def to_mono(samples: object) -> tuple[Float32, ArrayFormat]:
-    """Return the mean of all channels as (samples,) float32 of its own, and what it was.
+    """Return the mean of the channels as a new (samples,) float32 array, and the original format.
 
     Raises
     ------
     UsageError
-        For another shape or type, or for samples that are not finite or not scaled.
+        If the shape or type is not supported, or samples are not finite or not scaled.
     """
     array, form = _checked(samples)
     scaled: AnyArray
     if form.dtype.kind == "i":
         scaled = array / np.float64(-float(np.iinfo(form.dtype).min))
     else:
-        # What float32 cannot hold becomes infinite, and is refused as such.
+        # Values beyond the range of float32 become infinite, which `_check_values` refuses.
         with np.errstate(over="ignore"):
             scaled = array.astype(np.float32)
         _check_values(scaled)

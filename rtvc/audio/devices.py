@@ -171,7 +171,7 @@ def find_device(
         return matches[0]
     if matches:
         names = _device_list(matches)
-        raise UsageError(f"{text!r} could be any of these {direction}s: {names}; give its number.")
+        raise UsageError(f"{text!r} matches more than one {direction}: {names}. Give its number.")
     title = f"{direction.capitalize()}s"
     if other := _matches(text, everything):
         raise UsageError(f"{other[0].name!r} has no {direction}. {title}: {_device_list(usable)}.")

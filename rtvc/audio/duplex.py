@@ -13,7 +13,7 @@ from rtvc.audio.drift import ClockTrim
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.fifo import SampleFifo
 from rtvc.audio.open_stream import open_stream
-from rtvc.audio.portaudio import AudioError, capture_stderr, portaudio
+from rtvc.audio.portaudio import AudioError, audio_error, capture_stderr, portaudio
 from rtvc.audio.resample import EdgeResampler
 from rtvc.audio.stream_watchdog import StreamWatchdog
 from rtvc.audio.streams import RING_S, DeviceStream, Port, StreamSpec
@@ -87,14 +87,15 @@ class Duplex:
                     failure = error
                 else:
                     continue
-            raise AudioError(f"{watchdog.name!r} does not start: {failure}.", noise.text)
+            raise audio_error(failure, "start", repr(watchdog.name), detail=noise.text)
         deadline = time.monotonic() + timeout
         for watchdog in self._watchdogs:
             while watchdog.stream.counters().frames < PRIMED_BLOCKS * watchdog.stream.spec.block:
                 if time.monotonic() > deadline:
                     raise SilentDeviceError(
-                        f"{watchdog.name!r} opens, but no sound flows: it may be suspended or in "
-                        "use; close other programs that use it, or choose another device."
+                        f"{watchdog.name!r} opens, but its stream does not run; it may be "
+                        "suspended or in use. Close other programs that use it, or choose "
+                        "another device."
                     )
                 time.sleep(0.002)
         self._started = time.monotonic()

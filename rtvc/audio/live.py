@@ -214,8 +214,8 @@ class LiveEndpoint:
         if duplex is None or duplex.received_input or duplex.age < 3.0 or not self._devices:
             return ""
         return (
-            f"{self._devices[0].name!r} gives perfect silence: it may be muted, or not permitted "
-            f"(on macOS {ALLOW_MICROPHONE})."
+            f"The input from {self._devices[0].name!r} is digital silence. Check that it is not "
+            f"muted. On macOS: {ALLOW_MICROPHONE}"
         )
 
     def health(self) -> DeviceHealth:
@@ -245,7 +245,7 @@ class LiveEndpoint:
                     if (d.name, d.host_api) == (earlier.name, earlier.host_api)
                 ]
                 if not same:
-                    raise AudioError(f"{earlier.name!r} is not there.")
+                    raise AudioError(f"{earlier.name!r} is not connected.")
                 found.append(same[0])
             else:
                 found.append(find_device(wanted, direction, everything))  # type: ignore[arg-type]
@@ -272,7 +272,7 @@ class LiveEndpoint:
         devices, duplex = self._open()
         if self._stopped:  # `stop` was called while this attempt hung
             duplex.close()
-            raise AudioError("It was stopped meanwhile.")
+            raise AudioError("The endpoint was stopped.")
         return devices, duplex
 
     def _begin(self, devices: tuple[Device, Device], duplex: Duplex) -> None:

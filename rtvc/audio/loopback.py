@@ -162,7 +162,7 @@ def align(sent: Float32, recording: Float32, *, block: int = 4800, reach: int = 
     """
     first = find_signal(recording, sent[: 4 * block])
     if not first.is_match:
-        raise RtvcError("What was sent is nowhere in the recording: is anything connected?")
+        raise RtvcError("The sent signal is not in the recording. Connect the output to the input.")
     offset = round(first.delay)
     offsets, errors = [], []
     for start in range(0, sent.size - block + 1, block):
@@ -266,6 +266,6 @@ def measure_loop_latency(
             best, delay = found, found.delay - queued[begin // step]
     if not best.is_match:
         raise RtvcError(
-            "The chirp did not come back: connect the output to the input, or turn the speaker up."
+            "The chirp did not come back. Connect the output to the input, or turn the speaker up."
         )
     return LoopLatency(delay / ENGINE_RATE, reported, best.peak_ratio)

@@ -18,6 +18,7 @@ from rtvc.audio.drift import ClockTrim
 from rtvc.audio.duplex import open_playback
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.fifo import SampleFifo
+from rtvc.audio.portaudio import audio_error
 from rtvc.audio.resample import EdgeResampler
 from rtvc.audio.stream_watchdog import StreamWatchdog
 from rtvc.audio.streams import DeviceStream
@@ -219,7 +220,7 @@ class Monitor:
             self._set_error(str(error))
             return
         except Exception as error:  # PortAudioError, whose class only sounddevice can name
-            self._set_error(f"{self.name!r} does not start: {error}.")
+            self._set_error(str(audio_error(error, "start", repr(self.name))))
             return
         try:
             self._play(stream, progress)
@@ -253,28 +254,30 @@ class Monitor:
 
     def _set_error(self, why: str) -> None:
         self.error = (
-            f"The monitor is silent. {why} The main output goes on; d chooses another monitor."
+            f"The monitor is silent. {why} The main output continues; d chooses another monitor."
         )
         self._waiting.clear()
 
 
 def open_monitor(name: str | int, output: str) -> Monitor:
-    """Return a device of this machine as the monitor, not started.
+    """Return a monitor on a device of this machine; it is not started.
 
     Parameters
     ----------
     name
-        Its name, a part of its name, or its number.
+        Name, part of a name, or index of the monitor's device.
     output
-        Full name of the device that is the main output.
+        Full name of the main output's device.
 
     Raises
     ------
-    RtvcError
+    UsageError
         If there is no such device, or it is the main output.
+    AudioError
+        If PortAudio is not installed, or there is no output device.
     """
     device = find_device(name, "output")
     if device.name == output:
-        raise UsageError(f"{output!r} is already the output: you hear yourself there.")
-    # Found anew each time: the numbers of devices change when some come and go.
+        raise UsageError(f"{output!r} is already the output. Choose another monitor.")
+    # Searched at each start, since indices change when devices are added or removed.
     return Monitor(device.name, lambda: open_playback(find_device(device.name, "output")))

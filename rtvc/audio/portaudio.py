@@ -18,8 +18,8 @@ INVALID_CHANNELS, INVALID_RATE, INVALID_DEVICE = -9998, -9997, -9996
 HOST_ERROR, BAD_COMBINATION, INTERNAL, UNAVAILABLE = -9999, -9993, -9986, -9985
 
 ALLOW_MICROPHONE = (
-    "allow your terminal to use the microphone under System Settings, Privacy & Security, "
-    "Microphone, then quit the terminal and open it again"
+    "Allow your terminal to use the microphone under System Settings, Privacy & Security, "
+    "Microphone, then quit the terminal and open it again."
 )
 
 
@@ -81,11 +81,14 @@ def portaudio() -> Any:
         with capture_stderr():
             import sounddevice
     except ImportError as error:
-        raise AudioError(f"{error}: install it with pip install sounddevice.") from None
+        raise AudioError(
+            f"The sounddevice package cannot be imported ({error}). Install it with "
+            "'pip install sounddevice'."
+        ) from None
     except OSError as error:
         how = "brew install portaudio" if sys.platform == "darwin" else "apt install libportaudio2"
         raise AudioError(
-            f"The PortAudio library is missing, without which there is no live sound: {how}.",
+            f"The PortAudio library is missing; live audio needs it. Install it with '{how}'.",
             str(error),
         ) from None
     return sounddevice
@@ -153,30 +156,34 @@ def audio_error(
     """
     code = next((a for a in error.args if isinstance(a, int)), 0)
     host = next((str(a[2]) for a in error.args if isinstance(a, tuple) and len(a) == 3), "")
-    said = f"{error} {detail}".strip()
-    words = said.lower()
-    if "permission denied" in words or "not permitted" in words:
-        guarded = microphone and sys.platform == "darwin"
-        remedy = ALLOW_MICROPHONE if guarded else "add yourself to the group audio"
-        why = f"permission was denied: {remedy}"
-    elif "connection refused" in words:
-        why = "the sound server does not answer: start it again (pulseaudio or pipewire)"
-    elif code == UNAVAILABLE or "busy" in words:
-        why = (
-            "another program has it, or it was unplugged: close the other program, or choose "
-            "another device (rtvc devices lists them)"
-        )
+    output = f"{error} {detail}".strip()
+    lower = output.lower()
+    guarded = microphone and sys.platform == "darwin"
+    if "permission denied" in lower or "not permitted" in lower:
+        reason = "permission was denied"
+        fix = ALLOW_MICROPHONE if guarded else "Add yourself to the group audio."
+    elif "connection refused" in lower:
+        reason = "the sound server does not answer"
+        fix = "Restart it (pulseaudio or pipewire)."
+    elif code == UNAVAILABLE or "busy" in lower:
+        reason = "another program is using it, or it was unplugged"
+        fix = "Close the other program, or choose another device ('rtvc devices' lists them)."
     elif code == INVALID_RATE:
-        why = "it refuses this sample rate: leave the rate out, and its own is used"
+        reason = "it does not support this sample rate"
+        fix = "Leave the rate out to use its default rate."
     elif code == INVALID_CHANNELS:
-        why = "it does not have so many channels: rtvc devices lists how many it has"
+        reason = "it has fewer channels than requested"
+        fix = "'rtvc devices' lists the channels of each device."
     elif code == INVALID_DEVICE:
-        why = "it is not there any more: rtvc devices lists those that are"
+        reason = "it is no longer available"
+        fix = "'rtvc devices' lists the available devices."
     elif code == BAD_COMBINATION:
-        why = "input and output do not work together: choose others (rtvc devices lists them)"
-    elif code in (INTERNAL, HOST_ERROR) and microphone and sys.platform == "darwin":
-        why = f"the system refused it ({host or error}): {ALLOW_MICROPHONE}"
+        reason = "the input and the output cannot be used together"
+        fix = "Choose other devices ('rtvc devices' lists them)."
+    elif code in (INTERNAL, HOST_ERROR) and guarded:
+        reason = f"the system refused access ({host or error})"
+        fix = ALLOW_MICROPHONE
     else:
-        reason = host or str(error)
-        why = f"{reason}: see that it is plugged in and that the sound server runs, then try again"
-    return AudioError(f"Cannot {doing} {device}: {why}.", said)
+        reason = f"the sound system reports {host or str(error)!r}"
+        fix = "Check that it is plugged in and that the sound server runs, then try again."
+    return AudioError(f"Cannot {doing} {device}: {reason}. {fix}", output)

@@ -147,7 +147,9 @@ class SimulatedDevice:
         """Return the next `samples` input samples; they must be available."""
         with self._lock:
             if len(self._input) < samples:
-                raise ValueError(f"{samples} samples asked for, {len(self._input)} there")
+                raise ValueError(
+                    f"{samples} samples were requested, but {len(self._input)} are available"
+                )
             block, self._input = self._input[:samples], self._input[samples:]
             self._taken += samples
         while self._stalls and self._stalls[0].at <= self.now():

@@ -62,7 +62,7 @@ class SoundSource:
         self.ended = False
         if not self._file.frames:
             self.close()
-            raise RtvcError(f"{path} holds no sound: it is zero seconds long.")
+            raise RtvcError(f"{path} contains no audio; it is zero seconds long.")
         self._soxr = (
             None if self.rate == ENGINE_RATE else soxr.ResampleStream(self.rate, ENGINE_RATE, 1)
         )
@@ -88,8 +88,8 @@ class SoundSource:
         if not np.isfinite(frames).all():
             first = self.frames_read + int(np.argmin(np.isfinite(frames).all(1)))
             raise RtvcError(
-                f"{self.path} holds values that are no numbers (NaN or infinite), the first at "
-                f"{first / self.rate:.3f} s: export the file again, or cut that place out."
+                f"{self.path} contains NaN or infinite samples, the first at "
+                f"{first / self.rate:.3f} s. Export the file again, or cut that part out."
             )
         self.frames_read += len(frames)
         self.ended = len(frames) < wanted
@@ -156,12 +156,12 @@ class SoundSink:
         form, subtype = format_of(path)
         if not supports_rate(subtype, rate):
             raise UsageError(
-                f"{path}: {subtype} files cannot have {rate} Hz; 48000 Hz always works."
+                f"{path}: {subtype} files do not support {rate} Hz; 48000 Hz always works."
             )
         if path.exists() and not overwrite:
             raise RtvcError(_exists_message(path))
         if not path.parent.is_dir():
-            raise RtvcError(f"There is no folder {path.parent} for {path.name}; make it first.")
+            raise RtvcError(f"There is no folder {path.parent} for {path.name}; create it first.")
         self._soxr = None if rate == ENGINE_RATE else soxr.ResampleStream(ENGINE_RATE, rate, 1)
         self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
@@ -195,8 +195,8 @@ class SoundSink:
             self._file.write(samples)
         except (soundfile.LibsndfileError, OSError) as error:
             raise RtvcError(
-                f"Cannot write {self.path}: {_reason(error)}. The disk may be full: make room, or "
-                "write elsewhere."
+                f"Cannot write {self.path}: {_reason(error)}. The disk may be full; free some "
+                "space, or write to another disk."
             ) from None
         self.frames_written += samples.size
 
@@ -243,8 +243,8 @@ def format_of(path: Path) -> tuple[str, str]:
     form = {"aif": "AIFF", "aifc": "AIFF"}.get(extension, extension.upper())
     if form not in soundfile.available_formats() or form == "RAW":
         raise UsageError(
-            f"{path}: the extension {path.suffix or '(none)'!r} names no sound format; "
-            "use .wav, .flac, .ogg, .opus, .mp3 or .aiff."
+            f"{path}: the extension {path.suffix or '(none)'!r} names no sound format. "
+            "Use .wav, .flac, .ogg, .opus, .mp3 or .aiff."
         )
     if "PCM_24" in soundfile.available_subtypes(form):
         return form, "PCM_24"
@@ -274,14 +274,14 @@ def _rename_without_overwriting(part: Path, path: Path) -> None:
 
 
 def _exists_message(path: Path) -> str:
-    return f"{path} exists already: choose another name, or ask to overwrite it."
+    return f"{path} exists already. Choose another name, or allow overwriting (--force)."
 
 
 def _unreadable_message(path: Path, error: Exception) -> str:
-    return f"Cannot read {path}: {_reason(error)}; is it a sound file, and is it whole?"
+    return f"Cannot read {path}: {_reason(error)}. Check that it is a complete sound file."
 
 
 def _reason(error: Exception) -> str:
-    """Return what libsndfile or the system says, as a clause."""
+    """Return the reason that libsndfile or the system gives, without a full stop."""
     reason = getattr(error, "error_string", None) or getattr(error, "strerror", None)
     return str(reason or error).rstrip(". ")

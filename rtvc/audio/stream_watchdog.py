@@ -44,5 +44,5 @@ class StreamWatchdog:
         if frames != self._frames or paused:
             self._frames, self._advanced = frames, now
         elif now - self._advanced > timeout:
-            return f"{self.name!r} was lost: no sound has flowed for {timeout:g} s."
+            return f"{self.name!r} was lost: its stream has stalled for {timeout:g} s."
         return ""

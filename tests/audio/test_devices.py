@@ -68,7 +68,7 @@ def test_the_default_depends_on_the_direction() -> None:
 @pytest.mark.parametrize(
     ("wanted", "says"),
     [
-        ("scarlett", "could be any of these inputs: 2 'Scarlett 2i2'.*, 3 'Scarlett 18i20'"),
+        ("scarlett", "matches more than one input: 2 'Scarlett 2i2'.*, 3 'Scarlett 18i20'"),
         ("Scarlet 2i3", "no input named 'Scarlet 2i3'. Did you mean 2 'Scarlett 2i2'"),
         ("zzz", "no input named 'zzz'. Inputs: 0 'MacBook Pro Microphone'"),
         ("speakers", "'MacBook Pro Speakers' has no input. Inputs: 0"),
@@ -115,10 +115,10 @@ def test_cables_are_known_by_name() -> None:
     ("arguments", "says"),
     [
         ({"input": "fake_micro"}, "no input named 'fake_micro'. Did you mean .*fake_mic"),
-        ({"input": "fake"}, "could be any of these inputs"),
-        ({"rate": 3}, "Cannot open the microphone 'default': it refuses this sample rate"),
-        ({"input_channels": 99}, "does not have so many channels"),
-        ({"output_channels": 99}, "Cannot open the speaker 'default': it does not have so many"),
+        ({"input": "fake"}, "matches more than one input"),
+        ({"rate": 3}, "Cannot open the microphone 'default': it does not support this sample"),
+        ({"input_channels": 99}, "has fewer channels than requested"),
+        ({"output_channels": 99}, "Cannot open the speaker 'default': it has fewer channels"),
     ],
 )
 def test_a_refusal_is_a_sentence(
@@ -150,7 +150,7 @@ def test_a_dead_server_is_a_sentence_and_its_noise_is_kept(
 def test_a_suspended_device_does_not_start(sound_server: SoundServer) -> None:
     sound_server.pactl("suspend-sink", "fake_speaker", "1")
     try:
-        with pytest.raises(AudioError, match="no sound flows"):
+        with pytest.raises(AudioError, match="its stream does not run"):
             LiveEndpoint().start(lambda: None)
     finally:
         sound_server.pactl("suspend-sink", "fake_speaker", "0")
@@ -159,12 +159,12 @@ def test_a_suspended_device_does_not_start(sound_server: SoundServer) -> None:
 @pytest.mark.parametrize(
     ("code", "host", "platform", "says"),
     [
-        (-9985, "", "linux", "another program has it"),
+        (-9985, "", "linux", "another program is using it"),
         (-9986, "", "darwin", "Privacy & Security, Microphone"),
         (-9999, "!obj", "darwin", "Privacy & Security, Microphone"),
         (-9999, "Permission denied", "linux", "group audio"),
-        (-9996, "", "linux", "not there any more"),
-        (-9993, "", "linux", "do not work together"),
+        (-9996, "", "linux", "no longer available"),
+        (-9993, "", "linux", "cannot be used together"),
         (-9992, "", "linux", "plugged in"),
     ],
 )
