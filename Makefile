@@ -12,24 +12,24 @@ FLAGS ?=
 .PHONY: help live test parallel serial quick soak coverage operators check format lint types layers pictures stills dist wheel clean
 
 help:
-	@echo "make live           install rtvc into $(VENV) and start it: your voice, changed, live"
+	@echo "make live           install rtvc into $(VENV) and run it live"
 	@echo "make live FLAGS=... the same with flags, such as FLAGS='--preset robot'"
 	@echo "make test           run all tests; FLAGS='-k presets' runs some"
 	@echo "make quick          run those that take little time and no sound: 90 seconds on two cores"
 	@echo "make parallel       run the tests that measure no time, one worker for each core"
 	@echo "make serial         run the tests that measure time or use the sound server"
-	@echo "make soak           run the long versions of short tests"
-	@echo "make coverage       as make parallel, and print how much of rtvc/ it reaches"
-	@echo "make operators      the networks' tests with the operators of another kind of device"
+	@echo "make soak           run the long versions of some tests"
+	@echo "make coverage       like make parallel, and print the coverage of rtvc/"
+	@echo "make operators      run the networks' tests with the operators of the other device type"
 	@echo "make check          formatting, lint, types, layers, tests"
-	@echo "make pictures       make the README's pictures of the panel anew"
-	@echo "make stills         make the pictures anew that the tests compare the panel with"
+	@echo "make pictures       render the README's pictures of the panel"
+	@echo "make stills         render the pictures that the tests compare the panel with"
 	@echo "make dist           build the wheel and the source archive into dist/"
-	@echo "make wheel          the same, then install the wheel elsewhere and use it"
-	@echo "make clean          remove $(VENV) and what tools left behind"
+	@echo "make wheel          like make dist, then install the wheel elsewhere and try it"
+	@echo "make clean          remove $(VENV) and the files of tools"
 
 live: $(VENV)/.installed
-	@.ci/system-packages live || echo "Going on without them."
+	@.ci/system-packages live || echo "Continuing without them."
 	@$(BIN)/rtvc run $(FLAGS)
 
 # Both parts run, whatever becomes of the first: what failed can then be run again.

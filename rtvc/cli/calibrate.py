@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from rtvc.cli import options
+from rtvc.cli.run_devices import print_note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,15 +92,15 @@ def run(args: argparse.Namespace) -> int:
     seconds = args.seconds / len(wanted)
     load = " under CPU load" if args.busy else ""
     names = ", ".join(settings.voice for settings in wanted)
-    _print_note(
+    print_note(
         f"Measuring {names}{load}: about {args.seconds:.0f} s. Ctrl-C keeps the previous results."
     )
     before, damage = load_calibration()
     if damage:
-        _print_note(damage)
+        print_note(damage)
     remembered, damage = load_remembered()
     if damage:
-        _print_note(damage)
+        print_note(damage)
     now = conditions(busy=args.busy)
     profile = PROFILES[args.profile or remembered.profile]
     found: dict[str, Timing] = {}
@@ -130,7 +131,7 @@ def _voices(name: str | None) -> list[Settings]:
         return [settings]
     installed = list_voices()[0]
     if not installed:
-        _print_note("No RVC voice is installed: only the built-in voice is measured.")
+        print_note("No RVC voice is installed: only the built-in voice is measured.")
     # Sorted by work, so the voice with the most work of each rate is kept.
     by_rate = {voice.manifest.sample_rate: voice for voice in sorted(installed, key=_work)}
     found = [Settings(index_rate=0.0).replace(**_CHANGES)]
@@ -139,7 +140,7 @@ def _voices(name: str | None) -> list[Settings]:
         try:
             require_base_models(voice, settings.pitch_method)
         except RtvcError as error:
-            _print_note(f"Not measured: {error}")
+            print_note(f"Not measured: {error}")
         else:
             found.append(settings if voice.manifest.index else settings.replace(index_rate=0.0))
     return found
@@ -223,7 +224,3 @@ def _report(kind: str, timing: Timing, before: Mapping[str, Timing], profile: Pr
         old = before[kind].p99(sizes.block, sizes.context)
         report.append(f"    The previous measurement predicted {old:.1f} ms.")
     return report
-
-
-def _print_note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

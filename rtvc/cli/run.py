@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtvc.cli import options, run_devices
-from rtvc.cli.run_devices import RunDevices, say
+from rtvc.cli.run_devices import RunDevices, print_note
 from rtvc.errors import RtvcError, UsageError
 
 if TYPE_CHECKING:
@@ -111,21 +111,21 @@ def run(args: argparse.Namespace) -> int:
 
     remembered, sentence = (RememberedRun(), "") if args.reset else load_remembered()
     if sentence:
-        say(sentence)
+        print_note(sentence)
     chosen = options.chosen(args, remembered.settings)
     settings = _with_a_voice(chosen.settings, args)
     _refuse_existing(args)
     if not remembered.settings.changed() and not options.shape_voice(args):
         # On the first run you should hear a changed voice, not your own.
         settings = find_preset(_FIRST_PRESET).apply_to(settings)
-        say(f"First run: using preset {_FIRST_PRESET!r}. 'rtvc presets' lists all presets.")
+        print_note(f"First run: using preset {_FIRST_PRESET!r}. 'rtvc presets' lists all presets.")
     devices = run_devices.find_devices(args, remembered)
     if remembered.settings.changed() and settings == remembered.settings:
-        say(f"Restored: {options.described(settings.changed())} (--reset starts fresh).")
+        print_note(f"Restored: {options.described(settings.changed())} (--reset starts fresh).")
     stated = (remembered.chosen | chosen.stated) & sizes_at_default(settings)
     sizing, sizes = startup_sizing(settings, args.profile or remembered.profile, stated)
     for sentence in filter(None, (sizes.notes, sizes.warnings)):
-        say(sentence)
+        print_note(sentence)
     remembered = dataclasses.replace(
         devices.remembered_run(settings), profile=sizing.profile.name, chosen=sizing.chosen
     )
@@ -145,7 +145,7 @@ def _with_a_voice(settings: Settings, args: argparse.Namespace) -> Settings:
     except RtvcError as error:
         if options.shape_voice(args):
             raise
-        say(f"{error} Using the built-in voice instead of the remembered one.")
+        print_note(f"{error} Using the built-in voice instead of the remembered one.")
         return settings.replace(voice=BUILT_IN)
     return settings
 
@@ -198,14 +198,14 @@ def _watch(
     *,
     seconds: float | None,
 ) -> None:
-    told = ""
+    shown = ""
     while not session.wait(0.1):
         stats = session.stats()
         lost = opened.monitor.error if opened.monitor is not None else ""
         news = stats.reason or lost or opened.hint()
-        if news and news != told:
+        if news and news != shown:
             display.note(news)
-        told = news
+        shown = news
         display.show(stats)
         if "q" in keyboard.pressed().lower():
             return

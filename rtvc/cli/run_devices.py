@@ -71,11 +71,11 @@ def find_devices(args: argparse.Namespace, remembered_run: RememberedRun) -> Run
         return _live(args, remembered)
     if args.input or args.output or args.monitor:
         raise RtvcError(missing)
-    say(f"No live sound. {missing}")
+    print_note(f"No live sound. {missing}")
     return _demo(args, remembered)
 
 
-def say(text: str) -> None:
+def print_note(text: str) -> None:
     """Print a note to standard error."""
     print(text, file=sys.stderr, flush=True)
 
@@ -84,7 +84,7 @@ def _demo(args: argparse.Namespace, choice: DeviceSelection) -> RunDevices:
     from rtvc.live.demo import claim_file, open_demo
 
     path = claim_file(Path(args.demo or DEMO_FILE), force=args.force)
-    say(f"Demonstration: converting a bundled utterance in real time, output to {path}.")
+    print_note(f"Demonstration: converting a bundled utterance in real time, output to {path}.")
     advice = f"No sound device: converting a bundled utterance to {path} instead."
     return RunDevices(choice, lambda: open_demo(path), live=False, advice=advice)
 
@@ -99,12 +99,12 @@ def _live(args: argparse.Namespace, remembered: DeviceSelection) -> RunDevices:
     if monitor and monitor_name == output_name:
         raise UsageError(f"{output_name!r} is already the output. Choose another monitor.")
     also = f", monitor: {monitor_name!r}" if monitor else ""
-    say(f"Input: {input_name!r}, output: {output_name!r}{also}.")
+    print_note(f"Input: {input_name!r}, output: {output_name!r}{also}.")
     advice = feedback_advice(input_name, output_name)
     if monitor:
         advice = advice or feedback_advice(input_name, monitor_name)
     if advice:
-        say(advice)
+        print_note(advice)
     choice = DeviceSelection(microphone, speaker, monitor)
     return RunDevices(choice, lambda: SystemDevices().open(choice), advice=advice)
 
@@ -120,7 +120,9 @@ def _device(direction: Direction, asked: str | None, remembered: str) -> tuple[s
         try:
             return remembered, find_device(remembered, direction).name
         except UsageError:
-            say(f"The remembered {direction} {remembered!r} is missing. Using the system default.")
+            print_note(
+                f"The remembered {direction} {remembered!r} is missing. Using the system default."
+            )
     return "", find_device(None, direction).name
 
 
@@ -137,7 +139,9 @@ def _monitor(asked: str | None, remembered: str) -> tuple[str, str]:
         try:
             return remembered, find_device(remembered, "output").name
         except UsageError:
-            say(f"The remembered monitor {remembered!r} is missing. Running without a monitor.")
+            print_note(
+                f"The remembered monitor {remembered!r} is missing. Running without a monitor."
+            )
     return "", ""
 
 

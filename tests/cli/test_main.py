@@ -298,7 +298,7 @@ def test_an_unexpected_error_is_a_sentence(monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setattr(main.command("devices"), "run", lambda args: 1 / 0)
     assert main.main(["devices"]) == 1
     assert (
-        "rtvc: An unexpected ZeroDivisionError: division by zero. This is a bug"
+        "rtvc: Unexpected ZeroDivisionError: division by zero. This is a bug"
         in capsys.readouterr().err
     )
 
