@@ -44,9 +44,9 @@ def run(
     from rtvc.tui.app import Panel
 
     log = config_folder() / "panel.log"
-    stand_in = None if devices.live else devices.open
+    fallback = None if devices.live else devices.open
     controller = Controller(
-        SystemDevices(), remembered, sizing=sizing, remember=remember, stand_in=stand_in
+        SystemDevices(), remembered, sizing=sizing, remember=remember, fallback=fallback
     )
     panel = Panel(controller, " ".join(filter(None, (devices.advice, warnings))))
     try:

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from rtvc.calibration.sizing import Sizing
     from rtvc.cli.terminal import Keyboard, StatusDisplay
     from rtvc.config.remembered import RememberedRun
-    from rtvc.live.devices import OpenDevices
-    from rtvc.session import Session
+    from rtvc.live.device_session import DeviceSession
     from rtvc.settings import Settings
 
 SUMMARY = "change your voice live (the default command)"
@@ -163,71 +162,67 @@ def _run_plainly(
     args: argparse.Namespace, devices: RunDevices, remembered: RememberedRun, sizing: Sizing
 ) -> int:
     """Run with a status line instead of the panel."""
-    from rtvc.audio.tee import TeeEndpoint
     from rtvc.cli.terminal import Keyboard, StatusDisplay
     from rtvc.config.remembered import save_remembered
-    from rtvc.session import Session
+    from rtvc.live.device_session import DeviceSession
 
-    opened, settings = devices.open(), remembered.settings
+    session = DeviceSession(devices.open(), remembered.settings, sizing=sizing)
     display = StatusDisplay(sys.stdout)
-    session = Session(TeeEndpoint(opened.endpoint, opened.monitor), settings, sizing=sizing)
     try:
         with Keyboard() as keyboard:
             session.start()
             if devices.live and not args.no_save:
                 save_remembered(remembered)
             try:
-                _watch(session, opened, keyboard, display, seconds=args.seconds)
+                _watch(session, keyboard, display, seconds=args.seconds)
             finally:
-                session.stop()
+                session.session.stop()
                 display.clear()
     except BaseException:
         # Ctrl-C is a normal end: write the statistics and the file all the same.
-        if session.stats().blocks:
-            _finish(args, opened, session, display.elapsed_s)
+        if session.session.stats().blocks:
+            _finish(args, session, display.elapsed_s)
         raise
-    _finish(args, opened, session, display.elapsed_s)
+    _finish(args, session, display.elapsed_s)
     return 0
 
 
 def _watch(
-    session: Session,
-    opened: OpenDevices,
+    session: DeviceSession,
     keyboard: Keyboard,
     display: StatusDisplay,
     *,
     seconds: float | None,
 ) -> None:
     shown = ""
-    while not session.wait(0.1):
-        stats = session.stats()
-        lost = opened.monitor.error if opened.monitor is not None else ""
-        news = stats.reason or lost or opened.hint()
-        if news and news != shown:
-            display.note(news)
-        shown = news
+    while not session.session.wait(0.1):
+        stats = session.session.stats()
+        if stats.reason and stats.reason != shown:
+            display.note(stats.reason)
+        shown = stats.reason
+        if message := session.take_message():
+            display.note(message)
         display.show(stats)
         if "q" in keyboard.pressed().lower():
             return
         if seconds is not None and display.elapsed_s >= seconds:
             return
-    if not opened.endpoint.finished:
-        raise RtvcError(session.stats().reason or "The engine has stopped. Start rtvc again.")
+    if not session.devices.endpoint.finished:
+        reason = session.session.stats().reason
+        raise RtvcError(reason or "The engine has stopped. Start rtvc again.")
 
 
-def _finish(
-    args: argparse.Namespace, opened: OpenDevices, session: Session, elapsed_s: float
-) -> None:
+def _finish(args: argparse.Namespace, session: DeviceSession, elapsed_s: float) -> None:
     from rtvc.cli.run_report import as_json, run_report
     from rtvc.cli.status_line import summary
     from rtvc.config.paths import write_atomically
 
-    stats = session.stats()
+    stats = session.session.stats()
     # Files first: the terminal or the reader of standard output may be gone.
-    lines = [summary(stats, elapsed_s), opened.keep()]
+    lines = [summary(stats, elapsed_s), session.devices.keep()]
     if args.stats:
-        names = {what: name for what, name in opened.names._asdict().items() if name}
-        report = run_report(session.settings, stats, elapsed_s, names)
+        names = {what: name for what, name in session.devices.names._asdict().items() if name}
+        report = run_report(session.session.settings, stats, elapsed_s, names)
         write_atomically(args.stats, as_json(report))
         lines.append(f"Wrote the statistics to {args.stats}.")
     print("\n".join(filter(None, lines)))

@@ -1,4 +1,4 @@
-"""All that a panel holds: the sound, its settings and their past, and the devices."""
+"""The live run as the panel controls it: settings and their history, devices, recording."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from rtvc.config.remembered import RememberedRun, save_remembered
 from rtvc.errors import RtvcError, VoiceError
-from rtvc.live.device_session import DeviceSession
 from rtvc.live.devices import DeviceProvider, DeviceSelection, OpenDevices
 from rtvc.live.recorder import Recorder
 from rtvc.live.scanner import Scanner
@@ -20,42 +19,51 @@ from rtvc.settings import Settings
 from rtvc.stats import State, Stats
 
 if TYPE_CHECKING:
+    from rtvc.audio.recording import Recording
     from rtvc.calibration.sizing import Sizing
     from rtvc.engine.voice import Voice
+    from rtvc.live.device_session import DeviceSession
 
-_ALL_EVERY = 10
-"""Times to tidy up among which one is thorough: what the panel has drawn outlives the others."""
+_FULL_COLLECTION_EVERY = 10
+"""Calls of `maintain` between two full garbage collections: widgets outlive the others."""
 
 
 class Controller:
-    """A session whose devices can be exchanged while the program goes on.
+    """A session whose devices can be changed while rtvc runs.
 
-    Whatever waits (opening, closing, looking for devices) is done one after the
-    other on a thread of its own; no method but `close` waits for it. What went
-    wrong there is told once by `take_news`.
+    Opening, closing and measuring devices block; they run one at a time on a thread of
+    the controller. No method waits for them except `close`. `take_message` returns
+    their results and failures.
 
     Parameters
     ----------
     provider
-        The devices.
+        Lists and opens devices.
     remembered
-        What to begin with.
+        Devices and settings to start with.
     find_voice
-        Gives the voice of a name; by default the built-in and installed ones.
+        Returns the voice of a name; by default the built-in and installed voices.
     sizing
-        What is known of this machine; by default nothing.
+        What was measured on this machine; by default nothing.
     remember
-        Whether devices and settings are kept for the next run.
-    stand_in
-        Opens what plays instead where the devices cannot be opened at the start;
-        it is not what was wanted, so the state stays DEVICE LOST.
+        Whether devices and settings are saved for the next run.
+    fallback
+        Opens what plays if the devices cannot be opened at the start. The state stays
+        DEVICE LOST then.
 
     Attributes
     ----------
     recorder
-        Records what is played.
+        Records the output.
     scanner
-        Looks for devices and voices.
+        Lists devices and voices.
+    wanted
+        The selected devices by name. Read only.
+    names
+        The devices in use by their full names, all "" before the first start. Read only.
+    measured_s
+        Measured latency of input and output device together in seconds, None if it has
+        not been measured. Read only.
     """
 
     def __init__(
@@ -66,231 +74,263 @@ class Controller:
         find_voice: Callable[[str], Voice] | None = None,
         sizing: Sizing | None = None,
         remember: bool = True,
-        stand_in: Callable[[], OpenDevices] | None = None,
+        fallback: Callable[[], OpenDevices] | None = None,
     ) -> None:
+        self._provider = provider
+        self._find_voice = find_voice
+        self._sizing = sizing
         self._remember = remember
-        self._stand_in = stand_in
-        self._wanted = DeviceSelection(remembered.input, remembered.output, remembered.monitor)
-        self._first = remembered
+        self._fallback = fallback
+        self._initial = remembered
         self._saved: RememberedRun | None = None
+        self._settings = remembered.settings
         self._history = UndoHistory()
-        self._device_session = DeviceSession(provider, remembered.settings, find_voice, sizing)
-        self.recorder = Recorder(self._device_session.attach)
+        self._recording: Recording | None = None
+        self._session: DeviceSession | None = None
+        self.recorder = Recorder(self._attach)
         self.scanner = Scanner(provider)
-        self._measured_s: float | None = None
-        self._doing = "Starting."
+        self.wanted = DeviceSelection(remembered.input, remembered.output, remembered.monitor)
+        self.names = DeviceSelection()
+        self.measured_s: float | None = None
+        self._in_progress = "Starting."
         self._failure = ""
-        self._voiceless = False
-        """Whether the failure is that of the voice; the devices are there."""
-        self._news = ""
+        self._voice_failed = False
+        """Whether the failure is the voice's; the devices are fine."""
+        self._message = ""
         self._closed = False
-        self._tidied = 0
+        self._maintained = 0
         self._lock = threading.Lock()
-        self._hand = ThreadPoolExecutor(1, "rtvc controller")
+        """Held to change the settings, the recording, the session or the message."""
+        self._thread = ThreadPoolExecutor(1, "rtvc controller")
 
-    # The sound.
+    # Settings and figures.
 
     def start(self) -> None:
-        """Open the devices and begin, in the background."""
-        self._submit(self._begin)
+        """Open the devices and start the session, in the background."""
+        self._submit(self._start)
 
     @property
     def settings(self) -> Settings:
-        """What was applied last."""
-        return self._device_session.settings
+        """The settings applied last, whether a session runs or not."""
+        return self._settings
 
     def apply(self, settings: Settings) -> None:
-        """Use other settings from the next block on; `undo` takes it back."""
-        self._history.note(self.settings, settings)
-        self._give(settings)
+        """Use other settings from the next block on; `undo` reverts it."""
+        self._history.note(self._settings, settings)
+        self._apply(settings)
 
     def undo(self) -> bool:
-        """Go back one change, mode excepted; return whether there was one."""
-        return self._go(self._history.undo(self.settings))
+        """Revert the last change, except of the mode; return whether there was one."""
+        return self._apply_past(self._history.undo(self._settings))
 
     def redo(self) -> bool:
-        """Take the last undo back; return whether there was one."""
-        return self._go(self._history.redo(self.settings))
+        """Revert the last undo; return whether there was one."""
+        return self._apply_past(self._history.redo(self._settings))
 
     def stats(self) -> Stats:
-        """Return what is going on, as `Session.stats` does, also while no session runs."""
-        stats = self._device_session.stats()
-        if self._doing:
-            return dataclasses.replace(stats, state=State.STARTING, reason=self._doing)
+        """Return the session's stats; while none runs, the state and its reason."""
+        session = self._session
+        stats = session.session.stats() if session is not None else Stats()
+        if self._in_progress:
+            return dataclasses.replace(stats, state=State.STARTING, reason=self._in_progress)
         if self._failure:
-            state = State.MUTED if self._voiceless else State.DEVICE_LOST
+            state = State.MUTED if self._voice_failed else State.DEVICE_LOST
             return dataclasses.replace(stats, state=state, reason=self._failure)
         return stats
 
     def spectrum(self) -> tuple[float, ...]:
-        """Return the level in dBFS of each band of what is heard now, the lowest first."""
-        return self._device_session.spectrum()
+        """Return the level of each band of the output in dBFS; () while no session runs."""
+        session = self._session
+        return session.endpoint.spectrum() if session is not None else ()
 
-    # The devices.
+    # Devices.
 
-    @property
-    def wanted(self) -> DeviceSelection:
-        """The chosen devices by name."""
-        return self._wanted
-
-    @property
-    def names(self) -> DeviceSelection:
-        """The devices in use, all "" before the first start."""
-        return self._device_session.names
-
-    @property
-    def measured_s(self) -> float | None:
-        """Measured delay of the devices in use, both sides; None if nobody has measured it."""
-        return self._measured_s
-
-    def use(self, selection: DeviceSelection) -> None:
-        """Exchange the devices, in the background; the old ones come back if that fails."""
+    def select_devices(self, selection: DeviceSelection) -> None:
+        """Change the devices, in the background; if that fails, reopen the previous ones."""
         if not self._closed:
-            self._doing = "Changing the devices."
-            self._submit(self._exchange, selection)
+            self._in_progress = "Changing devices."
+            self._submit(self._change_devices, selection)
 
-    def measure(self) -> None:
-        """Measure the delay of the devices with chirps that are heard, in the background.
+    def measure_latency(self) -> None:
+        """Measure the latency of the devices with audible chirps, in the background.
 
         Raises
         ------
         RtvcError
-            If nothing is to be heard now.
+            If the output is muted or no devices are running.
         """
-        if self.settings.mode == "muted":
-            raise RtvcError("Measuring chirps loudly, and the output is muted; m opens it.")
-        if self._doing or self._failure:
-            raise RtvcError("Nothing can be measured while the devices do not run.")
-        self._doing = "Measuring: three chirps are played."
-        self._submit(self._measure)
+        if self._settings.mode == "muted":
+            raise RtvcError(
+                "The measurement plays loud chirps, but the output is muted. Unmute it first."
+            )
+        if self._in_progress or self._failure:
+            raise RtvcError(
+                "The latency cannot be measured while the devices are not running. "
+                "Try again when they are."
+            )
+        self._in_progress = "Measuring the latency with three chirps."
+        self._submit(self._measure_latency)
 
-    # The course of things.
+    # Upkeep.
 
-    def take_news(self) -> str:
-        """Return what went wrong in the background since the last call, "" if nothing did."""
+    def take_message(self) -> str:
+        """Return what has happened in the background since the last call, "" if nothing."""
         with self._lock:
-            news, self._news = self._news, ""
-        parts = (self.recorder, self._device_session, self.scanner)
-        return " ".join(filter(None, (*(part.take_news() for part in parts), news)))
+            message, self._message = self._message, ""
+        sources = (self.recorder, self._session, self.scanner)
+        messages = [source.take_message() for source in sources if source is not None]
+        return " ".join(filter(None, (*messages, message)))
 
-    def tidy(self) -> None:
-        """Free memory, look for voices, remember the choices; to be called every few seconds.
+    def maintain(self) -> None:
+        """Collect garbage, scan for voices, and save the settings; call it every few seconds.
 
-        While a session runs nothing else collects garbage: to look at everything would
-        stop every thread for long. What was there at its start is left out; of the rest
-        the young take about a millisecond, and all of it, now and then, a few.
+        While a session runs the automatic garbage collection is off, because a full
+        one stops every thread for long. Objects that existed at the start are exempt
+        from it, so the young generations take about a millisecond and a full collection
+        a few.
         """
-        self._tidied += 1
-        gc.collect(2 if self._tidied % _ALL_EVERY == 0 else 1)
-        if self._doing or self._closed:
+        self._maintained += 1
+        gc.collect(2 if self._maintained % _FULL_COLLECTION_EVERY == 0 else 1)
+        if self._in_progress or self._closed:
             return
-        self.scanner.look_for_voices()
+        self.scanner.scan_voices()
         self._submit(self._save)
-        if self._failure and self._device_session.over:
-            self._submit(self._shut)
+        session = self._session
+        if self._failure and session is not None and session.session.wait(0):
+            self._submit(self._stop_session)
 
     def close(self) -> None:
-        """Fade out, close the devices, keep recording and choices; waits; safe to repeat."""
+        """Fade out, close devices and recording, and save the settings.
+
+        Blocks until that is done; safe to repeat.
+        """
         if self._closed:
             return
         self._closed = True
-        self._hand.submit(self._end).result()
-        self._hand.shutdown()
+        self._thread.submit(self._finish).result()
+        self._thread.shutdown()
         self.scanner.close()
 
-    def _go(self, settings: Settings | None) -> bool:
+    def _apply_past(self, settings: Settings | None) -> bool:
         if settings is not None:
-            self._give(settings)
+            self._apply(settings)
         return settings is not None
 
-    def _give(self, settings: Settings) -> None:
-        """Have the session use these; where none began for want of a voice, try once more."""
-        other = settings.shape != self.settings.shape
-        self._device_session.apply(settings)
-        if self._voiceless and other and not self._closed:
-            self._submit(self._retry)
+    def _apply(self, settings: Settings) -> None:
+        """Apply settings; if the voice could not be loaded, try again with a new shape."""
+        reshaped = settings.shape != self._settings.shape
+        with self._lock:
+            self._settings = settings
+            if self._session is not None:
+                self._session.session.apply(settings)
+        if self._voice_failed and reshaped and not self._closed:
+            self._submit(self._retry_voice)
+
+    def _attach(self, recording: Recording | None) -> None:
+        with self._lock:
+            self._recording = recording
+            if self._session is not None:
+                self._session.endpoint.recording = recording
 
     def _submit(self, act: Callable[..., object], *args: object) -> None:
-        self._hand.submit(self._do, act, *args)
+        self._thread.submit(self._run, act, *args)
 
-    # On the background threads.
+    # On the controller's thread.
 
-    def _do(self, act: Callable[..., object], *args: object) -> None:
+    def _run(self, act: Callable[..., object], *args: object) -> None:
         try:
             act(*args)
         except Exception as error:
-            self._failure, self._doing = _reason(error), ""
+            self._failure, self._in_progress = _reason(error), ""
 
-    def _begin(self) -> None:
-        if not self._open(self._wanted) and self._stand_in is not None:
+    def _start(self) -> None:
+        if not self._open(self.wanted) and self._fallback is not None:
             try:
-                self._device_session.play_on(self._stand_in())
+                self._play_on(self._fallback())
             except VoiceError as error:
-                self._voiceless, self._failure = True, _reason(error)
+                self._voice_failed, self._failure = True, _reason(error)
             except RtvcError as error:
-                self._tell(str(error))
-        self._doing = ""
+                self._report(str(error))
+        self._in_progress = ""
 
-    def _retry(self) -> None:
-        if self._voiceless:
-            self._doing = "Loading the voice."
-            self._begin()
+    def _retry_voice(self) -> None:
+        if self._voice_failed:
+            self._in_progress = "Loading the voice."
+            self._start()
 
     def _open(self, selection: DeviceSelection) -> bool:
         try:
-            note = self._device_session.open(selection)
-        except Exception as error:  # whatever it is, the devices before may still work
-            self._voiceless = isinstance(error, VoiceError)
+            devices = self._provider.open(selection)
+            self._play_on(devices)
+        except Exception as error:  # whatever it is, the previous devices may still work
+            self._voice_failed = isinstance(error, VoiceError)
             self._failure = _reason(error)
             return False
-        self._wanted, self._failure, self._voiceless = selection, "", False
-        if note:
-            self._tell(note)
+        self.wanted, self._failure, self._voice_failed = selection, "", False
+        if devices.note:
+            self._report(devices.note)
         return True
 
-    def _exchange(self, selection: DeviceSelection) -> None:
-        before = None if self._failure else self._wanted
-        self._shut()
-        self._measured_s = None
+    def _play_on(self, devices: OpenDevices) -> None:
+        from rtvc.live.device_session import DeviceSession
+
+        session = DeviceSession(devices, self._settings, self._find_voice, self._sizing)
+        session.start()
+        with self._lock:
+            self._session, self.names = session, devices.names
+            # Settings and recording may have changed while it started.
+            session.session.apply(self._settings)
+            session.endpoint.recording = self._recording
+
+    def _change_devices(self, selection: DeviceSelection) -> None:
+        previous = None if self._failure else self.wanted
+        self._stop_session()
+        self.measured_s = None
         if self._open(selection):
             self._save()
-        elif before is not None and before != selection:
+        elif previous is not None and previous != selection:
             failure = self._failure
-            self._doing = "Going back to the devices before."
-            if self._open(before):
-                self._tell(f"{failure} The devices before are in use.")
-        self._doing = ""
+            self._in_progress = "Reopening the previous devices."
+            if self._open(previous):
+                self._report(f"{failure} The previous devices are in use again.")
+        self._in_progress = ""
 
-    def _measure(self) -> None:
-        self._shut()
+    def _measure_latency(self) -> None:
+        from rtvc.audio.loopback import measure_loop_latency
+
+        self._stop_session()
         try:
-            loop = self._device_session.measure(self._wanted)
+            loop = measure_loop_latency(self._provider.open(self.wanted).endpoint)
         except RtvcError as error:
-            self._tell(str(error))
+            self._report(str(error))
         else:
-            self._measured_s = loop.measured
-            self._tell(
-                f"The devices take {loop.measured * 1000:.0f} ms; "
-                f"they state {loop.reported * 1000:.0f} ms."
+            self.measured_s = loop.measured
+            self._report(
+                f"The devices have a latency of {loop.measured * 1000:.0f} ms; "
+                f"they report {loop.reported * 1000:.0f} ms."
             )
-        self._open(self._wanted)
-        self._doing = ""
+        self._open(self.wanted)
+        self._in_progress = ""
 
-    def _shut(self) -> None:
+    def _stop_session(self) -> None:
+        with self._lock:
+            session, self._session = self._session, None
+        if session is None:
+            return
         try:
-            kept = self._device_session.close()
+            message = session.stop()
         except RtvcError as error:
-            kept = str(error)
-        if kept:
-            self._tell(kept)
+            message = str(error)
+        if message:
+            self._report(message)
 
     def _save(self) -> None:
         remembered = dataclasses.replace(
-            self._first,
-            input=self._wanted.input,
-            output=self._wanted.output,
-            monitor=self._wanted.monitor,
-            settings=self.settings.replace(mode="converted"),
+            self._initial,
+            input=self.wanted.input,
+            output=self.wanted.output,
+            monitor=self.wanted.monitor,
+            settings=self._settings.replace(mode="converted"),
         )
         if not self._remember or remembered == self._saved:
             return
@@ -298,21 +338,21 @@ class Controller:
         try:
             save_remembered(remembered)
         except RtvcError as error:
-            self._tell(f"The settings are not remembered: {error}")
+            self._report(f"The settings are not saved. {error}")
 
-    def _end(self) -> None:
-        self._doing = "Fading out."
-        self._shut()
+    def _finish(self) -> None:
+        self._in_progress = "Fading out."
+        self._stop_session()
         self._save()
         if self.recorder.path is not None:
             try:
-                self.recorder.finish()
+                self.recorder.stop()
             except RtvcError as error:
-                self._tell(str(error))
+                self._report(str(error))
 
-    def _tell(self, news: str) -> None:
+    def _report(self, message: str) -> None:
         with self._lock:
-            self._news = news
+            self._message = message
 
 
 def _reason(error: Exception) -> str:
@@ -320,4 +360,4 @@ def _reason(error: Exception) -> str:
         return f"{error} Choose another voice."
     if isinstance(error, RtvcError):
         return str(error)
-    return f"An unexpected {type(error).__name__}: {error}."
+    return f"An unexpected {type(error).__name__} occurred: {error}."

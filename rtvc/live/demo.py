@@ -1,4 +1,4 @@
-"""The demonstration: a bundled utterance instead of a microphone, a file instead of a speaker."""
+"""The demo: a bundled utterance in place of the microphone, a file in place of the speaker."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ def load_utterance() -> Float32:
 
 
 def claim_file(path: Path, *, force: bool) -> Path:
-    """Return the file to write: `path`, or with a number where that exists already.
+    """Return the file to write: `path`, or the same name with a number if it exists.
 
     Raises
     ------
     RtvcError
-        If its folder cannot be written to: better now than after the run.
+        If its folder cannot be written to.
     """
     if not os.access(path.parent, os.W_OK):
         raise RtvcError(
-            f"The folder {str(path.parent.absolute())!r} cannot be written to; "
-            "go to another one, or name a file: --demo FILE."
+            f"The folder {str(path.parent.absolute())!r} is not writable. "
+            "Change to another folder, or name a file with --demo FILE."
         )
     return path if force else unused_path(path)
 
 
 def open_demo(path: Path) -> OpenDevices:
-    """Return the utterance as a microphone, in real time, and a 24-bit WAV file as a speaker."""
+    """Return the utterance as the microphone, in real time, and a WAV file as the speaker."""
     from rtvc.audio.simulated import SimulatedDevice
 
     device = SimulatedDevice(load_utterance(), wall_clock=True)
@@ -57,6 +57,6 @@ def open_demo(path: Path) -> OpenDevices:
         buffer = io.BytesIO()
         soundfile.write(buffer, device.played, _RATE, format="WAV", subtype="PCM_24")
         write_atomically(path, buffer.getvalue())
-        return f"The result is in {path}."
+        return f"The output is in {path}."
 
     return OpenDevices(device, DeviceSelection("bundled utterance", str(path)), keep=keep)

@@ -1,4 +1,4 @@
-"""What can be plugged in: the devices to choose from, and how they are opened."""
+"""The devices to choose from, and how they are opened."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ print(json.dumps([dataclasses.asdict(device) for device in list_devices()]))
 
 @dataclass(frozen=True, slots=True)
 class AvailableDevices:
-    """All microphones and speakers of a moment."""
+    """All microphones and speakers found by a scan."""
 
     inputs: tuple[Device, ...] = ()
     outputs: tuple[Device, ...] = ()
 
 
 class DeviceSelection(NamedTuple):
-    """The chosen devices by name; "" is the system's default, and no monitor."""
+    """The selected devices by name; "" is the system's default, or no monitor."""
 
     input: str = ""
     output: str = ""
@@ -43,22 +43,22 @@ class DeviceSelection(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OpenDevices:
-    """A microphone and a speaker, ready to be started.
+    """A microphone and a speaker, ready to start.
 
     Attributes
     ----------
     endpoint
-        For the session; not started yet.
+        The endpoint for the session, not started yet.
     names
-        What the devices are called.
+        Full names of the devices.
     monitor
-        Plays the output once more on a device of its own, None for nothing.
+        Plays the output on a second device as well, None if there is none.
     note
-        A sentence about what could not be had, "" if nothing is missing.
+        A message about a device that could not be opened, "" if all are open.
     hint
-        Tells what is probably wrong while it runs, "" if nothing is.
+        Returns what is probably wrong while the devices run, "" if nothing is.
     keep
-        Keeps what it made, and returns a sentence about it, "" if there is nothing to keep.
+        Writes the output to its file, if it has one, and returns a message about it, or "".
     """
 
     endpoint: Endpoint
@@ -70,13 +70,13 @@ class OpenDevices:
 
 
 class DeviceProvider(Protocol):
-    """Devices to choose from."""
+    """Lists and opens devices."""
 
     def scan(self) -> AvailableDevices:
-        """Return what is plugged in now; may take a second."""
+        """Return the devices that are connected now; may take a second."""
 
     def open(self, selection: DeviceSelection) -> OpenDevices:
-        """Return the chosen devices; a monitor that is not there is noted and done without.
+        """Return the selected devices; a missing monitor is left out and noted.
 
         Raises
         ------
@@ -92,15 +92,15 @@ class SystemDevices:
         self._opened = False
 
     def scan(self) -> AvailableDevices:
-        """Return what is plugged in now.
+        """Return the devices that are connected now.
 
-        PortAudio sees the devices of the moment at which it was started, and
-        starting it again would end the sound. So another process looks.
+        PortAudio lists the devices of the moment when it was initialized, and initializing
+        it again would stop the audio. So a subprocess lists them.
 
         Raises
         ------
         RtvcError
-            If the sound system cannot be asked.
+            If the subprocess fails.
         """
         from rtvc.audio.devices import Device
 
@@ -115,14 +115,16 @@ class SystemDevices:
             )
             devices = [Device(**row) for row in json.loads(done.stdout)]
         except (subprocess.SubprocessError, OSError, ValueError):
-            raise RtvcError("The devices could not be listed; 'rtvc doctor' says why.") from None
+            raise RtvcError(
+                "The devices cannot be listed. Run 'rtvc doctor' to find out why."
+            ) from None
         return AvailableDevices(
             tuple(device for device in devices if device.inputs),
             tuple(device for device in devices if device.outputs),
         )
 
     def open(self, selection: DeviceSelection) -> OpenDevices:
-        """Return the chosen devices; to be called only while no others are open.
+        """Return the selected devices; call it only while no others are open.
 
         Raises
         ------
@@ -135,7 +137,7 @@ class SystemDevices:
         from rtvc.audio.portaudio import restart_portaudio
 
         if self._opened:
-            # What has been plugged in since is seen only so.
+            # Devices connected since are found only after that.
             restart_portaudio()
         self._opened = True
         microphone = find_device(selection.input or None, "input")

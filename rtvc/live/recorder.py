@@ -1,4 +1,4 @@
-"""Recording what is played, on whatever devices that is."""
+"""Records the output, across changes of devices."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class Recorder:
     Parameters
     ----------
     attach
-        Leads what is played to a recording, or with None to nothing any more.
+        Sends the output to a recording; None detaches it.
     """
 
     def __init__(self, attach: Callable[[Recording | None], None]) -> None:
         self._attach = attach
         self._recording: Recording | None = None
 
-    def begin(self, path: Path | None = None) -> Path:
-        """Record what is played, and return the file that it goes to.
+    def start(self, path: Path | None = None) -> Path:
+        """Start recording the output, and return the path of the file.
 
         Parameters
         ----------
@@ -39,47 +39,47 @@ class Recorder:
         Raises
         ------
         RtvcError
-            If it cannot be written, or a recording runs already.
+            If the file cannot be written, or a recording is running.
         """
         from rtvc.audio.recording import Recording
 
         if self._recording is not None:
-            raise RtvcError(f"{self._recording.path} is being recorded already; stop it first.")
+            raise RtvcError(f"rtvc is already recording to {self._recording.path}. Stop it first.")
         self._recording = Recording(path or unused_path(FILE.absolute()))
         self._attach(self._recording)
         return self._recording.path
 
     @property
     def path(self) -> Path | None:
-        """The file that is being recorded, None if there is none."""
+        """The file being recorded, None if there is none."""
         recording = self._recording
         return recording.path if recording is not None else None
 
     @property
     def seconds(self) -> float | None:
-        """Length of the recording that runs; None if there is none."""
+        """Length of the running recording in seconds, None if there is none."""
         recording = self._recording
         return recording.seconds if recording is not None else None
 
-    def finish(self) -> Path:
-        """End the recording, and return its file.
+    def stop(self) -> Path:
+        """Stop the recording, and return the path of its file.
 
         Raises
         ------
         RtvcError
-            If none runs, or it could not be written.
+            If no recording is running, or the file could not be written.
         """
         recording, self._recording = self._recording, None
         if recording is None:
-            raise RtvcError("Nothing is being recorded.")
+            raise RtvcError("No recording is running.")
         self._attach(None)
         recording.finish()
         return recording.path
 
-    def take_news(self) -> str:
-        """Return once why the recording has ended by itself, "" if it has not."""
+    def take_message(self) -> str:
+        """Return why the recording has ended by itself, once; "" if it has not."""
         recording = self._recording
         if recording is None or not recording.error:
             return ""
         self._recording = None
-        return f"The recording has ended. {recording.error}"
+        return f"The recording has stopped. {recording.error}"

@@ -1,4 +1,4 @@
-"""What there is to choose from, looked for again and again in the background."""
+"""Lists the devices and voices to choose from, in the background."""
 
 from __future__ import annotations
 
@@ -9,53 +9,53 @@ from rtvc.live.devices import AvailableDevices, DeviceProvider
 
 
 class Scanner:
-    """The devices and voices of the last look.
+    """The devices and voices found by the last scan.
 
     Parameters
     ----------
     provider
-        The devices.
+        Lists the devices.
 
     Attributes
     ----------
     devices
-        What the last look found.
+        The devices found by the last scan. Read only.
     """
 
     def __init__(self, provider: DeviceProvider) -> None:
         self._provider = provider
         self.devices = AvailableDevices()
         self._voices: dict[str, str] | None = None
-        self._news = ""
-        self._looking = False
+        self._message = ""
+        self._scanning = False
         self._thread = ThreadPoolExecutor(1, "rtvc scanner")
         self._closed = False
 
     @property
     def voices(self) -> dict[str, str]:
-        """The voices that ``Settings.voice`` can name, each with a sentence about it."""
+        """Names for ``Settings.voice``, each with a one-line description."""
         if self._voices is None:
-            self._find_voices()
+            self._list_voices()
         return self._voices or {}
 
-    def look_for_devices(self) -> None:
-        """Look; nothing happens while it is being done."""
-        if not (self._looking or self._closed):
-            self._looking = True
+    def scan_devices(self) -> None:
+        """Scan for devices, unless a scan is running."""
+        if not (self._scanning or self._closed):
+            self._scanning = True
             self._thread.submit(self._scan)
 
-    def look_for_voices(self) -> None:
-        """Look."""
+    def scan_voices(self) -> None:
+        """Scan for voices."""
         if not self._closed:
-            self._thread.submit(self._find_voices)
+            self._thread.submit(self._list_voices)
 
-    def take_news(self) -> str:
-        """Return once what went wrong, "" if nothing did."""
-        news, self._news = self._news, ""
-        return news
+    def take_message(self) -> str:
+        """Return why the last scan failed, once; "" if it did not."""
+        message, self._message = self._message, ""
+        return message
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop scanning."""
         self._closed = True
         self._thread.shutdown(wait=False, cancel_futures=True)
 
@@ -63,11 +63,11 @@ class Scanner:
         try:
             self.devices = self._provider.scan()
         except RtvcError as error:
-            self._news = str(error)
+            self._message = str(error)
         finally:
-            self._looking = False
+            self._scanning = False
 
-    def _find_voices(self) -> None:
+    def _list_voices(self) -> None:
         from rtvc.library.open_voice import list_voices
 
         self._voices = list_voices()

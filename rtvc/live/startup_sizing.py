@@ -1,4 +1,4 @@
-"""The sizes that a live run starts with, and what you should know about them."""
+"""The sizes that a live run starts with, and advice about them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from rtvc.settings import BUILT_IN, Settings
 
 @dataclass(frozen=True, slots=True)
 class SizingAdvice:
-    """What a person should know about the sizes of a run, "" where there is nothing.
+    """Messages about the sizes of a run, "" where there is nothing to say.
 
     Attributes
     ----------
     notes
-        What is used although nobody chose it.
+        Sizes that come from the profile and the calibration.
     warnings
-        What is wrong with it, and what to do.
+        What is wrong with them, and what to do.
     """
 
     notes: str = ""
@@ -32,16 +32,16 @@ class SizingAdvice:
 def startup_sizing(
     settings: Settings, profile: str, chosen: frozenset[str]
 ) -> tuple[Sizing, SizingAdvice]:
-    """Return what is known of this machine, and what a person should know about that.
+    """Return what was measured on this machine, and advice about it.
 
     Parameters
     ----------
     settings
-        To begin with.
+        Settings to start with.
     profile
         Name of the profile.
     chosen
-        Names of the sizes that a person has stated.
+        Names of the sizes that the user has chosen.
     """
     timings, damage = load_calibration()
     kind = voice_kind(settings.voice)
@@ -67,15 +67,15 @@ def _warnings(
     kind: str, measured: Timing | None, changes: list[str], profile: Profile, settings: Settings
 ) -> str:
     if measured is None:
-        # The built-in voice keeps up with its defaults nearly everywhere.
+        # The built-in voice keeps up at the default sizes on nearly every machine.
         return (
             ""
             if kind == BUILT_IN
-            else f"How fast this machine is with {kind_name(kind)} is not known: "
-            "'rtvc calibrate' measures it in a minute."
+            else f"The speed of this machine with {kind_name(kind)} is not known. "
+            "Run 'rtvc calibrate' to measure it, which takes a minute."
         )
     if changes:
-        return f"Since 'rtvc calibrate' measured, {' and '.join(changes)}: run it again."
+        return f"Since the last calibration, {' and '.join(changes)}. Run 'rtvc calibrate' again."
     if choose(measured, profile, method=settings.pitch_method) is None:
         return too_slow(kind, measured, profile, method=settings.pitch_method)
     return ""

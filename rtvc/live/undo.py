@@ -1,4 +1,4 @@
-"""Steps back and forward through settings."""
+"""Undo and redo of settings."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable
 
 from rtvc.settings import SETTINGS, Settings, changed_names
 
-_TOGETHER_S = 0.8
-"""Changes of the same numbers in quicker succession are one step: a key that is held down."""
-_MOST = 200
+_MERGE_S = 0.8
+"""Changes of the same numbers within this time are one step, such as those of a held key."""
+_MAX_STEPS = 200
 
 
 class UndoHistory:
-    """The settings before the present ones, and those that were undone.
+    """Earlier settings, and settings that were undone.
 
-    The mode is no part of it: an undo never opens a muted output.
+    The mode is left out: an undo never unmutes the output.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -25,7 +25,7 @@ class UndoHistory:
         self._last: tuple[frozenset[str], float] = (frozenset(), 0.0)
 
     def note(self, before: Settings, after: Settings) -> None:
-        """Remember a change."""
+        """Store a change."""
         names = changed_names(before, after) - {"mode"}
         if not names:
             return
@@ -33,11 +33,11 @@ class UndoHistory:
         now = self._clock()
         self._last = names, now
         self._future.clear()
-        held = names == last_names and now - last_time < _TOGETHER_S
-        # What is chosen, such as a voice, is chosen one by one.
+        held = names == last_names and now - last_time < _MERGE_S
+        # Settings that are no numbers, such as the voice, are never merged.
         if held and self._past and all(SETTINGS[name].is_number for name in names):
             return
-        self._past = [*self._past[-_MOST:], before]
+        self._past = [*self._past[-_MAX_STEPS:], before]
 
     def undo(self, current: Settings) -> Settings | None:
         """Return the settings before the last change, None if there is none."""

@@ -106,8 +106,8 @@ class Actions:
         """Begin or end a recording."""
         recorder = self._controller.recorder
         if recorder.seconds is None:
-            return f"Recording to {recorder.begin()}. r stops it."
-        return f"Recorded {recorder.finish()}."
+            return f"Recording to {recorder.start()}. r stops it."
+        return f"Recorded {recorder.stop()}."
 
     def undo(self) -> str:
         """Take the last change back."""

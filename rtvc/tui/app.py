@@ -119,7 +119,7 @@ class Panel(App[None]):
         if self._leaving or not self.is_running:
             return
         now = self._clock()
-        if news := self.controller.take_news():
+        if news := self.controller.take_message():
             self.tell(news)
         if self._message and now > self._message_until:
             self._message = ""
@@ -160,7 +160,7 @@ class Panel(App[None]):
 
     def _tidy(self) -> None:
         if not self._leaving:
-            self.controller.tidy()
+            self.controller.maintain()
 
     def _scan_presets(self) -> None:
         self.do(self.preset_manager.scan)
@@ -180,7 +180,7 @@ class Panel(App[None]):
         self._leaving = True
         recording = self.controller.recorder.path
         await asyncio.to_thread(self.controller.close)
-        self.farewell = self.controller.take_news()
+        self.farewell = self.controller.take_message()
         if recording is not None and not self.farewell:
             self.farewell = f"The recording is in {recording}."
         self.exit(return_code=self._code)
@@ -249,7 +249,7 @@ class Panel(App[None]):
     def action_measure(self) -> None:
         """Measure the delay of the devices, if the person agrees."""
         names = self.controller.names
-        measure = partial(self.do, self.controller.measure)
+        measure = partial(self.do, self.controller.measure_latency)
         self.push_screen(before_measuring(names.input, names.output, measure))
 
     def action_save(self) -> None:

@@ -143,8 +143,8 @@ class DevicesScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Look for devices, now and again and again."""
-        self._scanner.look_for_devices()
-        self.set_interval(_RESCAN_S, self._scanner.look_for_devices)
+        self._scanner.scan_devices()
+        self.set_interval(_RESCAN_S, self._scanner.scan_devices)
 
     def show(self, view: Snapshot) -> None:
         """Show a moment."""
@@ -164,7 +164,7 @@ class DevicesScreen(Screen[None]):
     def _selected(self, event: OptionList.OptionSelected) -> None:
         chosen = event.option_list
         if isinstance(chosen, DeviceList):
-            self._controller.use(chosen.change(self._controller.wanted))
+            self._controller.select_devices(chosen.change(self._controller.wanted))
 
     def _advice(self, used: DeviceSelection) -> str:
         """Tell what the marked device would mean beside those in use."""

@@ -94,8 +94,8 @@ class FirstRunScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Begin with the first step."""
-        self._scanner.look_for_devices()
-        self.set_interval(2.0, self._scanner.look_for_devices)
+        self._scanner.scan_devices()
+        self.set_interval(2.0, self._scanner.scan_devices)
         self._go(0)
 
     def show(self, view: Snapshot) -> None:
@@ -143,7 +143,7 @@ class FirstRunScreen(Screen[None]):
         if isinstance(chosen, DeviceList):
             choice = chosen.change(self._controller.wanted)
             if choice != self._controller.wanted:
-                self._controller.use(choice)
+                self._controller.select_devices(choice)
             self.action_next()
 
     def _go(self, step: int) -> None:

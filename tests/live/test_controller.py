@@ -40,7 +40,7 @@ def running(controller, state=State.CONVERTED):
 
 def heard(controller, told: list[str]) -> str:
     """Take the news, keep them, and return them."""
-    told.append(controller.take_news())
+    told.append(controller.take_message())
     return told[-1]
 
 
@@ -55,11 +55,11 @@ def controller():
 
 
 def test_devices_are_exchanged_and_remembered(controller):
-    controller.use(DeviceSelection(USB.name, HEADPHONES.name))
+    controller.select_devices(DeviceSelection(USB.name, HEADPHONES.name))
     assert controller.stats().state is State.STARTING
     running(controller)
     assert controller.names == DeviceSelection(USB.name, HEADPHONES.name)
-    first, second = (device for _, device in controller._device_session._provider.opened)
+    first, second = (device for _, device in controller._provider.opened)
     played = len(first.played)
     until(lambda: np.abs(second.played).max(initial=0) > 0.01)
     assert len(first.played) == played, "the old device plays on"
@@ -70,13 +70,13 @@ def test_devices_are_exchanged_and_remembered(controller):
 
 def test_a_missing_device_brings_the_old_ones_back(controller):
     before = controller.names
-    controller.use(DeviceSelection(USB.name, "Nothing"))
+    controller.select_devices(DeviceSelection(USB.name, "Nothing"))
     told: list[str] = []
     until(lambda: heard(controller, told))
     running(controller)
     assert controller.names == before
-    assert told[-1] == "There is no output named 'Nothing'. The devices before are in use."
-    assert controller.take_news() == ""
+    assert told[-1] == "There is no output named 'Nothing'. The previous devices are in use again."
+    assert controller.take_message() == ""
 
 
 def test_without_any_device_it_says_why_and_can_be_mended():
@@ -87,7 +87,7 @@ def test_without_any_device_it_says_why_and_can_be_mended():
     until(lambda: controller.stats().state is State.DEVICE_LOST)
     assert controller.stats().reason == "There is no input named ''."
     provider.inputs.append(USB)
-    controller.use(DeviceSelection(USB.name, CABLE.name))
+    controller.select_devices(DeviceSelection(USB.name, CABLE.name))
     running(controller)
     controller.close()
     assert load_remembered()[0] == RememberedRun()
@@ -108,14 +108,14 @@ def test_without_its_voice_it_is_muted_until_another_one_is_chosen():
     controller.close()
 
 
-def test_a_stand_in_without_its_voice_plays_once_another_one_is_chosen(tmp_path):
+def test_the_fallback_without_its_voice_plays_once_another_one_is_chosen(tmp_path):
     from rtvc.live.demo import open_demo
 
     provider = SimulatedDevices()
     provider.inputs.clear()
     choices = RememberedRun(settings=Settings(voice="nobody"))
     path = tmp_path / "demo.wav"
-    controller = Controller(provider, choices, remember=False, stand_in=lambda: open_demo(path))
+    controller = Controller(provider, choices, remember=False, fallback=lambda: open_demo(path))
     controller.start()
     until(lambda: controller.stats().state is State.MUTED)
     assert "'nobody'" in controller.stats().reason
@@ -135,7 +135,7 @@ def test_settings_reach_the_engine_and_go_back(controller):
     assert controller.redo()
     assert controller.settings.pitch == 5
     assert not controller.redo()
-    assert controller._device_session._session.settings == controller.settings
+    assert controller._session.session.settings == controller.settings
 
 
 def test_a_new_block_is_loaded_while_the_old_one_plays(controller):
@@ -146,18 +146,18 @@ def test_a_new_block_is_loaded_while_the_old_one_plays(controller):
 
 
 def test_the_recording_is_what_was_played_across_devices(controller, tmp_path):
-    path = controller.recorder.begin()
+    path = controller.recorder.start()
     assert path == tmp_path / "rtvc-recording.wav"
     with pytest.raises(RtvcError, match="already"):
-        controller.recorder.begin()
-    first = controller._device_session._provider.device
+        controller.recorder.start()
+    first = controller._provider.device
     start = len(first.played)
     time.sleep(0.6)
-    controller.use(DeviceSelection(USB.name, HEADPHONES.name))
+    controller.select_devices(DeviceSelection(USB.name, HEADPHONES.name))
     running(controller)
-    until(lambda: len(controller._device_session._provider.device.played) > 24_000)
+    until(lambda: len(controller._provider.device.played) > 24_000)
     assert controller.recorder.seconds > 0.5
-    assert controller.recorder.finish() == path
+    assert controller.recorder.stop() == path
     assert controller.recorder.seconds is None
     recorded, rate = soundfile.read(path, dtype="float32")
     assert rate == 48_000
@@ -166,15 +166,15 @@ def test_the_recording_is_what_was_played_across_devices(controller, tmp_path):
     piece = recorded[:9600]
     at = int(np.argmax(scipy.signal.correlate(played, piece, "valid")))
     np.testing.assert_allclose(played[at : at + 9600], piece, atol=1e-6)
-    second = controller._device_session._provider.device.played
+    second = controller._provider.device.played
     assert np.isin(np.round(second[9600:9700], 5), np.round(recorded, 5)).mean() > 0.9
-    with pytest.raises(RtvcError, match="Nothing"):
-        controller.recorder.finish()
+    with pytest.raises(RtvcError, match="No recording"):
+        controller.recorder.stop()
 
 
 def test_a_recording_that_cannot_be_made_says_so(controller, tmp_path):
     with pytest.raises(RtvcError, match="There is no folder"):
-        controller.recorder.begin(tmp_path / "nowhere" / "x.wav")
+        controller.recorder.start(tmp_path / "nowhere" / "x.wav")
     assert controller.recorder.seconds is None
 
 
@@ -182,7 +182,7 @@ def test_closing_keeps_the_recording_and_is_safe_to_repeat(tmp_path):
     controller = Controller(SimulatedDevices(), RememberedRun(), remember=False)
     controller.start()
     running(controller)
-    controller.recorder.begin()
+    controller.recorder.start()
     time.sleep(0.3)
     controller.close()
     assert soundfile.info(tmp_path / "rtvc-recording.wav").frames > 9600
@@ -190,10 +190,10 @@ def test_closing_keeps_the_recording_and_is_safe_to_repeat(tmp_path):
 
 def test_devices_are_looked_for_in_the_background(controller):
     assert controller.scanner.devices.inputs == ()
-    controller.scanner.look_for_devices()
+    controller.scanner.scan_devices()
     until(lambda: controller.scanner.devices.inputs)
-    controller._device_session._provider.inputs.append(CABLE)
-    controller.scanner.look_for_devices()
+    controller._provider.inputs.append(CABLE)
+    controller.scanner.scan_devices()
     until(lambda: CABLE in controller.scanner.devices.inputs)
 
 
@@ -229,7 +229,7 @@ def test_the_devices_of_this_machine(sound_server: SoundServer, tmp_path):
     controller = Controller(
         SystemDevices(), RememberedRun("fake_mic", "fake_speaker", Settings(pitch=3))
     )
-    controller.scanner.look_for_devices()
+    controller.scanner.scan_devices()
     with sound_server.speaking(np.tile(load_utterance(), 2)):
         controller.start()
         running(controller)
@@ -237,11 +237,11 @@ def test_the_devices_of_this_machine(sound_server: SoundServer, tmp_path):
         assert "fake_mic" in [device.name for device in controller.scanner.devices.inputs]
         assert any(device.is_default("output") for device in controller.scanner.devices.outputs)
         assert controller.names == DeviceSelection("fake_mic", "fake_speaker")
-        controller.use(DeviceSelection("fake_mic", "default"))
+        controller.select_devices(DeviceSelection("fake_mic", "default"))
         running(controller)
         assert controller.names == DeviceSelection("fake_mic", "default")
-        controller.use(DeviceSelection("fake_mic", "no such thing"))
-        until(lambda: "no output named 'no such thing'" in controller.take_news())
+        controller.select_devices(DeviceSelection("fake_mic", "no such thing"))
+        until(lambda: "no output named 'no such thing'" in controller.take_message())
         running(controller)
         controller.close()
     assert MICROPHONE_SINK
@@ -254,10 +254,10 @@ def lag(heard: np.ndarray, reference: np.ndarray) -> int:
 
 
 def test_the_monitor_says_the_same_and_its_loss_harms_nothing(controller):
-    controller.use(DeviceSelection(USB.name, CABLE.name, HEADPHONES.name))
+    controller.select_devices(DeviceSelection(USB.name, CABLE.name, HEADPHONES.name))
     running(controller)
     assert controller.names == DeviceSelection(USB.name, CABLE.name, HEADPHONES.name)
-    provider = controller._device_session._provider
+    provider = controller._provider
     until(lambda: provider.monitors and len(provider.monitors[0].played) > 96_000)
     main, monitor = (
         provider.device.played[-72_000:-24_000],
@@ -276,7 +276,7 @@ def test_the_monitor_says_the_same_and_its_loss_harms_nothing(controller):
     told: list[str] = []
     until(lambda: heard(controller, told))
     assert told[-1].startswith("The monitor is silent. 'External Headphones' was lost")
-    assert controller.take_news() == "", "it is told once"
+    assert controller.take_message() == "", "it is told once"
     since = len(provider.device.played)
     time.sleep(1)
     assert controller.stats().state is State.CONVERTED
@@ -293,7 +293,7 @@ def test_the_spectrum_is_that_of_what_is_heard(controller):
 
 
 def test_a_delay_that_cannot_be_measured_is_told_and_the_sound_comes_back(controller):
-    controller.measure()
+    controller.measure_latency()
     assert controller.stats().reason == "Measuring: three chirps are played."
     told: list[str] = []
     until(lambda: heard(controller, told), 20)
@@ -302,24 +302,24 @@ def test_a_delay_that_cannot_be_measured_is_told_and_the_sound_comes_back(contro
     running(controller)
     controller.apply(controller.settings.replace(mode="muted"))
     with pytest.raises(RtvcError, match="muted"):
-        controller.measure()
+        controller.measure_latency()
 
 
-def test_a_stand_in_plays_to_its_end_while_there_is_no_device(tmp_path):
+def test_the_fallback_plays_to_its_end_while_there_is_no_device(tmp_path):
     from rtvc.live.demo import open_demo
 
     provider = SimulatedDevices()
     provider.inputs.clear()
     path = tmp_path / "demo.wav"
     controller = Controller(
-        provider, RememberedRun(), remember=False, stand_in=lambda: open_demo(path)
+        provider, RememberedRun(), remember=False, fallback=lambda: open_demo(path)
     )
     controller.start()
     until(lambda: controller.stats().state is State.DEVICE_LOST and controller.stats().blocks > 5)
     assert controller.names.output == str(path)
     provider.inputs.append(USB)
-    controller.use(DeviceSelection(USB.name))
-    until(lambda: f"The result is in {path}." in controller.take_news())
+    controller.select_devices(DeviceSelection(USB.name))
+    until(lambda: f"The output is in {path}." in controller.take_message())
     running(controller)
     controller.close()
     assert soundfile.info(path).frames > 9600
@@ -333,13 +333,13 @@ def test_the_delay_of_a_cable_is_measured(sound_server: SoundServer):
     )
     controller.start()
     running(controller)
-    controller.measure()
+    controller.measure_latency()
     until(lambda: controller.measured_s is not None, 20)
     running(controller)
     assert controller.measured_s is not None
     assert 0.005 < controller.measured_s < 0.2
-    assert "The devices take" in controller.take_news()
-    controller.use(DeviceSelection("fake_mic", "fake_speaker"))
+    assert "The devices have a latency of" in controller.take_message()
+    controller.select_devices(DeviceSelection("fake_mic", "fake_speaker"))
     running(controller)
     assert controller.measured_s is None, "other devices have another delay"
     controller.close()
@@ -367,8 +367,8 @@ def test_a_monitor_of_this_machine(sound_server: SoundServer):
         time.sleep(1)
         stats = controller.stats()
         assert stats.state is State.CONVERTED
-        controller.use(DeviceSelection("fake_mic", "fake_speaker", "fake_speaker"))
-        until(lambda: "is already the output" in controller.take_news())
+        controller.select_devices(DeviceSelection("fake_mic", "fake_speaker", "fake_speaker"))
+        until(lambda: "is already the output" in controller.take_message())
         running(controller)
         controller.close()
         main, monitor = finish()

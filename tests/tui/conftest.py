@@ -54,8 +54,8 @@ class Driver:
     @property
     def settings(self) -> Settings:
         """What the session has, which is what is heard."""
-        session = self.controller._device_session._session
-        return session.settings if session is not None else self.controller.settings
+        session = self.controller._session
+        return session.session.settings if session is not None else self.controller.settings
 
     @property
     def stats(self):
@@ -63,7 +63,7 @@ class Driver:
 
     @property
     def provider(self) -> SimulatedDevices:
-        provider = self.controller._device_session._provider
+        provider = self.controller._provider
         assert isinstance(provider, SimulatedDevices)
         return provider
 
@@ -164,9 +164,7 @@ def open_panel(monkeypatch):
         try:
             async with panel.run_test(size=size) as pilot:
                 driver = Driver(panel, pilot, clock)
-                await driver.until(
-                    lambda: controller._device_session._session is not None or controller._failure
-                )
+                await driver.until(lambda: controller._session is not None or controller._failure)
                 await driver.reads("IN")
                 yield driver
         finally:

@@ -43,8 +43,8 @@ class StillStudio(Controller):
             provider, RememberedRun(*names[:2], find_preset("deep").apply_to(Settings()))
         )
         self.now = 0.0
-        self._wanted = self._device_session.names = names
-        self._measured_s = 0.023
+        self.wanted = self.names = names
+        self.measured_s = 0.023
         self.scanner.close()
         self.scanner.devices = provider.scan()
         self.scanner._voices = {
@@ -54,7 +54,7 @@ class StillStudio(Controller):
         }
 
     def start(self) -> None:
-        self._doing = ""
+        self._in_progress = ""
 
     def stats(self) -> Stats:
         speaks = math.sin(self.now * 2.3) > -0.6

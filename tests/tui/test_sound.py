@@ -69,7 +69,7 @@ async def test_the_delay_is_measured_only_if_one_agrees(open_panel):
         await it.press("escape")
         assert len(it.provider.opened) == 1
         await it.press("l", "enter")
-        await it.reads("Measuring: three chirps are played.")
+        await it.reads("Measuring the latency with three chirps.")
         await it.until(lambda: len(it.provider.opened) == 2)
         await it.reads("The chirp did not come back")
         await it.hears(State.CONVERTED)
@@ -119,7 +119,7 @@ async def test_a_monitor_that_the_microphone_hears_is_warned_of(open_panel):
         await it.press("tab", "down", "down", "enter")
         await it.until(lambda: it.controller.names.output == HEADPHONES.name)
         await it.press("tab", "home", "down")
-        await it.reads(f"{BUILT_IN.name!r} can hear {SPEAKERS.name!r}")
+        await it.reads(f"{BUILT_IN.name!r} picks up {SPEAKERS.name!r}")
 
 
 @in_loop
@@ -127,13 +127,13 @@ async def test_without_devices_the_demonstration_plays_and_the_panel_waits(open_
     provider = SimulatedDevices(20)
     provider.inputs.clear()
     path = tmp_path / "demo.wav"
-    async with open_panel(provider=provider, stand_in=lambda: open_demo(path)) as it:
+    async with open_panel(provider=provider, fallback=lambda: open_demo(path)) as it:
         await it.hears(State.DEVICE_LOST)
         await it.reads("DEVICE LOST", "There is no input named", "choose another device: d")
         await it.until(lambda: it.stats.output.peak_db > -40)
         await it.press("]", "]")
         assert it.settings.pitch == 2
-        await it.until(lambda: "The result is in" in it.text())
+        await it.until(lambda: "The output is in" in it.text())
         assert np.isfinite(it.stats.latency.total)
         assert it.stats.state is State.DEVICE_LOST
         assert path.stat().st_size > 50_000
