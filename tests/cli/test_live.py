@@ -130,7 +130,7 @@ def no_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_a_microphone_or_speaker_it_plays_the_utterance(no_devices):
     done = rtvc_command("--seconds", "1")
     assert "No live sound. " in done.stderr
-    assert "The result is in rtvc-demo.wav." in done.stdout
+    assert "The output is in rtvc-demo.wav." in done.stdout
     assert Path("rtvc-demo.wav").stat().st_size > 50_000
 
 
@@ -141,7 +141,7 @@ def test_on_a_terminal_without_devices_the_panel_waits_and_the_utterance_plays(n
         assert "converting a bundled utterance to" in terminal.read_until("DEVICE LOST")
         time.sleep(1)
         terminal.type("q")
-        terminal.read_until("The result is in rtvc-demo.wav.")
+        terminal.read_until("The output is in rtvc-demo.wav.")
         assert terminal.process.wait(20) == 0
         assert terminal.modes() == terminal.before
     assert Path("rtvc-demo.wav").stat().st_size > 20_000

@@ -380,7 +380,7 @@ def test_the_demonstration_converts_in_real_time():
     )
     assert time.monotonic() - began > 3
     assert "output to rtvc-demo.wav" in done.stderr
-    assert "The result is in rtvc-demo.wav." in done.stdout
+    assert "The output is in rtvc-demo.wav." in done.stdout
     sound, rate = soundfile.read("rtvc-demo.wav")
     assert rate == 48_000
     assert 2 < len(sound) / rate < 4
@@ -427,6 +427,6 @@ def test_an_interrupt_keeps_what_the_run_made(number: signal.Signals, code: int)
         out, err = process.communicate(timeout=20)
     assert process.returncode == code
     assert "Traceback" not in err
-    assert "The result is in rtvc-demo.wav" in out
+    assert "The output is in rtvc-demo.wav" in out
     assert json.loads(Path("figures.json").read_text())["stats"]["blocks"] > 3
     assert soundfile.info("rtvc-demo.wav").duration > 0.3
