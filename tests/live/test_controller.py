@@ -294,7 +294,7 @@ def test_the_spectrum_is_that_of_what_is_heard(controller):
 
 def test_a_delay_that_cannot_be_measured_is_told_and_the_sound_comes_back(controller):
     controller.measure_latency()
-    assert controller.stats().reason == "Measuring: three chirps are played."
+    assert controller.stats().reason == "Measuring the latency with three chirps."
     told: list[str] = []
     until(lambda: heard(controller, told), 20)
     assert told[-1].startswith("The chirp did not come back")
