@@ -6,8 +6,9 @@ import functools
 import operator
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, SupportsIndex, TypeVar
 
 import numpy as np
 import soxr
@@ -29,16 +30,16 @@ R = TypeVar("R")
 
 LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000
 _PIECE_S = 1.0
-"""What `convert` hands on at once: the time after which Ctrl-C counts."""
+"""Length of the pieces that `convert` works on: Ctrl-C takes effect between two."""
 _TAIL = ENGINE_RATE // 100
-"""Silence after the end, so that no rounding of a sample rate leaves a sample out."""
+"""Silence after the input, so that the result is never a sample short at another rate."""
 _THREAD = "rtvc converter"
 
 
 def convert(
     samples: NDArray[Sample],
     *,
-    sample_rate: int,
+    sample_rate: float | SupportsIndex,
     voice: Voice | str | Path | None = None,
     settings: Settings | None = None,
     quality: Literal["live", "offline"] = "live",
@@ -46,8 +47,8 @@ def convert(
 ) -> NDArray[Sample]:
     """Change the voice in a recording.
 
-    The result is that of ``rtvc convert``: as long as the input to the sample, every sound
-    where it was, and the same for the same settings.
+    The result is as long as the input and aligned with it to the sample. It is that of
+    ``rtvc convert``, and the same input and settings give the same result.
 
     Parameters
     ----------
@@ -57,20 +58,21 @@ def convert(
     sample_rate
         Samples per second of the input and of the result, 8000 to 192000.
     voice
-        A voice from `load_voice`, or what `load_voice` takes; it is then loaded by this
-        call. By default ``settings.voice``, which is the built-in voice unless it is set.
+        A voice from `load_voice`, or anything that `load_voice` accepts, which this call then
+        loads. By default ``settings.voice``, which is the built-in voice unless it is set.
     settings
         By default all settings are at their defaults.
     quality
-        ``"live"`` sounds as it would live. ``"offline"`` gives whole phrases to voices that
-        gain by it (RVC with RefineGAN), which takes more memory; others stay as they are.
+        ``"live"`` is what a live session outputs. ``"offline"`` converts whole phrases with
+        voices that benefit from it (RVC with RefineGAN), and takes more memory; with other
+        voices it is the same.
     **changes
         Single settings, such as ``pitch=4``.
 
     Returns
     -------
     ndarray
-        Of the shape and type of `samples`; all channels are the same.
+        Same shape and type as `samples`; all channels are equal.
 
     Raises
     ------
@@ -91,11 +93,12 @@ def convert(
         raise UsageError(f"The quality is {quality!r}. Choose 'live' or 'offline'.")
     used = combine_settings(settings, changes)
     opened = _opened_voice(voice, used)
-    offline = quality == "offline" and mono.size > 0
-    stream = ThreadBound(
-        lambda: _Stream(_knowing(opened, mono, rate, used) if offline else opened, used, rate),
-        _THREAD,
-    )
+
+    def make() -> _Stream:
+        offline = quality == "offline" and mono.size > 0
+        return _Stream(_offline_voice(opened, mono, rate, used) if offline else opened, used, rate)
+
+    stream = ThreadBound(make, _THREAD)
     made, at = np.empty_like(mono), 0
     try:
         for piece in _in_pieces(mono, rate):
@@ -111,18 +114,18 @@ def convert(
 class Converter:
     """Changes the voice in a stream, block by block.
 
-    The results of `process` and of `flush`, one after the other, are as long as all input
-    and what `convert` makes of it at once, however the input is cut into blocks.
+    The results of `process` and `flush`, concatenated, are as long as the input and equal to
+    what `convert` returns for all of it, whatever the lengths of the blocks.
 
-    Any thread may call `process`, one call at a time: the voice works on a thread of its
-    own, which ends with `flush` or with the converter.
+    Any thread may call `process`; concurrent calls wait for each other. The voice runs on a
+    thread of its own, which ends at `flush` or when the converter is deleted.
 
     Parameters
     ----------
     voice
-        A voice from `load_voice`, or what `load_voice` takes.
+        A voice from `load_voice`, or anything that `load_voice` accepts.
     settings
-        By default all settings are at their defaults. `Settings.voice` must not be set.
+        By default all settings are at their defaults. Do not set `Settings.voice`.
     sample_rate
         Samples per second of the input and of the result, 8000 to 192000.
     **changes
@@ -148,7 +151,7 @@ class Converter:
         voice: Voice | str | Path,
         settings: Settings | None = None,
         *,
-        sample_rate: int,
+        sample_rate: float | SupportsIndex,
         **changes: Any,
     ) -> None:
         self._rate = rate = _checked_rate(sample_rate)
@@ -158,7 +161,7 @@ class Converter:
         self._lock = threading.Lock()
         self._form: ArrayFormat | None = None
         self._over = ""
-        """Why it takes nothing more, "" while it does."""
+        """Why it accepts no more samples, "" while it does."""
         self._stream = ThreadBound(lambda: _Stream(opened, used, rate), _THREAD)
         self._latency: float = self._stream.call(lambda stream: stream.latency)
 
@@ -167,7 +170,7 @@ class Converter:
 
     @property
     def settings(self) -> Settings:
-        """The settings, which stay as they are."""
+        """The settings, which do not change."""
         return self._settings
 
     @property
@@ -177,35 +180,35 @@ class Converter:
 
     @property
     def latency(self) -> float:
-        """Seconds by which the results are shorter than the input so far, at most.
+        """Seconds by which the results lag the input, at most.
 
-        The block and the lookahead of the voice, and below and above 48000 Hz the filters
-        that convert the rate: 0.04 s at 44100 Hz, 0.07 s at 16000 Hz, 0.3 s at 8000 Hz.
+        The block, the voice's lookahead and the filters. Rates other than 48000 Hz add the
+        sample-rate conversion: 0.04 s at 44100 Hz, 0.07 s at 16000 Hz, 0.3 s at 8000 Hz.
         """
         return self._latency
 
     def process(self, samples: NDArray[Sample]) -> NDArray[Sample]:
-        """Take the next samples, and return what is ready.
+        """Convert the next samples, and return the part of the result that is ready.
 
         Parameters
         ----------
         samples
-            As for `convert`; any number, also none. All blocks of a stream have the same
-            type and number of channels. The array may be used again afterwards.
+            As for `convert`, any number of them, including 0. All blocks of a stream have the
+            same type and number of channels. You may overwrite the array afterwards.
 
         Returns
         -------
         ndarray
-            (n,) or (n, channels) of the type of `samples`; n differs from call to call and
-            may be 0.
+            (n,) or (n, channels) of the type of `samples`. n differs from call to call and
+            can be 0.
 
         Raises
         ------
         UsageError
-            For samples that `convert` would refuse or that differ in type or channels from
-            those before, which leaves the stream as it was; and after `flush`.
+            For samples that `convert` would refuse, or whose type or number of channels
+            differs from the blocks before; the stream is then unchanged. Also after `flush`.
         RtvcError
-            If the voice fails. The converter cannot be used any more.
+            If the voice fails. The converter cannot be used afterwards.
         """
         mono, form = to_mono(samples)
         with self._lock:
@@ -219,7 +222,7 @@ class Converter:
             return form.restore(self._call(functools.partial(_Stream.process, samples=mono)))
 
     def flush(self) -> NDArray[Any]:
-        """End the stream, and return what is left of it, as `process` does.
+        """End the stream, and return the rest of the result.
 
         Raises
         ------
@@ -240,7 +243,7 @@ class Converter:
             raise UsageError(self._over)
 
     def _call(self, use: Callable[[_Stream], R]) -> R:
-        # Of a call that fails or is interrupted nobody knows what became of its samples.
+        # After a call that failed or was interrupted, the position in the stream is unknown.
         self._over = "An earlier call failed or was interrupted. Make another converter."
         result = self._stream.call(use)
         self._over = ""
@@ -248,7 +251,7 @@ class Converter:
 
 
 class _Stream:
-    """Mono samples of any rate through a chain, without its delay; for one thread."""
+    """Mono samples at any rate through a chain, its delay compensated; for one thread."""
 
     def __init__(self, voice: Voice, settings: Settings, rate: int) -> None:
         self._settings = settings
@@ -256,7 +259,7 @@ class _Stream:
         self._into, self._back = _resampler(rate, ENGINE_RATE), _resampler(ENGINE_RATE, rate)
         self._waiting = SampleFifo()
         self._early = chain.delay
-        """Samples of output that come before the first of input, and are left out."""
+        """Output samples still to be dropped: the chain's delay at the start."""
         self._taken = self._given = 0
         self.latency = (
             (chain.block + chain.delay) / ENGINE_RATE
@@ -265,13 +268,13 @@ class _Stream:
         )
 
     def process(self, samples: Float32) -> Float32:
-        """Take the next samples, and return what is ready."""
+        """Convert the next samples, and return what is ready."""
         self._taken += samples.size
         self._waiting.push(samples if self._into is None else self._into.resample_chunk(samples))
         return self._made(last=False)
 
     def flush(self) -> Float32:
-        """Return what is left."""
+        """Return the rest."""
         if self._into is not None:
             self._waiting.push(self._into.resample_chunk(np.empty(0, np.float32), last=True))
         silence = self._chain.delay + _TAIL
@@ -300,9 +303,9 @@ def _resampler(in_rate: int, out_rate: int) -> Any:
 
 @functools.cache
 def _resampling_latency(in_rate: int, out_rate: int) -> float:
-    """Return how many seconds of input a resampler holds back at most.
+    """Return the most seconds of input that a resampler buffers.
 
-    It depends on how soxr divides the ratio into stages, so it is measured, in silence.
+    It depends on the stages that soxr chooses for the ratio, so it is measured with silence.
     """
     resampler, step = _resampler(in_rate, out_rate), in_rate // 1000
     if resampler is None:
@@ -321,12 +324,13 @@ def _in_pieces(mono: Float32, rate: int) -> Iterator[Float32]:
     return (mono[at : at + size] for at in range(0, mono.size, size))
 
 
-def _checked_rate(rate: Any) -> int:
-    try:
-        # Also 44100.0, which is what some libraries have.
-        whole = int(rate) if isinstance(rate, float) and rate.is_integer() else operator.index(rate)
-    except TypeError:
-        whole = 0
+def _checked_rate(rate: float | SupportsIndex) -> int:
+    whole = 0
+    if isinstance(rate, float):  # such as 44100.0, which some libraries have
+        whole = int(rate) if rate.is_integer() else 0
+    else:
+        with suppress(TypeError):
+            whole = operator.index(rate)
     if not LOWEST_RATE <= whole <= HIGHEST_RATE:
         raise UsageError(
             f"The sample rate is {rate!r}. Give a whole number of samples per second from "
@@ -352,8 +356,8 @@ def _opened_voice(voice: Voice | str | Path | None, settings: Settings) -> Voice
     return voice
 
 
-def _knowing(voice: Voice, mono: Float32, rate: int, settings: Settings) -> Voice:
-    """Return a voice that knows the whole recording, if it gains by that."""
+def _offline_voice(voice: Voice, mono: Float32, rate: int, settings: Settings) -> Voice:
+    """Return a voice that plays the recording converted offline, if the voice benefits."""
     if voice.continuous:
         return voice
     from rtvc.engine.rvc import offline

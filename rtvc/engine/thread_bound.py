@@ -1,4 +1,4 @@
-"""An object on a thread of its own, used from any other."""
+"""An object that lives on a thread of its own and is used from others."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _JOIN_S = 5.0
 
 
 class ThreadBound(Generic[T]):
-    """Makes an object on a new thread, and runs there everything that is done with it.
+    """Creates an object on a new thread, and runs every use of it there.
 
-    MLX arrays belong to the thread that made them, and a thread that has used MLX must end
-    its streams before it ends: a program that exits meanwhile is aborted. So the threads of
-    a caller never touch MLX. The thread ends with `close`, with this object, or with the
-    program, whichever is first.
+    MLX arrays belong to the thread that created them, and a thread that has used MLX must
+    clear its streams before it ends, or the program may be aborted at exit. With this class
+    a caller's threads never use MLX. The thread ends at `close`, when this object is deleted,
+    or when the program exits.
 
     Parameters
     ----------
     make
-        Makes the object.
+        Creates the object.
     name
         Name of the thread.
 
@@ -42,7 +42,7 @@ class ThreadBound(Generic[T]):
     def __init__(self, make: Callable[[], T], name: str) -> None:
         made: Future[None] = Future()
         self._calls: SimpleQueue[_Call[T] | None] = SimpleQueue()
-        # The thread must not hold this object, or it would live as long as the thread.
+        # The thread holds no reference to this object, which would keep it alive.
         thread = threading.Thread(
             target=_serve, args=(make, made, self._calls), name=name, daemon=True
         )
@@ -69,7 +69,7 @@ class ThreadBound(Generic[T]):
         return result.result()
 
     def close(self) -> None:
-        """Let go of the object and end the thread; safe to repeat."""
+        """Delete the object and end the thread; safe to repeat."""
         self._end()
 
 
@@ -108,12 +108,12 @@ def _answer(make: Callable[[], T], made: Future[None], calls: SimpleQueue[_Call[
             result.set_result(use(held))
         except BaseException as error:
             result.set_exception(error)
-        # Arguments and results belong to the caller alone while this thread waits.
+        # Keep no references to arguments and results while this thread waits.
         del call, use, result
 
 
 def _end(calls: SimpleQueue[_Call[T] | None], thread: threading.Thread) -> None:
     calls.put(None)
-    # The last reference may have gone on the thread itself, or before it was started.
+    # The owner may be deleted on this very thread, or before the thread was started.
     if thread.ident is not None and thread is not threading.current_thread():
         thread.join(_JOIN_S)

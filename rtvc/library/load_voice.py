@@ -1,4 +1,4 @@
-"""From the built-in voice, an installed one, a file, a folder or an archive to a voice."""
+"""Load a voice by name, or from a file, a folder or an archive."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ def load_voice(
 ) -> Voice:
     """Load a voice.
 
-    Nothing in a file is executed, and nothing is downloaded. The content encoder and the pitch
-    estimator of RVC voices are those that ``rtvc setup`` has installed. An archive is unpacked
-    into a temporary folder, which is removed before this returns. Voices that share weights
-    share memory.
+    Nothing in a file is executed, and nothing is downloaded. RVC voices use the content
+    encoder and the pitch estimator that ``rtvc setup`` has installed. An archive is unpacked
+    into a temporary folder, which is removed before this returns. A file that is loaded twice
+    is in memory once.
 
     Parameters
     ----------
     source
         ``"world"`` (the built-in voice), the name of an installed voice, or the path of a
-        ``.pth`` or ``.safetensors`` file, of a folder, or of a zip archive. A name comes
-        before a path of the same spelling; a `~pathlib.Path` is always a path.
+        ``.pth`` or ``.safetensors`` file, a folder, or a zip archive. An installed voice takes
+        precedence over a path of the same spelling; a `~pathlib.Path` is always a path.
     index
-        The ``.index`` file to use with a voice that is not installed. By default the one
-        that belongs to the voice, by its name or its place, if there is one.
+        The ``.index`` file for a voice that is not installed. By default the one that matches
+        the voice by name or folder, if there is one.
     pick
-        Which voice to take of a folder or archive with several: its name or its file's.
+        Which voice of a folder or archive with several: its name or file name.
 
     Returns
     -------
     Voice
-        For `convert` and `Converter`, as often and from as many threads as you like.
+        For any number of `convert` calls and `Converter` objects, on any threads.
 
     Raises
     ------
