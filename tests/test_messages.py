@@ -55,11 +55,14 @@ def messages() -> Iterator[tuple[str, str]]:
 def test_every_error_is_raised_with_a_sentence():
     found = list(messages())
     assert len(found) > 150
-    for where, text in found:
-        first, last = text[:1], text[-1:]
-        assert first.isupper() or first in f"'{HOLE}-", f"{where}: begins like a clause: {text}"
-        assert last in f".!?{HOLE}", f"{where}: ends without a full stop: {text}"
-        assert "nearest:" not in text, f"{where}: {text}"
+    wrong = [
+        f"{where}: {text}"
+        for where, text in found
+        if not (text[:1].isupper() or text[:1] in f"'{HOLE}-")
+        or text[-1:] not in f".!?{HOLE}"
+        or "nearest:" in text
+    ]
+    assert not wrong, "\n".join(["Each must begin with a capital and end with a stop:", *wrong])
 
 
 def test_nobody_repairs_the_punctuation_of_an_error():

@@ -219,10 +219,10 @@ class SynthesizerNetwork:
                 f"{coarse_pitch.shape} and {f0_hz.shape}."
             )
         if not np.issubdtype(coarse_pitch.dtype, np.integer):
-            raise UsageError(f"f0 bins must be integers, not {coarse_pitch.dtype}.")
+            raise UsageError(f"The f0 bins must be integers, not {coarse_pitch.dtype}.")
         if coarse_pitch.min() < 0 or coarse_pitch.max() >= COARSE_BINS:
             raise UsageError(
-                f"f0 bins must be 0 to {COARSE_BINS - 1}, not {coarse_pitch.min()} to "
+                f"The f0 bins must be 0 to {COARSE_BINS - 1}, not {coarse_pitch.min()} to "
                 f"{coarse_pitch.max()}."
             )
         check_pitch(f0_hz)
