@@ -43,6 +43,7 @@ def pytest_in(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_what_is_measured_again_is_printed(tmp_path: Path, workers: str):
     (tmp_path / "test_it.py").write_text(MEASURED.format(times=2))
@@ -52,6 +53,7 @@ def test_what_is_measured_again_is_printed(tmp_path: Path, workers: str):
     assert "2 retries; more than 3 fail the run." in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_too_many_retries_fail_the_run(tmp_path: Path, workers: str):
     for name in ("test_a.py", "test_b.py"):

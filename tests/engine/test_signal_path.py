@@ -20,6 +20,8 @@ from tests.engine.speech_measures import (
     warp_semitones,
 )
 
+pytestmark = pytest.mark.slow
+
 RATE = 48_000
 
 
@@ -82,7 +84,6 @@ def test_formants_move_by_three_semitones(converted, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.slow
 def test_blocks_leave_no_trace(converted, name):
     whole, _ = converted(name, block=1000.0, pitch=4.0)
     frames = voiced_frames(name, speech(name))

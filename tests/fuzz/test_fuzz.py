@@ -20,6 +20,8 @@ from tests.fuzz.hostile import HOSTILE
 from tests.fuzz.seeds import SEEDS
 from tests.support.processes import started
 
+pytestmark = pytest.mark.slow
+
 CASES = 120
 
 

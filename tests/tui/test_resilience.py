@@ -23,6 +23,8 @@ from tests.support.unprivileged import unprivileged
 from tests.tui.conftest import START, in_loop
 from tests.tui.simulated_devices import HEADPHONES, SPEAKERS, SimulatedDevices
 
+pytestmark = pytest.mark.slow
+
 OPEN = {
     "main": (),
     "search": ("slash",),

@@ -11,6 +11,8 @@ import pytest
 from rtvc.config.panel_state import THEMES
 from tests.tui.still import SCREENS, SIZES, stored, take
 
+pytestmark = pytest.mark.slow
+
 
 def words(svg: str) -> list[str]:
     return [html.unescape(text).strip() for text in re.findall(r">([^<>]+)</text>", svg)]

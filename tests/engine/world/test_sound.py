@@ -24,6 +24,8 @@ from tests.engine.speech_measures import (
 )
 from tests.engine.world.world_runs import convert
 
+pytestmark = pytest.mark.slow
+
 PRESETS = sorted((Path(__file__).parents[3] / "presets").glob("*.yaml"))
 LOUD = "2086-149214-0000"
 
