@@ -41,7 +41,7 @@ def load_calibration() -> tuple[dict[str, Timing], str]:
     try:
         return parse(settings_yaml.read_text(path), str(path)), ""
     except RtvcError as error:
-        return {}, f"What was measured is ignored. {error} 'rtvc calibrate' measures anew."
+        return {}, f"The calibration is ignored. {error} Run 'rtvc calibrate' again."
 
 
 def save_calibration(timings: Mapping[str, Timing]) -> None:

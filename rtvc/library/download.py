@@ -165,12 +165,8 @@ def _transfer_with_retries(
             if received >= before + _PROGRESS_BYTES:
                 delays = list(retry_delays_s)
             if not delays:
-                resume = (
-                    f"; it goes on after the {format_size(received)} that came in"
-                    if received
-                    else ""
-                )
-                raise RtvcError(f"{error} Try the same command again later{resume}.") from None
+                resume = f" to resume after {format_size(received)}" if received else ""
+                raise RtvcError(f"{error} Run the same command again later{resume}.") from None
             time.sleep(min(max(delays.pop(0), error.retry_delay_s), _MAX_RETRY_DELAY_S))
 
 

@@ -236,7 +236,7 @@ class TestFile:
         assert timings == {}
         assert any(word in sentence for word in words.split("|")), sentence
         assert str(calibration_path()) in sentence
-        assert "'rtvc calibrate' measures anew." in sentence
+        assert "Run 'rtvc calibrate' again." in sentence
         assert "\n" not in sentence
         sizing, advice = startup_sizing(Settings(), "balanced", frozenset())
         assert sizing.timings == {}
