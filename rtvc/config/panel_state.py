@@ -95,8 +95,8 @@ def _read_texts(path: Path, names: tuple[str, ...]) -> tuple[dict[str, str], str
     try:
         document = settings_yaml.parse(settings_yaml.read_text(path), str(path), names)
     except RtvcError as error:
-        return {}, f"Ignored: {error}"
+        return {}, f"A file of the panel is ignored. {error}"
     if document.values:
         name = next(iter(document.values))
-        return document.texts, f"{path}: {name!r} does not belong there; it is ignored."
+        return document.texts, f"{path}: {name!r} does not belong in this file and is ignored."
     return document.texts, ""

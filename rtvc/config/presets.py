@@ -123,7 +123,9 @@ def save_preset(
     text = settings_yaml.render(texts, values)
     if path.exists():
         if not overwrite:
-            raise UsageError(f"{path} exists already; choose another name or ask to overwrite it.")
+            raise UsageError(
+                f"{path} exists already. Choose another name, or allow overwriting (--force)."
+            )
         # A file that is not a valid preset is replaced completely.
         with contextlib.suppress(settings_yaml.SettingsFileError):
             text = settings_yaml.update_text(

@@ -93,10 +93,10 @@ def load_remembered() -> tuple[RememberedRun, str]:
         except OSError:
             return (
                 RememberedRun(),
-                f"The remembered choices cannot be read and are ignored. {error}",
+                f"The settings of the last run cannot be read and are ignored. {error}",
             )
         return RememberedRun(), (
-            f"The remembered choices are damaged: {error.problems[0].message} "
+            f"The settings of the last run are damaged: {error.problems[0].message} "
             f"rtvc starts from the defaults. The old file is now {backup}."
         )
 

@@ -224,7 +224,7 @@ def _scalar(key: str, node: yaml.Node) -> yaml.ScalarNode:
     if node.tag == _NULL_TAG:
         raise SettingError(key, f"{key!r} has no value; give one, or remove the line.")
     if node.tag not in _PLAIN_TAGS:
-        raise SettingError(key, f"{key!r} carries the tag {node.tag!r}; remove the tag.")
+        raise SettingError(key, f"{key!r} has the tag {node.tag!r}; remove the tag.")
     return node
 
 

@@ -121,7 +121,7 @@ def blend_voices(
         If a voice cannot be read, or the library cannot be written to.
     """
     if not 0.0 <= ratio <= 1.0:
-        raise UsageError(f"The ratio is {ratio:g}, but must be from 0 (all first) to 1.")
+        raise UsageError(f"The ratio is {ratio:g}, but must be from 0 (only the first voice) to 1.")
     voices = installed_voice(first), installed_voice(second)
     wanted = names.validated_name(name or names.sanitized(f"{voices[0].name}+{voices[1].name}"))
     if not force:
@@ -239,7 +239,7 @@ def _install(
         try:
             move_into_place(folder, voices_folder() / name)
         except FileExistsError:
-            raise UsageError(f"There is a voice {name!r} already.") from None
+            raise UsageError(f"There is a voice {name!r} already; choose another name.") from None
     return AddedVoice(installed_voice(name), tuple(notes))
 
 

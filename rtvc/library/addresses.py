@@ -38,13 +38,13 @@ def normalize_url(url: str) -> str:
         host, port = parts.hostname or "", parts.port
         ascii_host = host if ":" in host else host.encode("idna").decode()
     except (ValueError, UnicodeError):
-        raise UsageError(f"{url!r} is not a valid address.") from None
+        raise UsageError(f"{url!r} is not a valid URL.") from None
     if parts.scheme not in ("http", "https") or not host:
-        raise UsageError(f"{url!r} cannot be downloaded; give one that begins with https://.")
+        raise UsageError(f"{url!r} cannot be downloaded; use a URL that begins with https://.")
     if parts.username is not None or parts.password is not None:
         raise UsageError(
-            "An address with a name and password cannot be downloaded; download the file with "
-            "your browser and give the file."
+            "A URL with a user name or password cannot be downloaded. Download the file with "
+            "your browser and use that file."
         )
     place = f"[{ascii_host}]" if ":" in host else ascii_host
     if port is not None:
@@ -88,7 +88,7 @@ def _download_path(host: str, path: str) -> str:
         return "/".join([*head, word, *tail[1:]])
     if (len(tail) < 3 and len([part for part in parts if part]) >= 2) or tail[:1] == ["tree"]:
         raise UsageError(
-            "This is the page of a repository, not a file; open the voice's file there and copy "
-            "the address of its download."
+            "This is the page of a repository, not a file. Open the voice's file there and copy "
+            "the URL of its download."
         )
     return path

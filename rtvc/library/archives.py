@@ -59,7 +59,7 @@ def unpack(path: Path, folder: Path, suffixes: tuple[str, ...]) -> None:
                     _extract(archive, member, folder / place / name)
         except NotImplementedError:
             raise _refusal(
-                "it is compressed in a way that rtvc does not know; unpack it and add the folder"
+                "its compression method is not supported; unpack it and add the folder"
             ) from None
         except (
             zipfile.BadZipFile,
@@ -93,7 +93,7 @@ def _check_directory(file: BinaryIO, size: int) -> None:
         raise _refusal(f"it holds more than {MAX_MEMBERS} files; unpack it and add the folder")
     # In memory an entry takes ten times its size.
     if length > _FREE_DIRECTORY_BYTES + size // 32:
-        raise _refusal("its directory is far too large for what it holds")
+        raise _refusal("its directory is far too large for its contents")
     file.seek(0)
 
 
@@ -105,7 +105,7 @@ def _select_members(
     folders: dict[str, str] = {}
     seen: set[str] = set()
     if sum(member.compress_size for member in archive.infolist()) > size:
-        raise _refusal("its members overlap, which no honest archive does")
+        raise _refusal("its members overlap, so it is damaged or malicious")
     for member in archive.infolist():
         # Some Windows programs write backslashes.
         parts = member.filename.replace("\\", "/").split("/")
@@ -113,7 +113,7 @@ def _select_members(
         if not name.lower().endswith(suffixes) or is_ignored(parts):
             continue
         if ".." in parts or parts[0] == "" or parts[0].endswith(":"):
-            raise _refusal(f"it holds a file that points outside of it ({name})")
+            raise _refusal(f"a path in it points outside of it ({name})")
         if stat.S_ISLNK(member.external_attr >> 16):
             raise _refusal(f"{name} in it is a link instead of a file")
         if member.flag_bits & _ENCRYPTED:
@@ -134,7 +134,7 @@ def _select_members(
         raise _refusal(f"it holds no voice (no .pth and no .safetensors){only}")
     total = sum(member.file_size for member, _, _ in found)
     if total > max(_RATIO_FREE_BYTES, MAX_RATIO * size):  # many small members can add up
-        raise _refusal(f"it would grow to {total // size} times its size, which no voice does")
+        raise _refusal(f"it would unpack to {total // size} times its size, unlike any voice")
     if total > MAX_TOTAL_BYTES:
         raise _refusal(f"it would unpack to more than {MAX_TOTAL_BYTES >> 30} GiB")
     return found
@@ -150,8 +150,8 @@ def _check_expansion(member: zipfile.ZipInfo, name: str) -> None:
         raise _refusal(f"{name} in it would unpack to more than {MAX_MEMBER_BYTES >> 30} GiB")
     if member.file_size > max(_RATIO_FREE_BYTES, MAX_RATIO * member.compress_size):
         raise _refusal(
-            f"{name} in it would grow to {member.file_size // max(member.compress_size, 1)} "
-            "times its size, which no voice does"
+            f"{name} in it would unpack to {member.file_size // max(member.compress_size, 1)} "
+            "times its size, unlike any voice"
         )
 
 
@@ -166,7 +166,7 @@ def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) ->
 
 
 def _refusal(reason: str) -> Exception:
-    """Return the error that `reading` makes a sentence of."""
+    """Return an error that `reading` converts to an `RtvcError`."""
     from rtvc.engine.weights.errors import ContentError
 
     return ContentError(reason)

@@ -267,7 +267,7 @@ def install_advice(kinds: list[str]) -> str:
         size = format_size(sum(model.size for model in known))
         steps.append(f"Run 'rtvc setup{choice}' once; it downloads {size}.")
     steps += [
-        f"Get the folder of that encoder (config.json and pytorch_model.bin), and run "
+        f"Download the folder of that encoder (config.json and pytorch_model.bin), and run "
         f"'rtvc setup {kind} --from FOLDER'."
         for kind in map(model_kind, kinds)
         if kind not in BASE_MODELS

@@ -131,7 +131,7 @@ def download(
             file.truncate(0)
             raise _wrong_file_error(request.url, f"its SHA-256 is not {sha256[:16]}…")
         if not file.seek(0, 2):
-            raise RtvcError(f"The file at {request.url} is empty.")
+            raise RtvcError(f"The file at {request.url} is empty; check the URL.")
         return Download(_part_file(request.url), state.name or file_name(None, request.url))
 
 
@@ -186,7 +186,7 @@ def _transfer(request: _Request, file: FileIO, state: _PartialDownload) -> None:
         if error.size == f"bytes */{start}":
             return  # it was complete already
         file.truncate(0)
-        raise TransientError(f"{hostname(request.url)} has another file than before.") from None
+        raise TransientError(f"The file at {hostname(request.url)} has changed.") from None
     with response:
         start, total = _content_range(response, start)
         if request.size is not None and total not in (None, request.size):
@@ -231,8 +231,8 @@ def _receive(
             return
         if page and not file.tell() and chunk.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
             raise RtvcError(
-                f"{request.url} leads to a web page, not to a file; copy the address of the "
-                "download itself, or download it with your browser and give the file."
+                f"{request.url} leads to a web page, not to a file. Copy the URL of the download "
+                "itself, or download it with your browser and use that file."
             )
         if file.tell() + len(chunk) > (request.size or MAX_BYTES):
             file.truncate(0)
@@ -252,16 +252,19 @@ def _content_range(response: http.client.HTTPResponse, start: int) -> tuple[int,
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":
         raise RtvcError(
-            f"{response.url} sends the file packed ({encoding[:20]!r}), which rtvc does not take; "
-            "download it with your browser and give the file."
+            f"{response.url} sends the file with the encoding {encoding[:20]!r}, which is not "
+            "supported. Download it with your browser and use that file."
         )
     if response.status == 206:
         given = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if given is None or int(given[1]) != start:
-            raise RtvcError(f"{response.url} sends another part of the file than was asked for.")
+            raise RtvcError(
+                f"{response.url} sends a different part of the file than requested. Download it "
+                "with your browser and use that file."
+            )
         return start, None if given[2] == "*" else int(given[2])
     if response.status != 200:
-        raise RtvcError(f"{response.url} sends no file (HTTP {response.status}).")
+        raise RtvcError(f"{response.url} sends no file (HTTP {response.status}); check the URL.")
     length = response.headers.get("Content-Length", "")
     return 0, int(length) if length.isascii() and length.isdigit() else None
 
@@ -290,14 +293,16 @@ def _hash_matches(request: _Request, file: FileIO) -> bool:
 
 def _wrong_file_error(url: str, why: str) -> RtvcError:
     return RtvcError(
-        f"What comes from {url} is not the file that it should be: {why}. Nothing of it is kept; "
-        "try again later, or another source."
+        f"The download from {url} is not the expected file: {why}. It was deleted; try again "
+        "later, or use another source."
     )
 
 
 def _too_large_error(request: _Request) -> RtvcError:
     limit = format_size(request.size or MAX_BYTES)
-    return RtvcError(f"The file at {request.url} is larger than {limit}, which cannot be right.")
+    return RtvcError(
+        f"The file at {request.url} is larger than the limit of {limit}; check the URL."
+    )
 
 
 def _part_file(url: str) -> Path:
@@ -317,7 +322,9 @@ def _locked_part_file(url: str) -> Iterator[FileIO]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RtvcError(f"Another rtvc is downloading {url} already; wait for it.") from None
+            raise RtvcError(
+                f"Another rtvc process is already downloading {url}; wait until it has finished."
+            ) from None
         try:
             yield file
         finally:

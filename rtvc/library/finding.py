@@ -125,8 +125,9 @@ def select_voice(found: list[FoundVoice], pick: str) -> list[FoundVoice]:
     ]
     if len(chosen) == 1:
         return chosen
-    several = "More than one voice there goes by" if chosen else "No voice there goes by"
-    raise UsageError(f"{several} {pick!r}; there are {list_names(voice.path for voice in found)}.")
+    count = "More than one voice is" if chosen else "No voice is"
+    listed = list_names(voice.path for voice in found)
+    raise UsageError(f"{count} called {pick!r}. Voices: {listed}.")
 
 
 def list_names(paths: Iterable[Path]) -> str:
@@ -144,7 +145,7 @@ def _list_files(folder: Path) -> list[Path]:
         count += len(file_names)
         if count > _MAX_FILES:
             raise UsageError(
-                f"{folder} holds more than {_MAX_FILES} files; name the folder of the voice itself."
+                f"{folder} holds more than {_MAX_FILES} files; give the folder of the voice itself."
             )
         found += [
             path
@@ -204,8 +205,8 @@ def _match_indexes(voices: list[Path], indexes: list[Path]) -> dict[Path, Path |
 def _only_index(voice: Path, named: list[Path]) -> Path | None:
     if len(named) > 1:
         raise UsageError(
-            f"{names.sanitized(voice.name)} could go with {list_names(named)}; unpack it if it is "
-            "an archive, and say which with --index."
+            f"{names.sanitized(voice.name)} matches more than one index: {list_names(named)}. "
+            "Select one with --index; unpack an archive first."
         )
     return named[0] if named else None
 

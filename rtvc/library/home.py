@@ -69,11 +69,11 @@ def explain_write_errors() -> Iterator[None]:
         reason = error.strerror or "write error"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise RtvcError(
-                f"There is no space left for {data_folder()}; free some, or set RTVC_HOME to a "
+                f"There is no space left for {data_folder()}. Free some, or set RTVC_HOME to a "
                 "folder on another disk."
             ) from None
         raise RtvcError(
-            f"{data_folder()} cannot be written to: {reason}. Set RTVC_HOME to a folder that can."
+            f"{data_folder()} cannot be written to: {reason}. Set RTVC_HOME to a writable folder."
         ) from None
 
 

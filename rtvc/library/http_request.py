@@ -78,7 +78,7 @@ def open_url(url: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
                 raise RangeNotSatisfiableError(error.headers.get("Content-Range", "")) from None
             if error.code in _TRANSIENT:
                 raise TransientError(
-                    f"{host} is busy or out of order (HTTP {error.code}).",
+                    f"{host} is busy or out of service (HTTP {error.code}).",
                     _parse_seconds(error.headers.get("Retry-After")),
                 ) from None
             raise RtvcError(_refusal_message(url, error)) from None
@@ -86,13 +86,13 @@ def open_url(url: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
         cause = error.reason
         if isinstance(cause, socket.gaierror):
             raise RtvcError(
-                f"The server {host} cannot be found; check the address, and whether this machine "
-                "is online."
+                f"The server {host} cannot be found. Check the URL, and that this machine is "
+                "online."
             ) from None
         if isinstance(cause, ssl.SSLCertVerificationError):
             raise RtvcError(
-                f"{host} cannot prove who it is ({cause.verify_message}). With Python from "
-                "python.org on a Mac, run its 'Install Certificates.command' first."
+                f"The certificate of {host} cannot be verified ({cause.verify_message}). With "
+                "Python from python.org on macOS, run its 'Install Certificates.command' first."
             ) from None
         raise TransientError(f"{host} cannot be reached ({connection_error(cause)}).") from None
     except (OSError, http.client.HTTPException) as error:
@@ -109,8 +109,8 @@ class _RedirectHandler(urllib.request.HTTPRedirectHandler):
         if newurl.partition(":")[0].lower() not in ("https", req.type):
             fp.close()
             raise RtvcError(
-                f"{hostname(req.full_url)} leads on to {newurl.partition('?')[0]!r}, which is not "
-                "safe to follow; nothing was downloaded."
+                f"{hostname(req.full_url)} redirects to {newurl.partition('?')[0]!r}, which is "
+                "not safe to follow. Nothing was downloaded; check the URL."
             )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -133,14 +133,14 @@ def _opener() -> urllib.request.OpenerDirector:
 def _refusal_message(url: str, error: urllib.error.HTTPError) -> str:
     if error.code in (401, 403):
         return (
-            f"{url} cannot be downloaded without signing in (HTTP {error.code}); download it with "
-            "your browser and give the file."
+            f"{url} cannot be downloaded without signing in (HTTP {error.code}). Download it with "
+            "your browser and use that file."
         )
     if error.code in (404, 410):
-        return f"There is no file at {url} (HTTP {error.code}); check the address."
+        return f"There is no file at {url} (HTTP {error.code}); check the URL."
     if 300 <= error.code < 400:
-        return f"{url} leads in circles, or to something that is no web address."
-    return f"{url} cannot be downloaded (HTTP {error.code} {error.reason})."
+        return f"{url} redirects in circles, or not to a web address; check the URL."
+    return f"{url} cannot be downloaded (HTTP {error.code} {error.reason}); check the URL."
 
 
 def connection_error(error: object) -> str:

@@ -48,7 +48,7 @@ def load_voice(
     UsageError
         If there is no such voice, or more than one.
     RtvcError
-        If the file cannot be used, or a model that it needs is not installed.
+        If the file cannot be used, or a base model that it needs is not installed.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def _load(source: str | Path, index: str | Path | None, pick: str | None) -> Voi
         except RtvcError as error:
             if path in (voice.path, *voice.path.parents):
                 raise
-            # The temporary folder of an archive is of no use in a message.
+            # A message must not mention the temporary folder of an archive.
             kind = UsageError if isinstance(error, UsageError) else RtvcError
             raise kind(str(error).replace(f"{voice.path.parent}/", f"{path}/")) from None
 
@@ -90,8 +90,8 @@ def _load(source: str | Path, index: str | Path | None, pick: str | None) -> Voi
 def _is_path(source: str) -> bool:
     if is_url(source):
         raise UsageError(
-            f"An address cannot be loaded. Run 'rtvc voices add {source}', then load the voice "
-            "by its name."
+            f"A URL cannot be loaded. Run 'rtvc voices add {source}', then load the voice by its "
+            "name."
         )
     if source in ("", BUILT_IN):
         return False

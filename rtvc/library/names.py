@@ -62,9 +62,11 @@ def validated_name(name: str) -> str:
             "and do not begin with '.' or '-'."
         )
     if len(tidy) > MAX_LENGTH or len(tidy.encode()) > MAX_BYTES:
-        raise UsageError(f"The name {tidy[:20]!r}… is too long; use at most {MAX_LENGTH} letters.")
+        raise UsageError(
+            f"The name {tidy[:20]!r}… is too long; use at most {MAX_LENGTH} characters."
+        )
     if tidy.lower().endswith(VOICE_SUFFIXES):
-        raise UsageError(f"{tidy!r} is a name for files; leave out its ending.")
+        raise UsageError(f"{tidy!r} is a file name; leave out the suffix.")
     if comparison_key(tidy) == comparison_key(BUILT_IN):
         raise UsageError(f"{tidy!r} is the name of the built-in voice; choose another one.")
     return tidy

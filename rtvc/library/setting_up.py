@@ -208,7 +208,7 @@ def _find_model_files(kind: str, place: Path) -> list[_ModelFile]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         count += len(file_names)
         if count > _MAX_FILES:
-            raise UsageError(f"{place} holds more than {_MAX_FILES} files; name a smaller folder.")
+            raise UsageError(f"{place} holds more than {_MAX_FILES} files; give a smaller folder.")
         for name in sorted(file_names):
             path = Path(folder, name)
             if _name_matches(kind, path, place) and path.is_file():

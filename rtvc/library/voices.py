@@ -268,7 +268,7 @@ def _move(folder: Path, name: str) -> None:
         try:
             move_into_place(folder, voices_folder() / name)
         except FileExistsError:
-            raise UsageError(f"There is a voice {name!r} already.") from None
+            raise UsageError(f"There is a voice {name!r} already; choose another name.") from None
 
 
 def _folders(parent: Path) -> Iterator[Path]:
@@ -302,22 +302,22 @@ def _read(folder: Path) -> InstalledVoice:
 
 def _manifest(facts: Any) -> Manifest:
     if not isinstance(facts, dict) or facts.pop("format", None) != _FORMAT:
-        raise ValueError("it is of another version of rtvc")
+        raise ValueError("it was written by another version of rtvc")
     kinds = {"str": str, "int": int, "bool": bool, "dict[str, str]": dict}
     fields = dataclasses.fields(Manifest)
     if facts.keys() != {f.name for f in fields} or any(
         type(facts[f.name]) is not kinds[str(f.type)] for f in fields
     ):
-        raise ValueError("it does not say what it should")
+        raise ValueError("its fields are not as expected")
     if any(type(text) is not str for text in facts["info"].values()):
-        raise ValueError("it does not say what it should")
+        raise ValueError("its fields are not as expected")
     return Manifest(**facts)
 
 
 def _unknown(name: str) -> UsageError:
     """Return the error for a name that no installed voice has."""
     if names.comparison_key(name) == names.comparison_key(BUILT_IN):
-        return UsageError(f"{BUILT_IN!r} is the built-in voice; name an installed one.")
+        return UsageError(f"{BUILT_IN!r} is the built-in voice; choose an installed one.")
     there = [BUILT_IN, *(names.normalized(folder.name) for folder in _folders(voices_folder()))]
     hint = did_you_mean(names.normalized(name), there, "'rtvc voices' lists all.")
     return UsageError(f"There is no voice {name!r}. {hint}")

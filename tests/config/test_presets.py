@@ -116,7 +116,7 @@ def test_sizes_between_two_frames_are_rounded_and_noted(folder: Path):
         ("pitch: 3\n---\npitch: 2\n", "test.yaml:2: This is not valid YAML"),
         ("pitch: 3\ndescription: \x07\n", "test.yaml:2: The character 7 is not allowed in YAML."),
         ("pitch: !!python/object/apply:os.system ['true']\n", "must be one value"),
-        ("voice: !!python/name:os.system\n", "test.yaml:1: 'voice' carries the tag"),
+        ("voice: !!python/name:os.system\n", "test.yaml:1: 'voice' has the tag"),
         ("[1, 2]: 3\n", "test.yaml:1: The name of a setting must be one word."),
         ("base: &x {pitch: 3}\n<<: *x\n", "test.yaml:2: There is no setting '<<'"),
         ("a: " + "[" * 3000, "test.yaml: It is nested too deeply"),

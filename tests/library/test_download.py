@@ -154,7 +154,7 @@ def test_a_longer_retry_after_is_respected(server):
 
 def test_the_attempts_are_limited_without_progress(server):
     url = server.put("/a", DATA, statuses=[500] * 9)
-    assert "out of order (HTTP 500)" in refused(url)
+    assert "out of service (HTTP 500)" in refused(url)
     assert len(server.requests) == 4
     assert left() == []
 
@@ -239,7 +239,7 @@ def test_a_redirect_from_https_to_http_is_refused():
 
 
 def test_encoded_content_is_refused(server):
-    assert "packed ('gzip')" in refused(server.put("/a", DATA, encoding="gzip"))
+    assert "encoding 'gzip'" in refused(server.put("/a", DATA, encoding="gzip"))
     assert server.requests[0][1]["Accept-Encoding"] == "identity"
 
 

@@ -319,7 +319,7 @@ def many(raw):
     ("change", "said"),
     [
         (encrypt, "encrypted"),
-        (unknown_compression, "does not know"),
+        (unknown_compression, "not supported"),
         (make_link, "is a link"),
         (claim_less, "damaged or cut short"),
         (claim_more, "times its size"),

@@ -99,7 +99,7 @@ def test_what_cannot_be_loaded_is_refused_in_a_sentence(home: Path):
         ("bad.zip", "bad"),
         ("broken.zip", "broken"),
         ("cut.zip", "cut.zip"),
-        ("https://example.org/Anna.zip", "An address cannot be loaded"),
+        ("https://example.org/Anna.zip", "A URL cannot be loaded"),
     )
     for source, part in refused:
         with pytest.raises(rtvc.RtvcError, match=part) as caught:
