@@ -204,7 +204,7 @@ def test_a_preset_on_the_command_line_is_read_once(tmp_path: Path, monkeypatch: 
         (["--preset", "DEEP"], "There is no preset 'DEEP'. Did you mean 'deep'?"),
         (["--preset", "zzz"], "There is no preset 'zzz'. 'rtvc presets' lists all."),
         (["voices", "show", "wrld"], "There is no voice 'wrld'. Did you mean 'world'?"),
-        (["voices", "show", "World"], "'world' is the built-in voice; name an installed one."),
+        (["voices", "show", "World"], "'world' is the built-in voice; choose an installed one."),
         (
             ["presets", "--json"],
             "Unknown argument '--json' of 'rtvc presets'. Run 'rtvc presets --help'",

@@ -128,7 +128,7 @@ def test_a_file_that_is_not_a_voice_is_refused(models, home):
     (home / "bad.pth").write_text("<!doctype html>")
     with pytest.raises(RtvcError, match=r"bad\.pth"):
         find_voice("./bad.pth")
-    with pytest.raises(RtvcError, match="768 wide"):
+    with pytest.raises(RtvcError, match="features of width 768"):
         find_voice(str(GOLDEN / "voice_v2_f0_32k.pth"))
 
 

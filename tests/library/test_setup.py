@@ -316,7 +316,7 @@ socket.getaddrinfo = no_network
     assert (code, said) == (1, "")
     assert complaint.splitlines() == [
         "content encoder ContentVec: downloading 190 MB.",
-        "rtvc: The server huggingface.co cannot be found; check the address, and whether this "
+        "rtvc: The server huggingface.co cannot be found. Check the URL, and that this "
         "machine is online.",
     ]
     assert tree(home) == ["downloads"]
