@@ -1,7 +1,7 @@
-"""Every knob of rtvc, declared once.
+"""All settings of rtvc, declared once.
 
-The YAML keys of a preset, the flags of the command line and the controls of
-the panel are all generated from the fields of `Settings`.
+The YAML keys of presets, the flags of the command line and the settings in the panel are
+generated from the fields of `Settings`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ BUILT_IN = "world"
 
 
 class SettingError(UsageError):
-    """A setting that does not exist, or a value that it cannot take.
+    """A setting that does not exist, or an invalid value for a setting.
 
     Attributes
     ----------
     name
-        The setting that was asked for, as it was spelled.
+        The name of the setting as given.
     """
 
     def __init__(self, name: str, message: str) -> None:
@@ -37,32 +37,32 @@ class SettingError(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What is known of one setting besides its value.
+    """The definition of one setting.
 
     Attributes
     ----------
     name
-        Field of `Settings`, key in YAML; the flag is ``--name-with-dashes``.
+        Field of `Settings` and key in YAML; the flag is ``--name-with-dashes``.
     kind
         Type of the value: float, int, bool or str.
     default
-        Value when nothing is said.
+        Default value.
     help
-        One sentence for a person.
+        Description for ``--help`` and the panel.
     unit
-        Unit of the value, "" where it has none.
+        Unit of the value, "" if it has none.
     low, high
         Inclusive range of a number.
     step
-        What one press of a key changes.
+        Change per key press in the panel.
     choices
-        The allowed words of a setting that is a choice.
+        Allowed values of a choice, else empty.
     multiple
-        A number is rounded to a multiple of this, halves to the even one; 0 leaves it as it is.
-        The sizes of the engine are whole frames of 10 ms.
+        Numbers are rounded to a multiple of this, halves to even; 0 does not round. The sizes
+        of the engine are whole frames of 10 ms.
     shape
-        Whether a change rebuilds the engine's chain (sizes, models) instead
-        of taking effect at the next block.
+        Whether a change rebuilds the engine's chain (sizes, models) instead of taking effect
+        at the next block.
     """
 
     name: str
@@ -79,17 +79,17 @@ class Setting:
 
     @property
     def flag(self) -> str:
-        """The command line's spelling."""
+        """The flag on the command line."""
         return "--" + self.name.replace("_", "-")
 
     @property
     def is_number(self) -> bool:
-        """Whether it can be turned up and down, rather than chosen."""
+        """Whether the value is a number."""
         return self.kind in (int, float)
 
     @property
     def allowed(self) -> str:
-        """The allowed values, in words."""
+        """Text that describes the allowed values, for messages."""
         if self.choices:
             return "one of " + ", ".join(self.choices)
         if self.kind is bool:
@@ -107,8 +107,7 @@ class Setting:
         Raises
         ------
         SettingError
-            For a wrong type or a value out of range; the message names the
-            nearest valid value.
+            For a wrong type or a value out of range. The message names the nearest valid value.
         """
         if self.kind is bool:
             if isinstance(value, bool):
@@ -133,7 +132,13 @@ class Setting:
         raise self._refusal(f"{value!r}")
 
     def parse(self, text: str) -> Value:
-        """Return the value written in `text`, as typed on a command line or in the panel."""
+        """Return the value for text typed on the command line or in the panel.
+
+        Raises
+        ------
+        SettingError
+            If the text is not a valid value.
+        """
         if self.kind is str:
             return self.check(text)
         if self.kind is bool:
@@ -152,7 +157,7 @@ class Setting:
             raise self._refusal(f"{text!r}") from None
 
     def rounding(self, value: float | str) -> str:
-        """Return a sentence if `check` rounds a valid number, typed or not; "" if it does not."""
+        """Return a sentence if `check` rounds the given number or text, "" if it does not."""
         number = float(value) if self.multiple else 0.0
         used = cast(float, self.check(number)) if self.multiple else 0.0
         if used == number:
@@ -164,18 +169,18 @@ class Setting:
         )
 
     def _refusal(self, value: str, hint: str = "") -> SettingError:
-        """Return the error for a value, as it is to be shown."""
+        """Return the error for an invalid value, given as the text to show."""
         sentence = f"{self.name!r} is {value}, but must be {self.allowed}."
         return SettingError(self.name, f"{sentence} {hint}".rstrip())
 
 
-def _setting(default: Value, help: str, **facts: Any) -> Any:
-    return field(default=default, metadata={"help": help, **facts})
+def _setting(default: Value, help: str, **attributes: Any) -> Any:
+    return field(default=default, metadata={"help": help, **attributes})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Settings:
-    """All settings of the sound, immutable; change one with `replace`.
+    """Values of all settings; immutable, use `replace` to change some.
 
     `block`, `headroom`, `context`, `crossfade` and `lookahead` are rounded to 10 ms, the
     engine's grid: ``Settings(block=95).block`` is 100.0.
@@ -188,23 +193,29 @@ class Settings:
 
     mode: str = _setting(
         "converted",
-        "What is heard: the converted voice, your own (dry) voice, or nothing.",
+        "Output: the converted voice, your unprocessed voice (dry), or silence (muted).",
         choices=("converted", "dry", "muted"),
     )
     voice: str = _setting(
         BUILT_IN,
-        "The voice to speak with; 'world' is built in and shaped by the knobs below.",
+        "Voice to convert to: an installed RVC voice, or the built-in 'world', which modifies your "
+        "own voice.",
         shape=True,
     )
     pitch: float = _setting(
-        0.0, "Raises or lowers the pitch.", unit="semitones", low=-24.0, high=24.0, step=1.0
+        0.0, "Pitch shift in semitones.", unit="semitones", low=-24.0, high=24.0, step=1.0
     )
     pitch_fine: float = _setting(
-        0.0, "Fine pitch, added to the semitones.", unit="cents", low=-100.0, high=100.0, step=5.0
+        0.0,
+        "Fine pitch shift in cents, added to the pitch shift.",
+        unit="cents",
+        low=-100.0,
+        high=100.0,
+        step=5.0,
     )
     pitch_range: float = _setting(
         1.0,
-        "Widens or narrows the melody of speech around its middle; 0 is a monotone.",
+        "Factor for the pitch variation around your mean pitch (1 = unchanged, 0 = monotone).",
         unit="times",
         low=0.0,
         high=3.0,
@@ -212,7 +223,7 @@ class Settings:
     )
     pitch_fixed: float = _setting(
         0.0,
-        "Speaks on this one pitch, like a robot; 0 follows your own.",
+        "Constant pitch in Hz in place of your own, like a robot (0 = off).",
         unit="Hz",
         low=0.0,
         high=1000.0,
@@ -220,7 +231,8 @@ class Settings:
     )
     formant: float = _setting(
         0.0,
-        "Shifts the formants without the pitch: up sounds like a smaller body, down like a larger.",
+        "Formant shift in semitones, independent of the pitch: positive sounds like a smaller "
+        "body, negative like a larger one.",
         unit="semitones",
         low=-12.0,
         high=12.0,
@@ -228,82 +240,81 @@ class Settings:
     )
     breathiness: float = _setting(
         0.0,
-        "Above 0 mixes breath into the voice; below 0 takes it out, which buzzes.",
+        "Amount of breath noise: above 0 adds it, below 0 removes it, which can sound buzzy "
+        "(built-in voice).",
         low=-1.0,
         high=1.0,
         step=0.1,
     )
-    whisper: bool = _setting(False, "Whispers: every sound loses its pitch.")
+    whisper: bool = _setting(False, "Whisper: make all sounds unvoiced.")
     speaker: int = _setting(
         0,
-        "Which speaker of an RVC voice that knows several; they count from 0.",
+        "Speaker number, from 0, of an RVC voice with several speakers.",
         low=0,
         high=9999,
     )
     index_rate: float = _setting(
         0.5,
-        "How far an RVC voice with an index moves your sounds towards those of its training; "
-        "0 is not at all.",
+        "Index strength: how much of the trained voice's timbre to mix in (0 = off, 1 = full).",
         low=0.0,
         high=1.0,
         step=0.1,
     )
     protect: float = _setting(
         0.33,
-        "How much of the index consonants and breaths get: 0 leaves them as they are, "
-        "0.5 treats them like all sounds.",
+        "Protection of consonants and breaths from the index (0 = strongest, 0.5 = off).",
         low=0.0,
         high=0.5,
         step=0.05,
     )
     pitch_method: str = _setting(
         "rmvpe",
-        "What finds your pitch for RVC voices: rmvpe is the surest, fcpe is lighter; dio, and "
-        "harvest for files, need no download.",
+        "Pitch estimator for RVC voices: rmvpe is the most reliable, fcpe needs less CPU; dio and, "
+        "for files, harvest need no download.",
         choices=("rmvpe", "fcpe", "dio", "harvest"),
         shape=True,
     )
     pitch_threshold: float = _setting(
         0.0,
-        "How sure the pitch of a sound must be before an RVC voice sings it; 0 leaves that to "
-        "the method (rmvpe: 0.03, fcpe: 0.006).",
+        "Voicing confidence threshold of the pitch estimator (0 = default of the method: rmvpe "
+        "0.03, fcpe 0.006).",
         low=0.0,
         high=0.95,
         step=0.01,
     )
     pitch_interpolation: bool = _setting(
         False,
-        "Lets an RVC voice sing through sounds without pitch, as voices trained since "
-        "July 2026 expect.",
+        "Interpolate the pitch over unvoiced sounds, as RVC voices trained since July 2026 expect.",
     )
     input_gain: float = _setting(
-        0.0, "Gain of the microphone.", unit="dB", low=-24.0, high=36.0, step=1.0
+        0.0, "Input gain in dB.", unit="dB", low=-24.0, high=36.0, step=1.0
     )
     gate: float = _setting(
         -60.0,
-        "The microphone counts as silent below this level; -90 never does.",
+        "Gate threshold in dBFS: the output is muted while the input is below it (-90 = off).",
         unit="dBFS",
         low=-90.0,
         high=0.0,
         step=1.0,
     )
     gate_attack: float = _setting(
-        3.0, "How fast the gate opens.", unit="ms", low=1.0, high=50.0, step=1.0
+        3.0, "Gate attack time in ms.", unit="ms", low=1.0, high=50.0, step=1.0
     )
     gate_hold: float = _setting(
         150.0,
-        "How long the gate stays open after the last sound.",
+        "Gate hold in ms: time that the gate stays open after the input falls below the threshold.",
         unit="ms",
         low=0.0,
         high=2000.0,
         step=10.0,
     )
     gate_release: float = _setting(
-        80.0, "How fast the gate closes.", unit="ms", low=5.0, high=2000.0, step=10.0
+        80.0, "Gate release time in ms.", unit="ms", low=5.0, high=2000.0, step=10.0
     )
     gate_lookback: float = _setting(
         20.0,
-        "How long before a sound the gate is already open, so that onsets are whole.",
+        "Gate look-back in ms: the gate opens this long before an onset, so that it is not cut "
+        "off; adds no latency.",
         unit="ms",
         low=0.0,
         high=40.0,
@@ -311,17 +322,17 @@ class Settings:
     )
     loudness: float = _setting(
         0.0,
-        "How far the voice follows the loudness of the microphone; 0 is not at all.",
+        "How closely the output follows the loudness of the input (0 = off, 1 = fully).",
         low=0.0,
         high=1.0,
         step=0.1,
     )
     output_gain: float = _setting(
-        0.0, "Gain of the result.", unit="dB", low=-36.0, high=24.0, step=1.0
+        0.0, "Output gain in dB.", unit="dB", low=-36.0, high=24.0, step=1.0
     )
     ceiling: float = _setting(
         -1.0,
-        "The limiter lets no peak through above this.",
+        "Limiter ceiling: the highest true peak of the output in dBTP.",
         unit="dBTP",
         low=-24.0,
         high=0.0,
@@ -329,7 +340,7 @@ class Settings:
     )
     monitor_gain: float = _setting(
         0.0,
-        "Gain of the monitor, a second speaker on which you hear yourself; -60 is silence.",
+        "Gain in dB of the monitor, a second output device to listen to yourself (-60 = muted).",
         unit="dB",
         low=-60.0,
         high=12.0,
@@ -337,8 +348,8 @@ class Settings:
     )
     block: float = _setting(
         100.0,
-        "New sound per engine step: shorter has less latency, longer needs less computing; at its "
-        "default it is what 'rtvc calibrate' found.",
+        "New audio per engine step in ms: shorter gives less latency, longer uses less CPU; "
+        "defaults to the value from 'rtvc calibrate'.",
         unit="ms",
         low=20.0,
         high=1000.0,
@@ -348,8 +359,8 @@ class Settings:
     )
     headroom: float = _setting(
         80.0,
-        "How long a step may take before its sound is due; part of the latency; at its default it "
-        "is what 'rtvc calibrate' found.",
+        "Time in ms that a step may take before its output is late; part of the latency; defaults "
+        "to the value from 'rtvc calibrate'.",
         unit="ms",
         low=20.0,
         high=1000.0,
@@ -359,8 +370,8 @@ class Settings:
     )
     context: float = _setting(
         1000.0,
-        "Older sound that the voice hears again; after a silence of this length it rests; at its "
-        "default it is that of the profile.",
+        "Past audio in ms given to the model with each block; defaults to the profile's value. "
+        "After silence of this length, processing pauses.",
         unit="ms",
         low=200.0,
         high=5000.0,
@@ -370,7 +381,7 @@ class Settings:
     )
     crossfade: float = _setting(
         40.0,
-        "How long two steps overlap, for voices that need it (RVC with RefineGAN).",
+        "Crossfade in ms between steps, for voices that need it (RVC with RefineGAN).",
         unit="ms",
         low=10.0,
         high=200.0,
@@ -380,7 +391,8 @@ class Settings:
     )
     lookahead: float = _setting(
         0.0,
-        "Extra sound after a moment that the voice hears before it speaks that moment.",
+        "Additional lookahead in ms: audio after each moment that is given to the model; adds "
+        "latency.",
         unit="ms",
         low=0.0,
         high=100.0,
@@ -390,7 +402,7 @@ class Settings:
     )
     pitch_floor: float = _setting(
         70.0,
-        "The lowest pitch that you speak or sing with; lower costs a little latency.",
+        "Lowest pitch of your voice in Hz; lower values add a little latency.",
         unit="Hz",
         low=50.0,
         high=200.0,
@@ -399,7 +411,7 @@ class Settings:
     )
     pitch_ceiling: float = _setting(
         900.0,
-        "The highest pitch that you speak or sing with.",
+        "Highest pitch of your voice in Hz.",
         unit="Hz",
         low=300.0,
         high=1100.0,
@@ -408,7 +420,7 @@ class Settings:
     )
     seed: int = _setting(
         0,
-        "Number that fixes all noise, so that a result can be repeated.",
+        "Random seed for reproducible output.",
         low=0,
         high=2**31 - 1,
         shape=True,
@@ -419,17 +431,17 @@ class Settings:
             object.__setattr__(self, name, setting.check(getattr(self, name)))
 
     def __repr__(self) -> str:
-        """Return only what differs from the defaults, as the call that makes it again."""
+        """Return a call with the settings that differ from the defaults."""
         named = (f"{name}={_literal(value)}" for name, value in self.changed().items())
         return f"Settings({', '.join(named)})"
 
     def replace(self, **changes: Value) -> Settings:
-        """Return these settings with some changed.
+        """Return a copy with some settings changed.
 
         Raises
         ------
         SettingError
-            For an unknown name (a similar one is suggested) or a bad value.
+            For an unknown name (a similar one is suggested) or an invalid value.
         """
         for name in changes:
             find_setting(name)
@@ -437,11 +449,11 @@ class Settings:
 
     @property
     def shape(self) -> tuple[Value, ...]:
-        """The values that decide sizes and models: a chain serves as long as these are equal."""
+        """Values of the settings marked `shape`; a chain is rebuilt when they change."""
         return tuple(getattr(self, name) for name, setting in SETTINGS.items() if setting.shape)
 
     def changed(self) -> dict[str, Value]:
-        """Return the settings that are not at their default, by name."""
+        """Return the values that differ from the defaults, by name."""
         return {
             name: getattr(self, name)
             for name, setting in SETTINGS.items()
@@ -450,13 +462,13 @@ class Settings:
 
 
 def _literal(value: Value) -> str:
-    """Return a value as one types it: 4 rather than 4.0."""
+    """Return the shortest literal of a value: 4 for 4.0."""
     whole = isinstance(value, float) and value.is_integer()
     return repr(int(value)) if whole else repr(value)
 
 
 def _checking_names(initialise: Callable[..., None]) -> Callable[..., None]:
-    """Return an initialiser that knows a better message than Python for an unknown name."""
+    """Return an initialiser that raises `SettingError` for an unknown name."""
 
     @functools.wraps(initialise)
     def checked(self: Settings, *values: Value, **named: Value) -> None:
@@ -479,16 +491,16 @@ def _declared_settings() -> dict[str, Setting]:
 
 
 SETTINGS: dict[str, Setting] = _declared_settings()
-"""All knobs by name, in the order in which a person should meet them."""
+"""All settings by name, in the order of help and panel."""
 
 
 def find_setting(name: str) -> Setting:
-    """Return the knob of that name.
+    """Return the setting with a name.
 
     Raises
     ------
     SettingError
-        If there is none; a similar name is suggested.
+        If there is none. The message suggests a similar name.
     """
     if name in SETTINGS:
         return SETTINGS[name]
@@ -497,14 +509,14 @@ def find_setting(name: str) -> Setting:
 
 
 def combine_settings(settings: Settings | None, changes: Mapping[str, Value]) -> Settings:
-    """Return settings that are given as an object, as keywords, or in part as each.
+    """Return settings given as an object, as keywords, or as a combination.
 
     Raises
     ------
     SettingError
-        For an unknown name, a bad value, or a setting that is given both ways.
+        For an unknown name, an invalid value, or a setting given both ways.
     UsageError
-        If `settings` is something else.
+        If `settings` is not a `Settings` object.
     """
     if settings is None:
         return Settings(**changes)  # type: ignore[arg-type]
@@ -522,7 +534,7 @@ def combine_settings(settings: Settings | None, changes: Mapping[str, Value]) ->
 
 
 def changed_names(before: Settings, after: Settings) -> frozenset[str]:
-    """Return the names of the settings that differ."""
+    """Return the names of the settings that differ between `before` and `after`."""
     return frozenset(name for name in SETTINGS if getattr(before, name) != getattr(after, name))
 
 
@@ -536,7 +548,7 @@ _FIRST_OF_GROUP = {
 
 
 def grouped_settings() -> dict[str, tuple[Setting, ...]]:
-    """Return the knobs by group (voice, microphone, output, monitor, timing), in order."""
+    """Return the settings by group (voice, microphone, output, monitor, timing), in order."""
     groups: dict[str, list[Setting]] = {}
     for name, setting in SETTINGS.items():
         if name in _FIRST_OF_GROUP:

@@ -1,4 +1,4 @@
-"""The knobs: ranges, types, messages, and what is generated from them."""
+"""The settings: ranges, types, messages, and what is generated from them."""
 
 import copy
 import dataclasses
@@ -20,7 +20,7 @@ NUMBERS = [setting for setting in SETTINGS.values() if setting.kind in (float, i
 
 
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=list(SETTINGS))
-def test_knob_is_complete(setting: Setting):
+def test_setting_is_complete(setting: Setting):
     assert setting.check(setting.default) == setting.default
     assert setting.help[0].isupper()
     assert setting.help.endswith(".")
@@ -128,7 +128,7 @@ def test_shape_tells_which_changes_need_a_new_chain():
         assert (other.shape != base.shape) == setting.shape
 
 
-def test_every_knob_is_in_one_group_in_order():
+def test_every_setting_is_in_one_group_in_order():
     groups = grouped_settings()
     assert [setting.name for entries in groups.values() for setting in entries] == list(SETTINGS)
     assert list(groups) == ["voice", "microphone", "output", "monitor", "timing"]

@@ -109,7 +109,7 @@ async def test_every_setting_has_a_control_that_changes_it(open_panel):
 async def test_a_value_is_typed_and_a_wrong_one_refused_in_place(open_panel):
     async with open_panel() as it:
         await it.press("down", "down", "enter")
-        await it.reads("pitch: Raises or lowers the pitch.", "from -24 to 24 semitones")
+        await it.reads("pitch: Pitch shift in semitones.", "from -24 to 24 semitones")
         await it.press("backspace", *"99", "enter")
         await it.reads("'pitch' is 99, but must be")
         assert it.settings.pitch == 0

@@ -204,7 +204,7 @@ def test_silence_stays_silent() -> None:
     assert np.abs(convert(np.zeros(RATE, np.float32), Settings())).max() < 1e-6
 
 
-def test_knobs_may_jump_every_block_without_a_click() -> None:
+def test_settings_may_jump_every_block_without_a_click() -> None:
     stands = [
         Settings(),
         Settings(pitch=24.0, formant=12.0, breathiness=1.0),
