@@ -174,14 +174,14 @@ class TestSizing:
         now = conditions.conditions()
         assert startup_sizing(Settings(), "balanced", frozenset())[1].warnings == ""
         _, advice = startup_sizing(ANNA, "balanced", frozenset())
-        assert "RVC voices of 48 kHz is not known: 'rtvc calibrate'" in advice.warnings
+        assert "RVC voices of 48 kHz is not known. Run 'rtvc calibrate'" in advice.warnings
         save_calibration({"rvc-48k": timing(on=now)})
         sizing, advice = startup_sizing(ANNA, "balanced", frozenset())
         assert advice.warnings == ""
         assert "measured on this machine: block" in advice.notes
         assert sizing.timing("rvc-48k") == timing(on=now)
         for change, words in (
-            ({"mlx": "0.0.1"}, f"MLX has changed from 0.0.1 to {now.mlx}: run it again"),
+            ({"mlx": "0.0.1"}, f"MLX has changed from 0.0.1 to {now.mlx}. Run 'rtvc calibrate' again"),
             ({"cores": 99}, "the machine has changed"),
             ({"processor": "8086"}, "the machine has changed"),
         ):
