@@ -155,7 +155,7 @@ def find_device(
     Raises
     ------
     UsageError
-        If no device or more than one is meant; the message lists those that could be meant.
+        If no device or more than one matches; the message lists similar or matching ones.
     AudioError
         If PortAudio is not installed, or no device has this direction.
     """

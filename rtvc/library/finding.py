@@ -69,16 +69,20 @@ def find_voices(folder: Path, container: str) -> list[FoundVoice]:
     weights = [file for file, kind in kinds.items() if kind in WEIGHTS]
     indexes = [file for file, kind in kinds.items() if kind is FileKind.INDEX]
     if not weights:
-        others = [f"{names.sanitized(file.name)} is {kind.value}" for file, kind in kinds.items()]
+        descriptions = [
+            f"{names.sanitized(file.name)} is {kind.value}" for file, kind in kinds.items()
+        ]
         packed = [
             names.sanitized(file.name)
             for file in files
             if file.suffix.lower() in (".zip", ".rar", ".7z")
         ]
         if packed:
-            others.append(f"{packed[0]} is an archive inside it; unpack that one and add it")
-        told = f": {'; '.join(others[:3])}" if others else " (no .pth and no .safetensors)"
-        raise RtvcError(f"{names.sanitized(container)} holds no voice{told}.")
+            descriptions.append(f"{packed[0]} is an archive inside it; unpack that one and add it")
+        contents = (
+            f": {'; '.join(descriptions[:3])}" if descriptions else " (no .pth and no .safetensors)"
+        )
+        raise RtvcError(f"{names.sanitized(container)} holds no voice{contents}.")
     voices = _without_training_files(weights)
     stems = _naming_stems(voices)
     belonging = _match_indexes(voices, indexes)
@@ -180,13 +184,13 @@ def _match_indexes(voices: list[Path], indexes: list[Path]) -> dict[Path, Path |
     if len(voices) == 1 and len(indexes) == 1:
         return {voices[0]: indexes[0]}
     about: defaultdict[str, list[Path]] = defaultdict(list)
-    beside: defaultdict[Path, list[Path]] = defaultdict(list)
+    in_folder: defaultdict[Path, list[Path]] = defaultdict(list)
     subjects = {_voice_key(voice) for voice in voices}
     for index in indexes:
         subject = _voice_key(index)
         about[subject].append(index)
         if subject not in subjects:
-            beside[index.parent].append(index)
+            in_folder[index.parent].append(index)
     together = Counter(voice.parent for voice in voices)
     found: dict[Path, Path | None] = {}
     for voice in voices:
@@ -195,7 +199,7 @@ def _match_indexes(voices: list[Path], indexes: list[Path]) -> dict[Path, Path |
             named = [index for index in named if index.parent == voice.parent] or named
         if not named and together[voice.parent] == 1:
             # Many archives have one folder per voice, with an index of another name.
-            named = beside[voice.parent]
+            named = in_folder[voice.parent]
         if not named and len(voices) == 1:
             named = indexes
         found[voice] = _only_index(voice, named)

@@ -66,7 +66,7 @@ def test_the_default_depends_on_the_direction() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "says"),
+    ("wanted", "message"),
     [
         ("scarlett", "matches more than one input: 2 'Scarlett 2i2'.*, 3 'Scarlett 18i20'"),
         ("Scarlet 2i3", "no input named 'Scarlet 2i3'. Did you mean 2 'Scarlett 2i2'"),
@@ -76,8 +76,10 @@ def test_the_default_depends_on_the_direction() -> None:
         ("", "no input named ''"),
     ],
 )
-def test_what_is_not_one_device_is_told_with_the_near_ones(wanted: str, says: str) -> None:
-    with pytest.raises(UsageError, match=says):
+def test_an_unknown_or_ambiguous_device_is_refused_with_suggestions(
+    wanted: str, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
         find_device(wanted, "input", DEVICES)
 
 
@@ -112,7 +114,7 @@ def test_cables_are_known_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         ({"input": "fake_micro"}, "no input named 'fake_micro'. Did you mean .*fake_mic"),
         ({"input": "fake"}, "matches more than one input"),
@@ -124,11 +126,11 @@ def test_cables_are_known_by_name() -> None:
 def test_a_refusal_is_a_sentence(
     sound_server: SoundServer,
     arguments: dict[str, object],
-    says: str,
+    message: str,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     endpoint = LiveEndpoint(**arguments)  # type: ignore[arg-type]
-    with pytest.raises((UsageError, AudioError), match=says):
+    with pytest.raises((UsageError, AudioError), match=message):
         endpoint.start(lambda: None)
     endpoint.stop()
     assert capfd.readouterr().err == ""
@@ -157,7 +159,7 @@ def test_a_suspended_device_does_not_start(sound_server: SoundServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "host", "platform", "says"),
+    ("code", "host", "platform", "message"),
     [
         (-9985, "", "linux", "another program is using it"),
         (-9986, "", "darwin", "Privacy & Security, Microphone"),
@@ -169,11 +171,11 @@ def test_a_suspended_device_does_not_start(sound_server: SoundServer) -> None:
     ],
 )
 def test_each_error_says_what_to_do(
-    code: int, host: str, platform: str, says: str, monkeypatch: pytest.MonkeyPatch
+    code: int, host: str, platform: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "platform", platform)
     error = portaudio().PortAudioError("Error opening Stream", code, (0, -1, host))
-    assert says in str(audio_error(error, "open the microphone", "'x'", microphone=True))
+    assert message in str(audio_error(error, "open the microphone", "'x'", microphone=True))
     assert "Microphone" not in str(audio_error(error, "open the speaker", "'x'"))
 
 
@@ -209,31 +211,31 @@ def run_python(code: str, **environment: str) -> str:
 
 
 def test_importing_is_light() -> None:
-    said = run_python(
+    output = run_python(
         "import sys, rtvc.audio.devices, rtvc.audio.live; "
         "print([m for m in ('sounddevice', 'rtmixer', 'soundfile') if m in sys.modules])"
     )
-    assert said == "[]"
+    assert output == "[]"
 
 
 def test_a_missing_library_is_a_sentence() -> None:
-    said = run_python(
+    output = run_python(
         "import ctypes.util; ctypes.util.find_library = lambda name: None\n"
         "from rtvc.audio.devices import list_devices\n"
         "from rtvc.errors import RtvcError\n"
         "try: list_devices()\n"
         "except RtvcError as error: print(error)\n"
     )
-    assert "PortAudio library is missing" in said
-    assert "libportaudio2" in said or "brew" in said
+    assert "PortAudio library is missing" in output
+    assert "libportaudio2" in output or "brew" in output
 
 
 def test_without_rtmixer_the_callback_is_python(sound_server: SoundServer) -> None:
-    said = run_python(
+    output = run_python(
         "import sys; sys.modules['rtmixer'] = None\n"
         "from rtvc.audio.live import LiveEndpoint\n"
         "endpoint = LiveEndpoint(); endpoint.start(lambda: None)\n"
         "print(endpoint.wait(480, 1.0) >= 480, 'rtvc.audio.callback_stream' in sys.modules)\n"
         "endpoint.stop()\n"
     )
-    assert said == "True True"
+    assert output == "True True"

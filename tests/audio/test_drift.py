@@ -24,7 +24,7 @@ def run(input_ppm: float, output_ppm: float, seconds: int, *, lost_at: float = -
     random = np.random.default_rng(3)
     clocks, resampler = ClockTrim(), EdgeResampler(RATE, RATE)
     next_in, next_out, next_poll = 0.0, 0.0037, 0.0
-    captured = played = made = 0
+    captured = played = produced = 0
     sound, fill = [], []
     while next_poll < seconds:
         now = min(next_in, next_out, next_poll)
@@ -36,11 +36,11 @@ def run(input_ppm: float, output_ppm: float, seconds: int, *, lost_at: float = -
             next_in += BLOCK / (RATE * (1 + input_ppm * 1e-6))
             piece = resampler.process(sine(HZ, RATE, BLOCK, start=captured))
             captured += BLOCK
-            made += piece.size
+            produced += piece.size
             sound.append(piece)
             if captured % RATE == 0:
                 drifted = now * (input_ppm - output_ppm) * 1e-6
-                fill.append(1000 * (drifted + (made - captured) / RATE))
+                fill.append(1000 * (drifted + (produced - captured) / RATE))
         else:
             next_out += BLOCK / (RATE * (1 + output_ppm * 1e-6))
             lost = lost_at >= 0 and lost_at <= now < lost_at + 0.1

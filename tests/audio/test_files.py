@@ -158,26 +158,26 @@ def test_nan_and_infinity_are_refused_with_their_position(tmp_path: Path, bad: f
 def test_sources_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_bytes(b"this is no sound file, whatever it is called")
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 48000)
-    for name, says in {
+    for name, message in {
         "missing.wav": "There is no file",
         "text.wav": "Cannot read .*text.wav",
         "empty.wav": "zero seconds",
         ".": "is a folder",
     }.items():
-        with pytest.raises(RtvcError, match=says):
+        with pytest.raises(RtvcError, match=message):
             convert(FileEndpoint(tmp_path / name, tmp_path / "out.wav"))
     assert not (tmp_path / "out.wav").exists()
 
 
 def test_sinks_that_cannot_be_written(tmp_path: Path) -> None:
     write(tmp_path / "in.wav", 48000, 4800)
-    for name, rate, kind, says in (
+    for name, rate, kind, message in (
         ("out.txt", None, UsageError, "names no sound format"),
         ("out", None, UsageError, "names no sound format"),
         ("out.opus", 44100, UsageError, "do not support 44100 Hz"),
         ("nowhere/out.wav", None, RtvcError, "no folder"),
     ):
-        with pytest.raises(kind, match=says):
+        with pytest.raises(kind, match=message):
             convert(FileEndpoint(tmp_path / "in.wav", tmp_path / name, rate=rate))
     assert [p.name for p in tmp_path.iterdir()] == ["in.wav"]
 

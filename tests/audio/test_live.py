@@ -49,11 +49,11 @@ def carry(
             time.sleep(seconds + 1)
             reported = engine.reported
             assert engine.error is None
-        said, heard = finish()
-    sent = said.samples[settled : settled + round((seconds - 1.5) * RATE)]
-    result = align(sent, heard.samples[settled:])
+        microphone, speaker = finish()
+    sent = microphone.samples[settled : settled + round((seconds - 1.5) * RATE)]
+    result = align(sent, speaker.samples[settled:])
     # A later slip changes the sound server's own queue, which rtvc cannot see.
-    delay = result.offsets[0] / RATE + heard.began - said.began
+    delay = result.offsets[0] / RATE + speaker.began - microphone.began
     return engine, result, delay - reported
 
 

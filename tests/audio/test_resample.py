@@ -98,8 +98,8 @@ def test_a_block_without_an_integer_output_length_is_refused() -> None:
 def test_the_edge_resampler_keeps_a_sine_and_reports_its_delay(in_rate: int, out_rate: int) -> None:
     resampler = EdgeResampler(in_rate, out_rate)
     chunk = in_rate // 100
-    made = [resampler.process(sine(440, in_rate, chunk, start=i * chunk)) for i in range(200)]
-    result = np.concatenate(made)
+    output = [resampler.process(sine(440, in_rate, chunk, start=i * chunk)) for i in range(200)]
+    result = np.concatenate(output)
     assert distortion_db(result[out_rate // 2 : out_rate], 440, out_rate) < -105
     assert result.size / out_rate + resampler.delay_s == pytest.approx(2.0, abs=1e-6)
     assert 0 < resampler.delay_s < 0.016
@@ -109,6 +109,6 @@ def test_the_edge_resampler_can_be_trimmed_up_to_its_limit() -> None:
     resampler = EdgeResampler(48000, 48000)
     chunks = [sine(440, 48000, 480, start=i * 480) for i in range(3000)]
     resampler.trim(1.0)
-    made = sum(resampler.process(chunk).size for chunk in chunks)
+    count = sum(resampler.process(chunk).size for chunk in chunks)
     # One second is lost to the glide.
-    assert made == pytest.approx(48000 * (30 + 29 * MAX_TRIM - 0.005), abs=60)
+    assert count == pytest.approx(48000 * (30 + 29 * MAX_TRIM - 0.005), abs=60)

@@ -197,11 +197,11 @@ def test_a_web_page_is_recognised(server):
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "message"),
     [(404, "no file"), (403, "signing in"), (401, "signing in"), (400, "HTTP 400"), (204, "204")],
 )
-def test_a_refusal_is_final(server, status, said):
-    assert said in refused(server.put("/a", DATA, statuses=[status]))
+def test_a_refusal_is_final(server, status, message):
+    assert message in refused(server.put("/a", DATA, statuses=[status]))
     assert len(server.requests) == 1
     assert left() == []
 

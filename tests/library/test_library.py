@@ -251,14 +251,14 @@ def test_an_index_that_does_not_match_is_left_out_or_refused(tmp_path, index, ho
     assert ".adding" not in note
     cut = tmp_path / "cut.index"
     cut.write_bytes(index.read_bytes()[:-9])
-    for other, said in (
+    for other, message in (
         (index, "width 768"),
         (EMPTY_INDEX, "without any vectors"),
         (V1, "a torch file"),
         (tmp_path / "gone.index", "No such file"),
         (cut, "damaged"),
     ):
-        with pytest.raises(RtvcError, match=said):
+        with pytest.raises(RtvcError, match=message):
             add(V1, name="Bert", index=other)
     assert installed() == ["Anna"]
     assert sorted(p.name for p in home.iterdir()) == ["voices"]
@@ -316,7 +316,7 @@ def many(raw):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (encrypt, "encrypted"),
         (unknown_compression, "not supported"),
@@ -328,9 +328,9 @@ def many(raw):
         (many, "more than 20000 files"),
     ],
 )
-def test_a_bad_archive_is_refused(tmp_path, home, change, said):
+def test_a_bad_archive_is_refused(tmp_path, home, change, message):
     path = patched(make_zip(tmp_path / "Anna.zip", {"Anna.pth": V2}), change)
-    assert said in refused(path)
+    assert message in refused(path)
     assert not home.exists() or tree(home) == []
 
 
@@ -410,7 +410,7 @@ def test_an_archive_with_a_comment_is_accepted(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"Rar!\x1a\x07\x01\x00" + bytes(99), "RAR archive; unpack it"),
         (b"7z\xbc\xaf\x27\x1c" + bytes(99), "7z archive; unpack it"),
@@ -423,11 +423,11 @@ def test_an_archive_with_a_comment_is_accepted(tmp_path):
         ((GOLDEN / "rmvpe_small.pt").read_bytes(), "RMVPE, not a voice"),
     ],
 )
-def test_other_files_are_recognised_and_refused(tmp_path, home, content, said):
+def test_other_files_are_recognised_and_refused(tmp_path, home, content, message):
     path = tmp_path / "Anna.pth"
     path.write_bytes(content)
-    assert said in refused(path)
-    assert said in refused(make_zip(tmp_path / "Anna.zip", {"Anna.pth": path}))
+    assert message in refused(path)
+    assert message in refused(make_zip(tmp_path / "Anna.zip", {"Anna.pth": path}))
     assert not home.exists() or tree(home) == []
 
 
@@ -579,17 +579,17 @@ def test_a_blend_is_the_weighted_mean(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("other", "said"),
+    ("other", "message"),
     [
         (V1, "version"),
         (MRF, "sample rate .*vocoder"),
         (PLAIN, "use of pitch"),
     ],
 )
-def test_different_networks_are_not_blended(other, said):
+def test_different_networks_are_not_blended(other, message):
     add(V2, name="Anna")
     add(other, name="Bert")
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         blend_voices("Anna", "Bert", ratio=0.5)
 
 
@@ -613,10 +613,10 @@ def test_a_full_disk_is_reported_before_anything_is_written(home, monkeypatch):
 
 def test_a_failed_write_leaves_nothing(home):
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))"
-    code, _, said = ran("voices", "add", str(V2), home=home, code=limit)
+    code, _, output = ran("voices", "add", str(V2), home=home, code=limit)
     assert code == 1
-    assert said.startswith("rtvc: ")
-    assert "cannot be written to: File too large" in said
+    assert output.startswith("rtvc: ")
+    assert "cannot be written to: File too large" in output
     assert tree(home) == []
 
 
@@ -712,14 +712,14 @@ def test_missing_base_models_are_reported_with_the_command_to_run(tmp_path):
     with pytest.raises(RtvcError, match=r"FCPE.* Run 'rtvc setup contentvec fcpe' once; .*233 MB"):
         library.require_base_models(anna, "fcpe")
     assert library.missing_models(anna.manifest, "dio") == ["contentvec"]
-    for name, said in (
+    for name, message in (
         ("anna", r"ContentVec and the pitch estimator RMVPE.* Run 'rtvc setup' once; .*371 MB"),
         ("plain", r"needs the content encoder ContentVec, not.* Run 'rtvc setup' once; .*190 MB"),
         ("spin", r"RMVPE.*Run 'rtvc setup' once.*'rtvc setup spin-v2 --from FOLDER'"),
         ("Ann", r"no voice 'Ann'\. Did you mean 'Anna'\?"),
         ("wrld", r"no voice 'wrld'\. Did you mean 'world'\?"),
     ):
-        with pytest.raises(RtvcError, match=said):
+        with pytest.raises(RtvcError, match=message):
             options.require_voice(Settings(voice=name))
 
 
@@ -744,15 +744,15 @@ def test_the_commands_print_what_they_did(tmp_path, index, capsys, signals):
         0,
         "world  built in\n\nNo RVC voices yet. Add one with 'rtvc voices add FILE'.\n",
     )
-    code, said, _ = run("add", str(path))
+    code, output, _ = run("add", str(path))
     assert code == 0
-    assert said.splitlines() == [
+    assert output.splitlines() == [
         "Added 'Anna': RVC v2, 48 kHz, HiFi-GAN, with pitch, 3 speakers, index of 40 vectors.",
         "Run 'rtvc setup' once; it downloads 371 MB. Then use it: rtvc --voice Anna",
     ]
-    code, said, complaint = run("add", str(path))
-    assert (code, said) == (2, "")
-    assert "--name" in complaint
+    code, output, errors = run("add", str(path))
+    assert (code, output) == (2, "")
+    assert "--name" in errors
     listed = json.loads(run("list", "--json")[1])
     assert [voice["name"] for voice in listed["voices"]] == ["Anna"]
     assert listed["voices"][0]["missing"] == ["contentvec", "rmvpe"]
@@ -762,13 +762,13 @@ def test_the_commands_print_what_they_did(tmp_path, index, capsys, signals):
     assert (shown[0]["name"], shown[0]["index_vectors"]) == ("Anna", 40)
     assert "RVC v1 voice, without pitch" in run("show", str(PLAIN))[1]
     many = make_zip(tmp_path / "many.zip", {"Anna.pth": V2, "Bert.pth": V1})
-    code, said, complaint = run("add", str(many), "--name", "x")
+    code, output, errors = run("add", str(many), "--name", "x")
     assert code == 2
-    assert "Anna.pth, Bert.pth" in complaint
-    code, said, complaint = run("add", str(many))
+    assert "Anna.pth, Bert.pth" in errors
+    code, output, errors = run("add", str(many))
     assert code == 1
-    assert "1 of 2 voices added." in said
-    assert "'Anna' already" in complaint
+    assert "1 of 2 voices added." in output
+    assert "'Anna' already" in errors
     assert run("add", str(many), "--pick", "bert.pth", "--name", "Cleo D")[0] == 0
     assert "--voice 'Cleo D'" in run("blend", "Bert", "Cleo D", "--name", "Cleo D", "--force")[1]
     assert "Undo: rtvc voices restore Anna" in run("remove", "anna")[1]

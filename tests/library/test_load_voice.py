@@ -53,10 +53,10 @@ def test_an_archive_with_its_index_leaves_nothing_behind(archive: Path, home: Pa
     assert isinstance(voice, rtvc.Voice)
     assert repr(rtvc.load_voice(archive)) == ANNA
     assert tree(home) == before
-    made = rtvc.convert(
+    output = rtvc.convert(
         np.zeros(16_000, np.float32), sample_rate=16_000, voice=voice, pitch_method="dio"
     )
-    assert made.shape == (16_000,)
+    assert output.shape == (16_000,)
 
 
 def test_a_folder_and_a_file(archive: Path):

@@ -57,8 +57,8 @@ def test_an_installed_voice_is_found_by_name(anna):
     assert (voice.input_rate, voice.output_rate, voice.continuous) == (16_000, 40_000, True)
     settings = Settings(index_rate=1.0)
     stream = voice.open(make_plan(settings, voice_lookahead=5, continuous=True), settings)
-    made = stream.render(np.zeros(1600, np.float32), settings)
-    assert made.audio.shape == (10 * 400,)
+    rendered = stream.render(np.zeros(1600, np.float32), settings)
+    assert rendered.audio.shape == (10 * 400,)
 
 
 def test_a_voice_is_found_by_the_path_of_its_file_or_folder(models, home):
@@ -91,12 +91,12 @@ def test_networks_in_use_are_shared_and_others_freed(anna, home):
 
 
 def test_networks_loaded_on_one_thread_work_on_another(anna):
-    voice, made = find_voice("anna"), []
+    voice, outputs = find_voice("anna"), []
     settings = Settings()
 
     def work():
         stream = voice.open(make_plan(settings, voice_lookahead=5, continuous=True), settings)
-        made.append(stream.render(np.full(1600, 0.1, np.float32), settings).audio)
+        outputs.append(stream.render(np.full(1600, 0.1, np.float32), settings).audio)
 
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
@@ -104,8 +104,8 @@ def test_networks_loaded_on_one_thread_work_on_another(anna):
     for thread in threads:
         thread.join()
     work()
-    np.testing.assert_allclose(made[0], made[2], atol=1e-5)
-    np.testing.assert_allclose(made[1], made[2], atol=1e-5)
+    np.testing.assert_allclose(outputs[0], outputs[2], atol=1e-5)
+    np.testing.assert_allclose(outputs[1], outputs[2], atol=1e-5)
 
 
 def test_missing_base_models_are_reported_with_the_command_to_run(home):

@@ -107,7 +107,7 @@ def test_a_base_model_is_installed_and_found(small, server, home):
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (RMVPE.read_bytes()[::-1], "SHA-256"),
         (RMVPE.read_bytes()[:-1], "bytes and should have"),
@@ -115,9 +115,9 @@ def test_a_base_model_is_installed_and_found(small, server, home):
         (b"", "should have"),
     ],
 )
-def test_a_wrong_file_is_not_installed(small, server, home, data, said):
+def test_a_wrong_file_is_not_installed(small, server, home, data, message):
     server.put("/rmvpe.pt", data, kind="text/html" if data.startswith(b"<") else "x/y")
-    with pytest.raises(RtvcError, match=said):
+    with pytest.raises(RtvcError, match=message):
         from_web(small["rmvpe"], server)
     assert tree(home) == ["downloads"]
     with pytest.raises(RtvcError, match=r"RMVPE is not installed. Run 'rtvc setup' once"):
@@ -267,17 +267,17 @@ def test_setup_downloads_once_and_replaces_a_damaged_model(server, home):
     def setup(*words):
         return ran("setup", "--source", server.url, *words, home=home, code=SMALL_TABLE)
 
-    code, said, _ = setup()
+    code, output, _ = setup()
     assert code == 0
-    assert said.splitlines() == [
+    assert output.splitlines() == [
         "content encoder ContentVec: installed (published file, SHA-256 verified).",
         "pitch estimator RMVPE: installed (published file, SHA-256 verified).",
         "All base models are installed. Now add a voice: rtvc voices add FILE",
     ]
     assert len(server.requests) == 2
-    code, said, _ = setup()
+    code, output, _ = setup()
     assert code == 0
-    assert said.count("already installed") == 2
+    assert output.count("already installed") == 2
     assert len(server.requests) == 2
     path = home / "models" / "rmvpe" / "rmvpe.pt"
     raw = bytearray(path.read_bytes())
@@ -286,19 +286,19 @@ def test_setup_downloads_once_and_replaces_a_damaged_model(server, home):
     listed = ran("setup", "--list", home=home, code=SMALL_TABLE)[1]
     assert "rmvpe        pitch estimator RMVPE: damaged; 'rtvc setup' downloads it again" in listed
     assert "contentvec   content encoder ContentVec: installed" in listed
-    code, said, complaint = setup()
+    code, output, errors = setup()
     assert (code, len(server.requests)) == (0, 3)
-    assert "is damaged and will be replaced" in complaint
+    assert "is damaged and will be replaced" in errors
     assert path.read_bytes() == RMVPE.read_bytes()
 
 
 def test_setup_resumes_after_an_interruption(server, home):
     server.put("/hubert_base.pt", ENCODER.read_bytes(), cuts=[10**6, 10], statuses=[0, 403])
     command = ("setup", "--source", server.url)
-    code, said, complaint = ran(*command, home=home, code=SMALL_TABLE)
-    assert (code, said) == (1, "")
-    assert complaint.splitlines()[-1].startswith("rtvc: ")
-    assert "signing in" in complaint
+    code, output, errors = ran(*command, home=home, code=SMALL_TABLE)
+    assert (code, output) == (1, "")
+    assert errors.splitlines()[-1].startswith("rtvc: ")
+    assert "signing in" in errors
     assert not (home / "models").exists()
     assert ran(*command, home=home, code=SMALL_TABLE)[0] == 0
     assert "bytes=1000000-" in server.ranges()[2]
@@ -312,9 +312,9 @@ def no_network(*arguments, **named):
     raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 socket.getaddrinfo = no_network
 """
-    code, said, complaint = ran("setup", home=home, code=offline)
-    assert (code, said) == (1, "")
-    assert complaint.splitlines() == [
+    code, output, errors = ran("setup", home=home, code=offline)
+    assert (code, output) == (1, "")
+    assert errors.splitlines() == [
         "content encoder ContentVec: downloading 190 MB.",
         "rtvc: The server huggingface.co cannot be found. Check the URL, and that this "
         "machine is online.",
@@ -329,9 +329,9 @@ def test_an_interrupted_setup_says_how_to_resume(server, home):
         while not server.requests:
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        said, complaint = process.communicate(timeout=20)
-    assert (process.returncode, said) == (130, "")
-    assert complaint == "Interrupted. Run the same command again to resume.\n"
+        output, errors = process.communicate(timeout=20)
+    assert (process.returncode, output) == (130, "")
+    assert errors == "Interrupted. Run the same command again to resume.\n"
     assert not (home / "models").exists()
 
 
@@ -353,15 +353,15 @@ def test_rtvc_home_moves_data_and_configuration(home, monkeypatch):
 
 
 def test_setup_reports_invalid_arguments(tmp_path, home):
-    code, _, complaint = ran("setup", "rmvp", home=home)
+    code, _, errors = ran("setup", "rmvp", home=home)
     assert code == 2
-    assert "Did you mean 'rmvpe'?" in complaint
+    assert "Did you mean 'rmvpe'?" in errors
     assert ran("setup", "--unverified", home=home)[0] == 2
-    code, said, complaint = ran("setup", "--from", str(GOLDEN), home=home)
+    code, output, errors = ran("setup", "--from", str(GOLDEN), home=home)
     assert code == 1
-    assert "pitch estimator RMVPE: installed from" in said
-    assert "unknown file" in said
-    assert "holds no content encoder ContentVec" in complaint
+    assert "pitch estimator RMVPE: installed from" in output
+    assert "unknown file" in output
+    assert "holds no content encoder ContentVec" in errors
     assert "missing (190 MB)" in ran("setup", "--list", home=home)[1]
 
 
@@ -372,12 +372,12 @@ def test_setup_and_add_are_enough_to_use_a_voice(tmp_path, home):
         server.put("/hubert_base.pt", ENCODER.read_bytes())
         server.put("/rmvpe.pt", RMVPE.read_bytes())
         url = server.put("/Anna.zip", archive.read_bytes())
-        code, said, _ = ran("setup", "--source", server.url, home=home, code=SMALL_TABLE)
+        code, output, _ = ran("setup", "--source", server.url, home=home, code=SMALL_TABLE)
         assert code == 0
-        assert said.splitlines()[-1].startswith("All base models are installed.")
-        code, said, _ = ran("voices", "add", url, home=home)
+        assert output.splitlines()[-1].startswith("All base models are installed.")
+        code, output, _ = ran("voices", "add", url, home=home)
         assert code == 0
-        assert said.splitlines()[-1] == "Use it: rtvc --voice Anna"
+        assert output.splitlines()[-1] == "Use it: rtvc --voice Anna"
     options.require_voice(Settings(voice="anna"))
     voice = library.installed_voice("anna")
     assert voice.index is not None

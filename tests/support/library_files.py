@@ -85,8 +85,8 @@ def rtvc(*words: str, home: Path, code: str = "", **how: object) -> AbstractCont
 def ran(*words: str, home: Path, code: str = "", **how: object) -> tuple[int, str, str]:
     """Run the command line; return its exit code, standard output and standard error."""
     with rtvc(*words, home=home, code=code, **how) as process:
-        printed, complained = process.communicate(timeout=60)
-    return process.returncode, printed, complained
+        output, errors = process.communicate(timeout=60)
+    return process.returncode, output, errors
 
 
 def tree(folder: Path) -> list[str]:

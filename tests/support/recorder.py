@@ -30,7 +30,7 @@ def main() -> None:
         for command in commands
     ]
     began: list[list[float]] = [[] for _ in processes]
-    heard = [0] * len(processes)
+    received = [0] * len(processes)
     files = [(folder / str(i)).open("wb", buffering=0) for i in range(len(processes))]
     with selectors.DefaultSelector() as selector:
         selector.register(sys.stdin, selectors.EVENT_READ)
@@ -51,8 +51,8 @@ def main() -> None:
                     selector.unregister(key.fileobj)
                     continue
                 files[key.data].write(data)
-                heard[key.data] += len(data)
-                began[key.data].append(now - heard[key.data] / BYTES / RATE)
+                received[key.data] += len(data)
+                began[key.data].append(now - received[key.data] / BYTES / RATE)
     for process in processes:
         process.kill()
         process.wait()

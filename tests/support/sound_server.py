@@ -141,8 +141,8 @@ class SoundServer:
         deadline = time.monotonic() + 10
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                said = [(self.directory / n).read_text()[-800:] for n in ("stdout", "pulse.log")]
-                raise RuntimeError(f"the sound server did not start: {' '.join(said)}")
+                logs = [(self.directory / n).read_text()[-800:] for n in ("stdout", "pulse.log")]
+                raise RuntimeError(f"the sound server did not start: {' '.join(logs)}")
             time.sleep(0.05)
         # Without real-time scheduling the server sometimes drops a block on a busy machine.
         chrt = shutil.which("chrt")
