@@ -87,8 +87,8 @@ class Session:
     ) -> Session:
         """Return a session from a microphone to a speaker, not started.
 
-        Nothing is opened before `start`. What `rtvc run` remembers is not used, and nothing
-        is remembered.
+        No device is opened before `start`. The settings that ``rtvc run`` remembers are not
+        used, and nothing is remembered.
 
         Parameters
         ----------
@@ -100,8 +100,8 @@ class Session:
         settings
             The settings to start with; by default all are at their defaults.
         profile
-            ``"quality"``, ``"balanced"`` or ``"fast"``: what the sizes that are not set (block,
-            headroom, context) are to be, if ``rtvc calibrate`` has measured this machine.
+            ``"quality"``, ``"balanced"`` or ``"fast"``. It decides block, headroom and context
+            where they are at their defaults and ``rtvc calibrate`` has measured this machine.
 
         Raises
         ------
@@ -129,9 +129,9 @@ class Session:
         return self._engine.settings
 
     def start(self) -> None:
-        """Load the voice, open the endpoint and begin; returns once audio flows.
+        """Load the voice, open the devices and start; returns once audio is processed.
 
-        If it raises, nothing is left open. It can be called once.
+        If it raises, no device is left open. It can be called once.
 
         Raises
         ------
@@ -159,8 +159,8 @@ class Session:
     def apply(self, settings: Settings | None = None, **changes: Any) -> None:
         """Use other settings from the next block on.
 
-        A voice or a size that changes is heard once it is loaded; the audio continues
-        meanwhile. Any thread may call this.
+        Another voice or block takes effect once it is loaded; until then the current one
+        keeps playing. Any thread may call this.
 
         Parameters
         ----------

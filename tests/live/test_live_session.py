@@ -174,6 +174,9 @@ def test_a_session_on_devices_by_name(sound_server):
             session.apply(pitch=-4, monitor_gain=0)
             assert session.endpoint.monitor.gain_db == 0
             time.sleep(1.0)
+            deadline = time.monotonic() + 10
+            while session.stats().state is not State.CONVERTED and time.monotonic() < deadline:
+                time.sleep(0.02)
             stats = session.stats()
         heard = finish()[0]
     assert stats.state is State.CONVERTED
@@ -188,7 +191,7 @@ def test_devices_and_profiles_that_do_not_exist_are_refused(sound_server):
         ({"input": "nobody"}, "nobody"),
         ({"output": "nobody"}, "nobody"),
         ({"monitor": "nobody"}, "nobody"),
-        ({"output": "fake_speaker", "monitor": "fake_speaker"}, "output already"),
+        ({"output": "fake_speaker", "monitor": "fake_speaker"}, "already the output"),
         ({"profile": "best"}, "'best'. Choose 'quality', 'balanced' or 'fast'"),
         ({"settings": {"pitch": 4}}, "type dict"),
     ):
