@@ -181,7 +181,10 @@ class TestSizing:
         assert "measured on this machine: block" in advice.notes
         assert sizing.timing("rvc-48k") == timing(on=now)
         for change, words in (
-            ({"mlx": "0.0.1"}, f"MLX has changed from 0.0.1 to {now.mlx}. Run 'rtvc calibrate' again"),
+            (
+                {"mlx": "0.0.1"},
+                f"MLX has changed from 0.0.1 to {now.mlx}. Run 'rtvc calibrate' again",
+            ),
             ({"cores": 99}, "the machine has changed"),
             ({"processor": "8086"}, "the machine has changed"),
         ):
