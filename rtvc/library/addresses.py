@@ -46,12 +46,12 @@ def normalize_url(url: str) -> str:
             "A URL with a user name or password cannot be downloaded. Download the file with "
             "your browser and use that file."
         )
-    place = f"[{ascii_host}]" if ":" in host else ascii_host
+    netloc = f"[{ascii_host}]" if ":" in host else ascii_host
     if port is not None:
-        place += f":{port}"
+        netloc += f":{port}"
     path = _download_path(host, parts.path)
     return urlunsplit(
-        (parts.scheme, place, quote(path, safe=_UNQUOTED), quote(parts.query, safe=_UNQUOTED), "")
+        (parts.scheme, netloc, quote(path, safe=_UNQUOTED), quote(parts.query, safe=_UNQUOTED), "")
     )
 
 

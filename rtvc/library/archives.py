@@ -55,8 +55,8 @@ def unpack(path: Path, folder: Path, suffixes: tuple[str, ...]) -> None:
             with zipfile.ZipFile(file) as archive:
                 members = _select_members(archive, size, suffixes)
                 require_space(sum(m.file_size for m, _, _ in members), "the unpacked archive")
-                for member, place, name in members:
-                    _extract(archive, member, folder / place / name)
+                for member, subfolder, name in members:
+                    _extract(archive, member, folder / subfolder / name)
         except NotImplementedError:
             raise _refusal(
                 "its compression method is not supported; unpack it and add the folder"
@@ -119,18 +119,20 @@ def _select_members(
         if member.flag_bits & _ENCRYPTED:
             raise _refusal("it is encrypted; unpack it with its password and add the folder")
         _check_expansion(member, name)
-        place = folders.setdefault(names.comparison_key("/".join(parts[:-1])), str(len(folders)))
-        if f"{place}/{names.comparison_key(name)}" in seen:
+        subfolder = folders.setdefault(
+            names.comparison_key("/".join(parts[:-1])), str(len(folders))
+        )
+        if f"{subfolder}/{names.comparison_key(name)}" in seen:
             raise _refusal(f"it holds {name} twice")
-        seen.add(f"{place}/{names.comparison_key(name)}")
-        found.append((member, place, name))
+        seen.add(f"{subfolder}/{names.comparison_key(name)}")
+        found.append((member, subfolder, name))
     if not found:
-        there = [
+        others = [
             names.sanitized(m.filename)
             for m in archive.infolist()
             if m.filename[-1:] not in ("", "/")
         ]
-        only = f", only {', '.join(there[:4])}" if there else ""
+        only = f", only {', '.join(others[:4])}" if others else ""
         raise _refusal(f"it holds no voice (no .pth and no .safetensors){only}")
     total = sum(member.file_size for member, _, _ in found)
     if total > max(_RATIO_FREE_BYTES, MAX_RATIO * size):  # many small members can add up

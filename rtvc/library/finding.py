@@ -144,7 +144,7 @@ def list_names(paths: Iterable[Path]) -> str:
 def _list_files(folder: Path) -> list[Path]:
     found: list[Path] = []
     count = 0
-    for place, folders, file_names in os.walk(folder):
+    for parent, folders, file_names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not is_ignored([name]))
         count += len(file_names)
         if count > _MAX_FILES:
@@ -154,7 +154,7 @@ def _list_files(folder: Path) -> list[Path]:
         found += [
             path
             for name in sorted(file_names)
-            if not is_ignored([name]) and (path := Path(place, name)).is_file()
+            if not is_ignored([name]) and (path := Path(parent, name)).is_file()
         ]
     return found
 

@@ -105,7 +105,7 @@ def install_from_url(
         return _install(model.kind, folder, stage, model.file, without_query(url))
 
 
-def install_from_folder(kind: str, place: Path) -> InstalledModel:
+def install_from_folder(kind: str, source: Path) -> InstalledModel:
     """Install a base model from a folder or file; replaces an installed one.
 
     Files with the size of a published file are tried first. A file with another SHA-256 is
@@ -115,7 +115,7 @@ def install_from_folder(kind: str, place: Path) -> InstalledModel:
     ----------
     kind
         A key of `BASE_MODELS`, or the name of another content encoder.
-    place
+    source
         A file, or a folder to search, with its subfolders, for the usual file names.
 
     Raises
@@ -125,16 +125,16 @@ def install_from_folder(kind: str, place: Path) -> InstalledModel:
     RtvcError
         If no file is this network, or it cannot be written.
     """
-    model_files = _find_model_files(kind, place)
+    model_files = _find_model_files(kind, source)
     if not model_files:
-        raise UsageError(f"{place} holds no {model_title(kind)}{_expected_files(kind)}.")
+        raise UsageError(f"{source} holds no {model_title(kind)}{_expected_files(kind)}.")
     reasons = []
     for model_file in model_files[:_MAX_TRIED]:
         try:
             return _install_copy(kind, model_file)
         except _WrongNetworkError as error:
             reasons.append(str(error))
-    raise RtvcError(f"No file in {place} is the {model_title(kind)}. {' '.join(reasons[:3])}")
+    raise RtvcError(f"No file in {source} is the {model_title(kind)}. {' '.join(reasons[:3])}")
 
 
 class _WrongNetworkError(RtvcError):
@@ -194,24 +194,24 @@ def _install(kind: str, folder: Path, stage: Path, name: str, source: str) -> In
     return installed
 
 
-def _find_model_files(kind: str, place: Path) -> list[_ModelFile]:
+def _find_model_files(kind: str, source: Path) -> list[_ModelFile]:
     """Return the files that may be a base model, the likeliest first."""
-    if place.is_file():
-        return [_with_config(place)]
-    if not place.is_dir():
-        raise UsageError(f"There is no folder {str(place)!r}.")
+    if source.is_file():
+        return [_with_config(source)]
+    if not source.is_dir():
+        raise UsageError(f"There is no folder {str(source)!r}.")
     model = BASE_MODELS.get(kind)
     sizes = {model.size, *(size for size, _ in model.other_files)} if model else set()
     found: list[tuple[bool, int, Path]] = []
     count = 0
-    for folder, folders, file_names in os.walk(place):
+    for folder, folders, file_names in os.walk(source):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         count += len(file_names)
         if count > _MAX_FILES:
-            raise UsageError(f"{place} holds more than {_MAX_FILES} files; give a smaller folder.")
+            raise UsageError(f"{source} holds more than {_MAX_FILES} files; give a smaller folder.")
         for name in sorted(file_names):
             path = Path(folder, name)
-            if _name_matches(kind, path, place) and path.is_file():
+            if _name_matches(kind, path, source) and path.is_file():
                 found.append((path.stat().st_size not in sizes, len(path.parts), path))
     return [_with_config(path) for _, _, path in sorted(found)]
 
@@ -223,7 +223,7 @@ def _with_config(path: Path) -> _ModelFile:
     return _ModelFile(path, config if paired else None)
 
 
-def _name_matches(kind: str, path: Path, place: Path) -> bool:
+def _name_matches(kind: str, path: Path, source: Path) -> bool:
     """Return whether a file has a usual name of a base model."""
     stem, suffix = names.comparison_key(path.stem), path.suffix.lower()
     if suffix not in _WEIGHTS_SUFFIXES or path.name.startswith("."):
@@ -232,7 +232,7 @@ def _name_matches(kind: str, path: Path, place: Path) -> bool:
         return stem.startswith(kind) and suffix != ".bin"
     folder = names.comparison_key(path.parent.name)
     in_folder = names.comparison_key(path.name) in _WEIGHTS_IN_FOLDER
-    if in_folder and path.parent == place:
+    if in_folder and path.parent == source:
         return True  # the user gave this folder, so it is this encoder whatever its name
     if kind == "contentvec":
         return folder in _CONTENTVEC_FOLDERS if in_folder else stem in _CONTENTVEC_STEMS

@@ -185,9 +185,11 @@ def restore_voice(name: str, new_name: str | None = None) -> str:
     """
     folder = find_folder(removed_folder(), name)
     if folder is None:
-        there = list_removed()
-        listed = f"Removed voices: {', '.join(there)}." if there else "None can be restored."
-        hint = did_you_mean(name, there, listed)
+        available = list_removed()
+        listed = (
+            f"Removed voices: {', '.join(available)}." if available else "None can be restored."
+        )
+        hint = did_you_mean(name, available, listed)
         raise UsageError(f"There is no removed voice {name!r}. {hint}")
     target = available_name(
         new_name or names.normalized(folder.name), "--name gives it another name"
@@ -318,6 +320,6 @@ def _unknown(name: str) -> UsageError:
     """Return the error for a name that no installed voice has."""
     if names.comparison_key(name) == names.comparison_key(BUILT_IN):
         return UsageError(f"{BUILT_IN!r} is the built-in voice; choose an installed one.")
-    there = [BUILT_IN, *(names.normalized(folder.name) for folder in _folders(voices_folder()))]
-    hint = did_you_mean(names.normalized(name), there, "'rtvc voices' lists all.")
+    available = [BUILT_IN, *(names.normalized(folder.name) for folder in _folders(voices_folder()))]
+    hint = did_you_mean(names.normalized(name), available, "'rtvc voices' lists all.")
     return UsageError(f"There is no voice {name!r}. {hint}")

@@ -123,7 +123,7 @@ def test_cables_are_known_by_name() -> None:
         ({"output_channels": 99}, "Cannot open the speaker 'default': it has fewer channels"),
     ],
 )
-def test_a_refusal_is_a_sentence(
+def test_a_device_that_cannot_be_opened_is_explained(
     sound_server: SoundServer,
     arguments: dict[str, object],
     message: str,
@@ -136,7 +136,7 @@ def test_a_refusal_is_a_sentence(
     assert capfd.readouterr().err == ""
 
 
-def test_a_dead_server_is_a_sentence_and_its_noise_is_kept(
+def test_a_dead_server_is_explained_and_its_output_captured(
     sound_server: SoundServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
     sound_server.kill()
@@ -218,7 +218,7 @@ def test_importing_is_light() -> None:
     assert output == "[]"
 
 
-def test_a_missing_library_is_a_sentence() -> None:
+def test_a_missing_library_is_explained() -> None:
     output = run_python(
         "import ctypes.util; ctypes.util.find_library = lambda name: None\n"
         "from rtvc.audio.devices import list_devices\n"

@@ -85,7 +85,7 @@ def test_the_same_file_is_in_memory_once():
     assert first.voice is second.voice
 
 
-def test_what_cannot_be_loaded_is_refused_in_a_sentence(home: Path):
+def test_a_source_that_cannot_be_loaded_is_refused(home: Path):
     make_zip(Path("bad.zip"), {"inner/bad.pth": b"no weights", "notes.txt": b"read me"})
     make_zip(Path("broken.zip"), {"broken.pth": V1.read_bytes()[:2000]})
     Path("cut.zip").write_bytes(b"PK\x03\x04 and no more")
