@@ -22,9 +22,9 @@ class UsageError(RtvcError):
 
 
 def close_matches(word: str, known: Iterable[str], n: int = 1) -> list[str]:
-    """Return up to `n` known words that are like `word`, the most similar first.
+    """Return up to `n` known words similar to `word`, the most similar first.
 
-    Upper and lower case count as the same; what is not similar is left out.
+    The comparison is case-insensitive, with difflib's cutoff of 0.6.
     """
     by_folded = {one.casefold(): one for one in known}
     found = difflib.get_close_matches(word.casefold(), by_folded, n=n, cutoff=0.6)
@@ -32,17 +32,17 @@ def close_matches(word: str, known: Iterable[str], n: int = 1) -> list[str]:
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
-    """Return the sentence that follows one about an unknown word.
+    """Return "Did you mean ...?" for an unknown word, or another hint.
 
     Parameters
     ----------
     word
-        What was given.
+        The unknown word.
     known
-        What could have been meant.
+        The known words.
     otherwise
-        What to return where no known word is similar: a sentence with what there is, or with
-        the command that lists it.
+        Returned if no known word is similar: a sentence that lists the known words, or names
+        the command that lists them.
     """
     near = close_matches(word, known)
     return f"Did you mean {near[0]!r}?" if near else otherwise

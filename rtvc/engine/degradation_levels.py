@@ -168,6 +168,6 @@ def _round_to_tens(milliseconds: float) -> float:
 
 
 def _override(own: Mapping[str, T], others: Mapping[str, T], names: set[str]) -> dict[str, T]:
-    """Return `own` with the entries under `names` replaced by those of `others`."""
+    """Return `own` with the entries under `names` replaced from `others`, or removed."""
     kept = {name: value for name, value in own.items() if name not in names}
     return kept | {name: others[name] for name in names if name in others}

@@ -53,8 +53,8 @@ def reset_thread_priority() -> None:
 def raise_thread_priority() -> None:
     """Raise the calling thread and its helper threads above the process's other threads.
 
-    Helper threads are those that libraries started from it since `reset_thread_priority`; MLX
-    computes on one.
+    Helper threads are the threads that libraries started from it since `reset_thread_priority`;
+    MLX computes on one.
     """
     if sys.platform.startswith("linux"):
         own = threading.get_native_id()

@@ -224,5 +224,5 @@ def load_index(path: str | Path) -> FeatureIndex:
         ivf = faiss.read_index(str(file))
     except (RuntimeError, MemoryError) as error:
         raise RtvcError(f"The index {file} cannot be opened: {error}.") from error
-    assert isinstance(ivf, faiss.IndexIVFFlat)  # as its layout says
+    assert isinstance(ivf, faiss.IndexIVFFlat)  # checked by check_ivf_flat
     return FeatureIndex(ivf, header, file)

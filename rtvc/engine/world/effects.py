@@ -108,7 +108,7 @@ class Effects:
 
 
 def _restrain(log_power: Float32, peak: Float64) -> None:
-    """Limit the power of each frame to that of a square wave with the peak of the input.
+    """Limit the power of each frame to the power of a square wave with the peak of the input.
 
     Speech stays 10 dB below this limit. A pure tone can exceed it, because WORLD sharpens its
     spectral peak and a formant shift can widen the peak.

@@ -92,7 +92,7 @@ class Correlator:
             start = (len(row) - len(window)) // 2
             row[start : start + len(window)] = window[: len(row)]
         self._power_gain = 2.0 / self._size / float(np.sum(self._windows[0] ** 2))
-        # The correlation of a steady tone falls with the lag like that of the window itself.
+        # The correlation of a steady tone falls with the lag like the window's own correlation.
         # Dividing by the window's correlation makes the lags comparable.
         spectra = np.abs(np.fft.rfft(self._windows, self._size))
         window_correlation = np.fft.irfft(spectra, self._size)[:, : 2 * self._longest + 4 : 2]
