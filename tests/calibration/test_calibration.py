@@ -138,7 +138,7 @@ class TestSizes:
 
 
 class TestSizing:
-    def test_only_what_nobody_chose_is_filled_in(self):
+    def test_only_sizes_that_are_not_set_are_filled_in(self):
         sizing = Sizing({"rvc-48k": timing()})
         sizes = chosen(timing(), BALANCED)
         assert sizing.changes(ANNA, "rvc-48k") == {"block": sizes.block, "headroom": sizes.headroom}
@@ -308,7 +308,7 @@ class TestCommand:
         report = json.loads(Path("a.json").read_text())
         assert report["stats"]["latency"]["block"] == pytest.approx(sizes.block / 1000)
         assert report["stats"]["latency"]["headroom"] == pytest.approx(sizes.headroom / 1000)
-        # What a person says goes first, also if it is the default.
+        # A value set by the user takes precedence, even if it is the default.
         rtvc_command(*words, "b.json", "--block", "100", "--profile", "balanced")
         report = json.loads(Path("b.json").read_text())
         assert report["stats"]["latency"]["block"] == pytest.approx(0.1)

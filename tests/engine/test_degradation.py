@@ -32,7 +32,7 @@ def noise(seconds):
 
 
 class CostlyStream(PlainStream):
-    """Takes time by its sizes and settings, and is silent: what is heard is not the microphone."""
+    """Takes time by its sizes and settings, and outputs silence; other output is the microphone."""
 
     voice: CostlyVoice
 
@@ -75,7 +75,7 @@ def run(cost, settings=ANNA, *, seconds=20.0, sizing=None, on_block=None, faults
     with session:
         assert session.wait(120)
         stats = session.stats()
-    assert not device.played.any(), "the microphone is heard"
+    assert not device.played.any(), "the microphone is in the output"
     return stats, [one.degraded for one in seen], session
 
 
@@ -119,7 +119,7 @@ def test_the_context_gets_shorter_first():
     assert session.settings == ANNA
 
 
-def test_every_rung_has_its_turn_where_nothing_is_known():
+def test_every_level_is_used_in_order_without_a_calibration():
     def cost(plan, settings, now):
         if plan.block > 10:
             return 0.03
@@ -168,7 +168,7 @@ def test_a_calibration_tells_how_far_down_is_enough():
     assert degraded == ["", "context 500 ms, retrieval off, pitch method dio"]
 
 
-def test_it_goes_back_up_when_there_is_room_again():
+def test_it_goes_back_up_when_there_is_headroom_again():
     model = timing(5.0, 0.0, 0.02)
 
     def cost(plan, settings, now):
@@ -197,7 +197,7 @@ def test_a_stall_is_no_reason():
     assert degraded == [""]
 
 
-def test_a_rung_that_cannot_be_had_is_left_out():
+def test_a_level_that_cannot_be_built_is_left_out():
     cost = linear(90.0, 0.0, 0.0)
     stats, degraded, session = run(cost, seconds=40, refuses=("dio",))
     assert "context 500 ms, retrieval off" in degraded
@@ -222,7 +222,7 @@ def test_another_voice_begins_at_the_top():
     assert stats.latency.block == pytest.approx(0.1)
 
 
-def test_turning_a_knob_does_not_leave_the_rung():
+def test_changing_a_setting_keeps_the_level():
     def turn(session, now):
         session.apply(session.settings.replace(pitch=float(int(now) % 12)))
 
@@ -230,25 +230,25 @@ def test_turning_a_knob_does_not_leave_the_rung():
     assert degraded == ["", "context 500 ms"]
 
 
-def test_steps_far_slower_than_measured_are_told_once():
-    told: list[Any] = []
+def test_steps_far_slower_than_measured_are_reported_once():
+    reasons: list[Any] = []
 
     def listen(session, now):
         reason = session.stats().reason
-        if not told or told[-1] != reason:
-            told.append(reason)
+        if not reasons or reasons[-1] != reason:
+            reasons.append(reason)
 
     model = timing(10.0, 0.0, 0.0)
     run(linear(20.0, 0.0, 0.0), sizing=sizing_of(model), seconds=30, on_block=listen)
-    assert told[0] == told[2] == ""
-    assert len(told) == 3
-    assert "A step takes 20 ms, but 'rtvc calibrate' measured 10 ms" in told[1]
-    told.clear()
+    assert reasons[0] == reasons[2] == ""
+    assert len(reasons) == 3
+    assert "A step takes 20 ms, but 'rtvc calibrate' measured 10 ms" in reasons[1]
+    reasons.clear()
     run(linear(12.0, 0.0, 0.0), sizing=sizing_of(model), seconds=10, on_block=listen)
-    assert told == [""]
+    assert reasons == [""]
 
 
-def test_the_engine_takes_sizes_that_nobody_chose_from_the_calibration():
+def test_sizes_that_are_not_set_come_from_the_calibration():
     known = Sizing({ANNAS_KIND: timing(20.0, 0.2, 0.02)}, PROFILES["fast"])
     cost, unsized = linear(20.0, 0.2, 0.02), Settings(voice="Anna", gate=-90.0)
     stats, degraded, session = run(cost, unsized, sizing=known)
@@ -315,7 +315,7 @@ def test_quick_steps_are_not_the_reason():
     assert degradation.level > 0
 
 
-def test_rungs_allow_what_the_delivery_does():
+def test_levels_allow_what_the_delivery_does():
     levels = make_levels(Settings(block=100.0, headroom=80.0), Sizing(), BUILT_IN)
     assert levels[0].allowed_s == pytest.approx(0.08 - GUARD_S)
     assert levels[0].changes == {}

@@ -12,14 +12,14 @@ class Speaker:
     """An output ring that is emptied by hand."""
 
     def __init__(self):
-        self.heard = np.zeros(0, np.float32)
+        self.output = np.zeros(0, np.float32)
         self.at = 0
 
     def queued(self):
-        return len(self.heard) - self.at
+        return len(self.output) - self.at
 
     def write(self, samples):
-        self.heard = np.concatenate([self.heard, samples])
+        self.output = np.concatenate([self.output, samples])
 
     def play(self, samples):
         assert samples <= self.queued(), "the device ran dry"
@@ -60,17 +60,17 @@ def run(lateness, blocks=40, surplus=lambda _: 0):
 
 def test_on_time_nothing_is_touched():
     speaker, delivery = run(lambda n: 960)
-    first = len(speaker.heard) - 40 * BLOCK
-    assert not speaker.heard[:first].any()
+    first = len(speaker.output) - 40 * BLOCK
+    assert not speaker.output[:first].any()
     # After the first crossfade, bit for bit.
-    np.testing.assert_array_equal(speaker.heard[first + 480 :], tone(0, 40 * BLOCK)[480:])
+    np.testing.assert_array_equal(speaker.output[first + 480 :], tone(0, 40 * BLOCK)[480:])
     assert (delivery.late_blocks, delivery.concealed, delivery.dropped) == (0, 0, 0)
 
 
 def latency_at_the_end(speaker, blocks):
-    """How far the end of what was heard lags a stream without any delay, in samples."""
+    """Return the lag of the end of the output behind a stream without delay, in samples."""
     period = RATE / 200
-    tail = speaker.heard[-2400:]
+    tail = speaker.output[-2400:]
     best = min(
         range(0, int(period)),
         key=lambda k: np.abs(tail - tone(blocks * BLOCK - 2400 + k, 2400)).sum(),
@@ -96,11 +96,11 @@ def test_a_late_block_is_concealed_counted_and_paid_for(late):
 @pytest.mark.parametrize("late", [4000, 6000, 30_000])
 def test_concealment_does_not_click(late):
     speaker, _ = run(lambda n: late if n == 20 else 960)
-    heard = speaker.heard[HEADROOM + 960 :]
-    assert np.abs(np.diff(heard, 2)).max() < 4 * 0.5 * (2 * np.pi * 200 / RATE) ** 2 + 1e-3
+    output = speaker.output[HEADROOM + 960 :]
+    assert np.abs(np.diff(output, 2)).max() < 4 * 0.5 * (2 * np.pi * 200 / RATE) ** 2 + 1e-3
 
 
-def test_a_long_stall_ends_in_silence_and_says_so():
+def test_a_long_stall_ends_in_silence_and_is_reported():
     speaker, delivery = Speaker(), None
     delivery = Delivery(speaker, RATE)
     delivery.tick()
@@ -110,7 +110,7 @@ def test_a_long_stall_ends_in_silence_and_says_so():
     assert not delivery.silent
     play(speaker, delivery, 24_000)
     assert delivery.silent
-    assert not speaker.heard[-4800:].any()
+    assert not speaker.output[-4800:].any()
     assert speaker.queued() == pytest.approx(GUARD_S * RATE, abs=120)
 
 
@@ -124,10 +124,10 @@ def test_a_latency_that_has_shifted_is_brought_back(shift):
         if n:
             play(speaker, delivery, BLOCK)
         if n == 20:
-            speaker.heard = (
-                np.concatenate([speaker.heard, tone(0, shift)])
+            speaker.output = (
+                np.concatenate([speaker.output, tone(0, shift)])
                 if shift > 0
-                else speaker.heard[:shift]
+                else speaker.output[:shift]
             )
         delivery.hold_latency(0, HEADROOM)
         if n >= 45:
@@ -137,7 +137,7 @@ def test_a_latency_that_has_shifted_is_brought_back(shift):
 
 
 @pytest.mark.parametrize("hz", [60.0, 110.0, 237.0, 390.0])
-def test_an_extension_goes_on_in_phase_and_fades(hz):
+def test_concealment_continues_in_phase_and_fades(hz):
     past = tone(0, 4800, hz)
     extension = Concealment(past, RATE)
     more = extension.read(2880)

@@ -1,4 +1,4 @@
-"""The whole engine on a simulated device: what is heard, and what is said of it."""
+"""The whole engine on a simulated device: its output and its statistics."""
 
 import ctypes
 import time
@@ -186,7 +186,7 @@ class TestFaults:
         late = source[int(5.5 * RATE) : 7 * RATE]
         assert delay_of(played[int(5.5 * RATE) :], late) == pytest.approx(before, abs=480)
 
-    def test_during_a_long_stall_it_says_muted(self):
+    def test_during_a_long_stall_the_state_is_muted(self):
         seen = []
         device = SimulatedDevice(noise(6), faults=[Fault(2.0, "stall", 1.0)])
         session = Session(device, Settings(**OPEN), finder())
@@ -273,7 +273,7 @@ class TestFaults:
         # The sound after it is unharmed.
         assert delay_of(played[2 * RATE :], source[2 * RATE :]) > 0
 
-    def test_a_voice_that_fails_once_is_mended(self):
+    def test_a_voice_that_fails_once_recovers(self):
         failed_steps = [20]
 
         def fail(n):

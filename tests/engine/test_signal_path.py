@@ -53,15 +53,15 @@ def test_the_duration_is_exact_and_the_pitch_is_what_was_asked(converted, name):
     source = soundfile.info(SPEECH / f"{name}.wav")
     reference = reference_pitch(name)
     low, high = np.percentile(reference[reference > 0], [2, 99.5]) * (0.9, 1.1)
-    heard = harmonic_pitch(speech(name), low, high)
+    input_f0 = harmonic_pitch(speech(name), low, high)
     samples, stats = converted(name, pitch=4.0, pitch_fine=50.0)
     assert len(samples) == source.frames * 3
     assert stats.state is State.CONVERTED
     ratio = 2 ** (4.5 / 12)
-    sung = harmonic_pitch(samples, low * ratio, high * ratio)
-    both = (heard > 0) & (sung > 0)
+    output_f0 = harmonic_pitch(samples, low * ratio, high * ratio)
+    both = (input_f0 > 0) & (output_f0 > 0)
     assert both.mean() > 0.3
-    cents = 1200 * np.log2(np.median(sung[both]) / np.median(heard[both]))
+    cents = 1200 * np.log2(np.median(output_f0[both]) / np.median(input_f0[both]))
     assert cents == pytest.approx(450, abs=35)
 
 

@@ -40,7 +40,7 @@ def memory() -> Memory:
 
 
 def watch(settings: Settings, marks: tuple[int, ...]) -> list[Memory]:
-    """Stream speech with the small networks; return the memory after so many steps."""
+    """Stream speech with the small networks; return the memory after each number of steps."""
     made = voice("voice_v1_f0_40k")
     plan = plan_for(settings)
     stream = RvcStream(made, estimator("rmvpe"), plan, settings)
@@ -49,7 +49,7 @@ def watch(settings: Settings, marks: tuple[int, ...]) -> list[Memory]:
     mx.clear_cache()
     seen = []
     for step in range(1, max(marks) + 1):
-        # Every so often a pause, after which a longer window of pitch is heard.
+        # Regular pauses, after which a longer f0 window is used.
         if step % 50 == 0:
             stream.skip(np.zeros(20 * size, np.float32))
         stream.render(audio[step % len(audio)], settings)

@@ -21,8 +21,8 @@ worker.join()
 """
 
 
-def test_a_program_that_ends_right_after_its_engine_ends_in_peace():
-    # Without the engine's last act, most of these were aborted.
+def test_a_program_that_ends_right_after_its_engine_does_not_abort():
+    # Without `clear_mlx_streams` most of these aborted.
     for _ in range(6):
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False

@@ -148,7 +148,7 @@ def test_a_library_without_the_function_is_left_alone() -> None:
 
 
 @linux_only
-def test_one_core_is_left_to_the_audio_unless_told_otherwise() -> None:
+def test_one_core_is_left_to_the_audio_unless_set() -> None:
     report = _run("")
     assert report["threads"] == max(1, min(len(os.sched_getaffinity(0)) - 1, 8))
     assert report["environment"] == {}  # nothing left behind for child processes
@@ -165,7 +165,7 @@ def test_the_usual_variables_set_the_threads(variable: str) -> None:
 @linux_only
 def test_a_preloaded_blas_is_kept() -> None:
     library = _run(CANDIDATES.format(part="1:"))["library"]
-    # Its own dependencies lie beside it.
+    # Its dependencies are next to it.
     report = _run("", LD_PRELOAD=library, LD_LIBRARY_PATH=str(Path(library).parent))
     assert report["optimised"]
     assert Path(report["library"]).samefile(library)

@@ -30,7 +30,7 @@ def niceness_of_a_new_thread(act=lambda: None) -> int:
     return found[0]
 
 
-def test_the_program_goes_first_its_engine_before_all_and_the_place_is_given_back() -> None:
+def test_the_priority_of_process_and_engine_is_raised_and_restored() -> None:
     usual = os.getpriority(os.PRIO_PROCESS, 0)
     precedence = ProcessPriority()
     try:
@@ -86,7 +86,7 @@ def test_a_thread_that_the_engine_starts_is_no_engine_until_its_turn_comes() -> 
     assert seen["in its turn"] == seen["after"] == seen["engine"]
 
 
-def test_who_works_for_the_engine_goes_first_with_it() -> None:
+def test_helper_threads_are_raised_with_the_engine() -> None:
     """MLX's thread begins before the engine has its turn, and has its precedence then."""
     found: list[Any] = []
 

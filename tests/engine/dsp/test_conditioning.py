@@ -38,14 +38,14 @@ def test_high_pass_removes_dc_and_ends_in_silence():
     assert not high_pass.process(np.zeros(480, np.float32)).any()
 
 
-def test_repair_leaves_good_sound_alone_and_mends_bad():
+def test_repair_changes_only_invalid_samples():
     good = noise(480)
     same, bad = repair(good)
     assert not bad
     np.testing.assert_array_equal(same, good)
-    mended, bad = repair(np.array([np.nan, np.inf, -np.inf, 1e30, 0.5], np.float32))
+    repaired, bad = repair(np.array([np.nan, np.inf, -np.inf, 1e30, 0.5], np.float32))
     assert bad
-    np.testing.assert_array_equal(mended, np.array([0, 0, 0, 4, 0.5], np.float32))
+    np.testing.assert_array_equal(repaired, np.array([0, 0, 0, 4, 0.5], np.float32))
 
 
 @pytest.mark.parametrize("size", [240, 480, 1000])

@@ -142,7 +142,7 @@ def test_an_rvc_voice_is_measured(hurried):
     timing = found.timing
     assert timing.p50(400, 2500) > timing.p50(60, 500) > 0
     assert set(timing.methods) == {"dio"}
-    # The small voice hears its golden context, so the steps are those of the real chain.
+    # The small voice uses its golden context, so the steps are those of the real chain.
     assert {point.settings.pitch_method for point in found.points} == {"rmvpe"}
 
 

@@ -71,7 +71,7 @@ def seam(sound, block):
 def test_blocks_of_any_size_are_the_whole(block):
     made = run(block)
     wanted = whole()[(RUN_UP + 2) * HOP :][: len(made)]
-    # Before the first block only the run-up was heard.
+    # Before the first block only the run-up was decoded.
     assert error_db(made[: 6 * HOP], wanted[: 6 * HOP]) < -40
     np.testing.assert_allclose(made[14 * HOP :], wanted[14 * HOP :], atol=1e-5)
 
@@ -93,11 +93,11 @@ def test_a_formant_shift_is_that_of_the_whole(semitones):
     # From the run-up's first frame on both count stretched frames alike.
     made = run(10, lambda n: settings, first=RUN_UP)
     wanted = whole(settings)[RUN_UP * HOP :][: len(made)]
-    # An octave down, 26 frames to either side are heard.
+    # An octave down, the margin is 26 frames on either side.
     assert error_db(made[30 * HOP : -20 * HOP], wanted[30 * HOP : -20 * HOP]) < -60
 
 
-def test_a_turn_of_the_formants_is_heard_without_a_click():
+def test_a_change_of_the_formants_makes_no_click():
     def turn(number):
         return PLAIN.replace(formant=[0.0, 3.0, 3.0, -5.0, 1.5, 0.0, 0.0, 0.0, 0.0][number])
 

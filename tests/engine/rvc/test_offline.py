@@ -32,7 +32,7 @@ class TestHighPass:
         # At the ends the reference begins its filter from another state.
         np.testing.assert_allclose(made[4000:-4000], expected[4000:-4000], atol=1e-6)
 
-    def test_rumble_goes_and_speech_stays_where_it_is(self):
+    def test_rumble_is_removed_and_speech_is_not_shifted(self):
         time = np.arange(32_000) / 16_000
         rumble, voice_ = np.sin(2 * np.pi * 20 * time), np.sin(2 * np.pi * 200 * time)
         made = phrases.high_pass((rumble + voice_).astype(np.float32), 16_000)
@@ -73,19 +73,19 @@ class TestConvert:
         made = convert(voice(pitch=LocalPitch()), audio, settings)
         sound = phrases.high_pass(audio, 16_000)
         padded = np.pad(sound, PAD * FRAME, mode="reflect")
-        heard = LocalPitch()(padded)[PAD : PAD + 250].astype(np.float64)
-        sung = np.pad(heard, PAD, mode="reflect") * 2 ** (3 / 12)
+        input_f0 = LocalPitch()(padded)[PAD : PAD + 250].astype(np.float64)
+        output_f0 = np.pad(input_f0, PAD, mode="reflect") * 2 ** (3 / 12)
         rows = encoder()(padded, layer=9, project=True)
         rows = index().blend(np.concatenate([rows, rows[-1:]]), 0.4)
         v, frames = network(), 450
         expected = v.synthesize(
             np.repeat(rows, 2, axis=0)[:frames],
-            coarse_pitch(sung),
-            sung,
+            coarse_pitch(output_f0),
+            output_f0,
             speaker=1,
             latent_noise=frame_noise(0, -PAD, frames, v.latent_channels).reshape(frames, -1),
             source_noise=frame_noise(SOURCE_KEY, 0, 250, HOP),
-            initial_phase=float(sine_phase(sung)[PAD]),
+            initial_phase=float(sine_phase(output_f0)[PAD]),
             skip_head=PAD,
             return_length=250,
         )
@@ -94,7 +94,7 @@ class TestConvert:
         np.testing.assert_allclose(made.audio[inside], expected[inside], atol=1e-3)
         assert np.abs(expected).max() > 0.3
 
-    def test_slices_of_the_decoder_cannot_be_heard(self, monkeypatch):
+    def test_slices_of_the_decoder_are_exact(self, monkeypatch):
         audio = speech()[: 300 * FRAME]
         whole = convert(voice(pitch=LocalPitch()), audio, PLAIN)
         monkeypatch.setattr(offline, "_SLICE", 70)
@@ -157,7 +157,7 @@ class TestConvert:
 
 
 @pytest.mark.parametrize("lookahead", [0.0, 50.0])
-def test_a_recording_keeps_step_with_whoever_plays_the_original(lookahead):
+def test_a_converted_recording_plays_in_step_with_the_original(lookahead):
     audio = np.arange(100 * HOP, dtype=np.float32)
     pitch = np.arange(100, dtype=np.float64)
     recording = ConvertedRecording("anna", "rvc-40k", 40_000, audio, pitch, 2 * pitch)

@@ -28,13 +28,13 @@ def reference_loop(g, voice):
         hz *= 2 ** ((key - formant) / 12)
         cache = np.roll(cache, -block // 160)
         cache[-len(hz) + 4 :] = hz[3:-1]
-        heard = cache[-frames:].copy()
+        f0 = cache[-frames:].copy()
         # Frames that were never estimated are 0 in the reference's other cache.
-        coarse = np.where(heard > 0, coarse_pitch(heard), 0)
+        coarse = np.where(f0 > 0, coarse_pitch(f0), 0)
         audio = voice.synthesize(
             np.repeat(rows, 2, axis=0)[:frames],
             coarse,
-            heard * stretched / returned,
+            f0 * stretched / returned,
             skip_head=skip,
             return_length=returned,
             formant_frames=stretched,
@@ -43,7 +43,7 @@ def reference_loop(g, voice):
             speed = int(factor * voice.sample_rate) // 100
             hop = voice.sample_rate // 100
             audio = soxr.resample(audio[: returned * speed], speed, hop, "VHQ")
-        yield audio, coarse, heard
+        yield audio, coarse, f0
 
 
 @pytest.mark.parametrize(

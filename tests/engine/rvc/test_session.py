@@ -63,14 +63,14 @@ def assert_sound(played):
     assert np.abs(played).max() <= 10 ** (-1 / 20) + 1e-6
 
 
-def test_a_voice_speaks_live_without_a_gap():
+def test_a_voice_runs_live_without_a_gap():
     played, stats = run(microphone())
     assert_sound(played)
     assert stats.state is State.CONVERTED
     assert stats.late_blocks == stats.failed_steps == stats.device.underruns == 0
     assert stats.reason == ""
     assert np.sqrt(np.mean(played[RATE:-RATE] ** 2)) > 0.05
-    # Blocks continue one another; the vocoder hears 50 ms ahead.
+    # Blocks join without overlap; the vocoder has 50 ms of lookahead.
     latency = stats.latency
     assert (latency.crossfade, latency.search, latency.lookahead) == (0, 0, pytest.approx(0.05))
 
@@ -112,7 +112,7 @@ def test_every_live_setting_can_change_while_it_runs():
 
 
 @pytest.mark.parametrize("change", [{"block": 80.0}, {"pitch_method": "dio"}, {"context": 600.0}])
-def test_a_new_chain_takes_over_while_the_old_one_plays(change):
+def test_a_new_chain_replaces_the_running_one(change):
     played, stats = run(microphone(), changes={8: change})
     assert_sound(played)
     assert stats.failed_steps == stats.late_blocks == stats.device.underruns == 0

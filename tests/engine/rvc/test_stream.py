@@ -208,7 +208,7 @@ class TestTime:
             frames = track.frames(first, track.final_end)
             for offset, values in enumerate(zip(*frames, strict=True)):
                 assert seen.setdefault(first + offset, values) == values
-        assert sum(heard > 0 for heard, _, _ in seen.values()) > 50
+        assert sum(f0 > 0 for f0, _, _ in seen.values()) > 50
 
     def test_the_phase_is_the_integral_of_the_pitch_from_the_first_frame_on(self):
         settings = PLAIN.replace(pitch=7.0, context=2000.0)
@@ -293,7 +293,7 @@ class TestSkip:
         a = stream_all(through, audio, PLAIN, 10)[20:]
         rested.skip(audio[: 200 * FRAME])
         b = stream_all(rested, audio[200 * FRAME :], PLAIN, 10)
-        # What comes before the first block was heard, but in the window of an earlier block.
+        # What comes before the first block was input, but in the window of an earlier block.
         error = np.mean((a[0].audio - b[0].audio) ** 2)
         assert error < 1e-2 * np.mean(a[1].audio ** 2)
         for first, second in zip(a[2:], b[2:], strict=True):
@@ -350,7 +350,7 @@ class TestSettings:
         ],
         ids=str,
     )
-    def test_a_setting_changes_the_sound_while_it_runs_but_not_what_was_said_before(self, change):
+    def test_a_setting_changes_the_sound_while_it_runs_but_not_earlier_frames(self, change):
         stream, same = opened(PLAIN), opened(PLAIN)
         audio = speech()[60 * FRAME : 160 * FRAME]
         for at in range(0, 80 * FRAME, 10 * FRAME):
@@ -360,10 +360,10 @@ class TestSettings:
         new = stream.render(audio[80 * FRAME : 90 * FRAME], changed)
         old = same.render(audio[80 * FRAME : 90 * FRAME], PLAIN)
         assert np.abs(new.audio - old.audio).max() > 1e-3
-        said = 80 - LOOKAHEAD
-        frozen = stream.track.frames(stream.track.start, said)
-        before = same.track.frames(stream.track.start, said)
-        np.testing.assert_array_equal(frozen.phase, before.phase)
+        end = 80 - LOOKAHEAD
+        resumed = stream.track.frames(stream.track.start, end)
+        before = same.track.frames(stream.track.start, end)
+        np.testing.assert_array_equal(resumed.phase, before.phase)
 
     def test_a_new_pitch_glides_in_on_the_new_frames_only(self):
         stream = opened(PLAIN, LocalPitch())
@@ -379,31 +379,32 @@ class TestSettings:
         np.testing.assert_allclose(late, 2.0)
         assert before.any()
 
-    def test_unvoiced_frames_are_sung_through_only_if_asked(self):
+    def test_unvoiced_frames_are_interpolated_only_if_set(self):
         rough = LocalPitch(threshold=0.8)
         through = PLAIN.replace(pitch_interpolation=True)
         a, b = opened(PLAIN, rough), opened(through, rough)
         for stream, settings in ((a, PLAIN), (b, through)):
             stream.skip(speech()[: 100 * FRAME])
             stream_all(stream, speech()[100 * FRAME : 200 * FRAME], settings, 10)
-        said = 200 - LOOKAHEAD
-        plain = a.track.frames(a.track.start, said).input_f0
-        sung = b.track.frames(b.track.start, said).input_f0
+        end = 200 - LOOKAHEAD
+        plain = a.track.frames(a.track.start, end).input_f0
+        interpolated = b.track.frames(b.track.start, end).input_f0
         assert (plain == 0).sum() > 20
-        assert (sung > 0).sum() > (plain > 0).sum() + 10
-        assert sung.min() == 0 or sung.min() > 50
+        assert (interpolated > 0).sum() > (plain > 0).sum() + 10
+        assert interpolated.min() == 0 or interpolated.min() > 50
 
     @pytest.mark.parametrize("protect", [0.0, 0.33, 0.5])
-    def test_protect_keeps_unvoiced_frames_as_they_were_said(self, protect):
+    def test_protect_keeps_unvoiced_frames(self, protect):
         content = voice().content
         rows = content.rows(content.begin(speech()[: 40 * FRAME]))
-        heard = np.where(np.arange(40) % 3 == 0, 0.0, 120.0)
+        input_f0 = np.where(np.arange(40) % 3 == 0, 0.0, 120.0)
         settings = PLAIN.replace(index_rate=0.7, protect=protect)
-        made = np.array(content.frames(rows, 0, heard, settings, count=40, first=10))[0]
-        said = np.concatenate([np.array(rows), np.array(rows)[-1:]])  # the last one twice
-        own = np.repeat(said, 2, axis=0)
-        moved = np.repeat(np.concatenate([said[:5], index().blend(said[5:], 0.7)]), 2, axis=0)
-        share = np.where((heard == 0) & (protect < 0.5), protect, 1.0)[:, None]
+        made = np.array(content.frames(rows, 0, input_f0, settings, count=40, first=10))[0]
+        features = np.concatenate([np.array(rows), np.array(rows)[-1:]])  # the last one twice
+        own = np.repeat(features, 2, axis=0)
+        blended = np.concatenate([features[:5], index().blend(features[5:], 0.7)])
+        moved = np.repeat(blended, 2, axis=0)
+        share = np.where((input_f0 == 0) & (protect < 0.5), protect, 1.0)[:, None]
         np.testing.assert_allclose(made, own + share * (moved - own), atol=1e-5)
         assert np.abs(moved[10:] - own[10:]).max() > 0.1
 
@@ -445,10 +446,10 @@ class TestVoices:
     def test_every_pitch_method_finds_the_pitch_of_speech(self, method):
         settings = PLAIN.replace(pitch_method=method, block=200.0)
         stream = opened(settings, estimator(method))
-        heard = [r.input_f0_hz for r in stream_all(stream, speech()[: 100 * FRAME], settings, 20)]
-        assert len(heard) == 5
+        f0 = [r.input_f0_hz for r in stream_all(stream, speech()[: 100 * FRAME], settings, 20)]
+        assert len(f0) == 5
         if method != "rmvpe":  # its weights here are random
-            assert any(80 < hz < 400 for hz in heard)
+            assert any(80 < hz < 400 for hz in f0)
 
     @pytest.mark.skipif(real_fcpe() is None, reason="set RTVC_FCPE_WEIGHTS to fcpe_c_v001.pt")
     def test_fcpe_live_agrees_with_fcpe_that_knows_the_whole_recording(self):
@@ -462,10 +463,10 @@ class TestVoices:
             stream.render(audio[at : at + 10 * FRAME], settings)
             live += list(track.frames(max(track.final_end - 10, 0), track.final_end).input_f0)
         whole = fcpe(audio)[: len(live)]
-        heard = np.array(live)
-        both = (heard > 0) & (whole > 0)
-        assert np.mean((heard > 0) == (whole > 0)) > 0.95
-        assert np.median(np.abs(1200 * np.log2(heard[both] / whole[both]))) < 6
+        streamed = np.array(live)
+        both = (streamed > 0) & (whole > 0)
+        assert np.mean((streamed > 0) == (whole > 0)) > 0.95
+        assert np.median(np.abs(1200 * np.log2(streamed[both] / whole[both]))) < 6
 
     def test_an_encoder_of_another_width_is_refused(self):
         with pytest.raises(RtvcError, match="width 768"):

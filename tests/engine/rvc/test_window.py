@@ -17,7 +17,7 @@ def window(block, method):
 @pytest.mark.parametrize("block", [50.0, 100.0, 250.0, 300.0, 500.0])
 def test_pitch_is_estimated_for_all_that_is_new_and_again_for_what_was_newest(block, method):
     plan, made = window(block, method)
-    # One estimate more than frames are heard: both ends have one.
+    # One estimate more than frames: both ends have one.
     kept = made.pitch + 1 - PITCH_HEAD - PITCH_TAIL
     assert kept >= plan.block + 3
     assert made.long_pitch >= made.frames

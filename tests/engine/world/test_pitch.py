@@ -12,7 +12,7 @@ HALF = RATE // 2
 
 
 def track(signal: np.ndarray, delay: int = 1, pieces: tuple[int, ...] = ()) -> np.ndarray:
-    """Pitch of a 24 kHz signal every 5 ms, fed in pieces of so many frames."""
+    """Return the f0 of a 24 kHz signal every 5 ms, fed in pieces of the given lengths in frames."""
     correlate, tracker = Correlator(HALF, 70.0, 900.0), Tracker(delay)
     padded = np.pad(signal.astype(np.float64), 2 * correlate.half)
     frames = len(signal) // 120 + delay

@@ -202,7 +202,7 @@ def test_presets_differ_and_none_clips() -> None:
         text = path.read_text()
         lines = yaml.safe_load(text)
         assert next(iter(lines)) == "description"
-        assert text.count("\n#") >= 2, f"{path.name} has no comment for a person"
+        assert text.count("\n#") >= 2, f"{path.name} has no comment for the user"
         assert isinstance(lines["description"], str)
         assert lines.pop("description").endswith(".")
         settings = Settings(**lines)

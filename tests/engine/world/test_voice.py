@@ -24,14 +24,16 @@ from tests.engine.world.world_runs import FRAME, VOICE, convert, plan_of
 LONG = "2086-149214-0000"
 
 
-def test_a_low_voice_is_heard_at_its_pitch() -> None:
+def test_a_low_voice_is_tracked_at_its_pitch() -> None:
     time = np.arange(2 * RATE) / RATE
     for hz in (72.0, 85.0, 100.0):
         tone = 0.05 * sum(np.sin(2 * np.pi * hz * k * time) / k for k in range(1, 20))
         settings = Settings(block=100.0)
         stream = VOICE.open(plan_of(settings), settings)
-        heard = [stream.render(b, settings) for b in np.asarray(tone, np.float32).reshape(-1, 4800)]
-        for part in heard[3:]:
+        rendered = [
+            stream.render(b, settings) for b in np.asarray(tone, np.float32).reshape(-1, 4800)
+        ]
+        for part in rendered[3:]:
             assert abs(1200 * np.log2(part.input_f0_hz / hz)) < 3
             assert part.output_f0_hz == pytest.approx(part.input_f0_hz)
 
@@ -127,7 +129,7 @@ def test_the_seed_repeats_the_noise_and_another_changes_it() -> None:
     assert np.std(first - other) > 0.01 * np.std(first)
 
 
-def test_after_a_rest_the_stream_goes_on_as_if_nothing_had_been() -> None:
+def test_after_a_pause_the_stream_continues_unchanged() -> None:
     settings = Settings(block=100.0)
     plan = plan_of(settings)
     signal = speech(LONG)[: 9 * RATE]
