@@ -1,1 +1,1 @@
-"""The control panel: it holds a studio, shows its figures, and gives it settings."""
+"""The control panel: shows the statistics of a live run and changes its settings."""

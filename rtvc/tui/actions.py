@@ -1,4 +1,4 @@
-"""What a person does to the sound, and the sentence that answers it."""
+"""The actions of the panel, each with the message that it shows."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from rtvc.settings import SETTINGS, Setting, Settings, Value
 
 
 class Actions:
-    """The studio and the shelf under a person's hands.
+    """Actions on the controller, the presets and the state of the panel.
 
-    Every method returns what is to be told, "" for nothing, or raises `RtvcError`.
+    Every method returns a message for the user, "" for none, or raises `RtvcError`.
 
     Parameters
     ----------
     controller, preset_manager
-        The sound and the presets.
+        The live run and the presets.
     memory
-        What was remembered of the panel.
+        The state of the panel at the last run.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Actions:
 
     @property
     def preset(self) -> str:
-        """The preset that is in use, "" if it is none."""
+        """Name of the preset in use, "" if the settings match none."""
         facts = self._controller.settings, self._preset_manager.entries
         if self._facts is None or any(a is not b for a, b in zip(facts, self._facts, strict=True)):
             self._facts = facts
@@ -43,93 +43,93 @@ class Actions:
         return self._preset
 
     def turn(self, setting: Setting, value: Value) -> str:
-        """Give a setting another value."""
+        """Change one setting."""
         settings = self._controller.settings
         if getattr(settings, setting.name) != value:
             self._controller.apply(settings.replace(**{setting.name: value}))
         return ""
 
     def shift_pitch(self, semitones: int) -> str:
-        """Shift the pitch, within its range."""
+        """Shift the pitch by semitones, within its range."""
         setting = SETTINGS["pitch"]
         pitch = self._controller.settings.pitch + semitones
         self.turn(setting, min(max(pitch, setting.low), setting.high))
         return f"Pitch {self._controller.settings.pitch:+g} semitones."
 
     def take_voice(self, name: str) -> str:
-        """Use a voice; the badge and the list tell how it goes."""
+        """Select a voice; the badge and the list show the progress."""
         return self.turn(SETTINGS["voice"], name)
 
     def take_preset(self, name: str) -> str:
-        """Use a preset."""
+        """Load a preset."""
         entry = self._preset_manager.find(name)
         if entry is None:
-            return f"The preset {name!r} is not there any more."
+            return f"The preset {name!r} no longer exists."
         if entry.preset is None:
-            return f"The preset {name!r} cannot be used: {entry.error}"
+            return f"The preset {name!r} cannot be loaded: {entry.error}"
         self._controller.apply(entry.preset.apply_to(self._controller.settings))
-        return f"Preset {name!r}. {entry.description}"
+        return f"Loaded preset {name!r}. {entry.description}"
 
     def take_favourite(self, digit: int) -> str:
-        """Use the preset of a digit."""
+        """Load the favourite preset of a digit."""
         name = self.memory.favourites.get(digit)
         if name is None:
-            return f"No preset has the key {digit}; f gives it one on the presets screen (p)."
+            return f"Key {digit} has no preset. Press f on the presets screen (p) to assign one."
         return self.take_preset(name)
 
     def toggle_favourite(self, name: str) -> str:
-        """Give a preset the first free digit, or take its digit away."""
+        """Assign the first free digit to a preset, or remove its digit."""
         favourites = dict(self.memory.favourites)
         digit = next((n for n, taken in favourites.items() if taken == name), 0)
         if digit:
             del favourites[digit]
-            told = f"{name!r} has no key any more."
+            told = f"{name!r} no longer has a key."
         else:
             digit = next((n for n in range(1, 10) if n not in favourites), 0)
             if not digit:
-                return "All nine keys are taken; take one away from another preset first."
+                return "All nine keys are assigned. Remove one from another preset first."
             favourites[digit] = name
-            told = f"{name!r} has the key {digit}."
+            told = f"{name!r} now has key {digit}."
         return self.remember(replace(self.memory, favourites=favourites)) or told
 
     def toggle_dry(self) -> str:
-        """Switch between the converted and the dry voice; a muted one is converted again."""
+        """Switch between converted and dry; from muted, switch to converted."""
         converted = self._controller.settings.mode == "converted"
         return self.turn(SETTINGS["mode"], "dry" if converted else "converted")
 
     def toggle_mute(self) -> str:
-        """Switch the sound off, or the converted voice on again."""
+        """Mute the output, or switch back to converted."""
         muted = self._controller.settings.mode == "muted"
         return self.turn(SETTINGS["mode"], "converted" if muted else "muted")
 
     def toggle_recording(self) -> str:
-        """Begin or end a recording."""
+        """Start or stop a recording."""
         recorder = self._controller.recorder
         if recorder.seconds is None:
-            return f"Recording to {recorder.start()}. r stops it."
-        return f"Recorded {recorder.stop()}."
+            return f"Recording to {recorder.start()} until you press r."
+        return f"Saved the recording to {recorder.stop()}."
 
     def undo(self) -> str:
-        """Take the last change back."""
-        return self._go_back(self._controller.undo, "Nothing to undo.")
+        """Undo the last change."""
+        return self._go_back(self._controller.undo, "There is nothing to undo.")
 
     def redo(self) -> str:
-        """Take the last undo back."""
-        return self._go_back(self._controller.redo, "Nothing to redo.")
+        """Redo the last undone change."""
+        return self._go_back(self._controller.redo, "There is nothing to redo.")
 
     def next_theme(self) -> str:
-        """Choose the next theme."""
+        """Switch to the next theme."""
         theme = THEMES[(THEMES.index(self.memory.theme) + 1) % len(THEMES)]
         return self.remember(replace(self.memory, theme=theme)) or f"Theme: {theme}."
 
     def toggle_spectrogram(self) -> str:
-        """Show the spectrogram, or hide it."""
+        """Show or hide the spectrogram."""
         wanted = not self.memory.spectrogram
         told = f"The spectrogram is {'shown where there is room' if wanted else 'hidden'}."
         return self.remember(replace(self.memory, spectrogram=wanted)) or told
 
     def remember(self, memory: PanelState) -> str:
-        """Keep this for the next start."""
+        """Save the state of the panel."""
         self.memory = memory
         save_panel_state(memory)
         return ""

@@ -1,4 +1,4 @@
-"""The panel: its screens, what its keys do, and the clock that looks at the engine."""
+"""The panel: its screens, its key actions, and the timer that updates it."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from rtvc.tui.voice_list import VoiceList
 
 _FPS = 30
 _SLOW_EVERY = 15
-"""Looks between two updates of what is read, not seen."""
+"""Frames between two updates of text and figures."""
 _MESSAGE_S = 6.0
 _TIDY_S = 2.0
 _BASE = 2
-"""Screens that are never closed: Textual's own and the main one."""
+"""Screens that stay open: Textual's default screen and the main screen."""
 
 
 class Panel(App[None]):
@@ -48,16 +48,16 @@ class Panel(App[None]):
     Parameters
     ----------
     controller
-        Not started yet; the panel starts and closes it.
+        The live run, not started yet; the panel starts and closes it.
     message
-        A sentence to begin with.
+        A message to show at the start.
     clock
-        Gives seconds that only grow.
+        Returns a monotonic time in seconds.
 
     Attributes
     ----------
     farewell
-        What is to be told after the end, "" if nothing is.
+        A message to print after the panel has closed, "" if there is none.
     """
 
     CSS_PATH = "app.tcss"
@@ -77,7 +77,7 @@ class Panel(App[None]):
         self.preset_manager = PresetManager()
         memory, damaged = load_panel_state()
         self.actions = Actions(controller, self.preset_manager, memory)
-        # Before it runs, so that its styles are made once.
+        # Before the app runs, so that its styles are computed once.
         for theme in THEMES.values():
             self.register_theme(theme)
         self._wear()
@@ -92,10 +92,10 @@ class Panel(App[None]):
         self._code = 0
         self.farewell = ""
 
-    # Its course.
+    # Start, update and end.
 
     def on_mount(self) -> None:
-        """Begin."""
+        """Open the main screen and start the timers."""
         self.set_keymap(self.chosen_keys)
         self._scan_presets()
         memory = self.actions.memory
@@ -115,7 +115,7 @@ class Panel(App[None]):
                 loop.add_signal_handler(number, partial(self._end, 128 + number))
 
     def look(self) -> None:
-        """Look at the engine, and show it on all screens that are open."""
+        """Take a snapshot and show it on all open screens."""
         if self._leaving or not self.is_running:
             return
         now = self._clock()
@@ -153,7 +153,7 @@ class Panel(App[None]):
                 self._begin()
 
     def _begin(self) -> None:
-        """Start the sound once a screen has been shown: loading would make that wait."""
+        """Start the controller once a screen is visible: loading would delay that."""
         if not self._begun:
             self._begun = True
             self.call_after_refresh(self.controller.start)
@@ -169,12 +169,12 @@ class Panel(App[None]):
         self.theme = THEMES[self.actions.memory.theme].name
 
     def _end(self, code: int) -> None:
-        """Quit because the system asks for it."""
+        """Quit because of a signal."""
         self._code = code
         self.call_later(self.action_quit)
 
     async def action_quit(self) -> None:
-        """Fade out, give the devices back, and leave."""
+        """Fade out, close the devices, and exit."""
         if self._leaving:
             return
         self._leaving = True
@@ -185,10 +185,10 @@ class Panel(App[None]):
             self.farewell = f"The recording is in {recording}."
         self.exit(return_code=self._code)
 
-    # What it tells.
+    # Messages.
 
     def tell(self, message: str) -> None:
-        """Show a sentence for some seconds, in place of the one before."""
+        """Show a message for some seconds, in place of the previous one."""
         self._message = message
         self._message_until = self._clock() + _MESSAGE_S
 
@@ -197,11 +197,11 @@ class Panel(App[None]):
         self.tell(notice.text)
 
     def do(self, act: Callable[[], str | None]) -> None:
-        """Do something, and tell what it answers, or why it cannot be done."""
+        """Call `act`, and show its message or the reason why it failed."""
         if text := outcome(act):
             self.tell(text)
 
-    # What a person does.
+    # Key actions.
 
     @on(VoiceList.Selected)
     def _taken(self, event: VoiceList.Selected) -> None:
@@ -210,11 +210,11 @@ class Panel(App[None]):
         self.do(partial(take, item.name))
 
     def action_dry(self) -> None:
-        """Switch between the converted and the dry voice."""
+        """Switch between converted and dry."""
         self.do(self.actions.toggle_dry)
 
     def action_mute(self) -> None:
-        """Switch the sound off, or on again."""
+        """Mute or unmute the output."""
         self.do(self.actions.toggle_mute)
 
     def action_pitch(self, semitones: int) -> None:
@@ -222,19 +222,19 @@ class Panel(App[None]):
         self.do(partial(self.actions.shift_pitch, semitones))
 
     def action_favourite(self, digit: int) -> None:
-        """Use the preset of a digit."""
+        """Load the favourite preset of a digit."""
         self.do(partial(self.actions.take_favourite, digit))
 
     def action_record(self) -> None:
-        """Begin or end a recording."""
+        """Start or stop a recording."""
         self.do(self.actions.toggle_recording)
 
     def action_undo(self) -> None:
-        """Take the last change back."""
+        """Undo the last change."""
         self.do(self.actions.undo)
 
     def action_redo(self) -> None:
-        """Take the last undo back."""
+        """Redo the last undone change."""
         self.do(self.actions.redo)
 
     def action_spectrogram(self) -> None:
@@ -242,12 +242,12 @@ class Panel(App[None]):
         self.do(self.actions.toggle_spectrogram)
 
     def action_theme(self) -> None:
-        """Wear the next theme."""
+        """Switch to the next theme."""
         self.do(self.actions.next_theme)
         self._wear()
 
     def action_measure(self) -> None:
-        """Measure the delay of the devices, if the person agrees."""
+        """Ask whether to measure the latency of the devices."""
         names = self.controller.names
         measure = partial(self.do, self.controller.measure_latency)
         self.push_screen(before_measuring(names.input, names.output, measure))
@@ -260,12 +260,12 @@ class Panel(App[None]):
             self.preset_manager.save(name, settings)
             self.tell(f"Saved preset {name!r}.")
 
-        self.push_screen(Ask("Save the settings of now as a preset named:", "", use))
+        self.push_screen(Ask("Name of the new preset with the current settings:", "", use))
 
-    # Which screen is open.
+    # Screens.
 
     def action_search(self) -> None:
-        """Have a voice or preset searched for."""
+        """Focus the search field."""
         if not self.screen.query(VoiceList):
             self._close_screens()
         self.screen.query_one(VoiceList).search()
@@ -279,7 +279,7 @@ class Panel(App[None]):
         self._toggle_screen(DevicesScreen(self.controller, self.controller.scanner))
 
     def action_guide(self) -> None:
-        """Go through the first steps again."""
+        """Open the first-run guide, or close it."""
         controller = self.controller
         self._toggle_screen(FirstRunScreen(controller, controller.scanner, self.actions))
 
@@ -288,12 +288,12 @@ class Panel(App[None]):
         self.push_screen(Help(self.chosen_keys, str(keys_path())))
 
     def action_close_screen(self) -> None:
-        """Close the screen that is open."""
+        """Close the open screen."""
         if len(self.screen_stack) > _BASE:
             self.pop_screen()
 
     def _toggle_screen(self, screen: Screen[None]) -> None:
-        """Open a screen, or close it if one of its kind is open."""
+        """Open a screen, or close it if one of its type is open."""
         opened = isinstance(self.screen, type(screen))
         self._close_screens()
         if not opened:

@@ -1,4 +1,4 @@
-"""What state the sound is in, in a word that cannot be misread, and what to do about it."""
+"""The state of the output in one word, with its reason and remedy."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Badge:
-    """The state for a person.
+    """The state as it is shown.
 
     Attributes
     ----------
     sign, word
-        The state in a sign and in words, so that its colour only repeats them.
+        The state as a sign and as a word; the colour only repeats them.
     style
-        The colour, as a style of Textual.
+        The colour, as a Textual style.
     text
-        The reason and the remedy, "" where all is as it should be.
+        The reason and the remedy, "" if all is well.
     """
 
     sign: str
@@ -41,43 +41,45 @@ class Badge:
 
 
 class BadgeTracker:
-    """Tells the state of the sound from one `Stats` after the other."""
+    """Derives the badge from successive `Stats`."""
 
     def __init__(self) -> None:
         self._late: deque[tuple[float, int]] = deque()
 
     def look(self, stats: Stats, settings: Settings, now: float) -> Badge:
-        """Return the badge of this moment.
+        """Return the current badge.
 
         Parameters
         ----------
         stats, settings
-            The engine's.
+            Current statistics and settings.
         now
             A monotonic time in seconds.
         """
         if stats.state in (State.STARTING, State.DEVICE_LOST):
-            self._late.clear()  # what is late then says nothing of the machine
+            self._late.clear()  # late blocks then say nothing about the machine
         late = self._late_lately(stats.late_blocks, now)
         sign, word, style = _WORDS[stats.state]
         if stats.state in (State.CONVERTED, State.DRY) and late >= _MANY_LATE:
-            text = f"{stats.reason} {late} blocks late. {_remedy(stats)}".strip()
+            text = (
+                f"{stats.reason} {late} late blocks in {_WINDOW_S:.0f} s. {_remedy(stats)}".strip()
+            )
             return Badge("[!]", "TOO SLOW", "$error", text)
         if stats.state is State.MUTED and settings.mode != "muted" and late:
             return Badge("[!]", "TOO SLOW", "$error", f"{stats.reason} {_remedy(stats)}")
         text = stats.reason
         if stats.state is State.DEVICE_LOST:
-            text = f"{text} Plug it in again, or choose another device: d."
+            text = f"{text} Reconnect the device, or press d to choose another."
         elif stats.loading and not text:
             text = _loading(stats, settings)
         return Badge(sign, word, style, text)
 
     def _late_lately(self, late: int, now: float) -> int:
         if self._late and late < self._late[-1][1]:
-            self._late.clear()  # another session has begun
+            self._late.clear()  # a new session has started
         if not self._late or late != self._late[-1][1]:
             self._late.append((now, late))
-        # What was counted when the window began is what the window is measured from.
+        # The oldest entry holds the count at the start of the window.
         while len(self._late) > 1 and self._late[1][0] <= now - _WINDOW_S:
             self._late.popleft()
         return late - self._late[0][1]
@@ -85,16 +87,16 @@ class BadgeTracker:
 
 def _loading(stats: Stats, settings: Settings) -> str:
     if stats.voice == settings.voice:
-        return "Loading; what was before plays on."
-    return f"Loading {settings.voice!r}; {stats.voice!r} plays on."
+        return "Loading; the previous sizes stay in use until it is done."
+    return f"Loading {settings.voice!r}; {stats.voice!r} keeps playing."
 
 
 def _remedy(stats: Stats) -> str:
     block, headroom = stats.latency.block, stats.latency.headroom
-    longest = f"A step takes up to {stats.step.p99 * 1000:.0f} ms"
+    longest = f"Steps take up to {stats.step.p99 * 1000:.0f} ms"
     if stats.step.p95 > block > 0:
-        return f"{longest}, a block is {block * 1000:.0f}: raise block, or close other programs."
+        return f"{longest} for a block of {block * 1000:.0f} ms: raise block, or close programs."
     if stats.step.p99 > headroom > 0:
         wanted = -(-stats.step.p99 * 1000 // 10) * 10
         return f"{longest}: raise headroom to {wanted:.0f} ms, or close other programs."
-    return "Something else takes the processor: close it, or raise headroom."
+    return "Another program is using the CPU: close it, or raise headroom."

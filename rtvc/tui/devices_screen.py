@@ -1,4 +1,4 @@
-"""Choose microphone, speaker and monitor, while the program goes on."""
+"""The screen on which you choose microphone, speaker and monitor."""
 
 from __future__ import annotations
 
@@ -28,27 +28,26 @@ if TYPE_CHECKING:
 Kind = Literal["input", "output", "monitor"]
 
 _RESCAN_S = 2.0
-_HINTS = (("Enter", "use", ""), ("Tab", "next list", ""), ("Esc", "back", "app.close_screen"))
+_HINTS = (("Enter", "select", ""), ("Tab", "next list", ""), ("Esc", "back", "app.close_screen"))
 _TITLES = {
     "input": "MICROPHONE",
     "output": "SPEAKER",
     "monitor": "MONITOR, TO HEAR YOURSELF",
 }
 _CABLE = (
-    "{name!r} is a virtual cable: what goes in at one program comes out at another. "
-    "As the speaker it carries your new voice: choose the same cable as the microphone in the "
-    "call."
+    "{name!r} is a virtual cable from one program to another. To use your new voice in a call, "
+    "choose it as the speaker here and as the microphone in the call."
 )
-_DEAF = " You do not hear yourself then, unless your headphones are the monitor."
+_DEAF = " To hear yourself, choose your headphones as the monitor."
 
 
 class DeviceList(OptionList):
-    """The devices of one kind, the one in use marked.
+    """The devices for one purpose; an asterisk marks the selected one.
 
     Parameters
     ----------
     kind
-        Which of a `DeviceSelection` it is for.
+        The field of `DeviceSelection` that the list sets.
     """
 
     def __init__(self, kind: Kind) -> None:
@@ -62,7 +61,7 @@ class DeviceList(OptionList):
     def put(
         self, devices: AvailableDevices, wanted: DeviceSelection, used: DeviceSelection
     ) -> None:
-        """Show these devices; `wanted` is the choice, `used` what it stands for."""
+        """Show these devices; `wanted` are the selected ones, `used` those in use."""
         there = devices.inputs if self.kind == "input" else devices.outputs
         names = getattr(wanted, self.kind), getattr(used, self.kind)
         if ((None, *there), names) == (self._devices, self._used):
@@ -75,17 +74,17 @@ class DeviceList(OptionList):
 
     @property
     def marked(self) -> Device | None:
-        """The marked device; None on the row of the system's default."""
+        """The highlighted device; None on the row of the system's default."""
         at = self.highlighted
         return self._devices[at] if at is not None and at < len(self._devices) else None
 
     @property
     def marked_name(self) -> str:
-        """The name of the marked device, "" for the system's default."""
+        """Name of the highlighted device, "" for the system's default."""
         return self.marked.name if self.marked is not None else ""
 
     def change(self, choice: DeviceSelection) -> DeviceSelection:
-        """Return a choice with the marked device in its place."""
+        """Return `choice` with the highlighted device in its field."""
         return choice._replace(**{self.kind: self.marked_name})
 
     def _line(self, device: Device | None) -> Content:
@@ -94,7 +93,7 @@ class DeviceList(OptionList):
         if device is None and self.kind == "monitor":
             return Content.assemble((f"{mark} none", "bold"))
         if device is None:
-            about = f"now {used}" if not wanted and used else "follows the system's choice"
+            about = f"now {used}" if not wanted and used else "follows the system"
             return Content.assemble((f"{mark} system default", "bold"), f"  {about}")
         facts = [f"{device.rate:.0f} Hz"]
         if device.virtual_cable:
@@ -108,14 +107,14 @@ class DeviceList(OptionList):
 
 
 class DevicesScreen(Screen[None]):
-    """Three lists, looked for anew every two seconds, and what there is to know of the choice.
+    """Three device lists, updated every two seconds, with advice on the highlighted device.
 
     Parameters
     ----------
     controller
-        Opens the devices that are chosen.
+        Opens the selected devices.
     scanner
-        Looks for devices.
+        Lists the devices.
     """
 
     AUTO_FOCUS = "#input"
@@ -127,7 +126,7 @@ class DevicesScreen(Screen[None]):
         self._scanner = scanner
 
     def compose(self) -> ComposeResult:
-        """Make the widgets."""
+        """Create the widgets."""
         yield TextPane("badge")
         yield TextPane("message")
         yield LevelMeter("IN", "input-meter")
@@ -142,12 +141,12 @@ class DevicesScreen(Screen[None]):
         yield KeyLine(_HINTS)
 
     def on_mount(self) -> None:
-        """Look for devices, now and again and again."""
+        """Scan for devices, now and every two seconds."""
         self._scanner.scan_devices()
         self.set_interval(_RESCAN_S, self._scanner.scan_devices)
 
     def show(self, view: Snapshot) -> None:
-        """Show a moment."""
+        """Show a snapshot."""
         badge = view.badge
         self.query_one("#badge", TextPane).put(
             (f" {badge.sign} {badge.word} ", f"bold reverse {badge.style}"), ("  DEVICES", "bold")
@@ -167,7 +166,7 @@ class DevicesScreen(Screen[None]):
             self._controller.select_devices(chosen.change(self._controller.wanted))
 
     def _advice(self, used: DeviceSelection) -> str:
-        """Tell what the marked device would mean beside those in use."""
+        """Return advice on the highlighted device together with those in use."""
         marked, would_be = None, used
         for devices in self.query(DeviceList):
             if devices.has_focus and devices.marked is not None:

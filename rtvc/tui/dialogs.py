@@ -1,4 +1,4 @@
-"""Small questions above a screen."""
+"""Dialogs: a text input, a confirmation, and the help."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from rtvc.tui.keys import FIXED_HELP, KEYS, written
 
 
 class Dialog(ModalScreen[None]):
-    """A box in the middle; Escape closes it."""
+    """A centred box that Escape closes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", show=False)]
 
 
 class Ask(Dialog):
-    """Asks for a line of text.
+    """Asks for one line of text.
 
     Parameters
     ----------
     question
-        What is asked.
+        The question.
     answer
-        What stands in the field at first.
+        The initial text of the field.
     use
-        Called with the answer; the sentence of an `RtvcError` is shown below the
-        field, and the dialog stays.
+        Called with the answer. If it raises `RtvcError`, the dialog shows the message
+        and stays open.
     """
 
     def __init__(self, question: str, answer: str, use: Callable[[str], None]) -> None:
@@ -43,12 +43,12 @@ class Ask(Dialog):
         self._use = use
 
     def compose(self) -> ComposeResult:
-        """Make the box."""
+        """Create the widgets."""
         with Vertical():
             yield Static(self._question, markup=False)
             yield Input(self._answer)
             yield Static("", classes="error", markup=False)
-            yield Static("Enter takes it, Escape leaves everything as it is.")
+            yield Static("Enter applies, Escape cancels.")
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
@@ -61,14 +61,14 @@ class Ask(Dialog):
 
 
 class Confirm(Dialog):
-    """Does something if Enter is pressed.
+    """Asks for a confirmation with Enter.
 
     Parameters
     ----------
     question
-        What would be done.
+        The question.
     act
-        Does it.
+        Called on Enter.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "act", show=False)]
@@ -79,38 +79,38 @@ class Confirm(Dialog):
         self._act = act
 
     def compose(self) -> ComposeResult:
-        """Make the box."""
+        """Create the widgets."""
         with Vertical():
             yield Static(self._question, markup=False)
             yield Static("")
-            yield Static("Enter does it, Escape leaves everything as it is.")
+            yield Static("Enter confirms, Escape cancels.")
 
     def action_act(self) -> None:
-        """Do it."""
+        """Close the dialog and act."""
         self.dismiss()
         self._act()
 
 
 def before_measuring(microphone: str, speaker: str, act: Callable[[], object]) -> Confirm:
-    """Ask whether the devices are ready to be measured by `act`."""
+    """Return the dialog that confirms a latency measurement by `act`."""
     return Confirm(
-        "Measure what the devices really take?\n\n"
-        f"Three chirps play loudly on {speaker!r} for three seconds, and your voice pauses. "
-        f"{microphone!r} must hear them: hold it to the speaker or to an ear piece of the "
-        "headphones, or choose one cable as both.",
+        "Measure the latency of the devices?\n\n"
+        f"{speaker!r} plays three loud chirps in three seconds, and your voice pauses. "
+        f"{microphone!r} must pick them up: hold it to the speaker or to the headphones, "
+        "or choose one virtual cable as both devices.",
         act,
     )
 
 
 class Help(Dialog):
-    """All keys.
+    """Lists all keys.
 
     Parameters
     ----------
     chosen
-        The keys that a person has chosen, by id.
+        The keys from keys.yaml, by id.
     where
-        The file in which they are chosen.
+        Path of keys.yaml.
     """
 
     def __init__(self, chosen: dict[str, str], where: str) -> None:
@@ -121,14 +121,14 @@ class Help(Dialog):
         named = ", ".join(key.id for key in KEYS)
         self._text = "\n".join(lines)
         self._text += (
-            f'\n\nOther keys: write lines such as\n  mute: "x"\ninto {where}\nfor: {named}.'
+            f'\n\nTo change keys, add lines such as\n  mute: "x"\nto {where}\nfor: {named}.'
         )
 
     def compose(self) -> ComposeResult:
-        """Make the box."""
+        """Create the widgets."""
         with Vertical(), VerticalScroll():
             yield Static(self._text, markup=False)
 
     def on_mount(self) -> None:
-        """Let the keys scroll."""
+        """Focus the text so that it scrolls."""
         self.query_one(VerticalScroll).focus()

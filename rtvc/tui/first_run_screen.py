@@ -1,4 +1,4 @@
-"""The first steps: microphone, level, speaker, headphones, voice; each can be skipped."""
+"""The first-run guide: microphone, level, speaker, headphones, voice; steps can be skipped."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from rtvc.tui.text_pane import TextPane
 from rtvc.tui.voice_list import VoiceList, items
 
 _STEPS = (
-    ("input", "Which microphone? Mark it, press Enter, and speak: the IN bar must move."),
+    ("input", "Choose your microphone with Enter, and speak: the IN bar must move."),
     (
         "level",
-        "Speak as loudly as you will, then be silent for a second. Enter sets gain and gate "
-        "by what was heard, n leaves them.",
+        "Speak as loudly as you are going to, then be silent for a second. Enter sets input gain "
+        "and gate from the measured levels, n skips this.",
     ),
-    ("output", "Where should your new voice be heard? Mark a speaker, and press Enter."),
+    ("output", "Choose the speaker for your new voice with Enter."),
     (
         "ears",
-        "Put headphones on: the microphone must not hear the speaker. Speak, and hear yourself; "
-        "space switches between your own voice and the new one. Enter goes on.",
+        "Put headphones on: the microphone must not pick up the speaker. Speak and listen; space "
+        "switches between your own voice and the new one. Enter continues.",
     ),
-    ("finder", "Which voice? Mark one and press Enter; try as many as you like. n ends the guide."),
+    ("finder", "Load presets with Enter, as many as you like. n ends the guide."),
 )
 _HINTS = (
-    ("Enter", "take", ""),
+    ("Enter", "select", ""),
     ("n", "next", "screen.next"),
-    ("b", "before", "screen.before"),
+    ("b", "back", "screen.before"),
     ("Esc", "skip all", "screen.skip"),
 )
 _PEAK_DB = -9.0
@@ -52,24 +52,24 @@ _HEARD = 300
 
 
 class FirstRunScreen(Screen[None]):
-    """One step after the other, with the levels always in sight.
+    """One step at a time, with the level meters.
 
     Parameters
     ----------
     controller
-        Opens the devices that are chosen, and takes gain and gate.
+        Opens the selected devices, and applies gain and gate.
     scanner
-        Looks for devices.
+        Lists the devices.
     actions
-        Remembers that the steps have been shown.
+        Saves that the guide has been shown.
     """
 
     AUTO_FOCUS = "#input"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "next", show=False),
-        Binding("b", "before", show=False),
+        Binding("b", "back", show=False),
         Binding("escape", "skip", show=False),
-        Binding("enter", "take", show=False),
+        Binding("enter", "select", show=False),
     ]
 
     def __init__(self, controller: Controller, scanner: Scanner, actions: Actions) -> None:
@@ -81,7 +81,7 @@ class FirstRunScreen(Screen[None]):
         self._levels: deque[tuple[float, float]] = deque(maxlen=_HEARD)
 
     def compose(self) -> ComposeResult:
-        """Make the widgets."""
+        """Create the widgets."""
         yield TextPane("badge")
         yield TextPane("message")
         yield LevelMeter("IN", "input-meter")
@@ -93,13 +93,13 @@ class FirstRunScreen(Screen[None]):
         yield KeyLine(_HINTS)
 
     def on_mount(self) -> None:
-        """Begin with the first step."""
+        """Start with the first step."""
         self._scanner.scan_devices()
         self.set_interval(2.0, self._scanner.scan_devices)
         self._go(0)
 
     def show(self, view: Snapshot) -> None:
-        """Show a moment."""
+        """Show a snapshot."""
         badge, stats = view.badge, view.stats
         self.query_one("#badge", TextPane).put(
             (f" {badge.sign} {badge.word} ", f"bold reverse {badge.style}"),
@@ -115,24 +115,24 @@ class FirstRunScreen(Screen[None]):
         self.query_one(VoiceList).put(items({}, view.entries, view.favourites, view.preset))
 
     def action_take(self) -> None:
-        """Do what the step proposes, and go on."""
+        """Apply what the step proposes, and continue."""
         if _STEPS[self._step][0] == "level":
             self._set_level()
         self.action_next()
 
     def action_next(self) -> None:
-        """Go on; after the last step, close."""
+        """Go to the next step; after the last one, close."""
         if self._step + 1 < len(_STEPS):
             self._go(self._step + 1)
         else:
             self.action_skip()
 
     def action_before(self) -> None:
-        """Go back a step."""
+        """Go back one step."""
         self._go(max(self._step - 1, 0))
 
     def action_skip(self) -> None:
-        """Close, and do not come again by itself."""
+        """Close, and do not open at the next start."""
         memory = replace(self._actions.memory, guided=True)
         report(self, partial(self._actions.remember, memory))
         self.dismiss()
@@ -163,18 +163,18 @@ class FirstRunScreen(Screen[None]):
         return ""
 
     def _proposal(self) -> tuple[float, float] | None:
-        """Return the gain in dB and the gate in dBFS for what was heard, None if too little was."""
+        """Return gain in dB and gate in dBFS for the measured levels, None if there are too few."""
         peaks = [peak for peak, _ in self._levels if peak > float("-inf")]
         noises = sorted(rms for _, rms in self._levels if rms > float("-inf"))
         if len(peaks) < 20:
             return None
         gain, gate = SETTINGS["input_gain"], SETTINGS["gate"]
-        # The meter is before the gain, the gate behind it.
+        # The meter is before the gain, the gate after it.
         wanted = round(_PEAK_DB - max(peaks))
         floor = noises[len(noises) // 20] + wanted + _OVER_NOISE_DB
         return (
             min(max(wanted, gain.low), gain.high),
-            # Never so high that quiet speech is lost.
+            # Low enough to pass quiet speech.
             min(max(round(floor), gate.low), -35.0),
         )
 

@@ -1,4 +1,4 @@
-"""The keys in one line, each of which can be clicked."""
+"""The footer: the most important keys, which can be clicked."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from textual.widgets import Static
 from rtvc.tui.keys import KEYS, written
 
 Hint = tuple[str, str, str]
-"""A key, what it does in a word, and the action of a click."""
+"""A key, one word about it, and the action of a click."""
 
 
 class KeyLine(Static):
-    """Hints as many as fit, the most important first.
+    """As many hints as fit, the most important first.
 
     Parameters
     ----------
     hints
-        What to show; the app's own keys if not given.
+        The hints; by default those of the app's keys.
     """
 
     def __init__(self, hints: tuple[Hint, ...] = (), *, keys: dict[str, str] | None = None) -> None:
@@ -29,7 +29,7 @@ class KeyLine(Static):
         gap = 2 if self._length(self._hints, 2) <= self.size.width else 1
         hints = self._hints
         while len(hints) > 1 and self._length(hints, gap) > self.size.width:
-            # What is least needed goes first; the last one leads out.
+            # The least important go first; the last one leaves the screen.
             hints = (*hints[:-2], hints[-1])
         parts = []
         for key, word, action in hints:
@@ -43,7 +43,7 @@ class KeyLine(Static):
 
 
 def _app_hints(keys: dict[str, str]) -> tuple[Hint, ...]:
-    """Return the app's keys for the footer; `keys` are those that a person has chosen."""
+    """Return the app's keys for the footer; `keys` are those from keys.yaml."""
     by_id = {key.id: written(keys.get(key.id, key.key)) for key in KEYS}
     hints = [(by_id[key.id], key.short, f"app.{key.action}") for key in KEYS if key.short]
     pitch = f"{by_id['pitch_down']}{by_id['pitch_up']}"

@@ -1,4 +1,4 @@
-"""What comes from the terminal: one key after the other, and garbage ends nothing."""
+"""Terminal input: keys are handled one after the other, and invalid bytes are ignored."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from textual.message import Message
 from textual.message_pump import MessagePump
 
 _PATIENCE_S = 5.0
-"""A key waits at most so long for the one before it."""
+"""Longest wait of a key for the previous one, in seconds."""
 _ROUNDS = 3
-"""From a key to what was typed, to what was chosen by that."""
+"""Passes through the queues: for the key, for what it typed, and for what that selected."""
 
 
 class KeyDriver(LinuxDriver):
-    """Textual's driver for Linux and macOS, with keys that wait for each other.
+    """Textual's driver for Linux and macOS, with keys handled strictly in order.
 
-    Textual sends a key where the focus is when it comes. While it is busy, or
-    where keys come fast, that is before the keys ahead of it have moved the focus:
-    what is typed into a search would play on the controls.
+    Textual sends a key to the widget that has the focus when it arrives. If keys arrive
+    fast, or the app is busy, the keys before it may not have moved the focus yet: text
+    typed into a search would change settings.
     """
 
     def run_input_thread(self) -> None:
-        """Hand on keys, pastes and the mouse; what is not UTF-8 is dropped."""
+        """Pass on keys, pastes and mouse events; drop bytes that are not UTF-8."""
         while not self.exit_event.is_set():
             try:
                 return super().run_input_thread()
@@ -36,7 +36,7 @@ class KeyDriver(LinuxDriver):
                 continue
 
     def process_message(self, message: Message) -> None:
-        """Hand one thing on, and wait until a key has done what it does."""
+        """Pass on one event; if it is a key or a paste, wait until it has been handled."""
         super().process_message(message)
         if not isinstance(message, (events.Key, events.Paste)):
             return
@@ -47,7 +47,7 @@ class KeyDriver(LinuxDriver):
 
 
 async def _follow(way: Iterator[MessagePump], handled: threading.Event) -> None:
-    """Go through the queues on the way, each after what waits there, and tell the end."""
+    """Pass through the queues in order, behind what they hold, and then set `handled`."""
 
     def advance() -> None:
         if not any(pump.call_later(advance) for pump in way):
@@ -57,7 +57,7 @@ async def _follow(way: Iterator[MessagePump], handled: threading.Event) -> None:
 
 
 def _way_up(app: App[object]) -> Iterator[MessagePump]:
-    """Where a key goes, and what comes of it: to the app, to the focus, and up from there."""
+    """Yield the queues that a key and its consequences pass: the app's, then from the focus up."""
     for _ in range(_ROUNDS):
         yield app
         yield from (app.focused or app.screen).ancestors_with_self

@@ -1,4 +1,4 @@
-"""The keys: what each does, which can be changed, and how they are written for a person."""
+"""The keys of the panel: defaults, changes from keys.yaml, and how they are displayed."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from textual.keys import Keys, key_to_character
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One thing that a key does, everywhere outside of dialogs.
+    """One key action, available everywhere except in dialogs.
 
     Attributes
     ----------
     id
         Its name in keys.yaml.
     key
-        In Textual's spelling, unless a person chooses another.
+        The default key, in Textual's spelling.
     action
         The app's action.
     short
-        A word for the footer, "" where it has no room for it.
+        A word for the footer, "" if it is not shown there.
     help
-        A sentence.
+        A phrase for the help.
     """
 
     id: str
@@ -34,38 +34,38 @@ class Key:
 
 
 KEYS = (
-    Key("dry", "space", "dry", "dry", "your own voice, or the converted one again"),
-    Key("mute", "m", "mute", "MUTE", "silence at once (panic); again to go on"),
-    Key("record", "r", "record", "rec", "record what is played; again to stop"),
+    Key("dry", "space", "dry", "dry", "switch between the new voice and your own"),
+    Key("mute", "m", "mute", "MUTE", "mute at once; press again to unmute"),
+    Key("record", "r", "record", "rec", "record the output; press again to stop"),
     Key("pitch_down", "left_square_bracket", "pitch(-1)", "", "pitch down a semitone"),
     Key("pitch_up", "right_square_bracket", "pitch(1)", "pitch", "pitch up a semitone"),
     Key("presets", "p", "presets", "preset", "browse, save and manage presets"),
     Key("devices", "d", "devices", "device", "choose microphone, speaker and monitor"),
     Key("search", "slash", "search", "", "search voices and presets"),
     Key("save", "ctrl+s", "save", "save", "save the settings as a preset"),
-    Key("undo", "ctrl+z", "undo", "undo", "take the last change back"),
-    Key("redo", "ctrl+y", "redo", "", "take the last undo back"),
+    Key("undo", "ctrl+z", "undo", "undo", "undo the last change"),
+    Key("redo", "ctrl+y", "redo", "", "redo the last undone change"),
     Key("spectrogram", "v", "spectrogram", "", "show or hide the spectrogram"),
-    Key("measure", "l", "measure", "", "measure the real delay of the devices"),
+    Key("measure", "l", "measure", "", "measure the latency of the devices"),
     Key("theme", "t", "theme", "", "dark, light or high-contrast colours"),
-    Key("guide", "g", "guide", "", "the first steps again"),
-    Key("help", "question_mark", "help", "help", "all keys"),
+    Key("guide", "g", "guide", "", "open the first-run guide"),
+    Key("help", "question_mark", "help", "help", "list all keys"),
     Key("quit", "q", "quit", "quit", "fade out and quit"),
 )
-"""What has a key that can be changed, in the order of help."""
+"""Actions whose keys can be changed, in the order of the help."""
 
 _NAMES = {str(key.value) for key in Keys}
 KEY_IDS = tuple(key.id for key in KEYS)
 
 FIXED_HELP = (
     ("1 to 9", "load a favourite preset"),
-    ("up, down", "choose a control; Tab goes on to the list"),
-    ("left, right", "change it by a step"),
-    (", and .", "change it finely (also Shift+left, Shift+right)"),
-    ("< and >", "change it coarsely (also Ctrl+left, Ctrl+right)"),
-    ("Enter", "type a value; in lists, take the marked line"),
-    ("Backspace", "back to the default"),
-    ("Escape", "close what is open"),
+    ("up, down", "move between settings; Tab moves to the list"),
+    ("left, right", "change the setting by one step"),
+    (", and .", "change it in fine steps (also Shift+left, Shift+right)"),
+    ("< and >", "change it in coarse steps (also Ctrl+left, Ctrl+right)"),
+    ("Enter", "type a value; in lists, select the line"),
+    ("Backspace", "reset to the default"),
+    ("Escape", "close the screen or dialog"),
 )
 
 
@@ -77,7 +77,7 @@ def bindings() -> list[Binding]:
 
 
 def keymap(chosen: dict[str, str]) -> tuple[dict[str, str], str]:
-    """Return Textual's keymap for keys that a person wrote, and a sentence ("" if all is well).
+    """Return Textual's keymap for the keys from keys.yaml, and a message, "" if all are valid.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def keymap(chosen: dict[str, str]) -> tuple[dict[str, str], str]:
     """
     for id, key in chosen.items():
         if len(key) != 1 and key not in _NAMES and key_to_character(key) is None:
-            return {}, f"keys.yaml is ignored: {id} is {key!r}, which is no key."
+            return {}, f"keys.yaml is ignored: {id} is {key!r}, which is not a key."
     used = {key.id: _plain(key.key) for key in KEYS} | {id: _plain(k) for id, k in chosen.items()}
     for id, text in chosen.items():
         key = used[id]
@@ -98,13 +98,13 @@ def keymap(chosen: dict[str, str]) -> tuple[dict[str, str], str]:
 
 
 def written(key: str) -> str:
-    """Return a key as a person reads it."""
+    """Return a key as it is displayed."""
     plain = _plain(key)
     return {" ": "space"}.get(plain, plain).replace("ctrl+", "^")
 
 
 def _plain(key: str) -> str:
-    """Return the character of a key that has one, else its name."""
+    """Return the character of a key, or its name if it has none."""
     if len(key) == 1:
         return key
     return {"slash": "/"}.get(key) or key_to_character(key) or key

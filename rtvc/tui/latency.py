@@ -1,4 +1,4 @@
-"""Where the latency comes from, and how the engine keeps up."""
+"""The parts of the latency, and the engine's timing figures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from rtvc.tui.text_pane import StyledText, TextPane
 
 _SHORT = {
     "device_in": "in",
-    "headroom": "compute",
     "lookahead": "look",
     "crossfade": "fade",
     "filters": "filter",
@@ -18,23 +17,23 @@ _SHORT = {
 
 
 class LatencyBar(TextPane):
-    """The delay from microphone to speaker, and its parts at their share."""
+    """The latency from microphone to speaker, with its parts in proportion."""
 
     def show(self, latency: Latency, measured_s: float | None) -> None:
-        """Show a latency as it is stated and, where the devices were measured, as it is."""
-        title = f"DELAY {latency.total * 1000:.0f} ms "
+        """Show the latency with the devices' reported and, if known, their measured part."""
+        title = f"LATENCY {latency.total * 1000:.0f} ms "
         if measured_s is not None:
             stated_s = latency.device_in + latency.device_out
             real = (latency.total - stated_s + measured_s) * 1000
-            title = f"DELAY stated {latency.total * 1000:.0f}, measured {real:.0f} ms "
+            title = f"LATENCY reported {latency.total * 1000:.0f}, measured {real:.0f} ms "
         self.put((title, "bold"), *_segments(latency, self.size.width - len(title) - 1))
 
 
 class StepFigures(TextPane):
-    """Step times, late blocks, and the device's counters."""
+    """Step times, late blocks, and counters of the devices."""
 
     def show(self, stats: Stats) -> None:
-        """Show figures."""
+        """Show the figures of `stats`."""
         step, device = stats.step, stats.device
         times = "/".join(f"{t * 1000:.0f}" for t in (step.p50, step.p95, step.p99))
         bad = "$error bold reverse"
@@ -69,6 +68,6 @@ def _segments(latency: Latency, cells: int) -> list[StyledText]:
         label = f"{_SHORT.get(field.name, field.name)} {seconds * 1000:.0f}"
         text = label if len(label) < width else label.split(maxsplit=1)[0]
         text = f"{text:^{width - 1}}"[: width - 1] if len(text) < width else " " * (width - 1)
-        # Reverse and plain alternate, so that the parts are seen without colours.
+        # Alternate reverse and plain, so that the parts differ without colours too.
         parts += [(text, "reverse" if len(parts) % 4 == 0 else "$text on $panel"), ("│", "")]
     return parts

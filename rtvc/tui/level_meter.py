@@ -1,4 +1,4 @@
-"""A level meter: peak and RMS in one bar, and a clip that stays for a while."""
+"""A level meter: peak and RMS in one bar, with peak and clip hold."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _LOUD_DB = -6.0
 
 
 class LevelMeter(TextPane):
-    """One signal's level.
+    """The level of one signal.
 
-    The bar is full up to the RMS and light up to the peak; the mark is the
-    highest peak of the last seconds.
+    The bar is solid up to the RMS and shaded up to the peak; the mark is the highest
+    peak of the last three seconds.
 
     Parameters
     ----------
     title
-        What is measured.
+        Name of the signal.
     """
 
     def __init__(self, title: str, id: str) -> None:

@@ -1,4 +1,4 @@
-"""The screen that is open while one performs."""
+"""The main screen."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ from rtvc.tui.voice_list import VoiceList, items
 
 
 class MainScreen(Screen[None]):
-    """State, levels, pitch, latency, controls and voices.
+    """State, levels, pitch, latency, settings, voices and presets.
 
     Parameters
     ----------
     controller
-        Has the settings of now.
+        Holds the current settings.
     scanner
-        Knows the voices.
+        Lists the voices.
     actions
-        Changes settings.
+        Change settings.
     keys
-        The keys that a person has chosen, by id.
+        The keys from keys.yaml, by id.
     """
 
     AUTO_FOCUS = "SettingsList"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "controls", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "settings", show=False)]
 
     def __init__(
         self, controller: Controller, scanner: Scanner, actions: Actions, keys: dict[str, str]
@@ -55,12 +55,12 @@ class MainScreen(Screen[None]):
         self._scanner = scanner
         self._actions = actions
         self._keys = keys
-        # Classes that the style sheet names, from so many columns and rows on.
+        # Classes for the style sheet, each with its smallest number of columns or rows.
         self.HORIZONTAL_BREAKPOINTS = [(0, "-thin"), (60, "-normal"), (110, "-wide")]
         self.VERTICAL_BREAKPOINTS = [(0, "-flat"), (16, "-low"), (22, "-middle"), (36, "-tall")]
 
     def compose(self) -> ComposeResult:
-        """Make the widgets."""
+        """Create the widgets."""
         yield TextPane("badge")
         yield TextPane("message")
         yield LevelMeter("IN", "input-meter")
@@ -77,11 +77,11 @@ class MainScreen(Screen[None]):
                 lambda: list(self._scanner.voices),
                 "entries",
             )
-            yield VoiceList("finder", "voice or preset")
+            yield VoiceList("finder", "voices and presets")
         yield KeyLine(keys=self._keys)
 
     def show(self, view: Snapshot) -> None:
-        """Show a moment."""
+        """Show a snapshot."""
         stats = view.stats
         self._show_badge(view)
         self.query_one("#input-meter", LevelMeter).show(stats.input, view.now)
@@ -104,8 +104,8 @@ class MainScreen(Screen[None]):
                 )
             )
 
-    def action_controls(self) -> None:
-        """Go back to the controls."""
+    def action_settings(self) -> None:
+        """Focus the settings."""
         self.query_one(SettingsList).focus()
 
     def _show_badge(self, view: Snapshot) -> None:
@@ -114,7 +114,7 @@ class MainScreen(Screen[None]):
         state = f" {badge.sign} {badge.word} "
         recording = "" if view.recorded_s is None else f"  REC {_clock(view.recorded_s)}"
         voice = view.preset or view.settings.voice
-        between = f"  {voice}{'' if view.preset else ' (own settings)'}"
+        between = f"  {voice}{'' if view.preset else ' (edited)'}"
         room = pane.size.width - len(state) - len(recording) - len(between) - 2
         names = in_words(view.devices)
         names = names if len(names) <= room else f"{names[: max(room - 1, 0)]}…" if room > 8 else ""

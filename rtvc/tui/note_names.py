@@ -19,7 +19,7 @@ def note_name(number: float) -> str:
 
 
 def in_words(hz: float) -> str:
-    """Return a pitch as note, cents and hertz; a dash for none."""
+    """Return a pitch as note, cents and hertz, "-" for 0 Hz."""
     if hz <= 0:
         return "-"
     number = midi(hz)

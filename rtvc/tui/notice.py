@@ -1,4 +1,4 @@
-"""Messages to the user, shown in one place for some seconds."""
+"""Messages to the user, which the app shows for some seconds."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from rtvc.errors import RtvcError
 
 @dataclass
 class Notice(Message):
-    """A message to the user; the app shows it in place of the one before."""
+    """A message to the user, shown in place of the previous one."""
 
     text: str
 
     def can_replace(self, message: Message) -> bool:
-        """Return whether this one may be dropped because `message` follows it."""
+        """Return whether `message`, which follows this one, makes it obsolete."""
         return isinstance(message, Notice)
 
 
 def outcome(act: Callable[[], str | None]) -> str:
-    """Call `act`, and return what it answers, or the reason why it failed."""
+    """Call `act`, and return its message, or the reason why it failed."""
     try:
         return act() or ""
     except RtvcError as error:
         return str(error)
     except OSError as error:
-        # Rarities, such as a current folder that has been deleted; they end nothing.
-        return f"The system says: {error.strerror or error}."
+        # Rare, such as a deleted current folder; the panel keeps running.
+        return f"The operation failed: {error.strerror or error}."
 
 
 def report(pump: MessagePump, act: Callable[[], str | None]) -> None:
-    """Call `act`, and post its outcome as a `Notice`, if there is one."""
+    """Call `act`, and post its outcome, unless it is "", as a `Notice`."""
     if text := outcome(act):
         pump.post_message(Notice(text))

@@ -1,4 +1,4 @@
-"""The pitch that was heard and the one that was sung, scrolling, with note names."""
+"""A scrolling plot of input and output pitch, with note names."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from rtvc.stats import Stats
 from rtvc.tui.note_names import in_words, midi, note_name
 from rtvc.tui.text_pane import TextPane
 
-HEARD, SUNG, BOTH = "○", "●", "◉"
+INPUT, OUTPUT, BOTH = "○", "●", "◉"
 _AXIS = 5
 _LEAST_SPAN = 12.0
 _MOST = 400
 _WORDY = 46
-"""Columns from which there is room for words."""
+"""Smallest width in columns for a legend with words."""
 
 
 class PitchTrace(TextPane):
-    """One column per block, the newest at the right; the last row tells the present in words."""
+    """One column per block, the newest at the right; the last row is the legend."""
 
     def __init__(self, id: str) -> None:
         super().__init__(id)
@@ -26,18 +26,18 @@ class PitchTrace(TextPane):
         self._past: deque[tuple[float, float]] = deque(maxlen=_MOST)
 
     def show(self, stats: Stats) -> None:
-        """Take the pitch of the newest block, and draw."""
+        """Append the pitch of the newest block, and draw."""
         if stats.blocks != self._blocks:
             self._blocks = stats.blocks
-            heard = stats.gate_open
-            self._past.append((stats.input_f0_hz, stats.output_f0_hz) if heard else (0.0, 0.0))
+            pair = (stats.input_f0_hz, stats.output_f0_hz) if stats.gate_open else (0.0, 0.0)
+            self._past.append(pair)
         rows, columns = self.size.height - 1, self.size.width - _AXIS
         if rows < 1 or columns < 1 or not self.display:
             return
         input_f0_hz, output_f0_hz = self._past[-1] if self._past else (0.0, 0.0)
         you, voice = (" you", " voice") if self.size.width >= _WORDY else ("", "")
         legend = (
-            f"{HEARD}{you} {in_words(input_f0_hz):15} {SUNG}{voice} {in_words(output_f0_hz):14}"
+            f"{INPUT}{you} {in_words(input_f0_hz):15} {OUTPUT}{voice} {in_words(output_f0_hz):14}"
         )
         self.put((self._drawn(rows, columns), ""), (legend, "bold"))
 
@@ -45,12 +45,12 @@ class PitchTrace(TextPane):
         past = list(self._past)[-columns:]
         low, high = _span([hz for pair in past for hz in pair if hz > 0])
         grid = [[" "] * columns for _ in range(rows)]
-        for x, (heard, sung) in enumerate(past, columns - len(past)):
-            for hz, glyph in ((heard, HEARD), (sung, SUNG)):
+        for x, (input_hz, output_hz) in enumerate(past, columns - len(past)):
+            for hz, glyph in ((input_hz, INPUT), (output_hz, OUTPUT)):
                 if hz <= 0:
                     continue
                 y = rows - 1 - min(int((midi(hz) - low) / (high - low) * rows), rows - 1)
-                grid[y][x] = BOTH if grid[y][x] in (HEARD, BOTH) and glyph == SUNG else glyph
+                grid[y][x] = BOTH if grid[y][x] in (INPUT, BOTH) and glyph == OUTPUT else glyph
         lines = []
         for y, cells in enumerate(grid):
             middle = low + (rows - y - 0.5) * (high - low) / rows
@@ -59,7 +59,7 @@ class PitchTrace(TextPane):
 
 
 def _span(pitches: list[float]) -> tuple[float, float]:
-    """Return the lowest and highest note that are shown, in steps of three semitones."""
+    """Return the lowest and highest note of the plot, in steps of three semitones."""
     if not pitches:
         return 45.0, 45.0 + _LEAST_SPAN
     low = math.floor(midi(min(pitches)) / 3) * 3.0

@@ -1,4 +1,4 @@
-"""Browse, preview, load and manage presets."""
+"""The screen on which you preview, load and manage presets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rtvc.tui.voice_list import VoiceList, items
 
 _HINTS = (
     ("Enter", "load", ""),
-    ("/", "find", "app.search"),
+    ("/", "search", "app.search"),
     ("s", "save", "app.save"),
     ("n", "rename", "screen.rename"),
     ("c", "copy", "screen.copy"),
@@ -36,14 +36,14 @@ _HINTS = (
 
 
 class PresetsScreen(Screen[None]):
-    """A list of all presets, and what the marked one would change.
+    """A list of all presets, and what the highlighted one would change.
 
     Parameters
     ----------
     preset_manager
         Renames, copies and deletes presets.
     actions
-        Gives them digits.
+        Assign digits.
     """
 
     AUTO_FOCUS = "OptionList"
@@ -64,7 +64,7 @@ class PresetsScreen(Screen[None]):
         self._previewed: tuple[PresetEntry | None, Settings] | None = None
 
     def compose(self) -> ComposeResult:
-        """Make the widgets."""
+        """Create the widgets."""
         yield TextPane("badge")
         yield TextPane("message")
         with Horizontal():
@@ -74,7 +74,7 @@ class PresetsScreen(Screen[None]):
         yield KeyLine(_HINTS)
 
     def show(self, view: Snapshot) -> None:
-        """Show a moment."""
+        """Show a snapshot."""
         badge = view.badge
         self.query_one("#badge", TextPane).put(
             (f" {badge.sign} {badge.word} ", f"bold reverse {badge.style}"), ("  PRESETS", "bold")
@@ -99,35 +99,35 @@ class PresetsScreen(Screen[None]):
         self.query_one("#preview", Static).update(_described(entry, settings))
 
     def action_rename(self) -> None:
-        """Rename the marked preset."""
+        """Rename the highlighted preset."""
         entry = self._marked
         if entry is not None:
             self._ask(f"Rename {entry.name!r} to:", entry, self._preset_manager.rename, "Renamed")
 
     def action_copy(self) -> None:
-        """Copy the marked preset."""
+        """Copy the highlighted preset."""
         entry = self._marked
         if entry is not None:
             self._ask(f"Copy {entry.name!r} to:", entry, self._preset_manager.duplicate, "Copied")
 
     def action_delete(self) -> None:
-        """Delete the marked preset."""
+        """Delete the highlighted preset."""
         entry = self._marked
         if entry is None:
             return
 
         def delete() -> str:
             self._preset_manager.delete(entry)
-            return f"Deleted {entry.name!r}; u brings it back."
+            return f"Deleted {entry.name!r}. Press u to restore it."
 
         report(self, delete)
 
     def action_undelete(self) -> None:
-        """Bring the preset back that was deleted last."""
-        report(self, lambda: f"{self._preset_manager.undelete()!r} is back.")
+        """Restore the last deleted preset."""
+        report(self, lambda: f"{self._preset_manager.undelete()!r} is restored.")
 
     def action_favourite(self) -> None:
-        """Give the marked preset a digit, or take it away."""
+        """Assign a digit to the highlighted preset, or remove it."""
         entry = self._marked
         if entry is not None:
             report(self, partial(self._actions.toggle_favourite, entry.name))
@@ -144,10 +144,10 @@ class PresetsScreen(Screen[None]):
 
 def _described(entry: PresetEntry | None, settings: Settings) -> str:
     if entry is None:
-        return "No preset fits the search."
+        return "No preset matches the search."
     kind = "comes with rtvc" if entry.file.bundled else f"yours: {entry.file.path}"
     if entry.preset is None:
-        return f"{entry.name} ({kind})\n\nIt cannot be used:\n{entry.error}"
+        return f"{entry.name} ({kind})\n\nIt cannot be loaded:\n{entry.error}"
     changes = describe_changes(settings, entry.preset.apply_to(settings))
-    what = "\n".join(changes) if changes else "Nothing: it is what you hear."
+    what = "\n".join(changes) if changes else "Nothing: these are the current settings."
     return f"{entry.name} ({kind})\n{entry.description}\n\nIt would change:\n{what}"

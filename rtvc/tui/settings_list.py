@@ -1,4 +1,4 @@
-"""The controls: one row for each setting, generated from their declarations."""
+"""The settings: one row for each, generated from their declarations."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _TRACK = 2 + _LABEL + _VALUE + 1 + _UNIT
 
 
 class SettingsList(ScrollView, can_focus=True):
-    """All settings in rows, one of them chosen.
+    """All settings in rows, one of which is selected.
 
     Parameters
     ----------
     current
-        Gives the settings of now, from which keys go on: what is shown may be older.
+        Returns the current settings, to which keys apply: the rows may show older ones.
     change
-        Gives a setting another value.
+        Changes a setting.
     voices
-        Gives the names that the voice can have.
+        Returns the names for the setting voice.
     id
-        The widget's.
+        Id of the widget.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -57,7 +57,7 @@ class SettingsList(ScrollView, can_focus=True):
 
     @dataclass
     class Typed(Message):
-        """A setting's value is to be typed."""
+        """The user wants to type the value of a setting."""
 
         setting: Setting
 
@@ -81,7 +81,7 @@ class SettingsList(ScrollView, can_focus=True):
 
     @property
     def setting(self) -> Setting:
-        """The chosen setting."""
+        """The selected setting."""
         row = self._rows[self._at]
         assert isinstance(row, Setting)
         return row
@@ -115,30 +115,30 @@ class SettingsList(ScrollView, can_focus=True):
         return Strip([Segment(text[:width].ljust(width), style)], width)
 
     def action_move(self, rows: int) -> None:
-        """Choose another row, headings left out."""
+        """Select another row, except headings."""
         wanted = min(max(self._at + rows, 1), len(self._rows) - 1)
         if isinstance(self._rows[wanted], str):
             wanted += 1 if rows > 0 else -1
         self._choose(wanted)
 
     def action_turn(self, steps: int, size: value_steps.Size) -> None:
-        """Change the chosen setting."""
+        """Change the selected setting."""
         value = getattr(self._current(), self.setting.name)
         self._set(value_steps.turned(self.setting, value, steps, size, self._voices()))
 
     def action_reset(self) -> None:
-        """Set the chosen setting to its default."""
+        """Reset the selected setting to its default."""
         self._set(self.setting.default)
 
     def action_type(self) -> None:
-        """Have the chosen setting's value typed, or the next one taken where there are few."""
+        """Ask for the value of the selected setting; if it has choices, use the next one."""
         if self.setting.kind is bool or self.setting.choices:
             self.action_turn(1, "normal")
         else:
             self.post_message(self.Typed(self.setting))
 
     def on_click(self, event: events.Click) -> None:
-        """Choose a row; on its track set the value, on its value type it."""
+        """Select a row; on its track set the value, on its value ask for one."""
         y = event.y + self.scroll_offset.y
         if not 0 <= y < len(self._rows) or isinstance(self._rows[y], str):
             return
@@ -151,11 +151,11 @@ class SettingsList(ScrollView, can_focus=True):
             self.action_type()
 
     def on_focus(self) -> None:
-        """Show that keys go here."""
+        """Show the focus."""
         self._refresh_row(self._at)
 
     def on_blur(self) -> None:
-        """Show that keys go elsewhere."""
+        """Remove the focus."""
         self._refresh_row(self._at)
 
     def _set(self, value: Value) -> None:
@@ -166,7 +166,7 @@ class SettingsList(ScrollView, can_focus=True):
         before, self._at = self._at, y
         self._refresh_row(before)
         self._refresh_row(y)
-        # The heading above the first row of a group comes into view with it.
+        # Scroll to the heading too above the first row of a group.
         top = y - 1 if isinstance(self._rows[y - 1], str) else y
         self.scroll_to_region(Region(0, top, 1, y - top + 1), animate=False, force=True)
 
@@ -176,7 +176,7 @@ class SettingsList(ScrollView, can_focus=True):
     def _row(self, setting: Setting, chosen: bool, width: int) -> str:
         value = getattr(self._settings, setting.name)
         name = setting_label(setting.name) + ("" if value == setting.default else " *")
-        # A long label takes its room from a short value.
+        # A long label uses the space left by a short value.
         text = f"{name} {format_value(setting.name, value):>{_LABEL + _VALUE - len(name) - 1}}"
         text = f"{'>' if chosen else ' '} {text} {setting.unit:{_UNIT}}"
         track = width - _TRACK - 2

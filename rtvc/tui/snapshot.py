@@ -1,4 +1,4 @@
-"""One look at everything that the panel shows, taken for all widgets at once."""
+"""Everything that the panel shows, taken once per frame for all widgets."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from rtvc.tui.badge import Badge
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A moment.
+    """The state of the live run at one time.
 
     Attributes
     ----------
     now
         A monotonic time in seconds.
     stats, settings, badge
-        The engine's, and their verdict.
+        Statistics, settings, and the badge derived from them.
     devices, wanted, available
-        The devices in use, the chosen ones, and all that can be chosen.
+        The devices in use, the selected ones, and all that can be selected.
     voices, entries, favourites
-        The voices with a sentence about each, the presets, and the digits of some.
+        The voices with their descriptions, the presets, and the favourites by digit.
     measured_s
-        Measured delay of the devices, None if nobody has measured it.
+        Measured latency of the devices in seconds, None if it has not been measured.
     spectrum
-        Level of each band of what is heard in dBFS, () while nothing plays, None if it is hidden.
+        Level of each band of the output in dBFS, () while nothing plays, None if hidden.
     preset
-        The preset that is in use, "" if it is none.
+        The preset in use, "" if there is none.
     recorded_s
-        Length of the recording that runs, None if there is none.
+        Length of the running recording in seconds, None if there is none.
     message
-        What is to be told now, "" if nothing is.
+        The message to show, "" if there is none.
     slow
-        Whether figures that a person reads, and not sees, are to be shown anew.
+        Whether text and figures are to be updated too, and not only the meters.
     """
 
     now: float
@@ -60,10 +60,10 @@ class Snapshot:
 
 @runtime_checkable
 class LiveScreen(Protocol):
-    """A screen that shows the present."""
+    """A screen that shows snapshots."""
 
     def show(self, view: Snapshot) -> None:
-        """Show a moment; called 30 times a second."""
+        """Show a snapshot; called 30 times a second."""
 
 
 def in_words(devices: DeviceSelection) -> str:

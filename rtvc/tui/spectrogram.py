@@ -1,4 +1,4 @@
-"""What is heard, from low to high, scrolling; a louder sound has a denser character."""
+"""A scrolling spectrogram of the output; denser characters are louder."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from rtvc.stats import SPECTRUM_HZ
 from rtvc.tui.text_pane import TextPane
 
 SHADES = " ·░▒▓█"
-"""From silence to the loudest."""
+"""Characters from silence to the loudest."""
 QUIET_DB, SHADE_DB = -66.0, 10.0
-"""Where the first shade begins, and how much louder the next one is."""
+"""Level in dBFS of the first shade, and the step in dB to the next."""
 _PER_COLUMN = 2
-"""Looks that make a column: 15 a second are as many as an eye reads."""
+"""Frames in a column: 15 columns a second are enough for the eye."""
 _AXIS = 6
 _MOST = 400
 
 
 class Spectrogram(TextPane):
-    """One column for two looks, the newest at the right; the last row tells what it is."""
+    """One column for two frames, the newest at the right; the last row is the legend."""
 
     def __init__(self, id: str) -> None:
         super().__init__(id)
@@ -28,7 +28,7 @@ class Spectrogram(TextPane):
         self._rows = 0
 
     def show(self, bands: tuple[float, ...]) -> None:
-        """Take the levels of a moment in dBFS, the lowest band first; () where nothing plays."""
+        """Append levels in dBFS, the lowest band first; () while nothing plays."""
         if not bands:
             return
         self._newest.append(bands)
@@ -46,7 +46,7 @@ class Spectrogram(TextPane):
             self._columns.extend(_column(levels, rows) for levels in self._past)
         else:
             self._columns.append(_column(loudest, rows))
-        self.put((self._drawn(rows, columns), ""), (f"{'':{_AXIS}}heard, in Hz", "bold"))
+        self.put((self._drawn(rows, columns), ""), (f"{'':{_AXIS}}output, in Hz", "bold"))
 
     def _drawn(self, rows: int, columns: int) -> str:
         low, high = SPECTRUM_HZ
@@ -60,7 +60,7 @@ class Spectrogram(TextPane):
 
 
 def _column(bands: tuple[float, ...], rows: int) -> str:
-    """Return a column from top to bottom; a row is as dark as the loudest of its bands."""
+    """Return a column from top to bottom; a row shows the loudest of its bands."""
     count = len(bands)
     cells = []
     for y in reversed(range(rows)):

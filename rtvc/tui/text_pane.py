@@ -1,4 +1,4 @@
-"""Text that is drawn again only when it is different."""
+"""Text that is redrawn only when it changes."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ StyledText = tuple[str, str]
 
 
 class TextPane(Static):
-    """A widget of text without any behaviour."""
+    """A widget of styled text."""
 
     def __init__(self, id: str) -> None:
         super().__init__("", id=id)
         self._parts: tuple[StyledText, ...] = ()
 
     def put(self, *parts: StyledText) -> None:
-        """Show these parts, one after the other; does nothing if they are shown already."""
+        """Show these parts one after the other, unless they are shown already."""
         if parts != self._parts:
             self._parts = parts
-            # The size never depends on the text, so nothing else has to move.
+            # The size does not depend on the text, so no layout is needed.
             self.update(Content.assemble(*parts), layout=False)
 
     @property
     def text(self) -> str:
-        """What is shown, without styles."""
+        """The text without styles."""
         return "".join(text for text, _ in self._parts)

@@ -51,4 +51,4 @@ THEMES = {
         variables={"border-blurred": "#ffffff"},
     ),
 }
-"""By the name that is remembered; the colours are of the 256 that every terminal has."""
+"""By the name in panel.yaml; all colours are among the 256 of common terminals."""

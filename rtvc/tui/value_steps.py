@@ -1,4 +1,4 @@
-"""What a key press makes of a setting's value."""
+"""How a key press or a click changes the value of a setting."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ _COARSE = 5
 
 
 def step_of(setting: Setting, size: Size) -> float:
-    """Return by how much a number changes.
+    """Return the step by which a number changes.
 
-    What has its sizes in whole frames, and whole numbers, have no finer step
-    than their own.
+    Integers, and sizes that are whole frames, have no finer step than their own.
     """
     if size == "coarse":
         return setting.step * _COARSE
@@ -27,18 +26,18 @@ def step_of(setting: Setting, size: Size) -> float:
 def turned(
     setting: Setting, value: Value, steps: int, size: Size = "normal", names: Sequence[str] = ()
 ) -> Value:
-    """Return the value after some steps up or down.
+    """Return the value after a number of steps.
 
     Parameters
     ----------
     setting, value
-        The setting and its value now.
+        The setting and its current value.
     steps
-        How many steps, negative for down.
+        Number of steps, negative for down.
     size
-        How large they are, for numbers.
+        Size of the steps, for numbers.
     names
-        What a setting that is a name can be.
+        The possible values of a setting that is a name.
     """
     if setting.kind is bool:
         return not value
@@ -51,13 +50,13 @@ def turned(
 
 
 def placed(setting: Setting, share: float) -> Value:
-    """Return the value at a place between the lowest (0) and the highest (1), at a whole step."""
+    """Return the value at a position from 0 (lowest) to 1 (highest), rounded to a step."""
     number = setting.low + share * (setting.high - setting.low)
     return _fitting(setting, round(number / setting.step) * setting.step)
 
 
 def share_of(setting: Setting, value: Value) -> float:
-    """Return where a number is between its lowest (0) and highest (1) value."""
+    """Return the position of a number from 0 (lowest) to 1 (highest)."""
     return (float(value) - setting.low) / (setting.high - setting.low)
 
 

@@ -22,22 +22,22 @@ VOICE, PRESET = "voice", "preset"
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A line of the list.
+    """A row of the list.
 
     Attributes
     ----------
     kind, name
-        A voice or a preset, and which.
+        Whether it is a voice or a preset, and its name.
     about
-        A sentence.
+        A description in one sentence.
     digit
-        The key that loads it, 0 for none.
+        The digit that loads it, 0 for none.
     current
         Whether it is in use.
     loading
-        Whether it will be in use, once it is loaded.
+        Whether it is being loaded.
     broken
-        Whether it cannot be used.
+        Whether it cannot be loaded.
     """
 
     kind: str
@@ -63,16 +63,16 @@ def items(
     voice: str = "",
     loading: str = "",
 ) -> tuple[Item, ...]:
-    """Return the lines for all voices and presets.
+    """Return the rows for all voices and presets.
 
     Parameters
     ----------
     voices, entries, favourites
-        What there is, and the presets' digits.
+        The voices with descriptions, the presets, and the favourites by digit.
     preset, voice
-        What is in use.
+        The ones in use.
     loading
-        The voice that will be in use, "" if none is being loaded.
+        The voice being loaded, "" if there is none.
     """
     digits = {name: digit for digit, name in favourites.items()}
     return (
@@ -100,9 +100,9 @@ class VoiceList(Vertical):
     Parameters
     ----------
     id
-        The widget's.
+        Id of the widget.
     what
-        What is listed.
+        What the list contains, for the search field.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -113,41 +113,41 @@ class VoiceList(Vertical):
 
     @dataclass
     class Selected(Message):
-        """A line was taken."""
+        """A row was selected."""
 
         finder: VoiceList
         item: Item
 
     @dataclass
     class Highlighted(Message):
-        """A line was marked; None if the list is empty."""
+        """A row was highlighted; None if the list is empty."""
 
         finder: VoiceList
         item: Item | None
 
-    def __init__(self, id: str, what: str = "preset") -> None:
+    def __init__(self, id: str, what: str = "presets") -> None:
         super().__init__(id=id)
         self._what = what
         self._items: tuple[Item, ...] = ()
         self._shown: tuple[Item, ...] = ()
         self._sought = ""
-        """What the lines that are shown were searched with."""
+        """The search text of the rows shown."""
         self._due = False
-        """Whether a line is to be taken as soon as there are any."""
+        """Whether to select a row as soon as there are any."""
 
     def compose(self) -> ComposeResult:
-        """Make the field and the list."""
-        yield Input(placeholder=f"/ find a {self._what}", compact=True)
+        """Create the widgets."""
+        yield Input(placeholder=f"/ search {self._what}", compact=True)
         yield OptionList(compact=True, markup=False)
 
     @property
     def marked(self) -> Item | None:
-        """The marked line."""
+        """The highlighted row."""
         at = self.query_one(OptionList).highlighted
         return self._shown[at] if at is not None and at < len(self._shown) else None
 
     def put(self, items: tuple[Item, ...]) -> None:
-        """Show these lines, where they fit the search; does nothing if they are shown."""
+        """Set the rows, of which those that match the search are shown."""
         if items != self._items:
             self._items = items
             self._fill()
@@ -156,11 +156,11 @@ class VoiceList(Vertical):
                 self._take()
 
     def search(self) -> None:
-        """Have the search typed."""
+        """Focus the search field."""
         self.query_one(Input).focus()
 
     def action_leave(self) -> None:
-        """End the search; where nothing is searched for, the key is the screen's."""
+        """End the search; outside of one, leave the key to the screen."""
         field = self.query_one(Input)
         if not field.has_focus:
             raise SkipAction
@@ -168,7 +168,7 @@ class VoiceList(Vertical):
         self.query_one(OptionList).focus()
 
     def action_list(self, rows: int) -> None:
-        """Mark another line while the search is typed."""
+        """Highlight another row during the search."""
         options = self.query_one(OptionList)
         if rows > 0:
             options.action_cursor_down()
@@ -184,7 +184,7 @@ class VoiceList(Vertical):
     def _submitted(self, event: Input.Submitted) -> None:
         event.stop()
         if event.value != self._sought:
-            self._fill()  # what was typed last is still on its way
+            self._fill()  # the last Changed event has not arrived yet
         self._due = not self._items
         self._take()
 

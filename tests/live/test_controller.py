@@ -62,7 +62,7 @@ def test_devices_are_exchanged_and_remembered(controller):
     first, second = (device for _, device in controller._provider.opened)
     played = len(first.played)
     until(lambda: np.abs(second.played).max(initial=0) > 0.01)
-    assert len(first.played) == played, "the old device plays on"
+    assert len(first.played) == played, "the old device keeps playing"
     assert np.abs(first.played[-48:]).max() < 0.01, "it ended without a fade"
     controller.close()
     assert load_remembered()[0] == RememberedRun(USB.name, HEADPHONES.name, controller.settings)

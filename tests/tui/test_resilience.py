@@ -146,7 +146,7 @@ async def test_an_unplugged_device_is_replaced_by_another(open_panel):
         it.provider.outputs.remove(SPEAKERS)
         it.provider.unplug(60)
         await it.hears(State.DEVICE_LOST)
-        await it.reads("unplugged", "another device: d")
+        await it.reads("unplugged", "press d to choose another")
         await it.until(lambda: "MacBook Pro Speakers 48000 Hz" not in " ".join(it.text().split()))
         await it.press("tab", "home", "enter")  # the system's choice, and there is none
         await it.reads("DEVICE LOST", "There is no output named")
@@ -188,7 +188,7 @@ async def test_a_preset_folder_that_is_read_only(open_panel, common_folder):
         os.utime(presets / "secret.yaml", (1, 1))
         with unprivileged():
             await it.find("secret")
-            await it.reads("It cannot be used", "cannot be read", "denied")
+            await it.reads("It cannot be loaded", "cannot be read", "denied")
         presets.chmod(0)
         with unprivileged():
             await it.until(lambda: "secret" not in it.text())
@@ -213,7 +213,7 @@ async def test_presets_that_are_no_presets(open_panel):
     save_panel_state(PanelState(guided=True, favourites={1: "a1", 2: "nowhere"}))
     async with open_panel(provider=SimulatedDevices(120), size=(160, 40)) as it:
         await it.press("1")
-        await it.reads("The preset 'a1' cannot be used: line 1: is not UTF-8 text")
+        await it.reads("The preset 'a1' cannot be loaded: line 1: is not UTF-8 text")
         await it.press("2")
         await it.reads("The preset 'nowhere' is not there any more.")
         await it.press("p")

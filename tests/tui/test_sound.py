@@ -25,7 +25,7 @@ def shades(it) -> str:
 @in_loop
 async def test_the_spectrogram_shows_what_is_heard(open_panel):
     async with open_panel() as it:
-        await it.reads("heard, in Hz", "you", "voice")
+        await it.reads("output, in Hz", "you", "voice")
         await it.until(lambda: set(shades(it)) & set(SHADES[3:]))
         await it.press("m")
         await it.hears(State.MUTED)
@@ -35,18 +35,18 @@ async def test_the_spectrogram_shows_what_is_heard(open_panel):
 @in_loop
 async def test_v_hides_the_spectrogram_and_that_is_remembered(open_panel):
     async with open_panel() as it:
-        await it.reads("heard, in Hz")
+        await it.reads("output, in Hz")
         await it.press("v")
         await it.reads("The spectrogram is hidden.")
-        await it.until(lambda: "heard, in Hz" not in it.text())
+        await it.until(lambda: "output, in Hz" not in it.text())
         assert not load_panel_state()[0].spectrogram
     async with open_panel() as it:
         await it.reads("you", "voice")
-        assert "heard, in Hz" not in it.text()
+        assert "output, in Hz" not in it.text()
         await it.press("v")
-        await it.reads("heard, in Hz")
+        await it.reads("output, in Hz")
         await it.pilot.resize_terminal(50, 24)
-        await it.until(lambda: "heard, in Hz" not in it.text())
+        await it.until(lambda: "output, in Hz" not in it.text())
         await it.reads("you", "STEP")
 
 
@@ -65,7 +65,7 @@ async def test_the_delay_is_measured_only_if_one_agrees(open_panel):
     async with open_panel() as it:
         await it.hears(State.CONVERTED)
         await it.press("l")
-        await it.reads("Measure what the devices really take?", "MacBook Pro Speakers")
+        await it.reads("Measure the latency of the devices?", "MacBook Pro Speakers")
         await it.press("escape")
         assert len(it.provider.opened) == 1
         await it.press("l", "enter")
@@ -87,7 +87,7 @@ async def test_a_monitor_is_chosen_turned_down_and_lost(open_panel):
         await it.reads("MONITOR", "none", "External Headphones")
         await it.press("tab", "end", "enter")
         await it.until(lambda: it.controller.names.output == CABLE.name)
-        await it.reads("unless your headphones are the monitor")
+        await it.reads("choose your headphones as the monitor")
         await it.press("tab", "home", "down", "down", "enter")
         wanted = DeviceSelection(BUILT_IN.name, CABLE.name, HEADPHONES.name)
         await it.until(lambda: it.controller.names == wanted)
@@ -129,7 +129,7 @@ async def test_without_devices_the_demonstration_plays_and_the_panel_waits(open_
     path = tmp_path / "demo.wav"
     async with open_panel(provider=provider, fallback=lambda: open_demo(path)) as it:
         await it.hears(State.DEVICE_LOST)
-        await it.reads("DEVICE LOST", "There is no input named", "choose another device: d")
+        await it.reads("DEVICE LOST", "There is no input named", "press d to choose another")
         await it.until(lambda: it.stats.output.peak_db > -40)
         await it.press("]", "]")
         assert it.settings.pitch == 2
@@ -150,6 +150,6 @@ async def test_all_that_matters_has_room(open_panel, size):
     async with open_panel(size=size) as it:
         await it.hears(State.CONVERTED)
         await it.reads(
-            *("CONVERTED", "peak", "rms", "DELAY", "block 100", "STEP", "LATE", "UNDERRUNS"),
-            *("you", "heard, in Hz", "pitch", "/ find a voice", "world (voice)", "q quit"),
+            *("CONVERTED", "peak", "rms", "LATENCY", "block 100", "STEP", "LATE", "UNDERRUNS"),
+            *("you", "output, in Hz", "pitch", "/ search voices", "world (voice)", "q quit"),
         )

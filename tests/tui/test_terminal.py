@@ -115,7 +115,7 @@ def test_a_performance(home: Path, anna: None, sound_server: SoundServer):
         show = Performance(terminal)
         show.act("record", "r", shows="REC 00:0")
         show.act("up", *["]"] * 12, shows="Pitch +12 semitones.")
-        show.act("robot", "/", *"robot", "Enter", shows="Preset 'robot'.")
+        show.act("robot", "/", *"robot", "Enter", shows="Loaded preset 'robot'.")
         show.act("back", "C-z", shows="110 -> 0 Hz")
         show.act("block", *typed("block", "150"), shows="block 150")
         show.act("muted", "m", shows="MUTED")
@@ -126,13 +126,13 @@ def test_a_performance(home: Path, anna: None, sound_server: SoundServer):
         terminal.reads("STEP")
         show.act("small", "Space", *["["] * 5, shows="Pitch +7 semitones.")
         for name in ("anna", "world"):  # another voice has another delay
-            show.act(name, "/", *name, "Enter", hides=terminal.find(r"DELAY +\d+ ms"))
+            show.act(name, "/", *name, "Enter", hides=terminal.find(r"LATENCY +\d+ ms"))
         terminal.type("d")
         terminal.reads("SPEAKER", "fake_ears")
         show.act("device", "Tab", "Home", *to_headphones, "Enter", shows="* fake_ears")
         terminal.type("d")
         terminal.reads("STEP")
-        show.act("stop", "r", shows="Recorded")
+        show.act("stop", "r", shows="Saved the recording to")
         leave(terminal)
         said, speaker, headphones = finish()
     check_pitches(show, speaker, headphones)
@@ -173,7 +173,7 @@ def check_devices(show: Performance, speaker: RecordedSound, headphones: Recorde
     assert not cut(headphones, start, show.keyed["device"] - start).any()
     assert not cut(speaker, moved, 60).any()
     assert np.std(cut(headphones, moved, 0.6)) > 0.03
-    assert not headphones.samples[-RATE // 20 :].any(), "it plays on"
+    assert not headphones.samples[-RATE // 20 :].any(), "it keeps playing"
 
 
 def check_clicks(show: Performance, speaker: RecordedSound, headphones: RecordedSound) -> None:

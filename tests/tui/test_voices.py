@@ -64,7 +64,7 @@ async def test_the_old_voice_plays_until_the_new_one_is_ready(open_panel):
 def test_the_badge_names_the_voice_that_loads_and_the_one_that_plays():
     stats = Stats(state=State.CONVERTED, voice="Anna", loading=True)
     badge = BadgeTracker().look(stats, Settings(voice="Bruno"), 0.0)
-    assert badge.text == "Loading 'Bruno'; 'Anna' plays on."
+    assert badge.text == "Loading 'Bruno'; 'Anna' keeps playing."
     stats = dataclasses.replace(stats, reason="It failed.", loading=False)
     judge = BadgeTracker()
     judge.look(stats, Settings(), 0.0)
