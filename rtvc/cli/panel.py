@@ -56,6 +56,6 @@ def run(
         controller.close()
     if panel.return_code == 1:
         raise RtvcError(f"The panel failed; see {log}. 'rtvc --no-tui' runs without it.")
-    if panel.farewell:
-        print(panel.farewell, file=sys.stderr)
+    if panel.exit_message:
+        print(panel.exit_message, file=sys.stderr)
     return panel.return_code or 0

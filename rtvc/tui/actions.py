@@ -42,7 +42,7 @@ class Actions:
             self._preset = self._preset_manager.current(facts[0])
         return self._preset
 
-    def turn(self, setting: Setting, value: Value) -> str:
+    def change(self, setting: Setting, value: Value) -> str:
         """Change one setting."""
         settings = self._controller.settings
         if getattr(settings, setting.name) != value:
@@ -53,14 +53,14 @@ class Actions:
         """Shift the pitch by semitones, within its range."""
         setting = SETTINGS["pitch"]
         pitch = self._controller.settings.pitch + semitones
-        self.turn(setting, min(max(pitch, setting.low), setting.high))
+        self.change(setting, min(max(pitch, setting.low), setting.high))
         return f"Pitch {self._controller.settings.pitch:+g} semitones."
 
-    def take_voice(self, name: str) -> str:
+    def select_voice(self, name: str) -> str:
         """Select a voice; the badge and the list show the progress."""
-        return self.turn(SETTINGS["voice"], name)
+        return self.change(SETTINGS["voice"], name)
 
-    def take_preset(self, name: str) -> str:
+    def load_preset(self, name: str) -> str:
         """Load a preset."""
         entry = self._preset_manager.find(name)
         if entry is None:
@@ -70,12 +70,12 @@ class Actions:
         self._controller.apply(entry.preset.apply_to(self._controller.settings))
         return f"Loaded preset {name!r}. {entry.description}"
 
-    def take_favourite(self, digit: int) -> str:
+    def load_favourite(self, digit: int) -> str:
         """Load the favourite preset of a digit."""
         name = self.memory.favourites.get(digit)
         if name is None:
             return f"Key {digit} has no preset. Press f on the presets screen (p) to assign one."
-        return self.take_preset(name)
+        return self.load_preset(name)
 
     def toggle_favourite(self, name: str) -> str:
         """Assign the first free digit to a preset, or remove its digit."""
@@ -83,24 +83,24 @@ class Actions:
         digit = next((n for n, taken in favourites.items() if taken == name), 0)
         if digit:
             del favourites[digit]
-            told = f"{name!r} no longer has a key."
+            message = f"{name!r} no longer has a key."
         else:
             digit = next((n for n in range(1, 10) if n not in favourites), 0)
             if not digit:
                 return "All nine keys are assigned. Remove one from another preset first."
             favourites[digit] = name
-            told = f"{name!r} now has key {digit}."
-        return self.remember(replace(self.memory, favourites=favourites)) or told
+            message = f"{name!r} now has key {digit}."
+        return self.remember(replace(self.memory, favourites=favourites)) or message
 
     def toggle_dry(self) -> str:
         """Switch between converted and dry; from muted, switch to converted."""
         converted = self._controller.settings.mode == "converted"
-        return self.turn(SETTINGS["mode"], "dry" if converted else "converted")
+        return self.change(SETTINGS["mode"], "dry" if converted else "converted")
 
     def toggle_mute(self) -> str:
         """Mute the output, or switch back to converted."""
         muted = self._controller.settings.mode == "muted"
-        return self.turn(SETTINGS["mode"], "converted" if muted else "muted")
+        return self.change(SETTINGS["mode"], "converted" if muted else "muted")
 
     def toggle_recording(self) -> str:
         """Start or stop a recording."""
@@ -111,11 +111,11 @@ class Actions:
 
     def undo(self) -> str:
         """Undo the last change."""
-        return self._go_back(self._controller.undo, "There is nothing to undo.")
+        return self._step_history(self._controller.undo, "There is nothing to undo.")
 
     def redo(self) -> str:
         """Redo the last undone change."""
-        return self._go_back(self._controller.redo, "There is nothing to redo.")
+        return self._step_history(self._controller.redo, "There is nothing to redo.")
 
     def next_theme(self) -> str:
         """Switch to the next theme."""
@@ -125,8 +125,8 @@ class Actions:
     def toggle_spectrogram(self) -> str:
         """Show or hide the spectrogram."""
         wanted = not self.memory.spectrogram
-        told = f"The spectrogram is {'shown where there is room' if wanted else 'hidden'}."
-        return self.remember(replace(self.memory, spectrogram=wanted)) or told
+        message = f"The spectrogram is {'shown where there is room' if wanted else 'hidden'}."
+        return self.remember(replace(self.memory, spectrogram=wanted)) or message
 
     def remember(self, memory: PanelState) -> str:
         """Save the state of the panel."""
@@ -134,7 +134,7 @@ class Actions:
         save_panel_state(memory)
         return ""
 
-    def _go_back(self, step: Callable[[], bool], otherwise: str) -> str:
+    def _step_history(self, step: Callable[[], bool], otherwise: str) -> str:
         before = self._controller.settings
         return (
             ", ".join(describe_changes(before, self._controller.settings)) if step() else otherwise

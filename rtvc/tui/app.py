@@ -34,7 +34,7 @@ from rtvc.tui.themes import THEMES
 from rtvc.tui.voice_list import VoiceList
 
 _FPS = 30
-_SLOW_EVERY = 15
+_TEXT_EVERY = 15
 """Frames between two updates of text and figures."""
 _MESSAGE_S = 6.0
 _TIDY_S = 2.0
@@ -56,7 +56,7 @@ class Panel(App[None]):
 
     Attributes
     ----------
-    farewell
+    exit_message
         A message to print after the panel has closed, "" if there is none.
     """
 
@@ -80,17 +80,17 @@ class Panel(App[None]):
         # Before the app runs, so that its styles are computed once.
         for theme in THEMES.values():
             self.register_theme(theme)
-        self._wear()
+        self._apply_theme()
         chosen, unreadable = load_keys(KEY_IDS)
         self.chosen_keys, clash = keymap(chosen)
         self._clock = clock
         self._message = " ".join(filter(None, (message, damaged, unreadable, clash)))
         self._message_until = clock() + 2 * _MESSAGE_S
-        self._judge = BadgeTracker()
-        self._looks = 0
-        self._begun = self._leaving = False
+        self._badge_tracker = BadgeTracker()
+        self._frames = 0
+        self._started = self._quitting = False
         self._code = 0
-        self.farewell = ""
+        self.exit_message = ""
 
     # Start, update and end.
 
@@ -102,38 +102,38 @@ class Panel(App[None]):
         if not memory.favourites:
             names = [entry.name for entry in self.preset_manager.entries]
             favourites = dict(enumerate(names[:9], 1))
-            self.do(partial(self.actions.remember, replace(memory, favourites=favourites)))
+            self.perform(partial(self.actions.remember, replace(memory, favourites=favourites)))
         controller, actions = self.controller, self.actions
         self.push_screen(MainScreen(controller, controller.scanner, actions, self.chosen_keys))
         if not memory.guided:
             self.push_screen(FirstRunScreen(controller, controller.scanner, actions))
-        self.set_interval(1 / _FPS, self.look)
-        self.set_interval(_TIDY_S, self._tidy)
+        self.set_interval(1 / _FPS, self.update_screens)
+        self.set_interval(_TIDY_S, self._maintain)
         loop = asyncio.get_running_loop()
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
             for number in (signal.SIGTERM, signal.SIGHUP):
-                loop.add_signal_handler(number, partial(self._end, 128 + number))
+                loop.add_signal_handler(number, partial(self._quit_by_signal, 128 + number))
 
-    def look(self) -> None:
+    def update_screens(self) -> None:
         """Take a snapshot and show it on all open screens."""
-        if self._leaving or not self.is_running:
+        if self._quitting or not self.is_running:
             return
         now = self._clock()
         if news := self.controller.take_message():
-            self.tell(news)
+            self.show_message(news)
         if self._message and now > self._message_until:
             self._message = ""
-        self._looks += 1
-        slow = self._looks % _SLOW_EVERY == 1 or not self._begun
+        self._frames += 1
+        slow = self._frames % _TEXT_EVERY == 1 or not self._started
         if slow:
             self._scan_presets()
         controller, memory = self.controller, self.actions.memory
         stats, settings = controller.stats(), controller.settings
-        view = Snapshot(
+        snapshot = Snapshot(
             now=now,
             stats=stats,
             settings=settings,
-            badge=self._judge.look(stats, settings, now),
+            badge=self._badge_tracker.update(stats, settings, now),
             devices=controller.names,
             wanted=controller.wanted,
             available=controller.scanner.devices,
@@ -149,107 +149,107 @@ class Panel(App[None]):
         )
         for screen in self.screen_stack:
             if isinstance(screen, LiveScreen) and screen.is_mounted and screen.is_running:
-                screen.show(view)
-                self._begin()
+                screen.show(snapshot)
+                self._start_controller()
 
-    def _begin(self) -> None:
+    def _start_controller(self) -> None:
         """Start the controller once a screen is visible: loading would delay that."""
-        if not self._begun:
-            self._begun = True
+        if not self._started:
+            self._started = True
             self.call_after_refresh(self.controller.start)
 
-    def _tidy(self) -> None:
-        if not self._leaving:
+    def _maintain(self) -> None:
+        if not self._quitting:
             self.controller.maintain()
 
     def _scan_presets(self) -> None:
-        self.do(self.preset_manager.scan)
+        self.perform(self.preset_manager.scan)
 
-    def _wear(self) -> None:
+    def _apply_theme(self) -> None:
         self.theme = THEMES[self.actions.memory.theme].name
 
-    def _end(self, code: int) -> None:
+    def _quit_by_signal(self, code: int) -> None:
         """Quit because of a signal."""
         self._code = code
         self.call_later(self.action_quit)
 
     async def action_quit(self) -> None:
         """Fade out, close the devices, and exit."""
-        if self._leaving:
+        if self._quitting:
             return
-        self._leaving = True
+        self._quitting = True
         recording = self.controller.recorder.path
         await asyncio.to_thread(self.controller.close)
-        self.farewell = self.controller.take_message()
-        if recording is not None and not self.farewell:
-            self.farewell = f"The recording is in {recording}."
+        self.exit_message = self.controller.take_message()
+        if recording is not None and not self.exit_message:
+            self.exit_message = f"The recording is in {recording}."
         self.exit(return_code=self._code)
 
     # Messages.
 
-    def tell(self, message: str) -> None:
+    def show_message(self, message: str) -> None:
         """Show a message for some seconds, in place of the previous one."""
         self._message = message
         self._message_until = self._clock() + _MESSAGE_S
 
     @on(Notice)
-    def _noticed(self, notice: Notice) -> None:
-        self.tell(notice.text)
+    def _on_notice(self, notice: Notice) -> None:
+        self.show_message(notice.text)
 
-    def do(self, act: Callable[[], str | None]) -> None:
+    def perform(self, act: Callable[[], str | None]) -> None:
         """Call `act`, and show its message or the reason why it failed."""
         if text := outcome(act):
-            self.tell(text)
+            self.show_message(text)
 
     # Key actions.
 
     @on(VoiceList.Selected)
     def _taken(self, event: VoiceList.Selected) -> None:
         item = event.item
-        take = self.actions.take_voice if item.is_voice else self.actions.take_preset
-        self.do(partial(take, item.name))
+        take = self.actions.select_voice if item.is_voice else self.actions.load_preset
+        self.perform(partial(take, item.name))
 
     def action_dry(self) -> None:
         """Switch between converted and dry."""
-        self.do(self.actions.toggle_dry)
+        self.perform(self.actions.toggle_dry)
 
     def action_mute(self) -> None:
         """Mute or unmute the output."""
-        self.do(self.actions.toggle_mute)
+        self.perform(self.actions.toggle_mute)
 
     def action_pitch(self, semitones: int) -> None:
         """Shift the pitch."""
-        self.do(partial(self.actions.shift_pitch, semitones))
+        self.perform(partial(self.actions.shift_pitch, semitones))
 
     def action_favourite(self, digit: int) -> None:
         """Load the favourite preset of a digit."""
-        self.do(partial(self.actions.take_favourite, digit))
+        self.perform(partial(self.actions.load_favourite, digit))
 
     def action_record(self) -> None:
         """Start or stop a recording."""
-        self.do(self.actions.toggle_recording)
+        self.perform(self.actions.toggle_recording)
 
     def action_undo(self) -> None:
         """Undo the last change."""
-        self.do(self.actions.undo)
+        self.perform(self.actions.undo)
 
     def action_redo(self) -> None:
         """Redo the last undone change."""
-        self.do(self.actions.redo)
+        self.perform(self.actions.redo)
 
     def action_spectrogram(self) -> None:
         """Show or hide the spectrogram."""
-        self.do(self.actions.toggle_spectrogram)
+        self.perform(self.actions.toggle_spectrogram)
 
     def action_theme(self) -> None:
         """Switch to the next theme."""
-        self.do(self.actions.next_theme)
-        self._wear()
+        self.perform(self.actions.next_theme)
+        self._apply_theme()
 
     def action_measure(self) -> None:
         """Ask whether to measure the latency of the devices."""
         names = self.controller.names
-        measure = partial(self.do, self.controller.measure_latency)
+        measure = partial(self.perform, self.controller.measure_latency)
         self.push_screen(before_measuring(names.input, names.output, measure))
 
     def action_save(self) -> None:
@@ -258,7 +258,7 @@ class Panel(App[None]):
 
         def use(name: str) -> None:
             self.preset_manager.save(name, settings)
-            self.tell(f"Saved preset {name!r}.")
+            self.show_message(f"Saved preset {name!r}.")
 
         self.push_screen(Ask("Name of the new preset with the current settings:", "", use))
 

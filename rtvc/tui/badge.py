@@ -46,7 +46,7 @@ class BadgeTracker:
     def __init__(self) -> None:
         self._late: deque[tuple[float, int]] = deque()
 
-    def look(self, stats: Stats, settings: Settings, now: float) -> Badge:
+    def update(self, stats: Stats, settings: Settings, now: float) -> Badge:
         """Return the current badge.
 
         Parameters
@@ -58,7 +58,7 @@ class BadgeTracker:
         """
         if stats.state in (State.STARTING, State.DEVICE_LOST):
             self._late.clear()  # late blocks then say nothing about the machine
-        late = self._late_lately(stats.late_blocks, now)
+        late = self._recent_late_blocks(stats.late_blocks, now)
         sign, word, style = _WORDS[stats.state]
         if stats.state in (State.CONVERTED, State.DRY) and late >= _MANY_LATE:
             text = (
@@ -74,7 +74,7 @@ class BadgeTracker:
             text = _loading(stats, settings)
         return Badge(sign, word, style, text)
 
-    def _late_lately(self, late: int, now: float) -> int:
+    def _recent_late_blocks(self, late: int, now: float) -> int:
         if self._late and late < self._late[-1][1]:
             self._late.clear()  # a new session has started
         if not self._late or late != self._late[-1][1]:

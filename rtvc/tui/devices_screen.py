@@ -38,7 +38,7 @@ _CABLE = (
     "{name!r} is a virtual cable from one program to another. To use your new voice in a call, "
     "choose it as the speaker here and as the microphone in the call."
 )
-_DEAF = " To hear yourself, choose your headphones as the monitor."
+_HEAR_YOURSELF = " To hear yourself, choose your headphones as the monitor."
 
 
 class DeviceList(OptionList):
@@ -145,19 +145,19 @@ class DevicesScreen(Screen[None]):
         self._scanner.scan_devices()
         self.set_interval(_RESCAN_S, self._scanner.scan_devices)
 
-    def show(self, view: Snapshot) -> None:
+    def show(self, snapshot: Snapshot) -> None:
         """Show a snapshot."""
-        badge = view.badge
+        badge = snapshot.badge
         self.query_one("#badge", TextPane).put(
             (f" {badge.sign} {badge.word} ", f"bold reverse {badge.style}"), ("  DEVICES", "bold")
         )
-        text = view.message or badge.text or f"In use: {in_words(view.devices)}"
+        text = snapshot.message or badge.text or f"In use: {in_words(snapshot.devices)}"
         self.query_one("#message", TextPane).put((text, ""))
-        self.query_one("#input-meter", LevelMeter).show(view.stats.input, view.now)
-        self.query_one("#output-meter", LevelMeter).show(view.stats.output, view.now)
+        self.query_one("#input-meter", LevelMeter).show(snapshot.stats.input, snapshot.now)
+        self.query_one("#output-meter", LevelMeter).show(snapshot.stats.output, snapshot.now)
         for devices in self.query(DeviceList):
-            devices.put(view.available, view.wanted, view.devices)
-        self.query_one("#advice", Static).update(self._advice(view.devices))
+            devices.put(snapshot.available, snapshot.wanted, snapshot.devices)
+        self.query_one("#advice", Static).update(self._advice(snapshot.devices))
 
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
@@ -177,5 +177,5 @@ class DevicesScreen(Screen[None]):
             warning = feedback_advice(would_be.input, would_be.monitor)
         if marked is None or not marked.virtual_cable:
             return warning
-        cable = _CABLE.format(name=marked.name) + ("" if would_be.monitor else _DEAF)
+        cable = _CABLE.format(name=marked.name) + ("" if would_be.monitor else _HEAR_YOURSELF)
         return f"{cable}\n{warning}".strip()

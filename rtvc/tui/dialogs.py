@@ -13,7 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from rtvc.errors import RtvcError
-from rtvc.tui.keys import FIXED_HELP, KEYS, written
+from rtvc.tui.keys import FIXED_HELP, KEYS, key_label
 
 
 class Dialog(ModalScreen[None]):
@@ -115,7 +115,7 @@ class Help(Dialog):
 
     def __init__(self, chosen: dict[str, str], where: str) -> None:
         super().__init__()
-        rows = [(written(chosen.get(key.id, key.key)), key.help) for key in KEYS]
+        rows = [(key_label(chosen.get(key.id, key.key)), key.help) for key in KEYS]
         rows += FIXED_HELP
         lines = [f"{key:>12}  {text}" for key, text in rows]
         named = ", ".join(key.id for key in KEYS)

@@ -16,6 +16,7 @@ from textual.widgets import OptionList
 from rtvc.live.controller import Controller
 from rtvc.live.scanner import Scanner
 from rtvc.settings import SETTINGS
+from rtvc.stats import State
 from rtvc.tui.actions import Actions
 from rtvc.tui.devices_screen import DeviceList
 from rtvc.tui.footer import KeyLine
@@ -38,17 +39,17 @@ _STEPS = (
         "Put headphones on: the microphone must not pick up the speaker. Speak and listen; space "
         "switches between your own voice and the new one. Enter continues.",
     ),
-    ("finder", "Load presets with Enter, as many as you like. n ends the guide."),
+    ("voices", "Load presets with Enter, as many as you like. n ends the guide."),
 )
 _HINTS = (
     ("Enter", "select", ""),
     ("n", "next", "screen.next"),
-    ("b", "back", "screen.before"),
+    ("b", "back", "screen.back"),
     ("Esc", "skip all", "screen.skip"),
 )
-_PEAK_DB = -9.0
-_OVER_NOISE_DB = 8.0
-_HEARD = 300
+_TARGET_PEAK_DB = -9.0
+_GATE_OVER_NOISE_DB = 8.0
+_LEVELS = 300
 
 
 class FirstRunScreen(Screen[None]):
@@ -78,7 +79,7 @@ class FirstRunScreen(Screen[None]):
         self._scanner = scanner
         self._actions = actions
         self._step = 0
-        self._levels: deque[tuple[float, float]] = deque(maxlen=_HEARD)
+        self._levels: deque[tuple[float, float]] = deque(maxlen=_LEVELS)
 
     def compose(self) -> ComposeResult:
         """Create the widgets."""
@@ -86,10 +87,10 @@ class FirstRunScreen(Screen[None]):
         yield TextPane("message")
         yield LevelMeter("IN", "input-meter")
         yield LevelMeter("OUT", "output-meter")
-        yield TextPane("told")
+        yield TextPane("answer")
         yield DeviceList("input")
         yield DeviceList("output")
-        yield VoiceList("finder")
+        yield VoiceList("voices")
         yield KeyLine(_HINTS)
 
     def on_mount(self) -> None:
@@ -98,23 +99,26 @@ class FirstRunScreen(Screen[None]):
         self.set_interval(2.0, self._scanner.scan_devices)
         self._go(0)
 
-    def show(self, view: Snapshot) -> None:
+    def show(self, snapshot: Snapshot) -> None:
         """Show a snapshot."""
-        badge, stats = view.badge, view.stats
+        badge, stats = snapshot.badge, snapshot.stats
         self.query_one("#badge", TextPane).put(
             (f" {badge.sign} {badge.word} ", f"bold reverse {badge.style}"),
             (f"  FIRST STEPS, {self._step + 1} of {len(_STEPS)}", "bold"),
         )
         self.query_one("#message", TextPane).put((_STEPS[self._step][1], "bold"))
-        self.query_one("#input-meter", LevelMeter).show(stats.input, view.now)
-        self.query_one("#output-meter", LevelMeter).show(stats.output, view.now)
-        self._levels.append((stats.input.peak_db, stats.input.rms_db))
-        self.query_one("#told", TextPane).put((self._told(view), ""))
+        self.query_one("#input-meter", LevelMeter).show(stats.input, snapshot.now)
+        self.query_one("#output-meter", LevelMeter).show(stats.output, snapshot.now)
+        if stats.state is not State.STARTING:  # else they may be the previous microphone's
+            self._levels.append((stats.input.peak_db, stats.input.rms_db))
+        self.query_one("#answer", TextPane).put((self._message(snapshot), ""))
         for devices in self.query(DeviceList):
-            devices.put(view.available, view.wanted, view.devices)
-        self.query_one(VoiceList).put(items({}, view.entries, view.favourites, view.preset))
+            devices.put(snapshot.available, snapshot.wanted, snapshot.devices)
+        self.query_one(VoiceList).put(
+            items({}, snapshot.entries, snapshot.favourites, snapshot.preset)
+        )
 
-    def action_take(self) -> None:
+    def action_select(self) -> None:
         """Apply what the step proposes, and continue."""
         if _STEPS[self._step][0] == "level":
             self._set_level()
@@ -127,7 +131,7 @@ class FirstRunScreen(Screen[None]):
         else:
             self.action_skip()
 
-    def action_before(self) -> None:
+    def action_back(self) -> None:
         """Go back one step."""
         self._go(max(self._step - 1, 0))
 
@@ -149,15 +153,15 @@ class FirstRunScreen(Screen[None]):
     def _go(self, step: int) -> None:
         self._step = step
         self._levels.clear()
-        for id in ("input", "output", "finder"):
+        for id in ("input", "output", "voices"):
             self.query_one(f"#{id}").display = _STEPS[step][0] == id
-        lists = self.query("#input, #output, #finder OptionList")
+        lists = self.query("#input, #output, #voices OptionList")
         shown = [widget for widget in lists if all(a.display for a in widget.ancestors_with_self)]
         self.set_focus(shown[0] if shown else None)
 
-    def _told(self, view: Snapshot) -> str:
-        if view.message or view.badge.text:
-            return view.message or view.badge.text
+    def _message(self, snapshot: Snapshot) -> str:
+        if snapshot.message or snapshot.badge.text:
+            return snapshot.message or snapshot.badge.text
         if _STEPS[self._step][0] == "level" and (found := self._proposal()):
             return f"Proposed: input gain {found[0]:+.0f} dB, gate {found[1]:.0f} dBFS."
         return ""
@@ -170,8 +174,8 @@ class FirstRunScreen(Screen[None]):
             return None
         gain, gate = SETTINGS["input_gain"], SETTINGS["gate"]
         # The meter is before the gain, the gate after it.
-        wanted = round(_PEAK_DB - max(peaks))
-        floor = noises[len(noises) // 20] + wanted + _OVER_NOISE_DB
+        wanted = round(_TARGET_PEAK_DB - max(peaks))
+        floor = noises[len(noises) // 20] + wanted + _GATE_OVER_NOISE_DB
         return (
             min(max(wanted, gain.low), gain.high),
             # Low enough to pass quiet speech.

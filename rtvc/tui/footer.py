@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widgets import Static
 
-from rtvc.tui.keys import KEYS, written
+from rtvc.tui.keys import KEYS, key_label
 
 Hint = tuple[str, str, str]
 """A key, one word about it, and the action of a click."""
@@ -44,7 +44,7 @@ class KeyLine(Static):
 
 def _app_hints(keys: dict[str, str]) -> tuple[Hint, ...]:
     """Return the app's keys for the footer; `keys` are those from keys.yaml."""
-    by_id = {key.id: written(keys.get(key.id, key.key)) for key in KEYS}
+    by_id = {key.id: key_label(keys.get(key.id, key.key)) for key in KEYS}
     hints = [(by_id[key.id], key.short, f"app.{key.action}") for key in KEYS if key.short]
     pitch = f"{by_id['pitch_down']}{by_id['pitch_up']}"
     hints = [(pitch, w, "app.pitch(1)") if w == "pitch" else (k, w, a) for k, w, a in hints]

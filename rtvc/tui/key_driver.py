@@ -13,9 +13,9 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 from textual.message_pump import MessagePump
 
-_PATIENCE_S = 5.0
+_MAX_WAIT_S = 5.0
 """Longest wait of a key for the previous one, in seconds."""
-_ROUNDS = 3
+_PASSES = 3
 """Passes through the queues: for the key, for what it typed, and for what that selected."""
 
 
@@ -40,8 +40,8 @@ class KeyDriver(LinuxDriver):
         super().process_message(message)
         if not isinstance(message, (events.Key, events.Paste)):
             return
-        handled, end = threading.Event(), time.monotonic() + _PATIENCE_S
-        asyncio.run_coroutine_threadsafe(_follow(_way_up(self._app), handled), self._loop)
+        handled, end = threading.Event(), time.monotonic() + _MAX_WAIT_S
+        asyncio.run_coroutine_threadsafe(_follow(_queues(self._app), handled), self._loop)
         while not (handled.wait(0.02) or self.exit_event.is_set() or time.monotonic() > end):
             pass
 
@@ -56,8 +56,8 @@ async def _follow(way: Iterator[MessagePump], handled: threading.Event) -> None:
     advance()
 
 
-def _way_up(app: App[object]) -> Iterator[MessagePump]:
+def _queues(app: App[object]) -> Iterator[MessagePump]:
     """Yield the queues that a key and its consequences pass: the app's, then from the focus up."""
-    for _ in range(_ROUNDS):
+    for _ in range(_PASSES):
         yield app
         yield from (app.focused or app.screen).ancestors_with_self

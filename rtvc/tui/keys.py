@@ -87,7 +87,9 @@ def keymap(chosen: dict[str, str]) -> tuple[dict[str, str], str]:
     for id, key in chosen.items():
         if len(key) != 1 and key not in _NAMES and key_to_character(key) is None:
             return {}, f"keys.yaml is ignored: {id} is {key!r}, which is not a key."
-    used = {key.id: _plain(key.key) for key in KEYS} | {id: _plain(k) for id, k in chosen.items()}
+    used = {key.id: _character(key.key) for key in KEYS} | {
+        id: _character(k) for id, k in chosen.items()
+    }
     for id, text in chosen.items():
         key = used[id]
         others = [other for other, taken in used.items() if taken == key and other != id]
@@ -97,13 +99,13 @@ def keymap(chosen: dict[str, str]) -> tuple[dict[str, str], str]:
     return chosen, ""
 
 
-def written(key: str) -> str:
+def key_label(key: str) -> str:
     """Return a key as it is displayed."""
-    plain = _plain(key)
+    plain = _character(key)
     return {" ": "space"}.get(plain, plain).replace("ctrl+", "^")
 
 
-def _plain(key: str) -> str:
+def _character(key: str) -> str:
     """Return the character of a key, or its name if it has none."""
     if len(key) == 1:
         return key

@@ -75,32 +75,32 @@ class MainScreen(Screen[None]):
                 lambda: self._controller.settings,
                 self._change,
                 lambda: list(self._scanner.voices),
-                "entries",
+                "settings",
             )
-            yield VoiceList("finder", "voices and presets")
+            yield VoiceList("voices", "voices and presets")
         yield KeyLine(keys=self._keys)
 
-    def show(self, view: Snapshot) -> None:
+    def show(self, snapshot: Snapshot) -> None:
         """Show a snapshot."""
-        stats = view.stats
-        self._show_badge(view)
-        self.query_one("#input-meter", LevelMeter).show(stats.input, view.now)
-        self.query_one("#output-meter", LevelMeter).show(stats.output, view.now)
-        self.set_class(view.spectrum is None, "-plain")
+        stats = snapshot.stats
+        self._show_badge(snapshot)
+        self.query_one("#input-meter", LevelMeter).show(stats.input, snapshot.now)
+        self.query_one("#output-meter", LevelMeter).show(stats.output, snapshot.now)
+        self.set_class(snapshot.spectrum is None, "-plain")
         self.query_one(PitchTrace).show(stats)
-        self.query_one(Spectrogram).show(view.spectrum or ())
-        self.query_one(SettingsList).show(view.settings)
-        if view.slow:
-            self.query_one(LatencyBar).show(stats.latency, view.measured_s)
+        self.query_one(Spectrogram).show(snapshot.spectrum or ())
+        self.query_one(SettingsList).show(snapshot.settings)
+        if snapshot.slow:
+            self.query_one(LatencyBar).show(stats.latency, snapshot.measured_s)
             self.query_one(StepFigures).show(stats)
             self.query_one(VoiceList).put(
                 items(
-                    view.voices,
-                    view.entries,
-                    view.favourites,
-                    view.preset,
+                    snapshot.voices,
+                    snapshot.entries,
+                    snapshot.favourites,
+                    snapshot.preset,
                     voice=stats.voice,
-                    loading=view.settings.voice if stats.loading else "",
+                    loading=snapshot.settings.voice if stats.loading else "",
                 )
             )
 
@@ -108,15 +108,15 @@ class MainScreen(Screen[None]):
         """Focus the settings."""
         self.query_one(SettingsList).focus()
 
-    def _show_badge(self, view: Snapshot) -> None:
-        badge = view.badge
+    def _show_badge(self, snapshot: Snapshot) -> None:
+        badge = snapshot.badge
         pane = self.query_one("#badge", TextPane)
         state = f" {badge.sign} {badge.word} "
-        recording = "" if view.recorded_s is None else f"  REC {_clock(view.recorded_s)}"
-        voice = view.preset or view.settings.voice
-        between = f"  {voice}{'' if view.preset else ' (edited)'}"
+        recording = "" if snapshot.recorded_s is None else f"  REC {_clock(snapshot.recorded_s)}"
+        voice = snapshot.preset or snapshot.settings.voice
+        between = f"  {voice}{'' if snapshot.preset else ' (edited)'}"
         room = pane.size.width - len(state) - len(recording) - len(between) - 2
-        names = in_words(view.devices)
+        names = in_words(snapshot.devices)
         names = names if len(names) <= room else f"{names[: max(room - 1, 0)]}…" if room > 8 else ""
         pane.put(
             (state, f"bold reverse {badge.style}"),
@@ -125,8 +125,8 @@ class MainScreen(Screen[None]):
             (f"{names:>{max(room, 0) + 1}}", ""),
         )
         setting = self.query_one(SettingsList).setting
-        text = view.message or badge.text or f"{setting_label(setting.name)}: {setting.help}"
-        style = "bold" if badge.text or view.message else "$text-muted"
+        text = snapshot.message or badge.text or f"{setting_label(setting.name)}: {setting.help}"
+        style = "bold" if badge.text or snapshot.message else "$text-muted"
         self.query_one("#message", TextPane).put((text.replace("\n", " "), style))
 
     @on(SettingsList.Typed)
@@ -146,7 +146,7 @@ class MainScreen(Screen[None]):
         report(self, partial(setting.rounding, text))
 
     def _change(self, setting: Setting, value: Value) -> None:
-        report(self, partial(self._actions.turn, setting, value))
+        report(self, partial(self._actions.change, setting, value))
 
 
 def _clock(seconds: float) -> str:

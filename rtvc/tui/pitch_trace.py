@@ -11,9 +11,9 @@ from rtvc.tui.text_pane import TextPane
 
 INPUT, OUTPUT, BOTH = "○", "●", "◉"
 _AXIS = 5
-_LEAST_SPAN = 12.0
-_MOST = 400
-_WORDY = 46
+_MIN_SPAN = 12.0
+_MAX_COLUMNS = 400
+_LEGEND_COLUMNS = 46
 """Smallest width in columns for a legend with words."""
 
 
@@ -23,7 +23,7 @@ class PitchTrace(TextPane):
     def __init__(self, id: str) -> None:
         super().__init__(id)
         self._blocks = 0
-        self._past: deque[tuple[float, float]] = deque(maxlen=_MOST)
+        self._past: deque[tuple[float, float]] = deque(maxlen=_MAX_COLUMNS)
 
     def show(self, stats: Stats) -> None:
         """Append the pitch of the newest block, and draw."""
@@ -35,13 +35,13 @@ class PitchTrace(TextPane):
         if rows < 1 or columns < 1 or not self.display:
             return
         input_f0_hz, output_f0_hz = self._past[-1] if self._past else (0.0, 0.0)
-        you, voice = (" you", " voice") if self.size.width >= _WORDY else ("", "")
+        you, voice = (" you", " voice") if self.size.width >= _LEGEND_COLUMNS else ("", "")
         legend = (
             f"{INPUT}{you} {in_words(input_f0_hz):15} {OUTPUT}{voice} {in_words(output_f0_hz):14}"
         )
-        self.put((self._drawn(rows, columns), ""), (legend, "bold"))
+        self.put((self._plot(rows, columns), ""), (legend, "bold"))
 
-    def _drawn(self, rows: int, columns: int) -> str:
+    def _plot(self, rows: int, columns: int) -> str:
         past = list(self._past)[-columns:]
         low, high = _span([hz for pair in past for hz in pair if hz > 0])
         grid = [[" "] * columns for _ in range(rows)]
@@ -61,8 +61,8 @@ class PitchTrace(TextPane):
 def _span(pitches: list[float]) -> tuple[float, float]:
     """Return the lowest and highest note of the plot, in steps of three semitones."""
     if not pitches:
-        return 45.0, 45.0 + _LEAST_SPAN
+        return 45.0, 45.0 + _MIN_SPAN
     low = math.floor(midi(min(pitches)) / 3) * 3.0
     high = math.floor(midi(max(pitches)) / 3) * 3.0 + 3
-    spare = max(_LEAST_SPAN - (high - low), 0.0)
+    spare = max(_MIN_SPAN - (high - low), 0.0)
     return low - math.floor(spare / 6) * 3, high + spare - math.floor(spare / 6) * 3

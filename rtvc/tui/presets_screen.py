@@ -68,21 +68,23 @@ class PresetsScreen(Screen[None]):
         yield TextPane("badge")
         yield TextPane("message")
         with Horizontal():
-            yield VoiceList("finder")
+            yield VoiceList("voices")
             with VerticalScroll(can_focus=False):
                 yield Static("", id="preview", markup=False)
         yield KeyLine(_HINTS)
 
-    def show(self, view: Snapshot) -> None:
+    def show(self, snapshot: Snapshot) -> None:
         """Show a snapshot."""
-        badge = view.badge
+        badge = snapshot.badge
         self.query_one("#badge", TextPane).put(
             (f" {badge.sign} {badge.word} ", f"bold reverse {badge.style}"), ("  PRESETS", "bold")
         )
-        text = view.message or badge.text or "Your own presets can be renamed and deleted."
-        self.query_one("#message", TextPane).put((text, "bold" if view.message else ""))
-        self.query_one(VoiceList).put(items({}, view.entries, view.favourites, view.preset))
-        self._preview(view.settings)
+        text = snapshot.message or badge.text or "Your own presets can be renamed and deleted."
+        self.query_one("#message", TextPane).put((text, "bold" if snapshot.message else ""))
+        self.query_one(VoiceList).put(
+            items({}, snapshot.entries, snapshot.favourites, snapshot.preset)
+        )
+        self._preview(snapshot.settings)
 
     @property
     def _marked(self) -> PresetEntry | None:
@@ -96,7 +98,7 @@ class PresetsScreen(Screen[None]):
         ):
             return
         self._previewed = entry, settings
-        self.query_one("#preview", Static).update(_described(entry, settings))
+        self.query_one("#preview", Static).update(_preview_text(entry, settings))
 
     def action_rename(self) -> None:
         """Rename the highlighted preset."""
@@ -142,12 +144,12 @@ class PresetsScreen(Screen[None]):
         self.app.push_screen(Ask(question, entry.name, use))
 
 
-def _described(entry: PresetEntry | None, settings: Settings) -> str:
+def _preview_text(entry: PresetEntry | None, settings: Settings) -> str:
     if entry is None:
         return "No preset matches the search."
     kind = "comes with rtvc" if entry.file.bundled else f"yours: {entry.file.path}"
     if entry.preset is None:
         return f"{entry.name} ({kind})\n\nIt cannot be loaded:\n{entry.error}"
     changes = describe_changes(settings, entry.preset.apply_to(settings))
-    what = "\n".join(changes) if changes else "Nothing: these are the current settings."
+    what = "\n".join(changes) if changes else "Nothing: these settings are in use."
     return f"{entry.name} ({kind})\n{entry.description}\n\nIt would change:\n{what}"

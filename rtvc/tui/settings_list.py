@@ -45,12 +45,12 @@ class SettingsList(ScrollView, can_focus=True):
         Binding("pagedown", "move(8)", show=False),
         Binding("home", "move(-99)", show=False),
         Binding("end", "move(99)", show=False),
-        Binding("left", "turn(-1, 'normal')", show=False),
-        Binding("right", "turn(1, 'normal')", show=False),
-        Binding("shift+left,comma", "turn(-1, 'fine')", show=False),
-        Binding("shift+right,full_stop", "turn(1, 'fine')", show=False),
-        Binding("ctrl+left,less_than_sign", "turn(-1, 'coarse')", show=False),
-        Binding("ctrl+right,greater_than_sign", "turn(1, 'coarse')", show=False),
+        Binding("left", "step(-1, 'normal')", show=False),
+        Binding("right", "step(1, 'normal')", show=False),
+        Binding("shift+left,comma", "step(-1, 'fine')", show=False),
+        Binding("shift+right,full_stop", "step(1, 'fine')", show=False),
+        Binding("ctrl+left,less_than_sign", "step(-1, 'coarse')", show=False),
+        Binding("ctrl+right,greater_than_sign", "step(1, 'coarse')", show=False),
         Binding("enter", "type", show=False),
         Binding("backspace,delete", "reset", show=False),
     ]
@@ -121,10 +121,10 @@ class SettingsList(ScrollView, can_focus=True):
             wanted += 1 if rows > 0 else -1
         self._choose(wanted)
 
-    def action_turn(self, steps: int, size: value_steps.Size) -> None:
+    def action_step(self, steps: int, size: value_steps.Size) -> None:
         """Change the selected setting."""
         value = getattr(self._current(), self.setting.name)
-        self._set(value_steps.turned(self.setting, value, steps, size, self._voices()))
+        self._set(value_steps.stepped(self.setting, value, steps, size, self._voices()))
 
     def action_reset(self) -> None:
         """Reset the selected setting to its default."""
@@ -133,7 +133,7 @@ class SettingsList(ScrollView, can_focus=True):
     def action_type(self) -> None:
         """Ask for the value of the selected setting; if it has choices, use the next one."""
         if self.setting.kind is bool or self.setting.choices:
-            self.action_turn(1, "normal")
+            self.action_step(1, "normal")
         else:
             self.post_message(self.Typed(self.setting))
 
@@ -146,7 +146,7 @@ class SettingsList(ScrollView, can_focus=True):
         track = self.scrollable_content_region.width - _TRACK - 2
         place = event.x - _TRACK - 1
         if 0 <= place < track and _has_track(self.setting):
-            self._set(value_steps.placed(self.setting, place / max(track - 1, 1)))
+            self._set(value_steps.value_at(self.setting, place / max(track - 1, 1)))
         elif event.x >= 2 + _LABEL:
             self.action_type()
 
@@ -182,7 +182,7 @@ class SettingsList(ScrollView, can_focus=True):
         track = width - _TRACK - 2
         if track < 5 or not _has_track(setting):
             return text
-        at = min(round(value_steps.share_of(setting, value) * (track - 1)), track - 1)
+        at = min(round(value_steps.position_of(setting, value) * (track - 1)), track - 1)
         return f"{text}├{'─' * at}●{'─' * (track - at - 1)}┤"
 
 

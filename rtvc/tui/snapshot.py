@@ -62,7 +62,7 @@ class Snapshot:
 class LiveScreen(Protocol):
     """A screen that shows snapshots."""
 
-    def show(self, view: Snapshot) -> None:
+    def show(self, snapshot: Snapshot) -> None:
         """Show a snapshot; called 30 times a second."""
 
 

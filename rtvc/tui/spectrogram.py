@@ -14,7 +14,7 @@ QUIET_DB, SHADE_DB = -66.0, 10.0
 _PER_COLUMN = 2
 """Frames in a column: 15 columns a second are enough for the eye."""
 _AXIS = 6
-_MOST = 400
+_MAX_COLUMNS = 400
 
 
 class Spectrogram(TextPane):
@@ -23,8 +23,8 @@ class Spectrogram(TextPane):
     def __init__(self, id: str) -> None:
         super().__init__(id)
         self._newest: list[tuple[float, ...]] = []
-        self._past: deque[tuple[float, ...]] = deque(maxlen=_MOST)
-        self._columns: deque[str] = deque(maxlen=_MOST)
+        self._past: deque[tuple[float, ...]] = deque(maxlen=_MAX_COLUMNS)
+        self._columns: deque[str] = deque(maxlen=_MAX_COLUMNS)
         self._rows = 0
 
     def show(self, bands: tuple[float, ...]) -> None:
@@ -46,9 +46,9 @@ class Spectrogram(TextPane):
             self._columns.extend(_column(levels, rows) for levels in self._past)
         else:
             self._columns.append(_column(loudest, rows))
-        self.put((self._drawn(rows, columns), ""), (f"{'':{_AXIS}}output, in Hz", "bold"))
+        self.put((self._plot(rows, columns), ""), (f"{'':{_AXIS}}output, in Hz", "bold"))
 
-    def _drawn(self, rows: int, columns: int) -> str:
+    def _plot(self, rows: int, columns: int) -> str:
         low, high = SPECTRUM_HZ
         past = list(self._columns)[-columns:]
         lines = []

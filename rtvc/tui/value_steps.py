@@ -23,7 +23,7 @@ def step_of(setting: Setting, size: Size) -> float:
     return setting.step
 
 
-def turned(
+def stepped(
     setting: Setting, value: Value, steps: int, size: Size = "normal", names: Sequence[str] = ()
 ) -> Value:
     """Return the value after a number of steps.
@@ -49,13 +49,13 @@ def turned(
     return _fitting(setting, float(value) + steps * step_of(setting, size))
 
 
-def placed(setting: Setting, share: float) -> Value:
+def value_at(setting: Setting, share: float) -> Value:
     """Return the value at a position from 0 (lowest) to 1 (highest), rounded to a step."""
     number = setting.low + share * (setting.high - setting.low)
     return _fitting(setting, round(number / setting.step) * setting.step)
 
 
-def share_of(setting: Setting, value: Value) -> float:
+def position_of(setting: Setting, value: Value) -> float:
     """Return the position of a number from 0 (lowest) to 1 (highest)."""
     return (float(value) - setting.low) / (setting.high - setting.low)
 

@@ -130,9 +130,9 @@ class VoiceList(Vertical):
         self._what = what
         self._items: tuple[Item, ...] = ()
         self._shown: tuple[Item, ...] = ()
-        self._sought = ""
+        self._searched_text = ""
         """The search text of the rows shown."""
-        self._due = False
+        self._select_when_filled = False
         """Whether to select a row as soon as there are any."""
 
     def compose(self) -> ComposeResult:
@@ -151,8 +151,8 @@ class VoiceList(Vertical):
         if items != self._items:
             self._items = items
             self._fill()
-            if self._due:
-                self._due = False
+            if self._select_when_filled:
+                self._select_when_filled = False
                 self._take()
 
     def search(self) -> None:
@@ -183,9 +183,9 @@ class VoiceList(Vertical):
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        if event.value != self._sought:
+        if event.value != self._searched_text:
             self._fill()  # the last Changed event has not arrived yet
-        self._due = not self._items
+        self._select_when_filled = not self._items
         self._take()
 
     @on(OptionList.OptionSelected)
@@ -206,8 +206,8 @@ class VoiceList(Vertical):
     def _fill(self) -> None:
         options = self.query_one(OptionList)
         before = self.marked
-        self._sought = self.query_one(Input).value
-        wanted = self._sought.strip().lower()
+        self._searched_text = self.query_one(Input).value
+        wanted = self._searched_text.strip().lower()
         by_name = [item for item in self._items if wanted in item.name.lower()]
         others = [i for i in self._items if i not in by_name and wanted in i.about.lower()]
         self._shown = (*by_name, *others)

@@ -90,11 +90,11 @@ class Driver:
         await self.press("slash")
         await self.until(lambda: isinstance(self.panel.focused, Input))
         await self.press(*name)
-        finder = self.panel.screen.query_one(VoiceList)
-        await self.until(lambda: finder.marked and name in finder.marked.name.lower())
+        voices = self.panel.screen.query_one(VoiceList)
+        await self.until(lambda: voices.marked and name in voices.marked.name.lower())
         await self.press("enter")
         await self.until(lambda: isinstance(self.panel.focused, OptionList))
-        await self.until(lambda: finder.marked and len(finder._shown) == len(finder._items))
+        await self.until(lambda: voices.marked and len(voices._shown) == len(voices._items))
 
     async def choose(self, setting: str) -> None:
         """Go to a control."""

@@ -1,4 +1,4 @@
-"""A rig of simulated devices that can be plugged in and out."""
+"""Simulated devices that can be plugged in and out."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ class SimulatedDevices:
     def scan(self) -> AvailableDevices:
         return AvailableDevices(tuple(self.inputs), tuple(self.outputs))
 
-    def open(self, choice: DeviceSelection) -> OpenDevices:
+    def open(self, selection: DeviceSelection) -> OpenDevices:
         names = DeviceSelection(
-            _pick(choice.input, self.inputs, "input"),
-            _pick(choice.output, self.outputs, "output"),
-            _pick(choice.monitor, self.outputs, "output") if choice.monitor else "",
+            _pick(selection.input, self.inputs, "input"),
+            _pick(selection.output, self.outputs, "output"),
+            _pick(selection.monitor, self.outputs, "output") if selection.monitor else "",
         )
         if self.clock is None:
             device = SimulatedDevice(self.source, wall_clock=True, faults=self.faults)

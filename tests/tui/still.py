@@ -33,7 +33,7 @@ _SECONDS = 11
 _LOOKS_A_SECOND = 30
 
 
-class StillStudio(Controller):
+class StillController(Controller):
     """A studio whose sound is a function of `now`."""
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ async def take(size: tuple[int, int], theme: str) -> dict[str, str]:
     mine = user_folder() / "mine.yaml"
     mine.parent.mkdir(parents=True, exist_ok=True)
     mine.write_text("description: My own.\npitch: 33\n")
-    controller = StillStudio()
+    controller = StillController()
     panel = Panel(controller, clock=lambda: controller.now)
     setattr(panel, "set_interval", lambda *_: None)  # noqa: B010 - it looks when it is told to
     made = {}
@@ -110,7 +110,7 @@ async def take(size: tuple[int, int], theme: str) -> dict[str, str]:
                     field.cursor_blink, field._cursor_visible = False, True
                 for _ in range(_LOOKS_A_SECOND // 2):
                     controller.now = round(controller.now + 1 / _LOOKS_A_SECOND, 6)
-                    panel.look()
+                    panel.update_screens()
             await pilot.pause(0.02)
             made[name] = picture(panel)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 from textual import events
+from textual.binding import Binding
 
 from rtvc.config.panel_state import keys_path, load_panel_state
 from rtvc.config.presets import load_preset, user_folder
@@ -14,7 +15,14 @@ from rtvc.config.remembered import load_remembered
 from rtvc.live.devices import DeviceSelection
 from rtvc.settings import SETTINGS, Settings
 from rtvc.stats import State
+from rtvc.tui.app import Panel
+from rtvc.tui.devices_screen import DevicesScreen
+from rtvc.tui.dialogs import Confirm, Dialog
+from rtvc.tui.first_run_screen import FirstRunScreen
+from rtvc.tui.main_screen import MainScreen
+from rtvc.tui.presets_screen import PresetsScreen
 from rtvc.tui.settings_list import SettingsList
+from rtvc.tui.voice_list import VoiceList
 from tests.support.voices import PlainVoice, finder
 from tests.tui.conftest import START, in_loop, loudest
 from tests.tui.simulated_devices import CABLE, HEADPHONES, SPEAKERS, USB, SimulatedDevices
@@ -142,13 +150,13 @@ async def test_a_typed_size_is_rounded_visibly(open_panel):
 @in_loop
 async def test_the_mouse_sets_types_and_chooses(open_panel):
     async with open_panel(size=(120, 40)) as it:
-        entries = it.panel.screen.query_one(SettingsList)
+        rows = it.panel.screen.query_one(SettingsList)
         row = list(SETTINGS).index("formant") + 1  # the heading
-        width = entries.scrollable_content_region.width
+        width = rows.scrollable_content_region.width
         await it.pilot.click(SettingsList, offset=(width - 2, row))
         assert it.settings.formant == 12
         await it.pilot.click(SettingsList, offset=(4, row + 1))
-        assert entries.setting.name == "breathiness"
+        assert rows.setting.name == "breathiness"
         await it.pilot.click(SettingsList, offset=(25, row + 1))
         await it.reads("Enter applies")
         await it.press("backspace", *"0.5", "enter")
@@ -327,7 +335,7 @@ async def test_a_preset_is_previewed_and_loaded(open_panel):
         assert it.settings == START, "a preview changes nothing"
         await it.press("enter")
         assert it.settings.pitch == -5
-        await it.reads("Nothing: these are the current settings.")
+        await it.reads("Nothing: these settings are in use.")
 
 
 @in_loop
@@ -416,7 +424,7 @@ async def test_keys_can_be_chosen(open_panel):
         ('mute: "5"\n', "is both mute and a favourite"),
         ("mute: nonsense\n", "'nonsense', which is not a key"),
         ("mite: x\n", "Did you mean 'mute'?"),
-        ("pitch: 3\n", "does not belong in this file"),
+        ("pitch: 3\n", "'pitch' does not belong there"),
     ],
 )
 @in_loop
@@ -480,6 +488,10 @@ async def test_the_first_run_guides_and_is_remembered(open_panel):
         await it.press("down", "down", "enter")
         await it.until(lambda: it.controller.names[1] == HEADPHONES.name)
         await it.reads("4 of 5")
+        await it.press("b")
+        await it.reads("3 of 5")
+        await it.press("n")
+        await it.reads("4 of 5")
         await it.hears(State.CONVERTED)
         await it.press("space")
         await it.hears(State.DRY)
@@ -526,3 +538,12 @@ def test_the_panel_loads_nothing_below_the_session():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
     assert done.stdout == "[]\n"
+
+
+def test_every_binding_has_an_action():
+    widgets = (Panel, MainScreen, PresetsScreen, DevicesScreen, FirstRunScreen)
+    for kind in (*widgets, SettingsList, VoiceList, Dialog, Confirm):
+        for binding in kind.BINDINGS:
+            assert isinstance(binding, Binding)
+            owner, _, name = binding.action.partition("(")[0].rpartition(".")
+            assert hasattr(Panel if owner == "app" else kind, f"action_{name}"), binding

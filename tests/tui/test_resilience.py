@@ -263,11 +263,11 @@ async def test_a_voice_file_that_vanishes(open_panel, anna):
         await it.find("anna")
         await it.until(lambda: it.stats.latency.lookahead != own, 30)
         shutil.rmtree(anna.folder)
-        it.panel.actions.turn(SETTINGS["block"], 200.0)
+        it.panel.actions.change(SETTINGS["block"], 200.0)
         await it.until(lambda: "There is no voice 'anna'" in it.stats.reason)
         assert it.stats.latency.lookahead != own
         await it.hears(State.CONVERTED)
-        it.panel.actions.turn(SETTINGS["voice"], "world")
+        it.panel.actions.change(SETTINGS["voice"], "world")
         await it.until(lambda: it.stats.latency.lookahead == own and not it.stats.reason)
 
 

@@ -63,14 +63,14 @@ async def test_the_old_voice_plays_until_the_new_one_is_ready(open_panel):
 
 def test_the_badge_names_the_voice_that_loads_and_the_one_that_plays():
     stats = Stats(state=State.CONVERTED, voice="Anna", loading=True)
-    badge = BadgeTracker().look(stats, Settings(voice="Bruno"), 0.0)
+    badge = BadgeTracker().update(stats, Settings(voice="Bruno"), 0.0)
     assert badge.text == "Loading 'Bruno'; 'Anna' keeps playing."
     stats = dataclasses.replace(stats, reason="It failed.", loading=False)
-    judge = BadgeTracker()
-    judge.look(stats, Settings(), 0.0)
-    badge = judge.look(dataclasses.replace(stats, late_blocks=5), Settings(), 1.0)
+    tracker = BadgeTracker()
+    tracker.update(stats, Settings(), 0.0)
+    badge = tracker.update(dataclasses.replace(stats, late_blocks=5), Settings(), 1.0)
     assert badge.word == "TOO SLOW"
-    assert badge.text.startswith("It failed. 5 blocks late."), "the other reason is hidden"
+    assert badge.text.startswith("It failed. 5 late blocks in 10 s."), "the other reason is hidden"
 
 
 @in_loop
