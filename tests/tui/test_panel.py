@@ -424,7 +424,7 @@ async def test_keys_can_be_chosen(open_panel):
         ('mute: "5"\n', "is both mute and a favourite"),
         ("mute: nonsense\n", "'nonsense', which is not a key"),
         ("mite: x\n", "Did you mean 'mute'?"),
-        ("pitch: 3\n", "'pitch' does not belong there"),
+        ("pitch: 3\n", "does not belong in this file"),
     ],
 )
 @in_loop
