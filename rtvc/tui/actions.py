@@ -66,7 +66,7 @@ class Actions:
         if entry is None:
             return f"The preset {name!r} no longer exists."
         if entry.preset is None:
-            return f"The preset {name!r} cannot be loaded: {entry.error}"
+            return f"The preset {name!r} cannot be loaded. {entry.error}"
         self._controller.apply(entry.preset.apply_to(self._controller.settings))
         return f"Loaded preset {name!r}. {entry.description}"
 

@@ -349,7 +349,7 @@ async def test_a_preset_edited_elsewhere_and_a_broken_one_are_shown(open_panel):
         (folder / "aaa.yaml").write_text("description: First.\npitch: 33\nptich: 1\n")
         await it.reads("BROKEN", "Line 2: 'pitch' is 33", "Line 3: There is no setting 'ptich'")
         await it.press("enter")
-        await it.reads("The preset 'aaa' cannot be loaded:")
+        await it.reads("The preset 'aaa' cannot be loaded.")
         assert it.settings == START
         (folder / "aaa.yaml").write_text("description: First.\npitch: 4\n")
         await it.reads("pitch: 0 -> 4 semitones")

@@ -213,9 +213,9 @@ async def test_presets_that_are_no_presets(open_panel):
     save_panel_state(PanelState(guided=True, favourites={1: "a1", 2: "nowhere"}))
     async with open_panel(provider=SimulatedDevices(120), size=(160, 40)) as it:
         await it.press("1")
-        await it.reads("The preset 'a1' cannot be loaded: line 1: is not UTF-8 text")
+        await it.reads("The preset 'a1' cannot be loaded. Line 1: This is not UTF-8 text")
         await it.press("2")
-        await it.reads("The preset 'nowhere' is not there any more.")
+        await it.reads("The preset 'nowhere' no longer exists.")
         await it.press("p")
         await it.reads("a5 BROKEN", "a6 BROKEN")
         assert "a2" not in it.text()
@@ -231,7 +231,7 @@ async def test_a_recording_that_cannot_be_made(open_panel, tmp_path, monkeypatch
     async with open_panel(provider=SimulatedDevices(120)) as it:
         (tmp_path / "here").rmdir()
         await it.press("r")
-        await it.reads("The system says: No such file or directory.")
+        await it.reads("The operation failed: No such file or directory.")
         assert "REC" not in it.text()
         monkeypatch.chdir(tmp_path)
 
