@@ -1,4 +1,4 @@
-"""The one object that a front end holds."""
+"""A session: an endpoint and the engine that processes its audio."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from rtvc.system.realtime_mode import realtime_mode
 
 
 class Session:
-    """A source and a sink of audio, and an engine between them.
+    """An audio input, an audio output, and the engine between them.
 
     Use `Session.live` for a microphone and a speaker. A session starts once: with `start`,
     or as a context, which also stops it.
@@ -33,18 +33,18 @@ class Session:
     Parameters
     ----------
     endpoint
-        The source and the sink: devices, simulated devices, or sound files.
+        The input and output: devices, simulated devices, or sound files.
     settings
-        The settings to start with; by default all are at their defaults.
+        Initial settings; by default all at their defaults.
     find_voice
-        Returns the voice for a name. By default those that `Settings.voice` accepts: the
-        built-in voice, installed voices, and paths of files and folders.
+        Returns the voice for a name. The default finds all values that `Settings.voice`
+        accepts: the built-in voice, installed voices, and paths of files and folders.
     sizing
-        What was measured on this machine, for the sizes that are not set. By default they
-        are at their defaults.
+        Step times measured on this machine, which determine the sizes that are not set. Without
+        it they are at their defaults.
     hint
-        Returns what is probably wrong with the devices, "" if nothing is: the reason in
-        `stats` where the engine has none.
+        Returns a sentence about a probable problem with the devices, or "". It is the reason
+        in `stats` if the engine has none.
 
     Examples
     --------
@@ -93,10 +93,10 @@ class Session:
         Parameters
         ----------
         input, output
-            The microphone and the speaker: name, part of a name or number, as in
-            ``rtvc devices``. By default those of the system.
+            Input and output device: name, part of a name or number, as in ``rtvc devices``.
+            The defaults are the system's default devices.
         monitor
-            A second speaker on which you hear yourself. By default there is none.
+            A second output device to listen to yourself; by default none.
         settings
             The settings to start with; by default all are at their defaults.
         profile
@@ -106,9 +106,9 @@ class Session:
         Raises
         ------
         UsageError
-            If there is no such device or profile, or more than one device is meant.
+            If there is no such device or profile, or a name matches more than one device.
         RtvcError
-            If this machine has no microphone or no speaker.
+            If this machine has no input or no output device.
         """
         from rtvc.audio.devices import find_device
         from rtvc.audio.live import LiveEndpoint
@@ -153,7 +153,7 @@ class Session:
 
     @property
     def has_voice(self) -> bool:
-        """Whether a voice has been loaded: not where the start failed for want of it."""
+        """Whether a voice has been loaded; False if `start` failed to load one."""
         return self._engine.has_voice
 
     def apply(self, settings: Settings | None = None, **changes: Any) -> None:
@@ -187,12 +187,12 @@ class Session:
         return dataclasses.replace(stats, reason=hint) if hint else stats
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the source has ended or the engine has; return whether it has.
+        """Wait until the input or the engine has ended; return whether it has.
 
         Parameters
         ----------
         timeout
-            Seconds to wait at most. By default there is no limit: devices never end.
+            Maximum time in seconds; by default unlimited. Input from devices does not end.
         """
         end = None if timeout is None else time.monotonic() + timeout
         while self._engine.running:
@@ -202,7 +202,7 @@ class Session:
         return True
 
     def stop(self) -> None:
-        """Fade out, play what is queued, and close the endpoint; safe to repeat."""
+        """Fade out, play the queued output and close the endpoint; safe to repeat."""
         if self._running:
             self._running = False
             self._engine.stop()

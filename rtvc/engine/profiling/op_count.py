@@ -251,14 +251,14 @@ class _Tally:
 def _flop(node: Node) -> float:
     """Return the FLOP of one primitive; 0 for primitives that are not counted."""
     shapes: list[list[int]] = [list(shape) for _, shape, _ in node["inputs"]]
-    made: int = math.prod(node["outputs"][0][1])
+    outputs: int = math.prod(node["outputs"][0][1])
     match node["name"]:
         case "Matmul" | "AddMM":
-            return 2.0 * made * shapes[0][-1]
+            return 2.0 * outputs * shapes[0][-1]
         case "Convolution":
             # A transposed convolution has zeros between the input samples; they do not count.
             spread: int = math.prod(node["arguments"][4])
-            return 2.0 * made * math.prod(shapes[1][1:]) / spread
+            return 2.0 * outputs * math.prod(shapes[1][1:]) / spread
         case "ScaledDotProductAttention":
             queries, keys, values = shapes[:3]
             pairs = math.prod(queries[:-1]) * keys[-2]

@@ -134,9 +134,9 @@ def time_stages(parts: Sequence[StageMethod]) -> Iterator[dict[str, float]]:
         turn()
         stack.append(part.stage)
         try:
-            made = real(*args, **(kwargs | dict(part.overrides)))
-            mx.eval(arrays_in(made))
-            return made
+            result = real(*args, **(kwargs | dict(part.overrides)))
+            mx.eval(arrays_in(result))
+            return result
         finally:
             turn()
             stack.pop()
@@ -210,10 +210,10 @@ def _recorded_calls(parts: Sequence[StageMethod]) -> Iterator[list[_Call]]:
         calls.append(_Call(part.stage, real, args, kwargs, stack[-1] if stack else None))
         stack.append(calls[-1])
         try:
-            made = real(*args, **kwargs)
+            result = real(*args, **kwargs)
         finally:
             stack.pop()
-        return with_arrays(made, [mx.zeros(a.shape, a.dtype) for a in arrays_in(made)])
+        return with_arrays(result, [mx.zeros(a.shape, a.dtype) for a in arrays_in(result)])
 
     with _wrapped([part for part in parts if part.lazy], around):
         yield calls

@@ -84,7 +84,7 @@ def convert(
     )
     conversion = _Conversion(voice, settings, padded, pitch)
     hop = voice.voice.hop
-    made = np.zeros(len(sound) // FRAME * hop, np.float32)
+    converted = np.zeros(len(sound) // FRAME * hop, np.float32)
     rise = fade_in(_JOIN * hop)
     for first, last in phrases:
         # Each phrase extends into the next one for the crossfade.
@@ -99,10 +99,10 @@ def convert(
             piece[: len(rise)] *= rise
         if end > last:
             piece[-len(rise) :] *= 1.0 - rise
-        made[first * hop : end * hop] += piece
+        converted[first * hop : end * hop] += piece
     own = pitch.part(PAD, PAD + len(sound) // FRAME)
     return ConvertedRecording(
-        voice.name, voice.kind, voice.output_rate, made, own.input_f0, own.output_f0
+        voice.name, voice.kind, voice.output_rate, converted, own.input_f0, own.output_f0
     )
 
 
