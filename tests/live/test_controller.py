@@ -1,4 +1,4 @@
-"""The studio: devices exchanged, settings undone, sound recorded, with the real engine."""
+"""The controller: changes of devices, undo, recording, with the real engine."""
 
 import time
 from pathlib import Path

@@ -34,7 +34,7 @@ _LOOKS_A_SECOND = 30
 
 
 class StillController(Controller):
-    """A studio whose sound is a function of `now`."""
+    """A controller whose audio is a function of `now`."""
 
     def __init__(self) -> None:
         provider = SimulatedDevices(0)
