@@ -207,7 +207,7 @@ class Settings:
     )
     pitch_fine: float = _setting(
         0.0,
-        "Fine pitch shift in cents, added to the pitch shift.",
+        "Fine pitch shift in cents, added to pitch.",
         unit="cents",
         low=-100.0,
         high=100.0,
@@ -223,7 +223,7 @@ class Settings:
     )
     pitch_fixed: float = _setting(
         0.0,
-        "Constant pitch in Hz in place of your own, like a robot (0 = off).",
+        "Constant pitch in place of your own, like a robot (0 = off).",
         unit="Hz",
         low=0.0,
         high=1000.0,
@@ -231,7 +231,7 @@ class Settings:
     )
     formant: float = _setting(
         0.0,
-        "Formant shift in semitones, independent of the pitch: positive sounds like a smaller "
+        "Formant shift, independent of the pitch: positive sounds like a smaller "
         "body, negative like a larger one.",
         unit="semitones",
         low=-12.0,
@@ -286,34 +286,30 @@ class Settings:
         False,
         "Interpolate the pitch over unvoiced sounds, as RVC voices trained since July 2026 expect.",
     )
-    input_gain: float = _setting(
-        0.0, "Input gain in dB.", unit="dB", low=-24.0, high=36.0, step=1.0
-    )
+    input_gain: float = _setting(0.0, "Input gain.", unit="dB", low=-24.0, high=36.0, step=1.0)
     gate: float = _setting(
         -60.0,
-        "Gate threshold in dBFS: the output is muted while the input is below it (-90 = off).",
+        "Gate threshold: the output is muted while the input is below it (-90 = off).",
         unit="dBFS",
         low=-90.0,
         high=0.0,
         step=1.0,
     )
-    gate_attack: float = _setting(
-        3.0, "Gate attack time in ms.", unit="ms", low=1.0, high=50.0, step=1.0
-    )
+    gate_attack: float = _setting(3.0, "Gate attack time.", unit="ms", low=1.0, high=50.0, step=1.0)
     gate_hold: float = _setting(
         150.0,
-        "Gate hold in ms: time that the gate stays open after the input falls below the threshold.",
+        "Gate hold: time that the gate stays open after the input falls below the threshold.",
         unit="ms",
         low=0.0,
         high=2000.0,
         step=10.0,
     )
     gate_release: float = _setting(
-        80.0, "Gate release time in ms.", unit="ms", low=5.0, high=2000.0, step=10.0
+        80.0, "Gate release time.", unit="ms", low=5.0, high=2000.0, step=10.0
     )
     gate_lookback: float = _setting(
         20.0,
-        "Gate look-back in ms: the gate opens this long before an onset, so that it is not cut "
+        "Gate look-back: the gate opens this long before an onset, so that it is not cut "
         "off; adds no latency.",
         unit="ms",
         low=0.0,
@@ -327,12 +323,10 @@ class Settings:
         high=1.0,
         step=0.1,
     )
-    output_gain: float = _setting(
-        0.0, "Output gain in dB.", unit="dB", low=-36.0, high=24.0, step=1.0
-    )
+    output_gain: float = _setting(0.0, "Output gain.", unit="dB", low=-36.0, high=24.0, step=1.0)
     ceiling: float = _setting(
         -1.0,
-        "Limiter ceiling: the highest true peak of the output in dBTP.",
+        "Limiter ceiling: the highest true peak of the output.",
         unit="dBTP",
         low=-24.0,
         high=0.0,
@@ -340,7 +334,7 @@ class Settings:
     )
     monitor_gain: float = _setting(
         0.0,
-        "Gain in dB of the monitor, a second output device to listen to yourself (-60 = muted).",
+        "Gain of the monitor, a second output device to listen to yourself (-60 = muted).",
         unit="dB",
         low=-60.0,
         high=12.0,
@@ -348,7 +342,7 @@ class Settings:
     )
     block: float = _setting(
         100.0,
-        "New audio per engine step in ms: shorter gives less latency, longer uses less CPU; "
+        "New audio per engine step: shorter gives less latency, longer uses less CPU; "
         "defaults to the value from 'rtvc calibrate'.",
         unit="ms",
         low=20.0,
@@ -359,7 +353,7 @@ class Settings:
     )
     headroom: float = _setting(
         80.0,
-        "Time in ms that a step may take before its output is late; part of the latency; defaults "
+        "Time that a step may take before its output is late; part of the latency; defaults "
         "to the value from 'rtvc calibrate'.",
         unit="ms",
         low=20.0,
@@ -370,8 +364,8 @@ class Settings:
     )
     context: float = _setting(
         1000.0,
-        "Past audio in ms given to the model with each block; defaults to the profile's value. "
-        "After silence of this length, processing pauses.",
+        "Past audio given to the model with each block, and the length of silence after which "
+        "processing pauses; defaults to the profile's value.",
         unit="ms",
         low=200.0,
         high=5000.0,
@@ -381,7 +375,7 @@ class Settings:
     )
     crossfade: float = _setting(
         40.0,
-        "Crossfade in ms between steps, for voices that need it (RVC with RefineGAN).",
+        "Crossfade between steps, for voices that need it (RVC with RefineGAN).",
         unit="ms",
         low=10.0,
         high=200.0,
@@ -391,8 +385,7 @@ class Settings:
     )
     lookahead: float = _setting(
         0.0,
-        "Additional lookahead in ms: audio after each moment that is given to the model; adds "
-        "latency.",
+        "Additional lookahead: audio after each moment that is given to the model; adds latency.",
         unit="ms",
         low=0.0,
         high=100.0,
@@ -402,7 +395,7 @@ class Settings:
     )
     pitch_floor: float = _setting(
         70.0,
-        "Lowest pitch of your voice in Hz; lower values add a little latency.",
+        "Lowest pitch of your voice; lower values add a little latency.",
         unit="Hz",
         low=50.0,
         high=200.0,
@@ -411,7 +404,7 @@ class Settings:
     )
     pitch_ceiling: float = _setting(
         900.0,
-        "Highest pitch of your voice in Hz.",
+        "Highest pitch of your voice.",
         unit="Hz",
         low=300.0,
         high=1100.0,
