@@ -18,7 +18,9 @@ def archive(**files: bytes) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as target:
         for name, raw in files.items():
-            target.writestr(name.replace("__", "/").replace("_dot_", "."), raw)
+            # A ZipInfo has a fixed date; writestr(name) would store the time of the run.
+            member = zipfile.ZipInfo(name.replace("__", "/").replace("_dot_", "."))
+            target.writestr(member, raw, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 
@@ -95,6 +97,7 @@ def test_generated_files(tmp_path, content, kind):
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         (b"", "empty"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_messages_contain_a_remedy(tmp_path, content, advice):
     path = tmp_path / "voice.pth"
