@@ -11,6 +11,7 @@ import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, cast
 
 from rtvc.errors import UsageError, did_you_mean
@@ -117,8 +118,8 @@ class Setting:
                 return value
             if isinstance(value, str) and self.choices:
                 raise self._refusal(f"{value!r}", did_you_mean(value, self.choices))
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            number = float(value)
+        elif isinstance(value, Real) and not isinstance(value, bool):  # NumPy's numbers too
+            number = _as_float(value)
             if math.isnan(number) or not self.low <= number <= self.high:
                 near_number = min(max(number, self.low), self.high)
                 near = f"{float(self.default) if math.isnan(number) else near_number:.10g}"
@@ -452,6 +453,13 @@ class Settings:
             for name, setting in SETTINGS.items()
             if getattr(self, name) != setting.default
         }
+
+
+def _as_float(value: Real) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an integer beyond the range of float
+        return math.inf if value > 0 else -math.inf
 
 
 def _literal(value: Value) -> str:

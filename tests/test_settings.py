@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,10 +40,25 @@ def test_both_ends_are_allowed_and_nothing_beyond(setting: Setting):
         assert caught.value.name == setting.name
 
 
-@pytest.mark.parametrize("value", ["3", None, True, [1], math.nan, math.inf])
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, np.int16, np.int64, np.uint8])
+def test_numbers_of_numpy_are_numbers(kind: type):
+    settings = Settings(pitch=kind(4), seed=kind(7))
+    assert settings == Settings(pitch=4, seed=7)
+    assert (type(settings.pitch), type(settings.seed)) == (float, int)
+
+
+@pytest.mark.parametrize(
+    "value", ["3", None, True, [1], math.nan, math.inf, 10**400, -(10**400), np.bool_(True)]
+)
 def test_a_number_must_be_a_number(value: object):
     with pytest.raises(UsageError, match="'pitch' is "):
         Settings(pitch=value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_integer_beyond_the_range_of_float_is_refused(sign: int):
+    with pytest.raises(SettingError, match=f"The nearest valid value is {sign * 24}"):
+        Settings(pitch=sign * 10**400)
 
 
 def test_a_similar_choice_is_suggested():
