@@ -54,6 +54,8 @@ class SoundSource:
         if path.is_dir():
             raise RtvcError(f"{path} is a folder, not a sound file.")
         try:
+            with path.open("rb"):  # unlike libsndfile, the system gives a reason
+                pass
             self._file = soundfile.SoundFile(path)
         except (soundfile.LibsndfileError, OSError) as error:
             raise RtvcError(_unreadable_message(path, error)) from None
@@ -102,6 +104,9 @@ class SoundSource:
     def close(self) -> None:
         """Close the file; safe to repeat."""
         self._file.close()
+        # After an error, a traceback can keep this object until Python exits. The module of
+        # soxr would then print that it leaked.
+        self._soxr = None
 
 
 def read_whole(path: Path, rate: int) -> Float32:
@@ -162,13 +167,16 @@ class SoundSink:
             raise RtvcError(_exists_message(path))
         if not path.parent.is_dir():
             raise RtvcError(f"There is no folder {path.parent} for {path.name}; create it first.")
-        self._soxr = None if rate == ENGINE_RATE else soxr.ResampleStream(ENGINE_RATE, rate, 1)
         self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
+            with self._part.open("wb"):  # unlike libsndfile, the system gives a reason
+                pass
             self._file = soundfile.SoundFile(self._part, "w", rate, 1, format=form, subtype=subtype)
         except (soundfile.LibsndfileError, OSError) as error:
-            self._part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._part.unlink(missing_ok=True)
             raise RtvcError(f"Cannot write {path}: {_reason(error)}.") from None
+        self._soxr = None if rate == ENGINE_RATE else soxr.ResampleStream(ENGINE_RATE, rate, 1)
 
     def write(self, samples: Float32, *, at_most: int | None = None, last: bool = False) -> None:
         """Append samples at `ENGINE_RATE`.
@@ -223,6 +231,7 @@ class SoundSink:
 
     def discard(self) -> None:
         """Close the file and remove it; safe to repeat."""
+        self._soxr = None  # see SoundSource.close
         with contextlib.suppress(soundfile.LibsndfileError):
             self._file.close()
         self._part.unlink(missing_ok=True)
@@ -278,7 +287,10 @@ def _exists_message(path: Path) -> str:
 
 
 def _unreadable_message(path: Path, error: Exception) -> str:
-    return f"Cannot read {path}: {_reason(error)}. Check that it is a complete sound file."
+    reason = _reason(error)
+    if reason == "Format not recognised":
+        reason = "it is in no format that libsndfile reads"
+    return f"Cannot read {path}: {reason}. Check that it is a complete sound file."
 
 
 def _reason(error: Exception) -> str:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtvc.cli import options
-from rtvc.errors import RtvcError
+from rtvc.errors import RtvcError, UsageError
 from rtvc.settings import Settings
 
 if TYPE_CHECKING:
     from rtvc.engine.voice import Voice
 
+_LOWEST_RATE = 1000  # below it the number is in kHz, or mistyped
 SUMMARY = "change the voice in sound files"
 USAGE = "rtvc convert IN... OUT [FLAGS]"
 DESCRIPTION = """\
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "inputs", metavar="IN", nargs="+", type=Path, help="input files and folders"
     )
     parser.add_argument("target", metavar="OUT", type=Path, help="output file or folder")
-    parser.add_argument("--rate", type=int, metavar="HZ", help="sample rate of the output")
+    parser.add_argument("--rate", type=_rate, metavar="HZ", help="sample rate of the output")
     parser.add_argument("--force", action="store_true", help="overwrite files that exist")
     parser.add_argument(
         "--quality",
@@ -51,6 +52,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "sounds better and takes more memory (default live)",
     )
     options.add_settings(parser)
+
+
+def _rate(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < _LOWEST_RATE:
+        raise UsageError(
+            f"--rate is {text!r}, but must be a whole number of Hz from {_LOWEST_RATE}, "
+            "such as 44100."
+        )
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -95,6 +95,18 @@ def test_nothing_is_overwritten_without_force():
     assert sorted(os.listdir()) == ["out.wav", "talk.wav"]
 
 
+@pytest.mark.parametrize("rate", [48_000, 44_100])
+def test_an_output_that_cannot_be_written_is_one_sentence(rate: int):
+    message = convert(speech("talk.wav", rate=rate), "/proc/out.wav", code=1)
+    assert message == "rtvc: Cannot write /proc/out.wav: No such file or directory.\n"
+
+
+def test_files_that_hold_no_sound_are_named():
+    Path("text.wav").write_text("no sound")
+    message = convert("text.wav", "out.wav", code=1)
+    assert message.startswith("rtvc: Cannot read text.wav: it is in no format that libsndfile")
+
+
 def test_folders_keep_their_order_and_a_bad_file_stops_no_other():
     speech("in/a.wav", 0.5)
     speech("in/sub/b.flac", 0.5, rate=16_000)
