@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from rtvc._version import __version__
-from rtvc.errors import RtvcError, UsageError, did_you_mean
+from rtvc.errors import RtvcError, UsageError, close_matches, did_you_mean
 
 COMMANDS = (
     "run",
@@ -120,11 +120,20 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if unknown:
         word = unknown[0].split("=")[0]
         meant = _meant(parser, args)
-        flags = [flag for action in meant._actions for flag in action.option_strings]
         listed = f"Run '{meant.prog} --help' for usage."
-        hint = did_you_mean(word, flags, listed) if word.startswith("-") else listed
+        hint = _similar_flag(meant, word) or listed
         raise UsageError(f"Unknown argument {word!r} of '{meant.prog}'. {hint}")
     return args
+
+
+def _similar_flag(parser: argparse.ArgumentParser, word: str) -> str:
+    """Return a sentence with the flag that was meant, or "" if none is similar."""
+    if not word.startswith("-"):
+        return ""
+    # Without their dashes: these are the same in all flags, and would make any two similar.
+    flags = {flag.lstrip("-"): flag for action in parser._actions for flag in action.option_strings}
+    found = close_matches(word.lstrip("-"), flags)
+    return f"Did you mean {flags[found[0]]!r}?" if found else ""
 
 
 def _meant(parser: argparse.ArgumentParser, args: argparse.Namespace) -> argparse.ArgumentParser:

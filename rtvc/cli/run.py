@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+import tempfile
 import threading
 from importlib import import_module
 from pathlib import Path
@@ -238,3 +239,17 @@ def _refuse_existing(args: argparse.Namespace) -> None:
             continue
         if path.exists():
             raise UsageError(f"{path} exists already. Choose another file, or add --force.")
+    if args.stats:
+        _refuse_unwritable(args.stats)
+
+
+def _refuse_unwritable(path: Path) -> None:
+    """Report before the run that its statistics could not be written after it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise RtvcError(
+            f"{path} cannot be written: {error.strerror}. Choose another file."
+        ) from None

@@ -81,8 +81,8 @@ def run(args: argparse.Namespace) -> int:
         except RtvcError as error:
             failed += 1
             bar.note(f"rtvc: {error}")
-            if args.place is None:
-                break  # the next download would fail for the same reason
+            if args.place is None or not args.place.expanduser().exists():
+                break  # the next model would fail for the same reason
         else:
             print(done, flush=True)
     if failed:

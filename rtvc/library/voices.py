@@ -318,7 +318,7 @@ def _manifest(facts: Any) -> Manifest:
 
 def _unknown(name: str) -> UsageError:
     """Return the error for a name that no installed voice has."""
-    if names.comparison_key(name) == names.comparison_key(BUILT_IN):
+    if name == BUILT_IN:
         return UsageError(f"{BUILT_IN!r} is the built-in voice; choose an installed one.")
     available = [BUILT_IN, *(names.normalized(folder.name) for folder in _folders(voices_folder()))]
     hint = did_you_mean(names.normalized(name), available, "'rtvc voices' lists all.")

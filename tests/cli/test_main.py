@@ -204,7 +204,11 @@ def test_a_preset_on_the_command_line_is_read_once(tmp_path: Path, monkeypatch: 
         (["--preset", "DEEP"], "There is no preset 'DEEP'. Did you mean 'deep'?"),
         (["--preset", "zzz"], "There is no preset 'zzz'. 'rtvc presets' lists all."),
         (["voices", "show", "wrld"], "There is no voice 'wrld'. Did you mean 'world'?"),
-        (["voices", "show", "World"], "'world' is the built-in voice; choose an installed one."),
+        (["voices", "show", "world"], "'world' is the built-in voice; choose an installed one."),
+        (["--voice", "World"], "There is no voice 'World'. Did you mean 'world'?"),
+        (["--json"], "Unknown argument '--json' of 'rtvc run'. Run 'rtvc run --help'"),
+        (["convert", "a.wav", "b.wav", "--rate", "44.1"], "--rate is '44.1', but must be a whole"),
+        (["convert", "a.wav", "b.wav", "--rate", "44"], "--rate is '44', but must be a whole"),
         (
             ["presets", "--json"],
             "Unknown argument '--json' of 'rtvc presets'. Run 'rtvc presets --help'",
@@ -402,6 +406,13 @@ def test_the_first_run_changes_the_voice_without_being_asked():
     done = rtvc_command("--demo", "--seconds", "0.5", "--pitch", "0", "--stats", "plain.json")
     assert "preset" not in done.stderr
     assert json.loads(Path("plain.json").read_text())["settings"]["pitch"] == 0
+
+
+def test_statistics_that_cannot_be_written_are_reported_before_the_run():
+    done = rtvc_command("--demo", "--seconds", "30", "--stats", "/proc/s.json", code=1)
+    assert "/proc/s.json cannot be written" in done.stderr
+    assert done.stdout == ""
+    assert not Path("rtvc-demo.wav").exists()
 
 
 def test_the_demonstration_overwrites_nothing_unasked():
