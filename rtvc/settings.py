@@ -455,7 +455,7 @@ class Settings:
         }
 
 
-def _as_float(value: Real) -> float:
+def _as_float(value: Any) -> float:
     try:
         return float(value)
     except OverflowError:  # an integer beyond the range of float
