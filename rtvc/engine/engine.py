@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import time
+import weakref
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -29,6 +31,7 @@ _HISTORY_S = 6.0
 """Seconds of input kept to fill a new chain's context; more than the longest context."""
 _MAX_FAILURES = 3
 """Consecutive failed steps after which the engine mutes its output."""
+_started: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
 class Engine:
@@ -114,6 +117,7 @@ class Engine:
         RtvcError
             If the voice cannot be loaded or the device cannot be opened.
         """
+        _started.add(self)
         worker = self._start_worker(self._effective())
         try:
             worker.ready.wait()
@@ -410,3 +414,10 @@ def _sentence(error: BaseException) -> str:
     if isinstance(error, RtvcError):
         return str(error)
     return f"{type(error).__name__}: {error}." if str(error) else f"{type(error).__name__}."
+
+
+@atexit.register
+def _stop_engines() -> None:
+    """End the threads of engines that were not stopped; `worker` then waits for them."""
+    for engine in _started:
+        engine._stopping = True

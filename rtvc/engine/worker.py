@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 from rtvc.engine.chain import Chain
 from rtvc.system.thread_priority import reset_thread_priority
+
+_JOIN_S = 5.0
 
 
 def clear_mlx_streams() -> None:
@@ -55,7 +60,7 @@ class Worker(threading.Thread):
     ) -> None:
         super().__init__(name="rtvc engine", daemon=True)
         self._build, self._work, self._on_error = build, work, on_error
-        self._activated = threading.Event()
+        self._activated, self._ended = threading.Event(), threading.Event()
         self._cancelled = False
         self._previous: Chain | None = None
         self.ready = threading.Event()
@@ -85,6 +90,7 @@ class Worker(threading.Thread):
             self._build_and_work()
         finally:
             clear_mlx_streams()
+            self._ended.set()
 
     def _build_and_work(self) -> None:
         try:
@@ -102,3 +108,21 @@ class Worker(threading.Thread):
             self._work(previous, self.chain)
         except BaseException as error:
             self._on_error(error)
+
+    def finish(self) -> None:
+        """Wait until the worker has ended, at most 5 seconds; a second Ctrl-C is ignored."""
+        self.cancel()
+        end = time.monotonic() + _JOIN_S
+        # Not is_alive(): until Python 3.13 it is wrong after an interrupted join().
+        while not self._ended.is_set() and time.monotonic() < end:
+            with contextlib.suppress(KeyboardInterrupt):
+                self._ended.wait(max(0.0, end - time.monotonic()))
+
+
+@atexit.register
+def _finish_workers() -> None:
+    # A worker whose voice failed, or that was interrupted, may still be inside MLX. Python
+    # would end its thread there, and C++ then aborts the program.
+    for thread in threading.enumerate():
+        if isinstance(thread, Worker):
+            thread.finish()
