@@ -166,6 +166,7 @@ def test_it_ends_where_the_display_raises():
     assert time.monotonic() - began < 20
 
 
+@pytest.mark.serial
 def test_the_load_ends_with_its_context():
     before = threading.active_count()
     with background_load():
