@@ -40,7 +40,9 @@ test: $(VENV)/.installed-dev
 
 # pytest ends with 5 where it has nothing to run, as with FLAGS that choose from the other part.
 PYTEST := $(BIN)/python -m pytest
-WORKERS := --numprocesses auto --maxprocesses 8 --dist worksteal
+# One worker more than cores, at most 8: many tests wait for a process or a clock.
+COUNT := $(shell n=$$(($$(getconf _NPROCESSORS_ONLN) + 1)); echo $$((n < 8 ? n : 8)))
+WORKERS := --numprocesses $(COUNT) --dist worksteal
 
 parallel: $(VENV)/.installed-dev
 	@.ci/system-packages test
