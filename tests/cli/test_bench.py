@@ -221,7 +221,7 @@ def test_counts_of_a_full_size_step_are_those_of_the_formulas(monkeypatch):
     shapes = rmvpe_shapes(random_weights.FULL_RMVPE).values()
     held_mb = sum(array.nbytes for array in encoder.weights.values()) / 1e6
     held_mb += sum(4 * math.prod(shape) for shape in shapes) / 1e6
-    assert 0.7 * (held + 110) < megabytes < 1.01 * (held + 110)
+    assert 0.7 * (held_mb + 110) < megabytes < 1.01 * (held_mb + 110)
 
 
 def hubert_gflop(samples):
