@@ -1,5 +1,6 @@
 """The controller: changes of devices, undo, recording, with the real engine."""
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -355,6 +356,7 @@ def test_a_monitor_of_this_machine(sound_server: SoundServer):
     with (
         sound_server.speaking(np.tile(load_utterance(), 2)),
         sound_server.recording(SPEAKER_SINK, HEADPHONES_SINK) as finish,
+        contextlib.closing(controller),
     ):
         controller.start()
         running(controller)
@@ -373,15 +375,15 @@ def test_a_monitor_of_this_machine(sound_server: SoundServer):
         controller.close()
         main, monitor = finish()
     begin = max(main.began, monitor.began) + 2.5
-    said, heard = (
+    at_output, at_monitor = (
         r.samples[round((begin - r.began) * 48_000) :][: 3 * 48_000] for r in (main, monitor)
     )
-    assert np.abs(heard).max() > 0.05
-    late = lag(heard, said)
+    assert np.abs(at_monitor).max() > 0.05
+    late = lag(at_monitor, at_output)
     assert abs(late) < 0.15 * 48_000
     if late >= 0:
-        heard, said = heard[late:], said[: len(said) - late]
+        at_monitor, at_output = at_monitor[late:], at_output[: len(at_output) - late]
     else:
-        heard, said = heard[:late], said[-late:]
-    likeness = np.corrcoef(heard, said)[0, 1]
+        at_monitor, at_output = at_monitor[:late], at_output[-late:]
+    likeness = np.corrcoef(at_monitor, at_output)[0, 1]
     assert likeness > 0.95, "the monitor says something else, or slips"
