@@ -23,6 +23,8 @@ from tests.engine.rvc import rvc_stack
 from tests.support.processes import started
 from tests.support.voices import PlainVoice
 
+pytestmark = pytest.mark.slow
+
 OPEN: dict[str, Any] = {"mode": "dry", "gate": -90.0, "ceiling": 0.0}
 """Passes every sample, if it is quiet enough for the limiter."""
 DTYPES = ("float16", "float32", "float64", "int16", "int32")

@@ -17,6 +17,8 @@ from rtvc.live.demo import load_utterance
 from tests.engine.rvc.rvc_stack import GOLDEN, INDEX
 from tests.support.library_files import make_zip
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/python.md").read_text(), re.M | re.S)

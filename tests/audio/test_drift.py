@@ -9,6 +9,8 @@ from rtvc.audio.drift import ClockTrim
 from rtvc.audio.resample import EdgeResampler
 from tests.audio.signals import distortion_db, sine
 
+pytestmark = pytest.mark.slow
+
 RATE, BLOCK, HZ = 48_000, 480, 997.0
 
 

@@ -44,6 +44,8 @@ from tests.support.processes import started
 from tests.support.pseudo_terminal import PseudoTerminal
 from tests.support.small_networks import small_encoder, small_rmvpe
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SHORT = Settings(voice="small", block=100.0, context=300.0)
 NETWORKS = {"content encoder", "pitch", "text encoder", "flow", "decoder"}

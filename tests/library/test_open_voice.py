@@ -28,6 +28,8 @@ from rtvc.session import Session
 from rtvc.settings import Settings
 from tests.engine.rvc.rvc_stack import GOLDEN, INDEX
 
+pytestmark = pytest.mark.slow
+
 V1 = GOLDEN / "voice_v1_f0_40k.pth"
 FILE_EVENTS = {"open", "os.listdir", "os.scandir", "os.mkdir", "os.rename"}
 

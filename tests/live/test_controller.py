@@ -20,6 +20,8 @@ from tests.support.patience import measured
 from tests.support.sound_server import HEADPHONES_SINK, MICROPHONE_SINK, SPEAKER_SINK, SoundServer
 from tests.tui.simulated_devices import CABLE, HEADPHONES, USB, SimulatedDevices
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def folders(tmp_path, monkeypatch):

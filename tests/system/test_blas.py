@@ -16,6 +16,8 @@ from rtvc.errors import UsageError
 from rtvc.system import blas
 from rtvc.system.elf_patch import patch_import
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere MLX brings its own BLAS")
 

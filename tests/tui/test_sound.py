@@ -14,6 +14,8 @@ from rtvc.tui.spectrogram import SHADES, Spectrogram
 from tests.tui.conftest import in_loop, loudest
 from tests.tui.simulated_devices import BUILT_IN, CABLE, HEADPHONES, SPEAKERS, SimulatedDevices
 
+pytestmark = pytest.mark.slow
+
 
 def shades(it) -> str:
     """The spectrogram's cells of sound."""

@@ -18,6 +18,8 @@ from tests.engine.rvc.rvc_stack import GOLDEN, INDEX
 from tests.support.voices import PlainVoice, finder
 from tests.tui.conftest import START, in_loop, loudest
 
+pytestmark = pytest.mark.slow
+
 RVC = START.replace(pitch_method="dio", block=500, headroom=1000, context=500)
 
 

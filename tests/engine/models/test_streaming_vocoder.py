@@ -15,6 +15,8 @@ from rtvc.engine.profiling.random_weights import random_voice
 from rtvc.engine.rvc.network import SynthesizerNetwork
 from tests.engine.models.golden_voices import golden_voice
 
+pytestmark = pytest.mark.slow
+
 FRAMES = 70
 STREAMING = [
     "voice_v1_f0_32k",

@@ -14,6 +14,8 @@ from rtvc.engine.rvc.render import decode_window
 from rtvc.settings import Settings
 from tests.engine.models.golden_voices import golden_voice
 
+pytestmark = pytest.mark.slow
+
 PLAIN = Settings()
 FRAMES = 120
 VOICE = golden_voice("voice_v2_f0_40k")

@@ -18,6 +18,8 @@ from rtvc.errors import UsageError
 from rtvc.settings import Settings
 from tests.engine.rvc.rvc_stack import LocalPitch, encoder, index, network, speech, voice
 
+pytestmark = pytest.mark.slow
+
 HOP = 400
 PLAIN = Settings(index_rate=0.0)
 

@@ -16,6 +16,8 @@ from rtvc.stats import State
 from tests.engine.rvc.rvc_stack import LocalPitch, speech, voice
 from tests.support.small_networks import small_encoder
 
+pytestmark = pytest.mark.slow
+
 RATE = 48_000
 LIVE = Settings(voice="golden", headroom=100.0, block=150.0)
 

@@ -31,6 +31,8 @@ from tests.engine.rvc.rvc_stack import (
     voice,
 )
 
+pytestmark = pytest.mark.slow
+
 HOP = 400
 PLAIN = Settings(index_rate=0.0, context=500.0)
 

@@ -21,6 +21,8 @@ from tests.engine.speech_measures import (
 )
 from tests.engine.world.world_runs import FRAME, VOICE, convert, plan_of
 
+pytestmark = pytest.mark.slow
+
 LONG = "2086-149214-0000"
 
 
