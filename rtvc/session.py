@@ -11,6 +11,7 @@ from typing import Any
 
 from rtvc.audio.endpoint import Endpoint
 from rtvc.audio.tee import TeeEndpoint
+from rtvc.calibration.conditions import conditions
 from rtvc.calibration.profiles import DEFAULT_PROFILE, PROFILES
 from rtvc.calibration.sizing import Sizing
 from rtvc.calibration.timing import measured_here
@@ -120,7 +121,9 @@ class Session:
         speaker = find_device(output, "output")
         own = None if monitor is None else open_monitor(monitor, speaker.name)
         live = LiveEndpoint(input, output)
-        sizing = Sizing(measured_here(load_calibration()[0]), PROFILES[profile])
+        timings = load_calibration()[0]
+        here = measured_here(timings, conditions()) if timings else {}
+        sizing = Sizing(here, PROFILES[profile])
         return cls(TeeEndpoint(live, own), settings, sizing=sizing, hint=lambda: live.hint)
 
     @property

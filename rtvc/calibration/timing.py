@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rtvc.calibration.conditions import Conditions, conditions
+from rtvc.calibration.conditions import Conditions
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,6 @@ class Timing:
         return self.longest * self.p50(block, context, method=method)
 
 
-def measured_here(timings: Mapping[str, Timing]) -> dict[str, Timing]:
-    """Return the timings that were measured on this machine."""
-    if not timings:
-        return {}
-    now = conditions()
+def measured_here(timings: Mapping[str, Timing], now: Conditions) -> dict[str, Timing]:
+    """Return the timings that were measured on this machine, whose conditions are `now`."""
     return {kind: t for kind, t in timings.items() if t.conditions.same_machine(now)}

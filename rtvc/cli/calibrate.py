@@ -177,7 +177,6 @@ def _measured(
 def _measure(
     settings: Settings, conditions: Conditions, seconds: float, show: Show
 ) -> tuple[str, Timing]:
-    from rtvc.calibration.profiles import kind_of_rate
     from rtvc.engine.profiling.step_timing import background_load, measure
     from rtvc.library.base_models import installed_model
     from rtvc.library.open_voice import find_voice
@@ -189,7 +188,6 @@ def _measure(
     reset_thread_priority()
     voice = find_voice(settings.voice)
     built_in = settings.voice == BUILT_IN
-    kind = BUILT_IN if built_in else kind_of_rate(voice.output_rate)
     methods = [] if built_in else ["dio"]
     if not built_in and installed_model("fcpe") is not None:
         methods.append("fcpe")
@@ -204,7 +202,7 @@ def _measure(
             methods=methods,
             report_progress=show,
         )
-    return kind, measured.timing
+    return voice.kind, measured.timing
 
 
 def _report(kind: str, timing: Timing, before: Mapping[str, Timing], profile: Profile) -> list[str]:

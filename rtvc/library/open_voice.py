@@ -20,6 +20,7 @@ from rtvc.system.malloc import trim_memory
 if TYPE_CHECKING:
     from rtvc.engine.models.pitch_estimator import PitchEstimator
     from rtvc.engine.rvc.voice import RvcVoice
+    from rtvc.library import Manifest
 
 T = TypeVar("T")
 
@@ -75,16 +76,22 @@ def voice_kind(name: str) -> str:
 
     See `rtvc.calibration.profiles.kind_of_rate`.
     """
-    from rtvc.library import installed_voice, is_path
-
     if name == BUILT_IN:
         return BUILT_IN
-    if is_path(name):
-        return ""
+    manifest = _installed_manifest(name)
+    return "" if manifest is None else kind_of_rate(manifest.sample_rate)
+
+
+def _installed_manifest(name: str) -> Manifest | None:
+    """Return the manifest of an installed voice, None for any other name."""
+    from rtvc.library import installed_voice, is_path
+
+    if name == BUILT_IN or is_path(name):
+        return None
     try:
-        return kind_of_rate(installed_voice(name).manifest.sample_rate)
+        return installed_voice(name).manifest
     except RtvcError:
-        return ""
+        return None  # loading the voice raises the same error
 
 
 def find_estimator(kind: str) -> PitchEstimator:
@@ -104,19 +111,6 @@ def find_estimator(kind: str) -> PitchEstimator:
     return _load_shared(
         base_model_path(kind), lambda path: load_pitch_estimator(path, kind, keep=True)
     )
-
-
-def _needs_estimator(name: str) -> bool:
-    """Return whether a voice needs a pitch estimator, if that is known without loading it."""
-    from rtvc.errors import RtvcError
-    from rtvc.library import installed_voice, is_path
-
-    if name == BUILT_IN or is_path(name):
-        return False
-    try:
-        return installed_voice(name).manifest.uses_pitch
-    except RtvcError:
-        return False  # loading the voice raises the same error
 
 
 def _load_estimator_in_thread(kind: str) -> PitchEstimator:
@@ -165,7 +159,8 @@ def preload_estimator(settings: Settings) -> Iterator[None]:
 
     `find_estimator` in the block waits for it, or raises its error.
     """
-    if not _needs_estimator(settings.voice):
+    manifest = _installed_manifest(settings.voice)
+    if manifest is None or not manifest.uses_pitch:
         yield
         return
     with ThreadPoolExecutor(1, "rtvc loading") as pool:

@@ -46,8 +46,13 @@ def startup_sizing(
     timings, damage = load_calibration()
     kind = voice_kind(settings.voice)
     measured = timings.get(kind)
-    changes = measured.conditions.changes(conditions()) if measured else []
-    sizing = Sizing(measured_here(timings), PROFILES[profile], chosen)
+    here: dict[str, Timing] = {}
+    changes: list[str] = []
+    if timings:
+        now = conditions()
+        here = measured_here(timings, now)
+        changes = measured.conditions.changes(now) if measured else []
+    sizing = Sizing(here, PROFILES[profile], chosen)
     warnings = damage
     if not damage and kind:
         warnings = _warnings(kind, measured, changes, sizing.profile, settings)
