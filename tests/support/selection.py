@@ -17,7 +17,7 @@ _MAIN = ("origin/HEAD", "origin/main", "main")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark tests with the sound server as serial; deselect soak and full-size tests."""
+    """Mark tests that use the sound server; deselect soak and full-size tests."""
     left_out = set()
     if not named("soak", config):
         left_out.add("soak")
@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     dropped: list[pytest.Item] = []
     for item in items:
         if "sound_server" in getattr(item, "fixturenames", ()):
-            item.add_marker("serial")
+            item.add_marker("sound")
         marks = {mark.name for mark in item.iter_markers()}
         (dropped if marks & left_out else kept).append(item)
     if dropped:

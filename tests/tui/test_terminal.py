@@ -112,6 +112,7 @@ def test_a_performance(home: Path, anna: None, sound_server: SoundServer):
         sound_server.recording(MICROPHONE_SINK, SPEAKER_SINK, HEADPHONES_SINK) as finish,
         panel(home, "--headroom 200 --pitch 0 --formant 0") as terminal,
     ):
+        time.sleep(1)  # check_leaks looks back further than the panel takes to start
         show = Performance(terminal)
         show.act("record", "r", shows="REC 00:0")
         show.act("up", *["]"] * 12, shows="Pitch +12 semitones.")
