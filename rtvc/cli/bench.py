@@ -106,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings(block=args.block, context=args.context)
     before = None if args.compare is None else read_report(args.compare, settings)
     names = _names(args.voice, args.rate)
+    _refuse_unknown(names)
     meter, no_energy = _energy()
     report = _head(settings, no_energy)
     if not args.json:
@@ -191,16 +192,24 @@ def _names(voices: list[str], rates: list[str]) -> list[str]:
     return list(dict.fromkeys(voices + by_rate)) or list(KINDS)
 
 
+def _refuse_unknown(names: list[str]) -> None:
+    """Refuse a voice that cannot be measured before any output."""
+    from rtvc.cli.options import require_voice
+    from rtvc.engine.profiling.random_weights import KINDS
+
+    for name in names:
+        if name not in KINDS:
+            require_voice(Settings(voice=name))
+
+
 def _open(name: str, settings: Settings) -> Voice:
     """Return a voice with random weights, or an installed one."""
-    from rtvc.cli.options import require_voice
     from rtvc.engine.profiling.random_weights import KINDS, random_voice
     from rtvc.engine.rvc.voice import RvcVoice
     from rtvc.library.open_voice import find_voice
 
     if name in KINDS:
         return RvcVoice(name, random_voice(*KINDS[name]), _encoder(), lambda method: _estimator())
-    require_voice(settings)
     return find_voice(name)
 
 

@@ -95,11 +95,13 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _save(args: argparse.Namespace) -> int:
-    from rtvc.config.presets import load_preset, save_preset, user_path
-    from rtvc.config.remembered import read_remembered
+    from rtvc.config.presets import bundled_folder, load_preset, save_preset, user_path
+    from rtvc.config.remembered import read_remembered, remembered_path
     from rtvc.settings import Settings
 
     path = user_path(args.name)
+    if args.remembered and not remembered_path().exists():
+        raise UsageError("Nothing is remembered yet: 'rtvc run' remembers its settings.")
     base = read_remembered().settings if args.remembered else Settings()
     settings = options.chosen(args, base).settings
     description = args.description
@@ -113,4 +115,6 @@ def _save(args: argparse.Namespace) -> int:
     save_preset(path, settings, description, overwrite=args.force)
     changed = options.described(settings.changed()) or "all settings at their defaults"
     print(f"Saved {path}: {changed}.")
+    if (bundled_folder() / path.name).exists():
+        print(f"It is used instead of the bundled preset {path.stem!r}; delete it to undo that.")
     return 0

@@ -60,10 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command, and return the exit code."""
     from rtvc.cli.terminal import ProgressBar
+    from rtvc.library.addresses import normalize_url
     from rtvc.library.base_models import BASE_MODELS, model_kind
 
     if args.list:
         return _list()
+    if args.source:
+        normalize_url(args.source)  # refused before anything is printed
     if args.unverified and not args.source:
         raise UsageError(
             "--unverified requires --source; --from accepts every file whose weights fit."

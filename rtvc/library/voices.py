@@ -320,6 +320,11 @@ def _unknown(name: str) -> UsageError:
     """Return the error for a name that no installed voice has."""
     if name == BUILT_IN:
         return UsageError(f"{BUILT_IN!r} is the built-in voice; choose an installed one.")
+    if name.lower().endswith(".zip"):
+        return UsageError(
+            f"{name!r} is an archive, not an installed voice. Install it with "
+            f"'rtvc voices add {name}'."
+        )
     available = [BUILT_IN, *(names.normalized(folder.name) for folder in _folders(voices_folder()))]
     hint = did_you_mean(names.normalized(name), available, "'rtvc voices' lists all.")
     return UsageError(f"There is no voice {name!r}. {hint}")

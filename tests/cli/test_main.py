@@ -136,7 +136,7 @@ def test_without_a_command_it_runs():
 @pytest.mark.parametrize(
     "command", [["run"], ["convert", "a.wav", "b.wav"], ["presets", "save", "x"]]
 )
-def test_every_knob_is_a_flag(command: list[str]):
+def test_every_setting_is_a_flag(command: list[str]):
     for setting in SETTINGS.values():
         value = {str: setting.choices[-1] if setting.choices else "x", bool: True}.get(
             setting.kind, setting.low if setting.default != setting.low else setting.high
@@ -161,7 +161,7 @@ def test_flags_go_on_top_of_the_preset(tmp_path: Path):
     )
 
 
-def test_a_size_between_two_frames_is_rounded_and_said_once(tmp_path: Path):
+def test_a_size_between_two_frames_is_rounded_and_reported_once(tmp_path: Path):
     said = "'block' is rounded from 95 to 100 ms, a multiple of 10.\n"
     done = rtvc_command("presets", "save", "x", "--block", "95", "--headroom", "25")
     assert done.stderr == said + said.replace("block", "headroom").replace("95 to 100", "25 to 20")
@@ -233,6 +233,7 @@ def test_a_preset_on_the_command_line_is_read_once(tmp_path: Path, monkeypatch: 
         (["run", "stray"], "Unknown argument 'stray' of 'rtvc run'. "),
         (["run", "--preset", "no such"], "There is no preset 'no such'"),
         (["run", "--demo", ".", "--force"], "exists already"),
+        (["run", "--demo", "--input", "x"], "--demo uses no devices: leave out --input"),
         (
             ["convert", "a.wav"],
             "The following arguments are required: OUT. Run 'rtvc convert --help'",
@@ -246,6 +247,10 @@ def test_a_preset_on_the_command_line_is_read_once(tmp_path: Path, monkeypatch: 
         ),
         (["--profile", "x"], "--profile is 'x', but must be one of quality, balanced, fast."),
         (["presets", "save", "a/b"], "cannot be a preset's name"),
+        (["presets", "save", "x", "--remembered"], "Nothing is remembered yet"),
+        (["--voice", "Anna.zip"], "Install it with 'rtvc voices add Anna.zip'."),
+        (["bench", "--voice", "v2-40k", "nix"], "There is no voice 'nix'."),
+        (["setup", "--source", "nope"], "'nope' cannot be downloaded; use a URL that begins with"),
         (
             ["presets", "save", "x", "--pich", "1"],
             "Unknown argument '--pich' of 'rtvc presets save'. Did you mean '--pitch'?",
@@ -324,6 +329,8 @@ def test_presets_from_saved_to_checked(tmp_path: Path):
     assert re.search(r"^mine +My own\.  \(yours\)$", rtvc_command("presets").stdout, re.MULTILINE)
     assert rtvc_command("presets", "show", "mine").stdout == path.read_text()
     assert "exists already" in refused("presets", "save", "mine", "--pitch", "1")
+    hiding = rtvc_command("presets", "save", "deep", "--pitch", "-3").stdout
+    assert "instead of the bundled preset 'deep'" in hiding
     rtvc_command("presets", "save", "mine", "--pitch", "1", "--force")
     assert "description: My own." in path.read_text()
     assert rtvc_command("presets", "check", path).stdout == f"{path}: valid\n"
@@ -341,7 +348,7 @@ def test_bundled_presets_are_good_and_described():
         assert re.fullmatch(r"\S+ +\S.*\.", line)
 
 
-def test_doctor_tells_all():
+def test_doctor_checks_everything():
     done = rtvc_command("doctor", "--json")
     report = json.loads(done.stdout)
     checks = {check["name"]: check for check in report["checks"]}
