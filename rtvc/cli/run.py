@@ -100,6 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command, and return the exit code."""
+    _refuse_contradictions(args)
     on_panel = _on_panel(args)
     if on_panel:
         # In parallel with the search for devices: each takes 0.1 s or more.
@@ -227,6 +228,11 @@ def _finish(args: argparse.Namespace, session: DeviceSession, elapsed_s: float) 
         write_atomically(args.stats, as_json(report))
         lines.append(f"Wrote the statistics to {args.stats}.")
     print("\n".join(filter(None, lines)))
+
+
+def _refuse_contradictions(args: argparse.Namespace) -> None:
+    if args.demo is not None and (args.input or args.output or args.monitor):
+        raise UsageError("--demo uses no devices: leave out --input, --output and --monitor.")
 
 
 def _refuse_existing(args: argparse.Namespace) -> None:

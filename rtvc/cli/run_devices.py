@@ -57,7 +57,7 @@ def find_devices(args: argparse.Namespace, remembered_run: RememberedRun) -> Run
     RtvcError
         If a device is given but there are none, or the demonstration cannot be written.
     UsageError
-        If there is no device of that name, or devices are given for the demonstration.
+        If there is no device of that name.
     """
     from rtvc.live.devices import DeviceSelection
 
@@ -65,8 +65,6 @@ def find_devices(args: argparse.Namespace, remembered_run: RememberedRun) -> Run
         remembered_run.input, remembered_run.output, remembered_run.monitor
     )
     if args.demo is not None:
-        if args.input or args.output or args.monitor:
-            raise UsageError("--demo uses no devices: leave out --input, --output and --monitor.")
         return _demo(args, remembered)
     missing = _missing_devices()
     if not missing:
