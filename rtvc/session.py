@@ -16,6 +16,7 @@ from rtvc.calibration.profiles import DEFAULT_PROFILE, PROFILES
 from rtvc.calibration.sizing import Sizing
 from rtvc.calibration.timing import measured_here
 from rtvc.config.calibration_yaml import load_calibration
+from rtvc.engine.chain import Observer
 from rtvc.engine.engine import Engine
 from rtvc.engine.voice import Voice
 from rtvc.errors import RtvcError, UsageError
@@ -46,6 +47,8 @@ class Session:
     hint
         Returns a sentence about a probable problem with the devices, or "". It is the reason
         in `stats` if the engine has none.
+    observer
+        Receives every block that the engine processes; by default none.
 
     Examples
     --------
@@ -62,6 +65,8 @@ class Session:
         find_voice: Callable[[str], Voice] | None = None,
         sizing: Sizing | None = None,
         hint: Callable[[], str] = lambda: "",
+        *,
+        observer: Observer | None = None,
     ) -> None:
         self.endpoint = endpoint
         self._engine = Engine(
@@ -70,6 +75,7 @@ class Session:
             find_voice or open_voice.find_voice,
             sizing or Sizing(),
             nullcontext if find_voice else open_voice.preload_estimator,
+            observer=observer,
         )
         self._hint = hint
         self._held = ExitStack()

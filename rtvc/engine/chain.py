@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -59,6 +60,20 @@ class Step:
     output_level: Level
 
 
+class Observer(Protocol):
+    """Receives every block that a chain has processed, on the thread of the chain.
+
+    What a chain outputs depends on its voice, the settings that it was built for, and these
+    calls only. A call delays the output, so it must return within 0.1 ms and must not raise.
+    """
+
+    def stepped(self, chain: Chain, block: Float32, settings: Settings, step: Step) -> None:
+        """Receive a block that was converted, with the result."""
+
+    def skipped(self, chain: Chain, block: Float32, settings: Settings) -> None:
+        """Receive a block that was consumed without output."""
+
+
 def _gain(db: float) -> float:
     return float(10.0 ** (db / 20.0))
 
@@ -84,6 +99,8 @@ class Chain:
         The voice to convert to.
     settings
         Initial settings. Those marked `shape` stay fixed.
+    observer
+        Receives every block; by default none.
 
     Attributes
     ----------
@@ -99,8 +116,9 @@ class Chain:
         Samples by which the output lags the input, in addition to the block.
     """
 
-    def __init__(self, voice: Voice, settings: Settings) -> None:
+    def __init__(self, voice: Voice, settings: Settings, observer: Observer | None = None) -> None:
         self.built_for = settings
+        self._observer = observer
         self.plan = make_plan(
             settings,
             voice_lookahead=voice.lookahead_frames(settings),
@@ -197,7 +215,7 @@ class Chain:
         output = self._limiter.process(audio.astype(np.float32, copy=False), settings.ceiling)
         marks.append(time.perf_counter())
         stages = dict(zip(("condition", "voice", "output"), np.diff(marks).tolist(), strict=True))
-        return Step(
+        step = Step(
             output=output,
             stages=stages,
             repaired=repaired,
@@ -209,6 +227,9 @@ class Chain:
             input_level=_level(raw),
             output_level=_level(output),
         )
+        if self._observer is not None:
+            self._observer.stepped(self, block, settings, step)
+        return step
 
     def skip(self, samples: Float32, settings: Settings) -> None:
         """Consume one block of input without rendering output.
@@ -227,6 +248,8 @@ class Chain:
         self._reference_delay.process(conditioned)
         self._dry_delay.process(raw)
         self._skip_voice(conditioned)
+        if self._observer is not None:
+            self._observer.skipped(self, samples, settings)
 
     def _require_block(self, block: Float32) -> None:
         if (

@@ -14,7 +14,7 @@ import numpy as np
 
 from rtvc.audio.endpoint import ENGINE_RATE, DeviceLostError, Endpoint
 from rtvc.calibration.sizing import Sizing
-from rtvc.engine.chain import Chain, Step
+from rtvc.engine.chain import Chain, Observer, Step
 from rtvc.engine.degradation import Degradation
 from rtvc.engine.degradation_levels import NOT_DEGRADED, DegradationLevel, make_levels
 from rtvc.engine.delivery import Delivery
@@ -53,6 +53,8 @@ class Engine:
         Measured step times of this machine. Used only if the endpoint has deadlines.
     preload_estimator
         Context manager entered around `find_voice`; may load the pitch estimator in parallel.
+    observer
+        Receives every block of every chain; by default none.
     """
 
     def __init__(
@@ -62,8 +64,11 @@ class Engine:
         find_voice: Callable[[str], Voice],
         sizing: Sizing,
         preload_estimator: Callable[[Settings], AbstractContextManager[object]] = nullcontext,
+        *,
+        observer: Observer | None = None,
     ) -> None:
         self._endpoint = endpoint
+        self._observer = observer
         self._find_voice = find_voice
         self._preload_estimator = preload_estimator
         self._sizing = sizing
@@ -217,7 +222,7 @@ class Engine:
                     requested = requested if requested.voice == settings.voice else settings
                     levels = make_levels(requested, self._sizing, voice.kind)
                     settings = requested.replace(**levels[0].changes)
-            return Chain(voice, settings)
+            return Chain(voice, settings, self._observer)
 
     def _work(self, previous: Chain | None, chain: Chain) -> None:
         if previous is not None:
