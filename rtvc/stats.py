@@ -128,6 +128,12 @@ class Stats:
         Input blocks with NaN or infinite samples, which were set to 0.
     failed_steps
         Steps that raised an error.
+    restarting
+        Whether a failure, not the settings, keeps the engine from converting: it is restarting,
+        or waits for the next try, which the reason tells. The output is silent.
+    restarts, restart_causes, last_cause
+        Restarts after a failure: their number, the number by kind of cause ("failed step",
+        "no response", "device lost" and others), and the newest cause as a sentence, "" if none.
     degraded
         Settings reduced because steps were late, such as "context 500 ms"; "" if none.
     voice
@@ -158,6 +164,10 @@ class Stats:
     dropped_s: float = 0.0
     repaired_blocks: int = 0
     failed_steps: int = 0
+    restarting: bool = False
+    restarts: int = 0
+    restart_causes: dict[str, int] = field(default_factory=dict)
+    last_cause: str = ""
     degraded: str = ""
     voice: str = ""
     loading: bool = False
