@@ -17,9 +17,9 @@ from typing import Any
 from rtvc.audio.pulse_client import PulseClient, load_libpulse
 
 _POLL_S = 0.1
-_PING_S = 0.5
+_PING_S = 0.3
 """Time between two requests when there are no events: how soon a hung server is noticed."""
-_TIMEOUT_S = 0.5
+_TIMEOUT_S = 0.4
 """Time after which a server that has not answered counts as hung."""
 _RETRY_S = 0.5
 """Time between two attempts to connect."""
