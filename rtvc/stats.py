@@ -125,7 +125,8 @@ class Stats:
         Seconds of concealment output, and of audio dropped to hold the latency at its nominal
         value.
     repaired_blocks
-        Input blocks with NaN or infinite samples, which were set to 0.
+        Blocks in which the input, or an intermediate result of the built-in voice, was not
+        finite and was replaced.
     failed_steps
         Steps that raised an error.
     restarting

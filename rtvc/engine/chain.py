@@ -34,7 +34,8 @@ class Step:
     stages
         Seconds spent in each part (condition, voice, output), by name.
     repaired
-        Whether the input held NaN or infinite samples, which were set to 0.
+        Whether the input held NaN or infinite samples, which were set to 0, or the voice
+        replaced such values.
     gate_open
         Whether the newest input is above the gate's threshold.
     idle
@@ -218,7 +219,7 @@ class Chain:
         step = Step(
             output=output,
             stages=stages,
-            repaired=repaired,
+            repaired=repaired or rendered_block.repaired,
             gate_open=self._gate.open,
             idle=silent,
             rendered=rendered,
@@ -274,6 +275,7 @@ class Chain:
             self._to_engine_rate.process(audio),
             rendered_block.input_f0_hz,
             rendered_block.output_f0_hz,
+            rendered_block.repaired,
         )
 
     def _render_silence(self, conditioned: Float32) -> Rendered:

@@ -22,11 +22,14 @@ class Rendered:
         again.
     input_f0_hz, output_f0_hz
         f0 of input and output at the end of the block in Hz, 0 = unvoiced.
+    repaired
+        Whether the voice replaced values that were not finite.
     """
 
     audio: Float32
     input_f0_hz: float = 0.0
     output_f0_hz: float = 0.0
+    repaired: bool = False
 
 
 class Stream(Protocol):

@@ -29,10 +29,16 @@ _TAPS = 31
 _MAX_DELAY = 6
 _WARM_UP = 8
 _POWER_FLOOR = 1e-16
+_SILENCE = math.log(_POWER_FLOOR)
 _BIASED = 1.5
 """f0 below this multiple of the floor is refined."""
 _LARGEST_CORRECTION = 0.03
 """Largest relative f0 correction that is accepted."""
+_PEAK_REACH = 3 * HOP
+"""Samples before and after a frame in which its peak is searched."""
+_LOUDEST = 4.0
+"""Peak above which D4C gets a quieter signal: it returns NaN for speech without high frequencies
+that is 20 dB above full scale."""
 _LOVE_TRAIN = 0.5
 """D4C's voicing threshold, below its default of 0.85 so that the f0 tracker decides voicing."""
 
@@ -67,12 +73,16 @@ class WorldFrames:
         (2, frames, bins) float32: the natural logarithm of the power spectral density, and its
         periodic share in 0..1, which is 0 where unvoiced.
     peak
-        (frames,) float64, the largest magnitude within 15 ms of each frame.
+        (frames,) float64, the largest magnitude within 15 ms of each frame, or as far ahead as
+        the lookahead reaches.
+    repaired
+        Whether WORLD returned values that are not finite, which were replaced.
     """
 
     hz: Float64
     spectra: Float32
     peak: Float64
+    repaired: bool = False
 
 
 class Analyzer:
@@ -170,10 +180,16 @@ class Analyzer:
         power += _POWER_FLOOR
         spectra = np.empty((2, count, self.bins), np.float32)
         np.log(power, out=spectra[0], casting="same_kind")
-        spectra[1] = self._periodic_share(first, hz)
-        around = np.lib.stride_tricks.sliding_window_view(np.abs(self._full), 6 * HOP)
-        start = first * HOP + OFFSET - 3 * HOP - (self._end - len(self._full))
-        return WorldFrames(hz, spectra, around[start::HOP][:count].max(axis=1))
+        repaired = not np.isfinite(spectra[0]).all()
+        if repaired:
+            np.nan_to_num(spectra[0], copy=False, nan=_SILENCE, posinf=_SILENCE, neginf=_SILENCE)
+        spectra[1], bad = self._periodic_share(first, hz)
+        # A high floor has less lookahead than the reach.
+        ahead = min(_PEAK_REACH, self._lookahead)
+        around = np.lib.stride_tricks.sliding_window_view(np.abs(self._full), _PEAK_REACH + ahead)
+        start = first * HOP + OFFSET - _PEAK_REACH - (self._end - len(self._full))
+        peak = around[start::HOP][:count].max(axis=1)
+        return WorldFrames(hz, spectra, peak, repaired or bad)
 
     def _half_start(self) -> int:
         """Return the absolute index of the oldest kept sample at half the rate."""
@@ -202,8 +218,8 @@ class Analyzer:
             hz[low] = np.where(near, refined, hz[low])
         return hz
 
-    def _periodic_share(self, first: int, hz: Float64) -> Float32:
-        """Return the periodic share of the power, (frames, bins).
+    def _periodic_share(self, first: int, hz: Float64) -> tuple[Float32, bool]:
+        """Return the periodic share of the power, (frames, bins), and whether it was repaired.
 
         It is measured in every second frame and at onsets, and held in between. D4C needs 2.25
         periods on either side. If there is less lookahead, it is measured slightly earlier,
@@ -217,8 +233,9 @@ class Analyzer:
         known[0] = self._share
         if due.any():
             early = np.maximum(0.0, 2.25 / hz[due] - (self._lookahead - _TAPS) / RATE)
+            peak = float(np.abs(self._half).max())
             aperiodicity = pyworld.d4c(
-                self._half,
+                self._half / peak if peak > _LOUDEST else self._half,
                 hz[due],
                 self._half_seconds(index[due]) - early,
                 _HALF_RATE,
@@ -230,7 +247,11 @@ class Analyzer:
             np.subtract(
                 1.0, aperiodicity, out=known[1:, : aperiodicity.shape[1]], casting="same_kind"
             )
+        bad = ~np.isfinite(known)
+        repaired = bool(bad.any())
+        if repaired:
+            known[bad] = 0.0
         share: Float32 = known[np.cumsum(due)]
         share[~voiced] = 0.0
         self._share, self._was_voiced = share[-1], bool(voiced[-1])
-        return share
+        return share, repaired

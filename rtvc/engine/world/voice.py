@@ -81,7 +81,7 @@ class WorldStream:
         frames = self._analyzer.frames(first + 1 - opening, last - first + opening)
         changed = self._effects.apply(frames, settings)
         audio = self._synthesizer.render(first, changed)
-        return Rendered(audio, float(frames.hz[-1]), float(changed.hz[-1]))
+        return Rendered(audio, float(frames.hz[-1]), float(changed.hz[-1]), frames.repaired)
 
     def skip(self, samples: Float32) -> None:
         """Consume input without rendering it; the tail of the output is cleared."""

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soxr
 
 from rtvc.engine.plan import make_plan
+from rtvc.engine.world import analysis
 from rtvc.engine.world.analysis import WorldFrames
 from rtvc.engine.world.synthesis import WorldSynthesizer
 from rtvc.settings import Settings
@@ -228,3 +230,29 @@ def test_settings_may_jump_every_block_without_a_click() -> None:
         out = np.concatenate(parts)
         assert np.isfinite(out).all()
         assert boundary_click(out, 2880) <= 1.1
+
+
+def test_speech_without_highs_far_above_full_scale_converts() -> None:
+    """D4C returns NaN for it; 36 dB of input gain on a telephone recording give such a level."""
+    narrow = soxr.resample(soxr.resample(speech(LONG, 2.0), RATE, 8000), 8000, RATE)
+    loud = np.float32(60.0 / np.abs(narrow).max()) * narrow
+    assert np.isfinite(convert(loud, Settings())).all()
+
+
+def test_values_of_the_analysis_that_are_not_finite_are_replaced_and_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*given: Any, **named: Any) -> Any:
+        share = original(*given, **named)
+        share[0] = np.nan
+        return share
+
+    original = analysis.pyworld.d4c
+    settings = Settings()
+    stream = VOICE.open(plan_of(settings), settings)
+    monkeypatch.setattr(analysis.pyworld, "d4c", broken)
+    parts = [
+        stream.render(block, settings) for block in speech(LONG, 2.0)[: 19 * 4800].reshape(-1, 4800)
+    ]
+    assert any(part.repaired for part in parts)
+    assert all(np.isfinite(part.audio).all() for part in parts)

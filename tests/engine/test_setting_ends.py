@@ -1,0 +1,91 @@
+"""Every setting at the ends of its range, alone and with every other, generated from `SETTINGS`."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+
+import numpy as np
+import pytest
+
+from rtvc.engine.chain import Chain
+from rtvc.engine.world.voice import WorldVoice
+from rtvc.settings import SETTINGS, Setting, Settings, Value
+from tests.engine.rvc import rvc_stack
+from tests.engine.speech_measures import speech
+
+KINDS = ("world", "rvc")
+VECTORS = 26
+"""Random choices of an end for every setting; a test checks that they contain all pairs."""
+SPEAKERS = 3
+"""Of the small voice: a higher number is refused."""
+WITHOUT_EFFECT = {
+    "world": {"monitor_gain", "headroom", "voice", "crossfade", "context", "pitch_ceiling"}
+    | {"speaker", "index_rate", "protect", "pitch_method", "pitch_threshold"}
+    | {"pitch_interpolation"},
+    "rvc": {"breathiness"},
+}
+"""Settings of devices and of other voices; `pitch_ceiling` depends on the speech."""
+RVC_ONLY = ("speaker", "index_rate", "protect", "pitch_interpolation", "formant", "breathiness")
+
+
+@functools.cache
+def voice(kind: str):
+    return WorldVoice() if kind == "world" else rvc_stack.voice(pitch=rvc_stack.LocalPitch())
+
+
+def ends(setting: Setting) -> tuple[Value, ...]:
+    """The lowest and the highest value, or all values of a choice."""
+    if setting.name == "voice":
+        return (setting.default,)
+    if setting.kind is bool:
+        return False, True
+    if setting.choices:
+        return setting.choices
+    return setting.low, min(setting.high, SPEAKERS - 1 if setting.name == "speaker" else 2e9)
+
+
+def converted(kind: str, settings: Settings, seconds: float = 0.2) -> np.ndarray:
+    chain = Chain(voice(kind), settings)
+    # An onset and an end for the gate.
+    sound = np.pad(speech("2086-149214-0000", 2.0)[-round(48_000 * seconds) :], (4800, 9600))
+    sound = np.pad(sound, (0, -len(sound) % chain.block))
+    made = [chain.step(block, settings).output for block in sound.reshape(-1, chain.block)]
+    sound = np.concatenate(made)[chain.delay :]
+    assert np.isfinite(sound).all(), settings
+    assert np.abs(sound).max(initial=0.0) <= 1.0, settings
+    return sound
+
+
+def random_ends() -> list[dict[str, Value]]:
+    rng = np.random.default_rng(5)
+    return [
+        {name: ends(one)[rng.integers(len(ends(one)))] for name, one in SETTINGS.items()}
+        for _ in range(VECTORS)
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_random_ends_convert(kind: str) -> None:
+    for changes in random_ends()[:: 1 if kind == "world" else 3]:
+        converted(kind, Settings(**changes), 0.12)
+
+
+def test_the_vectors_contain_each_pair_of_numeric_ends() -> None:
+    numbers = [name for name, one in SETTINGS.items() if one.is_number]
+    vectors = random_ends()
+    for a, b in itertools.combinations(numbers, 2):
+        assert len({(vector[a], vector[b]) for vector in vectors}) == 4, (a, b)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_setting_alone_changes_the_sound_at_an_end(kind: str) -> None:
+    usual = Settings(gate=-40.0, pitch=3.0, loudness=0.5, output_gain=12.0, context=200.0)
+    before = converted(kind, usual)
+    silent = set()
+    for name in SETTINGS if kind == "world" else RVC_ONLY:
+        others = [value for value in ends(SETTINGS[name]) if value != getattr(usual, name)]
+        changed = [converted(kind, usual.replace(**{name: value})) for value in others]
+        if all(len(made) == len(before) and (made == before).all() for made in changed):
+            silent.add(name)
+    assert silent == WITHOUT_EFFECT[kind]
