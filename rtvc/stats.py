@@ -15,11 +15,13 @@ class State(StrEnum):
     """State of the output.
 
     DRY occurs only if ``Settings.mode`` is ``dry``. After late blocks or failures the output is
-    concealment or MUTED.
+    concealment or MUTED. UNCHANGED is the output of the built-in voice while its settings leave
+    you recognisable as you are.
     """
 
     STARTING = "starting"
     CONVERTED = "converted"
+    UNCHANGED = "unchanged"
     DRY = "dry"
     MUTED = "muted"
     DEVICE_LOST = "device lost"
@@ -135,6 +137,11 @@ class Stats:
     restarts, restart_causes, last_cause
         Restarts after a failure: their number, the number by kind of cause ("failed step",
         "no response", "device lost" and others), and the newest cause as a sentence, "" if none.
+    fail_open
+        Whether the output is your own voice while no converted audio can be made. Off unless
+        asked for in this run.
+    feedback
+        Whether the microphone picks up the output, which is reduced until that ends.
     degraded
         Settings reduced because steps were late, such as "context 500 ms"; "" if none.
     voice
@@ -169,6 +176,8 @@ class Stats:
     restarts: int = 0
     restart_causes: dict[str, int] = field(default_factory=dict)
     last_cause: str = ""
+    fail_open: bool = False
+    feedback: bool = False
     degraded: str = ""
     voice: str = ""
     loading: bool = False

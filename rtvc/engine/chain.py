@@ -20,7 +20,7 @@ from rtvc.engine.plan import Plan, make_plan
 from rtvc.engine.voice import Rendered, Voice
 from rtvc.errors import RtvcError
 from rtvc.settings import Settings
-from rtvc.stats import Latency, Level
+from rtvc.stats import Latency, Level, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,7 @@ class Chain:
     def __init__(self, voice: Voice, settings: Settings, observer: Observer | None = None) -> None:
         self.built_for = settings
         self._observer = observer
+        self._voice = voice
         self.plan = make_plan(
             settings,
             voice_lookahead=voice.lookahead_frames(settings),
@@ -167,6 +168,12 @@ class Chain:
             search=plan.search * frame,
             filters=self.delay / ENGINE_RATE - plan.delay * frame,
         )
+
+    def state(self, settings: Settings) -> State:
+        """Return what the output is with these settings."""
+        if settings.mode == "converted" and self._voice.leaves_unchanged(settings):
+            return State.UNCHANGED
+        return State(settings.mode)
 
     def step(self, block: Float32, settings: Settings) -> Step:
         """Convert the next block.

@@ -31,6 +31,10 @@ _HISTORY_S = 6.0
 """Seconds of input kept to fill a new chain's context; more than the longest context."""
 _MAX_FAILURES = 3
 """Consecutive failed steps after which the engine mutes its output."""
+_UNCHANGED = (
+    "These settings leave your voice recognisable: change pitch or formant, or choose another "
+    "voice or a preset."
+)
 _started: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
@@ -164,7 +168,7 @@ class Engine:
         stats = self._stats
         delivery = self._delivery
         state, reason = stats.state, stats.reason
-        if state in (State.CONVERTED, State.DRY, State.MUTED):
+        if state in (State.CONVERTED, State.UNCHANGED, State.DRY, State.MUTED):
             if self._failure:
                 state, reason = State.MUTED, self._failure
             elif not self.running and not self._endpoint.finished:
@@ -172,6 +176,8 @@ class Engine:
             elif self._endpoint.realtime and delivery.silent:
                 late = "The engine is behind; audio resumes shortly."
                 state, reason = State.MUTED, f"{reason} {late}".strip()
+        if state is State.UNCHANGED:
+            reason = reason or _UNCHANGED
         return dataclasses.replace(
             stats,
             state=state,
@@ -291,7 +297,7 @@ class Engine:
                 self._degradation.record_step(now, now - endpoint_started, late=late)
         else:
             self._endpoint.write(step.output)
-        self._publish_step(step, State(settings.mode))
+        self._publish_step(step, chain.state(settings))
         self._publish_degradation(chain, now)
         return chain
 

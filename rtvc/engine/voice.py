@@ -89,5 +89,8 @@ class Voice(Protocol):
     def lookahead_frames(self, settings: Settings) -> int:
         """Return the lookahead that the voice needs, in frames of 10 ms."""
 
+    def leaves_unchanged(self, settings: Settings) -> bool:
+        """Return whether the output with these settings is still recognisably your own voice."""
+
     def open(self, plan: Plan, settings: Settings) -> Stream:
         """Return a stream at time 0, warmed up so that its first step is not slower."""

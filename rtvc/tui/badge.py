@@ -13,6 +13,7 @@ _MANY_LATE = 3
 _WORDS = {
     State.STARTING: ("...", "STARTING", "$secondary"),
     State.CONVERTED: ("(*)", "CONVERTED", "$success"),
+    State.UNCHANGED: ("(=)", "UNCHANGED", "$accent"),
     State.DRY: ("( )", "DRY", "$warning"),
     State.MUTED: ("[x]", "MUTED", "$error"),
     State.DEVICE_LOST: ("[!]", "DEVICE LOST", "$error"),
@@ -60,7 +61,7 @@ class BadgeTracker:
             self._late.clear()  # late blocks then say nothing about the machine
         late = self._recent_late_blocks(stats.late_blocks, now)
         sign, word, style = _WORDS[stats.state]
-        if stats.state in (State.CONVERTED, State.DRY) and late >= _MANY_LATE:
+        if stats.state in (State.CONVERTED, State.UNCHANGED, State.DRY) and late >= _MANY_LATE:
             text = (
                 f"{stats.reason} {late} late blocks in {_WINDOW_S:.0f} s. {_remedy(stats)}".strip()
             )

@@ -67,7 +67,7 @@ from rtvc.audio.file_endpoint import FileEndpoint
 from rtvc.session import Session
 from rtvc.settings import Settings
 
-session = Session(FileEndpoint(sys.argv[1], None), Settings(block=20))
+session = Session(FileEndpoint(sys.argv[1], None), Settings(pitch=4, block=20))
 session.start()
 session.wait(0.2)
 assert session.stats().state.name == "CONVERTED"

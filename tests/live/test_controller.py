@@ -22,6 +22,9 @@ from tests.tui.simulated_devices import CABLE, HEADPHONES, USB, SimulatedDevices
 
 pytestmark = pytest.mark.slow
 
+CHANGED = Settings(formant=2)
+"""Settings that do not leave the voice unchanged."""
+
 
 @pytest.fixture(autouse=True)
 def folders(tmp_path, monkeypatch):
@@ -49,7 +52,9 @@ def heard(controller, told: list[str]) -> str:
 
 @pytest.fixture
 def controller():
-    made = Controller(SimulatedDevices(), RememberedRun(settings=Settings(block=40, headroom=40)))
+    made = Controller(
+        SimulatedDevices(), RememberedRun(settings=Settings(formant=2, block=40, headroom=40))
+    )
     made.start()
     assert made.stats().state is State.STARTING
     running(made)
@@ -85,7 +90,7 @@ def test_a_missing_device_brings_the_old_ones_back(controller):
 def test_without_any_device_it_says_why_and_can_be_mended():
     provider = SimulatedDevices()
     provider.inputs.clear()
-    controller = Controller(provider, RememberedRun(), remember=False)
+    controller = Controller(provider, RememberedRun(settings=CHANGED), remember=False)
     controller.start()
     until(lambda: controller.stats().state is State.DEVICE_LOST)
     assert controller.stats().reason == "There is no input named ''."
@@ -97,7 +102,7 @@ def test_without_any_device_it_says_why_and_can_be_mended():
 
 
 def test_without_its_voice_it_is_muted_until_another_one_is_chosen():
-    missing = Settings(voice="nobody")
+    missing = Settings(voice="nobody", formant=2)
     controller = Controller(SimulatedDevices(), RememberedRun(settings=missing), remember=False)
     controller.start()
     until(lambda: controller.stats().state is State.MUTED)
@@ -116,7 +121,7 @@ def test_the_fallback_without_its_voice_plays_once_another_one_is_chosen(tmp_pat
 
     provider = SimulatedDevices()
     provider.inputs.clear()
-    choices = RememberedRun(settings=Settings(voice="nobody"))
+    choices = RememberedRun(settings=Settings(voice="nobody", formant=2))
     path = tmp_path / "demo.wav"
     controller = Controller(provider, choices, remember=False, fallback=lambda: open_demo(path))
     controller.start()
@@ -182,7 +187,7 @@ def test_a_recording_that_cannot_be_made_says_so(controller, tmp_path):
 
 
 def test_closing_keeps_the_recording_and_is_safe_to_repeat(tmp_path):
-    controller = Controller(SimulatedDevices(), RememberedRun(), remember=False)
+    controller = Controller(SimulatedDevices(), RememberedRun(settings=CHANGED), remember=False)
     controller.start()
     running(controller)
     controller.recorder.start()
@@ -315,7 +320,7 @@ def test_the_fallback_plays_to_its_end_while_there_is_no_device(tmp_path):
     provider.inputs.clear()
     path = tmp_path / "demo.wav"
     controller = Controller(
-        provider, RememberedRun(), remember=False, fallback=lambda: open_demo(path)
+        provider, RememberedRun(settings=CHANGED), remember=False, fallback=lambda: open_demo(path)
     )
     controller.start()
     until(lambda: controller.stats().state is State.DEVICE_LOST and controller.stats().blocks > 5)
@@ -332,7 +337,7 @@ def test_the_delay_of_a_cable_is_measured(sound_server: SoundServer):
     from rtvc.live.devices import SystemDevices
 
     controller = Controller(
-        SystemDevices(), RememberedRun("fake_cable", "fake_cable"), remember=False
+        SystemDevices(), RememberedRun("fake_cable", "fake_cable", CHANGED), remember=False
     )
     controller.start()
     running(controller)

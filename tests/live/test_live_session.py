@@ -100,7 +100,7 @@ def test_the_built_in_voice_speaks_in_time_beside_a_busy_thread(sound_server, bu
 def test_killing_the_engine_is_heard_as_silence(sound_server):
     sound = np.tile(utterance(UTTERANCES[0]), 3)[: 8 * RATE]
     with sound_server.speaking(sound), sound_server.recording(SPEAKER_SINK) as finish:
-        with Session(LiveEndpoint(), Settings()) as session:
+        with Session(LiveEndpoint(), Settings(pitch=7)) as session:
             time.sleep(2.0)
             thread = session._engine._worker
             assert thread is not None
@@ -122,7 +122,7 @@ def test_killing_the_engine_is_heard_as_silence(sound_server):
 
 def test_a_server_that_dies_and_returns_is_survived(sound_server):
     sound = np.tile(utterance(UTTERANCES[0]), 3)[: 6 * RATE]
-    with Session(LiveEndpoint(), Settings()) as session:
+    with Session(LiveEndpoint(), Settings(pitch=7)) as session:
         time.sleep(0.7)
         assert session.stats().state is State.CONVERTED
         sound_server.kill()

@@ -54,6 +54,9 @@ class PlainVoice:
     def lookahead_frames(self, settings: Settings) -> int:
         return self.lookahead
 
+    def leaves_unchanged(self, settings: Settings) -> bool:
+        return False
+
     def open(self, plan: Plan, settings: Settings) -> PlainStream:
         self.streams.append(PlainStream(self, plan, self.input_rate))
         return self.streams[-1]

@@ -27,7 +27,7 @@ from tests.support.virtual_clock import VirtualClock
 from tests.tui.idle import wait_no_more
 from tests.tui.simulated_devices import SimulatedDevices
 
-START = Settings(block=100, headroom=200)
+START = Settings(formant=2, block=100, headroom=200)
 
 
 def in_loop(test):

@@ -331,7 +331,7 @@ async def test_a_preset_is_previewed_and_loaded(open_panel):
         await it.press("p")
         await it.reads("It would change:")
         await it.press(*["down"] * 4)
-        await it.reads("pitch: 0 -> -5 semitones", "formant: 0 -> -2 semitones")
+        await it.reads("pitch: 0 -> -5 semitones", "formant: 2 -> -2 semitones")
         assert it.settings == START, "a preview changes nothing"
         await it.press("enter")
         assert it.settings.pitch == -5

@@ -230,6 +230,10 @@ class ConvertedRecording:
         """Return 0: the result is complete."""
         return 0
 
+    def leaves_unchanged(self, settings: Settings) -> bool:
+        """Return False: the recording is the trained voice."""
+        return False
+
     def open(self, plan: Plan, settings: Settings) -> _RecordingStream:
         """Return a stream at time 0."""
         return _RecordingStream(self, plan)

@@ -85,6 +85,10 @@ class RvcVoice:
         """Return the lookahead of the vocoder in frames; 0 for a vocoder without streaming."""
         return LOOKAHEAD if self.continuous else 0
 
+    def leaves_unchanged(self, settings: Settings) -> bool:
+        """Return False: the output is the trained voice, whatever the settings."""
+        return False
+
     def estimator(self, settings: Settings) -> PitchEstimator | None:
         """Return the pitch estimator of the settings, or None for a voice without f0.
 

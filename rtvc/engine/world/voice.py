@@ -12,6 +12,7 @@ from rtvc.engine.voice import Rendered
 from rtvc.engine.world.analysis import HOP, OFFSET, RATE, Analyzer, lookahead_samples
 from rtvc.engine.world.effects import Effects
 from rtvc.engine.world.synthesis import WorldSynthesizer
+from rtvc.engine.world.unchanged import leaves_unchanged
 from rtvc.settings import BUILT_IN, Settings
 
 _FRAME = RATE // 100
@@ -36,6 +37,10 @@ class WorldVoice:
         delays the f0 decision, which makes it more reliable.
         """
         return math.ceil((lookahead_samples(settings.pitch_floor) + OFFSET) / _FRAME)
+
+    def leaves_unchanged(self, settings: Settings) -> bool:
+        """Return whether the output with these settings is still recognisably your own voice."""
+        return leaves_unchanged(settings)
 
     def open(self, plan: Plan, settings: Settings) -> WorldStream:
         """Return a stream at time 0.
