@@ -64,6 +64,9 @@ class Setting:
     shape
         Whether a change rebuilds the engine's chain (sizes, models) instead of taking effect
         at the next block.
+    stored
+        Whether presets and the remembered run hold it. The mode is chosen in each run: no file
+        unmutes the output or lets your own voice through.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Setting:
     choices: tuple[str, ...] = ()
     multiple: float = 0.0
     shape: bool = False
+    stored: bool = True
 
     @property
     def flag(self) -> str:
@@ -196,6 +200,7 @@ class Settings:
         "converted",
         "Output: the converted voice, your unprocessed voice (dry), or silence (muted).",
         choices=("converted", "dry", "muted"),
+        stored=False,
     )
     voice: str = _setting(
         BUILT_IN,

@@ -32,8 +32,8 @@ class SettingAction(argparse.Action):
             namespace.notes = [*getattr(namespace, "notes", []), note]
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add ``--preset`` and one flag for each setting."""
+def add_settings(parser: argparse.ArgumentParser, *, stored_only: bool = False) -> None:
+    """Add ``--preset`` and one flag for each setting, or for each that a preset can hold."""
     sound = parser.add_argument_group("preset")
     sound.add_argument(
         "--preset",
@@ -43,7 +43,8 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     for title, settings in grouped_settings().items():
         group = parser.add_argument_group(title)
         for setting in settings:
-            _add_setting(group, setting)
+            if setting.stored or not stored_only:
+                _add_setting(group, setting)
 
 
 class Chosen(NamedTuple):

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--remembered", action="store_true", help="start from the settings of the last live run"
     )
     save.add_argument("--force", action="store_true", help="overwrite a preset of that name")
-    options.add_settings(save)
+    options.add_settings(save, stored_only=True)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from rtvc.config import settings_yaml
 from rtvc.config.paths import write_atomically
 from rtvc.errors import RtvcError, UsageError, did_you_mean
-from rtvc.settings import Settings, grouped_settings
+from rtvc.settings import SETTINGS, Settings, grouped_settings
 
 SUFFIX = ".yaml"
 _TEXT_KEYS = ("description",)
@@ -34,7 +34,7 @@ class Preset:
     given
         Names of the settings that the file sets.
     notes
-        A sentence, with file and line, about each value that was rounded.
+        A sentence, with file and line, about each value that was rounded or is ignored.
     """
 
     name: str
@@ -47,14 +47,13 @@ class Preset:
         """Return `current` with this preset applied.
 
         A preset describes a voice: it sets all settings of the voice and the output, to their
-        default if the file does not set them. The settings of the user and the machine (mode,
-        microphone, timing) stay, unless the file sets them.
+        default if the file does not set them. The settings of the microphone and the machine stay,
+        unless the file sets them. The mode always stays.
         """
         groups = grouped_settings()
-        voice = {setting.name for group in _VOICE_GROUPS for setting in groups[group]} - {"mode"}
-        return current.replace(
-            **{name: getattr(self.settings, name) for name in voice | self.given}
-        )
+        voice = {setting.name for group in _VOICE_GROUPS for setting in groups[group]}
+        names = {name for name in voice | self.given if SETTINGS[name].stored}
+        return current.replace(**{name: getattr(self.settings, name) for name in names})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +106,7 @@ def load_preset(path: Path) -> Preset:
 def save_preset(
     path: Path, settings: Settings, description: str = "", *, overwrite: bool = False
 ) -> None:
-    """Save the settings that differ from their defaults as a preset.
+    """Save the settings that differ from their defaults as a preset, without the mode.
 
     A valid preset that is overwritten keeps its comments and order.
 

@@ -110,7 +110,6 @@ def save_remembered(run: RememberedRun) -> None:
         If the file cannot be written.
     """
     values = run.settings.changed()
-    values.pop("mode", None)
     for name in sorted(run.chosen & sizes_at_default(run.settings)):
         values[name] = getattr(run.settings, name)
     texts = {"input": run.input, "output": run.output, "monitor": run.monitor}

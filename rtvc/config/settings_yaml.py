@@ -64,7 +64,7 @@ class Document:
     texts: dict[str, str]
     values: dict[str, Value]
     notes: list[Problem] = field(default_factory=list, compare=False)
-    """Values that were rounded; the file is valid."""
+    """Values that were rounded or are ignored; the file is valid."""
 
 
 def read_text(path: Path) -> str:
@@ -132,8 +132,12 @@ def parse(text: str, source: str, text_keys: tuple[str, ...]) -> Document:
             continue
         try:
             if key in SETTINGS:
-                document.values[key] = _value(SETTINGS[key], node)
-                if note := SETTINGS[key].rounding(node.value):
+                value, note = _value(SETTINGS[key], node), SETTINGS[key].rounding(node.value)
+                if SETTINGS[key].stored:
+                    document.values[key] = value
+                else:
+                    note = f"{key!r} is ignored: files do not change it. Choose it in each run."
+                if note:
                     document.notes.append(Problem(line, note))
             else:
                 document.texts[key] = " ".join(_scalar(key, node).value.split())
@@ -148,7 +152,8 @@ def render(texts: Mapping[str, str], values: Mapping[str, Value]) -> str:
     """Return the text of a new settings file, with a comment about each setting."""
     lines = [f"{key}: {_to_yaml(text)}" for key, text in texts.items()]
     for name, value in values.items():
-        lines += ["", *_setting_lines(SETTINGS[name], value)]
+        if SETTINGS[name].stored:
+            lines += ["", *_setting_lines(SETTINGS[name], value)]
     return "\n".join(lines) + "\n"
 
 
@@ -166,10 +171,14 @@ def update_text(
         If `text` is not a valid settings file with these texts.
     """
     old = parse(text, source, tuple(texts))
+    values = {name: value for name, value in values.items() if SETTINGS[name].stored}
     wanted: dict[str, Value] = {**texts, **values}
     edits: list[tuple[int, int, str]] = []
     for key_node, node in _key_value_nodes(text, source):
         key = str(key_node.value)
+        if key in SETTINGS and not SETTINGS[key].stored:
+            edits.append((*_lines_of(text, key_node, node), ""))
+            continue
         new = wanted.pop(key) if key in wanted else SETTINGS[key].default
         if {**old.texts, **old.values}[key] == new:
             continue
@@ -256,6 +265,16 @@ def _to_yaml(value: Value) -> str:
         dumped = yaml.safe_dump(value, width=10**6, allow_unicode=value.isprintable())
         return dumped.removesuffix("\n").removesuffix("\n...")
     return repr(value).removesuffix(".0")
+
+
+def _lines_of(text: str, key_node: yaml.Node, node: yaml.Node) -> tuple[int, int]:
+    """Return the span of the lines of a setting, with the comment that `render` writes."""
+    start = text.rfind("\n", 0, key_node.start_mark.index) + 1
+    comment = _setting_lines(SETTINGS[str(key_node.value)], "")[0] + "\n"
+    if text[:start].endswith(comment):
+        start -= len(comment)
+    end = text.find("\n", node.end_mark.index)
+    return start, len(text) if end < 0 else end + 1
 
 
 def _setting_lines(setting: Setting, value: Value) -> list[str]:

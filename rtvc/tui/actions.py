@@ -68,7 +68,8 @@ class Actions:
         if entry.preset is None:
             return f"The preset {name!r} cannot be loaded. {entry.error}"
         self._controller.apply(entry.preset.apply_to(self._controller.settings))
-        return f"Loaded preset {name!r}. {entry.description}"
+        notes = " ".join(entry.preset.notes)
+        return f"Loaded preset {name!r}. {notes or entry.description}"
 
     def load_favourite(self, digit: int) -> str:
         """Load the favourite preset of a digit."""

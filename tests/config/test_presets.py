@@ -14,6 +14,8 @@ from rtvc.config.settings_yaml import SettingsFileError
 from rtvc.errors import UsageError
 from rtvc.settings import SETTINGS, Settings
 
+STORED = sorted(name for name, setting in SETTINGS.items() if setting.stored)
+
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -154,7 +156,7 @@ def test_any_text_is_parsed_or_refused(text: str):
 
 
 @settings(deadline=None)
-@given(st.dictionaries(st.sampled_from(sorted(SETTINGS)), st.floats(0, 1)), st.text(max_size=30))
+@given(st.dictionaries(st.sampled_from(STORED), st.floats(0, 1)), st.text(max_size=30))
 def test_settings_are_saved_exactly(where: dict[str, float], voice: str):
     values: dict[str, Any] = {}
     for name, x in where.items():
@@ -253,6 +255,32 @@ def test_a_preset_sets_the_voice_and_keeps_mode_microphone_and_timing():
     current = Settings(mode="muted", pitch_fixed=120.0, whisper=True, gate=-40.0, block=200.0)
     applied = parse("pitch: 5\nheadroom: 80\n").apply_to(current)
     assert applied == Settings(mode="muted", pitch=5.0, gate=-40.0, block=200.0, headroom=80.0)
+
+
+@pytest.mark.parametrize("mode", ["dry", "muted"])
+def test_a_preset_never_holds_or_sets_the_mode(tmp_path: Path, mode: str):
+    path = tmp_path / "a.yaml"
+    presets.save_preset(path, Settings(mode=mode, pitch=3))
+    assert "mode" not in path.read_text()
+    # As an older version wrote it.
+    comment = f"# {SETTINGS['mode'].help} {SETTINGS['mode'].allowed.capitalize()}."
+    path.write_text(f"description: ''\n\n{comment}\nmode: {mode}\n\n# Low.\npitch: 3\n")
+    preset = presets.load_preset(path)
+    assert preset.given == {"pitch"}
+    note = "'mode' is ignored: files do not change it. Choose it in each run."
+    assert preset.notes == (f"{path}:4: {note}",)
+    for current in ("converted", "dry", "muted"):
+        assert preset.apply_to(Settings(mode=current)) == Settings(mode=current, pitch=3)
+    presets.save_preset(path, Settings(mode=mode, pitch=4), overwrite=True)
+    assert path.read_text() == "description: ''\n\n\n# Low.\npitch: 4\n"
+
+
+def test_a_remembered_mode_is_ignored(folder: Path):
+    folder.mkdir()
+    remembered.remembered_path().write_text("mode: dry\npitch: 2\n")
+    run, sentence = remembered.load_remembered()
+    assert run.settings == Settings(pitch=2)
+    assert sentence.startswith("'mode' is ignored")
 
 
 def test_the_last_run_is_remembered_without_its_mode():

@@ -9,7 +9,7 @@ import soundfile
 from textual import events
 from textual.binding import Binding
 
-from rtvc.config.panel_state import keys_path, load_panel_state
+from rtvc.config.panel_state import PanelState, keys_path, load_panel_state, save_panel_state
 from rtvc.config.presets import load_preset, user_folder
 from rtvc.config.remembered import load_remembered
 from rtvc.live.devices import DeviceSelection
@@ -62,6 +62,28 @@ async def test_space_and_m_decide_what_is_heard(open_panel):
         await it.hears(State.CONVERTED)
         await it.pilot.click("#badge")
         await it.hears(State.DRY)
+
+
+@in_loop
+async def test_a_preset_with_a_mode_never_opens_the_output(open_panel):
+    folder = user_folder()
+    folder.mkdir(parents=True)
+    (folder / "old.yaml").write_text("mode: dry\npitch: 3\n")
+    save_panel_state(PanelState(guided=True, favourites={1: "old"}))
+    async with open_panel() as it:
+        await it.press("m")
+        await it.hears(State.MUTED)
+        await it.press("1")
+        await it.reads("Loaded preset 'old'.", "'mode' is ignored")
+        assert (it.settings.pitch, it.settings.mode) == (3, "muted")
+        await it.press("m", "1")
+        assert it.settings.mode == "converted"
+        await it.press("ctrl+z", "ctrl+y")
+        assert it.settings.mode == "converted"
+        await it.press("space")
+        await it.hears(State.DRY)
+        it.panel.preset_manager.save("new", it.settings)
+        assert "mode" not in (folder / "new.yaml").read_text()
 
 
 @in_loop
