@@ -7,7 +7,10 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rtvc.audio.portaudio import AudioError, audio_error, capture_stderr, portaudio
+from rtvc.audio.errors import AudioError
+from rtvc.audio.portaudio import INITIALIZE_LIMIT_S, audio_error, portaudio
+from rtvc.audio.portaudio_thread import PORTAUDIO
+from rtvc.audio.stderr_capture import capture_stderr
 from rtvc.errors import UsageError, close_matches
 
 Direction = Literal["input", "output"]
@@ -79,8 +82,12 @@ def list_devices() -> list[Device]:
     Raises
     ------
     AudioError
-        If sounddevice or the PortAudio library is not installed.
+        If sounddevice or the PortAudio library is not installed, or does not answer.
     """
+    return PORTAUDIO.call(_list_devices, INITIALIZE_LIMIT_S)
+
+
+def _list_devices() -> list[Device]:
     sounddevice = portaudio()
     with capture_stderr():
         hosts = sounddevice.query_hostapis()
@@ -126,6 +133,10 @@ def supported_rates(device: Device, direction: Direction) -> tuple[int, ...]:
 
 def accepts(device: Device, direction: Direction, rate: float, channels: int = 1) -> bool:
     """Return whether the device can be opened with `channels` channels at `rate` Hz."""
+    return PORTAUDIO.call(lambda: _accepts(device, direction, rate, channels), INITIALIZE_LIMIT_S)
+
+
+def _accepts(device: Device, direction: Direction, rate: float, channels: int) -> bool:
     sounddevice = portaudio()
     check = getattr(sounddevice, f"check_{direction}_settings")
     with capture_stderr():
@@ -134,6 +145,50 @@ def accepts(device: Device, direction: Direction, rate: float, channels: int = 1
         except sounddevice.PortAudioError:
             return False
     return True
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceIdentity:
+    """What a device is found by after it was unplugged: its index has changed then.
+
+    Attributes
+    ----------
+    name, host_api
+        Device and host API name.
+    ordinal
+        Position among the devices with the same names and direction, such as two equal headsets.
+    """
+
+    name: str
+    host_api: str
+    ordinal: int
+
+    @classmethod
+    def of(cls, device: Device, direction: Direction, devices: list[Device]) -> DeviceIdentity:
+        """Return the identity of one of `devices`."""
+        alike = _alike(device.name, device.host_api, direction, devices)
+        return cls(device.name, device.host_api, alike.index(device))
+
+    def find(self, direction: Direction, devices: list[Device]) -> Device:
+        """Return the device among `devices`; the last one of its name if fewer are left.
+
+        Raises
+        ------
+        AudioError
+            If it is not connected.
+        """
+        alike = _alike(self.name, self.host_api, direction, devices)
+        if not alike:
+            raise AudioError(f"{self.name!r} is not connected.")
+        return alike[min(self.ordinal, len(alike) - 1)]
+
+
+def _alike(name: str, host_api: str, direction: Direction, devices: list[Device]) -> list[Device]:
+    return [
+        device
+        for device in devices
+        if (device.name, device.host_api) == (name, host_api) and device.channels(direction)
+    ]
 
 
 def find_device(

@@ -11,10 +11,12 @@ from rtvc._types import Float32
 from rtvc.audio.devices import Device, Direction, accepts, open_error
 from rtvc.audio.drift import ClockTrim
 from rtvc.audio.endpoint import ENGINE_RATE
+from rtvc.audio.errors import AudioError
 from rtvc.audio.fifo import SampleFifo
 from rtvc.audio.open_stream import open_stream
-from rtvc.audio.portaudio import AudioError, audio_error, capture_stderr, portaudio
+from rtvc.audio.portaudio import audio_error, portaudio
 from rtvc.audio.resample import EdgeResampler
+from rtvc.audio.stderr_capture import capture_stderr
 from rtvc.audio.stream_watchdog import StreamWatchdog
 from rtvc.audio.streams import RING_S, DeviceStream, Port, StreamSpec
 from rtvc.stats import DeviceHealth

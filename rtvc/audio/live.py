@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from typing import NamedTuple
 
 from rtvc._types import Float32
-from rtvc.audio.devices import Device, find_device, list_devices
+from rtvc.audio.devices import Device, DeviceIdentity, Direction, find_device, list_devices
 from rtvc.audio.duplex import Duplex, SilentDeviceError, open_duplex
 from rtvc.audio.endpoint import ENGINE_RATE, DeviceLostError
-from rtvc.audio.portaudio import ALLOW_MICROPHONE, AudioError, restart_portaudio, set_alsa_printing
-from rtvc.audio.timeout_call import TimeoutCall
+from rtvc.audio.errors import AudioError, NoAnswerError
+from rtvc.audio.portaudio import (
+    ALLOW_MICROPHONE,
+    restart_portaudio,
+    set_alsa_printing,
+    update_devices,
+)
+from rtvc.audio.portaudio_thread import PORTAUDIO, PendingCall
+from rtvc.audio.reopen_schedule import ReopenSchedule
+from rtvc.audio.sound_system import server_is_down
 from rtvc.errors import RtvcError
 from rtvc.stats import DeviceHealth
 from rtvc.system.audio_priority import make_thread_realtime, realtime_threads
@@ -25,9 +32,25 @@ STALL_TIMEOUT_S = 0.4
 """A device whose frame count stands still this long is lost, even if PortAudio calls it active."""
 START_TIMEOUT_S = 2.0
 """Time that a device may take to start; Bluetooth needs more than a second."""
+OPEN_LIMIT_S = 8.0
+"""Limit for the first opening: two attempts of a device that takes its time to start."""
+ANSWER_LIMIT_S = 2.0
+"""The same where there will be further attempts."""
 DRAIN_TIMEOUT_S = 0.5
-CLOSE_TIMEOUT_S = 2.0
-"""Time to wait for closing and reopening, which may never return after a device was lost."""
+DRAIN_STALL_S = 0.15
+"""A queue that does not get shorter for this long will not be played."""
+CLOSE_LIMIT_S = 0.4
+"""Time to wait for the devices to close; it may never happen after one was lost."""
+RECONNECT_S = 0.2
+_SERVICE_JOIN_S = 0.5
+
+
+class _Opened(NamedTuple):
+    """Running streams and their devices."""
+
+    devices: tuple[Device, Device]
+    identities: tuple[DeviceIdentity, DeviceIdentity]
+    duplex: Duplex
 
 
 class LiveEndpoint:
@@ -49,6 +72,9 @@ class LiveEndpoint:
         channel gets the same signal.
     in_python
         Use the callback in Python even if rtmixer can be imported.
+    wait_for_devices
+        Whether `start` succeeds without devices: they are lost then, and `reconnect` opens
+        them when they are there.
     """
 
     realtime = True
@@ -64,7 +90,9 @@ class LiveEndpoint:
         input_channels: int | None = None,
         output_channels: int | None = None,
         in_python: bool = False,
+        wait_for_devices: bool = False,
     ) -> None:
+        self._wait_for_devices = wait_for_devices
         self._wanted: tuple[str | int | None, str | int | None] = (input, output)
         self._open_arguments = {
             "rate": rate,
@@ -73,15 +101,16 @@ class LiveEndpoint:
             "in_python": in_python,
         }
         self._devices: tuple[Device, Device] | None = None
+        self._identities: tuple[DeviceIdentity, DeviceIdentity] | None = None
         self._duplex: Duplex | None = None
         self._past = DeviceHealth()
         self._tick: Callable[[], None] | None = None
         self._service_thread: threading.Thread | None = None
         self._stop_requested = threading.Event()
-        self._attempt: TimeoutCall[tuple[tuple[Device, Device], Duplex]] | None = None
+        self._attempt: PendingCall[_Opened] | None = None
+        self._schedule = ReopenSchedule()
         self._stopped = False
         self._lost = ""
-        self._failure: Exception | None = None
 
     def start(self, tick: Callable[[], None], delay: int = 0) -> None:
         """Open the devices and start the streams; returns when both run.
@@ -102,59 +131,72 @@ class LiveEndpoint:
             raise RuntimeError("the endpoint has been started already")
         self._tick = tick
         self._stopped = False
+        limit = ANSWER_LIMIT_S if self._wait_for_devices else OPEN_LIMIT_S
+        attempt = PORTAUDIO.begin(self._open_patiently, limit, _discard)
         try:
-            opened = self._open()
-        except SilentDeviceError:
-            # Sometimes PortAudio opens a stream and never calls it back; a second one works.
-            restart_portaudio()
-            opened = self._open()
-        self._begin(*opened)
+            if not attempt.wait(limit):
+                raise NoAnswerError
+            self._begin(attempt.result())
+        except AudioError as error:
+            if not self._wait_for_devices:
+                attempt.abandon()
+                raise
+            self._lost = str(error)
+            self._schedule = ReopenSchedule()
+            # One that has failed is taken note of by `reconnect`.
+            self._attempt = attempt
+        except BaseException:
+            attempt.abandon()
+            raise
 
     def stop(self) -> None:
         """Play the queued output (at most half a second), then close; safe to repeat."""
         self._stopped = True
         duplex, self._duplex = self._duplex, None
+        attempt, self._attempt = self._attempt, None
+        if attempt:
+            attempt.abandon()
         self._stop_service()
         if duplex is None:
             return
-        if not self._lost:
-            deadline = time.monotonic() + DRAIN_TIMEOUT_S
-            while duplex.queued and time.monotonic() < deadline:
-                duplex.service()
-                time.sleep(TICK_S)
+        close = duplex.close
+        if not self._lost and self._drain(duplex):
+            close = duplex.finish
         self._past = _summed(self._past, duplex.health())
-        TimeoutCall(duplex.close if self._lost else duplex.finish).wait(CLOSE_TIMEOUT_S)
+        # If that takes longer, the device closes in the background, before anything else opens.
+        PORTAUDIO.begin(close, CLOSE_LIMIT_S).wait(CLOSE_LIMIT_S)
 
-    def reconnect(self, timeout: float = 0.0) -> bool:
+    def reconnect(self, timeout: float = RECONNECT_S) -> bool:
         """Try to reopen the devices after a loss; return whether the streams run again.
 
-        A device that was selected by name is found again by its full name and host API; the
-        system's default is looked up again. Queued output and unread input are lost.
+        A device that was selected by name is found again by its full name, host API and
+        position among equal ones; the system's default is looked up again. Queued output and
+        unread input are lost.
 
         Parameters
         ----------
         timeout
-            Seconds to keep trying. There is at least one attempt, which may take up to
-            two seconds; if the sound system hangs for longer, the next call continues
-            to wait for the same attempt.
+            Seconds to keep trying. If the sound system hangs for longer, the next call
+            continues to wait for the same attempt. Between attempts there are pauses of up to
+            a second, unless the system's devices change; see `ReopenSchedule`.
         """
         deadline = time.monotonic() + timeout
         duplex, self._duplex = self._duplex, None
         self._stop_service()
         if duplex:
             self._past = _summed(self._past, duplex.health())
-        while True:
-            if self._attempt is None:
-                self._attempt = TimeoutCall(partial(self._reopen, duplex))
-                duplex = None
-            if self._attempt.wait(max(CLOSE_TIMEOUT_S, deadline - time.monotonic())):
-                attempt, self._attempt = self._attempt, None
-                with contextlib.suppress(RtvcError):
-                    self._begin(*attempt.result())
-                    return True
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.1)
+            PORTAUDIO.begin(duplex.close, CLOSE_LIMIT_S)
+            self._schedule = ReopenSchedule()
+        while not self._stopped:
+            if self._attempt is None and self._schedule.due():
+                self._attempt = PORTAUDIO.begin(self._reopen, ANSWER_LIMIT_S, _discard)
+            left = deadline - time.monotonic()
+            if self._attempt is not None and self._attempt.wait(left) and self._accept_attempt():
+                return True
+            if left <= 0:
+                break
+            time.sleep(min(0.02, left))
+        return False
 
     def wait(self, samples: int, timeout: float) -> int:
         """Wait until `samples` input samples are available; return how many are.
@@ -166,8 +208,6 @@ class LiveEndpoint:
         """
         deadline = time.monotonic() + timeout
         while True:
-            if self._failure:
-                raise self._failure
             if self._lost:
                 raise DeviceLostError(self._lost)
             available = self._open_duplex.available()
@@ -231,52 +271,94 @@ class LiveEndpoint:
             raise RuntimeError("the endpoint is not started")
         return self._duplex
 
-    def _find(self) -> tuple[Device, Device]:
-        """Return the selected devices; finds devices that were open before by their full name."""
+    # On PortAudio's thread.
+
+    def _find(self) -> tuple[tuple[Device, Device], tuple[DeviceIdentity, DeviceIdentity]]:
+        """Return the selected devices; finds devices that were open before by their identity."""
         everything = list_devices()
-        found = []
-        for i, direction in enumerate(("input", "output")):
-            wanted = self._wanted[i]
-            if wanted is not None and self._devices:
-                earlier = self._devices[i]
-                same = [
-                    d
-                    for d in everything
-                    if (d.name, d.host_api) == (earlier.name, earlier.host_api)
-                ]
-                if not same:
-                    raise AudioError(f"{earlier.name!r} is not connected.")
-                found.append(same[0])
-            else:
-                found.append(find_device(wanted, direction, everything))  # type: ignore[arg-type]
-        return found[0], found[1]
 
-    def _open(self) -> tuple[tuple[Device, Device], Duplex]:
-        devices = self._find()
+        def find(
+            wanted: str | int | None, earlier: DeviceIdentity | None, direction: Direction
+        ) -> Device:
+            if wanted is not None and earlier is not None:
+                return earlier.find(direction, everything)
+            return find_device(wanted, direction, everything)
+
+        before = self._identities or (None, None)
+        microphone = find(self._wanted[0], before[0], "input")
+        speaker = find(self._wanted[1], before[1], "output")
+        identities = (
+            DeviceIdentity.of(microphone, "input", everything),
+            DeviceIdentity.of(speaker, "output", everything),
+        )
+        return (microphone, speaker), identities
+
+    def _open(self) -> _Opened:
+        devices, identities = self._find()
         set_alsa_printing(True)
-        with realtime_threads():
-            duplex = open_duplex(*devices, **self._open_arguments)  # type: ignore[arg-type]
-            try:
-                duplex.start(START_TIMEOUT_S)
-            except BaseException:
-                duplex.close()
+        try:
+            with realtime_threads():
+                duplex = open_duplex(*devices, **self._open_arguments)  # type: ignore[arg-type]
+                try:
+                    duplex.start(START_TIMEOUT_S)
+                except BaseException:
+                    duplex.close()
+                    raise
+        finally:
+            set_alsa_printing(False)
+        return _Opened(devices, identities, duplex)
+
+    def _open_patiently(self) -> _Opened:
+        """Open; sometimes PortAudio opens a stream and never calls it back: try a second one."""
+        try:
+            return self._open()
+        except SilentDeviceError:
+            restart_portaudio()
+            return self._open()
+
+    def _reopen(self) -> _Opened:
+        """Open again, with a new list of devices if the system's devices have changed."""
+        update_devices(hardware_only=True)
+        try:
+            # A sound server that has started again mostly has the same devices as before.
+            return self._open()
+        except RtvcError:
+            if server_is_down() or not update_devices():
                 raise
-        set_alsa_printing(False)
-        return devices, duplex
+        return self._open()
 
-    def _reopen(self, lost: Duplex | None) -> tuple[tuple[Device, Device], Duplex]:
-        """Close the streams, restart PortAudio and open again; PortAudio allows no overlap."""
-        if lost:
-            lost.close()
-        restart_portaudio()
-        devices, duplex = self._open()
-        if self._stopped:  # `stop` was called while this attempt hung
-            duplex.close()
-            raise AudioError("The endpoint was stopped.")
-        return devices, duplex
+    # On the engine's thread.
 
-    def _begin(self, devices: tuple[Device, Device], duplex: Duplex) -> None:
-        self._devices = devices
+    def _accept_attempt(self) -> bool:
+        """Use the result of an attempt that has returned; return whether it succeeded."""
+        attempt, self._attempt = self._attempt, None
+        assert attempt
+        if self._stopped:
+            attempt.abandon()
+            return False
+        try:
+            self._begin(attempt.result())
+        except Exception:  # whatever it is: the next attempt may succeed
+            self._schedule.failed()
+            return False
+        return True
+
+    def _drain(self, duplex: Duplex) -> bool:
+        """Wait until the queued output is played; return False if the device does not play."""
+        now = time.monotonic()
+        end, stalled_at, before = now + DRAIN_TIMEOUT_S, now + DRAIN_STALL_S, duplex.queued
+        while (queued := duplex.queued) and now < end:
+            if queued != before:
+                before, stalled_at = queued, now + DRAIN_STALL_S
+            elif now > stalled_at:
+                return False
+            duplex.service()
+            time.sleep(TICK_S)
+            now = time.monotonic()
+        return True
+
+    def _begin(self, opened: _Opened) -> None:
+        self._devices, self._identities, duplex = opened
         self._lost = ""
         self._duplex = duplex
         self._stop_requested = threading.Event()
@@ -291,7 +373,7 @@ class LiveEndpoint:
     def _stop_service(self) -> None:
         self._stop_requested.set()
         if self._service_thread and self._service_thread is not threading.current_thread():
-            self._service_thread.join(CLOSE_TIMEOUT_S)
+            self._service_thread.join(_SERVICE_JOIN_S)
         self._service_thread = None
 
     def _run_service(self, duplex: Duplex, stop_requested: threading.Event) -> None:
@@ -309,8 +391,13 @@ class LiveEndpoint:
                     self._lost = lost
                     return
                 self._tick()
-        except Exception as error:  # raised by `wait`, in the engine's thread
-            self._failure = error
+        except Exception as error:
+            # As with a lost device: the engine reconnects, which starts this thread again.
+            self._lost = f"The audio service failed ({type(error).__name__}: {error})."
+
+
+def _discard(opened: _Opened) -> None:
+    opened.duplex.close()
 
 
 def _summed(past: DeviceHealth, present: DeviceHealth) -> DeviceHealth:

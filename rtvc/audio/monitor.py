@@ -9,16 +9,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from rtvc._types import Float32
 from rtvc.audio.devices import find_device
 from rtvc.audio.drift import ClockTrim
-from rtvc.audio.duplex import open_playback
+from rtvc.audio.duplex import PRIMED_BLOCKS, open_playback
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.fifo import SampleFifo
 from rtvc.audio.portaudio import audio_error
+from rtvc.audio.portaudio_thread import PORTAUDIO
+from rtvc.audio.reopen_schedule import ReopenSchedule
 from rtvc.audio.resample import EdgeResampler
 from rtvc.audio.stream_watchdog import StreamWatchdog
 from rtvc.audio.streams import DeviceStream
@@ -37,7 +40,9 @@ _CROSSFADE = ENGINE_RATE // 200
 _TICK_S = 0.0025
 _STALL_TIMEOUT_S = 0.4
 _DRAIN_TIMEOUT_S = 0.5
-_CLOSE_TIMEOUT_S = 2.0
+_OPEN_LIMIT_S = 2.0
+_CLOSE_LIMIT_S = 0.4
+_LOOK_S = 0.1
 
 OutputPosition = Callable[[], tuple[int, int] | None]
 """Returns the samples that the engine has written, and how many of them wait at the main output."""
@@ -161,19 +166,21 @@ class SyncedWriter:
 class Monitor:
     """Plays a copy of the output on a second device, from its own thread.
 
+    If the device is lost or cannot be opened, it tries again until it is stopped.
+
     Parameters
     ----------
     name
         The device's name, for messages.
     open
-        Opens the stream.
+        Opens the stream; called on PortAudio's thread.
 
     Attributes
     ----------
     gain_db
         Gain relative to the main output in dB; muted at `MUTE_BELOW_DB` and below.
     error
-        Why it is silent until the next `start`; "" if nothing failed.
+        Why it is silent now; "" if nothing failed.
     """
 
     def __init__(self, name: str, open: Callable[[], DeviceStream]) -> None:
@@ -181,82 +188,143 @@ class Monitor:
         self.gain_db = 0.0
         self.error = ""
         self._open = open
-        self._waiting: deque[Float32] = deque()
-        self._stop_requested = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._run: _MonitorRun | None = None
 
     def start(self, progress: OutputPosition) -> None:
-        """Start in the background; also starts again after an error."""
-        if self._thread is None:
+        """Start in the background."""
+        if self._run is None:
             self.error = ""
-            self._stop_requested.clear()
-            self._waiting.clear()
-            self._thread = threading.Thread(
-                target=self._run, args=(progress,), name="rtvc monitor", daemon=True
-            )
-            self._thread.start()
+            self._run = _MonitorRun(self, self._open, progress)
+            self._run.start()
 
     def push(self, samples: Float32) -> None:
-        """Append (n,) float32 at `ENGINE_RATE`; never blocks."""
-        if not self.error:
+        """Append (n,) float32 at `ENGINE_RATE`, if the device is open; never blocks."""
+        run = self._run
+        if run is not None:
+            run.push(samples)
+
+    def stop(self, *, drain: bool = True) -> None:
+        """Close the device; safe to repeat.
+
+        Returns after at most a second, even if the device hangs.
+
+        Parameters
+        ----------
+        drain
+            Whether to play the queued audio first.
+        """
+        run, self._run = self._run, None
+        if run is not None:
+            run.stop(drain=drain)
+
+
+class _MonitorRun(threading.Thread):
+    """What plays between a start and a stop of a `Monitor`."""
+
+    def __init__(
+        self, monitor: Monitor, open: Callable[[], DeviceStream], progress: OutputPosition
+    ) -> None:
+        super().__init__(name="rtvc monitor", daemon=True)
+        self._monitor, self._open, self._progress = monitor, open, progress
+        self._waiting: deque[Float32] = deque()
+        self._playing = False
+        self._stop_requested = threading.Event()
+        self._drain = True
+
+    def push(self, samples: Float32) -> None:
+        if self._playing:
             self._waiting.append(samples.copy())
 
-    def stop(self) -> None:
-        """Play the queued audio and close the device; safe to repeat.
-
-        Returns after at most 2.5 s, even if the device hangs.
-        """
+    def stop(self, *, drain: bool) -> None:
+        self._drain = drain
         self._stop_requested.set()
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.join(_DRAIN_TIMEOUT_S + _CLOSE_TIMEOUT_S)
+        self.join((_DRAIN_TIMEOUT_S if drain else 0.0) + _CLOSE_LIMIT_S)
 
-    def _run(self, progress: OutputPosition) -> None:
-        try:
+    def run(self) -> None:
+        schedule = ReopenSchedule()
+        while not self._stop_requested.is_set():
+            if not schedule.due():
+                self._stop_requested.wait(_LOOK_S)
+                continue
+            stream = self._try_to_open()
+            if stream is None:
+                schedule.failed()
+                continue
+            schedule = ReopenSchedule()
+            self._play_and_close(stream)
+
+    def _try_to_open(self) -> DeviceStream | None:
+        def open_and_start() -> DeviceStream:
             with realtime_threads():
                 stream = self._open()
-                stream.start()
+                try:
+                    stream.start()
+                except BaseException:
+                    stream.close()
+                    raise
+            return stream
+
+        try:
+            return PORTAUDIO.call(open_and_start, _OPEN_LIMIT_S, lambda stream: stream.close())
         except RtvcError as error:
             self._set_error(str(error))
-            return
         except Exception as error:  # PortAudioError, whose class only sounddevice can name
-            self._set_error(str(audio_error(error, "start", repr(self.name))))
-            return
+            self._set_error(str(audio_error(error, "start", repr(self._monitor.name))))
+        return None
+
+    def _play_and_close(self, stream: DeviceStream) -> None:
+        self._playing = True
+        finish = stream.close
         try:
-            self._play(stream, progress)
-            if not self.error:
-                stream.stop()
+            if not (lost := self._play(stream)):
+                finish = partial(_finish, stream)
+            self._set_error(lost)
         except Exception as error:
             self._set_error(
-                f"{self.name!r} failed with an unexpected {type(error).__name__}: {error}."
+                f"{self._monitor.name!r} failed with an unexpected {type(error).__name__}: {error}."
             )
         finally:
-            stream.close()
+            self._playing = False
+            self._waiting.clear()
+            PORTAUDIO.begin(finish, _CLOSE_LIMIT_S).wait(_CLOSE_LIMIT_S)
 
-    def _play(self, stream: DeviceStream, progress: OutputPosition) -> None:
+    def _play(self, stream: DeviceStream) -> str:
+        """Play until the stop, and return ""; or until the device is lost, and return why."""
         make_thread_realtime()
-        writer, watchdog = SyncedWriter(stream, progress), StreamWatchdog(stream, self.name)
+        writer = SyncedWriter(stream, self._progress)
+        watchdog = StreamWatchdog(stream, self._monitor.name)
         end = float("inf")
         while time.monotonic() < end:
             while self._waiting:
                 writer.push(self._waiting.popleft())
-            gain = 10 ** (self.gain_db / 20) if self.gain_db > MUTE_BELOW_DB else 0.0
+            gain_db = self._monitor.gain_db
+            gain = 10 ** (gain_db / 20) if gain_db > MUTE_BELOW_DB else 0.0
             writer.process(time.monotonic(), gain)
             stream.service()
             if lost := watchdog.lost(_STALL_TIMEOUT_S):
-                self._set_error(lost)
-                return
+                return lost
+            if stream.counters().frames >= PRIMED_BLOCKS * stream.spec.block:
+                self._set_error("")
             if self._stop_requested.is_set():
-                if not stream.queued:
-                    return
+                if not (self._drain and stream.queued):
+                    break
                 end = min(end, time.monotonic() + _DRAIN_TIMEOUT_S)
             time.sleep(_TICK_S)
+        return ""
 
     def _set_error(self, why: str) -> None:
-        self.error = (
-            f"The monitor is silent. {why} The main output continues; d chooses another monitor."
+        if self._stop_requested.is_set():
+            return
+        self._monitor.error = why and (
+            f"The monitor is silent. {why} The main output continues, and the monitor is tried "
+            "again; d chooses another one."
         )
-        self._waiting.clear()
+
+
+def _finish(stream: DeviceStream) -> None:
+    """Play what the device has buffered, then close it."""
+    stream.stop()
+    stream.close()
 
 
 def open_monitor(name: str | int, output: str) -> Monitor:

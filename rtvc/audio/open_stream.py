@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rtvc.audio.portaudio_thread import PORTAUDIO
 from rtvc.audio.streams import DeviceStream, StreamSpec
 
 
@@ -15,6 +16,12 @@ def open_stream(spec: StreamSpec, *, in_python: bool = False) -> DeviceStream:
     in_python
         Use the callback in Python even if rtmixer can be imported.
     """
+    stream = _open(spec, in_python)
+    PORTAUDIO.streams.add(stream)
+    return stream
+
+
+def _open(spec: StreamSpec, in_python: bool) -> DeviceStream:
     if not in_python:
         try:
             from rtvc.audio.mixer_stream import MixerStream

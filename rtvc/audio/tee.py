@@ -45,8 +45,9 @@ class TeeEndpoint:
 
     def reconnect(self) -> bool:
         """Try to reopen a lost device; return whether it succeeded."""
-        # Reconnecting restarts PortAudio, which closes the monitor's stream.
-        self._stop_monitor()
+        # Reconnecting may restart PortAudio, which closes the monitor's stream.
+        if self.monitor is not None:
+            self.monitor.stop(drain=False)
         connected = self.inner.reconnect()
         if connected:
             self._start_monitor()

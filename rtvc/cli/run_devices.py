@@ -148,7 +148,7 @@ def _monitor(asked: str | None, remembered: str) -> tuple[str, str]:
 def _missing_devices() -> str:
     """Return why live sound is impossible, "" if it is possible."""
     from rtvc.audio.devices import find_device
-    from rtvc.audio.portaudio import AudioError
+    from rtvc.audio.errors import AudioError
 
     try:
         find_device(None, "input")

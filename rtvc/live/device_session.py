@@ -68,12 +68,13 @@ class DeviceSession:
             raise VoiceError(str(error)) from error
 
     def take_message(self) -> str:
-        """Return why the monitor has failed, once for each failure; "" if it has not."""
+        """Return that the monitor has failed, or plays again, once for each; "" otherwise."""
         monitor = self.devices.monitor
         error = monitor.error if monitor is not None else ""
-        message = error if error != self._monitor_error else ""
-        self._monitor_error = error
-        return message
+        before, self._monitor_error = self._monitor_error, error
+        if error and not before:
+            return error
+        return "The monitor plays again." if before and not error else ""
 
     def stop(self) -> str:
         """Fade out, close the devices, and return a message about the file written, or ""."""

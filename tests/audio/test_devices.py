@@ -15,14 +15,14 @@ from rtvc.audio.devices import (
     list_devices,
     supported_rates,
 )
+from rtvc.audio.errors import AudioError
 from rtvc.audio.live import LiveEndpoint
 from rtvc.audio.portaudio import (
-    AudioError,
     audio_error,
-    capture_stderr,
     portaudio,
     restart_portaudio,
 )
+from rtvc.audio.stderr_capture import capture_stderr
 from rtvc.errors import UsageError
 from tests.support.sound_server import SoundServer
 

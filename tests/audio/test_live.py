@@ -211,12 +211,20 @@ def test_a_server_that_hangs_is_used_again_when_it_responds(sound_server: SoundS
     endpoint.stop()
 
 
-def test_an_error_of_the_watchdog_is_raised_by_wait(sound_server: SoundServer) -> None:
+def test_an_error_of_the_watchdog_is_a_loss_that_reconnecting_ends(
+    sound_server: SoundServer,
+) -> None:
+    failing = [True]
+
     def fail() -> None:
-        raise ZeroDivisionError("in the watchdog")
+        if failing:
+            raise ZeroDivisionError("in the watchdog")
 
     endpoint = LiveEndpoint()
     begin(endpoint, fail)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(DeviceLostError, match="ZeroDivisionError: in the watchdog"):
         endpoint.wait(RATE, 1.0)
+    failing.clear()
+    assert endpoint.reconnect(2.0) is True
+    assert endpoint.wait(4800, 1.0) >= 4800
     endpoint.stop()

@@ -280,12 +280,16 @@ def test_the_monitor_says_the_same_and_its_loss_harms_nothing(controller):
     time.sleep(0.5)
     assert np.abs(provider.monitors[0].played[since:]).max(initial=0) < 1e-6
     assert np.abs(provider.device.played[-24_000:]).max() > 0
+    controller.apply(controller.settings.replace(monitor_gain=0))
     provider.monitors[0].unplug()
     told: list[str] = []
     until(lambda: heard(controller, told))
     assert told[-1].startswith("The monitor is silent. 'External Headphones' was lost")
-    assert controller.take_message() == "", "it is told once"
     since = len(provider.device.played)
+    until(lambda: heard(controller, told))
+    assert told[-1] == "The monitor plays again."
+    until(lambda: np.abs(provider.monitors[1].played[-24_000:]).max(initial=0) > 0.02)
+    assert controller.take_message() == "", "it is told once"
     time.sleep(1)
     assert controller.stats().state is State.CONVERTED
     assert np.abs(provider.device.played[since:]).max() > 0.02
