@@ -177,6 +177,14 @@ class Duplex:
             self._output_resampler.delay_s if self._output_resampler else 0.0
         )
 
+    @property
+    def streams(self) -> str:
+        """Sample rates and block of the streams, such as "48000 Hz, 10 ms"."""
+        specs = [stream.spec for stream in self._streams]
+        rates = "/".join(str(rate) for rate in dict.fromkeys(spec.rate for spec in specs))
+        blocks = dict.fromkeys(f"{1000 * spec.block / spec.rate:.0f}" for spec in specs)
+        return f"{rates} Hz, {'/'.join(blocks)} ms{', two clocks' if self._clocks else ''}"
+
     def health(self) -> DeviceHealth:
         """Return the underrun and overflow counts and the ring buffers' fill."""
         counters = [stream.counters() for stream in self._streams]

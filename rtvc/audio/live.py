@@ -248,6 +248,12 @@ class LiveEndpoint:
         return self._devices
 
     @property
+    def streams(self) -> str:
+        """Sample rates and block of the open streams; "" if none are open."""
+        duplex = self._duplex
+        return duplex.streams if duplex else ""
+
+    @property
     def hint(self) -> str:
         """A sentence if the input has been digital silence for 3 s since the start, else ""."""
         duplex = self._duplex

@@ -1,4 +1,4 @@
-"""Loopback measurements: the true latency of a device, and lost samples, by cross-correlation."""
+"""Finds a known signal in a recording, and lost samples in it, by cross-correlation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvc._types import Float32, Float64
-from rtvc.audio.endpoint import ENGINE_RATE, Endpoint
+from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.errors import RtvcError
 
 MIN_PEAK_RATIO = 3.0
@@ -82,11 +82,11 @@ def find_signal(recording: Float32, signal: Float32) -> Match:
     outside[max(0, at - _PEAK_SAMPLES) : at + _PEAK_SAMPLES + 1] = False
     next_highest = float(height[outside].max(initial=1e-12))
     return Match(
-        at + _vertex(height, at), float(height[at]) / next_highest, float(correlation[at]) / energy
+        at + vertex(height, at), float(height[at]) / next_highest, float(correlation[at]) / energy
     )
 
 
-def _vertex(values: Float64, at: int) -> float:
+def vertex(values: Float64, at: int) -> float:
     """Return the vertex of the parabola through a peak and its neighbours, relative to `at`."""
     if not 0 < at < values.size - 1:
         return 0.0
@@ -198,74 +198,3 @@ def _error_db(recording: Float32, at: int, wanted: Float32) -> float:
     residual = target - basis @ np.linalg.lstsq(basis, target, rcond=None)[0]
     power = float(np.sum(wanted.astype(np.float64) ** 2)) + 1e-20
     return float(10 * np.log10(np.sum(residual**2) / power + 1e-20))
-
-
-@dataclass(frozen=True, slots=True)
-class LoopLatency:
-    """Latency of a loop from an endpoint's output to its input.
-
-    Attributes
-    ----------
-    measured
-        The measured latency in seconds, without the output queue.
-    reported
-        The sum of the latencies that the endpoint reports, in seconds.
-    peak_ratio
-        See `Match`.
-    """
-
-    measured: float
-    reported: float
-    peak_ratio: float
-
-
-def measure_loop_latency(
-    endpoint: Endpoint, *, repeats: int = 3, queue_s: float = 0.1
-) -> LoopLatency:
-    """Play chirps through an endpoint whose output is connected to its input; measure the latency.
-
-    Parameters
-    ----------
-    endpoint
-        An endpoint that has not been started. A cable, a virtual cable, or a speaker
-        next to a microphone must connect the output to the input.
-    repeats
-        Number of chirps, one per second. The one with the highest peak ratio counts:
-        a sound server that converts the sample rate may need a second to settle.
-    queue_s
-        Seconds of output to keep queued, so that a busy machine causes no underrun.
-
-    Raises
-    ------
-    RtvcError
-        If the chirp is not found in the input.
-    """
-    step = ENGINE_RATE // 100
-    signal = chirp()
-    played = np.tile(np.pad(signal, (0, ENGINE_RATE - signal.size)), repeats)
-    captured: list[Float32] = []
-    queued: list[int] = []
-    endpoint.start(lambda: None, 0)
-    try:
-        endpoint.wait(step, 2.0)
-        endpoint.write(np.zeros(round(queue_s * ENGINE_RATE), np.float32))
-        for start in range(0, played.size, step):
-            available = endpoint.wait(step, 2.0)
-            queued.append(endpoint.queued() + available)
-            endpoint.write(played[start : start + step])
-            captured.append(endpoint.read(step))
-        reported = sum(endpoint.latency)
-    finally:
-        endpoint.stop()
-    recording = np.concatenate(captured)
-    best, delay = Match(0.0, 0.0, 0.0), 0.0
-    for begin in range(0, recording.size, ENGINE_RATE):
-        found = find_signal(recording[begin : begin + ENGINE_RATE], signal)
-        if found.peak_ratio > best.peak_ratio:
-            # Queued output and waiting input are not part of the device's latency.
-            best, delay = found, found.delay - queued[begin // step]
-    if not best.is_match:
-        raise RtvcError(
-            "The chirp did not come back. Connect the output to the input, or turn the speaker up."
-        )
-    return LoopLatency(delay / ENGINE_RATE, reported, best.peak_ratio)

@@ -23,6 +23,7 @@ COMMANDS = (
     "setup",
     "bench",
     "calibrate",
+    "latency",
     "doctor",
 )
 _DESCRIPTION = """\

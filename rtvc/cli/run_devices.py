@@ -75,6 +75,25 @@ def find_devices(args: argparse.Namespace, remembered_run: RememberedRun) -> Run
     return _demo(args, remembered)
 
 
+def selected_devices(args: argparse.Namespace, remembered: RememberedRun) -> DeviceSelection:
+    """Return the devices of ``--input`` and ``--output``, else those of the last run.
+
+    Raises
+    ------
+    RtvcError
+        If there is no microphone or no speaker.
+    UsageError
+        If there is no device of that name.
+    """
+    from rtvc.live.devices import DeviceSelection
+
+    if missing := _missing_devices():
+        raise RtvcError(missing)
+    microphone, _ = _device("input", args.input, remembered.input)
+    speaker, _ = _device("output", args.output, remembered.output)
+    return DeviceSelection(microphone, speaker)
+
+
 def print_note(text: str) -> None:
     """Print a note to standard error."""
     print(text, file=sys.stderr, flush=True)

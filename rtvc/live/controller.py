@@ -21,6 +21,7 @@ from rtvc.stats import State, Stats
 if TYPE_CHECKING:
     from rtvc.audio.recording import Recording
     from rtvc.calibration.sizing import Sizing
+    from rtvc.config.measured_latency import MeasuredLatency
     from rtvc.engine.voice import Voice
     from rtvc.live.device_session import DeviceSession
 
@@ -61,9 +62,6 @@ class Controller:
         The selected devices by name. Read only.
     names
         The devices in use by their full names, all "" before the first start. Read only.
-    measured_s
-        Measured latency of input and output device together in seconds, None if it has
-        not been measured. Read only.
     """
 
     def __init__(
@@ -91,7 +89,6 @@ class Controller:
         self.scanner = Scanner(provider)
         self.wanted = DeviceSelection(remembered.input, remembered.output, remembered.monitor)
         self.names = DeviceSelection()
-        self.measured_s: float | None = None
         self._in_progress = "Starting."
         self._failure = ""
         self._voice_failed = False
@@ -143,6 +140,12 @@ class Controller:
         session = self._session
         return session.endpoint.spectrum() if session is not None else ()
 
+    @property
+    def measured(self) -> MeasuredLatency | None:
+        """The measured latency of the devices in use, None if it has not been measured."""
+        session = self._session
+        return session.measured if session is not None else None
+
     # Devices.
 
     def select_devices(self, selection: DeviceSelection) -> None:
@@ -161,14 +164,14 @@ class Controller:
         """
         if self._settings.mode == "muted":
             raise RtvcError(
-                "The measurement plays loud chirps, but the output is muted. Unmute it first."
+                "The measurement plays chirps, but the output is muted. Unmute it first."
             )
         if self._in_progress or self._failure:
             raise RtvcError(
                 "The latency cannot be measured while the devices are not running. "
                 "Try again when they are."
             )
-        self._in_progress = "Measuring the latency with three chirps."
+        self._in_progress = "Measuring the latency with chirps."
         self._submit(self._measure_latency)
 
     # Upkeep.
@@ -285,7 +288,6 @@ class Controller:
     def _change_devices(self, selection: DeviceSelection) -> None:
         previous = None if self._failure else self.wanted
         self._stop_session()
-        self.measured_s = None
         if self._open(selection):
             self._save()
         elif previous is not None and previous != selection:
@@ -296,18 +298,17 @@ class Controller:
         self._in_progress = ""
 
     def _measure_latency(self) -> None:
-        from rtvc.audio.loopback import measure_loop_latency
+        from rtvc.live.device_latency import measure_devices
 
         self._stop_session()
         try:
-            loop = measure_loop_latency(self._provider.open(self.wanted).endpoint)
+            loop = measure_devices(self._provider.open(self.wanted))
         except RtvcError as error:
             self._report(str(error))
         else:
-            self.measured_s = loop.measured
             self._report(
                 f"The devices have a latency of {loop.measured * 1000:.0f} ms; "
-                f"they report {loop.reported * 1000:.0f} ms."
+                f"they report {loop.reported * 1000:.0f} ms. {' '.join(loop.warnings)}".rstrip()
             )
         self._open(self.wanted)
         self._in_progress = ""

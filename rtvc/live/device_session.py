@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rtvc.audio.tee import TeeEndpoint
+from rtvc.config.measured_latency import MeasuredLatency, find_latency
 from rtvc.errors import RtvcError, VoiceError
 from rtvc.live.devices import OpenDevices
 from rtvc.session import Session
@@ -49,6 +50,8 @@ class DeviceSession:
         self.endpoint = TeeEndpoint(devices.endpoint, devices.monitor)
         self.session = Session(self.endpoint, settings, find_voice, sizing, devices.hint)
         self._monitor_error = ""
+        self._measured_for: tuple[str, str, str] | None = None
+        self._measured: MeasuredLatency | None = None
 
     def start(self) -> None:
         """Load the voice and start the devices.
@@ -66,6 +69,15 @@ class DeviceSession:
             if self.session.has_voice:
                 raise
             raise VoiceError(str(error)) from error
+
+    @property
+    def measured(self) -> MeasuredLatency | None:
+        """The measured latency of these devices, None if it has not been measured."""
+        names = self.devices.names
+        key = names.input, names.output, self.devices.streams()
+        if key != self._measured_for and key[2]:
+            self._measured_for, self._measured = key, find_latency(*key)
+        return self._measured
 
     def take_message(self) -> str:
         """Return that the monitor has failed, or plays again, once for each; "" otherwise."""

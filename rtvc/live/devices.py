@@ -57,6 +57,8 @@ class OpenDevices:
         A message about a device that could not be opened, "" if all are open.
     hint
         Returns what is probably wrong while the devices run, "" if nothing is.
+    streams
+        Returns sample rates and block of the streams while they run, "" if unknown.
     keep
         Writes the output to its file, if it has one, and returns a message about it, or "".
     """
@@ -66,6 +68,7 @@ class OpenDevices:
     monitor: Monitor | None = None
     note: str = ""
     hint: Callable[[], str] = lambda: ""
+    streams: Callable[[], str] = lambda: ""
     keep: Callable[[], str] = lambda: ""
 
 
@@ -150,4 +153,6 @@ class SystemDevices:
             except RtvcError as error:
                 note = f"There is no monitor. {error}"
         names = DeviceSelection(microphone.name, speaker.name, monitor.name if monitor else "")
-        return OpenDevices(endpoint, names, monitor, note, lambda: endpoint.hint)
+        return OpenDevices(
+            endpoint, names, monitor, note, lambda: endpoint.hint, lambda: endpoint.streams
+        )

@@ -140,7 +140,7 @@ class Panel(App[None]):
             voices=controller.scanner.voices,
             entries=self.preset_manager.entries,
             favourites=memory.favourites,
-            measured_s=controller.measured_s,
+            measured=controller.measured,
             spectrum=controller.spectrum() if memory.spectrogram else None,
             preset=self.actions.preset,
             recorded_s=controller.recorder.seconds,

@@ -95,7 +95,7 @@ def before_measuring(microphone: str, speaker: str, act: Callable[[], object]) -
     """Return the dialog that confirms a latency measurement by `act`."""
     return Confirm(
         "Measure the latency of the devices?\n\n"
-        f"{speaker!r} plays three loud chirps in three seconds, and your voice pauses. "
+        f"{speaker!r} plays chirps for three seconds, at -20 dBFS, and your voice pauses. "
         f"{microphone!r} must pick them up: hold it to the speaker or to the headphones, "
         "or choose one virtual cable as both devices.",
         act,

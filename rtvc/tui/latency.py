@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from rtvc.config.measured_latency import MeasuredLatency
+from rtvc.live.device_latency import measured_total
 from rtvc.stats import Latency, Stats
 from rtvc.tui.text_pane import StyledText, TextPane
 
@@ -19,13 +21,13 @@ _SHORT = {
 class LatencyBar(TextPane):
     """The latency from microphone to speaker, with its parts in proportion."""
 
-    def show(self, latency: Latency, measured_s: float | None) -> None:
+    def show(self, latency: Latency, measured: MeasuredLatency | None) -> None:
         """Show the latency with the devices' reported and, if known, their measured part."""
         title = f"LATENCY {latency.total * 1000:.0f} ms "
-        if measured_s is not None:
-            stated_s = latency.device_in + latency.device_out
-            real = (latency.total - stated_s + measured_s) * 1000
-            title = f"LATENCY reported {latency.total * 1000:.0f}, measured {real:.0f} ms "
+        if measured is not None:
+            real = measured_total(latency, measured) * 1000
+            age = f"({measured.age}) " if "day" in measured.age else ""
+            title = f"LATENCY reported {latency.total * 1000:.0f}, measured {real:.0f} ms {age}"
         self.put((title, "bold"), *_segments(latency, self.size.width - len(title) - 1))
 
 

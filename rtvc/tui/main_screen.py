@@ -91,7 +91,7 @@ class MainScreen(Screen[None]):
         self.query_one(Spectrogram).show(snapshot.spectrum or ())
         self.query_one(SettingsList).show(snapshot.settings)
         if snapshot.slow:
-            self.query_one(LatencyBar).show(stats.latency, snapshot.measured_s)
+            self.query_one(LatencyBar).show(stats.latency, snapshot.measured)
             self.query_one(StepFigures).show(stats)
             self.query_one(VoiceList).put(
                 items(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from rtvc.config.measured_latency import MeasuredLatency
 from rtvc.config.preset_manager import PresetEntry
 from rtvc.live.devices import AvailableDevices, DeviceSelection
 from rtvc.settings import Settings
@@ -26,8 +27,8 @@ class Snapshot:
         The devices in use, the selected ones, and all that can be selected.
     voices, entries, favourites
         The voices with their descriptions, the presets, and the favourites by digit.
-    measured_s
-        Measured latency of the devices in seconds, None if it has not been measured.
+    measured
+        Measured latency of the devices, None if it has not been measured.
     spectrum
         Level of each band of the output in dBFS, () while nothing plays, None if hidden.
     preset
@@ -50,7 +51,7 @@ class Snapshot:
     voices: dict[str, str]
     entries: tuple[PresetEntry, ...]
     favourites: dict[int, str]
-    measured_s: float | None
+    measured: MeasuredLatency | None
     spectrum: tuple[float, ...] | None
     preset: str
     recorded_s: float | None

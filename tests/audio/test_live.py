@@ -10,7 +10,8 @@ import pytest
 
 from rtvc.audio.endpoint import DeviceLostError
 from rtvc.audio.live import LiveEndpoint
-from rtvc.audio.loopback import Alignment, align, measure_loop_latency
+from rtvc.audio.loop_latency import measure_loop_latency
+from rtvc.audio.loopback import Alignment, align
 from tests.audio.signals import noise_below
 from tests.support.pass_through import PassThrough
 from tests.support.sound_server import (
@@ -107,12 +108,11 @@ def test_the_loop_latency_is_the_reported_one(sound_server: SoundServer) -> None
     for endpoint in (
         LiveEndpoint("fake_cable", "fake_cable"),
         LiveEndpoint("cable_end", "fake_speaker"),
-        LiveEndpoint("fake_cable", "fake_cable", rate=44100),
         LiveEndpoint("fake_cable", "fake_cable", rate=16000),
     ):
         with in_real_time():  # the streams' threads inherit it
-            loop = measure_loop_latency(endpoint, repeats=2)
-        assert loop.peak_ratio > 10
+            loop = measure_loop_latency(endpoint)
+        assert len(loop.lags) >= 8
         assert loop.measured == pytest.approx(loop.reported, abs=CLOSE_S)
 
 

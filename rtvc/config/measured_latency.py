@@ -1,0 +1,161 @@
+"""The file with the results of ``rtvc latency``, one entry per pair of devices and format."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rtvc.config import settings_yaml
+from rtvc.config.paths import config_folder, write_atomically
+from rtvc.errors import RtvcError
+
+_FORMAT = 1
+_HEADER = """\
+# Written by 'rtvc latency' and by the key l in the panel: the measured latency of devices.
+# 'rtvc latency --forget' removes it.
+"""
+_TEXTS = ("input", "output", "streams")
+_NUMBERS = ("seconds", "reported", "jitter", "at")
+_MAX_ENTRIES = 200
+_MAX_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredLatency:
+    """The measured latency of an output and an input together.
+
+    Attributes
+    ----------
+    input, output
+        Full names of the devices.
+    streams
+        Sample rates and block of the streams, such as "48000 Hz, 10 ms".
+    seconds
+        The latency from the output to the input in seconds.
+    reported
+        The latency that the devices reported, in seconds.
+    jitter
+        Range of the latency during the measurement in seconds.
+    at
+        Time of the measurement in seconds since the epoch.
+    """
+
+    input: str
+    output: str
+    streams: str
+    seconds: float
+    reported: float
+    jitter: float
+    at: float
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What the measurement is valid for."""
+        return self.input, self.output, self.streams
+
+    @property
+    def age(self) -> str:
+        """The time since the measurement in words, such as "3 days ago"."""
+        return age_in_words(time.time() - self.at)
+
+
+def latency_path() -> Path:
+    """Return the path of the file."""
+    return config_folder() / "latency.yaml"
+
+
+def load_latencies() -> tuple[tuple[MeasuredLatency, ...], str]:
+    """Return all measured latencies, and a warning or ""."""
+    path = latency_path()
+    if not path.exists():
+        return (), ""
+    try:
+        return _parse(settings_yaml.read_text(path), str(path)), ""
+    except RtvcError as error:
+        return (), f"The measured latencies are ignored. {error} Run 'rtvc latency' again."
+
+
+def find_latency(input: str, output: str, streams: str) -> MeasuredLatency | None:
+    """Return the measured latency of a pair of devices with these streams, None if not known."""
+    for known in load_latencies()[0]:
+        if known.key == (input, output, streams):
+            return known
+    return None
+
+
+def save_latency(measured: MeasuredLatency) -> None:
+    """Add a measurement to the file; it replaces the one with the same key.
+
+    Raises
+    ------
+    RtvcError
+        If the file cannot be written.
+    """
+    others = [known for known in load_latencies()[0] if known.key != measured.key]
+    kept = [*others, measured][-_MAX_ENTRIES:]
+    document = {"format": _FORMAT, "latencies": [asdict(known) for known in kept]}
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    write_atomically(latency_path(), _HEADER + text)
+
+
+def forget_latencies() -> int:
+    """Remove the file; return how many measurements it had.
+
+    Raises
+    ------
+    RtvcError
+        If the file cannot be removed.
+    """
+    known = len(load_latencies()[0])
+    try:
+        latency_path().unlink(missing_ok=True)
+    except OSError as error:
+        raise RtvcError(f"{latency_path()} cannot be removed: {error.strerror}.") from None
+    return known
+
+
+def age_in_words(seconds: float) -> str:
+    """Return a time that has passed in words, such as "3 days ago"."""
+    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        count = int(seconds // size)
+        if count >= 1:
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now"
+
+
+def _parse(text: str, source: str) -> tuple[MeasuredLatency, ...]:
+    try:
+        document = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError):
+        raise RtvcError(f"{source} is not valid YAML.") from None
+    try:
+        if not isinstance(document, dict) or document.get("format") != _FORMAT:
+            raise ValueError(f"its format is not {_FORMAT}")
+        entries = document.get("latencies")
+        if not isinstance(entries, list):
+            raise ValueError("latencies should be a list")
+        return tuple(_entry(entry) for entry in entries)
+    except ValueError as clause:
+        raise RtvcError(f"{source} cannot be used: {clause}.") from None
+
+
+def _entry(entry: Any) -> MeasuredLatency:
+    if not isinstance(entry, dict):
+        raise ValueError("an entry is no mapping")
+    for name in _TEXTS:
+        if not isinstance(entry.get(name), str):
+            raise ValueError(f"{name} is missing or no text")
+    for name in _NUMBERS:
+        value = entry.get(name)
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            raise ValueError(f"{name} is missing or no number")
+        if not math.isfinite(value) or (name != "at" and abs(value) > _MAX_SECONDS):
+            raise ValueError(f"{name} is {value}, out of range")
+    return MeasuredLatency(
+        *(entry[name] for name in _TEXTS), *(float(entry[name]) for name in _NUMBERS)
+    )

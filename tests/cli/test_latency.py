@@ -1,0 +1,75 @@
+"""``rtvc latency`` and the file that keeps its results."""
+
+import time
+
+import pytest
+
+from rtvc.cli import main
+from rtvc.config.measured_latency import (
+    MeasuredLatency,
+    age_in_words,
+    find_latency,
+    forget_latencies,
+    latency_path,
+    load_latencies,
+    save_latency,
+)
+
+CABLE = MeasuredLatency("mic", "speaker", "48000 Hz, 10 ms", 0.03, 0.025, 0.0001, 1e9)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path))
+
+
+def test_a_result_is_kept_for_its_devices_rate_and_block():
+    save_latency(CABLE)
+    save_latency(MeasuredLatency("mic", "speaker", "44100 Hz, 10 ms", 0.05, 0.025, 0.0, 1e9))
+    newer = MeasuredLatency("mic", "speaker", "48000 Hz, 10 ms", 0.031, 0.025, 0.0, 2e9)
+    save_latency(newer)
+    assert len(load_latencies()[0]) == 2
+    assert find_latency("mic", "speaker", "48000 Hz, 10 ms") == newer
+    assert find_latency("mic", "speaker", "44100 Hz, 10 ms") is not None
+    assert find_latency("mic", "headphones", "48000 Hz, 10 ms") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[", "format: 2\nlatencies: []\n", "format: 1\nlatencies: [{input: 3}]\n"]
+)
+def test_a_damaged_file_is_ignored_and_told(text):
+    latency_path().write_text(text)
+    known, warning = load_latencies()
+    assert known == ()
+    assert "rtvc latency" in warning
+    save_latency(CABLE)
+    assert load_latencies() == ((CABLE,), "")
+
+
+def test_a_number_out_of_range_is_refused():
+    save_latency(CABLE)
+    latency_path().write_text(latency_path().read_text().replace("0.03", ".nan"))
+    assert load_latencies()[0] == ()
+
+
+def test_the_age_in_words():
+    assert age_in_words(5) == "just now"
+    assert age_in_words(61) == "1 minute ago"
+    assert age_in_words(7300) == "2 hours ago"
+    assert age_in_words(4 * 86_400) == "4 days ago"
+    assert MeasuredLatency("", "", "", 0, 0, 0, time.time() - 90_000).age == "1 day ago"
+
+
+def test_forget_removes_the_results(capsys):
+    save_latency(CABLE)
+    assert main.main(["latency", "--forget"]) == 0
+    assert capsys.readouterr().out == "Forgot 1 measured latency.\n"
+    assert load_latencies() == ((), "")
+    assert forget_latencies() == 0
+    assert main.main(["latency", "--forget", "--input", "mic"]) == 2
+
+
+def test_nothing_is_played_without_asking(sound_server, capsys):
+    assert main.main(["latency", "--input", "fake_cable", "--output", "fake_cable"]) == 2
+    assert "Add --yes" in capsys.readouterr().err
+    assert not latency_path().exists()
