@@ -1,4 +1,4 @@
-"""An endpoint that also copies its output to a recording, a monitor and a spectrum."""
+"""An endpoint that also copies its audio to a recording, a monitor and a spectrum."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rtvc.stats import DeviceHealth
 
 
 class TeeEndpoint:
-    """An `Endpoint` that forwards to another one and copies its output.
+    """An `Endpoint` that forwards to another one and copies its input and output.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class TeeEndpoint:
     Attributes
     ----------
     recording
-        Writes a copy of the output to a file; None while nothing is recorded.
+        Writes copies of input and output to files; None while nothing is recorded.
     """
 
     def __init__(self, inner: Endpoint, monitor: Monitor | None = None) -> None:
@@ -64,7 +64,11 @@ class TeeEndpoint:
 
     def read(self, samples: int) -> Float32:
         """Return the next `samples` input samples."""
-        return self.inner.read(samples)
+        block = self.inner.read(samples)
+        recording = self.recording
+        if recording is not None:
+            recording.push("input", block)
+        return block
 
     def queued(self) -> int:
         """Return the number of output samples that wait for the device."""
@@ -79,7 +83,7 @@ class TeeEndpoint:
         self._writing = False
         self._spectrum.push(samples)
         if recording is not None:
-            recording.push(samples)
+            recording.push("output", samples)
         if monitor is not None:
             monitor.push(samples)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rtvc.errors import RtvcError
@@ -11,10 +12,17 @@ if TYPE_CHECKING:
     from rtvc.calibration.sizing import Sizing
     from rtvc.cli.run_devices import RunDevices
     from rtvc.config.remembered import RememberedRun
+    from rtvc.live.recorder import Recorder
 
 
 def run(
-    devices: RunDevices, remembered: RememberedRun, sizing: Sizing, warnings: str, *, remember: bool
+    devices: RunDevices,
+    remembered: RememberedRun,
+    sizing: Sizing,
+    warnings: str,
+    *,
+    remember: bool,
+    prepare: Callable[[Recorder], None],
 ) -> int:
     """Open the panel, and return the exit code once it is closed.
 
@@ -31,6 +39,8 @@ def run(
         Warnings about the sizes, "" if there are none.
     remember
         Whether to store devices and settings for the next run.
+    prepare
+        Starts the recording, if one is wanted.
 
     Raises
     ------
@@ -48,6 +58,7 @@ def run(
     controller = Controller(
         SystemDevices(), remembered, sizing=sizing, remember=remember, fallback=fallback
     )
+    prepare(controller.recorder)
     panel = Panel(controller, " ".join(filter(None, (devices.advice, warnings))))
     try:
         with redirect_stderr(log):

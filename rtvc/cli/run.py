@@ -7,11 +7,12 @@ import dataclasses
 import sys
 import tempfile
 import threading
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtvc.cli import options, run_devices
+from rtvc.cli import options, run_devices, run_recording
 from rtvc.cli.run_devices import RunDevices, print_note
 from rtvc.errors import RtvcError, UsageError
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from rtvc.cli.terminal import Keyboard, StatusDisplay
     from rtvc.config.remembered import RememberedRun
     from rtvc.live.device_session import DeviceSession
+    from rtvc.live.recorder import Recorder
     from rtvc.settings import Settings
 
 SUMMARY = "change your voice live (the default command)"
@@ -47,6 +49,7 @@ examples:
   rtvc run --output "BlackHole" --monitor "Headphones"
   rtvc run --preset robot --block 60 --headroom 40    lower latency, more CPU load
   rtvc run --voice Anna --profile fast                lower latency, as calibrated
+  rtvc run --record talk.flac --record-what both      the voice, and your own, in two files
   rtvc run --seconds 60 --stats stats.json            measure a run of one minute
   rtvc run --demo                                     convert the bundled utterance"""
 _FIRST_PRESET = "deep"
@@ -94,6 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="do not remember the devices and settings of this run",
     )
+    run_recording.add_arguments(parser)
     options.add_profile(parser)
     options.add_settings(parser)
 
@@ -108,12 +112,14 @@ def run(args: argparse.Namespace) -> int:
     from rtvc.calibration.sizing import sizes_at_default
     from rtvc.config.presets import find_preset
     from rtvc.config.remembered import RememberedRun, load_remembered
+    from rtvc.live.recorder import unfinished_recordings
     from rtvc.live.startup_sizing import startup_sizing
 
     remembered, sentence = (RememberedRun(), "") if args.reset else load_remembered()
     if sentence:
         print_note(sentence)
     chosen = options.chosen(args, remembered.settings)
+    recording = run_recording.recording_choice(args, remembered.recording)
     settings = _with_a_voice(chosen.settings, args)
     _refuse_existing(args)
     if not remembered.settings.changed() and not options.shape_voice(args):
@@ -125,15 +131,26 @@ def run(args: argparse.Namespace) -> int:
         print_note(f"Restored: {options.described(settings.changed())} (--reset starts fresh).")
     stated = (remembered.chosen | chosen.stated) & sizes_at_default(settings)
     sizing, sizes = startup_sizing(settings, args.profile or remembered.profile, stated)
-    for sentence in filter(None, (sizes.notes, sizes.warnings)):
+    unfinished = unfinished_recordings()
+    for sentence in filter(None, (sizes.notes, sizes.warnings, unfinished)):
         print_note(sentence)
     remembered = dataclasses.replace(
-        devices.remembered_run(settings), profile=sizing.profile.name, chosen=sizing.chosen
+        devices.remembered_run(settings),
+        profile=sizing.profile.name,
+        chosen=sizing.chosen,
+        recording=recording,
     )
     if on_panel:
         from rtvc.cli import panel
 
-        return panel.run(devices, remembered, sizing, sizes.warnings, remember=not args.no_save)
+        return panel.run(
+            devices,
+            remembered,
+            sizing,
+            " ".join(filter(None, (sizes.warnings, unfinished))),
+            remember=not args.no_save,
+            prepare=partial(run_recording.start_recording, args),
+        )
     return _run_plainly(args, devices, remembered, sizing)
 
 
@@ -167,8 +184,11 @@ def _run_plainly(
     from rtvc.cli.terminal import Keyboard, StatusDisplay
     from rtvc.config.remembered import save_remembered
     from rtvc.live.device_session import DeviceSession
+    from rtvc.live.recorder import Recorder
 
     session = DeviceSession(devices.open(), remembered.settings, sizing=sizing)
+    recorder = Recorder(partial(setattr, session.endpoint, "recording"), remembered.recording)
+    run_recording.start_recording(args, recorder)
     display = StatusDisplay(sys.stdout)
     try:
         with Keyboard() as keyboard:
@@ -176,21 +196,23 @@ def _run_plainly(
             if devices.live and not args.no_save:
                 save_remembered(remembered)
             try:
-                _watch(session, keyboard, display, seconds=args.seconds)
+                _watch(session, recorder, keyboard, display, seconds=args.seconds)
             finally:
                 session.session.stop()
                 display.clear()
     except BaseException:
         # Ctrl-C is a normal end: write the statistics and the file all the same.
+        recorded = run_recording.stop_recording(recorder)
         if session.session.stats().blocks:
-            _finish(args, session, display.elapsed_s)
+            _finish(args, session, display.elapsed_s, recorded)
         raise
-    _finish(args, session, display.elapsed_s)
+    _finish(args, session, display.elapsed_s, run_recording.stop_recording(recorder))
     return 0
 
 
 def _watch(
     session: DeviceSession,
+    recorder: Recorder,
     keyboard: Keyboard,
     display: StatusDisplay,
     *,
@@ -202,8 +224,9 @@ def _watch(
         if stats.reason and stats.reason != shown:
             display.note(stats.reason)
         shown = stats.reason
-        if message := session.take_message():
-            display.note(message)
+        for source in (session, recorder):
+            if message := source.take_message():
+                display.note(message)
         display.show(stats)
         if "q" in keyboard.pressed().lower():
             return
@@ -214,14 +237,16 @@ def _watch(
         raise RtvcError(reason or "The engine has stopped. Start rtvc again.")
 
 
-def _finish(args: argparse.Namespace, session: DeviceSession, elapsed_s: float) -> None:
+def _finish(
+    args: argparse.Namespace, session: DeviceSession, elapsed_s: float, recorded: str
+) -> None:
     from rtvc.cli.run_report import as_json, run_report
     from rtvc.cli.status_line import summary
     from rtvc.config.paths import write_atomically
 
     stats = session.session.stats()
     # Files first: the terminal or the reader of standard output may be gone.
-    lines = [summary(stats, elapsed_s), session.devices.keep()]
+    lines = [summary(stats, elapsed_s), session.devices.keep(), recorded]
     if args.stats:
         names = {what: name for what, name in session.devices.names._asdict().items() if name}
         report = run_report(session.session.settings, stats, elapsed_s, names)

@@ -9,9 +9,12 @@ from rtvc.calibration.profiles import DEFAULT_PROFILE, PROFILES
 from rtvc.calibration.sizing import sizes_at_default
 from rtvc.config import settings_yaml
 from rtvc.config.paths import config_folder, unused_path, write_atomically
+from rtvc.config.recording_choice import RecordingChoice
+from rtvc.errors import UsageError
 from rtvc.settings import Settings
 
-_TEXT_KEYS = ("input", "output", "monitor", "profile")
+_RECORD_KEYS = {"record_what": "what", "record_folder": "folder", "record_name": "name"}
+_TEXT_KEYS = ("input", "output", "monitor", "profile", *_RECORD_KEYS)
 _HEADER = "# Written by rtvc when a run starts, and read by the next run.\n"
 
 
@@ -32,6 +35,8 @@ class RememberedRun:
         Name of the profile: the trade-off between quality and latency.
     chosen
         Names of the sizes that you set to their default value explicitly.
+    recording
+        What is recorded, and to which files.
     """
 
     input: str = ""
@@ -40,6 +45,7 @@ class RememberedRun:
     monitor: str = ""
     profile: str = DEFAULT_PROFILE
     chosen: frozenset[str] = frozenset()
+    recording: RecordingChoice = field(default_factory=RecordingChoice)
 
 
 def remembered_path() -> Path:
@@ -73,8 +79,17 @@ def _read() -> tuple[RememberedRun, list[settings_yaml.Problem]]:
         monitor=document.texts.get("monitor", ""),
         profile=profile if profile in PROFILES else DEFAULT_PROFILE,
         chosen=sizes_at_default(settings).intersection(document.values),
+        recording=_recording(document.texts),
     )
     return run, document.notes
+
+
+def _recording(texts: dict[str, str]) -> RecordingChoice:
+    fields = {name: texts[key] for key, name in _RECORD_KEYS.items() if key in texts}
+    try:
+        return RecordingChoice(**fields)
+    except UsageError:  # written by another version
+        return RecordingChoice()
 
 
 def load_remembered() -> tuple[RememberedRun, str]:
@@ -115,4 +130,7 @@ def save_remembered(run: RememberedRun) -> None:
     texts = {"input": run.input, "output": run.output, "monitor": run.monitor}
     if run.profile != DEFAULT_PROFILE:
         texts["profile"] = run.profile
+    for key, name in _RECORD_KEYS.items():
+        if (text := getattr(run.recording, name)) != getattr(RecordingChoice(), name):
+            texts[key] = text
     write_atomically(remembered_path(), _HEADER + settings_yaml.render(texts, values))

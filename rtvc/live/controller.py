@@ -85,7 +85,7 @@ class Controller:
         self._history = UndoHistory()
         self._recording: Recording | None = None
         self._session: DeviceSession | None = None
-        self.recorder = Recorder(self._attach)
+        self.recorder = Recorder(self._attach, remembered.recording)
         self.scanner = Scanner(provider)
         self.wanted = DeviceSelection(remembered.input, remembered.output, remembered.monitor)
         self.names = DeviceSelection()
@@ -345,9 +345,9 @@ class Controller:
         self._in_progress = "Fading out."
         self._stop_session()
         self._save()
-        if self.recorder.path is not None:
+        if self.recorder.files:
             try:
-                self.recorder.stop()
+                self._report(self.recorder.stop())
             except RtvcError as error:
                 self._report(str(error))
 

@@ -1,4 +1,4 @@
-"""Records the output, across changes of devices."""
+"""Records output and input, across changes of devices."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtvc.config.paths import unused_path
+from rtvc.config.recording_choice import RecordingChoice
+from rtvc.config.unfinished import forget_recording, note_recording, take_unfinished
 from rtvc.errors import RtvcError
 
 if TYPE_CHECKING:
     from rtvc.audio.recording import Recording
-
-FILE = Path("rtvc-recording.wav")
 
 
 class Recorder:
@@ -21,39 +20,51 @@ class Recorder:
     Parameters
     ----------
     attach
-        Sends the output to a recording; None detaches it.
+        Sends input and output to a recording; None detaches it.
+    choice
+        What is recorded, and to which files.
     """
 
-    def __init__(self, attach: Callable[[Recording | None], None]) -> None:
+    def __init__(
+        self,
+        attach: Callable[[Recording | None], None],
+        choice: RecordingChoice | None = None,
+    ) -> None:
         self._attach = attach
+        self._choice = choice or RecordingChoice()
         self._recording: Recording | None = None
 
-    def start(self, path: Path | None = None) -> Path:
-        """Start recording the output, and return the path of the file.
+    def start(self, file: Path | None = None) -> str:
+        """Start recording, and return a phrase with the files.
 
         Parameters
         ----------
-        path
-            A sound file that does not exist yet; by default one in the current folder.
+        file
+            A sound file; by default that of the choice. If it exists, a number is added to
+            the name.
 
         Raises
         ------
         RtvcError
-            If the file cannot be written, or a recording is running.
+            If a file cannot be written, or a recording is running.
         """
         from rtvc.audio.recording import Recording
 
         if self._recording is not None:
-            raise RtvcError(f"rtvc is already recording to {self._recording.path}. Stop it first.")
-        self._recording = Recording(path or unused_path(FILE.absolute()))
-        self._attach(self._recording)
-        return self._recording.path
+            raise RtvcError(f"rtvc is already recording to {self.files}. Stop it first.")
+        paths = self._choice.paths(file)
+        if file is None:
+            _create(next(iter(paths.values())).parent)
+        recording = self._recording = Recording(paths)
+        note_recording(recording.paths)
+        self._attach(recording)
+        return self.files
 
     @property
-    def path(self) -> Path | None:
-        """The file being recorded, None if there is none."""
+    def files(self) -> str:
+        """The files being recorded, "" if there are none."""
         recording = self._recording
-        return recording.path if recording is not None else None
+        return " and ".join(map(str, recording.paths)) if recording is not None else ""
 
     @property
     def seconds(self) -> float | None:
@@ -61,20 +72,24 @@ class Recorder:
         recording = self._recording
         return recording.seconds if recording is not None else None
 
-    def stop(self) -> Path:
-        """Stop the recording, and return the path of its file.
+    def stop(self) -> str:
+        """Stop the recording, and return a message with its files; takes at most a second.
 
         Raises
         ------
         RtvcError
-            If no recording is running, or the file could not be written.
+            If no recording is running, or a file could not be written.
         """
-        recording, self._recording = self._recording, None
+        recording, files = self._recording, self.files
         if recording is None:
             raise RtvcError("No recording is running.")
+        self._recording = None
         self._attach(None)
         recording.finish()
-        return recording.path
+        forget_recording()
+        if not recording.seconds:
+            return "The recording was stopped before there was any sound, so there is no file."
+        return f"Saved the recording to {files}.{_missing(recording.missing_s)}"
 
     def take_message(self) -> str:
         """Return why the recording has ended by itself, once; "" if it has not."""
@@ -82,4 +97,31 @@ class Recorder:
         if recording is None or not recording.error:
             return ""
         self._recording = None
-        return f"The recording has stopped. {recording.error}"
+        self._attach(None)
+        forget_recording()
+        return recording.error
+
+
+def unfinished_recordings() -> str:
+    """Return a sentence about recordings of runs that were killed, once; "" if there are none."""
+    paths = take_unfinished()
+    if not paths:
+        return ""
+    files = " and ".join(map(str, paths))
+    return (
+        f"The last run ended while it was recording; the recording can be played and is in {files}."
+    )
+
+
+def _create(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RtvcError(
+            f"The folder {folder} cannot be created: {error.strerror}. "
+            "Choose another with --record-folder."
+        ) from None
+
+
+def _missing(seconds: float) -> str:
+    return f" {seconds:.1f} s of it are silent, because the disk was too slow." if seconds else ""

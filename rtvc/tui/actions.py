@@ -108,7 +108,7 @@ class Actions:
         recorder = self._controller.recorder
         if recorder.seconds is None:
             return f"Recording to {recorder.start()} until you press r."
-        return f"Saved the recording to {recorder.stop()}."
+        return recorder.stop()
 
     def undo(self) -> str:
         """Undo the last change."""

@@ -178,11 +178,8 @@ class Panel(App[None]):
         if self._quitting:
             return
         self._quitting = True
-        recording = self.controller.recorder.path
         await asyncio.to_thread(self.controller.close)
         self.exit_message = self.controller.take_message()
-        if recording is not None and not self.exit_message:
-            self.exit_message = f"The recording is in {recording}."
         self.exit(return_code=self._code)
 
     # Messages.

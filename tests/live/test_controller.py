@@ -154,8 +154,8 @@ def test_a_new_block_is_loaded_while_the_old_one_plays(controller):
 
 
 def test_the_recording_is_what_was_played_across_devices(controller, tmp_path):
-    path = controller.recorder.start()
-    assert path == tmp_path / "rtvc-recording.wav"
+    path = tmp_path / "rtvc-recording.wav"
+    assert controller.recorder.start() == str(path)
     with pytest.raises(RtvcError, match="already"):
         controller.recorder.start()
     first = controller._provider.device
@@ -165,7 +165,7 @@ def test_the_recording_is_what_was_played_across_devices(controller, tmp_path):
     running(controller)
     until(lambda: len(controller._provider.device.played) > 24_000)
     assert controller.recorder.seconds > 0.5
-    assert controller.recorder.stop() == path
+    assert controller.recorder.stop() == f"Saved the recording to {path}."
     assert controller.recorder.seconds is None
     recorded, rate = soundfile.read(path, dtype="float32")
     assert rate == 48_000

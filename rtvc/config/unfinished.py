@@ -1,0 +1,53 @@
+"""Recordings that were in progress when rtvc was killed, so that the next run reports them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from rtvc.config.paths import config_folder, write_atomically
+from rtvc.errors import RtvcError
+
+_PREFIX = "recording-in-progress-"
+
+
+def note_recording(paths: Iterable[Path]) -> None:
+    """Remember the files of a recording that has started; failures are ignored."""
+    with contextlib.suppress(RtvcError):
+        write_atomically(_own_file(), "".join(f"{path}\n" for path in paths))
+
+
+def forget_recording() -> None:
+    """Forget the recording: it is complete."""
+    with contextlib.suppress(OSError):
+        _own_file().unlink(missing_ok=True)
+
+
+def take_unfinished() -> list[Path]:
+    """Return the files of recordings whose program no longer runs, once."""
+    found = []
+    for file in sorted(config_folder().glob(f"{_PREFIX}*")):
+        process = file.name.removeprefix(_PREFIX)
+        if not process.isdigit() or _runs(int(process)):
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            lines = file.read_text("utf-8").splitlines()
+            file.unlink()
+            found += [path for path in map(Path, lines) if path.is_file()]
+    return found
+
+
+def _own_file() -> Path:
+    return config_folder() / f"{_PREFIX}{os.getpid()}"
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return process != os.getpid()

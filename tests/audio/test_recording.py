@@ -1,0 +1,192 @@
+"""Recordings that end by a full disk, a kill, a stalled disk, or in the usual way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from rtvc.audio.recording import Recording, Side
+from rtvc.audio.recording_file import RecordingFile
+from rtvc.audio.simulated import SimulatedDevice
+from rtvc.audio.tee import TeeEndpoint
+from rtvc.errors import RtvcError
+from tests.support.processes import started
+
+RATE = 48_000
+FORMATS = ("wav", "flac", "aiff", "mp3", "ogg", "opus")
+LOSSLESS = FORMATS[:3]
+
+SOURCE = """
+import json, resource, sys, time
+from pathlib import Path
+import numpy as np
+from rtvc.audio.recording import Recording, Side
+
+RATE, FORMATS = 48_000, sys.argv[2:]
+noise = np.random.default_rng(0).uniform(-0.3, 0.3, 8 * RATE).astype(np.float32)
+pieces = np.split(noise, 80)
+"""
+FULL = """
+for ext in FORMATS:
+    size = 300_000 if ext in ("wav", "flac", "aiff") else 40_000
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    recording = Recording({"output": Path(sys.argv[1]) / f"talk.{ext}"})
+    for piece in pieces:
+        recording.push("output", piece)
+    while not recording.error and recording._thread.is_alive():
+        time.sleep(0.01)
+    print(json.dumps([recording.error, recording.seconds]), flush=True)
+"""
+KILLED = """
+recordings = [Recording({"output": Path(sys.argv[1]) / f"talk.{ext}"}) for ext in FORMATS]
+began = time.monotonic()
+for number, piece in enumerate(pieces, 1):
+    time.sleep(max(0.0, began + 0.1 * number - time.monotonic()))
+    for recording in recordings:
+        recording.push("output", piece)
+    print(number, flush=True)
+"""
+
+
+def noise(seconds: float):
+    values = np.random.default_rng(0).uniform(-0.3, 0.3, 8 * RATE).astype(np.float32)
+    return values[: round(seconds * RATE)]
+
+
+def push(recording: Recording, samples) -> None:
+    for piece in np.array_split(samples, max(1, samples.size // 4800)):
+        recording.push("output", piece)
+
+
+def read(path):
+    samples, rate = soundfile.read(path, dtype="float32")
+    assert rate == RATE
+    return samples
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """The result of a recording in each format, and their folder; each file has a largest size."""
+    folder = tmp_path_factory.mktemp("full")
+    with started([sys.executable, "-c", SOURCE + FULL, folder, *FORMATS], stdout=-1) as process:
+        lines = process.stdout.read().decode().splitlines()
+        assert process.wait() == 0
+    return folder, dict(zip(FORMATS, map(json.loads, lines), strict=True))
+
+
+@pytest.mark.parametrize("ext", FORMATS)
+def test_a_full_disk_keeps_what_was_recorded(full, ext):
+    folder, results = full
+    error, seconds = results[ext]
+    path = folder / f"talk.{ext}"
+    assert "because the disk is full; what was recorded is in" in error
+    assert str(path) in error
+    samples = read(path)
+    # A piece that is written at once lasts 0.3 s, and a page of an Ogg file a second.
+    assert path.stat().st_size > (250_000 if ext in LOSSLESS else 20_000)
+    assert seconds - len(samples) / RATE < (0.5 if ext not in ("ogg", "opus") else 1.1)
+    if ext in LOSSLESS:
+        np.testing.assert_allclose(samples, noise(8)[: len(samples)], atol=2e-7)
+
+
+def test_a_kill_costs_less_than_half_a_second(tmp_path):
+    words = [sys.executable, "-c", SOURCE + KILLED, tmp_path, *FORMATS]
+    with started(words, stdout=-1) as process:
+        pushed = [int(process.stdout.readline()) for _ in range(18)][-1]
+        os.kill(process.pid, signal.SIGKILL)
+        rest = process.stdout.read().split()
+        pushed = int(rest[-1]) if rest else pushed
+    for ext in FORMATS:
+        samples = read(tmp_path / f"talk.{ext}")
+        if ext in ("ogg", "opus"):
+            # Its newest page is missing; the newest seconds are in another file.
+            samples = read(tmp_path / "talk-end.wav")
+        assert pushed / 10 - len(samples) / RATE < 0.5, ext
+        if ext in LOSSLESS:
+            np.testing.assert_allclose(samples, noise(8)[: len(samples)], atol=2e-7)
+
+
+@pytest.mark.parametrize("ext", FORMATS)
+def test_a_recording_is_complete_and_alone(tmp_path, ext):
+    recording = Recording({"output": tmp_path / f"talk.{ext}"})
+    push(recording, noise(1.0))
+    recording.finish()
+    samples = read(tmp_path / f"talk.{ext}")
+    assert len(samples) == pytest.approx(RATE, abs=0 if ext != "mp3" else 2 * 1152 + 1105)
+    assert [path.name for path in tmp_path.iterdir()] == [f"talk.{ext}"]
+    assert recording.seconds == 1.0
+    assert recording.missing_s == 0.0
+
+
+def test_nothing_is_overwritten_and_nothing_empty_is_left(tmp_path):
+    path = tmp_path / "talk.wav"
+    path.write_text("mine")
+    recording = Recording({"output": path, "input": tmp_path / "talk-input.wav"})
+    push(recording, noise(0.2))
+    recording.finish()
+    assert path.read_text() == "mine"
+    assert recording.paths[0] == tmp_path / "talk-2.wav"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["talk-2.wav", "talk.wav"]
+
+
+def test_a_long_recording_continues_in_another_file(tmp_path):
+    recording = Recording({"output": tmp_path / "talk.flac"}, longest_s=1.0)
+    push(recording, noise(2.5))
+    recording.finish()
+    assert [path.name for path in recording.paths] == ["talk.flac", "talk-2.flac", "talk-3.flac"]
+    joined = np.concatenate([read(path) for path in recording.paths])
+    np.testing.assert_allclose(joined, noise(2.5), atol=2e-7)
+
+
+def test_a_disk_that_does_not_respond(tmp_path, monkeypatch):
+    responds = threading.Event()
+    write = RecordingFile.write
+
+    def stall(self, samples):
+        responds.wait(10)
+        write(self, samples)
+
+    monkeypatch.setattr(RecordingFile, "write", stall)
+    recording = Recording({"output": tmp_path / "talk.wav"}, waiting_s=1.0)
+    push(recording, noise(3.0))
+    assert sum(np.size(piece) for piece in recording._tracks["output"]._waiting) <= RATE
+    began = time.monotonic()
+    with pytest.raises(RtvcError, match=r"talk\.wav may be missing"):
+        recording.finish()
+    assert time.monotonic() - began < 1.0
+    responds.set()
+    recording._thread.join(5)
+    assert recording.missing_s == pytest.approx(2.0, abs=0.11)
+    samples = read(tmp_path / "talk.wav")
+    # Silence in place of what is missing keeps the time.
+    assert len(samples) == 3 * RATE
+    kept = np.flatnonzero(samples)[-1] + 1
+    np.testing.assert_allclose(samples[:kept], noise(3.0)[:kept], atol=2e-7)
+
+
+def test_input_and_output_have_a_file_each(tmp_path):
+    device = SimulatedDevice(noise(1.0))
+    endpoint = TeeEndpoint(device)
+    paths: dict[Side, Path] = {
+        "output": tmp_path / "talk.wav",
+        "input": tmp_path / "talk-input.wav",
+    }
+    endpoint.recording = recording = Recording(paths)
+    endpoint.start(lambda: None, 0)
+    for _ in range(5):
+        assert endpoint.wait(4800, 1.0) >= 4800
+        endpoint.write(0.5 * endpoint.read(4800))
+    recording.finish()
+    endpoint.stop()
+    heard, played = read(paths["input"]), read(paths["output"])
+    assert len(heard) == len(played) == 24_000
+    np.testing.assert_allclose(played, 0.5 * heard, atol=2e-7)

@@ -1,0 +1,84 @@
+"""``rtvc run --record``, without a device: the demonstration is recorded."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from rtvc.config.recording_choice import RecordingChoice
+from rtvc.config.remembered import RememberedRun, load_remembered, save_remembered
+from rtvc.errors import UsageError
+from rtvc.live.demo import load_utterance
+from rtvc.live.recorder import Recorder, unfinished_recordings
+from tests.cli.test_main import refused, rtvc_command
+from tests.support.processes import started
+
+DEMO = ("run", "--demo", "demo.wav", "--pitch", "3")
+
+
+@pytest.fixture(autouse=True)
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_kill_leaves_both_recordings_and_the_next_start_says_where(tmp_path: Path):
+    words = ("--record", "talk.wav", "--record-what", "both")
+    with started([sys.executable, "-m", "rtvc", *DEMO, *words], stdout=-1, stderr=-1) as process:
+        output = tmp_path / "talk.wav"
+        while not output.exists() or output.stat().st_size < 60_000:
+            assert process.poll() is None, process.stderr.read().decode()
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+    heard, _ = soundfile.read("talk-input.wav", dtype="float32")
+    utterance = load_utterance()
+    assert len(heard) > 4800
+    np.testing.assert_allclose(heard, np.clip(utterance[: len(heard)], -1, 1), atol=2e-7)
+    played, _ = soundfile.read(output)
+    assert len(played) > 4800
+    sentence = unfinished_recordings()
+    assert f"the recording can be played and is in {output} and {tmp_path}/talk-input" in sentence
+    assert not unfinished_recordings(), "said twice"
+
+
+def test_a_finished_recording_is_said_once_and_is_what_was_played(tmp_path: Path):
+    words = ("--record", "--record-name", "a-%Y.wav", "--record-folder", "new/sounds")
+    done = rtvc_command(*DEMO, *words, "--seconds", "0.6", "--force")
+    path = tmp_path / "new" / "sounds" / f"a-{time.strftime('%Y')}.wav"
+    assert f"Recording to {path}." in done.stderr
+    assert f"Saved the recording to {path}." in done.stdout
+    played, _ = soundfile.read("demo.wav")
+    recorded, _ = soundfile.read(path)
+    assert len(recorded) > 9600
+    np.testing.assert_allclose(recorded[: len(played)][:9600], played[:9600], atol=2e-7)
+    assert not unfinished_recordings()
+
+
+def test_what_cannot_be_recorded_is_refused_before_the_run():
+    assert "names no sound format" in refused(*DEMO, "--record", "talk.txt")
+    assert "without a folder" in refused(*DEMO, "--record-name", "a/talk.wav")
+    assert "There is no folder" in refused(*DEMO, "--record", "nowhere/talk.wav")
+
+
+def test_the_choice_is_remembered(tmp_path: Path):
+    choice = RecordingChoice("both", str(tmp_path), "talk-%H.ogg")
+    save_remembered(RememberedRun(recording=choice))
+    assert load_remembered()[0].recording == choice
+    save_remembered(RememberedRun())
+    assert "record" not in (tmp_path / "config" / "remembered.yaml").read_text()
+    assert load_remembered()[0].recording == RecordingChoice()
+    with pytest.raises(UsageError, match="Choose output, input or both"):
+        RecordingChoice("everything")
+
+
+def test_only_the_input_is_recorded_if_that_is_asked(tmp_path: Path):
+    recorder = Recorder(lambda recording: None, RecordingChoice("input"))
+    assert recorder.start() == str(tmp_path / "rtvc-recording-input.wav")
+    assert "before there was any sound" in recorder.stop()
+    assert not list(tmp_path.glob("*.wav"))
