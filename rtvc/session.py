@@ -49,6 +49,9 @@ class Session:
         in `stats` if the engine has none.
     observer
         Receives every block that the engine processes; by default none.
+    fail_open
+        Whether the unconverted input is output, as state DRY, while a failure keeps the engine
+        from converting.
 
     Examples
     --------
@@ -67,6 +70,7 @@ class Session:
         hint: Callable[[], str] = lambda: "",
         *,
         observer: Observer | None = None,
+        fail_open: bool = False,
     ) -> None:
         self.endpoint = endpoint
         self._engine = Engine(
@@ -76,6 +80,7 @@ class Session:
             sizing or Sizing(),
             nullcontext if find_voice else open_voice.preload_estimator,
             observer=observer,
+            fail_open=fail_open,
         )
         self._hint = hint
         self._held = ExitStack()

@@ -154,7 +154,7 @@ def _measured(
     settings: Settings, conditions: Conditions, seconds: float, bar: ProgressBar
 ) -> tuple[str, Timing]:
     """Measure a voice on a thread of its own, like the engine's; return its kind and timing."""
-    from rtvc.engine.worker import clear_mlx_streams
+    from rtvc.engine.thread_pool import clear_mlx_streams
 
     began, stop = time.monotonic(), threading.Event()
 

@@ -19,6 +19,8 @@ JOIN_S = 0.010
 """Length of the crossfade at a discontinuity of the output, in seconds."""
 TOLERANCE_S = 0.008
 """Deviation of the latency that is not corrected, in seconds: the jitter of the device."""
+FIRST_TOLERANCE_S = 0.002
+"""The same when the output has just started, when a single deviation has set the latency."""
 _MEASURED_BLOCKS = 10
 """Blocks whose median deviation decides whether to correct the latency."""
 
@@ -75,7 +77,8 @@ class Delivery:
 
     The engine delivers blocks. A watchdog calls `tick` every few milliseconds, which fills
     the output with concealment if a block is late. As many samples as were concealed are
-    then dropped from the late block, so the latency stays at its nominal value.
+    then dropped from the late block, so the latency stays at its nominal value. Input that the
+    device has lost meanwhile need not be dropped: no more is dropped than waits in the rings.
 
     Parameters
     ----------
@@ -100,12 +103,14 @@ class Delivery:
         self._guard = round(GUARD_S * rate)
         self._join = round(JOIN_S * rate)
         self._tolerance = round(TOLERANCE_S * rate)
+        self._first_tolerance = round(FIRST_TOLERANCE_S * rate)
         self._recent: Float32 = np.zeros(round(0.1 * rate), np.float32)
         self._concealment: Concealment | None = None
         self._started = False
         self._pending_drop = 0
         self._late = False
         self._errors: list[int] = []
+        self._first_errors = True
         self.late_blocks = 0
         self.concealed = 0
         self.dropped = 0
@@ -124,10 +129,22 @@ class Delivery:
     def restart(self) -> None:
         """Start again with an empty output queue."""
         with self._lock:
-            self._started = self._late = False
-            self._pending_drop = 0
-            self._errors.clear()
+            self._pause()
             self._concealment = None
+            self._recent = np.zeros_like(self._recent)  # what was output before is old
+
+    def pause(self) -> None:
+        """Fade to silence until the next block, and restore the nominal latency there."""
+        with self._lock:
+            self._extend()
+            self._pause()
+
+    def fade_out(self) -> None:
+        """Queue a fade to silence, the end of the output."""
+        with self._lock:
+            if self._started:
+                self._conceal(round((FADE_S + JOIN_S) * self._rate))
+            self._pause()
 
     def tick(self) -> None:
         """Fill the output up to the guard with concealment. May be called from any thread."""
@@ -153,13 +170,15 @@ class Delivery:
             error = self._sink.queued() + surplus - self._pending_drop - headroom
             if not self._started or self.silent:
                 self._correct(error)
-                self._started = True
+                self._started = self._first_errors = True
                 return
             self._errors.append(error)
             if len(self._errors) == _MEASURED_BLOCKS:
                 middle = int(statistics.median(self._errors))
+                tolerance = self._first_tolerance if self._first_errors else self._tolerance
+                self._first_errors = False
                 self._errors.clear()
-                if abs(middle) > self._tolerance:
+                if abs(middle) > tolerance:
                     self._correct(middle)
 
     def deliver(self, block: Float32) -> bool:
@@ -184,6 +203,29 @@ class Delivery:
             self._pending_drop -= samples
             self.dropped += samples
 
+    def lose(self, samples: int) -> None:
+        """Conceal a block of `samples` samples that will never be delivered."""
+        with self._lock:
+            self.late_blocks += 1
+            self._late = False
+            # Concealment that was written while the block was late stands in for it.
+            concealed = min(self._pending_drop, samples)
+            self._pending_drop -= concealed
+            self._conceal(samples - concealed)
+
+    def discard(self, samples: int) -> None:
+        """Count input that is too old to be converted, and pause until the next block."""
+        with self._lock:
+            self.late_blocks += 1
+            self.dropped += samples
+            self._extend()
+            self._pause()
+
+    def break_off(self) -> None:
+        """Crossfade to the next block, which does not continue the last one."""
+        with self._lock:
+            self._extend()
+
     def change_latency(self, samples: int, rendered: Float32) -> None:
         """Change the nominal latency when a new chain replaces the current one.
 
@@ -196,8 +238,7 @@ class Delivery:
             opens.
         """
         with self._lock:
-            # The next block is from another chain, so it must be crossfaded.
-            self._concealment = self._concealment or Concealment(self._recent, self._rate)
+            self._extend()  # the next block is from another chain
             self._errors.clear()
             if samples <= 0:
                 self._pending_drop -= samples
@@ -208,17 +249,31 @@ class Delivery:
             self._write_joined(rendered[max(0, len(rendered) - samples) :])
             self._concealment = None
 
+    def _pause(self) -> None:
+        self._started = self._late = False
+        self._pending_drop = 0
+        self._errors.clear()
+
     def _correct(self, error: int) -> None:
         self._errors.clear()
+        if error < 0 < self._pending_drop:
+            # Some of what was to be dropped is gone: the device has lost it.
+            lost = min(-error, self._pending_drop)
+            self._pending_drop -= lost
+            error += lost
         if error > 0:
             self._pending_drop += error
         elif error < 0:
             self._conceal(-error)
 
-    def _conceal(self, samples: int) -> None:
+    def _extend(self) -> Concealment:
+        """Return the concealment that follows the output, and begin it if there is none."""
         if self._concealment is None:
             self._concealment = Concealment(self._recent, self._rate)
-        self._write(self._concealment.read(samples))
+        return self._concealment
+
+    def _conceal(self, samples: int) -> None:
+        self._write(self._extend().read(samples))
         if self._started:
             self.concealed += samples
 
@@ -227,8 +282,8 @@ class Delivery:
         self._pending_drop -= dropped
         self.dropped += dropped
         rest = block[dropped:]
-        if dropped and self._concealment is None:
-            self._concealment = Concealment(self._recent, self._rate)
+        if dropped:
+            self._extend()
         if not len(rest):
             return
         if self._concealment is not None:

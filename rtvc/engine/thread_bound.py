@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import weakref
 from collections.abc import Callable
@@ -9,8 +10,7 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
-from rtvc.engine.worker import clear_mlx_streams
-from rtvc.system.thread_priority import reset_thread_priority
+from rtvc.engine.thread_pool import Job, run_in_pool
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -19,11 +19,11 @@ _JOIN_S = 5.0
 
 
 class ThreadBound(Generic[T]):
-    """Creates an object on a new thread, and runs every use of it there.
+    """Creates an object on a thread of the pool, and runs every use of it there.
 
     MLX arrays belong to the thread that created them, and a thread that has used MLX must
     clear its streams before it ends, or the program may be aborted at exit. With this class
-    a caller's threads never use MLX. The thread ends at `close`, when this object is deleted,
+    a caller's threads never use MLX. The thread is free at `close`, when this object is deleted,
     or when the program exits.
 
     Parameters
@@ -43,11 +43,8 @@ class ThreadBound(Generic[T]):
         made: Future[None] = Future()
         self._calls: SimpleQueue[_Call[T] | None] = SimpleQueue()
         # The thread holds no reference to this object, which would keep it alive.
-        thread = threading.Thread(
-            target=_serve, args=(make, made, self._calls), name=name, daemon=True
-        )
-        self._end = weakref.finalize(self, _end, self._calls, thread)
-        thread.start()
+        job = run_in_pool(functools.partial(_serve, make, made, self._calls), name)
+        self._end = weakref.finalize(self, _end, self._calls, job)
         try:
             made.result()
         except BaseException:
@@ -86,14 +83,6 @@ _Call = tuple[Callable[[T], Any], "Future[Any]"]
 
 
 def _serve(make: Callable[[], T], made: Future[None], calls: SimpleQueue[_Call[T] | None]) -> None:
-    reset_thread_priority()
-    try:
-        _answer(make, made, calls)
-    finally:
-        clear_mlx_streams()
-
-
-def _answer(make: Callable[[], T], made: Future[None], calls: SimpleQueue[_Call[T] | None]) -> None:
     try:
         held = make()
     except BaseException as error:
@@ -112,8 +101,8 @@ def _answer(make: Callable[[], T], made: Future[None], calls: SimpleQueue[_Call[
         del call, use, result
 
 
-def _end(calls: SimpleQueue[_Call[T] | None], thread: threading.Thread) -> None:
+def _end(calls: SimpleQueue[_Call[T] | None], job: Job) -> None:
     calls.put(None)
-    # The owner may be deleted on this very thread, or before the thread was started.
-    if thread.ident is not None and thread is not threading.current_thread():
-        thread.join(_JOIN_S)
+    # The owner may be deleted on this very thread.
+    if job.thread is not threading.current_thread():
+        job.wait(_JOIN_S)

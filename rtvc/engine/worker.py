@@ -1,46 +1,34 @@
-"""The engine thread, which owns one chain from construction to its last step."""
+"""The thread of a chain: builds it, and runs every use of it."""
 
 from __future__ import annotations
 
-import atexit
-import contextlib
-import sys
 import threading
-import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any, TypeVar
 
 from rtvc.engine.chain import Chain
-from rtvc.system.thread_priority import reset_thread_priority
+from rtvc.engine.thread_pool import run_in_pool
+from rtvc.system.thread_priority import raise_thread_priority, yield_thread_priority
 
-_JOIN_S = 5.0
-
-
-def clear_mlx_streams() -> None:
-    """Release the MLX streams of the calling thread; call it last in the thread.
-
-    MLX also does this when a thread has ended, but aborts if the program exits meanwhile.
-    """
-    mlx = sys.modules.get("mlx.core")
-    if mlx is not None:
-        mlx.clear_streams()
+R = TypeVar("R")
+_Call = tuple[Callable[[Chain], Any], "Future[Any]"]
 
 
-class Worker(threading.Thread):
-    """Builds a chain, waits until it is activated, then runs it until it is replaced.
+class Worker:
+    """Builds a chain on a thread of its own, and then runs calls with it there.
 
     MLX objects belong to the thread that created them, so each chain has its own thread.
-    A new chain is built and warmed up while the current one runs, and replaces it between
-    two blocks.
 
     Parameters
     ----------
     build
         Returns the chain.
-    work
-        Runs the chain after activation. Its arguments are the chain in use before (None for
-        the first worker) and this worker's chain.
-    on_error
-        Called with any exception that ends `work`.
+    background
+        Whether it is built with low priority.
+    urgent
+        Whether calls run with high priority: there are deadlines.
 
     Attributes
     ----------
@@ -53,76 +41,52 @@ class Worker(threading.Thread):
     """
 
     def __init__(
-        self,
-        build: Callable[[], Chain],
-        work: Callable[[Chain | None, Chain], None],
-        on_error: Callable[[BaseException], None],
+        self, build: Callable[[], Chain], *, background: bool = False, urgent: bool = False
     ) -> None:
-        super().__init__(name="rtvc engine", daemon=True)
-        self._build, self._work, self._on_error = build, work, on_error
-        self._activated, self._ended = threading.Event(), threading.Event()
-        self._cancelled = False
-        self._previous: Chain | None = None
+        self._build, self._background, self._urgent = build, background, urgent
+        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self.ready = threading.Event()
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.chain: Chain | None = None
+        self._job = run_in_pool(self._run, "rtvc chain")
 
-    def activate(self, previous: Chain | None) -> None:
-        """Start `work`.
+    @property
+    def dead(self) -> bool:
+        """Whether its thread runs no more calls."""
+        return self._job.done
 
-        Parameters
-        ----------
-        previous
-            The chain that this worker's chain replaces, or None.
-        """
-        self._previous = previous
-        self._activated.set()
+    def submit(self, use: Callable[[Chain], R]) -> Future[R]:
+        """Run `use` with the chain on its thread, after all earlier calls."""
+        result: Future[R] = Future()
+        self._calls.put((use, result))
+        return result
 
-    def cancel(self) -> None:
-        """End a worker that has not been activated."""
-        self._cancelled = True
-        self._activated.set()
+    def close(self) -> None:
+        """Use the thread for other work once all calls have run; safe to repeat."""
+        self._calls.put(None)
 
-    def run(self) -> None:
-        """Build the chain and run it."""
-        reset_thread_priority()
-        try:
-            self._build_and_work()
-        finally:
-            clear_mlx_streams()
-            self._ended.set()
+    def abandon(self) -> None:
+        """Close it, and never wait for its thread again."""
+        self._job.abandon()
+        self.close()
 
-    def _build_and_work(self) -> None:
+    def _run(self) -> None:
+        if self._background:
+            yield_thread_priority()
         try:
             self.chain = self._build()
-        except Exception as error:
+        except BaseException as error:
             self.error = error
             return
         finally:
             self.ready.set()
-        self._activated.wait()
-        if self._cancelled:
-            return
-        previous, self._previous = self._previous, None
-        try:
-            self._work(previous, self.chain)
-        except BaseException as error:
-            self._on_error(error)
-
-    def finish(self) -> None:
-        """Wait until the worker has ended, at most 5 seconds; a second Ctrl-C is ignored."""
-        self.cancel()
-        end = time.monotonic() + _JOIN_S
-        # Not is_alive(): until Python 3.13 it is wrong after an interrupted join().
-        while not self._ended.is_set() and time.monotonic() < end:
-            with contextlib.suppress(KeyboardInterrupt):
-                self._ended.wait(max(0.0, end - time.monotonic()))
-
-
-@atexit.register
-def _finish_workers() -> None:
-    # A worker whose voice failed, or that was interrupted, may still be inside MLX. Python
-    # would end its thread there, and C++ then aborts the program.
-    for thread in threading.enumerate():
-        if isinstance(thread, Worker):
-            thread.finish()
+        if self._urgent:
+            raise_thread_priority()
+        while call := self._calls.get():
+            use, result = call
+            try:
+                result.set_result(use(self.chain))
+            except BaseException as error:
+                result.set_exception(error)
+            # Keep no references to arguments and results while this thread waits.
+            del call, use, result

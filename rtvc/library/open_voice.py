@@ -5,17 +5,19 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
 from rtvc.calibration.profiles import kind_of_rate
+from rtvc.engine.thread_pool import run_in_pool
 from rtvc.engine.voice import Voice
 from rtvc.errors import RtvcError
 from rtvc.settings import BUILT_IN, Settings
 from rtvc.system.malloc import trim_memory
+from rtvc.system.thread_priority import yield_thread_priority
 
 if TYPE_CHECKING:
     from rtvc.engine.models.pitch_estimator import PitchEstimator
@@ -113,15 +115,6 @@ def find_estimator(kind: str) -> PitchEstimator:
     )
 
 
-def _load_estimator_in_thread(kind: str) -> PitchEstimator:
-    from rtvc.engine.worker import clear_mlx_streams
-
-    try:
-        return find_estimator(kind)
-    finally:
-        clear_mlx_streams()
-
-
 def load_rvc_voice(name: str, path: Path, index: Path | None) -> RvcVoice:
     """Return an RVC voice from its file, with the content encoder that it was trained with.
 
@@ -163,11 +156,19 @@ def preload_estimator(settings: Settings) -> Iterator[None]:
     if manifest is None or not manifest.uses_pitch:
         yield
         return
-    with ThreadPoolExecutor(1, "rtvc loading") as pool:
-        future = pool.submit(_load_estimator_in_thread, settings.pitch_method)
-        yield
-        # Keeps the estimator alive until here. `find_estimator` has raised its error if needed.
-        future.exception()
+    loaded: Future[PitchEstimator] = Future()
+
+    def load() -> None:
+        yield_thread_priority()
+        try:
+            loaded.set_result(find_estimator(settings.pitch_method))
+        except BaseException as error:
+            loaded.set_exception(error)
+
+    run_in_pool(load, "rtvc loading")
+    yield
+    # Keeps the estimator alive until here. `find_estimator` has raised its error if needed.
+    loaded.exception()
 
 
 _lock = threading.Lock()

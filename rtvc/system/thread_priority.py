@@ -15,6 +15,9 @@ _FIRST = -20
 
 _THREADS = Path("/proc/self/task")
 
+_before_raising: list[int] = []
+"""Niceness of the process before each `ProcessPriority` in force."""
+
 
 class ProcessPriority:
     """Raises the priority of all threads of this process until `restore`.
@@ -29,39 +32,43 @@ class ProcessPriority:
         self._usual = _niceness(os.getpid()) if self._before else 0
         for thread, niceness in self._before.items():
             _set(thread, niceness - _PROGRAM)
+        _before_raising.append(self._usual)
 
     def restore(self) -> None:
         """Restore the previous priority, for threads started since too."""
+        _before_raising.remove(self._usual)
         for thread in threads():
             _set(thread, self._before.get(thread, self._usual))
 
 
 def reset_thread_priority() -> None:
-    """Give the calling thread the usual priority of the process; call it first in the thread.
+    """Give the calling thread and its helper threads the usual priority of the process.
 
-    A new thread inherits the niceness of the thread that started it, which may be the engine
-    thread. This also sets the thread's name, which its own new threads inherit; by it
-    `raise_thread_priority` finds them.
-    """
-    if sys.platform.startswith("linux"):
-        thread = threading.get_native_id()
-        _set(thread, _niceness(os.getpid()))
-        with suppress(OSError):
-            _name_file(thread).write_text(_family(thread))
-
-
-def raise_thread_priority() -> None:
-    """Raise the calling thread and its helper threads above the process's other threads.
-
-    Helper threads are the threads that libraries started from it since `reset_thread_priority`;
-    MLX computes on one.
+    Call it first in a new thread, which inherits the niceness of the thread that started it: that
+    may be the engine thread. This also sets the thread's name, which its own new threads inherit;
+    by it the functions below find the helper threads, which libraries start. MLX computes on one.
     """
     if sys.platform.startswith("linux"):
         own = threading.get_native_id()
-        niceness = _niceness(os.getpid()) - _ENGINE
-        for thread in threads():
-            if thread == own or _name(thread) == _family(own):
-                _set(thread, niceness)
+        if _name(own) != _family(own):
+            with suppress(OSError):
+                _name_file(own).write_text(_family(own))
+        _set_family(_niceness(os.getpid()))
+
+
+def raise_thread_priority() -> None:
+    """Raise the calling thread and its helper threads above the process's other threads."""
+    if sys.platform.startswith("linux"):
+        _set_family(_niceness(os.getpid()) - _ENGINE)
+
+
+def yield_thread_priority() -> None:
+    """Give the calling thread and its helper threads the priority of other programs.
+
+    `raise_thread_priority` reverts it: nothing changes where the priority could not be raised.
+    """
+    if sys.platform.startswith("linux") and _before_raising:
+        _set_family(_before_raising[0])
 
 
 def lower_thread_priority() -> None:
@@ -88,6 +95,14 @@ def _name(thread: int) -> str:
     with suppress(OSError):
         return _name_file(thread).read_text().rstrip("\n")
     return ""
+
+
+def _set_family(niceness: int) -> None:
+    """Set the niceness of the calling thread and of its helper threads."""
+    own = threading.get_native_id()
+    for thread in threads():
+        if thread == own or _name(thread) == _family(own):
+            _set(thread, niceness)
 
 
 def _name_file(thread: int) -> Path:

@@ -22,10 +22,9 @@ class Chain:
         mx.async_eval(self.sound @ self.sound)
         mx.eval(self.sound @ self.sound)
 
-worker = Worker(Chain, lambda before, chain: None, print)
-worker.start()
-worker.activate(None)
-worker.join()
+worker = Worker(Chain)
+worker.submit(lambda chain: None).result()
+worker.close()
 """
 
 
@@ -54,10 +53,9 @@ def build():
 
 import threading
 started = threading.Event()
-worker = Worker(build, lambda before, chain: None, print)
-worker.start()
+worker = Worker(build)
 (worker.ready if sys.argv[1] == "failed" else started).wait()
-worker.cancel()
+worker.close()
 """
 
 

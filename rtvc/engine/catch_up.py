@@ -1,0 +1,37 @@
+"""Feeds recent input to a chain, so that it continues where another one, or a gap, has ended."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rtvc._types import Float32
+from rtvc.audio.endpoint import ENGINE_RATE
+from rtvc.engine.chain import Chain
+from rtvc.engine.input_history import InputHistory
+from rtvc.engine.plan import FRAMES_PER_SECOND
+from rtvc.settings import Settings
+
+HISTORY_S = 6.0
+"""Seconds of input to keep; more than the longest context and `_BEFORE_S`."""
+_BEFORE_S = 1.0
+"""Input before the context that gate and loudness need, in seconds."""
+
+
+def recent_blocks(history: InputHistory, chain: Chain) -> list[Float32]:
+    """Return the input that a chain needs to catch up, in its blocks, oldest first."""
+    seconds = chain.plan.context / FRAMES_PER_SECOND + _BEFORE_S
+    return history.newest(round(seconds * ENGINE_RATE), chain.block)
+
+
+def skip_blocks(chain: Chain, blocks: list[Float32], settings: Settings) -> None:
+    """Feed blocks without rendering them."""
+    for block in blocks:
+        chain.skip(block, settings)
+
+
+def render_last(chain: Chain, blocks: list[Float32], settings: Settings) -> Float32:
+    """Feed blocks and return the output of the last one; () if there are none."""
+    if not blocks:
+        return np.zeros(0, np.float32)
+    skip_blocks(chain, blocks[:-1], settings)
+    return chain.step(blocks[-1], settings).output

@@ -1,0 +1,107 @@
+"""Builds chains for the requested settings, with sizes and degradation applied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+from rtvc.audio.endpoint import Endpoint
+from rtvc.calibration.sizing import Sizing
+from rtvc.engine.chain import Chain, Observer
+from rtvc.engine.degradation import Degradation
+from rtvc.engine.degradation_levels import NOT_DEGRADED, DegradationLevel, make_levels
+from rtvc.engine.voice import Voice
+from rtvc.engine.worker import Worker
+from rtvc.settings import Settings
+
+
+class ChainBuilder:
+    """Knows the settings in use, and starts workers that build chains.
+
+    Parameters
+    ----------
+    endpoint
+        The endpoint of the engine. Sizes and degradation are applied only if it has deadlines.
+    settings
+        The requested settings.
+    find_voice, sizing, preload_estimator, observer
+        As for `rtvc.engine.engine.Engine`.
+
+    Attributes
+    ----------
+    requested
+        The requested settings. Any thread may exchange them.
+    degradation
+        Selects the degradation level.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        settings: Settings,
+        find_voice: Callable[[str], Voice],
+        sizing: Sizing,
+        *,
+        preload_estimator: Callable[[Settings], AbstractContextManager[object]] = nullcontext,
+        observer: Observer | None = None,
+    ) -> None:
+        self._realtime, self._urgent = endpoint.realtime, endpoint.wall_clock
+        self._find_voice = find_voice
+        self._sizing = sizing
+        self._preload_estimator = preload_estimator
+        self._observer = observer
+        self.requested = settings
+        self.degradation = Degradation()
+        self._voice_kinds: dict[str, str] = {}
+        """Voice kind by voice name, for the voices loaded so far."""
+        self._levels: tuple[DegradationLevel, ...] = (NOT_DEGRADED,)
+        self._levels_for: tuple[object, ...] = ()
+        """Shape settings and voice kind that `_levels` was made for."""
+
+    def effective(self) -> Settings:
+        """Return the settings to use: the requested ones with sizes and degradation applied."""
+        requested = self.requested
+        # Levels depend on shape settings only, so other changes do not rebuild them.
+        shape, kind = requested.shape, self._voice_kinds.get(requested.voice, "")
+        if self._realtime and self._levels_for != (shape, kind):
+            self._levels_for = shape, kind
+            self._levels = make_levels(requested, self._sizing, kind)
+        return self.degradation.effective(requested, self._levels)
+
+    def start(self, settings: Settings, *, background: bool = False) -> Worker:
+        """Start a worker that builds a chain for these effective settings.
+
+        Parameters
+        ----------
+        settings
+            The settings of the chain.
+        background
+            Whether another chain converts meanwhile, which must not be disturbed.
+        """
+        requested = self.requested
+        return Worker(
+            lambda: self._build(settings, requested),
+            background=background and self._urgent,
+            urgent=self._urgent,
+        )
+
+    def _build(self, settings: Settings, requested: Settings) -> Chain:
+        """Load the voice and build its chain.
+
+        Parameters
+        ----------
+        settings
+            Settings for the chain, derived from `requested` for the voice kind known so far.
+        requested
+            The requested settings. If loading reveals another voice kind, the sizes that are
+            not set explicitly are derived from these again.
+        """
+        with self._preload_estimator(settings):
+            voice = self._find_voice(settings.voice)
+            if self._voice_kinds.get(settings.voice) != voice.kind:
+                self._voice_kinds[settings.voice] = voice.kind
+                if self._realtime:
+                    requested = requested if requested.voice == settings.voice else settings
+                    levels = make_levels(requested, self._sizing, voice.kind)
+                    settings = requested.replace(**levels[0].changes)
+            return Chain(voice, settings, self._observer)

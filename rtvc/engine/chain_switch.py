@@ -1,0 +1,128 @@
+"""The change to another chain: builds it while the current one runs."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future
+
+from rtvc._types import Float32
+from rtvc.engine.catch_up import recent_blocks, skip_blocks
+from rtvc.engine.chain import Chain
+from rtvc.engine.chain_builder import ChainBuilder
+from rtvc.engine.input_history import InputHistory
+from rtvc.engine.supervisor import sentence
+from rtvc.engine.worker import Worker
+from rtvc.settings import Settings
+
+LOAD_LIMIT_S = 120.0
+"""Time that a voice may take to load before another request is served."""
+
+
+class ChainSwitch:
+    """Builds the chain for changed shape settings, one at a time.
+
+    Parameters
+    ----------
+    builder
+        Starts the workers.
+    history
+        The newest input, which a new chain gets before it takes over.
+    synchronous
+        Whether to wait for each chain: on an endpoint whose time stands still meanwhile.
+    """
+
+    def __init__(self, builder: ChainBuilder, history: InputHistory, *, synchronous: bool) -> None:
+        self._builder, self._history, self._synchronous = builder, history, synchronous
+        self._next: Worker | None = None
+        self._next_settings: Settings | None = None
+        """Settings that `_next` is built for."""
+        self._fed: Future[None] | None = None
+        self._fed_to = 0
+        self._started_s = 0.0
+        self._rejected_shape: tuple[object, ...] | None = None
+        """Shape settings for which building a chain failed."""
+        self.refusal = ""
+        """Why the requested settings are not used, "" if they are."""
+
+    @property
+    def loading(self) -> bool:
+        """Whether a chain is being built."""
+        return self._next is not None
+
+    def allow(self) -> None:
+        """Try again to build a chain that could not be built."""
+        self._rejected_shape, self.refusal = None, ""
+
+    def cancel(self) -> None:
+        """Stop building."""
+        worker, self._next, self._fed = self._next, None, None
+        if worker is not None:
+            worker.close()
+
+    def poll(self, chain: Chain, settings: Settings) -> Worker | None:
+        """Start to build the chain for other settings; return it once it is ready.
+
+        Parameters
+        ----------
+        chain
+            The chain in use.
+        settings
+            The effective settings.
+        """
+        if settings.shape == chain.built_for.shape:
+            self.allow()
+            return None
+        if self._rejected_shape == settings.shape:
+            return None
+        self._rejected_shape, self.refusal = None, ""
+        worker = self._next
+        if worker is None:
+            worker = self._next = self._builder.start(settings, background=True)
+            self._next_settings, self._started_s = settings, time.monotonic()
+        if self._synchronous:
+            worker.ready.wait(LOAD_LIMIT_S)
+        if not worker.ready.is_set():
+            if time.monotonic() > self._started_s + LOAD_LIMIT_S:
+                worker.abandon()
+                self.reject(f"The voice did not load within {LOAD_LIMIT_S:.0f} s.", settings)
+            return None
+        settings = self._builder.effective()  # loading may have revealed the voice kind
+        built_for = self._next_settings if worker.chain is None else worker.chain.built_for
+        assert built_for is not None
+        if built_for.shape != settings.shape:
+            # The settings changed while the chain was built.
+            self.cancel()
+        elif worker.chain is None:
+            assert worker.error is not None
+            self.reject(sentence(worker.error), settings)
+        elif self._caught_up(worker, worker.chain, chain, settings):
+            self._next = self._fed = None
+            return worker
+        return None
+
+    def missed(self, chain: Chain) -> list[Float32]:
+        """Return the input that the new chain has not had, in its blocks, oldest first."""
+        blocks = recent_blocks(self._history, chain)
+        samples = self._history.end - self._fed_to
+        count, rest = divmod(samples, chain.block)
+        return blocks if rest or count > len(blocks) else blocks[len(blocks) - count :]
+
+    def _caught_up(self, worker: Worker, new: Chain, current: Chain, settings: Settings) -> bool:
+        """Feed recent input while the current chain runs; return whether that is done."""
+        if new.block != current.block or self._synchronous:
+            self._fed_to = -1  # its blocks end elsewhere: all of it is fed at the change
+            return True
+        if self._fed is None:
+            blocks = recent_blocks(self._history, new)[:-1]
+            self._fed_to = self._history.end - new.block
+            self._fed = worker.submit(lambda chain: skip_blocks(chain, blocks, settings))
+        return self._fed.done()
+
+    def reject(self, reason: str, settings: Settings) -> None:
+        """Keep the current chain, because none could be had for these settings."""
+        self.cancel()
+        if self._builder.degradation.level:
+            self._builder.degradation.reject_level()
+            return
+        self._rejected_shape = settings.shape
+        self.refusal = f"{reason} The previous voice stays in use."

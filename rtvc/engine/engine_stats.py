@@ -1,0 +1,59 @@
+"""The statistics that the engine thread publishes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from typing import Any
+
+from rtvc.engine.chain import Chain, Step
+from rtvc.engine.step_timer import StepTimer
+from rtvc.stats import State, Stats
+
+
+class EngineStats:
+    """Collects statistics on the engine thread; any thread may `read` them."""
+
+    def __init__(self) -> None:
+        self._stats = Stats()
+        self._step_timer = StepTimer()
+        self._stage_timers: defaultdict[str, StepTimer] = defaultdict(StepTimer)
+
+    def read(self) -> Stats:
+        """Return a snapshot."""
+        return dataclasses.replace(
+            self._stats,
+            step=self._step_timer.read(),
+            stages={name: timer.read() for name, timer in list(self._stage_timers.items())},
+        )
+
+    def publish(self, **changes: Any) -> None:
+        """Change single values."""
+        self._stats = dataclasses.replace(self._stats, **changes)
+
+    def publish_chain(self, chain: Chain, device_latency: tuple[float, float]) -> None:
+        """Publish the voice and the latency of the chain in use."""
+        device_in, device_out = device_latency
+        latency = dataclasses.replace(chain.latency, device_in=device_in, device_out=device_out)
+        self.publish(latency=latency, voice=chain.built_for.voice)
+
+    def publish_step(self, step: Step, seconds: float, state: State) -> None:
+        """Publish the result of a step that took `seconds` seconds."""
+        self._step_timer.add(seconds)
+        for name, part in step.stages.items():
+            self._stage_timers[name].add(part)
+        self.publish(
+            state=state,
+            blocks=self._stats.blocks + 1,
+            repaired_blocks=self._stats.repaired_blocks + step.repaired,
+            gate_open=step.gate_open,
+            idle=step.idle,
+            input_f0_hz=step.input_f0_hz,
+            output_f0_hz=step.output_f0_hz,
+            input=step.input_level,
+            output=step.output_level,
+        )
+
+    def count_failed_step(self) -> None:
+        """Count a step that raised an error."""
+        self.publish(failed_steps=self._stats.failed_steps + 1)
