@@ -199,7 +199,7 @@ def test_tries_go_on_with_pauses_until_one_succeeds():
 def test_a_changed_setting_tries_at_once():
     times = [100]
     run = Run(14, {1.0: fail()}, find=failing_finder(times))
-    changed = []
+    changed: list[float] = []
 
     def watch() -> None:
         if run.device.now() > 10.0 and not changed:
@@ -357,7 +357,7 @@ def test_without_fail_open_the_input_is_never_output():
             return stream
 
     def find(voice: PlainVoice) -> Any:
-        return failing_finder([3])(Silent(on_render=voice.on_render))  # type: ignore[arg-type]
+        return failing_finder([3])(Silent(on_render=voice.on_render))
 
     run = Run(12, {1.0: fail(), 6.0: fail()}, find=find, faults=(Fault(9.0, "stall", 1.0),))
     stats = run.play()
