@@ -48,7 +48,8 @@ def convert(
     """Change the voice in a recording.
 
     The result is as long as the input and aligned with it to the sample. It is that of
-    ``rtvc convert``, and the same input and settings give the same result.
+    ``rtvc convert`` for a mono file (which lowers the gate for quiet recordings), and the same
+    input and settings give the same result.
 
     Parameters
     ----------
@@ -63,9 +64,9 @@ def convert(
     settings
         By default all settings are at their defaults.
     quality
-        ``"live"`` is what a live session outputs. ``"offline"`` converts whole phrases with
-        voices that benefit from it (RVC with RefineGAN), and takes more memory; with other
-        voices it is the same.
+        ``"live"`` is what a live session outputs. With ``"offline"`` an RVC voice converts whole
+        phrases, using what follows each moment, and takes more memory; with the built-in voice
+        it is the same.
     **changes
         Single settings, such as ``pitch=4``.
 
@@ -95,8 +96,10 @@ def convert(
     opened = _opened_voice(voice, used)
 
     def make() -> _Stream:
-        offline = quality == "offline" and mono.size > 0
-        return _Stream(_offline_voice(opened, mono, rate, used) if offline else opened, used, rate)
+        voice = opened
+        if quality == "offline" and mono.size:
+            voice = offline_voice(opened, lambda to: soxr.resample(mono, rate, to, "VHQ"), used)
+        return _Stream(voice, used, rate)
 
     stream = ThreadBound(make, _THREAD)
     made, at = np.empty_like(mono), 0
@@ -356,12 +359,31 @@ def _opened_voice(voice: Voice | str | Path | None, settings: Settings) -> Voice
     return voice
 
 
-def _offline_voice(voice: Voice, mono: Float32, rate: int, settings: Settings) -> Voice:
-    """Return a voice that plays the recording converted offline, if the voice benefits."""
-    if voice.continuous:
+def offline_voice(
+    voice: Voice,
+    read: Callable[[int], Float32],
+    settings: Settings,
+    report_progress: Callable[[float], None] = lambda share: None,
+) -> Voice:
+    """Return a voice that plays a recording converted offline.
+
+    The built-in voice is returned as it is: it uses the whole context that it can.
+
+    Parameters
+    ----------
+    voice
+        The voice to convert to.
+    read
+        Returns the recording as mono at a sample rate.
+    settings
+        Settings of the voice.
+    report_progress
+        Called with the share that is done, 0 to 1.
+    """
+    if voice.kind == BUILT_IN:
         return voice
     from rtvc.engine.rvc import offline
     from rtvc.engine.rvc.voice import RvcVoice
 
     assert isinstance(voice, RvcVoice)
-    return offline.convert(voice, soxr.resample(mono, rate, voice.input_rate, "VHQ"), settings)
+    return offline.convert(voice, read(voice.input_rate), settings, report_progress)

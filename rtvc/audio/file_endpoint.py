@@ -10,7 +10,10 @@ import numpy as np
 from rtvc._types import Float32
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.fifo import SampleFifo
-from rtvc.audio.sound_file import SoundSink, SoundSource, format_of, supports_rate
+from rtvc.audio.level_comparison import LevelComparison
+from rtvc.audio.sound_file import SoundSink, format_of, supports_rate
+from rtvc.audio.sound_input import SoundInput
+from rtvc.audio.sound_source import SoundSource
 from rtvc.stats import DeviceHealth
 
 
@@ -24,7 +27,8 @@ class FileEndpoint:
     Parameters
     ----------
     source
-        A file of any format, sample rate and number of channels that libsndfile reads.
+        A file of any format, sample rate and number of channels that libsndfile reads, or what
+        `rtvc.audio.sound_input.inspect` returned for one.
     sink
         The file to write; its extension selects the format. None writes nothing.
     rate
@@ -32,11 +36,15 @@ class FileEndpoint:
         supports it, else 48000.
     overwrite
         Whether to replace an existing file.
+    subtype
+        libsndfile's sample format of the result; by default 24 bits if possible.
 
     Attributes
     ----------
     complete
         Whether the result is complete and has its name.
+    levels
+        Levels of source and result, to compare them at the end.
     """
 
     realtime = False
@@ -45,18 +53,21 @@ class FileEndpoint:
 
     def __init__(
         self,
-        source: str | Path,
+        source: str | Path | SoundInput,
         sink: str | Path | None,
         *,
         rate: int | None = None,
         overwrite: bool = False,
+        subtype: str = "",
     ) -> None:
         self._delay = 0
         self.complete = False
-        self._source_path = Path(source)
+        self.levels = LevelComparison()
+        self._input = source if isinstance(source, SoundInput) else Path(source)
         self._sink_path = Path(sink) if sink is not None else None
         self._rate = rate
         self._overwrite = overwrite
+        self._subtype = subtype
         self._source: SoundSource | None = None
         self._sink: SoundSink | None = None
         self._fifo = SampleFifo()
@@ -82,17 +93,24 @@ class FileEndpoint:
             If the format of the result is unknown or does not support the sample rate.
         """
         self._delay = delay
-        self._source = SoundSource(self._source_path)
+        self._source = source = SoundSource(self._input)
         if self._sink_path is None:
             return
         try:
-            rate = self._rate or self._source.rate
+            rate = self._rate or source.rate
             if self._rate is None and not supports_rate(format_of(self._sink_path)[1], rate):
                 rate = ENGINE_RATE
             self._rate = rate
-            self._sink = SoundSink(self._sink_path, rate, overwrite=self._overwrite)
+            self._sink = SoundSink(
+                self._sink_path,
+                rate,
+                overwrite=self._overwrite,
+                frames=round(source.input.frames * rate / source.rate),
+                subtype=self._subtype,
+                tags=source.input.tags,
+            )
         except BaseException:
-            self._source.close()
+            source.close()
             raise
 
     def stop(self) -> None:
@@ -138,6 +156,7 @@ class FileEndpoint:
             piece = source.read()
             self._source_samples += piece.size
             self._fifo.push(piece)
+            self.levels.push_input(piece)
         if self._fifo.size < samples:
             # Pad the last block, so that every block is complete.
             self._fifo.push(np.zeros(samples - self._fifo.size, np.float32))
@@ -162,6 +181,7 @@ class FileEndpoint:
         """
         dropped = min(samples.size, max(0, self._delay - self._written))
         self._written += samples.size
+        self.levels.push_output(samples[dropped:])
         if self._sink is None:
             return
         at_most = self._frames_wanted if self._opened.ended else None

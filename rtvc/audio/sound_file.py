@@ -1,12 +1,10 @@
-"""Read and write sound files in pieces, as mono at the engine's sample rate.
-
-A file is never held in memory as a whole, except by `read_whole`.
-"""
+"""Write sound files in pieces, from mono at the engine's sample rate."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,119 +12,18 @@ import soundfile
 import soxr
 
 from rtvc._types import Float32
+from rtvc.audio.decoder import reason_of
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.errors import RtvcError, UsageError
+from rtvc.system.durable import flush_file, flush_folder
 
-_PIECE_S = 0.5
 _MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 _LARGEST_RATE = 192_000  # libsndfile's encoders fail above
-
-
-class SoundSource:
-    """A sound file to read from start to end.
-
-    Parameters
-    ----------
-    path
-        A file of any format, sample rate and number of channels that libsndfile reads;
-        the channels are averaged.
-
-    Attributes
-    ----------
-    rate
-        The file's sample rate in Hz.
-    frames_read
-        Number of frames read so far, at the file's sample rate.
-    ended
-        Whether the end of the file has been reached.
-
-    Raises
-    ------
-    RtvcError
-        If the file cannot be read or contains no samples.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        if not path.exists():
-            raise RtvcError(f"There is no file {str(path)!r}.")
-        if path.is_dir():
-            raise RtvcError(f"{path} is a folder, not a sound file.")
-        try:
-            with path.open("rb"):  # unlike libsndfile, the system gives a reason
-                pass
-            self._file = soundfile.SoundFile(path)
-        except (soundfile.LibsndfileError, OSError) as error:
-            raise RtvcError(_unreadable_message(path, error)) from None
-        self.rate: int = self._file.samplerate
-        self.frames_read = 0
-        self.ended = False
-        if not self._file.frames:
-            self.close()
-            raise RtvcError(f"{path} contains no audio; it is zero seconds long.")
-        self._soxr = (
-            None if self.rate == ENGINE_RATE else soxr.ResampleStream(self.rate, ENGINE_RATE, 1)
-        )
-
-    @property
-    def progress(self) -> float:
-        """Fraction of the file that has been read, 0 to 1."""
-        return 1.0 if self.ended else min(1.0, self.frames_read / self._file.frames)
-
-    def read(self) -> Float32:
-        """Return the next (samples,) float32 at `ENGINE_RATE`; may be empty, also before the end.
-
-        Raises
-        ------
-        RtvcError
-            If the file is damaged or contains NaN or infinite samples.
-        """
-        wanted = max(1, round(_PIECE_S * self.rate))
-        try:
-            frames = self._file.read(wanted, dtype="float32", always_2d=True)
-        except (soundfile.LibsndfileError, OSError) as error:
-            raise RtvcError(_unreadable_message(self.path, error)) from None
-        if not np.isfinite(frames).all():
-            first = self.frames_read + int(np.argmin(np.isfinite(frames).all(1)))
-            raise RtvcError(
-                f"{self.path} contains NaN or infinite samples, the first at "
-                f"{first / self.rate:.3f} s. Export the file again, or cut that part out."
-            )
-        self.frames_read += len(frames)
-        self.ended = len(frames) < wanted
-        mono: Float32 = frames[:, 0] if frames.shape[1] == 1 else frames.mean(1, dtype=np.float32)
-        if self._soxr is None:
-            return mono
-        output: Float32 = self._soxr.resample_chunk(np.ascontiguousarray(mono), last=self.ended)
-        return output
-
-    def close(self) -> None:
-        """Close the file; safe to repeat."""
-        self._file.close()
-        # After an error, a traceback can keep this object until Python exits. The module of
-        # soxr would then print that it leaked.
-        self._soxr = None
-
-
-def read_whole(path: Path, rate: int) -> Float32:
-    """Return a sound file as mono, (samples,) float32, at `rate` Hz.
-
-    Raises
-    ------
-    RtvcError
-        See `SoundSource`.
-    """
-    source = SoundSource(path)
-    resample = soxr.ResampleStream(ENGINE_RATE, rate, 1, quality="VHQ")
-    pieces = []
-    try:
-        while not source.ended:
-            piece = np.ascontiguousarray(source.read())
-            pieces.append(resample.resample_chunk(piece, last=source.ended))
-    finally:
-        source.close()
-    return np.concatenate(pieces)
+_LARGEST_WAV = 10**9
+"""Frames above which a WAV file becomes an RF64 file: its header counts to 4 GB."""
+_PART_NAME = 200
+"""Bytes of the name of an unfinished file at most; file systems allow 255."""
 
 
 class SoundSink:
@@ -140,6 +37,13 @@ class SoundSink:
         The file's sample rate in Hz.
     overwrite
         Whether to replace an existing file.
+    frames
+        Expected length, to select RF64 for a WAV file beyond 4 GB.
+    subtype
+        libsndfile's sample format; by default that of `format_of`.
+    tags
+        Title, artist and the like, by libsndfile's names; those that the format cannot hold are
+        left out.
 
     Attributes
     ----------
@@ -154,28 +58,44 @@ class SoundSink:
         If the extension is unknown, or the format does not support the sample rate.
     """
 
-    def __init__(self, path: Path, rate: int, *, overwrite: bool = False) -> None:
-        self.path = path
+    def __init__(
+        self,
+        path: Path,
+        rate: int,
+        *,
+        overwrite: bool = False,
+        frames: int = 0,
+        subtype: str = "",
+        tags: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        # A link stays one, and its target is replaced.
+        self.path = path = path.resolve() if path.is_symlink() else path
         self.frames_written = 0
+        self._rate = rate
         self._overwrite = overwrite
-        form, subtype = format_of(path)
+        form, usual = format_of(path)
+        form = "RF64" if form == "WAV" and frames > _LARGEST_WAV else form
+        subtype = subtype or usual
         if not supports_rate(subtype, rate):
             raise UsageError(
                 f"{path}: {subtype} files do not support {rate} Hz; 48000 Hz always works."
             )
-        if path.exists() and not overwrite:
-            raise RtvcError(_exists_message(path))
-        if not path.parent.is_dir():
-            raise RtvcError(f"There is no folder {path.parent} for {path.name}; create it first.")
-        self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        require_new(path, overwrite=overwrite)
+        _remove_abandoned_parts(path)
+        self._part = path.with_name(f"{_part_prefix(path)}{os.getpid()}.part")
         try:
             with self._part.open("wb"):  # unlike libsndfile, the system gives a reason
                 pass
-            self._file = soundfile.SoundFile(self._part, "w", rate, 1, format=form, subtype=subtype)
+            # As bytes: soundfile cannot encode names that are not UTF-8.
+            name = os.fsencode(self._part)
+            self._file = soundfile.SoundFile(name, "w", rate, 1, format=form, subtype=subtype)
         except (soundfile.LibsndfileError, OSError) as error:
             with contextlib.suppress(OSError):
                 self._part.unlink(missing_ok=True)
-            raise RtvcError(f"Cannot write {path}: {_reason(error)}.") from None
+            raise RtvcError(f"Cannot write {path}: {reason_of(error)}.") from None
+        for tag, text in tags:
+            with contextlib.suppress(soundfile.LibsndfileError, AttributeError, RuntimeError):
+                setattr(self._file, tag, text)
         self._soxr = None if rate == ENGINE_RATE else soxr.ResampleStream(ENGINE_RATE, rate, 1)
 
     def write(self, samples: Float32, *, at_most: int | None = None, last: bool = False) -> None:
@@ -203,38 +123,82 @@ class SoundSink:
             self._file.write(samples)
         except (soundfile.LibsndfileError, OSError) as error:
             raise RtvcError(
-                f"Cannot write {self.path}: {_reason(error)}. The disk may be full; free some "
+                f"Cannot write {self.path}: {reason_of(error)}. The disk may be full; free some "
                 "space, or write to another disk."
             ) from None
         self.frames_written += samples.size
 
     def finish(self) -> None:
-        """Close the file and give it its name.
+        """Close the file, check that it is complete on the disk, and give it its name.
 
         Raises
         ------
         RtvcError
-            If the file cannot be closed or renamed; it is then removed.
+            If the file is not complete or cannot be renamed; it is then removed.
         """
         try:
             self._file.close()
+            self._check_complete()
+            flush_file(self._part)
             if self._overwrite:
                 self._part.replace(self.path)
             else:
                 _rename_without_overwriting(self._part, self.path)
+            flush_folder(self.path.parent)
         except RtvcError:
             self.discard()
             raise
         except (soundfile.LibsndfileError, OSError) as error:
             self.discard()
-            raise RtvcError(f"Cannot write {self.path}: {_reason(error)}.") from None
+            raise RtvcError(f"Cannot write {self.path}: {reason_of(error)}.") from None
+
+    def _check_complete(self) -> None:
+        """Raise an error if the end of the file cannot be read: libsndfile ignores errors at close.
+
+        Raises
+        ------
+        RtvcError
+            If it cannot.
+        """
+        length = self.frames_written
+        tail = min(length, self._rate)
+        try:
+            with soundfile.SoundFile(os.fsencode(self._part)) as file:
+                complete = file.frames >= length
+                if complete and tail:
+                    file.seek(length - tail)
+                    complete = len(file.read(tail)) == tail
+        except (soundfile.LibsndfileError, OSError):
+            complete = not length  # some formats cannot be read without samples
+        if not complete:
+            raise RtvcError(
+                f"Cannot write {self.path}: its end is missing on the disk. The disk may be full; "
+                "free some space, or write to another disk."
+            )
 
     def discard(self) -> None:
         """Close the file and remove it; safe to repeat."""
-        self._soxr = None  # see SoundSource.close
+        self._soxr = None  # see Decoder.close
         with contextlib.suppress(soundfile.LibsndfileError):
             self._file.close()
-        self._part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._part.unlink(missing_ok=True)
+
+
+def require_new(path: Path, *, overwrite: bool) -> None:
+    """Check that a file can be created or replaced, before the work.
+
+    Raises
+    ------
+    RtvcError
+        If it exists and must not be overwritten, or its folder does not exist.
+    """
+    if path.exists() and not path.is_file():
+        raise RtvcError(f"{path} is not a file that can be replaced. Choose another name.")
+    if path.exists() and not overwrite:
+        raise RtvcError(_exists_message(path))
+    if not path.parent.is_dir():
+        raise RtvcError(f"There is no folder {path.parent} for {path.name}; create it first.")
 
 
 def format_of(path: Path) -> tuple[str, str]:
@@ -282,18 +246,30 @@ def _rename_without_overwriting(part: Path, path: Path) -> None:
         part.unlink()
 
 
+def _part_prefix(path: Path) -> str:
+    """Return the beginning of the names of unfinished files of `path`, within the limit."""
+    return os.fsdecode(os.fsencode(f".{path.name}")[:_PART_NAME]) + "."
+
+
+def _remove_abandoned_parts(path: Path) -> None:
+    """Remove unfinished files of `path` whose programs were killed."""
+    prefix = _part_prefix(path)
+    with contextlib.suppress(OSError):
+        for name in os.listdir(path.parent):
+            process = name.removeprefix(prefix).removesuffix(".part")
+            if name == f"{prefix}{process}.part" and process.isdigit() and not _runs(int(process)):
+                (path.parent / name).unlink()
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass
+    return True
+
+
 def _exists_message(path: Path) -> str:
-    return f"{path} exists already. Choose another name, or allow overwriting (--force)."
-
-
-def _unreadable_message(path: Path, error: Exception) -> str:
-    reason = _reason(error)
-    if reason == "Format not recognised":
-        reason = "it is in no format that libsndfile reads"
-    return f"Cannot read {path}: {reason}. Check that it is a complete sound file."
-
-
-def _reason(error: Exception) -> str:
-    """Return the reason that libsndfile or the system gives, without a full stop."""
-    reason = getattr(error, "error_string", None) or getattr(error, "strerror", None)
-    return str(reason or error).rstrip(". ")
+    return f"{path} exists already. Choose another name, or overwrite it with --force."

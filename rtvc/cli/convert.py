@@ -3,37 +3,46 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtvc.cli import options
 from rtvc.errors import RtvcError, UsageError
-from rtvc.settings import Settings
+from rtvc.settings import BUILT_IN, Settings
 
 if TYPE_CHECKING:
+    from rtvc.cli.convert_file import Options, Outcome
+    from rtvc.cli.convert_jobs import Plan
     from rtvc.engine.voice import Voice
 
 _LOWEST_RATE = 1000  # below it the number is in kHz, or mistyped
+_NAMED = 20
+"""Files of one kind that the summary names; --json names all."""
 SUMMARY = "change the voice in sound files"
 USAGE = "rtvc convert IN... OUT [FLAGS]"
 DESCRIPTION = """\
-Changes the voice in sound files of any format and sample rate that libsndfile reads.
+Changes the voice in sound files of any format and sample rate that libsndfile reads, and
+of others, such as m4a, mp4 and webm, if ffmpeg is installed (on a Mac, m4a needs nothing).
 One input file is written to the file OUT. Several files, or folders with everything in
-them, are written to the folder OUT under their own names. The output is mono and has the
-length of the input. Only the defaults, the preset and the flags apply, not the remembered
-settings of a live run: the same command always gives the same result."""
+them, are written to the folder OUT under their own names. '-' is standard input or output.
+The output is mono and has the length of the input. Only the defaults, the preset and the
+flags apply, not the remembered settings of a live run: the same command always gives the
+same result. Unless you set --gate, it is lowered for quiet recordings.
+
+The exit code is 1 if a file fails, is cut short or damaged, or if the result lacks most of
+the sound. What can be read of such a file is written to NAME.incomplete.SUFFIX."""
 EPILOG = """\
 examples:
   rtvc convert talk.wav deep.flac --preset deep
   rtvc convert talk.wav out.wav --pitch 5 --formant 2 --rate 44100
   rtvc convert a.wav b.ogg recordings/ converted/ --preset robot
   rtvc convert talk.wav out.wav --preset whisper --seed 7 --force
-  rtvc convert song.wav out.wav --voice anna --quality offline"""
+  rtvc convert song.wav out.wav --voice anna --quality offline
+  rtvc convert interview.wav out.wav --input-channel 2 --preset deep
+  rtvc convert - out.wav --preset deep"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,8 +57,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quality",
         choices=("live", "offline"),
         default="live",
-        help="live: the result of a live run; offline: an RVC voice converts whole phrases, which "
-        "sounds better and takes more memory (default live)",
+        help="live: the result of a live run; offline: an RVC voice converts whole phrases, with "
+        "what follows each moment, and takes more memory (default live)",
+    )
+    parser.add_argument(
+        "--input-channel",
+        type=_channel,
+        default="mix",
+        metavar="CHANNEL",
+        help="channel of the input: its number from 1, 'loudest', or 'mix' for the mean of all "
+        "channels that have sound (default mix)",
+    )
+    parser.add_argument(
+        "--raw",
+        action="store_true",
+        help="'-' is raw float32 samples (mono, little-endian) at --rate, 48000 by default, "
+        "instead of a sound file",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print what became of each file as JSON"
     )
     options.add_settings(parser)
 
@@ -63,90 +89,128 @@ def _rate(text: str) -> int:
     return int(text)
 
 
+def _channel(text: str) -> int | str:
+    if text in ("mix", "loudest"):
+        return text
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise UsageError(
+            f"--input-channel is {text!r}, but must be the number of a channel from 1, 'mix' or "
+            "'loudest'."
+        )
+    return int(text)
+
+
 def run(args: argparse.Namespace) -> int:
     """Run the command, and return the exit code."""
-    from rtvc.cli.convert_jobs import plan
-    from rtvc.cli.terminal import ProgressBar
+    from rtvc.cli.convert_file import Options, as_dict
+    from rtvc.cli.convert_jobs import make_plan
+    from rtvc.cli.terminal import discard_library_messages
     from rtvc.library.open_voice import find_voice
 
-    settings = options.chosen(args, Settings()).settings
-    options.require_voice(settings)
-    jobs = plan(args.inputs, args.target)
-    voice = find_voice(settings.voice)
-    failed = 0
+    chosen = options.chosen(args, Settings())
+    options.require_voice(chosen.settings)
+    _check_standard_streams(args)
+    with discard_library_messages():
+        plan = make_plan(args.inputs, args.target)
+        if args.quality == "offline" and chosen.settings.voice == BUILT_IN:
+            print(
+                "The built-in voice has no offline quality: its result is that of a live run.",
+                file=sys.stderr,
+            )
+        outcomes = _convert_all(
+            plan,
+            Options(
+                chosen.settings,
+                "gate" in chosen.stated,
+                args.rate,
+                args.force,
+                args.quality == "offline",
+                args.input_channel,
+                args.raw,
+            ),
+            find_voice(chosen.settings.voice),
+        )
+    if args.json:
+        print(json.dumps([as_dict(outcome) for outcome in outcomes], indent=2))
+    if len(plan.jobs) > 1 or plan.skipped:
+        _print_summary(outcomes)
+    return int(any(outcome.status in ("incomplete", "failed") for outcome in outcomes))
+
+
+def _check_standard_streams(args: argparse.Namespace) -> None:
+    standard = Path("-")
+    if args.raw and standard not in (*args.inputs, args.target):
+        raise UsageError("--raw is for standard input and output: give '-' as IN or OUT.")
+    if args.target == standard and args.json:
+        raise UsageError("--json and '-' as OUT both use standard output. Leave one out.")
+    if args.target == standard and sys.stdout.isatty():
+        raise UsageError(
+            "Standard output is a terminal. Send it to a file or a program: 'rtvc convert "
+            "talk.wav - > out.wav'."
+        )
+
+
+def _convert_all(plan: Plan, wanted: Options, voice: Voice) -> list[Outcome]:
+    """Convert all files, print a line about each, and return the outcomes."""
+    from rtvc.cli.convert_file import Outcome, convert_file
+    from rtvc.cli.terminal import ProgressBar
+
+    outcomes: list[Outcome] = []
     bar = ProgressBar(sys.stderr)
-    for number, (source, target) in enumerate(jobs, start=1):
-        title = f"{number}/{len(jobs)} {source.name}" if len(jobs) > 1 else source.name
+    count = len(plan.jobs)
+    for number, job in enumerate(plan.jobs, start=1):
+        title = f"{number}/{count} {job.source.name}" if count > 1 else job.source.name
+
+        def show(share: float, elapsed_s: float, speed: float, title: str = title) -> None:
+            bar.show(f"{title} {speed:.1f}x", share, elapsed_s)
+
         try:
-            job = _Job(source, target, settings, args)
-            speed = _convert(job, voice, partial(bar.show, title))
-            bar.note(f"{source} -> {target}, {speed:.1f} x real time")
-        except RtvcError as error:
-            if len(jobs) == 1:
+            outcome = convert_file(job, wanted, voice, show)
+            bar.note(f"{outcome.source} -> {outcome.target}, {outcome.speed:.1f} x real time")
+            for note in outcome.notes:
+                bar.note(note)
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            if count == 1:
                 raise
-            failed += 1
-            bar.note(f"rtvc: {error}")
+            outcome = Outcome(str(job.source), "", "failed", _reason(error))
         finally:
             bar.clear()
-    if len(jobs) > 1:
-        print(f"{len(jobs) - failed} of {len(jobs)} files converted.", file=sys.stderr)
-    return 1 if failed else 0
+        if outcome.reason:
+            bar.note(f"rtvc: {outcome.reason}")
+        outcomes.append(outcome)
+    skipped = (Outcome(str(one.source), "", "skipped", one.reason) for one in plan.skipped)
+    return [*outcomes, *skipped]
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """One conversion: files, settings and the other arguments."""
-
-    source: Path
-    target: Path
-    settings: Settings
-    args: argparse.Namespace
+def _reason(error: Exception) -> str:
+    if isinstance(error, RtvcError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}."
+    return f"Unexpected {type(error).__name__}: {error}. This is a bug in rtvc."
 
 
-def _convert(job: _Job, voice: Voice, show: Callable[[float, float], None]) -> float:
-    """Convert one file and return the speed as a multiple of real time.
-
-    Raises
-    ------
-    RtvcError
-        If it cannot be read, converted or written.
-    """
-    from rtvc.audio.file_endpoint import FileEndpoint
-    from rtvc.session import Session
-
-    job.target.parent.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
-    prepared = _prepared(job, voice, lambda share: show(share, time.monotonic() - began))
-    endpoint = FileEndpoint(job.source, job.target, rate=job.args.rate, overwrite=job.args.force)
-    session = Session(endpoint, job.settings, lambda name: prepared)
-    try:
-        session.start()
-        while not session.wait(0.1):
-            if prepared is voice:
-                show(endpoint.progress, time.monotonic() - began)
-        failure = session.stats().reason
-    finally:
-        session.stop()
-        # After an interrupt during start() the files are open but the session is not started.
-        endpoint.stop()
-    if not endpoint.complete:
-        raise RtvcError(f"{job.source} was not converted. {failure}")
-    return endpoint.now() / (time.monotonic() - began)
-
-
-def _prepared(job: _Job, voice: Voice, show: Callable[[float], None]) -> Voice:
-    """Return the voice or, for offline quality, the whole file converted by it.
-
-    A continuous voice is returned as it is: whole phrases would not improve it.
-    """
-    if job.args.quality == "live" or voice.continuous:
-        return voice
-    from rtvc.audio.endpoint import ENGINE_RATE
-    from rtvc.audio.sound_file import SoundSink, read_whole
-    from rtvc.engine.rvc import offline
-    from rtvc.engine.rvc.voice import RvcVoice
-
-    assert isinstance(voice, RvcVoice)
-    # An output that cannot be written is reported before the work, not after it.
-    SoundSink(job.target, job.args.rate or ENGINE_RATE, overwrite=job.args.force).discard()
-    return offline.convert(voice, read_whole(job.source, voice.input_rate), job.settings, show)
+def _print_summary(outcomes: Sequence[Outcome]) -> None:
+    """Print what became of all files, as a table."""
+    by_status: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        by_status.setdefault(outcome.status, []).append(outcome)
+    lines = []
+    for status in ("incomplete", "failed"):
+        lines += [f"{status:10}  {one.source}" for one in by_status.get(status, ())]
+    skipped: dict[str, list[str]] = {}
+    for one in by_status.get("skipped", ()):
+        skipped.setdefault(one.reason, []).append(Path(one.source).name)
+    for reason, names in skipped.items():
+        more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        lines.append(f"{'skipped':10}  {', '.join(names[:_NAMED])}{more}: {reason}")
+    tried = sum(outcome.status != "skipped" for outcome in outcomes)
+    counts = [f"{len(by_status.get('converted', ()))} of {tried} files converted"]
+    counts += [
+        f"{len(by_status[status])} {status}"
+        for status in ("incomplete", "failed", "skipped")
+        if status in by_status
+    ]
+    print("\n".join([*lines, f"{', '.join(counts)}."]), file=sys.stderr)

@@ -4,21 +4,56 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from rtvc.errors import UsageError
+from rtvc.errors import RtvcError, UsageError
+
+_MORE_SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        *("aif", "aifc", "bwf", "gsm", "iff", "mp1", "mp2", "nist", "oga", "opus", "sf", "snd"),
+        *("sph", "wave", "wve"),
+    )
+)
+"""Suffixes of formats that libsndfile reads, beyond its names of the formats."""
 
 
-def plan(inputs: Sequence[Path], target: Path) -> list[tuple[Path, Path]]:
-    """Return pairs of input and output files.
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A file to convert, and the file to write."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file in a folder that is not converted, and why: a noun phrase for several of them."""
+
+    source: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Every file that was found: those to convert and those to skip."""
+
+    jobs: tuple[Job, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+
+def make_plan(inputs: Sequence[Path], target: Path) -> Plan:
+    """Return the files to convert.
 
     Parameters
     ----------
     inputs
-        Files and folders; a folder means all sound files in it and in its subfolders.
+        Files and folders; a folder means all sound files in it and in its subfolders. "-" is
+        standard input.
     target
         A file if there is one input file and the name has a suffix; else, or if it
-        exists as a folder, a folder.
+        exists as a folder, a folder. "-" is standard output.
 
     Raises
     ------
@@ -27,41 +62,35 @@ def plan(inputs: Sequence[Path], target: Path) -> list[tuple[Path, Path]]:
         of a sound format, an output would overwrite an input, or two inputs have the
         same output.
     """
-    for path in inputs:
-        if not path.exists():
-            raise UsageError(f"There is no file {str(path)!r}.")
+    from rtvc.audio.local_file import STANDARD_STREAM
     from rtvc.audio.sound_file import format_of
 
-    single = len(inputs) == 1 and not inputs[0].is_dir()
+    for path in inputs:
+        if path != STANDARD_STREAM and not path.exists():
+            raise UsageError(f"There is no file {str(path)!r}.")
+    single = len(inputs) == 1 and (inputs[0] == STANDARD_STREAM or not inputs[0].is_dir())
+    if target == STANDARD_STREAM or STANDARD_STREAM in inputs:
+        if not single or (target != STANDARD_STREAM and (target.is_dir() or not target.suffix)):
+            raise UsageError("With '-', give one input and one output, which is a file or '-'.")
+        if target != STANDARD_STREAM:
+            format_of(target)
+        return Plan((Job(inputs[0], target),))
     if single and not target.is_dir() and target.suffix:
         format_of(target)
-        jobs = [(inputs[0], target)]
+        plan = Plan((Job(inputs[0], target),))
     else:
         if target.exists() and not target.is_dir():
             raise UsageError(
                 f"{target} is a file. Give a folder as OUT to convert several files or a folder."
             )
-        jobs = [
-            (
-                source,
-                target / (relative if is_sound_name(relative) else relative.with_suffix(".wav")),
-            )
-            for path in inputs
-            for source, relative in _sound_files(path, target)
-        ]
-    seen: dict[Path, Path] = {}
-    sources = {source.resolve(): source for source, _ in jobs}
-    for source, result in jobs:
-        real = result.resolve()
-        if real in sources:
-            raise UsageError(f"{result} is an input file. Give another file or folder as OUT.")
-        if real in seen:
+        if not target.exists() and is_sound_name(target):
             raise UsageError(
-                f"{seen[real]} and {source} would both be written to {result}. "
-                "Convert them one by one."
+                f"{target} has the name of a sound file, but several files or a folder need a "
+                "folder as OUT. Give another name, or create the folder first."
             )
-        seen[real] = source
-    return jobs
+        plan = _plan_folder(inputs, target)
+    _check_targets(plan.jobs)
+    return plan
 
 
 def is_sound_name(path: Path) -> bool:
@@ -75,12 +104,54 @@ def is_sound_name(path: Path) -> bool:
     return True
 
 
-def _sound_files(path: Path, target: Path) -> Iterator[tuple[Path, Path]]:
+def _plan_folder(inputs: Sequence[Path], target: Path) -> Plan:
+    jobs: list[Job] = []
+    skipped: list[Skipped] = []
+    taken: set[Path] = set()
+    for path in inputs:
+        before = len(jobs)
+        for found, relative in _files(path, target):
+            if isinstance(found, Skipped):
+                skipped.append(found)
+                continue
+            result = relative if is_sound_name(relative) else relative.with_suffix(".wav")
+            if result in taken and result != relative:  # talk.m4a next to talk.wav
+                result = relative.with_name(f"{relative.name}.wav")
+            taken.add(result)
+            jobs.append(Job(found, target / result))
+        if len(jobs) == before:
+            named = "".join(f" {one.source.name} is {one.reason}." for one in skipped[:3])
+            raise UsageError(f"There are no sound files in the folder {str(path)!r}.{named}")
+    return Plan(tuple(jobs), tuple(skipped))
+
+
+def _check_targets(jobs: Sequence[Job]) -> None:
+    seen: dict[Path, Path] = {}
+    sources = {job.source.resolve() for job in jobs}
+    for job in jobs:
+        real = job.target.resolve()
+        if real in sources:
+            raise UsageError(f"{job.target} is an input file. Give another file or folder as OUT.")
+        if real in seen:
+            raise UsageError(
+                f"{seen[real]} and {job.source} would both be written to {job.target}. "
+                "Convert them one by one."
+            )
+        seen[real] = job.source
+
+
+def _files(path: Path, target: Path) -> Iterator[tuple[Path | Skipped, Path]]:
+    """Yield the files of an input, or why they are skipped, with their paths in it."""
     if not path.is_dir():
         yield path, Path(path.name)
         return
-    found = False
-    for folder, folders, names in os.walk(path):
+    locked: list[Skipped] = []
+
+    def note(error: OSError) -> None:
+        reason = f"a folder that cannot be read ({error.strerror})"
+        locked.append(Skipped(Path(error.filename), reason))
+
+    for folder, folders, names in os.walk(path, onerror=note):
         # The output folder of an earlier run is not an input.
         folders[:] = sorted(
             name
@@ -89,8 +160,36 @@ def _sound_files(path: Path, target: Path) -> Iterator[tuple[Path, Path]]:
         )
         for name in sorted(names):
             file = Path(folder) / name
-            if not name.startswith(".") and is_sound_name(file):
-                found = True
-                yield file, file.relative_to(path)
-    if not found:
-        raise UsageError(f"There are no sound files in the folder {str(path)!r}.")
+            reason = _reason_to_skip(file)
+            yield (Skipped(file, reason) if reason else file), file.relative_to(path)
+    yield from ((one, path) for one in locked)
+
+
+def _reason_to_skip(file: Path) -> str:
+    if file.name.startswith("."):
+        return "a hidden file"
+    if not file.is_file():
+        return "not a regular file"
+    suffix = file.suffix.lower()
+    if suffix in _sound_suffixes() or (not suffix and _opens(file)):
+        return ""
+    return "not a sound file by its name"
+
+
+def _sound_suffixes() -> frozenset[str]:
+    import soundfile
+
+    from rtvc.audio.local_file import OTHER_SUFFIXES
+
+    formats = {f".{name.lower()}" for name in soundfile.available_formats() if name != "RAW"}
+    return _MORE_SUFFIXES | OTHER_SUFFIXES | formats
+
+
+def _opens(file: Path) -> bool:
+    from rtvc.audio.decoder import open_decoder
+
+    try:
+        open_decoder(file).close()
+    except RtvcError:
+        return False
+    return True

@@ -110,6 +110,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         For an unknown command, flag or value; a similar word is suggested.
     """
     words = list(argv)
+    if "" in words:
+        raise UsageError("An argument is empty. A variable in your command may not be set.")
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
         words.insert(0, "run")
     named = not words[0].startswith("-")
@@ -153,6 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 is success, 1 a failure, 2 a usage error, 130 an interrupt. SIGTERM and SIGHUP
     unwind the program first, so that the terminal and the devices are released.
     """
+    _open_closed_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     if debug:
@@ -188,6 +191,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def _open_closed_streams() -> None:
+    """Let standard streams that are closed lead nowhere: files must not get their descriptors."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            handle = os.open(os.devnull, os.O_RDWR)
+            if handle != number:
+                os.dup2(handle, number)
+                os.close(handle)
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
 
 
 def _show_where() -> None:

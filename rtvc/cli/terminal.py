@@ -154,6 +154,36 @@ def is_live(stream: TextIO) -> bool:
 
 
 @contextlib.contextmanager
+def discard_library_messages() -> Iterator[None]:
+    """Discard what libraries print on file descriptor 2 inside a ``with`` block.
+
+    Decoders warn there in the middle of a line. What Python prints still appears.
+    """
+    try:
+        mine = sys.stderr.fileno() == 2
+    except (OSError, ValueError):  # a test has replaced it
+        mine = False
+    if not mine:
+        yield
+        return
+    stream, kept, nothing = sys.stderr, os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    stream.flush()
+    visible = os.fdopen(
+        kept, "w", encoding=stream.encoding, errors="backslashreplace", buffering=1, closefd=False
+    )
+    os.dup2(nothing, 2)
+    sys.stderr = visible
+    try:
+        yield
+    finally:
+        visible.close()
+        sys.stderr = stream
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
+
+
+@contextlib.contextmanager
 def redirect_stderr(log: Path) -> Iterator[None]:
     """Redirect file descriptor 2, where libraries print, to `log` inside a ``with`` block.
 

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from rtvc.errors import RtvcError
+from rtvc.system.durable import flush_folder
 
 
 def config_folder() -> Path:
@@ -52,6 +53,7 @@ def write_atomically(path: Path, data: str | bytes) -> None:
             # mkstemp gives the file to the user only; use the usual permissions.
             os.chmod(temporary, _mode_of(path))
             os.replace(temporary, path)
+            flush_folder(path.parent)
         except BaseException:
             os.unlink(temporary)
             raise

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rtvc.errors import RtvcError
+from rtvc.system.durable import flush_file, flush_folder
 
 _STAGING_PREFIX = ".adding-"
 _ABANDONED_S = 60.0
@@ -112,11 +113,11 @@ def move_into_place(prepared: Path, target: Path) -> None:
     """
     for file in prepared.iterdir():
         # The rename could reach the disk before the content.
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
+        flush_file(file)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         prepared.rename(target)
+        flush_folder(target.parent)
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             raise FileExistsError(errno.EEXIST, "exists already", str(target)) from None

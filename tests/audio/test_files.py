@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import resource
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -192,3 +194,54 @@ def test_a_full_disk_is_reported_and_leaves_no_file(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [p.name for p in tmp_path.iterdir()] == ["in.wav"]
+
+
+@pytest.mark.parametrize("extension", ["wav", "flac", "ogg", "opus", "mp3", "aiff"])
+def test_a_disk_that_fills_up_at_the_end_costs_no_good_file(tmp_path: Path, extension: str) -> None:
+    """libsndfile reports no error when it writes its last buffers at close."""
+    write(tmp_path / "in.wav", 48000, 96000)
+    target = tmp_path / f"out.{extension}"
+    convert(FileEndpoint(tmp_path / "in.wav", target))
+    good = target.read_bytes()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for missing in (1, 700, 3000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(good) - missing, before[1]))
+        try:
+            with pytest.raises(RtvcError, match=r"Cannot write .*out"):
+                convert(FileEndpoint(tmp_path / "in.wav", target, overwrite=True))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert target.read_bytes() == good
+    assert {path.name for path in tmp_path.iterdir()} == {"in.wav", target.name}
+
+
+def test_a_link_stays_a_link_and_devices_are_not_replaced(tmp_path: Path) -> None:
+    write(tmp_path / "in.wav", 48000, 4800)
+    (tmp_path / "real.wav").write_bytes(b"old")
+    (tmp_path / "link.wav").symlink_to("real.wav")
+    convert(FileEndpoint(tmp_path / "in.wav", tmp_path / "link.wav", overwrite=True))
+    assert (tmp_path / "link.wav").is_symlink()
+    assert soundfile.info(tmp_path / "real.wav").frames == 4800
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(RtvcError, match="not a file that can be replaced"):
+        convert(FileEndpoint(tmp_path / "in.wav", tmp_path / "pipe.wav", overwrite=True))
+
+
+def test_parts_of_killed_runs_are_swept_up(tmp_path: Path) -> None:
+    write(tmp_path / "in.wav", 48000, 4800)
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for name in (f".out.wav.{ended.pid}.part", f".out.wav.{os.getppid()}.part"):
+        (tmp_path / name).touch()
+    convert(FileEndpoint(tmp_path / "in.wav", tmp_path / "out.wav"))
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"in.wav", "out.wav", f".out.wav.{os.getppid()}.part"}
+
+
+def test_tags_are_kept(tmp_path: Path) -> None:
+    with soundfile.SoundFile(tmp_path / "in.flac", "w", 48000, 1) as file:
+        file.title, file.artist = "Speech", "Somebody"
+        file.write(noise_below(3000, 48000, 9600))
+    convert(FileEndpoint(tmp_path / "in.flac", tmp_path / "out.ogg"))
+    tags = soundfile.SoundFile(tmp_path / "out.ogg").copy_metadata()
+    assert (tags["title"], tags["artist"]) == ("Speech", "Somebody")

@@ -1,18 +1,22 @@
 """``rtvc convert``: files and folders, through the real engine."""
 
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from rtvc.cli.convert_jobs import plan
+from rtvc.cli.convert_jobs import Job, make_plan
+from rtvc.cli.main import main
 from rtvc.errors import UsageError
 from rtvc.live.demo import load_utterance
 from tests.support.processes import started
@@ -31,19 +35,36 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def convert(*arguments: str | Path, code: int = 0) -> str:
+def run(*arguments: str | Path, stdin: bytes = b"", text: bool = True, code: int = 0):
     done = subprocess.run(
         [sys.executable, "-m", "rtvc", "convert", *map(str, arguments)],
+        input=stdin.decode() if text else stdin,
         capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
+        text=text,
         timeout=60,
         check=False,
     )
     assert done.returncode == code, done.stderr
+    return done
+
+
+def convert(*arguments: str | Path, code: int = 0) -> str:
+    done = run(*arguments, code=code)
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
-    return done.stderr
+    told: str = done.stderr
+    return told
+
+
+@pytest.fixture
+def here_convert(capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Return `convert` in this process, which is faster."""
+
+    def convert(*arguments: str | Path, code: int = 0) -> str:
+        assert main(["convert", *map(str, arguments)]) == code
+        return capfd.readouterr().err
+
+    return convert
 
 
 def speech(path: str, seconds: float = 1.5, rate: int = 48_000, channels: int = 1) -> Path:
@@ -102,25 +123,55 @@ def test_an_output_that_cannot_be_written_is_one_sentence(rate: int):
 
 
 def test_files_that_hold_no_sound_are_named():
-    Path("text.wav").write_text("no sound")
+    Path("text.wav").write_text("no sound, whatever the name is")
     message = convert("text.wav", "out.wav", code=1)
     assert message.startswith("rtvc: Cannot read text.wav: it is in no format that libsndfile")
 
 
-def test_folders_keep_their_order_and_a_bad_file_stops_no_other():
-    speech("in/a.wav", 0.5)
-    speech("in/sub/b.flac", 0.5, rate=16_000)
+def test_every_file_of_a_folder_is_accounted_for_and_a_bad_one_stops_no_other(
+    here_convert: Callable[..., str],
+):
+    speech("in/a.wav", 0.3)
+    speech("in/sub/b.flac", 0.3, rate=16_000)
     Path("in/broken.wav").write_bytes(b"RIFF nonsense")
     Path("in/notes.txt").write_text("no sound")
-    speech("in/.hidden.wav", 0.5)
-    told = convert("in", speech("extra.ogg", 0.5), "out", code=1).splitlines()
+    speech("in/.hidden.wav", 0.3)
+    os.rename(speech("in/c.wav", 0.3), os.fsdecode(b"in/m\xe9re.wav"))
+    long = "n" * 240
+    speech(f"in/{long}.wav", 0.3)
+    speech("in/same.flac", 0.3)
+    os.rename(speech("in/same.wav", 0.3), "in/same.wave")
+    told = here_convert("in", speech("extra.ogg", 0.3), "out", code=1).splitlines()
     assert told[0].startswith("in/a.wav -> out/a.wav")
     assert told[1].startswith("rtvc: Cannot read in/broken.wav")
-    assert told[2].startswith("in/sub/b.flac -> out/sub/b.flac")
-    assert told[3].startswith("extra.ogg -> out/extra.ogg")
-    assert told[4] == "3 of 4 files converted."
-    made = sorted(str(path.relative_to("out")) for path in Path("out").rglob("*.*"))
-    assert made == ["a.wav", "extra.ogg", "sub/b.flac"]
+    assert told[-4:] == [
+        "failed      in/broken.wav",
+        "skipped     .hidden.wav: a hidden file",
+        "skipped     notes.txt: not a sound file by its name",
+        "7 of 8 files converted, 1 failed, 2 skipped.",
+    ]
+    made = sorted(os.fsencode(path.relative_to("out")) for path in Path("out").rglob("*.*"))
+    assert made == [
+        b"a.wav",
+        b"extra.ogg",
+        b"m\xe9re.wav",
+        f"{long}.wav".encode(),
+        b"same.flac",
+        b"same.wav",
+        b"sub/b.flac",
+    ]
+
+
+def test_what_became_of_each_file_as_json():
+    speech("in/a.wav", 0.3)
+    Path("in/notes.txt").write_text("no sound")
+    done = run("in", "out", "--json")
+    outcomes = json.loads(done.stdout)
+    assert [(one["source"], one["target"], one["status"]) for one in outcomes] == [
+        ("in/a.wav", "out/a.wav", "converted"),
+        ("in/notes.txt", "", "skipped"),
+    ]
+    assert outcomes[0]["seconds"] == 0.3
 
 
 def test_plans():
@@ -128,21 +179,104 @@ def test_plans():
         speech(name, 0.1)
     a, x = Path("a.wav"), Path("x")
     Path("folder.d").mkdir()
-    assert plan([a], Path("b.mp3")) == [(a, Path("b.mp3"))]
-    assert plan([a], Path("b")) == [(a, Path("b/a.wav"))]
-    assert plan([a], Path("folder.d")) == [(a, Path("folder.d/a.wav"))]
-    below = [(x / "a.wav", x / "out/a.wav"), (x / "y/b.wav", x / "out/y/b.wav")]
-    assert plan([x], x / "out") == below
+    assert make_plan([a], Path("b.mp3")).jobs == (Job(a, Path("b.mp3")),)
+    assert make_plan([a], Path("b")).jobs == (Job(a, Path("b/a.wav")),)
+    assert make_plan([a], Path("folder.d")).jobs == (Job(a, Path("folder.d/a.wav")),)
+    below = (Job(x / "a.wav", x / "out/a.wav"), Job(x / "y/b.wav", x / "out/y/b.wav"))
+    assert make_plan([x], x / "out").jobs == below
     for inputs, target, part in [
         ([a, x / "a.wav"], "out", "would both be written to out/a.wav"),
         ([a, x], "a.wav", "is a file. Give a folder"),
+        ([a, x], "new.wav", "has the name of a sound file"),
         ([a], "out.xyz", "names no sound format"),
         ([x], "x", "is an input file"),
         ([Path("folder.d")], "out", "There are no sound files in the folder 'folder.d'"),
         ([Path("none.wav")], "out", "There is no file 'none.wav'"),
+        ([Path("-"), a], "out", "give one input and one output"),
     ]:
         with pytest.raises(UsageError, match=re.escape(part)):
-            plan(inputs, Path(target))
+            make_plan(inputs, Path(target))
+
+
+def test_a_part_is_kept_beside_and_under_its_name_only_with_force(here_convert: Callable[..., str]):
+    data = speech("talk.wav").read_bytes()
+    Path("cut.wav").write_bytes(data[: len(data) // 2])
+    told = here_convert("cut.wav", "out.wav", code=1)
+    assert "cut.wav is cut short or damaged: 0.75 s of 1.50 s can be read." in told
+    assert not Path("out.wav").exists()
+    assert soundfile.info("out.incomplete.wav").duration == pytest.approx(0.75, abs=0.01)
+    here_convert("cut.wav", "out.wav", "--force", code=1)
+    assert soundfile.info("out.wav").duration == pytest.approx(0.75, abs=0.01)
+
+
+def test_a_result_without_the_sound_is_reported_with_the_remedy(here_convert: Callable[..., str]):
+    source = speech("talk.wav")
+    told = here_convert(source, "out.wav", "--gate", "0", code=1)
+    assert "is silent where the input has sound" in told
+    assert "use --gate -60" in told
+    here_convert(source, "muted.wav", "--mode", "muted")
+
+
+def test_quiet_recordings_are_converted_as_loud_ones_are(here_convert: Callable[..., str]):
+    """The gate of a microphone, -60 dBFS, is above speech at that level."""
+    samples, rate = soundfile.read(speech("talk.wav"))
+    levels = []
+    for name, gain in (("loud", 1.0), ("quiet", 10 ** (-45 / 20))):
+        soundfile.write(f"{name}.wav", gain * samples, rate, subtype="FLOAT")
+        here_convert(f"{name}.wav", f"{name}-out.wav")
+        made, _ = soundfile.read(f"{name}-out.wav")
+        levels.append(20 * np.log10(np.sqrt(np.mean(made**2))))
+    assert levels[0] - levels[1] == pytest.approx(45, abs=3)
+
+
+def test_standard_input_and_output():
+    source = speech("talk.wav", 0.5)
+    convert(source, "out.wav")
+    done = run("-", "-", stdin=source.read_bytes(), text=False)
+    assert done.stdout == Path("out.wav").read_bytes()
+    samples, _ = soundfile.read(source, dtype="float32")
+    done = run("-", "-", "--raw", stdin=samples.astype("<f4").tobytes(), text=False)
+    raw = np.frombuffer(done.stdout, "<f4")
+    np.testing.assert_allclose(raw, soundfile.read("out.wav")[0], atol=2**-22)
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg")
+def test_other_formats_are_decoded_and_what_is_missing_in_them_is_reported():
+    source = speech("talk.wav")
+    words = [
+        "ffmpeg",
+        "-loglevel",
+        "error",
+        "-i",
+        str(source),
+        "-movflags",
+        "+faststart",
+        "talk.m4a",
+    ]
+    subprocess.run(words, check=True)
+    convert("talk.m4a", "out.wav")
+    assert soundfile.info("out.wav").duration == pytest.approx(1.5, abs=0.1)
+    data = Path("talk.m4a").read_bytes()
+    Path("cut.m4a").write_bytes(data[: 3 * len(data) // 4])
+    assert "cut.m4a is cut short or damaged" in convert("cut.m4a", "cut.wav", code=1)
+
+
+def test_without_a_decoder_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch):
+    Path("memo.m4a").write_bytes(b"\0\0\0\x1cftypM4A " + bytes(3000))
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert "Install ffmpeg" in convert("memo.m4a", "out.wav", code=1)
+
+
+def test_an_empty_argument_is_refused():
+    speech("talk.wav", 0.1)
+    assert "An argument is empty" in convert("", "out.wav", code=2)
+
+
+def test_closed_standard_streams_are_no_error():
+    speech("talk.wav", 0.3)
+    words = f"{sys.executable} -m rtvc convert talk.wav out.wav <&- >&- 2>&-"
+    assert subprocess.run(words, shell=True, check=False, timeout=60).returncode == 0
+    assert soundfile.info("out.wav").frames == 14_400
 
 
 def test_an_interrupt_leaves_nothing_half_done():
@@ -167,5 +301,5 @@ def test_a_terminal_shows_progress_and_the_time_left():
     )
     with on_terminal(code) as terminal:
         seen = terminal.read_until("x real time")
-        assert re.search(r"\rtalk.wav \[#+ *\] +\d+% +\d+ s left", seen)
+        assert re.search(r"\rtalk.wav [\d.]+x \[#+ *\] +\d+% +\d+ s left", seen)
         assert terminal.process.wait(20) == 0

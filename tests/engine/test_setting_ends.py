@@ -68,7 +68,7 @@ def random_ends() -> list[dict[str, Value]]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_random_ends_convert(kind: str) -> None:
     for changes in random_ends()[:: 1 if kind == "world" else 3]:
-        converted(kind, Settings(**changes), 0.12)
+        converted(kind, Settings().replace(**changes), 0.12)
 
 
 def test_the_vectors_contain_each_pair_of_numeric_ends() -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pyworld
 import soxr
 
 from rtvc.engine.plan import make_plan
-from rtvc.engine.world import analysis
 from rtvc.engine.world.analysis import WorldFrames
 from rtvc.engine.world.synthesis import WorldSynthesizer
 from rtvc.settings import Settings
@@ -247,10 +247,10 @@ def test_values_of_the_analysis_that_are_not_finite_are_replaced_and_reported(
         share[0] = np.nan
         return share
 
-    original = analysis.pyworld.d4c
+    original = pyworld.d4c
     settings = Settings()
     stream = VOICE.open(plan_of(settings), settings)
-    monkeypatch.setattr(analysis.pyworld, "d4c", broken)
+    monkeypatch.setattr(pyworld, "d4c", broken)
     parts = [
         stream.render(block, settings) for block in speech(LONG, 2.0)[: 19 * 4800].reshape(-1, 4800)
     ]

@@ -1,0 +1,1 @@
+"""What sound files state about their length, compared with what they contain."""

@@ -1,0 +1,147 @@
+"""Containers with one chunk of samples: WAV, RF64, W64, AIFF, AU and CAF.
+
+Their stated size is too small where the program that wrote them was killed, and too large where
+they were cut.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rtvc.audio.containers.layout import Data, Layout
+from rtvc.audio.containers.pieces import Piece
+
+_PLACEHOLDER = 0x7FFF_0000
+"""Stated sizes from here on mean "unknown": programs that write to a pipe put them there."""
+_SLACK = 16
+"""Bytes that may be missing at the end, such as padding."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """A chunk: its name, the place of its stated size, that size, and where its content begins."""
+
+    name: bytes
+    size_at: int
+    size: int
+    begin: int
+
+
+def read_wav(data: Data) -> Layout:
+    """Return the layout of a WAV, RF64 or RIFX file, or of several joined end to end."""
+    order = ">" if data[:4] == b"RIFX" else "<"
+    parts: list[tuple[Piece, ...]] = []
+    start, stated, notes = 0, 1.0, []
+    while True:
+        found: dict[bytes, _Chunk] = {}
+        for chunk in _chunks(data, start + 12, f"{order}4sI"):
+            found.setdefault(chunk.name, chunk)
+            if chunk.name == b"data":
+                break
+        sound = found.get(b"data")
+        if sound is None:
+            return Layout()
+        size = sound.size
+        if size == 0xFFFFFFFF and b"ds64" in found:
+            (size,) = struct.unpack_from("<Q", data, found[b"ds64"].begin + 8)
+        if b"bext" in found and not start:
+            notes.append("Its broadcast information, such as the time code, is not copied.")
+        available = len(data) - sound.begin
+        if size == 0 and available > _SLACK and not _is_chunk(data, sound.begin, order):
+            fixed = struct.pack(f"{order}I", min(available, 0xFFFFFFFF))
+            parts.append(_patched(start, len(data), {sound.size_at: fixed}))
+            return Layout(tuple(parts), notes=tuple(notes))
+        if size > available + _SLACK and size < _PLACEHOLDER:
+            stated = size / max(available, 1)
+        end = sound.begin + size + size % 2
+        parts.append(((start, min(end, len(data))),))
+        if end + 44 > len(data) or data[end : end + 4] != data[:4]:
+            break
+        start = end
+    single = len(parts) == 1
+    return Layout(() if single else tuple(parts), stated=stated, notes=tuple(notes))
+
+
+def read_aiff(data: Data) -> Layout:
+    """Return the layout of an AIFF or AIFF-C file."""
+    found = {chunk.name: chunk for chunk in _chunks(data, 12, ">4sI")}
+    common, sound = found.get(b"COMM"), found.get(b"SSND")
+    if common is None or sound is None:
+        return Layout()
+    available = len(data) - sound.begin
+    if sound.size > 8:
+        return _stated(sound.size, available)
+    channels, _, bits = struct.unpack_from(">hIh", data, common.begin)
+    frames = (available - 8) // max(1, channels * ((bits + 7) // 8))
+    fixes = {sound.size_at: struct.pack(">I", available)}
+    fixes[common.begin + 2] = struct.pack(">I", frames)
+    return Layout((_patched(0, len(data), fixes),)) if frames > 0 else Layout()
+
+
+def read_au(data: Data) -> Layout:
+    """Return the layout of an AU file."""
+    begin, size = struct.unpack_from(">II", data, 4)
+    available = len(data) - begin
+    if size == 0 < available:
+        return Layout((_patched(0, len(data), {8: struct.pack(">I", available)}),))
+    return _stated(size, available)
+
+
+def read_caf(data: Data) -> Layout:
+    """Return the layout of a CAF file."""
+    sound = next((chunk for chunk in _chunks(data, 8, ">4sq") if chunk.name == b"data"), None)
+    if sound is None or sound.size < 0:  # -1: up to the end
+        return Layout()
+    available = len(data) - sound.begin
+    if sound.size > 4 and sound.size <= available:
+        return Layout()
+    parts = (_patched(0, len(data), {sound.size_at: struct.pack(">q", available)}),)
+    return Layout(parts, stated=max(1.0, sound.size / max(1, available)))
+
+
+def read_w64(data: Data) -> Layout:
+    """Return the layout of a W64 file, whose sizes include the 24 bytes of a chunk's header."""
+    at = 40
+    while at + 24 <= len(data):
+        (size,) = struct.unpack_from("<Q", data, at + 16)
+        if data[at : at + 4] == b"data":
+            available = len(data) - at
+            if size > 24:
+                return _stated(size - 24, available - 24)
+            return Layout((_patched(0, len(data), {at + 16: struct.pack("<Q", available)}),))
+        at += max(24, size + -size % 8)
+    return Layout()
+
+
+def _chunks(data: Data, at: int, header: str) -> Iterator[_Chunk]:
+    length = struct.calcsize(header)
+    while at + length <= len(data):
+        name, size = struct.unpack_from(header, data, at)
+        yield _Chunk(name, at + 4, size, at + length)
+        at += length + max(0, size) + (size % 2 if length == 8 else 0)
+
+
+def _is_chunk(data: Data, at: int, order: str) -> bool:
+    """Return whether chunks follow up to the end of the file."""
+    while at + 8 <= len(data):
+        name, size = struct.unpack_from(f"{order}4sI", data, at)
+        if not all(32 <= byte < 127 for byte in name):
+            return False
+        at += 8 + size + size % 2
+    return at >= len(data) - 1 and at <= len(data) + 1
+
+
+def _stated(size: int, available: int) -> Layout:
+    if available <= 0 or size >= _PLACEHOLDER or size <= available + _SLACK:
+        return Layout()
+    return Layout(stated=size / available)
+
+
+def _patched(start: int, end: int, fixes: dict[int, bytes]) -> tuple[Piece, ...]:
+    pieces: list[Piece] = []
+    for at, fixed in sorted(fixes.items()):
+        pieces += [(start, at), fixed]
+        start = at + len(fixed)
+    return (*pieces, (start, end))

@@ -1,0 +1,81 @@
+"""FLAC files without a length: a program that writes to a pipe cannot go back to enter it."""
+
+from __future__ import annotations
+
+import struct
+
+from rtvc.audio.containers.layout import Data, Layout
+
+_LARGEST_FRAME = 1 << 17
+_BLOCK_SIZES = {1: 192, **{n: 576 << (n - 2) for n in range(2, 6)}} | {
+    n: 256 << (n - 8) for n in range(8, 16)
+}
+
+
+def read_flac(data: Data) -> Layout:
+    """Return the layout of a FLAC file."""
+    length_at = 8 + 13  # 4 bits of this byte, and 4 bytes
+    (low,) = struct.unpack_from(">I", data, length_at + 1)
+    if low or data[length_at] & 15:
+        return Layout()
+    end = _end_of_last_frame(data)
+    if end <= 0:
+        return Layout()
+    fixed = bytes([data[length_at] & 0xF0 | end >> 32]) + struct.pack(">I", end & 0xFFFFFFFF)
+    return Layout((((0, length_at), fixed, (length_at + 5, len(data))),))
+
+
+def _end_of_last_frame(data: Data) -> int:
+    """Return the number of the sample after the last frame whose header is valid, or 0."""
+    (fixed_size,) = struct.unpack_from(">H", data, 8)
+    first = _first_frame(data)
+    # The kind of block size and the sample format are those of the first frame.
+    sync, form = data[first : first + 2], data[first + 3]
+    at = len(data)
+    while (at := data.rfind(sync, max(first, len(data) - _LARGEST_FRAME), at)) >= 0:
+        header = data[at : at + 16]
+        if len(header) == 16 and header[3] == form and header[2] & 15 == data[first + 2] & 15:
+            end = _end_of_frame(header, fixed_size)
+            if end:
+                return end
+    return 0
+
+
+def _first_frame(data: Data) -> int:
+    at = 4
+    while True:
+        last, size = data[at] & 0x80, int.from_bytes(data[at + 1 : at + 4], "big")
+        at += 4 + size
+        if last:
+            return at
+
+
+def _end_of_frame(header: bytes, fixed_size: int) -> int:
+    """Return the number of the sample after a frame, or 0 if its header is not valid."""
+    extra = 0 if header[4] < 0x80 else 7 - (header[4] ^ 0xFF).bit_length()
+    number = header[4] if not extra else header[4] & (0x3F >> extra)
+    for byte in header[5 : 5 + extra]:
+        number = number << 6 | byte & 0x3F
+    at = 5 + extra
+    kind = header[2] >> 4
+    if kind in (6, 7):
+        width = kind - 5
+        size = int.from_bytes(header[at : at + width], "big") + 1
+        at += width
+    elif kind in _BLOCK_SIZES:
+        size = _BLOCK_SIZES[kind]
+    else:
+        return 0
+    at += {12: 1, 13: 2, 14: 2}.get(header[2] & 15, 0)
+    if at >= len(header) or _crc8(header[:at]) != header[at]:
+        return 0
+    return size + (number if header[1] & 1 else number * fixed_size)
+
+
+def _crc8(data: bytes) -> int:
+    value = 0
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = (value << 1 ^ 0x07) & 0xFF if value & 0x80 else value << 1
+    return value

@@ -1,0 +1,42 @@
+"""How the bytes of a sound file are to be read, and what is missing in it."""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass
+
+from rtvc.audio.containers.pieces import Piece
+
+Data = mmap.mmap | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a container says, as far as libsndfile does not follow it.
+
+    Attributes
+    ----------
+    parts
+        Files in the file, to be read one after another; empty if the file is to be read as it
+        is.
+    stated
+        Share of the stated length over the length that the file has room for: 2.0 if half of it
+        is missing; 1.0 if nothing is known to be missing.
+    missing_s
+        Stated seconds that the file does not contain; 0 if unknown.
+    damage
+        A clause about missing or damaged data, such as "it has no end mark"; "" if there is none.
+    notes
+        Sentences about what is not used.
+    """
+
+    parts: tuple[tuple[Piece, ...], ...] = ()
+    stated: float = 1.0
+    missing_s: float = 0.0
+    damage: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def places(count: int) -> str:
+    """Return "one place in it is" or "N places in it are"."""
+    return "one place in it is" if count == 1 else f"{count} places in it are"

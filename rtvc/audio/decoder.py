@@ -1,0 +1,158 @@
+"""Decode a sound file with libsndfile to its true end, in pieces."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from rtvc._types import Float32
+from rtvc.audio.containers.find import find_layout
+from rtvc.audio.containers.layout import Layout
+from rtvc.audio.containers.pieces import Piece, PiecesFile
+from rtvc.errors import RtvcError
+
+UNKNOWN_FORMAT = "Format not recognised"
+"""What libsndfile says of a file in no format that it reads."""
+
+
+class Decoder:
+    """The frames of a sound file, of all its parts one after another.
+
+    Parameters
+    ----------
+    path
+        A regular file.
+
+    Attributes
+    ----------
+    rate, channels
+        Sample rate in Hz and number of channels of the first part. Other rates are converted.
+    subtype
+        libsndfile's name of the sample format.
+    tags
+        Title, artist and the like, by libsndfile's names.
+    layout
+        What the container states.
+    stated_frames
+        Frames that libsndfile expects in the parts opened so far.
+    frames_read
+        Frames read so far.
+    ended
+        Whether the end has been reached.
+    damage
+        Why reading stopped before the end, "" if it did not.
+
+    Raises
+    ------
+    soundfile.LibsndfileError, OSError
+        If the file cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.layout: Layout = find_layout(path)
+        self._parts: list[Sequence[Piece]] = [*self.layout.parts]
+        self._resampler: soxr.ResampleStream | None = None
+        self.stated_frames = self.frames_read = 0
+        self.ended = False
+        self.damage = ""
+        self._pending: Float32 = np.empty((0, 1), np.float32)
+        self.rate = 0
+        self._file = self._open_next()
+        self.rate, self.channels = self._file.samplerate, self._file.channels
+        self.subtype: str = self._file.subtype
+        self.tags: dict[str, str] = self._file.copy_metadata()
+        self._pending = np.empty((0, self.channels), np.float32)
+
+    def read(self, count: int) -> Float32:
+        """Return the next (frames, channels) float32, fewer than `count` only at the end."""
+        while len(self._pending) < count and not self.ended:
+            self._pending = np.concatenate([self._pending, self._read_part(count)])
+        frames, self._pending = self._pending[:count], self._pending[count:]
+        self.frames_read += len(frames)
+        return frames
+
+    def close(self) -> None:
+        """Close the file; safe to repeat."""
+        self._file.close()
+        # After an error, a traceback can keep this object until Python exits. The module of
+        # soxr would then print that it leaked.
+        self._resampler = None
+
+    def _open_next(self) -> soundfile.SoundFile:
+        # As bytes: soundfile cannot encode names that are not UTF-8.
+        source = PiecesFile(self._path, self._parts.pop(0)) if self._parts else None
+        file = soundfile.SoundFile(source or os.fsencode(self._path))
+        rate = self.rate or file.samplerate
+        same = file.samplerate == rate
+        self._resampler = (
+            None if same else soxr.ResampleStream(file.samplerate, rate, file.channels)
+        )
+        self.stated_frames += round(file.frames * rate / file.samplerate)
+        return file
+
+    def _read_part(self, count: int) -> Float32:
+        """Return the next frames of the current part; go to the next part at its end."""
+        try:
+            frames: Float32 = self._file.read(count, dtype="float32", always_2d=True)
+        except (soundfile.LibsndfileError, OSError) as error:
+            self.damage = reason_of(error)
+            frames = np.empty((0, self._file.channels), np.float32)
+        last = len(frames) < count
+        if self._resampler is not None:
+            frames = self._resampler.resample_chunk(frames, last=last)
+        if frames.shape[1] != self.channels:
+            frames = np.repeat(frames.mean(1, keepdims=True), self.channels, 1)
+        if last and self._parts:
+            self._file.close()
+            try:
+                self._file = self._open_next()
+            except (soundfile.LibsndfileError, OSError) as error:
+                self.damage, self.ended = reason_of(error), True
+        elif last:
+            self.ended = True
+        return frames
+
+
+def open_decoder(path: Path) -> Decoder:
+    """Return a decoder of a file.
+
+    Raises
+    ------
+    RtvcError
+        If there is no such file, or it cannot be read.
+    """
+    if not path.exists():
+        raise RtvcError(f"There is no file {str(path)!r}.")
+    if path.is_dir():
+        raise RtvcError(f"{path} is a folder, not a sound file.")
+    try:
+        return Decoder(path)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise RtvcError(unreadable_message(path, error)) from None
+
+
+def unreadable_message(path: Path, error: Exception) -> str:
+    """Return the message about a file that cannot be read."""
+    if isinstance(error, PermissionError):
+        hint = (
+            " Allow your terminal access in System Settings, Privacy & Security, Files & Folders."
+            if os.uname().sysname == "Darwin"
+            else ""
+        )
+        return f"You have no permission to read {path}.{hint}"
+    reason = reason_of(error)
+    if reason == UNKNOWN_FORMAT:
+        reason = "it is in no format that libsndfile reads"
+    return f"Cannot read {path}: {reason}. Check that it is a complete sound file."
+
+
+def reason_of(error: Exception) -> str:
+    """Return the reason that libsndfile or the system gives, without a full stop."""
+    reason = getattr(error, "error_string", None) or getattr(error, "strerror", None)
+    return str(reason or error).rstrip(". ") or "it is damaged"

@@ -1,0 +1,93 @@
+"""Read a sound file in pieces, as mono at the engine's sample rate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import soxr
+
+from rtvc._types import Float32
+from rtvc.audio.decoder import open_decoder
+from rtvc.audio.endpoint import ENGINE_RATE
+from rtvc.audio.sound_input import PIECE_S, SoundInput, inspect
+
+
+class SoundSource:
+    """A sound file to read from start to end; it is never held in memory as a whole.
+
+    Parameters
+    ----------
+    source
+        What `inspect` returned, or a path to inspect first.
+
+    Attributes
+    ----------
+    input
+        What the file contains.
+    rate
+        The file's sample rate in Hz.
+    frames_read
+        Number of frames read so far, at the file's sample rate.
+    ended
+        Whether the end of the file has been reached.
+
+    Raises
+    ------
+    RtvcError
+        If the file cannot be read or contains no samples.
+    """
+
+    def __init__(self, source: Path | SoundInput) -> None:
+        self.input = source if isinstance(source, SoundInput) else inspect(source)
+        self._decoder = open_decoder(self.input.path)
+        self.rate = self.input.rate
+        self.frames_read = 0
+        self.ended = False
+        self._soxr = (
+            None if self.rate == ENGINE_RATE else soxr.ResampleStream(self.rate, ENGINE_RATE, 1)
+        )
+
+    @property
+    def progress(self) -> float:
+        """Fraction of the file that has been read, 0 to 1."""
+        return 1.0 if self.ended else min(1.0, self.frames_read / self.input.frames)
+
+    def read(self) -> Float32:
+        """Return the next (samples,) float32 at `ENGINE_RATE`; may be empty before the end."""
+        wanted = max(1, round(PIECE_S * self.rate))
+        # A file that has grown since it was inspected is read up to its former end.
+        wanted = min(wanted, self.input.frames - self.frames_read)
+        frames = self._decoder.read(wanted)
+        self.frames_read += len(frames)
+        self.ended = len(frames) < wanted or self.frames_read == self.input.frames
+        mono = self.input.downmix.apply(frames) * np.float32(self.input.scale)
+        if self._soxr is None:
+            return mono
+        output: Float32 = self._soxr.resample_chunk(mono, last=self.ended)
+        return output
+
+    def close(self) -> None:
+        """Close the file; safe to repeat."""
+        self._decoder.close()
+        self._soxr = None  # see Decoder.close
+
+
+def read_whole(source: Path | SoundInput, rate: int) -> Float32:
+    """Return a sound file as mono, (samples,) float32, at `rate` Hz.
+
+    Raises
+    ------
+    RtvcError
+        See `SoundSource`.
+    """
+    opened = SoundSource(source)
+    resample = soxr.ResampleStream(ENGINE_RATE, rate, 1, quality="VHQ")
+    pieces = []
+    try:
+        while not opened.ended:
+            piece = np.ascontiguousarray(opened.read())
+            pieces.append(resample.resample_chunk(piece, last=opened.ended))
+    finally:
+        opened.close()
+    return np.concatenate(pieces)
