@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from rtvc.audio.endpoint import Endpoint
+from rtvc.audio.latency_watch import LatencyWatch
 from rtvc.audio.tee import TeeEndpoint
 from rtvc.calibration.conditions import conditions
 from rtvc.calibration.profiles import DEFAULT_PROFILE, PROFILES
@@ -22,8 +23,10 @@ from rtvc.engine.voice import Voice
 from rtvc.errors import RtvcError, UsageError
 from rtvc.library import open_voice
 from rtvc.settings import Settings, combine_settings
-from rtvc.stats import Stats
+from rtvc.stats import State, Stats
 from rtvc.system.realtime_mode import realtime_mode
+
+_SILENT = (State.STARTING, State.MUTED, State.DEVICE_LOST, State.STOPPED)
 
 
 class Session:
@@ -83,6 +86,11 @@ class Session:
             fail_open=fail_open,
         )
         self._hint = hint
+        self._watch: LatencyWatch | None = None
+        if isinstance(endpoint, TeeEndpoint) and endpoint.realtime:
+            self._watch = LatencyWatch(
+                endpoint.delay_monitor, self._stated_latency, self._engine.resync
+            )
         self._held = ExitStack()
         self._begun = self._running = False
         self._set_monitor_gain()
@@ -164,6 +172,11 @@ class Session:
             self._held.close()
             raise
         self._running = True
+        if self._watch is not None and isinstance(self.endpoint, TeeEndpoint):
+            if self.endpoint.wall_clock:
+                self._watch.start()
+            else:  # its clock stands still meanwhile
+                self.endpoint.on_block = self._watch.check
 
     @property
     def has_voice(self) -> bool:
@@ -197,8 +210,18 @@ class Session:
     def stats(self) -> Stats:
         """Return a snapshot of levels, latency, times and state; it never waits."""
         stats = self._engine.stats()
+        if self._watch is not None:
+            stats = dataclasses.replace(
+                stats,
+                estimated_latency=self._watch.estimate,
+                latency_faults=self._watch.faults,
+            )
         hint = "" if stats.reason else self._hint()
         return dataclasses.replace(stats, reason=hint) if hint else stats
+
+    def take_message(self) -> str:
+        """Return what the session has corrected since the last call, "" if nothing."""
+        return self._watch.take_message() if self._watch is not None else ""
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the input or the engine has ended; return whether it has.
@@ -219,6 +242,8 @@ class Session:
         """Fade out, play the queued output and close the endpoint; safe to repeat."""
         if self._running:
             self._running = False
+            if self._watch is not None:
+                self._watch.stop()
             self._engine.stop()
         self._held.close()
 
@@ -233,6 +258,14 @@ class Session:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+    def _stated_latency(self) -> float:
+        """Return the stated latency without the devices in seconds, 0 while nothing plays."""
+        stats = self._engine.stats()
+        if stats.state in _SILENT or stats.loading or stats.restarting:
+            return 0.0
+        latency = stats.latency
+        return latency.total - latency.device_in - latency.device_out
 
     def _set_monitor_gain(self) -> None:
         if isinstance(self.endpoint, TeeEndpoint) and self.endpoint.monitor is not None:

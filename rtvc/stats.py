@@ -101,6 +101,13 @@ class DeviceHealth:
         Times that the device found no output, or no space for input.
     input_fill, output_fill
         Audio in the input and output rings, in seconds.
+    input_fill_median, input_fill_max
+        Input that waits behind the block when the engine reads one, in seconds: the median over
+        the newest 600 blocks and the maximum since the start.
+    output_fill_median, output_fill_min
+        Output that is still queued when the engine delivers a block, in seconds: the median over
+        the newest 600 blocks and the minimum since the start. It is the time by which a block
+        is early.
     drift_ppm
         Rate of the output clock relative to the input clock, minus 1, in parts per million;
         0 if both are one clock.
@@ -110,6 +117,10 @@ class DeviceHealth:
     overflows: int = 0
     input_fill: float = 0.0
     output_fill: float = 0.0
+    input_fill_median: float = 0.0
+    input_fill_max: float = 0.0
+    output_fill_median: float = 0.0
+    output_fill_min: float = 0.0
     drift_ppm: float = 0.0
 
 
@@ -160,6 +171,11 @@ class Stats:
         Duration of steps, and of their parts by name.
     latency
         Latency from input to output by part.
+    estimated_latency
+        Latency without the devices in seconds, estimated from the sound of the last half minute
+        of speech; None if that is not reliable or not done.
+    latency_faults
+        Times that this differed from the stated latency by more than 20 ms.
     device
         Counters and fill levels of the device.
     """
@@ -190,4 +206,6 @@ class Stats:
     step: Times = Times()
     stages: dict[str, Times] = field(default_factory=dict)
     latency: Latency = Latency()
+    estimated_latency: float | None = None
+    latency_faults: int = 0
     device: DeviceHealth = DeviceHealth()

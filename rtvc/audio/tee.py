@@ -1,15 +1,23 @@
-"""An endpoint that also copies its audio to a recording, a monitor and a spectrum."""
+"""An endpoint that also copies its audio: to a recording, a monitor, a spectrum, a check."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 from rtvc._types import Float32
-from rtvc.audio.endpoint import Endpoint
+from rtvc.audio.delay_monitor import DelayMonitor
+from rtvc.audio.endpoint import ENGINE_RATE, Endpoint
+from rtvc.audio.fill_meter import FillMeter
 from rtvc.audio.monitor import Monitor
 from rtvc.audio.recording import Recording
 from rtvc.audio.spectrum import Spectrum
 from rtvc.stats import DeviceHealth
+
+_SETTLED_BLOCKS = 10
+"""Input blocks after a start until the queues have their nominal length."""
+_SHORTEST_BLOCK = ENGINE_RATE // 100
+"""Shorter writes are concealment."""
 
 
 class TeeEndpoint:
@@ -26,6 +34,10 @@ class TeeEndpoint:
     ----------
     recording
         Writes copies of input and output to files; None while nothing is recorded.
+    delay_monitor
+        Keeps the newest input and output, to compare the latency with the stated one.
+    on_block
+        Called after each input block.
     """
 
     def __init__(self, inner: Endpoint, monitor: Monitor | None = None) -> None:
@@ -34,6 +46,11 @@ class TeeEndpoint:
         self.wall_clock = inner.wall_clock
         self.monitor = monitor
         self.recording: Recording | None = None
+        self.delay_monitor = DelayMonitor()
+        self.on_block: Callable[[], object] = lambda: None
+        self._available = 0
+        self._blocks = 0
+        self._input_fill, self._output_fill = FillMeter(), FillMeter()
         self._spectrum = Spectrum()
         self._written = 0
         self._writing = False
@@ -50,6 +67,8 @@ class TeeEndpoint:
             self.monitor.stop(drain=False)
         connected = self.inner.reconnect()
         if connected:
+            self._blocks = 0
+            self.delay_monitor.restart()
             self._start_monitor()
         return connected
 
@@ -60,11 +79,19 @@ class TeeEndpoint:
 
     def wait(self, samples: int, timeout: float) -> int:
         """Wait until `samples` input samples are available; return how many are."""
-        return self.inner.wait(samples, timeout)
+        self._available = self.inner.wait(samples, timeout)
+        return self._available
 
     def read(self, samples: int) -> Float32:
         """Return the next `samples` input samples."""
+        queued = self.inner.queued()
         block = self.inner.read(samples)
+        self._available -= samples
+        self._blocks += 1
+        if self._blocks > _SETTLED_BLOCKS:
+            self._input_fill.add(self._available / ENGINE_RATE)
+        self.delay_monitor.push_input(block, self._available, queued)
+        self.on_block()
         recording = self.recording
         if recording is not None:
             recording.push("input", block)
@@ -77,6 +104,9 @@ class TeeEndpoint:
     def write(self, samples: Float32) -> None:
         """Queue output, and copy it to the spectrum, the recording and the monitor."""
         recording, monitor = self.recording, self.monitor
+        if self._blocks > _SETTLED_BLOCKS and len(samples) >= _SHORTEST_BLOCK:
+            self._output_fill.add(self.inner.queued() / ENGINE_RATE)
+        self.delay_monitor.push_output(samples)
         self._writing = True
         self.inner.write(samples)
         self._written += samples.size
@@ -103,7 +133,13 @@ class TeeEndpoint:
 
     def health(self) -> DeviceHealth:
         """Return the underrun and overflow counts and the ring buffers' fill."""
-        return self.inner.health()
+        return dataclasses.replace(
+            self.inner.health(),
+            input_fill_median=self._input_fill.median,
+            input_fill_max=self._input_fill.highest,
+            output_fill_median=self._output_fill.median,
+            output_fill_min=self._output_fill.lowest,
+        )
 
     def progress(self) -> tuple[int, int] | None:
         """Return the number of samples written, and how many of them wait for the device.

@@ -41,6 +41,7 @@ class ChainSwitch:
         self._started_s = 0.0
         self._rejected_shape: tuple[object, ...] | None = None
         """Shape settings for which building a chain failed."""
+        self._renewing = False
         self.refusal = ""
         """Why the requested settings are not used, "" if they are."""
 
@@ -53,8 +54,13 @@ class ChainSwitch:
         """Try again to build a chain that could not be built."""
         self._rejected_shape, self.refusal = None, ""
 
+    def renew(self) -> None:
+        """Build a new chain for the settings in use."""
+        self._renewing = True
+
     def cancel(self) -> None:
         """Stop building."""
+        self._renewing = False
         worker, self._next, self._fed = self._next, None, None
         if worker is not None:
             worker.close()
@@ -69,7 +75,7 @@ class ChainSwitch:
         settings
             The effective settings.
         """
-        if settings.shape == chain.built_for.shape:
+        if settings.shape == chain.built_for.shape and not self._renewing:
             self.allow()
             return None
         if self._rejected_shape == settings.shape:
@@ -97,6 +103,7 @@ class ChainSwitch:
             self.reject(sentence(worker.error), settings)
         elif self._caught_up(worker, worker.chain, chain, settings):
             self._next = self._fed = None
+            self._renewing = False
             return worker
         return None
 

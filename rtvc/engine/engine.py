@@ -98,6 +98,16 @@ class Engine:
             self._loop.switch.allow()
         self._builder.requested = settings
 
+    def resync(self, cause: str) -> None:
+        """Replace the chain by a new one with the same settings, in the background.
+
+        Parameters
+        ----------
+        cause
+            Why, as a sentence: the latency is not the stated one. It counts as a restart.
+        """
+        self._loop.resync(cause)
+
     def start(self) -> None:
         """Build the first chain, open the endpoint and start processing.
 

@@ -85,6 +85,7 @@ class EngineLoop:
         self._reopen_pause_s = 0.0
         self._tick_errors: deque[Exception] = deque(maxlen=1)
         self._tick_failed = False
+        self._resync_causes: deque[str] = deque(maxlen=1)
         self.fatal = ""
         """Why a run without deadlines has ended early, "" if it has not."""
         self._act: dict[Phase, Callable[[], Event | None]] = {
@@ -118,6 +119,10 @@ class EngineLoop:
                 self._tick_errors.append(error)
             self._tick_failed = True
         self.watchdog.tick()
+
+    def resync(self, cause: str) -> None:
+        """Replace the chain because its latency is not the stated one; from any thread."""
+        self._resync_causes.append(cause)
 
     def run(self, worker: Worker) -> None:
         """Run until the end, beginning with a worker that is ready."""
@@ -161,6 +166,9 @@ class EngineLoop:
         assert worker.chain is not None
         chain = worker.chain
         settings = self._builder.effective()
+        if self._resync_causes:
+            self.supervisor.count("wrong latency", self._resync_causes.popleft())
+            self.switch.renew()
         ready = self.switch.poll(chain, settings)
         if ready is not None:
             self._change(ready, worker)

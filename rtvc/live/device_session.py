@@ -80,7 +80,10 @@ class DeviceSession:
         return self._measured
 
     def take_message(self) -> str:
-        """Return that the monitor has failed, or plays again, once for each; "" otherwise."""
+        """Return what happened to the monitor or was corrected, once; "" if nothing."""
+        return " ".join(filter(None, (self._monitor_message(), self.session.take_message())))
+
+    def _monitor_message(self) -> str:
         monitor = self.devices.monitor
         error = monitor.error if monitor is not None else ""
         before, self._monitor_error = self._monitor_error, error
