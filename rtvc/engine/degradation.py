@@ -15,8 +15,11 @@ _RECOVERY_LOAD = 0.75
 _RECOVERY_LOAD_UNKNOWN = 0.5
 """The same share on the current level, if the step time of the level above is not known."""
 
-_LATE_LIMIT, _LATE_WINDOW_S = 3, 10.0
-"""Late blocks within this many seconds that lower the level."""
+_WINDOW_S = 10.0
+"""Seconds of newest steps that decide whether to lower the level."""
+_LATE_LIMIT, _LATE_SHARE = 4, 0.05
+"""The level is lowered if more than this share of the steps in the window are slow and late, and
+at least this many: when the 95th percentile is too slow, not for single stalls."""
 _SLOW_SHARE = 0.5
 """Share of the allowed time above which a step, not something else, explains a late block."""
 _SETTLING_STEPS = 5
@@ -26,8 +29,12 @@ _TIMED_STEPS = 50
 _RECOVERY_S, _MAX_RECOVERY_S = 20.0, 320.0
 """Seconds without a late block before the level is raised: at first, and at most.
 
-The time doubles whenever the level is lowered within `_RELAPSE_S` of raising it."""
+The time doubles whenever the level is lowered within `_RELAPSE_S` of raising it, and is back at
+its first value after `_RELAPSE_S` without that."""
 _RELAPSE_S = 60.0
+_NEXT_RECOVERY_S = 4.0
+"""The same for each further level, while there is room: from the lowest to the highest level the
+way takes less than a minute."""
 
 _COMPARED_STEPS = 20
 """Counted steps after which the median duration is compared with the calibration."""
@@ -54,6 +61,7 @@ class Degradation:
         self._derived: Settings | None = None
         self._recovery_s = _RECOVERY_S
         self._raised_at = -math.inf
+        self._raised_last = False
         self._notice = ""
         self._notice_until = -math.inf
         self._reset(0.0)
@@ -71,6 +79,7 @@ class Degradation:
         if levels is not self._requested_levels:
             self._requested_levels = self._levels = levels
             self.level, self._recovery_s, self._derived = 0, _RECOVERY_S, None
+            self._raised_last = False
             self._reset(0.0)
         if self._derived is None or settings is not self._requested:
             self._requested = settings
@@ -95,14 +104,18 @@ class Degradation:
             self._since = now
             return
         self._durations.append(seconds)
+        self._times.append(now)
         # A fast step is late for another reason, such as a gap before it.
         if late and seconds > _SLOW_SHARE * self._levels[self.level].allowed_s:
             self._late.append(now)
-        while self._late and self._late[0] < now - _LATE_WINDOW_S:
-            self._late.popleft()
-        if len(self._late) >= _LATE_LIMIT:
+        for times in (self._times, self._late):
+            while times and times[0] < now - _WINDOW_S:
+                times.popleft()
+        if self._raised_last and now - self._raised_at > _RELAPSE_S:
+            self._recovery_s = _RECOVERY_S
+        if len(self._late) >= max(_LATE_LIMIT, _LATE_SHARE * len(self._times) + 1):
             self._go_down(now)
-        elif self.level and now - max(self._since, *self._late, -math.inf) >= self._recovery_s:
+        elif self.level and now - max(self._since, *self._late, -math.inf) >= self._wait_s:
             self._go_up(now)
         elif self._steps == _SETTLING_STEPS + _COMPARED_STEPS:
             self._compare_with_calibration(now)
@@ -126,12 +139,19 @@ class Degradation:
             return f"Running behind: {reductions} until there is headroom."
         return self._notice if now < self._notice_until else ""
 
+    @property
+    def _wait_s(self) -> float:
+        """Seconds without a late block before the level is raised."""
+        further = self._raised_last and self._recovery_s == _RECOVERY_S
+        return _NEXT_RECOVERY_S if further else self._recovery_s
+
     def _go_down(self, now: float) -> None:
         duration = float(np.quantile(self._durations, 0.95))
         below = range(self.level + 1, len(self._levels))
         fitting = [level for level in below if self._fits(level, duration)]
         if now - self._raised_at < _RELAPSE_S:
             self._recovery_s = min(2 * self._recovery_s, _MAX_RECOVERY_S)
+        self._raised_last = False
         # If no level is known to be cheap enough, try the next one.
         target = fitting[0] if fitting else min(self.level + 1, len(self._levels) - 1)
         self._set_level(target, now)
@@ -140,14 +160,14 @@ class Degradation:
         duration = float(np.quantile(self._durations, 0.95))
         if self._levels[self.level].predicted_s is None:
             if self._levels[self.level].fits(duration, _RECOVERY_LOAD_UNKNOWN):
-                self._raised_at = now
+                self._raised_at, self._raised_last = now, True
                 self._set_level(self.level - 1, now)
             return
         fitting = [
             level for level in range(self.level) if self._fits(level, duration, _RECOVERY_LOAD)
         ]
         if fitting:
-            self._raised_at = now
+            self._raised_at, self._raised_last = now, True
             self._set_level(fitting[0], now)
 
     def _fits(self, level: int, duration: float, part: float = 1.0) -> bool:
@@ -178,4 +198,5 @@ class Degradation:
         self._steps = 0
         self._since = now
         self._durations: deque[float] = deque(maxlen=_TIMED_STEPS)
+        self._times: deque[float] = deque()
         self._late: deque[float] = deque()
