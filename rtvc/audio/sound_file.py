@@ -216,7 +216,7 @@ def format_of(path: Path) -> tuple[str, str]:
     form = {"aif": "AIFF", "aifc": "AIFF"}.get(extension, extension.upper())
     if form not in soundfile.available_formats() or form == "RAW":
         raise UsageError(
-            f"{path}: the extension {path.suffix or '(none)'!r} names no sound format. "
+            f"The extension {path.suffix or '(none)'!r} of {path} names no sound format. "
             "Use .wav, .flac, .ogg, .opus, .mp3 or .aiff."
         )
     if "PCM_24" in soundfile.available_subtypes(form):

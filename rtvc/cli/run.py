@@ -272,6 +272,10 @@ def _refuse_existing(args: argparse.Namespace) -> None:
             raise UsageError(f"{path} exists already. Choose another file, or add --force.")
     if args.stats:
         _refuse_unwritable(args.stats)
+    if args.demo is not None:
+        from rtvc.live.demo import check_file
+
+        check_file(Path(args.demo))
 
 
 def _refuse_unwritable(path: Path) -> None:

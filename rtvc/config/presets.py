@@ -141,13 +141,19 @@ def user_folder() -> Path:
 
 
 def user_path(name: str) -> Path:
-    """Return the path of a user's preset.
+    """Return the path of a user's preset; the suffix of preset files is no part of the name.
 
     Raises
     ------
     UsageError
         If the name is not a valid file name.
     """
+    for suffix in (SUFFIX, ".yml"):
+        name = name[: -len(suffix)] if name.lower().endswith(suffix) else name
+    if name.startswith("."):
+        raise UsageError(
+            f"A preset's name cannot begin with a dot, as {name!r} does: it would be hidden."
+        )
     if not name.strip(". ") or any(c in '/\\:*?"<>|' or not c.isprintable() for c in name):
         raise UsageError(
             f"{name!r} cannot be a preset's name; use letters, digits, spaces, '-' and '_'."

@@ -15,7 +15,7 @@ from rtvc.engine.weights.safetensors import write_safetensors
 from rtvc.engine.weights.text import printable
 from rtvc.errors import RtvcError, UsageError
 from rtvc.library import names
-from rtvc.library.finding import FoundVoice
+from rtvc.library.finding import FEATURE_WIDTHS, FoundVoice
 from rtvc.library.home import (
     copy_file,
     move_into_place,
@@ -35,7 +35,6 @@ from rtvc.library.voices import (
     write_manifest,
 )
 
-_FEATURE_WIDTHS = {"v1": 256, "v2": 768}
 _TRAINING_ONLY = {"spec_channels", "segment_size", "p_dropout", "spk_embed_dim"}
 
 
@@ -169,7 +168,7 @@ def _usable_index(
 ) -> tuple[Path | None, int, list[str]]:
     """Return the index found with a voice, its number of vectors, and why it is left out."""
     if found.index is None:
-        return None, 0, []
+        return None, 0, list(found.notes)
     try:
         return found.index, _index_size(found.index, checkpoint), []
     except RtvcError as error:
@@ -186,11 +185,16 @@ def _index_size(index: Path, checkpoint: VoiceCheckpoint) -> int:
     except RtvcError as error:
         # The index may be in a temporary folder, whose path means nothing to the user.
         raise RtvcError(str(error).replace(str(index), index.name)) from None
-    needed = _FEATURE_WIDTHS[checkpoint.version]
+    needed = FEATURE_WIDTHS[checkpoint.version]
     if header.width != needed:
         raise UsageError(
             f"{index.name} holds features of width {header.width}, and this {checkpoint.version} "
             f"voice needs {needed}; use the index that was made in the same training."
+        )
+    if 0 < header.total < header.lists:
+        raise RtvcError(
+            f"{index.name} is damaged: it has more lists ({header.lists}) than vectors "
+            f"({header.total}). Download it again, or build it again with the training tool."
         )
     return header.total
 

@@ -6,6 +6,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from rtvc.library.archives import is_ignored
 INDEX_SUFFIX = ".index"
 SUFFIXES = (*names.VOICE_SUFFIXES, INDEX_SUFFIX)
 
+FEATURE_WIDTHS = {"v1": 256, "v2": 768}
+"""Width of the content features by RVC version."""
 _MAX_FILES = 20_000
 _INDEX = re.compile(r"(?:added|trained)_(?:IVF\d+_Flat_nprobe_\d+_)?", re.IGNORECASE)
 _VERSION = re.compile(r"_v[12]$", re.IGNORECASE)
@@ -37,12 +40,15 @@ class FoundVoice:
         The name that the files suggest.
     origin
         URL that it was downloaded from, "" for a local file.
+    notes
+        Sentences about indexes that are not used.
     """
 
     path: Path
     index: Path | None
     name: str
     origin: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def find_voices(folder: Path, container: str) -> list[FoundVoice]:
@@ -86,11 +92,17 @@ def find_voices(folder: Path, container: str) -> list[FoundVoice]:
     voices = _without_training_files(weights)
     stems = _naming_stems(voices)
     belonging = _match_indexes(voices, indexes)
+    unused = [index for index in indexes if index not in belonging.values()]
+    note = (
+        f"Indexes that belong to none of the voices by their names are not used: "
+        f"{list_names(unused)}. To use one, add its voice with --index."
+    )
     return [
         FoundVoice(
             voice,
             belonging[voice],
             names.suggested_name(stems[voice], container if len(voices) == 1 else ""),
+            notes=(note,) if unused and belonging[voice] is None else (),
         )
         for voice in voices
     ]
@@ -208,11 +220,29 @@ def _match_indexes(voices: list[Path], indexes: list[Path]) -> dict[Path, Path |
 
 def _only_index(voice: Path, named: list[Path]) -> Path | None:
     if len(named) > 1:
+        fitting = _fitting(voice, named)
+        named = fitting if len(fitting) == 1 else named
+    if len(named) > 1:
         raise UsageError(
             f"{names.sanitized(voice.name)} matches more than one index: {list_names(named)}. "
             "Select one with --index; unpack an archive first."
         )
     return named[0] if named else None
+
+
+def _fitting(voice: Path, indexes: list[Path]) -> list[Path]:
+    """Return the indexes whose features are as wide as those of a voice."""
+    from rtvc.engine.weights.checkpoint import read_voice_checkpoint
+    from rtvc.engine.weights.ivf_flat_file import check_ivf_flat
+
+    fitting = []
+    with suppress(RtvcError):  # adding the voice gives the reason
+        width = FEATURE_WIDTHS[read_voice_checkpoint(voice).version]
+        for index in indexes:
+            with suppress(RtvcError):
+                if check_ivf_flat(index).width == width:
+                    fitting.append(index)
+    return fitting
 
 
 def _voice_key(file: Path) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from rtvc._types import Float32
-from rtvc.config.paths import unused_path, write_atomically
+from rtvc.config.paths import unused_path
 from rtvc.errors import RtvcError
 from rtvc.live.devices import DeviceSelection, OpenDevices
 
@@ -32,31 +32,53 @@ def claim_file(path: Path, *, force: bool) -> Path:
 
     Raises
     ------
-    RtvcError
-        If its folder cannot be written to.
+    UsageError, RtvcError
+        As `check_file`.
     """
+    check_file(path)
+    return path if force else unused_path(path)
+
+
+def check_file(path: Path) -> None:
+    """Check that a sound file can be written.
+
+    Raises
+    ------
+    UsageError
+        If its extension names no sound format.
+    RtvcError
+        If its folder does not exist or cannot be written to.
+    """
+    from rtvc.audio.sound_file import format_of
+
+    format_of(path)
+    if not path.parent.is_dir():
+        raise RtvcError(f"There is no folder {path.parent} for {path.name}; create it first.")
     if not os.access(path.parent, os.W_OK):
         raise RtvcError(
             f"The folder {str(path.parent.absolute())!r} is not writable. "
             "Change to another folder, or name a file with --demo FILE."
         )
-    return path if force else unused_path(path)
 
 
 def open_demo(path: Path) -> OpenDevices:
-    """Return the utterance as the microphone, in real time, and a WAV file as the speaker."""
+    """Return the utterance as the microphone, in real time, and a sound file as the speaker."""
     from rtvc.audio.simulated import SimulatedDevice
 
     device = SimulatedDevice(load_utterance(), wall_clock=True)
 
     def keep() -> str:
-        import soundfile
+        from rtvc.audio.sound_file import SoundSink
 
         if not device.played.size:
             return ""
-        buffer = io.BytesIO()
-        soundfile.write(buffer, device.played, _RATE, format="WAV", subtype="PCM_24")
-        write_atomically(path, buffer.getvalue())
+        sink = SoundSink(path, _RATE, overwrite=True)
+        try:
+            sink.write(device.played, last=True)
+        except BaseException:
+            sink.discard()
+            raise
+        sink.finish()
         return f"The output is in {path}."
 
     return OpenDevices(device, DeviceSelection("bundled utterance", str(path)), keep=keep)

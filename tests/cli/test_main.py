@@ -235,6 +235,9 @@ def test_a_preset_on_the_command_line_is_read_once(tmp_path: Path, monkeypatch: 
         (["run", "stray"], "Unknown argument 'stray' of 'rtvc run'. "),
         (["run", "--preset", "no such"], "There is no preset 'no such'"),
         (["run", "--demo", ".", "--force"], "exists already"),
+        (["run", "--demo", "d.xyz"], "The extension '.xyz' of d.xyz names no sound format"),
+        (["presets", "save", ".mine"], "cannot begin with a dot"),
+        (["voices", "add", ""], "An argument is empty."),
         (["run", "--demo", "--input", "x"], "--demo uses no devices: leave out --input"),
         (
             ["convert", "a.wav"],
@@ -384,6 +387,13 @@ def test_doctor_survives_a_broken_mlx(
     assert re.search(rf"^! MLX +{reason}", text, re.MULTILINE)
     assert "-> Install it again" in text
     assert "Broken (!): 1." in text
+
+
+def test_the_demonstration_is_in_the_format_of_its_name():
+    rtvc_command("run", "--demo", "d.mp3", "--seconds", "0.3", "--no-save")
+    assert soundfile.info("d.mp3").format == "MP3"
+    done = rtvc_command("run", "--demo", "sub/d.wav", code=1)
+    assert "There is no folder sub for d.wav; create it first." in done.stderr
 
 
 def test_the_demonstration_converts_in_real_time():

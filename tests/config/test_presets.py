@@ -245,7 +245,14 @@ def test_presets_are_found_by_name_or_path(folder: Path):
         presets.find_preset("./absent.yaml")
 
 
-@pytest.mark.parametrize("name", ["", "..", "a/b", "a\\b", "a\nb", "a:b"])
+def test_the_suffix_is_no_part_of_a_name_and_hidden_names_are_refused(folder: Path):
+    for name in ("mine", "mine.yaml", "mine.YAML", "mine.yml"):
+        assert presets.user_path(name) == presets.user_folder() / "mine.yaml"
+    with pytest.raises(UsageError, match="cannot begin with a dot"):
+        presets.user_path(".mine")
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a\\b", "a\nb", "a:b"])
 def test_invalid_names_are_refused(name: str):
     with pytest.raises(UsageError, match="cannot be a preset's name"):
         presets.user_path(name)

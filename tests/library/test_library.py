@@ -264,6 +264,34 @@ def test_an_index_that_does_not_match_is_left_out_or_refused(tmp_path, index, ho
     assert sorted(p.name for p in home.iterdir()) == ["voices"]
 
 
+def test_of_two_indexes_the_one_that_fits_is_used(tmp_path, index):
+    narrow = make_index(tmp_path / "narrow.index", 256, 30)
+    members = {"Anna.pth": V1, "Anna_v1.index": narrow, "added_Anna_v2.index": index}
+    added = add(make_zip(tmp_path / "Anna.zip", members))
+    assert added.voice.manifest.index == "Anna_v1.index"
+
+
+def test_an_index_of_no_voice_is_mentioned(tmp_path, index):
+    path = make_zip(tmp_path / "two.zip", {"Anna.pth": V2, "Bert.pth": V1, "Carl.index": index})
+    with open_source(str(path), lambda done, total: None) as found:
+        for voice in found:
+            (note,) = add_voice(voice).notes
+            assert "are not used: Carl.index." in note
+
+
+def test_an_index_with_fewer_vectors_than_lists_is_refused(tmp_path):
+    import faiss
+
+    rows = np.random.default_rng(1).standard_normal((40, 768)).astype(np.float32)
+    made = faiss.IndexIVFFlat(faiss.IndexFlatL2(768), 768, 8)
+    made.train(rows)
+    made.add(rows[:3])
+    path = tmp_path / "few.index"
+    faiss.write_index(made, str(path))
+    with pytest.raises(RtvcError, match=r"more lists .8. than vectors .3."):
+        add(V2, index=path)
+
+
 def patched(path, change):
     raw = bytearray(path.read_bytes())
     change(raw)
