@@ -23,7 +23,6 @@ from rtvc.engine.watchdog import NoResponseError, Watchdog
 from rtvc.engine.worker import Worker
 from rtvc.settings import Settings
 from rtvc.stats import State
-from rtvc.system.abandoned import abandoned_threads
 from rtvc.system.thread_priority import raise_thread_priority, reset_thread_priority
 
 R = TypeVar("R")
@@ -78,6 +77,7 @@ class EngineLoop:
         self._candidate: Worker | None = None
         self._candidate_due = 0.0
         self._headroom = 0
+        self._abandoned: list[Worker] = []
         self._owed = 0
         """Samples of the block that was read and not delivered, because its step has failed."""
         self._settings_tried: Settings | None = None
@@ -271,6 +271,7 @@ class EngineLoop:
     def _abandon(self, worker: Worker, error: NoResponseError) -> Event:
         """Give up a call that does not end, and all input that has come meanwhile."""
         worker.abandon()
+        self._abandoned = [w for w in (*self._abandoned, worker) if not w.dead]
         self.worker = None
         if self._endpoint.realtime:
             self.delivery.discard(self._read_all())
@@ -301,7 +302,7 @@ class EngineLoop:
         self._candidate = self.worker or self._spare.take(settings)
         if self._endpoint.realtime and (self._candidate is None or not self._owed):
             self._conceal_owed()
-        if self._candidate is None and len(abandoned_threads()) < _MAX_ABANDONED:
+        if self._candidate is None and sum(not w.dead for w in self._abandoned) < _MAX_ABANDONED:
             self._candidate = self._builder.start(settings)
             self._candidate_due = time.monotonic() + LOAD_LIMIT_S
 

@@ -57,10 +57,12 @@ class BadgeTracker:
         now
             A monotonic time in seconds.
         """
-        if stats.state in (State.STARTING, State.DEVICE_LOST):
+        if stats.restarting or stats.state in (State.STARTING, State.DEVICE_LOST):
             self._late.clear()  # late blocks then say nothing about the machine
         late = self._recent_late_blocks(stats.late_blocks, now)
         sign, word, style = _WORDS[stats.state]
+        if stats.restarting and stats.state is State.MUTED and settings.mode != "muted":
+            return Badge("[!]", "RESTARTING", "$error", stats.reason)
         if stats.state in (State.CONVERTED, State.UNCHANGED, State.DRY) and late >= _MANY_LATE:
             text = (
                 f"{stats.reason} {late} late blocks in {_WINDOW_S:.0f} s. {_remedy(stats)}".strip()

@@ -220,7 +220,7 @@ def test_from_the_lowest_level_it_is_back_within_a_minute_of_room():
     def watch(session, now):
         seen[now] = session.stats().degraded
 
-    stats, degraded, _ = run(cost, ANNA.replace(context=2500.0), seconds=90, on_block=watch)
+    _, degraded, _ = run(cost, ANNA.replace(context=2500.0), seconds=90, on_block=watch)
     assert len(degraded) > 6
     assert any("pitch method dio" in label for label in degraded)
     assert degraded[-1] == ""

@@ -75,6 +75,23 @@ def test_the_badge_names_the_voice_that_loads_and_the_one_that_plays():
     assert badge.text.startswith("It failed. 5 late blocks in 10 s."), "the other reason is hidden"
 
 
+def test_the_badge_tells_a_failure_from_a_slow_machine():
+    tracker = BadgeTracker()
+    tracker.update(Stats(state=State.CONVERTED), Settings(), 0.0)
+    failed = Stats(
+        state=State.MUTED,
+        reason="The engine failed: MemoryError. The next try follows in 1 s.",
+        restarting=True,
+        late_blocks=5,
+    )
+    badge = tracker.update(failed, Settings(), 1.0)
+    assert (badge.word, badge.text) == ("RESTARTING", failed.reason)
+    back = dataclasses.replace(failed, state=State.CONVERTED, restarting=False, reason="")
+    assert tracker.update(back, Settings(), 2.0).word == "CONVERTED"
+    late = dataclasses.replace(back, state=State.MUTED, late_blocks=6)
+    assert tracker.update(late, Settings(), 3.0).word == "TOO SLOW"
+
+
 @in_loop
 async def test_rvc_voices_follow_one_another(open_panel):
     find, let = late("Bruno", find_voice)
