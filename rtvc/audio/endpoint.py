@@ -55,7 +55,7 @@ class Endpoint(Protocol):
         """
 
     def reconnect(self) -> bool:
-        """Try for about a second to reopen a lost device; return whether it succeeded.
+        """Try for about 0.2 s to reopen a lost device; return whether it succeeded.
 
         Both ring buffers are empty afterwards.
         """

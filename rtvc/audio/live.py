@@ -12,7 +12,7 @@ from rtvc._types import Float32
 from rtvc.audio.devices import Device, DeviceIdentity, Direction, find_device, list_devices
 from rtvc.audio.duplex import Duplex, SilentDeviceError, open_duplex
 from rtvc.audio.endpoint import ENGINE_RATE, DeviceLostError
-from rtvc.audio.errors import AudioError, NoAnswerError
+from rtvc.audio.errors import NoAnswerError
 from rtvc.audio.portaudio import (
     ALLOW_MICROPHONE,
     restart_portaudio,
@@ -137,7 +137,7 @@ class LiveEndpoint:
             if not attempt.wait(limit):
                 raise NoAnswerError
             self._begin(attempt.result())
-        except AudioError as error:
+        except RtvcError as error:
             if not self._wait_for_devices:
                 attempt.abandon()
                 raise

@@ -22,17 +22,18 @@ class MixerStream(DeviceStream):
 
     def __init__(self, spec: StreamSpec) -> None:
         super().__init__(spec)
+        self._lock = threading.Lock()
+        self._record_action: Any = None
+        self._play_action: Any = None
+        self._input_full = self._output_empty = 0
+        self._stream = _CLASSES[spec.kind](finished_callback=self.finished.set, **spec.arguments())
+        # Only now: a device that is away is tried often, and each ring is up to a megabyte.
         if spec.input:
             size = _FLOAT_BYTES * spec.input.channels
             self._input_ring = rtmixer.RingBuffer(size, spec.ring_frames)
         if spec.output:
             size = _FLOAT_BYTES * spec.output.channels
             self._output_ring = rtmixer.RingBuffer(size, spec.ring_frames)
-        self._lock = threading.Lock()
-        self._record_action: Any = None
-        self._play_action: Any = None
-        self._input_full = self._output_empty = 0
-        self._stream = _CLASSES[spec.kind](finished_callback=self.finished.set, **spec.arguments())
 
     def service(self) -> None:
         """Queue again the rtmixer actions that ended at a full or an empty ring buffer."""

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +28,9 @@ from rtvc.audio.stream_watchdog import StreamWatchdog
 from rtvc.audio.streams import DeviceStream
 from rtvc.errors import RtvcError, UsageError
 from rtvc.system.audio_priority import make_thread_realtime, realtime_threads
+
+if TYPE_CHECKING:
+    from rtvc.audio.live import LiveEndpoint
 
 MUTE_BELOW_DB = -60.0
 """A gain up to this mutes the monitor."""
@@ -349,3 +353,24 @@ def open_monitor(name: str | int, output: str) -> Monitor:
         raise UsageError(f"{output!r} is already the output. Choose another monitor.")
     # Searched at each start, since indices change when devices are added or removed.
     return Monitor(device.name, lambda: open_playback(find_device(device.name, "output")))
+
+
+def open_monitor_later(name: str, endpoint: LiveEndpoint) -> Monitor:
+    """Return a monitor on a device that is looked for only when it is started.
+
+    Parameters
+    ----------
+    name
+        Name or part of the name of the monitor's device.
+    endpoint
+        The endpoint of the main output, whose device cannot be the monitor too.
+    """
+
+    def open_it() -> DeviceStream:
+        device = find_device(name, "output")
+        main = endpoint.devices
+        if main and device.name == main[1].name:
+            raise UsageError(f"{device.name!r} is already the output.")
+        return open_playback(device)
+
+    return Monitor(name, open_it)

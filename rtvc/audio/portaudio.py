@@ -130,8 +130,9 @@ def update_devices(*, hardware_only: bool = False) -> bool:
 
 def finish_portaudio() -> bool:
     """Close every stream and terminate PortAudio; return False if it does not answer."""
-    pending = PORTAUDIO.begin(_terminate, _FINISH_LIMIT_S)
-    return pending.wait(_FINISH_LIMIT_S)
+    if PORTAUDIO.hung:
+        return False
+    return PORTAUDIO.begin(_terminate, _FINISH_LIMIT_S).wait(_FINISH_LIMIT_S)
 
 
 def _note_listing() -> None:

@@ -63,9 +63,13 @@ class PendingCall(Generic[T]):
         return returned
 
     def result(self) -> T:
-        """Return the call's result or raise its exception; only after it has returned."""
-        if self._error:
-            raise self._error
+        """Return the call's result or raise its exception; once, after it has returned."""
+        error, self._error = self._error, None
+        try:
+            if error:
+                raise error
+        finally:
+            del error  # its traceback would keep everything here until a garbage collection
         return self._results[0]
 
     def abandon(self) -> None:

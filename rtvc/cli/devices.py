@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import time
 from typing import TYPE_CHECKING
+
+from rtvc.cli.run_devices import WAITING, print_note
 
 if TYPE_CHECKING:
     from rtvc.audio.devices import Device, Direction
@@ -28,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command, and return the exit code."""
-    from rtvc.audio.devices import list_devices, supported_rates
+    from rtvc.audio.devices import supported_rates
 
-    devices = list_devices()
+    devices = _list_patiently()
     if args.json:
         from rtvc.cli.run_report import as_json
 
@@ -48,6 +51,22 @@ def run(args: argparse.Namespace) -> int:
     print()
     _print_table("speakers", devices, "output")
     return 0
+
+
+def _list_patiently() -> list[Device]:
+    """Return the devices; while the sound server does not answer, say so and wait."""
+    from rtvc.audio.devices import list_devices
+    from rtvc.audio.errors import NoAnswerError
+
+    told = False
+    while True:
+        try:
+            return list_devices()
+        except NoAnswerError as error:
+            if not told:
+                print_note(f"{error} {WAITING}")
+            told = True
+            time.sleep(0.1)
 
 
 def _print_table(title: str, devices: list[Device], direction: Direction) -> None:

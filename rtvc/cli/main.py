@@ -6,12 +6,14 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from types import FrameType
 from typing import Any, NoReturn
 
 from rtvc._version import __version__
+from rtvc.cli.leaving import leave_if_hung
 from rtvc.errors import RtvcError, UsageError, close_matches, did_you_mean
 
 COMMANDS = (
@@ -43,6 +45,8 @@ examples:
 
 'rtvc COMMAND --help' explains a command and all its flags.
 Add --debug to any command for the traceback of an error."""
+
+_REPEAT_S = 1.0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -156,12 +160,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     unwind the program first, so that the terminal and the devices are released.
     """
     _open_closed_streams()
-    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _main(list(sys.argv[1:] if argv is None else argv))
+    except SystemExit as end:  # --help, --version, and signals
+        code = end.code if isinstance(end.code, int) else 0
+    leave_if_hung(code)
+    return code
+
+
+def _main(words: list[str]) -> int:
     debug = "--debug" in words
     if debug:
         words.remove("--debug")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
+    end = _ending()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # A shell's background job ignores Ctrl-C.
+        if number != signal.SIGINT or signal.getsignal(number) is signal.default_int_handler:
+            signal.signal(number, end)
     try:
         args = parse(words)
         for note in getattr(args, "notes", ()):
@@ -210,5 +225,22 @@ def _show_where() -> None:
     traceback.print_exc()
 
 
-def _end(number: int, _frame: FrameType | None) -> None:
-    sys.exit(128 + number)
+def _ending() -> Callable[[int, FrameType | None], None]:
+    """Return a signal handler that ends the program by an exception, so that it cleans up.
+
+    The same request often comes twice, as from the terminal and from the guard. For a second
+    it does not disturb the cleaning up.
+    """
+    requested = -_REPEAT_S
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        nonlocal requested
+        now = time.monotonic()
+        if now - requested < _REPEAT_S:
+            return
+        requested = now
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        sys.exit(128 + number)
+
+    return end

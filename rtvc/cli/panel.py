@@ -29,8 +29,7 @@ def run(
     Parameters
     ----------
     devices
-        The initial devices; without devices the demonstration plays while the panel
-        waits for some.
+        The initial devices.
     remembered
         The initial settings, and what the next run remembers.
     sizing
@@ -54,10 +53,7 @@ def run(
     from rtvc.tui.app import Panel
 
     log = config_folder() / "panel.log"
-    fallback = None if devices.live else devices.open
-    controller = Controller(
-        SystemDevices(), remembered, sizing=sizing, remember=remember, fallback=fallback
-    )
+    controller = Controller(SystemDevices(), remembered, sizing=sizing, remember=remember)
     prepare(controller.recorder)
     panel = Panel(controller, " ".join(filter(None, (devices.advice, warnings))))
     try:

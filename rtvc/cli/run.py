@@ -40,8 +40,8 @@ Wear headphones. Otherwise the microphone picks up the speaker. To use the voice
 call, select a virtual cable such as BlackHole as the output and your headphones as the
 monitor, and select the cable as the microphone of the call.
 
-Without a sound device, rtvc plays a bundled utterance instead of the microphone and
-writes the result to a file. The panel then waits for a device."""
+Without a sound device, rtvc waits for one. On a machine without any sound system, and
+without the panel, it plays a bundled utterance and writes the result to a file."""
 EPILOG = """\
 examples:
   rtvc run --preset deep
@@ -126,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
         # On the first run you should hear a changed voice, not your own.
         settings = find_preset(_FIRST_PRESET).apply_to(settings)
         print_note(f"First run: using preset {_FIRST_PRESET!r}. 'rtvc presets' lists all presets.")
-    devices = run_devices.find_devices(args, remembered)
+    devices = run_devices.find_devices(args, remembered, on_panel=on_panel)
     if remembered.settings.changed() and settings == remembered.settings:
         print_note(f"Restored: {options.described(settings.changed())} (--reset starts fresh).")
     stated = (remembered.chosen | chosen.stated) & sizes_at_default(settings)
@@ -248,7 +248,7 @@ def _finish(
     # Files first: the terminal or the reader of standard output may be gone.
     lines = [summary(stats, elapsed_s), session.devices.keep(), recorded]
     if args.stats:
-        names = {what: name for what, name in session.devices.names._asdict().items() if name}
+        names = {what: name for what, name in session.devices.names_now()._asdict().items() if name}
         report = run_report(session.session.settings, stats, elapsed_s, names)
         write_atomically(args.stats, as_json(report))
         lines.append(f"Wrote the statistics to {args.stats}.")

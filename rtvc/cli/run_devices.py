@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtvc.errors import RtvcError, UsageError
+from rtvc.errors import UsageError
 
 if TYPE_CHECKING:
     from rtvc.audio.devices import Direction
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rtvc.settings import Settings
 
 DEMO_FILE = "rtvc-demo.wav"
+WAITING = "Waiting for it; press Ctrl-C to stop."
 _NO_MONITOR = "off"
 
 
@@ -49,16 +50,32 @@ class RunDevices:
         return RememberedRun(self.choice.input, self.choice.output, settings, self.choice.monitor)
 
 
-def find_devices(args: argparse.Namespace, remembered_run: RememberedRun) -> RunDevices:
-    """Return the devices of a command line, or the demonstration if there are no devices.
+def find_devices(
+    args: argparse.Namespace, remembered_run: RememberedRun, *, on_panel: bool
+) -> RunDevices:
+    """Return the devices of a command line.
+
+    If there are none, the run waits for them: a sound server can start, a microphone can be
+    plugged in. Only without any sound system, and without the panel, it is the demonstration.
+
+    Parameters
+    ----------
+    args
+        The command line.
+    remembered_run
+        The last run.
+    on_panel
+        Whether the panel will be opened.
 
     Raises
     ------
     RtvcError
-        If a device is given but there are none, or the demonstration cannot be written.
+        If a device is given but there is no sound system, or the demonstration cannot be written.
     UsageError
         If there is no device of that name.
     """
+    from rtvc.audio.errors import AudioError
+    from rtvc.audio.sound_system import has_sound_system
     from rtvc.live.devices import DeviceSelection
 
     remembered = DeviceSelection(
@@ -66,12 +83,16 @@ def find_devices(args: argparse.Namespace, remembered_run: RememberedRun) -> Run
     )
     if args.demo is not None:
         return _demo(args, remembered)
-    missing = _missing_devices()
-    if not missing:
+    try:
+        _require_devices()
         return _live(args, remembered)
-    if args.input or args.output or args.monitor:
-        raise RtvcError(missing)
-    print_note(f"No live sound. {missing}")
+    except AudioError as error:
+        if on_panel or has_sound_system():
+            print_note(f"{error} {WAITING}")
+            return _later(args, remembered)
+        if args.input or args.output or args.monitor:
+            raise
+        print_note(f"No live sound. {error}")
     return _demo(args, remembered)
 
 
@@ -87,8 +108,7 @@ def selected_devices(args: argparse.Namespace, remembered: RememberedRun) -> Dev
     """
     from rtvc.live.devices import DeviceSelection
 
-    if missing := _missing_devices():
-        raise RtvcError(missing)
+    _require_devices()
     microphone, _ = _device("input", args.input, remembered.input)
     speaker, _ = _device("output", args.output, remembered.output)
     return DeviceSelection(microphone, speaker)
@@ -104,8 +124,24 @@ def _demo(args: argparse.Namespace, choice: DeviceSelection) -> RunDevices:
 
     path = claim_file(Path(args.demo or DEMO_FILE), force=args.force)
     print_note(f"Demonstration: converting a bundled utterance in real time, output to {path}.")
-    advice = f"No sound device: converting a bundled utterance to {path} instead."
-    return RunDevices(choice, lambda: open_demo(path), live=False, advice=advice)
+    return RunDevices(choice, lambda: open_demo(path), live=False)
+
+
+def _later(args: argparse.Namespace, remembered: DeviceSelection) -> RunDevices:
+    """Return devices that cannot be looked for yet, by the names that were given."""
+    from rtvc.live.devices import DeviceSelection, SystemDevices
+
+    def wanted(asked: str | None, remembered: str) -> str:
+        if asked is None:
+            return remembered
+        return "" if asked.lower() in ("default", _NO_MONITOR) else asked
+
+    choice = DeviceSelection(
+        wanted(args.input, remembered.input),
+        wanted(args.output, remembered.output),
+        wanted(args.monitor, remembered.monitor),
+    )
+    return RunDevices(choice, lambda: SystemDevices().open(choice))
 
 
 def _live(args: argparse.Namespace, remembered: DeviceSelection) -> RunDevices:
@@ -164,14 +200,8 @@ def _monitor(asked: str | None, remembered: str) -> tuple[str, str]:
     return "", ""
 
 
-def _missing_devices() -> str:
-    """Return why live sound is impossible, "" if it is possible."""
+def _require_devices() -> None:
     from rtvc.audio.devices import find_device
-    from rtvc.audio.errors import AudioError
 
-    try:
-        find_device(None, "input")
-        find_device(None, "output")
-    except AudioError as error:
-        return str(error)
-    return ""
+    find_device(None, "input")
+    find_device(None, "output")

@@ -34,8 +34,6 @@ _OLD_INPUT_S = 1.5
 _FRAME = ENGINE_RATE // 100
 _IDLE_BLOCK = 2 * _FRAME
 """Samples that are read at a time while there is no chain."""
-_PAUSES_S = 0.05, 1.0
-"""Pauses between two attempts to reopen a lost device: the first one, and the longest."""
 
 
 class _AudioThreadError(DeviceLostError):
@@ -82,7 +80,6 @@ class EngineLoop:
         """Samples of the block that was read and not delivered, because its step has failed."""
         self._settings_tried: Settings | None = None
         """The requested settings at the last failure or try."""
-        self._reopen_pause_s = 0.0
         self._tick_errors: deque[Exception] = deque(maxlen=1)
         self._tick_failed = False
         self._resync_causes: deque[str] = deque(maxlen=1)
@@ -149,7 +146,6 @@ class EngineLoop:
             kind = "audio thread" if isinstance(loss, _AudioThreadError) else "device lost"
             self.supervisor.count(kind, str(loss))
             self.stats.publish(state=State.DEVICE_LOST, reason=str(loss))
-            self._reopen_pause_s = _PAUSES_S[0]
             event = Event.DEVICE_LOST
         if event is not None:
             self._enter(event)
@@ -370,12 +366,10 @@ class EngineLoop:
 
     def _reopen(self) -> Event | None:
         """Try to reopen the endpoint."""
-        if not self._endpoint.reconnect():
-            if self._endpoint.wall_clock:
-                self.watchdog.wait(self._reopen_pause_s)
-                self._reopen_pause_s = min(2 * self._reopen_pause_s, _PAUSES_S[1])
+        if not self._endpoint.reconnect():  # which waits between its attempts
             return None
         self.delivery.restart()
+        self.stats.publish_device_latency(self._endpoint.latency)
         self.stats.publish(state=State.STARTING, reason="")
         return Event.DEVICE_BACK
 

@@ -37,6 +37,14 @@ class EngineStats:
         latency = dataclasses.replace(chain.latency, device_in=device_in, device_out=device_out)
         self.publish(latency=latency, voice=chain.built_for.voice)
 
+    def publish_device_latency(self, device_latency: tuple[float, float]) -> None:
+        """Publish the latency of devices that were opened again."""
+        device_in, device_out = device_latency
+        latency = dataclasses.replace(
+            self._stats.latency, device_in=device_in, device_out=device_out
+        )
+        self.publish(latency=latency)
+
     def publish_step(self, step: Step, seconds: float, state: State) -> None:
         """Publish the result of a step that took `seconds` seconds."""
         self._step_timer.add(seconds)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import gc
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from rtvc.audio.portaudio_thread import PORTAUDIO
 from rtvc.config.remembered import RememberedRun, save_remembered
 from rtvc.errors import RtvcError, VoiceError
+from rtvc.live.background import BackgroundThread
 from rtvc.live.devices import DeviceProvider, DeviceSelection, OpenDevices
 from rtvc.live.recorder import Recorder
 from rtvc.live.scanner import Scanner
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
 
 _FULL_COLLECTION_EVERY = 10
 """Calls of `maintain` between two full garbage collections: widgets outlive the others."""
+_CLOSE_LIMIT_S = 6.0
+_HUNG_LIMIT_S = 0.6
+"""Time after which closing does not wait for a sound system that does not answer."""
+_LOOK_S = 0.05
 
 
 class Controller:
@@ -48,9 +54,6 @@ class Controller:
         What was measured on this machine; by default nothing.
     remember
         Whether devices and settings are saved for the next run.
-    fallback
-        Opens what plays if the devices cannot be opened at the start. The state stays
-        DEVICE LOST then.
 
     Attributes
     ----------
@@ -60,8 +63,6 @@ class Controller:
         Lists devices and voices.
     wanted
         The selected devices by name. Read only.
-    names
-        The devices in use by their full names, all "" before the first start. Read only.
     """
 
     def __init__(
@@ -72,13 +73,11 @@ class Controller:
         find_voice: Callable[[str], Voice] | None = None,
         sizing: Sizing | None = None,
         remember: bool = True,
-        fallback: Callable[[], OpenDevices] | None = None,
     ) -> None:
         self._provider = provider
         self._find_voice = find_voice
         self._sizing = sizing
         self._remember = remember
-        self._fallback = fallback
         self._initial = remembered
         self._saved: RememberedRun | None = None
         self._settings = remembered.settings
@@ -88,7 +87,7 @@ class Controller:
         self.recorder = Recorder(self._attach, remembered.recording)
         self.scanner = Scanner(provider)
         self.wanted = DeviceSelection(remembered.input, remembered.output, remembered.monitor)
-        self.names = DeviceSelection()
+        self._names = DeviceSelection()
         self._in_progress = "Starting."
         self._failure = ""
         self._voice_failed = False
@@ -98,7 +97,8 @@ class Controller:
         self._maintained = 0
         self._lock = threading.Lock()
         """Held to change the settings, the recording, the session or the message."""
-        self._thread = ThreadPoolExecutor(1, "rtvc controller")
+        self._keep_lock, self._kept = threading.Lock(), False
+        self._thread = BackgroundThread("rtvc controller")
 
     # Settings and figures.
 
@@ -147,6 +147,14 @@ class Controller:
         return session.measured if session is not None else None
 
     # Devices.
+
+    @property
+    def names(self) -> DeviceSelection:
+        """The devices in use by their full names, all "" before the first start."""
+        session = self._session
+        if session is not None:
+            self._names = session.devices.names_now()
+        return self._names
 
     def select_devices(self, selection: DeviceSelection) -> None:
         """Change the devices, in the background; if that fails, reopen the previous ones."""
@@ -198,21 +206,25 @@ class Controller:
             return
         self.scanner.scan_voices()
         self._submit(self._save)
-        session = self._session
-        if self._failure and session is not None and session.session.wait(0):
-            self._submit(self._stop_session)
+        if self._failure:
+            self._submit(self._retry_devices)
 
     def close(self) -> None:
-        """Fade out, close devices and recording, and save the settings.
+        """Fade out, close devices and recording, and save the settings; safe to repeat.
 
-        Blocks until that is done; safe to repeat.
+        Blocks until that is done; for less than a second if the sound system hangs.
         """
         if self._closed:
             return
         self._closed = True
-        self._thread.submit(self._finish).result()
-        self._thread.shutdown()
         self.scanner.close()
+        done = self._thread.submit(self._finish)
+        self._thread.end()
+        began = time.monotonic()
+        while not done.wait(_LOOK_S) and time.monotonic() - began < _CLOSE_LIMIT_S:
+            if time.monotonic() - began > _HUNG_LIMIT_S and not PORTAUDIO.settled(_LOOK_S):
+                break
+        self._keep()
 
     def _apply_past(self, settings: Settings | None) -> bool:
         if settings is not None:
@@ -247,14 +259,12 @@ class Controller:
             self._failure, self._in_progress = _reason(error), ""
 
     def _start(self) -> None:
-        if not self._open(self.wanted) and self._fallback is not None:
-            try:
-                self._play_on(self._fallback())
-            except VoiceError as error:
-                self._voice_failed, self._failure = True, _reason(error)
-            except RtvcError as error:
-                self._report(str(error))
+        self._open(self.wanted)
         self._in_progress = ""
+
+    def _retry_devices(self) -> None:
+        if self._failure and not self._voice_failed and self._session is None:
+            self._open(self.wanted)
 
     def _retry_voice(self) -> None:
         if self._voice_failed:
@@ -280,7 +290,7 @@ class Controller:
         session = DeviceSession(devices, self._settings, self._find_voice, self._sizing)
         session.start()
         with self._lock:
-            self._session, self.names = session, devices.names
+            self._session = session
             # Settings and recording may have changed while it started.
             session.session.apply(self._settings)
             session.endpoint.recording = self._recording
@@ -344,6 +354,14 @@ class Controller:
     def _finish(self) -> None:
         self._in_progress = "Fading out."
         self._stop_session()
+        self._keep()
+
+    def _keep(self) -> None:
+        """Save the settings and the recording, once."""
+        with self._keep_lock:
+            kept, self._kept = self._kept, True
+        if kept:
+            return
         self._save()
         if self.recorder.files:
             try:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 from rtvc.errors import RtvcError
+from rtvc.live.background import BackgroundThread
 from rtvc.live.devices import AvailableDevices, DeviceProvider
 
 
@@ -28,7 +27,7 @@ class Scanner:
         self._voices: dict[str, str] | None = None
         self._message = ""
         self._scanning = False
-        self._thread = ThreadPoolExecutor(1, "rtvc scanner")
+        self._thread = BackgroundThread("rtvc scanner")
         self._closed = False
 
     @property
@@ -57,7 +56,8 @@ class Scanner:
     def close(self) -> None:
         """Stop scanning."""
         self._closed = True
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._provider.cancel_scan()
+        self._thread.end()
 
     def _scan(self) -> None:
         try:

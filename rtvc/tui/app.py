@@ -111,7 +111,7 @@ class Panel(App[None]):
         self.set_interval(_TIDY_S, self._maintain)
         loop = asyncio.get_running_loop()
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-            for number in (signal.SIGTERM, signal.SIGHUP):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 loop.add_signal_handler(number, partial(self._quit_by_signal, 128 + number))
 
     def update_screens(self) -> None:

@@ -1,8 +1,12 @@
 """``rtvc run`` and ``rtvc devices`` on real devices: a private sound server."""
 
 import json
+import os
+import signal
+import sys
 import time
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 
 import numpy as np
 import pytest
@@ -10,6 +14,7 @@ import pytest
 from rtvc.config.panel_state import PanelState, save_panel_state
 from rtvc.live.demo import load_utterance
 from tests.cli.test_main import rtvc_command
+from tests.support.processes import started
 from tests.support.pseudo_terminal import on_terminal
 from tests.support.sound_server import HEADPHONES_SINK, SPEAKER_SINK, SoundServer
 
@@ -122,7 +127,10 @@ def no_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "</usr/share/alsa/alsa.conf>\npcm.!default { type plug slave.pcm nothing }\n"
     )
     monkeypatch.setenv("ALSA_CONFIG_PATH", str(tmp_path / "asound.conf"))
-    monkeypatch.setenv("PULSE_SERVER", "unix:/nonexistent")
+    monkeypatch.delenv("PULSE_SERVER")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    (tmp_path / "client.conf").write_text("autospawn = no\n")
+    monkeypatch.setenv("PULSE_CLIENTCONFIG", str(tmp_path / "client.conf"))
     if json.loads(rtvc_command("devices", "--json").stdout):
         pytest.skip("this machine has sound hardware")
 
@@ -134,17 +142,56 @@ def test_without_a_microphone_or_speaker_it_plays_the_utterance(no_devices):
     assert Path("rtvc-demo.wav").stat().st_size > 50_000
 
 
-def test_on_a_terminal_without_devices_the_panel_waits_and_the_utterance_plays(no_devices):
+def test_on_a_terminal_without_devices_the_panel_waits(no_devices):
     save_panel_state(PanelState(guided=True))
     code = "import sys; from rtvc.cli.main import main; sys.exit(main([]))"
     with on_terminal(code) as terminal:
-        assert "converting a bundled utterance to" in terminal.read_until("DEVICE LOST")
-        time.sleep(1)
+        assert "There is no microphone" in terminal.read_until("DEVICE LOST")
         terminal.type("q")
-        terminal.read_until("The output is in rtvc-demo.wav.")
         assert terminal.process.wait(20) == 0
         assert terminal.modes() == terminal.before
-    assert Path("rtvc-demo.wav").stat().st_size > 20_000
+
+
+def rtvc_started(*words: str):
+    return started(
+        [sys.executable, "-m", "rtvc", *words], stdout=PIPE, stderr=PIPE, stdin=DEVNULL, text=True
+    )
+
+
+def test_a_sound_server_that_starts_later_is_used(sound_server: SoundServer):
+    sound_server.kill()
+    words = ["--no-tui", "--stats", "figures.json"]
+    code = f"import sys; from rtvc.cli.main import main; sys.exit(main({words}))"
+    with on_terminal(code) as terminal:
+        seen = terminal.read_until("DEVICE LOST")
+        assert "There is no microphone" in seen
+        assert "Waiting for it; press Ctrl-C to stop." in seen
+        sound_server.start()
+        terminal.read_until("CONVERTED")
+        terminal.type("q")
+        assert terminal.process.wait(5) == 0
+    report = json.loads(Path("figures.json").read_text())
+    assert report["stats"]["latency"]["device_out"] > 0
+    assert report["devices"] == {"input": "default", "output": "default"}
+
+
+@pytest.mark.parametrize("words", [("devices",), ("--no-tui",)])
+def test_a_sound_server_that_hangs_is_told_and_signals_end_the_wait(
+    sound_server: SoundServer, words: tuple[str, ...]
+):
+    os.kill(sound_server.pid, signal.SIGSTOP)
+    try:
+        with rtvc_started(*words) as process:
+            said = ""
+            while "Waiting for it; press Ctrl-C to stop." not in said:
+                said = process.stderr.readline()
+            assert said.startswith("The sound server does not answer.")
+            began = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(5) == 143
+            assert time.monotonic() - began < 1.0
+    finally:
+        os.kill(sound_server.pid, signal.SIGCONT)
 
 
 def test_on_a_terminal_one_line_is_redrawn_until_q():

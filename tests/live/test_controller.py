@@ -116,22 +116,6 @@ def test_without_its_voice_it_is_muted_until_another_one_is_chosen():
     controller.close()
 
 
-def test_the_fallback_without_its_voice_plays_once_another_one_is_chosen(tmp_path):
-    from rtvc.live.demo import open_demo
-
-    provider = SimulatedDevices()
-    provider.inputs.clear()
-    choices = RememberedRun(settings=Settings(voice="nobody", formant=2))
-    path = tmp_path / "demo.wav"
-    controller = Controller(provider, choices, remember=False, fallback=lambda: open_demo(path))
-    controller.start()
-    until(lambda: controller.stats().state is State.MUTED)
-    assert "'nobody'" in controller.stats().reason
-    controller.apply(controller.settings.replace(voice="world"))
-    until(lambda: controller.stats().state is State.DEVICE_LOST and controller.stats().blocks > 5)
-    controller.close()
-
-
 def test_settings_reach_the_engine_and_go_back(controller):
     controller.apply(controller.settings.replace(pitch=5))
     controller.apply(controller.settings.replace(mode="muted"))
@@ -315,26 +299,6 @@ def test_a_delay_that_cannot_be_measured_is_told_and_the_sound_comes_back(contro
     controller.apply(controller.settings.replace(mode="muted"))
     with pytest.raises(RtvcError, match="muted"):
         controller.measure_latency()
-
-
-def test_the_fallback_plays_to_its_end_while_there_is_no_device(tmp_path):
-    from rtvc.live.demo import open_demo
-
-    provider = SimulatedDevices()
-    provider.inputs.clear()
-    path = tmp_path / "demo.wav"
-    controller = Controller(
-        provider, RememberedRun(settings=CHANGED), remember=False, fallback=lambda: open_demo(path)
-    )
-    controller.start()
-    until(lambda: controller.stats().state is State.DEVICE_LOST and controller.stats().blocks > 5)
-    assert controller.names.output == str(path)
-    provider.inputs.append(USB)
-    controller.select_devices(DeviceSelection(USB.name))
-    until(lambda: f"The output is in {path}." in controller.take_message())
-    running(controller)
-    controller.close()
-    assert soundfile.info(path).frames > 9600
 
 
 def test_the_delay_of_a_cable_is_measured(sound_server: SoundServer):

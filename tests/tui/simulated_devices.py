@@ -55,6 +55,9 @@ class SimulatedDevices:
     def scan(self) -> AvailableDevices:
         return AvailableDevices(tuple(self.inputs), tuple(self.outputs))
 
+    def cancel_scan(self) -> None:
+        pass
+
     def open(self, selection: DeviceSelection) -> OpenDevices:
         names = DeviceSelection(
             _pick(selection.input, self.inputs, "input"),

@@ -45,7 +45,7 @@ class StillController(Controller):
             provider, RememberedRun(*names[:2], find_preset("deep").apply_to(Settings()))
         )
         self.now = 0.0
-        self.wanted = self.names = names
+        self.wanted = self._names = names
         self.scanner.close()
         self.scanner.devices = provider.scan()
         self.scanner._voices = {

@@ -7,7 +7,6 @@ import pytest
 
 from rtvc.config.panel_state import load_panel_state
 from rtvc.config.remembered import load_remembered
-from rtvc.live.demo import open_demo
 from rtvc.live.devices import DeviceSelection
 from rtvc.stats import State
 from rtvc.tui.spectrogram import SHADES, Spectrogram
@@ -125,25 +124,18 @@ async def test_a_monitor_that_the_microphone_hears_is_warned_of(open_panel):
 
 
 @in_loop
-async def test_without_devices_the_demonstration_plays_and_the_panel_waits(open_panel, tmp_path):
+async def test_without_devices_the_panel_waits_for_one(open_panel):
     provider = SimulatedDevices(20)
     provider.inputs.clear()
-    path = tmp_path / "demo.wav"
-    async with open_panel(provider=provider, fallback=lambda: open_demo(path)) as it:
+    async with open_panel(provider=provider) as it:
         await it.hears(State.DEVICE_LOST)
         await it.reads("DEVICE LOST", "There is no input named", "press d to choose another")
-        await it.until(lambda: it.stats.output.peak_db > -40)
         await it.press("]", "]")
         assert it.settings.pitch == 2
-        await it.until(lambda: "The output is in" in it.text())
         assert np.isfinite(it.stats.latency.total)
-        assert it.stats.state is State.DEVICE_LOST
-        assert path.stat().st_size > 50_000
-        await it.press("d")
         provider.inputs.append(BUILT_IN)
-        await it.reads("MacBook Pro Microphone")
-        await it.press("down", "enter")
         await it.hears(State.CONVERTED)
+        assert it.settings.pitch == 2
 
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 50)])
