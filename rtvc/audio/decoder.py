@@ -119,8 +119,8 @@ class Decoder:
         return frames
 
 
-def open_decoder(path: Path) -> Decoder:
-    """Return a decoder of a file.
+def open_decoder(path: Path, name: str = "") -> Decoder:
+    """Return a decoder of a file, which messages call `name`, by default its path.
 
     Raises
     ------
@@ -134,10 +134,10 @@ def open_decoder(path: Path) -> Decoder:
     try:
         return Decoder(path)
     except (soundfile.LibsndfileError, OSError) as error:
-        raise RtvcError(unreadable_message(path, error)) from None
+        raise RtvcError(_unreadable_message(name or str(path), error)) from None
 
 
-def unreadable_message(path: Path, error: Exception) -> str:
+def _unreadable_message(name: str, error: Exception) -> str:
     """Return the message about a file that cannot be read."""
     if isinstance(error, PermissionError):
         hint = (
@@ -145,11 +145,11 @@ def unreadable_message(path: Path, error: Exception) -> str:
             if os.uname().sysname == "Darwin"
             else ""
         )
-        return f"You have no permission to read {path}.{hint}"
+        return f"You have no permission to read {name}.{hint}"
     reason = reason_of(error)
     if reason == UNKNOWN_FORMAT:
         reason = "it is in no format that libsndfile reads"
-    return f"Cannot read {path}: {reason}. Check that it is a complete sound file."
+    return f"Cannot read {name}: {reason}. Check that it is a complete sound file."
 
 
 def reason_of(error: Exception) -> str:

@@ -124,6 +124,8 @@ def _copy(source: Path, target: Path, name: str) -> None:
     except (OSError, AttributeError) as error:
         reason = getattr(error, "strerror", None) or "it is closed"
         raise RtvcError(f"Cannot read {name}: {reason}.") from None
+    if not target.stat().st_size:
+        raise RtvcError(f"Cannot read {name}: it is empty.")
 
 
 def _with_header(raw: Path, rate: int, name: str) -> Path:

@@ -104,7 +104,7 @@ def inspect(
         If it cannot be read, contains no samples, or NaN or infinite ones.
     """
     name = name or str(path)
-    decoder = open_decoder(path)
+    decoder = open_decoder(path, name)
     products: list[Float64] = []
     peak = 0.0
     try:
@@ -119,8 +119,9 @@ def inspect(
     finally:
         decoder.close()
     if not products:
-        reason = f": {decoder.damage}" if decoder.damage else "; it is zero seconds long"
-        raise RtvcError(f"{name} contains no audio{reason}.")
+        if decoder.damage:
+            raise RtvcError(f"Cannot read {name}: {decoder.damage}.")
+        raise RtvcError(f"{name} contains no audio; it is zero seconds long.")
     downmix = choose_downmix(channel, np.array(products), name)
     scale, scaled = _scale(peak, decoder)
     loud = np.percentile(downmix.power(np.array(products)), _LOUD_SHARE) * scale**2

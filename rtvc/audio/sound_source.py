@@ -40,7 +40,7 @@ class SoundSource:
 
     def __init__(self, source: Path | SoundInput) -> None:
         self.input = source if isinstance(source, SoundInput) else inspect(source)
-        self._decoder = open_decoder(self.input.path)
+        self._decoder = open_decoder(self.input.path, self.input.name)
         self.rate = self.input.rate
         self.frames_read = 0
         self.ended = False

@@ -162,7 +162,7 @@ def _convert_all(plan: Plan, wanted: Options, voice: Voice) -> list[Outcome]:
         title = f"{number}/{count} {job.source.name}" if count > 1 else job.source.name
 
         def show(share: float, elapsed_s: float, speed: float, title: str = title) -> None:
-            bar.show(f"{title} {speed:.1f}x", share, elapsed_s)
+            bar.show(f"{title} {speed:.1f}x" if speed else title, share, elapsed_s)
 
         try:
             outcome = convert_file(job, wanted, voice, show)

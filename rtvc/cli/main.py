@@ -199,6 +199,12 @@ def _main(words: list[str]) -> int:
     except Exception as error:
         if debug:
             _show_where()
+        if isinstance(error, OSError) and error.filename is not None and error.strerror:
+            print(
+                f"rtvc: Cannot use {os.fsdecode(error.filename)}: {error.strerror}.",
+                file=sys.stderr,
+            )
+            return 1
         kind = type(error).__name__
         print(
             f"rtvc: Unexpected {kind}: {error}. This is a bug in rtvc. "

@@ -21,6 +21,7 @@ from rtvc.errors import UsageError
 from rtvc.live.demo import load_utterance
 from tests.support.processes import started
 from tests.support.pseudo_terminal import on_terminal
+from tests.support.unprivileged import unprivileged
 
 ROOT = Path(__file__).parents[2]
 
@@ -265,6 +266,26 @@ def test_without_a_decoder_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch):
     Path("memo.m4a").write_bytes(b"\0\0\0\x1cftypM4A " + bytes(3000))
     monkeypatch.setenv("PATH", "/nonexistent")
     assert "Install ffmpeg" in convert("memo.m4a", "out.wav", code=1)
+
+
+def test_what_cannot_be_opened_or_made_is_one_sentence(here_convert: Callable[..., str]):
+    speech("in/a.wav", 0.1).chmod(0)
+    speech("in/b.wav", 0.1)
+    speech("in/sub/c.wav", 0.1)
+    speech("in/locked/d.wav", 0.1)
+    Path("in/locked").chmod(0)
+    Path("out").mkdir()
+    for folder in (".", "out"):
+        Path(folder).chmod(0o777)
+    Path("out/sub").write_text("in the way")
+    with unprivileged():
+        told = here_convert("in", "out", code=1).splitlines()
+    Path("in/locked").chmod(0o777)
+    assert "rtvc: You have no permission to read in/a.wav." in told
+    assert "rtvc: Cannot make the folder out/sub: File exists." in told
+    assert "skipped     locked: a folder that cannot be read (Permission denied)" in told
+    assert told[-1] == "1 of 3 files converted, 2 failed, 1 skipped."
+    assert "File name too long" in convert("in/b.wav", f"{'x' * 300}.wav", code=1)
 
 
 def test_an_empty_argument_is_refused():
