@@ -111,6 +111,11 @@ class DeviceHealth:
     drift_ppm
         Rate of the output clock relative to the input clock, minus 1, in parts per million;
         0 if both are one clock.
+    latency_resets
+        Times that audio piled up in the device, as after a pause of the program, and was
+        thrown away.
+    excess_latency
+        Audio that has piled up in the device since, in seconds, as PortAudio's times tell.
     """
 
     underruns: int = 0
@@ -122,6 +127,8 @@ class DeviceHealth:
     output_fill_median: float = 0.0
     output_fill_min: float = 0.0
     drift_ppm: float = 0.0
+    latency_resets: int = 0
+    excess_latency: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

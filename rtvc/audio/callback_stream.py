@@ -87,6 +87,9 @@ class CallbackStream(DeviceStream):
         self, indata: Float32, outdata: Float32, frames: int, time: Any, status: Any
     ) -> None:
         self._count(frames, status)
+        latency = time.outputBufferDacTime - time.inputBufferAdcTime
+        if time.inputBufferAdcTime > 0 and latency > 0:  # some devices pass no times
+            self._measured_latency = latency
         self._store_input(indata)
         self._fill_output(outdata)
 

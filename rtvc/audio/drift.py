@@ -2,59 +2,60 @@
 
 from __future__ import annotations
 
+from collections import deque
+
+import numpy as np
+
 from rtvc.audio.resample import MAX_TRIM
 
 UPDATE_S = 1.0
-"""Period over which observations are averaged; this removes the jitter of the polling times."""
-BANDWIDTH = 0.05
-"""Natural frequency of the loop in rad/s, too slow for its corrections to be audible."""
+"""Period of the measurements."""
+WINDOW_S = 180.0
+"""Time over which the drift is fitted."""
+FIRST_FIT_S = 3.0
+"""Time until the first fit."""
+RECOVERY = 0.1
+"""Share of a deviation that is corrected per second, too slow to be audible."""
+STEEPEST = 75e-6
+"""Largest change of the ratio per update: a faster one would be audible in a pure tone."""
 SLIP_S = 4e-3
-"""No clock drifts this far in one update: samples were lost, and the loop starts again."""
-
-
-class _Clock:
-    """A device's sample clock.
-
-    The device counts in whole blocks; the monotonic clock interpolates between them.
-    """
-
-    def __init__(self) -> None:
-        self._count, self._since = -1.0, 0.0
-
-    def read(self, now: float, count_s: float) -> float:
-        if count_s != self._count:
-            self._count, self._since = count_s, now
-        return self._count + now - self._since
+"""No clock drifts this far in one update: samples were lost, or a device was late."""
+LARGEST_SLIP_S = 15e-3
+"""A larger one is always a loss."""
+_RECURRING = 3
+"""Slips in a window from which on they are part of a clock's course, as of a timer that is
+corrected in steps."""
 
 
 class ClockTrim:
-    """Keeps the amount of audio between two clocks constant: a slow, critically damped loop.
+    """Keeps the amount of audio between two clocks constant.
 
     It compares how much audio the input device has delivered with how much the
     output device has played. The devices count both, not the ring buffers, so that
     the engine's blocks and its reaction to late steps do not disturb the loop.
 
+    A count can be read too late, but never too early. So the most advanced reading of each
+    update counts, and it does not matter how late the others were.
+
     Attributes
     ----------
     trim
         Surplus output to produce, as a fraction, for `EdgeResampler.trim`.
-    drift_ppm
-        How much faster the output's clock runs than the input's.
     """
 
     def __init__(self) -> None:
         self.trim = 0.0
-        self._captured, self._played = _Clock(), _Clock()
         self._rate = 0.0
         self._added = 0.0
-        self._anchor: float | None = None
-        self._last_mean = 0.0
-        self._sum, self._count = 0.0, 0
+        self._captured = self._played = float("-inf")
         self._began: float | None = None
+        self._anchor: float | None = None
+        self._points: deque[tuple[float, float, float]] = deque()
+        """Time, audio between the clocks, and the slip before it, in seconds."""
 
     @property
     def drift_ppm(self) -> float:
-        """The present estimate of the drift in parts per million."""
+        """How much faster the output's clock runs than the input's, in parts per million."""
         return self._rate * 1e6
 
     def observe(self, now: float, captured_s: float, played_s: float) -> bool:
@@ -75,21 +76,47 @@ class ClockTrim:
         """
         if self._began is None:
             self._began = now
-        self._sum += self._captured.read(now, captured_s) - self._played.read(now, played_s)
-        self._count += 1
+        self._captured = max(self._captured, captured_s - now)
+        self._played = max(self._played, played_s - now)
         elapsed = now - self._began
         if elapsed < UPDATE_S:
             return False
-        mean = self._sum / self._count
-        self._sum, self._count, self._began = 0.0, 0, now
+        between = self._captured - self._played
+        self._captured = self._played = float("-inf")
+        self._began = now
         self._added += self.trim * elapsed
-        if self._anchor is None or abs(mean - self._last_mean) > SLIP_S:
-            self._anchor = mean + self._added
-            self._last_mean = mean
+        return self._update(now, between)
+
+    def _update(self, now: float, between: float) -> bool:
+        if self._anchor is None:
+            self._anchor = between
+        slip = 0.0
+        if self._points:
+            # The last point was `elapsed` ago; what the clocks drift meanwhile is no slip.
+            change = between - self._points[-1][1]
+            slip = change if abs(change) > SLIP_S else 0.0
+        self._points.append((now, between, slip))
+        while now - self._points[0][0] > WINDOW_S:
+            self._points.popleft()
+        recurring = self._recurring()
+        if abs(slip) > LARGEST_SLIP_S or not recurring:
+            self._anchor += slip
+        if now - self._points[0][0] < FIRST_FIT_S:
             return False
-        self._last_mean = mean
-        missing = self._anchor - (mean + self._added)
-        self._rate += BANDWIDTH**2 * elapsed * missing
-        self._rate = min(max(self._rate, -MAX_TRIM), MAX_TRIM)
-        self.trim = min(max(self._rate + 2 * BANDWIDTH * missing, -MAX_TRIM), MAX_TRIM)
+        self._rate = min(max(self._fit(recurring), -MAX_TRIM), MAX_TRIM)
+        missing = self._anchor - (between + self._added)
+        wanted = min(max(self._rate + RECOVERY * missing, -MAX_TRIM), MAX_TRIM)
+        self.trim += min(max(wanted - self.trim, -STEEPEST), STEEPEST)
         return True
+
+    def _recurring(self) -> bool:
+        slips = [slip for _, _, slip in self._points if 0 < abs(slip) <= LARGEST_SLIP_S]
+        return len(slips) >= _RECURRING
+
+    def _fit(self, recurring: bool) -> float:
+        """Return the drift as a fraction: the slope of what is between the clocks, negated."""
+        times, between, slips = np.array(self._points).T
+        keep = np.abs(slips) <= LARGEST_SLIP_S if recurring else np.zeros(len(slips), bool)
+        lost = np.cumsum(np.where(keep, 0.0, slips))
+        t, y = times - times.mean(), between - lost
+        return -float(t @ (y - y.mean()) / (t @ t))

@@ -8,6 +8,7 @@ import time
 import numpy as np
 
 from rtvc._types import Float32
+from rtvc.audio.device_backlog import BacklogKeeper
 from rtvc.audio.devices import Device, Direction, accepts, open_error
 from rtvc.audio.drift import ClockTrim
 from rtvc.audio.endpoint import ENGINE_RATE
@@ -24,6 +25,10 @@ from rtvc.stats import DeviceHealth
 BLOCK_S = 0.010
 PRIMED_BLOCKS = 8
 """Callbacks after which a device counts as running; a stalled one asks for fewer, to prefill."""
+LATE_START_S = 0.5
+"""A device that takes longer to start was suspended."""
+QUIET_PEAK = 1e-3
+"""Peak below which the output is quiet: -60 dBFS."""
 MAX_OUTPUT_CHANNELS = 8
 """Devices with more output channels are mixers or virtual; only two channels are opened."""
 
@@ -58,6 +63,10 @@ class Duplex:
             if capture.spec.rate == ENGINE_RATE
             else EdgeResampler(capture.spec.rate, ENGINE_RATE)
         )
+        stated = self._device_latency if devices[0].host_api == "ALSA" else (0.0, 0.0)
+        self._keeper = (
+            BacklogKeeper(capture, devices[0].name, sum(stated)) if capture is playback else None
+        )
         # Two devices have two clocks, so the output needs a resampler even at equal rates.
         self._clocks = None if capture is playback else ClockTrim()
         self._output_resampler = (
@@ -67,6 +76,7 @@ class Duplex:
         )
         self._fifo = SampleFifo()
         self._dropped = 0
+        self._quiet = True
         self._started = time.monotonic()
         self.received_input = False
 
@@ -90,9 +100,23 @@ class Duplex:
                 else:
                     continue
             raise audio_error(failure, "start", repr(watchdog.name), detail=noise.text)
-        deadline = time.monotonic() + timeout
+        began = time.monotonic()
+        self._wait_until_running(began + timeout)
+        if time.monotonic() - began > LATE_START_S and self._keeper:
+            # Input that was recorded before the output began would wait in the device for good.
+            self._capture.restart()
+            self._wait_until_running(time.monotonic() + timeout)
+        # What the first device has recorded while the second one started is too old.
+        self._capture.read(self._capture.readable)
+        self._started = time.monotonic()
         for watchdog in self._watchdogs:
-            while watchdog.stream.counters().frames < PRIMED_BLOCKS * watchdog.stream.spec.block:
+            watchdog.reset()
+
+    def _wait_until_running(self, deadline: float) -> None:
+        for watchdog in self._watchdogs:
+            stream = watchdog.stream
+            needed = stream.counters().frames + PRIMED_BLOCKS * stream.spec.block
+            while stream.counters().frames < needed:
                 if time.monotonic() > deadline:
                     raise SilentDeviceError(
                         f"{watchdog.name!r} opens, but its stream does not run; it may be "
@@ -100,9 +124,6 @@ class Duplex:
                         "another device."
                     )
                 time.sleep(0.002)
-        self._started = time.monotonic()
-        for watchdog in self._watchdogs:
-            watchdog.reset()
 
     def finish(self) -> None:
         """Play what the devices have buffered, then release them."""
@@ -133,8 +154,30 @@ class Duplex:
             self._output_resampler.trim(self._clocks.trim)
 
     def lost(self, timeout: float) -> str:
-        """Return a message if a device was lost, else ""; see `StreamWatchdog.lost`."""
-        return next(filter(None, (watchdog.lost(timeout) for watchdog in self._watchdogs)), "")
+        """Return a message if a device was lost, else ""; see `StreamWatchdog.lost`.
+
+        Two streams that this program's own pause has interrupted count as lost; a duplex
+        stream is only restarted.
+        """
+        keeper = self._keeper
+        if keeper is None or not keeper.restarting:
+            for watchdog in self._watchdogs:
+                if message := watchdog.lost(timeout):
+                    return message
+        interrupted = max(watchdog.interrupted_s for watchdog in self._watchdogs)
+        if keeper is None:
+            return f"The program was paused for {interrupted:.1f} s." if interrupted else ""
+        restarting = keeper.restarting
+        message = keeper.service(time.monotonic(), quiet=self._quiet, interrupted_s=interrupted)
+        if restarting and not keeper.restarting:
+            for watchdog in self._watchdogs:
+                watchdog.reset()
+        return message
+
+    @property
+    def event(self) -> str:
+        """The newest correction of the latency, one sentence; "" if there was none."""
+        return self._keeper.event if self._keeper else ""
 
     def available(self) -> int:
         """Return the number of input samples that can be read."""
@@ -162,6 +205,7 @@ class Duplex:
         mono = self._output_resampler.process(samples) if self._output_resampler else samples
         output = self._playback.spec.output
         assert output
+        self._quiet = not mono.size or float(np.abs(mono).max()) < QUIET_PEAK
         frames = np.repeat(mono[:, np.newaxis], output.channels, axis=1)
         self._dropped += self._playback.write(frames) < mono.size
 
@@ -195,6 +239,8 @@ class Duplex:
             input_fill=waiting + self._fifo.size / ENGINE_RATE,
             output_fill=self._playback.queued / self._playback.spec.rate,
             drift_ppm=self._clocks.drift_ppm if self._clocks else 0.0,
+            latency_resets=self._keeper.restarts if self._keeper else 0,
+            excess_latency=self._keeper.excess_s if self._keeper else 0.0,
         )
 
 

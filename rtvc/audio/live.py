@@ -269,7 +269,7 @@ class LiveEndpoint:
         duplex = self._duplex
         if duplex:
             return _summed(self._past, duplex.health())
-        return replace(self._past, input_fill=0.0, output_fill=0.0)
+        return replace(self._past, input_fill=0.0, output_fill=0.0, excess_latency=0.0)
 
     @property
     def _open_duplex(self) -> Duplex:
@@ -411,4 +411,5 @@ def _summed(past: DeviceHealth, present: DeviceHealth) -> DeviceHealth:
         present,
         underruns=past.underruns + present.underruns,
         overflows=past.overflows + present.overflows,
+        latency_resets=past.latency_resets + present.latency_resets,
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
+import numpy as np
 import rtmixer
 
 from rtvc.audio.streams import Counters, DeviceStream, StreamSpec
@@ -15,6 +17,8 @@ _CLASSES = {
     "output": rtmixer.Mixer,
 }
 _FLOAT_BYTES = 4
+_PROBE_S = 0.1
+"""Time between two measurements of the latency."""
 
 
 class MixerStream(DeviceStream):
@@ -25,6 +29,8 @@ class MixerStream(DeviceStream):
         self._lock = threading.Lock()
         self._record_action: Any = None
         self._play_action: Any = None
+        self._probes: tuple[Any, Any] | None = None
+        self._next_probe = 0.0
         self._input_full = self._output_empty = 0
         self._stream = _CLASSES[spec.kind](finished_callback=self.finished.set, **spec.arguments())
         # Only now: a device that is away is tried often, and each ring is up to a megabyte.
@@ -48,6 +54,28 @@ class MixerStream(DeviceStream):
                 self._play_action = None
                 if self._output_ring and self._output_ring.read_available:
                     self._play_action = self._stream.play_ringbuffer(self._output_ring)
+            if self.spec.input and self.spec.output:
+                self._probe(actions, self.spec.input.channels, self.spec.output.channels)
+
+    def _probe(self, actions: Any, inputs: int, outputs: int) -> None:
+        """Measure the latency: record and play a frame; the callback notes the time of each.
+
+        The frame played is silent and is added to the output, which it does not change.
+        """
+        if self._probes and not any(action in actions for action in self._probes):
+            recorded, played = self._probes
+            self._probes = None
+            latency = played.actual_time - recorded.actual_time
+            # Some devices pass no times.
+            if recorded.actual_time > 0 and latency > 0:
+                self._measured_latency = latency
+        now = time.monotonic()
+        if self._probes is None and now >= self._next_probe:
+            self._next_probe = now + _PROBE_S
+            self._probes = (
+                self._stream.record_buffer(np.zeros((1, inputs), np.float32), inputs),
+                self._stream.play_buffer(np.zeros((1, outputs), np.float32), outputs),
+            )
 
     def counters(self) -> Counters:
         """Return the callback's counters plus the actions that ended early."""

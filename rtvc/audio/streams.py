@@ -128,6 +128,7 @@ class DeviceStream(ABC):
         self._stream: Any = None
         self._input_ring: Ring | None = None
         self._output_ring: Ring | None = None
+        self._measured_latency: float | None = None
 
     @property
     def latency(self) -> tuple[float, float]:
@@ -136,6 +137,15 @@ class DeviceStream(ABC):
         if self.spec.kind == "duplex":
             return reported[0], reported[1]
         return (reported, 0.0) if self.spec.input else (0.0, reported)
+
+    def take_measured_latency(self) -> float | None:
+        """Return the newest measurement of a duplex device's latency that was not taken yet.
+
+        It is the time from when the first sample of a callback's input was recorded until the
+        first one of its output will be played, in seconds; None if there is none.
+        """
+        measured, self._measured_latency = self._measured_latency, None
+        return measured
 
     @property
     def active(self) -> bool:
@@ -151,6 +161,12 @@ class DeviceStream(ABC):
         """Play what the device has buffered, then stop."""
         self._stopping = True
         self._stream.stop()
+
+    def restart(self) -> None:
+        """Stop at once and start again, which empties the buffers of device and sound server."""
+        self._stream.abort()
+        self.finished.clear()
+        self.start()
 
     def close(self) -> None:
         """Stop at once and release the device."""

@@ -63,9 +63,10 @@ def test_audio_passes_bit_for_bit(sound_server: SoundServer) -> None:
     blocks = len(result.offsets)
     assert blocks > 80
     assert result.slips() <= MOST_SLIPS
-    assert not np.any(np.diff(result.offsets) % PERIOD)
-    assert result.exact >= blocks - MOST_SLIPS
     health = engine.endpoint.health()
+    # A stream that is restarted because the server has slipped has another phase.
+    assert health.latency_resets or not np.any(np.diff(result.offsets) % PERIOD)
+    assert result.exact >= blocks - MOST_SLIPS
     assert health.underruns <= MOST_SLIPS
     assert health.overflows == 0
     assert engine.ticks > 10.0 / 0.005

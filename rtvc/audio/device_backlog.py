@@ -1,0 +1,191 @@
+"""Hold the latency of a duplex device: notice audio that piles up in it and throw it away.
+
+A stream that was interrupted (the program was stopped, the device suspended, the stream moved
+to another device, or only one callback came too late) continues where it stopped, and what the
+microphone has recorded meanwhile waits in the device's or the sound server's buffer for good:
+input and output advance in step. The ring buffers do not show it, but the times that
+PortAudio passes to each callback do. Restarting the stream empties the buffers.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+
+from rtvc.audio.portaudio_thread import PORTAUDIO, PendingCall
+from rtvc.audio.streams import DeviceStream
+from rtvc.system.audio_priority import realtime_threads
+
+_READINGS = 3
+"""Successive measurements, 0.1 s apart, that must agree."""
+_SETTLING = 5
+"""Measurements after the start whose median is the latency to hold."""
+TOLERANCE_S = 0.005
+"""Deviation that is not corrected, in seconds."""
+EXCESS_S = 0.012
+"""Excess that is removed even if that is audible; less waits until the output is quiet."""
+WRONG_START_S = 0.015
+"""Excess over the stated latency for which a stream is restarted after its start."""
+_PAUSE_S = 0.3
+"""Time until a restart that did not help is repeated; it doubles each time."""
+_TRIES = 4
+"""Successive restarts after which the latency that they leave is accepted."""
+_BUDGET, _BUDGET_S = 10, 60.0
+"""Most restarts within a time: a device may report its latency wrongly."""
+RESTART_LIMIT_S = 1.0
+
+
+class BacklogWatch:
+    """Decides from measured latencies when to restart a stream.
+
+    The latency to hold is the one after the start. If restarts do not bring it back, as after
+    a move to a slower device, the present latency becomes the one to hold.
+
+    Parameters
+    ----------
+    stated_s
+        The latency that the device states, in seconds; 0 if that is not comparable.
+
+    Attributes
+    ----------
+    excess
+        How far the latency exceeds the one to hold, in seconds.
+    """
+
+    def __init__(self, stated_s: float = 0.0) -> None:
+        self.excess = 0.0
+        self._stated = stated_s
+        self._nominal: float | None = None
+        self._readings: deque[float] = deque(maxlen=_SETTLING)
+        self._tries = 0
+        self._restarted = float("-inf")
+        self._restarts: deque[float] = deque(maxlen=_BUDGET)
+
+    def observe(self, latency_s: float) -> None:
+        """Add a measurement."""
+        self._readings.append(latency_s)
+        recent = list(self._readings)[-_READINGS:]
+        if self._nominal is None and len(self._readings) == _SETTLING:
+            self._settle()
+        if self._nominal is None or len(recent) < _READINGS:
+            return
+        lowest, highest = min(recent), max(recent)
+        self.excess = lowest - self._nominal
+        if abs(self.excess) <= TOLERANCE_S:
+            if len(self._readings) == _SETTLING:
+                self._tries = 0
+        elif highest < self._nominal and not self._tries:
+            self._nominal = highest  # the one after the start was disturbed
+
+    def due(self, now: float, *, quiet: bool) -> bool:
+        """Return whether to restart the stream now.
+
+        Parameters
+        ----------
+        now
+            Seconds on a monotonic clock.
+        quiet
+            Whether the output is quiet, so that a restart is not audible.
+        """
+        # A restart can also leave too short a latency: a device with too small a reserve.
+        deviation = abs(self.excess) if self._tries else self.excess
+        if deviation <= (TOLERANCE_S if quiet or self._tries else EXCESS_S):
+            return False
+        if len(self._restarts) == _BUDGET and now - self._restarts[0] < _BUDGET_S:
+            return False
+        if now - self._restarted <= _PAUSE_S * 2**self._tries:
+            return False
+        self._restarts.append(now)
+        return True
+
+    def restarted(self, now: float) -> None:
+        """Measure again after a restart."""
+        self._restarted = now
+        self._readings.clear()
+        self.excess = 0.0
+        self._tries += 1
+        if self._tries >= _TRIES:
+            self._tries, self._nominal = 0, None
+
+    def _settle(self) -> None:
+        measured = statistics.median(self._readings)
+        wrong = self._stated and measured > self._stated + WRONG_START_S
+        self._nominal = self._stated if wrong else measured
+        self._stated = 0.0
+
+
+class BacklogKeeper:
+    """Holds the latency of an open duplex stream; the service thread calls `service`.
+
+    Attributes
+    ----------
+    restarts
+        How often the stream was restarted.
+    event
+        The newest reason for that, one sentence; "" if there was none.
+    """
+
+    def __init__(self, stream: DeviceStream, name: str, stated_s: float) -> None:
+        self._stream, self._name = stream, name
+        self._watch = BacklogWatch(stated_s)
+        self._measured: float | None = None
+        self._restart: PendingCall[None] | None = None
+        self._began = 0.0
+        self.restarts = 0
+        self.event = ""
+
+    @property
+    def excess_s(self) -> float:
+        """How far the latency exceeds the one to hold now, in seconds."""
+        return max(0.0, self._watch.excess)
+
+    @property
+    def restarting(self) -> bool:
+        """Whether the stream is being restarted, so that it need not be active."""
+        return self._restart is not None
+
+    def service(self, now: float, *, quiet: bool, interrupted_s: float) -> str:
+        """Restart the stream if necessary; return a message if that failed, else "".
+
+        Parameters
+        ----------
+        now
+            Seconds on a monotonic clock.
+        quiet
+            Whether the output is quiet.
+        interrupted_s
+            Seconds for which the program has not run just now, else 0.
+        """
+        if self._restart is not None:
+            return self._finish(now)
+        if interrupted_s:
+            self._begin(now, f"The program was paused for {interrupted_s:.1f} s.")
+        elif (measured := self._stream.take_measured_latency()) is not None:
+            self._watch.observe(measured)
+            if self._watch.due(now, quiet=quiet):
+                ms = round(1000 * self._watch.excess)
+                self._begin(now, f"{self._name!r} had delayed the sound by {ms} ms.")
+        return ""
+
+    def _begin(self, now: float, reason: str) -> None:
+        self.event = f"{reason} The latency is back to normal."
+        self.restarts += 1
+        self._began = now
+        self._restart = PORTAUDIO.begin(self._restart_stream, RESTART_LIMIT_S)
+
+    def _finish(self, now: float) -> str:
+        assert self._restart
+        if not self._restart.wait(0.0):
+            late = now - self._began > RESTART_LIMIT_S
+            return f"{self._name!r} was lost: it does not restart." if late else ""
+        restart, self._restart = self._restart, None
+        try:
+            restart.result()
+        except Exception as error:
+            return f"{self._name!r} was lost: it does not restart ({error})."
+        self._watch.restarted(now)
+        return ""
+
+    def _restart_stream(self) -> None:
+        with realtime_threads():  # a start makes a new callback thread
+            self._stream.restart()
