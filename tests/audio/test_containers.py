@@ -53,7 +53,7 @@ def test_mp3_of_variable_bit_rate_without_a_stated_length(tmp_path: Path) -> Non
     assert seconds(inspected(path, data)) == pytest.approx(4.5, abs=0.06)
 
 
-@pytest.mark.parametrize("name", ["x.mp3", "x.ogg", "x.opus", "x.wav"])
+@pytest.mark.parametrize("name", ["x.mp3", "x.ogg", "x.opus", "x.wav", "x.flac"])
 def test_files_joined_end_to_end(tmp_path: Path, name: str) -> None:
     data = whole(tmp_path / name)
     other = whole(tmp_path / f"other-{name}", 1.0)

@@ -1,10 +1,16 @@
-"""FLAC files without a length: a program that writes to a pipe cannot go back to enter it."""
+"""FLAC files without a length, and several of them joined end to end.
+
+A program that writes to a pipe cannot go back to enter the length.
+"""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from itertools import pairwise
 
 from rtvc.audio.containers.layout import Data, Layout
+from rtvc.audio.containers.pieces import Piece
 
 _LARGEST_FRAME = 1 << 17
 _BLOCK_SIZES = {1: 192, **{n: 576 << (n - 2) for n in range(2, 6)}} | {
@@ -12,37 +18,58 @@ _BLOCK_SIZES = {1: 192, **{n: 576 << (n - 2) for n in range(2, 6)}} | {
 }
 
 
+_MAGICS = b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22"
+"""Beginnings of a file: a block with the information of a stream follows, which may be the last."""
+
+
 def read_flac(data: Data) -> Layout:
-    """Return the layout of a FLAC file."""
-    length_at = 8 + 13  # 4 bits of this byte, and 4 bytes
+    """Return the layout of a FLAC file, or of several joined end to end."""
+    starts = sorted({at for magic in _MAGICS for at in _places(data, magic)})
+    parts = [
+        _part(data, start, end) for start, end in pairwise([*starts, len(data)]) if end - start > 42
+    ]
+    as_it_is = [((0, len(data)),)]
+    return Layout() if parts == as_it_is else Layout(tuple(parts))
+
+
+def _places(data: Data, magic: bytes) -> Iterator[int]:
+    at = data.find(magic)
+    while at >= 0:
+        yield at
+        at = data.find(magic, at + 1)
+
+
+def _part(data: Data, start: int, end: int) -> tuple[Piece, ...]:
+    """Return a file with its length."""
+    length_at = start + 8 + 13  # 4 bits of this byte, and 4 bytes
     (low,) = struct.unpack_from(">I", data, length_at + 1)
     if low or data[length_at] & 15:
-        return Layout()
-    end = _end_of_last_frame(data)
-    if end <= 0:
-        return Layout()
-    fixed = bytes([data[length_at] & 0xF0 | end >> 32]) + struct.pack(">I", end & 0xFFFFFFFF)
-    return Layout((((0, length_at), fixed, (length_at + 5, len(data))),))
+        return ((start, end),)
+    length = _end_of_last_frame(data, start, end)
+    if length <= 0:
+        return ((start, end),)
+    fixed = bytes([data[length_at] & 0xF0 | length >> 32]) + struct.pack(">I", length & 0xFFFFFFFF)
+    return ((start, length_at), fixed, (length_at + 5, end))
 
 
-def _end_of_last_frame(data: Data) -> int:
+def _end_of_last_frame(data: Data, start: int, end: int) -> int:
     """Return the number of the sample after the last frame whose header is valid, or 0."""
-    (fixed_size,) = struct.unpack_from(">H", data, 8)
-    first = _first_frame(data)
+    (fixed_size,) = struct.unpack_from(">H", data, start + 8)
+    first = _first_frame(data, start)
     # The kind of block size and the sample format are those of the first frame.
-    sync, form = data[first : first + 2], data[first + 3]
-    at = len(data)
-    while (at := data.rfind(sync, max(first, len(data) - _LARGEST_FRAME), at)) >= 0:
-        header = data[at : at + 16]
-        if len(header) == 16 and header[3] == form and header[2] & 15 == data[first + 2] & 15:
-            end = _end_of_frame(header, fixed_size)
-            if end:
-                return end
+    sync, form, rate = data[first : first + 2], data[first + 3], data[first + 2] & 15
+    at = end
+    while (at := data.rfind(sync, max(first, end - _LARGEST_FRAME), at)) >= 0:
+        header = data[at : min(at + 16, end)]
+        if len(header) == 16 and header[3] == form and header[2] & 15 == rate:
+            length = _end_of_frame(header, fixed_size)
+            if length:
+                return length
     return 0
 
 
-def _first_frame(data: Data) -> int:
-    at = 4
+def _first_frame(data: Data, start: int) -> int:
+    at = start + 4
     while True:
         last, size = data[at] & 0x80, int.from_bytes(data[at + 1 : at + 4], "big")
         at += 4 + size
