@@ -114,6 +114,8 @@ class DeviceHealth:
     latency_resets
         Times that audio piled up in the device, as after a pause of the program, and was
         thrown away.
+    moves
+        Times that the sound server moved an input or output to another device.
     excess_latency
         Audio that has piled up in the device since, in seconds, as PortAudio's times tell.
     """
@@ -128,6 +130,7 @@ class DeviceHealth:
     output_fill_min: float = 0.0
     drift_ppm: float = 0.0
     latency_resets: int = 0
+    moves: int = 0
     excess_latency: float = 0.0
 
 

@@ -121,8 +121,6 @@ class BacklogKeeper:
     ----------
     restarts
         How often the stream was restarted.
-    event
-        The newest reason for that, one sentence; "" if there was none.
     """
 
     def __init__(self, stream: DeviceStream, name: str, stated_s: float) -> None:
@@ -132,12 +130,17 @@ class BacklogKeeper:
         self._restart: PendingCall[None] | None = None
         self._began = 0.0
         self.restarts = 0
-        self.event = ""
+        self._event = ""
 
     @property
     def excess_s(self) -> float:
         """How far the latency exceeds the one to hold now, in seconds."""
         return max(0.0, self._watch.excess)
+
+    def take_event(self) -> str:
+        """Return the reason for a restart since the last call, one sentence, else ""."""
+        event, self._event = self._event, ""
+        return event
 
     @property
     def restarting(self) -> bool:
@@ -168,7 +171,7 @@ class BacklogKeeper:
         return ""
 
     def _begin(self, now: float, reason: str) -> None:
-        self.event = f"{reason} The latency is back to normal."
+        self._event = f"{reason} The latency is back to normal."
         self.restarts += 1
         self._began = now
         self._restart = PORTAUDIO.begin(self._restart_stream, RESTART_LIMIT_S)

@@ -174,10 +174,9 @@ class Duplex:
                 watchdog.reset()
         return message
 
-    @property
-    def event(self) -> str:
-        """The newest correction of the latency, one sentence; "" if there was none."""
-        return self._keeper.event if self._keeper else ""
+    def take_event(self) -> str:
+        """Return a sentence about a correction of the latency since the last call, else ""."""
+        return self._keeper.take_event() if self._keeper else ""
 
     def available(self) -> int:
         """Return the number of input samples that can be read."""

@@ -12,7 +12,7 @@ from rtvc._types import Float32
 from rtvc.audio.devices import Device, DeviceIdentity, Direction, find_device, list_devices
 from rtvc.audio.duplex import Duplex, SilentDeviceError, open_duplex
 from rtvc.audio.endpoint import ENGINE_RATE, DeviceLostError
-from rtvc.audio.errors import NoAnswerError
+from rtvc.audio.errors import AudioError, NoAnswerError
 from rtvc.audio.portaudio import (
     ALLOW_MICROPHONE,
     restart_portaudio,
@@ -20,7 +20,9 @@ from rtvc.audio.portaudio import (
     update_devices,
 )
 from rtvc.audio.portaudio_thread import PORTAUDIO, PendingCall
+from rtvc.audio.pulse_monitor import PulseMonitor
 from rtvc.audio.reopen_schedule import ReopenSchedule
+from rtvc.audio.route_watch import LOOP, RouteWatch
 from rtvc.audio.sound_system import server_is_down
 from rtvc.errors import RtvcError
 from rtvc.stats import DeviceHealth
@@ -42,6 +44,8 @@ DRAIN_STALL_S = 0.15
 CLOSE_LIMIT_S = 0.4
 """Time to wait for the devices to close; it may never happen after one was lost."""
 RECONNECT_S = 0.2
+EVENT_S = 10.0
+"""Time for which `LiveEndpoint.hint` reports an event."""
 _SERVICE_JOIN_S = 0.5
 
 
@@ -75,6 +79,11 @@ class LiveEndpoint:
     wait_for_devices
         Whether `start` succeeds without devices: they are lost then, and `reconnect` opens
         them when they are there.
+
+    Attributes
+    ----------
+    server
+        Where the sound server plays and records the streams, while the endpoint runs.
     """
 
     realtime = True
@@ -111,6 +120,9 @@ class LiveEndpoint:
         self._schedule = ReopenSchedule()
         self._stopped = False
         self._lost = ""
+        self.server = PulseMonitor()
+        self._routes = RouteWatch(self.server, loop_allowed=input is not None)
+        self._event, self._event_until = "", 0.0
 
     def start(self, tick: Callable[[], None], delay: int = 0) -> None:
         """Open the devices and start the streams; returns when both run.
@@ -131,6 +143,7 @@ class LiveEndpoint:
             raise RuntimeError("the endpoint has been started already")
         self._tick = tick
         self._stopped = False
+        self.server.start()
         limit = ANSWER_LIMIT_S if self._wait_for_devices else OPEN_LIMIT_S
         attempt = PORTAUDIO.begin(self._open_patiently, limit, _discard)
         try:
@@ -157,6 +170,7 @@ class LiveEndpoint:
         if attempt:
             attempt.abandon()
         self._stop_service()
+        self.server.stop()
         if duplex is None:
             return
         close = duplex.close
@@ -255,7 +269,9 @@ class LiveEndpoint:
 
     @property
     def hint(self) -> str:
-        """A sentence if the input has been digital silence for 3 s since the start, else ""."""
+        """A sentence about an event of the last seconds, or an input that is silent, else ""."""
+        if time.monotonic() < self._event_until:
+            return self._event
         duplex = self._duplex
         if duplex is None or duplex.received_input or duplex.age < 3.0 or not self._devices:
             return ""
@@ -267,9 +283,10 @@ class LiveEndpoint:
     def health(self) -> DeviceHealth:
         """Return underruns and overflows since the first `start`, and the ring buffers' fill."""
         duplex = self._duplex
+        past = replace(self._past, moves=self._routes.moves)
         if duplex:
-            return _summed(self._past, duplex.health())
-        return replace(self._past, input_fill=0.0, output_fill=0.0, excess_latency=0.0)
+            return _summed(past, duplex.health())
+        return replace(past, input_fill=0.0, output_fill=0.0, excess_latency=0.0)
 
     @property
     def _open_duplex(self) -> Duplex:
@@ -324,6 +341,8 @@ class LiveEndpoint:
 
     def _reopen(self) -> _Opened:
         """Open again, with a new list of devices if the system's devices have changed."""
+        if self._wanted[0] is None and self._routes.still_loops():
+            raise AudioError(LOOP)
         update_devices(hardware_only=True)
         try:
             # A sound server that has started again mostly has the same devices as before.
@@ -367,6 +386,7 @@ class LiveEndpoint:
         self._devices, self._identities, duplex = opened
         self._lost = ""
         self._duplex = duplex
+        self._routes.started(time.monotonic())
         self._stop_requested = threading.Event()
         self._service_thread = threading.Thread(
             target=self._run_service,
@@ -393,13 +413,22 @@ class LiveEndpoint:
             while not stop_requested.is_set():
                 time.sleep(TICK_S)
                 duplex.service()
-                if lost := duplex.lost(STALL_TIMEOUT_S):
+                if lost := duplex.lost(STALL_TIMEOUT_S) or self._note_events(duplex):
                     self._lost = lost
                     return
                 self._tick()
         except Exception as error:
             # As with a lost device: the engine reconnects, which starts this thread again.
             self._lost = f"The audio service failed ({type(error).__name__}: {error})."
+
+    def _note_events(self, duplex: Duplex) -> str:
+        """Report what happened to the streams; return a message if they must not be used."""
+        change = self._routes.check()
+        if change and change.loop:
+            return change.message
+        if event := change.message if change else duplex.take_event():
+            self._event, self._event_until = event, time.monotonic() + EVENT_S
+        return ""
 
 
 def _discard(opened: _Opened) -> None:
@@ -412,4 +441,5 @@ def _summed(past: DeviceHealth, present: DeviceHealth) -> DeviceHealth:
         underruns=past.underruns + present.underruns,
         overflows=past.overflows + present.overflows,
         latency_resets=past.latency_resets + present.latency_resets,
+        moves=past.moves,
     )

@@ -56,6 +56,8 @@ class ServerState:
         Time of the snapshot on the monotonic clock.
     default_sink, default_source
         Names of the default devices, "" if there is none.
+    default_source_monitors
+        Name of the sink whose output the default source is, "" if it is a microphone.
     sinks, sources
         Names of all devices.
     outputs, inputs
@@ -66,6 +68,7 @@ class ServerState:
     updated: float = 0.0
     default_sink: str = ""
     default_source: str = ""
+    default_source_monitors: str = ""
     sinks: frozenset[str] = frozenset()
     sources: frozenset[str] = frozenset()
     outputs: tuple[ServerStream, ...] = ()
@@ -207,6 +210,7 @@ def _state(reply: _Reply, now: float) -> ServerState:
         updated=now,
         default_sink=reply.defaults[0],
         default_source=reply.defaults[1],
+        default_source_monitors=dict(reply.sources.values()).get(reply.defaults[1], ""),
         sinks=frozenset(reply.sinks.values()),
         sources=frozenset(name for name, _ in reply.sources.values()),
         outputs=tuple(

@@ -1,0 +1,103 @@
+"""Notice that the sound server has moved a stream, and refuse to hear our own output."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from rtvc.audio.pulse_monitor import PulseMonitor, ServerState, ServerStream
+
+_SETTLING_S = 0.15
+"""Time from the start of the streams until the server has told where they are."""
+
+
+class RouteChange(NamedTuple):
+    """What has happened to the streams.
+
+    Attributes
+    ----------
+    message
+        One sentence.
+    loop
+        Whether the input now is our own output, so that it must not be used.
+    """
+
+    message: str
+    loop: bool
+
+
+class RouteWatch:
+    """Compares where the streams are with where they were after the start.
+
+    Parameters
+    ----------
+    monitor
+        Where the sound server says they are.
+    loop_allowed
+        Whether the input may be the monitor of the output from the start, as when the user
+        has chosen it by its name. A later move to it never is.
+
+    Attributes
+    ----------
+    moves
+        How often a stream was moved.
+    """
+
+    def __init__(self, monitor: PulseMonitor, *, loop_allowed: bool) -> None:
+        self._monitor = monitor
+        self._loop_allowed = loop_allowed
+        self._seen: ServerState | None = None
+        self._started = 0.0
+        self._inputs: tuple[str, ...] = ()
+        self._outputs: tuple[str, ...] = ()
+        self.moves = 0
+
+    def started(self, now: float) -> None:
+        """Take where the streams will be soon after `now` as the place to compare with."""
+        self._started = now
+        self._inputs, self._outputs = (), ()
+        self._seen = None
+
+    def check(self) -> RouteChange | None:
+        """Return what has changed since the last call; cheap."""
+        state = self._monitor.state()
+        if state is self._seen or not state.answering:
+            return None
+        self._seen = state
+        if state.updated < self._started + _SETTLING_S or not (state.inputs and state.outputs):
+            return None
+        before = self._inputs, self._outputs
+        self._inputs, self._outputs = _places(state.inputs), _places(state.outputs)
+        new_input, new_output = _new(before[0], self._inputs), _new(before[1], self._outputs)
+        if state.loops and (new_input or not self._loop_allowed):
+            return self._moved(LOOP, loop=True)
+        if new_input:
+            return self._moved(f"The sound server moved the input to {new_input!r}.")
+        if new_output:
+            return self._moved(f"The sound server moved the output to {new_output!r}.")
+        return None
+
+    def still_loops(self) -> bool:
+        """Return whether the system's default input is the monitor of its default output."""
+        state = self._monitor.state()
+        return state.answering and state.default_source_monitors == state.default_sink != ""
+
+    def _moved(self, message: str, *, loop: bool = False) -> RouteChange:
+        self.moves += 1
+        return RouteChange(message, loop)
+
+
+LOOP = (
+    "The sound server connects the input to rtvc's own output. Connect your microphone again, or "
+    "choose another input."
+)
+
+
+def _places(streams: tuple[ServerStream, ...]) -> tuple[str, ...]:
+    return tuple(sorted(stream.device for stream in streams))
+
+
+def _new(before: tuple[str, ...], now: tuple[str, ...]) -> str:
+    """Return the device that a stream was moved to; "" if streams were only opened or closed."""
+    if len(before) != len(now):
+        return ""
+    return next((device for device in now if device not in before), "")

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from rtvc.audio.endpoint import DeviceLostError
+from rtvc.audio.live import LiveEndpoint
+from rtvc.audio.pulse_monitor import PulseMonitor, ServerState, ServerStream
+from rtvc.audio.route_watch import LOOP, RouteWatch
+from tests.support.sound_server import (
+    HEADPHONES_SINK,
+    MICROPHONE_SINK,
+    SPEAKER_SINK,
+    SoundServer,
+    in_real_time,
+)
+
+NOTICED_S = 1.0
+MICROPHONE = ServerStream(1, "microphone")
+LOOPED = ServerStream(1, "speaker.monitor", "speaker")
+SPEAKER = ServerStream(2, "speaker")
+
+
+class Server(PulseMonitor):
+    """A server whose state a test sets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+
+    def show(self, inputs: tuple[ServerStream, ...], outputs: tuple[ServerStream, ...]) -> None:
+        self.now += 1.0
+        self._state = ServerState(True, self.now, inputs=inputs, outputs=outputs)
+
+
+def test_only_moves_are_reported() -> None:
+    server = Server()
+    watch = RouteWatch(server, loop_allowed=False)
+    watch.started(0.0)
+    assert watch.check() is None
+    server.show((MICROPHONE,), (SPEAKER,))
+    assert watch.check() is None
+    headphones = ServerStream(3, "headphones")
+    for outputs in ((SPEAKER, headphones), (SPEAKER,), (ServerStream(4, "speaker"),)):
+        server.show((MICROPHONE,), outputs)
+        assert watch.check() is None
+    server.show((MICROPHONE,), (headphones,))
+    change = watch.check()
+    assert change is not None
+    assert change.message == "The sound server moved the output to 'headphones'."
+    assert not change.loop
+    assert watch.check() is None
+    assert watch.moves == 1
+
+
+def test_a_loop_is_refused_unless_it_was_chosen() -> None:
+    for allowed in (False, True):
+        server = Server()
+        watch = RouteWatch(server, loop_allowed=allowed)
+        watch.started(0.0)
+        server.show((LOOPED,), (SPEAKER,))
+        change = watch.check()
+        assert (change is None) == allowed
+        watch.started(server.now)
+        server.show((MICROPHONE,), (SPEAKER,))
+        assert watch.check() is None
+        server.show((LOOPED,), (SPEAKER,))
+        change = watch.check()
+        assert change is not None
+        assert change.loop
+
+
+@pytest.fixture
+def endpoint(sound_server: SoundServer) -> Iterator[LiveEndpoint]:
+    endpoint = LiveEndpoint()
+    with in_real_time():
+        endpoint.start(lambda: None)
+    endpoint.write(np.zeros(9600, np.float32))
+    wait_for(lambda: endpoint.server.state().inputs and endpoint.server.state().outputs)
+    time.sleep(0.4)
+    yield endpoint
+    endpoint.stop()
+
+
+def wait_for(reached: Callable[[], object]) -> float:
+    began = time.monotonic()
+    while not reached():
+        assert time.monotonic() - began < NOTICED_S
+        time.sleep(0.005)
+    return time.monotonic() - began
+
+
+def test_a_moved_output_is_reported(endpoint: LiveEndpoint, sound_server: SoundServer) -> None:
+    stream = endpoint.server.state().outputs[0]
+    sound_server.pactl("move-sink-input", str(stream.index), HEADPHONES_SINK)
+    wait_for(lambda: endpoint.health().moves == 1)
+    assert HEADPHONES_SINK in endpoint.hint
+    assert endpoint.wait(480, 1.0) >= 480
+
+
+def test_a_microphone_that_becomes_our_own_output_is_refused(
+    endpoint: LiveEndpoint, sound_server: SoundServer
+) -> None:
+    stream = endpoint.server.state().inputs[0]
+    sound_server.pactl("set-default-source", f"{SPEAKER_SINK}.monitor")
+    try:
+        sound_server.pactl("move-source-output", str(stream.index), f"{SPEAKER_SINK}.monitor")
+        with pytest.raises(DeviceLostError, match="own output"):
+            endpoint.wait(48_000, NOTICED_S)
+        time.sleep(0.3)
+        assert not endpoint.reconnect(0.5)
+    finally:
+        sound_server.pactl("set-default-source", f"{MICROPHONE_SINK}.monitor")
+    assert endpoint.reconnect(3.0)
+    assert endpoint.wait(480, 1.0) >= 480
+    time.sleep(0.5)
+    assert endpoint.hint != LOOP
+    endpoint.wait(480, 0.1)
