@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Protocol
 
 from rtvc._types import Float32
 from rtvc.audio.delay_monitor import DelayMonitor
 from rtvc.audio.endpoint import ENGINE_RATE, Endpoint
 from rtvc.audio.fill_meter import FillMeter
 from rtvc.audio.monitor import Monitor
-from rtvc.audio.recording import Recording
+from rtvc.audio.recording import Recording, Side
 from rtvc.audio.spectrum import Spectrum
 from rtvc.stats import DeviceHealth
 
@@ -18,6 +19,13 @@ _SETTLED_BLOCKS = 10
 """Input blocks after a start until the queues have their nominal length."""
 _SHORTEST_BLOCK = ENGINE_RATE // 100
 """Shorter writes are concealment."""
+
+
+class Tap(Protocol):
+    """Receives copies of input and output."""
+
+    def push(self, side: Side, samples: Float32) -> None:
+        """Receive input that was read, or output that was queued; must not block."""
 
 
 class TeeEndpoint:
@@ -29,6 +37,8 @@ class TeeEndpoint:
         The endpoint to forward to.
     monitor
         Plays a copy of the output on a second device; None for no monitor.
+    flight
+        Receives input and output as long as the endpoint exists; None for no such receiver.
 
     Attributes
     ----------
@@ -40,7 +50,9 @@ class TeeEndpoint:
         Called after each input block.
     """
 
-    def __init__(self, inner: Endpoint, monitor: Monitor | None = None) -> None:
+    def __init__(
+        self, inner: Endpoint, monitor: Monitor | None = None, flight: Tap | None = None
+    ) -> None:
         self.inner = inner
         self.realtime = inner.realtime
         self.wall_clock = inner.wall_clock
@@ -51,6 +63,7 @@ class TeeEndpoint:
         self._available = 0
         self._blocks = 0
         self._input_fill, self._output_fill = FillMeter(), FillMeter()
+        self._flight = flight
         self._spectrum = Spectrum()
         self._written = 0
         self._writing = False
@@ -95,6 +108,8 @@ class TeeEndpoint:
         recording = self.recording
         if recording is not None:
             recording.push("input", block)
+        if self._flight is not None:
+            self._flight.push("input", block)
         return block
 
     def queued(self) -> int:
@@ -114,6 +129,8 @@ class TeeEndpoint:
         self._spectrum.push(samples)
         if recording is not None:
             recording.push("output", samples)
+        if self._flight is not None:
+            self._flight.push("output", samples)
         if monitor is not None:
             monitor.push(samples)
 

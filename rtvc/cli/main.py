@@ -27,6 +27,7 @@ COMMANDS = (
     "calibrate",
     "latency",
     "doctor",
+    "replay",
 )
 _DESCRIPTION = """\
 A live voice changer: from the microphone to the speaker, in this terminal.

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rtvc.calibration.sizing import Sizing
     from rtvc.cli.run_devices import RunDevices
     from rtvc.config.remembered import RememberedRun
+    from rtvc.live.flight_recorder import FlightRecorder
     from rtvc.live.recorder import Recorder
 
 
@@ -23,6 +24,7 @@ def run(
     *,
     remember: bool,
     prepare: Callable[[Recorder], None],
+    flight: FlightRecorder | None,
 ) -> int:
     """Open the panel, and return the exit code once it is closed.
 
@@ -40,6 +42,8 @@ def run(
         Whether to store devices and settings for the next run.
     prepare
         Starts the recording, if one is wanted.
+    flight
+        Keeps the last minute; None keeps nothing.
 
     Raises
     ------
@@ -53,7 +57,9 @@ def run(
     from rtvc.tui.app import Panel
 
     log = config_folder() / "panel.log"
-    controller = Controller(SystemDevices(), remembered, sizing=sizing, remember=remember)
+    controller = Controller(
+        SystemDevices(), remembered, sizing=sizing, remember=remember, flight=flight
+    )
     prepare(controller.recorder)
     panel = Panel(controller, " ".join(filter(None, (devices.advice, warnings))))
     try:

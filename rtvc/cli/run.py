@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rtvc.cli.terminal import Keyboard, StatusDisplay
     from rtvc.config.remembered import RememberedRun
     from rtvc.live.device_session import DeviceSession
+    from rtvc.live.flight_recorder import FlightRecorder
     from rtvc.live.recorder import Recorder
     from rtvc.settings import Settings
 
@@ -150,6 +151,7 @@ def run(args: argparse.Namespace) -> int:
             " ".join(filter(None, (sizes.warnings, unfinished))),
             remember=not args.no_save,
             prepare=partial(run_recording.start_recording, args),
+            flight=run_recording.flight_recorder(args, recording),
         )
     return _run_plainly(args, devices, remembered, sizing)
 
@@ -186,46 +188,50 @@ def _run_plainly(
     from rtvc.live.device_session import DeviceSession
     from rtvc.live.recorder import Recorder
 
-    session = DeviceSession(devices.open(), remembered.settings, sizing=sizing)
+    flight = run_recording.flight_recorder(args, remembered.recording)
+    session = DeviceSession(devices.open(), remembered.settings, sizing=sizing, flight=flight)
     recorder = Recorder(partial(setattr, session.endpoint, "recording"), remembered.recording)
     run_recording.start_recording(args, recorder)
     display = StatusDisplay(sys.stdout)
     try:
         with Keyboard() as keyboard:
             session.start()
+            if flight is not None:
+                flight.watch(session.session.stats, session.devices.names._asdict)
             if devices.live and not args.no_save:
                 save_remembered(remembered)
             try:
-                _watch(session, recorder, keyboard, display, seconds=args.seconds)
+                _watch((session, recorder, flight), keyboard, display, seconds=args.seconds)
             finally:
                 session.session.stop()
                 display.clear()
+                if flight is not None:
+                    flight.close()
     except BaseException:
         # Ctrl-C is a normal end: write the statistics and the file all the same.
-        recorded = run_recording.stop_recording(recorder)
+        recorded = run_recording.stop_recording(recorder, flight)
         if session.session.stats().blocks:
             _finish(args, session, display.elapsed_s, recorded)
         raise
-    _finish(args, session, display.elapsed_s, run_recording.stop_recording(recorder))
+    _finish(args, session, display.elapsed_s, run_recording.stop_recording(recorder, flight))
     return 0
 
 
 def _watch(
-    session: DeviceSession,
-    recorder: Recorder,
+    sources: tuple[DeviceSession, Recorder, FlightRecorder | None],
     keyboard: Keyboard,
     display: StatusDisplay,
     *,
     seconds: float | None,
 ) -> None:
-    shown = ""
+    shown, session = "", sources[0]
     while not session.session.wait(0.1):
         stats = session.session.stats()
         if stats.reason and stats.reason != shown:
             display.note(stats.reason)
         shown = stats.reason
-        for source in (session, recorder):
-            if message := source.take_message():
+        for source in sources:
+            if source is not None and (message := source.take_message()):
                 display.note(message)
         display.show(stats)
         if "q" in keyboard.pressed().lower():

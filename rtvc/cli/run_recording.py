@@ -11,6 +11,7 @@ from rtvc.errors import RtvcError, UsageError
 
 if TYPE_CHECKING:
     from rtvc.config.recording_choice import RecordingChoice
+    from rtvc.live.flight_recorder import FlightRecorder
     from rtvc.live.recorder import Recorder
 
 
@@ -43,6 +44,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="name of recordings, which may contain codes of strftime such as %%Y-%%m-%%d; "
         "remembered (default rtvc-recording.wav)",
+    )
+    group = parser.add_argument_group("the last minute (in memory only, until it is saved)")
+    group.add_argument(
+        "--save-on-fault",
+        action="store_true",
+        help="write the last minute of input, output, settings and times to a folder next to the "
+        "recordings after a late block, a failed step, an underrun or a lost device; w in the "
+        "panel writes it at any time, and 'rtvc replay FOLDER' renders it again",
+    )
+    group.add_argument(
+        "--no-flight-recorder", action="store_true", help="do not keep the last minute in memory"
     )
 
 
@@ -92,12 +104,32 @@ def start_recording(args: argparse.Namespace, recorder: Recorder) -> None:
         print(f"Recording to {files}.", file=sys.stderr, flush=True)
 
 
-def stop_recording(recorder: Recorder) -> str:
-    """Stop the recording, if there is one, and return a message about its files, or ""."""
+def stop_recording(recorder: Recorder, flight: FlightRecorder | None) -> str:
+    """Stop the recording, if there is one, and return messages about what was saved, or ""."""
+    saved = flight.take_message() if flight is not None else ""
     try:
-        return recorder.stop() if recorder.files else ""
+        recorded = recorder.stop() if recorder.files else ""
     except RtvcError as error:
-        return str(error)
+        recorded = str(error)
+    return "\n".join(filter(None, (recorded, saved)))
+
+
+def flight_recorder(args: argparse.Namespace, choice: RecordingChoice) -> FlightRecorder | None:
+    """Return what keeps the last minute, None if nothing is to.
+
+    Raises
+    ------
+    UsageError
+        If the flags contradict each other.
+    """
+    if args.no_flight_recorder:
+        if args.save_on_fault:
+            raise UsageError("--save-on-fault needs the flight recorder: leave one flag out.")
+        return None
+    from rtvc.live.flight_recorder import FlightRecorder
+
+    folder = Path(choice.folder or ".").expanduser().absolute()
+    return FlightRecorder(folder, save_on_fault=args.save_on_fault)
 
 
 def _folder(text: str | None) -> str | None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rtvc.config.measured_latency import MeasuredLatency
     from rtvc.engine.voice import Voice
     from rtvc.live.device_session import DeviceSession
+    from rtvc.live.flight_recorder import FlightRecorder
 
 _FULL_COLLECTION_EVERY = 10
 """Calls of `maintain` between two full garbage collections: widgets outlive the others."""
@@ -54,11 +55,13 @@ class Controller:
         What was measured on this machine; by default nothing.
     remember
         Whether devices and settings are saved for the next run.
+    flight
+        Keeps the last minute; None keeps nothing.
 
     Attributes
     ----------
-    recorder
-        Records the output.
+    recorder, flight
+        Records the output; keeps the last minute, None if nothing does.
     scanner
         Lists devices and voices.
     wanted
@@ -73,6 +76,7 @@ class Controller:
         find_voice: Callable[[str], Voice] | None = None,
         sizing: Sizing | None = None,
         remember: bool = True,
+        flight: FlightRecorder | None = None,
     ) -> None:
         self._provider = provider
         self._find_voice = find_voice
@@ -85,6 +89,7 @@ class Controller:
         self._recording: Recording | None = None
         self._session: DeviceSession | None = None
         self.recorder = Recorder(self._attach, remembered.recording)
+        self.flight = flight
         self.scanner = Scanner(provider)
         self.wanted = DeviceSelection(remembered.input, remembered.output, remembered.monitor)
         self._names = DeviceSelection()
@@ -104,6 +109,8 @@ class Controller:
 
     def start(self) -> None:
         """Open the devices and start the session, in the background."""
+        if self.flight is not None:
+            self.flight.watch(self.stats, self._device_names)
         self._submit(self._start)
 
     @property
@@ -188,7 +195,7 @@ class Controller:
         """Return what has happened in the background since the last call, "" if nothing."""
         with self._lock:
             message, self._message = self._message, ""
-        sources = (self.recorder, self._session, self.scanner)
+        sources = (self.recorder, self._session, self.scanner, self.flight)
         messages = [source.take_message() for source in sources if source is not None]
         return " ".join(filter(None, (*messages, message)))
 
@@ -225,6 +232,8 @@ class Controller:
             if time.monotonic() - began > _HUNG_LIMIT_S and not PORTAUDIO.settled(_LOOK_S):
                 break
         self._keep()
+        if self.flight is not None:
+            self.flight.close()
 
     def _apply_past(self, settings: Settings | None) -> bool:
         if settings is not None:
@@ -240,6 +249,9 @@ class Controller:
                 self._session.session.apply(settings)
         if self._voice_failed and reshaped and not self._closed:
             self._submit(self._retry_voice)
+
+    def _device_names(self) -> dict[str, str]:
+        return self.names._asdict()
 
     def _attach(self, recording: Recording | None) -> None:
         with self._lock:
@@ -287,7 +299,9 @@ class Controller:
     def _play_on(self, devices: OpenDevices) -> None:
         from rtvc.live.device_session import DeviceSession
 
-        session = DeviceSession(devices, self._settings, self._find_voice, self._sizing)
+        session = DeviceSession(
+            devices, self._settings, self._find_voice, self._sizing, flight=self.flight
+        )
         session.start()
         with self._lock:
             self._session = session

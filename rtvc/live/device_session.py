@@ -15,6 +15,7 @@ from rtvc.settings import Settings
 if TYPE_CHECKING:
     from rtvc.calibration.sizing import Sizing
     from rtvc.engine.voice import Voice
+    from rtvc.live.flight_recorder import FlightRecorder
 
 
 class DeviceSession:
@@ -32,6 +33,8 @@ class DeviceSession:
         Returns the voice of a name; by default the built-in and installed voices.
     sizing
         What was measured on this machine; by default nothing.
+    flight
+        Receives audio and blocks; by default nothing does.
 
     Attributes
     ----------
@@ -45,10 +48,14 @@ class DeviceSession:
         settings: Settings,
         find_voice: Callable[[str], Voice] | None = None,
         sizing: Sizing | None = None,
+        *,
+        flight: FlightRecorder | None = None,
     ) -> None:
         self.devices = devices
-        self.endpoint = TeeEndpoint(devices.endpoint, devices.monitor)
-        self.session = Session(self.endpoint, settings, find_voice, sizing, devices.hint)
+        self.endpoint = TeeEndpoint(devices.endpoint, devices.monitor, flight)
+        self.session = Session(
+            self.endpoint, settings, find_voice, sizing, devices.hint, observer=flight
+        )
         self._monitor_error = ""
         self._measured_for: tuple[str, str, str] | None = None
         self._measured: MeasuredLatency | None = None

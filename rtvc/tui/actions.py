@@ -110,6 +110,13 @@ class Actions:
             return f"Recording to {recorder.start()} until you press r."
         return recorder.stop()
 
+    def save_minute(self) -> str:
+        """Write the last minute to a folder, in the background."""
+        flight = self._controller.flight
+        if flight is None:
+            return "The last minute is not kept: rtvc runs with --no-flight-recorder."
+        return flight.save()
+
     def undo(self) -> str:
         """Undo the last change."""
         return self._step_history(self._controller.undo, "There is nothing to undo.")

@@ -226,6 +226,10 @@ class Panel(App[None]):
         """Start or stop a recording."""
         self.perform(self.actions.toggle_recording)
 
+    def action_save_minute(self) -> None:
+        """Write the last minute to a folder."""
+        self.perform(self.actions.save_minute)
+
     def action_undo(self) -> None:
         """Undo the last change."""
         self.perform(self.actions.undo)

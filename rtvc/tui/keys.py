@@ -37,6 +37,7 @@ KEYS = (
     Key("dry", "space", "dry", "dry", "switch between the new voice and your own"),
     Key("mute", "m", "mute", "MUTE", "mute at once; press again to unmute"),
     Key("record", "r", "record", "rec", "record the output; press again to stop"),
+    Key("save_minute", "w", "save_minute", "", "write the last minute to a folder, for a report"),
     Key("pitch_down", "left_square_bracket", "pitch(-1)", "", "pitch down a semitone"),
     Key("pitch_up", "right_square_bracket", "pitch(1)", "pitch", "pitch up a semitone"),
     Key("presets", "p", "presets", "preset", "browse, save and manage presets"),

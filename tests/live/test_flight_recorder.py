@@ -1,0 +1,233 @@
+"""The flight recorder on simulated devices, what it saves, and its replay."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from rtvc.audio.simulated import SimulatedDevice
+from rtvc.cli.main import main
+from rtvc.config.presets import load_preset
+from rtvc.engine.chain import Chain
+from rtvc.errors import RtvcError
+from rtvc.library.adding import add_voice
+from rtvc.library.finding import FoundVoice
+from rtvc.library.open_voice import find_voice
+from rtvc.library.setting_up import install_from_folder
+from rtvc.live import flight_recorder
+from rtvc.live.device_session import DeviceSession
+from rtvc.live.devices import DeviceSelection, OpenDevices
+from rtvc.live.flight_folder import delivered_rows, write_folder
+from rtvc.live.flight_log import AudioRing
+from rtvc.live.flight_recorder import FlightRecorder
+from rtvc.live.replay import load, replay
+from rtvc.settings import Settings
+from rtvc.stats import DeviceHealth, State, Stats
+from tests.support.speech import UTTERANCES
+from tests.support.voices import PlainVoice, finder
+
+RATE = 48_000
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def speech(seconds: float):
+    samples, rate = soundfile.read(UTTERANCES[0], dtype="float32")
+    return np.resize(soxr.resample(samples, rate, RATE), round(seconds * RATE)).astype(np.float32)
+
+
+class ScriptedDevice(SimulatedDevice):
+    """Applies settings when certain blocks are read."""
+
+    script: dict[int, dict[str, Any]]
+    session: DeviceSession
+    reads = 0
+
+    def read(self, samples: int):
+        self.reads += 1
+        if changes := self.script.get(self.reads):
+            self.session.session.apply(**changes)
+        return super().read(samples)
+
+
+def fly(flight, seconds, settings, script=None, find=find_voice):
+    device = ScriptedDevice(speech(seconds))
+    device.script = script or {}
+    opened = OpenDevices(device, DeviceSelection("mic", "speaker"))
+    device.session = session = DeviceSession(opened, settings, find, flight=flight)
+    session.start()
+    while not session.session.wait(0.05):
+        pass
+    session.stop()
+    return session
+
+
+@pytest.fixture
+def anna(tmp_path, monkeypatch):
+    monkeypatch.setenv("RTVC_HOME", str(tmp_path / "home"))
+    install_from_folder("contentvec", GOLDEN / "hubert_small" / "model.safetensors")
+    install_from_folder("rmvpe", GOLDEN / "rmvpe_small.pt")
+    return add_voice(FoundVoice(GOLDEN / "voice_v1_f0_40k.pth", None, "anna")).voice
+
+
+def test_a_replay_is_the_run_bit_for_bit(tmp_path, anna, capsys):
+    """A run with changes of settings, block and voice."""
+    flight = FlightRecorder(tmp_path, seconds=10)
+    script = {
+        8: {"pitch": 5.0, "loudness": 1.0},
+        16: {"block": 60.0},
+        22: {"formant": -2.0},
+        28: {"voice": "anna", "block": 100.0},
+        33: {"pitch": -3.0, "formant": 1.0},
+    }
+    fly(flight, 3.5, Settings(pitch=2, input_gain=3), script)
+    folder = write_folder(flight.log(), tmp_path, {"input": "mic"})
+
+    saved = load(folder)
+    assert {settings.voice for settings in saved.chains.values()} == {"world", "anna"}
+    again = replay(saved, find_voice)
+    assert again.identical == again.rendered >= 30
+    assert again.unknown == 0
+    heard, _ = soundfile.read(folder / "input.flac", dtype="float32")
+    assert 3.5 <= len(heard) / RATE < 4.1
+    assert len(again.output) == len(heard)
+    played, _ = soundfile.read(folder / "output.flac", dtype="float32")
+    assert np.abs(played).max() > 0.05
+
+    out = tmp_path / "again.wav"
+    assert main(["replay", str(folder), "--output", str(out)]) == 0
+    assert f"{again.rendered} are identical to the run" in capsys.readouterr().out
+    np.testing.assert_allclose(soundfile.read(out)[0], again.output, atol=2e-7)
+    assert main(["replay", str(folder), "--output", str(out)]) == 2
+    muted = ("--voice", "world", "--output-gain", "-36")
+    assert main(["replay", str(folder), "--output", str(out), "--force", *muted]) == 0
+    assert np.abs(soundfile.read(out)[0]).max() < 0.02
+
+
+@pytest.mark.parametrize("voice", ["world", "anna"])
+def test_a_run_that_is_longer_than_what_is_kept(tmp_path, anna, voice, monkeypatch):
+    """The replay starts from the state of the chain at a certain block."""
+    monkeypatch.setattr(flight_recorder, "_HISTORY_S", 0.3)
+    flight = FlightRecorder(tmp_path, seconds=0.8)
+    fly(flight, 2.0, Settings(voice=voice, pitch=3))
+    saved = load(write_folder(flight.log(), tmp_path, {}))
+    assert saved.start >= saved.input_start + 0.3 * RATE > 0.3 * RATE
+    again = replay(saved, find_voice)
+    assert again.identical == again.rendered >= 7
+    assert again.unknown == 0
+
+
+def test_a_folder_is_for_people_and_programs(tmp_path):
+    flight = FlightRecorder(tmp_path)
+    flight.note("test", "Something has happened.")
+    fly(flight, 2.0, Settings(), {5: {"pitch": 4.0, "mode": "dry"}})
+    folder = write_folder(flight.log(), tmp_path, {"input": "mic"})
+    names = "events.json input.flac output.flac replay.npz settings.yaml trace.json versions.json"
+    assert sorted(path.name for path in folder.iterdir()) == names.split()
+    events = json.loads((folder / "events.json").read_text())
+    assert events[0]["text"] == "Something has happened."
+    assert any("pitch: 0 -> 4 semitones" in event["text"] for event in events)
+    trace = json.loads((folder / "trace.json").read_text())
+    assert {"step", "voice", "test"} <= {event["name"] for event in trace}
+    text = (folder / "settings.yaml").read_text()
+    assert "# The mode at the end: dry." in text
+    preset = load_preset(folder / "settings.yaml")
+    assert preset.apply_to(Settings()) == Settings(pitch=4)
+    assert json.loads((folder / "versions.json").read_text())["devices"] == {"input": "mic"}
+    assert write_folder(flight.log(), tmp_path, {}) != folder
+
+
+def test_what_was_played_late_is_known(tmp_path):
+    flight = FlightRecorder(tmp_path)
+    device = SimulatedDevice(speech(4.0))
+    slow = PlainVoice(on_render=lambda n: device.pass_time(0.25 if n == 20 else 0.01))
+    opened = OpenDevices(device, DeviceSelection())
+    session = DeviceSession(opened, Settings(), finder(world=slow), flight=flight)
+    session.start()
+    while not session.session.wait(0.05):
+        pass
+    session.stop()
+    assert session.session.stats().late_blocks >= 1
+    rows = [row for row in delivered_rows(flight.log()) if row.call.output_crc >= 0]
+    words = [row.delivered for row in rows]
+    assert words.count("whole") > 25
+    # Two blocks were concealed and dropped, and the next one was joined to the concealment.
+    assert words[1:23] == ["whole"] * 18 + ["", "", "changed", "whole"]
+    assert rows[21].concealed_before == 10_080
+    assert load(write_folder(flight.log(), tmp_path, {})).calls.shape[0] == len(rows)
+
+
+def test_a_fault_is_saved_after_a_while_and_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(flight_recorder, "_POLL_S", 0.01)
+    monkeypatch.setattr(flight_recorder, "_AFTERMATH_S", 0.05)
+    flight = FlightRecorder(tmp_path, save_on_fault=True, seconds=1)
+    fly(flight, 1.5, Settings())
+    current = [Stats(state=State.CONVERTED, blocks=5, late_blocks=0)]
+    flight.watch(lambda: current[0], dict)
+    time.sleep(0.1)
+    assert not list(tmp_path.glob("rtvc-minute*"))
+    current[0] = Stats(state=State.CONVERTED, blocks=9, device=DeviceHealth(underruns=2))
+    end = time.monotonic() + 20
+    while not (message := flight.take_message()):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert "contains your own voice" in message
+    current[0] = Stats(state=State.DEVICE_LOST, blocks=9)
+    time.sleep(0.2)
+    flight.close()
+    (folder,) = tmp_path.glob("rtvc-minute*")
+    assert "2 underruns of the device." in (folder / "events.json").read_text()
+    assert load(folder).input.size >= RATE
+
+
+def test_a_full_disk_leaves_no_half_folder(tmp_path):
+    flight = FlightRecorder(tmp_path / "file", seconds=1)
+    with pytest.raises(RtvcError, match="no sound yet"):
+        flight.save()
+    (tmp_path / "file").write_text("in the way")
+    flight.push("input", np.zeros(480, np.float32))
+    flight.save()
+    flight.close()
+    assert "was not saved" in flight.take_message()
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_folders_that_cannot_be_replayed(tmp_path):
+    with pytest.raises(RtvcError, match=r"no replay\.npz"):
+        load(tmp_path)
+    (tmp_path / "replay.npz").write_bytes(b"not a file of arrays")
+    with pytest.raises(RtvcError, match="is damaged"):
+        load(tmp_path)
+
+
+def test_the_ring_keeps_the_newest_samples():
+    ring = AudioRing(3 * RATE)
+    signal = np.arange(10 * RATE, dtype=np.float32)
+    for piece in np.array_split(signal, 97):
+        ring.push(piece)
+    samples, start = ring.read()
+    np.testing.assert_array_equal(samples, signal[start:])
+    assert len(samples) >= 2 * RATE
+
+
+def test_a_block_costs_little(tmp_path):
+    """Copies and checksums of two blocks of 100 ms, not the state of a chain."""
+    flight = FlightRecorder(tmp_path)
+    settings = Settings()
+    chain = Chain(PlainVoice(), settings)
+    blocks = [np.full(chain.block, 0.1 * n, np.float32) for n in range(60)]
+    steps = [chain.step(block, settings) for block in blocks]
+    times = []
+    for block, step in zip(blocks, steps, strict=True):
+        began = time.perf_counter()
+        flight.push("input", block)
+        flight.stepped(chain, block, settings, step)
+        flight.push("output", step.output)
+        times.append(time.perf_counter() - began)
+    assert np.median(times) < 300e-6  # 0.06 ms on an idle machine
+    shutil.rmtree(tmp_path)
