@@ -45,7 +45,7 @@ class ChainBuilder:
         preload_estimator: Callable[[Settings], AbstractContextManager[object]] = nullcontext,
         observer: Observer | None = None,
     ) -> None:
-        self._realtime, self._urgent = endpoint.realtime, endpoint.wall_clock
+        self._realtime, self._wall_clock = endpoint.realtime, endpoint.wall_clock
         self._find_voice = find_voice
         self._sizing = sizing
         self._preload_estimator = preload_estimator
@@ -81,8 +81,7 @@ class ChainBuilder:
         requested = self.requested
         return Worker(
             lambda: self._build(settings, requested),
-            background=background and self._urgent,
-            urgent=self._urgent,
+            background=background and self._wall_clock,
         )
 
     def _build(self, settings: Settings, requested: Settings) -> Chain:

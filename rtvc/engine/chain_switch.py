@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from concurrent.futures import Future
 
+import numpy as np
+
 from rtvc._types import Float32
-from rtvc.engine.catch_up import recent_blocks, skip_blocks
+from rtvc.engine.catch_up import recent_blocks, render_last
 from rtvc.engine.chain import Chain
 from rtvc.engine.chain_builder import ChainBuilder
 from rtvc.engine.input_history import InputHistory
@@ -14,12 +16,17 @@ from rtvc.engine.supervisor import sentence
 from rtvc.engine.worker import Worker
 from rtvc.settings import Settings
 
+_MAX_ROUNDS = 8
+"""Blocks after which a new chain takes over although it is behind: the machine is too slow."""
 LOAD_LIMIT_S = 120.0
 """Time that a voice may take to load before another request is served."""
 
 
 class ChainSwitch:
     """Builds the chain for changed shape settings, one at a time.
+
+    The new chain gets recent input, and renders the newest block, before it takes over. It does so
+    next to the current chain, because that takes as long as a step or longer.
 
     Parameters
     ----------
@@ -36,8 +43,9 @@ class ChainSwitch:
         self._next: Worker | None = None
         self._next_settings: Settings | None = None
         """Settings that `_next` is built for."""
-        self._fed: Future[None] | None = None
-        self._fed_to = 0
+        self._fed: Future[Float32] | None = None
+        self._fed_to = self._rounds = 0
+        self.rendered = np.zeros(0, np.float32)
         self._started_s = 0.0
         self._rejected_shape: tuple[object, ...] | None = None
         """Shape settings for which building a chain failed."""
@@ -115,15 +123,29 @@ class ChainSwitch:
         return blocks if rest or count > len(blocks) else blocks[len(blocks) - count :]
 
     def _caught_up(self, worker: Worker, new: Chain, current: Chain, settings: Settings) -> bool:
-        """Feed recent input while the current chain runs; return whether that is done."""
-        if new.block != current.block or self._synchronous:
-            self._fed_to = -1  # its blocks end elsewhere: all of it is fed at the change
-            return True
+        """Feed recent input at low priority while the current chain runs.
+
+        Returns
+        -------
+        bool
+            Whether the new chain is as far as the current one, or does not get there.
+        """
         if self._fed is None:
-            blocks = recent_blocks(self._history, new)[:-1]
-            self._fed_to = self._history.end - new.block
-            self._fed = worker.submit(lambda chain: skip_blocks(chain, blocks, settings))
-        return self._fed.done()
+            self._fed_to, self._rounds = -1, 0
+            if new.block != current.block or self._synchronous:
+                return True  # its blocks end elsewhere: all of it is fed at the change
+        elif not self._fed.done():
+            return False
+        elif (error := self._fed.exception()) is not None:
+            self.reject(sentence(error), settings)
+            return False
+        elif self._fed_to == self._history.end or self._rounds == _MAX_ROUNDS:
+            self.rendered = self._fed.result()
+            return True
+        blocks = self.missed(new)
+        self._fed_to, self._rounds = self._history.end, self._rounds + 1
+        self._fed = worker.submit(lambda chain: render_last(chain, blocks, settings))
+        return False
 
     def reject(self, reason: str, settings: Settings) -> None:
         """Keep the current chain, because none could be had for these settings."""

@@ -124,7 +124,7 @@ class Engine:
                 raise worker.error
             assert worker.chain is not None
             self._has_voice = True
-            self._endpoint.start(self._loop.tick, worker.chain.delay)
+            self._endpoint.start(self._loop.heartbeat.tick, worker.chain.delay)
         except BaseException:
             worker.close()
             self._endpoint.stop()

@@ -16,7 +16,9 @@ from rtvc.engine.chain_builder import ChainBuilder
 from rtvc.engine.chain_switch import LOAD_LIMIT_S, ChainSwitch
 from rtvc.engine.delivery import Delivery
 from rtvc.engine.engine_stats import EngineStats
+from rtvc.engine.heartbeat import Heartbeat
 from rtvc.engine.input_history import InputHistory
+from rtvc.engine.input_reader import AudioThreadError, InputReader
 from rtvc.engine.spare import Spare
 from rtvc.engine.supervisor import Event, Phase, Supervisor, sentence
 from rtvc.engine.watchdog import NoResponseError, Watchdog
@@ -31,13 +33,10 @@ _MAX_ABANDONED = 4
 """Abandoned threads from which on no more are started: another one would hang too."""
 _OLD_INPUT_S = 1.5
 """Unread input from which on all of it is dropped: there was a stall, and the rings overflow."""
-_FRAME = ENGINE_RATE // 100
-_IDLE_BLOCK = 2 * _FRAME
+_IDLE_BLOCK = ENGINE_RATE // 50
 """Samples that are read at a time while there is no chain."""
-
-
-class _AudioThreadError(DeviceLostError):
-    """The endpoint has failed for another reason than a lost device."""
+_PAUSES_S = 0.05, 1.0
+"""Least time between the starts of two attempts to reopen a lost device: at first, and later."""
 
 
 class _CallFailedError(Exception):
@@ -66,7 +65,9 @@ class EngineLoop:
         self.supervisor = Supervisor()
         self.stats = EngineStats()
         self.watchdog = Watchdog(endpoint)
+        self.heartbeat = Heartbeat(self.delivery, self.watchdog)
         self._history = InputHistory(round(HISTORY_S * ENGINE_RATE))
+        self._input = InputReader(endpoint, self._history)
         waits = not endpoint.wall_clock
         self.switch = ChainSwitch(builder, self._history, synchronous=waits)
         self._spare = Spare(builder, synchronous=waits)
@@ -80,8 +81,7 @@ class EngineLoop:
         """Samples of the block that was read and not delivered, because its step has failed."""
         self._settings_tried: Settings | None = None
         """The requested settings at the last failure or try."""
-        self._tick_errors: deque[Exception] = deque(maxlen=1)
-        self._tick_failed = False
+        self._reopen_pause_s = 0.0
         self._resync_causes: deque[str] = deque(maxlen=1)
         self.fatal = ""
         """Why a run without deadlines has ended early, "" if it has not."""
@@ -104,19 +104,6 @@ class EngineLoop:
         """Whether the input is output unconverted because no chain can convert it."""
         return self._bypass is not None and self._bypass.active
 
-    def tick(self) -> None:
-        """Conceal a late block, and measure the step; called by the endpoint, on its thread."""
-        try:
-            self.delivery.tick()
-            self._tick_failed = False
-        except Exception as error:
-            if self._tick_failed:
-                self.delivery.restart()  # its state may be damaged
-            else:
-                self._tick_errors.append(error)
-            self._tick_failed = True
-        self.watchdog.tick()
-
     def resync(self, cause: str) -> None:
         """Replace the chain because its latency is not the stated one; from any thread."""
         self._resync_causes.append(cause)
@@ -136,16 +123,16 @@ class EngineLoop:
 
     def _turn(self) -> None:
         """Do what the phase asks for, and enter the next one."""
-        if self._tick_errors:
-            error = self._tick_errors.popleft()
+        if (error := self.heartbeat.take_error()) is not None:
             self.supervisor.count("heartbeat", f"The heartbeat failed: {sentence(error)}")
         try:
             ended = self.watchdog.stop_requested or self._endpoint.finished
             event = Event.STOP if ended else self._act[self.supervisor.phase]()
         except DeviceLostError as loss:
-            kind = "audio thread" if isinstance(loss, _AudioThreadError) else "device lost"
+            kind = "audio thread" if isinstance(loss, AudioThreadError) else "device lost"
             self.supervisor.count(kind, str(loss))
             self.stats.publish(state=State.DEVICE_LOST, reason=str(loss))
+            self._reopen_pause_s = _PAUSES_S[0]
             event = Event.DEVICE_LOST
         if event is not None:
             self._enter(event)
@@ -169,14 +156,15 @@ class EngineLoop:
         if ready is not None:
             self._change(ready, worker)
             return None
-        available = self._available(chain.block, 0.1)
+        # Look often at a chain that is to take over: it should do so between two blocks.
+        available = self._input.wait(chain.block, 0.01 if self.switch.loading else 0.1)
         if available < chain.block:
             return None
         # Settings changed while waiting apply to this block.
         latest = self._builder.effective()
         if latest.shape == settings.shape:
             settings = latest
-        block = self._read(chain.block)
+        block = self._input.read(chain.block)
         try:
             self._convert(worker, chain, block, settings, available - chain.block)
         except NoResponseError as error:
@@ -194,7 +182,7 @@ class EngineLoop:
         if endpoint.realtime:
             if surplus > _OLD_INPUT_S * ENGINE_RATE:
                 # What follows in the rings is old, and input after it is lost.
-                delivery.discard(chain.block + self._read_all())
+                delivery.discard(chain.block + self._input.read_all())
                 missed = recent_blocks(self._history, chain)
                 self._ask(worker, lambda chain: skip_blocks(chain, missed, settings))
                 return
@@ -228,7 +216,9 @@ class EngineLoop:
         settings = self._builder.effective()
         blocks = self.switch.missed(new.chain)
         try:
-            rendered = self._ask(new, lambda chain: render_last(chain, blocks, settings))
+            rendered = self.switch.rendered
+            if blocks:
+                rendered = self._ask(new, lambda chain: render_last(chain, blocks, settings))
         except (NoResponseError, _CallFailedError) as error:
             new.abandon() if isinstance(error, NoResponseError) else new.close()
             self.switch.reject(str(error), settings)
@@ -242,6 +232,8 @@ class EngineLoop:
     def _use(self, worker: Worker) -> None:
         assert worker.chain is not None
         self.worker, self._headroom = worker, worker.chain.headroom
+        if self._endpoint.wall_clock:
+            worker.promote()
         self.stats.publish_chain(worker.chain, self._endpoint.latency)
 
     def _ask(self, worker: Worker, use: Callable[[Chain], R]) -> R:
@@ -270,7 +262,7 @@ class EngineLoop:
         self._abandoned = [w for w in (*self._abandoned, worker) if not w.dead]
         self.worker = None
         if self._endpoint.realtime:
-            self.delivery.discard(self._read_all())
+            self.delivery.discard(self._input.read_all())
         return self._fail("no response", str(error))
 
     def _survive(self, error: BaseException) -> None:
@@ -366,7 +358,11 @@ class EngineLoop:
 
     def _reopen(self) -> Event | None:
         """Try to reopen the endpoint."""
-        if not self._endpoint.reconnect():  # which waits between its attempts
+        began = time.monotonic()
+        if not self._endpoint.reconnect():
+            if self._endpoint.wall_clock:
+                self.watchdog.wait(max(0.0, began + self._reopen_pause_s - time.monotonic()))
+                self._reopen_pause_s = min(2 * self._reopen_pause_s, _PAUSES_S[1])
             return None
         self.delivery.restart()
         self.stats.publish_device_latency(self._endpoint.latency)
@@ -377,14 +373,14 @@ class EngineLoop:
         """Read the input while there is no chain, so that it does not become old."""
         if not self._endpoint.realtime:
             return
-        available = self._available(_IDLE_BLOCK, 0.02)
+        available = self._input.wait(_IDLE_BLOCK, 0.02)
         if available < _IDLE_BLOCK:
             return
         if self._bypass is None or available > _OLD_INPUT_S * ENGINE_RATE:
-            self._read_all()
+            self._input.read_all()
             return
         settings = self._builder.effective()
-        block = self._read(_IDLE_BLOCK)
+        block = self._input.read(_IDLE_BLOCK)
         self._bypass.deliver(block, available - _IDLE_BLOCK, self._headroom, settings)
 
     def _changed(self, *, shape_only: bool = False) -> bool:
@@ -407,7 +403,7 @@ class EngineLoop:
         if candidate is not None and candidate is not self.worker:
             candidate.close()
 
-    # The end, and input.
+    # Phase STOPPED.
 
     def _finish(self) -> None:
         if self._endpoint.realtime and not self._endpoint.finished:
@@ -416,27 +412,3 @@ class EngineLoop:
         self._drop_worker()
         self._spare.close()
         self.switch.cancel()
-
-    def _available(self, samples: int, timeout: float) -> int:
-        try:
-            return self._endpoint.wait(samples, timeout)
-        except DeviceLostError:
-            raise
-        except Exception as error:
-            if not self._endpoint.realtime:
-                raise
-            raise _AudioThreadError(f"The audio thread failed: {sentence(error)}") from error
-
-    def _read(self, samples: int) -> Float32:
-        block = self._endpoint.read(samples)
-        self._history.push(block)
-        return block
-
-    def _read_all(self) -> int:
-        """Read all input that waits, in whole frames; return the number of samples."""
-        total = 0
-        while (available := self._available(0, 0.0)) >= _FRAME:
-            samples = min(available - available % _FRAME, ENGINE_RATE)
-            self._read(samples)
-            total += samples
-        return total

@@ -26,9 +26,7 @@ class Worker:
     build
         Returns the chain.
     background
-        Whether it is built with low priority.
-    urgent
-        Whether calls run with high priority: there are deadlines.
+        Whether it is built, and used until `promote`, with low priority.
 
     Attributes
     ----------
@@ -40,10 +38,8 @@ class Worker:
         The exception that `build` raised, or None.
     """
 
-    def __init__(
-        self, build: Callable[[], Chain], *, background: bool = False, urgent: bool = False
-    ) -> None:
-        self._build, self._background, self._urgent = build, background, urgent
+    def __init__(self, build: Callable[[], Chain], *, background: bool = False) -> None:
+        self._build, self._background = build, background
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self.ready = threading.Event()
         self.error: BaseException | None = None
@@ -60,6 +56,10 @@ class Worker:
         result: Future[R] = Future()
         self._calls.put((use, result))
         return result
+
+    def promote(self) -> None:
+        """Run further calls with high priority: they have deadlines."""
+        self.submit(lambda _: raise_thread_priority())
 
     def close(self) -> None:
         """Use the thread for other work once all calls have run; safe to repeat."""
@@ -80,8 +80,6 @@ class Worker:
             return
         finally:
             self.ready.set()
-        if self._urgent:
-            raise_thread_priority()
         while call := self._calls.get():
             use, result = call
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from rtvc.audio.endpoint import DeviceLostError
 from rtvc.audio.simulated import Fault, SimulatedDevice
 from rtvc.engine.spare import AFTER_S
 from rtvc.engine.supervisor import TRANSITIONS, Event, Phase
+from rtvc.engine.watchdog import STEP_LIMIT_S, NoResponseError, Watchdog
+from rtvc.engine.worker import Worker
 from rtvc.session import Session
 from rtvc.settings import Settings
 from rtvc.stats import State, Stats
+from rtvc.system.abandoned import abandoned_threads
 from tests.support.voices import PlainVoice, finder
 
 RATE = 48_000
@@ -52,7 +56,8 @@ class Run:
             def start(self, tick, delay):
                 def watched():
                     tick()
-                    run.seen.append((self.now(), run.session.stats()))
+                    if round(400 * self.now()) % 20 == 0:
+                        run.seen.append((self.now(), run.session.stats()))
 
                 super().start(watched, delay)
 
@@ -66,7 +71,7 @@ class Run:
         )
 
     def _act(self) -> None:
-        for due in [time for time in self.at if time <= self.device.now()]:
+        for due in [due for due in self.at if due <= self.device.now()]:
             self.at.pop(due)()
 
     def play(self) -> Stats:
@@ -363,3 +368,95 @@ def test_without_fail_open_the_input_is_never_output():
     stats = run.play()
     assert stats.restarts >= 4
     assert not run.played.any()
+
+
+class Clock:
+    """An endpoint that has only a time."""
+
+    realtime = True
+
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def now(self) -> float:
+        return self.time
+
+
+def test_the_watchdog_counts_only_time_in_which_the_program_runs():
+    clock, let = Clock(), threading.Event()
+    results: list[Any] = []
+    watchdog = Watchdog(clock)  # type: ignore[arg-type]
+    worker = Worker(lambda: None)  # type: ignore[arg-type, return-value]
+
+    def ask() -> None:
+        try:
+            results.append(watchdog.ask(worker, lambda chain: let.wait(30)))
+        except NoResponseError as error:
+            results.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        for _ in range(3):  # asleep for an hour, three times
+            clock.time += 3600.0
+            time.sleep(0.12)
+        assert not results
+        while thread.is_alive() and clock.time < 3 * 3600.0 + 10.0:
+            clock.time += 0.01
+            watchdog.tick()
+            time.sleep(0.0001)
+        thread.join(2)
+        assert isinstance(results[0], NoResponseError)
+        # Three jumps have counted as 0.05 s each.
+        assert clock.time - 3 * 3600.0 == pytest.approx(STEP_LIMIT_S - 0.15, abs=0.1)
+    finally:
+        let.set()
+        worker.close()
+
+
+def test_stopping_does_not_wait_for_a_step_that_hangs():
+    let, hanging = threading.Event(), threading.Event()
+
+    def hang(n: int) -> None:
+        if n == 3:
+            hanging.set()
+            let.wait(30)
+
+    device = SimulatedDevice(noise(20), wall_clock=True)
+    session = Session(device, OPEN, finder(world=PlainVoice(on_render=hang)))
+    session.start()
+    try:
+        assert hanging.wait(10)
+        began = time.monotonic()
+        session.stop()
+        assert time.monotonic() - began < 1.0
+        assert abandoned_threads()
+    finally:
+        let.set()
+    assert session.stats().state is State.STOPPED
+
+
+def test_changes_of_voice_leave_no_threads_behind():
+    voices = {name: PlainVoice(name, lookahead=look) for look, name in enumerate("abc", 3)}
+    counts: list[int] = []
+
+    def change(n: int) -> None:
+        if n % 2:
+            session.apply(voice="abc"[n // 2 % 3])
+            counts.append(threading.active_count())
+
+    class Device(SimulatedDevice):
+        blocks = 0
+
+        def read(self, samples):
+            change(self.blocks)
+            self.blocks += 1
+            return super().read(samples)
+
+    session = Session(Device(noise(12)), OPEN.replace(voice="a"), finder(**voices))
+    with session:
+        assert session.wait(60)
+        stats = session.stats()
+    assert len(counts) > 50
+    assert max(counts) <= counts[3] + 1
+    assert stats.late_blocks == 0
