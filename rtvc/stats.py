@@ -101,6 +101,9 @@ class DeviceHealth:
         Times that the device found no output, or no space for input.
     input_fill, output_fill
         Audio in the input and output rings, in seconds.
+    drift_ppm
+        Rate of the output clock relative to the input clock, minus 1, in parts per million;
+        0 if both are one clock.
     input_fill_median, input_fill_max
         Input that waits behind the block when the engine reads one, in seconds: the median over
         the newest 600 blocks and the maximum since the start.
@@ -108,9 +111,6 @@ class DeviceHealth:
         Output that is still queued when the engine delivers a block, in seconds: the median over
         the newest 600 blocks and the minimum since the start. It is the time by which a block
         is early.
-    drift_ppm
-        Rate of the output clock relative to the input clock, minus 1, in parts per million;
-        0 if both are one clock.
     latency_resets
         Times that audio piled up in the device, as after a pause of the program, and was
         thrown away.
@@ -124,11 +124,11 @@ class DeviceHealth:
     overflows: int = 0
     input_fill: float = 0.0
     output_fill: float = 0.0
+    drift_ppm: float = 0.0
     input_fill_median: float = 0.0
     input_fill_max: float = 0.0
     output_fill_median: float = 0.0
     output_fill_min: float = 0.0
-    drift_ppm: float = 0.0
     latency_resets: int = 0
     moves: int = 0
     excess_latency: float = 0.0

@@ -12,15 +12,28 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from rtvc.cli import options
+from rtvc.errors import UsageError
+
 SUMMARY = "report what is installed, what is wrong, and how to fix it"
-USAGE = "rtvc doctor [--json]"
+USAGE = (
+    "rtvc doctor [--json]\n"
+    "       rtvc doctor --live [--seconds N] [--input NAME] [--output NAME] [--json]"
+)
 DESCRIPTION = """\
 Checks everything that rtvc needs. The exit code is 1 if something is broken, and 0 if
-there are only warnings, such as a missing microphone."""
+there are only warnings, such as a missing microphone.
+
+With --live it runs the engine on your devices, with the settings of the last run, while you
+speak. The speaker plays silence. It reports step times, late blocks, how early blocks are,
+underruns, clock drift, restarts, the latency (stated, measured by 'rtvc latency', and by the
+sound), and what to change. The exit code is 1 if a block was late, a device had an underrun,
+or the engine started again."""
 EPILOG = """\
 examples:
   rtvc doctor
-  rtvc doctor --json > doctor.json    to attach to a bug report"""
+  rtvc doctor --json > doctor.json    to attach to a bug report
+  rtvc doctor --live --seconds 60     a minute of live conversion, in silence"""
 
 _MARKS = {"good": "  ", "warning": "? ", "broken": "! "}
 _SLOW_GFLOPS = 15
@@ -40,10 +53,25 @@ class Check:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--live", action="store_true", help="run the engine on the devices; plays silence"
+    )
+    live = parser.add_argument_group("with --live")
+    live.add_argument(
+        "--seconds", type=options.seconds, metavar="N", help="run for N seconds (default 20)"
+    )
+    live.add_argument("--input", metavar="NAME", help="microphone: name or part of the name")
+    live.add_argument("--output", metavar="NAME", help="speaker: name or part of the name")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command, and return the exit code."""
+    if args.live:
+        from rtvc.cli import doctor_live
+
+        return doctor_live.run(args)
+    if args.seconds or args.input or args.output:
+        raise UsageError("--seconds, --input and --output need --live.")
     checks = examine()
     broken = [check for check in checks if check.verdict == "broken"]
     if args.json:
@@ -85,6 +113,7 @@ def examine() -> list[Check]:
         *_library(probe("library")),
         _presets(),
         _remembered(),
+        _latency(),
     ]
 
 
@@ -295,3 +324,20 @@ def _remembered() -> Check:
         devices += f", and to {remembered.monitor}"
     settings = described(remembered.settings.changed()) or "all settings at their defaults"
     return Check(name, "good", f"{devices}; {settings}; in {remembered_path()}")
+
+
+def _latency() -> Check:
+    from rtvc.config.measured_latency import latency_path, load_latencies
+
+    name = "latency"
+    known, warning = load_latencies()
+    if warning:
+        return Check(name, "warning", warning, "Measure again: rtvc latency")
+    if not known:
+        return Check(name, "good", "not measured ('rtvc latency' measures the devices)")
+    found = "; ".join(
+        f"{one.output} to {one.input} ({one.streams}): {one.seconds * 1000:.0f} ms, "
+        f"reported {one.reported * 1000:.0f} ms, measured {one.age}"
+        for one in known
+    )
+    return Check(name, "good", f"{found}; in {latency_path()}")

@@ -21,7 +21,7 @@ headphones, connect them with a cable, or choose one virtual cable as both devic
 
 Reports the latency of speaker and microphone together, its jitter, all paths from one to
 the other, gaps, clicks and clipping. The result is kept for this pair of devices, sample
-rate and block. The panel shows it.
+rate and block. The panel, 'rtvc run --stats' and 'rtvc doctor --live' show it.
 
 The devices are those of the last run unless you name others. The exit code is 1 if the
 chirps do not come back or disagree; then nothing is kept."""
@@ -138,7 +138,7 @@ def _lines(loop: LoopLatency) -> list[str]:
     ]
     lines += [f"! {warning}" for warning in loop.warnings]
     if loop.reliable:
-        lines.append("Kept for this pair of devices.")
+        lines.append("Kept for this pair of devices; the panel and --stats show it.")
     else:
         lines.append("Not kept.")
     return lines

@@ -18,6 +18,7 @@ from rtvc.errors import RtvcError, UsageError
 
 if TYPE_CHECKING:
     from rtvc.calibration.sizing import Sizing
+    from rtvc.cli.stats_file import StatsFile
     from rtvc.cli.terminal import Keyboard, StatusDisplay
     from rtvc.config.remembered import RememberedRun
     from rtvc.live.device_session import DeviceSession
@@ -83,7 +84,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "terminal, and with --seconds, --stats or --demo",
     )
     course.add_argument(
-        "--stats", type=Path, metavar="FILE", help="write the statistics of the run to FILE as JSON"
+        "--stats",
+        type=Path,
+        metavar="FILE",
+        help="write statistics, health and advice to FILE as JSON, every 5 s and at the end",
     )
     course.add_argument(
         "--force", action="store_true", help="overwrite the files of --stats and --demo"
@@ -183,6 +187,7 @@ def _run_plainly(
     args: argparse.Namespace, devices: RunDevices, remembered: RememberedRun, sizing: Sizing
 ) -> int:
     """Run with a status line instead of the panel."""
+    from rtvc.cli.stats_file import StatsFile
     from rtvc.cli.terminal import Keyboard, StatusDisplay
     from rtvc.config.remembered import save_remembered
     from rtvc.live.device_session import DeviceSession
@@ -192,6 +197,7 @@ def _run_plainly(
     session = DeviceSession(devices.open(), remembered.settings, sizing=sizing, flight=flight)
     recorder = Recorder(partial(setattr, session.endpoint, "recording"), remembered.recording)
     run_recording.start_recording(args, recorder)
+    stats_file = StatsFile(args.stats, session)
     display = StatusDisplay(sys.stdout)
     try:
         with Keyboard() as keyboard:
@@ -201,7 +207,8 @@ def _run_plainly(
             if devices.live and not args.no_save:
                 save_remembered(remembered)
             try:
-                _watch((session, recorder, flight), keyboard, display, seconds=args.seconds)
+                sources = session, recorder, flight, stats_file
+                _watch(sources, keyboard, display, seconds=args.seconds)
             finally:
                 session.session.stop()
                 display.clear()
@@ -211,14 +218,15 @@ def _run_plainly(
         # Ctrl-C is a normal end: write the statistics and the file all the same.
         recorded = run_recording.stop_recording(recorder, flight)
         if session.session.stats().blocks:
-            _finish(args, session, display.elapsed_s, recorded)
+            _finish(stats_file, session, display.elapsed_s, recorded)
         raise
-    _finish(args, session, display.elapsed_s, run_recording.stop_recording(recorder, flight))
+    recorded = run_recording.stop_recording(recorder, flight)
+    _finish(stats_file, session, display.elapsed_s, recorded)
     return 0
 
 
 def _watch(
-    sources: tuple[DeviceSession, Recorder, FlightRecorder | None],
+    sources: tuple[DeviceSession, Recorder, FlightRecorder | None, StatsFile],
     keyboard: Keyboard,
     display: StatusDisplay,
     *,
@@ -243,21 +251,17 @@ def _watch(
         raise RtvcError(reason or "The engine has stopped. Start rtvc again.")
 
 
-def _finish(
-    args: argparse.Namespace, session: DeviceSession, elapsed_s: float, recorded: str
-) -> None:
-    from rtvc.cli.run_report import as_json, run_report
+def _finish(stats_file: StatsFile, session: DeviceSession, elapsed_s: float, recorded: str) -> None:
     from rtvc.cli.status_line import summary
-    from rtvc.config.paths import write_atomically
 
     stats = session.session.stats()
     # Files first: the terminal or the reader of standard output may be gone.
-    lines = [summary(stats, elapsed_s), session.devices.keep(), recorded]
-    if args.stats:
-        names = {what: name for what, name in session.devices.names_now()._asdict().items() if name}
-        report = run_report(session.session.settings, stats, elapsed_s, names)
-        write_atomically(args.stats, as_json(report))
-        lines.append(f"Wrote the statistics to {args.stats}.")
+    lines = [
+        summary(stats, elapsed_s),
+        session.devices.keep(),
+        recorded,
+        stats_file.finish(elapsed_s),
+    ]
     print("\n".join(filter(None, lines)))
 
 

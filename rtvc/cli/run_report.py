@@ -5,27 +5,59 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
+from rtvc.live.health import health
 from rtvc.settings import Settings
 from rtvc.stats import Stats
 from rtvc.system.info import hardware, versions
 
+if TYPE_CHECKING:
+    from rtvc.config.measured_latency import MeasuredLatency
+
 
 def run_report(
-    settings: Settings, stats: Stats, elapsed_s: float, devices: dict[str, str]
+    settings: Settings,
+    stats: Stats,
+    elapsed_s: float,
+    devices: dict[str, str],
+    measured: MeasuredLatency | None = None,
+    *,
+    ended: bool = True,
 ) -> dict[str, Any]:
-    """Return the report of a run; times are in seconds, settings in their own units."""
+    """Return the report of a run; times are in seconds, settings in their own units.
+
+    Parameters
+    ----------
+    settings, stats
+        Settings and statistics of the run.
+    elapsed_s
+        Its duration until now.
+    devices
+        Names of its devices by direction.
+    measured
+        Their measured latency, None if it has not been measured.
+    ended
+        Whether the run has ended, and not only this part of it.
+    """
     figures = dataclasses.asdict(stats)
     figures["latency"]["total"] = stats.latency.total
     return {
         "seconds": round(elapsed_s, 3),
+        "ended": ended,
         "devices": devices,
         "settings": dataclasses.asdict(settings),
+        "health": health(stats, measured).as_dict(),
         "stats": figures,
-        "versions": versions(),
-        "hardware": hardware(),
+        **_machine(),
     }
+
+
+@cache
+def _machine() -> dict[str, Any]:
+    """Return what does not change during a run."""
+    return {"versions": versions(), "hardware": hardware()}
 
 
 def as_json(report: object) -> str:

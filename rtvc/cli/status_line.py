@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from rtvc.live.health import health
 from rtvc.stats import Level, Stats
 
 _FLOOR_DB = -60.0
+_LEAST_IMPORTANT_FIRST = (
+    "keys",
+    "pitch",
+    "clocks",
+    "degraded",
+    "latency",
+    "step",
+    "restarts",
+    "late",
+    "out",
+    "in",
+)
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -32,7 +45,7 @@ def status_line(stats: Stats, width: int, *, unicode: bool = True) -> str:
         if len(line) > width:
             parts[name] = f"{name} {_level(level)}"
             line = _joined(parts)
-    for name in ("keys", "pitch", "degraded", "latency", "step", "late", "out", "in"):
+    for name in _LEAST_IMPORTANT_FIRST:
         if len(line) > width and name in parts:
             del parts[name]
             line = _joined(parts)
@@ -48,13 +61,14 @@ def plain_line(stats: Stats, elapsed_s: float) -> str:
 
 def summary(stats: Stats, elapsed_s: float) -> str:
     """Return the summary that ends a run."""
-    health = stats.device
+    figures = health(stats)
+    restarts = f"; {figures.restarts} restarts" if figures.restarts else ""
     return (
-        f"{elapsed_s:.1f} s, {stats.blocks} blocks, {stats.late_blocks} late, "
-        f"{stats.concealed_s:.2f} s concealed; step p50 {stats.step.p50 * 1000:.1f} ms, "
-        f"p99 {stats.step.p99 * 1000:.1f} ms of {stats.latency.block * 1000:.0f} ms; "
-        f"latency {stats.latency.total * 1000:.0f} ms; device: {health.underruns} underruns, "
-        f"{health.overflows} overflows."
+        f"{elapsed_s:.1f} s, {figures.blocks} blocks, {figures.late_blocks} late, "
+        f"{figures.concealed:.2f} s concealed; step p50 {figures.step.p50 * 1000:.1f} ms, "
+        f"p99 {figures.step.p99 * 1000:.1f} ms of {figures.block * 1000:.0f} ms; "
+        f"latency {figures.latency * 1000:.0f} ms; device: {figures.underruns} underruns, "
+        f"{figures.overflows} overflows{restarts}."
     )
 
 
@@ -91,20 +105,26 @@ def _parts(stats: Stats) -> dict[str, str]:
         pitch = f"{stats.input_f0_hz:.0f} Hz"
     else:
         pitch = "unvoiced"
-    block = stats.latency.block * 1000
+    figures = health(stats)
     parts = {
         "state": f"{stats.state.upper():9}",
         "in": f"in {_level(stats.input)}",
         "out": f"out {_level(stats.output)}",
-        "step": f"step p99 {stats.step.p99 * 1000:3.0f}/{block:.0f} ms",
-        "late": f"late {stats.late_blocks}",
-        "latency": f"latency {stats.latency.total * 1000:.0f} ms",
+        "step": f"step p99 {figures.step.p99 * 1000:3.0f}/{figures.block * 1000:.0f} ms",
+        "late": f"late {figures.late_blocks}",
+        "latency": f"latency {figures.latency * 1000:.0f} ms",
+        "clocks": f"clocks {figures.drift_ppm or 0.0:+.0f} ppm",
+        "restarts": f"restarts {figures.restarts}",
         "pitch": f"pitch {pitch:13}",
         "degraded": f"reduced: {stats.degraded}",
         "keys": "q stops",
     }
     if not stats.degraded:
         del parts["degraded"]
+    if figures.drift_ppm is None:
+        del parts["clocks"]
+    if not figures.restarts:
+        del parts["restarts"]
     return parts
 
 

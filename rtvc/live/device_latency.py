@@ -6,8 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from rtvc.config.measured_latency import MeasuredLatency, save_latency
-from rtvc.live.devices import OpenDevices
-from rtvc.stats import Latency
+from rtvc.live.devices import DeviceSelection, OpenDevices
 
 if TYPE_CHECKING:
     from rtvc.audio.loop_latency import LoopLatency
@@ -28,14 +27,17 @@ def measure_devices(devices: OpenDevices) -> LoopLatency:
     """
     from rtvc.audio.loop_latency import measure_loop_latency
 
-    streams = []
-    loop = measure_loop_latency(devices.endpoint, running=lambda: streams.append(devices.streams()))
-    if loop.reliable:
+    seen: list[tuple[DeviceSelection, str]] = []
+    loop = measure_loop_latency(
+        devices.endpoint, running=lambda: seen.append((devices.names_now(), devices.streams()))
+    )
+    names, streams = seen[0]
+    if loop.reliable and streams:
         save_latency(
             MeasuredLatency(
-                input=devices.names.input,
-                output=devices.names.output,
-                streams=streams[0],
+                input=names.input,
+                output=names.output,
+                streams=streams,
                 seconds=loop.measured,
                 reported=loop.reported,
                 jitter=loop.analysis.jitter_s,
@@ -43,8 +45,3 @@ def measure_devices(devices: OpenDevices) -> LoopLatency:
             )
         )
     return loop
-
-
-def measured_total(latency: Latency, measured: MeasuredLatency) -> float:
-    """Return the latency from microphone to speaker with the measured part of the devices."""
-    return latency.total - latency.device_in - latency.device_out + measured.seconds

@@ -76,11 +76,15 @@ class DeviceSession:
             if self.session.has_voice:
                 raise
             raise VoiceError(str(error)) from error
+        _ = self.measured  # while the streams are open
 
     @property
     def measured(self) -> MeasuredLatency | None:
-        """The measured latency of these devices, None if it has not been measured."""
-        names = self.devices.names
+        """The measured latency of these devices, None if it has not been measured.
+
+        After the end it is still that of the streams that were open.
+        """
+        names = self.devices.names_now()
         key = names.input, names.output, self.devices.streams()
         if key != self._measured_for and key[2]:
             self._measured_for, self._measured = key, find_latency(*key)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from rtvc.config.measured_latency import MeasuredLatency
-from rtvc.live.device_latency import measured_total
+from rtvc.live.health import Health
 from rtvc.stats import Latency, Stats
 from rtvc.tui.text_pane import StyledText, TextPane
 
@@ -21,12 +20,12 @@ _SHORT = {
 class LatencyBar(TextPane):
     """The latency from microphone to speaker, with its parts in proportion."""
 
-    def show(self, latency: Latency, measured: MeasuredLatency | None) -> None:
+    def show(self, latency: Latency, health: Health) -> None:
         """Show the latency with the devices' reported and, if known, their measured part."""
         title = f"LATENCY {latency.total * 1000:.0f} ms "
-        if measured is not None:
-            real = measured_total(latency, measured) * 1000
-            age = f"({measured.age}) " if "day" in measured.age else ""
+        if health.measured is not None and health.measured_latency is not None:
+            real, known = health.measured_latency * 1000, health.measured.age
+            age = f"({known}) " if "day" in known else ""
             title = f"LATENCY reported {latency.total * 1000:.0f}, measured {real:.0f} ms {age}"
         self.put((title, "bold"), *_segments(latency, self.size.width - len(title) - 1))
 
@@ -34,24 +33,24 @@ class LatencyBar(TextPane):
 class StepFigures(TextPane):
     """Step times, late blocks, and counters of the devices."""
 
-    def show(self, stats: Stats) -> None:
-        """Show the figures of `stats`."""
-        step, device = stats.step, stats.device
+    def show(self, stats: Stats, health: Health) -> None:
+        """Show the figures of `health`, and how much output waits now."""
+        step = health.step
         times = "/".join(f"{t * 1000:.0f}" for t in (step.p50, step.p95, step.p99))
         bad = "$error bold reverse"
         wide = self.size.width >= 110
         parts: list[StyledText] = [
             (f"STEP {'p50/p95/p99' if wide else 'p50/95/99'} {times}", ""),
-            (f" of {stats.latency.block * 1000:.0f} ms", ""),
+            (f" of {health.block * 1000:.0f} ms", ""),
             ("  ", ""),
-            (f"LATE {stats.late_blocks}", bad if stats.late_blocks else ""),
+            (f"LATE {health.late_blocks}", bad if health.late_blocks else ""),
             ("  ", ""),
-            (f"UNDERRUNS {device.underruns}", bad if device.underruns else ""),
-            (f"  RING {device.output_fill * 1000:.0f} ms", ""),
-            (f"  DRIFT {device.drift_ppm:+.0f}{' ppm' if wide else ''}", ""),
+            (f"UNDERRUNS {health.underruns}", bad if health.underruns else ""),
+            (f"  RING {stats.device.output_fill * 1000:.0f} ms", ""),
+            (f"  DRIFT {health.drift_ppm or 0.0:+.0f}{' ppm' if wide else ''}", ""),
         ]
         if wide:
-            parts.append((f"  CONCEALED {stats.concealed_s:.2f} s", ""))
+            parts.append((f"  CONCEALED {health.concealed:.2f} s", ""))
         self.put(*parts)
 
 

@@ -13,6 +13,7 @@ from textual.screen import Screen
 
 from rtvc.config.preset_manager import format_value, setting_label
 from rtvc.live.controller import Controller
+from rtvc.live.health import health
 from rtvc.live.scanner import Scanner
 from rtvc.settings import Setting, Value
 from rtvc.tui.actions import Actions
@@ -91,8 +92,9 @@ class MainScreen(Screen[None]):
         self.query_one(Spectrogram).show(snapshot.spectrum or ())
         self.query_one(SettingsList).show(snapshot.settings)
         if snapshot.slow:
-            self.query_one(LatencyBar).show(stats.latency, snapshot.measured)
-            self.query_one(StepFigures).show(stats)
+            figures = health(stats, snapshot.measured)
+            self.query_one(LatencyBar).show(stats.latency, figures)
+            self.query_one(StepFigures).show(stats, figures)
             self.query_one(VoiceList).put(
                 items(
                     snapshot.voices,

@@ -1,7 +1,9 @@
 """``rtvc latency`` and the file that keeps its results."""
 
+import json
 import time
 
+import numpy as np
 import pytest
 
 from rtvc.cli import main
@@ -14,6 +16,7 @@ from rtvc.config.measured_latency import (
     load_latencies,
     save_latency,
 )
+from tests.support.sound_server import RATE, SPEAKER_SINK
 
 CABLE = MeasuredLatency("mic", "speaker", "48000 Hz, 10 ms", 0.03, 0.025, 0.0001, 1e9)
 
@@ -73,3 +76,26 @@ def test_nothing_is_played_without_asking(sound_server, capsys):
     assert main.main(["latency", "--input", "fake_cable", "--output", "fake_cable"]) == 2
     assert "Add --yes" in capsys.readouterr().err
     assert not latency_path().exists()
+
+
+def test_the_doctor_runs_live_in_silence(sound_server, capsys):
+    sound = 0.1 * np.random.default_rng(0).standard_normal(6 * RATE)
+    words = ["doctor", "--live", "--seconds", "2", "--json"]
+    words += ["--input", "fake_mic", "--output", "fake_speaker"]
+    with (
+        sound_server.speaking(sound.astype(np.float32)),
+        sound_server.recording(SPEAKER_SINK) as finish,
+    ):
+        main.main(words)
+        (heard,) = finish()
+    report = json.loads(capsys.readouterr().out)
+    assert report["devices"] == {"input": "fake_mic", "output": "fake_speaker"}
+    assert report["health"]["blocks"] > 10
+    assert report["health"]["stages"]["voice"]["p50"] > 0
+    assert report["health"]["drift_ppm"] is not None
+    assert not heard.samples.any()
+
+
+def test_flags_of_the_live_doctor_need_it(capsys):
+    assert main.main(["doctor", "--seconds", "3"]) == 2
+    assert "need --live" in capsys.readouterr().err
