@@ -2,7 +2,7 @@
 
 import sys
 
-from rtvc.cli.main import main
+from rtvc.cli.guard import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -42,7 +42,9 @@ DRAIN_TIMEOUT_S = 0.5
 DRAIN_STALL_S = 0.15
 """A queue that does not get shorter for this long will not be played."""
 CLOSE_LIMIT_S = 0.4
-"""Time to wait for the devices to close; it may never happen after one was lost."""
+"""Time to wait for the devices to close."""
+STALLED_CLOSE_LIMIT_S = 0.2
+"""The same for devices that do not play: they may never close."""
 RECONNECT_S = 0.2
 EVENT_S = 10.0
 """Time for which `LiveEndpoint.hint` reports an event."""
@@ -173,12 +175,12 @@ class LiveEndpoint:
         self.server.stop()
         if duplex is None:
             return
-        close = duplex.close
+        close, limit = duplex.close, STALLED_CLOSE_LIMIT_S
         if not self._lost and self._drain(duplex):
-            close = duplex.finish
+            close, limit = duplex.finish, CLOSE_LIMIT_S
         self._past = _summed(self._past, duplex.health())
         # If that takes longer, the device closes in the background, before anything else opens.
-        PORTAUDIO.begin(close, CLOSE_LIMIT_S).wait(CLOSE_LIMIT_S)
+        PORTAUDIO.begin(close, limit).wait(limit)
 
     def reconnect(self, timeout: float = RECONNECT_S) -> bool:
         """Try to reopen the devices after a loss; return whether the streams run again.

@@ -88,6 +88,14 @@ def chosen(args: argparse.Namespace, base: Settings) -> Chosen:
     return Chosen(base.replace(**given), stated | given.keys())
 
 
+def forget_flags(args: argparse.Namespace) -> None:
+    """Remove from a command line of ``run`` what the remembered run holds: settings and devices."""
+    for name in [name for name in vars(args) if name.startswith(_PREFIX)]:
+        delattr(args, name)
+    args.preset = args.profile = args.input = args.output = args.monitor = None
+    args.reset = False
+
+
 def add_profile(parser: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:
     """Add ``--profile``."""
     from rtvc.calibration.profiles import PROFILES

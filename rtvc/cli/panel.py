@@ -23,6 +23,7 @@ def run(
     warnings: str,
     *,
     remember: bool,
+    report: Callable[[str], None],
     prepare: Callable[[Recorder], None],
     flight: FlightRecorder | None,
 ) -> int:
@@ -40,6 +41,8 @@ def run(
         Warnings about the sizes, "" if there are none.
     remember
         Whether to store devices and settings for the next run.
+    report
+        Called with what the guard must know; see `Controller`.
     prepare
         Starts the recording, if one is wanted.
     flight
@@ -58,7 +61,12 @@ def run(
 
     log = config_folder() / "panel.log"
     controller = Controller(
-        SystemDevices(), remembered, sizing=sizing, remember=remember, flight=flight
+        SystemDevices(),
+        remembered,
+        sizing=sizing,
+        remember=remember,
+        flight=flight,
+        report=report,
     )
     prepare(controller.recorder)
     panel = Panel(controller, " ".join(filter(None, (devices.advice, warnings))))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtvc.cli import options, run_devices, run_recording
+from rtvc.cli.guarded import GuardLink
 from rtvc.cli.run_devices import RunDevices, print_note
 from rtvc.errors import RtvcError, UsageError
 
@@ -109,7 +110,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command, and return the exit code."""
+    link = GuardLink()
     _refuse_contradictions(args)
+    if link.saved and not args.no_save:
+        # After a crash: the settings of that moment are newer than the flags.
+        options.forget_flags(args)
     on_panel = _on_panel(args)
     if on_panel:
         # In parallel with the search for devices: each takes 0.1 s or more.
@@ -127,13 +132,16 @@ def run(args: argparse.Namespace) -> int:
     recording = run_recording.recording_choice(args, remembered.recording)
     settings = _with_a_voice(chosen.settings, args)
     _refuse_existing(args)
-    if not remembered.settings.changed() and not options.shape_voice(args):
+    if not (link.saved or remembered.settings.changed() or options.shape_voice(args)):
         # On the first run you should hear a changed voice, not your own.
         settings = find_preset(_FIRST_PRESET).apply_to(settings)
         print_note(f"First run: using preset {_FIRST_PRESET!r}. 'rtvc presets' lists all presets.")
     devices = run_devices.find_devices(args, remembered, on_panel=on_panel)
     if remembered.settings.changed() and settings == remembered.settings:
         print_note(f"Restored: {options.described(settings.changed())} (--reset starts fresh).")
+    if link.muted:
+        settings = settings.replace(mode="muted")
+    link.report(settings.mode)
     stated = (remembered.chosen | chosen.stated) & sizes_at_default(settings)
     sizing, sizes = startup_sizing(settings, args.profile or remembered.profile, stated)
     unfinished = unfinished_recordings()
@@ -152,12 +160,13 @@ def run(args: argparse.Namespace) -> int:
             devices,
             remembered,
             sizing,
-            " ".join(filter(None, (sizes.warnings, unfinished))),
+            " ".join(filter(None, (link.message, sizes.warnings, unfinished))),
             remember=not args.no_save,
+            report=link.report,
             prepare=partial(run_recording.start_recording, args),
             flight=run_recording.flight_recorder(args, recording),
         )
-    return _run_plainly(args, devices, remembered, sizing)
+    return _run_plainly(args, devices, remembered, sizing, link)
 
 
 def _with_a_voice(settings: Settings, args: argparse.Namespace) -> Settings:
@@ -184,7 +193,11 @@ def _on_panel(args: argparse.Namespace) -> bool:
 
 
 def _run_plainly(
-    args: argparse.Namespace, devices: RunDevices, remembered: RememberedRun, sizing: Sizing
+    args: argparse.Namespace,
+    devices: RunDevices,
+    remembered: RememberedRun,
+    sizing: Sizing,
+    link: GuardLink,
 ) -> int:
     """Run with a status line instead of the panel."""
     from rtvc.cli.stats_file import StatsFile
@@ -210,6 +223,7 @@ def _run_plainly(
                 sources = session, recorder, flight, stats_file
                 _watch(sources, keyboard, display, seconds=args.seconds)
             finally:
+                link.report("closing")
                 session.session.stop()
                 display.clear()
                 if flight is not None:

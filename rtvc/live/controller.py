@@ -57,6 +57,9 @@ class Controller:
         Whether devices and settings are saved for the next run.
     flight
         Keeps the last minute; None keeps nothing.
+    report
+        Called with the mode when settings are applied, with "saved" when they are saved, and with
+        "closing". It must not block.
 
     Attributes
     ----------
@@ -77,11 +80,13 @@ class Controller:
         sizing: Sizing | None = None,
         remember: bool = True,
         flight: FlightRecorder | None = None,
+        report: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._provider = provider
         self._find_voice = find_voice
         self._sizing = sizing
         self._remember = remember
+        self._report_to_guard = report
         self._initial = remembered
         self._saved: RememberedRun | None = None
         self._settings = remembered.settings
@@ -224,6 +229,7 @@ class Controller:
         if self._closed:
             return
         self._closed = True
+        self._report_to_guard("closing")
         self.scanner.close()
         done = self._thread.submit(self._finish)
         self._thread.end()
@@ -243,6 +249,7 @@ class Controller:
     def _apply(self, settings: Settings) -> None:
         """Apply settings; if the voice could not be loaded, try again with a new shape."""
         reshaped = settings.shape != self._settings.shape
+        self._report_to_guard(settings.mode)
         with self._lock:
             self._settings = settings
             if self._session is not None:
@@ -362,6 +369,7 @@ class Controller:
         self._saved = remembered
         try:
             save_remembered(remembered)
+            self._report_to_guard("saved")
         except RtvcError as error:
             self._report(f"The settings are not saved. {error}")
 
