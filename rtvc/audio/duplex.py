@@ -27,6 +27,8 @@ PRIMED_BLOCKS = 8
 """Callbacks after which a device counts as running; a stalled one asks for fewer, to prefill."""
 LATE_START_S = 0.5
 """A device that takes longer to start was suspended."""
+STALE_S = 0.02
+"""Time without output after which samples that are still in the resampler are not played."""
 QUIET_PEAK = 1e-3
 """Peak below which the output is quiet: -60 dBFS."""
 MAX_OUTPUT_CHANNELS = 8
@@ -77,6 +79,7 @@ class Duplex:
         self._fifo = SampleFifo()
         self._dropped = 0
         self._quiet = True
+        self._stale = 0
         self._started = time.monotonic()
         self.received_input = False
 
@@ -199,14 +202,43 @@ class Duplex:
         """Number of output samples that wait for the device."""
         return round(self._playback.queued * ENGINE_RATE / self._playback.spec.rate)
 
-    def write(self, samples: Float32) -> None:
-        """Queue (n,) float32 for all output channels; drops and counts what does not fit."""
-        mono = self._output_resampler.process(samples) if self._output_resampler else samples
+    def write(self, samples: Float32, tail: Float32 | None = None) -> None:
+        """Queue (n,) float32 for all output channels; drops and counts what does not fit.
+
+        Parameters
+        ----------
+        samples
+            The output.
+        tail
+            (n,) float32, what to play after it if there is nothing else by then.
+        """
+        resampler = self._output_resampler
+        if resampler is None:
+            mono = samples
+        else:
+            mono = resampler.process(samples)
+            if self._stale:
+                # The tail has replaced what was still in the filter.
+                mono = np.concatenate([np.zeros_like(mono[: self._stale]), mono[self._stale :]])
+                self._stale = 0
+            tail = None if tail is None else resampler.continued(tail)
         output = self._playback.spec.output
         assert output
         self._quiet = not mono.size or float(np.abs(mono).max()) < QUIET_PEAK
-        frames = np.repeat(mono[:, np.newaxis], output.channels, axis=1)
-        self._dropped += self._playback.write(frames) < mono.size
+        frames, tails = (
+            None if part is None else np.repeat(part[:, np.newaxis], output.channels, axis=1)
+            for part in (mono, tail)
+        )
+        assert frames is not None
+        self._dropped += self._playback.write(frames, tails) < mono.size
+
+    def take_missed(self) -> int:
+        """Return the samples that were due since the last call while no output was queued."""
+        missed = self._playback.take_missed()
+        resampler = self._output_resampler
+        if resampler and missed > STALE_S * self._playback.spec.rate:
+            self._stale = round(resampler.delay_s * self._playback.spec.rate)
+        return round(missed * ENGINE_RATE / self._playback.spec.rate)
 
     @property
     def latency(self) -> tuple[float, float]:

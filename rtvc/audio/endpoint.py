@@ -81,8 +81,24 @@ class Endpoint(Protocol):
     def queued(self) -> int:
         """Return the number of output samples that wait for the device."""
 
-    def write(self, samples: Float32) -> None:
-        """Queue (n,) float32 for output; drops and counts what the ring buffer cannot hold."""
+    def write(self, samples: Float32, tail: Float32 | None = None) -> None:
+        """Queue (n,) float32 for output; drops and counts what the ring buffer cannot hold.
+
+        Parameters
+        ----------
+        samples
+            The output.
+        tail
+            (n,) float32 that a device plays after it if there is nothing else by then, without
+            the help of any thread of this program; the next output replaces it. It is not
+            counted as queued.
+        """
+
+    def take_missed(self) -> int:
+        """Return the samples that were due since the last call while no output was queued.
+
+        They were the tail of the last `write`, and silence after it.
+        """
 
     def now(self) -> float:
         """Return the endpoint's time in seconds, from a monotonic or a virtual clock."""

@@ -171,7 +171,11 @@ class FileEndpoint:
         """Return 0; output is written at once."""
         return 0
 
-    def write(self, samples: Float32) -> None:
+    def take_missed(self) -> int:
+        """Return 0: a file has no deadlines."""
+        return 0
+
+    def write(self, samples: Float32, tail: Float32 | None = None) -> None:
         """Append output to the result.
 
         Raises

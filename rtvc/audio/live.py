@@ -242,11 +242,16 @@ class LiveEndpoint:
         duplex = self._duplex
         return duplex.queued if duplex else 0
 
-    def write(self, samples: Float32) -> None:
+    def write(self, samples: Float32, tail: Float32 | None = None) -> None:
         """Queue output; drops what the ring buffer cannot hold and counts it as an overflow."""
         duplex = self._duplex
         if duplex:
-            duplex.write(samples)
+            duplex.write(samples, tail)
+
+    def take_missed(self) -> int:
+        """Return the samples that were due since the last call while no output was queued."""
+        duplex = self._duplex
+        return duplex.take_missed() if duplex else 0
 
     def now(self) -> float:
         """Return seconds on the monotonic clock."""

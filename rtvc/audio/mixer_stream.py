@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import rtmixer
 
+from rtvc._types import Float32
 from rtvc.audio.streams import Counters, DeviceStream, StreamSpec
+from rtvc.audio.tail_ring import TailRing
 
 _CLASSES = {
     "duplex": rtmixer.MixerAndRecorder,
@@ -29,6 +31,7 @@ class MixerStream(DeviceStream):
         self._lock = threading.Lock()
         self._record_action: Any = None
         self._play_action: Any = None
+        self._tail_ring: TailRing | None = None
         self._probes: tuple[Any, Any] | None = None
         self._next_probe = 0.0
         self._input_full = self._output_empty = 0
@@ -38,8 +41,7 @@ class MixerStream(DeviceStream):
             size = _FLOAT_BYTES * spec.input.channels
             self._input_ring = rtmixer.RingBuffer(size, spec.ring_frames)
         if spec.output:
-            size = _FLOAT_BYTES * spec.output.channels
-            self._output_ring = rtmixer.RingBuffer(size, spec.ring_frames)
+            self._tail_ring = _tail_ring(spec.ring_frames, spec.output.channels)
 
     def service(self) -> None:
         """Queue again the rtmixer actions that ended at a full or an empty ring buffer."""
@@ -49,11 +51,13 @@ class MixerStream(DeviceStream):
             if self._input_ring and self._record_action not in actions:
                 self._input_full += self._record_action is not None
                 self._record_action = self._stream.record_ringbuffer(self._input_ring)
-            if self._play_action not in actions:
-                self._output_empty += self._play_action is not None and not self._stopping
-                self._play_action = None
-                if self._output_ring and self._output_ring.read_available:
-                    self._play_action = self._stream.play_ringbuffer(self._output_ring)
+            if (ring := self._tail_ring) is not None:
+                ended = self._play_action is not None and self._play_action not in actions
+                self._output_empty += ring.observe(self._frames, ended) and not self._stopping
+                if self._play_action not in actions:
+                    self._play_action = None
+                    if ring.ring.read_available:
+                        self._play_action = self._stream.play_ringbuffer(ring.ring)
             if self.spec.input and self.spec.output:
                 self._probe(actions, self.spec.input.channels, self.spec.output.channels)
 
@@ -77,11 +81,51 @@ class MixerStream(DeviceStream):
                 self._stream.play_buffer(np.zeros((1, outputs), np.float32), outputs),
             )
 
+    @property
+    def queued(self) -> int:
+        """Number of output frames that wait to be played."""
+        return self._tail_ring.read_available if self._tail_ring else 0
+
+    @property
+    def writable(self) -> int:
+        """Number of output frames that can be queued."""
+        return self._tail_ring.write_available if self._tail_ring else 0
+
+    def write(self, frames: Float32, tail: Float32 | None = None) -> int:
+        """Queue (frames, channels) float32; return the number of frames that fitted.
+
+        Parameters
+        ----------
+        frames
+            The output.
+        tail
+            What the callback plays after it if there is nothing else by then; the next output
+            replaces it.
+        """
+        if self._tail_ring is None or not frames.size:
+            return 0
+        written = self._tail_ring.write(frames, self._frames, tail)
+        self.service()
+        return written
+
+    def take_missed(self) -> int:
+        """Return the frames that were due since the last call while no output was queued."""
+        return self._tail_ring.take_missed(self._frames) if self._tail_ring else 0
+
+    @property
+    def _frames(self) -> int:
+        return int(self._stream._state.stats.blocks) * self.spec.block
+
     def counters(self) -> Counters:
         """Return the callback's counters plus the actions that ended early."""
         stats = self._stream._state.stats  # no public attribute gives them while the stream runs
         return Counters(
-            frames=stats.blocks * self.spec.block,
+            frames=self._frames,
             underruns=stats.input_underflows + stats.output_underflows + self._output_empty,
             overflows=stats.input_overflows + stats.output_overflows + self._input_full,
         )
+
+
+def _tail_ring(frames: int, channels: int) -> TailRing:
+    memory = np.zeros((frames, channels), np.float32)
+    return TailRing(memory, rtmixer.RingBuffer(_FLOAT_BYTES * channels, buffer=memory))

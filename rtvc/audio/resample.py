@@ -28,6 +28,8 @@ response is flat below and stops above. A little aliasing around the Nyquist fre
 halves the delay."""
 MAX_TRIM = 2e-3
 """Largest relative change of the ratio of an `EdgeResampler`."""
+_LONGEST_DELAY_S = 0.02
+_JOIN_S = 0.005
 GLIDE_S = 1.0
 """Time constant of a change of the ratio, in seconds."""
 
@@ -163,6 +165,8 @@ class EdgeResampler:
         self._soxr.set_io_ratio(in_rate, out_rate)
         self._target = self._trim = 0.0
         self._pending = 0.0
+        self._last = np.zeros(2, np.float32)
+        self._recent = np.zeros(math.ceil(_LONGEST_DELAY_S * in_rate), np.float32)
 
     @property
     def delay_s(self) -> float:
@@ -188,6 +192,25 @@ class EdgeResampler:
             self._trim += share * (self._target - self._trim)
             self._soxr.set_io_ratio(self.in_rate, self.out_rate * (1 + self._trim))
         output: Float32 = self._soxr.resample_chunk(np.ascontiguousarray(samples))
+        self._recent = np.concatenate([self._recent, samples])[-self._recent.size :]
+        self._last = np.concatenate([self._last, output[-2:]])[-2:]
         expected = samples.size * self.out_rate / self.in_rate * (1 + self._trim)
         self._pending += expected - output.size
+        return output
+
+    def continued(self, tail: Float32) -> Float32:
+        """Return what would follow the output so far if `tail` came next; changes nothing.
+
+        It is interpolated linearly, from the samples that are still in the filter on.
+        """
+        signal = np.concatenate([self._recent, tail])
+        ratio = self.in_rate / self.out_rate
+        start = self._recent.size - self._pending * ratio
+        at = np.arange(start, signal.size - 1, ratio)
+        output: Float32 = np.interp(at, np.arange(signal.size), signal).astype(np.float32)
+        # A change of the ratio leaves an error of a sample or two in the position.
+        width = min(output.size, round(_JOIN_S * self.out_rate))
+        if width:
+            step = 2 * self._last[1] - self._last[0] - output[0]
+            output[:width] += step * np.linspace(1, 0, width, dtype=np.float32)
         return output

@@ -87,6 +87,8 @@ class SimulatedDevice:
         self._queued = 0
         self._frames_due = 0
         self._played: list[Float32] = []
+        self._tail = np.zeros(0, np.float32)
+        self._missed = 0
         self._underruns = self._overflows = 0
         self._lost = False
         self._running = False
@@ -164,7 +166,7 @@ class SimulatedDevice:
         """Return the number of output samples that wait for the device."""
         return self._queued
 
-    def write(self, samples: Float32) -> None:
+    def write(self, samples: Float32, tail: Float32 | None = None) -> None:
         """Queue output; drops what exceeds 4 s and counts an overflow."""
         with self._lock:
             room = _RING - self._queued
@@ -173,6 +175,13 @@ class SimulatedDevice:
                 samples = samples[:room]
             self._output.append(samples.astype(np.float32))
             self._queued += len(samples)
+            self._tail = np.zeros(0, np.float32) if tail is None else tail
+
+    def take_missed(self) -> int:
+        """Return the samples that were due since the last call while no output was queued."""
+        with self._lock:
+            missed, self._missed = self._missed, 0
+        return missed
 
     def now(self) -> float:
         """Return the device's time in seconds."""
@@ -190,7 +199,8 @@ class SimulatedDevice:
                 self._taken += len(self._input)
                 self._input = np.zeros(0, np.float32)
                 self._output.clear()
-                self._queued = 0
+                self._queued = self._missed = 0
+                self._tail = np.zeros(0, np.float32)
             return not self._lost
 
     @property
@@ -273,6 +283,10 @@ class SimulatedDevice:
             filled += used
             if used < len(piece):
                 self._output.appendleft(piece[used:])
+        tail, self._tail = self._tail[: due - filled], self._tail[due - filled :]
+        out[filled : filled + len(tail)] = tail
+        if self._played:
+            self._missed += due - filled
         return out
 
     def _within(self, spans: list[tuple[int, int]]) -> bool:

@@ -197,13 +197,26 @@ class DeviceStream(ABC):
             self._input_ring.readinto(data)
         return data
 
-    def write(self, frames: Float32) -> int:
-        """Queue (frames, channels) float32; return the number of frames that fitted."""
+    def write(self, frames: Float32, tail: Float32 | None = None) -> int:
+        """Queue (frames, channels) float32; return the number of frames that fitted.
+
+        Parameters
+        ----------
+        frames
+            The output.
+        tail
+            What to play after it if there is nothing else by then, where that is possible
+            without the interpreter.
+        """
         if not self._output_ring or not frames.size:
             return 0
         written = self._output_ring.write(np.ascontiguousarray(frames))
         self.service()
         return written
+
+    def take_missed(self) -> int:
+        """Return the frames that were due since the last call while no output was queued."""
+        return 0
 
     @abstractmethod
     def service(self) -> None:

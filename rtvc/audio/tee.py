@@ -116,14 +116,14 @@ class TeeEndpoint:
         """Return the number of output samples that wait for the device."""
         return self.inner.queued()
 
-    def write(self, samples: Float32) -> None:
+    def write(self, samples: Float32, tail: Float32 | None = None) -> None:
         """Queue output, and copy it to the spectrum, the recording and the monitor."""
         recording, monitor = self.recording, self.monitor
         if self._blocks > _SETTLED_BLOCKS and len(samples) >= _SHORTEST_BLOCK:
             self._output_fill.add(self.inner.queued() / ENGINE_RATE)
         self.delay_monitor.push_output(samples)
         self._writing = True
-        self.inner.write(samples)
+        self.inner.write(samples, tail)
         self._written += samples.size
         self._writing = False
         self._spectrum.push(samples)
@@ -133,6 +133,10 @@ class TeeEndpoint:
             self._flight.push("output", samples)
         if monitor is not None:
             monitor.push(samples)
+
+    def take_missed(self) -> int:
+        """Return the samples that were due since the last call while no output was queued."""
+        return self.inner.take_missed()
 
     def now(self) -> float:
         """Return the endpoint's time in seconds."""

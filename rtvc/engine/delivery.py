@@ -56,8 +56,13 @@ class Concealment:
 
     def read(self, samples: int) -> Float32:
         """Return the next `samples` samples, float32."""
-        at = self._at + np.arange(samples)
+        output = self.peek(samples)
         self._at += samples
+        return output
+
+    def peek(self, samples: int) -> Float32:
+        """Return the next `samples` samples, float32, which `read` returns again."""
+        at = self._at + np.arange(samples)
         gain = np.where(at < len(self._fade), self._fade[np.minimum(at, len(self._fade) - 1)], 0.0)
         return (self._cycle[at % len(self._cycle)] * gain).astype(np.float32)
 
@@ -68,8 +73,11 @@ class Sink(Protocol):
     def queued(self) -> int:
         """Return the number of queued samples."""
 
-    def write(self, samples: Float32) -> None:
-        """Queue samples."""
+    def write(self, samples: Float32, tail: Float32 | None = None) -> None:
+        """Queue samples, and what is played after them if there is nothing else by then."""
+
+    def take_missed(self) -> int:
+        """Return the samples that were due since the last call while none was queued."""
 
 
 class Delivery:
@@ -149,6 +157,7 @@ class Delivery:
     def tick(self) -> None:
         """Fill the output up to the guard with concealment. May be called from any thread."""
         with self._lock:
+            self._take_missed()
             missing = self._guard - self._sink.queued()
             if missing > 0:
                 if self._started:
@@ -167,6 +176,7 @@ class Delivery:
             Samples that should have been queued when the block was complete.
         """
         with self._lock:
+            self._take_missed()
             error = self._sink.queued() + surplus - self._pending_drop - headroom
             if not self._started or self.silent:
                 self._correct(error)
@@ -273,7 +283,8 @@ class Delivery:
         return self._concealment
 
     def _conceal(self, samples: int) -> None:
-        self._write(self._extend().read(samples))
+        concealment = self._extend()
+        self._write(concealment.read(samples), concealment)
         if self._started:
             self.concealed += samples
 
@@ -294,6 +305,17 @@ class Delivery:
             self._concealment = None
         self._write(rest)
 
-    def _write(self, samples: Float32) -> None:
-        self._sink.write(samples)
+    def _write(self, samples: Float32, following: Concealment | None = None) -> None:
         self._recent = np.concatenate([self._recent, samples])[-len(self._recent) :]
+        # Should no thread of this program run, the device plays the concealment itself.
+        following = following or Concealment(self._recent, self._rate)
+        self._sink.write(samples, following.peek(round(FADE_S * self._rate)))
+
+    def _take_missed(self) -> None:
+        """Continue where the device is, which has played the tail of the last samples."""
+        missed = self._sink.take_missed()
+        if missed and self._started:
+            self._extend().read(missed)
+            self._pending_drop += missed
+            self._late = True
+            self.concealed += missed

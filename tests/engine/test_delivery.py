@@ -14,12 +14,19 @@ class Speaker:
     def __init__(self):
         self.output = np.zeros(0, np.float32)
         self.at = 0
+        self.tail = np.zeros(0, np.float32)
+        self.missed = 0
 
     def queued(self):
         return len(self.output) - self.at
 
-    def write(self, samples):
+    def write(self, samples, tail=None):
         self.output = np.concatenate([self.output, samples])
+        self.tail = tail
+
+    def take_missed(self):
+        missed, self.missed = self.missed, 0
+        return missed
 
     def play(self, samples):
         assert samples <= self.queued(), "the device ran dry"
@@ -151,3 +158,24 @@ def test_concealment_continues_in_phase_and_fades(hz):
 
 def test_an_extension_of_silence_is_silence():
     assert not Concealment(np.zeros(4800, np.float32), RATE).read(480).any()
+
+
+@pytest.mark.parametrize("missed", [480, 1500, 24_000])
+def test_the_device_conceals_by_itself_while_no_thread_runs(missed):
+    speaker = Speaker()
+    delivery = Delivery(speaker, RATE)
+    delivery.hold_latency(0, HEADROOM)
+    for n in range(5):
+        delivery.deliver(tone(n * BLOCK, BLOCK))
+        speaker.play(BLOCK)
+    tail, before = speaker.tail, len(speaker.output)
+    played = np.concatenate([tail, np.zeros(missed, np.float32)])[:missed]
+    speaker.output = np.concatenate([speaker.output[: speaker.at], played])
+    speaker.at, speaker.missed = len(speaker.output), missed
+    delivery.tick()
+    whole = speaker.output[before - BLOCK :]
+    steepest = 0.5 * 2 * np.pi * 200 / RATE
+    assert np.abs(np.diff(whole)).max() < 2 * steepest
+    assert delivery.concealed >= missed
+    assert delivery.pending_drop >= missed
+    assert np.abs(tail[-1]) < 1e-3

@@ -75,7 +75,7 @@ class SimulatedSpeaker(DeviceStream):
         self.service()
         return len(self._ring)
 
-    def write(self, frames: Float32) -> int:
+    def write(self, frames: Float32, tail: Float32 | None = None) -> int:
         assert frames.dtype == np.float32
         assert np.array_equal(frames[:, 0], frames[:, 1])
         self.service()
