@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 FLAGS ?=
 
-.PHONY: help live test parallel sound serial quick soak coverage operators check format lint types layers pictures stills dist wheel clean
+.PHONY: help live test parallel sound serial quick soak soak-live coverage operators check format lint types layers pictures stills dist wheel clean
 
 help:
 	@echo "make live           install rtvc into $(VENV) and run it live"
@@ -20,6 +20,7 @@ help:
 	@echo "make sound          run the tests that use the sound server, two at a time"
 	@echo "make serial         run the tests that measure time, one after the other"
 	@echo "make soak           run the long versions of some tests"
+	@echo "make soak-live      run rtvc live for SECONDS, by default 180; nothing may be late or grow"
 	@echo "make coverage       like make parallel, and print the coverage of rtvc/"
 	@echo "make operators      run the networks' tests with the operators of the other device type"
 	@echo "make check          formatting, lint, types, layers, tests"
@@ -65,6 +66,11 @@ quick: $(VENV)/.installed-dev
 
 soak: $(VENV)/.installed-dev
 	@$(PYTEST) -m soak $(WORKERS) $(FLAGS)
+
+SECONDS ?= 180
+soak-live: $(VENV)/.installed-dev
+	@.ci/system-packages test
+	@$(BIN)/python -m benchmarks.soak --seconds $(SECONDS)
 
 coverage: $(VENV)/.installed-dev
 	@.ci/system-packages test

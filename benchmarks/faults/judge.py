@@ -65,7 +65,8 @@ def read_tape(folder: Path, name: str) -> Tape:
     A piece arrives at once or late, never early: in each quarter of a second the earliest one
     gives the time. Where that changes, the stream has stood still or started again.
     """
-    samples = np.fromfile(folder / f"{name}.f32", np.float32)
+    file = folder / f"{name}.f32"
+    samples = np.memmap(file, np.float32, "r") if file.stat().st_size else np.zeros(0, np.float32)
     groups: list[_Run] = []
     stream = at = last = 0
     opened = float("-inf")
@@ -176,7 +177,7 @@ def latency(
     if 0 < best < lags - 1:
         left, middle, right = score[best - 1 : best + 2]
         shift = 0.5 * (left - right) / (left - 2 * middle + right)
-    return Latency(most - (best + shift) * _HOP / RATE, float(score[best]))
+    return Latency(float(most - (best + shift) * _HOP / RATE), float(score[best]))
 
 
 def likeness(source: Tape, output: Tape, start: float, end: float, most: float) -> float:
