@@ -68,7 +68,8 @@ class Actions:
         if entry.preset is None:
             return f"The preset {name!r} cannot be loaded. {entry.error}"
         self._controller.apply(entry.preset.apply_to(self._controller.settings))
-        notes = " ".join(entry.preset.notes)
+        lines = (note.removeprefix(f"{entry.file.path}:") for note in entry.preset.notes)
+        notes = " ".join(f"Line {line}" for line in lines)
         return f"Loaded preset {name!r}. {notes or entry.description}"
 
     def load_favourite(self, digit: int) -> str:
