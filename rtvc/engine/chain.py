@@ -14,6 +14,7 @@ from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.resample import BlockResampler
 from rtvc.engine.dsp.conditioning import Gate, HighPass, Ramp, repair
 from rtvc.engine.dsp.delay import Delay
+from rtvc.engine.dsp.feedback import FeedbackSuppressor
 from rtvc.engine.dsp.loudness import Limiter, LoudnessFollow
 from rtvc.engine.dsp.sola import Sola
 from rtvc.engine.plan import Plan, make_plan
@@ -45,6 +46,8 @@ class Step:
         modes.
     input_f0_hz, output_f0_hz
         f0 of input and output at the end of the block in Hz, 0 = unvoiced.
+    feedback
+        Whether the output is reduced because the microphone picks it up.
     input_level, output_level
         Levels of the unprocessed input and of the output.
     """
@@ -57,6 +60,7 @@ class Step:
     rendered: bool
     input_f0_hz: float
     output_f0_hz: float
+    feedback: bool
     input_level: Level
     output_level: Level
 
@@ -150,6 +154,7 @@ class Chain:
         self._loudness = LoudnessFollow(ENGINE_RATE)
         self._limiter = Limiter(ENGINE_RATE)
         self.delay = voice_delay + self._limiter.delay
+        self._feedback = FeedbackSuppressor(ENGINE_RATE, self.delay)
         self._input_gain = Ramp(ENGINE_RATE, _gain(settings.input_gain))
         self._output_gain = Ramp(ENGINE_RATE, _gain(settings.output_gain))
         self._converted_gain = Ramp(ENGINE_RATE, float(settings.mode == "converted"))
@@ -221,6 +226,7 @@ class Chain:
         if isinstance(dry_gain, np.ndarray) or dry_gain > 0.0:
             audio = audio + dry * dry_gain
         output = self._limiter.process(audio.astype(np.float32, copy=False), settings.ceiling)
+        output = self._feedback.process(raw, output)
         marks.append(time.perf_counter())
         stages = dict(zip(("condition", "voice", "output"), np.diff(marks).tolist(), strict=True))
         step = Step(
@@ -232,6 +238,7 @@ class Chain:
             rendered=rendered,
             input_f0_hz=rendered_block.input_f0_hz,
             output_f0_hz=rendered_block.output_f0_hz,
+            feedback=self._feedback.active,
             input_level=_level(raw),
             output_level=_level(output),
         )
@@ -255,6 +262,7 @@ class Chain:
         self._gate.process(conditioned, settings)
         self._reference_delay.process(conditioned)
         self._dry_delay.process(raw)
+        self._feedback.skip()
         self._skip_voice(conditioned)
         if self._observer is not None:
             self._observer.skipped(self, samples, settings)
