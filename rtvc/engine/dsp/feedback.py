@@ -38,10 +38,12 @@ more: a held note repeats itself at all periods, with a share of 0.8 and more; l
 0.7."""
 _HOWL_DB = -16.0
 """RMS that the output does not fall below for a whole window while it howls. Speech and shouts do.
-A howl at the ceiling may repeat itself as a held note does, so any peak counts then."""
+"""
+_HOWL_UNIQUE = 0.92
+"""As `_UNIQUE`, for a howl: it may repeat itself nearly as a held note does, but no test tone."""
 _EVIDENCE, _DISTINCT_WEIGHT, _HOWL_WEIGHT = 4.0, 2.0, 1.4
-"""A loop is two distinct peaks in a row at one lag, four less distinct ones, or three of any kind
-in a howl."""
+"""A loop is two distinct peaks in a row at one lag, four less distinct ones, or three
+while it howls."""
 _QUIET_DB = -50.0
 """RMS of input or output below which nothing is searched."""
 _SMOOTH_HZ = 150.0
@@ -225,7 +227,7 @@ class FeedbackSuppressor:
         others[max(0, lag - shortest - near) : lag - shortest + near + 1] = 0.0
         share = others.max() / max(likeness[lag], _PEAK)
         howling = self._output.lowest_db > _HOWL_DB
-        if likeness[lag] < _PEAK or (share > _UNIQUE and not howling):
+        if likeness[lag] < _PEAK or share > (_HOWL_UNIQUE if howling else _UNIQUE):
             return None
         end = len(made) - lag
         source = made[end - size : end]

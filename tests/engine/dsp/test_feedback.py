@@ -20,7 +20,8 @@ def room(seed: int) -> Float32:
     path = rng.standard_normal(len(time)) * np.exp(-time / 0.02) * 0.06
     path[0] = 1.0
     path = scipy.signal.lfilter(*scipy.signal.butter(2, [200, 7000], "band", fs=RATE), path)
-    return (path / np.sqrt(np.sum(path**2))).astype(np.float32)
+    scaled: Float32 = (path / np.sqrt(np.sum(path**2))).astype(np.float32)
+    return scaled
 
 
 class Voice:
@@ -38,7 +39,8 @@ class Voice:
             time = (self.at + np.arange(len(block))) / RATE
             out = out * np.float32(np.sqrt(2)) * np.cos(2 * np.pi * self.shift_hz * time)
         self.at += len(block)
-        return np.clip(out, -0.89, 0.89).astype(np.float32)
+        clipped: Float32 = np.clip(out, -0.89, 0.89).astype(np.float32)
+        return clipped
 
 
 def converted(
@@ -70,7 +72,8 @@ def converted(
 
 def talk(seconds: float, name: str = NAMES[0]) -> Float32:
     sound = np.resize(speech(name), round(seconds * RATE))
-    return (sound * (0.05 / np.sqrt(np.mean(sound**2)))).astype(np.float32)
+    scaled: Float32 = (sound * (0.05 / np.sqrt(np.mean(sound**2)))).astype(np.float32)
+    return scaled
 
 
 @pytest.mark.parametrize(
@@ -107,15 +110,19 @@ def sung(hz: float, seconds: float) -> Float32:
     harmonics = np.arange(1, int(5000 / hz))
     weights = 1 / (1 + ((harmonics * hz - 700) / 200) ** 2) + 0.05
     sound = np.sin(harmonics[:, None] * phase).T @ weights
-    return (0.5 * sound / np.abs(sound).max() * 10 ** (time / seconds - 1)).astype(np.float32)
+    sound *= 0.5 / np.abs(sound).max() * 10 ** (time / seconds - 1)
+    made: Float32 = sound.astype(np.float32)
+    return made
 
 
 @pytest.mark.parametrize("shift_hz", [0, 170])
-def test_speech_shouts_songs_and_noise_are_left_alone(shift_hz):
+def test_speech_shouts_songs_tones_and_noise_are_left_alone(shift_hz):
+    time = np.arange(2 * RATE) / RATE
+    tones = [np.float32(0.5) * np.sin(2 * np.pi * hz * time) for hz in (55.3, 440.0, 1000.0)]
     noise = np.random.default_rng(1).normal(0, 0.1, 2 * RATE).astype(np.float32)
     everything = [talk(5.0, name) for name in NAMES]
     everything += [np.clip(20 * talk(4.0, name), -1, 1) for name in NAMES[:2]]
-    everything += [noise, *(sung(hz, 2.0) for hz in (110, 165, 262, 392))]
+    everything += [*tones, noise, *(sung(hz, 2.0) for hz in (110, 165, 262, 392))]
     sound = np.concatenate(everything)
     out, reduced = converted(sound, shift_hz=shift_hz)
     assert not any(reduced)
