@@ -13,10 +13,6 @@ class RtvcError(Exception):
     """
 
 
-class VoiceError(RtvcError):
-    """The voice cannot be used, but the devices work: choose another voice."""
-
-
 class UsageError(RtvcError):
     """The request is wrong: an unknown name, or a value out of range; exit code 2."""
 

@@ -55,6 +55,9 @@ class Session:
     fail_open
         Whether the unconverted input is output, as state DRY, while a failure keeps the engine
         from converting.
+    wait_for_voice
+        Whether `start` succeeds without the voice: the output is muted until it, or another one,
+        can be loaded. By default `start` raises.
 
     Examples
     --------
@@ -74,6 +77,7 @@ class Session:
         *,
         observer: Observer | None = None,
         fail_open: bool = False,
+        wait_for_voice: bool = False,
     ) -> None:
         self.endpoint = endpoint
         self._engine = Engine(
@@ -84,6 +88,7 @@ class Session:
             nullcontext if find_voice else open_voice.preload_estimator,
             observer=observer,
             fail_open=fail_open,
+            wait_for_voice=wait_for_voice,
         )
         self._hint = hint
         self._watch: LatencyWatch | None = None
@@ -177,11 +182,6 @@ class Session:
                 self._watch.start()
             else:  # its clock stands still meanwhile
                 self.endpoint.on_block = self._watch.check
-
-    @property
-    def has_voice(self) -> bool:
-        """Whether a voice has been loaded; False if `start` failed to load one."""
-        return self._engine.has_voice
 
     def apply(self, settings: Settings | None = None, **changes: Any) -> None:
         """Use other settings from the next block on.

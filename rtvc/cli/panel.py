@@ -24,6 +24,7 @@ def run(
     *,
     remember: bool,
     report: Callable[[str], None],
+    fail_open: bool,
     prepare: Callable[[Recorder], None],
     flight: FlightRecorder | None,
 ) -> int:
@@ -43,6 +44,8 @@ def run(
         Whether to store devices and settings for the next run.
     report
         Called with what the guard must know; see `Controller`.
+    fail_open
+        Whether your own voice is output while a failure keeps rtvc from converting.
     prepare
         Starts the recording, if one is wanted.
     flight
@@ -67,6 +70,7 @@ def run(
         remember=remember,
         flight=flight,
         report=report,
+        fail_open=fail_open,
     )
     prepare(controller.recorder)
     panel = Panel(controller, " ".join(filter(None, (devices.advice, warnings))))

@@ -103,6 +103,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="do not remember the devices and settings of this run",
     )
+    course.add_argument(
+        "--fail-open",
+        action="store_true",
+        help="output your own voice instead of silence while a failure keeps rtvc from converting; "
+        "never remembered",
+    )
     run_recording.add_arguments(parser)
     options.add_profile(parser)
     options.add_settings(parser)
@@ -130,7 +136,8 @@ def run(args: argparse.Namespace) -> int:
         print_note(sentence)
     chosen = options.chosen(args, remembered.settings)
     recording = run_recording.recording_choice(args, remembered.recording)
-    settings = _with_a_voice(chosen.settings, args)
+    settings = chosen.settings
+    _check_voice(settings, args)
     _refuse_existing(args)
     if not (link.saved or remembered.settings.changed() or options.shape_voice(args)):
         # On the first run you should hear a changed voice, not your own.
@@ -163,24 +170,24 @@ def run(args: argparse.Namespace) -> int:
             " ".join(filter(None, (link.message, sizes.warnings, unfinished))),
             remember=not args.no_save,
             report=link.report,
+            fail_open=args.fail_open,
             prepare=partial(run_recording.start_recording, args),
             flight=run_recording.flight_recorder(args, recording),
         )
     return _run_plainly(args, devices, remembered, sizing, link)
 
 
-def _with_a_voice(settings: Settings, args: argparse.Namespace) -> Settings:
-    """Return the settings; a remembered voice that cannot be used becomes the built-in voice."""
-    from rtvc.settings import BUILT_IN
-
+def _check_voice(settings: Settings, args: argparse.Namespace) -> None:
+    """Report a missing voice; with a remembered one, the run starts muted and waits for it."""
     try:
         options.require_voice(settings)
     except RtvcError as error:
         if options.shape_voice(args):
             raise
-        print_note(f"{error} Using the built-in voice instead of the remembered one.")
-        return settings.replace(voice=BUILT_IN)
-    return settings
+        print_note(
+            f"No voice: {error} The output is muted until it is back, or you choose another one "
+            "(--voice NAME)."
+        )
 
 
 def _on_panel(args: argparse.Namespace) -> bool:
@@ -207,7 +214,14 @@ def _run_plainly(
     from rtvc.live.recorder import Recorder
 
     flight = run_recording.flight_recorder(args, remembered.recording)
-    session = DeviceSession(devices.open(), remembered.settings, sizing=sizing, flight=flight)
+    session = DeviceSession(
+        devices.open(),
+        remembered.settings,
+        sizing=sizing,
+        flight=flight,
+        wait_for_voice=not options.shape_voice(args),
+        fail_open=args.fail_open,
+    )
     recorder = Recorder(partial(setattr, session.endpoint, "recording"), remembered.recording)
     run_recording.start_recording(args, recorder)
     stats_file = StatsFile(args.stats, session)

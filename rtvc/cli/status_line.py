@@ -108,6 +108,7 @@ def _parts(stats: Stats) -> dict[str, str]:
     figures = health(stats)
     parts = {
         "state": f"{stats.state.upper():9}",
+        "fail_open": "FAIL-OPEN",
         "in": f"in {_level(stats.input)}",
         "out": f"out {_level(stats.output)}",
         "step": f"step p99 {figures.step.p99 * 1000:3.0f}/{figures.block * 1000:.0f} ms",
@@ -125,6 +126,8 @@ def _parts(stats: Stats) -> dict[str, str]:
         del parts["clocks"]
     if not figures.restarts:
         del parts["restarts"]
+    if not stats.fail_open:
+        del parts["fail_open"]
     return parts
 
 

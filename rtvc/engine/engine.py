@@ -21,8 +21,11 @@ from rtvc.stats import State, Stats
 from rtvc.system.abandoned import abandon_thread
 
 _UNCHANGED = (
-    "These settings leave your voice recognisable: change pitch or formant, or choose another "
-    "voice or a preset."
+    "Your voice is recognisable: change pitch or formant, or choose another voice or a preset."
+)
+_FEEDBACK = (
+    "The microphone hears the speaker, so the output is reduced: wear headphones, or turn the "
+    "speaker down."
 )
 _SOUNDING = State.CONVERTED, State.UNCHANGED, State.DRY, State.MUTED
 _JOIN_S = 1.0
@@ -52,6 +55,9 @@ class Engine:
         Context manager entered around `find_voice`; may load the pitch estimator in parallel.
     observer
         Receives every block of every chain; by default none.
+    wait_for_voice
+        Whether to start without output if the voice cannot be loaded, and to load it, or another
+        one, as soon as that is possible.
     fail_open
         Whether the unconverted input is output while a failure keeps the engine from
         converting. The state is DRY then.
@@ -67,6 +73,7 @@ class Engine:
         *,
         observer: Observer | None = None,
         fail_open: bool = False,
+        wait_for_voice: bool = False,
     ) -> None:
         self._endpoint = endpoint
         self._builder = ChainBuilder(
@@ -80,7 +87,8 @@ class Engine:
         self._loop = EngineLoop(endpoint, self._builder, fail_open=fail_open)
         self._fail_open = fail_open
         self._thread: threading.Thread | None = None
-        self._has_voice = self._stopped = False
+        self._wait_for_voice = wait_for_voice
+        self._stopped = False
 
     @property
     def settings(self) -> Settings:
@@ -120,11 +128,10 @@ class Engine:
         worker = self._builder.start(self._builder.effective())
         try:
             worker.ready.wait()
-            if worker.error is not None:
+            if worker.error is not None and not self._wait_for_voice:
                 raise worker.error
-            assert worker.chain is not None
-            self._has_voice = True
-            self._endpoint.start(self._loop.heartbeat.tick, worker.chain.delay)
+            delay = 0 if worker.chain is None else worker.chain.delay
+            self._endpoint.start(self._loop.heartbeat.tick, delay)
         except BaseException:
             worker.close()
             self._endpoint.stop()
@@ -147,11 +154,6 @@ class Engine:
     def request_stop(self) -> None:
         """End soon, without waiting."""
         self._loop.watchdog.request_stop()
-
-    @property
-    def has_voice(self) -> bool:
-        """Whether a voice has been loaded; False if `start` failed to load one."""
-        return self._has_voice
 
     @property
     def running(self) -> bool:
@@ -180,6 +182,8 @@ class Engine:
         elif phase is Phase.RUNNING and state in _SOUNDING and self._behind:
             late = "The engine is behind; audio resumes shortly."
             state, reason = State.MUTED, f"{reason} {late}".strip()
+        if stats.feedback and state in _SOUNDING:
+            reason = reason or _FEEDBACK
         if state is State.UNCHANGED:
             reason = reason or _UNCHANGED
         return dataclasses.replace(

@@ -20,9 +20,11 @@ from rtvc.engine.heartbeat import Heartbeat
 from rtvc.engine.input_history import InputHistory
 from rtvc.engine.input_reader import AudioThreadError, InputReader
 from rtvc.engine.spare import Spare
-from rtvc.engine.supervisor import Event, Phase, Supervisor, sentence
+from rtvc.engine.supervisor import NO_VOICE, Event, Phase, Supervisor, sentence
+from rtvc.engine.voice_settings import VoiceSettings
 from rtvc.engine.watchdog import NoResponseError, Watchdog
 from rtvc.engine.worker import Worker
+from rtvc.errors import RtvcError
 from rtvc.settings import Settings
 from rtvc.stats import State
 from rtvc.system.thread_priority import raise_thread_priority, reset_thread_priority
@@ -71,6 +73,7 @@ class EngineLoop:
         waits = not endpoint.wall_clock
         self.switch = ChainSwitch(builder, self._history, synchronous=waits)
         self._spare = Spare(builder, synchronous=waits)
+        self._voice_settings = VoiceSettings()
         self._bypass = Bypass(self.delivery) if fail_open and endpoint.realtime else None
         self.worker: Worker | None = None
         self._candidate: Worker | None = None
@@ -109,12 +112,15 @@ class EngineLoop:
         self._resync_causes.append(cause)
 
     def run(self, worker: Worker) -> None:
-        """Run until the end, beginning with a worker that is ready."""
+        """Run until the end, beginning with a worker that has ended its building."""
         reset_thread_priority()
         if self._endpoint.wall_clock:
             raise_thread_priority()
-        self._use(worker)
-        self._enter(Event.CHAIN_READY)
+        if worker.error is None:
+            self._use(worker)
+            self._enter(Event.CHAIN_READY)
+        else:
+            self._enter(self._lack_voice(worker.error))
         while self.supervisor.phase is not Phase.STOPPED:
             try:
                 self._turn()
@@ -192,7 +198,8 @@ class EngineLoop:
                 delivery.skip(chain.block)
                 return
         started, endpoint_started = time.perf_counter(), endpoint.now()
-        step = self._ask(worker, lambda chain: chain.step(block, settings))
+        used = self._voice_settings.use(chain.built_for.voice, settings)
+        step = self._ask(worker, lambda chain: chain.step(block, used))
         seconds, now = time.perf_counter() - started, endpoint.now()
         if endpoint.realtime:
             late = delivery.deliver(step.output)
@@ -202,7 +209,7 @@ class EngineLoop:
         else:
             endpoint.write(step.output)
         self.supervisor.worked()
-        self.stats.publish_step(step, seconds, chain.state(settings))
+        self.stats.publish_step(step, seconds, chain.state(used))
         if chain.built_for.shape == self._builder.effective().shape:
             degradation = self._builder.degradation
             self.stats.publish(reason=degradation.message(now), degraded=degradation.degraded)
@@ -255,6 +262,12 @@ class EngineLoop:
             self.fatal = cause
             return Event.STOP
         return event
+
+    def _lack_voice(self, error: BaseException) -> Event:
+        """Wait for the voice: its file may come back, or another one be chosen."""
+        if isinstance(error, RtvcError):
+            return self._fail(NO_VOICE, f"No voice: {error} Choose another voice.", pause=True)
+        return self._fail("failed build", f"The engine failed: {sentence(error)}", pause=True)
 
     def _abandon(self, worker: Worker, error: NoResponseError) -> Event:
         """Give up a call that does not end, and all input that has come meanwhile."""
@@ -320,8 +333,7 @@ class EngineLoop:
         self._candidate = None
         if worker.chain is None:
             assert worker.error is not None
-            cause = f"The engine failed: {sentence(worker.error)}"
-            return self._fail("failed build", cause, pause=True)
+            return self._lack_voice(worker.error)
         settings = self._builder.effective()
         blocks = recent_blocks(self._history, worker.chain)
         try:

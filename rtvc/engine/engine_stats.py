@@ -56,6 +56,7 @@ class EngineStats:
             repaired_blocks=self._stats.repaired_blocks + step.repaired,
             gate_open=step.gate_open,
             idle=step.idle,
+            feedback=step.feedback,
             input_f0_hz=step.input_f0_hz,
             output_f0_hz=step.output_f0_hz,
             input=step.input_level,

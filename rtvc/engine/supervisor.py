@@ -12,6 +12,8 @@ BACK_OFF_S = (0.5, 1.0, 2.0, 5.0)
 FAILURES_IN_A_ROW = 3
 """Failures without `GOOD_STEPS` steps between them after which the next try waits."""
 GOOD_STEPS = 10
+NO_VOICE = "no voice"
+"""Kind of the failure that the voice, or a model that it needs, is not there."""
 
 
 class Phase(StrEnum):
@@ -46,6 +48,7 @@ class Event(StrEnum):
 
 TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
     (Phase.STARTING, Event.CHAIN_READY): Phase.RUNNING,
+    (Phase.STARTING, Event.FAILED_REPEATEDLY): Phase.WAITING,
     (Phase.STARTING, Event.STOP): Phase.STOPPED,
     (Phase.RUNNING, Event.FAILED): Phase.REPLACING,
     (Phase.RUNNING, Event.FAILED_REPEATEDLY): Phase.WAITING,
@@ -125,7 +128,8 @@ class Supervisor:
         pause
             Whether it is useless to try again at once.
         """
-        self.count(kind, cause)
+        if kind != NO_VOICE or cause != self.last_cause:
+            self.count(kind, cause)  # to wait for the same voice is not another failure
         self._in_a_row += 1
         self._good_steps = 0
         repeated = pause or self._in_a_row >= FAILURES_IN_A_ROW

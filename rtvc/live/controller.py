@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rtvc.audio.portaudio_thread import PORTAUDIO
 from rtvc.config.remembered import RememberedRun, save_remembered
-from rtvc.errors import RtvcError, VoiceError
+from rtvc.errors import RtvcError
 from rtvc.live.background import BackgroundThread
 from rtvc.live.devices import DeviceProvider, DeviceSelection, OpenDevices
 from rtvc.live.recorder import Recorder
@@ -53,6 +53,8 @@ class Controller:
         Returns the voice of a name; by default the built-in and installed voices.
     sizing
         What was measured on this machine; by default nothing.
+    fail_open
+        Whether your own voice is output while a failure keeps the engine from converting.
     remember
         Whether devices and settings are saved for the next run.
     flight
@@ -81,12 +83,14 @@ class Controller:
         remember: bool = True,
         flight: FlightRecorder | None = None,
         report: Callable[[str], None] = lambda _: None,
+        fail_open: bool = False,
     ) -> None:
         self._provider = provider
         self._find_voice = find_voice
         self._sizing = sizing
         self._remember = remember
         self._report_to_guard = report
+        self._fail_open = fail_open
         self._initial = remembered
         self._saved: RememberedRun | None = None
         self._settings = remembered.settings
@@ -100,8 +104,6 @@ class Controller:
         self._names = DeviceSelection()
         self._in_progress = "Starting."
         self._failure = ""
-        self._voice_failed = False
-        """Whether the failure is the voice's; the devices are fine."""
         self._message = ""
         self._closed = False
         self._maintained = 0
@@ -143,8 +145,7 @@ class Controller:
         if self._in_progress:
             return dataclasses.replace(stats, state=State.STARTING, reason=self._in_progress)
         if self._failure:
-            state = State.MUTED if self._voice_failed else State.DEVICE_LOST
-            return dataclasses.replace(stats, state=state, reason=self._failure)
+            return dataclasses.replace(stats, state=State.DEVICE_LOST, reason=self._failure)
         return stats
 
     def spectrum(self) -> tuple[float, ...]:
@@ -247,15 +248,11 @@ class Controller:
         return settings is not None
 
     def _apply(self, settings: Settings) -> None:
-        """Apply settings; if the voice could not be loaded, try again with a new shape."""
-        reshaped = settings.shape != self._settings.shape
         self._report_to_guard(settings.mode)
         with self._lock:
             self._settings = settings
             if self._session is not None:
                 self._session.session.apply(settings)
-        if self._voice_failed and reshaped and not self._closed:
-            self._submit(self._retry_voice)
 
     def _device_names(self) -> dict[str, str]:
         return self.names._asdict()
@@ -282,23 +279,17 @@ class Controller:
         self._in_progress = ""
 
     def _retry_devices(self) -> None:
-        if self._failure and not self._voice_failed and self._session is None:
+        if self._failure and self._session is None:
             self._open(self.wanted)
-
-    def _retry_voice(self) -> None:
-        if self._voice_failed:
-            self._in_progress = "Loading the voice."
-            self._start()
 
     def _open(self, selection: DeviceSelection) -> bool:
         try:
             devices = self._provider.open(selection)
             self._play_on(devices)
         except Exception as error:  # whatever it is, the previous devices may still work
-            self._voice_failed = isinstance(error, VoiceError)
             self._failure = _reason(error)
             return False
-        self.wanted, self._failure, self._voice_failed = selection, "", False
+        self.wanted, self._failure = selection, ""
         if devices.note:
             self._report(devices.note)
         return True
@@ -307,7 +298,13 @@ class Controller:
         from rtvc.live.device_session import DeviceSession
 
         session = DeviceSession(
-            devices, self._settings, self._find_voice, self._sizing, flight=self.flight
+            devices,
+            self._settings,
+            self._find_voice,
+            self._sizing,
+            flight=self.flight,
+            wait_for_voice=True,
+            fail_open=self._fail_open,
         )
         session.start()
         with self._lock:
@@ -397,8 +394,6 @@ class Controller:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, VoiceError):
-        return f"{error} Choose another voice."
     if isinstance(error, RtvcError):
         return str(error)
     return f"An unexpected {type(error).__name__} occurred: {error}."

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from rtvc.audio.tee import TeeEndpoint
 from rtvc.config.measured_latency import MeasuredLatency, find_latency
-from rtvc.errors import RtvcError, VoiceError
 from rtvc.live.devices import OpenDevices
 from rtvc.session import Session
 from rtvc.settings import Settings
@@ -35,6 +34,8 @@ class DeviceSession:
         What was measured on this machine; by default nothing.
     flight
         Receives audio and blocks; by default nothing does.
+    wait_for_voice, fail_open
+        As for `Session`.
 
     Attributes
     ----------
@@ -50,11 +51,20 @@ class DeviceSession:
         sizing: Sizing | None = None,
         *,
         flight: FlightRecorder | None = None,
+        wait_for_voice: bool = False,
+        fail_open: bool = False,
     ) -> None:
         self.devices = devices
         self.endpoint = TeeEndpoint(devices.endpoint, devices.monitor, flight)
         self.session = Session(
-            self.endpoint, settings, find_voice, sizing, devices.hint, observer=flight
+            self.endpoint,
+            settings,
+            find_voice,
+            sizing,
+            devices.hint,
+            observer=flight,
+            wait_for_voice=wait_for_voice,
+            fail_open=fail_open,
         )
         self._monitor_error = ""
         self._measured_for: tuple[str, str, str] | None = None
@@ -65,17 +75,11 @@ class DeviceSession:
 
         Raises
         ------
-        VoiceError
-            If the voice cannot be loaded.
         RtvcError
-            If the devices do not start.
+            If the devices do not start, or the voice cannot be loaded and `wait_for_voice` is
+            False.
         """
-        try:
-            self.session.start()
-        except RtvcError as error:
-            if self.session.has_voice:
-                raise
-            raise VoiceError(str(error)) from error
+        self.session.start()
         _ = self.measured  # while the streams are open
 
     @property

@@ -40,6 +40,11 @@ class Badge:
     style: str
     text: str = ""
 
+    @property
+    def alarming(self) -> bool:
+        """Whether the voice is not heard as it should be."""
+        return self.style == "$error"
+
 
 class BadgeTracker:
     """Derives the badge from successive `Stats`."""
@@ -62,7 +67,8 @@ class BadgeTracker:
         late = self._recent_late_blocks(stats.late_blocks, now)
         sign, word, style = _WORDS[stats.state]
         if stats.restarting and stats.state is State.MUTED and settings.mode != "muted":
-            return Badge("[!]", "RESTARTING", "$error", stats.reason)
+            word = "RESTARTING" if stats.voice else "NO VOICE"
+            return Badge("[!]", word, "$error", stats.reason)
         if stats.state in (State.CONVERTED, State.UNCHANGED, State.DRY) and late >= _MANY_LATE:
             text = (
                 f"{stats.reason} {late} late blocks in {_WINDOW_S:.0f} s. {_remedy(stats)}".strip()

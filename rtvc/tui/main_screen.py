@@ -115,19 +115,24 @@ class MainScreen(Screen[None]):
         pane = self.query_one("#badge", TextPane)
         state = f" {badge.sign} {badge.word} "
         recording = "" if snapshot.recorded_s is None else f"  REC {_clock(snapshot.recorded_s)}"
+        warning = "  FAIL-OPEN" if snapshot.stats.fail_open else ""
         voice = snapshot.preset or snapshot.settings.voice
         between = f"  {voice}{'' if snapshot.preset else ' (edited)'}"
-        room = pane.size.width - len(state) - len(recording) - len(between) - 2
+        room = pane.size.width - len(state + recording + warning + between) - 2
         names = in_words(snapshot.devices)
         names = names if len(names) <= room else f"{names[: max(room - 1, 0)]}…" if room > 8 else ""
         pane.put(
             (state, f"bold reverse {badge.style}"),
             (recording, "bold reverse $error"),
+            (warning, "bold reverse $warning"),
             (between, "bold"),
             (f"{names:>{max(room, 0) + 1}}", ""),
         )
         setting = self.query_one(SettingsList).setting
-        text = snapshot.message or badge.text or f"{setting_label(setting.name)}: {setting.help}"
+        # Why the voice is not heard comes before any other message.
+        reason = badge.text if badge.alarming else ""
+        text = " ".join(filter(None, (reason, snapshot.message))) or badge.text
+        text = text or f"{setting_label(setting.name)}: {setting.help}"
         style = "bold" if badge.text or snapshot.message else "$text-muted"
         self.query_one("#message", TextPane).put((text.replace("\n", " "), style))
 

@@ -86,14 +86,20 @@ def test_a_remembered_device_that_has_gone_is_replaced(tmp_path: Path):
     assert "Input: 'default', output: 'default'." in done.stderr
 
 
-def test_a_remembered_voice_that_has_gone_is_replaced(tmp_path: Path):
+def test_without_the_remembered_voice_nothing_is_output(sound_server: SoundServer, tmp_path: Path):
     (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "remembered.yaml").write_text("voice: anna\npitch: 3\n")
-    done = rtvc_command("--seconds", "0.2", "--stats", "figures.json")
-    assert "There is no voice 'anna'" in done.stderr
-    assert "Using the built-in voice instead of the remembered one." in done.stderr
-    settings = json.loads(Path("figures.json").read_text())["settings"]
-    assert (settings["voice"], settings["pitch"]) == ("world", 3)
+    (tmp_path / "config" / "remembered.yaml").write_text("voice: anna\npitch: 0\n")
+    with (
+        sound_server.speaking(np.tile(load_utterance(), 2)),
+        sound_server.recording(SPEAKER_SINK) as finish,
+    ):
+        done = rtvc_command("--seconds", "2", "--stats", "figures.json")
+        heard = finish()[0].samples
+    assert not heard.any(), "something was output without a voice"
+    assert "No voice: There is no voice 'anna'" in done.stderr
+    report = json.loads(Path("figures.json").read_text())
+    assert (report["settings"]["voice"], report["stats"]["state"]) == ("anna", "stopped")
+    assert report["stats"]["restart_causes"] == {"no voice": 1}
     asked = rtvc_command("--seconds", "0.2", "--voice", "anna", code=2)
     assert "There is no voice 'anna'" in asked.stderr
 

@@ -103,12 +103,16 @@ def test_without_any_device_it_says_why_and_can_be_mended():
 
 def test_without_its_voice_it_is_muted_until_another_one_is_chosen():
     missing = Settings(voice="nobody", formant=2)
-    controller = Controller(SimulatedDevices(), RememberedRun(settings=missing), remember=False)
+    provider = SimulatedDevices()
+    controller = Controller(provider, RememberedRun(settings=missing), remember=False)
     controller.start()
     until(lambda: controller.stats().state is State.MUTED)
     assert "'nobody'" in controller.stats().reason
-    assert controller.stats().reason.endswith("Choose another voice.")
-    controller.apply(controller.settings.replace(pitch=3))  # no reason to try again
+    assert controller.stats().reason.startswith("No voice: ")
+    assert controller.stats().restarts == 1
+    device = provider.device
+    until(lambda: len(device.played) > 48_000, 3)
+    assert not device.played.any(), "the devices run, but nothing is output"
     controller.apply(controller.settings.replace(voice="world"))
     running(controller)
     assert controller.stats().reason == ""

@@ -221,7 +221,7 @@ async def test_presets_that_are_no_presets(open_panel):
         assert "a2" not in it.text()
         await it.find("a8")
         await it.until(lambda: "There is no voice 'gone'" in it.stats.reason)
-        await it.hears(State.UNCHANGED)
+        await it.hears(State.CONVERTED)
 
 
 @in_loop

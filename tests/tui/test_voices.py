@@ -81,6 +81,7 @@ def test_the_badge_tells_a_failure_from_a_slow_machine():
     failed = Stats(
         state=State.MUTED,
         reason="The engine failed: MemoryError. The next try follows in 1 s.",
+        voice="world",
         restarting=True,
         late_blocks=5,
     )
