@@ -15,7 +15,7 @@ import soxr
 from numpy.typing import NDArray
 
 from rtvc._types import Float32
-from rtvc.audio.array_format import MONO, ArrayFormat, to_mono
+from rtvc.audio.array_format import MONO, ArrayFormat, cancels, to_mono
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.fifo import SampleFifo
 from rtvc.engine.chain import Chain
@@ -78,8 +78,9 @@ def convert(
     Raises
     ------
     UsageError
-        For samples of another shape, type or range, values that are not finite, a sample rate
-        out of range, or a voice or setting that does not exist or is given twice.
+        For samples of another shape, type or range, values that are not finite, channels that
+        cancel each other, a sample rate out of range, or a voice or setting that does not exist
+        or is given twice.
     RtvcError
         If the voice cannot be loaded or used.
 
@@ -89,6 +90,11 @@ def convert(
     >>> higher = rtvc.convert(samples, sample_rate=sample_rate, pitch=4)
     """
     mono, form = to_mono(samples)
+    if cancels(samples, mono):
+        raise UsageError(
+            "The channels of the samples cancel each other, as if one were inverted, so their "
+            "mean is silent. Give one channel, such as samples[:, 0]."
+        )
     rate = _checked_rate(sample_rate)
     if quality not in ("live", "offline"):
         raise UsageError(f"The quality is {quality!r}. Choose 'live' or 'offline'.")

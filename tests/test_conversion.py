@@ -429,6 +429,10 @@ class TestSettings:
             rtvc.convert(speech(), sample_rate=48_000, voice=4)  # type: ignore[arg-type]
         with pytest.raises(rtvc.UsageError, match="quality is 'best'"):
             rtvc.convert(speech(), sample_rate=48_000, quality="best")  # type: ignore[arg-type]
+        for dtype in ("float32", "int16"):
+            samples = as_dtype(speech(), dtype)
+            with pytest.raises(rtvc.UsageError, match="channels of the samples cancel"):
+                rtvc.convert(np.stack([samples, -samples], 1), sample_rate=48_000)
 
     def test_the_voice_of_the_settings_is_used(self, tmp_path, monkeypatch):
         monkeypatch.setenv("RTVC_HOME", str(tmp_path))

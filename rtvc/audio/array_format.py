@@ -15,6 +15,7 @@ MAX_CHANNELS = 64
 MAX_PEAK = 100.0
 """Float samples beyond this (40 dB above full scale) are integers that were not scaled."""
 
+_CANCELLED = 1e-3
 _PCM = ("int16", "int32")
 
 
@@ -75,6 +76,20 @@ def to_mono(samples: object) -> tuple[Float32, ArrayFormat]:
         _check_values(scaled)
     mono = scaled if form.channels is None else scaled.mean(axis=1)
     return np.array(mono, np.float32), form
+
+
+def cancels(samples: object, mono: Float32) -> bool:
+    """Return whether the sum of the channels has 30 dB less power than the loudest channel."""
+    array = np.asarray(samples)
+    if array.ndim != 2 or array.shape[1] < 2 or not mono.size:
+        return False
+    full_scale = 1.0 if array.dtype.kind == "f" else -float(np.iinfo(array.dtype).min)
+    loudest = max(
+        float(np.mean(np.square(channel / full_scale, dtype=np.float64))) for channel in array.T
+    )
+    # The mean of many channels of which one has sound is quieter by their number.
+    power = float(np.mean(np.square(mono, dtype=np.float64))) * array.shape[1] ** 2
+    return bool(power < _CANCELLED * loudest)
 
 
 def _checked(samples: object) -> tuple[AnyArray, ArrayFormat]:
