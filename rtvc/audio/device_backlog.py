@@ -28,7 +28,7 @@ WRONG_START_S = 0.015
 """Excess over the stated latency for which a stream is restarted after its start."""
 _PAUSE_S = 0.3
 """Time until a restart that did not help is repeated; it doubles each time."""
-_TRIES = 4
+_TRIES = 5
 """Successive restarts after which the latency that they leave is accepted."""
 _BUDGET, _BUDGET_S = 10, 60.0
 """Most restarts within a time: a device may report its latency wrongly."""
@@ -56,6 +56,7 @@ class BacklogWatch:
         self.excess = 0.0
         self._stated = stated_s
         self._nominal: float | None = None
+        self._first: float | None = None
         self._readings: deque[float] = deque(maxlen=_SETTLING)
         self._tries = 0
         self._restarted = float("-inf")
@@ -70,12 +71,14 @@ class BacklogWatch:
         if self._nominal is None or len(recent) < _READINGS:
             return
         lowest, highest = min(recent), max(recent)
+        if self._first is not None and abs(lowest - self._first) <= TOLERANCE_S:
+            self._nominal = self._first  # a higher one had been accepted meanwhile
         self.excess = lowest - self._nominal
         if abs(self.excess) <= TOLERANCE_S:
             if len(self._readings) == _SETTLING:
                 self._tries = 0
         elif highest < self._nominal and not self._tries:
-            self._nominal = highest  # the one after the start was disturbed
+            self._nominal = self._first = highest  # the one after the start was disturbed
 
     def due(self, now: float, *, quiet: bool) -> bool:
         """Return whether to restart the stream now.
@@ -112,6 +115,8 @@ class BacklogWatch:
         wrong = self._stated and measured > self._stated + WRONG_START_S
         self._nominal = self._stated if wrong else measured
         self._stated = 0.0
+        if self._first is None:
+            self._first = self._nominal
 
 
 class BacklogKeeper:
@@ -167,7 +172,7 @@ class BacklogKeeper:
             self._watch.observe(measured)
             if self._watch.due(now, quiet=quiet):
                 ms = round(1000 * self._watch.excess)
-                self._begin(now, f"{self._name!r} had delayed the sound by {ms} ms.")
+                self._begin(now, f"The latency of {self._name!r} had changed by {ms:+} ms.")
         return ""
 
     def _begin(self, now: float, reason: str) -> None:

@@ -19,8 +19,11 @@ _CLASSES = {
     "output": rtmixer.Mixer,
 }
 _FLOAT_BYTES = 4
+_FADE_S = 0.005
 _PROBE_S = 0.1
 """Time between two measurements of the latency."""
+_LONGEST_DRAIN_S = 0.05
+"""Longest wait until a device has played a fade."""
 
 
 class MixerStream(DeviceStream):
@@ -115,6 +118,21 @@ class MixerStream(DeviceStream):
     @property
     def _frames(self) -> int:
         return int(self._stream._state.stats.blocks) * self.spec.block
+
+    def restart(self) -> None:
+        """Stop and start again; the output fades out before and in afterwards."""
+        ring, rate, block = self._tail_ring, self.spec.rate, self.spec.block
+        if ring is None:
+            super().restart()
+            return
+        width = round(_FADE_S * rate)
+        device = round(min(sum(self.latency), _LONGEST_DRAIN_S) * rate)
+        ring.fade_out(2 * block, width, device + 2 * block)
+        time.sleep((2 * block + width + device) / rate)
+        self._stream.abort()
+        ring.fade_in(width)
+        self.finished.clear()
+        self.start()
 
     def counters(self) -> Counters:
         """Return the callback's counters plus the actions that ended early."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rtvc._types import Float32
+from rtvc._types import Float32, Float64
 
 
 class TailRing:
@@ -76,6 +76,23 @@ class TailRing:
         self._empty = False
         return written
 
+    def fade_out(self, after: int, width: int, silent: int) -> None:
+        """Fade queued output to silence in place.
+
+        Parameters
+        ----------
+        after
+            Frames before the fade, which the callback may be reading now.
+        width, silent
+            Length of the fade, and of the silence after it, in frames.
+        """
+        gain = np.concatenate([_ramp(width)[::-1], np.zeros(silent)])
+        self._scale(self._position + after, gain)
+
+    def fade_in(self, width: int) -> None:
+        """Fade the next queued frames in, in place, while the callback does not run."""
+        self._scale(self._position, _ramp(width))
+
     def observe(self, device_frames: int, ended: bool) -> bool:
         """Compare with the device's clock every few milliseconds.
 
@@ -112,8 +129,17 @@ class TailRing:
             return 0
         return max(0, device_frames - self._offset - self._end)
 
+    def _scale(self, start: int, gain: Float64) -> None:
+        at = np.arange(start, min(start + len(gain), self._advanced)) % len(self._memory)
+        self._memory[at] *= gain[: len(at), np.newaxis].astype(np.float32)
+
     def _overwrite(self, start: int, data: Float32) -> None:
         at = start % len(self._memory)
         first = min(len(data), len(self._memory) - at)
         self._memory[at : at + first] = data[:first]
         self._memory[: len(data) - first] = data[first:]
+
+
+def _ramp(width: int) -> Float64:
+    ramp: Float64 = np.sin(np.linspace(0, np.pi / 2, width)) ** 2
+    return ramp

@@ -79,7 +79,7 @@ def test_a_latency_that_restarts_do_not_change_is_accepted() -> None:
     device = Device(0.03)
     device.run(1.0)
     device.latency = device.after_restart = 0.2
-    assert len(device.run(30.0)) == 4
+    assert len(device.run(30.0)) == 5
     device.after_restart = 0.2
     device.latency += 0.05
     assert len(device.run(2.0)) == 1

@@ -79,6 +79,20 @@ def test_a_full_ring_keeps_the_output_that_fits() -> None:
     assert np.count_nonzero(device.played) == 1024
 
 
+def test_queued_output_fades_out_and_in_in_place() -> None:
+    device = Device()
+    device.ring.write(np.ones((2000, 2), np.float32), 0)
+    device.ring.fade_out(200, 100, 300)
+    device.play(6)
+    np.testing.assert_array_equal(device.played[:200], 1.0)
+    assert np.all(np.diff(device.played[200:300]) <= 0)
+    assert not device.played[300:600].any()
+    device.ring.fade_in(100)
+    device.play(4)
+    assert np.all(np.diff(device.played[600:700]) >= 0)
+    np.testing.assert_array_equal(device.played[700:1000], 1.0)
+
+
 @pytest.mark.parametrize("rate", [48_000, 44_100])
 def test_a_tail_continues_what_the_resampler_has_returned(rate: int) -> None:
     resampler = EdgeResampler(48_000, rate)
