@@ -6,7 +6,6 @@ These functions take microseconds and never wait, so that they can be called ten
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import sys
@@ -85,8 +84,12 @@ def _cards() -> str:
 
 
 def _listens(path: Path) -> bool:
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+    with socket.socket(socket.AF_UNIX) as connection:
         connection.setblocking(False)
-        connection.connect(str(path))
-        return True
-    return False
+        try:
+            connection.connect(str(path))
+        except BlockingIOError:  # it hangs, and many wait for it
+            return True
+        except OSError:
+            return False
+    return True

@@ -212,3 +212,20 @@ def test_on_a_terminal_one_line_is_redrawn_until_q():
         assert "blocks" in terminal.read_until("underruns")
         assert terminal.process.wait(20) == 0
         assert terminal.modes() == terminal.before
+
+
+@pytest.mark.parametrize("words", [[], ["--no-tui"]])
+def test_while_the_sound_server_hangs_q_ends_it(sound_server: SoundServer, words: list[str]):
+    save_panel_state(PanelState(guided=True))
+    code = f"import sys; from rtvc.cli.main import main; sys.exit(main({words}))"
+    with on_terminal(code) as terminal:
+        terminal.read_until("CONVERTED")
+        os.kill(sound_server.pid, signal.SIGSTOP)
+        try:
+            terminal.type("q")
+            began = time.monotonic()
+            assert terminal.process.wait(10) == 0
+            assert time.monotonic() - began < 2.0
+        finally:
+            os.kill(sound_server.pid, signal.SIGCONT)
+        assert terminal.modes() == terminal.before

@@ -1,6 +1,8 @@
 """The controller: changes of devices, undo, recording, with the real engine."""
 
 import contextlib
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -241,6 +243,26 @@ def test_the_devices_of_this_machine(sound_server: SoundServer, tmp_path):
         running(controller)
         controller.close()
     assert MICROPHONE_SINK
+
+
+def test_devices_changed_while_the_server_hangs_play_when_it_is_back(sound_server: SoundServer):
+    from rtvc.live.devices import SystemDevices
+
+    controller = Controller(
+        SystemDevices(), RememberedRun("fake_mic", "fake_speaker", CHANGED), remember=False
+    )
+    with contextlib.closing(controller):
+        controller.start()
+        running(controller)
+        os.kill(sound_server.pid, signal.SIGSTOP)
+        try:
+            controller.select_devices(DeviceSelection("fake_mic", "fake_ears"))
+            until(lambda: controller.stats().state is State.DEVICE_LOST)
+            assert controller.stats().reason == "The sound server does not answer."
+        finally:
+            os.kill(sound_server.pid, signal.SIGCONT)
+        running(controller)
+        assert controller.names.output == "fake_ears"
 
 
 def lag(heard: np.ndarray, reference: np.ndarray) -> int:
