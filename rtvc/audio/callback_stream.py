@@ -63,6 +63,7 @@ class CallbackStream(DeviceStream):
         if spec.output:
             self._output_ring = _ArrayRingBuffer(spec.ring_frames, spec.output.channels)
         self._frames = self._underruns = self._overflows = 0
+        self._next_probe = 0
         self._playing = False
         make, callback = {
             "duplex": (sounddevice.Stream, self._duplex_callback),
@@ -88,7 +89,8 @@ class CallbackStream(DeviceStream):
     ) -> None:
         self._count(frames, status)
         latency = time.outputBufferDacTime - time.inputBufferAdcTime
-        if time.inputBufferAdcTime > 0 and latency > 0:  # some devices pass no times
+        if self._frames >= self._next_probe and time.inputBufferAdcTime > 0 and latency > 0:
+            self._next_probe = self._frames + self.spec.rate // 10
             self._measured_latency = latency
         self._store_input(indata)
         self._fill_output(outdata)

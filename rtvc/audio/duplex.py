@@ -27,6 +27,8 @@ PRIMED_BLOCKS = 8
 """Callbacks after which a device counts as running; a stalled one asks for fewer, to prefill."""
 LATE_START_S = 0.5
 """A device that takes longer to start was suspended."""
+INTERRUPTION_S = 0.5
+"""Pause of the program after which two streams are opened again; less is only late."""
 STALE_S = 0.02
 """Time without output after which samples that are still in the resampler are not played."""
 QUIET_PEAK = 1e-3
@@ -169,7 +171,8 @@ class Duplex:
                     return message
         interrupted = max(watchdog.interrupted_s for watchdog in self._watchdogs)
         if keeper is None:
-            return f"The program was paused for {interrupted:.1f} s." if interrupted else ""
+            paused = interrupted > INTERRUPTION_S
+            return f"The program was paused for {interrupted:.1f} s." if paused else ""
         restarting = keeper.restarting
         message = keeper.service(time.monotonic(), quiet=self._quiet, interrupted_s=interrupted)
         if restarting and not keeper.restarting:

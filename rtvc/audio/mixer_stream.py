@@ -107,13 +107,17 @@ class MixerStream(DeviceStream):
         """
         if self._tail_ring is None or not frames.size:
             return 0
-        written = self._tail_ring.write(frames, self._frames, tail)
+        with self._lock:  # `service` observes the ring
+            written = self._tail_ring.write(frames, self._frames, tail)
         self.service()
         return written
 
     def take_missed(self) -> int:
         """Return the frames that were due since the last call while no output was queued."""
-        return self._tail_ring.take_missed(self._frames) if self._tail_ring else 0
+        if self._tail_ring is None:
+            return 0
+        with self._lock:
+            return self._tail_ring.take_missed(self._frames)
 
     @property
     def _frames(self) -> int:
@@ -127,7 +131,8 @@ class MixerStream(DeviceStream):
             return
         width = round(_FADE_S * rate)
         device = round(min(sum(self.latency), _LONGEST_DRAIN_S) * rate)
-        ring.fade_out(2 * block, width, device + 2 * block)
+        with self._lock:
+            ring.fade_out(2 * block, width, device + 2 * block)
         time.sleep((2 * block + width + device) / rate)
         self._stream.abort()
         ring.fade_in(width)

@@ -64,6 +64,8 @@ class Health:
         are one clock.
     latency_resets, excess_latency
         Times that audio piled up in a device and was thrown away, and what has piled up since.
+    moves
+        Times that the sound server moved the input or output to another device.
     restarts, causes, last_cause
         Restarts after failures, by kind of cause, and the newest cause.
     advice
@@ -91,6 +93,7 @@ class Health:
     drift_ppm: float | None
     latency_resets: int
     excess_latency: float
+    moves: int
     restarts: int
     causes: dict[str, int]
     last_cause: str
@@ -137,6 +140,7 @@ def health(stats: Stats, measured: MeasuredLatency | None = None) -> Health:
         drift_ppm=device.drift_ppm or None,
         latency_resets=device.latency_resets,
         excess_latency=device.excess_latency,
+        moves=device.moves,
         restarts=stats.restarts,
         causes=stats.restart_causes,
         last_cause=stats.last_cause,
@@ -162,6 +166,8 @@ def health_lines(figures: Health) -> list[str]:
         lines.append(f"clocks      two, {figures.drift_ppm:+.0f} ppm apart")
     if figures.latency_resets:
         lines.append(f"pile-ups    {figures.latency_resets}, thrown away")
+    if figures.moves:
+        lines.append(f"moved       {figures.moves} times to another device, by the sound server")
     causes = ", ".join(f"{count} {kind}" for kind, count in figures.causes.items())
     lines.append(f"restarts    {figures.restarts}{f' ({causes})' if causes else ''}")
     return lines
