@@ -139,7 +139,7 @@ def delivered_rows(log: FlightLog) -> list[Row]:
     ends = [log.calls[number].ended for number in rendered[1:]] + [log.now]
     rows = [Row(call, at, "", -1, 0) for call, at in zip(log.calls, positions, strict=True)]
     at, concealed = 0, 0
-    for number, end in zip(rendered, ends, strict=True):
+    for number, end in zip(rendered, ends, strict=False):
         call, first = log.calls[number], at
         while at < len(log.writes) and log.writes[at].at < end:
             at += 1

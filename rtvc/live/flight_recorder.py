@@ -14,8 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from rtvc.engine.chain_state import read_state
 from rtvc.errors import RtvcError
 from rtvc.live.flight_events import FaultWatch
+from rtvc.live.flight_folder import write_folder
 from rtvc.live.flight_log import AudioRing, Call, ChainLog, Event, Fill, FlightLog, Write
 from rtvc.settings import Settings
 from rtvc.stats import Stats
@@ -103,8 +105,6 @@ class FlightRecorder:
         """Keep a block that was converted; now and then also the state of the chain."""
         log = self._note(chain, block, settings, step)
         if log.since_state >= self._state_every:
-            from rtvc.engine.chain_state import read_state
-
             log.since_state = 0
             self._states.append((log, log.calls, read_state(chain)))
 
@@ -240,10 +240,11 @@ class FlightRecorder:
             self._messages.append(str(error))
 
     def _save(self) -> None:
-        from rtvc.live.flight_folder import write_folder
-
         try:
             folder = write_folder(self.log(), self._folder, self._devices())
             self._messages.append(f"The last minute is in {folder}; it contains your own voice.")
         except RtvcError as error:
             self._messages.append(f"The last minute was not saved. {error}")
+        except Exception as error:
+            reason = f"An unexpected {type(error).__name__} occurred: {error}."
+            self._messages.append(f"The last minute was not saved. {reason}")
