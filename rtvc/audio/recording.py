@@ -92,6 +92,11 @@ class Recording:
         """Seconds that are silence in a file, because the disk did not respond in time."""
         return max(track.missing for track in self._tracks.values()) / ENGINE_RATE
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is written."""
+        return not self._thread.is_alive()
+
     def push(self, side: Side, samples: Float32) -> None:
         """Add (n,) float32 at `ENGINE_RATE`; never blocks. One thread at a time for each side."""
         track = self._tracks.get(side)
@@ -132,19 +137,21 @@ class Recording:
             for track in self._tracks.values():
                 track.close()
         except RecordingError as error:
-            self._stop_requested.set()
-            self.error = self._ended_early(error.reason)
+            self._end_early(error.reason)
+        except Exception as error:
+            self._end_early(f"of an unexpected {type(error).__name__}: {error}")
 
-    def _ended_early(self, reason: str) -> str:
+    def _end_early(self, reason: str) -> None:
+        self._stop_requested.set()
         for track in self._tracks.values():
             track.close_after_failure()
         minutes, seconds = divmod(int(self.seconds), 60)
         kept = " and ".join(str(path) for path in self.paths if path.exists())
-        if not kept:
-            return f"Nothing was recorded, because {reason}."
-        return (
+        self.error = (
             f"The recording ended after {minutes}:{seconds:02}, because {reason}; what was "
             f"recorded is in {kept}."
+            if kept
+            else f"Nothing was recorded, because {reason}."
         )
 
 

@@ -84,10 +84,10 @@ def _summary(rendered: Replay, *, changed: bool) -> str:
     if rendered.identical < rendered.rendered:
         lines.append("Voice, version of rtvc or machine are not those of the run.")
     if rendered.unknown:
-        lines.append(f"{rendered.unknown} blocks depend on audio that was no longer in memory.")
+        lines.append(f"Blocks that depend on audio no longer in memory: {rendered.unknown}.")
     if rendered.changed:
         lines.append(
-            f"{rendered.changed} blocks of the run were not played whole and in time: they were "
-            "dropped, shortened, or joined to concealment."
+            "Blocks of the run that were not played whole and in time (dropped, shortened, or "
+            f"joined to concealment): {rendered.changed}."
         )
     return "\n".join(lines)

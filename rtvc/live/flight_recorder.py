@@ -69,6 +69,7 @@ class FlightRecorder:
         self._state_every = round(seconds / _STATES * _RATE)
         samples = round((seconds + _HISTORY_S) * _RATE) + self._state_every
         self._history = round(_HISTORY_S * _RATE)
+        self._kept_s = samples / _RATE + 1.0
         self._rings = {"input": AudioRing(samples), "output": AudioRing(samples)}
         self._calls: deque[Call] = deque(maxlen=_CALLS)
         self._writes: deque[Write] = deque(maxlen=_CALLS)
@@ -222,12 +223,21 @@ class FlightRecorder:
             stats, now = self._stats(), time.perf_counter()
             device = stats.device
             self._fills.append(Fill(now, device.input_fill, device.output_fill, device.drift_ppm))
+            self._forget(now)
             events, fault = self._watch.update(stats, now)
             self._events.extend(events)
             if fault and self._save_on_fault and self._due is None and now >= self._paused_until:
                 self._due = now + _AFTERMATH_S
             if self._due is not None and now >= self._due:
                 self._save_fault(now)
+
+    def _forget(self, now: float) -> None:
+        """Forget the blocks whose audio is no longer kept."""
+        oldest = now - self._kept_s
+        while self._calls and self._calls[0].ended < oldest:
+            self._calls.popleft()
+        while self._writes and self._writes[0].at < oldest:
+            self._writes.popleft()
 
     def _save_fault(self, now: float) -> None:
         self._due, self._paused_until = None, now + _PAUSE_S

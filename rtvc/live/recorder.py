@@ -85,8 +85,11 @@ class Recorder:
             raise RtvcError("No recording is running.")
         self._recording = None
         self._attach(None)
-        recording.finish()
-        forget_recording()
+        try:
+            recording.finish()
+        finally:
+            if recording.ended:
+                forget_recording()
         if not recording.seconds:
             return "The recording was stopped before there was any sound, so there is no file."
         return f"Saved the recording to {files}.{_missing(recording.missing_s)}"
