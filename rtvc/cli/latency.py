@@ -110,7 +110,7 @@ def _report(loop: LoopLatency, names: DeviceSelection) -> dict[str, Any]:
         "output": names.output,
         "latency": loop.measured,
         "reported": loop.reported,
-        "jitter": found.jitter_s,
+        "jitter": loop.jitter,
         "reliable": loop.reliable,
         "chirps": list(loop.lags),
         "paths": [{"latency": lag, "level_db": level} for lag, level in loop.paths],
@@ -133,7 +133,7 @@ def _lines(loop: LoopLatency) -> list[str]:
     lines = [
         f"Latency of the devices: {loop.measured * 1000:.1f} ms "
         f"(they report {loop.reported * 1000:.1f} ms), "
-        f"jitter {found.jitter_s * 1000:.1f} ms over {len(loop.lags)} chirps, "
+        f"jitter {loop.jitter * 1000:.1f} ms over {len(loop.lags)} chirps, "
         f"level {found.gain_db:+.0f} dB."
     ]
     lines += [f"! {warning}" for warning in loop.warnings]

@@ -40,7 +40,7 @@ def measure_devices(devices: OpenDevices) -> LoopLatency:
                 streams=streams,
                 seconds=loop.measured,
                 reported=loop.reported,
-                jitter=loop.analysis.jitter_s,
+                jitter=loop.jitter,
                 at=time.time(),
             )
         )

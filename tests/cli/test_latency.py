@@ -6,7 +6,10 @@ import time
 import numpy as np
 import pytest
 
-from rtvc.cli import main
+from rtvc.audio.loop_latency import LoopLatency
+from rtvc.audio.loop_signal import analyse, loop_chirps
+from rtvc.cli import latency, main
+from rtvc.cli.run_report import as_json
 from rtvc.config.measured_latency import (
     MeasuredLatency,
     age_in_words,
@@ -16,6 +19,7 @@ from rtvc.config.measured_latency import (
     load_latencies,
     save_latency,
 )
+from rtvc.live.devices import DeviceSelection
 from tests.support.sound_server import RATE, SPEAKER_SINK
 
 CABLE = MeasuredLatency("mic", "speaker", "48000 Hz, 10 ms", 0.03, 0.025, 0.0001, 1e9)
@@ -99,3 +103,31 @@ def test_the_doctor_runs_live_in_silence(sound_server, capsys):
 def test_flags_of_the_live_doctor_need_it(capsys):
     assert main.main(["doctor", "--seconds", "3"]) == 2
     assert "need --live" in capsys.readouterr().err
+
+
+def test_the_result_is_printed_with_what_is_wrong():
+    signal = loop_chirps()
+    heard = np.zeros(signal.size + RATE, np.float32)
+    heard[4800 : 4800 + signal.size] = 0.5 * signal
+    heard[6240 : 6240 + signal.size] += 0.125 * signal
+    heard[60_000:60_240] = 0.0
+    loop = LoopLatency(0.04, 0.03, 0.06, 0.0, analyse(heard), underruns=1)
+    first, gap, underrun, path, last = latency._lines(loop)
+    assert first.startswith("Latency of the devices: 40.0 ms (they report 30.0 ms), jitter 0.0 ms")
+    assert gap.startswith("! At 1.1")
+    assert "a gap of 5.0 ms" in gap
+    assert "1 underruns" in underrun
+    assert "30 ms later at -12 dB" in path
+    assert last == "Not kept."
+    report = json.loads(as_json(latency._report(loop, DeviceSelection("mic", "speaker"))))
+    assert not report["reliable"]
+    assert [event["kind"] for event in report["events"]] == ["gap"]
+    assert report["paths"][1]["latency"] == pytest.approx(0.07, abs=1e-3)
+    assert len(report["warnings"]) == 3
+
+
+def test_two_devices_whose_callbacks_coincide_have_that_jitter():
+    signal = loop_chirps()
+    loop = LoopLatency(0.04, 0.03, 0.06, 0.01, analyse(np.pad(signal, (2880, RATE))))
+    assert loop.jitter == pytest.approx(0.01)
+    assert loop.reliable
