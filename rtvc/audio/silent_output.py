@@ -51,9 +51,13 @@ class SilentOutput:
         """Return the number of output samples that wait for the device."""
         return self._inner.queued()
 
-    def write(self, samples: Float32) -> None:
-        """Queue silence of the length of `samples`."""
+    def write(self, samples: Float32, tail: Float32 | None = None) -> None:
+        """Queue silence of the same length; nothing is played after it either."""
         self._inner.write(np.zeros_like(samples))
+
+    def take_missed(self) -> int:
+        """Return the samples that were due since the last call while no output was queued."""
+        return self._inner.take_missed()
 
     def now(self) -> float:
         """Return the endpoint's time in seconds."""
