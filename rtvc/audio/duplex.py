@@ -10,6 +10,7 @@ import numpy as np
 from rtvc._types import Float32
 from rtvc.audio.device_backlog import BacklogKeeper
 from rtvc.audio.devices import Device, Direction, accepts, open_error
+from rtvc.audio.downmix import LiveDownmix
 from rtvc.audio.drift import ClockTrim
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.errors import AudioError
@@ -78,6 +79,8 @@ class Duplex:
             if self._clocks is None and playback.spec.rate == ENGINE_RATE
             else EdgeResampler(ENGINE_RATE, playback.spec.rate)
         )
+        channels = capture.spec.input.channels if capture.spec.input else 1
+        self._downmix = LiveDownmix(channels, capture.spec.rate)
         self._fifo = SampleFifo()
         self._dropped = 0
         self._quiet = True
@@ -189,7 +192,7 @@ class Duplex:
         if self._fifo.size < RING_S * ENGINE_RATE:
             frames = self._capture.read(self._capture.readable)
             if len(frames):
-                mono = frames[:, 0] if frames.shape[1] == 1 else frames.mean(1, dtype=np.float32)
+                mono = self._downmix.process(frames)
                 self.received_input = self.received_input or bool(mono.any())
                 self._fifo.push(
                     self._input_resampler.process(mono) if self._input_resampler else mono

@@ -11,7 +11,7 @@ import soundfile
 
 from rtvc.audio.sound_input import SoundInput, inspect
 from rtvc.audio.sound_source import read_whole
-from rtvc.errors import RtvcError, UsageError
+from rtvc.errors import RtvcError
 from tests.audio.signals import noise_below
 
 RATE = 48_000
@@ -132,41 +132,3 @@ def test_float_samples_that_are_integers_are_scaled(tmp_path: Path) -> None:
         found = inspect(path)
         assert words in found.notes[0]
         assert 0.05 < np.abs(read_whole(found, RATE)).max() <= 1.0
-
-
-class TestChannels:
-    voice = 0.3 * noise_below(3000, RATE, 2 * RATE)
-
-    def made(self, path: Path, *channels: np.ndarray, **options: int | str) -> SoundInput:
-        soundfile.write(path / "x.wav", np.stack(channels, 1), RATE)
-        return inspect(path / "x.wav", **options)  # type: ignore[arg-type]
-
-    def level(self, sound: SoundInput) -> float:
-        read = read_whole(sound, RATE)
-        return float(20 * np.log10(np.sqrt(np.mean(read**2) / np.mean(self.voice**2))))
-
-    @pytest.mark.parametrize("count", [2, 6, 32])
-    def test_silent_channels_do_not_count(self, tmp_path: Path, count: int) -> None:
-        noise = 1e-4 * np.random.default_rng(1).standard_normal((count - 1, len(self.voice)))
-        sound = self.made(tmp_path, *noise, self.voice)
-        assert self.level(sound) == pytest.approx(0, abs=0.1)
-        assert sound.notes == ()
-
-    def test_channels_that_cancel_are_noticed(self, tmp_path: Path) -> None:
-        sound = self.made(tmp_path, self.voice, -0.9 * self.voice)
-        assert self.level(sound) == pytest.approx(0, abs=0.1)
-        assert "cancel each other" in sound.notes[0]
-
-    def test_related_and_unrelated_channels_are_averaged(self, tmp_path: Path) -> None:
-        other = 0.3 * noise_below(3000, RATE, 2 * RATE, seed=9)
-        for second, level in ((self.voice, 0.0), (other, -3.0)):
-            sound = self.made(tmp_path, self.voice, second)
-            assert self.level(sound) == pytest.approx(level, abs=0.2)
-
-    def test_a_channel_can_be_chosen(self, tmp_path: Path) -> None:
-        channels = 0.5 * self.voice, self.voice, 0.1 * self.voice
-        for choice, level in ((1, -6), (2, 0), (3, -20), ("loudest", 0)):
-            sound = self.made(tmp_path, *channels, channel=choice)
-            assert self.level(sound) == pytest.approx(level, abs=0.1)
-        with pytest.raises(UsageError, match=r"no channel 4 in .*, which has 3 channels"):
-            self.made(tmp_path, *channels, channel=4)
