@@ -30,7 +30,7 @@ _PAUSE_S = 0.3
 """Time until a restart that did not help is repeated; it doubles each time."""
 _TRIES = 5
 """Successive restarts after which the latency that they leave is accepted."""
-_BUDGET, _BUDGET_S = 10, 60.0
+_BUDGET, _BUDGET_S = 20, 60.0
 """Most restarts within a time: a device may report its latency wrongly."""
 RESTART_LIMIT_S = 1.0
 

@@ -46,6 +46,8 @@ CLOSE_LIMIT_S = 0.4
 STALLED_CLOSE_LIMIT_S = 0.2
 """The same for devices that do not play: they may never close."""
 RECONNECT_S = 0.2
+SERVER_DEVICES = ("default", "pulse", "pipewire", "sysdefault")
+"""ALSA's devices that are whatever the sound server's default is."""
 EVENT_S = 10.0
 """Time for which `LiveEndpoint.hint` reports an event."""
 _SERVICE_JOIN_S = 0.5
@@ -348,7 +350,8 @@ class LiveEndpoint:
 
     def _reopen(self) -> _Opened:
         """Open again, with a new list of devices if the system's devices have changed."""
-        if self._wanted[0] is None and self._routes.still_loops():
+        follows_default = self._wanted[0] is None or self._wanted[0] in SERVER_DEVICES
+        if follows_default and self._routes.still_loops():
             raise AudioError(LOOP)
         update_devices(hardware_only=True)
         try:

@@ -69,6 +69,7 @@ class RouteWatch:
         self._inputs, self._outputs = _places(state.inputs), _places(state.outputs)
         new_input, new_output = _new(before[0], self._inputs), _new(before[1], self._outputs)
         if state.loops and (new_input or not self._loop_allowed):
+            self._loop_allowed = False  # nor after the streams are opened again
             return self._moved(LOOP, loop=True)
         if new_input:
             return self._moved(f"The sound server moved the input to {new_input!r}.")

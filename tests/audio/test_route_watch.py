@@ -71,6 +71,11 @@ def test_a_loop_is_refused_unless_it_was_chosen() -> None:
         change = watch.check()
         assert change is not None
         assert change.loop
+        watch.started(server.now)
+        server.show((LOOPED,), (SPEAKER,))
+        change = watch.check()
+        assert change is not None
+        assert change.loop
 
 
 @pytest.fixture
