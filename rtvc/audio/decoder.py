@@ -42,8 +42,6 @@ class Decoder:
         Frames that libsndfile expects in the parts opened so far.
     frames_read
         Frames read so far.
-    ended
-        Whether the end has been reached.
     damage
         Why reading stopped before the end, "" if it did not.
 
@@ -59,7 +57,7 @@ class Decoder:
         self._parts: list[Sequence[Piece]] = [*self.layout.parts]
         self._resampler: soxr.ResampleStream | None = None
         self.stated_frames = self.frames_read = 0
-        self.ended = False
+        self._exhausted = False
         self.damage = ""
         self._pending: Float32 = np.empty((0, 1), np.float32)
         self.rate = 0
@@ -71,11 +69,16 @@ class Decoder:
 
     def read(self, count: int) -> Float32:
         """Return the next (frames, channels) float32, fewer than `count` only at the end."""
-        while len(self._pending) < count and not self.ended:
+        while len(self._pending) < count and not self._exhausted:
             self._pending = np.concatenate([self._pending, self._read_part(count)])
         frames, self._pending = self._pending[:count], self._pending[count:]
         self.frames_read += len(frames)
         return frames
+
+    @property
+    def ended(self) -> bool:
+        """Whether all frames have been read."""
+        return self._exhausted and not len(self._pending)
 
     def close(self) -> None:
         """Close the file; safe to repeat."""
@@ -113,9 +116,9 @@ class Decoder:
             try:
                 self._file = self._open_next()
             except (soundfile.LibsndfileError, OSError) as error:
-                self.damage, self.ended = reason_of(error), True
+                self.damage, self._exhausted = reason_of(error), True
         elif last:
-            self.ended = True
+            self._exhausted = True
         return frames
 
 

@@ -144,7 +144,8 @@ class LiveDownmix:
         if power[loudest] > 0 and (silent or mean < factor * _CANCELLED * unrelated):
             if not mixing and self._weights[loudest]:
                 return self._weights
-            return np.eye(len(power), dtype=np.float32)[loudest]
+            only: Float32 = np.eye(len(power), dtype=np.float32)[loudest]
+            return only
         return self._mean
 
 

@@ -20,7 +20,8 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
-from rtvc.audio.decoder import UNKNOWN_FORMAT, Decoder
+from rtvc.audio.containers.find import find_layout
+from rtvc.audio.decoder import UNKNOWN_FORMAT, Decoder, reason_of
 from rtvc.errors import RtvcError, UsageError
 
 STANDARD_STREAM = Path("-")
@@ -50,6 +51,10 @@ OTHER_SUFFIXES = frozenset(
 _REMEDY = "Install ffmpeg, with which rtvc reads such files, or convert it to WAV or MP3."
 _ROUNDING_S = 0.2
 """Difference to the stated length that the delays of encoders explain."""
+_DAMAGE = re.compile(
+    "ended prematurely|partial file|corrupt|Error while decoding|Error submitting packet", re.I
+)
+"""What ffmpeg prints about a file that is cut short or damaged."""
 _SAMPLE = 4
 _PIECE = 1 << 20
 
@@ -66,11 +71,14 @@ class LocalFile:
         What messages call it.
     stated_s
         Length that the original states, in seconds; 0 if unknown.
+    damage
+        A clause about damage that decoding the original found, or "".
     """
 
     path: Path
     name: str
     stated_s: float = 0.0
+    damage: str = ""
 
 
 @contextlib.contextmanager
@@ -101,11 +109,12 @@ def local_file(source: Path, raw_rate: int = 0) -> Iterator[LocalFile]:
             _copy(source, path, name)
             if standard and raw_rate:
                 path = _with_header(path, raw_rate, name)
-        if not _needs_decoding(path):
-            yield LocalFile(path, name)
-            return
-        decoded = Path(folder) / "decoded.wav"
-        yield LocalFile(decoded, name, _decode(path, decoded, name))
+        problem = _problem(path)
+        yield (
+            LocalFile(path, name)
+            if problem is None
+            else _decoded(path, Path(folder) / "decoded.wav", name, problem)
+        )
 
 
 def _copy(source: Path, target: Path, name: str) -> None:
@@ -146,27 +155,33 @@ def _with_header(raw: Path, rate: int, name: str) -> Path:
     return target
 
 
-def _needs_decoding(path: Path) -> bool:
+def _problem(path: Path) -> str | None:
+    """Return why libsndfile does not open a file that another program may decode, else None."""
     try:
         Decoder(path).close()
     except soundfile.LibsndfileError as error:
-        if error.error_string != UNKNOWN_FORMAT and path.suffix.lower() not in OTHER_SUFFIXES:
-            return False
         with path.open("rb") as file:
             head = file.read(16)
         # A text can be a playlist, which would make the decoder open other files.
-        return len(head) == 16 and (head.startswith(b"#!AMR") or not _is_text(head))
+        if len(head) == 16 and (head.startswith(b"#!AMR") or not _is_text(head)):
+            return reason_of(error)
     except OSError:
         pass
-    return False
+    return None
 
 
 def _is_text(head: bytes) -> bool:
     return all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head)
 
 
-def _decode(source: Path, target: Path, name: str) -> float:
-    """Decode the first sound track, and return the length in seconds that the file states."""
+def _decoded(source: Path, target: Path, name: str, problem: str) -> LocalFile:
+    """Return the first sound track of a file, or the file itself if it cannot be decoded.
+
+    Raises
+    ------
+    RtvcError
+        If it is in a format that libsndfile does not read, and cannot be decoded.
+    """
     original, result = os.fsdecode(source.absolute()), os.fsdecode(target)
     if ffmpeg := shutil.which("ffmpeg"):
         command = [ffmpeg, "-hide_banner", "-nostdin", "-nostats", "-protocol_whitelist", "file"]
@@ -174,19 +189,33 @@ def _decode(source: Path, target: Path, name: str) -> float:
         command += ["-rf64", "auto", result]
     elif afconvert := shutil.which("afconvert"):
         command = [afconvert, "-f", "WAVE", "-d", "LEF32", original, result]
-    else:
+    elif problem == UNKNOWN_FORMAT:
         raise RtvcError(f"Cannot read {name}: it is in no format that libsndfile reads. {_REMEDY}")
+    else:
+        return LocalFile(source, name)
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    said = done.stderr.decode(errors="replace")
-    if not target.is_file() or (done.returncode and not target.stat().st_size):
-        tool = Path(command[0]).name
+    told = done.stderr.decode(errors="replace")
+    seconds = 0.0
+    with contextlib.suppress(soundfile.LibsndfileError):
+        seconds = soundfile.info(target).duration
+    if not seconds:
+        if problem != UNKNOWN_FORMAT:
+            return LocalFile(source, name)
         raise RtvcError(
-            f"Cannot read {name}: it is in no format that libsndfile or {tool} reads, it contains "
-            "no sound, or it is damaged."
+            f"Cannot read {name}: it is in no format that libsndfile or {Path(command[0]).name} "
+            "reads, it contains no sound, or it is damaged."
         )
-    duration = re.search(r"Duration: (\d+):(\d+):([\d.]+)", said)
-    if duration is None or "Estimating duration" in said:
+    damage = find_layout(source).damage
+    if not damage and _DAMAGE.search(told):
+        damage = "its end is missing or parts of it are damaged"
+    return LocalFile(target, name, _stated_s(told, seconds), damage)
+
+
+def _stated_s(told: str, seconds: float) -> float:
+    """Return the length that ffmpeg reports, or 0 if that is a guess or is there."""
+    duration = re.search(r"Duration: (\d+):(\d+):([\d.]+)", told)
+    if duration is None or "Estimating duration" in told:
         return 0.0
-    hours, minutes, seconds = map(float, duration.groups())
-    stated = 3600 * hours + 60 * minutes + seconds
-    return stated if stated - soundfile.info(target).duration > _ROUNDING_S else 0.0
+    hours, minutes, rest = map(float, duration.groups())
+    stated = 3600 * hours + 60 * minutes + rest
+    return stated if stated - seconds > _ROUNDING_S else 0.0

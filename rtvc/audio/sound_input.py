@@ -81,6 +81,7 @@ def inspect(
     name: str = "",
     channel: ChannelChoice = "mix",
     stated_s: float = 0.0,
+    damage: str = "",
     report_progress: Callable[[float], None] = lambda share: None,
 ) -> SoundInput:
     """Read a sound file to its end and return what it contains.
@@ -95,6 +96,8 @@ def inspect(
         Channel to use: its number from 1, ``"loudest"``, or ``"mix"``.
     stated_s
         Length in seconds that the file is known to have, 0 if unknown.
+    damage
+        A clause about damage that is known, or "".
     report_progress
         Called with the share that has been read, 0 to 1.
 
@@ -133,7 +136,7 @@ def inspect(
         downmix,
         scale,
         10 * math.log10(loud) if loud > 0 else -math.inf,
-        _shortfall(decoder, name, stated_s),
+        _shortfall(decoder, name, stated_s, damage),
         tuple(f"{name}: {note}" for note in notes if note),
         tuple((tag, text) for tag, text in decoder.tags.items() if tag != "software"),
     )
@@ -173,7 +176,7 @@ def _scale(peak: float, decoder: Decoder) -> tuple[float, str]:
     )
 
 
-def _shortfall(decoder: Decoder, name: str, stated_s: float) -> str:
+def _shortfall(decoder: Decoder, name: str, stated_s: float, damage: str) -> str:
     """Return a sentence about what the file states and does not contain, or ""."""
     layout = decoder.layout
     read_s = decoder.frames_read / decoder.rate
@@ -183,7 +186,7 @@ def _shortfall(decoder: Decoder, name: str, stated_s: float) -> str:
         read_s * layout.stated,
         read_s + layout.missing_s,
     )
-    clauses = [layout.damage] if layout.damage else []
+    clauses = [clause for clause in (layout.damage, damage) if clause]
     if decoder.damage and decoder.damage not in clauses:
         clauses.append(
             f"reading stopped with the error {decoder.damage.removeprefix('Error : ')!r}"
