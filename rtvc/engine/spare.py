@@ -6,8 +6,10 @@ from rtvc.engine.chain_builder import ChainBuilder
 from rtvc.engine.worker import Worker
 from rtvc.settings import Settings
 
-AFTER_S = 3.0
+AFTER_S = 2.0
 """Seconds for which a chain runs before its spare is built: settings may change again."""
+AGAIN_S = 0.5
+"""The same after a spare has been taken."""
 RETRY_S = 30.0
 """Seconds until the next try after a spare could not be built."""
 
@@ -47,7 +49,7 @@ class Spare:
             self.close()
             self._due = now + RETRY_S
         elif worker is None and self._due is None:
-            self._due = now + AFTER_S
+            self._due = now + AGAIN_S
         elif worker is None and self._due is not None and now >= self._due:
             self._worker, self._due = self._builder.start(settings, background=True), None
             if self._synchronous:
