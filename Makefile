@@ -20,7 +20,7 @@ help:
 	@echo "make sound          run the tests that use the sound server, two at a time"
 	@echo "make serial         run the tests that measure time, one after the other"
 	@echo "make soak           run the long versions of some tests"
-	@echo "make soak-live      run rtvc live for SECONDS, by default 180; nothing may be late or grow"
+	@echo "make soak-live      run rtvc live for SOAK_S seconds, by default 180; nothing may be late or grow"
 	@echo "make coverage       like make parallel, and print the coverage of rtvc/"
 	@echo "make operators      run the networks' tests with the operators of the other device type"
 	@echo "make check          formatting, lint, types, layers, tests"
@@ -67,10 +67,10 @@ quick: $(VENV)/.installed-dev
 soak: $(VENV)/.installed-dev
 	@$(PYTEST) -m soak $(WORKERS) $(FLAGS)
 
-SECONDS ?= 180
+SOAK_S ?= 180
 soak-live: $(VENV)/.installed-dev
 	@.ci/system-packages test
-	@$(BIN)/python -m benchmarks.soak --seconds $(SECONDS)
+	@$(BIN)/python -m benchmarks.soak --seconds $(SOAK_S)
 
 coverage: $(VENV)/.installed-dev
 	@.ci/system-packages test

@@ -9,6 +9,7 @@ from functools import partial
 
 from benchmarks.faults import runs
 from benchmarks.faults.provoke import (
+    crash,
     hogs,
     hung_server,
     inside,
@@ -201,6 +202,10 @@ CASES = {
     ),
     "heartbeat-raises": Case(
         "the heartbeat raises", repeated(inside(0.0, "heartbeat"), _STEP(sound_s=2.0))
+    ),
+    "crash": Case(
+        "segmentation fault in the playing process",
+        repeated(crash, Wanted(sound_s=4.0, silent_s=0.1), settle=9.0),
     ),
     "interpreter-held": Case(
         "interpreter held 0.5 s in C", repeated(inside(0.5, "hold", 0.5), _STEP(sound_s=0.2))

@@ -102,6 +102,11 @@ def loud(sound: Float32, frame: int = 480) -> NDArray[np.bool_]:
     return np.asarray(20 * np.log10(level) > QUIET_DB)
 
 
+def level_db(output: Tape, start: float, end: float) -> float:
+    """Return the RMS level of the output in dBFS."""
+    return float(10 * np.log10(np.mean(output.between(start, end).astype("f8") ** 2) + 1e-20))
+
+
 def silent_after(output: Tape, began: float, until: float) -> float | None:
     """Return the seconds from `began` to the first 60 ms of silence, None if there is none."""
     sounding = loud(output.between(began, until))

@@ -23,6 +23,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from rtvc.cli.guarded import ENVIRONMENT
+
 _LOOK_S = 0.01
 _LOG_S = 0.25
 _SIZES = "block", "headroom"
@@ -226,7 +228,7 @@ def _watch(folder: Path) -> None:
                 figures["fds"] = len(os.listdir("/proc/self/fd"))
                 times = os.times()
                 figures["cpu_s"] = times.user + times.system
-                log.write(json.dumps({"t": now} | figures) + "\n")
+                log.write(json.dumps({"t": now, "pid": os.getpid()} | figures) + "\n")
             time.sleep(_LOOK_S)
 
 
@@ -247,15 +249,20 @@ def main() -> int:
     """Run rtvc; return its exit code."""
     folder, words = Path(sys.argv[1]), sys.argv[2:]
     sys.argv = ["rtvc", *words]
+    # What the installed command calls, its measures for the end of the process included.
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    module, _, name = project["project"]["scripts"]["rtvc"].partition(":")
+    command = getattr(importlib.import_module(module), name)
+    if ENVIRONMENT not in os.environ:
+        # The guard: it starts this module again as its child. Other commands are not spoilt.
+        return int(command() or 0)
+    (folder / "control").unlink(missing_ok=True)
     control = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     control.bind(str(folder / "control"))
     threading.Thread(target=_listen, args=(control,), name="proof control", daemon=True).start()
     install()
     threading.Thread(target=_watch, args=(folder,), name="proof log", daemon=True).start()
-    # What the installed command calls, its measures for the end of the process included.
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
-    module, _, name = project["project"]["scripts"]["rtvc"].partition(":")
-    return int(getattr(importlib.import_module(module), name)() or 0)
+    return int(command() or 0)
 
 
 if __name__ == "__main__":

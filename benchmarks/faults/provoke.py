@@ -54,10 +54,10 @@ def move(seconds: float, kind: str, there: str, back: str) -> Provoke:
     def provoke(rig: Rig) -> tuple[float, float]:
         command = f"move-{kind[:-1]}"
         began = time.monotonic()
-        for number in rig.streams(kind, rig.program.pid):
+        for number in rig.streams(kind, rig.pid):
             rig.pactl(command, number, there)
         time.sleep(seconds)
-        for number in rig.streams(kind, rig.program.pid):
+        for number in rig.streams(kind, rig.pid):
             rig.pactl(command, number, back)
         return began, time.monotonic()
 
@@ -109,13 +109,20 @@ def inside(seconds: float, name: str, *arguments: object) -> Provoke:
 
 def stop_program(seconds: float) -> Provoke:
     def provoke(rig: Rig) -> tuple[float, float]:
-        os.kill(rig.program.pid, signal.SIGSTOP)
+        os.killpg(rig.program.pid, signal.SIGSTOP)
         began = time.monotonic()
         time.sleep(seconds)
-        os.kill(rig.program.pid, signal.SIGCONT)
+        os.killpg(rig.program.pid, signal.SIGCONT)
         return began, time.monotonic()
 
     return provoke
+
+
+def crash(rig: Rig) -> tuple[float, float]:
+    """Crash the process that plays, as a library may."""
+    os.kill(rig.pid, signal.SIGSEGV)
+    now = time.monotonic()
+    return now, now
 
 
 def hogs(count: int, seconds: float) -> Provoke:

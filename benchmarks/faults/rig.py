@@ -226,6 +226,11 @@ class Rig:
         return self._programs[-1][0]
 
     @property
+    def pid(self) -> int:
+        """The process of the newest program that plays: the child of its guard."""
+        return int(self.log()[-1]["pid"])
+
+    @property
     def program_folder(self) -> Path:
         """The folder of the newest program."""
         return self._programs[-1][1]

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 
+from benchmarks.faults import judge
 from benchmarks.faults.provoke import Provoke, nothing
 from benchmarks.faults.rig import Rig
 from benchmarks.faults.tries import SETTLE_S, Try, Wanted, judge_try, measure
@@ -203,6 +204,14 @@ def feedback(times: int) -> list[Try]:
             time.sleep(SETTLE_S + 2.0)
             attempt = Try(began, gone, time.monotonic(), rig.log())
             rig.end_program()
-            spoken([attempt], rig, Wanted(sound_s=2.0, latency_ms=None, noticed_s=4.0))
+            tapes = rig.finish()
+            # A loop that is stopped has little level; one that howls has the limiter's.
+            level = judge.level_db(tapes[SPEAKER_SINK], gone - 2.0, gone)
+            attempt.figures["level_db"] = level
+            wanted = Wanted(sound_s=2.0, latency_ms=None, noticed_s=4.0, dry=False)
+            measure(attempt, tapes[MICROPHONE_SINK], tapes[SPEAKER_SINK])
+            judge_try(attempt, wanted)
+            if level > -12.0:
+                attempt.problems.append(f"howls at {level:.0f} dBFS")
             tries.append(attempt)
     return tries
