@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -346,11 +349,25 @@ def open_playback(speaker: Device) -> DeviceStream:
     """
     output_port = Port(speaker.index, _channels(speaker))
     rates = [ENGINE_RATE, round(speaker.rate)]
-    # If it accepts no rate, open it anyway: that gives the error.
-    rate = next((r for r in rates if accepts(speaker, "output", r, output_port.channels)), rates[0])
-    return _open(
-        StreamSpec(rate, round(rate * BLOCK_S), output=output_port), speaker, "output", False
-    )
+    with _beside_the_cable():
+        # If it accepts no rate, open it anyway: that gives the error.
+        rate = next(
+            (r for r in rates if accepts(speaker, "output", r, output_port.channels)), rates[0]
+        )
+        return _open(
+            StreamSpec(rate, round(rate * BLOCK_S), output=output_port), speaker, "output", False
+        )
+
+
+@contextmanager
+def _beside_the_cable() -> Iterator[None]:
+    """Open on the default sink: only the main output plays into a virtual cable."""
+    cable = os.environ.pop("PULSE_SINK", None)
+    try:
+        yield
+    finally:
+        if cable is not None:
+            os.environ["PULSE_SINK"] = cable
 
 
 def _channels(speaker: Device) -> int:

@@ -22,7 +22,7 @@ from rtvc.audio.portaudio import (
 from rtvc.audio.portaudio_thread import PORTAUDIO, PendingCall
 from rtvc.audio.pulse_monitor import PulseMonitor
 from rtvc.audio.reopen_schedule import ReopenSchedule
-from rtvc.audio.route_watch import LOOP, RouteWatch
+from rtvc.audio.route_watch import CABLE_GONE, LOOP, RouteWatch
 from rtvc.audio.sound_system import server_is_down
 from rtvc.errors import RtvcError
 from rtvc.stats import DeviceHealth
@@ -353,6 +353,8 @@ class LiveEndpoint:
         follows_default = self._wanted[0] is None or self._wanted[0] in SERVER_DEVICES
         if follows_default and self._routes.still_loops():
             raise AudioError(LOOP)
+        if self._routes.cable_is_gone():
+            raise AudioError(CABLE_GONE)
         update_devices(hardware_only=True)
         try:
             # A sound server that has started again mostly has the same devices as before.
@@ -434,7 +436,7 @@ class LiveEndpoint:
     def _note_events(self, duplex: Duplex) -> str:
         """Report what happened to the streams; return a message if they must not be used."""
         change = self._routes.check()
-        if change and change.loop:
+        if change and change.lost:
             return change.message
         if event := change.message if change else duplex.take_event():
             self._event, self._event_until = event, time.monotonic() + EVENT_S

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 from rtvc.audio.pulse_monitor import PulseMonitor, ServerState, ServerStream
@@ -17,12 +18,13 @@ class RouteChange(NamedTuple):
     ----------
     message
         One sentence.
-    loop
-        Whether the input now is our own output, so that it must not be used.
+    lost
+        Whether the devices must not be used: the input now is our own output, or the virtual
+        cable is gone.
     """
 
     message: str
-    loop: bool
+    lost: bool
 
 
 class RouteWatch:
@@ -49,6 +51,9 @@ class RouteWatch:
         self._started = 0.0
         self._inputs: tuple[str, ...] = ()
         self._outputs: tuple[str, ...] = ()
+        # The sink that libpulse uses for streams without one: the virtual cable.
+        self._cable = os.environ.get("PULSE_SINK", "")
+        self._on_cable = False
         self.moves = 0
 
     def started(self, now: float) -> None:
@@ -70,11 +75,13 @@ class RouteWatch:
         new_input, new_output = _new(before[0], self._inputs), _new(before[1], self._outputs)
         if state.loops and (new_input or not self._loop_allowed):
             self._loop_allowed = False  # nor after the streams are opened again
-            return self._moved(LOOP, loop=True)
-        if new_input:
-            return self._moved(f"The sound server moved the input to {new_input!r}.")
-        if new_output:
-            return self._moved(f"The sound server moved the output to {new_output!r}.")
+            return self._moved(LOOP, lost=True)
+        if self._on_cable and self._cable not in state.sinks:
+            return self._moved(CABLE_GONE, lost=True)
+        self._on_cable = self._cable in self._outputs
+        for direction, device in (("input", new_input), ("output", new_output)):
+            if device:
+                return self._moved(f"The sound server moved the {direction} to {device!r}.")
         return None
 
     def still_loops(self) -> bool:
@@ -82,11 +89,20 @@ class RouteWatch:
         state = self._monitor.state()
         return state.answering and state.default_source_monitors == state.default_sink != ""
 
-    def _moved(self, message: str, *, loop: bool = False) -> RouteChange:
+    def cable_is_gone(self) -> bool:
+        """Return whether the output was on a virtual cable that does not exist now."""
+        state = self._monitor.state()
+        return self._on_cable and state.answering and self._cable not in state.sinks
+
+    def _moved(self, message: str, *, lost: bool = False) -> RouteChange:
         self.moves += 1
-        return RouteChange(message, loop)
+        return RouteChange(message, lost)
 
 
+CABLE_GONE = (
+    "The virtual cable is gone, and your call may now hear your real microphone: mute yourself in "
+    "the call. 'rtvc cable' makes the cable again."
+)
 LOOP = (
     "The sound server connects the input to rtvc's own output. Connect your microphone again, or "
     "choose another input."

@@ -20,6 +20,7 @@ COMMANDS = (
     "run",
     "convert",
     "devices",
+    "cable",
     "presets",
     "voices",
     "setup",

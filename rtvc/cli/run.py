@@ -7,6 +7,7 @@ import dataclasses
 import sys
 import tempfile
 import threading
+from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -69,6 +70,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="second speaker on which you hear yourself, next to a virtual cable; 'off': none",
     )
     devices.add_argument(
+        "--cable",
+        action="store_true",
+        help="play into the virtual cable of 'rtvc cable' (Linux), and make its end the default "
+        "microphone of the system while rtvc runs",
+    )
+    devices.add_argument(
         "--demo",
         nargs="?",
         const=run_devices.DEMO_FILE,
@@ -116,8 +123,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command, and return the exit code."""
-    link = GuardLink()
     _refuse_contradictions(args)
+    with run_devices.cable(args), ExitStack() as until_the_end:
+        return _run(args, until_the_end)
+
+
+def _run(args: argparse.Namespace, until_the_end: ExitStack) -> int:
+    link = GuardLink()
     if link.saved and not args.no_save:
         # After a crash: the settings of that moment are newer than the flags.
         options.forget_flags(args)
@@ -128,6 +140,7 @@ def run(args: argparse.Namespace) -> int:
     from rtvc.calibration.sizing import sizes_at_default
     from rtvc.config.presets import find_preset
     from rtvc.config.remembered import RememberedRun, load_remembered
+    from rtvc.live.other_runs import claim_output
     from rtvc.live.recorder import unfinished_recordings
     from rtvc.live.startup_sizing import startup_sizing
 
@@ -146,13 +159,17 @@ def run(args: argparse.Namespace) -> int:
     devices = run_devices.find_devices(args, remembered, on_panel=on_panel)
     if remembered.settings.changed() and settings == remembered.settings:
         print_note(f"Restored: {options.described(settings.changed())} (--reset starts fresh).")
+    twice = ""
+    if devices.live:
+        output = "the virtual cable" if args.cable else devices.choice.output
+        twice = until_the_end.enter_context(claim_output(output))
     if link.muted:
         settings = settings.replace(mode="muted")
     link.report(settings.mode)
     stated = (remembered.chosen | chosen.stated) & sizes_at_default(settings)
     sizing, sizes = startup_sizing(settings, args.profile or remembered.profile, stated)
     unfinished = unfinished_recordings()
-    for sentence in filter(None, (sizes.notes, sizes.warnings, unfinished)):
+    for sentence in filter(None, (twice, sizes.notes, sizes.warnings, unfinished)):
         print_note(sentence)
     remembered = dataclasses.replace(
         devices.remembered_run(settings),
@@ -167,7 +184,7 @@ def run(args: argparse.Namespace) -> int:
             devices,
             remembered,
             sizing,
-            " ".join(filter(None, (link.message, sizes.warnings, unfinished))),
+            " ".join(filter(None, (link.message, twice, sizes.warnings, unfinished))),
             remember=not args.no_save,
             report=link.report,
             fail_open=args.fail_open,
@@ -296,6 +313,8 @@ def _finish(stats_file: StatsFile, session: DeviceSession, elapsed_s: float, rec
 def _refuse_contradictions(args: argparse.Namespace) -> None:
     if args.demo is not None and (args.input or args.output or args.monitor):
         raise UsageError("--demo uses no devices: leave out --input, --output and --monitor.")
+    if args.cable and (args.demo is not None or args.output):
+        raise UsageError("--cable is the output: leave out --output and --demo.")
 
 
 def _refuse_existing(args: argparse.Namespace) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtvc.errors import UsageError
+from rtvc.errors import RtvcError, UsageError
 
 if TYPE_CHECKING:
     from rtvc.audio.devices import Direction
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 DEMO_FILE = "rtvc-demo.wav"
 WAITING = "Waiting for it; press Ctrl-C to stop."
 _NO_MONITOR = "off"
+_SOUND_SERVER = "pulse"
+"""PortAudio's device of PulseAudio and PipeWire."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,32 @@ def selected_devices(args: argparse.Namespace, remembered: RememberedRun) -> Dev
     microphone, _ = _device("input", args.input, remembered.input)
     speaker, _ = _device("output", args.output, remembered.output)
     return DeviceSelection(microphone, speaker)
+
+
+@contextmanager
+def cable(args: argparse.Namespace) -> Iterator[None]:
+    """Use the virtual cable in the block if ``--cable`` is given, and repair it in any case.
+
+    Raises
+    ------
+    RtvcError
+        If there can be no cable.
+    """
+    from rtvc.live import cable as virtual_cable
+
+    if not args.cable:
+        if virtual_cable.is_left_behind():
+            with suppress(RtvcError):
+                virtual_cable.repair()
+        yield
+        return
+    from rtvc.cli.cable import require_cable
+
+    require_cable()
+    args.output = _SOUND_SERVER
+    with virtual_cable.in_use():
+        print_note(f"Output: the virtual cable {virtual_cable.SINK!r}.")
+        yield
 
 
 def print_note(text: str) -> None:

@@ -51,7 +51,7 @@ def test_only_moves_are_reported() -> None:
     change = watch.check()
     assert change is not None
     assert change.message == "The sound server moved the output to 'headphones'."
-    assert not change.loop
+    assert not change.lost
     assert watch.check() is None
     assert watch.moves == 1
 
@@ -70,12 +70,12 @@ def test_a_loop_is_refused_unless_it_was_chosen() -> None:
         server.show((LOOPED,), (SPEAKER,))
         change = watch.check()
         assert change is not None
-        assert change.loop
+        assert change.lost
         watch.started(server.now)
         server.show((LOOPED,), (SPEAKER,))
         change = watch.check()
         assert change is not None
-        assert change.loop
+        assert change.lost
 
 
 @pytest.fixture

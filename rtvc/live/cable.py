@@ -1,0 +1,225 @@
+"""A virtual cable on PulseAudio or PipeWire: made, used and removed.
+
+The cable is a null sink. rtvc plays into it, and a call records its monitor. While rtvc plays
+into it, the monitor is the system's default microphone, so that a program without a choice, or
+one whose microphone disappears, does not record the real one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rtvc.config.paths import config_folder, write_atomically
+from rtvc.errors import RtvcError
+
+SINK = "rtvc_cable"
+MICROPHONE = f"{SINK}.monitor"
+"""Name of the source that a call records."""
+_LIMIT_S = 2.0
+_HOW = (
+    "In your call, choose 'Monitor of rtvc_cable' as the microphone, then start rtvc with "
+    "'rtvc --cable'."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What rtvc has changed in the sound server, kept in a file until it is undone.
+
+    Attributes
+    ----------
+    module
+        Number of the module that is the cable, -1 if rtvc has not made one.
+    source
+        The default microphone before the cable, "" if it has not been changed.
+    process
+        The process that has changed it.
+    """
+
+    module: int = -1
+    source: str = ""
+    process: int = 0
+
+
+def is_available() -> bool:
+    """Return whether this system has a sound server that can make a cable."""
+    return sys.platform.startswith("linux") and shutil.which("pactl") is not None
+
+
+def exists() -> bool:
+    """Return whether there is a cable, whoever made it."""
+    return any(line.split("\t")[1:2] == [SINK] for line in _pactl("list", "short", "sinks"))
+
+
+def make() -> str:
+    """Make the cable unless there is one, and return a message.
+
+    Raises
+    ------
+    RtvcError
+        If the sound server does not answer or refuses.
+    """
+    repair()
+    if exists():
+        return f"The cable {SINK!r} is there. {_HOW}"
+    number = _pactl(
+        "load-module",
+        "module-null-sink",
+        f"sink_name={SINK}",
+        f"sink_properties=device.description={SINK}",
+    )
+    _save(_Made(module=int(number[0])))
+    return f"Made the cable {SINK!r}. {_HOW} 'rtvc cable --remove' removes it."
+
+
+def remove() -> str:
+    """Undo what rtvc has changed in the sound server, also in an earlier run.
+
+    Raises
+    ------
+    RtvcError
+        If the sound server does not answer, or another rtvc is using the cable.
+    """
+    made = _load()
+    if made.source and _runs(made.process):
+        raise RtvcError(f"rtvc (process {made.process}) uses the cable. End it first.")
+    repair()
+    # After a restart of the server another module may have the number.
+    mine = f"{made.module}\tmodule-null-sink\t"
+    modules = _pactl("list", "short", "modules")
+    if not any(line.startswith(mine) and f"sink_name={SINK}" in line for line in modules):
+        _save(_Made())
+        return "There is no cable that rtvc has made."
+    _pactl("unload-module", str(made.module))
+    _save(_Made())
+    return f"Removed the cable {SINK!r}."
+
+
+def is_left_behind() -> bool:
+    """Return whether a run that was killed has left the cable as the default microphone."""
+    made = _load()
+    return bool(made.source) and not _runs(made.process)
+
+
+def repair() -> bool:
+    """Restore the default microphone after a run that was killed; return whether it was needed."""
+    if not is_left_behind():
+        return False
+    _restore(_load())
+    return True
+
+
+@contextmanager
+def in_use() -> Iterator[None]:
+    """Let streams that are opened in the block play into the cable, which is made if needed.
+
+    The cable's monitor is the default microphone meanwhile. rtvc itself records the one that was
+    the default before.
+
+    Raises
+    ------
+    RtvcError
+        If the sound server does not answer or refuses.
+    """
+    make()
+    made = _load()
+    if made.source:
+        raise RtvcError(f"rtvc (process {made.process}) uses the cable. End it first.")
+    microphone = _default_source()
+    before = {name: os.environ.get(name) for name in ("PULSE_SINK", "PULSE_SOURCE")}
+    os.environ["PULSE_SINK"] = SINK
+    if microphone != MICROPHONE:
+        os.environ.setdefault("PULSE_SOURCE", microphone)
+        # Written first: a run that is killed must be undone by the next one.
+        made = _Made(made.module, microphone, os.getpid())
+        _save(made)
+        _pactl("set-default-source", MICROPHONE)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        if made.source:
+            with suppress(RtvcError):  # the next run, or `remove`, tries again
+                _restore(made)
+
+
+def _restore(made: _Made) -> None:
+    """Make the earlier microphone the default again, unless the user has chosen another since."""
+    if _default_source() == MICROPHONE or not exists():
+        sources = [line.split("\t")[1:2] for line in _pactl("list", "short", "sources")]
+        if [made.source] in sources:
+            _pactl("set-default-source", made.source)
+    _save(_Made(module=made.module))
+
+
+def _default_source() -> str:
+    prefix = "Default Source: "
+    lines = _pactl("info")
+    return next((line.removeprefix(prefix) for line in lines if line.startswith(prefix)), "")
+
+
+def _pactl(*words: str) -> list[str]:
+    """Run pactl, and return the lines of its output."""
+    try:
+        done = subprocess.run(
+            ["pactl", *words],
+            env=os.environ | {"LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_LIMIT_S,
+            check=True,
+        )
+    except FileNotFoundError:
+        raise RtvcError("'pactl' is missing. Install the package pulseaudio-utils.") from None
+    except subprocess.TimeoutExpired:
+        raise RtvcError("The sound server does not answer. Start it again.") from None
+    except subprocess.CalledProcessError as error:
+        why = error.stderr.strip().splitlines()[-1:] or ["unknown error"]
+        raise RtvcError(f"The sound server refuses 'pactl {words[0]}': {why[0]}.") from None
+    return done.stdout.splitlines()
+
+
+def _runs(process: int) -> bool:
+    """Return whether a process runs; 0 is none."""
+    if process <= 0 or process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    with suppress(OSError):
+        return b"rtvc" in Path(f"/proc/{process}/cmdline").read_bytes()
+    return True
+
+
+def _path() -> Path:
+    return config_folder() / "cable.json"
+
+
+def _load() -> _Made:
+    try:
+        return _Made(**json.loads(_path().read_text()))
+    except (OSError, ValueError, TypeError):
+        return _Made()
+
+
+def _save(made: _Made) -> None:
+    if made == _Made():
+        _path().unlink(missing_ok=True)
+    else:
+        write_atomically(_path(), json.dumps(asdict(made)) + "\n")
