@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from pathlib import Path
 
@@ -132,3 +133,17 @@ def test_float_samples_that_are_integers_are_scaled(tmp_path: Path) -> None:
         found = inspect(path)
         assert words in found.notes[0]
         assert 0.05 < np.abs(read_whole(found, RATE)).max() <= 1.0
+
+
+@pytest.mark.parametrize("extension", ["mp3", "ogg", "flac", "wav", "aiff", "caf", "w64"])
+def test_mutated_files_give_sound_or_one_error(tmp_path: Path, extension: str) -> None:
+    path = tmp_path / f"x.{extension}"
+    data = whole(path, 0.3)
+    random = np.random.default_rng(7)
+    for _ in range(60):
+        changed = bytearray(data)
+        for at in random.integers(0, min(len(data), 300), 3):
+            changed[at] = random.integers(256)
+        path.write_bytes(changed[: random.integers(4, len(data))])
+        with contextlib.suppress(RtvcError):
+            read_whole(inspect(path), RATE)

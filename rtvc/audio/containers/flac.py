@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from itertools import pairwise
 
-from rtvc.audio.containers.layout import Data, Layout
+from rtvc.audio.containers.layout import Data, Forgetter, Layout
 from rtvc.audio.containers.pieces import Piece
 
 _LARGEST_FRAME = 1 << 17
@@ -33,10 +33,14 @@ def read_flac(data: Data) -> Layout:
 
 
 def _places(data: Data, magic: bytes) -> Iterator[int]:
-    at = data.find(magic)
-    while at >= 0:
-        yield at
-        at = data.find(magic, at + 1)
+    forgetter = Forgetter(data)
+    for start in range(0, len(data), Forgetter.STEP):
+        end = start + Forgetter.STEP
+        at = data.find(magic, start, end + len(magic) - 1)
+        while at >= 0:
+            yield at
+            at = data.find(magic, at + 1, end + len(magic) - 1)
+        forgetter.reached(min(end, len(data)))
 
 
 def _part(data: Data, start: int, end: int) -> tuple[Piece, ...]:

@@ -37,6 +37,31 @@ class Layout:
     notes: tuple[str, ...] = ()
 
 
+class Forgetter:
+    """Releases the memory of a mapped file behind a scan, which would count as the program's.
+
+    Parameters
+    ----------
+    data
+        The mapped file, or bytes, which are left alone.
+    start
+        Position at which the scan begins.
+    """
+
+    STEP = 1 << 24
+
+    def __init__(self, data: Data, start: int = 0) -> None:
+        self._data, self._at = data, start
+
+    def reached(self, at: int) -> None:
+        """Release what lies before a position, from time to time."""
+        if at - self._at < self.STEP or not isinstance(self._data, mmap.mmap):
+            return
+        start = self._at // mmap.PAGESIZE * mmap.PAGESIZE
+        self._data.madvise(mmap.MADV_DONTNEED, start, at - start)
+        self._at = at
+
+
 def places(count: int) -> str:
     """Return "one place in it is" or "N places in it are"."""
     return "one place in it is" if count == 1 else f"{count} places in it are"

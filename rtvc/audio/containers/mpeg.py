@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-from rtvc.audio.containers.layout import Data, Layout, places
+from rtvc.audio.containers.layout import Data, Forgetter, Layout, places
 from rtvc.audio.containers.pieces import Piece
 
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
@@ -23,6 +23,8 @@ _BITRATES = {  # kbit/s by (MPEG-1, layer)
 }
 _IN_SYNC = 3
 """Consecutive frames after which bytes count as MPEG audio."""
+_SEARCHED = 1 << 20
+"""Bytes in which the first frame is searched, before a file counts as no MPEG audio."""
 _INFO_BITRATE = 9
 """Index of a bit rate whose frames have space for the information in `_info_frame`."""
 
@@ -77,11 +79,15 @@ def _scan(data: Data) -> tuple[list[_Stream], int]:
     """Return the streams of a file, and the number of places between frames that are none."""
     streams: list[_Stream] = []
     at, gaps, in_sync = 0, 0, False
+    forgetter = Forgetter(data)
     while at + 4 <= len(data):
+        forgetter.reached(at)
         frame = _frame(data, at)
         if frame is None or (not in_sync and not _followed(data, at, frame)):
             tag = _tag_size(data, at)
             following = at + tag if tag else _next_frame(data, at + 1)
+            if not streams and not tag and following >= at + _SEARCHED:
+                break
             if not tag and streams and following < len(data):
                 gaps += 1
             at, in_sync = following, bool(tag)
@@ -132,12 +138,13 @@ def _followed(data: Data, at: int, frame: _Frame) -> bool:
 
 
 def _next_frame(data: Data, at: int) -> int:
-    while (at := data.find(b"\xff", at)) >= 0:
+    end = at + _SEARCHED
+    while (at := data.find(b"\xff", at, end)) >= 0:
         frame = _frame(data, at)
         if frame is not None and _followed(data, at, frame):
             return at
         at += 1
-    return len(data)
+    return end if end < len(data) else len(data)
 
 
 def _tag_size(data: Data, at: int) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import struct
 import zlib
+from itertools import pairwise
 
-from rtvc.audio.containers.layout import Data, Layout, places
+from rtvc.audio.containers.layout import Data, Forgetter, Layout, places
 
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
@@ -15,7 +16,9 @@ def read_ogg(data: Data) -> Layout:
     starts: list[int] = []
     expected: dict[int, int] = {}
     at, damaged, ended, in_headers = 0, 0, False, False
+    forgetter = Forgetter(data)
     while at < len(data):
+        forgetter.reached(at)
         size = _page_size(data, at)
         if size == 0:
             following = data.find(b"OggS", at + 1)
@@ -39,8 +42,7 @@ def read_ogg(data: Data) -> Layout:
         damage = f"{places(damaged)} damaged or missing"
     elif not ended:
         damage = "its end is missing"
-    ends = [*starts[1:], len(data)]
-    parts = tuple(((start, end),) for start, end in zip(starts, ends, strict=True))
+    parts = tuple(((start, end),) for start, end in pairwise([*starts, len(data)]))
     return Layout(parts if len(parts) > 1 else (), damage=damage)
 
 
