@@ -228,19 +228,24 @@ def test_many_failures_in_a_row_are_survived():
     assert run.sounds_again(1.3) < 3.0
 
 
-def test_a_step_that_hangs_is_abandoned_and_another_engine_sounds():
+@pytest.mark.parametrize("how", ["waits", "spins"])
+def test_a_step_that_hangs_is_abandoned_and_another_engine_sounds(how):
     let, ended = threading.Event(), threading.Event()
 
     def hang() -> None:
-        before = run.session.stats().restarts
-        while run.session.stats().restarts == before and run.device.now() < 9.0:
-            run.device.pass_time(0.05)
-        let.wait(20)
-        ended.set()
+        try:
+            while run.device.now() < 7.3:
+                run.device.pass_time(0.05)
+            while not let.wait(20 if how == "waits" else 0):
+                pass
+        finally:
+            ended.set()
 
     run = Run(12, {5.0: hang})
     try:
         stats = run.play()
+        if how == "spins":
+            assert ended.wait(5)
     finally:
         let.set()
     assert stats.state is State.CONVERTED
