@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rtvc.config.paths import config_folder, write_atomically
@@ -76,7 +76,10 @@ def make() -> str:
         f"sink_name={SINK}",
         f"sink_properties=device.description={SINK}",
     )
-    _save(_Made(module=int(number[0])))
+    made = replace(_load(), module=int(number[0]))
+    _save(made)
+    if made.source:  # the cable of a run had vanished
+        _pactl("set-default-source", MICROPHONE)
     return f"Made the cable {SINK!r}. {_HOW} 'rtvc cable --remove' removes it."
 
 

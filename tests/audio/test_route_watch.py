@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,9 +32,15 @@ class Server(PulseMonitor):
         super().__init__()
         self.now = 0.0
 
-    def show(self, inputs: tuple[ServerStream, ...], outputs: tuple[ServerStream, ...]) -> None:
+    def show(
+        self,
+        inputs: tuple[ServerStream, ...],
+        outputs: tuple[ServerStream, ...],
+        sinks: tuple[str, ...] = (),
+    ) -> None:
         self.now += 1.0
-        self._state = ServerState(True, self.now, inputs=inputs, outputs=outputs)
+        state = ServerState(True, self.now, inputs=inputs, outputs=outputs)
+        self._state = replace(state, sinks=frozenset(sinks))
 
 
 def test_only_moves_are_reported() -> None:
@@ -76,6 +83,29 @@ def test_a_loop_is_refused_unless_it_was_chosen() -> None:
         change = watch.check()
         assert change is not None
         assert change.lost
+
+
+def test_a_virtual_cable_that_vanishes_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULSE_SINK", "cable")
+    server = Server()
+    watch = RouteWatch(server, loop_allowed=False)
+    watch.started(0.0)
+    server.show((MICROPHONE,), (SPEAKER,), sinks=("speaker", "cable"))
+    assert watch.check() is None
+    server.show((MICROPHONE,), (SPEAKER,), sinks=("speaker",))
+    assert watch.check() is None, "the output does not play into it"
+    server.show((MICROPHONE,), (ServerStream(2, "cable"),), sinks=("speaker", "cable"))
+    change = watch.check()
+    assert change is not None
+    assert not change.lost
+    server.show((MICROPHONE,), (SPEAKER,), sinks=("speaker",))
+    change = watch.check()
+    assert change is not None
+    assert change.lost
+    assert "mute yourself in the call" in change.message
+    assert watch.cable_is_gone()
+    server.show((MICROPHONE,), (SPEAKER,), sinks=("speaker", "cable"))
+    assert not watch.cable_is_gone()
 
 
 @pytest.fixture
