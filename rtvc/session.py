@@ -265,7 +265,8 @@ class Session:
         if stats.state in _SILENT or stats.loading or stats.restarting:
             return 0.0
         latency = stats.latency
-        return latency.total - latency.device_in - latency.device_out
+        # Rounded, since the devices' part may change while the engine's does not.
+        return round(latency.total - latency.device_in - latency.device_out, 6)
 
     def _set_monitor_gain(self) -> None:
         if isinstance(self.endpoint, TeeEndpoint) and self.endpoint.monitor is not None:

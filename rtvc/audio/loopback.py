@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvc._types import Float32, Float64
-from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.errors import RtvcError
 
 MIN_PEAK_RATIO = 3.0
@@ -45,19 +44,6 @@ class Match:
         return self.peak_ratio >= MIN_PEAK_RATIO
 
 
-def chirp(seconds: float = 0.3, low_hz: float = 300.0, high_hz: float = 6000.0) -> Float32:
-    """Return a linear sweep at `ENGINE_RATE` with a fade at both ends, peak 0.5.
-
-    Its flat spectrum gives the correlation a single narrow peak.
-    """
-    time = np.arange(round(seconds * ENGINE_RATE)) / ENGINE_RATE
-    phase = 2 * np.pi * (low_hz + (high_hz - low_hz) / (2 * seconds) * time) * time
-    edge = np.minimum(1.0, np.minimum(time, time[::-1]) / 0.01)
-    fade = np.sin(np.pi / 2 * edge) ** 2
-    sweep: Float32 = (0.5 * fade * np.sin(phase)).astype(np.float32)
-    return sweep
-
-
 def find_signal(recording: Float32, signal: Float32) -> Match:
     """Find a signal in a recording by cross-correlation.
 
@@ -66,7 +52,7 @@ def find_signal(recording: Float32, signal: Float32) -> Match:
     recording
         (samples,) float32, longer than `signal`.
     signal
-        (samples,) float32, such as a `chirp`.
+        (samples,) float32 that does not repeat itself.
     """
     if recording.size < signal.size:
         return Match(0.0, 0.0, 0.0)

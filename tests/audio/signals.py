@@ -7,6 +7,8 @@ from scipy.signal import firwin, lfilter
 
 from rtvc._types import Float32
 
+RATE = 48_000
+
 
 def noise_below(edge_hz: float, rate: int, samples: int, *, seed: int = 0) -> Float32:
     """Return noise at -20 dBFS RMS, band-limited to `edge_hz`."""
@@ -40,3 +42,16 @@ def distortion_db(result: Float32, hz: float, rate: int) -> float:
     basis = np.stack([np.cos(2 * np.pi * hz * t), np.sin(2 * np.pi * hz * t)], 1)
     wave = basis @ np.linalg.lstsq(basis, y, rcond=None)[0]
     return float(20 * np.log10(np.std(y - wave) / np.std(wave)))
+
+
+def chirp(seconds: float = 0.3, low_hz: float = 300.0, high_hz: float = 6000.0) -> Float32:
+    """Return a linear sweep at 48 kHz with a fade at both ends, peak 0.5.
+
+    Its flat spectrum gives the correlation a single narrow peak.
+    """
+    time = np.arange(round(seconds * RATE)) / RATE
+    phase = 2 * np.pi * (low_hz + (high_hz - low_hz) / (2 * seconds) * time) * time
+    edge = np.minimum(1.0, np.minimum(time, time[::-1]) / 0.01)
+    fade = np.sin(np.pi / 2 * edge) ** 2
+    sweep: Float32 = (0.5 * fade * np.sin(phase)).astype(np.float32)
+    return sweep

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.signal import resample_poly
 
-from rtvc.audio.loopback import align, chirp, find_signal
+from rtvc.audio.loopback import align, find_signal
 from rtvc.errors import RtvcError
-from tests.audio.signals import noise_below
+from tests.audio.signals import chirp, noise_below
 
 RATE = 48_000
 
