@@ -257,5 +257,9 @@ CASES = {
     "microphone-muted": Case(
         "microphone muted 60 s, then speech", repeated(muted(60.0), Wanted(latency_ms=5.0))
     ),
+    "disk-full": Case("the disk is full while recording", runs.recorded("disk")),
+    "killed-recording": Case("SIGKILL while recording", runs.recorded("kill")),
+    "voices": Case("60 changes of voice in a minute", runs.switched_voices),
+    "cable": Case("the virtual cable vanishes", runs.vanished_cable),
     "feedback": Case("the microphone hears the speaker, gain above 1", runs.feedback),
 }

@@ -15,6 +15,7 @@ import importlib
 import json
 import os
 import random
+import resource
 import socket
 import sys
 import threading
@@ -166,16 +167,28 @@ def _change(count: int, seconds: float, seed: int) -> None:
     session.apply(first)
 
 
-def record(path: str) -> None:
-    """Record the output, as the panel does."""
-    from rtvc.audio.recording import Recording
+def full_disk(room: int) -> None:
+    """Let no file of the program grow beyond `room` bytes more than the largest has now."""
+    largest = max(file.stat().st_size for file in Path.cwd().glob("*.wav"))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest + room, resource.RLIM_INFINITY))
 
-    session = _sessions[-1]
-    session.endpoint.recording = Recording(Path(path))
+
+def voices(names: list[str], count: int, seconds: float) -> None:
+    """Switch between voices at even intervals."""
+    threading.Thread(target=_switch, args=(names, count, seconds), daemon=True).start()
+
+
+def _switch(names: list[str], count: int, seconds: float) -> None:
+    session, due = _sessions[-1], time.monotonic()
+    for number in range(count):
+        due += seconds / count
+        time.sleep(max(0.0, due - time.monotonic()))
+        session.apply(session.settings.replace(voice=names[number % len(names)]))
 
 
 _COMMANDS = {
-    f.__name__: f for f in (step, rebuild_fails, heartbeat, hold, settings, random_settings, record)
+    f.__name__: f
+    for f in (step, rebuild_fails, heartbeat, hold, settings, random_settings, full_disk, voices)
 }
 
 

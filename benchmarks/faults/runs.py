@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable
 
+import soundfile
+
+from benchmarks.calibrated import install
 from benchmarks.faults import judge
 from benchmarks.faults.provoke import Provoke, nothing
-from benchmarks.faults.rig import Rig
+from benchmarks.faults.rig import TWO_STREAMS, Rig
 from benchmarks.faults.tries import SETTLE_S, Try, Wanted, judge_try, measure
+from rtvc.library.adding import add_voice
+from rtvc.library.finding import FoundVoice
+from tests.support.library_files import V2
 from tests.support.sound_server import MICROPHONE_SINK, SPEAKER_SINK
 
 
@@ -213,5 +221,88 @@ def feedback(times: int) -> list[Try]:
             judge_try(attempt, wanted)
             if level > -12.0:
                 attempt.problems.append(f"howls at {level:.0f} dBFS")
+            tries.append(attempt)
+    return tries
+
+
+def recorded(cut: str) -> Callable[[int], list[Try]]:
+    """Return what ends a recording early, by a full ``disk`` or a ``kill``: what was said is kept.
+
+    The recording may lack its last half second.
+    """
+
+    def run(times: int) -> list[Try]:
+        tries = []
+        for _ in range(times):
+            with Rig() as rig:
+                rig.start_program("--record", "talk.wav")
+                began = time.monotonic()
+                if cut == "disk":
+                    rig.command("full_disk", 0)
+                    time.sleep(4.0)
+                else:
+                    os.kill(rig.pid, signal.SIGKILL)
+                    time.sleep(0.5)
+                attempt = Try(began, began, time.monotonic(), rig.log())
+                first = next(line["t"] for line in attempt.log if line["state"] == "converted")
+                said = rig.output()
+                rig.end_program()
+                files = [file.name for file in rig.program_folder.glob("*.wav")]
+                attempt.figures |= {"told": said, "files": files}
+                kept = 0.0
+                if files == ["talk.wav"]:
+                    kept = float(soundfile.info(rig.program_folder / "talk.wav").duration)
+                attempt.figures["missing_s"] = began - first - kept
+                if began - first - kept > 0.5:
+                    attempt.problems.append(f"{began - first - kept:.1f} s are missing: {files}")
+                if cut == "disk" and "record" not in said.split("converted", 1)[-1].lower():
+                    attempt.problems.append("nothing said")
+                wanted = Wanted(sound_s=1.0) if cut == "disk" else Wanted(None, latency_ms=None)
+                spoken([attempt], rig, wanted)
+                tries.append(attempt)
+        return tries
+
+    return run
+
+
+def switched_voices(times: int) -> list[Try]:
+    """Switch 60 times in a minute between two small RVC voices and the built-in one."""
+    tries = []
+    for _ in range(times):
+        with Rig() as rig, tempfile.TemporaryDirectory() as home:
+            os.environ["RTVC_HOME"] = home
+            install("Small")
+            add_voice(FoundVoice(V2, None, "Other"))
+            rig.start_program()
+            threads = rig.log()[-1]["threads"]
+            began = rig.command("voices", ["Small", "world", "Other"], 60, 60.0)
+            time.sleep(61.0)
+            gone = time.monotonic()
+            time.sleep(SETTLE_S)
+            attempt = Try(began, gone, time.monotonic(), rig.log())
+            rig.end_program()
+            spoken([attempt], rig, Wanted(late=0, latency_ms=None))
+            grown = attempt.log[-1]["threads"] - threads
+            attempt.figures["threads"] = grown
+            if grown > 3:
+                attempt.problems.append(f"{grown} threads more")
+            tries.append(attempt)
+    return tries
+
+
+def vanished_cable(times: int) -> list[Try]:
+    """Remove the sink that a call records, whose stream the server moves to another source."""
+    tries = []
+    for _ in range(times):
+        with Rig() as rig:
+            rig.start_program(*TWO_STREAMS)
+            rig.unload(SPEAKER_SINK)
+            began = time.monotonic()
+            time.sleep(3.0)
+            attempt = Try(began, began, time.monotonic(), rig.log())
+            said = rig.output().split("late", 1)[-1]
+            rig.end_program()
+            spoken([attempt], rig, Wanted(sound_s=None, latency_ms=None, noticed_s=1.0))
+            attempt.figures["printed"] = said
             tries.append(attempt)
     return tries
