@@ -252,7 +252,7 @@ class FlightRecorder:
     def _save(self) -> None:
         try:
             folder = write_folder(self.log(), self._folder, self._devices())
-            self._messages.append(f"The last minute is in {folder}; it contains your own voice.")
+            self._messages.append(f"The last minute, with your own voice in it, is in {folder}.")
         except RtvcError as error:
             self._messages.append(f"The last minute was not saved. {error}")
         except Exception as error:

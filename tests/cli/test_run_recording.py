@@ -1,6 +1,7 @@
 """``rtvc run --record``, without a device: the demonstration is recorded."""
 
 import os
+import resource
 import signal
 import sys
 import time
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from rtvc.audio.recording import Recording
 from rtvc.config.recording_choice import RecordingChoice
 from rtvc.config.remembered import RememberedRun, load_remembered, save_remembered
 from rtvc.errors import UsageError
@@ -75,6 +77,28 @@ def test_the_choice_is_remembered(tmp_path: Path):
     assert load_remembered()[0].recording == RecordingChoice()
     with pytest.raises(UsageError, match="Choose output, input or both"):
         RecordingChoice("everything")
+
+
+def test_a_recording_that_ends_by_itself_is_said_once_and_another_can_begin(tmp_path: Path):
+    attached: list[Recording | None] = []
+    recorder = Recorder(attached.append, RecordingChoice(folder=str(tmp_path)))
+    assert recorder.start() == str(tmp_path / "rtvc-recording.wav")
+    recording = attached[-1]
+    assert recording is not None
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        while not (message := recorder.take_message()):
+            recording.push("output", np.zeros(4800, np.float32))
+            time.sleep(0.01)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert "because the disk is full; what was recorded is in" in message
+    assert not recorder.take_message()
+    assert (attached[-1], recorder.seconds, recorder.files) == (None, None, "")
+    assert not unfinished_recordings()
+    assert recorder.start() == str(tmp_path / "rtvc-recording-2.wav")
+    recorder.stop()
 
 
 def test_only_the_input_is_recorded_if_that_is_asked(tmp_path: Path):

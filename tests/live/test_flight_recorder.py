@@ -176,7 +176,7 @@ def test_a_fault_is_saved_after_a_while_and_once(tmp_path, monkeypatch):
     while not (message := flight.take_message()):
         assert time.monotonic() < end
         time.sleep(0.01)
-    assert "contains your own voice" in message
+    assert "with your own voice in it" in message
     current[0] = Stats(state=State.DEVICE_LOST, blocks=9)
     time.sleep(0.2)
     flight.close()

@@ -13,6 +13,7 @@ from rtvc.config.panel_state import PanelState, keys_path, load_panel_state, sav
 from rtvc.config.presets import load_preset, user_folder
 from rtvc.config.remembered import load_remembered
 from rtvc.live.devices import DeviceSelection
+from rtvc.live.flight_recorder import FlightRecorder
 from rtvc.settings import SETTINGS, Settings
 from rtvc.stats import State
 from rtvc.tui.app import Panel
@@ -219,6 +220,16 @@ async def test_a_held_key_is_followed_and_undone_at_once(open_panel):
             lambda: it.stats.latency.block == pytest.approx(0.25) and not it.stats.loading
         )
         assert it.stats.state is State.CONVERTED
+
+
+@in_loop
+async def test_w_writes_the_last_minute(open_panel, tmp_path):
+    async with open_panel(flight=FlightRecorder(tmp_path, seconds=2)) as it:
+        await it.until(lambda: it.stats.blocks > 3)
+        await it.press("w")
+        await it.reads("The last minute, with your own voice in it, is in")
+        (folder,) = tmp_path.glob("rtvc-minute-*")
+        assert (folder / "replay.npz").exists()
 
 
 @in_loop
