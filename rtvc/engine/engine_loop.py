@@ -120,6 +120,7 @@ class EngineLoop:
             self._use(worker)
             self._enter(Event.CHAIN_READY)
         else:
+            self._headroom = round(self._builder.effective().headroom * ENGINE_RATE / 1000)
             self._enter(self._lack_voice(worker.error))
         while self.supervisor.phase is not Phase.STOPPED:
             try:

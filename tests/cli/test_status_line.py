@@ -1,5 +1,6 @@
 """The status line, the progress bar and the terminal's modes."""
 
+import dataclasses
 import re
 import signal
 import subprocess
@@ -36,6 +37,13 @@ def test_a_wide_line_tells_everything():
         "CONVERTED  in ▕███████▉  ▏ -12 dB  out ▕█████████ ▏  -6 dB  step p99  12/100 ms  late 2"
         "  latency 190 ms  pitch 118 to 237 Hz  q stops"
     )
+
+
+def test_fail_open_is_shown_in_any_width():
+    stats = dataclasses.replace(STATS, fail_open=True, state=State.UNCHANGED)
+    assert status_line(stats, 200).startswith("UNCHANGED  FAIL-OPEN  in ")
+    assert status_line(stats, 30).startswith("UNCHANGED  FAIL-OPEN")
+    assert "FAIL-OPEN" in plain_line(stats, 1.0)
 
 
 def test_a_terminal_without_unicode_gets_ascii():

@@ -28,6 +28,7 @@ def played(
     at: dict[float, Callable[[Session], Any]],
     *,
     wait_for_voice: bool = False,
+    fail_open: bool = False,
 ) -> tuple[Float32, list[tuple[float, Stats]]]:
     """The output, aligned with the clock of the device, and the statistics over time."""
     seen: list[tuple[float, Stats]] = []
@@ -43,7 +44,9 @@ def played(
             super().start(watched, delay)
 
     device = Device(source)
-    session = Session(device, settings, find_voice, wait_for_voice=wait_for_voice)
+    session = Session(
+        device, settings, find_voice, wait_for_voice=wait_for_voice, fail_open=fail_open
+    )
     with session:
         assert session.wait(60)
     out = device.played
@@ -145,3 +148,17 @@ def test_gate_gains_and_mode_of_the_preset_apply_at_once():
     out, seen = played(speech(NAMES[0], 3.0), OPEN, find, {1.0: lambda s: s.apply(muted)})
     assert seen[-1][1].state is State.MUTED
     assert not out[-RATE:].any()
+
+
+def test_with_fail_open_your_own_voice_is_output_until_there_is_one():
+    def find(name: str) -> Voice:
+        raise RtvcError("The file of Anna is missing.")
+
+    sound = speech(NAMES[0], 3.0)
+    out, seen = played(sound, OPEN, find, {}, wait_for_voice=True, fail_open=True)
+    stats = between(seen, 1.0, 2.5)[-1]
+    assert (stats.state, stats.fail_open) == (State.DRY, True)
+    assert stats.late_blocks == 0
+    likeness = np.correlate(out[RATE : 2 * RATE : 8], sound[RATE // 2 : 2 * RATE : 8], "full").max()
+    power = np.sqrt(np.sum(out[RATE : 2 * RATE : 8] ** 2) * np.sum(out[RATE : 2 * RATE : 8] ** 2))
+    assert likeness > 0.99 * power

@@ -88,6 +88,33 @@ async def test_a_preset_with_a_mode_never_opens_the_output(open_panel):
 
 
 @in_loop
+async def test_without_its_voice_the_panel_says_which_is_missing(open_panel):
+    settings = START.replace(voice="Anna")
+    async with open_panel(settings=settings, find_voice=finder()) as it:
+        await it.reads("NO VOICE", "There is no voice 'Anna'.")
+        it.panel.show_message("Wear headphones.")
+        await it.reads("There is no voice 'Anna'.")
+        assert loudest(it.provider.device) == 0
+        it.controller.apply(it.controller.settings.replace(voice="world"))
+        await it.hears(State.CONVERTED)
+    async with open_panel(settings=settings, find_voice=finder(), fail_open=True) as it:
+        await it.hears(State.DRY)
+        await it.reads("DRY", "FAIL-OPEN", "Your own voice is output.")
+
+
+@in_loop
+async def test_settings_that_leave_you_as_you_are_are_called_unchanged(open_panel):
+    async with open_panel() as it:
+        await it.hears(State.CONVERTED)
+        await it.choose("formant")
+        await it.press("backspace")
+        await it.hears(State.UNCHANGED)
+        await it.reads("(=) UNCHANGED", "Your voice is recognisable")
+        await it.press("right_square_bracket", "right_square_bracket")
+        await it.hears(State.CONVERTED)
+
+
+@in_loop
 async def test_brackets_shift_the_pitch_that_is_heard(open_panel):
     async with open_panel() as it:
         for _ in range(12):
@@ -280,8 +307,11 @@ async def test_a_lost_device_is_told_and_comes_back(open_panel):
     async with open_panel(provider=provider) as it:
         await it.press("down", "down", "enter")
         await it.hears(State.DEVICE_LOST)
+        it.panel.show_message("Wear headphones.")
         await it.press("escape")
         await it.reads("DEVICE LOST", "unplugged", "press d to choose another")
+        text = " ".join(it.text().split())
+        assert text.find("unplugged") < text.find("Wear"), "a message hides the reason"
         await it.hears(State.CONVERTED)
         await it.until(lambda: "DEVICE LOST" not in it.text())
 
