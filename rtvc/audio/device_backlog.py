@@ -20,7 +20,7 @@ _READINGS = 3
 """Successive measurements, 0.1 s apart, that must agree."""
 _SETTLING = 5
 """Measurements after the start whose median is the latency to hold."""
-TOLERANCE_S = 0.005
+TOLERANCE_S = 0.004
 """Deviation that is not corrected, in seconds."""
 EXCESS_S = 0.012
 """Excess that is removed even if that is audible; less waits until the output is quiet."""
