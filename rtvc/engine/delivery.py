@@ -21,6 +21,9 @@ TOLERANCE_S = 0.008
 """Deviation of the latency that is not corrected, in seconds: the jitter of the device."""
 FIRST_TOLERANCE_S = 0.002
 """The same when the output has just started, when a single deviation has set the latency."""
+JUMP_S = 0.050
+"""Deviation that is corrected at once: more than jitter, because threads or the device stood still.
+A late engine is none: its input waits for as long as its output is missing."""
 _MEASURED_BLOCKS = 10
 """Blocks whose median deviation decides whether to correct the latency."""
 
@@ -111,6 +114,7 @@ class Delivery:
         self._guard = round(GUARD_S * rate)
         self._join = round(JOIN_S * rate)
         self._tolerance = round(TOLERANCE_S * rate)
+        self._jump = round(JUMP_S * rate)
         self._first_tolerance = round(FIRST_TOLERANCE_S * rate)
         self._recent: Float32 = np.zeros(round(0.1 * rate), np.float32)
         self._concealment: Concealment | None = None
@@ -181,6 +185,9 @@ class Delivery:
             if not self._started or self.silent:
                 self._correct(error)
                 self._started = self._first_errors = True
+                return
+            if abs(error) > self._jump:
+                self._correct(error)
                 return
             self._errors.append(error)
             if len(self._errors) == _MEASURED_BLOCKS:

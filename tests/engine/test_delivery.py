@@ -143,6 +143,32 @@ def test_a_latency_that_has_shifted_is_brought_back(shift):
     assert delivery.late_blocks == 0
 
 
+def test_after_a_held_interpreter_the_latency_is_nominal_at_once():
+    """Neither the engine nor the watchdog runs for 0.5 s, and the device runs dry."""
+    speaker = Speaker()
+    delivery = Delivery(speaker, RATE)
+    delivery.tick()
+    for n in range(20):
+        play(speaker, delivery, BLOCK if n else 0)
+        delivery.hold_latency(0, HEADROOM)
+        delivery.deliver(tone(n * BLOCK, BLOCK))
+    speaker.at = len(speaker.output)
+    delivered = []
+    for n in range(20, 25):
+        delivery.tick()
+        delivery.hold_latency((24 - n) * BLOCK, HEADROOM)
+        if delivery.pending_drop >= BLOCK:
+            delivery.skip(BLOCK)
+        else:
+            delivered.append(n)
+            delivery.deliver(tone(n * BLOCK, BLOCK))
+    assert len(delivered) <= 2
+    assert speaker.queued() == pytest.approx(HEADROOM + BLOCK, abs=round(GUARD_S * RATE))
+    play(speaker, delivery, BLOCK)
+    delivery.hold_latency(0, HEADROOM)
+    assert speaker.queued() - delivery.pending_drop == pytest.approx(HEADROOM, abs=120)
+
+
 @pytest.mark.parametrize("hz", [60.0, 110.0, 237.0, 390.0])
 def test_concealment_continues_in_phase_and_fades(hz):
     past = tone(0, 4800, hz)

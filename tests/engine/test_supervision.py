@@ -234,8 +234,9 @@ def test_a_step_that_hangs_is_abandoned_and_another_engine_sounds(how):
 
     def hang() -> None:
         try:
-            while run.device.now() < 7.3:
-                run.device.pass_time(0.05)
+            # Not longer: the thread may be interrupted while it holds the device's lock.
+            while not run.session._engine._loop.watchdog._expired:
+                run.device.pass_time(0.0025)
             while not let.wait(20 if how == "waits" else 0):
                 pass
         finally:
