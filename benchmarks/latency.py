@@ -6,11 +6,11 @@
     python -m benchmarks.latency estimate      the estimate from speech against the truth
     python -m benchmarks.latency watch         30 minutes without a fault, then planted faults
 
-`agreement` uses a private sound server with a loop from speaker to microphone. After the chirps
-of a measurement, and before its streams are closed, a burst of noise goes round: what comes in
-goes out again. parec records the speaker, and the autocorrelation of its recording has the time
-of one round, by another signal, another recorder and another method. rtvc's own queues, which are
-a part of it, are as long as during the chirps; what was counted then is subtracted.
+`agreement` uses a private sound server with a loop from speaker to microphone. Before the chirps
+of a measurement, through the same streams, a burst of noise goes round: what comes in goes out
+again. parec records the speaker, and the autocorrelation of its recording has the time of one
+round, by another signal, another recorder and another method. rtvc's own queues are a part of
+it; what was counted during the chirps is subtracted.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from rtvc.audio.delay_estimate import estimate_delay
 from rtvc.audio.delay_monitor import WINDOW_S
 from rtvc.audio.endpoint import ENGINE_RATE, Endpoint
 from rtvc.audio.live import LiveEndpoint
-from rtvc.audio.loop_latency import LoopLatency, measure_loop_latency
+from rtvc.audio.loop_latency import QUEUE_S, LoopLatency, measure_loop_latency
 from rtvc.audio.loop_signal import analyse, loop_chirps
 from rtvc.audio.simulated import SimulatedDevice
 from rtvc.audio.tee import TeeEndpoint
@@ -68,23 +68,23 @@ class Wrapped:
 
 
 class Round(Wrapped):
-    """Lets a burst of noise go round before it stops, and measures its own queues meanwhile."""
+    """Lets a burst of noise go round after its start."""
 
-    has_run = False
-
-    def stop(self) -> None:
-        """Let the noise go round, then stop."""
-        if not self.has_run:
-            self.has_run = True
-            burst = np.random.default_rng(0).standard_normal(2 * _STEP)
-            burst *= 0.3 / np.abs(burst).max()
-            for number in range(round(_ROUNDS_S * 100)):
-                self.inner.wait(_STEP, 1.0)
-                heard = 0.8 * self.inner.read(_STEP)
-                if number < 2:
-                    heard = burst[number * _STEP : (number + 1) * _STEP]
-                self.inner.write(heard.astype(np.float32))
-        self.inner.stop()
+    def start(self, tick: Callable[[], None], delay: int) -> None:
+        """Start, and let the noise go round."""
+        self.inner.start(tick, delay)
+        burst = np.random.default_rng(0).standard_normal(2 * _STEP)
+        burst *= 0.3 / np.abs(burst).max()
+        self.inner.wait(_STEP, 2.0)
+        self.inner.write(np.zeros(round(QUEUE_S * ENGINE_RATE), np.float32))
+        before = self.inner.health().underruns
+        for number in range(round(_ROUNDS_S * 100)):
+            self.inner.wait(_STEP, 1.0)
+            heard = 0.8 * self.inner.read(_STEP)
+            if number in (50, 51):
+                heard = burst[(number - 50) * _STEP :][:_STEP]
+            self.inner.write(heard.astype(np.float32))
+        self.underruns = self.inner.health().underruns - before
 
 
 class Planted(Wrapped):
@@ -118,11 +118,11 @@ def plant(past_and_block: Float32, kind: str, at: int) -> Float32:
 
 
 def round_time(recording: Float32) -> float:
-    """Return the time of one round in seconds, from the autocorrelation of the newest sound."""
-    end = int(np.flatnonzero(np.abs(recording) > 1e-5)[-1])
-    tail = recording[max(0, end - round(0.8 * _ROUNDS_S * ENGINE_RATE)) : end].astype(np.float64)
-    size = 1 << (2 * tail.size).bit_length()
-    correlation = np.fft.irfft(np.abs(np.fft.rfft(tail, size)) ** 2, size)
+    """Return the time of one round in seconds, from the autocorrelation of the first sound."""
+    begin = int(np.flatnonzero(np.abs(recording) > 0.05)[0]) - _STEP
+    rounds = recording[begin : begin + round((_ROUNDS_S - 0.6) * ENGINE_RATE)].astype(np.float64)
+    size = 1 << (2 * rounds.size).bit_length()
+    correlation = np.fft.irfft(np.abs(np.fft.rfft(rounds, size)) ** 2, size)
     first, last = round(0.05 * ENGINE_RATE), round(0.6 * ENGINE_RATE)
     at = first + int(np.argmax(correlation[first:last]))
     left, middle, right = correlation[at - 1 : at + 2]
@@ -165,10 +165,11 @@ def _one_agreement(server: SoundServer, case: tuple[str, str, int]) -> tuple[Loo
                 loop = measure_loop_latency(endpoint)  # type: ignore[arg-type]
             time.sleep(0.3)
             recording = finish()[0].samples
-        if loop.reliable:
+        if loop.reliable and not endpoint.underruns:
             break
         print("not reliable, again:", " ".join(loop.warnings), flush=True)
-    return loop, round_time(recording) - loop.queued
+    # The measurement queues as much again.
+    return loop, round_time(recording) + QUEUE_S - loop.queued
 
 
 def planted(tries: int) -> list[str]:

@@ -20,6 +20,7 @@ _GUARD_S = 0.020
 _MISREPORTED_S = 0.020
 _DRIFT_PPM = 300.0
 """Crystals differ by less; more is a device with another rate than it reports."""
+_DRIFT_SETTLES_S = 60.0
 _HELD_UP = 4.0
 """Ratio of p99 to p50 of a step from which something else holds it up."""
 _MANY_BLOCKS = 300
@@ -267,7 +268,8 @@ def _device_advice(figures: Health, stats: Stats) -> list[str]:
         advice.append(
             f"Input was lost {_times_in_words(figures.overflows)} because nothing read it in time."
         )
-    if figures.drift_ppm is not None and abs(figures.drift_ppm) > _DRIFT_PPM:
+    settled = figures.blocks * figures.block >= _DRIFT_SETTLES_S
+    if settled and figures.drift_ppm is not None and abs(figures.drift_ppm) > _DRIFT_PPM:
         advice.append(
             f"The clocks of the devices differ by {figures.drift_ppm:+.0f} ppm. One of them runs "
             "at another sample rate than it reports: set both to 48000 Hz in the system."

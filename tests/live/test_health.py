@@ -62,7 +62,7 @@ def test_the_latency_is_stated_measured_and_estimated():
         ({"degraded": "context 500 ms"}, "reduced the work to keep up (context 500 ms)"),
         ({"underruns": 2}, "found no output 2 times"),
         ({"overflows": 1}, "Input was lost once"),
-        ({"drift_ppm": -800.0}, "differ by -800 ppm"),
+        ({"drift_ppm": -800.0, "blocks": 700}, "differ by -800 ppm"),
         ({"excess_latency": 0.5}, "500 ms of audio has piled up"),
         ({"repaired_blocks": 4}, "invalid samples in 4 blocks"),
         ({"restarts": 2, "last_cause": "The step failed."}, "again 2 times. The newest cause: The"),
