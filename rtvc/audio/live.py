@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -377,6 +378,8 @@ class LiveEndpoint:
             self._begin(attempt.result())
         except Exception:  # whatever it is: the next attempt may succeed
             self._schedule.failed()
+            # Errors with tracebacks are cycles, and live runs collect no garbage automatically.
+            gc.collect(1)
             return False
         return True
 
