@@ -117,6 +117,7 @@ class EngineLoop:
         if self._endpoint.wall_clock:
             raise_thread_priority()
         if worker.error is None:
+            self._promote(worker)
             self._use(worker)
             self._enter(Event.CHAIN_READY)
         else:
@@ -223,6 +224,7 @@ class EngineLoop:
         assert old.chain is not None
         settings = self._builder.effective()
         blocks = self.switch.missed(new.chain)
+        self._promote(new)
         try:
             rendered = self.switch.rendered
             if blocks:
@@ -240,9 +242,12 @@ class EngineLoop:
     def _use(self, worker: Worker) -> None:
         assert worker.chain is not None
         self.worker, self._headroom = worker, worker.chain.headroom
+        self.stats.publish_chain(worker.chain, self._endpoint.latency)
+
+    def _promote(self, worker: Worker) -> None:
+        """Run the calls of a worker with high priority: it takes over."""
         if self._endpoint.wall_clock:
             worker.promote()
-        self.stats.publish_chain(worker.chain, self._endpoint.latency)
 
     def _ask(self, worker: Worker, use: Callable[[Chain], R]) -> R:
         try:
@@ -337,6 +342,7 @@ class EngineLoop:
             return self._lack_voice(worker.error)
         settings = self._builder.effective()
         blocks = recent_blocks(self._history, worker.chain)
+        self._promote(worker)
         try:
             rendered = self._ask(worker, lambda chain: render_last(chain, blocks, settings))
         except NoResponseError as error:
