@@ -172,7 +172,7 @@ def test_a_fault_is_saved_after_a_while_and_once(tmp_path, monkeypatch):
     time.sleep(0.1)
     assert not list(tmp_path.glob("rtvc-minute*"))
     current[0] = Stats(state=State.CONVERTED, blocks=9, device=DeviceHealth(underruns=2))
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not (message := flight.take_message()):
         assert time.monotonic() < end
         time.sleep(0.01)
