@@ -17,7 +17,7 @@ from benchmarks.faults.rig import TWO_STREAMS, Rig
 from benchmarks.faults.tries import SETTLE_S, Try, Wanted, judge_try, measure
 from rtvc.library.adding import add_voice
 from rtvc.library.finding import FoundVoice
-from tests.support.library_files import V2
+from tests.support.library_files import V1_32K
 from tests.support.sound_server import MICROPHONE_SINK, SPEAKER_SINK
 
 
@@ -272,7 +272,7 @@ def switched_voices(times: int) -> list[Try]:
         with Rig() as rig, tempfile.TemporaryDirectory() as home:
             os.environ["RTVC_HOME"] = home
             install("Small")
-            add_voice(FoundVoice(V2, None, "Other"))
+            add_voice(FoundVoice(V1_32K, None, "Other"))
             rig.start_program()
             threads = rig.log()[-1]["threads"]
             began = rig.command("voices", ["Small", "world", "Other"], 60, 60.0)
