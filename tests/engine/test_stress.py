@@ -312,7 +312,7 @@ def short_or_long(count: int) -> Any:
     )
 
 
-@short_or_long(5)
+@short_or_long(4)
 @given(happenings, st.booleans(), st.booleans())
 def test_hundreds_of_events_leave_a_nominal_state(events, abrupt, dry):
     stress(events, abrupt=abrupt, dry=dry)
