@@ -97,7 +97,19 @@ def test_third_party_names_every_package():
 
 # The first folder of an absolute path may only be one that every system of its kind has, or one
 # that is plainly an example.
-PUBLIC_FOLDERS = {"bin", "dev", "etc", "proc", "sys", "usr", "Library", "System", "nowhere", "path"}
+PUBLIC_FOLDERS = {
+    "bin",
+    "dev",
+    "etc",
+    "proc",
+    "run",
+    "sys",
+    "usr",
+    "Library",
+    "System",
+    "nowhere",
+    "path",
+}
 # Where a test's own server has its files.
 SERVED_FOLDERS = {"a", "b", "voices"}
 # Documents, standards, and where models and this project are published. No package index.
