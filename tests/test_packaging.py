@@ -118,6 +118,7 @@ PUBLIC_HOSTS = {
     "ccrma.stanford.edu",
     "creativecommons.org",
     "docs.astral.sh",
+    "existential.audio",
     "git-lfs.github.com",
     "github.com",
     "huggingface.co",

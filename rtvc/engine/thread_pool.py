@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import ctypes
 import sys
 import threading
 import time
@@ -49,18 +48,14 @@ class Job:
     def abandon(self) -> None:
         """Never use the thread again, nor wait for it.
 
-        Python code that it runs is interrupted, so that it does not take a core for ever. Inside
-        a library it goes on.
+        What it runs goes on. Python can raise an exception in another thread, but not without
+        the risk that a lock stays held, on which everything else would wait.
         """
         with _lock:
             if self.done or self.thread.abandoned:
                 return
             self.thread.abandoned = True
         abandon_thread(self.thread)
-        if self.thread.ident is not None:
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                ctypes.c_ulong(self.thread.ident), ctypes.py_object(SystemExit)
-            )
 
     def run(self) -> None:
         """Run the work on its thread, which is free then; the work handles its exceptions."""

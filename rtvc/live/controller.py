@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from rtvc.audio.portaudio_thread import PORTAUDIO
 from rtvc.config.remembered import RememberedRun, save_remembered
 from rtvc.errors import RtvcError
 from rtvc.live.background import BackgroundThread
@@ -229,6 +228,8 @@ class Controller:
         """
         if self._closed:
             return
+        from rtvc.audio.portaudio_thread import PORTAUDIO
+
         self._closed = True
         self._report_to_guard("closing")
         self.scanner.close()

@@ -234,7 +234,6 @@ def test_a_step_that_hangs_is_abandoned_and_another_engine_sounds(how):
 
     def hang() -> None:
         try:
-            # Not longer: the thread may be interrupted while it holds the device's lock.
             while not run.session._engine._loop.watchdog._expired:
                 run.device.pass_time(0.0025)
             while not let.wait(20 if how == "waits" else 0):
@@ -245,8 +244,6 @@ def test_a_step_that_hangs_is_abandoned_and_another_engine_sounds(how):
     run = Run(12, {5.0: hang})
     try:
         stats = run.play()
-        if how == "spins":
-            assert ended.wait(5)
     finally:
         let.set()
     assert stats.state is State.CONVERTED
