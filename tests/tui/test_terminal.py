@@ -66,7 +66,8 @@ def panel(home: Path, flags: str = "", **terminal: Any) -> Iterator[Terminal]:
     try:
         program = f"sh -c 'echo $$ > rtvc.pid; exec {sys.executable} -m rtvc run {DEVICES} {flags}'"
         made.type(f"{program}; echo code=$?", "Enter")
-        made.reads("CONVERTED", "fake_mic > fake_speaker", "q quit")
+        state = "UNCHANGED" if "--pitch 0 --formant 0" in flags else "CONVERTED"
+        made.reads(state, "fake_mic > fake_speaker", "q quit")
         yield made
     finally:
         made.close()
@@ -75,7 +76,7 @@ def panel(home: Path, flags: str = "", **terminal: Any) -> Iterator[Terminal]:
 def leave(terminal: Terminal) -> None:
     terminal.type("q")
     terminal.reads("code=0")
-    for trace in ("CONVERTED", "ALSA", "Traceback"):
+    for trace in ("CONVERTED", "UNCHANGED", "ALSA", "Traceback"):
         assert trace not in terminal.text(), terminal.screen()
 
 
