@@ -89,9 +89,9 @@ def test_after_a_kill_the_microphone_is_repaired(folder: Path):
 
 def test_a_run_on_the_cable_and_its_loss(sound_server: SoundServer, tmp_path: Path):
     cable.make()
-    words = ["--cable", "--no-tui", "--seconds", "8", "--preset", "deep", "--stats", "s.json"]
+    words = ["--cable", "--no-tui", "--seconds", "20", "--preset", "deep", "--stats", "s.json"]
     rng = np.random.default_rng(2)
-    noise = (0.1 * rng.standard_normal(10 * RATE)).astype(np.float32)
+    noise = (0.1 * rng.standard_normal(20 * RATE)).astype(np.float32)
     with sound_server.speaking(noise), sound_server.recording(cable.SINK, SPEAKER_SINK) as finish:
         process = start(
             [sys.executable, "-m", "rtvc", *words, "--gate", "-90"],
@@ -105,7 +105,7 @@ def test_a_run_on_the_cable_and_its_loss(sound_server: SoundServer, tmp_path: Pa
             deadline = time.monotonic() + 6
             while default_source() != cable.MICROPHONE and time.monotonic() < deadline:
                 time.sleep(0.05)
-            time.sleep(2.0)
+            time.sleep(4.0)  # it starts
             module = json.loads((tmp_path / "cable.json").read_text())["module"]
             into_cable, elsewhere = finish()
             pactl("unload-module", str(module))

@@ -106,7 +106,9 @@ async def test_a_monitor_is_chosen_turned_down_and_lost(open_panel):
         it.provider.monitors[-1].unplug()
         await it.reads("The monitor is silent. 'External Headphones' was lost")
         assert it.stats.state is State.CONVERTED
-        await it.press("d", "tab", "tab", "home", "enter")
+        await it.press("d")
+        await it.reads("MONITOR", "none", "External Headphones")
+        await it.press("tab", "tab", "home", "enter")
         await it.until(lambda: it.controller.names.monitor == "")
         await it.hears(State.CONVERTED)
     assert load_remembered()[0].monitor == ""
