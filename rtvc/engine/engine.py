@@ -136,6 +136,8 @@ class Engine:
             worker.close()
             self._endpoint.stop()
             raise
+        if worker.chain is not None:  # known when this returns, not only with the first block
+            self._loop.stats.publish_chain(worker.chain, self._endpoint.latency)
         self._thread = threading.Thread(
             target=self._loop.run, args=(worker,), name="rtvc engine", daemon=True
         )
