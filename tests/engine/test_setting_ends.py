@@ -14,6 +14,8 @@ from rtvc.settings import SETTINGS, Setting, Settings, Value
 from tests.engine.rvc import rvc_stack
 from tests.engine.speech_measures import speech
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("world", "rvc")
 VECTORS = 26
 """Random choices of an end for every setting; a test checks that they contain all pairs."""

@@ -26,6 +26,8 @@ from rtvc.stats import State, Stats
 from rtvc.system.abandoned import abandoned_threads
 from tests.support.voices import PlainStream, PlainVoice
 
+pytestmark = pytest.mark.slow
+
 RATE = 48_000
 EVENTS = 50
 """Events in one session."""

@@ -32,6 +32,8 @@ from rtvc.stats import DeviceHealth, State, Stats
 from tests.support.speech import UTTERANCES
 from tests.support.voices import PlainVoice, finder
 
+pytestmark = pytest.mark.slow
+
 RATE = 48_000
 GOLDEN = Path(__file__).parents[1] / "golden"
 
