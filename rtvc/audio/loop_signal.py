@@ -272,8 +272,8 @@ def _paths(middle: float, lags: Float64, envelopes: list[Float64]) -> tuple[Loop
         if typical[at] < floor:
             break
         # The edge of what a stronger path has cleared is no path.
-        beside = typical[max(0, at - 1) : at + 2]
-        if beside.size == 3 and beside[0] and beside[2]:
+        adjacent = typical[max(0, at - 1) : at + 2]
+        if adjacent.size == 3 and adjacent[0] and adjacent[2]:
             lag = middle + at - earliest
             paths.append(LoopPath(lag / ENGINE_RATE, float(20 * np.log10(typical[at]))))
         typical[max(0, at - apart) : at + apart + 1] = 0.0

@@ -153,7 +153,7 @@ def convert_file(
 
 
 def _target(target: Path, sound: SoundInput, options: Options) -> Path:
-    """Return the file to write: one beside `target` for a part of the input without --force."""
+    """Return the file to write: one next to `target` for a part of the input without --force."""
     from rtvc.config.paths import unused_path
 
     if not sound.shortfall or options.force:

@@ -48,7 +48,7 @@ class Job:
     def abandon(self) -> None:
         """Never use the thread again, nor wait for it.
 
-        What it runs goes on. Python can raise an exception in another thread, but not without
+        What it runs continues. Python can raise an exception in another thread, but not without
         the risk that a lock stays held, on which everything else would wait.
         """
         with _lock:

@@ -55,7 +55,7 @@ def is_available() -> bool:
 
 
 def exists() -> bool:
-    """Return whether there is a cable, whoever made it."""
+    """Return whether there is a cable, made by rtvc or not."""
     return any(line.split("\t")[1:2] == [SINK] for line in _pactl("list", "short", "sinks"))
 
 
