@@ -16,6 +16,7 @@ from rtvc.audio.decoder import reason_of
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.errors import RtvcError, UsageError
 from rtvc.system.durable import flush_file, flush_folder
+from rtvc.system.processes import is_running
 
 _MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
@@ -257,18 +258,10 @@ def _remove_abandoned_parts(path: Path) -> None:
     with contextlib.suppress(OSError):
         for name in os.listdir(path.parent):
             process = name.removeprefix(prefix).removesuffix(".part")
-            if name == f"{prefix}{process}.part" and process.isdigit() and not _runs(int(process)):
+            if name != f"{prefix}{process}.part" or not process.isdigit():
+                continue
+            if not is_running(int(process)):
                 (path.parent / name).unlink()
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        pass
-    return True
 
 
 def _exists_message(path: Path) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rtvc.config.paths import config_folder, write_atomically
 from rtvc.errors import RtvcError
+from rtvc.system.processes import is_running
 
 _PREFIX = "recording-in-progress-"
 
@@ -30,7 +31,7 @@ def take_unfinished() -> list[Path]:
     found = []
     for file in sorted(config_folder().glob(f"{_PREFIX}*")):
         process = file.name.removeprefix(_PREFIX)
-        if not process.isdigit() or _runs(int(process)):
+        if not process.isdigit() or (file != _own_file() and is_running(int(process))):
             continue
         with contextlib.suppress(OSError, ValueError):
             lines = file.read_text("utf-8").splitlines()
@@ -41,13 +42,3 @@ def take_unfinished() -> list[Path]:
 
 def _own_file() -> Path:
     return config_folder() / f"{_PREFIX}{os.getpid()}"
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass
-    return process != os.getpid()

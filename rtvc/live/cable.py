@@ -19,6 +19,7 @@ from pathlib import Path
 
 from rtvc.config.paths import config_folder, write_atomically
 from rtvc.errors import RtvcError
+from rtvc.system.processes import is_running
 
 SINK = "rtvc_cable"
 MICROPHONE = f"{SINK}.monitor"
@@ -196,15 +197,9 @@ def _pactl(*words: str) -> list[str]:
 
 
 def _runs(process: int) -> bool:
-    """Return whether a process runs; 0 is none."""
-    if process <= 0 or process == os.getpid():
+    """Return whether another rtvc runs in a process; 0 is none."""
+    if process <= 0 or process == os.getpid() or not is_running(process):
         return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
     with suppress(OSError):
         return b"rtvc" in Path(f"/proc/{process}/cmdline").read_bytes()
     return True
