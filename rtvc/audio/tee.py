@@ -10,6 +10,7 @@ from rtvc._types import Float32
 from rtvc.audio.delay_monitor import DelayMonitor
 from rtvc.audio.endpoint import ENGINE_RATE, Endpoint
 from rtvc.audio.fill_meter import FillMeter
+from rtvc.audio.forwarding import ForwardingEndpoint
 from rtvc.audio.monitor import Monitor
 from rtvc.audio.recording import Recording, Side
 from rtvc.audio.spectrum import Spectrum
@@ -28,7 +29,7 @@ class Tap(Protocol):
         """Receive input that was read, or output that was queued; must not block."""
 
 
-class TeeEndpoint:
+class TeeEndpoint(ForwardingEndpoint):
     """An `Endpoint` that forwards to another one and copies its input and output.
 
     Parameters
@@ -53,9 +54,7 @@ class TeeEndpoint:
     def __init__(
         self, inner: Endpoint, monitor: Monitor | None = None, flight: Tap | None = None
     ) -> None:
-        self.inner = inner
-        self.realtime = inner.realtime
-        self.wall_clock = inner.wall_clock
+        super().__init__(inner)
         self.monitor = monitor
         self.recording: Recording | None = None
         self.delay_monitor = DelayMonitor()
@@ -112,10 +111,6 @@ class TeeEndpoint:
             self._flight.push("input", block)
         return block
 
-    def queued(self) -> int:
-        """Return the number of output samples that wait for the device."""
-        return self.inner.queued()
-
     def write(self, samples: Float32, tail: Float32 | None = None) -> None:
         """Queue output, and copy it to the spectrum, the recording and the monitor."""
         recording, monitor = self.recording, self.monitor
@@ -133,24 +128,6 @@ class TeeEndpoint:
             self._flight.push("output", samples)
         if monitor is not None:
             monitor.push(samples)
-
-    def take_missed(self) -> int:
-        """Return the samples that were due since the last call while no output was queued."""
-        return self.inner.take_missed()
-
-    def now(self) -> float:
-        """Return the endpoint's time in seconds."""
-        return self.inner.now()
-
-    @property
-    def finished(self) -> bool:
-        """Whether the source has ended and has been read completely."""
-        return self.inner.finished
-
-    @property
-    def latency(self) -> tuple[float, float]:
-        """Latency of input and output in seconds, without the engine."""
-        return self.inner.latency
 
     def health(self) -> DeviceHealth:
         """Return the underrun and overflow counts and the ring buffers' fill."""
