@@ -88,7 +88,7 @@ class ChainSwitch:
             return None
         if self._rejected_shape == settings.shape:
             return None
-        self._rejected_shape, self.refusal = None, ""
+        self.allow()
         worker = self._next
         if worker is None:
             worker = self._next = self._builder.start(settings, background=True)

@@ -136,11 +136,9 @@ class Engine:
             worker.close()
             self._endpoint.stop()
             raise
-        if worker.chain is not None:  # known when this returns, not only with the first block
-            self._loop.stats.publish_chain(worker.chain, self._endpoint.latency)
-        self._thread = threading.Thread(
-            target=self._loop.run, args=(worker,), name="rtvc engine", daemon=True
-        )
+        # Here, so that voice and latency are known when this returns.
+        self._loop.begin(worker)
+        self._thread = threading.Thread(target=self._loop.run, name="rtvc engine", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:

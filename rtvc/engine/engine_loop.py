@@ -111,11 +111,8 @@ class EngineLoop:
         """Replace the chain because its latency is not the stated one; from any thread."""
         self._resync_causes.append(cause)
 
-    def run(self, worker: Worker) -> None:
-        """Run until the end, beginning with a worker that has ended its building."""
-        reset_thread_priority()
-        if self._endpoint.wall_clock:
-            raise_thread_priority()
+    def begin(self, worker: Worker) -> None:
+        """Take the first worker, which has ended its building; before `run`, on any thread."""
         if worker.error is None:
             self._promote(worker)
             self._use(worker)
@@ -123,6 +120,12 @@ class EngineLoop:
         else:
             self._headroom = round(self._builder.effective().headroom * ENGINE_RATE / 1000)
             self._enter(self._lack_voice(worker.error))
+
+    def run(self) -> None:
+        """Run until the end."""
+        reset_thread_priority()
+        if self._endpoint.wall_clock:
+            raise_thread_priority()
         while self.supervisor.phase is not Phase.STOPPED:
             try:
                 self._turn()
