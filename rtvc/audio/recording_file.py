@@ -18,6 +18,7 @@ from rtvc._types import Float32
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.sound_file import format_of
 from rtvc.errors import RtvcError
+from rtvc.system.durable import flush_folder
 
 _UPDATE_HEADER_NOW = 0x1060
 """libsndfile's SFC_UPDATE_HEADER_NOW; for formats without compression."""
@@ -158,7 +159,7 @@ class RecordingFile:
         self._disk.close()
         if not self.frames:
             self.path.unlink(missing_ok=True)
-        sync_folder(self.path.parent)
+        flush_folder(self.path.parent)
 
     def discard(self) -> None:
         """Close and remove the file."""
@@ -240,16 +241,6 @@ class _Disk:
         if not self.closed:
             os.close(self.number)
             self.number = -1
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk, where the system can do that."""
-    with contextlib.suppress(OSError):
-        number = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
 
 
 def silence(samples: int) -> Float32:

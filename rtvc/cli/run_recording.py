@@ -128,8 +128,7 @@ def flight_recorder(args: argparse.Namespace, choice: RecordingChoice) -> Flight
         return None
     from rtvc.live.flight_recorder import FlightRecorder
 
-    folder = Path(choice.folder or ".").expanduser().absolute()
-    return FlightRecorder(folder, save_on_fault=args.save_on_fault)
+    return FlightRecorder(choice.directory, save_on_fault=args.save_on_fault)
 
 
 def _folder(text: str | None) -> str | None:

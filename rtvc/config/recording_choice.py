@@ -46,6 +46,11 @@ class RecordingChoice:
                 "without a folder, such as 'talk-%Y-%m-%d.wav'."
             )
 
+    @property
+    def directory(self) -> Path:
+        """The absolute path of the folder."""
+        return Path(self.folder or ".").expanduser().absolute()
+
     def paths(self, file: Path | None = None) -> dict[Literal["input", "output"], Path]:
         """Return the files of a recording that starts now.
 
@@ -55,7 +60,7 @@ class RecordingChoice:
             The file instead of the one of `folder` and `name`.
         """
         name = time.strftime(self.name).replace("/", "-")
-        path = (file or Path(self.folder or ".").expanduser() / name).absolute()
+        path = (file or self.directory / name).absolute()
         paths: dict[Literal["input", "output"], Path] = {}
         if self.what != "input":
             paths["output"] = path

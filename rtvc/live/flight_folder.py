@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.config import settings_yaml
+from rtvc.config.paths import unused_path
 from rtvc.config.preset_manager import describe_changes
 from rtvc.errors import RtvcError
 from rtvc.live.flight_log import Call, ChainLog, FlightLog
@@ -22,7 +24,6 @@ from rtvc.system.info import hardware, versions
 
 REPLAY_FILE = "replay.npz"
 FORMAT = 1
-_RATE = 48_000
 
 COLUMNS = (
     "chain", "block", "position", "size", "settings", "input_crc", "output_crc",
@@ -72,20 +73,12 @@ def write_folder(log: FlightLog, parent: Path, devices: dict[str, str]) -> Path:
         partial.mkdir(parents=True)
         try:
             _write(log, partial, devices)
-            return _renamed(partial, parent / name)
+            return partial.rename(unused_path(parent / name))
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
     except OSError as error:
         raise RtvcError(f"{parent / name} cannot be written: {error.strerror}.") from None
-
-
-def _renamed(partial: Path, wanted: Path) -> Path:
-    for number in range(1, 1000):
-        path = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
-        if not path.exists():
-            return partial.rename(path)
-    raise RtvcError(f"There are too many folders like {wanted}; remove some.")
 
 
 def _write(log: FlightLog, folder: Path, devices: dict[str, str]) -> None:
@@ -124,7 +117,7 @@ def _write_sounds(log: FlightLog, rows: list[Row], start: int, folder: Path) -> 
     }
     for name, samples in sounds.items():
         try:
-            soundfile.write(folder / f"{name}.flac", samples, _RATE, subtype="PCM_24")
+            soundfile.write(folder / f"{name}.flac", samples, ENGINE_RATE, subtype="PCM_24")
         except soundfile.LibsndfileError as error:
             raise OSError(0, error.error_string) from None
 
@@ -212,7 +205,7 @@ def _events(log: FlightLog, rows: list[Row]) -> Iterator[dict[str, Any]]:
             text = (
                 f"The block at input sample {row.position} was queued "
                 f"{'whole' if row.delivered == 'whole' else 'changed (joined or shortened)'}, "
-                f"after {1000 * row.concealed_before / _RATE:.0f} ms of other output."
+                f"after {1000 * row.concealed_before / ENGINE_RATE:.0f} ms of other output."
             )
             found.append((row.call.ended, {"kind": "late", "text": text}))
     for at, event in sorted(found, key=lambda pair: pair[0]):
@@ -242,7 +235,7 @@ def _trace(log: FlightLog, rows: list[Row]) -> Iterator[dict[str, Any]]:
     for write in log.writes:
         if write.position not in delivered:
             yield {"ph": "X", "pid": 1, "tid": 2, "name": "concealment", "ts": at(write.at),
-                   "dur": round(1e6 * write.size / _RATE, 1)}  # fmt: skip
+                   "dur": round(1e6 * write.size / ENGINE_RATE, 1)}  # fmt: skip
     for event in log.events:
         yield {"ph": "i", "s": "g", "pid": 1, "tid": 1, "ts": at(event.at), "name": event.kind,
                "args": {"text": event.text}}  # fmt: skip

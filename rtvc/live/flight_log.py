@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtvc._types import Float32
+from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.settings import Settings
 
 
@@ -119,7 +120,7 @@ class FlightLog(NamedTuple):
     clock: float
 
 
-_MARGIN = 48_000
+_MARGIN = ENGINE_RATE
 """Samples that may be overwritten while the others are copied."""
 
 

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from rtvc.audio.endpoint import ENGINE_RATE
+from rtvc.engine.catch_up import HISTORY_S
 from rtvc.engine.chain_state import read_state
 from rtvc.errors import RtvcError
 from rtvc.live.flight_events import FaultWatch
@@ -28,11 +30,8 @@ if TYPE_CHECKING:
 
 SECONDS = 60
 """Seconds that can be saved."""
-_RATE = 48_000
 _STATES = 6
 """Number of states of a chain that are kept over that time; a replay starts from one."""
-_HISTORY_S = 6.0
-"""Earlier input that a new chain gets as its past; `rtvc.engine.catch_up.HISTORY_S`."""
 _CALLS = 8000
 _POLL_S = 0.2
 _AFTERMATH_S = 3.0
@@ -66,15 +65,15 @@ class FlightRecorder:
     ) -> None:
         self._folder = folder
         self._save_on_fault = save_on_fault
-        self._state_every = round(seconds / _STATES * _RATE)
-        samples = round((seconds + _HISTORY_S) * _RATE) + self._state_every
-        self._history = round(_HISTORY_S * _RATE)
-        self._kept_s = samples / _RATE + 1.0
+        self._state_every = round(seconds / _STATES * ENGINE_RATE)
+        samples = round((seconds + HISTORY_S) * ENGINE_RATE) + self._state_every
+        self._history = round(HISTORY_S * ENGINE_RATE)
+        self._kept_s = samples / ENGINE_RATE + 1.0
         self._rings = {"input": AudioRing(samples), "output": AudioRing(samples)}
         self._calls: deque[Call] = deque(maxlen=_CALLS)
         self._writes: deque[Write] = deque(maxlen=_CALLS)
         self._events: deque[Event] = deque(maxlen=1000)
-        self._fills: deque[Fill] = deque(maxlen=round(samples / _RATE / _POLL_S))
+        self._fills: deque[Fill] = deque(maxlen=round(samples / ENGINE_RATE / _POLL_S))
         self._states: deque[tuple[ChainLog, int, dict[str, Any]]] = deque(maxlen=_STATES + 4)
         self._chains: weakref.WeakKeyDictionary[Chain, ChainLog] = weakref.WeakKeyDictionary()
         self._chain_count = 0
