@@ -4,6 +4,8 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +16,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 os.environ["RTVC_PRECISION"] = "float32"
 
 from tests.support.sound_server import SoundServer
+
+if TYPE_CHECKING:
+    from rtvc.library.voices import InstalledVoice
+
+GOLDEN = Path(__file__).parent / "golden"
 
 pytest_plugins = ["tests.support.patience", "tests.support.selection"]
 
@@ -48,3 +55,16 @@ def sound_server(_server: SoundServer) -> SoundServer:
         _server.start()
     restart_portaudio()
     return _server
+
+
+@pytest.fixture
+def anna(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InstalledVoice:
+    """An installed voice, and the base models that it needs."""
+    from rtvc.library.adding import add_voice
+    from rtvc.library.finding import FoundVoice
+    from rtvc.library.setting_up import install_from_folder
+
+    monkeypatch.setenv("RTVC_HOME", str(tmp_path / "home"))
+    install_from_folder("contentvec", GOLDEN / "hubert_small" / "model.safetensors")
+    install_from_folder("rmvpe", GOLDEN / "rmvpe_small.pt")
+    return add_voice(FoundVoice(GOLDEN / "voice_v1_f0_40k.pth", None, "anna")).voice

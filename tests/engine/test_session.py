@@ -12,7 +12,7 @@ from rtvc.session import Session
 from rtvc.settings import SettingError, Settings
 from rtvc.stats import State
 from tests.support.patience import measured
-from tests.support.voices import PlainVoice, finder
+from tests.support.voices import PlainVoice, SilentVoice, finder
 
 RATE = 48_000
 OPEN: dict[str, Any] = {"gate": -90.0}
@@ -115,16 +115,7 @@ def test_a_sine_stays_a_sine(hz, block, voice):
 
 
 def test_muted_is_silent_and_converted_does_not_leak_the_microphone():
-    class Silent(PlainVoice):
-        def open(self, plan, settings):
-            stream = super().open(plan, settings)
-            render = stream.render
-            setattr(  # noqa: B010
-                stream, "render", lambda b, s: type(r := render(b, s))(np.zeros_like(r.audio))
-            )
-            return stream
-
-    played, stats, _ = run(noise(3), Settings(**OPEN), finder(world=Silent()))
+    played, stats, _ = run(noise(3), Settings(**OPEN), finder(world=SilentVoice()))
     assert stats.state is State.CONVERTED
     assert not played.any()
     played, stats, _ = run(noise(3), Settings(mode="muted", **OPEN))

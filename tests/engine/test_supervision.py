@@ -21,7 +21,7 @@ from rtvc.session import Session
 from rtvc.settings import Settings
 from rtvc.stats import State, Stats
 from rtvc.system.abandoned import abandoned_threads
-from tests.support.voices import PlainVoice, finder
+from tests.support.voices import PlainVoice, SilentVoice, finder
 
 RATE = 48_000
 BLOCK = 0.1
@@ -355,17 +355,8 @@ def test_fail_open_outputs_the_input_and_says_so(mode):
 
 
 def test_without_fail_open_the_input_is_never_output():
-    class Silent(PlainVoice):
-        def open(self, plan, settings):
-            stream = super().open(plan, settings)
-            render = stream.render
-            setattr(  # noqa: B010
-                stream, "render", lambda b, s: type(r := render(b, s))(np.zeros_like(r.audio))
-            )
-            return stream
-
     def find(voice: PlainVoice) -> Any:
-        return failing_finder([3])(Silent(on_render=voice.on_render))
+        return failing_finder([3])(SilentVoice(on_render=voice.on_render))
 
     run = Run(12, {1.0: fail(), 6.0: fail()}, find=find, faults=(Fault(9.0, "stall", 1.0),))
     stats = run.play()

@@ -16,10 +16,7 @@ from rtvc.cli.main import main
 from rtvc.config.presets import load_preset
 from rtvc.engine.chain import Chain
 from rtvc.errors import RtvcError
-from rtvc.library.adding import add_voice
-from rtvc.library.finding import FoundVoice
 from rtvc.library.open_voice import find_voice
-from rtvc.library.setting_up import install_from_folder
 from rtvc.live import flight_recorder
 from rtvc.live.device_session import DeviceSession
 from rtvc.live.devices import DeviceSelection, OpenDevices
@@ -69,14 +66,6 @@ def fly(flight, seconds, settings, script=None, find=find_voice):
     return session
 
 
-@pytest.fixture
-def anna(tmp_path, monkeypatch):
-    monkeypatch.setenv("RTVC_HOME", str(tmp_path / "home"))
-    install_from_folder("contentvec", GOLDEN / "hubert_small" / "model.safetensors")
-    install_from_folder("rmvpe", GOLDEN / "rmvpe_small.pt")
-    return add_voice(FoundVoice(GOLDEN / "voice_v1_f0_40k.pth", None, "anna")).voice
-
-
 def test_a_replay_is_the_run_bit_for_bit(tmp_path, anna, capsys):
     """A run with changes of settings, block and voice."""
     flight = FlightRecorder(tmp_path, seconds=10)
@@ -114,7 +103,7 @@ def test_a_replay_is_the_run_bit_for_bit(tmp_path, anna, capsys):
 @pytest.mark.parametrize("voice", ["world", "anna"])
 def test_a_run_that_is_longer_than_what_is_kept(tmp_path, anna, voice, monkeypatch):
     """The replay starts from the state of the chain at a certain block."""
-    monkeypatch.setattr(flight_recorder, "_HISTORY_S", 0.3)
+    monkeypatch.setattr(flight_recorder, "HISTORY_S", 0.3)
     flight = FlightRecorder(tmp_path, seconds=0.8)
     fly(flight, 2.0, Settings(voice=voice, pitch=3))
     saved = load(write_folder(flight.log(), tmp_path, {}))

@@ -62,6 +62,21 @@ class PlainVoice:
         return self.streams[-1]
 
 
+class SilentVoice(PlainVoice):
+    """A voice whose output is silence: whatever is heard is not converted."""
+
+    def open(self, plan: Plan, settings: Settings) -> PlainStream:
+        stream = super().open(plan, settings)
+        render = stream.render
+
+        def silent(block: Float32, settings: Settings) -> Rendered:
+            rendered = render(block, settings)
+            return type(rendered)(np.zeros_like(rendered.audio))
+
+        stream.render = silent  # type: ignore[method-assign]
+        return stream
+
+
 def finder(**voices: Voice) -> Callable[[str], Voice]:
     """Return a find_voice for these voices; 'world' is a plain voice unless given."""
     voices = {"world": PlainVoice(), **voices}

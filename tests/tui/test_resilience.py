@@ -13,12 +13,8 @@ from textual import events
 from rtvc.config.panel_state import PanelState, save_panel_state
 from rtvc.config.presets import user_folder
 from rtvc.config.remembered import load_remembered
-from rtvc.library.adding import add_voice
-from rtvc.library.finding import FoundVoice
-from rtvc.library.setting_up import install_from_folder
 from rtvc.settings import SETTINGS
 from rtvc.stats import State
-from tests.engine.rvc.rvc_stack import GOLDEN
 from tests.support.unprivileged import unprivileged
 from tests.tui.conftest import START, in_loop
 from tests.tui.simulated_devices import HEADPHONES, SPEAKERS, SimulatedDevices
@@ -234,15 +230,6 @@ async def test_a_recording_that_cannot_be_made(open_panel, tmp_path, monkeypatch
         await it.reads("The operation failed: No such file or directory.")
         assert "REC" not in it.text()
         monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def anna(tmp_path, monkeypatch):
-    """An installed voice, and the base models that it needs."""
-    monkeypatch.setenv("RTVC_HOME", str(tmp_path / "home"))
-    install_from_folder("contentvec", GOLDEN / "hubert_small" / "model.safetensors")
-    install_from_folder("rmvpe", GOLDEN / "rmvpe_small.pt")
-    return add_voice(FoundVoice(GOLDEN / "voice_v1_f0_40k.pth", None, "anna")).voice
 
 
 @in_loop
