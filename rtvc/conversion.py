@@ -18,6 +18,7 @@ from rtvc._types import Float32
 from rtvc.audio.array_format import MONO, ArrayFormat, cancels, to_mono
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.fifo import SampleFifo
+from rtvc.audio.limiter import LimitedResampler
 from rtvc.engine.chain import Chain
 from rtvc.engine.thread_bound import ThreadBound
 from rtvc.engine.voice import Voice
@@ -265,7 +266,10 @@ class _Stream:
     def __init__(self, voice: Voice, settings: Settings, rate: int) -> None:
         self._settings = settings
         self._chain = chain = Chain(voice, settings)
-        self._into, self._back = _resampler(rate, ENGINE_RATE), _resampler(ENGINE_RATE, rate)
+        self._into = _resampler(rate, ENGINE_RATE)
+        self._back = (
+            None if rate == ENGINE_RATE else LimitedResampler(ENGINE_RATE, rate, settings.ceiling)
+        )
         self._waiting = SampleFifo()
         self._early = chain.delay
         """Output samples still to be dropped: the chain's delay at the start."""
@@ -274,6 +278,7 @@ class _Stream:
             (chain.block + chain.delay) / ENGINE_RATE
             + _resampling_latency(rate, ENGINE_RATE)
             + _resampling_latency(ENGINE_RATE, rate)
+            + (self._back.delay / rate if self._back else 0.0)
         )
 
     def process(self, samples: Float32) -> Float32:
@@ -297,13 +302,17 @@ class _Stream:
             output = chain.step(self._waiting.pop(chain.block), self._settings).output
             late = min(self._early, output.size)
             self._early -= late
-            pieces.append(output[late:])
+            # Block by block: the result must not depend on how much is ready in one call.
+            pieces.append(self._at_rate(output[late:]))
+        if last:
+            pieces.append(self._at_rate(np.empty(0, np.float32), last=True))
         made = np.concatenate(pieces)
-        if self._back is not None:
-            made = self._back.resample_chunk(made, last=last)
         made = made[: self._taken - self._given]
         self._given += made.size
         return made
+
+    def _at_rate(self, samples: Float32, *, last: bool = False) -> Float32:
+        return samples if self._back is None else self._back.process(samples, last=last)
 
 
 def _resampler(in_rate: int, out_rate: int) -> Any:

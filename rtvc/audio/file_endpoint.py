@@ -38,6 +38,8 @@ class FileEndpoint:
         Whether to replace an existing file.
     subtype
         libsndfile's sample format of the result; by default 24 bits if possible.
+    ceiling_db
+        Largest true peak of the result in dBTP, at any rate.
 
     Attributes
     ----------
@@ -59,6 +61,7 @@ class FileEndpoint:
         rate: int | None = None,
         overwrite: bool = False,
         subtype: str = "",
+        ceiling_db: float = 0.0,
     ) -> None:
         self._delay = 0
         self.complete = False
@@ -68,6 +71,7 @@ class FileEndpoint:
         self._rate = rate
         self._overwrite = overwrite
         self._subtype = subtype
+        self._ceiling_db = ceiling_db
         self._source: SoundSource | None = None
         self._sink: SoundSink | None = None
         self._fifo = SampleFifo()
@@ -108,6 +112,7 @@ class FileEndpoint:
                 frames=round(source.input.frames * rate / source.rate),
                 subtype=self._subtype,
                 tags=source.input.tags,
+                ceiling_db=self._ceiling_db,
             )
         except BaseException:
             source.close()

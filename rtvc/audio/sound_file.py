@@ -7,13 +7,12 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import soundfile
-import soxr
 
 from rtvc._types import Float32
 from rtvc.audio.decoder import reason_of
 from rtvc.audio.endpoint import ENGINE_RATE
+from rtvc.audio.limiter import LimitedResampler
 from rtvc.errors import RtvcError, UsageError
 from rtvc.system.durable import flush_file, flush_folder
 from rtvc.system.processes import is_running
@@ -45,6 +44,8 @@ class SoundSink:
     tags
         Title, artist and the like, by libsndfile's names; those that the format cannot hold are
         left out.
+    ceiling_db
+        Largest true peak in dBTP, which the conversion to `rate` must not exceed.
 
     Attributes
     ----------
@@ -68,6 +69,7 @@ class SoundSink:
         frames: int = 0,
         subtype: str = "",
         tags: Iterable[tuple[str, str]] = (),
+        ceiling_db: float = 0.0,
     ) -> None:
         # A link stays one, and its target is replaced.
         self.path = path = path.resolve() if path.is_symlink() else path
@@ -97,7 +99,9 @@ class SoundSink:
         for tag, text in tags:
             with contextlib.suppress(soundfile.LibsndfileError, AttributeError, RuntimeError):
                 setattr(self._file, tag, text)
-        self._soxr = None if rate == ENGINE_RATE else soxr.ResampleStream(ENGINE_RATE, rate, 1)
+        self._resampler = (
+            None if rate == ENGINE_RATE else LimitedResampler(ENGINE_RATE, rate, ceiling_db)
+        )
 
     def write(self, samples: Float32, *, at_most: int | None = None, last: bool = False) -> None:
         """Append samples at `ENGINE_RATE`.
@@ -116,8 +120,8 @@ class SoundSink:
         RtvcError
             If the file cannot be written; most often the disk is full.
         """
-        if self._soxr is not None:
-            samples = self._soxr.resample_chunk(np.ascontiguousarray(samples), last=last)
+        if self._resampler is not None:
+            samples = self._resampler.process(samples, last=last)
         if at_most is not None:
             samples = samples[: max(0, at_most - self.frames_written)]
         try:
@@ -179,7 +183,7 @@ class SoundSink:
 
     def discard(self) -> None:
         """Close the file and remove it; safe to repeat."""
-        self._soxr = None  # see Decoder.close
+        self._resampler = None  # see Decoder.close
         with contextlib.suppress(soundfile.LibsndfileError):
             self._file.close()
         with contextlib.suppress(OSError):

@@ -193,6 +193,7 @@ def _convert(
         rate=options.rate,
         overwrite=options.force,
         subtype="FLOAT" if options.raw and target.suffix == ".wav" else "",
+        ceiling_db=settings.ceiling,
     )
     session = Session(endpoint, settings, lambda name: used)
     try:

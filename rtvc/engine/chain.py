@@ -11,11 +11,12 @@ import numpy as np
 
 from rtvc._types import Float32
 from rtvc.audio.endpoint import ENGINE_RATE
+from rtvc.audio.limiter import Limiter
 from rtvc.audio.resample import BlockResampler
 from rtvc.engine.dsp.conditioning import Gate, HighPass, Ramp, repair
 from rtvc.engine.dsp.delay import Delay
 from rtvc.engine.dsp.feedback import FeedbackSuppressor
-from rtvc.engine.dsp.loudness import Limiter, LoudnessFollow
+from rtvc.engine.dsp.loudness import LoudnessFollow
 from rtvc.engine.dsp.sola import Sola
 from rtvc.engine.plan import Plan, make_plan
 from rtvc.engine.voice import Rendered, Voice

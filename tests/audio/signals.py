@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.signal import firwin, lfilter
 
@@ -23,6 +25,17 @@ def sine(hz: float, rate: int, samples: int, *, start: int = 0, peak: float = 0.
     """Return a sine with phase 0 at sample 0, from sample `start` on."""
     time = np.arange(start, start + samples) / rate
     return (peak * np.sin(2 * np.pi * hz * time)).astype(np.float32)
+
+
+def tone(hz: float, level: float, seconds: float = 1.0, phase: float = 0.0) -> Float32:
+    """Return a sine at 48 kHz."""
+    angle = 2 * np.pi * hz * np.arange(int(seconds * RATE)) / RATE + phase
+    return (level * np.sin(angle)).astype(np.float32)
+
+
+def in_blocks(process: Callable[[Float32], Float32], signal: Float32, size: int = 4800) -> Float32:
+    """Return what `process` makes of a signal, block by block."""
+    return np.concatenate([process(signal[i : i + size]) for i in range(0, len(signal), size)])
 
 
 def error_db(result: Float32, wanted: Float32) -> float:

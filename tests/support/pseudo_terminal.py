@@ -62,6 +62,11 @@ class PseudoTerminal:
         with self._more:
             found = self._more.wait_for(lambda: self._seen.count(wanted) >= times, seconds)
             assert found, f"no {text!r} ({times} times) in {self._seen!r}"
+        return self.take()
+
+    def take(self) -> str:
+        """Return the output since the last call, without waiting."""
+        with self._more:
             seen, self._seen = self._seen, b""
         return seen.decode(errors="replace")
 
