@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from rtvc.system.mlx_environment import VARIABLES
+
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
@@ -96,6 +98,12 @@ def test_the_page_of_environment_variables_is_what_the_code_reads():
     cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     assert set(re.findall(r"`(\w+)`", " ".join(cells))) == read
     assert {"RTVC_HOME", "OMP_NUM_THREADS", "MLX_DISABLE_COMPILE", "TERM"} <= read
+
+
+def test_the_page_of_environment_variables_has_those_that_rtvc_sets():
+    page = (ROOT / "docs/environment.md").read_text()
+    section = page.split("## Set by rtvc\n")[1].split("\n## ")[0]
+    assert dict(re.findall(r"^\| `(\w+)` \| `(\w+)` \|", section, re.MULTILINE)) == VARIABLES
 
 
 def test_the_changelog_is_dated_and_compares_versions():

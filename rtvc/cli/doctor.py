@@ -160,13 +160,26 @@ def _mlx(found: dict[str, Any]) -> Check:
         fix = "Install it again: pip install --force-reinstall mlx"
         return Check("MLX", "broken", found["error"], fix)
     text = (
-        f"{found['version']}, {found['backend']}, BLAS: {found['blas']}, "
-        f"{found['gflops']} GFLOP/s in a matrix product"
+        f"{found['version']}, {found['backend']} ({found['device'] or 'unknown device'}), "
+        f"BLAS: {found['blas']}, {found['gflops']} GFLOP/s in a matrix product"
     )
+    if len(found["builds"]) > 1:
+        builds = " and ".join(found["builds"])
+        text += f"; {builds} are installed, but own the same file: the last one installed is used"
+        return Check("MLX", "warning", text, _one_build(found["builds"], found["version"]))
     if found["remedy"] or found["gflops"] < _SLOW_GFLOPS:
         fix = found["remedy"] or "Close other programs, or use a faster machine."
         return Check("MLX", "warning", text, f"Too slow for RVC voices. {fix}")
     return Check("MLX", "good", text)
+
+
+def _one_build(builds: list[str], version: str) -> str:
+    """Return how to keep one of several builds of MLX's library."""
+    kept = builds[-1]  # CUDA sorts last
+    return (
+        f"Keep one: pip uninstall {' '.join(builds)}, then pip install --no-deps {kept}=={version} "
+        f"(or another of them)."
+    )
 
 
 def _portaudio(found: dict[str, Any]) -> Check:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
-from importlib.metadata import version
+from collections.abc import Iterable
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,13 @@ _SIZE = 1024
 
 def mlx() -> dict[str, Any]:
     """Return the backend of MLX, its BLAS, and the speed of a matrix product."""
-    import mlx.core as mx
-
     from rtvc.system.blas import load_blas
+    from rtvc.system.mlx_environment import set_mlx_environment
 
     blas = load_blas()
+    set_mlx_environment()
+    import mlx.core as mx
+
     matrix = mx.ones((_SIZE, _SIZE))
     mx.eval(matrix @ matrix)
     began = time.perf_counter()
@@ -33,12 +37,32 @@ def mlx() -> dict[str, Any]:
     seconds = time.perf_counter() - began
     return {
         "version": version("mlx"),
-        "backend": "Metal" if mx.metal.is_available() else "CPU",
-        "device": str(mx.default_device()),
+        "backend": backend_name(mx.metal.is_available(), mx.cuda.is_available()),
+        "device": mx.device_info().get("device_name", ""),
+        "builds": installed_builds(),
         "blas": str(blas),
         "remedy": blas.remedy,
         "gflops": round(2 * _SIZE**3 / seconds / 1e9, 1),
     }
+
+
+def backend_name(metal: bool, cuda: bool) -> str:
+    """Return what MLX computes with, from which of its GPU backends are available."""
+    return "Metal" if metal else "CUDA" if cuda else "CPU"
+
+
+def installed_builds(names: Iterable[str] | None = None) -> list[str]:
+    """Return the installed packages with a build of MLX's library for Linux, sorted.
+
+    Parameters
+    ----------
+    names
+        Names of installed packages; by default all.
+    """
+    if names is None:
+        names = (found.name for found in distributions())
+    pattern = re.compile(r"mlx[-_](cpu|cuda[-_]?\d*)")
+    return sorted({name.replace("_", "-") for name in names if pattern.fullmatch(name)})
 
 
 def portaudio() -> dict[str, Any]:

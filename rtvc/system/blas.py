@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from rtvc.errors import UsageError
 from rtvc.system.elf_patch import patch_import
+from rtvc.system.mlx_environment import set_mlx_environment
 
 _PRODUCT = "cblas_sgemm"
 _MAX_THREADS = 8  # the matrices of a step are too small for more
@@ -114,6 +115,7 @@ def load_blas() -> BlasReport:
     if sys.platform != "linux":
         name = "Accelerate" if sys.platform == "darwin" else "the BLAS that MLX was built with"
         return BlasReport(name, sys.platform == "darwin", None, None)
+    set_mlx_environment()
     import mlx.core as mx
 
     if switch == "off":

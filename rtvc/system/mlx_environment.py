@@ -1,0 +1,23 @@
+"""Environment variables of MLX, set before MLX is imported, which reads each one once."""
+
+from __future__ import annotations
+
+import os
+
+VARIABLES = {
+    # float32 is float32: with TF32, an M5 or an NVIDIA GPU rounds the inputs of its products to
+    # 10 bits. What rtvc computes in float32 is little, so this costs no time.
+    "MLX_ENABLE_TF32": "0",
+    # On CUDA, MLX keeps a plan for each shape of a convolution and a graph for each sequence of
+    # kernels, and raises an error after twice as many misses as it keeps, in a thread's life. An
+    # RVC voice makes more than 256 plans before its first step.
+    "MLX_CUDA_CONV_CACHE_SIZE": "2048",
+    "MLX_CUDA_GRAPH_CACHE_SIZE": "4000",
+}
+"""Values by name."""
+
+
+def set_mlx_environment() -> None:
+    """Set `VARIABLES`, except those that you have set."""
+    for name, value in VARIABLES.items():
+        os.environ.setdefault(name, value)
