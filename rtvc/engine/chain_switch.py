@@ -86,7 +86,7 @@ class ChainSwitch:
         if settings.shape == chain.built_for.shape and not self._renewing:
             self.allow()
             return None
-        if self._rejected_shape == settings.shape:
+        if self.refuses(settings):
             return None
         self.allow()
         worker = self._next
@@ -153,5 +153,13 @@ class ChainSwitch:
         if self._builder.degradation.level:
             self._builder.degradation.reject_level()
             return
+        self.refuse(reason, settings)
+
+    def refuse(self, reason: str, settings: Settings) -> None:
+        """Do not try to build a chain for these settings again until others are requested."""
         self._rejected_shape = settings.shape
         self.refusal = f"{reason} The previous voice stays in use."
+
+    def refuses(self, settings: Settings) -> bool:
+        """Return whether a chain for these settings could not be built."""
+        return self._rejected_shape == settings.shape

@@ -37,8 +37,8 @@ _OLD_INPUT_S = 1.5
 """Unread input from which on all of it is dropped: there was a stall, and the rings overflow."""
 _IDLE_BLOCK = ENGINE_RATE // 50
 """Samples that are read at a time while there is no chain."""
-_PAUSES_S = 0.05, 1.0
-"""Least time between the starts of two attempts to reopen a lost device: at first, and later."""
+_REOPEN_PAUSE_S = 0.05
+"""Time between two requests to reopen a lost device: when to try is the endpoint's decision."""
 
 
 class _CallFailedError(Exception):
@@ -77,14 +77,17 @@ class EngineLoop:
         self._bypass = Bypass(self.delivery) if fail_open and endpoint.realtime else None
         self.worker: Worker | None = None
         self._candidate: Worker | None = None
+        self._candidate_for = builder.requested
+        """The settings that `_candidate` is built for."""
         self._candidate_due = 0.0
+        self._last_built_for: Settings | None = None
+        """The settings of the last chain in use."""
         self._headroom = 0
         self._abandoned: list[Worker] = []
         self._owed = 0
         """Samples of the block that was read and not delivered, because its step has failed."""
         self._settings_tried: Settings | None = None
         """The requested settings at the last failure or try."""
-        self._reopen_pause_s = 0.0
         self._resync_causes: deque[str] = deque(maxlen=1)
         self.fatal = ""
         """Why a run without deadlines has ended early, "" if it has not."""
@@ -143,7 +146,6 @@ class EngineLoop:
             kind = "audio thread" if isinstance(loss, AudioThreadError) else "device lost"
             self.supervisor.count(kind, str(loss))
             self.stats.publish(state=State.DEVICE_LOST, reason=str(loss))
-            self._reopen_pause_s = _PAUSES_S[0]
             event = Event.DEVICE_LOST
         if event is not None:
             self._enter(event)
@@ -245,6 +247,7 @@ class EngineLoop:
     def _use(self, worker: Worker) -> None:
         assert worker.chain is not None
         self.worker, self._headroom = worker, worker.chain.headroom
+        self._last_built_for = worker.chain.built_for
         self.stats.publish_chain(worker.chain, self._endpoint.latency)
 
     def _promote(self, worker: Worker) -> None:
@@ -273,7 +276,11 @@ class EngineLoop:
         return event
 
     def _lack_voice(self, error: BaseException) -> Event:
-        """Wait for the voice: its file may come back, or another one be chosen."""
+        """Continue with the voice before, or wait: a file may come back, another one be chosen."""
+        last = self._last_built_for
+        if last is not None and last.voice != self._candidate_for.voice:
+            self.switch.refuse(sentence(error), self._candidate_for)
+            return self._fail(NO_VOICE, f"No voice: {sentence(error)}")
         if isinstance(error, RtvcError):
             return self._fail(NO_VOICE, f"No voice: {error} Choose another voice.", pause=True)
         return self._fail("failed build", f"The engine failed: {sentence(error)}", pause=True)
@@ -309,6 +316,9 @@ class EngineLoop:
         self._drop_candidate()
         self._settings_tried = self._builder.requested
         settings = self._builder.effective()
+        if self._last_built_for is not None and self.switch.refuses(settings):
+            settings = self._last_built_for
+        self._candidate_for = settings
         self._candidate = self.worker or self._spare.take(settings)
         if self._endpoint.realtime and (self._candidate is None or not self._owed):
             self._conceal_owed()
@@ -343,7 +353,8 @@ class EngineLoop:
         if worker.chain is None:
             assert worker.error is not None
             return self._lack_voice(worker.error)
-        settings = self._builder.effective()
+        voice = worker.chain.built_for.voice
+        settings = self._voice_settings.use(voice, self._builder.effective())
         blocks = recent_blocks(self._history, worker.chain)
         self._promote(worker)
         try:
@@ -380,11 +391,9 @@ class EngineLoop:
 
     def _reopen(self) -> Event | None:
         """Try to reopen the endpoint."""
-        began = time.monotonic()
         if not self._endpoint.reconnect():
             if self._endpoint.wall_clock:
-                self.watchdog.wait(max(0.0, began + self._reopen_pause_s - time.monotonic()))
-                self._reopen_pause_s = min(2 * self._reopen_pause_s, _PAUSES_S[1])
+                self.watchdog.wait(_REOPEN_PAUSE_S)
             return None
         self.delivery.restart()
         self.stats.publish_device_latency(self._endpoint.latency)

@@ -50,7 +50,7 @@ class Happening:
 
 
 KINDS = (
-    *("nothing", "pitch", "voice", "block", "headroom", "mode", "build fails"),
+    *("nothing", "pitch", "voice", "missing voice", "block", "headroom", "mode", "build fails"),
     *("lost", "gap", "stall", "raise", "memory", "nan", "ends", "hang", "heartbeat"),
 )
 FAILING = ("raise", "memory", "nan", "ends")
