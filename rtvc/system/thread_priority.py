@@ -8,6 +8,8 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from rtvc.system.autogroup import session_niceness, set_session_niceness
+
 _PROGRAM, _ENGINE = 6, 12
 """Niceness below other programs, and of the engine thread below the process's other threads."""
 _FIRST = -20
@@ -23,7 +25,8 @@ class ProcessPriority:
     """Raises the priority of all threads of this process until `restore`.
 
     Raising only the engine thread is not enough: it needs the GIL, and the system may suspend
-    another thread that holds it for tens of milliseconds. Linux only; macOS gives audio threads
+    another thread that holds it for tens of milliseconds. The priority of the session, such as a
+    terminal, is raised too: see `rtvc.system.autogroup`. Linux only; macOS gives audio threads
     priority by other means. Without permission (``ulimit -e``) nothing changes.
     """
 
@@ -33,12 +36,19 @@ class ProcessPriority:
         for thread, niceness in self._before.items():
             _set(thread, niceness - _PROGRAM)
         _before_raising.append(self._usual)
+        session = session_niceness() if self._before else None
+        # A lower one has been set by another run in this session.
+        self._session = session if session is not None and session >= 0 else None
+        if self._session is not None:
+            set_session_niceness(self._session - _PROGRAM)
 
     def restore(self) -> None:
         """Restore the previous priority, for threads started since too."""
         _before_raising.remove(self._usual)
         for thread in threads():
             _set(thread, self._before.get(thread, self._usual))
+        if self._session is not None:
+            set_session_niceness(self._session)
 
 
 def reset_thread_priority() -> None:

@@ -1,6 +1,7 @@
 """A live program goes before others, its engine first of all, and gives the place back."""
 
 import os
+import subprocess
 import sys
 import threading
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import mlx.core as mx
 import pytest
 
+from rtvc.system import autogroup
 from rtvc.system.thread_priority import (
     ProcessPriority,
     raise_thread_priority,
@@ -45,6 +47,48 @@ def test_the_priority_of_process_and_engine_is_raised_and_restored() -> None:
         precedence.restore()
     assert os.getpriority(os.PRIO_PROCESS, 0) == usual
     assert niceness_of_a_new_thread() == usual
+
+
+def test_the_priority_of_the_session_is_raised_and_restored(tmp_path, monkeypatch) -> None:
+    group, enabled = tmp_path / "autogroup", tmp_path / "enabled"
+    monkeypatch.setattr(autogroup, "_FILE", group)
+    monkeypatch.setattr(autogroup, "_ENABLED", enabled)
+    for switched_on, text, raised in (
+        ("1", "/autogroup-12 nice 3\n", "-3"),
+        ("1", "/autogroup-12 nice -6\n", "/autogroup-12 nice -6\n"),
+        ("0", "/autogroup-12 nice 3\n", "/autogroup-12 nice 3\n"),
+        ("1", "no group\n", "no group\n"),
+    ):
+        group.write_text(text)
+        enabled.write_text(switched_on)
+        precedence = ProcessPriority()
+        assert group.read_text() == raised
+        precedence.restore()
+        assert group.read_text() == ("3" if raised == "-3" else text)
+
+
+SESSION = """
+import os
+from rtvc.system.autogroup import session_niceness
+from rtvc.system.thread_priority import ProcessPriority
+print(session_niceness(), flush=True)
+precedence = ProcessPriority()
+print(session_niceness(), flush=True)
+"""
+
+
+def test_a_session_of_its_own_goes_before_the_others() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SESSION],
+        start_new_session=True, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    before, after = done.stdout.split()
+    if before == "None":
+        pytest.skip("sessions have no niceness here")
+    if os.geteuid() == 0:
+        assert (before, after) == ("0", "-6")
+    else:
+        assert int(after) <= int(before)
 
 
 def test_a_thread_that_began_meanwhile_is_put_back_too() -> None:
