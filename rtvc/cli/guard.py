@@ -118,6 +118,8 @@ class _Guard:
             if not os.WIFSTOPPED(status):
                 self._child = 0
                 return status
+            # By SIGSTOP the child had no time to leave the screen; a shell may need the modes.
+            self._terminal.lend(screen=os.WSTOPSIG(status) == signal.SIGSTOP)
             os.kill(os.getpid(), signal.SIGSTOP)
 
     def _may_restart(self) -> bool:
@@ -144,15 +146,24 @@ class _Terminal:
         self._screen = next((handle for handle in (2, 1) if os.isatty(handle)), None)
         self._modes = termios.tcgetattr(0) if os.isatty(0) else None
 
-    def restore(self) -> None:
-        """Restore the modes and leave what a crashed program has switched on."""
+    def restore(self, *, screen: bool = True) -> None:
+        """Restore the modes, and leave what a crashed program has switched on in the screen."""
         try:
             if self._modes and os.tcgetpgrp(0) == os.getpgrp():
                 self._termios.tcsetattr(0, self._termios.TCSAFLUSH, self._modes)
-            if self._screen is not None:
+            if screen and self._screen is not None:
                 os.write(self._screen, _RESET.encode())
         except (OSError, self._termios.error):
             return
+
+    def lend(self, *, screen: bool) -> None:
+        """Restore it as `restore` does, unless that has been done."""
+        try:
+            if self._modes is None or self._termios.tcgetattr(0) == self._modes:
+                return
+        except (OSError, self._termios.error):
+            return
+        self.restore(screen=screen)
 
 
 def _say(text: str) -> None:

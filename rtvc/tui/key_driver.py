@@ -1,11 +1,13 @@
-"""Terminal input: keys are handled one after the other, and invalid bytes are ignored."""
+"""The terminal: keys in order, bytes that are not text, signals, and its end."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Iterator
+from typing import IO, Any
 
 from textual import events
 from textual.app import App
@@ -25,7 +27,22 @@ class KeyDriver(LinuxDriver):
     Textual sends a key to the widget that has the focus when it arrives. If keys arrive
     fast, or the app is busy, the keys before it may not have moved the focus yet: text
     typed into a search would change settings.
+
+    Textual enters its screen at every SIGCONT, also if it never left it. A terminal that closes
+    sends one, and a program that was stopped by SIGSTOP gets one.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._file: IO[str] = _Screen(self._file)  # type: ignore[assignment]
+
+    def _sigcont_application(self, *args: Any) -> None:
+        """Show the screen again, after leaving it if it was not left before the stop."""
+        if self._writer_thread is None or not os.isatty(self.fileno):
+            return
+        if self._auto_restart and not self._must_signal_resume:
+            self.suspend_application_mode()
+        super()._sigcont_application(*args)
 
     def run_input_thread(self) -> None:
         """Pass on keys, pastes and mouse events; drop bytes that are not UTF-8."""
@@ -44,6 +61,31 @@ class KeyDriver(LinuxDriver):
         asyncio.run_coroutine_threadsafe(_follow(_queues(self._app), handled), self._loop)
         while not (handled.wait(0.02) or self.exit_event.is_set() or time.monotonic() > end):
             pass
+
+
+class _Screen:
+    """The file of the terminal; once that is closed, what is written is dropped.
+
+    Otherwise the error would end Textual's thread, and the app would wait for it for ever.
+    """
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        try:
+            self._file.write(text)
+        except OSError:
+            return
+
+    def flush(self) -> None:
+        try:
+            self._file.flush()
+        except OSError:
+            return
+
+    def fileno(self) -> int:
+        return self._file.fileno()
 
 
 async def _follow(way: Iterator[MessagePump], handled: threading.Event) -> None:

@@ -1,6 +1,8 @@
 """The whole program in a real terminal, with a real sound server."""
 
+import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -266,6 +268,26 @@ def test_keys_that_come_at_once_wait_for_each_other(home: Path, sound_server: So
         leave(terminal)
     assert load_panel_state()[0].theme == "dark"
     assert load_preset(user_path("mine")).settings.pitch_fixed == 110
+
+
+def test_it_is_stopped_and_continued_again_and_again(home: Path, sound_server: SoundServer):
+    with sound_server.speaking(vowel(60)), panel(home) as terminal:
+        guard = int(Path("rtvc.pid").read_text())
+        child = int(Path(f"/proc/{guard}/task/{guard}/children").read_text())
+        threads = len(list(Path(f"/proc/{child}/task").iterdir()))
+        for pitch in (-4, -3):
+            os.kill(child, signal.SIGSTOP)  # the guard stops with it, and the shell returns
+            terminal.reads("Stopped")
+            terminal.type("fg", "Enter")
+            terminal.reads("q quit", lacks="Stopped")
+            terminal.type("]")
+            terminal.reads(f"Pitch {pitch} semitones.")
+        assert len(list(Path(f"/proc/{child}/task").iterdir())) <= threads + 1
+        terminal.type("q")
+        while Path("/proc", str(guard)).exists():
+            time.sleep(0.05)
+        terminal.type("echo over=$?", "Enter")
+        terminal.reads("over=0")
 
 
 def test_it_ends_with_its_terminal(home: Path, sound_server: SoundServer):
