@@ -57,7 +57,8 @@ class Counts:
         Operations fused by ``mx.compile`` count as one, `VIEWS` as none.
     flop
         Floating-point operations of products, convolutions and attention; a multiplication and
-        an addition count as two. Elementwise operations are not counted.
+        an addition count as two. Elementwise operations are not counted. Zeros that a transposed
+        convolution inserts count where MLX's Metal backend multiplies them.
     weight_bytes
         Bytes read of constant arrays. Each array counts once, and of tables and slices only the
         elements read.
@@ -256,14 +257,26 @@ def _flop(node: Node) -> float:
         case "Matmul" | "AddMM":
             return 2.0 * outputs * shapes[0][-1]
         case "Convolution":
-            # A transposed convolution has zeros between the input samples; they do not count.
-            spread: int = math.prod(node["arguments"][4])
-            return 2.0 * outputs * math.prod(shapes[1][1:]) / spread
+            inserted: int = math.prod(node["arguments"][4])
+            products = 2.0 * outputs * math.prod(shapes[1][1:])
+            return products / inserted if _skips_inserted_zeros(node) else products
         case "ScaledDotProductAttention":
             queries, keys, values = shapes[:3]
             pairs = math.prod(queries[:-1]) * keys[-2]
             return 2.0 * pairs * (queries[-1] + values[-1])
     return 0.0
+
+
+def _skips_inserted_zeros(node: Node) -> bool:
+    """Return whether MLX's Metal backend skips the zeros that a transposed convolution inserts.
+
+    Only its kernel for 2-D convolutions without groups does. It takes inputs and outputs with a
+    multiple of 16 channels, or images of at least 256 output pixels.
+    """
+    (_, image, _), (_, weight, _) = node["inputs"]
+    pixels = math.prod(node["outputs"][0][1][1:-1])
+    aligned = image[-1] % 16 == weight[0] % 16 == 0
+    return len(image) == 4 and image[-1] == weight[-1] and (aligned or pixels >= 256)
 
 
 def _nbytes(array: tuple[str, Sequence[int], mx.Dtype]) -> int:

@@ -53,17 +53,28 @@ def test_a_convolution_costs_the_same_in_both_operator_sets(
         assert counts.primitives == 1
 
 
-def test_a_transposed_convolution_does_not_multiply_the_zeros_between():
-    weight, x = _array(4, 16, 8), _array(1, 30, 8)
+def test_inserted_zeros_count_where_they_are_multiplied():
+    weight, x = _array(32, 16, 16), _array(1, 30, 16)
     options: dict[str, Any] = {"stride": 10, "padding": 3}
-    useful = 2 * 30 * 16 * 8 * 4
+    useful = 2 * 30 * 16 * 16 * 32
+    one_dimension = count(lambda x: mx.conv_transpose1d(x, weight, **options), x)
+    assert one_dimension.flop == pytest.approx(10 * useful, rel=0.01)
     plain = count(lambda x: gpu.conv_transpose1d(x, weight, **options), x)
     assert plain.flop == pytest.approx(useful, rel=0.01)
+    assert plain.primitives == 1
     tapped = cpu.tap_major(weight)
     mx.eval(tapped)
     by_phases = count(lambda x: cpu.conv_transpose1d(x, tapped, **options), x)
     assert useful <= by_phases.flop <= 1.05 * useful
     assert plain.weight_bytes == by_phases.weight_bytes == weight.nbytes
+
+
+@pytest.mark.parametrize(("frames", "channels", "skips"), [(10, 8, False), (30, 8, True)])
+def test_small_images_with_few_channels_are_unfolded_with_their_zeros(frames, channels, skips):
+    weight, x = _array(4, 16, channels), _array(1, frames, channels)
+    flop = count(lambda x: gpu.conv_transpose1d(x, weight, stride=10), x).flop
+    useful = 2 * frames * 16 * channels * 4
+    assert flop == pytest.approx(useful * (1 if skips else 10), rel=0.1)
 
 
 def test_only_what_is_looked_at_of_a_weight_is_read():

@@ -93,6 +93,9 @@ def conv1d(
     mx.array
         (batch, (frames + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1, out channels).
     """
+    if padding and stride == dilation == 1 and groups == x.shape[2] == weight.shape[0]:
+        # MLX's Metal kernel for one channel per group takes no padding.
+        x, padding = mx.pad(x, [(0, 0), (padding, padding), (0, 0)]), 0
     y = mx.conv1d(x, weight, stride=stride, padding=padding, dilation=dilation, groups=groups)
     return y if bias is None else y + bias
 
@@ -147,9 +150,16 @@ def conv_transpose1d(
     mx.array
         (batch, (frames - 1) * stride - 2 * padding + kernel + output_padding, out channels).
     """
-    y = mx.conv_transpose1d(
-        x, weight, stride=stride, padding=padding, output_padding=output_padding
+    # On Metal the 1-D form unfolds the input with zeros between its samples and multiplies them;
+    # the 2-D form skips them.
+    image = mx.conv_transpose2d(
+        x[:, :, None],
+        weight[:, :, None],
+        stride=(stride, 1),
+        padding=(padding, 0),
+        output_padding=(output_padding, 0),
     )
+    y = image.squeeze(2)
     return y if bias is None else y + bias
 
 

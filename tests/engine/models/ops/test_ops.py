@@ -7,6 +7,7 @@ import math
 import weakref
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
@@ -80,6 +81,70 @@ def test_conv_transpose1d(
     expected = gpu.conv_transpose1d(x, w, b, **options)
     _assert_same(cpu.conv_transpose1d(x, w, b, **options), expected)
     _assert_same(cpu.conv_transpose1d(x, cpu.tap_major(w), b, **options), expected)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "output_padding"), [(16, 10, 3, 0), (4, 2, 1, 0), (11, 5, 3, 1)]
+)
+def test_the_transposed_convolution_for_gpus_equals_the_1d_primitive(
+    kernel: int, stride: int, padding: int, output_padding: int
+) -> None:
+    x, w = _random(1, 37, 12), _random(8, kernel, 12, seed=1)
+    options = {"stride": stride, "padding": padding, "output_padding": output_padding}
+    expected = mx.conv_transpose1d(x, w, **options)
+    actual = gpu.conv_transpose1d(x, w, **options)
+    np.testing.assert_array_equal(np.array(actual), np.array(expected))
+
+
+def test_a_depthwise_convolution_is_padded_before_the_primitive() -> None:
+    nodes: list[Any] = []
+    w = _random(12, 31, 1)
+    mx.export_function(
+        nodes.append, lambda x: gpu.conv1d(x, w, padding=15, groups=12), _random(1, 40, 12)
+    )
+    (convolution,) = [node for node in nodes if node.get("name") == "Convolution"]
+    assert convolution["arguments"][1] == convolution["arguments"][2] == [0]
+
+
+def _convolved_images(convolve: Callable[[mx.array], mx.array], x: mx.array) -> list[list[int]]:
+    """Return the shapes of the images that a function convolves, without running it."""
+    nodes: list[Any] = []
+    mx.export_function(nodes.append, convolve, x)
+    return [list(node["inputs"][0][1]) for node in nodes if node.get("name") == "Convolution"]
+
+
+@pytest.mark.parametrize(("height", "bands"), [(255, 1), (256, 2), (600, 3)])
+def test_winograd_is_not_used_in_float16(height: int, bands: int) -> None:
+    """MLX's condition for it, from `dispatch_conv_2D_gpu` in its Metal backend."""
+    half = mx.zeros((1, height, 16, 160), mx.float16)
+    weight = mx.zeros((96, 3, 3, 160), mx.float16)
+    mx.eval(half, weight)
+    shapes = _convolved_images(conv2d_gpu.conv2d(weight, typical_size=(4, 16)), half)
+    assert len(shapes) == bands
+    assert all(shape[1] * shape[2] < 4096 for shape in shapes)
+    wide = half.astype(mx.float32), weight.astype(mx.float32)
+    mx.eval(wide)
+    assert len(_convolved_images(conv2d_gpu.conv2d(wide[1], typical_size=(4, 16)), wide[0])) == 1
+
+
+@pytest.mark.parametrize("height", [7, 8, 9, 30])
+def test_a_convolution_in_bands_equals_the_whole(
+    height: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conv2d_gpu, "_WINOGRAD_PIXELS", 64)
+    monkeypatch.setattr(conv2d_gpu, "_WINOGRAD_CHANNELS", 64)
+    x, w = _random(1, height, 8, 32), 0.05 * _random(32, 3, 3, 32, seed=1)
+    half = x.astype(mx.float16), w.astype(mx.float16)
+    convolve = conv2d_gpu.conv2d(half[1], typical_size=(4, 16))
+    mx.eval(half)
+    assert (len(_convolved_images(convolve, half[0])) > 1) == (height > 7)
+    _assert_close(convolve(half[0]), mx.conv2d(x, w, padding=1), db=55)
+
+
+def _assert_close(actual: mx.array, expected: mx.array, *, db: float) -> None:
+    assert actual.shape == expected.shape
+    error = mx.square(actual.astype(mx.float32) - expected).mean()
+    assert -10 * math.log10((error / mx.square(expected).mean()).item()) > db
 
 
 @pytest.mark.parametrize("variant", [cpu.gelu, gpu.gelu])
