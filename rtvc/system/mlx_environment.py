@@ -21,3 +21,20 @@ def set_mlx_environment() -> None:
     """Set `VARIABLES`, except those that you have set."""
     for name, value in VARIABLES.items():
         os.environ.setdefault(name, value)
+
+
+_requested_device = ""
+
+
+def request_device(device: str) -> None:
+    """Use ``"cpu"`` or ``"gpu"``, or "" for MLX's own choice; before the first network is imported.
+
+    ``RTVC_DEVICE`` overrides it.
+    """
+    global _requested_device  # noqa: PLW0603
+    _requested_device = device
+
+
+def requested_device() -> str:
+    """Return the device of `request_device`, "" if none was requested."""
+    return _requested_device

@@ -207,7 +207,7 @@ def test_counts_of_a_full_size_step_are_those_of_the_formulas(monkeypatch):
     assert 0.8 < gflop["flow"] / flow_gflop(needed) < 1.01
     # Beyond the block are a few samples of each layer, which later layers hear.
     assert seen["decoded"] == 25
-    products = {3: 2, 7: 5, 11: 7.5} if ops.USE_WINOGRAD else {k: k for k in (3, 7, 11)}
+    products = {3: 2, 7: 5, 11: 7.5} if ops.uses_winograd() else {k: k for k in (3, 7, 11)}
     assert 1.0 < gflop["decoder"] / decoder_gflop(25, products) < 1.08
 
     # The same work as measured elsewhere, for as many frames.

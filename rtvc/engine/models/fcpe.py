@@ -12,7 +12,7 @@ import numpy as np
 
 from rtvc._types import Weights
 from rtvc.engine.models.ops import mel
-from rtvc.engine.models.ops.backend import PRECISION
+from rtvc.engine.models.ops.backend import default_precision
 from rtvc.engine.models.ops.ops import (
     OpWeights,
     affine,
@@ -42,7 +42,7 @@ class FcpeEstimator(SalienceEstimator):
     config
         Network settings, from the same reader.
     precision
-        Precision of the weights.
+        Precision of the weights; None for that of this machine.
 
     Raises
     ------
@@ -57,9 +57,10 @@ class FcpeEstimator(SalienceEstimator):
     pad_mode = "edge"
 
     def __init__(
-        self, weights: Weights, config: FcpeConfig, precision: mx.Dtype = PRECISION
+        self, weights: Weights, config: FcpeConfig, precision: mx.Dtype | None = None
     ) -> None:
         super().__init__()
+        precision = precision or default_precision()
         self.config, self.precision = config, precision
         self.cents = weights["cent_table"].astype(np.float64)
         if not (np.diff(self.cents) > 0).all():

@@ -161,7 +161,7 @@ class UpsamplingStage:
     @cached_property
     def _winograd_blocks(self) -> Sequence[WinogradBlock] | None:
         if not (
-            ops.USE_WINOGRAD
+            ops.uses_winograd()
             and self.even
             and all(can_use_winograd(block.units) for block in self.blocks)
         ):

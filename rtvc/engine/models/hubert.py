@@ -18,7 +18,7 @@ import numpy as np
 
 from rtvc._types import Float32, Weights
 from rtvc.engine.models.hubert_weights import FIRST, conv_name, sanitize
-from rtvc.engine.models.ops.backend import PRECISION
+from rtvc.engine.models.ops.backend import default_precision
 from rtvc.engine.models.ops.cpu_streams import map_streams, partition, sum_streams
 from rtvc.engine.models.ops.ops import (
     affine,
@@ -47,7 +47,7 @@ class Hubert:
     config
         Network settings, from the same reader.
     precision
-        Precision of the weights.
+        Precision of the weights; None for that of this machine.
 
     Attributes
     ----------
@@ -58,8 +58,9 @@ class Hubert:
     """
 
     def __init__(
-        self, weights: Weights, config: ContentEncoderConfig, precision: mx.Dtype = PRECISION
+        self, weights: Weights, config: ContentEncoderConfig, precision: mx.Dtype | None = None
     ) -> None:
+        precision = precision or default_precision()
         self.config, self.precision = config, precision
         self.weights = sanitize(weights, config, precision)
         names = [conv_name(index) for index in range(1, len(config.conv_kernels))]

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from rtvc._types import Float32, Weights
 from rtvc.engine.models.ops import ops
-from rtvc.engine.models.ops.backend import PRECISION
+from rtvc.engine.models.ops.backend import default_precision
 from rtvc.engine.weights.errors import ContentError
 from rtvc.engine.weights.strict import check_keys
 from rtvc.errors import RtvcError
@@ -136,11 +136,11 @@ class Parameters:
     weights
         Tensors by PyTorch name, float32, in PyTorch's layout.
     precision
-        Type of the returned arrays.
+        Type of the returned arrays; None for that of this machine.
     """
 
-    def __init__(self, weights: Weights, precision: mx.Dtype = PRECISION) -> None:
-        self.precision = precision
+    def __init__(self, weights: Weights, precision: mx.Dtype | None = None) -> None:
+        self.precision = precision or default_precision()
         self._weights = weights
         self._prefix = ""
         self._embeddings = np.zeros((0, 0), np.float32)

@@ -14,7 +14,7 @@ import numpy as np
 
 from rtvc._types import Float32, Weights
 from rtvc.engine.models.ops import mel
-from rtvc.engine.models.ops.backend import PRECISION
+from rtvc.engine.models.ops.backend import default_precision
 from rtvc.engine.models.ops.conv2d_gpu import Conv2d
 from rtvc.engine.models.ops.ops import (
     OpWeights,
@@ -50,7 +50,7 @@ class RmvpeEstimator(SalienceEstimator):
     config
         Network settings, from the same reader.
     precision
-        Precision of the weights.
+        Precision of the weights; None for that of this machine.
 
     Raises
     ------
@@ -66,7 +66,7 @@ class RmvpeEstimator(SalienceEstimator):
     cents = 20.0 * np.arange(BINS, dtype=np.float64) + 1997.3794084376191
 
     def __init__(
-        self, weights: Weights, config: RmvpeConfig, precision: mx.Dtype = PRECISION
+        self, weights: Weights, config: RmvpeConfig, precision: mx.Dtype | None = None
     ) -> None:
         if (config.mels, config.bins) != (MELS, BINS) or config.levels < 1:
             raise RtvcError(
@@ -74,6 +74,7 @@ class RmvpeEstimator(SalienceEstimator):
                 f"{MELS} and {BINS}; use the rmvpe.pt that RVC distributes."
             )
         super().__init__()
+        precision = precision or default_precision()
         self.config, self.precision = config, precision
         self.weights, self._convolutions = _sanitize(weights, config, precision)
         self._window = mel.hann()

@@ -16,7 +16,6 @@ import mlx.core as mx
 from rtvc._types import Weights
 from rtvc.engine.models.flow import MARGIN_FRAMES, Flow
 from rtvc.engine.models.ops import ops
-from rtvc.engine.models.ops.backend import PRECISION
 from rtvc.engine.models.ops.interpolate import interpolate_linear
 from rtvc.engine.models.parameters import Parameters
 from rtvc.engine.models.text_encoder import TextEncoder
@@ -38,7 +37,7 @@ class Synthesizer:
     config
         Network settings.
     precision
-        Precision of the weights.
+        Precision of the weights; None for that of this machine.
 
     Attributes
     ----------
@@ -60,7 +59,7 @@ class Synthesizer:
     """
 
     def __init__(
-        self, weights: Weights, config: VoiceConfig, precision: mx.Dtype = PRECISION
+        self, weights: Weights, config: VoiceConfig, precision: mx.Dtype | None = None
     ) -> None:
         params = Parameters(
             {name: w for name, w in weights.items() if not name.startswith(TRAINING_ONLY)},

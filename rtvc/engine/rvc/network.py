@@ -8,7 +8,6 @@ import numpy.typing as npt
 
 from rtvc._types import Float32, Weights
 from rtvc.engine.dsp.pitch import COARSE_BINS, check_pitch
-from rtvc.engine.models.ops.backend import PRECISION
 from rtvc.engine.models.synthesizer import Synthesizer
 from rtvc.engine.weights.checkpoint import DEFAULT_EMBEDDER
 from rtvc.engine.weights.voice_config import VoiceConfig
@@ -30,7 +29,7 @@ class SynthesizerNetwork:
         Name of the content encoder that the voice was trained with. Features of another
         encoder give unusable output.
     precision
-        Type of the weights in memory.
+        Type of the weights in memory; None for that of this machine.
 
     Attributes
     ----------
@@ -69,7 +68,7 @@ class SynthesizerNetwork:
         config: VoiceConfig,
         *,
         embedder: str = DEFAULT_EMBEDDER,
-        precision: mx.Dtype = PRECISION,
+        precision: mx.Dtype | None = None,
     ) -> None:
         self.embedder = embedder
         self.network = Synthesizer(weights, config, precision)

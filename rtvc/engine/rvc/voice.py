@@ -11,7 +11,7 @@ from rtvc._types import Float32
 from rtvc.calibration.profiles import kind_of_rate
 from rtvc.engine.models.flow import MARGIN_FRAMES
 from rtvc.engine.models.hubert import Hubert
-from rtvc.engine.models.ops.backend import TRACES_STEPS
+from rtvc.engine.models.ops.backend import traces_steps
 from rtvc.engine.models.pitch_estimator import SAMPLE_RATE, PitchEstimator
 from rtvc.engine.models.vocoder import StreamingVocoder
 from rtvc.engine.plan import Plan
@@ -127,7 +127,7 @@ class RvcVoice:
         estimator = self.estimator(settings)
         warm_up = RvcStream(self, estimator, plan, settings)
         noise = np.random.default_rng(0).standard_normal(plan.block * FRAME).astype(np.float32)
-        if TRACES_STEPS:
+        if traces_steps():
             # The first step after a pause uses a longer f0 window, which must be traced too.
             warm_up.skip(np.tile(noise, 1 + warm_up.window.kept // plan.block))
             warm_up.render(noise, settings)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlx.core as mx
 import pytest
 
 from rtvc.engine.models.ops.backend import OPERATORS
@@ -80,7 +81,11 @@ def test_parity_with_two_threads() -> None:
 
 @pytest.mark.parametrize(
     ("variable", "choices"),
-    [("RTVC_OPERATORS", "cpu or gpu"), ("RTVC_PRECISION", "float16 or float32")],
+    [
+        ("RTVC_DEVICE", "cpu or gpu"),
+        ("RTVC_OPERATORS", "cpu or gpu"),
+        ("RTVC_PRECISION", "float16 or float32"),
+    ],
 )
 def test_invalid_values_are_refused(variable: str, choices: str) -> None:
     run = _python("-c", "import rtvc.engine.models.ops.backend", **{variable: "tpu"})
@@ -89,13 +94,19 @@ def test_invalid_values_are_refused(variable: str, choices: str) -> None:
     )
 
 
+@pytest.mark.skipif(mx.is_available(mx.gpu), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused() -> None:
+    run = _python("-c", "import rtvc.engine.models.ops.backend", RTVC_DEVICE="gpu")
+    assert "UsageError: RTVC_DEVICE is 'gpu', but MLX finds no GPU here." in run.stderr
+
+
 def test_variables_select_operators_and_precision() -> None:
     run = _python(
         "-c",
         "from rtvc.engine.models.ops import backend, cpu, gpu, ops\n"
-        f"assert ops.conv1d is {OTHER}.conv1d\n"
-        f"assert ops.relative_attention is {OTHER}.relative_attention\n"
-        "print(backend.PRECISION)",
+        f"assert ops.operators()['conv1d'] is {OTHER}.conv1d\n"
+        f"assert ops.operators()['relative_attention'] is {OTHER}.relative_attention\n"
+        "print(backend.default_precision())",
         RTVC_OPERATORS=OTHER,
         RTVC_PRECISION="float16",
     )

@@ -1,10 +1,13 @@
-"""Choice of operators and precision for this machine.
+"""Choice of device, operators and precision for this machine.
 
-Both follow from MLX's default device and are read once, at import. Two environment
-variables override them, for tests and to count the operations of a GPU step on any machine:
+All follow from MLX's default device, once, at import. `ops.use` changes them while the program
+runs, for the networks that are built from then on. Environment variables override them:
 
+``RTVC_DEVICE``
+    ``cpu`` or ``gpu``: the device that computes.
 ``RTVC_OPERATORS``
-    ``cpu`` (matrix products) or ``gpu`` (single primitives, fused).
+    ``cpu`` (matrix products) or ``gpu`` (single primitives, fused); for tests, and to count the
+    operations of a GPU step on any machine.
 ``RTVC_PRECISION``
     ``float32`` or ``float16``: precision of the weights and of most of the computation.
 """
@@ -12,15 +15,43 @@ variables override them, for tests and to count the operations of a GPU step on 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
+from typing import Literal
 
 import mlx.core as mx
 
 from rtvc.errors import UsageError
 from rtvc.system.blas import load_blas
 from rtvc.system.malloc import keep_memory
+from rtvc.system.mlx_environment import requested_device
+
+Kind = Literal["cpu", "gpu"]
 
 _BLAS = load_blas()
 keep_memory()
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """How networks compute.
+
+    Attributes
+    ----------
+    device
+        MLX's device.
+    operators
+        Set of operators that `ops` exports.
+    precision
+        Default precision of a network's weights: ``"float32"`` or ``"float16"``, and for
+        reference numbers ``"float64"``.
+    gru_kernel
+        Whether a GPU runs a recurrent layer as one custom kernel, not as a loop.
+    """
+
+    device: Kind
+    operators: Kind
+    precision: str
+    gru_kernel: bool = True
 
 
 def _chosen(variable: str, default: str, choices: tuple[str, ...]) -> str:
@@ -30,23 +61,60 @@ def _chosen(variable: str, default: str, choices: tuple[str, ...]) -> str:
     return value
 
 
-_ON_GPU = mx.default_device().type == mx.DeviceType.gpu
+def _select_device() -> Kind:
+    usual = "gpu" if mx.default_device().type == mx.DeviceType.gpu else "cpu"
+    named = "RTVC_DEVICE is" if os.environ.get("RTVC_DEVICE") else "The chosen device is"
+    found = _chosen("RTVC_DEVICE", requested_device() or usual, ("cpu", "gpu"))
+    if found == "gpu" and usual == "cpu":
+        raise UsageError(
+            f"{named} 'gpu', but MLX finds no GPU here. Use 'cpu', or 'rtvc run --compute auto'; "
+            "'rtvc doctor' shows what MLX finds."
+        )
+    return "gpu" if found == "gpu" else "cpu"
 
-OPERATORS: str = _chosen("RTVC_OPERATORS", "gpu" if _ON_GPU else "cpu", ("cpu", "gpu"))
-"""Set of operators that `ops` exports: ``"cpu"`` or ``"gpu"``."""
 
-PRECISION: mx.Dtype = {"float16": mx.float16, "float32": mx.float32}[
-    _chosen("RTVC_PRECISION", "float16" if _ON_GPU else "float32", ("float16", "float32"))
-]
-"""Default precision of a network's weights.
+def _first() -> Compute:
+    """Return what the device and the environment ask for."""
+    device = _select_device()
+    operators = _chosen("RTVC_OPERATORS", device, ("cpu", "gpu"))
+    usual = "float16" if device == "gpu" else "float32"
+    precision = _chosen("RTVC_PRECISION", usual, ("float16", "float32"))
+    return Compute(device, "gpu" if operators == "gpu" else "cpu", precision)
 
-float16 halves the bytes that a GPU reads in every step, and reading weights takes most of the
-time of a step. On the CPU float16 is slower. Statistics of norms, softmax, phase, log-mel
-spectra, the recurrent state and the last convolution of a vocoder are always float32.
-"""
 
-TRACES_STEPS = OPERATORS == "gpu"
-"""Whether whole networks are traced and compiled, once for every new input shape."""
+FIRST = _first()
+"""What this machine uses unless a self-test fails."""
+
+compute = FIRST
+"""What networks use that are built now; changed by `ops.use` only."""
+
+OPERATORS: str = FIRST.operators
+"""Set of operators at import: ``"cpu"`` or ``"gpu"``."""
 
 STREAMS: int = _BLAS.streams if OPERATORS == "cpu" else 1
 """Number of MLX streams that compute parts of a layer in parallel; see `cpu_streams`."""
+
+mx.set_default_device(mx.gpu if FIRST.device == "gpu" else mx.cpu)
+
+
+def default_precision() -> mx.Dtype:
+    """Return the default precision of a network's weights.
+
+    float16 halves the bytes that a GPU reads in every step, and reading weights takes most of the
+    time of a step. On the CPU float16 is slower. Statistics of norms, softmax, phase, log-mel
+    spectra, the recurrent state and the last convolution of a vocoder are always float32.
+    """
+    found: mx.Dtype = getattr(mx, compute.precision)
+    return found
+
+
+def traces_steps() -> bool:
+    """Return whether whole networks are traced and compiled, once for every new input shape."""
+    return compute.operators == "gpu"
+
+
+def set_compute(new: Compute) -> None:
+    """Set `compute` and MLX's device; for `ops.use`."""
+    global compute  # noqa: PLW0603
+    compute = new
+    mx.set_default_device(mx.gpu if new.device == "gpu" else mx.cpu)

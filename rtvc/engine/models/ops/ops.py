@@ -1,8 +1,8 @@
 """Operators of the networks, in the variant for this machine's device.
 
-The variant is selected once, at import: single primitives for a GPU (``gpu``,
-``conv2d_gpu``), matrix products for the CPU (``cpu``, ``conv2d_cpu``). Their results agree
-to about 1e-6, and tests compare them.
+The variant is selected at import: single primitives for a GPU (``gpu``, ``conv2d_gpu``),
+matrix products for the CPU (``cpu``, ``conv2d_cpu``). Their results agree to about 1e-6, and
+tests compare them. `use` selects again, after a failed self-test.
 
 Arrays are (batch, frames, channels); convolution weights are
 (out channels, kernel, in channels / groups).
@@ -17,37 +17,85 @@ from weakref import ref
 
 import mlx.core as mx
 
-from rtvc.engine.models.ops import conv2d_cpu, conv2d_gpu, cpu, gpu, gru
-from rtvc.engine.models.ops.backend import OPERATORS, TRACES_STEPS
+from rtvc.engine.models.ops import backend, conv2d_cpu, conv2d_gpu, cpu, gpu, gru
+from rtvc.engine.models.ops.backend import Compute
 
-_CPU = OPERATORS == "cpu"
+_F = TypeVar("_F", bound=Callable[..., Any])
+_active: dict[str, Callable[..., Any]] = {"bidirectional_gru": gru.loop}
+"""Operators in use, by name; filled by `use`."""
 
-conv1d = cpu.conv1d if _CPU else gpu.conv1d
-conv_transpose1d = cpu.conv_transpose1d if _CPU else gpu.conv_transpose1d
-conv2d = conv2d_cpu.conv2d if _CPU else conv2d_gpu.conv2d
-conv_transpose2d = conv2d_cpu.conv_transpose2d if _CPU else conv2d_gpu.conv_transpose2d
-pack_grouped = cpu.pack_grouped if _CPU else gpu.pack_grouped
-grouped_conv1d = cpu.grouped_conv1d if _CPU else gpu.grouped_conv1d
-linear = cpu.linear if _CPU else gpu.linear
-concatenate_time = cpu.concatenate_time if _CPU else gpu.concatenate_time
-leaky_relu = cpu.leaky_relu if _CPU else gpu.leaky_relu
-relu = cpu.relu if _CPU else gpu.relu
-residual = cpu.residual if _CPU else gpu.residual
-gelu = cpu.gelu if _CPU else gpu.gelu
-sigmoid = cpu.sigmoid if _CPU else gpu.sigmoid
-tanh = cpu.tanh if _CPU else gpu.tanh
-gated = cpu.gated if _CPU else gpu.gated
-attention = cpu.attention if _CPU else gpu.attention
-relative_attention = cpu.relative_attention if _CPU else gpu.relative_attention
-frame_major = cpu.frame_major if _CPU else gpu.frame_major
-tap_major = cpu.tap_major if _CPU else gpu.tap_major
-pack_taps: Callable[..., Any] = cpu.pack_taps if _CPU else gpu.pack_taps
-conv1d_packed: Callable[..., mx.array] = cpu.conv1d_packed if _CPU else gpu.conv1d_packed
-keep_slice = cpu.keep_slice if _CPU else gpu.keep_slice
-bidirectional_gru = gru.loop if _CPU else gru.kernel_or_loop
 
-USE_WINOGRAD: bool = _CPU
-"""Whether residual blocks run as `winograd.WinogradBlock` where they can."""
+def _operator(reference: _F) -> _F:
+    """Return a function that calls the operator in use with the name of `reference`."""
+    name = reference.__name__
+
+    @functools.wraps(reference)
+    def call(*arguments: Any, **options: Any) -> Any:
+        return _active[name](*arguments, **options)
+
+    _active[name] = reference
+    return cast(_F, call)
+
+
+conv1d = _operator(gpu.conv1d)
+conv_transpose1d = _operator(gpu.conv_transpose1d)
+conv2d = _operator(conv2d_gpu.conv2d)
+conv_transpose2d = _operator(conv2d_gpu.conv_transpose2d)
+pack_grouped = _operator(gpu.pack_grouped)
+grouped_conv1d = _operator(gpu.grouped_conv1d)
+linear = _operator(gpu.linear)
+concatenate_time = _operator(gpu.concatenate_time)
+leaky_relu = _operator(gpu.leaky_relu)
+relu = _operator(gpu.relu)
+residual = _operator(gpu.residual)
+gelu = _operator(gpu.gelu)
+sigmoid = _operator(gpu.sigmoid)
+tanh = _operator(gpu.tanh)
+gated = _operator(gpu.gated)
+attention = _operator(gpu.attention)
+relative_attention = _operator(gpu.relative_attention)
+frame_major = _operator(gpu.frame_major)
+tap_major = _operator(gpu.tap_major)
+pack_taps: Callable[..., Any] = _operator(gpu.pack_taps)
+conv1d_packed: Callable[..., mx.array] = _operator(gpu.conv1d_packed)
+keep_slice = _operator(gpu.keep_slice)
+
+
+def bidirectional_gru(
+    projected: mx.array, state_weight: mx.array, state_bias: mx.array
+) -> mx.array:
+    """See ``gru.loop``."""
+    states: mx.array = _active["bidirectional_gru"](projected, state_weight, state_bias)
+    return states
+
+
+def operators() -> dict[str, Callable[..., Any]]:
+    """Return the operators in use by name. Tests exchange some of them."""
+    return _active
+
+
+def use(compute: Compute) -> None:
+    """Compute in another way from now on, in all threads.
+
+    Networks that were built before may fail: their weights are stored for other operators.
+    """
+    plain, images = (cpu, conv2d_cpu) if compute.operators == "cpu" else (gpu, conv2d_gpu)
+    for name in _active:
+        module = images if hasattr(images, name) and "2d" in name else plain
+        if name != "bidirectional_gru":
+            _active[name] = getattr(module, name)
+    by_kernel = compute.operators == "gpu" and compute.gru_kernel
+    _active["bidirectional_gru"] = gru.kernel_or_loop if by_kernel else gru.loop
+    backend.set_compute(compute)
+
+
+use(backend.compute)
+
+
+def uses_winograd() -> bool:
+    """Return whether residual blocks run as `winograd.WinogradBlock` where they can."""
+    return backend.compute.operators == "cpu"
+
 
 OpWeights = dict[str, mx.array]
 Method = TypeVar("Method", bound=Callable[..., object])
@@ -68,7 +116,7 @@ def compiled(method: Method) -> Method:
         # The network refers to this closure; a reference back would keep both alive.
         return function(owner(), *arguments)
 
-    return cast(Method, mx.compile(call) if TRACES_STEPS else call)
+    return cast(Method, mx.compile(call) if backend.traces_steps() else call)
 
 
 def affine(weights: OpWeights, name: str) -> tuple[mx.array, mx.array]:
