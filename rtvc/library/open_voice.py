@@ -15,6 +15,7 @@ from rtvc.calibration.profiles import kind_of_rate
 from rtvc.engine.thread_pool import run_in_pool
 from rtvc.engine.voice import Voice
 from rtvc.errors import RtvcError
+from rtvc.library.computing import prepare_computing
 from rtvc.settings import BUILT_IN, Settings
 from rtvc.system.malloc import trim_memory
 from rtvc.system.thread_priority import yield_thread_priority
@@ -104,6 +105,7 @@ def find_estimator(kind: str) -> PitchEstimator:
     RtvcError
         If it is not installed.
     """
+    prepare_computing()
     from rtvc.engine.rvc.loading import load_pitch_estimator
 
     if kind in ("dio", "harvest"):
@@ -123,6 +125,7 @@ def load_rvc_voice(name: str, path: Path, index: Path | None) -> RvcVoice:
     RtvcError
         If a file cannot be used, or the encoder is not installed.
     """
+    prepare_computing()
     from rtvc.engine.rvc import loading
     from rtvc.engine.rvc.voice import RvcVoice
     from rtvc.library import base_model_path
@@ -180,8 +183,10 @@ def _load_shared(path: Path, load: Callable[[Path], T]) -> T:
     """Load a file, or return the object in use if the file has not changed since."""
     if not path.exists():
         return load(path)  # raises the error for a missing file
+    from rtvc.engine.models.ops import backend
+
     state = path.stat()
-    key = path.resolve(), state.st_mtime_ns, state.st_size
+    key = path.resolve(), state.st_mtime_ns, state.st_size, backend.compute
     with _lock:
         load_lock = _load_locks[key]
     with load_lock:

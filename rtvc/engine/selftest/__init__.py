@@ -1,0 +1,1 @@
+"""Self-test: small networks and single operators with known results, on the device in use."""

@@ -1,0 +1,260 @@
+"""Cases of the self-test with one operator each, in the classes that MLX computes differently.
+
+A GPU selects its kernel from kernel size, channels, stride, dilation and groups, so the cases
+have those of the networks, and few frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import mlx.core as mx
+import numpy as np
+
+from rtvc.engine.models.ops import backend, mel, ops
+from rtvc.engine.models.ops.decimate import Decimator
+from rtvc.engine.models.ops.interpolate import interpolate_linear
+from rtvc.engine.selftest.numbers import uniform
+
+
+class Case(NamedTuple):
+    """One computation with a known result.
+
+    Attributes
+    ----------
+    name
+        Short name, as in the file of reference numbers.
+    what
+        The same in words, for a sentence.
+    compute
+        Returns the result, not evaluated.
+    """
+
+    name: str
+    what: str
+    compute: Callable[[], mx.array]
+
+
+def _array(name: str, *shape: int, scale: float = 1.0) -> mx.array:
+    """Return an array in the precision of the networks."""
+    return mx.array(uniform(name, *shape, scale=scale)).astype(backend.default_precision())
+
+
+def _signal(frames: int, channels: int) -> mx.array:
+    return _array("x", 1, frames, channels)
+
+
+def _kernel(out: int, taps: int, width: int) -> mx.array:
+    return _array("w", out, taps, width, scale=(taps * width) ** -0.5)
+
+
+def _packed(
+    out: int, taps: int, width: int, frames: int, *, stride: int = 1, dilation: int = 1
+) -> Callable[[], mx.array]:
+    def compute() -> mx.array:
+        weight = ops.tap_major(_kernel(out, taps, width))
+        packed = ops.pack_taps(weight, stride, dilation)
+        padding = dilation * (taps - 1) // 2 if stride == 1 else 0
+        return ops.conv1d_packed(_signal(frames, width), packed, padding=padding)
+
+    return compute
+
+
+def _conv1d(out: int, taps: int, width: int, frames: int, **options: int) -> Callable[[], mx.array]:
+    def compute() -> mx.array:
+        weight = _kernel(out, taps, width)
+        channels = width * options.get("groups", 1)
+        return ops.conv1d(_signal(frames, channels), weight, _array("b", out), **options)
+
+    return compute
+
+
+def _transposed(out: int, taps: int, width: int, stride: int) -> Callable[[], mx.array]:
+    def compute() -> mx.array:
+        weight = ops.frame_major(_kernel(out, taps, width))
+        return ops.conv_transpose1d(
+            _signal(9, width), weight, stride=stride, padding=(taps - stride) // 2
+        )
+
+    return compute
+
+
+def _grouped() -> mx.array:
+    weight = ops.pack_grouped(_kernel(256, 128, 16), 16)
+    return ops.grouped_conv1d(_signal(24, 256), weight, padding=64)
+
+
+def _image(out: int, width: int, height: int, columns: int) -> Callable[[], mx.array]:
+    def compute() -> mx.array:
+        weight = _array("w", out, 3, 3, width, scale=(9 * width) ** -0.5)
+        convolve = ops.conv2d(weight, typical_size=(height, columns))
+        return convolve(_array("x", 1, height, columns, width))
+
+    return compute
+
+
+def _doubled(height: int, columns: int) -> Callable[[], mx.array]:
+    def compute() -> mx.array:
+        weight = _array("w", 16, 3, 3, 32, scale=(9 * 32) ** -0.5)
+        upsample = ops.conv_transpose2d(weight, typical_size=(height, columns))
+        return upsample(_array("x", 1, height, columns, 32))
+
+    return compute
+
+
+def _attention() -> mx.array:
+    queries, keys, values = (_array(part, 1, 2, 40, 64) for part in "qkv")
+    return ops.attention(queries, keys, values, scale=64**-0.5)
+
+
+def _relative_attention() -> mx.array:
+    keys, values = (_array(part, 1, 2, 24, 32) for part in "kv")
+    relative_keys, relative_values = (_array(part, 1, 21, 32, scale=0.2) for part in ("rk", "rv"))
+    queries = _array("q", 1, 2, 21, 32, scale=32**-0.5)
+    return ops.relative_attention(queries, keys, values, relative_keys, relative_values, first=3)
+
+
+def _linear(rows: int) -> Callable[[], mx.array]:
+    def compute() -> mx.array:
+        weight = _array("w", 80, 96, scale=96**-0.5)
+        return ops.linear(_signal(rows, 96), weight, _array("b", 80))
+
+    return compute
+
+
+def _elementwise(name: str) -> Callable[[], mx.array]:
+    def compute() -> mx.array:
+        x, y = _array("x", 1, 9, 64, scale=2.0), _array("y", 1, 9, 64)
+        bias = _array("b", 64)
+        calls = {
+            "gelu": lambda: ops.gelu(x, bias),
+            "sigmoid": lambda: ops.sigmoid(x),
+            "tanh": lambda: ops.tanh(x),
+            "gated": lambda: ops.gated(x, y),
+            "leaky_relu": lambda: ops.leaky_relu(x, 0.1, bias),
+            "relu": lambda: ops.relu(x, bias),
+            "residual": lambda: ops.residual(x, y, bias),
+            "join": lambda: ops.keep_slice(ops.concatenate_time([x, y])[:, 3:]),
+        }
+        return calls[name]()
+
+    return compute
+
+
+def _layer_norm() -> mx.array:
+    return ops.layer_norm(_signal(9, 96), 1.0 + 0.1 * _array("w", 96), _array("b", 96))
+
+
+def _spectrum() -> mx.array:
+    audio = mx.array(uniform("x", 1600))
+    spectra = mel.spectra(mel.reflect(audio, 512), mel.hann(), 160)
+    return mx.concatenate([spectra.real, spectra.imag], axis=1)
+
+
+def _log_mel() -> mx.array:
+    audio = mx.array(uniform("x", 1600))
+    magnitude = mx.abs(mel.spectra(mel.reflect(audio, 512), mel.hann(), 160))
+    filters = mel.mel_filters(32, 16_000, 30.0, 8000.0, htk=True)
+    return mel.log_mel(magnitude, filters)
+
+
+def _gather() -> mx.array:
+    rows = np.arange(40, dtype=np.int32) * 7 % 256
+    table = _array("w", 256, 24)
+    return table[mx.array(rows)[None]]
+
+
+def _interpolation() -> mx.array:
+    return interpolate_linear(_signal(13, 24), 40)
+
+
+def _phase() -> mx.array:
+    steps = mx.array((uniform("x", 1, 40) * 1e6 + 8e6).astype(np.uint32))
+    return ((mx.cumsum(steps, axis=1) - steps) % (1 << 24)).astype(mx.float32) * 2.0**-24 - 0.5
+
+
+def _gru() -> mx.array:
+    hidden = 32
+    projected = _array("x", 20, 6 * hidden)
+    weight = _array("w", 2, hidden, 3 * hidden, scale=hidden**-0.5)
+    return ops.bidirectional_gru(projected, weight, _array("b", 2, 1, hidden, scale=0.1))
+
+
+def _decimate() -> mx.array:
+    decimate = Decimator(4, zero_crossings=16, rolloff=0.95, beta=14.77)
+    return decimate(mx.array(uniform("x", 1, 512, 4)))
+
+
+def _random() -> mx.array:
+    return mx.random.normal((24, 8), key=mx.random.key(7))
+
+
+def _maximum() -> mx.array:
+    x = _array("x", 40, 60).astype(mx.float32)
+    found = mx.argmax(x, axis=1, keepdims=True)
+    return mx.take_along_axis(x, mx.minimum(found + mx.arange(3), 59), axis=1)
+
+
+def _softmax() -> mx.array:
+    return mx.softmax(_array("x", 40, 60).astype(mx.float32), axis=-1, precise=True)
+
+
+def _moments() -> mx.array:
+    groups = _array("x", 30, 4, 16).astype(mx.float32)
+    centred = groups - groups.mean(axis=(0, 2), keepdims=True)
+    return centred * mx.rsqrt(mx.square(centred).mean(axis=(0, 2), keepdims=True) + 1e-5)
+
+
+GRU = "gru"
+"""Name of the case of the recurrent layer."""
+
+OPERATOR_CASES = (
+    Case("conv stride 2", "a strided convolution", _packed(64, 3, 64, 25, stride=2)),
+    Case("conv dilated", "a dilated convolution of kernel 11", _packed(32, 11, 32, 70, dilation=5)),
+    Case("conv short", "a convolution of few frames", _packed(48, 5, 32, 20)),
+    Case("conv bias", "a convolution of kernel 7", _conv1d(32, 7, 48, 70, padding=3)),
+    Case("conv one channel", "a convolution of one channel", _conv1d(32, 80, 1, 480, stride=40)),
+    Case("conv grouped", "a convolution of kernel 128 in 16 groups", _grouped),
+    Case(
+        "conv depthwise",
+        "a depthwise convolution",
+        _conv1d(64, 31, 1, 24, padding=15, groups=64),
+    ),
+    Case("transposed 10", "a transposed convolution of stride 10", _transposed(32, 16, 64, 10)),
+    Case("transposed 2", "a transposed convolution of stride 2", _transposed(32, 4, 64, 2)),
+    Case("image", "a 3x3 convolution", _image(16, 8, 8, 16)),
+    Case("image wide", "a 3x3 convolution of many channels", _image(64, 40, 6, 8)),
+    Case("image one row", "a 3x3 convolution of one row", _image(128, 64, 1, 4)),
+    Case("doubled", "a transposed 3x3 convolution", _doubled(8, 12)),
+    Case("doubled one row", "a transposed 3x3 convolution of one row", _doubled(1, 4)),
+    Case("linear", "a matrix product", _linear(70)),
+    Case("linear one row", "a product of one row with a matrix", _linear(1)),
+    Case("attention", "attention", _attention),
+    Case("relative attention", "attention with relative positions", _relative_attention),
+    Case("layer norm", "a layer norm", _layer_norm),
+    Case("moments", "a group norm", _moments),
+    *(
+        Case(name, what, _elementwise(name))
+        for name, what in (
+            ("gelu", "the activation GELU"),
+            ("sigmoid", "the logistic function"),
+            ("tanh", "the hyperbolic tangent"),
+            ("gated", "a gated activation"),
+            ("leaky_relu", "the activation leaky ReLU"),
+            ("relu", "the activation ReLU"),
+            ("residual", "a residual sum"),
+            ("join", "the concatenation of two signals"),
+        )
+    ),
+    Case("spectrum", "a Fourier transform", _spectrum),
+    Case("log mel", "a log-mel spectrum", _log_mel),
+    Case("gather", "a table look-up", _gather),
+    Case("interpolation", "linear interpolation", _interpolation),
+    Case("phase", "a cumulative sum of integers", _phase),
+    Case("maximum", "values at the maximum", _maximum),
+    Case("softmax", "a softmax", _softmax),
+    Case("decimate", "a decimation filter", _decimate),
+    Case("random", "random numbers", _random),
+    Case(GRU, "the recurrent layer", _gru),
+)

@@ -1,0 +1,185 @@
+"""After a failed self-test rtvc computes in the next way that is right, and says so."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+import pytest
+
+from rtvc.engine.models.ops import backend, gpu, gru, ops
+from rtvc.engine.models.ops.backend import Compute
+from rtvc.engine.selftest import ladder
+from rtvc.engine.selftest.ladder import climb, ensure_tested, next_step, step_down
+from tests.engine.models.golden_voices import golden_arrays
+from tests.engine.selftest.faults import FAULTS, spoil, spoiled
+
+GPU = Compute("cpu", "gpu", "float16")
+"""The operators and the precision of a GPU, on the CPU."""
+CPU = Compute("cpu", "cpu", "float32")
+
+
+class Kept:
+    """A store in memory."""
+
+    def __init__(self) -> None:
+        self.verdicts: dict[str, dict[str, Any]] = {}
+
+    def load(self, key: str) -> dict[str, Any] | None:
+        return self.verdicts.get(key)
+
+    def save(self, key: str, verdict: dict[str, Any]) -> None:
+        self.verdicts[key] = verdict
+
+
+@pytest.fixture(autouse=True)
+def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(ladder, "_once", ladder._Once())
+    mx.disable_compile()
+    yield
+    mx.enable_compile()
+    ops.use(backend.FIRST)
+
+
+def golden_sound() -> np.ndarray:
+    """Render a voice of tests/golden with what networks use that are built now."""
+    from rtvc.engine.rvc.loading import load_voice
+    from tests.engine.models.golden_voices import GOLDEN
+
+    g = golden_arrays("voice_v1_f0_40k")
+    network = load_voice(GOLDEN / "voice_v1_f0_40k.pth")
+    return network.synthesize(g["phone"][0], g["pitch"][0], g["pitchf"][0])
+
+
+def test_a_wrong_kernel_of_the_recurrent_layer_becomes_a_loop(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(gru, "kernel_or_loop", spoiled(gru.loop, FAULTS["one row"]))
+    verdict, steps = climb(GPU)
+    assert verdict.passed
+    assert verdict.compute == Compute("cpu", "gpu", "float16", gru_kernel=False)
+    assert len(steps) == 2
+    (sentence,) = verdict.sentences
+    assert "computes the recurrent layer wrongly (MLX 0.3" in sentence
+    assert "rtvc computes that layer in a loop instead. Please report it" in sentence
+
+
+def test_a_kernel_that_does_not_compile_becomes_a_loop(monkeypatch: pytest.MonkeyPatch):
+    def refused(*_: object) -> mx.array:
+        raise RuntimeError("[metal::Device] Unable to build metal library from source")
+
+    monkeypatch.setattr(gru, "kernel_or_loop", refused)
+    verdict, _ = climb(GPU)
+    assert not verdict.compute.gru_kernel
+    assert "fails to compute the recurrent layer" in verdict.sentences[0]
+
+
+def test_wrong_float16_becomes_float32(monkeypatch: pytest.MonkeyPatch):
+    right = gpu.linear
+
+    def linear(x: mx.array, *rest: Any) -> mx.array:
+        y = right(x, *rest)
+        return FAULTS["scale 1.01"](y) if x.dtype == mx.float16 else y
+
+    monkeypatch.setattr(gpu, "linear", linear)
+    verdict, _ = climb(GPU)
+    assert verdict.passed
+    assert verdict.compute == Compute("cpu", "gpu", "float32")
+    (sentence,) = verdict.sentences
+    assert "a matrix product wrongly" in sentence
+    assert "rtvc computes in float32" in sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"), [("conv1d", "sign"), ("attention", "zeros"), ("tanh", "NaN")]
+)
+def test_a_wrong_gpu_becomes_the_cpu_whose_sound_is_right(
+    monkeypatch: pytest.MonkeyPatch, name: str, fault: str
+):
+    ops.use(CPU)
+    expected = golden_sound()
+    monkeypatch.setattr(gpu, name, spoiled(getattr(gpu, name), FAULTS[fault]))
+    began = time.process_time()
+    verdict, steps = climb(GPU)
+    assert time.process_time() - began < 3.0
+    assert verdict.passed
+    assert verdict.compute == CPU == backend.compute
+    assert [step.compute.precision for step in steps] == ["float16", "float32", "float32"]
+    assert len(verdict.sentences) == 2
+    assert "rtvc computes on the processor" in verdict.sentences[-1]
+    np.testing.assert_array_equal(golden_sound(), expected)
+
+
+def test_a_cpu_that_is_wrong_is_reported(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(
+        mx, "argmax", lambda *a, right=mx.argmax, **k: spoil(right(*a, **k), mx.abs)
+    )
+    verdict, _ = climb(CPU)
+    assert not verdict.passed
+    assert "The processor computes values at the maximum wrongly" in verdict.sentences[0]
+    assert "Install mlx again." in verdict.sentences[0]
+
+
+def test_the_order_of_the_steps():
+    on_gpu = Compute("gpu", "gpu", "float16")
+    assert next_step(on_gpu, ["gru"]) == Compute("gpu", "gpu", "float16", gru_kernel=False)
+    assert next_step(on_gpu, ["linear"]) == Compute("gpu", "gpu", "float32")
+    looped = Compute("gpu", "gpu", "float32", gru_kernel=False)
+    assert next_step(looped, ["gru"]) == CPU
+    assert next_step(CPU, ["gru"]) is None
+
+
+def test_a_machine_is_tested_once(monkeypatch: pytest.MonkeyPatch):
+    store, tested = Kept(), []
+
+    def count(start: Compute, **options: bool) -> Any:
+        tested.append(start)
+        return climb(start, **options)
+
+    monkeypatch.setattr(ladder, "climb", count)
+    assert ensure_tested(store).passed
+    assert ensure_tested(store).passed
+    monkeypatch.setattr(ladder, "_once", ladder._Once())  # another run
+    assert ensure_tested(store).passed
+    assert len(tested) == 1
+    assert list(store.verdicts) == [ladder.current_key()]
+    # A new version of the system, of MLX or of the GPU's driver is another key.
+    monkeypatch.setattr(ladder, "_once", ladder._Once())
+    monkeypatch.setattr(platform, "version", lambda: "another build")
+    ensure_tested(store)
+    assert len(tested) == 2
+
+
+def test_a_verdict_is_used_by_the_next_run(monkeypatch: pytest.MonkeyPatch):
+    store = Kept()
+    monkeypatch.setattr(backend, "FIRST", GPU)
+    monkeypatch.setattr(gru, "kernel_or_loop", spoiled(gru.loop, FAULTS["NaN"]))
+    first = ensure_tested(store)
+    monkeypatch.setattr(ladder, "_once", ladder._Once())
+    monkeypatch.setattr(ladder, "climb", lambda *_: pytest.fail("tested again"))
+    ops.use(GPU)
+    again = ensure_tested(store)
+    assert again == first
+    assert again.sentences  # told in each run
+    assert not backend.compute.gru_kernel
+
+
+@pytest.mark.parametrize(
+    "saved", [{}, {"passed": True, "compute": {"device": 1}}, {"passed": False}]
+)
+def test_a_verdict_that_is_not_readable_is_made_again(saved: dict[str, Any]):
+    store = Kept()
+    store.save(ladder.current_key(), saved)
+    assert ensure_tested(store).passed
+    assert store.verdicts[ladder.current_key()]["passed"] is True
+
+
+def test_a_running_voice_steps_down():
+    ops.use(Compute("cpu", "gpu", "float32", gru_kernel=False))
+    assert step_down() == (
+        "rtvc computes on the processor with other operators, which takes longer, from now on."
+    )
+    assert backend.compute == CPU
+    assert not step_down()
