@@ -31,7 +31,7 @@ from rtvc.config.panel_state import PanelState, save_panel_state
 from rtvc.config.paths import config_folder
 from rtvc.config.remembered import RememberedRun
 from rtvc.live.controller import Controller
-from rtvc.live.devices import SystemDevices
+from rtvc.live.devices import DeviceSelection, SystemDevices
 from rtvc.settings import Settings
 from rtvc.stats import State, Stats
 from rtvc.system.info import hardware, versions
@@ -122,7 +122,10 @@ def run_panel(args: argparse.Namespace) -> None:
     save_panel_state(PanelState(guided=True))
     settings = Settings(pitch=4.0, block=args.block)
     controller = CountingController(
-        SystemDevices(), RememberedRun("fake_mic", "fake_speaker", settings), remember=False
+        SystemDevices(),
+        RememberedRun(settings=settings),
+        selection=DeviceSelection("fake_mic", "fake_speaker"),
+        remember=False,
     )
     panel = Panel(controller)
     threading.Thread(

@@ -17,6 +17,11 @@ class UsageError(RtvcError):
     """The request is wrong: an unknown name, or a value out of range; exit code 2."""
 
 
+def escaped(text: str) -> str:
+    """Return a name for a terminal, with escapes for characters that are not printable."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def close_matches(word: str, known: Iterable[str], n: int = 1) -> list[str]:
     """Return up to `n` known words similar to `word`, the most similar first.
 

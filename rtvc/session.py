@@ -135,16 +135,19 @@ class Session:
         RtvcError
             If this machine has no input or no output device.
         """
-        from rtvc.audio.devices import find_device
+        from rtvc.audio.device_search import find_device
         from rtvc.audio.live import LiveEndpoint
-        from rtvc.audio.monitor import open_monitor
+        from rtvc.audio.monitor import find_monitor, open_monitor
 
         if profile not in PROFILES:
             raise UsageError(f"There is no profile {profile!r}. Choose {_either(PROFILES)}.")
         find_device(input, "input")
         speaker = find_device(output, "output")
-        own = None if monitor is None else open_monitor(monitor, speaker.name)
         live = LiveEndpoint(input, output)
+        own = None
+        if monitor is not None:
+            _, identity = find_monitor(monitor, speaker)
+            own = open_monitor(identity, lambda: live.devices and live.devices[1])
         timings = load_calibration()[0]
         here = measured_here(timings, conditions()) if timings else {}
         sizing = Sizing(here, PROFILES[profile])

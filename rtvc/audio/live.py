@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from rtvc._types import Float32
-from rtvc.audio.devices import Device, DeviceIdentity, Direction, find_device, list_devices
+from rtvc.audio.device_search import DeviceIdentity, find_device
+from rtvc.audio.devices import Device, Direction, list_devices
 from rtvc.audio.duplex import Duplex, SilentDeviceError, open_duplex
 from rtvc.audio.endpoint import ENGINE_RATE, DeviceLostError
 from rtvc.audio.errors import AudioError, NoAnswerError
@@ -72,7 +73,7 @@ class LiveEndpoint:
     Parameters
     ----------
     input, output
-        Name, part of a name, or index of the device; None follows the system's default.
+        Identity, name, part of a name, or index of the device; None follows the system's default.
     rate
         Sample rate of the devices in Hz. By default `ENGINE_RATE` if a device accepts
         it, else the device's default rate.
@@ -97,8 +98,8 @@ class LiveEndpoint:
 
     def __init__(
         self,
-        input: str | int | None = None,
-        output: str | int | None = None,
+        input: DeviceIdentity | str | int | None = None,
+        output: DeviceIdentity | str | int | None = None,
         *,
         rate: int | None = None,
         input_channels: int | None = None,
@@ -107,7 +108,7 @@ class LiveEndpoint:
         wait_for_devices: bool = False,
     ) -> None:
         self._wait_for_devices = wait_for_devices
-        self._wanted: tuple[str | int | None, str | int | None] = (input, output)
+        self._wanted = input, output
         self._open_arguments = {
             "rate": rate,
             "input_channels": input_channels,
@@ -272,6 +273,11 @@ class LiveEndpoint:
         return self._devices
 
     @property
+    def identities(self) -> tuple[DeviceIdentity, DeviceIdentity] | None:
+        """The identities of the microphone and the speaker; None before they were found."""
+        return self._identities
+
+    @property
     def streams(self) -> str:
         """Sample rates and block of the open streams; "" if none are open."""
         duplex = self._duplex
@@ -309,17 +315,13 @@ class LiveEndpoint:
     def _find(self) -> tuple[tuple[Device, Device], tuple[DeviceIdentity, DeviceIdentity]]:
         """Return the selected devices; finds devices that were open before by their identity."""
         everything = list_devices()
-
-        def find(
-            wanted: str | int | None, earlier: DeviceIdentity | None, direction: Direction
-        ) -> Device:
-            if wanted is not None and earlier is not None:
-                return earlier.find(direction, everything)
-            return find_device(wanted, direction, everything)
-
-        before = self._identities or (None, None)
-        microphone = find(self._wanted[0], before[0], "input")
-        speaker = find(self._wanted[1], before[1], "output")
+        directions: tuple[Direction, Direction] = ("input", "output")
+        microphone, speaker = (
+            find_device(None if wanted is None else earlier or wanted, direction, everything)
+            for wanted, earlier, direction in zip(
+                self._wanted, self._identities or (None, None), directions, strict=True
+            )
+        )
         identities = (
             DeviceIdentity.of(microphone, "input", everything),
             DeviceIdentity.of(speaker, "output", everything),
@@ -351,7 +353,9 @@ class LiveEndpoint:
 
     def _reopen(self) -> _Opened:
         """Open again, with a new list of devices if the system's devices have changed."""
-        follows_default = self._wanted[0] is None or self._wanted[0] in SERVER_DEVICES
+        wanted = self._wanted[0]
+        name = wanted.name if isinstance(wanted, DeviceIdentity) else wanted
+        follows_default = name is None or name in SERVER_DEVICES
         if follows_default and self._routes.still_loops():
             raise AudioError(LOOP)
         if self._routes.cable_is_gone():

@@ -10,12 +10,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rtvc._types import Float32
-from rtvc.audio.devices import find_device
+from rtvc.audio.device_search import DeviceIdentity, find_device
+from rtvc.audio.devices import Device, list_devices
 from rtvc.audio.drift import ClockTrim
 from rtvc.audio.duplex import PRIMED_BLOCKS, open_playback
 from rtvc.audio.endpoint import ENGINE_RATE
@@ -28,9 +28,6 @@ from rtvc.audio.stream_watchdog import StreamWatchdog
 from rtvc.audio.streams import DeviceStream
 from rtvc.errors import RtvcError, UsageError
 from rtvc.system.audio_priority import make_thread_realtime, realtime_threads
-
-if TYPE_CHECKING:
-    from rtvc.audio.live import LiveEndpoint
 
 MUTE_BELOW_DB = -60.0
 """A gain up to this mutes the monitor."""
@@ -185,12 +182,15 @@ class Monitor:
         Gain relative to the main output in dB; muted at `MUTE_BELOW_DB` and below.
     error
         Why it is silent now; "" if nothing failed.
+    identity
+        What its device is found by, None before it was found.
     """
 
     def __init__(self, name: str, open: Callable[[], DeviceStream]) -> None:
         self.name = name
         self.gain_db = 0.0
         self.error = ""
+        self.identity: DeviceIdentity | None = None
         self._open = open
         self._run: _MonitorRun | None = None
 
@@ -331,15 +331,38 @@ def _finish(stream: DeviceStream) -> None:
     stream.close()
 
 
-def open_monitor(name: str | int, output: str) -> Monitor:
-    """Return a monitor on a device of this machine; it is not started.
+def open_monitor(
+    wanted: DeviceIdentity | str | int, output: Callable[[], Device | None]
+) -> Monitor:
+    """Return a monitor whose device is looked for when it is started, and found again then.
 
     Parameters
     ----------
-    name
-        Name, part of a name, or index of the monitor's device.
+    wanted
+        Identity, name, part of a name, or index of the monitor's device.
     output
-        Full name of the main output's device.
+        Returns the device of the main output, which cannot be the monitor too; None while it
+        is not known.
+    """
+
+    def open_it() -> DeviceStream:
+        device, monitor.identity = find_monitor(monitor.identity or wanted, output())
+        return open_playback(device)
+
+    name = wanted.name if isinstance(wanted, DeviceIdentity) else str(wanted)
+    monitor = Monitor(name, open_it)
+    return monitor
+
+
+def find_monitor(
+    wanted: DeviceIdentity | str | int, output: Device | None
+) -> tuple[Device, DeviceIdentity]:
+    """Return the device of a monitor, and its identity.
+
+    Parameters
+    ----------
+    wanted, output
+        The device as for `open_monitor`, and that of the main output.
 
     Raises
     ------
@@ -348,29 +371,8 @@ def open_monitor(name: str | int, output: str) -> Monitor:
     AudioError
         If PortAudio is not installed, or there is no output device.
     """
-    device = find_device(name, "output")
-    if device.name == output:
-        raise UsageError(f"{output!r} is already the output. Choose another monitor.")
-    # Searched at each start, since indices change when devices are added or removed.
-    return Monitor(device.name, lambda: open_playback(find_device(device.name, "output")))
-
-
-def open_monitor_later(name: str, endpoint: LiveEndpoint) -> Monitor:
-    """Return a monitor on a device that is looked for only when it is started.
-
-    Parameters
-    ----------
-    name
-        Name or part of the name of the monitor's device.
-    endpoint
-        The endpoint of the main output, whose device cannot be the monitor too.
-    """
-
-    def open_it() -> DeviceStream:
-        device = find_device(name, "output")
-        main = endpoint.devices
-        if main and device.name == main[1].name:
-            raise UsageError(f"{device.name!r} is already the output.")
-        return open_playback(device)
-
-    return Monitor(name, open_it)
+    everything = list_devices()
+    device = find_device(wanted, "output", everything)
+    if output is not None and device.index == output.index:
+        raise UsageError(f"{device.name!r} is already the output. Choose another monitor.")
+    return device, DeviceIdentity.of(device, "output", everything)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rtvc.cli.run_devices import WAITING, print_note
+from rtvc.errors import RtvcError, escaped
 
 if TYPE_CHECKING:
     from rtvc.audio.devices import Device, Direction
@@ -16,7 +17,8 @@ SUMMARY = "list microphones and speakers"
 USAGE = "rtvc devices [--json]"
 DESCRIPTION = """\
 Lists microphones and speakers with their number, channels and sample rates. '*' marks
-the system default, which rtvc uses unless you name a device."""
+the system default, which rtvc uses unless you name a device or one is remembered from
+the last run."""
 EPILOG = """\
 examples:
   rtvc devices
@@ -34,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from rtvc.audio.devices import supported_rates
 
     devices = _list_patiently()
+    remembered = _remembered(devices)
     if args.json:
         from rtvc.cli.run_report import as_json
 
@@ -42,15 +45,49 @@ def run(args: argparse.Namespace) -> int:
                 **dataclasses.asdict(device),
                 "input_rates": supported_rates(device, "input"),
                 "output_rates": supported_rates(device, "output"),
+                "remembered": [one.use for one in remembered if one.number == device.index],
             }
             for device in devices
         ]
         print(as_json(rows), end="")
         return 0
-    _print_table("microphones", devices, "input")
+    _print_table("microphones", devices, "input", remembered)
     print()
-    _print_table("speakers", devices, "output")
+    _print_table("speakers", devices, "output", remembered)
+    if missing := [one.missing for one in remembered if one.missing]:
+        print()
+        print("\n".join(f"Remembered, but missing: {sentence}" for sentence in missing))
     return 0
+
+
+class _Remembered(NamedTuple):
+    """A device of the last run: what it is used as, its index, or why it has none."""
+
+    use: str
+    number: int
+    missing: str = ""
+
+
+def _remembered(devices: list[Device]) -> list[_Remembered]:
+    from rtvc.audio.errors import AudioError
+    from rtvc.config.remembered import read_remembered
+
+    try:
+        run = read_remembered()
+    except RtvcError as error:
+        print_note(str(error))
+        return []
+    uses: dict[str, Direction] = {"input": "input", "output": "output", "monitor": "output"}
+    found = []
+    for use, direction in uses.items():
+        identity = getattr(run, use)
+        if identity is None:
+            continue
+        try:
+            found.append(_Remembered(use, identity.find(direction, devices).index))
+        except AudioError as error:
+            found.append(_Remembered(use, -1, str(error)))
+    return found
 
 
 def _list_patiently() -> list[Device]:
@@ -69,12 +106,14 @@ def _list_patiently() -> list[Device]:
             time.sleep(0.1)
 
 
-def _print_table(title: str, devices: list[Device], direction: Direction) -> None:
+def _print_table(
+    title: str, devices: list[Device], direction: Direction, remembered: list[_Remembered]
+) -> None:
     from rtvc.audio.devices import supported_rates
 
     usable = [device for device in devices if device.channels(direction)]
     print(f"{title}:" if usable else f"{title}: none")
-    width = max((len(device.name) for device in usable), default=0)
+    width = max((len(escaped(device.name)) for device in usable), default=0)
     for device in usable:
         channels = device.channels(direction)
         facts = [
@@ -84,8 +123,13 @@ def _print_table(title: str, devices: list[Device], direction: Direction) -> Non
         ]
         if device.virtual_cable:
             facts.append("virtual cable")
+        facts += [
+            f"remembered {one.use}"
+            for one in remembered
+            if one.number == device.index and (one.use == "input") == (direction == "input")
+        ]
         mark = "*" if device.is_default(direction) else " "
-        print(f"{mark} {device.index:3}  {device.name:{width}}  {', '.join(facts)}")
+        print(f"{mark} {device.index:3}  {escaped(device.name):{width}}  {', '.join(facts)}")
 
 
 def _rates(rates: tuple[int, ...], own: float) -> str:

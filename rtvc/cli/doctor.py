@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rtvc.cli import options
-from rtvc.errors import UsageError
+from rtvc.errors import UsageError, escaped
 
 SUMMARY = "report what is installed, what is wrong, and how to fix it"
 USAGE = (
@@ -195,7 +195,8 @@ def _portaudio(found: dict[str, Any]) -> Check:
         return Check("PortAudio", "warning", f"{text}, but no {names}", fix)
     text += (
         f", {len(found['inputs'])} microphone(s), {len(found['outputs'])} speaker(s); default: "
-        f"{found['default_input'] or 'none'} to {found['default_output'] or 'none'}"
+        f"{escaped(found['default_input'] or 'none')} to "
+        f"{escaped(found['default_output'] or 'none')}"
     )
     fix = ""
     if sys.platform == "darwin":
@@ -323,6 +324,7 @@ def _remembered() -> Check:
     from rtvc.cli.options import described
     from rtvc.config.remembered import read_remembered, remembered_path
     from rtvc.errors import RtvcError
+    from rtvc.live.devices import DeviceSelection, device_label
 
     name = "remembered"
     try:
@@ -332,9 +334,11 @@ def _remembered() -> Check:
         return Check(name, "warning", str(error).splitlines()[0], fix)
     if not remembered_path().exists():
         return Check(name, "good", "nothing yet")
-    devices = f"{remembered.input or 'default'} to {remembered.output or 'default'}"
-    if remembered.monitor:
-        devices += f", and to {remembered.monitor}"
+    selection = DeviceSelection.of(remembered)
+    microphone, speaker, monitor = map(device_label, selection)
+    devices = f"{microphone or 'default'} to {speaker or 'default'}"
+    if monitor:
+        devices += f", and to {monitor}"
     settings = described(remembered.settings.changed()) or "all settings at their defaults"
     return Check(name, "good", f"{devices}; {settings}; in {remembered_path()}")
 
@@ -349,7 +353,7 @@ def _latency() -> Check:
     if not known:
         return Check(name, "good", "not measured ('rtvc latency' measures the devices)")
     found = "; ".join(
-        f"{one.output} to {one.input} ({one.streams}): {one.seconds * 1000:.0f} ms, "
+        f"{escaped(f'{one.output} to {one.input}')} ({one.streams}): {one.seconds * 1000:.0f} ms, "
         f"reported {one.reported * 1000:.0f} ms, measured {one.age}"
         for one in known
     )

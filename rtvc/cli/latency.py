@@ -10,7 +10,7 @@ from rtvc.errors import RtvcError, UsageError
 
 if TYPE_CHECKING:
     from rtvc.audio.loop_latency import LoopLatency
-    from rtvc.live.devices import DeviceSelection
+    from rtvc.live.devices import DeviceNames
 
 SUMMARY = "measure the latency of the devices with chirps"
 USAGE = "rtvc latency [--input NAME] [--output NAME] [--yes] [--json]\n       rtvc latency --forget"
@@ -102,7 +102,7 @@ def _forget(args: argparse.Namespace) -> int:
     return 0
 
 
-def _report(loop: LoopLatency, names: DeviceSelection) -> dict[str, Any]:
+def _report(loop: LoopLatency, names: DeviceNames) -> dict[str, Any]:
     """Return the result for JSON; times are in seconds."""
     found = loop.analysis
     return {

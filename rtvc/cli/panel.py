@@ -66,6 +66,7 @@ def run(
     controller = Controller(
         SystemDevices(),
         remembered,
+        selection=devices.choice,
         sizing=sizing,
         remember=remember,
         flight=flight,

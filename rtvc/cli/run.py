@@ -140,6 +140,7 @@ def _run(args: argparse.Namespace, until_the_end: ExitStack) -> int:
     from rtvc.calibration.sizing import sizes_at_default
     from rtvc.config.presets import find_preset
     from rtvc.config.remembered import RememberedRun, load_remembered
+    from rtvc.live.devices import device_label
     from rtvc.live.other_runs import claim_output
     from rtvc.live.recorder import unfinished_recordings
     from rtvc.live.startup_sizing import startup_sizing
@@ -161,7 +162,7 @@ def _run(args: argparse.Namespace, until_the_end: ExitStack) -> int:
         print_note(f"Restored: {options.described(settings.changed())} (--reset starts fresh).")
     twice = ""
     if devices.live:
-        output = "the virtual cable" if args.cable else devices.choice.output
+        output = "the virtual cable" if args.cable else device_label(devices.choice.output)
         twice = until_the_end.enter_context(claim_output(output))
     if link.muted:
         settings = settings.replace(mode="muted")
@@ -172,7 +173,8 @@ def _run(args: argparse.Namespace, until_the_end: ExitStack) -> int:
     for sentence in filter(None, (twice, sizes.notes, sizes.warnings, unfinished)):
         print_note(sentence)
     remembered = dataclasses.replace(
-        devices.remembered_run(settings),
+        devices.choice.remembered(remembered),
+        settings=settings,
         profile=sizing.profile.name,
         chosen=sizing.chosen,
         recording=recording,
@@ -248,8 +250,10 @@ def _run_plainly(
             session.start()
             if flight is not None:
                 flight.watch(session.session.stats, session.devices.names._asdict)
-            if devices.live and not args.no_save:
-                save_remembered(remembered)
+            remember = devices.live and not args.no_save
+            saved = session.devices.remembered(remembered)
+            if remember:
+                save_remembered(saved)
             try:
                 sources = session, recorder, flight, stats_file
                 _watch(sources, keyboard, display, seconds=args.seconds)
@@ -259,6 +263,9 @@ def _run_plainly(
                 display.clear()
                 if flight is not None:
                     flight.close()
+                found = session.devices.remembered(remembered)
+                if remember and found != saved:  # devices that were waited for
+                    save_remembered(found)
     except BaseException:
         # Ctrl-C is a normal end: write the statistics and the file all the same.
         recorded = run_recording.stop_recording(recorder, flight)

@@ -8,15 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rtvc.errors import RtvcError, UsageError
 
 if TYPE_CHECKING:
-    from rtvc.audio.devices import Direction
+    from rtvc.audio.devices import Device, Direction
     from rtvc.config.remembered import RememberedRun
-    from rtvc.live.devices import DeviceSelection, OpenDevices
-    from rtvc.settings import Settings
+    from rtvc.live.devices import DeviceChoice, DeviceIdentity, DeviceSelection, OpenDevices
 
 DEMO_FILE = "rtvc-demo.wav"
 WAITING = "Waiting for it; press Ctrl-C to stop."
@@ -32,7 +31,7 @@ class RunDevices:
     Attributes
     ----------
     choice
-        Names of the devices to open and to remember.
+        The devices to open and to remember.
     open
         Opens the devices, or the demonstration instead.
     live
@@ -45,12 +44,6 @@ class RunDevices:
     open: Callable[[], OpenDevices]
     live: bool = True
     advice: str = ""
-
-    def remembered_run(self, settings: Settings) -> RememberedRun:
-        """Return the devices and settings to remember."""
-        from rtvc.config.remembered import RememberedRun
-
-        return RememberedRun(self.choice.input, self.choice.output, settings, self.choice.monitor)
 
 
 def find_devices(
@@ -81,14 +74,12 @@ def find_devices(
     from rtvc.audio.sound_system import has_sound_system
     from rtvc.live.devices import DeviceSelection
 
-    remembered = DeviceSelection(
-        remembered_run.input, remembered_run.output, remembered_run.monitor
-    )
+    remembered = DeviceSelection.of(remembered_run)
     if args.demo is not None:
         return _demo(args, remembered)
     try:
         _require_devices()
-        return _live(args, remembered)
+        return _live(args, remembered_run)
     except AudioError as error:
         if on_panel or has_sound_system():
             print_note(f"{error} {WAITING}")
@@ -105,16 +96,18 @@ def selected_devices(args: argparse.Namespace, remembered: RememberedRun) -> Dev
     Raises
     ------
     RtvcError
-        If there is no microphone or no speaker.
+        If there is no microphone or no speaker, or a remembered one is not connected.
     UsageError
         If there is no device of that name.
     """
     from rtvc.live.devices import DeviceSelection
 
     _require_devices()
-    microphone, _ = _device("input", args.input, remembered.input)
-    speaker, _ = _device("output", args.output, remembered.output)
-    return DeviceSelection(microphone, speaker)
+    microphone = _device("input", args.input, remembered.input)
+    speaker = _device("output", args.output, remembered.output)
+    for sentence in filter(None, (microphone.missing, speaker.missing)):
+        raise RtvcError(sentence)
+    return DeviceSelection(microphone.choice, speaker.choice)
 
 
 @contextmanager
@@ -160,7 +153,7 @@ def _later(args: argparse.Namespace, remembered: DeviceSelection) -> RunDevices:
     """Return devices that cannot be looked for yet, by the names that were given."""
     from rtvc.live.devices import DeviceSelection, SystemDevices
 
-    def wanted(asked: str | None, remembered: str) -> str:
+    def wanted(asked: str | None, remembered: DeviceChoice) -> DeviceChoice:
         if asked is None:
             return remembered
         return "" if asked.lower() in ("default", _NO_MONITOR) else asked
@@ -173,64 +166,78 @@ def _later(args: argparse.Namespace, remembered: DeviceSelection) -> RunDevices:
     return RunDevices(choice, lambda: SystemDevices().open(choice))
 
 
-def _live(args: argparse.Namespace, remembered: DeviceSelection) -> RunDevices:
+def _live(args: argparse.Namespace, remembered: RememberedRun) -> RunDevices:
     from rtvc.live.devices import DeviceSelection, SystemDevices
     from rtvc.live.feedback import feedback_advice
 
-    microphone, input_name = _device("input", args.input, remembered.input)
-    speaker, output_name = _device("output", args.output, remembered.output)
-    monitor, monitor_name = _monitor(args.monitor, remembered.monitor)
-    if monitor and monitor_name == output_name:
-        raise UsageError(f"{output_name!r} is already the output. Choose another monitor.")
-    also = f", monitor: {monitor_name!r}" if monitor else ""
-    print_note(f"Input: {input_name!r}, output: {output_name!r}{also}.")
-    advice = feedback_advice(input_name, output_name)
+    microphone = _device("input", args.input, remembered.input)
+    speaker = _device("output", args.output, remembered.output)
+    monitor = _monitor(args.monitor, remembered.monitor)
+    if monitor and monitor.device and monitor.device == speaker.device:
+        raise UsageError(f"{speaker.name!r} is already the output. Choose another monitor.")
+    also = f", monitor: {monitor.name!r}" if monitor else ""
+    print_note(f"Input: {microphone.name!r}, output: {speaker.name!r}{also}.")
+    for sentence in filter(None, (found.missing for found in (microphone, speaker))):
+        print_note(f"{sentence} Until then rtvc waits; press Ctrl-C to stop.")
+    if monitor and monitor.missing:
+        print_note(f"{monitor.missing} Until then rtvc runs without a monitor.")
+    advice = feedback_advice(microphone.name, speaker.name)
     if monitor:
-        advice = advice or feedback_advice(input_name, monitor_name)
+        advice = advice or feedback_advice(microphone.name, monitor.name)
     if advice:
         print_note(advice)
-    choice = DeviceSelection(microphone, speaker, monitor)
+    choice = DeviceSelection(microphone.choice, speaker.choice, monitor.choice if monitor else "")
     return RunDevices(choice, lambda: SystemDevices().open(choice), advice=advice)
 
 
-def _device(direction: Direction, asked: str | None, remembered: str) -> tuple[str, str]:
-    """Return the name to open ("" for the system default) and the full name of the device."""
-    from rtvc.audio.devices import find_device
+class _Found(NamedTuple):
+    """A device to open, its full name, and a sentence if it is not connected."""
 
-    if asked is not None:
-        wanted = "" if asked.lower() == "default" else asked
-        return wanted, find_device(wanted or None, direction).name
-    if remembered:
+    choice: DeviceChoice
+    name: str
+    device: Device | None
+    missing: str = ""
+
+
+def _device(
+    direction: Direction,
+    asked: str | None,
+    remembered: DeviceIdentity | None,
+    flag: str = "",
+) -> _Found:
+    """Return the device of a flag, else the remembered one, else the system's default."""
+    from rtvc.audio.device_search import DeviceIdentity, find_device
+    from rtvc.audio.devices import list_devices
+    from rtvc.audio.errors import AudioError
+
+    everything = list_devices()
+    if asked is None and remembered is not None:
         try:
-            return remembered, find_device(remembered, direction).name
-        except UsageError:
-            print_note(
-                f"The remembered {direction} {remembered!r} is missing. Using the system default."
+            device = find_device(remembered, direction, everything)
+        except AudioError as error:
+            missing = (
+                f"Remembered, but missing: {error} Connect it, or choose another one with "
+                f"--{flag or direction}."
             )
-    return "", find_device(None, direction).name
+            return _Found(remembered, remembered.name, None, missing)
+    elif asked is None or asked.lower() == "default":
+        device = find_device(None, direction, everything)
+        if not flag:
+            return _Found("", device.name, device)
+    else:
+        device = find_device(asked, direction, everything)
+    return _Found(DeviceIdentity.of(device, direction, everything), device.name, device)
 
 
-def _monitor(asked: str | None, remembered: str) -> tuple[str, str]:
-    """Return the name to open ("" for none) and the full name of the device."""
-    from rtvc.audio.devices import find_device
-
-    if asked is not None:
-        if asked.lower() == _NO_MONITOR:
-            return "", ""
-        name = find_device(None if asked.lower() == "default" else asked, "output").name
-        return name, name
-    if remembered:
-        try:
-            return remembered, find_device(remembered, "output").name
-        except UsageError:
-            print_note(
-                f"The remembered monitor {remembered!r} is missing. Running without a monitor."
-            )
-    return "", ""
+def _monitor(asked: str | None, remembered: DeviceIdentity | None) -> _Found | None:
+    """Return the monitor of the flag, else the remembered one; None if there is none."""
+    if (asked is None and remembered is None) or (asked or "").lower() == _NO_MONITOR:
+        return None
+    return _device("output", asked, remembered, "monitor")
 
 
 def _require_devices() -> None:
-    from rtvc.audio.devices import find_device
+    from rtvc.audio.device_search import find_device
 
     find_device(None, "input")
     find_device(None, "output")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rtvc.audio.device_search import DeviceIdentity
 from rtvc.calibration.profiles import DEFAULT_PROFILE, PROFILES
 from rtvc.calibration.sizing import sizes_at_default
 from rtvc.config import settings_yaml
@@ -14,8 +16,17 @@ from rtvc.errors import UsageError
 from rtvc.settings import Settings
 
 _RECORD_KEYS = {"record_what": "what", "record_folder": "folder", "record_name": "name"}
-_TEXT_KEYS = ("input", "output", "monitor", "profile", *_RECORD_KEYS)
-_HEADER = "# Written by rtvc when a run starts, and read by the next run.\n"
+_DEVICES = ("input", "output", "monitor")
+_HOST_API, _ORDINAL = "{}_host_api", "{}_ordinal"
+_DEVICE_KEYS = tuple(
+    key.format(device) for device in _DEVICES for key in ("{}", _HOST_API, _ORDINAL)
+)
+_TEXT_KEYS = (*_DEVICE_KEYS, "profile", *_RECORD_KEYS)
+_ORDINAL_FORMAT = re.compile(r"([1-9]\d{0,3}) of ([1-9]\d{0,3})", re.ASCII)
+_HEADER = """\
+# Written by rtvc when a run starts, and read by the next run.
+# A device is its name as the system spells it, its host API, and which of several with that name.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +36,9 @@ class RememberedRun:
     Attributes
     ----------
     input, output
-        Names of the devices; "" is the system's default.
+        The devices; None is the system's default.
     monitor
-        Name of the monitor's device; "" is no monitor.
+        The monitor's device; None is no monitor.
     settings
         The settings. `mode` is never remembered: a run starts with converted output, so that
         your own voice is never output by surprise.
@@ -39,10 +50,10 @@ class RememberedRun:
         What is recorded, and to which files.
     """
 
-    input: str = ""
-    output: str = ""
+    input: DeviceIdentity | None = None
+    output: DeviceIdentity | None = None
     settings: Settings = field(default_factory=Settings)
-    monitor: str = ""
+    monitor: DeviceIdentity | None = None
     profile: str = DEFAULT_PROFILE
     chosen: frozenset[str] = frozenset()
     recording: RecordingChoice = field(default_factory=RecordingChoice)
@@ -73,15 +84,29 @@ def _read() -> tuple[RememberedRun, list[settings_yaml.Problem]]:
     profile = document.texts.get("profile", DEFAULT_PROFILE)
     settings = Settings().replace(**document.values)
     run = RememberedRun(
-        input=document.texts.get("input", ""),
-        output=document.texts.get("output", ""),
+        input=_device("input", document.texts, path),
+        output=_device("output", document.texts, path),
         settings=settings,
-        monitor=document.texts.get("monitor", ""),
+        monitor=_device("monitor", document.texts, path),
         profile=profile if profile in PROFILES else DEFAULT_PROFILE,
         chosen=sizes_at_default(settings).intersection(document.values),
         recording=_recording(document.texts),
     )
     return run, document.notes
+
+
+def _device(device: str, texts: dict[str, str], path: Path) -> DeviceIdentity | None:
+    """Return a device; of one that an older version has written only the name is known."""
+    name = texts.get(device, "")
+    if not name:
+        return None
+    key = _ORDINAL.format(device)
+    found = _ORDINAL_FORMAT.fullmatch(written := texts.get(key, "1 of 1"))
+    ordinal, count = (int(number) for number in found.groups()) if found else (1, 0)
+    if ordinal > count:
+        message = f"{key!r} is {written!r}, but must be like '1 of 2'. Correct or remove the line."
+        raise settings_yaml.SettingsFileError(str(path), [settings_yaml.Problem(0, message)])
+    return DeviceIdentity(name, texts.get(_HOST_API.format(device), ""), ordinal - 1, count)
 
 
 def _recording(texts: dict[str, str]) -> RecordingChoice:
@@ -127,7 +152,14 @@ def save_remembered(run: RememberedRun) -> None:
     values = run.settings.changed()
     for name in sorted(run.chosen & sizes_at_default(run.settings)):
         values[name] = getattr(run.settings, name)
-    texts = {"input": run.input, "output": run.output, "monitor": run.monitor}
+    texts: dict[str, str] = {}
+    for device in _DEVICES:
+        identity: DeviceIdentity | None = getattr(run, device)
+        texts[device] = identity.name if identity else ""
+        if identity and identity.host_api:
+            texts[_HOST_API.format(device)] = identity.host_api
+        if identity and identity.count > 1:
+            texts[_ORDINAL.format(device)] = f"{identity.ordinal + 1} of {identity.count}"
     if run.profile != DEFAULT_PROFILE:
         texts["profile"] = run.profile
     for key, name in _RECORD_KEYS.items():

@@ -25,6 +25,8 @@ _PLAIN_TAGS = {
     f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "timestamp", "value")
 }
 _NULL_TAG = "tag:yaml.org,2002:null"
+_PROSE = "description"
+"""The text of which white space does not matter; other texts are read as they are written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,8 @@ def parse(text: str, source: str, text_keys: tuple[str, ...]) -> Document:
                 if note:
                     document.notes.append(Problem(line, note))
             else:
-                document.texts[key] = " ".join(_scalar(key, node).value.split())
+                content = str(_scalar(key, node).value)
+                document.texts[key] = " ".join(content.split()) if key == _PROSE else content
         except SettingError as error:
             problems.append(Problem(line, str(error)))
     if problems:
@@ -262,7 +265,9 @@ def _to_yaml(value: Value) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        dumped = yaml.safe_dump(value, width=10**6, allow_unicode=value.isprintable())
+        plain = value.isprintable()
+        style = None if plain else '"'  # with escapes
+        dumped = yaml.safe_dump(value, width=10**6, allow_unicode=plain, default_style=style)
         return dumped.removesuffix("\n").removesuffix("\n...")
     return repr(value).removesuffix(".0")
 

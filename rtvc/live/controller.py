@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rtvc.config.remembered import RememberedRun, save_remembered
 from rtvc.errors import RtvcError
 from rtvc.live.background import BackgroundThread
-from rtvc.live.devices import DeviceProvider, DeviceSelection, OpenDevices
+from rtvc.live.devices import DeviceNames, DeviceProvider, DeviceSelection, OpenDevices
 from rtvc.live.recorder import Recorder
 from rtvc.live.scanner import Scanner
 from rtvc.live.undo import UndoHistory
@@ -48,6 +48,8 @@ class Controller:
         Lists and opens devices.
     remembered
         Devices and settings to start with.
+    selection
+        Devices to start with instead, such as those of a command line.
     find_voice
         Returns the voice of a name; by default the built-in and installed voices.
     sizing
@@ -69,7 +71,7 @@ class Controller:
     scanner
         Lists devices and voices.
     wanted
-        The selected devices by name. Read only.
+        The selected devices, by their identities once they are found. Read only.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Controller:
         provider: DeviceProvider,
         remembered: RememberedRun,
         *,
+        selection: DeviceSelection | None = None,
         find_voice: Callable[[str], Voice] | None = None,
         sizing: Sizing | None = None,
         remember: bool = True,
@@ -99,8 +102,8 @@ class Controller:
         self.recorder = Recorder(self._attach, remembered.recording)
         self.flight = flight
         self.scanner = Scanner(provider)
-        self.wanted = DeviceSelection(remembered.input, remembered.output, remembered.monitor)
-        self._names = DeviceSelection()
+        self.wanted = selection or DeviceSelection.of(remembered)
+        self._names = DeviceNames()
         self._in_progress = "Starting."
         self._failure = ""
         self._message = ""
@@ -161,7 +164,7 @@ class Controller:
     # Devices.
 
     @property
-    def names(self) -> DeviceSelection:
+    def names(self) -> DeviceNames:
         """The devices in use by their full names, all "" before the first start."""
         session = self._session
         if session is not None:
@@ -291,6 +294,7 @@ class Controller:
             self._failure = _reason(error)
             return False
         self.wanted, self._failure = selection, ""
+        self._note_found()
         if devices.note:
             self._report(devices.note)
         return True
@@ -343,6 +347,7 @@ class Controller:
         self._in_progress = ""
 
     def _stop_session(self) -> None:
+        self._note_found()
         with self._lock:
             session, self._session = self._session, None
         if session is None:
@@ -354,12 +359,16 @@ class Controller:
         if message:
             self._report(message)
 
+    def _note_found(self) -> None:
+        """Take the identities of devices that were selected by what was typed."""
+        session = self._session
+        if session is not None and (found := session.devices.found()):
+            self.wanted = found
+
     def _save(self) -> None:
+        self._note_found()
         remembered = dataclasses.replace(
-            self._initial,
-            input=self.wanted.input,
-            output=self.wanted.output,
-            monitor=self.wanted.monitor,
+            self.wanted.remembered(self._initial),
             settings=self._settings.replace(mode="converted"),
         )
         if not self._remember or remembered == self._saved:

@@ -12,7 +12,7 @@ import numpy as np
 from rtvc._types import Float32
 from rtvc.config.paths import unused_path
 from rtvc.errors import RtvcError
-from rtvc.live.devices import DeviceSelection, OpenDevices
+from rtvc.live.devices import DeviceNames, OpenDevices
 
 _RATE = 48_000
 
@@ -81,4 +81,4 @@ def open_demo(path: Path) -> OpenDevices:
         sink.finish()
         return f"The output is in {path}."
 
-    return OpenDevices(device, DeviceSelection("bundled utterance", str(path)), keep=keep)
+    return OpenDevices(device, DeviceNames("bundled utterance", str(path)), keep=keep)

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from rtvc.config.measured_latency import MeasuredLatency, save_latency
-from rtvc.live.devices import DeviceSelection, OpenDevices
+from rtvc.live.devices import DeviceNames, OpenDevices
 
 if TYPE_CHECKING:
     from rtvc.audio.loop_latency import LoopLatency
@@ -27,7 +27,7 @@ def measure_devices(devices: OpenDevices) -> LoopLatency:
     """
     from rtvc.audio.loop_latency import measure_loop_latency
 
-    seen: list[tuple[DeviceSelection, str]] = []
+    seen: list[tuple[DeviceNames, str]] = []
     loop = measure_loop_latency(
         devices.endpoint, running=lambda: seen.append((devices.names_now(), devices.streams()))
     )

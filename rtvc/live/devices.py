@@ -6,16 +6,19 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from rtvc.errors import RtvcError
+# Re-exported for the panel, which must not import rtvc.audio.
+from rtvc.audio.device_search import DeviceIdentity as DeviceIdentity  # noqa: PLC0414
+from rtvc.errors import RtvcError, escaped
 
 if TYPE_CHECKING:
-    # Re-exported for the panel, which must not import rtvc.audio.
     from rtvc.audio.devices import Device as Device  # noqa: PLC0414
+    from rtvc.audio.devices import Direction
     from rtvc.audio.endpoint import Endpoint
     from rtvc.audio.monitor import Monitor
+    from rtvc.config.remembered import RememberedRun
 
 _SCAN_S = 10.0
 _SCAN = """\
@@ -32,13 +35,62 @@ class AvailableDevices:
     inputs: tuple[Device, ...] = ()
     outputs: tuple[Device, ...] = ()
 
+    def identities(self, direction: Direction) -> dict[DeviceIdentity, Device]:
+        """Return the devices of a direction by their identities, in their order."""
+        devices = list(self.inputs if direction == "input" else self.outputs)
+        return {DeviceIdentity.of(device, direction, devices): device for device in devices}
 
-class DeviceSelection(NamedTuple):
-    """The selected devices by name; "" is the system's default, or no monitor."""
+
+DeviceChoice = DeviceIdentity | str
+"""A device, or what you typed for it: its name, a part of it, or its number; "" is none."""
+
+
+class DeviceNames(NamedTuple):
+    """The full names of devices in use; "" is not known yet, or no monitor."""
 
     input: str = ""
     output: str = ""
     monitor: str = ""
+
+
+class DeviceSelection(NamedTuple):
+    """The selected devices; "" is the system's default, or no monitor."""
+
+    input: DeviceChoice = ""
+    output: DeviceChoice = ""
+    monitor: DeviceChoice = ""
+
+    @classmethod
+    def of(cls, run: RememberedRun) -> DeviceSelection:
+        """Return the devices of a remembered run."""
+        return cls(run.input or "", run.output or "", run.monitor or "")
+
+    def remembered(self, run: RememberedRun) -> RememberedRun:
+        """Return `run` with these devices; where only typed text is known yet, with its own."""
+
+        def known(choice: DeviceChoice, before: DeviceIdentity | None) -> DeviceIdentity | None:
+            if isinstance(choice, DeviceIdentity):
+                return choice
+            return before if choice else None
+
+        return replace(
+            run,
+            input=known(self.input, run.input),
+            output=known(self.output, run.output),
+            monitor=known(self.monitor, run.monitor),
+        )
+
+    def names(self) -> DeviceNames:
+        """Return the names, or what was typed."""
+        return DeviceNames(*(c.name if isinstance(c, DeviceIdentity) else c for c in self))
+
+
+def device_label(choice: DeviceChoice) -> str:
+    """Return a device for a terminal, such as ``Headset (2 of 2)``; "" for the default or none."""
+    if isinstance(choice, str):
+        return escaped(choice)
+    place = f" ({choice.ordinal + 1} of {choice.count})" if choice.count > 1 else ""
+    return escaped(choice.name) + place
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +115,26 @@ class OpenDevices:
         Writes the output to its file, if it has one, and returns a message about it, or "".
     in_use
         Returns the full names of the devices in use, None if there are none.
+    found
+        Returns the selection with the identities of the devices found, None if not known.
     """
 
     endpoint: Endpoint
-    names: DeviceSelection
+    names: DeviceNames
     monitor: Monitor | None = None
     note: str = ""
     hint: Callable[[], str] = lambda: ""
     streams: Callable[[], str] = lambda: ""
     keep: Callable[[], str] = lambda: ""
-    in_use: Callable[[], DeviceSelection | None] = lambda: None
+    in_use: Callable[[], DeviceNames | None] = lambda: None
+    found: Callable[[], DeviceSelection | None] = lambda: None
 
-    def names_now(self) -> DeviceSelection:
+    def remembered(self, run: RememberedRun) -> RememberedRun:
+        """Return `run` with the devices found."""
+        found = self.found()
+        return found.remembered(run) if found else run
+
+    def names_now(self) -> DeviceNames:
         """Return the full names of the devices in use, before the start those to be opened."""
         return self.in_use() or self.names
 
@@ -148,8 +208,8 @@ class SystemDevices:
     def open(self, selection: DeviceSelection) -> OpenDevices:
         """Return the selected devices; call it only while no others are open.
 
-        Without any device, or while the sound server does not answer, the endpoint waits for
-        them after its start.
+        Without any device, without one that is selected by its identity, or while the sound
+        server does not answer, the endpoint waits for it after its start.
 
         Raises
         ------
@@ -158,48 +218,64 @@ class SystemDevices:
         """
         from rtvc.audio.errors import AudioError
         from rtvc.audio.live import LiveEndpoint
-        from rtvc.audio.monitor import open_monitor, open_monitor_later
+        from rtvc.audio.monitor import find_monitor, open_monitor
 
         endpoint = LiveEndpoint(
             selection.input or None, selection.output or None, wait_for_devices=True
         )
-        names, note = selection, ""
+        names, note, speaker = selection.names(), "", None
         monitor: Monitor | None = None
         try:
-            names = self._find(selection)
-        except AudioError:  # there is none yet
-            if selection.monitor:
-                monitor = open_monitor_later(selection.monitor, endpoint)
-        else:
-            if selection.monitor:
-                try:
-                    monitor = open_monitor(selection.monitor, names.output)
-                except RtvcError as error:
-                    note = f"There is no monitor. {error}"
-        monitor_name = monitor.name if monitor else ""
+            microphone, speaker = self._find(selection)
+            names = DeviceNames(microphone.name, speaker.name)
+        except AudioError:  # it is not there yet
+            pass
+        if wanted := selection.monitor:
+            try:
+                if speaker is not None:
+                    _, wanted = find_monitor(wanted, speaker)
+            except AudioError:  # the same
+                pass
+            except RtvcError as error:
+                note = f"There is no monitor. {error}"
+            if not note:
+                monitor = open_monitor(wanted, lambda: endpoint.devices and endpoint.devices[1])
 
-        def in_use() -> DeviceSelection | None:
+        def monitor_name() -> str:
+            if monitor is None:
+                return ""
+            return monitor.identity.name if monitor.identity else monitor.name
+
+        def in_use() -> DeviceNames | None:
             devices = endpoint.devices
-            return devices and DeviceSelection(devices[0].name, devices[1].name, monitor_name)
+            return devices and DeviceNames(devices[0].name, devices[1].name, monitor_name())
+
+        def found() -> DeviceSelection | None:
+            identities = endpoint.identities
+            return identities and DeviceSelection(
+                selection.input and identities[0],
+                selection.output and identities[1],
+                (monitor and monitor.identity) or selection.monitor,
+            )
 
         return OpenDevices(
             endpoint,
-            names._replace(monitor=monitor_name),
+            names._replace(monitor=monitor_name()),
             monitor,
             note,
             lambda: endpoint.hint,
             lambda: endpoint.streams,
             in_use=in_use,
+            found=found,
         )
 
-    def _find(self, selection: DeviceSelection) -> DeviceSelection:
-        """Return the full names of the selected microphone and speaker."""
-        from rtvc.audio.devices import find_device
+    def _find(self, selection: DeviceSelection) -> tuple[Device, Device]:
+        """Return the selected microphone and speaker."""
+        from rtvc.audio.device_search import find_device
         from rtvc.audio.portaudio import update_devices
 
         if self._opened:
             update_devices()
         self._opened = True
         microphone = find_device(selection.input or None, "input")
-        speaker = find_device(selection.output or None, "output")
-        return DeviceSelection(microphone.name, speaker.name)
+        return microphone, find_device(selection.output or None, "output")

@@ -13,8 +13,15 @@ from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from rtvc.errors import escaped
 from rtvc.live.controller import Controller
-from rtvc.live.devices import AvailableDevices, DeviceSelection
+from rtvc.live.devices import (
+    AvailableDevices,
+    DeviceChoice,
+    DeviceNames,
+    DeviceSelection,
+    device_label,
+)
 from rtvc.live.feedback import feedback_advice
 from rtvc.live.scanner import Scanner
 from rtvc.tui.footer import KeyLine
@@ -54,46 +61,48 @@ class DeviceList(OptionList):
         super().__init__(id=kind, compact=True, markup=False)
         self.border_title = _TITLES[kind]
         self.kind: Kind = kind
-        self._devices: tuple[Device | None, ...] = ()
-        """One for each row; None is the first row, the system's default or no monitor."""
-        self._used: tuple[str, str] | None = None
+        self._rows: list[tuple[DeviceChoice, Device | None]] = []
+        """The first row is "", the system's default or no monitor."""
+        self._used: tuple[DeviceChoice, str] | None = None
 
-    def put(
-        self, devices: AvailableDevices, wanted: DeviceSelection, used: DeviceSelection
-    ) -> None:
+    def put(self, devices: AvailableDevices, wanted: DeviceSelection, used: DeviceNames) -> None:
         """Show these devices; `wanted` are the selected ones, `used` those in use."""
-        there = devices.inputs if self.kind == "input" else devices.outputs
-        names = getattr(wanted, self.kind), getattr(used, self.kind)
-        if ((None, *there), names) == (self._devices, self._used):
+        there = devices.identities("input" if self.kind == "input" else "output")
+        rows: list[tuple[DeviceChoice, Device | None]] = [("", None), *there.items()]
+        used_now = getattr(wanted, self.kind), getattr(used, self.kind)
+        if (rows, used_now) == (self._rows, self._used):
             return
-        name = self.marked_name if self._devices else names[0]
-        self._devices, self._used = (None, *there), names
-        self.set_options([Option(self._line(device)) for device in self._devices])
-        known = ["", *(device.name for device in there)]
-        self.highlighted = known.index(name) if name in known else 0
+        marked = self.choice if self._rows else used_now[0]
+        self._rows, self._used = rows, used_now
+        self.set_options([Option(self._line(*row)) for row in rows])
+        self.highlighted = next((n for n, row in enumerate(rows) if row[0] == marked), 0)
 
     @property
     def marked(self) -> Device | None:
         """The highlighted device; None on the row of the system's default."""
-        at = self.highlighted
-        return self._devices[at] if at is not None and at < len(self._devices) else None
+        return self._highlighted_row[1]
 
     @property
-    def marked_name(self) -> str:
-        """Name of the highlighted device, "" for the system's default."""
-        return self.marked.name if self.marked is not None else ""
+    def choice(self) -> DeviceChoice:
+        """The highlighted device for a `DeviceSelection`."""
+        return self._highlighted_row[0]
 
-    def change(self, choice: DeviceSelection) -> DeviceSelection:
-        """Return `choice` with the highlighted device in its field."""
-        return choice._replace(**{self.kind: self.marked_name})
+    @property
+    def _highlighted_row(self) -> tuple[DeviceChoice, Device | None]:
+        at = self.highlighted
+        return self._rows[at] if at is not None and at < len(self._rows) else ("", None)
 
-    def _line(self, device: Device | None) -> Content:
+    def change(self, selection: DeviceSelection) -> DeviceSelection:
+        """Return `selection` with the highlighted device in its field."""
+        return selection._replace(**{self.kind: self.choice})
+
+    def _line(self, choice: DeviceChoice, device: Device | None) -> Content:
         wanted, used = self._used or ("", "")
-        mark = "*" if (device.name if device is not None else "") == wanted else " "
+        mark = "*" if choice == wanted else " "
         if device is None and self.kind == "monitor":
             return Content.assemble((f"{mark} none", "bold"))
         if device is None:
-            about = f"now {used}" if not wanted and used else "follows the system"
+            about = f"now {escaped(used)}" if not wanted and used else "follows the system"
             return Content.assemble((f"{mark} system default", "bold"), f"  {about}")
         facts = [f"{device.rate:.0f} Hz"]
         if device.virtual_cable:
@@ -101,7 +110,7 @@ class DeviceList(OptionList):
         if device.is_default("input" if self.kind == "input" else "output"):
             facts.append("default")
         return Content.assemble(
-            (f"{mark} {device.name}", "bold"),
+            (f"{mark} {device_label(choice)}", "bold"),
             f"  {', '.join(facts)}",
         )
 
@@ -165,13 +174,13 @@ class DevicesScreen(Screen[None]):
         if isinstance(chosen, DeviceList):
             self._controller.select_devices(chosen.change(self._controller.wanted))
 
-    def _advice(self, used: DeviceSelection) -> str:
+    def _advice(self, used: DeviceNames) -> str:
         """Return advice on the highlighted device together with those in use."""
         marked, would_be = None, used
         for devices in self.query(DeviceList):
             if devices.has_focus and devices.marked is not None:
                 marked = devices.marked
-                would_be = devices.change(used)
+                would_be = used._replace(**{devices.kind: marked.name})
         warning = feedback_advice(would_be.input, would_be.output)
         if would_be.monitor and not warning:
             warning = feedback_advice(would_be.input, would_be.monitor)

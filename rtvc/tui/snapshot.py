@@ -7,7 +7,8 @@ from typing import Protocol, runtime_checkable
 
 from rtvc.config.measured_latency import MeasuredLatency
 from rtvc.config.preset_manager import PresetEntry
-from rtvc.live.devices import AvailableDevices, DeviceSelection
+from rtvc.errors import escaped
+from rtvc.live.devices import AvailableDevices, DeviceNames, DeviceSelection
 from rtvc.settings import Settings
 from rtvc.stats import Stats
 from rtvc.tui.badge import Badge
@@ -45,7 +46,7 @@ class Snapshot:
     stats: Stats
     settings: Settings
     badge: Badge
-    devices: DeviceSelection
+    devices: DeviceNames
     wanted: DeviceSelection
     available: AvailableDevices
     voices: dict[str, str]
@@ -67,7 +68,7 @@ class LiveScreen(Protocol):
         """Show a snapshot; called 30 times a second."""
 
 
-def in_words(devices: DeviceSelection) -> str:
+def in_words(devices: DeviceNames) -> str:
     """Return the devices in one line."""
     also = f" + {devices.monitor}" if devices.monitor else ""
-    return f"{devices.input} > {devices.output}{also}"
+    return escaped(f"{devices.input} > {devices.output}{also}")

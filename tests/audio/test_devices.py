@@ -7,11 +7,10 @@ import sys
 
 import pytest
 
+from rtvc.audio.device_search import find_device
 from rtvc.audio.devices import (
     Device,
-    DeviceIdentity,
     accepts,
-    find_device,
     is_virtual_cable,
     list_devices,
     supported_rates,
@@ -135,20 +134,6 @@ def test_a_device_that_cannot_be_opened_is_explained(
         endpoint.start(lambda: None)
     endpoint.stop()
     assert capfd.readouterr().err == ""
-
-
-def test_equal_devices_are_told_apart_by_their_order() -> None:
-    def headset(index: int, inputs: int = 1) -> Device:
-        return Device(index, "Headset", "ALSA", inputs, 2, 48_000, False, False, False)
-
-    before = [headset(3), headset(4, inputs=0), headset(5)]
-    second = DeviceIdentity.of(before[2], "input", before)
-    assert (second.name, second.host_api, second.ordinal) == ("Headset", "ALSA", 1)
-    again = [headset(7), headset(8), headset(9, inputs=0)]
-    assert second.find("input", again).index == 8
-    assert second.find("input", again[:1]).index == 7, "the one that is left"
-    with pytest.raises(AudioError, match="'Headset' is not connected"):
-        second.find("input", again[2:])
 
 
 def test_a_dead_server_is_explained_and_its_output_captured(

@@ -19,7 +19,7 @@ from rtvc.config.measured_latency import (
     load_latencies,
     save_latency,
 )
-from rtvc.live.devices import DeviceSelection
+from rtvc.live.devices import DeviceNames
 from tests.support.sound_server import RATE, SPEAKER_SINK
 
 CABLE = MeasuredLatency("mic", "speaker", "48000 Hz, 10 ms", 0.03, 0.025, 0.0001, 1e9)
@@ -119,7 +119,7 @@ def test_the_result_is_printed_with_what_is_wrong():
     assert "1 underruns" in underrun
     assert "30 ms later at -12 dB" in path
     assert last == "Not kept."
-    report = json.loads(as_json(latency._report(loop, DeviceSelection("mic", "speaker"))))
+    report = json.loads(as_json(latency._report(loop, DeviceNames("mic", "speaker"))))
     assert not report["reliable"]
     assert [event["kind"] for event in report["events"]] == ["gap"]
     assert report["paths"][1]["latency"] == pytest.approx(0.07, abs=1e-3)

@@ -78,12 +78,35 @@ def test_a_live_run_converts_and_remembers(sound_server: SoundServer):
     assert "Restored: pitch -5 semitones" in rtvc_command("--seconds", "0.2").stderr
 
 
-def test_a_remembered_device_that_has_gone_is_replaced(tmp_path: Path):
+def test_a_remembered_device_that_has_gone_is_waited_for(tmp_path: Path):
     (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "remembered.yaml").write_text("input: USB thing\noutput: ''\n")
-    done = rtvc_command("--seconds", "0.2")
-    assert "The remembered input 'USB thing' is missing." in done.stderr
-    assert "Input: 'default', output: 'default'." in done.stderr
+    file = tmp_path / "config" / "remembered.yaml"
+    file.write_text('input: fake\noutput: fake_speaker\nmonitor: "USB\\ething"\n')
+    done = rtvc_command("--seconds", "0.5", "--stats", "figures.json")
+    assert "Remembered, but missing: The input 'fake' is not connected." in done.stderr
+    assert "choose another one with --input. Until then rtvc waits" in done.stderr
+    assert "The output 'USB\\x1bthing' is not connected. Connect it, or choose" in done.stderr
+    report = json.loads(Path("figures.json").read_text())
+    assert report["stats"]["blocks"] == 0
+    refused = rtvc_command("doctor", "--live", code=1)
+    assert "The input 'fake' is not connected. Connect it, or choose another" in refused.stderr
+    assert "input: fake\n" in file.read_text(), "it is still remembered"
+    text = rtvc_command("devices").stdout
+    assert "Remembered, but missing: The input 'fake' is not connected.\n" in text
+    assert "Remembered, but missing: The output 'USB\\x1bthing' is not connected.\n" in text
+    [line] = [line for line in text.splitlines() if "remembered output" in line]
+    assert " fake_speaker " in line
+
+
+def test_a_number_is_remembered_as_the_device(tmp_path: Path):
+    rows = json.loads(rtvc_command("devices", "--json").stdout)
+    number = next(row["index"] for row in rows if row["name"] == "fake_mic")
+    rtvc_command("--seconds", "0.2", "--input", str(number), "--output", "SPEAKER")
+    text = (tmp_path / "config" / "remembered.yaml").read_text()
+    assert "input: fake_mic\ninput_host_api: ALSA\noutput: fake_speaker\n" in text
+    rows = json.loads(rtvc_command("devices", "--json").stdout)
+    used = {row["name"]: row["remembered"] for row in rows if row["remembered"]}
+    assert used == {"fake_mic": ["input"], "fake_speaker": ["output"]}
 
 
 def test_without_the_remembered_voice_nothing_is_output(sound_server: SoundServer, tmp_path: Path):

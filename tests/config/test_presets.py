@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rtvc.audio.device_search import DeviceIdentity
 from rtvc.config import presets, remembered, settings_yaml
 from rtvc.config.settings_yaml import SettingsFileError
 from rtvc.errors import UsageError
@@ -293,8 +294,9 @@ def test_a_remembered_mode_is_ignored(folder: Path):
 def test_the_last_run_is_remembered_without_its_mode():
     assert remembered.load_remembered() == (remembered.RememberedRun(), "")
     settings = Settings(mode="dry", pitch=3.0, block=80.0)
-    remembered.save_remembered(remembered.RememberedRun("USB mic", "Döner: 1", settings))
-    expected = remembered.RememberedRun("USB mic", "Döner: 1", Settings(pitch=3.0, block=80.0))
+    devices = DeviceIdentity("USB mic"), DeviceIdentity("Döner: 1", "ALSA", 1, 2)
+    remembered.save_remembered(remembered.RememberedRun(*devices, settings))
+    expected = remembered.RememberedRun(*devices, Settings(pitch=3.0, block=80.0))
     assert remembered.load_remembered() == (expected, "")
 
 

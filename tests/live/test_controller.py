@@ -14,13 +14,13 @@ import soundfile
 from rtvc.config.remembered import RememberedRun, load_remembered
 from rtvc.errors import RtvcError
 from rtvc.live.controller import Controller
-from rtvc.live.devices import DeviceSelection
+from rtvc.live.devices import DeviceNames, DeviceSelection
 from rtvc.live.undo import UndoHistory
 from rtvc.settings import Settings
 from rtvc.stats import State
 from tests.support.patience import measured
 from tests.support.sound_server import HEADPHONES_SINK, MICROPHONE_SINK, SPEAKER_SINK, SoundServer
-from tests.tui.simulated_devices import CABLE, HEADPHONES, USB, SimulatedDevices
+from tests.tui.simulated_devices import CABLE, HEADPHONES, USB, SimulatedDevices, identity
 
 pytestmark = pytest.mark.slow
 
@@ -68,14 +68,16 @@ def test_devices_are_exchanged_and_remembered(controller):
     controller.select_devices(DeviceSelection(USB.name, HEADPHONES.name))
     assert controller.stats().state is State.STARTING
     running(controller)
-    assert controller.names == DeviceSelection(USB.name, HEADPHONES.name)
+    assert controller.names == DeviceNames(USB.name, HEADPHONES.name)
     first, second = (device for _, device in controller._provider.opened)
     played = len(first.played)
     until(lambda: np.abs(second.played).max(initial=0) > 0.01)
     assert len(first.played) == played, "the old device keeps playing"
     assert np.abs(first.played[-48:]).max() < 0.01, "it ended without a fade"
     controller.close()
-    assert load_remembered()[0] == RememberedRun(USB.name, HEADPHONES.name, controller.settings)
+    assert load_remembered()[0] == RememberedRun(
+        identity(USB), identity(HEADPHONES), controller.settings
+    )
 
 
 def test_a_missing_device_brings_the_old_ones_back(controller):
@@ -225,7 +227,9 @@ def test_the_devices_of_this_machine(sound_server: SoundServer, tmp_path):
     from rtvc.live.devices import SystemDevices
 
     controller = Controller(
-        SystemDevices(), RememberedRun("fake_mic", "fake_speaker", Settings(pitch=3))
+        SystemDevices(),
+        RememberedRun(settings=Settings(pitch=3)),
+        selection=DeviceSelection("fake_mic", "fake_speaker"),
     )
     controller.scanner.scan_devices()
     with sound_server.speaking(np.tile(load_utterance(), 2)):
@@ -234,10 +238,10 @@ def test_the_devices_of_this_machine(sound_server: SoundServer, tmp_path):
         until(lambda: controller.scanner.devices.inputs)
         assert "fake_mic" in [device.name for device in controller.scanner.devices.inputs]
         assert any(device.is_default("output") for device in controller.scanner.devices.outputs)
-        assert controller.names == DeviceSelection("fake_mic", "fake_speaker")
+        assert controller.names == DeviceNames("fake_mic", "fake_speaker")
         controller.select_devices(DeviceSelection("fake_mic", "default"))
         running(controller)
-        assert controller.names == DeviceSelection("fake_mic", "default")
+        assert controller.names == DeviceNames("fake_mic", "default")
         controller.select_devices(DeviceSelection("fake_mic", "no such thing"))
         until(lambda: "no output named 'no such thing'" in controller.take_message())
         running(controller)
@@ -249,7 +253,10 @@ def test_devices_changed_while_the_server_hangs_play_when_it_is_back(sound_serve
     from rtvc.live.devices import SystemDevices
 
     controller = Controller(
-        SystemDevices(), RememberedRun("fake_mic", "fake_speaker", CHANGED), remember=False
+        SystemDevices(),
+        RememberedRun(settings=CHANGED),
+        selection=DeviceSelection("fake_mic", "fake_speaker"),
+        remember=False,
     )
     with contextlib.closing(controller):
         controller.start()
@@ -274,7 +281,7 @@ def lag(heard: np.ndarray, reference: np.ndarray) -> int:
 def test_the_monitor_says_the_same_and_its_loss_harms_nothing(controller):
     controller.select_devices(DeviceSelection(USB.name, CABLE.name, HEADPHONES.name))
     running(controller)
-    assert controller.names == DeviceSelection(USB.name, CABLE.name, HEADPHONES.name)
+    assert controller.names == DeviceNames(USB.name, CABLE.name, HEADPHONES.name)
     provider = controller._provider
     until(lambda: provider.monitors and len(provider.monitors[0].played) > 96_000)
     main, monitor = (
@@ -305,7 +312,7 @@ def test_the_monitor_says_the_same_and_its_loss_harms_nothing(controller):
     assert np.abs(provider.device.played[since:]).max() > 0.02
     assert provider.device.health().underruns == 0
     controller.close()
-    assert load_remembered()[0].monitor == HEADPHONES.name
+    assert load_remembered()[0].monitor == identity(HEADPHONES)
 
 
 def test_the_spectrum_is_that_of_what_is_heard(controller):
@@ -331,7 +338,10 @@ def test_the_delay_of_a_cable_is_measured(sound_server: SoundServer):
     from rtvc.live.devices import SystemDevices
 
     controller = Controller(
-        SystemDevices(), RememberedRun("fake_cable", "fake_cable", CHANGED), remember=False
+        SystemDevices(),
+        RememberedRun(settings=CHANGED),
+        selection=DeviceSelection("fake_cable", "fake_cable"),
+        remember=False,
     )
     controller.start()
     running(controller)
@@ -352,8 +362,12 @@ def test_a_monitor_of_this_machine(sound_server: SoundServer):
     from rtvc.live.demo import load_utterance
     from rtvc.live.devices import SystemDevices
 
-    choices = RememberedRun("fake_mic", "fake_speaker", Settings(pitch=3), "fake_ears")
-    controller = Controller(SystemDevices(), choices, remember=False)
+    controller = Controller(
+        SystemDevices(),
+        RememberedRun(settings=Settings(pitch=3)),
+        selection=DeviceSelection("fake_mic", "fake_speaker", "fake_ears"),
+        remember=False,
+    )
     with (
         sound_server.speaking(np.tile(load_utterance(), 2)),
         sound_server.recording(SPEAKER_SINK, HEADPHONES_SINK) as finish,

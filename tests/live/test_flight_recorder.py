@@ -19,7 +19,7 @@ from rtvc.errors import RtvcError
 from rtvc.library.open_voice import find_voice
 from rtvc.live import flight_recorder
 from rtvc.live.device_session import DeviceSession
-from rtvc.live.devices import DeviceSelection, OpenDevices
+from rtvc.live.devices import DeviceNames, OpenDevices
 from rtvc.live.flight_folder import delivered_rows, write_folder
 from rtvc.live.flight_log import AudioRing
 from rtvc.live.flight_recorder import FlightRecorder
@@ -57,7 +57,7 @@ class ScriptedDevice(SimulatedDevice):
 def fly(flight, seconds, settings, script=None, find=find_voice):
     device = ScriptedDevice(speech(seconds))
     device.script = script or {}
-    opened = OpenDevices(device, DeviceSelection("mic", "speaker"))
+    opened = OpenDevices(device, DeviceNames("mic", "speaker"))
     device.session = session = DeviceSession(opened, settings, find, flight=flight)
     session.start()
     while not session.session.wait(0.05):
@@ -137,7 +137,7 @@ def test_what_was_played_late_is_known(tmp_path):
     flight = FlightRecorder(tmp_path)
     device = SimulatedDevice(speech(4.0))
     slow = PlainVoice(on_render=lambda n: device.pass_time(0.25 if n == 20 else 0.01))
-    opened = OpenDevices(device, DeviceSelection())
+    opened = OpenDevices(device, DeviceNames())
     session = DeviceSession(opened, Settings(), finder(world=slow), flight=flight)
     session.start()
     while not session.session.wait(0.05):

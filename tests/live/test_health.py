@@ -14,7 +14,7 @@ from rtvc.cli.stats_file import StatsFile
 from rtvc.cli.status_line import plain_line, summary
 from rtvc.config.measured_latency import MeasuredLatency
 from rtvc.live.device_session import DeviceSession
-from rtvc.live.devices import DeviceSelection, OpenDevices
+from rtvc.live.devices import DeviceNames, OpenDevices
 from rtvc.live.health import health, health_lines
 from rtvc.settings import Settings
 from rtvc.stats import DeviceHealth, Latency, Stats, Times
@@ -102,7 +102,7 @@ def test_the_statistics_are_written_during_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr("rtvc.cli.stats_file.PERIOD_S", 0.0)
     source = (0.1 * np.random.default_rng(0).standard_normal(96_000)).astype(np.float32)
     device = SimulatedDevice(source)
-    devices = OpenDevices(SilentOutput(device), DeviceSelection("mic", "speaker"))
+    devices = OpenDevices(SilentOutput(device), DeviceNames("mic", "speaker"))
     session = DeviceSession(devices, Settings(mode="dry"))
     path = tmp_path / "stats.json"
     file = StatsFile(path, session)

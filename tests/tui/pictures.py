@@ -18,7 +18,7 @@ from rtvc.settings import Settings
 from rtvc.tui.app import Panel
 from rtvc.tui.text_pane import TextPane
 from tests.tui.idle import wait_no_more
-from tests.tui.simulated_devices import HEADPHONES, USB, SimulatedDevices
+from tests.tui.simulated_devices import HEADPHONES, USB, SimulatedDevices, identity
 
 
 def take(panel: Panel, path: Path) -> None:
@@ -30,7 +30,7 @@ def take(panel: Panel, path: Path) -> None:
 async def make(folder: Path) -> None:
     """Run the panel on simulated devices that hear speech, and take its picture."""
     settings = find_preset("deep").apply_to(Settings())
-    choices = RememberedRun(USB.name, HEADPHONES.name, settings)
+    choices = RememberedRun(identity(USB), identity(HEADPHONES), settings)
     panel = Panel(Controller(SimulatedDevices(700), choices, remember=False))
     async with panel.run_test(size=(110, 34)) as pilot:
         await pilot.press("down", "down")

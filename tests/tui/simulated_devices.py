@@ -6,11 +6,18 @@ import numpy as np
 import soundfile
 import soxr
 
+from rtvc.audio.device_search import DeviceIdentity
 from rtvc.audio.devices import Device, Direction
 from rtvc.audio.monitor import Monitor
 from rtvc.audio.simulated import SimulatedDevice
 from rtvc.errors import UsageError
-from rtvc.live.devices import AvailableDevices, DeviceSelection, OpenDevices
+from rtvc.live.devices import (
+    AvailableDevices,
+    DeviceChoice,
+    DeviceNames,
+    DeviceSelection,
+    OpenDevices,
+)
 from tests.support.simulated_stream import SimulatedSpeaker
 from tests.support.speech import UTTERANCES
 from tests.support.virtual_clock import PacedDevice, VirtualClock
@@ -31,6 +38,14 @@ HEADPHONES = speaker("External Headphones")
 CABLE = speaker("BlackHole 2ch", cable=True)
 
 
+def identity(device: Device) -> DeviceIdentity:
+    return DeviceIdentity(device.name, device.host_api)
+
+
+def selected(*devices: Device) -> DeviceSelection:
+    return DeviceSelection(*map(identity, devices))
+
+
 def speech(seconds: float) -> np.ndarray:
     samples, rate = soundfile.read(UTTERANCES[0], dtype="float32")
     once = soxr.resample(samples, rate, 48_000).astype(np.float32)
@@ -49,7 +64,7 @@ class SimulatedDevices:
         self.outputs = [SPEAKERS, HEADPHONES, CABLE]
         self.source = speech(seconds)
         self.faults = faults
-        self.opened: list[tuple[DeviceSelection, SimulatedDevice]] = []
+        self.opened: list[tuple[DeviceNames, SimulatedDevice]] = []
         self.monitors: list[SimulatedSpeaker] = []
 
     def scan(self) -> AvailableDevices:
@@ -59,10 +74,17 @@ class SimulatedDevices:
         pass
 
     def open(self, selection: DeviceSelection) -> OpenDevices:
-        names = DeviceSelection(
+        devices = (
             _pick(selection.input, self.inputs, "input"),
             _pick(selection.output, self.outputs, "output"),
-            _pick(selection.monitor, self.outputs, "output") if selection.monitor else "",
+            _pick(selection.monitor, self.outputs, "output") if selection.monitor else None,
+        )
+        names = DeviceNames(*(device.name if device else "" for device in devices))
+        found = DeviceSelection(
+            *(
+                identity(device) if device and choice else ""
+                for device, choice in zip(devices, selection, strict=False)
+            )
         )
         if self.clock is None:
             device = SimulatedDevice(self.source, wall_clock=True, faults=self.faults)
@@ -70,7 +92,7 @@ class SimulatedDevices:
             device = PacedDevice(self.source, self.clock, faults=self.faults)
         self.opened.append((names, device))
         monitor = Monitor(names.monitor, self._open_monitor) if names.monitor else None
-        return OpenDevices(device, names, monitor)
+        return OpenDevices(device, names, monitor, found=lambda: found)
 
     @property
     def device(self) -> SimulatedDevice:
@@ -86,8 +108,10 @@ class SimulatedDevices:
         self.device._losses.append((began, began + round(seconds * 48_000)))
 
 
-def _pick(name: str, devices: list[Device], direction: Direction) -> str:
+def _pick(choice: DeviceChoice, devices: list[Device], direction: Direction) -> Device:
     for device in devices:
-        if device.name == name or (not name and device.is_default(direction)):
-            return device.name
-    raise UsageError(f"There is no {direction} named {name!r}.")
+        if choice in (device.name, identity(device)) or (
+            not choice and device.is_default(direction)
+        ):
+            return device
+    raise UsageError(f"There is no {direction} named {choice!r}.")

@@ -21,12 +21,11 @@ from rtvc.config.panel_state import THEMES, PanelState, save_panel_state
 from rtvc.config.presets import find_preset, user_folder
 from rtvc.config.remembered import RememberedRun
 from rtvc.live.controller import Controller
-from rtvc.live.devices import DeviceSelection
 from rtvc.settings import Settings
 from rtvc.stats import DeviceHealth, Latency, Level, State, Stats, Times
 from rtvc.tui.app import Panel
 from tests.tui.idle import wait_no_more
-from tests.tui.simulated_devices import CABLE, HEADPHONES, USB, SimulatedDevices
+from tests.tui.simulated_devices import CABLE, HEADPHONES, USB, SimulatedDevices, selected
 
 FOLDER = Path(__file__).parent / "stills"
 SIZES = ((80, 24), (120, 40), (200, 50))
@@ -40,12 +39,13 @@ class StillController(Controller):
 
     def __init__(self) -> None:
         provider = SimulatedDevices(0)
-        names = DeviceSelection(USB.name, CABLE.name, HEADPHONES.name)
         super().__init__(
-            provider, RememberedRun(*names[:2], find_preset("deep").apply_to(Settings()))
+            provider,
+            RememberedRun(settings=find_preset("deep").apply_to(Settings())),
+            selection=selected(USB, CABLE, HEADPHONES),
         )
         self.now = 0.0
-        self.wanted = self._names = names
+        self._names = self.wanted.names()
         self.scanner.close()
         self.scanner.devices = provider.scan()
         self.scanner._voices = {

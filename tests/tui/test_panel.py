@@ -12,7 +12,7 @@ from textual.binding import Binding
 from rtvc.config.panel_state import PanelState, keys_path, load_panel_state, save_panel_state
 from rtvc.config.presets import load_preset, user_folder
 from rtvc.config.remembered import load_remembered
-from rtvc.live.devices import DeviceSelection
+from rtvc.live.devices import DeviceNames
 from rtvc.live.flight_recorder import FlightRecorder
 from rtvc.settings import SETTINGS, Settings
 from rtvc.stats import State
@@ -337,12 +337,12 @@ async def test_devices_are_switched_while_it_runs(open_panel):
         await it.reads("USB Microphone", "BlackHole 2ch virtual cable")
         first = it.provider.device
         await it.press("down", "down", "enter")
-        await it.until(lambda: it.controller.names == DeviceSelection(USB.name, SPEAKERS.name))
+        await it.until(lambda: it.controller.names == DeviceNames(USB.name, SPEAKERS.name))
         await it.hears(State.CONVERTED)
         await it.press("tab", "down", "down", "down")
         await it.reads("'BlackHole 2ch' is a virtual cable")
         await it.press("enter")
-        await it.until(lambda: it.controller.names == DeviceSelection(USB.name, CABLE.name))
+        await it.until(lambda: it.controller.names == DeviceNames(USB.name, CABLE.name))
         await it.hears(State.CONVERTED)
         await it.until(lambda: loudest(it.provider.device) > 0.02)
         assert np.abs(first.played[-48:]).max() < 0.01

@@ -7,7 +7,7 @@ import pytest
 
 from rtvc.config.panel_state import load_panel_state
 from rtvc.config.remembered import load_remembered
-from rtvc.live.devices import DeviceSelection
+from rtvc.live.devices import DeviceNames
 from rtvc.stats import State
 from rtvc.tui.spectrogram import SHADES, Spectrogram
 from tests.tui.conftest import in_loop, loudest
@@ -90,7 +90,7 @@ async def test_a_monitor_is_chosen_turned_down_and_lost(open_panel):
         await it.until(lambda: it.controller.names.output == CABLE.name)
         await it.reads("choose your headphones as the monitor")
         await it.press("tab", "home", "down", "down", "enter")
-        wanted = DeviceSelection(BUILT_IN.name, CABLE.name, HEADPHONES.name)
+        wanted = DeviceNames(BUILT_IN.name, CABLE.name, HEADPHONES.name)
         await it.until(lambda: it.controller.names == wanted)
         await it.hears(State.CONVERTED)
         await it.until(lambda: loudest(it.provider.monitors[-1]) > 0.02)
@@ -111,7 +111,7 @@ async def test_a_monitor_is_chosen_turned_down_and_lost(open_panel):
         await it.press("tab", "tab", "home", "enter")
         await it.until(lambda: it.controller.names.monitor == "")
         await it.hears(State.CONVERTED)
-    assert load_remembered()[0].monitor == ""
+    assert load_remembered()[0].monitor is None
 
 
 @in_loop

@@ -146,7 +146,9 @@ def test_a_performance(home: Path, anna: None, sound_server: SoundServer):
     check_leaks(show, said, speaker, headphones)
     check_recording(home, speaker, headphones)
     assert load_remembered()[0].settings.pitch == 7
-    assert load_remembered()[0].output == "fake_ears"
+    output = load_remembered()[0].output
+    assert output is not None
+    assert output.name == "fake_ears"
 
 
 def check_pitches(show: Performance, speaker: RecordedSound, headphones: RecordedSound) -> None:
