@@ -227,7 +227,7 @@ class TestConverter:
         rate=st.sampled_from([16_000, 44_100, 48_000, 44_101]),
         block=st.sampled_from([20, 100, 370]),
     )
-    @settings(max_examples=12, deadline=None)
+    @settings(max_examples=6, deadline=None)
     def test_the_result_does_not_depend_on_the_blocks(self, cuts, rate, block):
         assert_same_in_blocks("world", cuts, rate, pitch=3, block=block)
 
@@ -357,6 +357,7 @@ class TestThreads:
             )
             assert (done.returncode, done.stderr) == (0, "")
 
+    @pytest.mark.thorough
     @pytest.mark.parametrize("kind", ["world", "rvc"])
     def test_several_converters_share_a_voice(self, kind):
         voice = rtvc.load_voice("world") if kind == "world" else rvc_voice()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.material import more
 from tests.support.processes import started
 from tests.support.pseudo_terminal import PseudoTerminal
 
@@ -44,7 +45,7 @@ def pytest_in(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", more(["0", "2"]))
 def test_what_is_measured_again_is_printed(tmp_path: Path, workers: str):
     (tmp_path / "test_it.py").write_text(MEASURED.format(times=2))
     done = pytest_in(tmp_path, "--numprocesses", workers, "--dist", "loadfile")
@@ -54,7 +55,7 @@ def test_what_is_measured_again_is_printed(tmp_path: Path, workers: str):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", more(["2", "0"]))
 def test_too_many_retries_fail_the_run(tmp_path: Path, workers: str):
     for name in ("test_a.py", "test_b.py"):
         (tmp_path / name).write_text(MEASURED.format(times=2))

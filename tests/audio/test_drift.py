@@ -9,6 +9,7 @@ import pytest
 from rtvc.audio.drift import ClockTrim
 from rtvc.audio.resample import EdgeResampler
 from tests.audio.signals import distortion_db, sine
+from tests.support.material import more
 
 RATE, BLOCK, HZ = 48_000, 480, 997.0
 LATE_S = 0.015
@@ -148,7 +149,9 @@ def run(input_ppm: float, output_ppm: float, seconds: int) -> Run:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("input_ppm", "output_ppm"), [(0, 200), (0, -200), (200, 0), (-100, 100)])
+@pytest.mark.parametrize(
+    ("input_ppm", "output_ppm"), more([(-100, 100), (0, 200), (0, -200), (200, 0)])
+)
 def test_drift_is_compensated(input_ppm: float, output_ppm: float) -> None:
     result = run(input_ppm, output_ppm, 180)
     assert result.clocks.drift_ppm == pytest.approx(output_ppm - input_ppm, abs=5)

@@ -313,6 +313,7 @@ class TestCommand:
         report = json.loads(Path("b.json").read_text())
         assert report["stats"]["latency"]["block"] == pytest.approx(0.1)
 
+    @pytest.mark.thorough
     @pytest.mark.slow
     def test_one_voice_leaves_the_others_as_they_were(self, home):
         others = {"rvc-32k": timing()}
@@ -331,6 +332,7 @@ class TestCommand:
         assert list(load_calibration()[0]) == ["world"]
         assert "needs the content encoder" in refused("calibrate", "--voice", "Anna", code=1)
 
+    @pytest.mark.thorough
     @pytest.mark.slow
     def test_of_each_rate_one_voice_is_measured(self, home):
         from rtvc.library.setting_up import install_from_folder

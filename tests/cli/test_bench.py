@@ -155,6 +155,7 @@ def test_parts_are_put_back_after_an_error():
     assert Hubert.transform is real
 
 
+@pytest.mark.thorough
 def test_every_size_is_counted():
     for block, context in ((20.0, 200.0), (250.0, 200.0), (1000.0, 500.0)):
         settings = SHORT.replace(block=block, context=context)
@@ -266,6 +267,7 @@ def decoder_gflop(frames, products):
     return (flop + 2 * rows * 7 * width) / 1e9
 
 
+@pytest.mark.thorough
 def test_counts_are_those_of_the_operator_set_that_runs(monkeypatch):
     """In a process of its own: the set is chosen when the networks are imported."""
     code = """if True:
@@ -407,6 +409,7 @@ def test_from_json_to_a_comparison(anna, tmp_path):
     assert of["ratio"] == pytest.approx(of["now"] / of["before"])
 
 
+@pytest.mark.thorough
 def test_the_table_of_a_voice_names_all_of_it(anna):
     words = ("--voice", "Anna", "--steps", "2", "--block", "100", "--context", "300")
     table = bench_command(*words).stdout

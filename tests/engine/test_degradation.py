@@ -180,6 +180,7 @@ def test_it_goes_back_up_when_there_is_headroom_again():
     assert stats.late_blocks <= 6
 
 
+@pytest.mark.thorough
 def test_it_goes_back_up_without_a_calibration():
     def cost(plan, settings, now):
         return 0.1 if 5.0 < now < 6.0 else 0.015
@@ -211,6 +212,7 @@ def test_single_slow_steps_are_no_overload():
     assert stats.latency.block == pytest.approx(0.1)
 
 
+@pytest.mark.thorough
 def test_from_the_lowest_level_it_is_back_within_a_minute_of_room():
     seen = {}
 
@@ -260,6 +262,7 @@ def test_changing_a_setting_keeps_the_level():
     assert degraded == ["", "context 500 ms"]
 
 
+@pytest.mark.thorough
 def test_steps_far_slower_than_measured_are_reported_once():
     reasons: list[Any] = []
 
@@ -278,6 +281,7 @@ def test_steps_far_slower_than_measured_are_reported_once():
     assert reasons == [""]
 
 
+@pytest.mark.thorough
 def test_sizes_that_are_not_set_come_from_the_calibration():
     known = Sizing({ANNAS_KIND: timing(20.0, 0.2, 0.02)}, PROFILES["fast"])
     cost, unsized = linear(20.0, 0.2, 0.02), Settings(voice="Anna", gate=-90.0)

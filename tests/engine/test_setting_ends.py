@@ -68,6 +68,7 @@ def random_ends() -> list[dict[str, Value]]:
     ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 def test_random_ends_convert(kind: str) -> None:
     for changes in random_ends()[:: 1 if kind == "world" else 6]:

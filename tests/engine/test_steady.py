@@ -18,6 +18,7 @@ from rtvc.engine.rvc.voice import RvcStream
 from rtvc.engine.rvc.window import FRAME
 from rtvc.settings import Settings
 from tests.engine.rvc.rvc_stack import estimator, plan_for, speech, voice
+from tests.support.material import more
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def watch(settings: Settings, marks: tuple[int, ...]) -> list[Memory]:
     return seen
 
 
-@pytest.mark.parametrize("index_rate", [0.0, 0.5])
+@pytest.mark.parametrize("index_rate", more([0.0, 0.5]))
 @pytest.mark.slow
 def test_memory_does_not_grow(index_rate: float) -> None:
     settings = Settings(block=100.0, context=200.0, index_rate=index_rate)

@@ -26,6 +26,7 @@ from rtvc.live.flight_recorder import FlightRecorder
 from rtvc.live.replay import load, replay
 from rtvc.settings import Settings
 from rtvc.stats import DeviceHealth, State, Stats
+from tests.support.material import more
 from tests.support.speech import UTTERANCES
 from tests.support.voices import PlainVoice, finder
 
@@ -100,7 +101,7 @@ def test_a_replay_is_the_run_bit_for_bit(tmp_path, anna, capsys):
     assert np.abs(soundfile.read(out)[0]).max() < 0.02
 
 
-@pytest.mark.parametrize("voice", ["world", "anna"])
+@pytest.mark.parametrize("voice", more(["world", "anna"]))
 def test_a_run_that_is_longer_than_what_is_kept(tmp_path, anna, voice, monkeypatch):
     """The replay starts from the state of the chain at a certain block."""
     monkeypatch.setattr(flight_recorder, "HISTORY_S", 0.3)

@@ -18,28 +18,31 @@ _MAIN = ("origin/HEAD", "origin/main", "main")
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests that use the sound server; deselect soak and full-size tests."""
-    left_out = set()
-    if not named("soak", config):
-        left_out.add("soak")
-    if not full_size(config)[0]:
-        left_out.add("full_size")
+    run_soak, run_full_size = named("soak", config), full_size(config)[0]
     kept: list[pytest.Item] = []
     dropped: list[pytest.Item] = []
     for item in items:
         if "sound_server" in getattr(item, "fixturenames", ()):
             item.add_marker("sound")
         marks = {mark.name for mark in item.iter_markers()}
-        (dropped if marks & left_out else kept).append(item)
+        leave_out = (
+            ("soak" in marks and not run_soak)
+            or ("full_size" in marks and not run_full_size)
+            or ("thorough" in marks and not runs_thorough(item.path, config))
+        )
+        (dropped if leave_out else kept).append(item)
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Print whether the full-size tests run and why; -q would hide a report header."""
+    """Print which tests run and why; -q would hide a report header."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None:
         reporter.write_line(f"full_size tests: {full_size(session.config)[1]}")
+        if not (os.environ.get("CI") or named("thorough", session.config)):
+            reporter.write_line("thorough tests: those of folders of rtvc that have changed.")
 
 
 def named(mark: str, config: pytest.Config) -> bool:
@@ -53,20 +56,31 @@ def full_size(config: pytest.Config) -> tuple[bool, str]:
         return True, "selected by -m."
     if os.environ.get("CI"):
         return True, "run, since CI is set."
-    return _networks_changed()
+    return _changed(NETWORKS)
+
+
+def runs_thorough(path: Path, config: pytest.Config) -> bool:
+    """Return whether the thorough tests of the file `path` run.
+
+    They test the folder of rtvc that has the name of theirs, or all of rtvc if none has.
+    """
+    if named("thorough", config) or os.environ.get("CI"):
+        return True
+    folder = path.relative_to(ROOT / "tests").parts[0]
+    return _changed(f"rtvc/{folder}" if (ROOT / "rtvc" / folder).is_dir() else "rtvc")[0]
 
 
 @cache
-def _networks_changed() -> tuple[bool, str]:
-    """Return whether the networks differ from the main branch, and the reason."""
+def _changed(folder: str) -> tuple[bool, str]:
+    """Return whether a folder differs from the main branch, and the reason to run its tests."""
     for main in _MAIN:
         base = _git("merge-base", "HEAD", main)
         if base:
-            changed = _git("diff", "--name-only", base, "--", NETWORKS)
-            new = _git("ls-files", "--others", "--exclude-standard", "--", NETWORKS)
+            changed = _git("diff", "--name-only", base, "--", folder)
+            new = _git("ls-files", "--others", "--exclude-standard", "--", folder)
             if changed or new:
-                return True, f"run, since {NETWORKS} differs from {main}."
-            return False, f"left out, since {NETWORKS} equals {main}; CI=true runs them."
+                return True, f"run, since {folder} differs from {main}."
+            return False, f"left out, since {folder} equals {main}; CI=true runs them."
     return True, "run, since there is no main branch to compare with."
 
 

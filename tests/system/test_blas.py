@@ -55,6 +55,7 @@ print(json.dumps(report))
     return dict(json.loads(result.stdout))
 
 
+@pytest.mark.thorough
 @linux_only
 @pytest.mark.parametrize(
     "imports",

@@ -447,6 +447,7 @@ async def test_a_folder_that_cannot_be_written_gives_a_sentence(open_panel, monk
         await it.hears(State.CONVERTED)
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_it_fits_every_size(open_panel):
     async with open_panel() as it:

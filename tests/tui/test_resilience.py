@@ -56,6 +56,7 @@ async def back(it) -> None:
     await it.press("home")
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_resizing_with_anything_open(open_panel):
     async with open_panel(provider=SimulatedDevices(120)) as it:
@@ -120,6 +121,7 @@ async def test_a_cat_on_the_keyboard(open_panel, length):
         assert it.stats.failed_steps == 0
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_unplugging_with_anything_open(open_panel):
     async with open_panel(provider=SimulatedDevices(120)) as it:
@@ -161,6 +163,7 @@ def common_folder(monkeypatch):
         yield Path(folder)
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_a_preset_folder_that_is_read_only(open_panel, common_folder):
     presets = user_folder()

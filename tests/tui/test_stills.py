@@ -9,6 +9,7 @@ import re
 import pytest
 
 from rtvc.config.panel_state import THEMES
+from tests.support.material import more
 from tests.tui.still import SCREENS, SIZES, stored, take
 
 pytestmark = pytest.mark.slow
@@ -18,7 +19,7 @@ def words(svg: str) -> list[str]:
     return [html.unescape(text).strip() for text in re.findall(r">([^<>]+)</text>", svg)]
 
 
-@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("theme", more(THEMES))
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_the_screens_look_as_before(monkeypatch, size, theme):
     # A person's path is part of the picture.

@@ -93,6 +93,7 @@ def test_the_badge_tells_a_failure_from_a_slow_machine():
     assert tracker.update(late, Settings(), 3.0).word == "TOO SLOW"
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_rvc_voices_follow_one_another(open_panel):
     find, let = late("Bruno", find_voice)

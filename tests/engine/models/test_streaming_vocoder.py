@@ -14,6 +14,7 @@ from rtvc.engine.models.vocoder import StreamingVocoder
 from rtvc.engine.profiling.random_weights import random_voice
 from rtvc.engine.rvc.network import SynthesizerNetwork
 from tests.engine.models.golden_voices import golden_voice
+from tests.support.material import more
 
 pytestmark = pytest.mark.slow
 
@@ -67,7 +68,7 @@ def stream(
     return np.concatenate(signals)
 
 
-@pytest.mark.parametrize("name", STREAMING)
+@pytest.mark.parametrize("name", more(STREAMING, keep=2))
 @pytest.mark.parametrize(
     "chunks",
     [[(10, 10)] * 5, [(1, 1), (25, 25), (7, 7), (2, 2)], [(9, 11), (10, 11), (10, 11), (3, 8)]],
@@ -88,7 +89,7 @@ def test_chunks_equal_the_whole(
     assert np.abs(streamed).max() > 0.01
 
 
-@pytest.mark.parametrize("rate", [32_000, 40_000, 48_000])
+@pytest.mark.parametrize("rate", more([32_000, 40_000, 48_000]))
 def test_chunks_of_a_voice_of_full_depth_equal_the_whole(rate: int) -> None:
     voice = random_voice("v2", rate, width=32, initial=128)
     vocoder = voice.network.vocoder

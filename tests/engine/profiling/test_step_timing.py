@@ -135,6 +135,7 @@ def test_the_built_in_voice_is_measured(hurried):
     assert timing.without_index == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_an_rvc_voice_is_measured(hurried):
     settings = Settings(voice="golden")

@@ -13,6 +13,7 @@ from rtvc.engine.rvc.pitch_track import PitchFrames
 from rtvc.engine.rvc.render import decode_window
 from rtvc.settings import Settings
 from tests.engine.models.golden_voices import golden_voice
+from tests.support.material import more
 
 pytestmark = pytest.mark.slow
 
@@ -69,7 +70,7 @@ def seam(sound, block):
     return curve[near].max() / curve[~near].max()
 
 
-@pytest.mark.parametrize("block", [1, 5, 10, 21, 50])
+@pytest.mark.parametrize("block", more([10, 1, 5, 21, 50]))
 def test_blocks_of_any_size_are_the_whole(block):
     made = run(block)
     wanted = whole()[(RUN_UP + 2) * HOP :][: len(made)]
@@ -89,7 +90,7 @@ def test_what_is_not_known_yet_is_held_and_comes_close():
     assert errors[-1] < -90
 
 
-@pytest.mark.parametrize("semitones", [-12.0, -3.5, 4.0, 12.0])
+@pytest.mark.parametrize("semitones", more([-12.0, -3.5, 4.0, 12.0]))
 def test_a_formant_shift_is_that_of_the_whole(semitones):
     settings = PLAIN.replace(formant=semitones)
     # From the run-up's first frame on both count stretched frames alike.

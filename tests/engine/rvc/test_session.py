@@ -14,6 +14,7 @@ from rtvc.session import Session
 from rtvc.settings import Settings
 from rtvc.stats import State
 from tests.engine.rvc.rvc_stack import LocalPitch, speech, voice
+from tests.support.material import more
 from tests.support.small_networks import small_encoder
 
 pytestmark = pytest.mark.slow
@@ -113,7 +114,9 @@ def test_every_live_setting_can_change_while_it_runs():
     assert stats.state is State.CONVERTED
 
 
-@pytest.mark.parametrize("change", [{"block": 80.0}, {"pitch_method": "dio"}, {"context": 600.0}])
+@pytest.mark.parametrize(
+    "change", more([{"block": 80.0}, {"pitch_method": "dio"}, {"context": 600.0}])
+)
 def test_a_new_chain_replaces_the_running_one(change):
     played, stats = run(microphone(), changes={8: change})
     assert_sound(played)
@@ -173,7 +176,7 @@ def test_rubbish_from_the_microphone_harms_nothing():
     assert np.abs(played[-RATE:]).max() > 0.05
 
 
-@pytest.mark.parametrize(("version", "rate"), UPSAMPLING)
+@pytest.mark.parametrize(("version", "rate"), more(UPSAMPLING, keep=2))
 def test_every_version_and_rate_runs_live(version, rate):
     """The same graphs as full-size voices, which `rtvc bench` runs, on narrow layers."""
     network = random_voice(version, rate, width=16, initial=64)

@@ -30,6 +30,7 @@ from tests.engine.rvc.rvc_stack import (
     stream_all,
     voice,
 )
+from tests.support.material import more
 
 pytestmark = pytest.mark.slow
 
@@ -71,8 +72,8 @@ def one_shot(stream, audio, settings, name="voice_v1_f0_40k"):
 class TestRendersByThemselves:
     """A vocoder that cannot stream: each block is a render, made again in part by the next."""
 
-    @pytest.mark.parametrize("noise", [0.0, 1.0])
-    @pytest.mark.parametrize("block", [50.0, 100.0, 210.0, 500.0])
+    @pytest.mark.parametrize("noise", more([0.0, 1.0]))
+    @pytest.mark.parametrize("block", more([50.0, 100.0, 210.0, 500.0], keep=2))
     def test_a_step_is_a_part_of_the_whole_window(self, block, noise, monkeypatch):
         draw = frame_noise
         for module in ("rtvc.engine.rvc.render", __name__):
@@ -160,7 +161,7 @@ class TestContinuing:
         error = np.mean((sound - whole)[at:] ** 2) / np.mean(whole[at:] ** 2)
         assert 10 * np.log10(error) < -15
 
-    @pytest.mark.parametrize("noise", [0.0, 1.0])
+    @pytest.mark.parametrize("noise", more([0.0, 1.0]))
     def test_latents_of_any_block_are_those_of_the_one_window(self, noise, monkeypatch):
         draw = frame_noise
         monkeypatch.setattr(
@@ -179,8 +180,8 @@ class TestContinuing:
             np.testing.assert_allclose(c, b, atol=1e-5)
             assert np.ptp(b) > 0.1
 
-    @pytest.mark.parametrize("block", [5, 10, 25, 50])
-    @pytest.mark.parametrize("formant", [0.0, -3.0])
+    @pytest.mark.parametrize("block", more([5, 10, 25, 50], keep=2))
+    @pytest.mark.parametrize("formant", more([0.0, -3.0]))
     def test_no_block_begins_with_a_click(self, block, formant):
         settings = PLAIN.replace(block=10.0 * block, formant=formant)
         sound, _ = followed(settings, block, speech()[: 200 * FRAME])
@@ -258,7 +259,7 @@ class TestTime:
         assert carried < -20
         assert carried < restarted - 8
 
-    @pytest.mark.parametrize("semitones", [-7.0, -1.5, 4.0])
+    @pytest.mark.parametrize("semitones", more([-7.0, -1.5, 4.0]))
     def test_formants_do_not_stretch_time(self, semitones):
         settings = PLAIN.replace(formant=semitones, lookahead=100.0)
         stream = opened(settings, LocalPitch(), continuous=False)
@@ -422,7 +423,9 @@ class TestSettings:
 
 
 class TestVoices:
-    @pytest.mark.parametrize("name", ["voice_v1_f0_40k", "voice_v1_f0_48k", "voice_v1_nof0_40k"])
+    @pytest.mark.parametrize(
+        "name", more(["voice_v1_f0_40k", "voice_v1_f0_48k", "voice_v1_nof0_40k"])
+    )
     @pytest.mark.parametrize("block", [70.0, 300.0])
     def test_every_kind_streams_blocks_of_any_size(self, name, block):
         settings = Settings(block=block, lookahead=30.0, crossfade=50.0)

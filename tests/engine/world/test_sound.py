@@ -23,6 +23,7 @@ from tests.engine.speech_measures import (
     warp_semitones,
 )
 from tests.engine.world.world_runs import convert
+from tests.support.material import more
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +42,7 @@ def cents(ratio: float) -> float:
     return 1200 * float(np.log2(ratio))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", more(NAMES))
 def test_median_pitch_is_what_was_asked(name: str) -> None:
     signal = speech(name, 5.0)
     low, high = pitch_range(name)
@@ -86,7 +87,7 @@ def test_fine_pitch_adds_cents() -> None:
     assert abs(cents(np.median(fine[both] / plain[both])) - 50) < 15
 
 
-@pytest.mark.parametrize("semitones", [3.0, -3.0])
+@pytest.mark.parametrize("semitones", more([3.0, -3.0]))
 def test_formants_move_by_what_was_asked(semitones: float) -> None:
     moved: list[Float64] = []
     for name in NAMES:
@@ -130,7 +131,7 @@ def one_shot(signal: Float32, pitch: float, formant: float) -> Float32:
     return out[: len(signal)].astype(np.float32)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", more(NAMES))
 def test_streaming_is_as_good_as_one_shot(name: str) -> None:
     signal = speech(name, 7.0)
     frames = voiced_frames(name, signal, below_db=30)
@@ -175,6 +176,7 @@ def test_breath_and_whisper_take_the_harmonics_away() -> None:
     assert airy > whisper + 0.08
 
 
+@pytest.mark.thorough
 def test_a_robot_speaks_on_one_pitch_and_a_monotone_near_one() -> None:
     signal = speech(LOUD, 5.0)
     low, high = pitch_range(LOUD)
@@ -194,6 +196,7 @@ def test_a_robot_speaks_on_one_pitch_and_a_monotone_near_one() -> None:
     assert fixed < 30
 
 
+@pytest.mark.thorough
 def test_presets_differ_and_none_clips() -> None:
     assert len(PRESETS) >= 10
     signal = speech(LOUD, 3.0)

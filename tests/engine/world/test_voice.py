@@ -22,6 +22,7 @@ from tests.engine.speech_measures import (
     voiced_frames,
 )
 from tests.engine.world.world_runs import FRAME, VOICE, convert, plan_of
+from tests.support.material import more
 
 pytestmark = pytest.mark.slow
 
@@ -85,7 +86,7 @@ def test_output_lags_by_exactly_the_lookahead(floor: float, extra: float) -> Non
     assert abs(lags[int(np.argmax(match))]) <= 96
 
 
-@pytest.mark.parametrize("changes", [{}, {"pitch": -7.0, "formant": 3.0}])
+@pytest.mark.parametrize("changes", more([{}, {"pitch": -7.0, "formant": 3.0}]))
 def test_block_size_does_not_matter(changes: dict[str, Any]) -> None:
     settings = Settings(**changes)
     # Noise 80 dB down: in an empty band WORLD's own dither would decide.
