@@ -19,7 +19,9 @@ from benchmarks.faults.tape import RATE, RECORD
 from rtvc._types import Float32
 
 QUIET_DB = -58.0
-"""A frame below this is silence; the input's pauses are cut."""
+"""A frame below this has no speech that the latency could be measured in."""
+SILENT_DB = -85.0
+"""A frame below this is silence. A voice lowers noise between words to -77 dBFS."""
 _HOP = 120
 _EDGES_HZ = np.geomspace(90, 7000, 9)
 _GAP_S = 0.015
@@ -95,11 +97,12 @@ def read_tape(folder: Path, name: str) -> Tape:
     return Tape([(r.origin + r.received / RATE, samples[r.first : r.end]) for r in runs])
 
 
-def loud(sound: Float32, frame: int = 480) -> NDArray[np.bool_]:
-    """Return for each 10 ms whether there is sound."""
+def loud(sound: Float32, above: float = QUIET_DB) -> NDArray[np.bool_]:
+    """Return for each 10 ms whether the level is above `above`, in dBFS."""
+    frame = RATE // 100
     frames = sound[: len(sound) // frame * frame].reshape(-1, frame).astype("f8")
     level = np.sqrt(np.mean(frames**2, axis=1) + 1e-20)
-    return np.asarray(20 * np.log10(level) > QUIET_DB)
+    return np.asarray(20 * np.log10(level) > above)
 
 
 def level_db(output: Tape, start: float, end: float) -> float:
@@ -109,7 +112,7 @@ def level_db(output: Tape, start: float, end: float) -> float:
 
 def silent_after(output: Tape, began: float, until: float) -> float | None:
     """Return the seconds from `began` to the first 60 ms of silence, None if there is none."""
-    sounding = loud(output.between(began, until))
+    sounding = loud(output.between(began, until), SILENT_DB)
     for i in range(len(sounding) - 5):
         if not sounding[i : i + 6].any():
             return i * 0.01
@@ -118,7 +121,7 @@ def silent_after(output: Tape, began: float, until: float) -> float | None:
 
 def sound_after(output: Tape, gone: float, until: float) -> float | None:
     """Return the seconds from `gone` until 70 % of the next 300 ms have sound, None if never."""
-    sounding = loud(output.between(gone, until))
+    sounding = loud(output.between(gone, until), SILENT_DB)
     for i in range(len(sounding) - 29):
         if sounding[i] and sounding[i : i + 30].mean() > 0.7:
             return i * 0.01
@@ -126,8 +129,8 @@ def sound_after(output: Tape, gone: float, until: float) -> float | None:
 
 
 def silence_s(output: Tape, began: float, until: float) -> float:
-    """Return the seconds of silence in runs of at least 60 ms: the input has few such pauses."""
-    sounding = loud(output.between(began, until))
+    """Return the seconds of silence in runs of at least 60 ms."""
+    sounding = loud(output.between(began, until), SILENT_DB)
     total = run = 0
     for sound in [*sounding, True]:
         if sound:
@@ -136,6 +139,12 @@ def silence_s(output: Tape, began: float, until: float) -> float:
         else:
             run += 1
     return total * 0.01
+
+
+def lost_s(source: Tape, output: Tape, began: float, until: float, latency: float) -> float:
+    """Return the seconds of silence in the output beyond those of the input, heard that late."""
+    pauses = silence_s(source, began - latency, until - latency)
+    return max(0.0, silence_s(output, began, until) - pauses)
 
 
 def onsets(sound: Float32) -> NDArray[np.float64]:
