@@ -248,7 +248,7 @@ class Chain:
         return step
 
     def skip(self, samples: Float32, settings: Settings) -> None:
-        """Consume one block of input without rendering output.
+        """Consume one block of input, or several at once, without rendering output.
 
         Keeps context and time position, so the next step continues without a break.
 
@@ -257,7 +257,7 @@ class Chain:
         ValueError
             As `step`.
         """
-        self._require_block(samples)
+        self._require_block(samples, several=True)
         raw, _ = repair(samples)
         conditioned = self._high_pass.process(raw) * np.float32(_gain(settings.input_gain))
         self._gate.process(conditioned, settings)
@@ -268,11 +268,14 @@ class Chain:
         if self._observer is not None:
             self._observer.skipped(self, samples, settings)
 
-    def _require_block(self, block: Float32) -> None:
+    def _require_block(self, block: Float32, *, several: bool = False) -> None:
         if (
             not isinstance(block, np.ndarray)
             or block.dtype != np.float32
-            or block.shape != (self.block,)
+            or block.ndim != 1
+            or not block.size
+            or block.size % self.block
+            or (block.size != self.block and not several)
         ):
             array = np.asarray(block)
             raise ValueError(

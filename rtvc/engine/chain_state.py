@@ -26,6 +26,7 @@ _STATEFUL = (
     "rtvc.engine.rvc.voice",
     "rtvc.engine.rvc.pitch_track",
     "rtvc.engine.rvc.decoder",
+    "rtvc.audio.limiter",
     "rtvc.audio.resample",
 )
 """Modules whose objects hold state."""

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from rtvc.engine.chain import Chain
+from rtvc.engine.world.voice import WorldVoice
 from rtvc.settings import Settings
+from tests.engine.rvc.rvc_stack import voice
+from tests.engine.speech_measures import speech
 from tests.support.voices import PlainVoice
 
 SETTINGS = Settings(block=100.0, gate=-90.0)
@@ -23,7 +26,7 @@ SOUND = (0.1 * np.sin(np.arange(2 * BLOCK) / 20)).astype(np.float32)
         (np.zeros((BLOCK, 2), np.float32), r"float32 of shape \(4800, 2\)"),
         (np.zeros((1, BLOCK), np.float32), r"float32 of shape \(1, 4800\)"),
         (np.zeros(BLOCK - 1, np.float32), r"float32 of shape \(4799,\)"),
-        (np.zeros(2 * BLOCK, np.float32), r"float32 of shape \(9600,\)"),
+        (np.zeros(2 * BLOCK + 1, np.float32), r"float32 of shape \(9601,\)"),
         (np.zeros(0, np.float32), r"float32 of shape \(0,\)"),
         ([0.0] * BLOCK, r"float64 of shape \(4800,\)"),
     ],
@@ -36,6 +39,28 @@ def test_another_block_is_refused_in_a_sentence_and_changes_nothing(method, bloc
     for piece in SOUND.reshape(2, BLOCK):
         expected = other.step(piece, SETTINGS).output
         np.testing.assert_array_equal(chain.step(piece, SETTINGS).output, expected)
+
+
+def test_a_step_takes_one_block_only():
+    with pytest.raises(ValueError, match=r"not float32 of shape \(9600,\)"):
+        Chain(PlainVoice(), SETTINGS).step(np.zeros(2 * BLOCK, np.float32), SETTINGS)
+
+
+@pytest.mark.parametrize("kind", ["world", "rvc"])
+def test_blocks_are_skipped_at_once_as_one_by_one(kind):
+    made = WorldVoice() if kind == "world" else voice()
+    settings = Settings(voice="any", pitch=3.0, formant=1.0)
+    chains = [Chain(made, settings) for _ in range(2)]
+    sound = speech("2086-149214-0000")[: 24 * BLOCK].reshape(24, BLOCK)
+    for chain in chains:
+        for block in sound[:2]:
+            chain.step(block, settings)
+    for block in sound[2:20]:
+        chains[0].skip(block, settings)
+    chains[1].skip(sound[2:20].ravel(), settings)
+    for block in sound[20:]:
+        one, other = (chain.step(block, settings).output for chain in chains)
+        np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_the_check_costs_nothing_next_to_a_step():
