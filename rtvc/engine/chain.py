@@ -18,6 +18,7 @@ from rtvc.engine.dsp.delay import Delay
 from rtvc.engine.dsp.feedback import FeedbackSuppressor
 from rtvc.engine.dsp.loudness import LoudnessFollow
 from rtvc.engine.dsp.sola import Sola
+from rtvc.engine.output_guard import OutputGuard, OutputWatch
 from rtvc.engine.plan import Plan, make_plan
 from rtvc.engine.voice import Rendered, Voice
 from rtvc.errors import RtvcError
@@ -107,6 +108,8 @@ class Chain:
         Initial settings. Those marked `shape` stay fixed.
     observer
         Receives every block; by default none.
+    guard
+        Checks that the voice renders what a voice can; by default nothing does.
 
     Attributes
     ----------
@@ -122,8 +125,15 @@ class Chain:
         Samples by which the output lags the input, in addition to the block.
     """
 
-    def __init__(self, voice: Voice, settings: Settings, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        voice: Voice,
+        settings: Settings,
+        observer: Observer | None = None,
+        guard: OutputGuard | None = None,
+    ) -> None:
         self.built_for = settings
+        self._watch = None if guard is None else OutputWatch(guard)
         self._observer = observer
         self._voice = voice
         self.plan = make_plan(
@@ -163,6 +173,11 @@ class Chain:
         self._stream = voice.open(plan, settings)
 
     @property
+    def outdated(self) -> bool:
+        """Whether output of this engine was found wrong since the chain was built."""
+        return self._watch is not None and self._watch.outdated
+
+    @property
     def latency(self) -> Latency:
         """Latency of this chain by part, in seconds; the device parts are 0."""
         plan, frame = self.plan, 0.010
@@ -196,7 +211,7 @@ class Chain:
         ValueError
             If `block` is not a float32 array of this shape; the chain is unchanged.
         RtvcError
-            If the voice renders samples that are not finite.
+            If the voice renders samples that are not finite, or that the guard finds wrong.
         Exception
             Any error of the voice. Discard the chain after an error.
         """
@@ -287,6 +302,8 @@ class Chain:
         rendered_block = self._stream.render(self._to_voice_rate.process(conditioned), settings)
         if not np.isfinite(rendered_block.audio).all():
             raise RtvcError("The voice rendered samples that are not finite.")
+        if self._watch is not None:
+            self._watch.check(conditioned, rendered_block.audio)
         audio = (
             rendered_block.audio if self._sola is None else self._sola.join(rendered_block.audio)
         )

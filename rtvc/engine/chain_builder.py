@@ -10,6 +10,7 @@ from rtvc.calibration.sizing import Sizing
 from rtvc.engine.chain import Chain, Observer
 from rtvc.engine.degradation import Degradation
 from rtvc.engine.degradation_levels import NOT_DEGRADED, DegradationLevel, make_levels
+from rtvc.engine.output_guard import FallsBack, OutputGuard
 from rtvc.engine.voice import Voice
 from rtvc.engine.worker import Worker
 from rtvc.settings import Settings
@@ -50,6 +51,7 @@ class ChainBuilder:
         self._sizing = sizing
         self._preload_estimator = preload_estimator
         self._observer = observer
+        self._guard = OutputGuard()
         self.requested = settings
         self.degradation = Degradation()
         self._voice_kinds: dict[str, str] = {}
@@ -96,11 +98,25 @@ class ChainBuilder:
             not set explicitly are derived from these again.
         """
         with self._preload_estimator(settings):
-            voice = self._find_voice(settings.voice)
+            voice = self._load(settings.voice)
             if self._voice_kinds.get(settings.voice) != voice.kind:
                 self._voice_kinds[settings.voice] = voice.kind
                 if self._realtime:
                     requested = requested if requested.voice == settings.voice else settings
                     levels = make_levels(requested, self._sizing, voice.kind)
                     settings = requested.replace(**levels[0].changes)
-            return Chain(voice, settings, self._observer)
+            return Chain(voice, settings, self._observer, self._guard)
+
+    def _load(self, name: str) -> Voice:
+        """Load a voice, after wrong output to compute in another way."""
+        voice = self._find_voice(name)
+        if isinstance(voice, FallsBack):
+            if self._guard.falls_back:
+                self._guard.falls_back = False
+                done = voice.fall_back()
+                if done:
+                    voice = self._find_voice(name)
+                    self.degradation.notify(f"The output of {name} was wrong: {done}")
+                    return voice
+            self.degradation.notify(voice.notice)
+        return voice

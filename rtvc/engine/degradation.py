@@ -64,6 +64,7 @@ class Degradation:
         self._raised_last = False
         self._notice = ""
         self._notice_until = -math.inf
+        self._unsaid = ""
         self._reset(0.0)
 
     def effective(self, settings: Settings, levels: tuple[DegradationLevel, ...]) -> Settings:
@@ -137,7 +138,15 @@ class Degradation:
         if self.degraded:
             reductions = ", ".join(self._levels[self.level].phrases.values())
             return f"Running behind: {reductions} until there is headroom."
+        if self._unsaid:
+            self._notice, self._unsaid = self._unsaid, ""
+            self._notice_until = now + _NOTICE_S
         return self._notice if now < self._notice_until else ""
+
+    def notify(self, notice: str) -> None:
+        """Show a notice that is not shown yet for `_NOTICE_S` seconds; from any thread."""
+        if notice and notice != self._notice:
+            self._unsaid = notice
 
     @property
     def _wait_s(self) -> float:

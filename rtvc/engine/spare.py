@@ -60,7 +60,7 @@ class Spare:
         worker = self._worker
         if worker is None or worker.chain is None or worker.dead:
             return None
-        if worker.chain.built_for.shape != settings.shape:
+        if worker.chain.built_for.shape != settings.shape or worker.chain.outdated:
             return None
         self._worker = None
         return worker

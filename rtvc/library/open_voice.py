@@ -125,7 +125,7 @@ def load_rvc_voice(name: str, path: Path, index: Path | None) -> RvcVoice:
     RtvcError
         If a file cannot be used, or the encoder is not installed.
     """
-    prepare_computing()
+    verdict = prepare_computing()
     from rtvc.engine.rvc import loading
     from rtvc.engine.rvc.voice import RvcVoice
     from rtvc.library import base_model_path
@@ -136,7 +136,8 @@ def load_rvc_voice(name: str, path: Path, index: Path | None) -> RvcVoice:
         lambda path: loading.load_content_encoder(path, keep=True),
     )
     found = None if index is None else _load_shared(index, loading.load_index)
-    return RvcVoice(name, voice, encoder, find_estimator, found)
+    notice = " ".join(verdict.sentences)
+    return RvcVoice(name, voice, encoder, find_estimator, found, notice=notice)
 
 
 def _find_index(path: Path) -> Path | None:

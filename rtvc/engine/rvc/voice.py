@@ -52,6 +52,8 @@ class RvcVoice:
         voice without f0.
     index
         The index of the voice, or None.
+    notice
+        What the self-test found wrong on this machine and what rtvc does about it.
 
     Raises
     ------
@@ -68,8 +70,10 @@ class RvcVoice:
         encoder: Hubert,
         find_estimator: FindEstimator,
         index: FeatureIndex | None = None,
+        *,
+        notice: str = "",
     ) -> None:
-        self.name, self.voice = name, voice
+        self.name, self.voice, self.notice = name, voice, notice
         self.output_rate = voice.sample_rate
         self.kind = kind_of_rate(voice.sample_rate)
         self.continuous = isinstance(voice.network.vocoder, StreamingVocoder)
@@ -80,6 +84,12 @@ class RvcVoice:
         index = ", with an index" if self.content.has_index else ""
         version = "v1" if self.voice.feature_dim == 256 else "v2"
         return f"<RvcVoice {self.name!r}, RVC {version}, {self.output_rate} Hz{index}>"
+
+    def fall_back(self) -> str:
+        """See `rtvc.engine.output_guard.FallsBack`."""
+        from rtvc.engine.selftest.ladder import step_down
+
+        return step_down()
 
     def lookahead_frames(self, settings: Settings) -> int:
         """Return the lookahead of the vocoder in frames; 0 for a vocoder without streaming."""

@@ -171,11 +171,11 @@ def describe(failure: Result, compute: Compute, lower: Compute | None) -> str:
 
 
 def _change(compute: Compute, lower: Compute) -> str:
-    if lower.gru_kernel != compute.gru_kernel and lower.precision == compute.precision:
-        return "computes that layer in a loop"
-    if lower.operators == compute.operators:
+    if lower.operators != compute.operators:
+        return "computes on the processor with other operators, which takes longer,"
+    if lower.precision != compute.precision:
         return "computes in float32, which takes longer,"
-    return "computes on the processor with other operators, which takes longer,"
+    return "computes the recurrent layer in a loop"
 
 
 class _Once:

@@ -63,7 +63,7 @@ def test_a_wrong_kernel_of_the_recurrent_layer_becomes_a_loop(monkeypatch: pytes
     assert len(steps) == 2
     (sentence,) = verdict.sentences
     assert "computes the recurrent layer wrongly (MLX 0.3" in sentence
-    assert "rtvc computes that layer in a loop instead. Please report it" in sentence
+    assert "rtvc computes the recurrent layer in a loop instead. Please report it" in sentence
 
 
 def test_a_kernel_that_does_not_compile_becomes_a_loop(monkeypatch: pytest.MonkeyPatch):

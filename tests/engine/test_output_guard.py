@@ -1,0 +1,183 @@
+"""Wrong output of a voice is heard for three blocks at most, and speech is never taken for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from rtvc._types import Float32
+from rtvc.audio.simulated import SimulatedDevice
+from rtvc.config.presets import list_presets, load_preset
+from rtvc.engine.chain import Chain
+from rtvc.engine.output_guard import (
+    GOOD_BLOCKS,
+    OutputGuard,
+    OutputWatch,
+    WrongOutputError,
+    spectral_flatness,
+)
+from rtvc.engine.plan import Plan
+from rtvc.engine.voice import Rendered
+from rtvc.engine.world.voice import WorldVoice
+from rtvc.session import Session
+from rtvc.settings import Settings
+from tests.engine.rvc.rvc_stack import voice as rvc_voice
+from tests.support.material import more
+from tests.support.speech import UTTERANCES
+from tests.support.voices import PlainStream, PlainVoice, finder
+
+RATE, BLOCK = 48_000, 4800
+Render = Callable[[Float32, Float32], Float32]
+
+
+def speech(seconds: float, floor_db: float = -60.0) -> Float32:
+    """Speech with the noise of a microphone, peak 0.5."""
+    audio, rate = soundfile.read(UTTERANCES[0], dtype="float32")
+    audio = soxr.resample(audio, rate, RATE)[: int(seconds * RATE)]
+    audio = np.resize(0.5 * audio / np.max(np.abs(audio)), int(seconds * RATE))
+    hiss = np.random.default_rng(1).standard_normal(len(audio)) * 10 ** (floor_db / 20)
+    return (audio + hiss).astype(np.float32)
+
+
+_RANDOM = np.random.default_rng(5)
+FAULTS: dict[str, Render] = {
+    "white noise": lambda block, last: 0.3 * _RANDOM.standard_normal(len(block)).astype("f4"),
+    "quiet noise": lambda block, last: 0.08 * _RANDOM.standard_normal(len(block)).astype("f4"),
+    "a constant": lambda block, last: np.full(len(block), 0.4, np.float32),
+    "the last block": lambda block, last: last.copy(),
+    "zeros": lambda block, last: np.zeros(len(block), np.float32),
+}
+
+
+class BrokenVoice(PlainVoice):
+    """A voice whose output is wrong from the N-th block of a run on, until it falls back."""
+
+    notice = ""
+
+    def __init__(self, fault: Render, first: int, cured_by: int = 1) -> None:
+        super().__init__()
+        self.fault, self.left, self.cured_by = fault, first, cured_by
+        self.fell_back = 0
+        self.wrong: list[Float32] = []
+
+    def fall_back(self) -> str:
+        self.fell_back += 1
+        return "rtvc computes on the processor from now on." if self.fell_back == 1 else ""
+
+    def open(self, plan: Plan, settings: Settings) -> PlainStream:
+        stream = super().open(plan, settings)
+        render, last = stream.render, [np.zeros(plan.samples(plan.rendered, RATE), np.float32)]
+
+        def broken(block: Float32, settings: Settings) -> Rendered:
+            rendered = render(block, settings)
+            self.left -= 1
+            if self.left < 0 and self.fell_back < self.cured_by:
+                audio = self.fault(rendered.audio, last[0])
+                self.wrong.append(audio)
+                return Rendered(audio)
+            last[0] = rendered.audio
+            return rendered
+
+        stream.render = broken  # type: ignore[method-assign]
+        return stream
+
+
+def heard_s(output: Float32, fault: str) -> float:
+    """Return how long noise above the band of the speech, or a constant, is in the output."""
+    frames = output[: len(output) // 480 * 480].reshape(-1, 480)
+    if fault == "a constant":
+        return 0.01 * float(np.sum((np.ptp(frames, axis=1) < 0.02) & (frames.mean(1) > 0.05)))
+    spectrum = np.abs(np.fft.rfft(frames * np.hanning(480), axis=1))
+    above = np.sqrt(np.mean(spectrum[:, 100:] ** 2, axis=1))  # 10 to 24 kHz
+    return 0.01 * float(np.sum(above > 0.1))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_wrong_output_is_heard_for_three_blocks_at_most(fault: str):
+    broken = BrokenVoice(FAULTS[fault], first=20)
+    device = SimulatedDevice(speech(8.0))
+    seen = []
+    with Session(device, Settings(gate=-90.0, loudness=0.0), finder(world=broken)) as session:
+        while not session.wait(0.05):
+            seen.append(session.stats())
+    stats = session.stats()
+    assert stats.last_cause.startswith("The engine failed: The voice rendered ")
+    assert broken.fell_back == 1
+    # The third one is refused, and so is the first one of a spare that computes like it.
+    assert 3 <= len(broken.wrong) <= 4
+    assert any("rtvc computes on the processor from now on." in s.reason for s in seen)
+    if fault in ("white noise", "quiet noise", "a constant"):
+        assert 0.1 < heard_s(device.played, fault) <= 0.3
+        assert heard_s(device.played[: int(1.9 * RATE)], fault) == 0.0
+    assert np.std(device.played[-2 * RATE : -RATE]) > 0.01  # the voice is back
+
+
+def test_a_chain_after_wrong_output_gets_no_second_chance():
+    guard = OutputGuard()
+    blocks = np.array_split(speech(3.0), 30)
+    first = OutputWatch(guard)
+    for block in blocks[:5]:
+        first.check(block, block)
+    wrong = FAULTS["white noise"](blocks[0], blocks[0])
+    first.check(blocks[5], wrong)
+    first.check(blocks[6], FAULTS["white noise"](wrong, wrong))
+    with pytest.raises(WrongOutputError, match="The voice rendered white noise"):
+        first.check(blocks[7], FAULTS["white noise"](wrong, wrong))
+    assert first.outdated
+    second = OutputWatch(guard)
+    assert not second.outdated
+    with pytest.raises(WrongOutputError):
+        second.check(blocks[8], FAULTS["white noise"](wrong, wrong))
+    third = OutputWatch(guard)
+    for n in range(GOOD_BLOCKS):
+        third.check(blocks[n], blocks[n])
+    third.check(blocks[9], wrong)  # trusted again: one wrong block is not enough
+
+
+def alarms(voice: Any, settings: Settings, audio: Float32) -> int:
+    guard = OutputGuard()
+    chain = Chain(voice, settings, guard=guard)
+    for start in range(0, len(audio) - chain.block + 1, chain.block):
+        chain.step(audio[start : start + chain.block], settings)
+    return guard.alarms
+
+
+PRESETS = {preset.name: preset.path for preset in list_presets()}
+
+
+@pytest.mark.parametrize("floor_db", [-60.0, *more([-40.0, -30.0])])
+@pytest.mark.parametrize("name", ["whisper", "breathy", *more(sorted(PRESETS))])
+def test_no_preset_is_taken_for_wrong_output(name: str, floor_db: float):
+    settings = load_preset(PRESETS[name]).apply_to(Settings(block=50.0))
+    assert alarms(WorldVoice(), settings, speech(2.5, floor_db)) == 0
+
+
+@pytest.mark.parametrize("level", [1.0, 0.01])
+def test_no_test_voice_is_taken_for_wrong_output(level: float):
+    settings = Settings(context=200.0, pitch_method="dio", gate=-90.0)
+    voice = rvc_voice("voice_v1_f0_40k", with_index=False)
+    assert alarms(voice, settings, (level * speech(1.5)).astype(np.float32)) == 0
+
+
+@pytest.mark.parametrize("kind", ["noise", "silence", "tone", "constant"])
+def test_output_that_follows_such_an_input_is_right(kind: str):
+    time = np.arange(2 * RATE) / RATE
+    audio = {
+        "noise": FAULTS["white noise"](time, time),
+        "silence": np.zeros(len(time)),
+        "tone": 0.3 * np.sin(2 * np.pi * 100 * time),
+        "constant": np.full(len(time), 0.2),
+    }[kind].astype(np.float32)
+    assert alarms(PlainVoice(), Settings(gate=-90.0), audio) == 0
+
+
+@pytest.mark.parametrize("samples", [960, 4800, 24_000])
+def test_flatness(samples: int):
+    noise = np.random.default_rng(0).standard_normal(samples).astype(np.float32)
+    assert 0.8 < spectral_flatness(noise) <= 1.0
+    assert spectral_flatness(np.sin(np.arange(samples) * 0.1).astype(np.float32)) < 0.01
