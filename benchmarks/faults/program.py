@@ -26,7 +26,7 @@ from typing import Any
 
 from rtvc.cli.guarded import ENVIRONMENT
 
-_LOOK_S = 0.01
+_LOOK_S = 0.025
 _LOG_S = 0.25
 _SIZES = "block", "headroom"
 _RANGES = {

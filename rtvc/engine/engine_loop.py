@@ -27,6 +27,7 @@ from rtvc.engine.worker import Worker
 from rtvc.errors import RtvcError
 from rtvc.settings import Settings
 from rtvc.stats import State
+from rtvc.system.background import urgent
 from rtvc.system.thread_priority import raise_thread_priority, reset_thread_priority
 
 R = TypeVar("R")
@@ -206,7 +207,8 @@ class EngineLoop:
                 return
         started, endpoint_started = time.perf_counter(), endpoint.now()
         used = self._voice_settings.use(chain.built_for.voice, settings)
-        step = self._ask(worker, lambda chain: chain.step(block, used))
+        with urgent():
+            step = self._ask(worker, lambda chain: chain.step(block, used))
         seconds, now = time.perf_counter() - started, endpoint.now()
         if endpoint.realtime:
             late = delivery.deliver(step.output)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 
 from rtvc.system.abandoned import abandon_thread
+from rtvc.system.background import pause_no_more
 from rtvc.system.thread_priority import reset_thread_priority
 
 _JOIN_S = 5.0
@@ -61,6 +62,7 @@ class Job:
         """Run the work on its thread, which is free then; the work handles its exceptions."""
         self.thread.name = self.name
         reset_thread_priority()
+        pause_no_more()
         try:
             with contextlib.suppress(BaseException):
                 self.work()

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from rtvc.engine.chain import Chain
 from rtvc.engine.thread_pool import run_in_pool
+from rtvc.system.background import pause_no_more, pause_when_urgent
 from rtvc.system.thread_priority import raise_thread_priority, yield_thread_priority
 
 R = TypeVar("R")
@@ -59,7 +60,7 @@ class Worker:
 
     def promote(self) -> None:
         """Run further calls with high priority: they have deadlines."""
-        self.submit(lambda _: raise_thread_priority())
+        self.submit(lambda _: _hurry())
 
     def close(self) -> None:
         """Use the thread for other work once all calls have run; safe to repeat."""
@@ -73,6 +74,7 @@ class Worker:
     def _run(self) -> None:
         if self._background:
             yield_thread_priority()
+            pause_when_urgent()
         try:
             self.chain = self._build()
         except BaseException as error:
@@ -88,3 +90,8 @@ class Worker:
                 result.set_exception(error)
             # Keep no references to arguments and results while this thread waits.
             del call, use, result
+
+
+def _hurry() -> None:
+    pause_no_more()
+    raise_thread_priority()

@@ -17,6 +17,7 @@ from rtvc.engine.voice import Voice
 from rtvc.errors import RtvcError
 from rtvc.library.computing import prepare_computing
 from rtvc.settings import BUILT_IN, Settings
+from rtvc.system.background import pause_when_urgent, pauses
 from rtvc.system.malloc import trim_memory
 from rtvc.system.thread_priority import yield_thread_priority
 
@@ -162,8 +163,12 @@ def preload_estimator(settings: Settings) -> Iterator[None]:
         return
     loaded: Future[PitchEstimator] = Future()
 
+    background = pauses()
+
     def load() -> None:
         yield_thread_priority()
+        if background:
+            pause_when_urgent()
         try:
             loaded.set_result(find_estimator(settings.pitch_method))
         except BaseException as error:
