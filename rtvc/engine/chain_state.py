@@ -30,6 +30,8 @@ _STATEFUL = (
     "rtvc.audio.resample",
 )
 """Modules whose objects hold state."""
+_NO_STATE = "_observer", "_watch"
+"""Attributes of a chain that only look at its blocks."""
 
 
 def read_state(chain: Chain) -> ChainState:
@@ -55,7 +57,7 @@ def write_state(chain: Chain, state: ChainState) -> None:
 def _values(owner: object, prefix: str) -> Iterator[tuple[str, object, str, Any]]:
     """Yield path, owner, attribute and value of all state below `owner`."""
     for name, value in sorted(vars(owner).items()):
-        if name == "_observer" or isinstance(value, Voice):
+        if name in _NO_STATE or isinstance(value, Voice):
             continue
         if _is_value(value):
             yield prefix + name, owner, name, value

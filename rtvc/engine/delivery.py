@@ -120,6 +120,8 @@ class Delivery:
         self._concealment: Concealment | None = None
         self._started = False
         self._pending_drop = 0
+        self._drop_for_device = 0
+        """Samples of `_pending_drop` because the device did not play: no block was late."""
         self._late = False
         self._errors: list[int] = []
         self._first_errors = True
@@ -213,10 +215,13 @@ class Delivery:
         return late
 
     def skip(self, samples: int) -> None:
-        """Count a late block that is dropped whole, so it need not be rendered."""
+        """Drop a block whole, so it need not be rendered: it is late, or the device did not play."""
         with self._lock:
-            self.late_blocks += 1
-            self._late = False
+            if self._drop_for_device >= samples:
+                self._drop_for_device -= samples
+            else:
+                self.late_blocks += 1
+                self._late = False
             self._pending_drop -= samples
             self.dropped += samples
 
@@ -268,7 +273,7 @@ class Delivery:
 
     def _pause(self) -> None:
         self._started = self._late = False
-        self._pending_drop = 0
+        self._pending_drop = self._drop_for_device = 0
         self._errors.clear()
 
     def _correct(self, error: int) -> None:
@@ -280,6 +285,7 @@ class Delivery:
             error += lost
         if error > 0:
             self._pending_drop += error
+            self._drop_for_device += error
         elif error < 0:
             self._conceal(-error)
 
@@ -298,6 +304,7 @@ class Delivery:
     def _write_joined(self, block: Float32) -> None:
         dropped = min(self._pending_drop, len(block))
         self._pending_drop -= dropped
+        self._drop_for_device = min(self._drop_for_device, self._pending_drop)
         self.dropped += dropped
         rest = block[dropped:]
         if dropped:

@@ -169,6 +169,24 @@ def test_after_a_held_interpreter_the_latency_is_nominal_at_once():
     assert speaker.queued() - delivery.pending_drop == pytest.approx(HEADROOM, abs=120)
 
 
+def test_blocks_for_a_device_that_stands_still_are_dropped_and_not_late():
+    speaker = Speaker()
+    delivery = Delivery(speaker, RATE)
+    delivery.tick()
+    for n in range(40):
+        if not 10 <= n < 15:
+            play(speaker, delivery, BLOCK)
+        delivery.hold_latency(0, HEADROOM)
+        if delivery.pending_drop >= BLOCK:
+            delivery.skip(BLOCK)
+        else:
+            delivery.deliver(tone(n * BLOCK, BLOCK))
+    assert delivery.late_blocks == 0
+    assert delivery.concealed == 0
+    assert delivery.dropped == 5 * BLOCK
+    assert speaker.queued() == pytest.approx(BLOCK + HEADROOM, abs=480)
+
+
 @pytest.mark.parametrize("hz", [60.0, 110.0, 237.0, 390.0])
 def test_concealment_continues_in_phase_and_fades(hz):
     past = tone(0, 4800, hz)
