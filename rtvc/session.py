@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from rtvc.audio.endpoint import Endpoint
+from rtvc.audio.input_channel import MIX, ChannelChoice, check_channel
 from rtvc.audio.latency_watch import LatencyWatch
 from rtvc.audio.tee import TeeEndpoint
 from rtvc.calibration.conditions import conditions
@@ -106,6 +107,7 @@ class Session:
         *,
         input: str | int | None = None,
         output: str | int | None = None,
+        input_channel: ChannelChoice = MIX,
         monitor: str | int | None = None,
         settings: Settings | None = None,
         profile: str = DEFAULT_PROFILE,
@@ -120,6 +122,9 @@ class Session:
         input, output
             Input and output device: name, part of a name or number, as in ``rtvc devices``.
             The defaults are the system's default devices.
+        input_channel
+            The channel of the input device: its number from 1, ``"loudest"``, or ``"mix"`` for
+            the mean of the first two that have sound.
         monitor
             A second output device to listen to yourself; by default none.
         settings
@@ -141,9 +146,10 @@ class Session:
 
         if profile not in PROFILES:
             raise UsageError(f"There is no profile {profile!r}. Choose {_either(PROFILES)}.")
-        find_device(input, "input")
+        microphone = find_device(input, "input")
+        check_channel(input_channel, microphone.inputs, repr(microphone.name))
         speaker = find_device(output, "output")
-        live = LiveEndpoint(input, output)
+        live = LiveEndpoint(input, output, input_channel=input_channel)
         own = None
         if monitor is not None:
             _, identity = find_monitor(monitor, speaker)

@@ -116,6 +116,9 @@ class DeviceHealth:
         thrown away.
     moves
         Times that the sound server moved an input or output to another device.
+    cancelled_channel
+        Number of the input channel that is used alone because the channels cancel each other,
+        as if one were inverted; 0 while they do not.
     excess_latency
         Audio that has piled up in the device since, in seconds, as PortAudio's times tell.
     """
@@ -132,6 +135,7 @@ class DeviceHealth:
     latency_resets: int = 0
     moves: int = 0
     excess_latency: float = 0.0
+    cancelled_channel: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rtvc._types import Float32, Float64
-from rtvc.errors import UsageError
+from rtvc.audio.input_channel import LOUDEST, MIX, ChannelChoice, check_channel
 
 _SILENT = 1e-4
 """Power relative to the loudest channel below which a channel is silent (-40 dB)."""
@@ -19,11 +19,14 @@ _CANCELLED_SHARE = 0.2
 
 _MEMORY_S = 10.0
 """Time constant over which a live input's channels are compared, weighted by their power."""
+MIXED_CHANNELS = 2
+"""Channels of a live input that are mixed."""
 _HYSTERESIS = 4.0
 """Factor of power by which a channel must differ before the mix of a live input changes."""
-
-ChannelChoice = int | str
-"""The number of a channel from 1, ``"mix"`` or ``"loudest"``."""
+_NOTICED_S = 1.0
+"""Sound of a live input in which its channels cancel each other before the user is told."""
+_AUDIBLE = 1e-6
+"""Power from which that counts (-60 dBFS)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +71,12 @@ def choose_downmix(choice: ChannelChoice, products: Float64, name: str) -> Downm
         If there is no such channel.
     """
     channels = products.shape[1]
+    check_channel(choice, channels, name)
     if isinstance(choice, int):
-        if not 1 <= choice <= channels:
-            has = "one channel" if channels == 1 else f"{channels} channels"
-            raise UsageError(f"There is no channel {choice} in {name}, which has {has}.")
         return _only(choice - 1, channels)
     power = np.einsum("pii->i", products)
     loudest = int(power.argmax())
-    if choice == "loudest":
+    if choice == LOUDEST:
         return _only(loudest, channels)
     active = power > _SILENT * power[loudest] if power[loudest] else np.ones(channels, bool)
     mix = Downmix(tuple((active / active.sum()).tolist()))
@@ -91,11 +92,12 @@ def choose_downmix(choice: ChannelChoice, products: Float64, name: str) -> Downm
 
 
 class LiveDownmix:
-    """Mixes the channels of a device by the same rules, as they are recorded.
+    """Makes the channels of a device mono by the same rules, as they are recorded.
 
-    The mean of all channels, unless one is 40 dB below the other or they cancel each other. The
-    comparison is weighted by power, so it does not follow the noise in pauses. A change is ramped
-    over the samples of a call.
+    ``"mix"`` is the mean of the first `MIXED_CHANNELS`: further inputs of an interface are often
+    loopbacks of what the computer plays. If one of these is 40 dB below the other, or they cancel
+    each other, the louder one is used alone. The comparison is weighted by power, so it does not
+    follow the noise in pauses. A change is ramped over the samples of a call.
 
     Parameters
     ----------
@@ -103,24 +105,44 @@ class LiveDownmix:
         Number of channels.
     rate
         Samples per second.
+    choice
+        The channel to use, one of these.
+
+    Attributes
+    ----------
+    cancelled
+        The number of the channel that is used because the channels cancel each other, noticed
+        after a second of sound; 0 while they do not.
     """
 
-    def __init__(self, channels: int, rate: int) -> None:
+    def __init__(self, channels: int, rate: int, choice: ChannelChoice = MIX) -> None:
         self._rate = rate
+        self._choice = choice
+        if choice == MIX:
+            channels = min(channels, MIXED_CHANNELS)
         self._products: Float64 = np.zeros((channels, channels))
         self._mean = np.full(channels, np.float32(1 / channels))
-        self._weights = self._mean
+        self._weights = self._mean if choice == MIX else _one(0, channels)
+        self._cancelling_s = 0.0
+        self.cancelled = 0
 
     def process(self, frames: Float32) -> Float32:
         """Return (samples,) float32 for the next (frames, channels)."""
         if len(self._mean) == 1:
             return frames[:, 0]
+        if isinstance(self._choice, int):
+            return np.ascontiguousarray(frames[:, self._choice - 1])
+        frames = frames[:, : len(self._mean)]
         rows = np.ascontiguousarray(frames.T)
-        products = np.array([[float(np.dot(a, b)) for a in rows] for b in rows])
+        if self._choice == MIX:
+            products = np.array([[float(np.dot(a, b)) for a in rows] for b in rows])
+        else:
+            products = np.diag([float(np.dot(row, row)) for row in rows])
         self._products *= math.exp(-len(frames) / (_MEMORY_S * self._rate))
         if np.isfinite(products).all():
             self._products += products
         before, self._weights = self._weights, self._choose()
+        self._note_cancelling(len(frames), products)
         if self._weights is before:
             mono: Float32 = (
                 frames.mean(1, dtype=np.float32) if before is self._mean else frames @ before
@@ -136,17 +158,43 @@ class LiveDownmix:
         loudest = int(power.argmax())
         if not mixing:  # keep the channel unless another is clearly louder
             current = int(self._weights.argmax())
-            loudest = current if power[loudest] < _HYSTERESIS * power[current] else loudest
-        factor = 1.0 if mixing else _HYSTERESIS
-        mean = float(self._mean @ self._products @ self._mean)
-        unrelated = float((self._mean**2) @ power)
+            loudest = current if power[loudest] <= _HYSTERESIS * power[current] else loudest
+        if self._choice == MIX and not (power[loudest] and self._is_one_enough(loudest)):
+            return self._mean
+        if not mixing and self._weights[loudest]:
+            return self._weights
+        return _one(loudest, len(power))
+
+    def _is_one_enough(self, loudest: int) -> bool:
+        """Return whether the others are silent or cancel the loudest channel."""
+        power = self._products.diagonal()
+        factor = 1.0 if self._weights is self._mean else _HYSTERESIS
         silent = bool((power < factor * _SILENT * power[loudest]).any())
-        if power[loudest] > 0 and (silent or mean < factor * _CANCELLED * unrelated):
-            if not mixing and self._weights[loudest]:
-                return self._weights
-            only: Float32 = np.eye(len(power), dtype=np.float32)[loudest]
-            return only
-        return self._mean
+        return silent or self._cancel(self._products, factor)
+
+    def _cancel(self, products: Float64, factor: float = 1.0) -> bool:
+        mean = float(self._mean @ products @ self._mean)
+        unrelated = float((self._mean**2) @ products.diagonal())
+        return mean < factor * _CANCELLED * unrelated
+
+    def _note_cancelling(self, frames: int, products: Float64) -> None:
+        """Count the sound in which the channels cancel each other, and note when it is enough."""
+        if self._weights is self._mean or self._choice != MIX:
+            self._cancelling_s, self.cancelled = 0.0, 0
+            return
+        if products.diagonal().max() > _AUDIBLE * frames:
+            seconds = frames / self._rate
+            self._cancelling_s += seconds if self._cancel(products) else -seconds
+            self._cancelling_s = min(max(self._cancelling_s, 0.0), 2 * _NOTICED_S)
+        if self._cancelling_s >= _NOTICED_S or (self.cancelled and self._cancelling_s):
+            self.cancelled = int(self._weights.argmax()) + 1
+        else:
+            self.cancelled = 0
+
+
+def _one(channel: int, channels: int) -> Float32:
+    one: Float32 = np.eye(channels, dtype=np.float32)[channel]
+    return one
 
 
 def _only(channel: int, channels: int) -> Downmix:

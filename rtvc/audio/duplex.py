@@ -13,11 +13,12 @@ import numpy as np
 from rtvc._types import Float32
 from rtvc.audio.device_backlog import BacklogKeeper
 from rtvc.audio.devices import Device, Direction, accepts, open_error
-from rtvc.audio.downmix import LiveDownmix
+from rtvc.audio.downmix import MIXED_CHANNELS, LiveDownmix
 from rtvc.audio.drift import ClockTrim
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.errors import AudioError
 from rtvc.audio.fifo import SampleFifo
+from rtvc.audio.input_channel import MIX, ChannelChoice, check_channel
 from rtvc.audio.open_stream import open_stream
 from rtvc.audio.portaudio import audio_error, portaudio
 from rtvc.audio.resample import EdgeResampler
@@ -41,6 +42,12 @@ MAX_OUTPUT_CHANNELS = 8
 """Devices with more output channels are mixers or virtual; only two channels are opened."""
 
 
+MAX_INPUT_CHANNELS = 31
+"""Devices with more input channels are sound servers, which make up as many as you open."""
+SERVER_CHANNELS = 8
+"""Channels to open then: with fewer, a sound server mixes those of a 7.1 device together."""
+
+
 class SilentDeviceError(AudioError):
     """A device that opens, but whose stream never starts to run."""
 
@@ -58,7 +65,11 @@ class Duplex:
     """
 
     def __init__(
-        self, capture: DeviceStream, playback: DeviceStream, devices: tuple[Device, Device]
+        self,
+        capture: DeviceStream,
+        playback: DeviceStream,
+        devices: tuple[Device, Device],
+        input_channel: ChannelChoice = MIX,
     ) -> None:
         self._capture, self._playback = capture, playback
         self._device_latency = _device_latency(capture, playback, devices)
@@ -83,7 +94,7 @@ class Duplex:
             else EdgeResampler(ENGINE_RATE, playback.spec.rate)
         )
         channels = capture.spec.input.channels if capture.spec.input else 1
-        self._downmix = LiveDownmix(channels, capture.spec.rate)
+        self._downmix = LiveDownmix(channels, capture.spec.rate, input_channel)
         self._fifo = SampleFifo()
         self._dropped = 0
         self._quiet = True
@@ -281,6 +292,7 @@ class Duplex:
             drift_ppm=self._clocks.drift_ppm if self._clocks else 0.0,
             latency_resets=self._keeper.restarts if self._keeper else 0,
             excess_latency=self._keeper.excess_s if self._keeper else 0.0,
+            cancelled_channel=self._downmix.cancelled,
         )
 
 
@@ -289,7 +301,7 @@ def open_duplex(
     speaker: Device,
     *,
     rate: int | None = None,
-    input_channels: int | None = None,
+    input_channel: ChannelChoice = MIX,
     output_channels: int | None = None,
     in_python: bool = False,
 ) -> Duplex:
@@ -301,9 +313,11 @@ def open_duplex(
         The devices.
     rate
         Sample rate of both in Hz; see `LiveEndpoint`.
-    input_channels, output_channels
-        Number of channels to open; by default at most 2 input channels, and all output
-        channels of a device with up to `MAX_OUTPUT_CHANNELS`.
+    input_channel
+        The channel of the microphone; see `LiveEndpoint`.
+    output_channels
+        Number of output channels to open; by default all of a device with up to
+        `MAX_OUTPUT_CHANNELS`, else 2.
     in_python
         Use the callback in Python.
 
@@ -311,17 +325,25 @@ def open_duplex(
     ------
     AudioError
         If a device cannot be opened.
+    UsageError
+        If the microphone has no such channel.
     """
-    input_port = Port(microphone.index, input_channels or min(microphone.inputs, 2))
+    check_channel(input_channel, microphone.inputs, repr(microphone.name))
+    input_port = Port(microphone.index, _input_channels(microphone, input_channel))
     output_port = Port(speaker.index, output_channels or _channels(speaker))
     rates = [rate] if rate else [ENGINE_RATE, round(microphone.rate), round(speaker.rate)]
     in_rates = [r for r in rates if accepts(microphone, "input", r, input_port.channels)]
+    if not in_rates and input_port.channels < microphone.inputs:
+        # Some devices open only with all their channels.
+        in_rates = [r for r in rates if accepts(microphone, "input", r, microphone.inputs)]
+        if in_rates:
+            input_port = Port(microphone.index, microphone.inputs)
     out_rates = [r for r in rates if accepts(speaker, "output", r, output_port.channels)]
     common = [r for r in in_rates if r in out_rates]
     if microphone.index == speaker.index and common:
         spec = StreamSpec(common[0], round(common[0] * BLOCK_S), input_port, output_port)
         stream = _open(spec, microphone, "input", in_python)
-        return Duplex(stream, stream, (microphone, speaker))
+        return Duplex(stream, stream, (microphone, speaker), input_channel)
     # If it accepts no rate, open it anyway: that gives the error.
     in_rate, out_rate = (in_rates or rates)[0], (out_rates or rates)[0]
     capture = _open(
@@ -336,7 +358,7 @@ def open_duplex(
     except BaseException:
         capture.close()
         raise
-    return Duplex(capture, playback, (microphone, speaker))
+    return Duplex(capture, playback, (microphone, speaker), input_channel)
 
 
 def open_playback(speaker: Device) -> DeviceStream:
@@ -368,6 +390,15 @@ def _beside_the_cable() -> Iterator[None]:
     finally:
         if cable is not None:
             os.environ["PULSE_SINK"] = cable
+
+
+def _input_channels(microphone: Device, channel: ChannelChoice) -> int:
+    """Return the number of channels to open, so that the chosen one is among them."""
+    if channel == MIX:
+        return min(microphone.inputs, MIXED_CHANNELS)
+    if microphone.inputs <= MAX_INPUT_CHANNELS:
+        return microphone.inputs
+    return max(SERVER_CHANNELS, channel) if isinstance(channel, int) else SERVER_CHANNELS
 
 
 def _channels(speaker: Device) -> int:

@@ -15,6 +15,7 @@ from rtvc.audio.devices import Device, Direction, list_devices
 from rtvc.audio.duplex import Duplex, SilentDeviceError, open_duplex
 from rtvc.audio.endpoint import ENGINE_RATE, DeviceLostError
 from rtvc.audio.errors import AudioError, NoAnswerError
+from rtvc.audio.input_channel import MIX, ChannelChoice
 from rtvc.audio.portaudio import (
     ALLOW_MICROPHONE,
     restart_portaudio,
@@ -77,9 +78,11 @@ class LiveEndpoint:
     rate
         Sample rate of the devices in Hz. By default `ENGINE_RATE` if a device accepts
         it, else the device's default rate.
-    input_channels, output_channels
-        Number of channels to open. The input channels are averaged; every output
-        channel gets the same signal.
+    input_channel
+        The channel of the microphone: its number from 1, ``"loudest"``, or ``"mix"`` for the
+        mean of the first two that have sound.
+    output_channels
+        Number of output channels to open; every one gets the same signal.
     in_python
         Use the callback in Python even if rtmixer can be imported.
     wait_for_devices
@@ -102,7 +105,7 @@ class LiveEndpoint:
         output: DeviceIdentity | str | int | None = None,
         *,
         rate: int | None = None,
-        input_channels: int | None = None,
+        input_channel: ChannelChoice = MIX,
         output_channels: int | None = None,
         in_python: bool = False,
         wait_for_devices: bool = False,
@@ -111,7 +114,7 @@ class LiveEndpoint:
         self._wanted = input, output
         self._open_arguments = {
             "rate": rate,
-            "input_channels": input_channels,
+            "input_channel": input_channel,
             "output_channels": output_channels,
             "in_python": in_python,
         }
@@ -289,11 +292,24 @@ class LiveEndpoint:
         if time.monotonic() < self._event_until:
             return self._event
         duplex = self._duplex
-        if duplex is None or duplex.received_input or duplex.age < 3.0 or not self._devices:
+        if duplex is None or not self._devices:
             return ""
+        microphone = self._devices[0]
+        if channel := duplex.health().cancelled_channel:
+            return (
+                f"The channels of {microphone.name!r} cancel each other, as if one were inverted, "
+                f"so channel {channel} alone is used: choose it with --input-channel {channel}."
+            )
+        if duplex.received_input or duplex.age < 3.0:
+            return ""
+        others = (
+            f" It has {microphone.inputs} channels: --input-channel chooses one."
+            if microphone.inputs > 2
+            else ""
+        )
         return (
-            f"The input from {self._devices[0].name!r} is digital silence. Check that it is not "
-            f"muted. On macOS: {ALLOW_MICROPHONE}"
+            f"The input from {microphone.name!r} is digital silence. Check that it is not "
+            f"muted.{others} On macOS: {ALLOW_MICROPHONE}"
         )
 
     def health(self) -> DeviceHealth:

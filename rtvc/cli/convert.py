@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rtvc.audio.input_channel import MIX
 from rtvc.cli import options
 from rtvc.errors import RtvcError, UsageError
 from rtvc.settings import BUILT_IN, Settings
@@ -60,14 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="live: the result of a live run; offline: an RVC voice converts whole phrases, with "
         "what follows each moment, and takes more memory (default live)",
     )
-    parser.add_argument(
-        "--input-channel",
-        type=_channel,
-        default="mix",
-        metavar="CHANNEL",
-        help="channel of the input: its number from 1, 'loudest', or 'mix' for the mean of all "
-        "channels that have sound (default mix)",
-    )
+    options.add_input_channel(parser, "of all channels that have sound (default mix)", MIX)
     parser.add_argument(
         "--raw",
         action="store_true",
@@ -85,17 +79,6 @@ def _rate(text: str) -> int:
         raise UsageError(
             f"--rate is {text!r}, but must be a whole number of Hz from {_LOWEST_RATE}, "
             "such as 44100."
-        )
-    return int(text)
-
-
-def _channel(text: str) -> int | str:
-    if text in ("mix", "loudest"):
-        return text
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise UsageError(
-            f"--input-channel is {text!r}, but must be the number of a channel from 1, 'mix' or "
-            "'loudest'."
         )
     return int(text)
 

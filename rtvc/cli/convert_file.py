@@ -16,7 +16,7 @@ from rtvc.errors import RtvcError
 from rtvc.settings import Settings
 
 if TYPE_CHECKING:
-    from rtvc.audio.downmix import ChannelChoice
+    from rtvc.audio.input_channel import ChannelChoice
     from rtvc.audio.sound_input import SoundInput
     from rtvc.engine.voice import Voice
 

@@ -61,15 +61,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 class _Remembered(NamedTuple):
-    """A device of the last run: what it is used as, its index, or why it has none."""
+    """A device of the last run: use, index, channel if it is chosen, or why it is missing."""
 
     use: str
     number: int
+    channel: str
     missing: str = ""
 
 
 def _remembered(devices: list[Device]) -> list[_Remembered]:
+    from rtvc.audio.device_search import find_device
     from rtvc.audio.errors import AudioError
+    from rtvc.audio.input_channel import channel_label
     from rtvc.config.remembered import read_remembered
 
     try:
@@ -81,12 +84,14 @@ def _remembered(devices: list[Device]) -> list[_Remembered]:
     found = []
     for use, direction in uses.items():
         identity = getattr(run, use)
-        if identity is None:
+        channel = channel_label(run.input_channel) if use == "input" else ""
+        if identity is None and not channel:
             continue
         try:
-            found.append(_Remembered(use, identity.find(direction, devices).index))
+            device = find_device(identity, direction, devices)
+            found.append(_Remembered(use, device.index, channel))
         except AudioError as error:
-            found.append(_Remembered(use, -1, str(error)))
+            found.append(_Remembered(use, -1, channel, str(error)))
     return found
 
 
@@ -124,7 +129,7 @@ def _print_table(
         if device.virtual_cable:
             facts.append("virtual cable")
         facts += [
-            f"remembered {one.use}"
+            f"remembered {one.use}{', ' if one.channel else ''}{one.channel}"
             for one in remembered
             if one.number == device.index and (one.use == "input") == (direction == "input")
         ]

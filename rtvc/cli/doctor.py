@@ -18,7 +18,8 @@ from rtvc.errors import UsageError, escaped
 SUMMARY = "report what is installed, what is wrong, and how to fix it"
 USAGE = (
     "rtvc doctor [--json]\n"
-    "       rtvc doctor --live [--seconds N] [--input NAME] [--output NAME] [--json]"
+    "       rtvc doctor --live [--seconds N] [--input NAME] [--input-channel CHANNEL]\n"
+    "                   [--output NAME] [--json]"
 )
 DESCRIPTION = """\
 Checks everything that rtvc needs. The exit code is 1 if something is broken, and 0 if
@@ -62,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     live.add_argument("--input", metavar="NAME", help="microphone: name or part of the name")
     live.add_argument("--output", metavar="NAME", help="speaker: name or part of the name")
+    options.add_live_input_channel(live)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,8 +72,8 @@ def run(args: argparse.Namespace) -> int:
         from rtvc.cli import doctor_live
 
         return doctor_live.run(args)
-    if args.seconds or args.input or args.output:
-        raise UsageError("--seconds, --input and --output need --live.")
+    if args.seconds or args.input or args.output or args.input_channel:
+        raise UsageError("--seconds, --input, --input-channel and --output need --live.")
     checks = examine()
     broken = [check for check in checks if check.verdict == "broken"]
     if args.json:
@@ -324,7 +326,7 @@ def _remembered() -> Check:
     from rtvc.cli.options import described
     from rtvc.config.remembered import read_remembered, remembered_path
     from rtvc.errors import RtvcError
-    from rtvc.live.devices import DeviceSelection, device_label
+    from rtvc.live.devices import DeviceSelection, device_label, input_label
 
     name = "remembered"
     try:
@@ -335,10 +337,9 @@ def _remembered() -> Check:
     if not remembered_path().exists():
         return Check(name, "good", "nothing yet")
     selection = DeviceSelection.of(remembered)
-    microphone, speaker, monitor = map(device_label, selection)
-    devices = f"{microphone or 'default'} to {speaker or 'default'}"
-    if monitor:
-        devices += f", and to {monitor}"
+    devices = f"{input_label(selection)} to {device_label(selection.output) or 'default'}"
+    if selection.monitor:
+        devices += f", and to {device_label(selection.monitor)}"
     settings = described(remembered.settings.changed()) or "all settings at their defaults"
     return Check(name, "good", f"{devices}; {settings}; in {remembered_path()}")
 

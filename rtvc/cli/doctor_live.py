@@ -20,6 +20,7 @@ _TROUBLE = (State.MUTED, State.DEVICE_LOST)
 
 def run(args: argparse.Namespace) -> int:
     """Run the command, and return the exit code."""
+    from rtvc.audio.input_channel import channel_label
     from rtvc.audio.silent_output import SilentOutput
     from rtvc.cli import options
     from rtvc.cli.run_devices import print_note, selected_devices
@@ -36,16 +37,17 @@ def run(args: argparse.Namespace) -> int:
     for sentence in filter(None, (note, advice.notes, advice.warnings)):
         print_note(sentence)
     seconds = args.seconds or DEFAULT_S
+    channel = f" ({label})" if (label := channel_label(devices.channel)) else ""
     print_note(
-        f"Converts {devices.names.input!r} with voice {settings.voice!r} for {seconds:g} s. "
-        f"{devices.names.output!r} plays silence. Speak."
+        f"Converts {devices.names.input!r}{channel} with voice {settings.voice!r} for "
+        f"{seconds:g} s. {devices.names.output!r} plays silence. Speak."
     )
     silent = dataclasses.replace(devices, endpoint=SilentOutput(devices.endpoint))
     session = DeviceSession(silent, settings, sizing=sizing)
     session.start()
     try:
         rendered = _watch(session, seconds)
-        stats = session.session.stats()
+        stats, described = session.session.stats(), devices.described()
     finally:
         session.stop()
     from rtvc.live.health import health
@@ -60,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
                 *figures.advice,
             ),
         )
-    _print(args, figures, devices.names._asdict(), seconds)
+    _print(args, figures, described, seconds)
     return 1 if figures.late_blocks or figures.underruns or figures.restarts else 0
 
 
@@ -102,7 +104,7 @@ def _print(
     if args.json:
         report = {
             "seconds": seconds,
-            "devices": {what: name for what, name in names.items() if name},
+            "devices": names,
             "health": figures.as_dict(),
             "versions": versions(),
             "hardware": hardware(),

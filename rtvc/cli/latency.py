@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from rtvc.cli import options
 from rtvc.errors import RtvcError, UsageError
 
 if TYPE_CHECKING:
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
     from rtvc.live.devices import DeviceNames
 
 SUMMARY = "measure the latency of the devices with chirps"
-USAGE = "rtvc latency [--input NAME] [--output NAME] [--yes] [--json]\n       rtvc latency --forget"
+USAGE = (
+    "rtvc latency [--input NAME] [--input-channel CHANNEL] [--output NAME] [--yes] [--json]\n"
+    "       rtvc latency --forget"
+)
 DESCRIPTION = """\
 Plays chirps on the speaker for three seconds at -20 dBFS, and finds them in the microphone.
 You can hear them. The microphone must pick up the speaker: hold it to the speaker or to the
@@ -37,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("--input", metavar="NAME", help="microphone: name or part of the name")
     parser.add_argument("--output", metavar="NAME", help="speaker: name or part of the name")
+    options.add_live_input_channel(parser)
     parser.add_argument("--yes", action="store_true", help="play the chirps without asking")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--forget", action="store_true", help="remove all kept results")
@@ -90,7 +95,7 @@ def _ask(args: argparse.Namespace) -> None:
 def _forget(args: argparse.Namespace) -> int:
     from rtvc.config.measured_latency import forget_latencies
 
-    if args.input or args.output or args.yes:
+    if args.input or args.output or args.input_channel or args.yes:
         raise UsageError("--forget removes all results; it takes no other flag than --json.")
     count = forget_latencies()
     if args.json:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any, NamedTuple
 
+from rtvc.audio.input_channel import ChannelChoice, parse_channel
 from rtvc.errors import UsageError
 from rtvc.settings import BUILT_IN, Setting, Settings, Value, grouped_settings
 
@@ -93,7 +94,32 @@ def forget_flags(args: argparse.Namespace) -> None:
     for name in [name for name in vars(args) if name.startswith(_PREFIX)]:
         delattr(args, name)
     args.preset = args.profile = args.input = args.output = args.monitor = None
+    args.input_channel = None
     args.reset = False
+
+
+def add_input_channel(
+    parser: argparse._ArgumentGroup | argparse.ArgumentParser,
+    mixed: str,
+    default: ChannelChoice | None = None,
+) -> None:
+    """Add ``--input-channel``; `mixed` says what "mix" is the mean of."""
+    parser.add_argument(
+        "--input-channel",
+        type=parse_channel,
+        default=default,
+        metavar="CHANNEL",
+        help="channel of the input: its number from 1, 'loudest', or 'mix' for the mean " + mixed,
+    )
+
+
+def add_live_input_channel(parser: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:
+    """Add ``--input-channel`` for a microphone."""
+    add_input_channel(
+        parser,
+        "of the first two that have sound (default: the remembered one, for the remembered "
+        "microphone, else mix)",
+    )
 
 
 def add_profile(parser: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:

@@ -50,6 +50,7 @@ EPILOG = """\
 examples:
   rtvc run --preset deep
   rtvc run --pitch 4 --formant 2 --input "USB" --output "BlackHole"
+  rtvc run --input "Scarlett" --input-channel 3       the third input of an interface
   rtvc run --output "BlackHole" --monitor "Headphones"
   rtvc run --preset robot --block 60 --headroom 40    lower latency, more CPU load
   rtvc run --voice Anna --profile fast                lower latency, as calibrated
@@ -63,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     devices = parser.add_argument_group("devices ('rtvc devices' lists them)")
     devices.add_argument("--input", metavar="NAME", help="microphone: name or part of the name")
+    options.add_live_input_channel(devices)
     devices.add_argument("--output", metavar="NAME", help="speaker: name or part of the name")
     devices.add_argument(
         "--monitor",
@@ -318,8 +320,10 @@ def _finish(stats_file: StatsFile, session: DeviceSession, elapsed_s: float, rec
 
 
 def _refuse_contradictions(args: argparse.Namespace) -> None:
-    if args.demo is not None and (args.input or args.output or args.monitor):
-        raise UsageError("--demo uses no devices: leave out --input, --output and --monitor.")
+    if args.demo is not None and (args.input or args.input_channel or args.output or args.monitor):
+        raise UsageError(
+            "--demo uses no devices: leave out --input, --input-channel, --output and --monitor."
+        )
     if args.cable and (args.demo is not None or args.output):
         raise UsageError("--cable is the output: leave out --output and --demo.")
 

@@ -14,6 +14,7 @@ from rtvc.errors import RtvcError, UsageError
 
 if TYPE_CHECKING:
     from rtvc.audio.devices import Device, Direction
+    from rtvc.audio.input_channel import ChannelChoice
     from rtvc.config.remembered import RememberedRun
     from rtvc.live.devices import DeviceChoice, DeviceIdentity, DeviceSelection, OpenDevices
 
@@ -107,7 +108,8 @@ def selected_devices(args: argparse.Namespace, remembered: RememberedRun) -> Dev
     speaker = _device("output", args.output, remembered.output)
     for sentence in filter(None, (microphone.missing, speaker.missing)):
         raise RtvcError(sentence)
-    return DeviceSelection(microphone.choice, speaker.choice)
+    channel = _channel(args, remembered, microphone)
+    return DeviceSelection(microphone.choice, speaker.choice, channel=channel)
 
 
 @contextmanager
@@ -151,22 +153,24 @@ def _demo(args: argparse.Namespace, choice: DeviceSelection) -> RunDevices:
 
 def _later(args: argparse.Namespace, remembered: DeviceSelection) -> RunDevices:
     """Return devices that cannot be looked for yet, by the names that were given."""
-    from rtvc.live.devices import DeviceSelection, SystemDevices
+    from rtvc.live.devices import SystemDevices
 
     def wanted(asked: str | None, remembered: DeviceChoice) -> DeviceChoice:
         if asked is None:
             return remembered
         return "" if asked.lower() in ("default", _NO_MONITOR) else asked
 
-    choice = DeviceSelection(
-        wanted(args.input, remembered.input),
-        wanted(args.output, remembered.output),
-        wanted(args.monitor, remembered.monitor),
+    choice = remembered.with_input(wanted(args.input, remembered.input))._replace(
+        output=wanted(args.output, remembered.output),
+        monitor=wanted(args.monitor, remembered.monitor),
     )
+    if args.input_channel is not None:
+        choice = choice._replace(channel=args.input_channel)
     return RunDevices(choice, lambda: SystemDevices().open(choice))
 
 
 def _live(args: argparse.Namespace, remembered: RememberedRun) -> RunDevices:
+    from rtvc.audio.input_channel import channel_label
     from rtvc.live.devices import DeviceSelection, SystemDevices
     from rtvc.live.feedback import feedback_advice
 
@@ -175,8 +179,10 @@ def _live(args: argparse.Namespace, remembered: RememberedRun) -> RunDevices:
     monitor = _monitor(args.monitor, remembered.monitor)
     if monitor and monitor.device and monitor.device == speaker.device:
         raise UsageError(f"{speaker.name!r} is already the output. Choose another monitor.")
+    channel = _channel(args, remembered, microphone)
+    used = f" ({label})" if (label := channel_label(channel)) else ""
     also = f", monitor: {monitor.name!r}" if monitor else ""
-    print_note(f"Input: {microphone.name!r}, output: {speaker.name!r}{also}.")
+    print_note(f"Input: {microphone.name!r}{used}, output: {speaker.name!r}{also}.")
     for sentence in filter(None, (found.missing for found in (microphone, speaker))):
         print_note(f"{sentence} Until then rtvc waits; press Ctrl-C to stop.")
     if monitor and monitor.missing:
@@ -186,7 +192,9 @@ def _live(args: argparse.Namespace, remembered: RememberedRun) -> RunDevices:
         advice = advice or feedback_advice(microphone.name, monitor.name)
     if advice:
         print_note(advice)
-    choice = DeviceSelection(microphone.choice, speaker.choice, monitor.choice if monitor else "")
+    choice = DeviceSelection(
+        microphone.choice, speaker.choice, monitor.choice if monitor else "", channel
+    )
     return RunDevices(choice, lambda: SystemDevices().open(choice), advice=advice)
 
 
@@ -227,6 +235,27 @@ def _device(
     else:
         device = find_device(asked, direction, everything)
     return _Found(DeviceIdentity.of(device, direction, everything), device.name, device)
+
+
+def _channel(
+    args: argparse.Namespace, remembered: RememberedRun, microphone: _Found
+) -> ChannelChoice:
+    """Return the channel of the flag, else the remembered one if the microphone is the same.
+
+    Raises
+    ------
+    UsageError
+        If the microphone has no such channel.
+    """
+    from rtvc.audio.input_channel import MIX, check_channel
+
+    same = args.input is None or microphone.choice == (remembered.input or "")
+    channel: ChannelChoice = remembered.input_channel if same else MIX
+    if args.input_channel is not None:
+        channel = args.input_channel
+    if microphone.device is not None:
+        check_channel(channel, microphone.device.inputs, repr(microphone.name))
+    return channel
 
 
 def _monitor(asked: str | None, remembered: DeviceIdentity | None) -> _Found | None:

@@ -63,12 +63,11 @@ class StatsFile:
     def _write(self, elapsed_s: float, *, ended: bool) -> None:
         assert self._path is not None
         session = self._session
-        names = {what: name for what, name in session.devices.names_now()._asdict().items() if name}
         report = run_report(
             session.session.settings,
             session.session.stats(),
             elapsed_s,
-            names,
+            session.devices.described(),
             session.measured,
             ended=ended,
         )

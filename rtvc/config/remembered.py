@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rtvc.audio.device_search import DeviceIdentity
+from rtvc.audio.input_channel import MIX, ChannelChoice, parse_channel
 from rtvc.calibration.profiles import DEFAULT_PROFILE, PROFILES
 from rtvc.calibration.sizing import sizes_at_default
 from rtvc.config import settings_yaml
@@ -21,7 +22,7 @@ _HOST_API, _ORDINAL = "{}_host_api", "{}_ordinal"
 _DEVICE_KEYS = tuple(
     key.format(device) for device in _DEVICES for key in ("{}", _HOST_API, _ORDINAL)
 )
-_TEXT_KEYS = (*_DEVICE_KEYS, "profile", *_RECORD_KEYS)
+_TEXT_KEYS = (*_DEVICE_KEYS, "input_channel", "profile", *_RECORD_KEYS)
 _ORDINAL_FORMAT = re.compile(r"([1-9]\d{0,3}) of ([1-9]\d{0,3})", re.ASCII)
 _HEADER = """\
 # Written by rtvc when a run starts, and read by the next run.
@@ -48,6 +49,8 @@ class RememberedRun:
         Names of the sizes that you set to their default value explicitly.
     recording
         What is recorded, and to which files.
+    input_channel
+        The channel of the microphone that is used.
     """
 
     input: DeviceIdentity | None = None
@@ -57,6 +60,7 @@ class RememberedRun:
     profile: str = DEFAULT_PROFILE
     chosen: frozenset[str] = frozenset()
     recording: RecordingChoice = field(default_factory=RecordingChoice)
+    input_channel: ChannelChoice = MIX
 
 
 def remembered_path() -> Path:
@@ -91,6 +95,7 @@ def _read() -> tuple[RememberedRun, list[settings_yaml.Problem]]:
         profile=profile if profile in PROFILES else DEFAULT_PROFILE,
         chosen=sizes_at_default(settings).intersection(document.values),
         recording=_recording(document.texts),
+        input_channel=_channel(document.texts),
     )
     return run, document.notes
 
@@ -107,6 +112,13 @@ def _device(device: str, texts: dict[str, str], path: Path) -> DeviceIdentity | 
         message = f"{key!r} is {written!r}, but must be like '1 of 2'. Correct or remove the line."
         raise settings_yaml.SettingsFileError(str(path), [settings_yaml.Problem(0, message)])
     return DeviceIdentity(name, texts.get(_HOST_API.format(device), ""), ordinal - 1, count)
+
+
+def _channel(texts: dict[str, str]) -> ChannelChoice:
+    try:
+        return parse_channel(texts.get("input_channel", MIX))
+    except UsageError:  # changed by hand
+        return MIX
 
 
 def _recording(texts: dict[str, str]) -> RecordingChoice:
@@ -160,6 +172,8 @@ def save_remembered(run: RememberedRun) -> None:
             texts[_HOST_API.format(device)] = identity.host_api
         if identity and identity.count > 1:
             texts[_ORDINAL.format(device)] = f"{identity.ordinal + 1} of {identity.count}"
+    if run.input_channel != MIX:
+        texts["input_channel"] = str(run.input_channel)
     if run.profile != DEFAULT_PROFILE:
         texts["profile"] = run.profile
     for key, name in _RECORD_KEYS.items():

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 # Re-exported for the panel, which must not import rtvc.audio.
 from rtvc.audio.device_search import DeviceIdentity as DeviceIdentity  # noqa: PLC0414
+from rtvc.audio.input_channel import MIX, ChannelChoice, check_channel
+from rtvc.audio.input_channel import channel_label as channel_label  # noqa: PLC0414
 from rtvc.errors import RtvcError, escaped
 
 if TYPE_CHECKING:
@@ -54,16 +56,21 @@ class DeviceNames(NamedTuple):
 
 
 class DeviceSelection(NamedTuple):
-    """The selected devices; "" is the system's default, or no monitor."""
+    """The selected devices; "" is the system's default, or no monitor.
+
+    `channel` is the channel of the input; it goes with the input, so that of another one is the
+    mix.
+    """
 
     input: DeviceChoice = ""
     output: DeviceChoice = ""
     monitor: DeviceChoice = ""
+    channel: ChannelChoice = MIX
 
     @classmethod
     def of(cls, run: RememberedRun) -> DeviceSelection:
         """Return the devices of a remembered run."""
-        return cls(run.input or "", run.output or "", run.monitor or "")
+        return cls(run.input or "", run.output or "", run.monitor or "", run.input_channel)
 
     def remembered(self, run: RememberedRun) -> RememberedRun:
         """Return `run` with these devices; where only typed text is known yet, with its own."""
@@ -78,11 +85,22 @@ class DeviceSelection(NamedTuple):
             input=known(self.input, run.input),
             output=known(self.output, run.output),
             monitor=known(self.monitor, run.monitor),
+            input_channel=self.channel,
         )
+
+    def with_input(self, choice: DeviceChoice) -> DeviceSelection:
+        """Return the selection with another input, or the same with the same channel."""
+        return self if choice == self.input else self._replace(input=choice, channel=MIX)
 
     def names(self) -> DeviceNames:
         """Return the names, or what was typed."""
-        return DeviceNames(*(c.name if isinstance(c, DeviceIdentity) else c for c in self))
+        return DeviceNames(*(c.name if isinstance(c, DeviceIdentity) else c for c in self[:3]))
+
+
+def input_label(selection: DeviceSelection) -> str:
+    """Return the input and its channel for a terminal, such as ``default, channel 3``."""
+    parts = device_label(selection.input) or "default", channel_label(selection.channel)
+    return ", ".join(filter(None, parts))
 
 
 def device_label(choice: DeviceChoice) -> str:
@@ -117,6 +135,8 @@ class OpenDevices:
         Returns the full names of the devices in use, None if there are none.
     found
         Returns the selection with the identities of the devices found, None if not known.
+    channel
+        The channel of the microphone that is used.
     """
 
     endpoint: Endpoint
@@ -128,11 +148,17 @@ class OpenDevices:
     keep: Callable[[], str] = lambda: ""
     in_use: Callable[[], DeviceNames | None] = lambda: None
     found: Callable[[], DeviceSelection | None] = lambda: None
+    channel: ChannelChoice = MIX
 
     def remembered(self, run: RememberedRun) -> RememberedRun:
         """Return `run` with the devices found."""
         found = self.found()
         return found.remembered(run) if found else run
+
+    def described(self) -> dict[str, str]:
+        """Return the names of the devices in use and the input's channel, for a report."""
+        names = {what: name for what, name in self.names_now()._asdict().items() if name}
+        return names if self.channel == MIX else {**names, "input_channel": str(self.channel)}
 
     def names_now(self) -> DeviceNames:
         """Return the full names of the devices in use, before the start those to be opened."""
@@ -221,12 +247,16 @@ class SystemDevices:
         from rtvc.audio.monitor import find_monitor, open_monitor
 
         endpoint = LiveEndpoint(
-            selection.input or None, selection.output or None, wait_for_devices=True
+            selection.input or None,
+            selection.output or None,
+            input_channel=selection.channel,
+            wait_for_devices=True,
         )
         names, note, speaker = selection.names(), "", None
         monitor: Monitor | None = None
         try:
             microphone, speaker = self._find(selection)
+            check_channel(selection.channel, microphone.inputs, repr(microphone.name))
             names = DeviceNames(microphone.name, speaker.name)
         except AudioError:  # it is not there yet
             pass
@@ -256,6 +286,7 @@ class SystemDevices:
                 selection.input and identities[0],
                 selection.output and identities[1],
                 (monitor and monitor.identity) or selection.monitor,
+                selection.channel,
             )
 
         return OpenDevices(
@@ -267,6 +298,7 @@ class SystemDevices:
             lambda: endpoint.streams,
             in_use=in_use,
             found=found,
+            channel=selection.channel,
         )
 
     def _find(self, selection: DeviceSelection) -> tuple[Device, Device]:

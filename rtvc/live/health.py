@@ -67,6 +67,9 @@ class Health:
         Times that audio piled up in a device and was thrown away, and what has piled up since.
     moves
         Times that the sound server moved the input or output to another device.
+    cancelled_channel
+        Number of the input channel that is used alone because the channels cancel each other,
+        0 while they do not.
     restarts, causes, last_cause
         Restarts after failures, by kind of cause, and the newest cause.
     advice
@@ -95,6 +98,7 @@ class Health:
     latency_resets: int
     excess_latency: float
     moves: int
+    cancelled_channel: int
     restarts: int
     causes: dict[str, int]
     last_cause: str
@@ -142,6 +146,7 @@ def health(stats: Stats, measured: MeasuredLatency | None = None) -> Health:
         latency_resets=device.latency_resets,
         excess_latency=device.excess_latency,
         moves=device.moves,
+        cancelled_channel=device.cancelled_channel,
         restarts=stats.restarts,
         causes=stats.restart_causes,
         last_cause=stats.last_cause,
@@ -169,6 +174,8 @@ def health_lines(figures: Health) -> list[str]:
         lines.append(f"pile-ups    {figures.latency_resets}, thrown away")
     if figures.moves:
         lines.append(f"moved       {figures.moves} times to another device, by the sound server")
+    if figures.cancelled_channel:
+        lines.append(f"channels    cancel each other; {figures.cancelled_channel} alone is used")
     causes = ", ".join(f"{count} {kind}" for kind, count in figures.causes.items())
     lines.append(f"restarts    {figures.restarts}{f' ({causes})' if causes else ''}")
     return lines
@@ -263,6 +270,11 @@ def _device_advice(figures: Health, stats: Stats) -> list[str]:
             f"A device found no output {_times_in_words(figures.underruns)}, although no block "
             "was late: the sound system itself was held up. Close other programs, or choose "
             "another device."
+        )
+    if channel := figures.cancelled_channel:
+        advice.append(
+            "The channels of the microphone cancel each other, as if one were inverted, so channel "
+            f"{channel} alone is used. Choose it with --input-channel {channel}."
         )
     if figures.overflows:
         advice.append(

@@ -20,6 +20,7 @@ from rtvc.live.devices import (
     DeviceChoice,
     DeviceNames,
     DeviceSelection,
+    channel_label,
     device_label,
 )
 from rtvc.live.feedback import feedback_advice
@@ -63,13 +64,14 @@ class DeviceList(OptionList):
         self.kind: Kind = kind
         self._rows: list[tuple[DeviceChoice, Device | None]] = []
         """The first row is "", the system's default or no monitor."""
-        self._used: tuple[DeviceChoice, str] | None = None
+        self._used: tuple[DeviceChoice, str, str] | None = None
 
     def put(self, devices: AvailableDevices, wanted: DeviceSelection, used: DeviceNames) -> None:
         """Show these devices; `wanted` are the selected ones, `used` those in use."""
         there = devices.identities("input" if self.kind == "input" else "output")
         rows: list[tuple[DeviceChoice, Device | None]] = [("", None), *there.items()]
-        used_now = getattr(wanted, self.kind), getattr(used, self.kind)
+        channel = channel_label(wanted.channel) if self.kind == "input" else ""
+        used_now = getattr(wanted, self.kind), getattr(used, self.kind), channel
         if (rows, used_now) == (self._rows, self._used):
             return
         marked = self.choice if self._rows else used_now[0]
@@ -94,17 +96,24 @@ class DeviceList(OptionList):
 
     def change(self, selection: DeviceSelection) -> DeviceSelection:
         """Return `selection` with the highlighted device in its field."""
-        return selection._replace(**{self.kind: self.choice})
+        if self.kind == "input":
+            return selection.with_input(self.choice)
+        if self.kind == "output":
+            return selection._replace(output=self.choice)
+        return selection._replace(monitor=self.choice)
 
     def _line(self, choice: DeviceChoice, device: Device | None) -> Content:
-        wanted, used = self._used or ("", "")
+        wanted, used, channel = self._used or ("", "", "")
         mark = "*" if choice == wanted else " "
         if device is None and self.kind == "monitor":
             return Content.assemble((f"{mark} none", "bold"))
         if device is None:
             about = f"now {escaped(used)}" if not wanted and used else "follows the system"
+            about += f", {channel}" if channel and not wanted else ""
             return Content.assemble((f"{mark} system default", "bold"), f"  {about}")
         facts = [f"{device.rate:.0f} Hz"]
+        if channel and choice == wanted:
+            facts.insert(0, channel)
         if device.virtual_cable:
             facts.insert(0, "virtual cable")
         if device.is_default("input" if self.kind == "input" else "output"):

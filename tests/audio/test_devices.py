@@ -119,7 +119,7 @@ def test_cables_are_known_by_name() -> None:
         ({"input": "fake_micro"}, "no input named 'fake_micro'. Did you mean .*fake_mic"),
         ({"input": "fake"}, "matches more than one input"),
         ({"rate": 3}, "Cannot open the microphone 'default': it does not support this sample"),
-        ({"input_channels": 99}, "has fewer channels than requested"),
+        ({"input_channel": 99}, "There is no channel 99 in 'default', which has 32 channels"),
         ({"output_channels": 99}, "Cannot open the speaker 'default': it has fewer channels"),
     ],
 )

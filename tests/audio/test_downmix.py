@@ -85,3 +85,53 @@ class TestLive:
         tone = (0.3 * np.sin(2 * np.pi * 200 * np.arange(2 * RATE) / RATE)).astype(np.float32)
         made = self.mixed(np.where(np.arange(2 * RATE) < RATE, tone, -tone), tone)
         assert np.abs(np.diff(made)).max() < 2 * np.abs(np.diff(tone)).max()
+
+    def test_cancelling_channels_are_noticed_after_a_second_of_sound(self) -> None:
+        pause = np.zeros(RATE, np.float32)
+        left = np.concatenate([pause, self.voice])
+        mix = LiveDownmix(2, RATE)
+
+        def played(right: np.ndarray, start: int = 0) -> list[int]:
+            """Return what is noticed after each 10 ms."""
+            frames = np.stack([0.9 * left, right], 1).astype(np.float32)
+            seen = []
+            for at in range(start, len(frames), 480):
+                mix.process(frames[at : at + 480])
+                seen.append(mix.cancelled)
+            return seen
+
+        seen = played(-left)
+        assert 1.9 < seen.index(2) / 100 < 2.3, "the pause does not count"
+        assert seen[-1] == 2, "the louder one"
+        assert played(left, RATE)[-1] == 0, "the plug was turned round"
+        assert played(np.zeros_like(left), RATE)[-1] == 0, "a silent channel is no fault"
+
+    def test_noise_that_cancels_is_not_reported(self) -> None:
+        noise = 3e-4 * np.random.default_rng(3).standard_normal(4 * RATE).astype(np.float32)
+        mix = LiveDownmix(2, RATE)
+        for at in range(0, len(noise), 480):
+            mix.process(np.stack([noise, -noise], 1)[at : at + 480])
+        assert mix.cancelled == 0
+
+    @pytest.mark.parametrize("channel", [1, 3, 8])
+    def test_a_chosen_channel_is_kept_bit_for_bit(self, channel: int) -> None:
+        others = np.random.default_rng(4).standard_normal((8, 4800)).astype(np.float32)
+        mix = LiveDownmix(8, RATE, channel)
+        np.testing.assert_array_equal(mix.process(others.T), others[channel - 1])
+
+    def test_the_loudest_channel_is_followed_without_clicks(self) -> None:
+        tone = (0.3 * np.sin(2 * np.pi * 200 * np.arange(2 * RATE) / RATE)).astype(np.float32)
+        channels = np.zeros((2 * RATE, 8), np.float32)
+        channels[: RATE // 2, 4] = 0.2 * tone[: RATE // 2]
+        channels[RATE // 2 :, 6] = tone[RATE // 2 :]
+        mix = LiveDownmix(8, RATE, "loudest")
+        made = np.concatenate(
+            [mix.process(channels[at : at + 480]) for at in range(0, 2 * RATE, 480)]
+        )
+        np.testing.assert_allclose(made[960 : RATE // 2], 0.2 * tone[960 : RATE // 2], atol=1e-6)
+        np.testing.assert_allclose(made[-RATE:], tone[-RATE:], atol=1e-6)
+        assert np.abs(np.diff(made)).max() < 2 * np.abs(np.diff(tone)).max()
+
+    def test_the_mix_is_that_of_the_first_two_channels(self) -> None:
+        loopback = np.random.default_rng(5).standard_normal((6, 2 * RATE))
+        np.testing.assert_array_equal(self.mixed(self.voice, self.voice, *loopback), self.voice)

@@ -22,7 +22,7 @@ from rtvc.config.remembered import (
     save_remembered,
 )
 from rtvc.errors import escaped
-from rtvc.live.devices import DeviceSelection, device_label
+from rtvc.live.devices import DeviceSelection, device_label, input_label
 from tests.audio.device_lists import LINUX, MACBOOK, TWO_RECEIVERS, listed
 
 # The directions in which a device of `DeviceSelection` is used.
@@ -190,3 +190,21 @@ def test_names_are_shown_without_control_characters():
     assert escaped("a\x1b[2J\n\u202eb é🎤") == "a\\x1b[2J\\n\\u202eb é🎤"
     assert device_label(DeviceIdentity("a\x07", "ALSA", 1, 2)) == "a\\x07 (2 of 2)"
     assert device_label("") == ""
+
+
+@pytest.mark.parametrize("channel", [1, 18, "loudest", "mix"])
+def test_the_channel_is_remembered_with_its_microphone(channel: int | str):
+    microphone = DeviceIdentity("Scarlett 18i20 USB", "Core Audio")
+    save_remembered(RememberedRun(microphone, input_channel=channel))
+    selection = DeviceSelection.of(read_remembered())
+    assert selection.channel == channel
+    assert selection.with_input(microphone).channel == channel
+    assert selection.with_input("").channel == "mix"
+    assert input_label(selection).startswith("Scarlett 18i20 USB")
+    assert (", " in input_label(selection)) == (channel != "mix")
+
+
+def test_a_channel_that_is_none_is_the_mix(folder: Path):
+    remembered_path().write_text("input_channel: left\npitch: 2\n")
+    run, warning = load_remembered()
+    assert (run.input_channel, run.settings.pitch, warning) == ("mix", 2, "")

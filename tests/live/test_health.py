@@ -64,6 +64,7 @@ def test_the_latency_is_stated_measured_and_estimated():
         ({"overflows": 1}, "Input was lost once"),
         ({"drift_ppm": -800.0, "blocks": 700}, "differ by -800 ppm"),
         ({"excess_latency": 0.5}, "500 ms of audio has piled up"),
+        ({"cancelled_channel": 2}, "channel 2 alone is used. Choose it with --input-channel 2"),
         ({"repaired_blocks": 4}, "invalid samples in 4 blocks"),
         ({"restarts": 2, "last_cause": "The step failed."}, "again 2 times. The newest cause: The"),
         ({"latency_faults": 1}, "was not the stated one once"),

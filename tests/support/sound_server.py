@@ -171,6 +171,22 @@ class SoundServer:
         if not self._run(["pactl", *arguments]):
             raise RuntimeError(f"pactl {' '.join(arguments)} failed")
 
+    @contextmanager
+    def null_sink(self, name: str, channel_map: str) -> Iterator[None]:
+        """Have another null sink in the block; ``NAME.monitor`` is a microphone."""
+        channels = channel_map.count(",") + 1
+        words = [
+            *("pactl", "load-module", "module-null-sink", f"sink_name={name}", "norewinds=1"),
+            *("rate=48000", "format=float32le", f"channels={channels}"),
+            f"channel_map={channel_map}",
+        ]
+        environment = os.environ | self.environment
+        number = subprocess.check_output(words, env=environment, timeout=10, text=True).strip()
+        try:
+            yield
+        finally:
+            self.pactl("unload-module", number)
+
     def _answers(self) -> bool:
         return (self.directory / "native").exists() and self._run(["pactl", "info"])
 
@@ -185,12 +201,19 @@ class SoundServer:
         return done.returncode == 0
 
     @contextmanager
-    def speaking(self, sound: Float32) -> Iterator[None]:
-        """Play mono `sound` at 48 kHz into the fake microphone while the block runs."""
+    def speaking(
+        self, sound: Float32, sink: str = MICROPHONE_SINK, channel_map: str = "mono"
+    ) -> Iterator[None]:
+        """Play a sound at 48 kHz into the fake microphone, or another sink, in the block.
+
+        It is (samples,), or (samples, channels) with a channel map of PulseAudio.
+        """
         with tempfile.NamedTemporaryFile(suffix=".f32") as file:
             file.write(np.ascontiguousarray(sound, np.float32).tobytes())
             file.flush()
-            command = ["pacat", "--playback", *_raw(1, 200), f"--device={MICROPHONE_SINK}"]
+            channels = 1 if sound.ndim == 1 else sound.shape[1]
+            command = ["pacat", "--playback", *_raw(channels, 200), f"--device={sink}"]
+            command.append(f"--channel-map={channel_map}")
             with in_real_time():
                 process = start(
                     [*command, file.name],

@@ -42,8 +42,8 @@ def identity(device: Device) -> DeviceIdentity:
     return DeviceIdentity(device.name, device.host_api)
 
 
-def selected(*devices: Device) -> DeviceSelection:
-    return DeviceSelection(*map(identity, devices))
+def selected(microphone: Device, output: Device, monitor: Device) -> DeviceSelection:
+    return DeviceSelection(identity(microphone), identity(output), identity(monitor))
 
 
 def speech(seconds: float) -> np.ndarray:
@@ -80,12 +80,11 @@ class SimulatedDevices:
             _pick(selection.monitor, self.outputs, "output") if selection.monitor else None,
         )
         names = DeviceNames(*(device.name if device else "" for device in devices))
-        found = DeviceSelection(
-            *(
-                identity(device) if device and choice else ""
-                for device, choice in zip(devices, selection, strict=False)
-            )
+        microphone, output, monitor_device = (
+            identity(device) if device and choice else ""
+            for device, choice in zip(devices, selection, strict=False)
         )
+        found = DeviceSelection(microphone, output, monitor_device, selection.channel)
         if self.clock is None:
             device = SimulatedDevice(self.source, wall_clock=True, faults=self.faults)
         else:
