@@ -73,7 +73,7 @@ _ROWS = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data(), st.lists(_ROWS, min_size=1, max_size=6), st.randoms(use_true_random=False))
 def test_any_name_is_the_same_device_or_none(
     data: st.DataObject, rows: list[tuple[str, str, int, int]], chance: random.Random
