@@ -443,8 +443,8 @@ def test_the_watchdog_counts_only_time_in_which_the_program_runs():
             time.sleep(0.0001)
         thread.join(2)
         assert isinstance(results[0], NoResponseError)
-        # Three jumps have counted as 0.05 s each.
-        assert clock.time - 3 * 3600.0 == pytest.approx(STEP_LIMIT_S - 0.15, abs=0.1)
+        # Each jump that it saw has counted as 0.05 s.
+        assert STEP_LIMIT_S - 0.25 < clock.time - 3 * 3600.0 < STEP_LIMIT_S + 0.1
     finally:
         let.set()
         worker.close()
