@@ -29,9 +29,10 @@ SUMMARY = "measure this machine (one minute), so that runs use its shortest reli
 USAGE = "rtvc calibrate [--voice NAME] [--busy] [--profile NAME] [--seconds N]"
 DESCRIPTION = """\
 Measures the step times of the built-in voice and of RVC voices on this machine, for
-several blocks and contexts, in about a minute. Unless you set block, headroom or context
-yourself, 'rtvc run' then uses the shortest block whose steps leave a margin (99 of 100
-steps take less than 60 % of the block) and the headroom that this block needs.
+several blocks and contexts, in about a minute, after the self-test of 'rtvc doctor'.
+Unless you set block, headroom or context yourself, 'rtvc run' then uses the shortest block
+whose steps leave a margin (99 of 100 steps take less than 60 % of the block) and the
+headroom that this block needs.
 
 One RVC voice is measured for each sample rate: the one with the most work. First close the
 programs that you do not use together with rtvc. Measure again after a change of machine, MLX
@@ -95,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
     print_note(
         f"Measuring {names}{load}: about {args.seconds:.0f} s. Ctrl-C keeps the previous results."
     )
+    _test_device()
     before, damage = load_calibration()
     if damage:
         print_note(damage)
@@ -117,6 +119,17 @@ def run(args: argparse.Namespace) -> int:
         save_remembered(dataclasses.replace(remembered, profile=args.profile))
     print(f"'rtvc run' uses these sizes unless you set others. Stored in {calibration_path()}.")
     return 0
+
+
+def _test_device() -> None:
+    """Run the self-test in another process; the voices then compute as it has found."""
+    from rtvc.cli.probes import probe
+
+    found = probe("self_test")
+    if "error" in found:
+        print_note(f"The self-test of the device failed: {found['error']}")
+    for sentence in found.get("sentences", ()):
+        print_note(sentence)
 
 
 def _voices(name: str | None) -> list[Settings]:

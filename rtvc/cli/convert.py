@@ -88,7 +88,6 @@ def run(args: argparse.Namespace) -> int:
     from rtvc.cli.convert_file import Options, as_dict
     from rtvc.cli.convert_jobs import make_plan
     from rtvc.cli.terminal import discard_library_messages
-    from rtvc.library.open_voice import find_voice
 
     chosen = options.chosen(args, Settings())
     options.require_voice(chosen.settings)
@@ -111,13 +110,23 @@ def run(args: argparse.Namespace) -> int:
                 args.input_channel,
                 args.raw,
             ),
-            find_voice(chosen.settings.voice),
+            _load(chosen.settings.voice),
         )
     if args.json:
         print(json.dumps([as_dict(outcome) for outcome in outcomes], indent=2))
     if len(plan.jobs) > 1 or plan.skipped:
         _print_summary(outcomes)
     return int(any(outcome.status in ("incomplete", "failed") for outcome in outcomes))
+
+
+def _load(name: str) -> Voice:
+    """Load a voice, and report what the self-test of the device has found."""
+    from rtvc.library.open_voice import find_voice
+
+    voice = find_voice(name)
+    if notice := getattr(voice, "notice", ""):
+        print(notice, file=sys.stderr)
+    return voice
 
 
 def _check_standard_streams(args: argparse.Namespace) -> None:

@@ -18,12 +18,18 @@ from rtvc.errors import UsageError, escaped
 SUMMARY = "report what is installed, what is wrong, and how to fix it"
 USAGE = (
     "rtvc doctor [--json]\n"
+    "       rtvc doctor --self-test [--json]\n"
     "       rtvc doctor --live [--seconds N] [--input NAME] [--input-channel CHANNEL]\n"
     "                   [--output NAME] [--json]"
 )
 DESCRIPTION = """\
 Checks everything that rtvc needs. The exit code is 1 if something is broken, and 0 if
 there are only warnings, such as a missing microphone.
+
+With --self-test it runs only the self-test of the device on which RVC voices compute: small
+networks and single operators whose results are known. It is part of every 'rtvc doctor', and
+runs by itself before the first RVC voice after an update of MLX or of the system. The exit
+code is 1 if a result is wrong. What is wrong is replaced from then on, as it reports.
 
 With --live it runs the engine on your devices, with the settings of the last run, while you
 speak. The speaker plays silence. It reports step times, late blocks, how early blocks are,
@@ -34,6 +40,7 @@ EPILOG = """\
 examples:
   rtvc doctor
   rtvc doctor --json > doctor.json    to attach to a bug report
+  rtvc doctor --self-test             every result, with its signal-to-noise ratio
   rtvc doctor --live --seconds 60     a minute of live conversion, in silence"""
 
 _MARKS = {"good": "  ", "warning": "? ", "broken": "! "}
@@ -55,6 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
+        "--self-test", action="store_true", help="test only the device on which voices compute"
+    )
+    parser.add_argument(
         "--live", action="store_true", help="run the engine on the devices; plays silence"
     )
     live = parser.add_argument_group("with --live")
@@ -68,6 +78,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command, and return the exit code."""
+    if args.self_test:
+        if args.live:
+            raise UsageError("--self-test and --live exclude each other.")
+        from rtvc.cli import doctor_self_test
+
+        return doctor_self_test.run(json=args.json)
     if args.live:
         from rtvc.cli import doctor_live
 
@@ -108,6 +124,7 @@ def examine() -> list[Check]:
         _system(),
         *_packages(),
         _mlx(probe("mlx")),
+        _self_test(probe("self_test")),
         _portaudio(probe("portaudio")),
         _rtmixer(probe("rtmixer")),
         _sound_server(),
@@ -173,6 +190,23 @@ def _mlx(found: dict[str, Any]) -> Check:
         fix = found["remedy"] or "Close other programs, or use a faster machine."
         return Check("MLX", "warning", text, f"Too slow for RVC voices. {fix}")
     return Check("MLX", "good", text)
+
+
+def _self_test(found: dict[str, Any]) -> Check:
+    from rtvc.cli.doctor_self_test import describe_compute
+
+    name = "self-test"
+    if "error" in found:
+        fix = "Compute on the processor: rtvc run --compute cpu"
+        return Check(name, "broken", found["error"], fix)
+    cases = found["steps"][-1]["cases"]
+    used = f"{describe_compute(found['compute'])} on {found['device']}"
+    if not found["passed"]:
+        return Check(name, "broken", found["sentences"][-1])
+    if found["sentences"]:
+        return Check(name, "warning", " ".join(found["sentences"]), f"rtvc uses {used}.")
+    lowest = min(case["snr_db"] for case in cases)
+    return Check(name, "good", f"{len(cases)} results right, {used}, at least {lowest:.0f} dB")
 
 
 def _one_build(builds: list[str], version: str) -> str:

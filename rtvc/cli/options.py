@@ -136,6 +136,31 @@ def add_profile(parser: argparse._ArgumentGroup | argparse.ArgumentParser) -> No
     )
 
 
+def add_compute(parser: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:
+    """Add ``--compute``."""
+    from rtvc.config.compute_file import DEVICES
+
+    parser.add_argument(
+        "--compute",
+        choices=DEVICES,
+        metavar="DEVICE",
+        help="compute the networks of RVC voices on the gpu, on the cpu, or on the gpu if MLX "
+        "finds one (auto); it is remembered, for all commands",
+    )
+
+
+def choose_device(args: argparse.Namespace, *, remember: bool) -> None:
+    """Use the device of ``--compute``, if it is given, and remember it."""
+    if args.compute is None:
+        return
+    from rtvc.config.compute_file import save_device
+    from rtvc.system.mlx_environment import request_device
+
+    request_device(args.compute)
+    if remember:
+        save_device(args.compute)
+
+
 def require_voice(settings: Settings) -> None:
     """Check that an installed voice and its base models exist; paths are not checked.
 

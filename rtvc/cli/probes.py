@@ -6,7 +6,9 @@ hangs or writes to the terminal cannot affect the caller.
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import os
 import re
 import subprocess
@@ -15,7 +17,10 @@ import time
 from collections.abc import Iterable
 from importlib.metadata import distributions, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rtvc.engine.selftest.run import Result
 
 _TIMEOUT_S = 60
 _SIZE = 1024
@@ -127,7 +132,45 @@ def library() -> dict[str, Any]:
     }
 
 
+def self_test() -> dict[str, Any]:
+    """Run the self-test of the device, and keep its verdict."""
+    from rtvc.library.computing import check_computing
+
+    verdict, steps = check_computing()
+    from rtvc.engine.selftest.ladder import device_name, system_name
+
+    return {
+        "passed": verdict.passed,
+        "device": device_name(),
+        "system": system_name(),
+        "compute": dataclasses.asdict(verdict.compute),
+        "sentences": list(verdict.sentences),
+        "steps": [
+            {
+                "compute": dataclasses.asdict(step.compute),
+                "cases": [_case(result) for result in step.results],
+            }
+            for step in steps
+        ],
+    }
+
+
+def _case(result: Result) -> dict[str, Any]:
+    judged = result.judgement
+    finite = judged is not None and math.isfinite(judged.gain)
+    return {
+        "name": result.case.name,
+        "what": result.case.what,
+        "passed": result.passed,
+        # The largest number stands for a result without any error.
+        "snr_db": round(min(judged.snr_db, 300.0), 1) if judged and finite else None,
+        "gain": round(judged.gain, 5) if judged and finite else None,
+        "error": result.error,
+    }
+
+
 PROBES = {
+    "self_test": self_test,
     "mlx": mlx,
     "portaudio": portaudio,
     "rtmixer": rtmixer,

@@ -120,6 +120,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     run_recording.add_arguments(parser)
     options.add_profile(parser)
+    options.add_compute(parser)
     options.add_settings(parser)
 
 
@@ -147,6 +148,7 @@ def _run(args: argparse.Namespace, until_the_end: ExitStack) -> int:
     from rtvc.live.recorder import unfinished_recordings
     from rtvc.live.startup_sizing import startup_sizing
 
+    options.choose_device(args, remember=not args.no_save)
     remembered, sentence = (RememberedRun(), "") if args.reset else load_remembered()
     if sentence:
         print_note(sentence)

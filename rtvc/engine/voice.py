@@ -7,7 +7,12 @@ from typing import Protocol, runtime_checkable
 
 from rtvc._types import Float32
 from rtvc.engine.plan import Plan
+from rtvc.errors import RtvcError
 from rtvc.settings import Settings
+
+
+class VoiceError(RtvcError):
+    """What a voice computes with has failed."""
 
 
 @dataclass(frozen=True, slots=True)

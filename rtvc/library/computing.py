@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rtvc.config.compute_file import VerdictFile, load_device
-from rtvc.system.mlx_environment import request_device
+from rtvc.system.mlx_environment import request_device, requested_device
 
 if TYPE_CHECKING:
     from rtvc.engine.selftest.ladder import Step, Verdict
@@ -21,7 +21,7 @@ def prepare_computing() -> Verdict:
     UsageError
         If the chosen device is not there.
     """
-    request_device(load_device())
+    _request_device()
     from rtvc.engine.selftest.ladder import ensure_tested
 
     return ensure_tested(VerdictFile())
@@ -35,7 +35,12 @@ def check_computing() -> tuple[Verdict, list[Step]]:
     UsageError
         If the chosen device is not there.
     """
-    request_device(load_device())
+    _request_device()
     from rtvc.engine.selftest.ladder import run_again
 
     return run_again(VerdictFile())
+
+
+def _request_device() -> None:
+    if not requested_device():
+        request_device(load_device())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from rtvc.engine.thread_bound import run_in_thread
@@ -50,13 +51,22 @@ def load_voice(
     RtvcError
         If the file cannot be used, or a base model that it needs is not installed.
 
+    Warns
+    -----
+    RuntimeWarning
+        If the self-test has found that the GPU computes wrongly, and rtvc computes in another
+        way.
+
     Examples
     --------
     >>> rtvc.load_voice("world")
     <WorldVoice 'world', 48000 Hz>
     >>> voice = rtvc.load_voice("Anna.zip")
     """
-    return run_in_thread(lambda: _load(source, index, pick), "rtvc loading")
+    voice = run_in_thread(lambda: _load(source, index, pick), "rtvc loading")
+    if notice := getattr(voice, "notice", ""):
+        warnings.warn(notice, RuntimeWarning, stacklevel=2)
+    return voice
 
 
 def _load(source: str | Path, index: str | Path | None, pick: str | None) -> Voice:

@@ -108,14 +108,16 @@ def find_estimator(kind: str) -> PitchEstimator:
     """
     prepare_computing()
     from rtvc.engine.rvc.loading import load_pitch_estimator
+    from rtvc.engine.rvc.mlx_errors import mlx_errors
 
     if kind in ("dio", "harvest"):
         return load_pitch_estimator(kind=kind)
     from rtvc.library import base_model_path
 
-    return _load_shared(
-        base_model_path(kind), lambda path: load_pitch_estimator(path, kind, keep=True)
-    )
+    with mlx_errors("loaded"):
+        return _load_shared(
+            base_model_path(kind), lambda path: load_pitch_estimator(path, kind, keep=True)
+        )
 
 
 def load_rvc_voice(name: str, path: Path, index: Path | None) -> RvcVoice:
@@ -128,14 +130,16 @@ def load_rvc_voice(name: str, path: Path, index: Path | None) -> RvcVoice:
     """
     verdict = prepare_computing()
     from rtvc.engine.rvc import loading
+    from rtvc.engine.rvc.mlx_errors import mlx_errors
     from rtvc.engine.rvc.voice import RvcVoice
     from rtvc.library import base_model_path
 
-    voice = _load_shared(loading.voice_file(path), loading.load_voice)
-    encoder = _load_shared(
-        base_model_path(voice.embedder),
-        lambda path: loading.load_content_encoder(path, keep=True),
-    )
+    with mlx_errors("loaded"):
+        voice = _load_shared(loading.voice_file(path), loading.load_voice)
+        encoder = _load_shared(
+            base_model_path(voice.embedder),
+            lambda path: loading.load_content_encoder(path, keep=True),
+        )
     found = None if index is None else _load_shared(index, loading.load_index)
     notice = " ".join(verdict.sentences)
     return RvcVoice(name, voice, encoder, find_estimator, found, notice=notice)

@@ -27,9 +27,9 @@ _requested_device = ""
 
 
 def request_device(device: str) -> None:
-    """Use ``"cpu"`` or ``"gpu"``, or "" for MLX's own choice; before the first network is imported.
+    """Use ``"cpu"`` or ``"gpu"``, or with ``"auto"`` or "" what MLX uses.
 
-    ``RTVC_DEVICE`` overrides it.
+    Call it before the first network is imported. ``RTVC_DEVICE`` overrides it.
     """
     global _requested_device  # noqa: PLW0603
     _requested_device = device

@@ -19,6 +19,7 @@ from rtvc.engine.dsp.melody import MelodySettings, target_f0
 from rtvc.engine.dsp.pitch import sine_phase
 from rtvc.engine.dsp.sola import fade_in
 from rtvc.engine.plan import Plan
+from rtvc.engine.rvc.mlx_errors import mlx_errors
 from rtvc.engine.rvc.phrases import high_pass, split
 from rtvc.engine.rvc.pitch_track import PitchFrames
 from rtvc.engine.rvc.render import decode_window, make_latent
@@ -42,6 +43,7 @@ _PITCH_SHARE = 0.2
 """Share of the progress that f0 estimation takes."""
 
 
+@mlx_errors("rendered")
 def convert(
     voice: RvcVoice,
     audio_16k: Float32,

@@ -17,6 +17,7 @@ from rtvc.engine.models.vocoder import StreamingVocoder
 from rtvc.engine.plan import Plan
 from rtvc.engine.rvc.content import Content
 from rtvc.engine.rvc.decoder import Decoder, StreamingDecoder, WindowDecoder
+from rtvc.engine.rvc.mlx_errors import mlx_errors
 from rtvc.engine.rvc.network import SynthesizerNetwork
 from rtvc.engine.rvc.pitch_track import PitchTrack
 from rtvc.engine.rvc.render import make_latent
@@ -123,6 +124,7 @@ class RvcVoice:
                 f"{self.voice.n_speakers - 1}."
             )
 
+    @mlx_errors("prepared")
     def open(self, plan: Plan, settings: Settings) -> RvcStream:
         """Return a stream at time 0, warmed up.
 
@@ -174,6 +176,7 @@ class RvcStream:
         self._decoder = _decoder(owner, self.window, plan)
         self._audio: Float32 = np.zeros(self.window.kept * FRAME, np.float32)
 
+    @mlx_errors("rendered")
     def render(self, block: Float32, settings: Settings) -> Rendered:
         """Render the next block, and the crossfade and search that the next block renders again."""
         self._append(block)

@@ -64,7 +64,9 @@ def _chosen(variable: str, default: str, choices: tuple[str, ...]) -> str:
 def _select_device() -> Kind:
     usual = "gpu" if mx.default_device().type == mx.DeviceType.gpu else "cpu"
     named = "RTVC_DEVICE is" if os.environ.get("RTVC_DEVICE") else "The chosen device is"
-    found = _chosen("RTVC_DEVICE", requested_device() or usual, ("cpu", "gpu"))
+    requested = requested_device()
+    default = requested if requested in ("cpu", "gpu") else usual
+    found = _chosen("RTVC_DEVICE", default, ("cpu", "gpu"))
     if found == "gpu" and usual == "cpu":
         raise UsageError(
             f"{named} 'gpu', but MLX finds no GPU here. Use 'cpu', or 'rtvc run --compute auto'; "

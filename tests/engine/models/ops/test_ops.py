@@ -90,7 +90,11 @@ def test_the_transposed_convolution_for_gpus_equals_the_1d_primitive(
     kernel: int, stride: int, padding: int, output_padding: int
 ) -> None:
     x, w = _random(1, 37, 12), _random(8, kernel, 12, seed=1)
-    options = {"stride": stride, "padding": padding, "output_padding": output_padding}
+    options: dict[str, Any] = {
+        "stride": stride,
+        "padding": padding,
+        "output_padding": output_padding,
+    }
     expected = mx.conv_transpose1d(x, w, **options)
     actual = gpu.conv_transpose1d(x, w, **options)
     np.testing.assert_array_equal(np.array(actual), np.array(expected))
@@ -144,7 +148,7 @@ def test_a_convolution_in_bands_equals_the_whole(
 def _assert_close(actual: mx.array, expected: mx.array, *, db: float) -> None:
     assert actual.shape == expected.shape
     error = mx.square(actual.astype(mx.float32) - expected).mean()
-    assert -10 * math.log10((error / mx.square(expected).mean()).item()) > db
+    assert -10 * math.log10(float((error / mx.square(expected).mean()).item())) > db
 
 
 @pytest.mark.parametrize("variant", [cpu.gelu, gpu.gelu])

@@ -1,0 +1,114 @@
+"""``rtvc doctor --self-test``, and the choice of the device to compute on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import pytest
+
+from rtvc.cli import doctor_self_test, probes
+from rtvc.cli.doctor import _self_test
+from rtvc.config.compute_file import VerdictFile, compute_path, load_device, save_device
+from rtvc.engine.models.ops import backend, gpu, ops
+from rtvc.engine.models.ops.backend import Compute
+from rtvc.engine.selftest import ladder
+from tests.engine.selftest.faults import FAULTS, spoiled
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RTVC_HOME", str(tmp_path))
+
+
+def rtvc(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "rtvc", *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_every_result_is_printed_and_the_verdict_kept():
+    run = rtvc("doctor", "--self-test", "--json")
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout)
+    assert found["passed"]
+    assert found["sentences"] == []
+    (step,) = found["steps"]
+    assert len(step["cases"]) > 40
+    assert min(case["snr_db"] for case in step["cases"]) > 100
+    assert found["versions"]["mlx"]
+    (kept,) = json.loads(compute_path().read_text())["self-tests"].values()
+    assert kept["compute"] == found["compute"]
+
+
+@pytest.fixture
+def faulty(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The findings on a machine whose GPU computes attention wrongly."""
+    monkeypatch.setattr(backend, "FIRST", Compute("cpu", "gpu", "float32"))
+    monkeypatch.setattr(ladder, "_once", ladder._Once())
+    monkeypatch.setattr(gpu, "attention", spoiled(gpu.attention, FAULTS["sign"]))
+    mx.disable_compile()
+    before = backend.compute
+    found = probes.self_test()
+    mx.enable_compile()
+    ops.use(before)
+    return json.loads(json.dumps(found))
+
+
+def test_a_wrong_result_is_reported(
+    faulty: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(probes, "probe", lambda name: faulty)
+    assert doctor_self_test.run(json=False) == 1
+    printed = capsys.readouterr().out
+    assert "! attention  " in printed
+    assert "-6.0 dB, level -1.0000" in printed
+    assert "computes attention wrongly (MLX 0.3" in printed
+    assert "CPU, float32 on " in printed
+    check = _self_test(faulty)
+    assert check.verdict == "warning"
+    assert "computes on the processor" in check.found
+    assert check.fix.startswith("rtvc uses CPU, float32 on ")
+    assert _self_test({"error": "crashed with signal 6: abort"}).verdict == "broken"
+
+
+def test_the_flags_exclude_each_other():
+    run = rtvc("doctor", "--self-test", "--live")
+    assert run.returncode == 2
+    assert run.stderr == "rtvc: --self-test and --live exclude each other.\n"
+
+
+def test_the_chosen_device_is_remembered_and_used(tmp_path: Path):
+    demo = str(tmp_path / "demo.wav")
+    run = rtvc("run", "--compute", "cpu", "--demo", demo, "--seconds", "0.1")
+    assert run.returncode == 0, run.stderr
+    assert load_device() == "cpu"
+    save_device("gpu")
+    show = "from rtvc.library.computing import prepare_computing; print(prepare_computing())"
+    asked = subprocess.run(
+        [sys.executable, "-c", show], capture_output=True, text=True, check=False
+    )
+    if not mx.is_available(mx.gpu):
+        assert "The chosen device is 'gpu', but MLX finds no GPU here." in asked.stderr
+    save_device("auto")
+    assert load_device() == ""
+
+
+def test_a_damaged_file_counts_as_empty():
+    compute_path().write_text("{")
+    assert load_device() == ""
+    assert VerdictFile().load("key") is None
+    VerdictFile().save("key", {"passed": True})
+    assert VerdictFile().load("key") == {"passed": True}
+    for number in range(30):
+        VerdictFile().save(f"key {number}", {})
+    assert len(json.loads(compute_path().read_text())["self-tests"]) == 20
