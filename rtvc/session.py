@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Any
 
 from rtvc.audio.endpoint import Endpoint
-from rtvc.audio.input_channel import MIX, ChannelChoice, check_channel
 from rtvc.audio.latency_watch import LatencyWatch
 from rtvc.audio.tee import TeeEndpoint
 from rtvc.calibration.conditions import conditions
@@ -18,6 +17,7 @@ from rtvc.calibration.profiles import DEFAULT_PROFILE, PROFILES
 from rtvc.calibration.sizing import Sizing
 from rtvc.calibration.timing import measured_here
 from rtvc.config.calibration_yaml import load_calibration
+from rtvc.device_choice import MIX, ChannelChoice, check_channel
 from rtvc.engine.chain import Observer
 from rtvc.engine.engine import Engine
 from rtvc.engine.voice import Voice

@@ -3,61 +3,40 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 
 from rtvc.audio.devices import Device, Direction, list_devices
 from rtvc.audio.errors import AudioError
+from rtvc.device_choice import DeviceIdentity
 from rtvc.errors import UsageError, close_matches
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceIdentity:
-    """What a device is found by in another list of devices, where its index is another one.
+def identity_of(device: Device, direction: Direction, devices: list[Device]) -> DeviceIdentity:
+    """Return the identity of one of `devices`."""
+    alike = _alike(device.name, device.host_api, direction, devices)
+    return DeviceIdentity(device.name, device.host_api, alike.index(device), len(alike))
 
-    Attributes
-    ----------
-    name
-        Name of the device, exactly as the system spells it.
-    host_api
-        Name of its host API; "" is any, as for a device of which only the name is known.
-    ordinal
-        Position from 0 among the devices with the same names and direction, such as two equal
-        headsets.
-    count
-        Number of these devices. If it has changed, their positions have too.
+
+def find_identity(identity: DeviceIdentity, direction: Direction, devices: list[Device]) -> Device:
+    """Return the device with this identity among `devices`, never another one.
+
+    Raises
+    ------
+    AudioError
+        If it is not connected, or cannot be told from devices with the same name.
     """
-
-    name: str
-    host_api: str = ""
-    ordinal: int = 0
-    count: int = 1
-
-    @classmethod
-    def of(cls, device: Device, direction: Direction, devices: list[Device]) -> DeviceIdentity:
-        """Return the identity of one of `devices`."""
-        alike = _alike(device.name, device.host_api, direction, devices)
-        return cls(device.name, device.host_api, alike.index(device), len(alike))
-
-    def find(self, direction: Direction, devices: list[Device]) -> Device:
-        """Return the device among `devices`, never another one.
-
-        Raises
-        ------
-        AudioError
-            If it is not connected, or cannot be told from devices with the same name.
-        """
-        alike = _alike(self.name, self.host_api, direction, devices)
-        if len(alike) == self.count:
-            return alike[self.ordinal]
-        if not alike:
-            raise AudioError(f"The {direction} {self.name!r} is not connected.")
-        raise AudioError(
-            f"{_counted(len(alike), direction)} named {self.name!r}, but it was one of "
-            f"{self.count} before, so which of them it is cannot be told. Choose it again."
-            if self.count > 1
-            else f"{_counted(len(alike), direction)} named {self.name!r}, but before there was "
-            "only one, so which of them it is cannot be told. Choose it again."
-        )
+    name, count = identity.name, identity.count
+    alike = _alike(name, identity.host_api, direction, devices)
+    if len(alike) == count:
+        return alike[identity.ordinal]
+    if not alike:
+        raise AudioError(f"The {direction} {name!r} is not connected.")
+    raise AudioError(
+        f"{_counted(len(alike), direction)} named {name!r}, but it was one of {count} before, so "
+        "which of them it is cannot be told. Choose it again."
+        if count > 1
+        else f"{_counted(len(alike), direction)} named {name!r}, but before there was only one, "
+        "so which of them it is cannot be told. Choose it again."
+    )
 
 
 def _counted(count: int, direction: Direction) -> str:
@@ -103,7 +82,7 @@ def find_device(
     if not usable:
         raise AudioError(_no_device_message(direction))
     if isinstance(wanted, DeviceIdentity):
-        return wanted.find(direction, usable)
+        return find_identity(wanted, direction, usable)
     if wanted is None:
         return next((device for device in usable if device.is_default(direction)), usable[0])
     text = str(wanted)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rtvc._types import Float32, Float64
-from rtvc.audio.input_channel import LOUDEST, MIX, ChannelChoice, check_channel
+from rtvc.device_choice import LOUDEST, MIX, ChannelChoice, check_channel
 
 _SILENT = 1e-4
 """Power relative to the loudest channel below which a channel is silent (-40 dB)."""

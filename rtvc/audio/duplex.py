@@ -18,13 +18,13 @@ from rtvc.audio.drift import ClockTrim
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.errors import AudioError
 from rtvc.audio.fifo import SampleFifo
-from rtvc.audio.input_channel import MIX, ChannelChoice, check_channel
 from rtvc.audio.open_stream import open_stream
 from rtvc.audio.portaudio import audio_error, portaudio
 from rtvc.audio.resample import EdgeResampler
 from rtvc.audio.stderr_capture import capture_stderr
 from rtvc.audio.stream_watchdog import StreamWatchdog
 from rtvc.audio.streams import RING_S, DeviceStream, Port, StreamSpec
+from rtvc.device_choice import MIX, ChannelChoice, check_channel
 from rtvc.stats import DeviceHealth
 
 BLOCK_S = 0.010

@@ -10,12 +10,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from rtvc._types import Float32
-from rtvc.audio.device_search import DeviceIdentity, find_device
+from rtvc.audio.device_search import find_device, identity_of
 from rtvc.audio.devices import Device, Direction, list_devices
 from rtvc.audio.duplex import Duplex, SilentDeviceError, open_duplex
 from rtvc.audio.endpoint import ENGINE_RATE, DeviceLostError
 from rtvc.audio.errors import AudioError, NoAnswerError
-from rtvc.audio.input_channel import MIX, ChannelChoice
 from rtvc.audio.portaudio import (
     ALLOW_MICROPHONE,
     restart_portaudio,
@@ -27,6 +26,7 @@ from rtvc.audio.pulse_monitor import PulseMonitor
 from rtvc.audio.reopen_schedule import ReopenSchedule
 from rtvc.audio.route_watch import CABLE_GONE, LOOP, RouteWatch
 from rtvc.audio.sound_system import server_is_down
+from rtvc.device_choice import MIX, ChannelChoice, DeviceIdentity
 from rtvc.errors import RtvcError
 from rtvc.stats import DeviceHealth
 from rtvc.system.audio_priority import make_thread_realtime, realtime_threads
@@ -339,8 +339,8 @@ class LiveEndpoint:
             )
         )
         identities = (
-            DeviceIdentity.of(microphone, "input", everything),
-            DeviceIdentity.of(speaker, "output", everything),
+            identity_of(microphone, "input", everything),
+            identity_of(speaker, "output", everything),
         )
         return (microphone, speaker), identities
 

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 
 from rtvc._types import Float32
-from rtvc.audio.device_search import DeviceIdentity, find_device
+from rtvc.audio.device_search import find_device, identity_of
 from rtvc.audio.devices import Device, list_devices
 from rtvc.audio.drift import ClockTrim
 from rtvc.audio.duplex import PRIMED_BLOCKS, open_playback
@@ -26,6 +26,7 @@ from rtvc.audio.reopen_schedule import ReopenSchedule
 from rtvc.audio.resample import EdgeResampler
 from rtvc.audio.stream_watchdog import StreamWatchdog
 from rtvc.audio.streams import DeviceStream
+from rtvc.device_choice import DeviceIdentity
 from rtvc.errors import RtvcError, UsageError
 from rtvc.system.audio_priority import make_thread_realtime, realtime_threads
 
@@ -375,4 +376,4 @@ def find_monitor(
     device = find_device(wanted, "output", everything)
     if output is not None and device.index == output.index:
         raise UsageError(f"{device.name!r} is already the output. Choose another monitor.")
-    return device, DeviceIdentity.of(device, "output", everything)
+    return device, identity_of(device, "output", everything)

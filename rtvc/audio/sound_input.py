@@ -12,7 +12,7 @@ import numpy as np
 from rtvc._types import Float32, Float64
 from rtvc.audio.decoder import Decoder, open_decoder
 from rtvc.audio.downmix import Downmix, choose_downmix
-from rtvc.audio.input_channel import ChannelChoice
+from rtvc.device_choice import ChannelChoice
 from rtvc.errors import RtvcError
 
 PIECE_S = 0.5

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtvc.audio.input_channel import MIX
 from rtvc.cli import options
+from rtvc.device_choice import MIX
 from rtvc.errors import RtvcError, UsageError
 from rtvc.settings import BUILT_IN, Settings
 

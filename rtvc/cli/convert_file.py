@@ -16,8 +16,8 @@ from rtvc.errors import RtvcError
 from rtvc.settings import Settings
 
 if TYPE_CHECKING:
-    from rtvc.audio.input_channel import ChannelChoice
     from rtvc.audio.sound_input import SoundInput
+    from rtvc.device_choice import ChannelChoice
     from rtvc.engine.voice import Voice
 
 _LARGEST_LOSS = 0.5

@@ -72,8 +72,8 @@ class _Remembered(NamedTuple):
 def _remembered(devices: list[Device]) -> list[_Remembered]:
     from rtvc.audio.device_search import find_device
     from rtvc.audio.errors import AudioError
-    from rtvc.audio.input_channel import channel_label
     from rtvc.config.remembered import read_remembered
+    from rtvc.device_choice import channel_label
 
     try:
         run = read_remembered()

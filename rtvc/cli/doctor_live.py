@@ -20,11 +20,11 @@ _TROUBLE = (State.MUTED, State.DEVICE_LOST)
 
 def run(args: argparse.Namespace) -> int:
     """Run the command, and return the exit code."""
-    from rtvc.audio.input_channel import channel_label
     from rtvc.audio.silent_output import SilentOutput
     from rtvc.cli import options
     from rtvc.cli.run_devices import print_note, selected_devices
     from rtvc.config.remembered import load_remembered
+    from rtvc.device_choice import channel_label
     from rtvc.live.device_session import DeviceSession
     from rtvc.live.devices import SystemDevices
     from rtvc.live.startup_sizing import startup_sizing

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any, NamedTuple
 
-from rtvc.audio.input_channel import ChannelChoice, parse_channel
+from rtvc.device_choice import ChannelChoice, parse_channel
 from rtvc.errors import UsageError
 from rtvc.settings import BUILT_IN, Setting, Settings, Value, grouped_settings
 

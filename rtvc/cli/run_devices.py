@@ -14,8 +14,8 @@ from rtvc.errors import RtvcError, UsageError
 
 if TYPE_CHECKING:
     from rtvc.audio.devices import Device, Direction
-    from rtvc.audio.input_channel import ChannelChoice
     from rtvc.config.remembered import RememberedRun
+    from rtvc.device_choice import ChannelChoice
     from rtvc.live.devices import DeviceChoice, DeviceIdentity, DeviceSelection, OpenDevices
 
 DEMO_FILE = "rtvc-demo.wav"
@@ -170,7 +170,7 @@ def _later(args: argparse.Namespace, remembered: DeviceSelection) -> RunDevices:
 
 
 def _live(args: argparse.Namespace, remembered: RememberedRun) -> RunDevices:
-    from rtvc.audio.input_channel import channel_label
+    from rtvc.device_choice import channel_label
     from rtvc.live.devices import DeviceSelection, SystemDevices
     from rtvc.live.feedback import feedback_advice
 
@@ -214,7 +214,7 @@ def _device(
     flag: str = "",
 ) -> _Found:
     """Return the device of a flag, else the remembered one, else the system's default."""
-    from rtvc.audio.device_search import DeviceIdentity, find_device
+    from rtvc.audio.device_search import find_device, identity_of
     from rtvc.audio.devices import list_devices
     from rtvc.audio.errors import AudioError
 
@@ -234,7 +234,7 @@ def _device(
             return _Found("", device.name, device)
     else:
         device = find_device(asked, direction, everything)
-    return _Found(DeviceIdentity.of(device, direction, everything), device.name, device)
+    return _Found(identity_of(device, direction, everything), device.name, device)
 
 
 def _channel(
@@ -247,7 +247,7 @@ def _channel(
     UsageError
         If the microphone has no such channel.
     """
-    from rtvc.audio.input_channel import MIX, check_channel
+    from rtvc.device_choice import MIX, check_channel
 
     same = args.input is None or microphone.choice == (remembered.input or "")
     channel: ChannelChoice = remembered.input_channel if same else MIX

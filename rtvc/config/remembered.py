@@ -6,13 +6,12 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rtvc.audio.device_search import DeviceIdentity
-from rtvc.audio.input_channel import MIX, ChannelChoice, parse_channel
 from rtvc.calibration.profiles import DEFAULT_PROFILE, PROFILES
 from rtvc.calibration.sizing import sizes_at_default
 from rtvc.config import settings_yaml
 from rtvc.config.paths import config_folder, unused_path, write_atomically
 from rtvc.config.recording_choice import RecordingChoice
+from rtvc.device_choice import MIX, ChannelChoice, DeviceIdentity, parse_channel
 from rtvc.errors import UsageError
 from rtvc.settings import Settings
 

@@ -215,7 +215,7 @@ class Delivery:
         return late
 
     def skip(self, samples: int) -> None:
-        """Drop a block whole, so it need not be rendered: it is late, or the device did not play."""
+        """Drop a block whole, unrendered: it is late, or the device did not play."""
         with self._lock:
             if self._drop_for_device >= samples:
                 self._drop_for_device -= samples

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from rtvc.device_choice import MIX, ChannelChoice, check_channel
+
 # Re-exported for the panel, which must not import rtvc.audio.
-from rtvc.audio.device_search import DeviceIdentity as DeviceIdentity  # noqa: PLC0414
-from rtvc.audio.input_channel import MIX, ChannelChoice, check_channel
-from rtvc.audio.input_channel import channel_label as channel_label  # noqa: PLC0414
+from rtvc.device_choice import DeviceIdentity as DeviceIdentity  # noqa: PLC0414
+from rtvc.device_choice import channel_label as channel_label  # noqa: PLC0414
 from rtvc.errors import RtvcError, escaped
 
 if TYPE_CHECKING:
@@ -39,8 +40,10 @@ class AvailableDevices:
 
     def identities(self, direction: Direction) -> dict[DeviceIdentity, Device]:
         """Return the devices of a direction by their identities, in their order."""
+        from rtvc.audio.device_search import identity_of
+
         devices = list(self.inputs if direction == "input" else self.outputs)
-        return {DeviceIdentity.of(device, direction, devices): device for device in devices}
+        return {identity_of(device, direction, devices): device for device in devices}
 
 
 DeviceChoice = DeviceIdentity | str

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from rtvc.audio.input_channel import channel_label, check_channel, parse_channel
 from rtvc.audio.live import LiveEndpoint
+from rtvc.device_choice import channel_label, check_channel, parse_channel
 from rtvc.errors import UsageError
 from tests.audio.signals import noise_below
 from tests.cli.test_main import rtvc_command

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtvc.audio.device_search import DeviceIdentity
 from rtvc.config import presets, remembered, settings_yaml
 from rtvc.config.settings_yaml import SettingsFileError
+from rtvc.device_choice import DeviceIdentity
 from rtvc.errors import UsageError
 from rtvc.settings import SETTINGS, Settings
 

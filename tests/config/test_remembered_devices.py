@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtvc.audio.device_search import DeviceIdentity
+from rtvc.audio.device_search import find_identity, identity_of
 from rtvc.audio.devices import Device, Direction
 from rtvc.audio.errors import AudioError
 from rtvc.config.remembered import (
@@ -21,6 +21,7 @@ from rtvc.config.remembered import (
     remembered_path,
     save_remembered,
 )
+from rtvc.device_choice import DeviceIdentity
 from rtvc.errors import escaped
 from rtvc.live.devices import DeviceSelection, device_label, input_label
 from tests.audio.device_lists import LINUX, MACBOOK, TWO_RECEIVERS, listed
@@ -39,14 +40,14 @@ def found(identity: DeviceIdentity | None, direction: Direction, devices: list[D
     """Return the index of a device, -1 if it is not found."""
     assert identity is not None
     try:
-        return identity.find(direction, devices).index
+        return find_identity(identity, direction, devices).index
     except AudioError:
         return -1
 
 
 def remembered(use: str, device: Device, devices: list[Device]) -> DeviceIdentity | None:
     """Return a device as the next run reads it."""
-    identity = DeviceIdentity.of(device, USES[use], devices)
+    identity = identity_of(device, USES[use], devices)
     save_remembered(RememberedRun(**{use: identity}))  # type: ignore[arg-type]
     again: DeviceIdentity | None = getattr(read_remembered(), use)
     assert again == identity
@@ -87,7 +88,7 @@ def test_any_name_is_the_same_device_or_none(
     }
     run = RememberedRun(
         **{  # type: ignore[arg-type]
-            use: DeviceIdentity.of(device, USES[use], devices) for use, device in uses.items()
+            use: identity_of(device, USES[use], devices) for use, device in uses.items()
         }
     )
     with tempfile.TemporaryDirectory() as name:
@@ -131,14 +132,14 @@ def test_of_equal_devices_the_right_one_or_none_is_found():
     assert found(second, "input", moved) == 3
     for alone in (TWO_RECEIVERS[:3], TWO_RECEIVERS[2:]):
         with pytest.raises(AudioError, match="There is one input named 'Wireless GO II RX', but"):
-            second.find("input", alone)
+            find_identity(second, "input", alone)
     with pytest.raises(AudioError, match="The input 'Wireless GO II RX' is not connected"):
-        second.find("input", MACBOOK)
+        find_identity(second, "input", MACBOOK)
     only = remembered("output", MACBOOK[2], MACBOOK)
     assert only is not None
     twice = [*MACBOOK, *MACBOOK]
     with pytest.raises(AudioError, match="There are 2 outputs named 'BlackHole 2ch', but before"):
-        only.find("output", twice)
+        find_identity(only, "output", twice)
 
 
 def test_a_device_that_resembles_a_missing_one_is_not_taken():

@@ -6,10 +6,10 @@ import numpy as np
 import soundfile
 import soxr
 
-from rtvc.audio.device_search import DeviceIdentity
 from rtvc.audio.devices import Device, Direction
 from rtvc.audio.monitor import Monitor
 from rtvc.audio.simulated import SimulatedDevice
+from rtvc.device_choice import DeviceIdentity
 from rtvc.errors import UsageError
 from rtvc.live.devices import (
     AvailableDevices,

@@ -1,8 +1,34 @@
-"""The channel of a recording or of a microphone that is used."""
+"""Which device is used, and which of its channels: as it is remembered."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from rtvc.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceIdentity:
+    """What a device is found by in another list of devices, where its index is another one.
+
+    Attributes
+    ----------
+    name
+        Name of the device, exactly as the system spells it.
+    host_api
+        Name of its host API; "" is any, as for a device of which only the name is known.
+    ordinal
+        Position from 0 among the devices with the same names and direction, such as two equal
+        headsets.
+    count
+        Number of these devices. If it has changed, their positions have too.
+    """
+
+    name: str
+    host_api: str = ""
+    ordinal: int = 0
+    count: int = 1
+
 
 ChannelChoice = int | str
 """The number of a channel from 1, ``"mix"`` or ``"loudest"``."""
