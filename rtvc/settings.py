@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, cast
@@ -64,6 +64,11 @@ class Setting:
     shape
         Whether a change rebuilds the engine's chain (sizes, models) instead of taking effect
         at the next block.
+    needs
+        What the voice or the run must have for the setting to change anything: ``built-in`` or
+        ``rvc`` (the kind of voice), ``f0`` (a voice that follows the pitch), ``index``,
+        ``speakers`` (more than one), ``crossfade`` (blocks that must be joined), ``devices``,
+        ``monitor``. Empty if it always does. See `applies_to`.
     stored
         Whether presets and the remembered run hold it. The mode is chosen in each run: no file
         unmutes the output or lets your own voice through.
@@ -80,6 +85,7 @@ class Setting:
     choices: tuple[str, ...] = ()
     multiple: float = 0.0
     shape: bool = False
+    needs: frozenset[str] = frozenset()
     stored: bool = True
 
     @property
@@ -105,6 +111,17 @@ class Setting:
         whole = "whole " if self.kind is int else ""
         steps = f" in steps of {self.multiple:.10g}" if self.multiple else ""
         return f"a {whole}number from {self.low:.10g} to {self.high:.10g}{unit}{steps}"
+
+    def applies_to(self, features: Set[str]) -> bool:
+        """Return whether it changes anything, given what a voice and a run have.
+
+        Parameters
+        ----------
+        features
+            Those of the voice (`rtvc.engine.voice.Voice.features`), and ``devices`` and
+            ``monitor`` for a run with these.
+        """
+        return self.needs <= features
 
     def check(self, value: object) -> Value:
         """Return `value` in the setting's own type, rounded to its `multiple`.
@@ -179,6 +196,9 @@ class Setting:
         return SettingError(self.name, f"{sentence} {hint}".rstrip())
 
 
+_F0 = frozenset({"f0"})
+
+
 def _setting(default: Value, help: str, **attributes: Any) -> Any:
     return field(default=default, metadata={"help": help, **attributes})
 
@@ -209,7 +229,13 @@ class Settings:
         shape=True,
     )
     pitch: float = _setting(
-        0.0, "Pitch shift in semitones.", unit="semitones", low=-24.0, high=24.0, step=1.0
+        0.0,
+        "Pitch shift in semitones.",
+        unit="semitones",
+        low=-24.0,
+        high=24.0,
+        step=1.0,
+        needs=_F0,
     )
     pitch_fine: float = _setting(
         0.0,
@@ -218,6 +244,7 @@ class Settings:
         low=-100.0,
         high=100.0,
         step=5.0,
+        needs=_F0,
     )
     pitch_range: float = _setting(
         1.0,
@@ -226,6 +253,7 @@ class Settings:
         low=0.0,
         high=3.0,
         step=0.1,
+        needs=_F0,
     )
     pitch_fixed: float = _setting(
         0.0,
@@ -234,6 +262,7 @@ class Settings:
         low=0.0,
         high=1000.0,
         step=5.0,
+        needs=_F0,
     )
     formant: float = _setting(
         0.0,
@@ -251,13 +280,15 @@ class Settings:
         low=-1.0,
         high=1.0,
         step=0.1,
+        needs=frozenset({"built-in"}),
     )
-    whisper: bool = _setting(False, "Whisper: make all sounds unvoiced.")
+    whisper: bool = _setting(False, "Whisper: make all sounds unvoiced.", needs=_F0)
     speaker: int = _setting(
         0,
         "Speaker number, from 0, of an RVC voice with several speakers.",
         low=0,
         high=9999,
+        needs=frozenset({"speakers"}),
     )
     index_rate: float = _setting(
         0.5,
@@ -265,6 +296,7 @@ class Settings:
         low=0.0,
         high=1.0,
         step=0.1,
+        needs=frozenset({"index"}),
     )
     protect: float = _setting(
         0.33,
@@ -272,6 +304,7 @@ class Settings:
         low=0.0,
         high=0.5,
         step=0.05,
+        needs=frozenset({"index", "f0"}),
     )
     pitch_method: str = _setting(
         "rmvpe",
@@ -279,6 +312,7 @@ class Settings:
         "for files, harvest need no download.",
         choices=("rmvpe", "fcpe", "dio", "harvest"),
         shape=True,
+        needs=frozenset({"rvc", "f0"}),
     )
     pitch_threshold: float = _setting(
         0.0,
@@ -287,10 +321,12 @@ class Settings:
         low=0.0,
         high=0.95,
         step=0.01,
+        needs=frozenset({"rvc", "f0"}),
     )
     pitch_interpolation: bool = _setting(
         False,
         "Interpolate the pitch over unvoiced sounds, as RVC voices trained since July 2026 expect.",
+        needs=frozenset({"rvc", "f0"}),
     )
     input_gain: float = _setting(0.0, "Input gain.", unit="dB", low=-24.0, high=36.0, step=1.0)
     gate: float = _setting(
@@ -345,6 +381,7 @@ class Settings:
         low=-60.0,
         high=12.0,
         step=1.0,
+        needs=frozenset({"monitor"}),
     )
     block: float = _setting(
         100.0,
@@ -367,6 +404,7 @@ class Settings:
         step=10.0,
         multiple=10.0,
         shape=True,
+        needs=frozenset({"devices"}),
     )
     context: float = _setting(
         1000.0,
@@ -388,6 +426,7 @@ class Settings:
         step=10.0,
         multiple=10.0,
         shape=True,
+        needs=frozenset({"crossfade"}),
     )
     lookahead: float = _setting(
         0.0,
@@ -407,6 +446,7 @@ class Settings:
         high=200.0,
         step=5.0,
         shape=True,
+        needs=_F0,
     )
     pitch_ceiling: float = _setting(
         900.0,
@@ -416,6 +456,7 @@ class Settings:
         high=1100.0,
         step=20.0,
         shape=True,
+        needs=_F0,
     )
     seed: int = _setting(
         0,

@@ -94,6 +94,9 @@ def run(args: argparse.Namespace) -> int:
     _check_standard_streams(args)
     with discard_library_messages():
         plan = make_plan(args.inputs, args.target)
+        voice = _load(chosen.settings.voice)
+        if ignored := options.without_effect(chosen, voice.features):
+            print(f"{ignored} no effect on files with this voice.", file=sys.stderr)
         if args.quality == "offline" and chosen.settings.voice == BUILT_IN:
             print(
                 "The built-in voice has no offline quality: its result is that of a live run.",
@@ -110,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
                 args.input_channel,
                 args.raw,
             ),
-            _load(chosen.settings.voice),
+            voice,
         )
     if args.json:
         print(json.dumps([as_dict(outcome) for outcome in outcomes], indent=2))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Set
 from typing import Any, NamedTuple
 
 from rtvc.device_choice import ChannelChoice, parse_channel
 from rtvc.errors import UsageError
-from rtvc.settings import BUILT_IN, Setting, Settings, Value, grouped_settings
+from rtvc.settings import BUILT_IN, SETTINGS, Setting, Settings, Value, grouped_settings
 
 _PREFIX = "setting_"
 
@@ -87,6 +88,30 @@ def chosen(args: argparse.Namespace, base: Settings) -> Chosen:
         if key.startswith(_PREFIX)
     }
     return Chosen(base.replace(**given), stated | given.keys())
+
+
+def without_effect(chosen: Chosen, features: Set[str]) -> str:
+    """Return "--NAME has" or "--NAME, --NAME have" for stated settings that change nothing.
+
+    Parameters
+    ----------
+    chosen
+        The settings of a command line.
+    features
+        See `Setting.applies_to`.
+
+    Returns
+    -------
+    str
+        The beginning of a sentence, "" if all apply. A value at its default counts as applying.
+    """
+    changed = chosen.stated & chosen.settings.changed().keys()
+    flags = [
+        setting.flag
+        for name, setting in SETTINGS.items()
+        if name in changed and not setting.applies_to(features)
+    ]
+    return f"{', '.join(flags)} {'has' if len(flags) == 1 else 'have'}" if flags else ""
 
 
 def forget_flags(args: argparse.Namespace) -> None:
@@ -203,8 +228,6 @@ def seconds(text: str) -> float:
 
 def described(values: dict[str, Value]) -> str:
     """Return settings as text, such as "pitch 4 semitones, whisper true"."""
-    from rtvc.settings import SETTINGS
-
     parts = []
     for name, value in values.items():
         unit = SETTINGS[name].unit

@@ -83,6 +83,8 @@ class Voice(Protocol):
     continuous
         True if consecutive blocks join without processing; False if they are independent
         renders that must be aligned and crossfaded.
+    features
+        What it has, for `rtvc.settings.Setting.applies_to`.
     """
 
     name: str
@@ -90,6 +92,10 @@ class Voice(Protocol):
     input_rate: int
     output_rate: int
     continuous: bool
+
+    @property
+    def features(self) -> frozenset[str]:
+        """What the voice has; decides which settings apply."""
 
     def lookahead_frames(self, settings: Settings) -> int:
         """Return the lookahead that the voice needs, in frames of 10 ms."""

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from rtvc.audio.local_file import local_file
 from rtvc.audio.sound_input import SoundInput, inspect
 from rtvc.audio.sound_source import read_whole
 from rtvc.errors import RtvcError
@@ -66,7 +67,8 @@ def test_files_joined_end_to_end(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "extension", ["mp3", "ogg", "opus", "flac", "wav", "aiff", "au", "caf", "w64", "rf64"]
+    "extension",
+    ["mp3", "ogg", "opus", "flac", "wav", "aiff", "au", "caf", "w64", "rf64", "svx", "nist"],
 )
 def test_files_that_are_cut(tmp_path: Path, extension: str) -> None:
     path = tmp_path / f"x.{extension}"
@@ -101,6 +103,36 @@ def test_a_recorder_that_was_killed(
     at = data.index(size_at) + (16 if header == "<Q" else 4)
     struct.pack_into(header, data, at, 0)
     sound = inspected(path, bytes(data))
+    assert seconds(sound) == pytest.approx(SECONDS, abs=0.001)
+    assert sound.shortfall == ""
+
+
+def test_a_recorder_that_was_killed_after_an_update_of_the_size(tmp_path: Path) -> None:
+    path = tmp_path / "x.wav"
+    data = bytearray(whole(path, subtype="PCM_16"))
+    struct.pack_into("<I", data, data.index(b"data") + 4, 1000)
+    sound = inspected(path, bytes(data))
+    assert (seconds(sound), sound.shortfall) == (SECONDS, "")
+    assert "states less sound" in sound.notes[0]
+
+
+def test_an_rf64_file_without_a_size(tmp_path: Path) -> None:
+    path = tmp_path / "x.rf64"
+    data = bytearray(whole(path, subtype="PCM_16"))
+    struct.pack_into("<Q", data, data.index(b"ds64") + 16, 0)
+    sound = inspected(path, bytes(data))
+    assert seconds(sound) == pytest.approx(SECONDS, abs=0.001)
+    assert sound.shortfall == ""
+
+
+def test_a_caf_file_up_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "x.caf"
+    data = bytearray(whole(path, subtype="PCM_16"))
+    struct.pack_into(">q", data, data.index(b"data") + 4, -1)
+    path.write_bytes(data)
+    with local_file(path) as file:
+        assert file.path == path  # another program would call it damaged
+        sound = inspect(file.path)
     assert seconds(sound) == pytest.approx(SECONDS, abs=0.001)
     assert sound.shortfall == ""
 

@@ -96,7 +96,8 @@ def test_a_replay_is_the_run_bit_for_bit(tmp_path, anna, capsys):
     assert f"{again.rendered} are identical to the run" in capsys.readouterr().out
     np.testing.assert_allclose(soundfile.read(out)[0], again.output, atol=2e-7)
     assert main(["replay", str(folder), "--output", str(out)]) == 2
-    muted = ("--voice", "world", "--output-gain", "-36")
+    (tmp_path / "soft.yaml").write_text("output_gain: -36\n")
+    muted = ("--voice", "world", "--preset", str(tmp_path / "soft.yaml"))
     assert main(["replay", str(folder), "--output", str(out), "--force", *muted]) == 0
     assert np.abs(soundfile.read(out)[0]).max() < 0.02
 

@@ -48,6 +48,7 @@ class PlainVoice:
     input_rate: int = 48_000
     output_rate: int = 48_000
     lookahead: int = 3
+    features: frozenset[str] = frozenset()
     on_render: Callable[[int], object] | None = None
     streams: list[PlainStream] = field(default_factory=list)
 

@@ -1,4 +1,4 @@
-"""Containers with one chunk of samples: WAV, RF64, W64, AIFF, AU and CAF.
+"""Containers with one chunk of samples: WAV, RF64, W64, AIFF, 8SVX, NIST, AU and CAF.
 
 Their stated size is too small where the program that wrote them was killed, and too large where
 they were cut.
@@ -6,6 +6,7 @@ they were cut.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ _PLACEHOLDER = 0x7FFF_0000
 """Stated sizes from here on mean "unknown": programs that write to a pipe put them there."""
 _SLACK = 16
 """Bytes that may be missing at the end, such as padding."""
+_UPDATED = "Its header states less sound than it has: what follows the stated end is read too."
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +45,26 @@ def read_wav(data: Data) -> Layout:
         sound = found.get(b"data")
         if sound is None:
             return Layout()
-        size = sound.size
+        size, size_at, size_format = sound.size, sound.size_at, f"{order}I"
         if size == 0xFFFFFFFF and b"ds64" in found:
-            (size,) = struct.unpack_from("<Q", data, found[b"ds64"].begin + 8)
+            size_at, size_format = found[b"ds64"].begin + 8, "<Q"
+            (size,) = struct.unpack_from(size_format, data, size_at)
         if b"bext" in found and not start:
             notes.append("Its broadcast information, such as the time code, is not copied.")
         available = len(data) - sound.begin
-        if size == 0 and available > _SLACK and not _is_chunk(data, sound.begin, order):
-            fixed = struct.pack(f"{order}I", min(available, 0xFFFFFFFF))
-            parts.append(_patched(start, len(data), {sound.size_at: fixed}))
+        end = sound.begin + size + size % 2
+        # Half of the file and more after the stated end: a recorder was killed before or between
+        # two updates of the size.
+        rest = available - size
+        if rest > max(size, _SLACK) and not _continues(data, end, order):
+            if size:
+                notes.append(_UPDATED)
+            largest = 0xFFFFFFFF if size_format != "<Q" else available
+            fixed = struct.pack(size_format, min(available, largest))
+            parts.append(_patched(start, len(data), {size_at: fixed}))
             return Layout(tuple(parts), notes=tuple(notes))
         if size > available + _SLACK and size < _PLACEHOLDER:
             stated = size / max(available, 1)
-        end = sound.begin + size + size % 2
         parts.append(((start, min(end, len(data))),))
         if end + 44 > len(data) or data[end : end + 4] != data[:4]:
             break
@@ -65,7 +74,9 @@ def read_wav(data: Data) -> Layout:
 
 
 def read_aiff(data: Data) -> Layout:
-    """Return the layout of an AIFF or AIFF-C file."""
+    """Return the layout of an AIFF or AIFF-C file, or of another one in this container."""
+    if data[8:12] in (b"8SVX", b"16SV"):
+        return read_svx(data)
     found = {chunk.name: chunk for chunk in _chunks(data, 12, ">4sI")}
     common, sound = found.get(b"COMM"), found.get(b"SSND")
     if common is None or sound is None:
@@ -80,6 +91,23 @@ def read_aiff(data: Data) -> Layout:
     return Layout((_patched(0, len(data), fixes),)) if frames > 0 else Layout()
 
 
+def read_svx(data: Data) -> Layout:
+    """Return the layout of an 8SVX or 16SV file."""
+    found = {chunk.name: chunk for chunk in _chunks(data, 12, ">4sI")}
+    sound = found.get(b"BODY")
+    return Layout() if sound is None else _stated(sound.size, len(data) - sound.begin)
+
+
+def read_nist(data: Data) -> Layout:
+    """Return the layout of a NIST SPHERE file, whose header is text."""
+    values = {
+        name.decode(): int(number)
+        for name, number in re.findall(rb"(sample\w*|channel_count) -i (\d+)", data[:1024])
+    }
+    size = values.get("sample_count", 0) * values.get("sample_n_bytes", 0)
+    return _stated(size * values.get("channel_count", 1), len(data) - 1024)
+
+
 def read_au(data: Data) -> Layout:
     """Return the layout of an AU file."""
     begin, size = struct.unpack_from(">II", data, 4)
@@ -92,13 +120,13 @@ def read_au(data: Data) -> Layout:
 def read_caf(data: Data) -> Layout:
     """Return the layout of a CAF file."""
     sound = next((chunk for chunk in _chunks(data, 8, ">4sq") if chunk.name == b"data"), None)
-    if sound is None or sound.size < 0:  # -1: up to the end
+    if sound is None:
         return Layout()
     available = len(data) - sound.begin
     if sound.size > 4 and sound.size <= available:
         return Layout()
     parts = (_patched(0, len(data), {sound.size_at: struct.pack(">q", available)}),)
-    return Layout(parts, stated=max(1.0, sound.size / max(1, available)))
+    return Layout(parts, stated=max(1.0, sound.size / max(1, available)))  # -1: up to the end
 
 
 def read_w64(data: Data) -> Layout:
@@ -121,6 +149,11 @@ def _chunks(data: Data, at: int, header: str) -> Iterator[_Chunk]:
         name, size = struct.unpack_from(header, data, at)
         yield _Chunk(name, at + 4, size, at + length)
         at += length + max(0, size) + (size % 2 if length == 8 else 0)
+
+
+def _continues(data: Data, at: int, order: str) -> bool:
+    """Return whether chunks up to the end of the file follow, or another file."""
+    return data[at : at + 4] == data[:4] or _is_chunk(data, at, order)
 
 
 def _is_chunk(data: Data, at: int, order: str) -> bool:

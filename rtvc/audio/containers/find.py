@@ -24,6 +24,7 @@ def find_layout(path: Path) -> Layout:
         b"RIFX": chunks.read_wav,
         b"RF64": chunks.read_wav,
         b"FORM": chunks.read_aiff,
+        b"NIST": chunks.read_nist,
         b".snd": chunks.read_au,
         b"caff": chunks.read_caf,
         b"riff": chunks.read_w64,

@@ -104,7 +104,13 @@ def convert(
         converted[first * hop : end * hop] += piece
     own = pitch.part(PAD, PAD + len(sound) // FRAME)
     return ConvertedRecording(
-        voice.name, voice.kind, voice.output_rate, converted, own.input_f0, own.output_f0
+        voice.name,
+        voice.kind,
+        voice.output_rate,
+        converted,
+        own.input_f0,
+        own.output_f0,
+        voice.features,
     )
 
 
@@ -216,6 +222,8 @@ class ConvertedRecording:
         (samples,) float32, starting at the start of the original.
     input_f0, output_f0
         f0 of original and result per 10 ms frame in Hz, 0 = unvoiced.
+    features
+        Those of the voice converted to.
     """
 
     name: str
@@ -224,6 +232,7 @@ class ConvertedRecording:
     audio: Float32
     input_f0: Float64
     output_f0: Float64
+    features: frozenset[str] = frozenset()
 
     input_rate = ENGINE_RATE
     continuous = True

@@ -92,6 +92,17 @@ class RvcVoice:
 
         return step_down()
 
+    @property
+    def features(self) -> frozenset[str]:
+        """What the voice has; decides which settings apply."""
+        having = {
+            "f0": self.voice.uses_pitch,
+            "index": self.content.has_index,
+            "speakers": self.voice.n_speakers > 1,
+            "crossfade": not self.continuous,
+        }
+        return frozenset({"rvc", *(name for name, there in having.items() if there)})
+
     def lookahead_frames(self, settings: Settings) -> int:
         """Return the lookahead of the vocoder in frames; 0 for a vocoder without streaming."""
         return LOOKAHEAD if self.continuous else 0

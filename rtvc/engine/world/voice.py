@@ -25,6 +25,7 @@ class WorldVoice:
     input_rate = RATE
     output_rate = RATE
     continuous = True
+    features = frozenset({"built-in", "f0"})
 
     def __repr__(self) -> str:
         return f"<WorldVoice {self.name!r}, {self.output_rate} Hz>"

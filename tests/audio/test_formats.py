@@ -1,0 +1,99 @@
+"""Every input format into every output format: the length is exact, from one sample on.
+
+`benchmarks.formats` tries all pairs and lengths up to minutes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import soundfile
+
+from rtvc.audio.file_endpoint import FileEndpoint
+from tests.audio.signals import noise_below
+
+
+class Format(NamedTuple):
+    """A format of libsndfile, with a rate that it supports."""
+
+    name: str
+    subtype: str
+    rate: int = 48_000
+
+
+INPUTS = [
+    *(Format("WAV", subtype) for subtype in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32")),
+    *(Format("WAV", subtype) for subtype in ("FLOAT", "DOUBLE", "ULAW", "ALAW")),
+    *(Format("WAV", subtype, 8000) for subtype in ("IMA_ADPCM", "MS_ADPCM", "GSM610", "G721_32")),
+    *(Format("WAV", "PCM_16", rate) for rate in (4000, 11_025, 44_100, 96_000, 384_000)),
+    *(Format("AIFF", subtype) for subtype in ("PCM_S8", "PCM_24", "FLOAT", "IMA_ADPCM")),
+    *(Format("CAF", subtype) for subtype in ("PCM_16", "ALAC_16", "DOUBLE")),
+    *(Format("AU", subtype) for subtype in ("PCM_16", "ULAW", "FLOAT")),
+    *(Format(name, "PCM_16") for name in ("WAVEX", "RF64", "W64", "FLAC", "VOC", "NIST", "SVX")),
+    *(Format(name, "PCM_16") for name in ("IRCAM", "PAF", "PVF", "AVR", "MAT4", "MAT5", "HTK")),
+    *(Format("OGG", subtype) for subtype in ("VORBIS", "OPUS")),
+    *(Format("MP3", "MPEG_LAYER_III", rate) for rate in (8000, 24_000, 44_100)),
+]
+OUTPUTS = ("wav", "flac", "ogg", "opus", "mp3", "aiff", "au", "caf", "w64", "rf64")
+PADDED = ("ADPCM", "GSM610", "G721", "MPEG", "PCM_S8")
+"""Formats of whole blocks, which are longer than what was written; libsndfile counts the padding
+byte of 8-bit AIFF."""
+LENGTHS = (1, 2401)
+
+
+def write(folder: Path, form: Format, frames: int) -> Path:
+    """Write a file, and return its path."""
+    path = folder / f"{form.name}-{form.subtype}-{form.rate}-{frames}"
+    sound = 0.3 * noise_below(1500, form.rate, frames + 2000)[-frames:]
+    soundfile.write(path, sound, form.rate, format=form.name, subtype=form.subtype)
+    return path
+
+
+def copied(source: Path, target: Path, rate: int | None = None) -> tuple[int, int, int]:
+    """Copy through the endpoint of `convert`; return frames and rate read, and frames written."""
+    endpoint = FileEndpoint(source, target, rate=rate)
+    endpoint.start(lambda: None, 700)
+    kept = np.zeros(700, np.float32)
+    try:
+        while not endpoint.finished:
+            kept = np.concatenate([kept, endpoint.read(endpoint.wait(4800, 1.0))])
+            endpoint.write(kept[:4800])
+            kept = kept[4800:]
+    finally:
+        endpoint.stop()
+    assert endpoint.complete
+    read = endpoint._opened
+    assert not read.input.shortfall
+    return read.frames_read, read.rate, soundfile.info(target).frames
+
+
+def check(folder: Path, form: Format, frames: int, extension: str) -> None:
+    """Check the lengths of one conversion, to the sample."""
+    source = write(folder, form, frames)
+    target = folder / f"out.{extension}"
+    read, rate, made = copied(source, target)
+    padded = any(word in form.subtype for word in PADDED)
+    assert read == frames or (padded and 0 <= read - frames <= 4000)
+    assert made == round(read * soundfile.info(target).samplerate / rate)
+    target.unlink()
+
+
+@pytest.mark.parametrize("form", INPUTS, ids=lambda form: "-".join(map(str, form)))
+def test_every_input_format_keeps_its_length(tmp_path: Path, form: Format) -> None:
+    for frames in LENGTHS:
+        check(tmp_path, form, frames, "wav")
+
+
+@pytest.mark.parametrize("extension", OUTPUTS)
+def test_every_output_format_keeps_the_length(tmp_path: Path, extension: str) -> None:
+    for form in (Format("WAV", "PCM_16"), Format("WAV", "PCM_16", 44_100)):
+        for frames in LENGTHS:
+            check(tmp_path, form, frames, extension)
+
+
+def test_there_are_40_inputs_and_10_outputs() -> None:
+    assert len(set(INPUTS)) >= 40
+    assert len(set(OUTPUTS)) == 10

@@ -1,0 +1,467 @@
+"""Every setting has its stated effect, on both kinds of voice, and none where it does not apply.
+
+A check belongs to a setting by its name: `pitch` is checked by the function `pitch`. A setting
+without one fails `test_every_setting_has_a_check`.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from rtvc._types import Float32, Float64
+from rtvc.audio.file_endpoint import FileEndpoint
+from rtvc.engine.chain import Chain, Step
+from rtvc.engine.rvc.voice import RvcVoice
+from rtvc.engine.voice import Voice
+from rtvc.engine.world.voice import WorldVoice
+from rtvc.session import Session
+from rtvc.settings import SETTINGS, Settings, Value
+from tests.audio.test_monitor import MainOutput
+from tests.engine.rvc import rvc_stack
+from tests.engine.speech_measures import RATE, envelope_db, speech, warp_semitones
+from tests.engine.test_setting_ends import ends
+from tests.support.speech import FOLDER
+from tests.support.voices import PlainVoice, SilentVoice, finder
+
+pytestmark = pytest.mark.slow
+
+VOICES: dict[str, Callable[[], Voice]] = {
+    "world": WorldVoice,
+    "rvc": lambda: rvc_stack.voice(pitch=rvc_stack.LocalPitch()),
+    # These have less, and take the pitch from Dio, as an installed voice does.
+    "rvc without index": lambda: rvc_stack.voice(with_index=False),
+    "rvc without f0": lambda: rvc_stack.voice("voice_v1_nof0_40k", with_index=False),
+    "rvc with crossfade": lambda: rvc_stack.voice(pitch=rvc_stack.LocalPitch(), continuous=False),
+}
+NOT_FOR = {
+    "world": (
+        *("speaker", "index_rate", "protect", "pitch_method", "pitch_threshold"),
+        *("pitch_interpolation", "crossfade"),
+    ),
+    "rvc": ("breathiness",),
+}
+PAIRS = [(name, kind) for kind, rest in NOT_FOR.items() for name in SETTINGS if name not in rest]
+HZ = 16_000 / 117
+"""f0 of the vowel, a whole number of samples for `LocalPitch`: jitter would blur the lines.
+
+The small RVC voice has lines of its own at multiples of 100 Hz.
+"""
+LOW, HIGH = 16_000 / 150, 16_000 / 116
+USUAL = Settings(block=200.0, context=200.0, pitch_method="dio")
+
+
+class Made(NamedTuple):
+    """A converted sound, aligned with its input, and the steps and the chain that made it."""
+
+    sound: Float32
+    steps: list[Step]
+    chain: Chain
+
+
+@functools.cache
+def voice(kind: str) -> Voice:
+    return VOICES[kind]()
+
+
+@functools.cache
+def made(kind: str, name: str, settings: Settings) -> Made:
+    chain, sound = Chain(voice(kind), settings), SOUNDS[name]()
+    padded = np.pad(sound, (0, chain.delay))
+    padded = np.pad(padded, (0, -len(padded) % chain.block))
+    steps = [chain.step(block, settings) for block in padded.reshape(-1, chain.block)]
+    output = np.concatenate([step.output for step in steps])
+    return Made(output[chain.delay : chain.delay + len(sound)], steps, chain)
+
+
+def convert(kind: str, name: str, **changes: Value) -> Float32:
+    return made(kind, name, USUAL.replace(**changes)).sound
+
+
+def vowel(seconds: float, hz: float = HZ, level: float = 0.1) -> Float32:
+    time = np.arange(round(seconds * RATE)) / RATE
+    waves = sum(np.sin(2 * np.pi * hz * n * time) / n for n in range(1, 20))
+    return (level * np.asarray(waves)).astype(np.float32)
+
+
+def noise(seconds: float, level: float) -> Float32:
+    random = np.random.default_rng(2)
+    return (level * random.standard_normal(round(seconds * RATE))).astype(np.float32)
+
+
+SOUNDS: dict[str, Callable[[], Float32]] = {
+    "vowel": lambda: vowel(0.8),
+    "noisy vowel": lambda: vowel(0.8) + noise(0.8, 0.05),
+    "quiet vowel": lambda: vowel(0.6, level=10 ** (-54 / 20)),
+    "low vowel": lambda: vowel(0.8, 77.0),
+    "high vowel": lambda: vowel(0.8, 437.0),
+    "melody": lambda: np.concatenate([vowel(0.3, hz) for hz in (LOW, HIGH) * 2]),
+    "speech": lambda: speech("2086-149214-0000", 1.5)[RATE // 2 :],
+    "steps": lambda: np.concatenate([vowel(0.4, level=0.2), vowel(0.4, level=0.08)]),
+    "half voiced": lambda: np.concatenate([vowel(0.9), noise(0.5, 0.05)]),
+    "gap": lambda: np.concatenate([vowel(0.7), noise(0.16, 0.005), vowel(0.54)]),
+    # The floor is not silent, so that the voice never rests and its sound is the same.
+    "burst": lambda: (
+        noise(1.4, 1e-4)
+        + np.concatenate(
+            [np.zeros(RATE // 2, np.float32), vowel(0.3), np.zeros(3 * RATE // 5, "f4")]
+        )
+    ),
+    "then silence": lambda: np.pad(vowel(0.4), (0, round(1.2 * RATE))),
+}
+
+
+def lines_db(sound: Float32, first: float = 0.2, last: float = 10.0) -> tuple[Float64, Float64]:
+    """How far spectral lines stand out, in dB, and the frequencies, below 3 kHz.
+
+    Of a sound from `first` to `last` seconds.
+    """
+    part = sound[round(first * RATE) : round(last * RATE)]
+    size = 1 << 16
+    count = 3000 * size // RATE
+    power = np.abs(np.fft.rfft(part * np.hanning(len(part)), size))[:count] ** 2
+    reach = max(2, round(2.5 * size / len(part)))
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(power, 6 * reach), 12 * reach + 1)
+    lines = 10 * np.log10((power + 1e-20) / (np.median(around, axis=1) + 1e-20))
+    return lines, np.arange(count) * RATE / size
+
+
+def line_db(sound: Float32, hz: float, first: float = 0.2, last: float = 10.0) -> float:
+    """How far the spectral line at a frequency stands out, in dB."""
+    lines, at = lines_db(sound, first, last)
+    return float(lines[np.abs(at - hz) < 3].max())
+
+
+def pitch_of(sound: Float32, first: float = 0.2, last: float = 10.0) -> float:
+    """The lowest of the strong lines between 70 and 500 Hz, in Hz."""
+    lines, at = lines_db(sound, first, last)
+    lines = np.where((at > 70) & (at < 500) & (np.abs(at % 100 - 50) < 47), lines, -99.0)
+    lowest = at[np.argmax(lines > lines.max() - 10)]
+    near = np.abs(at - lowest) < 8
+    return float(at[near][np.argmax(lines[near])])
+
+
+def level_db(sound: Float32) -> float:
+    return float(20 * np.log10(np.sqrt(np.mean(sound.astype(np.float64) ** 2)) + 1e-9))
+
+
+def difference_db(one: Float32, other: Float32) -> float:
+    """Level of the difference relative to `other`."""
+    return level_db(one - other) - level_db(other)
+
+
+def with_dio(kind: str) -> str:
+    """The voice of a kind whose estimator has limits of the pitch."""
+    return "rvc without index" if kind == "rvc" else kind
+
+
+def gate_gain(kind: str, **changes: Value) -> Float64:
+    """Gain of the gate over the burst, per millisecond: only the output is multiplied by it."""
+    opened = convert(kind, "burst", gate=-90.0, output_gain=-20.0)
+    closed: dict[str, Value] = {"gate": -50.0, "output_gain": -20.0}
+    gated = convert(kind, "burst", **(closed | changes))
+    one, other = (
+        np.sqrt(np.mean(sound.reshape(-1, 48).astype(np.float64) ** 2, axis=1))
+        for sound in (gated, opened)
+    )
+    gain: Float64 = one / other
+    return gain
+
+
+def rise_ms(gain: Float64) -> float:
+    """Time that the gain takes from 10 to 90 %."""
+    return float(np.argmax(gain > 0.9) - np.argmax(gain > 0.1))
+
+
+def fall_ms(gain: Float64) -> float:
+    after = gain[800:]
+    return float(np.argmax(after < 0.1) - np.argmax(after < 0.9))
+
+
+class Checks:
+    """One check per setting, for a kind of voice to which it applies."""
+
+    @staticmethod
+    def mode(kind: str) -> None:
+        sound, dry = SOUNDS["vowel"](), convert(kind, "vowel", mode="dry")
+        assert not convert(kind, "vowel", mode="muted").any()
+        np.testing.assert_allclose(dry[480:], sound[480:], atol=1e-6)
+        assert difference_db(convert(kind, "vowel"), sound) > -20
+
+    @staticmethod
+    def voice(kind: str, folder: Path) -> None:
+        levels = []
+        for name in ("world", "Silent"):
+            target = folder / f"{name}.wav"
+            endpoint = FileEndpoint(FOLDER / "2086-149214-0000.wav", target)
+            find = finder(world=PlainVoice(), Silent=SilentVoice())
+            with Session(endpoint, Settings(voice=name, block=1000.0), find) as session:
+                assert session.wait(60)
+            levels.append(endpoint.levels.lost_share(0.0))
+        assert levels == [pytest.approx(0.0, abs=0.05), 1.0]
+
+    @staticmethod
+    def pitch(kind: str) -> None:
+        for semitones in (12.0, -6.0):
+            hz = HZ * 2 ** (semitones / 12)
+            assert pitch_of(convert(kind, "vowel", pitch=semitones)) == pytest.approx(hz, rel=0.01)
+
+    @staticmethod
+    def pitch_fine(kind: str) -> None:
+        hz = HZ * 2 ** (80 / 1200)
+        assert pitch_of(convert(kind, "vowel", pitch_fine=80.0)) == pytest.approx(hz, rel=0.01)
+
+    @staticmethod
+    def pitch_range(kind: str) -> None:
+        spans = []
+        for factor in (0.0, 1.0, 2.0):
+            sound = convert(kind, "melody", pitch_range=factor)
+            low, high = (pitch_of(sound, at, at + 0.2) for at in (0.66, 0.96))
+            spans.append(12 * math.log2(high / low))
+        assert spans[1] == pytest.approx(12 * math.log2(HIGH / LOW), abs=0.6)
+        assert spans[0] < 1.5
+        assert spans[2] == pytest.approx(2 * spans[1], abs=1.5)
+
+    @staticmethod
+    def pitch_fixed(kind: str) -> None:
+        sound = convert(kind, "melody", pitch_fixed=237.0)
+        for first in (0.3, 0.6, 0.9):
+            assert pitch_of(sound, first, first + 0.25) == pytest.approx(237, rel=0.01)
+
+    @staticmethod
+    def formant(kind: str) -> None:
+        plain, moved = (convert(kind, "speech", pitch_fixed=150.0, formant=n) for n in (0.0, 3.0))
+        frames = np.arange(5, 95, 3)
+        before, after = envelope_db(plain, frames), envelope_db(moved, frames)
+        assert warp_semitones(before, after, 250, 4000) == pytest.approx(3, abs=0.7)
+
+    @staticmethod
+    def breathiness(kind: str) -> None:
+        noise_db = []
+        for amount in (-1.0, 0.0, 1.0):  # another seed changes the noise only
+            one, other = (
+                convert(kind, "noisy vowel", breathiness=amount, seed=seed) for seed in (1, 2)
+            )
+            noise_db.append(level_db(one - other))
+        assert noise_db[0] + 2 < noise_db[1] < noise_db[2] - 2
+
+    @staticmethod
+    def whisper(kind: str) -> None:
+        assert line_db(convert(kind, "vowel"), HZ) > 15
+        assert line_db(convert(kind, "vowel", whisper=True), HZ) < 10
+
+    @staticmethod
+    def speaker(kind: str) -> None:
+        first, second, third = (convert(kind, "vowel", speaker=n) for n in range(3))
+        for one, other in ((first, second), (second, third), (third, first)):
+            assert difference_db(one, other) > -40
+
+    @staticmethod
+    def index_rate(kind: str) -> None:
+        off, half, full = (convert(kind, "speech", index_rate=rate) for rate in (0.0, 0.5, 1.0))
+        assert -60 < difference_db(half, off) < difference_db(full, off)
+        np.testing.assert_array_equal(off, convert("rvc", "speech", index_rate=0.0))
+
+    @staticmethod
+    def protect(kind: str) -> None:
+        strong, none = (
+            convert(kind, "half voiced", index_rate=1.0, protect=share) for share in (0.0, 0.5)
+        )
+        changed = np.abs(strong - none)
+        voiced, unvoiced = changed[RATE // 2 : 7 * RATE // 10], changed[RATE:]
+        assert unvoiced.max() > 0.01
+        assert voiced.max() < 1e-6
+
+    @staticmethod
+    def pitch_method(kind: str) -> None:
+        asked: list[str] = []
+
+        def find(method: str) -> rvc_stack.LocalPitch:
+            asked.append(method)
+            return rvc_stack.LocalPitch()
+
+        parts = rvc_stack.network(), rvc_stack.encoder()
+        for method in SETTINGS["pitch_method"].choices:
+            Chain(RvcVoice("small", *parts, find), USUAL.replace(pitch_method=method))
+        assert tuple(asked) == SETTINGS["pitch_method"].choices
+
+    @staticmethod
+    def pitch_threshold(kind: str) -> None:
+        sure, unsure = (
+            convert(kind, "noisy vowel", pitch_fixed=237.0, pitch_threshold=value)
+            for value in (0.1, 0.95)
+        )
+        assert line_db(sure, 237) > line_db(unsure, 237) + 6
+
+    @staticmethod
+    def pitch_interpolation(kind: str) -> None:
+        off, on = (convert(kind, "gap", pitch_interpolation=value) for value in (False, True))
+        assert line_db(on, HZ, 0.72, 0.84) > line_db(off, HZ, 0.72, 0.84) + 6
+
+    @staticmethod
+    def input_gain(kind: str) -> None:
+        quiet, loud = (convert(kind, "quiet vowel", input_gain=gain) for gain in (-12.0, 12.0))
+        assert not quiet.any()  # below the gate
+        assert level_db(loud[RATE // 5 :]) > -60
+
+    @staticmethod
+    def gate(kind: str) -> None:
+        assert gate_gain(kind)[:450].max() < 0.01
+        assert gate_gain(kind)[560:800].min() > 0.99
+        assert gate_gain(kind, gate=0.0).max() == 0
+
+    @staticmethod
+    def gate_attack(kind: str) -> None:
+        short, long = (rise_ms(gate_gain(kind, gate_attack=ms)) for ms in (1.0, 50.0))
+        assert short <= 6
+        assert 20 <= long <= 50
+
+    @staticmethod
+    def gate_hold(kind: str) -> None:
+        short, long = (np.argmax(gate_gain(kind, gate_hold=ms)[780:] < 0.9) for ms in (50.0, 250.0))
+        assert long - short == pytest.approx(200, abs=6)
+
+    @staticmethod
+    def gate_release(kind: str) -> None:
+        short, long = (fall_ms(gate_gain(kind, gate_release=ms)) for ms in (20.0, 200.0))
+        assert short < 20
+        assert 80 < long < 200
+
+    @staticmethod
+    def gate_lookback(kind: str) -> None:
+        late, early = (np.argmax(gate_gain(kind, gate_lookback=ms) > 0.5) for ms in (0.0, 20.0))
+        assert late - early == pytest.approx(20, abs=2)
+        assert 495 <= late <= 510
+
+    @staticmethod
+    def loudness(kind: str) -> None:
+        source = SOUNDS["steps"]()
+
+        def errors(amount: float) -> list[float]:
+            sound = convert(kind, "steps", whisper=True, loudness=amount)
+            parts = (slice(10_000, 18_000), slice(30_000, 37_000))
+            return [abs(level_db(sound[part]) - level_db(source[part])) for part in parts]
+
+        assert max(errors(1.0)) < 1.5
+        assert max(errors(0.0)) > 3
+
+    @staticmethod
+    def output_gain(kind: str) -> None:
+        softer, soft = (convert(kind, "vowel", output_gain=gain) for gain in (-26.0, -20.0))
+        np.testing.assert_allclose(softer * 10 ** (6 / 20), soft, rtol=1e-4, atol=1e-7)
+
+    @staticmethod
+    def ceiling(kind: str) -> None:
+        for ceiling in (-1.0, -12.0):
+            peak = np.abs(convert(kind, "vowel", output_gain=24.0, ceiling=ceiling)).max()
+            assert ceiling - 1 < 20 * np.log10(peak) <= ceiling + 1e-4
+
+    @staticmethod
+    def monitor_gain(kind: str) -> None:
+        played = []
+        for gain in (0.0, -20.0):
+            main = MainOutput()
+            main.gain = 10 ** (gain / 20)
+            main.run(1.0)
+            played.append(20 * np.log10(np.abs(main.speaker.played).max()))
+        assert played[0] - played[1] == pytest.approx(20, abs=0.5)
+
+    @staticmethod
+    def block(kind: str) -> None:
+        short, long = (made(kind, "vowel", USUAL.replace(block=ms)).chain for ms in (100.0, 200.0))
+        assert (short.block, long.block) == (4800, 9600)
+        assert long.latency.total - short.latency.total == pytest.approx(0.1)
+        assert long.delay == short.delay
+
+    @staticmethod
+    def headroom(kind: str) -> None:
+        short, long = (Chain(voice(kind), USUAL.replace(headroom=ms)) for ms in (40.0, 200.0))
+        assert long.latency.total - short.latency.total == pytest.approx(0.16)
+        assert (short.headroom, long.headroom) == (1920, 9600)
+
+    @staticmethod
+    def context(kind: str) -> None:
+        counts = []
+        for ms in (200.0, 600.0):
+            steps = made(kind, "then silence", USUAL.replace(context=ms, gate_hold=0.0)).steps
+            counts.append([step.idle for step in steps].index(True))
+        assert counts[1] - counts[0] == 2  # blocks of 200 ms
+
+    @staticmethod
+    def crossfade(kind: str) -> None:
+        short, long = (made(kind, "speech", USUAL.replace(crossfade=ms)) for ms in (10.0, 80.0))
+        assert long.chain.latency.crossfade - short.chain.latency.crossfade == pytest.approx(0.07)
+        assert difference_db(long.sound, short.sound) > -60
+
+    @staticmethod
+    def lookahead(kind: str) -> None:
+        none, more = (made(kind, "vowel", USUAL.replace(lookahead=ms)) for ms in (0.0, 50.0))
+        assert more.chain.delay - none.chain.delay == 2400
+        assert more.chain.latency.total - none.chain.latency.total == pytest.approx(0.05)
+        assert line_db(more.sound, HZ) > 15
+
+    @staticmethod
+    def pitch_floor(kind: str) -> None:
+        kind = with_dio(kind)
+        found, missed = (
+            convert(kind, "low vowel", pitch_floor=hz, pitch_fixed=237.0) for hz in (60.0, 200.0)
+        )
+        assert line_db(found, 237) > line_db(missed, 237) + 6
+
+    @staticmethod
+    def pitch_ceiling(kind: str) -> None:
+        kind = with_dio(kind)
+        found, missed = (convert(kind, "high vowel", pitch_ceiling=hz) for hz in (900.0, 300.0))
+        assert pitch_of(found) == pytest.approx(437, rel=0.01)
+        assert abs(pitch_of(missed) - 437) > 20
+
+    @staticmethod
+    def seed(kind: str) -> None:
+        one, other = (made(kind, "speech", USUAL.replace(seed=n)).sound for n in (1, 2))
+        assert difference_db(one, other) > -60
+        block = np.resize(SOUNDS["speech"](), made(kind, "speech", USUAL).chain.block)
+        settings = USUAL.replace(seed=1)
+        first, again = (Chain(voice(kind), settings).step(block, settings) for _ in range(2))
+        np.testing.assert_array_equal(first.output, again.output)
+
+
+RUN = frozenset({"devices", "monitor"})
+
+
+def kind_for(name: str, kind: str) -> str:
+    """The first voice of a kind to which a setting applies, or ""."""
+    kinds = [one for one in VOICES if one.split()[0] == kind]
+    return next((k for k in kinds if SETTINGS[name].applies_to(voice(k).features | RUN)), "")
+
+
+def test_every_setting_has_a_check() -> None:
+    assert [name for name in vars(Checks) if not name.startswith("__")] == list(SETTINGS)
+
+
+@pytest.mark.parametrize(("name", "kind"), PAIRS, ids=[" ".join(pair) for pair in PAIRS])
+def test_a_setting_has_its_stated_effect(name: str, kind: str, tmp_path: Path) -> None:
+    arguments = (tmp_path,) if name == "voice" else ()
+    getattr(Checks, name)(kind_for(name, kind), *arguments)
+
+
+def test_the_declarations_say_to_which_voices_a_setting_applies() -> None:
+    for kind, rest in NOT_FOR.items():
+        assert tuple(name for name in SETTINGS if not kind_for(name, kind)) == rest
+
+
+@pytest.mark.parametrize("kind", VOICES)
+def test_where_a_setting_does_not_apply_nothing_changes(kind: str) -> None:
+    plain = made(kind, "half voiced", USUAL)
+    rest = [one for one in SETTINGS.values() if not one.applies_to(voice(kind).features)]
+    assert {"headroom", "monitor_gain"} < {one.name for one in rest}
+    for end in (0, -1):
+        changes = {one.name: ends(one)[end] for one in rest}
+        other = made(kind, "half voiced", USUAL.replace(**changes))
+        np.testing.assert_array_equal(other.sound, plain.sound, err_msg=f"{changes}")
+        assert other.chain.delay == plain.chain.delay
