@@ -1,11 +1,8 @@
-"""The recurrent layer: the loop against NumPy, the source of the GPU kernel against the loop."""
+"""The recurrent layer: the loop against NumPy, the text of the GPU kernel against the loop."""
 
 from __future__ import annotations
 
-import ctypes
-import shutil
-import subprocess
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import mlx.core as mx
@@ -14,6 +11,13 @@ import pytest
 
 from rtvc._types import Float32, Float64
 from rtvc.engine.models.ops import gru
+from tests.support.metal_shim import (
+    COMPILER,
+    NO_COMPILER,
+    CompiledKernels,
+    KernelText,
+    kernel_text,
+)
 
 
 def _layer(frames: int, hidden: int) -> tuple[Float32, Float32, Float32]:
@@ -58,60 +62,59 @@ def test_state_is_float32_with_float16_weights() -> None:
     np.testing.assert_allclose(np.array(actual), exact, atol=2e-6)
 
 
-# The environment of a Metal or CUDA kernel in C++: a threadgroup of CPU threads.
-_HARNESS = """
-#include <barrier>
-#include <cmath>
-#include <thread>
-#include <vector>
-#define SHARED static
-#define BARRIER group.arrive_and_wait()
-#define EXP std::exp
-#define TANH std::tanh
-#define THREAD thread
-#define GROUP threadgroup
-
-template <int HIDDEN, int PARTS>
-void kernel(int thread, int threadgroup, std::barrier<>& group, const float* projected,
-            const int* projected_shape, const float* state_weight, const float* state_bias,
-            float* out) {
-%(source)s
-}
-
-extern "C" void run(const float* projected, int frames, const float* state_weight,
-                    const float* state_bias, float* out) {
-    for (int threadgroup = 0; threadgroup < 2; ++threadgroup) {
-        std::barrier<> group(%(hidden)d * %(parts)d);
-        std::vector<std::thread> threads;
-        for (int thread = 0; thread < %(hidden)d * %(parts)d; ++thread) {
-            threads.emplace_back([=, &group] {
-                kernel<%(hidden)d, %(parts)d>(thread, threadgroup, group, projected, &frames,
-                                              state_weight, state_bias, out);
-            });
-        }
-        for (auto& thread : threads) thread.join();
-    }
-}
-"""
+def _launch(*layer: mx.array) -> mx.array:
+    return gru.kernel("metal", *layer)
 
 
-@pytest.mark.parametrize(("frames", "hidden", "parts"), [(5, 8, 1), (7, 6, 4), (3, 12, 2)])
-def test_kernel_source(tmp_path: Path, frames: int, hidden: int, parts: int) -> None:
-    compiler = shutil.which("g++") or shutil.which("clang++")
-    if compiler is None:
-        pytest.skip("needs a C++ compiler, to run the kernel source on CPU threads")
-    source, library = tmp_path / "kernel.cpp", tmp_path / "kernel.so"
-    source.write_text(_HARNESS % {"source": gru.SOURCE, "hidden": hidden, "parts": parts})
-    options = ["-std=c++20", "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-pthread"]
-    subprocess.run([compiler, *options, str(source), "-o", str(library)], check=True)
-    layer = _layer(frames, hidden)
-    out = np.zeros((frames, 2 * hidden), np.float32)
-    projected, weight, bias, out_pointer = (
-        part.ctypes.data_as(ctypes.POINTER(ctypes.c_float)) for part in (*layer, out)
-    )
-    ctypes.CDLL(str(library)).run(projected, frames, weight, bias, out_pointer)
-    expected = np.array(gru.loop(*(mx.array(part) for part in layer)))
-    np.testing.assert_allclose(out, expected, atol=2e-6)
+DTYPES = [mx.float32, mx.float16]
+# All of one width share a kernel. 512 is the widest; 7 and 300 do not divide the threads.
+SHAPES = [(1, 1), (288, 7), (288, 64), (32, 256), (4, 300), (1, 512), (8, 512)]
+LONG = pytest.param(288, 512, marks=pytest.mark.soak)
+
+
+def _kernel(hidden: int, dtype: mx.Dtype) -> KernelText:
+    return kernel_text(_launch, *(mx.array(part).astype(dtype) for part in _layer(8, hidden)))
+
+
+@pytest.fixture(scope="module")
+def run_kernel(tmp_path_factory: pytest.TempPathFactory) -> CompiledKernels:
+    if COMPILER is None:
+        pytest.skip(NO_COMPILER)
+    widths = {hidden for _, hidden in SHAPES}
+    kernels = [_kernel(hidden, dtype) for hidden in sorted(widths) for dtype in DTYPES]
+    broken = [_kernel(64, mx.float32).without_barrier(number) for number in range(3)]
+    return CompiledKernels([*kernels, *broken], tmp_path_factory.mktemp("kernels"))
+
+
+def _run(
+    run_kernel: CompiledKernels, kernel: KernelText, layer: list[mx.array], seed: int
+) -> Float32:
+    projected, weight, bias = (np.array(part) for part in layer)
+    kernel = replace(kernel, output_shape=(len(projected), 2 * bias.shape[2]))
+    shape = np.array(projected.shape, np.int32)
+    return run_kernel(kernel, projected, shape, weight, bias, seed=seed)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "float16"])
+@pytest.mark.parametrize(("frames", "hidden"), [*SHAPES, LONG])
+def test_kernel_equals_the_loop(
+    run_kernel: CompiledKernels, frames: int, hidden: int, dtype: mx.Dtype
+) -> None:
+    """The text that MLX gives to Metal, with threads in random order between the barriers."""
+    layer = [mx.array(part).astype(dtype) for part in _layer(frames, hidden)]
+    expected = np.array(gru.loop(*layer))
+    first, second = (_run(run_kernel, _kernel(hidden, dtype), layer, seed) for seed in range(2))
+    np.testing.assert_allclose(first, expected, atol=5e-6)
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_every_barrier_is_needed(run_kernel: CompiledKernels, number: int) -> None:
+    layer = [mx.array(part) for part in _layer(8, 64)]
+    expected = np.array(gru.loop(*layer))
+    kernel = _kernel(64, mx.float32).without_barrier(number)
+    actual = _run(run_kernel, kernel, layer, seed=0)
+    assert np.abs(actual - expected).max() > 1e-3
 
 
 def test_both_headers_define_all_macros() -> None:
