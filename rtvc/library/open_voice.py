@@ -18,7 +18,6 @@ from rtvc.errors import RtvcError
 from rtvc.library.computing import prepare_computing
 from rtvc.settings import BUILT_IN, Settings
 from rtvc.system.background import pause_when_urgent, pauses
-from rtvc.system.malloc import trim_memory
 from rtvc.system.thread_priority import yield_thread_priority
 
 if TYPE_CHECKING:
@@ -203,5 +202,7 @@ def _load_shared(path: Path, load: Callable[[Path], T]) -> T:
         cached: T | None = _cache.get(key)
         if cached is None:
             cached = _cache[key] = load(path)
-            trim_memory()
+            from rtvc.engine.gpu_memory import release_freed_memory
+
+            release_freed_memory()
         return cached

@@ -33,6 +33,11 @@ _GRID_SHARE = 0.55
 _PAUSE_S = 0.1
 """Longest pause between two steps. In live use a step waits for its block, which makes it slower:
 on two virtual cores by a twentieth after 30 ms and by a seventh after 100 ms."""
+_REST_S = 1.5
+"""Length of a rest. A voice that rests in silence computes nothing, and the step after it can be
+slower: other memory was used meanwhile, and the f0 window is longer."""
+_RESTS_FROM_S = 10.0
+"""Duration of a measurement from which on the step after a rest is measured too."""
 _TAIL = 0.99
 
 Show = Callable[[float], None]
@@ -49,10 +54,13 @@ class Point:
         Settings of the chain.
     seconds
         Duration of each step.
+    rested
+        Duration of each step after a rest.
     """
 
     settings: Settings
     seconds: list[float] = field(default_factory=list)
+    rested: list[float] = field(default_factory=list)
 
     def quantile(self, share: float) -> float:
         """Return the quantile `share` (0 to 1) of the step time in ms."""
@@ -128,6 +136,8 @@ def measure(
         seconds * rest,
         lambda part: report_progress(_GRID_SHARE + rest * part),
     )
+    if seconds >= _RESTS_FROM_S:
+        bench.rest(base)
     saved = {
         name: max(base.quantile(0.5) - point.quantile(0.5), 0.0) for name, point in others.items()
     }
@@ -142,19 +152,20 @@ def fit(points: Sequence[Point], conditions: Conditions) -> Timing:
 
     Minimises the relative squared error with coefficients that are not negative. The tail is the
     p99 of all step times relative to the model, so it includes the error of the model; likewise
-    the longest step.
+    the longest step, which may be one after a rest.
     """
     medians = np.array([point.quantile(0.5) for point in points])
     terms = np.array([(1.0, point.settings.block, point.settings.context) for point in points])
     weights = _not_negative(terms / medians[:, None], np.ones(len(points)))
-    ratios = np.concatenate(
-        [
-            1e3 * np.asarray(point.seconds) / predicted
-            for point, predicted in zip(points, (terms @ weights).tolist(), strict=True)
-        ]
-    )
-    tail = max(float(np.quantile(ratios, _TAIL)), 1.0)
-    longest = max(float(ratios.max()), tail)
+    predicted = (terms @ weights).tolist()
+
+    def ratios(durations: Callable[[Point], list[float]]) -> Float64:
+        pairs = zip(points, predicted, strict=True)
+        return np.concatenate([1e3 * np.asarray(durations(point)) / ms for point, ms in pairs])
+
+    steps = ratios(lambda point: point.seconds)
+    tail = max(float(np.quantile(steps, _TAIL)), 1.0)
+    longest = max(float(steps.max()), tail, *ratios(lambda point: point.rested).tolist())
     constant, per_block, per_context = weights.tolist()
     return Timing(constant, per_block, per_context, tail, longest, conditions)
 
@@ -195,11 +206,27 @@ class _Chains:
             elapsed = (time.monotonic() - started) / seconds
             report_progress(min(elapsed, visits / (_ROUNDS * len(points)), 1.0))
 
-    def _visit(self, point: Point) -> None:
+    def rest(self, point: Point) -> None:
+        """Let a chain rest as it does in silence, and measure the step after it."""
+        chain, blocks = self._chain(point)
+        silence = np.zeros(chain.block, np.float32)
+        end = time.monotonic() + _REST_S
+        while time.monotonic() < end:
+            chain.skip(silence, point.settings)
+            time.sleep(max(min(point.settings.block / 1000, end - time.monotonic()), 0.0))
+        block = next(blocks)
+        started = time.perf_counter()
+        chain.step(block, point.settings)
+        point.rested.append(time.perf_counter() - started)
+
+    def _chain(self, point: Point) -> tuple[Chain, Iterator[Float32]]:
         if point not in self._chains:
             chain = Chain(self._voice, point.settings)
             self._chains[point] = chain, _blocks(self._sound, chain.block)
-        chain, blocks = self._chains[point]
+        return self._chains[point]
+
+    def _visit(self, point: Point) -> None:
+        chain, blocks = self._chain(point)
         for number in range(_RUN):
             block = next(blocks)
             started = time.perf_counter()

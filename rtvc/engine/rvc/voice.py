@@ -9,6 +9,7 @@ import numpy as np
 
 from rtvc._types import Float32
 from rtvc.calibration.profiles import kind_of_rate
+from rtvc.engine.gpu_memory import ResidentMemory
 from rtvc.engine.models.flow import MARGIN_FRAMES
 from rtvc.engine.models.hubert import Hubert
 from rtvc.engine.models.ops.backend import traces_steps
@@ -167,6 +168,8 @@ class RvcStream:
         Sizes of a step.
     track
         f0 of the newest input.
+    memory
+        Keeps the memory of the GPU wired while input is skipped.
     """
 
     def __init__(
@@ -176,6 +179,7 @@ class RvcStream:
         plan: Plan,
         settings: Settings,
     ) -> None:
+        self.memory = ResidentMemory()
         self._voice = voice = owner.voice
         self.window: Window = make_window(
             plan, reach=voice.margin_frames, pitch_method=settings.pitch_method
@@ -227,6 +231,7 @@ class RvcStream:
             settings,
             start=start + first,
         )
+        self.memory.note_work()
         emitted = window.skip + self._block
         self.track.finalize(start + emitted)
         return Rendered(
@@ -238,6 +243,7 @@ class RvcStream:
         self._decoder.reset()
         self._append(samples)
         self.track.advance(len(samples) // FRAME)
+        self.memory.rest()
 
     def _append(self, samples: Float32) -> None:
         if len(samples) % FRAME:

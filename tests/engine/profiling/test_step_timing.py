@@ -70,6 +70,15 @@ def test_the_tail_covers_what_the_formula_misses():
         assert timing.p99(block, 500) >= 0.99 * (20 + 15 * (block > 220))
 
 
+def test_a_step_after_a_rest_counts_as_the_longest_only():
+    found = points(lambda block, context: 20.0, lognormal(0.01))
+    usual = fit(found, CONDITIONS)
+    found[0].rested.append(0.1)
+    rested = fit(found, CONDITIONS)
+    assert rested.max(500, 500) == pytest.approx(100.0, rel=0.01)
+    assert dataclasses.replace(rested, longest=usual.longest) == usual
+
+
 def test_one_long_step_among_thousands_is_remembered():
     found = points(lambda block, context: 20.0, lognormal(0.01))
     assert fit(found, CONDITIONS).longest == pytest.approx(1.04, abs=0.03)
@@ -121,14 +130,19 @@ def test_a_voice_of_known_cost_is_measured():
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1.0)
     assert all(len(point.seconds) >= 8 for point in found.points)
+    assert not any(point.rested for point in found.points), "a short measurement"
     sizes = {(point.settings.block, point.settings.context) for point in found.points}
     assert {context for _, context in sizes} >= {p.context for p in PROFILES.values()}
 
 
 @pytest.mark.slow
-def test_the_built_in_voice_is_measured(hurried):
+def test_the_built_in_voice_is_measured(hurried, monkeypatch):
+    monkeypatch.setattr(step_timing, "_RESTS_FROM_S", 0.0)
+    monkeypatch.setattr(step_timing, "_REST_S", 0.2)
     settings = Settings(pitch=4.0, index_rate=0.0)
-    timing = measure(WorldVoice(), settings, microphone(), CONDITIONS, seconds=1.0).timing
+    found = measure(WorldVoice(), settings, microphone(), CONDITIONS, seconds=1.0)
+    timing = found.timing
+    assert sum(len(point.rested) for point in found.points) == 1
     assert timing.p50(400, 1000) > timing.p50(60, 1000) > 0
     assert timing.tail >= 1
     assert timing.methods == {}

@@ -1,0 +1,92 @@
+"""GPU memory kept wired during a rest. Without Metal, the CPU evaluates in its place."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+import pytest
+
+from rtvc.engine import gpu_memory
+from rtvc.engine.rvc.voice import RvcStream
+from rtvc.engine.thread_bound import ThreadBound
+from rtvc.settings import Settings
+from tests.engine.rvc.rvc_stack import plan_for, speech, voice
+
+SETTINGS = Settings(block=100.0, context=300.0)
+
+
+@pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Pretend that MLX computes on Metal; return the wired limits that are set."""
+    found: list[int] = []
+    monkeypatch.setattr(gpu_memory, "on_metal", lambda: True)
+    monkeypatch.setattr(
+        mx, "device_info", lambda: {"max_recommended_working_set_size": 11_453_251_584}
+    )
+    monkeypatch.setattr(mx, "set_wired_limit", found.append)
+    gpu_memory.wire_memory.cache_clear()
+    yield found
+    gpu_memory.wire_memory.cache_clear()
+
+
+def _stream() -> RvcStream:
+    rvc_voice = voice()
+    return RvcStream(rvc_voice, rvc_voice.estimator(SETTINGS), plan_for(SETTINGS), SETTINGS)
+
+
+def _on_its_thread(use: Callable[[RvcStream], Any]) -> Any:
+    bound = ThreadBound(_stream, "test stream")
+    try:
+        return bound.call(use)
+    finally:
+        bound.close()
+
+
+def test_the_limit_is_set_once_for_all_streams(limits: list[int]) -> None:
+    _on_its_thread(lambda stream: None)
+    _on_its_thread(lambda stream: None)
+    assert limits == [1_500_000_000]
+
+
+def test_a_small_gpu_limits_it(limits: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mx, "device_info", lambda: {"max_recommended_working_set_size": 10**9})
+    assert gpu_memory.wire_memory() == 10**9
+    assert limits == [10**9]
+
+
+def test_a_resting_stream_keeps_the_gpu_awake(limits: list[int]) -> None:
+    def rest(stream: RvcStream) -> tuple[int, int, int]:
+        stream.render(speech()[:1600], SETTINGS)
+        silence = np.zeros(1600, np.float32)
+        stream.skip(silence)
+        at_once = stream.memory.evaluations
+        time.sleep(gpu_memory.INTERVAL_S + 0.05)
+        stream.skip(silence)
+        stream.skip(silence)
+        after = stream.memory.evaluations
+        stream.render(speech()[:1600], SETTINGS)
+        stream.skip(silence)
+        return at_once, after, stream.memory.evaluations
+
+    assert _on_its_thread(rest) == (0, 1, 1)
+
+
+@pytest.mark.skipif(gpu_memory.on_metal(), reason="tests the CPU")
+def test_nothing_happens_without_metal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mx, "clear_cache", lambda: pytest.fail("the cache was cleared"))
+    gpu_memory.wire_memory.cache_clear()
+    assert gpu_memory.wire_memory() == 0
+    gpu_memory.release_freed_memory()
+    memory = gpu_memory.ResidentMemory()
+    memory.rest()
+    assert memory.evaluations == 0
+
+
+def test_freed_buffers_are_returned_on_metal(limits: list[int]) -> None:
+    mx.eval(mx.zeros(1 << 20) + 1)
+    gpu_memory.release_freed_memory()
+    assert mx.get_cache_memory() == 0
