@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import mlx.core as mx
 
 from rtvc.engine.models.ops import ops
+from rtvc.engine.models.ops.backend import traces_steps
 from rtvc.engine.models.ops.cpu_streams import map_streams
 from rtvc.engine.models.parameters import Condition, Conv1d, ConvTranspose1d, Parameters
 from rtvc.engine.models.source import HeldF0, SineSource
@@ -36,7 +37,48 @@ Result = TypeVar("Result")
 
 SLOPE = 0.1
 LAST_SLOPE = 0.01
+OVERLAP_RATE = 64
+"""Samples per latent frame from which on a GPU computes the context of residual units again.
+
+That is at most a hundredth of the work there, and saves a copy of the whole signal per unit."""
 END_KERNEL = 7
+
+
+@dataclass(frozen=True)
+class ResidualPath:
+    """A sum of signals and biases, which a GPU computes as part of what reads it.
+
+    On a GPU the sum costs a kernel launch by itself, and none within the activation after it.
+    On the CPU it is computed once.
+
+    Attributes
+    ----------
+    terms
+        Signals (1, L, C), each at most as long as the one before it, with their biases.
+    centred
+        Whether shorter signals are in the middle of longer ones, not at their start.
+    """
+
+    terms: tuple[tuple[mx.array, mx.array | None], ...]
+    centred: bool
+
+    def add(self, y: mx.array, bias: mx.array | None) -> ResidualPath:
+        """Return the sum with one more term."""
+        longer = replace(self, terms=(*self.terms, (y, bias)))
+        return longer if traces_steps() else replace(self, terms=((longer.sum(), None),))
+
+    def sum(self) -> mx.array:
+        """Return the sum over the length of the last term."""
+        length = self.terms[-1][0].shape[1]
+        (x, _), *rest = self.terms
+        total = self._cut(x, length)
+        for y, bias in rest:
+            total = ops.residual(total, self._cut(y, length), bias)
+        return total
+
+    def _cut(self, x: mx.array, length: int) -> mx.array:
+        first = (x.shape[1] - length) // 2 if self.centred else 0
+        return x[:, first : first + length]
 
 
 @dataclass(frozen=True)
@@ -64,24 +106,64 @@ class ResidualBlock:
             x = ops.residual(x, y, bias)
         return x
 
-    def stream(self, x: mx.array, cache: ContextCache, chunk: Chunk) -> mx.array:
-        """Process the next chunk: (1, L, C) to (1, L - `margin`, C)."""
-        for unit in self.units:
-            # One context for the whole unit: the few outputs between its convolutions are computed
-            # again.
-            left = sum(conv.padding for conv in unit)
-            y, bias = cache.prepend(x, left, chunk), None
-            for conv in unit:
-                left -= conv.padding
-                y = conv.without_bias(ops.leaky_relu(y, self.slope, bias))
-                y, bias = cache.zero_padding(y, left, conv.bias), conv.bias
-            x = ops.residual(x[:, : y.shape[1]], y, bias)
-        return x
+    def stream(
+        self, x: mx.array, y: mx.array, cache: ContextCache, chunk: Chunk, *, overlap: bool
+    ) -> ResidualPath:
+        """Process the next chunk.
+
+        Parameters
+        ----------
+        x
+            (1, L, C); with `overlap` `margin` samples of left context before it.
+        y
+            The leaky ReLU of `x` with the left context of the first unit, or as long as `x`.
+        cache
+            Left contexts of the layers.
+        chunk
+            Lengths of the chunk.
+        overlap
+            Whether to compute the left context of the later units again instead of keeping it.
+
+        Returns
+        -------
+        ResidualPath
+            L - `margin` samples.
+        """
+        path = ResidualPath(((x, None),), centred=overlap)
+        before = self.margin if overlap else self.context
+        for n, unit in enumerate(self.units):
+            context = sum(conv.padding for conv in unit)
+            if n:
+                y = ops.leaky_relu(path.sum(), self.slope)
+                if overlap:
+                    y = cache.zero_padding(y, before)
+                else:
+                    y, before = cache.prepend(y, context, chunk), context
+            *inner, last = unit
+            for conv in inner:
+                before -= conv.padding
+                y = ops.leaky_relu(conv.without_bias(y), self.slope, conv.bias)
+                y = cache.zero_padding(y, before)
+            before -= last.padding
+            path = path.add(last.without_bias(y), last.bias)
+        return path
+
+    @property
+    def context(self) -> int:
+        """Input samples that the first unit needs on each side of an output sample."""
+        return sum(conv.padding for conv in self.units[0])
 
     @property
     def margin(self) -> int:
         """Receptive field radius: input samples needed on each side of an output sample."""
         return sum(conv.padding for unit in self.units for conv in unit)
+
+
+class Excitation(NamedTuple):
+    """A chunk of the excitation at the output rate of the vocoder, (1, `context` + L, 1)."""
+
+    signal: mx.array
+    context: int
 
 
 @dataclass(frozen=True)
@@ -96,14 +178,14 @@ class UpsamplingStage:
         Convolution of the excitation down to that rate; None without excitation.
     blocks
         Residual blocks, in parallel.
-    even
-        Whether a latent frame is an even number of samples at that rate.
+    rate
+        Samples per latent frame at that rate.
     """
 
     up: ConvTranspose1d
     excite: Conv1d | None
     blocks: Sequence[ResidualBlock]
-    even: bool
+    rate: int
 
     def __call__(self, x: mx.array, excitation: mx.array | None) -> mx.array:
         """(1, L, C) to (1, L * rate, C / 2); the excitation is at the vocoder's output rate."""
@@ -115,7 +197,7 @@ class UpsamplingStage:
     def stream(
         self,
         x: mx.array,
-        excitation: mx.array | None,
+        excitation: Excitation | None,
         cache: ContextCache,
         chunk: Chunk,
         lookahead: int,
@@ -127,7 +209,7 @@ class UpsamplingStage:
         x
             (1, L, C) from the start of the chunk; L >= chunk.size + input_lookahead(lookahead).
         excitation
-            Excitation from the start of the chunk, at the output rate of the vocoder.
+            Excitation at the output rate of the vocoder, with its left context.
         cache
             Left contexts of the layers.
         chunk
@@ -149,20 +231,38 @@ class UpsamplingStage:
         size = output.size + lookahead
         length = size + self.margin
         x = up.untrimmed(cache.prepend(x, left, chunk))[:, first : first + length]
+        if up.bias is not None:
+            x = x + up.bias
         if self.excite is not None and excitation is not None:
-            x = x + self._stream_excitation(self.excite, excitation, cache, output, length)
+            down = self.excite
+            last = (length - 1) * down.stride + down.weight.shape[1] - down.padding
+            begin = excitation.context - down.padding
+            x = x + down.valid(excitation.signal[:, begin : excitation.context + last])
         if self._winograd_blocks is not None:
             return self._stream_winograd(self._winograd_blocks, x, cache, output, size)
-        outputs = _map_blocks(
-            self.blocks, lambda block: block.stream(x[:, : size + block.margin], cache, output)
-        )
-        return ops.mean(outputs)
+        # One context for the first units of all blocks.
+        overlap = traces_steps() and self.rate >= OVERLAP_RATE
+        if overlap:
+            left = max(block.margin for block in self.blocks)
+            x = cache.prepend(x, left, output)
+            y, start = ops.leaky_relu(x, SLOPE), left
+        else:
+            left, start = max(block.context for block in self.blocks), 0
+            y = cache.prepend(ops.leaky_relu(x, SLOPE), left, output)
+
+        def stream(block: ResidualBlock) -> mx.array:
+            context = block.margin if overlap else block.context
+            own = x[:, max(start - context, 0) : start + size + block.margin]
+            activated = y[:, left - context : left + size + block.margin]
+            return block.stream(own, activated, cache, output, overlap=overlap).sum()
+
+        return ops.mean(_map_blocks(self.blocks, stream))
 
     @cached_property
     def _winograd_blocks(self) -> Sequence[WinogradBlock] | None:
         if not (
             ops.uses_winograd()
-            and self.even
+            and self.rate % 2 == 0
             and all(can_use_winograd(block.units) for block in self.blocks)
         ):
             return None
@@ -185,14 +285,6 @@ class UpsamplingStage:
             return block.stream(Polyphase(*(phase[:, :pairs] for phase in phases)), cache, chunk)
 
         return interleave_phases(mean_phases(_map_blocks(blocks, stream)))[:, :size]
-
-    def _stream_excitation(
-        self, down: Conv1d, excitation: mx.array, cache: ContextCache, output: Chunk, length: int
-    ) -> mx.array:
-        """Convolve the excitation down to (1, length, C / 2)."""
-        last = (length - 1) * down.stride + down.weight.shape[1] - down.padding
-        chunk = output.upsampled(down.stride)
-        return down.valid(cache.prepend(excitation[:, :last], down.padding, chunk))
 
     @property
     def margin(self) -> int:
@@ -270,8 +362,15 @@ class HiFiGan:
             excitation = excitation.astype(self.pre.weight.dtype)
         chunk = Chunk(advance, z.shape[1] - self.lookahead_frames)
         x = _stream(self.pre, z, cache, chunk) + self.condition(speaker)
+        extended = None
+        if excitation is not None:
+            # One context for all stages.
+            left = max(stage.excite.padding for stage in self.stages if stage.excite is not None)
+            hop = math.prod(stage.up.stride for stage in self.stages)
+            signal = cache.prepend(excitation, left, chunk.upsampled(hop))
+            extended = Excitation(signal, left)
         for stage, lookahead in zip(self.stages, lookaheads[1:], strict=True):
-            x = stage.stream(x, excitation, cache, chunk, lookahead)
+            x = stage.stream(x, extended, cache, chunk, lookahead)
             chunk = chunk.upsampled(stage.up.stride)
         x = _stream(self.post, ops.leaky_relu(x, LAST_SLOPE), cache, chunk)
         return ops.tanh(x)[:, :, 0], cache.state
@@ -324,7 +423,7 @@ def build(params: Parameters, config: VoiceConfig, uses_pitch: bool) -> HiFiGan:
             excite=excitation_conv(params.at("noise_convs").at(i), config, i)
             if uses_pitch
             else None,
-            even=frame_is_even(config, i),
+            rate=samples_per_frame(config, i),
             blocks=[
                 residual_block(blocks.at(i * per_stage + j), stage_width(config, i), k, d)
                 for j, (k, d) in enumerate(
@@ -346,9 +445,9 @@ def build(params: Parameters, config: VoiceConfig, uses_pitch: bool) -> HiFiGan:
     )
 
 
-def frame_is_even(config: VoiceConfig, stage: int) -> bool:
-    """Return whether a latent frame is an even number of samples after a stage."""
-    return math.prod(config.upsample_rates[: stage + 1]) % 2 == 0
+def samples_per_frame(config: VoiceConfig, stage: int) -> int:
+    """Return the samples per latent frame after a stage."""
+    return math.prod(config.upsample_rates[: stage + 1])
 
 
 def stage_width(config: VoiceConfig, stage: int) -> int:

@@ -12,7 +12,7 @@ from rtvc.engine.models.hifigan import (
     ResidualBlock,
     UpsamplingStage,
     excitation_conv,
-    frame_is_even,
+    samples_per_frame,
     stage_width,
     upsampling,
 )
@@ -30,7 +30,7 @@ def build(params: Parameters, config: VoiceConfig) -> HiFiGan:
         UpsamplingStage(
             up=upsampling(params.at("upsamples").at(i), config, i),
             excite=excitation_conv(params.at("noise_convs").at(i), config, i),
-            even=frame_is_even(config, i),
+            rate=samples_per_frame(config, i),
             blocks=[
                 _block(params.at("mrfs").at(i).at(j).at("layers"), stage_width(config, i), k, d)
                 for j, (k, d) in enumerate(

@@ -111,9 +111,9 @@ class ConvTranspose1d:
         )
 
     def untrimmed(self, x: mx.array) -> mx.array:
-        """Convolve without trimming the ends: (1, (L - 1) * stride + kernel, out)."""
+        """Convolve without bias and trimming: (1, (L - 1) * stride + kernel, out)."""
         x = x.astype(self.weight.dtype)
-        return ops.conv_transpose1d(x, self.weight, self.bias, stride=self.stride)
+        return ops.conv_transpose1d(x, self.weight, stride=self.stride)
 
 
 @dataclass(frozen=True)

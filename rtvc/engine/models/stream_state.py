@@ -80,16 +80,15 @@ class ContextCache:
         self._new.append(ops.keep_slice(context))
         return extended
 
-    def zero_padding(self, x: mx.array, left: int, bias: mx.array | None) -> mx.array:
-        """Set the first `left` samples of the first chunk to -`bias`; later chunks pass through.
+    def zero_padding(self, x: mx.array, left: int) -> mx.array:
+        """Set the first `left` samples of the first chunk to 0; later chunks pass through.
 
         A layer that convolves the zero context of the first chunk outputs samples before the
-        start of the signal. The next layer expects zeros there, after the bias has been added.
+        start of the signal. The next layer expects zeros there.
         """
         if self._old or not left:
             return x
-        zeros = mx.zeros_like(x[:, :left])
-        return ops.concatenate_time([zeros if bias is None else zeros - bias, x[:, left:]])
+        return ops.concatenate_time([mx.zeros_like(x[:, :left]), x[:, left:]])
 
     @property
     def state(self) -> StreamState:

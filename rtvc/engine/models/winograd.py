@@ -109,9 +109,12 @@ class WinogradBlock:
             for conv in inner:
                 left -= conv.margin
                 sums, bias = conv(y), conv.bias
-                even = cache.zero_padding(sums.even, (left + 1) // 2, bias)
-                odd = cache.zero_padding(sums.odd, left // 2, bias)
-                y = Polyphase(*(ops.leaky_relu(phase, self._slope, bias) for phase in (even, odd)))
+                active = (ops.leaky_relu(phase, self._slope, bias) for phase in sums)
+                even, odd = (
+                    cache.zero_padding(phase, before)
+                    for phase, before in zip(active, ((left + 1) // 2, left // 2), strict=True)
+                )
+                y = Polyphase(even, odd)
             sums = last(y)
             trimmed = (phase[:, : sums.even.shape[1]] for phase in x)
             x = Polyphase(*(map(ops.residual, trimmed, sums, (last.bias, last.bias))))
