@@ -21,9 +21,9 @@ from rtvc.engine.models.ops.ops import (
     affine,
     bidirectional_gru,
     conv2d,
+    conv2d_relu,
     conv_transpose2d,
     linear,
-    relu,
     sigmoid,
 )
 from rtvc.engine.models.pitch_estimator import HOP, SAMPLE_RATE, SalienceEstimator
@@ -117,7 +117,8 @@ class RmvpeEstimator(SalienceEstimator):
             x = self._blocks(x, f"unet.intermediate.layers.{layer}.conv")
         for level in range(config.levels):
             name = f"unet.decoder.layers.{level}"
-            x = relu(self._convolutions[f"{name}.conv1.0"](x), w[f"{name}.conv1.0.bias"])
+            upsample = self._convolutions[f"{name}.conv1.0"]
+            x = conv2d_relu(upsample, x, w[f"{name}.conv1.0.bias"])
             x = self._blocks(mx.concatenate([x, skips.pop()], axis=3), f"{name}.conv2")
         return x
 
@@ -126,12 +127,11 @@ class RmvpeEstimator(SalienceEstimator):
         w = self.weights
         for block in range(self.config.blocks):
             prefix = f"{name}.{block}"
-            y = x
-            for conv in (f"{prefix}.conv.0", f"{prefix}.conv.3"):
-                y = relu(self._convolutions[conv](y), w[f"{conv}.bias"])
+            first, second = f"{prefix}.conv.0", f"{prefix}.conv.3"
+            y = conv2d_relu(self._convolutions[first], x, w[f"{first}.bias"])
             if f"{prefix}.shortcut.weight" in w:
                 x = linear(x, *affine(w, f"{prefix}.shortcut"))
-            x = x + y
+            x = conv2d_relu(self._convolutions[second], y, w[f"{second}.bias"], x)
         return x
 
 

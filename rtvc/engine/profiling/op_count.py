@@ -260,6 +260,9 @@ def _flop(node: Node) -> float:
             inserted: int = math.prod(node["arguments"][4])
             products = 2.0 * outputs * math.prod(shapes[1][1:])
             return products / inserted if _skips_inserted_zeros(node) else products
+        case "CustomKernel" if "small_conv2d" in node["arguments"][0]:
+            rows = 1 if shapes[0][1] == 1 else 3
+            return 2.0 * outputs * rows * 3 * shapes[0][3]
         case "ScaledDotProductAttention":
             queries, keys, values = shapes[:3]
             pairs = math.prod(queries[:-1]) * keys[-2]

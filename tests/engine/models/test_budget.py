@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rtvc.engine.models.hubert import Hubert
-from rtvc.engine.models.ops import backend, gru
+from rtvc.engine.models.ops import backend, gru, small_conv2d
 from rtvc.engine.models.rmvpe import RmvpeEstimator
 from rtvc.engine.profiling.op_count import Counts, count, stand_in_kernel
 from rtvc.engine.profiling.random_weights import FULL_ENCODER, FULL_RMVPE, voice_values
@@ -57,15 +57,30 @@ def voice() -> SynthesizerNetwork:
 
 
 @pytest.fixture(autouse=True)
-def _one_kernel_for_the_recurrent_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Count the kernel as one operation, because not every machine can build it."""
+def _one_operation_per_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count each kernel as one operation, because not every machine can build it."""
 
     def kernel(language: str, *inputs: mx.array) -> mx.array:
         frames, gates = inputs[0].shape
         return stand_in_kernel(inputs, [(frames, gates // 3)], [mx.float32])[0]
 
+    def convolution(
+        language: str,
+        x: mx.array,
+        weight: mx.array,
+        bias: mx.array,
+        addend: mx.array | None,
+        *,
+        by_row: bool,
+    ) -> mx.array:
+        if not by_row:
+            return mx.conv2d(x, weight, padding=1)
+        assert x.shape[1] == 1
+        return mx.conv2d(x, weight[1:2].squeeze(0)[:, None], padding=(0, 1))
+
     monkeypatch.setattr(gru, "kernel_language", lambda: "metal")
     monkeypatch.setattr(gru, "kernel", kernel)
+    monkeypatch.setattr(small_conv2d, "kernel", convolution)
 
 
 def test_a_step_stays_within_its_budget(

@@ -45,7 +45,8 @@ class Compute:
         Default precision of a network's weights: ``"float32"`` or ``"float16"``, and for
         reference numbers ``"float64"``.
     gru_kernel
-        Whether a GPU runs a recurrent layer as one custom kernel, not as a loop.
+        Whether a GPU runs rtvc's own kernels: a recurrent layer as one kernel instead of a loop,
+        and convolutions of small images with their activation.
     """
 
     device: Kind

@@ -13,6 +13,7 @@ import numpy as np
 
 from rtvc._types import Float32
 from rtvc.engine.models.ops.conv2d_gpu import Conv2d
+from rtvc.engine.models.ops.cpu import relu
 
 _MAX_ROWWISE_CHANNELS = 32
 """Output channels up to which unfolding takes longer than the product."""
@@ -35,6 +36,14 @@ def conv2d(weight: mx.array, *, typical_size: tuple[int, int]) -> Conv2d:
     if out <= _MAX_ROWWISE_CHANNELS and width % 2 == 0 and weight.dtype == mx.float32:
         return _RowwiseConv2d(weight)
     return lambda x: mx.conv2d(x, weight, padding=(rows // 2, columns // 2))
+
+
+def conv2d_relu(
+    convolve: Conv2d, x: mx.array, bias: mx.array, addend: mx.array | None = None
+) -> mx.array:
+    """See ``conv2d_gpu.conv2d_relu``."""
+    y = relu(convolve(x), bias)
+    return y if addend is None else addend + y
 
 
 class _RowwiseConv2d:

@@ -7,9 +7,12 @@ then called with images.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 
 import mlx.core as mx
+
+from rtvc.engine.models.ops import backend, gru, small_conv2d
 
 Conv2d = Callable[[mx.array], mx.array]
 
@@ -39,6 +42,8 @@ def conv2d(weight: mx.array, *, typical_size: tuple[int, int]) -> Conv2d:
     if typical_size[0] == 1:
         return _RowwiseConv2d(weight)
     _, rows, columns, _ = weight.shape
+    if (rows, columns) == (3, 3) and math.prod(typical_size) <= small_conv2d.MAX_PIXELS:
+        return _SmallImageConv2d(weight)
     padding = (rows // 2, columns // 2)
 
     def convolve(x: mx.array) -> mx.array:
@@ -80,14 +85,54 @@ def _convolve_by_rows(x: mx.array, weight: mx.array, padding: tuple[int, int]) -
     return mx.concatenate(bands, axis=1)
 
 
+def conv2d_relu(
+    convolve: Conv2d, x: mx.array, bias: mx.array, addend: mx.array | None = None
+) -> mx.array:
+    """Return max(convolve(x) + bias, 0), plus `addend`; one kernel launch for small images.
+
+    Parameters
+    ----------
+    convolve
+        From `conv2d` or `conv_transpose2d`.
+    x
+        (1, height, width, in channels).
+    bias
+        (out channels,).
+    addend
+        As large as the result, or None.
+    """
+    if isinstance(convolve, (_RowwiseConv2d, _SmallImageConv2d)):
+        language = gru.kernel_language() if backend.compute.gru_kernel else None
+        pixels, kernel = x.shape[1] * x.shape[2], convolve.weight.shape[1:3]
+        by_row = isinstance(convolve, _RowwiseConv2d)
+        if by_row:
+            kernel = convolve.weight.shape[0], convolve.weight.shape[2]
+        if language is not None and pixels <= small_conv2d.MAX_PIXELS and kernel == (3, 3):
+            return small_conv2d.kernel(language, x, convolve.weight, bias, addend, by_row=by_row)
+    y = mx.maximum(convolve(x) + bias, 0.0)
+    return y if addend is None else addend + y
+
+
+class _SmallImageConv2d:
+    """A convolution that `conv2d_relu` computes in one launch."""
+
+    def __init__(self, weight: mx.array) -> None:
+        self.weight = weight
+
+    def __call__(self, x: mx.array) -> mx.array:
+        if uses_winograd(x, self.weight):
+            return _convolve_by_rows(x, self.weight, (1, 1))
+        return mx.conv2d(x, self.weight, padding=1)
+
+
 class _RowwiseConv2d:
     """One convolution per kernel row, so that an image of one row reads one kernel row only."""
 
     def __init__(self, weight: mx.array) -> None:
-        by_row = mx.contiguous(weight.transpose(1, 0, 2, 3))
+        self.weight = by_row = mx.contiguous(weight.transpose(1, 0, 2, 3))
         # Slices instead of indices give views of the weight, not copies.
         self._rows = [by_row[n : n + 1].squeeze(0)[:, None] for n in range(len(by_row))]
-        mx.eval(self._rows)
+        mx.eval(self.weight, self._rows)
 
     def __call__(self, x: mx.array) -> mx.array:
         _, height, _, _ = x.shape

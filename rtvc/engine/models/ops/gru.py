@@ -88,8 +88,8 @@ HEADERS = {
 """,
 }
 
-# MLX declares the Metal attributes whose names occur in the body of a kernel.
-_ATTRIBUTES = "    // thread_position_in_threadgroup, threadgroup_position_in_grid\n"
+ATTRIBUTES = "    // thread_position_in_threadgroup, threadgroup_position_in_grid\n"
+"""MLX declares the Metal attributes whose names occur in the body of a kernel."""
 
 
 def kernel_or_loop(projected: mx.array, state_weight: mx.array, state_bias: mx.array) -> mx.array:
@@ -121,7 +121,7 @@ def kernel(
         name="rtvc_gru",
         input_names=["projected", "state_weight", "state_bias"],
         output_names=["out"],
-        source=(_ATTRIBUTES if language == "metal" else "") + SOURCE,
+        source=(ATTRIBUTES if language == "metal" else "") + SOURCE,
         header=HEADERS[language],
     )
     outputs: list[mx.array] = run(
