@@ -118,13 +118,14 @@ def examine() -> list[Check]:
     """Run all checks."""
     from rtvc.cli.probes import probe
 
+    mlx = _mlx(probe("mlx"))
     return [
         _rtvc(),
         _python(),
         _system(),
         *_packages(),
-        _mlx(probe("mlx")),
-        _self_test(probe("self_test")),
+        mlx,
+        *([] if mlx.verdict == "broken" else [_self_test(probe("self_test"))]),
         _portaudio(probe("portaudio")),
         _rtmixer(probe("rtmixer")),
         _sound_server(),

@@ -363,7 +363,10 @@ class TestCommand:
             assert process.wait(30) == 130
             assert process.stderr.read() == ""
         assert calibration_path().read_bytes() == before
-        assert [file.name for file in home.iterdir()] == [calibration_path().name]
+        # The verdict of the self-test, which comes first, may be there.
+        assert {file.name for file in home.iterdir()} - {"compute.json"} == {
+            calibration_path().name
+        }
 
     def test_help_explains_the_profiles(self):
         text = " ".join(rtvc_command("calibrate", "--help").stdout.split())

@@ -165,7 +165,12 @@ async def test_what_shapes_an_rvc_voice_is_at_hand(open_panel):
         await it.press("left")
         await it.until(lambda: it.settings.pitch_method == "rmvpe")
         engine = it.controller._session.session._engine
-        await it.until(lambda: engine._loop.worker.chain.built_for.shape == it.settings.shape)
+        await it.until(
+            lambda: (
+                (worker := engine._loop.worker)
+                and worker.chain.built_for.shape == it.settings.shape
+            )
+        )
         await it.until(lambda: "not installed" not in it.text())
         assert it.stats.voice == "Anna"
         assert it.stats.failed_steps == 0
