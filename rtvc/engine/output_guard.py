@@ -18,10 +18,10 @@ WRONG_BLOCKS = 3
 """Wrong blocks in a row that are enough; the last one is not output."""
 GOOD_BLOCKS = 20
 """Right blocks after which an output that was wrong is trusted again."""
-_WHITE = 0.75
+_WHITE = 0.82
 """Spectral flatness from which a block is white noise, for which it is about 0.9. Voices reach
 0.5, in whispered and breathy sounds."""
-_FLAT = 0.65
+_FLAT = 0.72
 """The same for a block that is far louder than the input."""
 _FAR_ABOVE_DB = 20.0
 _FAR_BELOW_DB = -15.0

@@ -75,7 +75,8 @@ def _one_operation_per_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     ) -> mx.array:
         if not by_row:
             return mx.conv2d(x, weight, padding=1)
-        assert x.shape[1] == 1
+        if x.shape[1] > 1:
+            return stand_in_kernel((x, weight, bias), [x.shape[:3] + bias.shape], [x.dtype])[0]
         return mx.conv2d(x, weight[1:2].squeeze(0)[:, None], padding=(0, 1))
 
     monkeypatch.setattr(gru, "kernel_language", lambda: "metal")
@@ -114,4 +115,5 @@ def test_kernel_rows_on_padding_are_not_read(rmvpe: RmvpeEstimator) -> None:
     width = FULL_RMVPE.base_channels << FULL_RMVPE.levels
     convolutions = 2 * FULL_RMVPE.blocks * FULL_RMVPE.intermediate_layers
     kernels = 2 * 9 * width * (width * (convolutions - 1) + width // 2)  # the first is narrower
-    assert two_rows - one_row == pytest.approx(kernels * 2 / 3, rel=1e-4)
+    # Kernels for few pixels read their biases too.
+    assert two_rows - one_row == pytest.approx(kernels * 2 / 3, rel=5e-3)
