@@ -58,7 +58,7 @@ def measure(seconds: float, voice: str, words: tuple[str, ...]) -> dict[str, Any
             # A long pause of the speaker gives no latency.
             found += [1000 * float(latency.seconds)] if latency is not None else []
             at += every
-        silence = judge.silence_s(output, began, ended) - judge.silence_s(source, began, ended)
+        silence = judge.lost_s(source, output, began, ended, 0.0)
     first, last = log[0], log[-1]
     start, end = statistics.median(found[:3]), statistics.median(found[-3:])
     return {

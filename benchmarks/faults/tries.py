@@ -15,6 +15,8 @@ NOMINAL_S = 2.0
 WINDOW_S = 2.0
 SETTLE_S = NOMINAL_S + WINDOW_S + 0.5
 """Seconds to wait after the end of a fault before the next one."""
+STATED_S = 0.243
+"""Latency that rtvc states in these runs."""
 DRY = 0.9
 
 
@@ -64,7 +66,7 @@ def measure(attempt: Try, source: Tape, output: Tape, most: float = 1.0) -> None
     found["sound_s"] = judge.sound_after(output, gone, until)
     before = judge.latency(source, output, began - BEFORE_S, WINDOW_S, 1.0)
     after = judge.latency(source, output, gone + NOMINAL_S, WINDOW_S, most)
-    lag = 0.243 if before is None else before.seconds
+    lag = STATED_S if before is None else before.seconds
     found["lost_s"] = judge.lost_s(source, output, began, until, lag)
     found["before_ms"] = None if before is None else 1000 * before.seconds
     found["after_ms"] = None if after is None else 1000 * after.seconds

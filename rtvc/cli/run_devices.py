@@ -15,8 +15,8 @@ from rtvc.errors import RtvcError, UsageError
 if TYPE_CHECKING:
     from rtvc.audio.devices import Device, Direction
     from rtvc.config.remembered import RememberedRun
-    from rtvc.device_choice import ChannelChoice
-    from rtvc.live.devices import DeviceChoice, DeviceIdentity, DeviceSelection, OpenDevices
+    from rtvc.device_choice import ChannelChoice, DeviceIdentity
+    from rtvc.live.devices import DeviceChoice, DeviceSelection, OpenDevices
 
 DEMO_FILE = "rtvc-demo.wav"
 WAITING = "Waiting for it; press Ctrl-C to stop."

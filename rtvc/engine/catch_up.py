@@ -24,7 +24,7 @@ def recent_blocks(history: InputHistory, chain: Chain) -> list[Float32]:
 
 
 def skip_blocks(chain: Chain, blocks: list[Float32], settings: Settings) -> None:
-    """Feed blocks without rendering them: at once, which takes a tenth of the time."""
+    """Feed blocks without rendering them: at once, which takes about a third of the time."""
     if blocks:
         chain.skip(np.concatenate(blocks), settings)
 

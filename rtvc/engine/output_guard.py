@@ -33,6 +33,7 @@ _SPEECH_DB = -45.0
 """Level of the input from which a voice makes some sound."""
 _RECENT_BLOCKS = 30
 _SEGMENT = 256
+_WINDOW = np.hanning(_SEGMENT)
 
 
 class WrongOutputError(RtvcError):
@@ -141,8 +142,7 @@ class OutputWatch:
 
     def _fault(self, source: Float32, output: Float32) -> str:
         """Return what is wrong with a block, "" if nothing is."""
-        peak = float(np.max(np.abs(output)))
-        if not peak:
+        if not output.any():
             dead = self._sounded and self._input_levels[-1] > _SPEECH_DB
             return "nothing at all" if dead and not _constant(source) else ""
         if _constant(output):
@@ -167,7 +167,7 @@ def spectral_flatness(samples: Float32) -> float:
     if len(samples) < 2 * _SEGMENT:
         return 0.0
     windows = np.lib.stride_tricks.sliding_window_view(samples, _SEGMENT)[:: _SEGMENT // 2]
-    power = np.mean(np.abs(np.fft.rfft(windows * np.hanning(_SEGMENT), axis=1)) ** 2, axis=0)[2:-1]
+    power = np.mean(np.abs(np.fft.rfft(windows * _WINDOW, axis=1)) ** 2, axis=0)[2:-1]
     mean = float(power.mean())
     return float(np.exp(np.mean(np.log(power / mean + 1e-12)))) if mean > 0 else 0.0
 

@@ -9,11 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from rtvc.device_choice import MIX, ChannelChoice, check_channel
-
-# Re-exported for the panel, which must not import rtvc.audio.
-from rtvc.device_choice import DeviceIdentity as DeviceIdentity  # noqa: PLC0414
-from rtvc.device_choice import channel_label as channel_label  # noqa: PLC0414
+from rtvc.device_choice import MIX, ChannelChoice, DeviceIdentity, channel_label, check_channel
 from rtvc.errors import RtvcError, escaped
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from rtvc.device_choice import channel_label
 from rtvc.errors import escaped
 from rtvc.live.controller import Controller
 from rtvc.live.devices import (
@@ -20,7 +21,6 @@ from rtvc.live.devices import (
     DeviceChoice,
     DeviceNames,
     DeviceSelection,
-    channel_label,
     device_label,
 )
 from rtvc.live.feedback import feedback_advice

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import IO, Any
 
 from textual import events
@@ -73,16 +74,12 @@ class _Screen:
         self._file = file
 
     def write(self, text: str) -> None:
-        try:
+        with suppress(OSError):
             self._file.write(text)
-        except OSError:
-            return
 
     def flush(self) -> None:
-        try:
+        with suppress(OSError):
             self._file.flush()
-        except OSError:
-            return
 
     def fileno(self) -> int:
         return self._file.fileno()

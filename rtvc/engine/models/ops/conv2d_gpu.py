@@ -44,14 +44,7 @@ def conv2d(weight: mx.array, *, typical_size: tuple[int, int]) -> Conv2d:
     _, rows, columns, _ = weight.shape
     if (rows, columns) == (3, 3) and math.prod(typical_size) <= small_conv2d.MAX_PIXELS:
         return _SmallImageConv2d(weight)
-    padding = (rows // 2, columns // 2)
-
-    def convolve(x: mx.array) -> mx.array:
-        if uses_winograd(x, weight):
-            return _convolve_by_rows(x, weight, padding)
-        return mx.conv2d(x, weight, padding=padding)
-
-    return convolve
+    return lambda x: _convolve(x, weight)
 
 
 def uses_winograd(x: mx.array, weight: mx.array) -> bool:
@@ -68,6 +61,15 @@ def uses_winograd(x: mx.array, weight: mx.array) -> bool:
         and channels + out >= _WINOGRAD_CHANNELS
         and x.shape[1] * x.shape[2] >= _WINOGRAD_PIXELS
     )
+
+
+def _convolve(x: mx.array, weight: mx.array) -> mx.array:
+    """Convolve with zero padding that keeps the size of the image."""
+    _, rows, columns, _ = weight.shape
+    padding = (rows // 2, columns // 2)
+    if uses_winograd(x, weight):
+        return _convolve_by_rows(x, weight, padding)
+    return mx.conv2d(x, weight, padding=padding)
 
 
 def _convolve_by_rows(x: mx.array, weight: mx.array, padding: tuple[int, int]) -> mx.array:
@@ -120,9 +122,7 @@ class _SmallImageConv2d:
         self.weight = weight
 
     def __call__(self, x: mx.array) -> mx.array:
-        if uses_winograd(x, self.weight):
-            return _convolve_by_rows(x, self.weight, (1, 1))
-        return mx.conv2d(x, self.weight, padding=1)
+        return _convolve(x, self.weight)
 
 
 class _RowwiseConv2d:
