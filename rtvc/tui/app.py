@@ -18,9 +18,9 @@ from textual.screen import Screen
 
 from rtvc.config.panel_state import keys_path, load_keys, load_panel_state
 from rtvc.config.preset_manager import PresetManager
+from rtvc.live.actions import Actions
+from rtvc.live.badge import BadgeTracker
 from rtvc.live.controller import Controller
-from rtvc.tui.actions import Actions
-from rtvc.tui.badge import BadgeTracker
 from rtvc.tui.devices_screen import DevicesScreen
 from rtvc.tui.dialogs import Ask, Help, before_measuring
 from rtvc.tui.first_run_screen import FirstRunScreen

@@ -13,11 +13,11 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import OptionList
 
+from rtvc.live.actions import Actions
 from rtvc.live.controller import Controller
 from rtvc.live.scanner import Scanner
 from rtvc.settings import SETTINGS
 from rtvc.stats import State
-from rtvc.tui.actions import Actions
 from rtvc.tui.devices_screen import DeviceList
 from rtvc.tui.footer import KeyLine
 from rtvc.tui.level_meter import LevelMeter

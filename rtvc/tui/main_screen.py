@@ -12,11 +12,11 @@ from textual.containers import Horizontal
 from textual.screen import Screen
 
 from rtvc.config.preset_manager import format_value, setting_label
+from rtvc.live.actions import Actions
 from rtvc.live.controller import Controller
 from rtvc.live.health import health
 from rtvc.live.scanner import Scanner
 from rtvc.settings import Setting, Value
-from rtvc.tui.actions import Actions
 from rtvc.tui.dialogs import Ask
 from rtvc.tui.footer import KeyLine
 from rtvc.tui.latency import LatencyBar, StepFigures

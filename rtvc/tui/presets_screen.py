@@ -13,8 +13,8 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from rtvc.config.preset_manager import PresetEntry, PresetManager, describe_changes
+from rtvc.live.actions import Actions
 from rtvc.settings import Settings
-from rtvc.tui.actions import Actions
 from rtvc.tui.dialogs import Ask
 from rtvc.tui.footer import KeyLine
 from rtvc.tui.notice import Notice, report

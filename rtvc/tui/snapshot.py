@@ -8,10 +8,10 @@ from typing import Protocol, runtime_checkable
 from rtvc.config.measured_latency import MeasuredLatency
 from rtvc.config.preset_manager import PresetEntry
 from rtvc.errors import escaped
+from rtvc.live.badge import Badge
 from rtvc.live.devices import AvailableDevices, DeviceNames, DeviceSelection
 from rtvc.settings import Settings
 from rtvc.stats import Stats
-from rtvc.tui.badge import Badge
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from rtvc.library.finding import FoundVoice
 from rtvc.library.home import voices_folder
 from rtvc.library.open_voice import find_voice
 from rtvc.library.setting_up import install_from_folder
+from rtvc.live.badge import BadgeTracker
 from rtvc.settings import Settings
 from rtvc.stats import State, Stats
-from rtvc.tui.badge import BadgeTracker
 from tests.engine.rvc.rvc_stack import GOLDEN, INDEX
 from tests.support.voices import PlainVoice, finder
 from tests.tui.conftest import START, in_loop, loudest
