@@ -24,7 +24,9 @@ _TRACK = 2 + _LABEL + _VALUE + 1 + _UNIT
 
 
 class SettingsList(ScrollView, can_focus=True):
-    """All settings in rows, one of which is selected.
+    """The settings in rows, one of which is selected.
+
+    What is not stored, which is the mode, is chosen with keys of its own, not by a step in a list.
 
     Parameters
     ----------
@@ -75,7 +77,7 @@ class SettingsList(ScrollView, can_focus=True):
         self._voices = voices
         self._rows: list[Setting | str] = []
         for title, group in grouped_settings().items():
-            self._rows += [title, *group]
+            self._rows += [title, *(setting for setting in group if setting.stored)]
         self._at = 1
         self.virtual_size = Size(_TRACK, len(self._rows))
 

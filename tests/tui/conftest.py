@@ -28,6 +28,8 @@ from tests.tui.idle import wait_no_more
 from tests.tui.simulated_devices import SimulatedDevices
 
 START = Settings(formant=2, block=100, headroom=200)
+ROWS = [name for name, setting in SETTINGS.items() if setting.stored]
+"""The settings that have a row, in order."""
 
 
 def in_loop(test):
@@ -98,7 +100,7 @@ class Driver:
 
     async def choose(self, setting: str) -> None:
         """Go to a control."""
-        await self.press("home", *["down"] * list(SETTINGS).index(setting))
+        await self.press("home", *["down"] * ROWS.index(setting))
         await self.until(lambda: self.panel.screen.query_one(SettingsList).setting.name == setting)
 
     async def until(self, condition: Callable[[], object], seconds: float = 30.0) -> None:

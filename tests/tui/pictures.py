@@ -33,7 +33,7 @@ async def make(folder: Path) -> None:
     choices = RememberedRun(identity(USB), identity(HEADPHONES), settings)
     panel = Panel(Controller(SimulatedDevices(700), choices, remember=False))
     async with panel.run_test(size=(110, 34)) as pilot:
-        await pilot.press("down", "down")
+        await pilot.press("down")
         await asyncio.sleep(12)
         began = time.monotonic()
         # Other programs may hold it up now and then; then the picture would show that.

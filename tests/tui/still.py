@@ -122,7 +122,7 @@ async def take(size: tuple[int, int], theme: str) -> dict[str, str]:
 
         for _ in range(_SECONDS):
             await keep("main")
-        await keep("main", "down", "down")
+        await keep("main", "down")
         await keep("presets", "p")
         await keep("presets", *["down"] * 5)
         await keep("devices", "d")

@@ -25,7 +25,7 @@ from rtvc.tui.presets_screen import PresetsScreen
 from rtvc.tui.settings_list import SettingsList
 from rtvc.tui.voice_list import VoiceList
 from tests.support.voices import PlainVoice, finder
-from tests.tui.conftest import START, in_loop, loudest
+from tests.tui.conftest import ROWS, START, in_loop, loudest
 from tests.tui.simulated_devices import CABLE, HEADPHONES, SPEAKERS, USB, SimulatedDevices
 
 
@@ -137,7 +137,7 @@ async def test_brackets_shift_the_pitch_that_is_heard(open_panel):
 @in_loop
 async def test_controls_turn_in_fine_and_coarse_steps(open_panel):
     async with open_panel() as it:
-        await it.press("down", "down")
+        await it.press("down")
         assert it.panel.screen.query_one(SettingsList).setting.name == "pitch"
         await it.press("right")
         assert it.settings.pitch == 1
@@ -154,7 +154,7 @@ async def test_controls_turn_in_fine_and_coarse_steps(open_panel):
 @in_loop
 async def test_every_setting_has_a_control_that_changes_it(open_panel):
     async with open_panel(settings=Settings()) as it:
-        for name, setting in SETTINGS.items():
+        for name, setting in ((name, SETTINGS[name]) for name in ROWS):
             assert it.panel.screen.query_one(SettingsList).setting.name == name
             before = getattr(it.settings, name)
             await it.press("right" if before != setting.high else "left")
@@ -168,7 +168,7 @@ async def test_every_setting_has_a_control_that_changes_it(open_panel):
 @in_loop
 async def test_a_value_is_typed_and_a_wrong_one_refused_in_place(open_panel):
     async with open_panel() as it:
-        await it.press("down", "down", "enter")
+        await it.press("down", "enter")
         await it.reads("pitch: Pitch shift in semitones.", "from -24 to 24 semitones")
         await it.press("backspace", *"99", "enter")
         await it.reads("'pitch' is 99, but must be")
@@ -201,7 +201,7 @@ async def test_a_typed_size_is_rounded_visibly(open_panel):
 async def test_the_mouse_sets_types_and_chooses(open_panel):
     async with open_panel(size=(120, 40)) as it:
         rows = it.panel.screen.query_one(SettingsList)
-        row = list(SETTINGS).index("formant") + 1  # the heading
+        row = ROWS.index("formant") + 1  # the heading
         width = rows.scrollable_content_region.width
         await it.pilot.click(SettingsList, offset=(width - 2, row))
         assert it.settings.formant == 12
@@ -236,11 +236,11 @@ async def test_undo_and_redo(open_panel):
 @in_loop
 async def test_a_held_key_is_followed_and_undone_at_once(open_panel):
     async with open_panel() as it:
-        await it.press("down", "down", *["right"] * 20)
+        await it.press("down", *["right"] * 20)
         assert it.settings.pitch == 20
         await it.press("ctrl+z")
         assert it.settings.pitch == 0
-        setting = list(SETTINGS).index("block") - list(SETTINGS).index("pitch")
+        setting = ROWS.index("block") - ROWS.index("pitch")
         await it.press(*["down"] * setting, *["right"] * 15)
         assert it.settings.block == START.block + 150
         await it.until(
@@ -305,7 +305,7 @@ async def test_a_lost_device_is_told_and_comes_back(open_panel):
 
     provider = SimulatedDevices(20, faults=[Fault(4.0, "lost", 2.0)])
     async with open_panel(provider=provider) as it:
-        await it.press("down", "down", "enter")
+        await it.press("down", "enter")
         await it.hears(State.DEVICE_LOST)
         it.panel.show_message("Wear headphones.")
         await it.press("escape")

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 OPEN = {
     "main": (),
     "search": ("slash",),
-    "value": ("home", "down", "down", "enter"),
+    "value": ("home", "down", "enter"),
     "save": ("ctrl+s",),
     "presets": ("p",),
     "rename": ("p", "n"),
@@ -93,7 +93,7 @@ async def test_keys_that_are_held_down(open_panel, tmp_path, length):
     async with open_panel(provider=SimulatedDevices(120)) as it:
         await it.press(*["]"] * 40 * length)
         assert it.settings.pitch == 24
-        await it.press("home", "down", "down", *["left"] * 60 * length)
+        await it.press("home", "down", *["left"] * 60 * length)
         assert it.settings.pitch == -24
         await it.press(*["ctrl+z"] * 12 * length, *["ctrl+y"] * 12 * length)
         await it.press(*["1", "2"] * 6 * length, *["space"] * (12 * length + 1))
