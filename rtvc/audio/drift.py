@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,12 +20,56 @@ RECOVERY = 0.1
 STEEPEST = 75e-6
 """Largest change of the ratio per update: a faster one would be audible in a pure tone."""
 SLIP_S = 4e-3
-"""No clock drifts this far in one update: samples were lost, or a device was late."""
+"""No clock drifts this far in one update: samples were lost, or a device was late. What is
+uncertain because of the times of the looks comes on top."""
 LARGEST_SLIP_S = 15e-3
 """A larger one is always a loss."""
 _RECURRING = 3
 """Slips in a window from which on they are part of a clock's course, as of a timer that is
 corrected in steps."""
+_NEVER = float("inf")
+_ROUGH_S = 0.5e-3
+"""Error of a measurement that is not uncertain."""
+
+
+class _Clock:
+    """What the looks at one device's count tell about its clock."""
+
+    def __init__(self) -> None:
+        self._before: float | None = None
+        self._highest, self._lowest, self._block = -_NEVER, _NEVER, _NEVER
+
+    def look(self, now: float, count_s: float) -> None:
+        """Add the count of the device at a time, both in seconds."""
+        ahead = count_s - now
+        self._highest, self._lowest = max(self._highest, ahead), min(self._lowest, ahead)
+        if self._before is not None and count_s > self._before:
+            self._block = min(self._block, count_s - self._before)
+        self._before = count_s
+
+    def take(self) -> tuple[float, float]:
+        """Return how far the clock is ahead, and how uncertain that is, since the last call.
+
+        A count advances by blocks and can be read too late, but never too early. So the most
+        advanced reading counts, and it does not matter how late the others were. Looks at
+        irregular times are up to a block late, and the most advanced one is exact. Looks at
+        equal distances may all be late; then the clock is between the most advanced reading and
+        what a block later than the least advanced one would show.
+        """
+        uncertain = max(self._block - (self._highest - self._lowest), 0.0)
+        uncertain = uncertain if self._block < UPDATE_S else 0.0
+        ahead = self._highest + uncertain / 2
+        self._highest, self._lowest, self._block = -_NEVER, _NEVER, _NEVER
+        return ahead, uncertain
+
+
+class _Point(NamedTuple):
+    """A measurement: time, audio between the clocks, the slip before it, and its uncertainty."""
+
+    time: float
+    between: float
+    slip: float
+    uncertain: float
 
 
 class ClockTrim:
@@ -33,9 +78,6 @@ class ClockTrim:
     It compares how much audio the input device has delivered with how much the
     output device has played. The devices count both, not the ring buffers, so that
     the engine's blocks and its reaction to late steps do not disturb the loop.
-
-    A count can be read too late, but never too early. So the most advanced reading of each
-    update counts, and it does not matter how late the others were.
 
     Attributes
     ----------
@@ -47,11 +89,10 @@ class ClockTrim:
         self.trim = 0.0
         self._rate = 0.0
         self._added = 0.0
-        self._captured = self._played = float("-inf")
+        self._captured, self._played = _Clock(), _Clock()
         self._began: float | None = None
         self._anchor: float | None = None
-        self._points: deque[tuple[float, float, float]] = deque()
-        """Time, audio between the clocks, and the slip before it, in seconds."""
+        self._points: deque[_Point] = deque()
 
     @property
     def drift_ppm(self) -> float:
@@ -76,47 +117,55 @@ class ClockTrim:
         """
         if self._began is None:
             self._began = now
-        self._captured = max(self._captured, captured_s - now)
-        self._played = max(self._played, played_s - now)
+        self._captured.look(now, captured_s)
+        self._played.look(now, played_s)
         elapsed = now - self._began
         if elapsed < UPDATE_S:
             return False
-        between = self._captured - self._played
-        self._captured = self._played = float("-inf")
+        (captured, its), (played, other) = self._captured.take(), self._played.take()
         self._began = now
         self._added += self.trim * elapsed
-        return self._update(now, between)
+        return self._update(now, captured - played, its + other)
 
-    def _update(self, now: float, between: float) -> bool:
+    def _update(self, now: float, between: float, uncertain: float) -> bool:
         if self._anchor is None:
             self._anchor = between
-        slip = 0.0
-        if self._points:
-            # The last point was `elapsed` ago; what the clocks drift meanwhile is no slip.
-            change = between - self._points[-1][1]
-            slip = change if abs(change) > SLIP_S else 0.0
-        self._points.append((now, between, slip))
-        while now - self._points[0][0] > WINDOW_S:
+        slip = self._slip(between, uncertain)
+        self._points.append(_Point(now, between, slip, uncertain))
+        while now - self._points[0].time > WINDOW_S:
             self._points.popleft()
         recurring = self._recurring()
         if abs(slip) > LARGEST_SLIP_S or not recurring:
             self._anchor += slip
-        if now - self._points[0][0] < FIRST_FIT_S:
+        if now - self._points[0].time < FIRST_FIT_S:
             return False
         self._rate = min(max(self._fit(recurring), -MAX_TRIM), MAX_TRIM)
         missing = self._anchor - (between + self._added)
+        # What may only be uncertain is not corrected.
+        missing -= min(max(missing, -uncertain / 2), uncertain / 2)
         wanted = min(max(self._rate + RECOVERY * missing, -MAX_TRIM), MAX_TRIM)
         self.trim += min(max(wanted - self.trim, -STEEPEST), STEEPEST)
         return True
 
+    def _slip(self, between: float, uncertain: float) -> float:
+        """Return by how much the clocks jumped since the last point, 0 if that may be drift."""
+        if not self._points:
+            return 0.0
+        last = self._points[-1]
+        limit = min(SLIP_S + max(uncertain, last.uncertain), LARGEST_SLIP_S)
+        change = between - last.between
+        return change if abs(change) > limit else 0.0
+
     def _recurring(self) -> bool:
-        slips = [slip for _, _, slip in self._points if 0 < abs(slip) <= LARGEST_SLIP_S]
+        slips = [point.slip for point in self._points if 0 < abs(point.slip) <= LARGEST_SLIP_S]
         return len(slips) >= _RECURRING
 
     def _fit(self, recurring: bool) -> float:
         """Return the drift as a fraction: the slope of what is between the clocks, negated."""
-        times, between, slips = np.array(self._points).T
+        times, between, slips, uncertain = np.array(self._points).T
         keep = np.abs(slips) <= LARGEST_SLIP_S if recurring else np.zeros(len(slips), bool)
-        lost = np.cumsum(np.where(keep, 0.0, slips))
-        t, y = times - times.mean(), between - lost
-        return -float(t @ (y - y.mean()) / (t @ t))
+        y = between - np.cumsum(np.where(keep, 0.0, slips))
+        weights = 1.0 / (_ROUGH_S**2 + uncertain**2)
+        weights /= weights.sum()
+        t = times - weights @ times
+        return -float((weights * t) @ (y - weights @ y) / ((weights * t) @ t))

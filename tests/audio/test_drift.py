@@ -16,6 +16,9 @@ LATE_S = 0.015
 
 Offset = Callable[[float], float]
 """How far a device's count is ahead of its clock at a time, in seconds."""
+Random = np.random.Generator
+Looks = Callable[[Random, int], np.ndarray]
+"""Returns the distances of N looks at the counts, in seconds."""
 
 
 @dataclass
@@ -25,18 +28,22 @@ class Held:
     ppm: np.ndarray
 
 
+def often(random: Random, count: int) -> np.ndarray:
+    return 0.0025 + LATE_S * random.random(count) ** 2
+
+
 def hold(
     seconds: float,
     output_ppm: float,
     *,
     input_ppm: float = 0.0,
-    late_s: float = LATE_S,
+    looks: Looks = often,
     ahead: Offset = lambda now: 0.0,
 ) -> Held:
-    """Follow two devices, whose counts are read at irregular times, without their audio."""
-    random = np.random.default_rng(3)
+    """Follow two devices, whose counts are read at some times, without their audio."""
     clocks = ClockTrim()
-    times = np.cumsum(0.0025 + late_s * random.random(round(seconds / (0.0025 + late_s / 2))) ** 2)
+    times = np.cumsum(looks(np.random.default_rng(3), round(seconds / 0.0025)))
+    times = times[times < seconds]
     slow = (1 + np.array([input_ppm, output_ppm]) * 1e-6)[:, np.newaxis] * times
     moved = np.array([ahead(now) for now in times])
     block = BLOCK / RATE
@@ -111,6 +118,59 @@ def test_a_drift_that_changes_is_followed() -> None:
     seconds = np.arange(1, len(result.level_ms) + 1)
     level = result.level_ms - 1000 * np.array([ahead(float(now)) for now in seconds])
     assert np.ptp(level) < 2.0
+
+
+def coalesced(random: Random, count: int) -> np.ndarray:
+    """As timers on macOS that the system delays, to wake less often."""
+    return 0.0025 + random.uniform(0.005, 0.015, count)
+
+
+def in_bursts(random: Random, count: int) -> np.ndarray:
+    """The same, and now and then a pause with several looks after it."""
+    distances = coalesced(random, count)
+    pauses = random.random(count) < 0.05
+    distances[pauses] = random.uniform(0.03, 0.12, int(pauses.sum()))
+    for after in (1, 2, 3):
+        distances[np.roll(pauses, after)] = 1e-4
+    return distances
+
+
+def wandering(random: Random, count: int) -> np.ndarray:
+    """Distances from 5 to 12 ms that are nearly equal for some seconds."""
+    walk = np.cumsum(random.normal(0.0, 2e-5, count))
+    return 0.005 + 0.007 * np.abs(walk / 0.007 % 2 - 1)
+
+
+TIMERS = [coalesced, in_bursts, wandering]
+
+
+@pytest.mark.parametrize("ppm", [50.0, 200.0])
+@pytest.mark.parametrize("looks", TIMERS)
+def test_the_level_is_held_with_late_timers(looks: Looks, ppm: float) -> None:
+    result = hold(600, ppm, looks=looks)
+    assert np.ptp(result.level_ms) < 2.0
+    assert np.abs(result.ppm[180:] - ppm).max() < 3
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("ppm", [50.0, 200.0])
+@pytest.mark.parametrize("looks", TIMERS)
+def test_the_level_is_held_with_late_timers_for_an_hour(looks: Looks, ppm: float) -> None:
+    result = hold(3600, ppm, looks=looks)
+    assert np.ptp(result.level_ms) < 2.0
+    assert np.abs(result.ppm[180:] - ppm).max() < 3
+
+
+@pytest.mark.parametrize("ppm", [50.0, 200.0])
+@pytest.mark.parametrize("distance", [0.005, 0.010])
+def test_looks_in_step_with_the_blocks_do_not_move_the_level(distance: float, ppm: float) -> None:
+    # All of them are late by nearly the same time, until the drift has moved the blocks past them.
+    def in_step(random: Random, count: int) -> np.ndarray:
+        return distance + np.diff(random.uniform(0.0, 0.001, count + 1))
+
+    result = hold(1800, ppm, looks=in_step)
+    assert np.ptp(result.level_ms) < 1000 * distance
+    assert np.ptp(result.level_ms[900:]) < 2.0
 
 
 @dataclass
