@@ -30,6 +30,9 @@ class DeviceIdentity:
     count: int = 1
 
 
+SYSTEM_DEFAULT = DeviceIdentity("")
+"""Whatever the system's default device is, where None would be no device."""
+
 ChannelChoice = int | str
 """The number of a channel from 1, ``"mix"`` or ``"loudest"``."""
 

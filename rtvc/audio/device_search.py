@@ -6,7 +6,7 @@ import sys
 
 from rtvc.audio.devices import Device, Direction, list_devices
 from rtvc.audio.errors import AudioError
-from rtvc.device_choice import DeviceIdentity
+from rtvc.device_choice import SYSTEM_DEFAULT, DeviceIdentity
 from rtvc.errors import UsageError, close_matches
 
 
@@ -81,10 +81,10 @@ def find_device(
     usable = [device for device in everything if device.channels(direction)]
     if not usable:
         raise AudioError(_no_device_message(direction))
+    if wanted is None or wanted == SYSTEM_DEFAULT:
+        return next((device for device in usable if device.is_default(direction)), usable[0])
     if isinstance(wanted, DeviceIdentity):
         return find_identity(wanted, direction, usable)
-    if wanted is None:
-        return next((device for device in usable if device.is_default(direction)), usable[0])
     text = str(wanted)
     matches = _matches(text, usable)
     if len(matches) == 1:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from rtvc.audio.core_audio import core_audio_transports
 from rtvc.audio.errors import AudioError
 from rtvc.audio.portaudio import INITIALIZE_LIMIT_S, audio_error, portaudio
 from rtvc.audio.portaudio_thread import PORTAUDIO
@@ -27,6 +28,9 @@ COMMON_RATES = (
     176400,
     192000,
 )
+
+CORE_AUDIO = "Core Audio"
+"""PortAudio's name of the host API of macOS."""
 
 _CABLE = re.compile(
     r"blackhole|vb-?(audio|cable)|cable (in|out)put|voicemeeter|soundflower|loopback|virtual"
@@ -53,6 +57,8 @@ class Device:
         Whether it is the system's default device.
     virtual_cable
         Whether it is a known virtual audio cable, by its name.
+    transport
+        How it is connected, as `core_audio_transports` says; "" if not known.
     """
 
     index: int
@@ -64,6 +70,7 @@ class Device:
     default_input: bool
     default_output: bool
     virtual_cable: bool
+    transport: str = ""
 
     def channels(self, direction: Direction) -> int:
         """Return the number of channels in a direction."""
@@ -91,6 +98,7 @@ def _list_devices() -> list[Device]:
         hosts = sounddevice.query_hostapis()
         rows = sounddevice.query_devices()
         defaults = _default_indices(sounddevice)
+    transports = core_audio_transports()
     return [
         Device(
             index=row["index"],
@@ -102,6 +110,7 @@ def _list_devices() -> list[Device]:
             default_input=row["index"] == defaults[0],
             default_output=row["index"] == defaults[1],
             virtual_cable=is_virtual_cable(row["name"]),
+            transport=transports.get(row["name"], ""),
         )
         for row in rows
     ]
@@ -130,7 +139,13 @@ def supported_rates(device: Device, direction: Direction) -> tuple[int, ...]:
 
 
 def accepts(device: Device, direction: Direction, rate: float, channels: int = 1) -> bool:
-    """Return whether the device can be opened with `channels` channels at `rate` Hz."""
+    """Return whether the device can be opened with `channels` channels at `rate` Hz.
+
+    Core Audio converts any rate, and there a question would open the device: its microphone lamp
+    lights, and Bluetooth headphones change to the quality of a call. So it is not asked.
+    """
+    if device.host_api == CORE_AUDIO:
+        return channels <= device.channels(direction)
     return PORTAUDIO.call(lambda: _accepts(device, direction, rate, channels), INITIALIZE_LIMIT_S)
 
 

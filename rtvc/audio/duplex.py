@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 
@@ -331,29 +332,38 @@ def open_duplex(
     check_channel(input_channel, microphone.inputs, repr(microphone.name))
     input_port = Port(microphone.index, _input_channels(microphone, input_channel))
     output_port = Port(speaker.index, output_channels or _channels(speaker))
-    rates = [rate] if rate else [ENGINE_RATE, round(microphone.rate), round(speaker.rate)]
-    in_rates = [r for r in rates if accepts(microphone, "input", r, input_port.channels)]
-    if not in_rates and input_port.channels < microphone.inputs:
+    wanted = [rate] if rate else [ENGINE_RATE, round(microphone.rate), round(speaker.rate)]
+    rates = list(dict.fromkeys(wanted))
+
+    @cache
+    def records(rate: int) -> bool:
+        return accepts(microphone, "input", rate, input_port.channels)
+
+    @cache
+    def plays(rate: int) -> bool:
+        return accepts(speaker, "output", rate, output_port.channels)
+
+    if input_port.channels < microphone.inputs and not any(map(records, rates)):
         # Some devices open only with all their channels.
-        in_rates = [r for r in rates if accepts(microphone, "input", r, microphone.inputs)]
-        if in_rates:
-            input_port = Port(microphone.index, microphone.inputs)
-    out_rates = [r for r in rates if accepts(speaker, "output", r, output_port.channels)]
-    common = [r for r in in_rates if r in out_rates]
-    if microphone.index == speaker.index and common:
-        spec = StreamSpec(common[0], round(common[0] * BLOCK_S), input_port, output_port)
-        stream = _open(spec, microphone, "input", in_python)
-        return Duplex(stream, stream, (microphone, speaker), input_channel)
+        input_port = Port(microphone.index, microphone.inputs)
+        records.cache_clear()
+    if microphone.index == speaker.index:
+        common = next((r for r in rates if records(r) and plays(r)), None)
+        if common is not None:
+            spec = _spec(common, speaker, input=input_port, output=output_port)
+            stream = _open(spec, microphone, "input", in_python)
+            return Duplex(stream, stream, (microphone, speaker), input_channel)
     # If it accepts no rate, open it anyway: that gives the error.
-    in_rate, out_rate = (in_rates or rates)[0], (out_rates or rates)[0]
+    in_rate = next(filter(records, rates), rates[0])
+    out_rate = next(filter(plays, rates), rates[0])
     capture = _open(
-        StreamSpec(in_rate, round(in_rate * BLOCK_S), input=input_port),
+        _spec(in_rate, microphone, input=input_port),
         microphone,
         "input",
         in_python,
     )
     try:
-        spec = StreamSpec(out_rate, round(out_rate * BLOCK_S), output=output_port)
+        spec = _spec(out_rate, speaker, output=output_port)
         playback = _open(spec, speaker, "output", in_python)
     except BaseException:
         capture.close()
@@ -370,15 +380,20 @@ def open_playback(speaker: Device) -> DeviceStream:
         If the device cannot be opened.
     """
     output_port = Port(speaker.index, _channels(speaker))
-    rates = [ENGINE_RATE, round(speaker.rate)]
+    rates = list(dict.fromkeys([ENGINE_RATE, round(speaker.rate)]))
     with _beside_the_cable():
         # If it accepts no rate, open it anyway: that gives the error.
         rate = next(
             (r for r in rates if accepts(speaker, "output", r, output_port.channels)), rates[0]
         )
-        return _open(
-            StreamSpec(rate, round(rate * BLOCK_S), output=output_port), speaker, "output", False
-        )
+        return _open(_spec(rate, speaker, output=output_port), speaker, "output", False)
+
+
+def _spec(
+    rate: int, device: Device, *, input: Port | None = None, output: Port | None = None
+) -> StreamSpec:
+    block = round(rate * BLOCK_S)
+    return StreamSpec(rate, block, input, output, fixed_rate=device.host_api == "ALSA")
 
 
 @contextmanager

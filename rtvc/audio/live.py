@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from rtvc._types import Float32
+from rtvc.audio.default_watch import DefaultWatch
 from rtvc.audio.device_search import find_device, identity_of
 from rtvc.audio.devices import Device, Direction, list_devices
 from rtvc.audio.duplex import Duplex, SilentDeviceError, open_duplex
@@ -25,7 +26,7 @@ from rtvc.audio.portaudio_thread import PORTAUDIO, PendingCall
 from rtvc.audio.pulse_monitor import PulseMonitor
 from rtvc.audio.reopen_schedule import ReopenSchedule
 from rtvc.audio.route_watch import CABLE_GONE, LOOP, RouteWatch
-from rtvc.audio.sound_system import server_is_down
+from rtvc.audio.sound_system import DeviceMarks, device_marks, server_is_down
 from rtvc.device_choice import MIX, ChannelChoice, DeviceIdentity
 from rtvc.errors import RtvcError
 from rtvc.stats import DeviceHealth
@@ -62,6 +63,7 @@ class _Opened(NamedTuple):
     devices: tuple[Device, Device]
     identities: tuple[DeviceIdentity, DeviceIdentity]
     duplex: Duplex
+    marks: DeviceMarks
 
 
 class LiveEndpoint:
@@ -131,6 +133,12 @@ class LiveEndpoint:
         self._lost = ""
         self.server = PulseMonitor()
         self._routes = RouteWatch(self.server, loop_allowed=input is not None)
+        directions: tuple[Direction, Direction] = ("input", "output")
+        self._defaults = DefaultWatch(
+            direction
+            for direction, wanted in zip(directions, self._wanted, strict=True)
+            if wanted is None
+        )
         self._event, self._event_until = "", 0.0
 
     def start(self, tick: Callable[[], None], delay: int = 0) -> None:
@@ -179,6 +187,7 @@ class LiveEndpoint:
         if attempt:
             attempt.abandon()
         self._stop_service()
+        self._defaults.stop()
         self.server.stop()
         if duplex is None:
             return
@@ -345,6 +354,7 @@ class LiveEndpoint:
         return (microphone, speaker), identities
 
     def _open(self) -> _Opened:
+        marks = device_marks()
         devices, identities = self._find()
         set_alsa_printing(True)
         try:
@@ -357,7 +367,7 @@ class LiveEndpoint:
                     raise
         finally:
             set_alsa_printing(False)
-        return _Opened(devices, identities, duplex)
+        return _Opened(devices, identities, duplex, marks)
 
     def _open_patiently(self) -> _Opened:
         """Open; sometimes PortAudio opens a stream and never calls it back: try a second one."""
@@ -418,7 +428,10 @@ class LiveEndpoint:
         return True
 
     def _begin(self, opened: _Opened) -> None:
-        self._devices, self._identities, duplex = opened
+        before = self._devices
+        self._devices, self._identities, duplex, marks = opened
+        self._defaults.start(marks)
+        self._note_defaults(before, self._devices)
         self._lost = ""
         self._duplex = duplex
         self._routes.started(time.monotonic())
@@ -461,9 +474,24 @@ class LiveEndpoint:
         change = self._routes.check()
         if change and change.lost:
             return change.message
+        if default := self._defaults.changed():
+            return default
         if event := change.message if change else duplex.take_event():
-            self._event, self._event_until = event, time.monotonic() + EVENT_S
+            self._note(event)
         return ""
+
+    def _note_defaults(
+        self, before: tuple[Device, Device] | None, now: tuple[Device, Device]
+    ) -> None:
+        """Report default devices that are others than before."""
+        for wanted, old, new, what in zip(
+            self._wanted, before or now, now, ("input", "output"), strict=True
+        ):
+            if wanted is None and new.name != old.name:
+                self._note(f"The {what} is {new.name!r} now, the system's default.")
+
+    def _note(self, event: str) -> None:
+        self._event, self._event_until = event, time.monotonic() + EVENT_S
 
 
 def _discard(opened: _Opened) -> None:

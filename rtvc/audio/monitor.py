@@ -14,19 +14,21 @@ from functools import partial
 import numpy as np
 
 from rtvc._types import Float32
+from rtvc.audio.default_watch import DefaultWatch
 from rtvc.audio.device_search import find_device, identity_of
 from rtvc.audio.devices import Device, list_devices
 from rtvc.audio.drift import ClockTrim
 from rtvc.audio.duplex import PRIMED_BLOCKS, open_playback
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.fifo import SampleFifo
-from rtvc.audio.portaudio import audio_error
+from rtvc.audio.portaudio import audio_error, update_devices
 from rtvc.audio.portaudio_thread import PORTAUDIO
 from rtvc.audio.reopen_schedule import ReopenSchedule
 from rtvc.audio.resample import EdgeResampler
+from rtvc.audio.sound_system import device_marks
 from rtvc.audio.stream_watchdog import StreamWatchdog
 from rtvc.audio.streams import DeviceStream
-from rtvc.device_choice import DeviceIdentity
+from rtvc.device_choice import SYSTEM_DEFAULT, DeviceIdentity
 from rtvc.errors import RtvcError, UsageError
 from rtvc.system.audio_priority import make_thread_realtime, realtime_threads
 
@@ -176,6 +178,8 @@ class Monitor:
         The device's name, for messages.
     open
         Opens the stream; called on PortAudio's thread.
+    follows_default
+        Whether it opens the system's default output, and again when that is another one.
 
     Attributes
     ----------
@@ -187,19 +191,22 @@ class Monitor:
         What its device is found by, None before it was found.
     """
 
-    def __init__(self, name: str, open: Callable[[], DeviceStream]) -> None:
+    def __init__(
+        self, name: str, open: Callable[[], DeviceStream], *, follows_default: bool = False
+    ) -> None:
         self.name = name
         self.gain_db = 0.0
         self.error = ""
         self.identity: DeviceIdentity | None = None
         self._open = open
+        self._defaults = DefaultWatch(("output",) if follows_default else ())
         self._run: _MonitorRun | None = None
 
     def start(self, progress: OutputPosition) -> None:
         """Start in the background."""
         if self._run is None:
             self.error = ""
-            self._run = _MonitorRun(self, self._open, progress)
+            self._run = _MonitorRun(self, self._open, progress, self._defaults)
             self._run.start()
 
     def push(self, samples: Float32) -> None:
@@ -227,10 +234,15 @@ class _MonitorRun(threading.Thread):
     """What plays between a start and a stop of a `Monitor`."""
 
     def __init__(
-        self, monitor: Monitor, open: Callable[[], DeviceStream], progress: OutputPosition
+        self,
+        monitor: Monitor,
+        open: Callable[[], DeviceStream],
+        progress: OutputPosition,
+        defaults: DefaultWatch,
     ) -> None:
         super().__init__(name="rtvc monitor", daemon=True)
         self._monitor, self._open, self._progress = monitor, open, progress
+        self._defaults = defaults
         self._waiting: deque[Float32] = deque()
         self._playing = False
         self._stop_requested = threading.Event()
@@ -251,12 +263,15 @@ class _MonitorRun(threading.Thread):
             if not schedule.due():
                 self._stop_requested.wait(_LOOK_S)
                 continue
+            marks = device_marks()
             stream = self._try_to_open()
             if stream is None:
                 schedule.failed()
                 continue
             schedule = ReopenSchedule()
+            self._defaults.start(marks)
             self._play_and_close(stream)
+            self._defaults.stop()
 
     def _try_to_open(self) -> DeviceStream | None:
         def open_and_start() -> DeviceStream:
@@ -306,7 +321,7 @@ class _MonitorRun(threading.Thread):
             gain = 10 ** (gain_db / 20) if gain_db > MUTE_BELOW_DB else 0.0
             writer.process(time.monotonic(), gain)
             stream.service()
-            if lost := watchdog.lost(_STALL_TIMEOUT_S):
+            if lost := watchdog.lost(_STALL_TIMEOUT_S) or self._defaults.changed():
                 return lost
             if stream.counters().frames >= PRIMED_BLOCKS * stream.spec.block:
                 self._set_error("")
@@ -340,18 +355,25 @@ def open_monitor(
     Parameters
     ----------
     wanted
-        Identity, name, part of a name, or index of the monitor's device.
+        Identity, name, part of a name, or index of the monitor's device; `SYSTEM_DEFAULT` follows
+        the system.
     output
         Returns the device of the main output, which cannot be the monitor too; None while it
         is not known.
     """
+    follows = wanted == SYSTEM_DEFAULT
 
     def open_it() -> DeviceStream:
-        device, monitor.identity = find_monitor(monitor.identity or wanted, output())
+        if follows:
+            # PortAudio knows only the default device of when it was initialised.
+            update_devices(hardware_only=True)
+        known = None if follows else monitor.identity
+        device, monitor.identity = find_monitor(known or wanted, output())
+        monitor.name = device.name
         return open_playback(device)
 
     name = wanted.name if isinstance(wanted, DeviceIdentity) else str(wanted)
-    monitor = Monitor(name, open_it)
+    monitor = Monitor(name or "system default", open_it, follows_default=follows)
     return monitor
 
 

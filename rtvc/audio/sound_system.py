@@ -24,19 +24,28 @@ class DeviceMarks:
     Attributes
     ----------
     hardware
-        Changes when a device is connected or removed; None if that is not known.
+        Changes when a device is connected or removed, or another one becomes a default device;
+        None if that is not known.
     server
         Changes when the sound server starts, ends, or starts again.
+    default_input, default_output
+        Numbers of the system's default devices; None where a sound server, or nothing, moves
+        streams to another default.
     """
 
     hardware: object = None
     server: tuple[object, ...] = ()
+    default_input: int | None = None
+    default_output: int | None = None
 
 
 def device_marks() -> DeviceMarks:
     """Return the marks of this moment."""
     if sys.platform == "darwin":
-        return DeviceMarks(core_audio_devices())
+        found = core_audio_devices()
+        if found is None:
+            return DeviceMarks()
+        return DeviceMarks(found, (), found.default_input, found.default_output)
     return DeviceMarks(_cards(), _server_marks())
 
 

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections import deque
+from itertools import pairwise
 
 from rtvc.audio.streams import DeviceStream
+
+RATE_ERROR = 0.02
+"""Deviation from the rate at which a stream counts as lost."""
+_PARTS, _PART_S = 4, 0.5
+"""The deviation must be in all of these parts of two seconds: a stall is in one or two of them."""
 
 
 class StreamWatchdog:
@@ -34,12 +41,14 @@ class StreamWatchdog:
         self.interrupted_s = 0.0
         self._frames = self.stream.counters().frames
         self._advanced = self._checked = wake_clock()
+        self._marks: deque[tuple[float, int]] = deque(maxlen=_PARTS + 1)
 
     def lost(self, timeout: float) -> str:
         """Return a message if the device was lost, else "".
 
-        It was lost if PortAudio ended the stream, or if its frame count has not changed
-        for `timeout` seconds.
+        It was lost if PortAudio ended the stream, if its frame count has not changed for
+        `timeout` seconds, or if its frames have come at a wrong rate for two seconds: Bluetooth
+        headphones that change to the quality of a call have half as many.
         """
         now = wake_clock()
         # While this process was suspended, nothing observed the frame count.
@@ -53,11 +62,38 @@ class StreamWatchdog:
         if paused:
             missed = elapsed - (frames - self._frames) / self.stream.spec.rate
             self.interrupted_s = missed if missed > timeout / 2 else 0.0
+        if paused:
+            self._marks.clear()
         if frames != self._frames or paused:
             self._frames, self._advanced = frames, now
-        elif now - self._advanced > timeout:
+            return self._wrong_rate(now, frames)
+        if now - self._advanced > timeout:
             return f"{self.name!r} was lost: its stream has stalled for {timeout:g} s."
         return ""
+
+    def _wrong_rate(self, now: float, frames: int) -> str:
+        """Return a message if the rate is wrong; call it when the count has just changed."""
+        marks = self._marks
+        if self.stream.spec.fixed_rate or (marks and now - marks[-1][0] < _PART_S):
+            return ""
+        marks.append((now, frames))
+        if len(marks) <= _PARTS:
+            return ""
+        rate = self.stream.spec.rate
+        errors = [
+            (later[1] - earlier[1]) / (rate * (later[0] - earlier[0])) - 1.0
+            for earlier, later in pairwise(marks)
+        ]
+        measured = (marks[-1][1] - marks[0][1]) / (marks[-1][0] - marks[0][0])
+        same_way = all(error > RATE_ERROR / 2 for error in errors) or all(
+            error < -RATE_ERROR / 2 for error in errors
+        )
+        if not same_way or abs(measured / rate - 1.0) <= RATE_ERROR:
+            return ""
+        return (
+            f"{self.name!r} was lost: it runs at about {rate * (1 + errors[-1]):.0f} Hz instead of "
+            f"{rate} Hz, as when a call changes the quality of Bluetooth headphones."
+        )
 
 
 def wake_clock() -> float:

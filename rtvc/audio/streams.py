@@ -38,6 +38,9 @@ class StreamSpec:
         The directions to open, at least one.
     latency
         As in sounddevice: ``"low"``, ``"high"`` or seconds.
+    fixed_rate
+        Whether the device keeps its rate while it is open, as all do under ALSA. A count that
+        advances slower there is one of a busy machine.
     """
 
     rate: int
@@ -45,6 +48,7 @@ class StreamSpec:
     input: Port | None = None
     output: Port | None = None
     latency: str | float = "low"
+    fixed_rate: bool = False
 
     @property
     def kind(self) -> str:

@@ -118,7 +118,7 @@ def examine() -> list[Check]:
     """Run all checks."""
     from rtvc.cli.probes import probe
 
-    mlx = _mlx(probe("mlx"))
+    mlx, sound = _mlx(probe("mlx")), probe("portaudio")
     return [
         _rtvc(),
         _python(),
@@ -126,13 +126,14 @@ def examine() -> list[Check]:
         *_packages(),
         mlx,
         *([] if mlx.verdict == "broken" else [_self_test(probe("self_test"))]),
-        _portaudio(probe("portaudio")),
+        _portaudio(sound),
         _rtmixer(probe("rtmixer")),
         _sound_server(),
         _voices(probe("voices")),
         *_library(probe("library")),
         _presets(),
         _remembered(),
+        *_feedback(sound),
         _latency(),
     ]
 
@@ -377,6 +378,27 @@ def _remembered() -> Check:
         devices += f", and to {device_label(selection.monitor)}"
     settings = described(remembered.settings.changed()) or "all settings at their defaults"
     return Check(name, "good", f"{devices}; {settings}; in {remembered_path()}")
+
+
+def _feedback(sound: dict[str, Any]) -> list[Check]:
+    """Check whether the devices of the next run, as far as they are known, make a loop."""
+    from rtvc.config.remembered import RememberedRun, read_remembered
+    from rtvc.errors import RtvcError
+    from rtvc.live.feedback import Side, loop_warning
+
+    try:
+        run = read_remembered()
+    except RtvcError:  # reported by another check
+        run = RememberedRun()
+
+    def side(name: str) -> Side:
+        return Side(name, sound.get("transports", {}).get(name, ""))
+
+    microphone = side(run.input.name if run.input else sound.get("default_input", ""))
+    speakers = [side(run.output.name if run.output else sound.get("default_output", ""))]
+    speakers += [side(run.monitor.name)] if run.monitor else []
+    warnings = filter(None, (loop_warning(microphone, one) for one in speakers if one.name))
+    return [Check("feedback", "warning", warning) for warning in warnings]
 
 
 def _latency() -> Check:

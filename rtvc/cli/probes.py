@@ -84,6 +84,7 @@ def portaudio() -> dict[str, Any]:
         "outputs": [d.name for d in devices if d.outputs],
         "default_input": next((d.name for d in devices if d.default_input), ""),
         "default_output": next((d.name for d in devices if d.default_output), ""),
+        "transports": {d.name: d.transport for d in devices},
     }
 
 

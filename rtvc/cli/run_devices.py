@@ -158,21 +158,31 @@ def _later(args: argparse.Namespace, remembered: DeviceSelection) -> RunDevices:
     def wanted(asked: str | None, remembered: DeviceChoice) -> DeviceChoice:
         if asked is None:
             return remembered
-        return "" if asked.lower() in ("default", _NO_MONITOR) else asked
+        return "" if asked.lower() == "default" else asked
 
     choice = remembered.with_input(wanted(args.input, remembered.input))._replace(
         output=wanted(args.output, remembered.output),
-        monitor=wanted(args.monitor, remembered.monitor),
+        monitor=_later_monitor(args.monitor, remembered.monitor),
     )
     if args.input_channel is not None:
         choice = choice._replace(channel=args.input_channel)
     return RunDevices(choice, lambda: SystemDevices().open(choice))
 
 
+def _later_monitor(asked: str | None, remembered: DeviceChoice) -> DeviceChoice:
+    from rtvc.device_choice import SYSTEM_DEFAULT
+
+    if asked is None:
+        return remembered
+    if asked.lower() == "default":
+        return SYSTEM_DEFAULT
+    return "" if asked.lower() == _NO_MONITOR else asked
+
+
 def _live(args: argparse.Namespace, remembered: RememberedRun) -> RunDevices:
     from rtvc.device_choice import channel_label
     from rtvc.live.devices import DeviceSelection, SystemDevices
-    from rtvc.live.feedback import feedback_advice
+    from rtvc.live.feedback import Side, feedback_advice
 
     microphone = _device("input", args.input, remembered.input)
     speaker = _device("output", args.output, remembered.output)
@@ -187,9 +197,10 @@ def _live(args: argparse.Namespace, remembered: RememberedRun) -> RunDevices:
         print_note(f"{sentence} Until then rtvc waits; press Ctrl-C to stop.")
     if monitor and monitor.missing:
         print_note(f"{monitor.missing} Until then rtvc runs without a monitor.")
-    advice = feedback_advice(microphone.name, speaker.name)
+    ears = Side.of(microphone.name, microphone.known)
+    advice = feedback_advice(ears, Side.of(speaker.name, speaker.known))
     if monitor:
-        advice = advice or feedback_advice(microphone.name, monitor.name)
+        advice = advice or feedback_advice(ears, Side.of(monitor.name, monitor.known))
     if advice:
         print_note(advice)
     choice = DeviceSelection(
@@ -206,6 +217,11 @@ class _Found(NamedTuple):
     device: Device | None
     missing: str = ""
 
+    @property
+    def known(self) -> tuple[Device, ...]:
+        """The device, if it is connected."""
+        return (self.device,) if self.device else ()
+
 
 def _device(
     direction: Direction,
@@ -217,6 +233,7 @@ def _device(
     from rtvc.audio.device_search import find_device, identity_of
     from rtvc.audio.devices import list_devices
     from rtvc.audio.errors import AudioError
+    from rtvc.device_choice import SYSTEM_DEFAULT
 
     everything = list_devices()
     if asked is None and remembered is not None:
@@ -230,8 +247,7 @@ def _device(
             return _Found(remembered, remembered.name, None, missing)
     elif asked is None or asked.lower() == "default":
         device = find_device(None, direction, everything)
-        if not flag:
-            return _Found("", device.name, device)
+        return _Found(SYSTEM_DEFAULT if flag else "", device.name, device)
     else:
         device = find_device(asked, direction, everything)
     return _Found(identity_of(device, direction, everything), device.name, device)

@@ -11,7 +11,13 @@ from rtvc.calibration.sizing import sizes_at_default
 from rtvc.config import settings_yaml
 from rtvc.config.paths import config_folder, unused_path, write_atomically
 from rtvc.config.recording_choice import RecordingChoice
-from rtvc.device_choice import MIX, ChannelChoice, DeviceIdentity, parse_channel
+from rtvc.device_choice import (
+    MIX,
+    SYSTEM_DEFAULT,
+    ChannelChoice,
+    DeviceIdentity,
+    parse_channel,
+)
 from rtvc.errors import UsageError
 from rtvc.settings import Settings
 
@@ -21,7 +27,8 @@ _HOST_API, _ORDINAL = "{}_host_api", "{}_ordinal"
 _DEVICE_KEYS = tuple(
     key.format(device) for device in _DEVICES for key in ("{}", _HOST_API, _ORDINAL)
 )
-_TEXT_KEYS = (*_DEVICE_KEYS, "input_channel", "profile", *_RECORD_KEYS)
+_MONITOR_DEFAULT = "monitor_default"
+_TEXT_KEYS = (*_DEVICE_KEYS, _MONITOR_DEFAULT, "input_channel", "profile", *_RECORD_KEYS)
 _ORDINAL_FORMAT = re.compile(r"([1-9]\d{0,3}) of ([1-9]\d{0,3})", re.ASCII)
 _HEADER = """\
 # Written by rtvc when a run starts, and read by the next run.
@@ -38,7 +45,7 @@ class RememberedRun:
     input, output
         The devices; None is the system's default.
     monitor
-        The monitor's device; None is no monitor.
+        The monitor's device; None is no monitor, `SYSTEM_DEFAULT` the system's default.
     settings
         The settings. `mode` is never remembered: a run starts with converted output, so that
         your own voice is never output by surprise.
@@ -90,7 +97,9 @@ def _read() -> tuple[RememberedRun, list[settings_yaml.Problem]]:
         input=_device("input", document.texts, path),
         output=_device("output", document.texts, path),
         settings=settings,
-        monitor=_device("monitor", document.texts, path),
+        monitor=SYSTEM_DEFAULT
+        if document.texts.get(_MONITOR_DEFAULT) == "yes"
+        else _device("monitor", document.texts, path),
         profile=profile if profile in PROFILES else DEFAULT_PROFILE,
         chosen=sizes_at_default(settings).intersection(document.values),
         recording=_recording(document.texts),
@@ -171,6 +180,8 @@ def save_remembered(run: RememberedRun) -> None:
             texts[_HOST_API.format(device)] = identity.host_api
         if identity and identity.count > 1:
             texts[_ORDINAL.format(device)] = f"{identity.ordinal + 1} of {identity.count}"
+    if run.monitor == SYSTEM_DEFAULT:
+        texts[_MONITOR_DEFAULT] = "yes"
     if run.input_channel != MIX:
         texts["input_channel"] = str(run.input_channel)
     if run.profile != DEFAULT_PROFILE:

@@ -9,7 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from rtvc.device_choice import MIX, ChannelChoice, DeviceIdentity, channel_label, check_channel
+from rtvc.device_choice import (
+    MIX,
+    SYSTEM_DEFAULT,
+    ChannelChoice,
+    DeviceIdentity,
+    channel_label,
+    check_channel,
+)
 from rtvc.errors import RtvcError, escaped
 
 if TYPE_CHECKING:
@@ -106,6 +113,8 @@ def device_label(choice: DeviceChoice) -> str:
     """Return a device for a terminal, such as ``Headset (2 of 2)``; "" for the default or none."""
     if isinstance(choice, str):
         return escaped(choice)
+    if choice == SYSTEM_DEFAULT:
+        return "system default"
     place = f" ({choice.ordinal + 1} of {choice.count})" if choice.count > 1 else ""
     return escaped(choice.name) + place
 
@@ -262,7 +271,8 @@ class SystemDevices:
         if wanted := selection.monitor:
             try:
                 if speaker is not None:
-                    _, wanted = find_monitor(wanted, speaker)
+                    _, identity = find_monitor(wanted, speaker)
+                    wanted = wanted if wanted == SYSTEM_DEFAULT else identity
             except AudioError:  # the same
                 pass
             except RtvcError as error:
@@ -284,7 +294,9 @@ class SystemDevices:
             return identities and DeviceSelection(
                 selection.input and identities[0],
                 selection.output and identities[1],
-                (monitor and monitor.identity) or selection.monitor,
+                selection.monitor
+                if selection.monitor == SYSTEM_DEFAULT
+                else (monitor and monitor.identity) or selection.monitor,
                 selection.channel,
             )
 

@@ -1,38 +1,96 @@
-"""Warns of devices that are likely to cause acoustic feedback."""
+"""Warns of devices that cause a loop: acoustic feedback, or a cable into itself.
+
+macOS translates the names of devices, so they are judged by what is the same in all languages:
+the names of models, and how a device is connected.
+"""
 
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Iterable
+from typing import NamedTuple
 
-_MICROPHONE = re.compile(r"\b(?:internal |built-?in )?(?:mic|microphone|input)\b", re.IGNORECASE)
-_SPEAKER = re.compile(r"\b(?:internal |built-?in )?(?:speakers?|output)\b", re.IGNORECASE)
-_BUILT_IN = re.compile(r"\b(?:internal|built-?in|analog|macbook|imac|mac mini)\b", re.IGNORECASE)
-_HEADPHONES = re.compile(r"headphone|headset|earbud|earphone|airpods|buds", re.IGNORECASE)
+from rtvc.audio.devices import Device, is_virtual_cable
+
+_EARS = re.compile(
+    r"head ?phone|head ?set|earbud|ear ?phone|air ?pods|buds|\bbeats\b|kopfh.rer|h.rlurar"
+    r"|couteur|casque|auricular|cuffi|koptelefoon|наушник|ヘッド[フホ]|イヤ[フホ]|耳[机機]|헤드폰|이어폰",
+    re.IGNORECASE,
+)
+_OPEN_MICROPHONE = re.compile(
+    r"macbook|imac|studio display|iphone|ipad|\b(?:internal|built-?in|analog)\b", re.IGNORECASE
+)
+_OPEN_SPEAKER = re.compile(
+    r"macbook|imac|mac (?:mini|studio|pro)|studio display|\b(?:internal|built-?in|analog)\b",
+    re.IGNORECASE,
+)
+_KINDS = re.compile(
+    r"\b(?:internal |built-?in )?(?:mic|microphone|input|speakers?|output)\b", re.IGNORECASE
+)
 _GENERIC = {"", "default", "sysdefault", "pulse", "pipewire", "jack"}
 
 
-def feedback_advice(input_name: str, output_name: str) -> str:
-    """Return a warning if the microphone is likely to pick up the speaker, else "".
+class Side(NamedTuple):
+    """A device to judge: its name, and how it is connected, "" if not known.
 
-    Parameters
-    ----------
-    input_name, output_name
-        Names of the devices. "" and names such as "default" do not tell which
-        devices they are.
+    The name "" and names such as "default" do not tell which device it is.
     """
-    if _HEADPHONES.search(output_name) or _HEADPHONES.search(input_name):
-        return ""
-    microphone, speaker = _MICROPHONE.search(input_name), _SPEAKER.search(output_name)
-    if microphone and speaker:
-        bodies = {
-            _MICROPHONE.sub("", input_name).strip(" -()").lower(),
-            _SPEAKER.sub("", output_name).strip(" -()").lower(),
-        }
-        if len(bodies) == 1 or (_BUILT_IN.search(input_name) and _BUILT_IN.search(output_name)):
-            return (
-                f"{input_name!r} picks up {output_name!r}, which causes echo or howling. "
-                "Wear headphones, or choose another output."
-            )
-    if input_name.lower() in _GENERIC and output_name.lower() in _GENERIC:
+
+    name: str
+    transport: str = ""
+
+    @classmethod
+    def of(cls, name: str, devices: Iterable[Device]) -> Side:
+        """Return the device with a name; how it is connected is not known if it is not listed."""
+        return next((cls(name, d.transport) for d in devices if d.name == name), cls(name))
+
+
+def feedback_advice(microphone: Side, speaker: Side) -> str:
+    """Return `loop_warning`, or a hint if it is not known which devices these are, else ""."""
+    if {microphone.name.lower(), speaker.name.lower()} <= _GENERIC:
         return "If you hear echo or howling, the microphone picks up the speaker: wear headphones."
+    return loop_warning(microphone, speaker)
+
+
+def loop_warning(microphone: Side, speaker: Side) -> str:
+    """Return a warning if the microphone gets the output of the speaker, else ""."""
+    names = [unicodedata.normalize("NFC", side.name) for side in (microphone, speaker)]
+    if names[0] == names[1] and _is_cable(microphone):
+        return (
+            f"The input and the output are the same virtual cable, {microphone.name!r}, so rtvc "
+            "converts its own output again and again. Choose your microphone as the input."
+        )
+    if names[0] == f"Monitor of {names[1]}":
+        return (
+            f"{microphone.name!r} is rtvc's own output, which it converts again and again. "
+            "Choose your microphone as the input."
+        )
+    if any(_EARS.search(name) for name in names):
+        return ""
+    bodies = [_KINDS.sub("", name).strip(" -()").lower() for name in names]
+    one_body = bodies[0] == bodies[1] and all(_KINDS.search(name) for name in names)
+    if one_body or (_is_open_microphone(microphone) and _is_open_speaker(speaker)):
+        return (
+            f"{microphone.name!r} picks up {speaker.name!r}, which causes echo or howling. "
+            "Wear headphones, or choose another output."
+        )
     return ""
+
+
+def _is_cable(side: Side) -> bool:
+    return side.transport == "virtual" or is_virtual_cable(side.name)
+
+
+def _is_open_microphone(side: Side) -> bool:
+    if _is_cable(side):
+        return False
+    return side.transport in ("built-in", "iphone") or bool(_OPEN_MICROPHONE.search(side.name))
+
+
+def _is_open_speaker(side: Side) -> bool:
+    if _is_cable(side) or side.transport == "bluetooth":
+        return False
+    return side.transport in ("built-in", "hdmi", "airplay") or bool(
+        _OPEN_SPEAKER.search(side.name)
+    )

@@ -13,7 +13,7 @@ from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from rtvc.device_choice import channel_label
+from rtvc.device_choice import SYSTEM_DEFAULT, channel_label
 from rtvc.errors import escaped
 from rtvc.live.controller import Controller
 from rtvc.live.devices import (
@@ -23,7 +23,7 @@ from rtvc.live.devices import (
     DeviceSelection,
     device_label,
 )
-from rtvc.live.feedback import feedback_advice
+from rtvc.live.feedback import Side, feedback_advice
 from rtvc.live.scanner import Scanner
 from rtvc.tui.footer import KeyLine
 from rtvc.tui.level_meter import LevelMeter
@@ -63,13 +63,15 @@ class DeviceList(OptionList):
         self.border_title = _TITLES[kind]
         self.kind: Kind = kind
         self._rows: list[tuple[DeviceChoice, Device | None]] = []
-        """The first row is "", the system's default or no monitor."""
+        """The first row is "", the system's default or no monitor; `--monitor default` adds one."""
         self._used: tuple[DeviceChoice, str, str] | None = None
 
     def put(self, devices: AvailableDevices, wanted: DeviceSelection, used: DeviceNames) -> None:
         """Show these devices; `wanted` are the selected ones, `used` those in use."""
         there = devices.identities("input" if self.kind == "input" else "output")
         rows: list[tuple[DeviceChoice, Device | None]] = [("", None), *there.items()]
+        if self.kind == "monitor" and wanted.monitor == SYSTEM_DEFAULT:
+            rows.insert(1, (SYSTEM_DEFAULT, None))
         channel = channel_label(wanted.channel) if self.kind == "input" else ""
         used_now = getattr(wanted, self.kind), getattr(used, self.kind), channel
         if (rows, used_now) == (self._rows, self._used):
@@ -105,7 +107,7 @@ class DeviceList(OptionList):
     def _line(self, choice: DeviceChoice, device: Device | None) -> Content:
         wanted, used, channel = self._used or ("", "", "")
         mark = "*" if choice == wanted else " "
-        if device is None and self.kind == "monitor":
+        if device is None and self.kind == "monitor" and not choice:
             return Content.assemble((f"{mark} none", "bold"))
         if device is None:
             about = f"now {escaped(used)}" if not wanted and used else "follows the system"
@@ -190,9 +192,11 @@ class DevicesScreen(Screen[None]):
             if devices.has_focus and devices.marked is not None:
                 marked = devices.marked
                 would_be = used._replace(**{devices.kind: marked.name})
-        warning = feedback_advice(would_be.input, would_be.output)
+        known = self._scanner.devices
+        microphone = Side.of(would_be.input, known.inputs)
+        warning = feedback_advice(microphone, Side.of(would_be.output, known.outputs))
         if would_be.monitor and not warning:
-            warning = feedback_advice(would_be.input, would_be.monitor)
+            warning = feedback_advice(microphone, Side.of(would_be.monitor, known.outputs))
         if marked is None or not marked.virtual_cable:
             return warning
         cable = _CABLE.format(name=marked.name) + ("" if would_be.monitor else _HEAR_YOURSELF)

@@ -31,6 +31,34 @@ TWO_RECEIVERS = listed(
     ("USB  Audio", "Core Audio", 1, 2),
     ("USB Audio", "Core Audio", 1, 2),
 )
+THREE_MICROPHONES = listed(
+    ("USB Audio Device", "Core Audio", 1, 0),
+    ("USB Audio Device", "Core Audio", 1, 0),
+    ("USB Audio Device", "Core Audio", 1, 0),
+    ("MacBook Pro Speakers", "Core Audio", 0, 2),
+)
+STUDIO = listed(
+    ("Studio Display Microphone", "Core Audio", 1, 0),
+    ("Studio Display Speakers", "Core Audio", 0, 8),
+    ("BlackHole 2ch", "Core Audio", 2, 2),
+    ("BlackHole 16ch", "Core Audio", 16, 16),
+    ("Aggregate Device", "Core Audio", 3, 4),
+    ("iPhone Microphone", "Core Audio", 1, 0),
+)
+BUILT_IN = {
+    "English": ("MacBook Pro Microphone", "MacBook Pro Speakers", "External Headphones"),
+    "German": ("MacBook Pro-Mikrofon", "MacBook Pro-Lautsprecher", "Externe Kopfhörer"),
+    "French": ("Micro MacBook Pro", "Haut-parleurs MacBook Pro", "Écouteurs externes"),
+    "Spanish": (
+        "Micrófono del MacBook Pro",
+        "Bocinas del MacBook Pro",
+        "Auriculares externos",
+    ),
+    "Italian": ("Microfono MacBook Pro", "Altoparlanti MacBook Pro", "Cuffie esterne"),
+    "Japanese": ("MacBook Proのマイク", "MacBook Proのスピーカー", "外部ヘッドフォン"),
+    "Chinese": ("MacBook Pro麦克风", "MacBook Pro扬声器", "外置耳机"),
+}
+"""Microphone, speakers and plugged-in headphones of a MacBook, as macOS translates them."""
 # One card under two host APIs, and a microphone whose name begins as another one's.
 LINUX = listed(
     ("HDA Intel PCH: ALC257 Analog (hw:0,0)", "ALSA", 2, 2),

@@ -4,6 +4,7 @@ import ctypes
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ from rtvc.errors import UsageError
 from tests.support.sound_server import SoundServer
 
 
-def device(index: int, name: str, inputs: int = 1, outputs: int = 0, **facts: bool) -> Device:
+def device(index: int, name: str, inputs: int = 1, outputs: int = 0, **facts: Any) -> Device:
     chosen = {"default_input": False, "default_output": False, "virtual_cable": False} | facts
     return Device(index, name, "Core Audio", inputs, outputs, 48000.0, **chosen)
 

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtvc.cli.status_line import plain_line, progress_line, status_line, summary
-from rtvc.live.feedback import feedback_advice
 from rtvc.stats import DeviceHealth, Latency, Level, State, Stats, Times
 from tests.support.pseudo_terminal import on_terminal
 
@@ -123,36 +122,6 @@ def test_progress_tells_the_time_left():
 @given(st.text(max_size=60), st.floats(-1, 2), st.floats(0, 1e5), st.integers(1, 200))
 def test_progress_never_exceeds_its_width(title: str, share: float, elapsed: float, width: int):
     assert len(progress_line(title, share, elapsed, width)) <= width
-
-
-@pytest.mark.parametrize(
-    ("microphone", "speaker"),
-    [
-        ("MacBook Pro Microphone", "MacBook Pro Speakers"),
-        ("Built-in Microphone", "Built-in Output"),
-        ("iMac Microphone", "iMac Speakers"),
-        ("Studio Display Microphone", "Studio Display Speakers"),
-    ],
-)
-def test_one_machines_microphone_and_speakers_howl(microphone: str, speaker: str):
-    assert "Wear headphones" in feedback_advice(microphone, speaker)
-
-
-@pytest.mark.parametrize(
-    ("microphone", "speaker"),
-    [
-        ("MacBook Pro Microphone", "BlackHole 2ch"),
-        ("MacBook Pro Microphone", "External Headphones"),
-        ("AirPods Pro", "AirPods Pro"),
-        ("USB Microphone", "Studio Display Speakers"),
-    ],
-)
-def test_other_devices_give_no_alarm(microphone: str, speaker: str):
-    assert feedback_advice(microphone, speaker) == ""
-
-
-def test_unknown_devices_give_a_hint():
-    assert "If you hear" in feedback_advice("default", "pulse")
 
 
 KEYS = """
