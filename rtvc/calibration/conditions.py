@@ -7,7 +7,7 @@ import importlib.metadata
 import os
 from dataclasses import dataclass
 
-from rtvc.system.info import power_state, processor
+from rtvc.system.info import low_power_mode, power_state, processor
 
 _POWER = {"battery": "battery", "mains": "mains"}
 
@@ -26,6 +26,8 @@ class Conditions:
         Whether other threads kept the CPU busy during the measurement.
     date
         Date in ISO 8601.
+    low_power
+        Whether macOS was in low-power mode.
     """
 
     processor: str
@@ -34,6 +36,7 @@ class Conditions:
     power: str
     busy: bool
     date: str
+    low_power: bool = False
 
     def same_machine(self, other: Conditions) -> bool:
         """Return whether processor and number of cores are the same."""
@@ -51,6 +54,8 @@ class Conditions:
             )
         if self.power and now.power and self.power != now.power:
             found.append(f"the power supply has changed to {_POWER[now.power]}")
+        if self.low_power != now.low_power:
+            found.append(f"low-power mode has been switched {'on' if now.low_power else 'off'}")
         return found
 
 
@@ -73,4 +78,5 @@ def conditions(*, busy: bool = False) -> Conditions:
         power=power_state(),
         busy=busy,
         date=datetime.date.today().isoformat(),
+        low_power=low_power_mode(),
     )

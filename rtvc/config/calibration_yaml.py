@@ -124,6 +124,7 @@ def _timing(entry: dict[str, Any], kind: str) -> Timing:
     conditions = _mapping(entry.get("conditions"), f"the conditions of {kind}")
     kinds = {"str": str, "int": int, "bool": bool}
     wanted = {field.name: kinds[str(field.type)] for field in fields(Conditions)}
+    conditions = {"low_power": False} | conditions  # older versions did not note it
     for name, type_ in wanted.items():
         if not isinstance(conditions.get(name), type_):
             raise ValueError(f"{name} of {kind} is missing or no {type_.__name__}")

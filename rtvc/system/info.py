@@ -28,7 +28,7 @@ PACKAGES = (
 """The packages that rtvc depends on."""
 
 _SUPPLIES = Path("/sys/class/power_supply")
-_PMSET = ("/usr/bin/pmset", "-g", "batt")
+_PMSET = ("/usr/bin/pmset", "-g")
 
 
 def versions() -> dict[str, str]:
@@ -76,12 +76,32 @@ def processor() -> str:
 def power_state() -> str:
     """Return the power supply: ``"battery"``, ``"mains"``, or "" if not known."""
     if sys.platform == "darwin":
-        try:
-            asked = subprocess.run(_PMSET, capture_output=True, text=True, timeout=2, check=False)
-        except (OSError, subprocess.SubprocessError):
-            return ""
-        return power_of_pmset(asked.stdout)
+        return power_of_pmset(_pmset("batt"))
     return power_of_supplies(_SUPPLIES)
+
+
+def low_power_mode() -> bool:
+    """Return whether macOS saves energy, with half the speed of the GPU; False elsewhere."""
+    return sys.platform == "darwin" and low_power_of_pmset(_pmset())
+
+
+def _pmset(*what: str) -> str:
+    try:
+        asked = subprocess.run(
+            [*_PMSET, *what], capture_output=True, text=True, timeout=2, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return asked.stdout
+
+
+def low_power_of_pmset(text: str) -> bool:
+    """Return whether low-power mode is on, from the output of ``pmset -g`` (macOS)."""
+    words = (line.split() for line in text.splitlines())
+    # The mode has the name "powermode" on Macs that have a high-power mode too.
+    return any(
+        pair[:1] in (["lowpowermode"], ["powermode"]) and pair[1:2] == ["1"] for pair in words
+    )
 
 
 def power_of_pmset(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Scheduling priority (niceness) of the process and of its threads, on Linux."""
+"""Priority of the process and of its threads: niceness on Linux, quality of service on macOS."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from rtvc.system import mac_power
 from rtvc.system.autogroup import session_niceness, set_session_niceness
 
 _PROGRAM, _ENGINE = 6, 12
@@ -26,8 +27,8 @@ class ProcessPriority:
 
     Raising only the engine thread is not enough: it needs the GIL, and the system may suspend
     another thread that holds it for tens of milliseconds. The priority of the session, such as a
-    terminal, is raised too: see `rtvc.system.autogroup`. Linux only; macOS gives audio threads
-    priority by other means. Without permission (``ulimit -e``) nothing changes.
+    terminal, is raised too: see `rtvc.system.autogroup`. Linux only. Without
+    permission (``ulimit -e``) nothing changes.
     """
 
     def __init__(self) -> None:
@@ -64,10 +65,15 @@ def reset_thread_priority() -> None:
             with suppress(OSError):
                 _name_file(own).write_text(_family(own))
         _set_family(_niceness(os.getpid()))
+    mac_power.treat_as_usual()
 
 
 def raise_thread_priority() -> None:
-    """Raise the calling thread and its helper threads above the process's other threads."""
+    """Raise the calling thread and its helper threads above the process's other threads.
+
+    On macOS only the calling thread, whose helper is the GPU's driver.
+    """
+    mac_power.prefer_this_thread()
     if sys.platform.startswith("linux"):
         _set_family(_niceness(os.getpid()) - _ENGINE)
 
@@ -79,6 +85,7 @@ def yield_thread_priority() -> None:
     """
     if sys.platform.startswith("linux") and _before_raising:
         _set_family(_before_raising[0])
+    mac_power.treat_as_usual()
 
 
 def lower_thread_priority() -> None:

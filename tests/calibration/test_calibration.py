@@ -385,6 +385,11 @@ def test_the_file_is_written_whole_or_not_at_all(home, monkeypatch):
 
 
 class TestConditions:
+    def test_low_power_mode_is_a_change(self):
+        saving = dataclasses.replace(CONDITIONS, low_power=True)
+        assert CONDITIONS.changes(saving) == ["low-power mode has been switched on"]
+        assert saving.changes(CONDITIONS) == ["low-power mode has been switched off"]
+
     def test_a_change_of_power_is_a_change(self):
         battery = dataclasses.replace(CONDITIONS, power="battery")
         unknown = dataclasses.replace(CONDITIONS, power="")

@@ -45,3 +45,17 @@ class TestPower:
             for file, text in files.items():
                 (tmp_path / "power" / name / file).write_text(text + "\n")
         assert info.power_of_supplies(tmp_path / "power") == state
+
+
+@pytest.mark.parametrize(
+    ("text", "on"),
+    [
+        ("System-wide power settings:\n lowpowermode         1\n womp 1\n", True),
+        (" lowpowermode         0\n sleep 1\n", False),
+        (" powermode            1\n", True),
+        (" powermode            2\n", False),
+        ("", False),
+    ],
+)
+def test_low_power_mode_from_pmset(text: str, on: bool):
+    assert info.low_power_of_pmset(text) == on
