@@ -45,7 +45,7 @@ def describe_compute(compute: dict[str, Any]) -> str:
     if compute["operators"] != compute["device"]:
         words.append(f"operators of the {compute['operators'].upper()}")
     if compute["operators"] == "gpu" and not compute["gru_kernel"]:
-        words.append("the recurrent layer as a loop")
+        words.append("without rtvc's own kernels")
     return ", ".join(words)
 
 

@@ -1,7 +1,7 @@
 """What to do when the self-test fails: compute in another way, one step after the other.
 
-The recurrent layer as a loop instead of a kernel, then float32 instead of float16, then the CPU
-with its own operators instead of the GPU.
+MLX's operators instead of rtvc's own kernels, then float32 instead of float16, then the CPU with
+its own operators instead of the GPU.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import mlx.core as mx
 from rtvc._version import __version__
 from rtvc.engine.models.ops import backend, ops
 from rtvc.engine.models.ops.backend import Compute
-from rtvc.engine.selftest.operators import GRU
+from rtvc.engine.selftest.operators import OWN_KERNELS
 from rtvc.engine.selftest.run import CASES, REFERENCE, Result, run_cases
 
 _REPORT = "Please report it with the output of 'rtvc doctor --self-test --json'."
@@ -112,7 +112,7 @@ def next_step(compute: Compute, failed: Iterable[str]) -> Compute | None:
         Names of the cases that fail.
     """
     on_gpu = "gpu" in (compute.device, compute.operators)
-    if on_gpu and compute.gru_kernel and GRU in failed:
+    if on_gpu and compute.gru_kernel and not OWN_KERNELS.isdisjoint(failed):
         return dataclasses.replace(compute, gru_kernel=False)
     if compute.precision == "float16":
         return dataclasses.replace(compute, precision="float32")
@@ -152,8 +152,8 @@ def climb(start: Compute, *, complete: bool = False) -> tuple[Verdict, list[Step
 
 
 def _ordered() -> tuple[Any, ...]:
-    """Return the cases; the recurrent layer first, because it has a step of its own."""
-    return tuple(sorted(CASES, key=lambda case: case.name != GRU))
+    """Return the cases; those of rtvc's kernels first, because they have a step of their own."""
+    return tuple(sorted(CASES, key=lambda case: case.name not in OWN_KERNELS))
 
 
 def describe(failure: Result, compute: Compute, lower: Compute | None) -> str:
@@ -175,7 +175,7 @@ def _change(compute: Compute, lower: Compute) -> str:
         return "computes on the processor with other operators, which takes longer,"
     if lower.precision != compute.precision:
         return "computes in float32, which takes longer,"
-    return "computes the recurrent layer in a loop"
+    return "computes the recurrent layer in a loop, and small images without its own kernel,"
 
 
 class _Once:
@@ -221,7 +221,7 @@ def step_down() -> str:
     """
     with _once.lock:
         before = backend.compute
-        lower = next_step(before, [GRU])
+        lower = next_step(before, OWN_KERNELS)
         if lower is None:
             return ""
         found, _ = climb(lower)

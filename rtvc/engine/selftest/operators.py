@@ -94,6 +94,18 @@ def _image(out: int, width: int, height: int, columns: int) -> Callable[[], mx.a
     return compute
 
 
+def _small_image(height: int, columns: int) -> Callable[[], mx.array]:
+    """Convolve an image of a few pixels with its activation: one kernel of rtvc on a GPU."""
+
+    def compute() -> mx.array:
+        weight = _array("w", 44, 3, 3, 40, scale=(9 * 40) ** -0.5)
+        convolve = ops.conv2d(weight, typical_size=(height, columns))
+        x, addend = _array("x", 1, height, columns, 40), _array("a", 1, height, columns, 44)
+        return ops.conv2d_relu(convolve, x, _array("b", 44), addend)
+
+    return compute
+
+
 def _doubled(height: int, columns: int) -> Callable[[], mx.array]:
     def compute() -> mx.array:
         weight = _array("w", 16, 3, 3, 32, scale=(9 * 32) ** -0.5)
@@ -206,8 +218,9 @@ def _moments() -> mx.array:
     return centred * mx.rsqrt(mx.square(centred).mean(axis=(0, 2), keepdims=True) + 1e-5)
 
 
-GRU = "gru"
-"""Name of the case of the recurrent layer."""
+GRU, SMALL_IMAGE, SMALL_ROW = "gru", "image small", "image row small"
+OWN_KERNELS = frozenset((GRU, SMALL_IMAGE, SMALL_ROW))
+"""Names of the cases that rtvc's own kernels compute on a GPU."""
 
 OPERATOR_CASES = (
     Case("conv stride 2", "a strided convolution", _packed(64, 3, 64, 25, stride=2)),
@@ -226,6 +239,8 @@ OPERATOR_CASES = (
     Case("image", "a 3x3 convolution", _image(16, 8, 8, 16)),
     Case("image wide", "a 3x3 convolution of many channels", _image(64, 40, 6, 8)),
     Case("image one row", "a 3x3 convolution of one row", _image(128, 64, 1, 4)),
+    Case(SMALL_IMAGE, "a 3x3 convolution of few pixels", _small_image(2, 8)),
+    Case(SMALL_ROW, "a 3x3 convolution of one short row", _small_image(1, 4)),
     Case("doubled", "a transposed 3x3 convolution", _doubled(8, 12)),
     Case("doubled one row", "a transposed 3x3 convolution of one row", _doubled(1, 4)),
     Case("linear", "a matrix product", _linear(70)),

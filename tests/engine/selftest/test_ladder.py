@@ -11,12 +11,13 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from rtvc.engine.models.ops import backend, gpu, gru, ops
+from rtvc.engine.models.ops import backend, conv2d_gpu, gpu, gru, ops, small_conv2d
 from rtvc.engine.models.ops.backend import Compute
 from rtvc.engine.selftest import ladder
 from rtvc.engine.selftest.ladder import climb, ensure_tested, next_step, step_down
 from tests.engine.models.golden_voices import golden_arrays
 from tests.engine.selftest.faults import FAULTS, spoil, spoiled
+from tests.support.material import more
 
 GPU = Compute("cpu", "gpu", "float16")
 """The operators and the precision of a GPU, on the CPU."""
@@ -63,7 +64,35 @@ def test_a_wrong_kernel_of_the_recurrent_layer_becomes_a_loop(monkeypatch: pytes
     assert len(steps) == 2
     (sentence,) = verdict.sentences
     assert "computes the recurrent layer wrongly (MLX 0.3" in sentence
-    assert "rtvc computes the recurrent layer in a loop instead. Please report it" in sentence
+    assert "rtvc computes the recurrent layer in a loop, and small images " in sentence
+    assert "without its own kernel, instead. Please report it" in sentence
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_wrong_kernel_of_small_images_becomes_a_convolution(
+    monkeypatch: pytest.MonkeyPatch, fault: str
+):
+    def kernel(
+        _: str,
+        x: mx.array,
+        weight: mx.array,
+        bias: mx.array,
+        addend: mx.array | None,
+        *,
+        by_row: bool,
+    ) -> mx.array:
+        weight = weight.transpose(1, 0, 2, 3) if by_row else weight
+        y = mx.maximum(mx.conv2d(x, weight, padding=1) + bias, 0.0)
+        return FAULTS[fault](y if addend is None else y + addend)
+
+    monkeypatch.setattr(gru, "kernel_or_loop", gru.loop)
+    monkeypatch.setattr(gru, "kernel_language", lambda: "metal")
+    monkeypatch.setattr(small_conv2d, "kernel", kernel)
+    verdict, steps = climb(GPU)
+    assert verdict.passed
+    assert verdict.compute == Compute("cpu", "gpu", "float16", gru_kernel=False)
+    assert len(steps) == 2
+    assert "computes a 3x3 convolution of few pixels wrongly" in verdict.sentences[0]
 
 
 def test_a_kernel_that_does_not_compile_becomes_a_loop(monkeypatch: pytest.MonkeyPatch):
@@ -92,22 +121,36 @@ def test_wrong_float16_becomes_float32(monkeypatch: pytest.MonkeyPatch):
     assert "rtvc computes in float32" in sentence
 
 
+ON_GPU = sorted(set(ops.operators()) - {"bidirectional_gru"})
+
+
 @pytest.mark.parametrize(
-    ("name", "fault"), [("conv1d", "sign"), ("attention", "zeros"), ("tanh", "NaN")]
+    ("name", "fault"),
+    more(
+        [
+            ("conv1d", "sign"),
+            ("attention", "zeros"),
+            ("tanh", "NaN"),
+            *((name, fault) for name in ON_GPU for fault in ("scale 1.01", "one row")),
+        ],
+        keep=3,
+    ),
 )
 def test_a_wrong_gpu_becomes_the_cpu_whose_sound_is_right(
     monkeypatch: pytest.MonkeyPatch, name: str, fault: str
 ):
     ops.use(CPU)
     expected = golden_sound()
-    monkeypatch.setattr(gpu, name, spoiled(getattr(gpu, name), FAULTS[fault]))
+    module = conv2d_gpu if "2d" in name else gpu
+    monkeypatch.setattr(module, name, spoiled(getattr(module, name), FAULTS[fault]))
     began = time.process_time()
     verdict, steps = climb(GPU)
     assert time.process_time() - began < 3.0
     assert verdict.passed
     assert verdict.compute == CPU == backend.compute
-    assert [step.compute.precision for step in steps] == ["float16", "float32", "float32"]
-    assert len(verdict.sentences) == 2
+    before = [step.compute.precision for step in steps if step.compute.gru_kernel]
+    assert before in (["float16", "float32", "float32"], ["float16", "float32"])
+    assert len(verdict.sentences) == len(steps) - 1
     assert "rtvc computes on the processor" in verdict.sentences[-1]
     np.testing.assert_array_equal(golden_sound(), expected)
 
