@@ -58,16 +58,21 @@ class Chosen(NamedTuple):
         All settings, after the preset and the flags.
     stated
         Names of the settings that the preset or a flag sets.
+    preset
+        Name of the preset that the settings begin with, "" if there is none, if it is a file
+        elsewhere, or if a flag chooses another voice.
     """
 
     settings: Settings
     stated: frozenset[str]
+    preset: str
 
 
-def chosen(args: argparse.Namespace, base: Settings) -> Chosen:
+def chosen(args: argparse.Namespace, base: Settings, name: str = "") -> Chosen:
     """Return `base`, changed by the preset and then by the flags of a command line.
 
-    The file of the preset is read once; values in it that are rounded are printed.
+    The file of the preset is read once; values in it that are rounded are printed. `name` is the
+    preset that `base` begins with.
 
     Raises
     ------
@@ -76,10 +81,10 @@ def chosen(args: argparse.Namespace, base: Settings) -> Chosen:
     """
     stated: frozenset[str] = frozenset()
     if args.preset is not None:
-        from rtvc.config.presets import find_preset
+        from rtvc.config.presets import find_preset, listed_name
 
         preset = find_preset(args.preset)
-        base, stated = preset.apply_to(base), preset.given
+        base, stated, name = preset.apply_to(base), preset.given, listed_name(args.preset)
         for note in preset.notes:
             print(note, file=sys.stderr)
     given: dict[str, Value] = {
@@ -87,7 +92,8 @@ def chosen(args: argparse.Namespace, base: Settings) -> Chosen:
         for key, value in vars(args).items()
         if key.startswith(_PREFIX)
     }
-    return Chosen(base.replace(**given), stated | given.keys())
+    settings = base.replace(**given)
+    return Chosen(settings, stated | given.keys(), name if settings.voice == base.voice else "")
 
 
 def without_effect(chosen: Chosen, features: Set[str]) -> str:

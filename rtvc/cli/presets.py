@@ -1,16 +1,22 @@
-"""``rtvc presets``: lists, shows, checks and saves presets."""
+"""``rtvc presets``: lists, shows, checks, saves, renames, deletes and restores presets."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rtvc.cli import options
-from rtvc.errors import RtvcError, UsageError
+from rtvc.errors import RtvcError, UsageError, did_you_mean
 
-SUMMARY = "list, show, check and save presets"
-USAGE = "rtvc presets [list | show NAME | check [FILE...] | save NAME [FLAGS]]"
+if TYPE_CHECKING:
+    from rtvc.config.preset_manager import PresetEntry, PresetManager
+
+SUMMARY = "list, show, check, save, rename, delete and restore presets"
+USAGE = "rtvc presets [list | show | check | save | rename | delete | restore] ..."
 DESCRIPTION = """\
 A preset is a YAML file with a description and one setting per line, which you can also
 write by hand. 'rtvc run --help' explains the settings."""
@@ -20,7 +26,9 @@ examples:
   rtvc presets show deep > mine.yaml    start your own from a bundled preset
   rtvc presets check mine.yaml          report every mistake with its line
   rtvc presets save tiny --pitch 7 --formant 4 --description "A small voice."
-  rtvc presets save mine --remembered   the settings of the last run"""
+  rtvc presets save mine --remembered   the settings of the last run
+  rtvc presets save mine --preset mine --pitch 6 --force    change one setting
+  rtvc presets restore mine             the version before that"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,17 +51,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     save.add_argument(
         "--remembered", action="store_true", help="start from the settings of the last live run"
     )
-    save.add_argument("--force", action="store_true", help="overwrite a preset of that name")
+    save.add_argument(
+        "--force",
+        action="store_true",
+        help="update a preset of that name; 'rtvc presets restore' brings the earlier version back",
+    )
     options.add_settings(save, stored_only=True)
+    rename = actions.add_parser("rename", help="rename a preset of your own; it keeps its key")
+    rename.add_argument("old", metavar="OLD", help="current name")
+    rename.add_argument("new", metavar="NEW", help="new name")
+    delete = actions.add_parser(
+        "delete", help="delete presets of your own; 'rtvc presets restore' undoes it"
+    )
+    delete.add_argument("names", metavar="NAME", nargs="+", help="names of presets")
+    restore = actions.add_parser(
+        "restore", help="restore a deleted preset, or the version before the last update"
+    )
+    restore.add_argument(
+        "name",
+        metavar="NAME",
+        nargs="?",
+        default="",
+        help="default: what was deleted or updated last",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command, and return the exit code."""
-    action = {"show": _show, "check": _check, "save": _save}.get(args.action, _list)
+    action = {
+        "show": _show,
+        "check": _check,
+        "save": _save,
+        "rename": _rename,
+        "delete": _delete,
+        "restore": _restore,
+    }.get(args.action, _list)
     return action(args)
 
 
 def _list(_args: argparse.Namespace) -> int:
+    from rtvc.config.preset_trash import list_kept
     from rtvc.config.presets import list_presets, load_preset
 
     files = list_presets()
@@ -65,6 +102,11 @@ def _list(_args: argparse.Namespace) -> int:
             about = "(not valid; 'rtvc presets check' reports why)"
         mine = "" if file.bundled else "  (yours)"
         print(f"{file.name:{width}}  {about}{mine}")
+    own = {file.name for file in files if not file.bundled}
+    deleted = {kept.name for kept in list_kept() if kept.reason == "deleted"} - own
+    if deleted:
+        names = ", ".join(sorted(deleted))
+        print(f"\nDeleted: {names}. Restore one with 'rtvc presets restore NAME'.")
     return 0
 
 
@@ -95,6 +137,7 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _save(args: argparse.Namespace) -> int:
+    from rtvc.config.preset_manager import update_preset
     from rtvc.config.presets import bundled_folder, load_preset, save_preset, user_path
     from rtvc.config.remembered import read_remembered, remembered_path
     from rtvc.settings import Settings
@@ -104,17 +147,84 @@ def _save(args: argparse.Namespace) -> int:
         raise UsageError("Nothing is remembered yet: 'rtvc run' remembers its settings.")
     base = read_remembered().settings if args.remembered else Settings()
     settings = options.chosen(args, base).settings
-    description = args.description
-    if description is None:
-        description = ""
-        if args.force and path.exists():
+    changed = options.described(settings.changed()) or "all settings at their defaults"
+    if args.force and path.exists():
+        description = args.description
+        if description is None:
             try:
                 description = load_preset(path).description
             except RtvcError:
                 description = ""
-    save_preset(path, settings, description, overwrite=args.force)
-    changed = options.described(settings.changed()) or "all settings at their defaults"
+        update_preset(path, settings, description)
+        print(f"Updated {path}: {changed}. Undo: rtvc presets restore {shlex.quote(path.stem)}")
+        return 0
+    save_preset(path, settings, args.description or "")
     print(f"Saved {path}: {changed}.")
     if (bundled_folder() / path.name).exists():
         print(f"It is used instead of the bundled preset {path.stem!r}; delete it to undo that.")
     return 0
+
+
+def _rename(args: argparse.Namespace) -> int:
+    manager = _manager()
+    new = manager.rename(_find(manager, args.old), args.new)
+    print(f"{args.old!r} is now {new!r}. {_follow_name(args.old, new)}".rstrip())
+    return 0
+
+
+def _delete(args: argparse.Namespace) -> int:
+    manager = _manager()
+    for name in args.names:
+        manager.delete(_find(manager, name))
+        hidden = ""
+        if manager.find(name) is not None:
+            hidden = f" The bundled preset {name!r} is used again."
+        print(f"Deleted {name!r}.{hidden} Undo: rtvc presets restore {shlex.quote(name)}")
+    return 0
+
+
+def _restore(args: argparse.Namespace) -> int:
+    print(_manager().restore(args.name).restored)
+    return 0
+
+
+def _manager() -> PresetManager:
+    from rtvc.config.preset_manager import PresetManager
+
+    manager = PresetManager()
+    manager.scan()
+    return manager
+
+
+def _find(manager: PresetManager, name: str) -> PresetEntry:
+    entry = manager.find(name)
+    if entry is None:
+        names = [entry.name for entry in manager.entries]
+        hint = did_you_mean(name, names, "'rtvc presets' lists all.")
+        raise UsageError(f"There is no preset {name!r}. {hint}")
+    return entry
+
+
+def _follow_name(old: str, new: str) -> str:
+    """Give a renamed preset its new name in the panel's keys and in the remembered run.
+
+    Returns
+    -------
+    str
+        A sentence if one of their files cannot be read, so that it stays as it is, else "".
+    """
+    from rtvc.config.panel_state import load_panel_state, save_panel_state
+    from rtvc.config.remembered import read_remembered, save_remembered
+
+    state, problem = load_panel_state()
+    if problem:
+        return f"Its key in the panel is lost. {problem}"
+    if state.digit_of(old):
+        save_panel_state(state.renamed(old, new))
+    try:
+        run = read_remembered()
+    except RtvcError as error:
+        return str(error)
+    if run.preset == old:
+        save_remembered(dataclasses.replace(run, preset=new))
+    return ""

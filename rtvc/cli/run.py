@@ -152,14 +152,14 @@ def _run(args: argparse.Namespace, until_the_end: ExitStack) -> int:
     remembered, sentence = (RememberedRun(), "") if args.reset else load_remembered()
     if sentence:
         print_note(sentence)
-    chosen = options.chosen(args, remembered.settings)
+    chosen = options.chosen(args, remembered.settings, remembered.preset)
     recording = run_recording.recording_choice(args, remembered.recording)
-    settings = chosen.settings
+    settings, preset = chosen.settings, chosen.preset
     _check_voice(settings, args)
     _refuse_existing(args)
     if not (link.saved or remembered.settings.changed() or options.shape_voice(args)):
         # On the first run you should hear a changed voice, not your own.
-        settings = find_preset(_FIRST_PRESET).apply_to(settings)
+        settings, preset = find_preset(_FIRST_PRESET).apply_to(settings), _FIRST_PRESET
         print_note(f"First run: using preset {_FIRST_PRESET!r}. 'rtvc presets' lists all presets.")
     devices = run_devices.find_devices(args, remembered, on_panel=on_panel)
     if remembered.settings.changed() and settings == remembered.settings:
@@ -179,6 +179,7 @@ def _run(args: argparse.Namespace, until_the_end: ExitStack) -> int:
     remembered = dataclasses.replace(
         devices.choice.remembered(remembered),
         settings=settings,
+        preset=preset,
         profile=sizing.profile.name,
         chosen=sizing.chosen,
         recording=recording,

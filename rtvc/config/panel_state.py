@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rtvc.config import settings_yaml
@@ -34,6 +34,20 @@ class PanelState:
     guided: bool = False
     spectrogram: bool = True
     favourites: dict[int, str] = field(default_factory=dict)
+
+    def digit_of(self, preset: str) -> int:
+        """Return the digit of a preset, 0 if it has none."""
+        return next((digit for digit, name in self.favourites.items() if name == preset), 0)
+
+    def with_favourite(self, digit: int, preset: str) -> PanelState:
+        """Return a state in which a preset has this digit and no other; "" frees the digit."""
+        others = {n: name for n, name in self.favourites.items() if name != preset and n != digit}
+        return replace(self, favourites=others | ({digit: preset} if preset else {}))
+
+    def renamed(self, old: str, new: str) -> PanelState:
+        """Return a state in which a preset has another name, and keeps its digit."""
+        digit = self.digit_of(old)
+        return self.with_favourite(digit, new) if digit else self
 
 
 def panel_state_path() -> Path:

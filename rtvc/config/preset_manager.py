@@ -1,14 +1,17 @@
-"""List, save, rename, duplicate and delete presets."""
+"""List, save, update, rename, duplicate, delete and restore presets."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from rtvc.config import preset_trash
 from rtvc.config.paths import write_atomically
+from rtvc.config.preset_trash import KeptPreset
 from rtvc.config.presets import (
     Preset,
     PresetFile,
+    bundled_folder,
     list_presets,
     load_preset,
     save_preset,
@@ -59,7 +62,6 @@ class PresetManager:
 
     def __init__(self) -> None:
         self._cache: dict[Path, tuple[tuple[int, int], PresetEntry]] = {}
-        self._deleted: list[tuple[Path, str]] = []
         self.entries: tuple[PresetEntry, ...] = ()
 
     def scan(self) -> None:
@@ -88,10 +90,8 @@ class PresetManager:
                 return entry.name
         return ""
 
-    def save(
-        self, name: str, settings: Settings, description: str = "", *, overwrite: bool = False
-    ) -> None:
-        """Save settings as a preset of the user.
+    def save(self, name: str, settings: Settings, description: str = "") -> str:
+        """Save settings as a new preset of the user, and return its name.
 
         Raises
         ------
@@ -100,14 +100,27 @@ class PresetManager:
         RtvcError
             If the file cannot be written.
         """
-        path = user_path(name)
-        if path.exists() and not overwrite:
-            raise UsageError(f"There is a preset {name!r} already; choose another name.")
-        save_preset(path, settings, description, overwrite=overwrite)
+        path = self._unused_path(name)
+        save_preset(path, settings, description)
+        self.scan()
+        return path.stem
+
+    def update(self, entry: PresetEntry, settings: Settings, description: str) -> None:
+        """Save settings in a preset of the user; `restore` undoes it.
+
+        Raises
+        ------
+        UsageError
+            If the preset is bundled.
+        RtvcError
+            If the file cannot be written.
+        """
+        _require_own(entry, "changed")
+        update_preset(entry.file.path, settings, description)
         self.scan()
 
-    def rename(self, entry: PresetEntry, name: str) -> None:
-        """Rename a preset of the user.
+    def rename(self, entry: PresetEntry, name: str) -> str:
+        """Rename a preset of the user, and return its new name.
 
         Raises
         ------
@@ -123,9 +136,10 @@ class PresetManager:
         except OSError as error:
             raise RtvcError(f"{entry.name!r} cannot be renamed: {error.strerror}.") from None
         self.scan()
+        return target.stem
 
-    def duplicate(self, entry: PresetEntry, name: str) -> None:
-        """Copy a preset, bundled or not, with its comments to a new preset of the user.
+    def duplicate(self, entry: PresetEntry, name: str) -> str:
+        """Copy a preset, bundled or not, with its comments; return the name of the copy.
 
         Raises
         ------
@@ -134,11 +148,13 @@ class PresetManager:
         RtvcError
             If the file cannot be read or written.
         """
-        write_atomically(self._unused_path(name), read_text(entry.file.path))
+        target = self._unused_path(name)
+        write_atomically(target, read_text(entry.file.path))
         self.scan()
+        return target.stem
 
     def delete(self, entry: PresetEntry) -> None:
-        """Delete a preset of the user; `undelete` restores it.
+        """Delete a preset of the user; `restore` undoes it, also in a later run.
 
         Raises
         ------
@@ -148,47 +164,62 @@ class PresetManager:
             If the file cannot be deleted.
         """
         _require_own(entry, "deleted")
-        text = read_text(entry.file.path)
-        try:
-            entry.file.path.unlink()
-        except OSError as error:
-            raise RtvcError(f"{entry.name!r} cannot be deleted: {error.strerror}.") from None
-        self._deleted.append((entry.file.path, text))
+        preset_trash.keep_deleted(entry.file.path)
         self.scan()
 
-    def undelete(self) -> str:
-        """Restore the preset that was deleted last, and return its name.
+    def restore(self, name: str = "") -> KeptPreset:
+        """Undo the last deletion or update, or the last one of a preset; return what it was.
 
         Raises
         ------
         UsageError
-            If nothing was deleted, or the name is taken.
+            If there is none, or another preset has taken the name of a deleted one.
         RtvcError
-            If the file cannot be written.
+            If the file cannot be restored.
         """
-        if not self._deleted:
-            raise UsageError("No preset was deleted since the start.")
-        path, text = self._deleted[-1]
-        if path.exists():
-            raise UsageError(f"There is a preset {path.stem!r} already; rename it first.")
-        write_atomically(path, text)
-        self._deleted.pop()
+        kept = preset_trash.restore(name)
         self.scan()
-        return path.stem
+        return kept
+
+    def unused_name(self, name: str) -> str:
+        """Return a name for a new preset that begins with `name`."""
+        taken = {entry.name for entry in self.entries}
+        numbered = (f"{name} {number}" for number in range(2, len(taken) + 3))
+        return next(one for one in numbered if one not in taken)
 
     def _unused_path(self, name: str) -> Path:
         path = user_path(name)
         if path.exists():
-            raise UsageError(f"There is a preset {name!r} already; choose another name.")
+            raise UsageError(f"There is a preset {path.stem!r} already; choose another name.")
+        if (bundled_folder() / path.name).exists():
+            another = self.unused_name(path.stem)
+            raise UsageError(
+                f"{path.stem!r} comes with rtvc; choose another name, such as {another!r}."
+            )
         return path
 
 
-def describe_changes(before: Settings, after: Settings) -> list[str]:
-    """Return one text per setting that differs, such as "pitch: 0 -> 4 semitones"."""
+def update_preset(path: Path, settings: Settings, description: str) -> None:
+    """Save settings in a preset's file; the earlier version is kept, so that it can be restored.
+
+    Raises
+    ------
+    RtvcError
+        If the file cannot be read or written.
+    """
+    preset_trash.keep_copy(path, "updated")
+    save_preset(path, settings, description, overwrite=True)
+
+
+def describe_changes(before: Settings, after: Settings, *, brief: bool = False) -> list[str]:
+    """Return one text per setting that differs.
+
+    Such as "pitch: 0 -> 4 semitones", or "pitch 0 -> 4" if `brief`.
+    """
     names = changed_names(before, after)
     return [
-        f"{setting_label(name)}: {format_value(name, getattr(before, name))} -> "
-        f"{format_value(name, getattr(after, name), unit=True)}"
+        f"{setting_label(name)}{'' if brief else ':'} {format_value(name, getattr(before, name))} "
+        f"-> {format_value(name, getattr(after, name), unit=not brief)}"
         for name in SETTINGS
         if name in names
     ]

@@ -50,10 +50,16 @@ class Preset:
         default if the file does not set them. The settings of the microphone and the machine stay,
         unless the file sets them. The mode always stays.
         """
+        return current.replace(**{name: getattr(self.settings, name) for name in self._names()})
+
+    def updated_from(self, current: Settings) -> Settings:
+        """Return this preset's settings, with those that it applies as they are in `current`."""
+        return self.settings.replace(**{name: getattr(current, name) for name in self._names()})
+
+    def _names(self) -> set[str]:
         groups = grouped_settings()
         voice = {setting.name for group in _VOICE_GROUPS for setting in groups[group]}
-        names = {name for name in voice | self.given if SETTINGS[name].stored}
-        return current.replace(**{name: getattr(self.settings, name) for name in names})
+        return {name for name in voice | self.given if SETTINGS[name].stored}
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +196,13 @@ def list_presets() -> list[PresetFile]:
                 if os.path.isfile(path) and not path.name.startswith("."):
                     found[path.stem] = PresetFile(path.stem, path, bundled)
     return [found[name] for name in sorted(found)]
+
+
+def listed_name(name_or_path: str) -> str:
+    """Return the name under which a preset is listed, "" for a file elsewhere."""
+    path = os.path.realpath(preset_path(name_or_path))
+    names = (file.name for file in list_presets() if os.path.realpath(file.path) == path)
+    return next(names, "")
 
 
 def preset_path(name_or_path: str) -> Path:

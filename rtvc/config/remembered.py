@@ -28,7 +28,14 @@ _DEVICE_KEYS = tuple(
     key.format(device) for device in _DEVICES for key in ("{}", _HOST_API, _ORDINAL)
 )
 _MONITOR_DEFAULT = "monitor_default"
-_TEXT_KEYS = (*_DEVICE_KEYS, _MONITOR_DEFAULT, "input_channel", "profile", *_RECORD_KEYS)
+_TEXT_KEYS = (
+    *_DEVICE_KEYS,
+    _MONITOR_DEFAULT,
+    "input_channel",
+    "profile",
+    "preset",
+    *_RECORD_KEYS,
+)
 _ORDINAL_FORMAT = re.compile(r"([1-9]\d{0,3}) of ([1-9]\d{0,3})", re.ASCII)
 _HEADER = """\
 # Written by rtvc when a run starts, and read by the next run.
@@ -57,6 +64,8 @@ class RememberedRun:
         What is recorded, and to which files.
     input_channel
         The channel of the microphone that is used.
+    preset
+        Name of the preset that the settings began with, "" if there is none.
     """
 
     input: DeviceIdentity | None = None
@@ -67,6 +76,7 @@ class RememberedRun:
     chosen: frozenset[str] = frozenset()
     recording: RecordingChoice = field(default_factory=RecordingChoice)
     input_channel: ChannelChoice = MIX
+    preset: str = ""
 
 
 def remembered_path() -> Path:
@@ -104,6 +114,7 @@ def _read() -> tuple[RememberedRun, list[settings_yaml.Problem]]:
         chosen=sizes_at_default(settings).intersection(document.values),
         recording=_recording(document.texts),
         input_channel=_channel(document.texts),
+        preset=document.texts.get("preset", ""),
     )
     return run, document.notes
 
@@ -186,6 +197,8 @@ def save_remembered(run: RememberedRun) -> None:
         texts["input_channel"] = str(run.input_channel)
     if run.profile != DEFAULT_PROFILE:
         texts["profile"] = run.profile
+    if run.preset:
+        texts["preset"] = run.preset
     for key, name in _RECORD_KEYS.items():
         if (text := getattr(run.recording, name)) != getattr(RecordingChoice(), name):
             texts[key] = text

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from rtvc.config.panel_state import THEMES, PanelState, save_panel_state
 from rtvc.config.preset_manager import PresetEntry, PresetManager, describe_changes
+from rtvc.config.preset_origin import PresetOrigin, origin_of
+from rtvc.config.presets import user_path
 from rtvc.live.controller import Controller
 from rtvc.settings import SETTINGS, Setting, Settings, Value
 
@@ -30,23 +32,28 @@ class Actions:
         self._controller = controller
         self._preset_manager = preset_manager
         self.memory = memory
-        self._facts: tuple[Settings, tuple[PresetEntry, ...]] | None = None
-        self._preset = ""
+        self._facts: tuple[Settings, tuple[PresetEntry, ...], str] | None = None
+        self._origin: PresetOrigin | None = None
 
     @property
-    def preset(self) -> str:
-        """Name of the preset in use, "" if the settings match none."""
-        facts = self._controller.settings, self._preset_manager.entries
+    def origin(self) -> PresetOrigin | None:
+        """The preset that the settings began with, else one that they match, None for none."""
+        facts = self._controller.settings, self._preset_manager.entries, self._controller.preset
         if self._facts is None or any(a is not b for a, b in zip(facts, self._facts, strict=True)):
             self._facts = facts
-            self._preset = self._preset_manager.current(facts[0])
-        return self._preset
+            settings, _, name = facts
+            find = self._preset_manager.find
+            self._origin = origin_of(find(name), settings) or origin_of(
+                find(self._preset_manager.current(settings)), settings
+            )
+        return self._origin
 
     def change(self, setting: Setting, value: Value) -> str:
-        """Change one setting."""
+        """Change one setting; the preset that the settings began with stays, except for a voice."""
         settings = self._controller.settings
         if getattr(settings, setting.name) != value:
-            self._controller.apply(settings.replace(**{setting.name: value}))
+            kept = self.origin.name if self.origin and setting.name != "voice" else None
+            self._controller.apply(settings.replace(**{setting.name: value}), kept)
         return ""
 
     def shift_pitch(self, semitones: int) -> str:
@@ -67,32 +74,77 @@ class Actions:
             return f"The preset {name!r} no longer exists."
         if entry.preset is None:
             return f"The preset {name!r} cannot be loaded. {entry.error}"
-        self._controller.apply(entry.preset.apply_to(self._controller.settings))
+        self._controller.apply(entry.preset.apply_to(self._controller.settings), name)
         lines = (note.removeprefix(f"{entry.file.path}:") for note in entry.preset.notes)
         notes = " ".join(f"Line {line}" for line in lines)
         return f"Loaded preset {name!r}. {notes or entry.description}"
 
+    def proposed_preset(self) -> tuple[str, str]:
+        """Return the name and description under which the settings would be saved.
+
+        Those of the preset that they began with, if it is the user's: saving updates it.
+        """
+        origin = self.origin
+        if origin is None:
+            return "", ""
+        if origin.entry.file.bundled:
+            return self._preset_manager.unused_name(origin.name), ""
+        return origin.name, origin.entry.description
+
+    def updates(self, name: str) -> bool:
+        """Return whether saving under a name updates the preset that the settings began with."""
+        origin = self.origin
+        return origin is not None and not origin.entry.file.bundled and origin.name == name
+
+    def save_preset(self, name: str, description: str) -> str:
+        """Save the settings as a new preset, or update the one that they began with."""
+        name = user_path(name).stem
+        settings, origin = self._controller.settings, self.origin
+        if origin is not None and self.updates(name):
+            settings = origin.preset.updated_from(settings)
+            self._preset_manager.update(origin.entry, settings, description)
+            return f"Updated {name!r}. Press u on the presets screen (p) to undo it."
+        name = self._preset_manager.save(name, settings, description)
+        self._controller.apply(settings, name)
+        return f"Saved preset {name!r}."
+
+    def note_renamed(self, old: str, new: str) -> str:
+        """Let the favourite digit and the settings that began with a preset follow its name."""
+        self._controller.rename_preset(old, new)
+        memory = self.memory.renamed(old, new)
+        return self.remember(memory) if memory != self.memory else ""
+
     def load_favourite(self, digit: int) -> str:
-        """Load the favourite preset of a digit."""
+        """Load the favourite preset of a digit; if it has gone, free the digit."""
         name = self.memory.favourites.get(digit)
         if name is None:
-            return f"Key {digit} has no preset. Press f on the presets screen (p) to assign one."
+            return f"Key {digit} has no preset. Press f on a preset in the list to assign one."
+        if self._preset_manager.find(name) is None:
+            self.remember(self.memory.with_favourite(digit, ""))
+            return f"The preset {name!r} no longer exists. Key {digit} is free now."
         return self.load_preset(name)
 
+    @property
+    def free_digit(self) -> int:
+        """The first digit whose preset does not exist, 0 if there is none."""
+        taken = self.memory.favourites
+        find = self._preset_manager.find
+        return next((n for n in range(1, 10) if n not in taken or find(taken[n]) is None), 0)
+
+    def assign_favourite(self, digit: int, name: str) -> str:
+        """Assign a digit to a preset, in place of another one."""
+        before = self.memory.favourites.get(digit, name)
+        replaced = before != name and self._preset_manager.find(before) is not None
+        also = f", in place of {before!r}" if replaced else ""
+        memory = self.memory.with_favourite(digit, name)
+        return self.remember(memory) or f"{name!r} now has key {digit}{also}."
+
     def toggle_favourite(self, name: str) -> str:
-        """Assign the first free digit to a preset, or remove its digit."""
-        favourites = dict(self.memory.favourites)
-        digit = next((n for n, taken in favourites.items() if taken == name), 0)
-        if digit:
-            del favourites[digit]
-            message = f"{name!r} no longer has a key."
-        else:
-            digit = next((n for n in range(1, 10) if n not in favourites), 0)
-            if not digit:
-                return "All nine keys are assigned. Remove one from another preset first."
-            favourites[digit] = name
-            message = f"{name!r} now has key {digit}."
-        return self.remember(replace(self.memory, favourites=favourites)) or message
+        """Remove the digit of a preset; if it has none, assign the first free one, if any."""
+        if digit := self.memory.digit_of(name):
+            memory = self.memory.with_favourite(digit, "")
+            return self.remember(memory) or f"{name!r} no longer has a key."
+        return self.assign_favourite(self.free_digit, name)
 
     def toggle_dry(self) -> str:
         """Switch between converted and dry; from muted, switch to converted."""

@@ -15,7 +15,7 @@ from rtvc.live.background import BackgroundThread
 from rtvc.live.devices import DeviceNames, DeviceProvider, DeviceSelection, OpenDevices
 from rtvc.live.recorder import Recorder
 from rtvc.live.scanner import Scanner
-from rtvc.live.undo import UndoHistory
+from rtvc.live.undo import Moment, UndoHistory
 from rtvc.settings import Settings
 from rtvc.stats import State, Stats
 
@@ -96,6 +96,7 @@ class Controller:
         self._initial = remembered
         self._saved: RememberedRun | None = None
         self._settings = remembered.settings
+        self._preset = remembered.preset
         self._history = UndoHistory()
         self._recording: Recording | None = None
         self._session: DeviceSession | None = None
@@ -127,18 +128,41 @@ class Controller:
         """The settings applied last, whether a session runs or not."""
         return self._settings
 
-    def apply(self, settings: Settings) -> None:
-        """Use other settings from the next block on; `undo` reverts it."""
-        self._history.note(self._settings, settings)
-        self._apply(settings)
+    @property
+    def preset(self) -> str:
+        """Name of the preset that the settings began with, "" if there is none."""
+        return self._preset
+
+    def apply(self, settings: Settings, preset: str | None = None) -> None:
+        """Use other settings from the next block on; `undo` reverts it.
+
+        Parameters
+        ----------
+        settings
+            The settings.
+        preset
+            Name of the preset that they begin with, "" for none. None keeps the one before,
+            unless the voice is another.
+        """
+        if preset is None:
+            preset = self._preset if settings.voice == self._settings.voice else ""
+        after = Moment(settings, preset)
+        self._history.note(self._moment(), after)
+        self._apply(after)
 
     def undo(self) -> bool:
         """Revert the last change, except of the mode; return whether there was one."""
-        return self._apply_past(self._history.undo(self._settings))
+        return self._apply_past(self._history.undo(self._moment()))
 
     def redo(self) -> bool:
         """Revert the last undo; return whether there was one."""
-        return self._apply_past(self._history.redo(self._settings))
+        return self._apply_past(self._history.redo(self._moment()))
+
+    def rename_preset(self, old: str, new: str) -> None:
+        """Note that the preset that settings began with has another name."""
+        self._history.rename_preset(old, new)
+        with self._lock:
+            self._preset = new if self._preset == old else self._preset
 
     def stats(self) -> Stats:
         """Return the session's stats; while none runs, the state and its reason."""
@@ -246,17 +270,20 @@ class Controller:
         if self.flight is not None:
             self.flight.close()
 
-    def _apply_past(self, settings: Settings | None) -> bool:
-        if settings is not None:
-            self._apply(settings)
-        return settings is not None
+    def _moment(self) -> Moment:
+        return Moment(self._settings, self._preset)
 
-    def _apply(self, settings: Settings) -> None:
-        self._report_to_guard(settings.mode)
+    def _apply_past(self, moment: Moment | None) -> bool:
+        if moment is not None:
+            self._apply(moment)
+        return moment is not None
+
+    def _apply(self, moment: Moment) -> None:
+        self._report_to_guard(moment.settings.mode)
         with self._lock:
-            self._settings = settings
+            self._settings, self._preset = moment
             if self._session is not None:
-                self._session.session.apply(settings)
+                self._session.session.apply(moment.settings)
 
     def _device_names(self) -> dict[str, str]:
         return self.names._asdict()
@@ -367,9 +394,12 @@ class Controller:
 
     def _save(self) -> None:
         self._note_found()
+        with self._lock:
+            settings, preset = self._moment()
         remembered = dataclasses.replace(
             self.wanted.remembered(self._initial),
-            settings=self._settings.replace(mode="converted"),
+            settings=settings.replace(mode="converted"),
+            preset=preset,
         )
         if not self._remember or remembered == self._saved:
             return

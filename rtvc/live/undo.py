@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from rtvc.settings import SETTINGS, Settings, changed_names
 
 _MERGE_S = 0.8
 """Changes of the same numbers within this time are one step, such as those of a held key."""
 _MAX_STEPS = 200
+
+
+class Moment(NamedTuple):
+    """Settings, and the name of the preset that they began with, "" if there is none."""
+
+    settings: Settings
+    preset: str = ""
 
 
 class UndoHistory:
@@ -20,13 +28,13 @@ class UndoHistory:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._past: list[Settings] = []
-        self._future: list[Settings] = []
+        self._past: list[Moment] = []
+        self._future: list[Moment] = []
         self._last: tuple[frozenset[str], float] = (frozenset(), 0.0)
 
-    def note(self, before: Settings, after: Settings) -> None:
+    def note(self, before: Moment, after: Moment) -> None:
         """Store a change."""
-        names = changed_names(before, after) - {"mode"}
+        names = changed_names(before.settings, after.settings) - {"mode"}
         if not names:
             return
         last_names, last_time = self._last
@@ -34,24 +42,29 @@ class UndoHistory:
         self._last = names, now
         self._future.clear()
         held = names == last_names and now - last_time < _MERGE_S
+        held = held and before.preset == after.preset
         # Settings that are no numbers, such as the voice, are never merged.
         if held and self._past and all(SETTINGS[name].is_number for name in names):
             return
         self._past = [*self._past[-_MAX_STEPS:], before]
 
-    def undo(self, current: Settings) -> Settings | None:
+    def undo(self, current: Moment) -> Moment | None:
         """Return the settings before the last change, None if there is none."""
         return self._step(current, self._past, self._future)
 
-    def redo(self, current: Settings) -> Settings | None:
+    def redo(self, current: Moment) -> Moment | None:
         """Return the settings before the last undo, None if there is none."""
         return self._step(current, self._future, self._past)
 
-    def _step(
-        self, current: Settings, source: list[Settings], target: list[Settings]
-    ) -> Settings | None:
+    def rename_preset(self, old: str, new: str) -> None:
+        """Give the preset of earlier and undone settings its new name."""
+        for steps in (self._past, self._future):
+            steps[:] = [step._replace(preset=new) if step.preset == old else step for step in steps]
+
+    def _step(self, current: Moment, source: list[Moment], target: list[Moment]) -> Moment | None:
         if not source:
             return None
         target.append(current)
         self._last = frozenset(), 0.0
-        return source.pop().replace(mode=current.mode)
+        settings, preset = source.pop()
+        return Moment(settings.replace(mode=current.settings.mode), preset)

@@ -18,6 +18,7 @@ from textual.screen import Screen
 
 from rtvc.config.panel_state import keys_path, load_keys, load_panel_state
 from rtvc.config.preset_manager import PresetManager
+from rtvc.errors import UsageError
 from rtvc.live.actions import Actions
 from rtvc.live.badge import BadgeTracker
 from rtvc.live.controller import Controller
@@ -29,6 +30,7 @@ from rtvc.tui.keys import KEY_IDS, bindings, keymap
 from rtvc.tui.main_screen import MainScreen
 from rtvc.tui.notice import Notice, outcome
 from rtvc.tui.presets_screen import PresetsScreen
+from rtvc.tui.save_dialog import SavePreset
 from rtvc.tui.snapshot import LiveScreen, Snapshot
 from rtvc.tui.themes import THEMES
 from rtvc.tui.voice_list import VoiceList
@@ -142,7 +144,7 @@ class Panel(App[None]):
             favourites=memory.favourites,
             measured=controller.measured,
             spectrum=controller.spectrum() if memory.spectrogram else None,
-            preset=self.actions.preset,
+            origin=self.actions.origin,
             recorded_s=controller.recorder.seconds,
             message=self._message,
             slow=slow,
@@ -206,6 +208,24 @@ class Panel(App[None]):
         take = self.actions.select_voice if item.is_voice else self.actions.load_preset
         self.perform(partial(take, item.name))
 
+    @on(VoiceList.FavouriteAsked)
+    def _favourite_asked(self, event: VoiceList.FavouriteAsked) -> None:
+        name, actions = event.item.name, self.actions
+        if event.item.is_voice:
+            self.show_message("Only presets can have a key. Save the voice as a preset (ctrl+s).")
+        elif event.digit:
+            self.perform(partial(actions.assign_favourite, event.digit, name))
+        elif actions.free_digit or actions.memory.digit_of(name):
+            self.perform(partial(actions.toggle_favourite, name))
+        else:
+            question = f"All nine keys are assigned. Which one is for {name!r} now (1 to 9)?"
+            self.push_screen(Ask(question, "", partial(self._use_digit, name)))
+
+    def _use_digit(self, name: str, text: str) -> None:
+        if len(text) != 1 or text not in "123456789":
+            raise UsageError(f"{text!r} is not a digit from 1 to 9.")
+        self.perform(partial(self.actions.assign_favourite, int(text), name))
+
     def action_dry(self) -> None:
         """Switch between converted and dry."""
         self.perform(self.actions.toggle_dry)
@@ -255,13 +275,7 @@ class Panel(App[None]):
 
     def action_save(self) -> None:
         """Ask for a name, and save the settings as a preset."""
-        settings = self.controller.settings
-
-        def use(name: str) -> None:
-            self.preset_manager.save(name, settings)
-            self.show_message(f"Saved preset {name!r}.")
-
-        self.push_screen(Ask("Name of the new preset with the current settings:", "", use))
+        self.push_screen(SavePreset(self.actions))
 
     # Screens.
 

@@ -65,7 +65,8 @@ FIXED_HELP = (
     (", and .", "change it in fine steps (also Shift+left, Shift+right)"),
     ("< and >", "change it in coarse steps (also Ctrl+left, Ctrl+right)"),
     ("Enter", "type a value; in lists, select the line"),
-    ("Backspace", "reset to the default"),
+    ("Backspace", "reset to the preset's value; again: to the default"),
+    ("f", "in a list: give the preset a key, or remove it (Ctrl+1 to 9: this one)"),
     ("Escape", "close the screen or dialog"),
 )
 

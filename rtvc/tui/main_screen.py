@@ -76,6 +76,7 @@ class MainScreen(Screen[None]):
                 lambda: self._controller.settings,
                 self._change,
                 lambda: list(self._scanner.voices),
+                lambda: origin.settings if (origin := self._actions.origin) else None,
                 "settings",
             )
             yield VoiceList("voices", "voices and presets")
@@ -116,9 +117,10 @@ class MainScreen(Screen[None]):
         state = f" {badge.sign} {badge.word} "
         recording = "" if snapshot.recorded_s is None else f"  REC {_clock(snapshot.recorded_s)}"
         warning = "  FAIL-OPEN" if snapshot.stats.fail_open else ""
-        voice = snapshot.preset or snapshot.settings.voice
-        between = f"  {voice}{'' if snapshot.preset else ' (edited)'}"
-        room = pane.size.width - len(state + recording + warning + between) - 2
+        room = pane.size.width - len(state + recording + warning) - 4
+        origin = snapshot.origin
+        between = f"  {origin.summary(room) if origin else f'{snapshot.settings.voice} (edited)'}"
+        room -= len(between) - 2
         names = in_words(snapshot.devices)
         names = names if len(names) <= room else f"{names[: max(room - 1, 0)]}…" if room > 8 else ""
         pane.put(

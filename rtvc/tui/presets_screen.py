@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -29,7 +28,7 @@ _HINTS = (
     ("n", "rename", "screen.rename"),
     ("c", "copy", "screen.copy"),
     ("x", "delete", "screen.delete"),
-    ("u", "undo", "screen.undelete"),
+    ("u", "undo", "screen.restore"),
     ("f", "key 1-9", "screen.favourite"),
     ("Esc", "back", "app.close_screen"),
 )
@@ -41,9 +40,9 @@ class PresetsScreen(Screen[None]):
     Parameters
     ----------
     preset_manager
-        Renames, copies and deletes presets.
+        Renames, copies, deletes and restores presets.
     actions
-        Assign digits.
+        Let digits and settings follow a new name.
     """
 
     AUTO_FOCUS = "OptionList"
@@ -52,8 +51,7 @@ class PresetsScreen(Screen[None]):
         Binding("n", "rename", show=False),
         Binding("c", "copy", show=False),
         Binding("x,delete", "delete", show=False),
-        Binding("u", "undelete", show=False),
-        Binding("f", "favourite", show=False),
+        Binding("u", "restore", show=False),
         Binding("escape", "app.close_screen", show=False),
     ]
 
@@ -101,16 +99,18 @@ class PresetsScreen(Screen[None]):
         self.query_one("#preview", Static).update(_preview_text(entry, settings))
 
     def action_rename(self) -> None:
-        """Rename the highlighted preset."""
-        entry = self._marked
-        if entry is not None:
-            self._ask(f"Rename {entry.name!r} to:", entry, self._preset_manager.rename, "Renamed")
+        """Rename the highlighted preset; its digit and what began with it keep it."""
+
+        def rename(entry: PresetEntry, name: str) -> str:
+            new = self._preset_manager.rename(entry, name)
+            self._actions.note_renamed(entry.name, new)
+            return new
+
+        self._ask("Rename", "Renamed", rename)
 
     def action_copy(self) -> None:
         """Copy the highlighted preset."""
-        entry = self._marked
-        if entry is not None:
-            self._ask(f"Copy {entry.name!r} to:", entry, self._preset_manager.duplicate, "Copied")
+        self._ask("Copy", "Copied", self._preset_manager.duplicate)
 
     def action_delete(self) -> None:
         """Delete the highlighted preset."""
@@ -124,24 +124,32 @@ class PresetsScreen(Screen[None]):
 
         report(self, delete)
 
-    def action_undelete(self) -> None:
-        """Restore the last deleted preset."""
-        report(self, lambda: f"{self._preset_manager.undelete()!r} is restored.")
+    def action_restore(self) -> None:
+        """Undo the last deletion or update of a preset, also of an earlier run."""
+
+        def restore() -> str:
+            kept = self._preset_manager.restore()
+            self.query_one(VoiceList).mark(kept.name)
+            return kept.restored
+
+        report(self, restore)
 
     def action_favourite(self) -> None:
         """Assign a digit to the highlighted preset, or remove it."""
+        self.query_one(VoiceList).action_favourite(0)
+
+    def _ask(self, verb: str, done: str, act: Callable[[PresetEntry, str], str]) -> None:
+        """Ask for a name, and do something with it and the highlighted preset."""
         entry = self._marked
-        if entry is not None:
-            report(self, partial(self._actions.toggle_favourite, entry.name))
+        if entry is None:
+            return
 
-    def _ask(
-        self, question: str, entry: PresetEntry, act: Callable[[PresetEntry, str], None], done: str
-    ) -> None:
         def use(name: str) -> None:
-            act(entry, name)
-            self.post_message(Notice(f"{done} {entry.name!r} to {name!r}."))
+            new = act(entry, name)
+            self.query_one(VoiceList).mark(new)
+            self.post_message(Notice(f"{done} {entry.name!r} to {new!r}."))
 
-        self.app.push_screen(Ask(question, entry.name, use))
+        self.app.push_screen(Ask(f"{verb} {entry.name!r} to:", entry.name, use))
 
 
 def _preview_text(entry: PresetEntry | None, settings: Settings) -> str:

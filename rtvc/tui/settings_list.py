@@ -36,6 +36,8 @@ class SettingsList(ScrollView, can_focus=True):
         Changes a setting.
     voices
         Returns the names for the setting voice.
+    origin
+        Returns the settings of the preset that the current ones began with, None for none.
     id
         Id of the widget.
     """
@@ -68,6 +70,7 @@ class SettingsList(ScrollView, can_focus=True):
         current: Callable[[], Settings],
         change: Callable[[Setting, Value], None],
         voices: Callable[[], list[str]],
+        origin: Callable[[], Settings | None],
         id: str,
     ) -> None:
         super().__init__(id=id)
@@ -75,6 +78,7 @@ class SettingsList(ScrollView, can_focus=True):
         self._change = change
         self._settings = current()
         self._voices = voices
+        self._origin = origin
         self._rows: list[Setting | str] = []
         for title, group in grouped_settings().items():
             self._rows += [title, *(setting for setting in group if setting.stored)]
@@ -129,8 +133,11 @@ class SettingsList(ScrollView, can_focus=True):
         self._set(value_steps.stepped(self.setting, value, steps, size, self._voices()))
 
     def action_reset(self) -> None:
-        """Reset the selected setting to its default."""
-        self._set(self.setting.default)
+        """Reset the selected setting to the value of the preset, and from there to its default."""
+        setting, origin = self.setting, self._origin() or Settings()
+        value: Value = getattr(origin, setting.name)
+        at_origin = getattr(self._current(), setting.name) == value
+        self._set(setting.default if at_origin else value)
 
     def action_type(self) -> None:
         """Ask for the value of the selected setting; if it has choices, use the next one."""

@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from rtvc.config.measured_latency import MeasuredLatency
 from rtvc.config.preset_manager import PresetEntry
+from rtvc.config.preset_origin import PresetOrigin
 from rtvc.errors import escaped
 from rtvc.live.badge import Badge
 from rtvc.live.devices import AvailableDevices, DeviceNames, DeviceSelection
@@ -32,8 +33,8 @@ class Snapshot:
         Measured latency of the devices, None if it has not been measured.
     spectrum
         Level of each band of the output in dBFS, () while nothing plays, None if hidden.
-    preset
-        The preset in use, "" if there is none.
+    origin
+        The preset that the settings began with, None if there is none.
     recorded_s
         Length of the running recording in seconds, None if there is none.
     message
@@ -54,10 +55,15 @@ class Snapshot:
     favourites: dict[int, str]
     measured: MeasuredLatency | None
     spectrum: tuple[float, ...] | None
-    preset: str
+    origin: PresetOrigin | None
     recorded_s: float | None
     message: str
     slow: bool
+
+    @property
+    def preset(self) -> str:
+        """Name of the preset that the settings began with, "" if there is none."""
+        return self.origin.name if self.origin is not None else ""
 
 
 @runtime_checkable

@@ -109,6 +109,8 @@ class VoiceList(Vertical):
         Binding("escape", "leave", show=False),
         Binding("down", "list(1)", show=False),
         Binding("up", "list(-1)", show=False),
+        Binding("f", "favourite(0)", show=False),
+        *(Binding(f"ctrl+{n}", f"favourite({n})", show=False) for n in range(1, 10)),
     ]
 
     @dataclass
@@ -125,6 +127,13 @@ class VoiceList(Vertical):
         finder: VoiceList
         item: Item | None
 
+    @dataclass
+    class FavouriteAsked(Message):
+        """A digit was asked for, or with 0 any digit, for a row."""
+
+        item: Item
+        digit: int
+
     def __init__(self, id: str, what: str = "presets") -> None:
         super().__init__(id=id)
         self._what = what
@@ -134,6 +143,8 @@ class VoiceList(Vertical):
         """The search text of the rows shown."""
         self._select_when_filled = False
         """Whether to select a row as soon as there are any."""
+        self._awaited = ""
+        """The preset to highlight as soon as it is shown, "" for none."""
 
     def compose(self) -> ComposeResult:
         """Create the widgets."""
@@ -155,6 +166,11 @@ class VoiceList(Vertical):
                 self._select_when_filled = False
                 self._take()
 
+    def mark(self, preset: str) -> None:
+        """Highlight a preset, as soon as it is shown."""
+        self._awaited = preset
+        self._highlight_awaited()
+
     def search(self) -> None:
         """Focus the search field."""
         self.query_one(Input).focus()
@@ -174,6 +190,11 @@ class VoiceList(Vertical):
             options.action_cursor_down()
         else:
             options.action_cursor_up()
+
+    def action_favourite(self, digit: int) -> None:
+        """Ask for a digit, or with 0 for any, for the highlighted row."""
+        if self.marked is not None:
+            self.post_message(self.FavouriteAsked(self.marked, digit))
 
     @on(Input.Changed)
     def _searched(self, event: Input.Changed) -> None:
@@ -205,20 +226,30 @@ class VoiceList(Vertical):
 
     def _fill(self) -> None:
         options = self.query_one(OptionList)
-        before = self.marked
-        self._searched_text = self.query_one(Input).value
+        before, row = self.marked, options.highlighted or 0
+        searched, self._searched_text = self._searched_text, self.query_one(Input).value
         wanted = self._searched_text.strip().lower()
         by_name = [item for item in self._items if wanted in item.name.lower()]
         others = [i for i in self._items if i not in by_name and wanted in i.about.lower()]
         self._shown = (*by_name, *others)
         options.set_options([Option(_line(item)) for item in self._shown])
         places = [(item.kind, item.name) for item in self._shown]
-        if before is not None and (before.kind, before.name) in places and not wanted:
-            options.highlighted = places.index((before.kind, before.name))
-        else:
-            options.highlighted = 0 if self._shown else None
         if not self._shown:
+            options.highlighted = None
             self.post_message(self.Highlighted(self, None))
+        elif wanted and searched != self._searched_text:
+            options.highlighted = 0  # the best match
+        elif before is not None and (before.kind, before.name) in places:
+            options.highlighted = places.index((before.kind, before.name))
+        else:  # the row that has moved into its place
+            options.highlighted = min(row, len(self._shown) - 1)
+        self._highlight_awaited()
+
+    def _highlight_awaited(self) -> None:
+        for row, item in enumerate(self._shown):
+            if self._awaited and (item.kind, item.name) == (PRESET, self._awaited):
+                self.query_one(OptionList).highlighted = row
+                self._awaited = ""
 
 
 def _line(item: Item) -> Content:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from rtvc.config.panel_state import PanelState, save_panel_state
+from rtvc.config.remembered import load_remembered
 from rtvc.live.demo import load_utterance
 from tests.cli.test_main import rtvc_command
 from tests.support.processes import started
@@ -75,6 +76,7 @@ def test_a_live_run_converts_and_remembers(sound_server: SoundServer):
     reset = rtvc_command("--seconds", "0.2", "--reset")
     assert "Input: 'default', output: 'default'." in reset.stderr
     assert "preset 'deep'" in reset.stderr
+    assert load_remembered()[0].preset == "deep"
     assert "Restored: pitch -5 semitones" in rtvc_command("--seconds", "0.2").stderr
 
 

@@ -18,6 +18,19 @@ import soundfile
 
 import rtvc
 from rtvc.cli import main, options
+from rtvc.config.panel_state import (
+    PanelState,
+    load_panel_state,
+    panel_state_path,
+    save_panel_state,
+)
+from rtvc.config.presets import user_folder
+from rtvc.config.remembered import (
+    RememberedRun,
+    read_remembered,
+    remembered_path,
+    save_remembered,
+)
 from rtvc.errors import UsageError
 from rtvc.settings import SETTINGS, Settings, Value
 from tests.support.processes import started
@@ -148,7 +161,7 @@ def test_every_setting_is_a_flag(command: list[str]):
         assert options.chosen(args, Settings()).settings == Settings().replace(
             **{setting.name: cast(Value, value)}
         )
-    assert options.chosen(main.parse(command), Settings()) == (Settings(), frozenset())
+    assert options.chosen(main.parse(command), Settings()) == (Settings(), frozenset(), "")
 
 
 def test_flags_go_on_top_of_the_preset(tmp_path: Path):
@@ -160,6 +173,7 @@ def test_flags_go_on_top_of_the_preset(tmp_path: Path):
     assert options.chosen(args, base) == (
         expected,
         frozenset(("pitch", "formant", "gate")),
+        "",
     )
 
 
@@ -178,6 +192,28 @@ def test_a_size_between_two_frames_is_rounded_and_reported_once(tmp_path: Path):
     report = json.loads(Path("s.json").read_text())
     assert report["settings"]["block"] == 100
     assert report["stats"]["latency"]["block"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("flags", "preset"),
+    [
+        ([], "before"),
+        (["--pitch", "3"], "before"),
+        (["--voice", "Anna"], ""),
+        (["--preset", "deep", "--pitch", "-7"], "deep"),
+        (["--preset", "deep", "--voice", "Anna"], ""),
+        (["--preset", "PRESETS/mine.yaml"], "mine"),
+        (["--preset", "elsewhere.yaml"], ""),
+    ],
+    ids=" ".join,
+)
+def test_the_preset_that_the_settings_begin_with_is_known(flags: list[str], preset: str):
+    user_folder().mkdir(parents=True)
+    for path in (user_folder() / "mine.yaml", Path("elsewhere.yaml")):
+        path.write_text("pitch: 3\n")
+    words = [word.replace("PRESETS", str(user_folder())) for word in flags]
+    args = main.parse(["run", *words])
+    assert options.chosen(args, Settings(), "before").preset == preset
 
 
 def test_a_preset_on_the_command_line_is_read_once(tmp_path: Path):
@@ -244,7 +280,10 @@ def test_a_preset_on_the_command_line_is_read_once(tmp_path: Path):
         ),
         (["convert", "absent.wav", "b.wav"], "There is no file 'absent.wav'."),
         (["presets", "shaw"], "'rtvc presets' has no action 'shaw'. Did you mean 'show'?"),
-        (["presets", "qqq"], "has no action 'qqq'. Actions: list, show, check, save."),
+        (
+            ["presets", "qqq"],
+            "has no action 'qqq'. Actions: list, show, check, save, rename, delete",
+        ),
         (
             ["--profile", "Fats"],
             "--profile is 'Fats', but must be one of quality, balanced, fast. Did",
@@ -335,14 +374,57 @@ def test_presets_from_saved_to_checked(tmp_path: Path):
     assert "exists already" in refused("presets", "save", "mine", "--pitch", "1")
     hiding = rtvc_command("presets", "save", "deep", "--pitch", "-3").stdout
     assert "instead of the bundled preset 'deep'" in hiding
-    rtvc_command("presets", "save", "mine", "--pitch", "1", "--force")
+    before = path.read_text()
+    updated = rtvc_command("presets", "save", "mine", "--pitch", "1", "--force").stdout
+    assert updated == f"Updated {path}: pitch 1 semitones. Undo: rtvc presets restore mine\n"
     assert "description: My own." in path.read_text()
+    restored = rtvc_command("presets", "restore", "mine").stdout
+    assert restored == "Restored 'mine' as it was before the last update.\n"
+    assert path.read_text() == before
     assert rtvc_command("presets", "check", path).stdout == f"{path}: valid\n"
     path.write_text("pitch: 99\npich: 1\n")
     checked = rtvc_command("presets", "check", path, code=1).stdout.splitlines()
     assert [line.split(": ")[0] for line in checked] == [f"{path}:1", f"{path}:2"]
     assert "mine  " in (listed := rtvc_command("presets", "list").stdout)
     assert "not valid" in listed
+
+
+def test_presets_are_renamed_deleted_and_restored(tmp_path: Path):
+    folder = tmp_path / "config" / "presets"
+    rtvc_command("presets", "save", "mine", "--pitch", "3")
+    text = (folder / "mine.yaml").read_text()
+    save_panel_state(PanelState(favourites={4: "mine", 5: "deep"}))
+    save_remembered(RememberedRun(settings=Settings(pitch=3), preset="mine"))
+    renamed = rtvc_command("presets", "rename", "mine", "my voice").stdout
+    assert renamed == "'mine' is now 'my voice'.\n"
+    assert load_panel_state()[0].favourites == {4: "my voice", 5: "deep"}
+    assert read_remembered().preset == "my voice"
+    assert "comes with rtvc and cannot be renamed" in refused("presets", "rename", "deep", "x")
+    assert "'robot' comes with rtvc; choose" in refused("presets", "rename", "my voice", "robot")
+    assert "Did you mean 'my voice'?" in refused("presets", "delete", "my vice")
+    deleted = rtvc_command("presets", "delete", "my voice").stdout
+    assert deleted == "Deleted 'my voice'. Undo: rtvc presets restore 'my voice'\n"
+    listed = rtvc_command("presets").stdout
+    assert listed.endswith("Deleted: my voice. Restore one with 'rtvc presets restore NAME'.\n")
+    assert "No earlier version of the preset 'x'" in refused("presets", "restore", "x")
+    restored = rtvc_command("presets", "restore").stdout
+    assert restored == "Restored 'my voice', which was deleted.\n"
+    assert (folder / "my voice.yaml").read_text() == text
+    assert "No deleted preset is kept" in refused("presets", "restore")
+    rtvc_command("presets", "save", "deep", "--pitch", "3")
+    deleted = rtvc_command("presets", "delete", "deep").stdout
+    assert "The bundled preset 'deep' is used again." in deleted
+
+
+def test_a_rename_leaves_a_damaged_file_of_the_panel(tmp_path: Path):
+    rtvc_command("presets", "save", "mine", "--pitch", "3")
+    panel_state_path().write_text("theme: [\n")
+    assert "Its key in the panel is lost." in rtvc_command("presets", "rename", "mine", "a").stdout
+    assert panel_state_path().read_text() == "theme: [\n"
+    panel_state_path().unlink()
+    remembered_path().write_text("pitch: 99\n")
+    assert "'pitch' is 99" in rtvc_command("presets", "rename", "a", "b").stdout
+    assert remembered_path().read_text() == "pitch: 99\n"
 
 
 def test_bundled_presets_are_good_and_described():

@@ -1,6 +1,7 @@
 """The controller: changes of devices, undo, recording, with the real engine."""
 
 import contextlib
+import itertools
 import os
 import signal
 import time
@@ -15,7 +16,7 @@ from rtvc.config.remembered import RememberedRun, load_remembered
 from rtvc.errors import RtvcError
 from rtvc.live.controller import Controller
 from rtvc.live.devices import DeviceNames, DeviceSelection
-from rtvc.live.undo import UndoHistory
+from rtvc.live.undo import Moment, UndoHistory
 from rtvc.settings import Settings
 from rtvc.stats import State
 from tests.support.patience import measured
@@ -203,23 +204,35 @@ def test_a_held_key_is_one_step_back():
     settings = Settings()
     for pitch in range(1, 11):
         after = settings.replace(pitch=pitch)
-        history.note(settings, after)
+        history.note(Moment(settings), Moment(after))
         settings = after
         now[0] += 0.05
     now[0] += 2
-    history.note(settings, settings.replace(pitch=11))
-    back = history.undo(settings.replace(pitch=11))
-    assert back == Settings(pitch=10)
-    assert history.undo(back) == Settings()
+    history.note(Moment(settings), Moment(settings.replace(pitch=11)))
+    back = history.undo(Moment(settings.replace(pitch=11)))
+    assert back == Moment(Settings(pitch=10))
+    assert history.undo(back) == Moment(Settings())
 
 
 def test_voices_chosen_in_quick_succession_are_a_step_each():
     history = UndoHistory(lambda: 1.0)
-    anna, bruno = Settings(voice="Anna"), Settings(voice="Bruno")
-    history.note(Settings(), anna)
+    anna, bruno = Moment(Settings(voice="Anna")), Moment(Settings(voice="Bruno"))
+    history.note(Moment(Settings()), anna)
     history.note(anna, bruno)
     assert history.undo(bruno) == anna
-    assert history.undo(anna) == Settings()
+    assert history.undo(anna) == Moment(Settings())
+
+
+def test_a_preset_loaded_while_a_key_is_held_is_a_step_with_its_name():
+    history = UndoHistory(lambda: 1.0)
+    steps = [Moment(Settings(pitch=n), preset) for n, preset in ((0, ""), (1, ""), (5, "high"))]
+    for before, after in itertools.pairwise(steps):
+        history.note(before, after)
+    muted = steps[2]._replace(settings=Settings(pitch=5, mode="muted"))
+    back = history.undo(muted)
+    assert back == Moment(Settings(pitch=1, mode="muted"), "")
+    history.rename_preset("high", "higher")
+    assert history.redo(back) == Moment(Settings(pitch=5, mode="muted"), "higher")
 
 
 def test_the_devices_of_this_machine(sound_server: SoundServer, tmp_path):

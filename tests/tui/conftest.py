@@ -146,6 +146,7 @@ def open_panel(monkeypatch):
         *,
         size: tuple[int, int] = (80, 24),
         settings: Settings = START,
+        preset: str = "",
         provider: SimulatedDevices | None = None,
         guided: bool = True,
         real_time: bool = False,
@@ -161,7 +162,8 @@ def open_panel(monkeypatch):
         if clock is not None:
             provider.clock = clock
             repeat_by(clock, monkeypatch)
-        controller = Controller(provider, RememberedRun(settings=settings), **others)
+        remembered = RememberedRun(settings=settings, preset=preset)
+        controller = Controller(provider, remembered, **others)
         panel = Panel(controller, clock=clock or time.monotonic)
         try:
             async with panel.run_test(size=size) as pilot:

@@ -362,7 +362,7 @@ async def test_presets_are_saved_renamed_copied_deleted_and_brought_back(open_pa
         await it.press("]", "]", "ctrl+s", *"mine", "enter")
         mine = user_folder() / "mine.yaml"
         assert load_preset(mine).settings.pitch == 2
-        await it.press("ctrl+s", *"mine", "enter")
+        await it.press("ctrl+s", *"third", "enter", "ctrl+s", *"mine", "enter")
         await it.reads("There is a preset 'mine' already")
         await it.press("escape", "p")
         await it.reads("PRESETS")

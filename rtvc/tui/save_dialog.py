@@ -1,0 +1,67 @@
+"""The dialog that saves the settings as a new preset, or updates one."""
+
+from __future__ import annotations
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.widgets import Input, Static
+
+from rtvc.errors import RtvcError
+from rtvc.live.actions import Actions
+from rtvc.tui.dialogs import Dialog
+from rtvc.tui.notice import Notice
+
+
+class SavePreset(Dialog):
+    """Asks for name and description of a preset, and says what Enter would do.
+
+    Parameters
+    ----------
+    actions
+        Proposes the name and saves. If that fails, the dialog shows why and stays open.
+    """
+
+    def __init__(self, actions: Actions) -> None:
+        super().__init__()
+        self._actions = actions
+        self._proposed = actions.proposed_preset()
+
+    def compose(self) -> ComposeResult:
+        """Create the widgets."""
+        name, description = self._proposed
+        with Vertical():
+            yield Static(self._what(name), id="what", markup=False)
+            with Horizontal():
+                yield Static("Name")
+                yield Input(name, id="name", compact=True)
+            with Horizontal():
+                yield Static("Description")
+                yield Input(description, id="description", placeholder="optional", compact=True)
+            yield Static("", classes="error", markup=False)
+            yield Static("Enter saves, Escape cancels.")
+
+    @on(Input.Changed, "#name")
+    def _named(self, event: Input.Changed) -> None:
+        self.query_one("#what", Static).update(self._what(event.value.strip()))
+        self.query_one(".error", Static).update("")
+
+    @on(Input.Submitted)
+    def _submitted(self) -> None:
+        name, description = (
+            self.query_one(f"#{field}", Input).value.strip() for field in ("name", "description")
+        )
+        try:
+            message = self._actions.save_preset(name, description)
+        except RtvcError as error:
+            self.query_one(".error", Static).update(str(error))
+        else:
+            self.app.post_message(Notice(message))
+            self.dismiss()
+
+    def _what(self, name: str) -> str:
+        """Return what saving under a name does."""
+        origin = self._actions.origin
+        if origin is None or not self._actions.updates(name):
+            return "Save the settings as a new preset."
+        return f"Update {name!r}: {', '.join(origin.edits) or 'its description'}."

@@ -1,0 +1,135 @@
+"""Deleted presets and earlier versions, kept on disk."""
+
+from pathlib import Path
+
+import pytest
+
+from rtvc.config import preset_trash
+from rtvc.config.preset_manager import PresetEntry, PresetManager
+from rtvc.config.presets import user_folder
+from rtvc.errors import RtvcError, UsageError
+from rtvc.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path))
+    return user_folder()
+
+
+def manager() -> PresetManager:
+    """Return presets as a new run sees them."""
+    made = PresetManager()
+    made.scan()
+    return made
+
+
+def find(presets: PresetManager, name: str) -> PresetEntry:
+    entry = presets.find(name)
+    assert entry is not None
+    return entry
+
+
+def delete(name: str) -> None:
+    presets = manager()
+    presets.delete(find(presets, name))
+
+
+def update(name: str, pitch: float) -> None:
+    presets = manager()
+    presets.update(find(presets, name), Settings(pitch=pitch), "")
+
+
+def write(name: str, text: str) -> Path:
+    user_folder().mkdir(exist_ok=True)
+    path = user_folder() / f"{name}.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_last_deletion_of_any_run_is_undone_first():
+    for name in ("a", "b", "c"):
+        write(name, f"description: '{name}'\n")
+        delete(name)
+    assert [manager().restore().name for _ in range(3)] == ["c", "b", "a"]
+    assert (user_folder() / "b.yaml").read_text() == "description: 'b'\n"
+    with pytest.raises(UsageError, match="No deleted preset is kept"):
+        manager().restore()
+
+
+def test_equal_names_are_kept_one_after_the_other():
+    for pitch in (1, 2):
+        write("a", f"pitch: {pitch}\n")
+        delete("a")
+    assert manager().restore("a").restored == "Restored 'a', which was deleted."
+    assert (user_folder() / "a.yaml").read_text() == "pitch: 2\n"
+    with pytest.raises(UsageError, match="There is another preset 'a' now; rename it"):
+        manager().restore("a")
+    assert (user_folder() / "a.yaml").read_text() == "pitch: 2\n"
+    (user_folder() / "a.yaml").rename(user_folder() / "b.yaml")
+    manager().restore("a")
+    assert (user_folder() / "a.yaml").read_text() == "pitch: 1\n"
+
+
+def test_an_update_is_undone_and_what_it_replaces_is_kept():
+    path = write("a", "# Mine.\npitch: 1\n")
+    write("b", "pitch: 9\n")
+    delete("b")
+    update("a", 2)
+    assert path.read_text() == "# Mine.\npitch: 2\n\ndescription: ''\n"
+    path.write_text("pitch: 3\n")  # by hand, since then
+    assert manager().restore().restored == "Restored 'a' as it was before the last update."
+    assert path.read_text() == "# Mine.\npitch: 1\n"
+    assert manager().restore().name == "b", "an undo is not undone by the next one"
+    assert manager().restore("a").restored == "Restored 'a' as it was before the last restore."
+    assert path.read_text() == "pitch: 3\n"
+
+
+def test_files_that_are_no_presets_can_be_deleted_and_restored():
+    path = write("a", "")
+    path.write_bytes(b"\xff\xfe\x00garbage\x80")
+    delete("a")
+    assert not path.exists()
+    manager().restore()
+    assert path.read_bytes() == b"\xff\xfe\x00garbage\x80"
+
+
+def test_the_oldest_are_removed_and_other_files_are_left_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(preset_trash, "MAX_KEPT", 3)
+    preset_trash.trash_folder().mkdir(parents=True)
+    (preset_trash.trash_folder() / "notes.txt").write_text("mine")
+    for name in ("a", "b", "c", "d", "e"):
+        write(name, "pitch: 1\n")
+        delete(name)
+    assert [kept.name for kept in preset_trash.list_kept()] == ["e", "d", "c"]
+    assert (preset_trash.trash_folder() / "notes.txt").read_text() == "mine"
+    assert not [entry for entry in manager().entries if not entry.file.bundled]
+
+
+def test_without_a_folder_for_them_nothing_is_deleted_or_updated():
+    path = write("a", "pitch: 1\n")
+    preset_trash.trash_folder().write_text("a file in its place")
+    with pytest.raises(RtvcError, match="'a' cannot be deleted: "):
+        delete("a")
+    with pytest.raises(RtvcError, match="cannot be written: "):
+        update("a", 2)
+    assert path.read_text() == "pitch: 1\n"
+
+
+def test_bundled_presets_are_never_changed_or_hidden():
+    presets = manager()
+    deep = find(presets, "deep")
+    text = deep.file.path.read_text()
+    with pytest.raises(UsageError, match="comes with rtvc and cannot be changed"):
+        presets.update(deep, Settings(), "")
+    write("deep 2", "pitch: 1\n")
+    presets.scan()
+    mine = find(presets, "deep 2")
+    for act in (
+        lambda: presets.save("deep", Settings()),
+        lambda: presets.rename(mine, "deep"),
+        lambda: presets.duplicate(mine, "deep"),
+    ):
+        with pytest.raises(UsageError, match=r"'deep' comes with rtvc; .* such as 'deep 3'"):
+            act()
+    assert deep.file.path.read_text() == text
