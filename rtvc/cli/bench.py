@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rtvc.system.energy import EnergyMeter
 
 SUMMARY = "measure how long a step of an RVC voice takes on this machine"
-USAGE = "rtvc bench [--voice NAME...] [--rate RATE...] [FLAGS]"
+USAGE = "rtvc bench [--voice NAME...] [--rate RATE...] [FLAGS]\n       rtvc bench --quick [--json]"
 DESCRIPTION = """\
 Runs engine steps of RVC voices back to back and prints how long they take. No
 download is needed: the voices v1-32k, v1-40k, v1-48k, v2-32k, v2-40k and v2-48k
@@ -48,6 +48,7 @@ examples:
   rtvc bench --compare before.json    after a change"""
 
 _BLOCK, _CONTEXT, _STEPS = 250.0, 2500.0, 30
+_QUICK_BLOCK, _QUICK_CONTEXT, _QUICK_STEPS = 100.0, 500.0, 10
 _MOST_BY_STAGES = 50
 """Steps timed by stage at most: they give medians; tails come from the whole steps."""
 
@@ -87,6 +88,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"whole steps to time for each voice; half as many, at most {_MOST_BY_STAGES}, are "
         f"timed by stage (default {_STEPS})",
     )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"{_QUICK_STEPS} steps of v2-40k with a block of {_QUICK_BLOCK:g} ms and a context of "
+        f"{_QUICK_CONTEXT:g} ms, the sizes of a fast machine",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--compare",
@@ -101,6 +108,8 @@ def run(args: argparse.Namespace) -> int:
     from rtvc.cli.bench_report import comparison_lines, head_lines, ratios, read_report, voice_lines
     from rtvc.cli.run_report import as_json
 
+    if args.quick:
+        _choose_quick(args)
     if args.steps < 1:
         raise UsageError(f"--steps is {args.steps}, but must be 1 or more.")
     settings = Settings(block=args.block, context=args.context)
@@ -136,6 +145,13 @@ def run(args: argparse.Namespace) -> int:
         return 0
     print("Interrupted: the report covers the steps that ran.", file=sys.stderr)
     return 128 + signal.SIGINT
+
+
+def _choose_quick(args: argparse.Namespace) -> None:
+    if args.voice or args.rate:
+        raise UsageError("--quick measures v2-40k: leave out --voice and --rate.")
+    args.voice, args.steps = ["v2-40k"], _QUICK_STEPS
+    args.block, args.context = _QUICK_BLOCK, _QUICK_CONTEXT
 
 
 class _BenchProgress:

@@ -28,6 +28,7 @@ COMMANDS = (
     "calibrate",
     "latency",
     "doctor",
+    "report",
     "replay",
 )
 _DESCRIPTION = """\

@@ -36,6 +36,7 @@ LIVE, MAIN, CONVERT = "cli/test_live.py", "cli/test_main.py", "cli/test_convert.
 RECORDING, CALIBRATION = "cli/test_run_recording.py", "calibration/test_calibration.py"
 LATENCY, BENCH = "cli/test_latency.py", "cli/test_bench.py"
 LIBRARY, SETUP = "library/test_library.py", "library/test_setup.py"
+REPORT = "cli/test_report.py"
 FLIGHT = "live/test_flight_recorder.py"
 CHANNEL, SELF_TEST = "audio/test_input_channel.py", "cli/test_self_test.py"
 REMEMBERED = "test_a_live_run_converts_and_remembers"
@@ -124,6 +125,7 @@ LOOK_UP = {
         "--steps": (BENCH, "test_from_json_to_a_comparison"),
         "--json": (BENCH, "test_from_json_to_a_comparison"),
         "--compare": (BENCH, "test_from_json_to_a_comparison"),
+        "--quick": (REPORT, "test_the_quick_benchmark_is_one_voice"),
     },
     "rtvc calibrate": {
         "--voice": (CALIBRATION, "test_one_voice_leaves_the_others_as_they_were"),
@@ -147,6 +149,13 @@ LOOK_UP = {
         "--seconds": (LATENCY, "test_the_doctor_runs_live_in_silence"),
         "--input": (LATENCY, "test_the_doctor_runs_live_in_silence"),
         "--output": (LATENCY, "test_the_doctor_runs_live_in_silence"),
+    },
+    "rtvc report": {
+        "--yes": (REPORT, "test_a_report_of_the_built_in_voice"),
+        "--seconds": (REPORT, "test_a_report_of_the_built_in_voice"),
+        "--no-devices": (REPORT, "test_a_report_of_the_built_in_voice"),
+        "--no-rvc": (REPORT, "test_the_parts_of_a_report"),
+        "--with-device-names": (REPORT, "test_names_of_devices_are_written_only_if_asked"),
     },
     "rtvc replay": {
         "--output": (FLIGHT, "test_a_replay_is_the_run_bit_for_bit"),

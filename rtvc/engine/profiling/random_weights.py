@@ -15,6 +15,7 @@ from rtvc._types import Float32
 from rtvc.engine.models.hubert import Hubert
 from rtvc.engine.models.rmvpe import RmvpeEstimator
 from rtvc.engine.rvc.network import SynthesizerNetwork
+from rtvc.engine.rvc.voice import RvcVoice
 from rtvc.engine.weights.content_encoder import ContentEncoderConfig, content_encoder_shapes
 from rtvc.engine.weights.rmvpe import RmvpeConfig, rmvpe_shapes
 from rtvc.engine.weights.voice_config import parse_voice_config
@@ -118,3 +119,15 @@ def random_encoder(config: ContentEncoderConfig = FULL_ENCODER) -> Hubert:
 def random_rmvpe(config: RmvpeConfig = FULL_RMVPE) -> RmvpeEstimator:
     """Return an RMVPE estimator with random weights; by default of full size."""
     return RmvpeEstimator(random_weights(rmvpe_shapes(config)), config)
+
+
+def random_rvc_voice(kind: str) -> RvcVoice:
+    """Return a full-size voice with its own encoder and pitch estimator.
+
+    Parameters
+    ----------
+    kind
+        A key of `KINDS`.
+    """
+    estimator = random_rmvpe()
+    return RvcVoice(kind, random_voice(*KINDS[kind]), random_encoder(), lambda method: estimator)
