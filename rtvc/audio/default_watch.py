@@ -55,7 +55,8 @@ class DefaultWatch:
             now = device_marks()
             for direction in self._followed:
                 number = _number(now, direction)
-                if number in (None, _number(first, direction)) or stop_requested.is_set():
+                # There is none for a moment while the system changes to another one.
+                if number in (None, 0, _number(first, direction)) or stop_requested.is_set():
                     continue
                 self._message = f"The system has another default {direction} now."
                 return

@@ -69,7 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     devices.add_argument(
         "--monitor",
         metavar="NAME",
-        help="second speaker on which you hear yourself, next to a virtual cable; 'off': none",
+        help="second speaker on which you hear yourself, next to a virtual cable; 'default': the "
+        "system's; 'off': none",
     )
     devices.add_argument(
         "--cable",

@@ -236,6 +236,10 @@ def _device(
     from rtvc.device_choice import SYSTEM_DEFAULT
 
     everything = list_devices()
+    followed = asked is None and remembered in (None, SYSTEM_DEFAULT)
+    if followed or (asked or "").lower() == "default":
+        device = find_device(None, direction, everything)
+        return _Found(SYSTEM_DEFAULT if flag else "", device.name, device)
     if asked is None and remembered is not None:
         try:
             device = find_device(remembered, direction, everything)
@@ -245,9 +249,6 @@ def _device(
                 f"--{flag or direction}."
             )
             return _Found(remembered, remembered.name, None, missing)
-    elif asked is None or asked.lower() == "default":
-        device = find_device(None, direction, everything)
-        return _Found(SYSTEM_DEFAULT if flag else "", device.name, device)
     else:
         device = find_device(asked, direction, everything)
     return _Found(identity_of(device, direction, everything), device.name, device)

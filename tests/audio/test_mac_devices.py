@@ -12,6 +12,7 @@ from rtvc.audio.devices import Device
 from rtvc.audio.endpoint import DeviceLostError
 from rtvc.audio.live import LiveEndpoint
 from rtvc.audio.monitor import Monitor, open_monitor
+from rtvc.cli import run_devices
 from rtvc.cli.main import main
 from rtvc.device_choice import SYSTEM_DEFAULT, DeviceIdentity
 from tests.audio.device_lists import (
@@ -200,6 +201,29 @@ def test_a_headset_that_halves_its_rate_is_lost_and_opened_again(begin: Begin) -
     system.run_at("AirPods Pro", 1.0)
     assert endpoint.reconnect(2.0)
     assert endpoint.wait(48_000, 2.5) >= 48_000
+
+
+@pytest.mark.parametrize(
+    ("asked", "remembered", "choice"),
+    [
+        ("default", None, SYSTEM_DEFAULT),
+        (None, SYSTEM_DEFAULT, SYSTEM_DEFAULT),
+        ("blackhole", SYSTEM_DEFAULT, DeviceIdentity("BlackHole 2ch", "Core Audio")),
+    ],
+)
+def test_a_monitor_can_be_the_default_output(
+    monkeypatch: pytest.MonkeyPatch,
+    asked: str | None,
+    remembered: DeviceIdentity | None,
+    choice: DeviceIdentity,
+) -> None:
+    SimulatedSystem(MACBOOK).install(monkeypatch)
+    found = run_devices._monitor(asked, remembered)
+    assert found is not None
+    assert found.choice == choice
+    if choice == SYSTEM_DEFAULT:
+        assert found.name == "MacBook Pro Speakers"
+    assert run_devices._monitor("off", remembered) is None
 
 
 def test_a_monitor_follows_the_default_output(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from rtvc.config.remembered import (
     remembered_path,
     save_remembered,
 )
-from rtvc.device_choice import DeviceIdentity
+from rtvc.device_choice import SYSTEM_DEFAULT, DeviceIdentity
 from rtvc.errors import escaped
 from rtvc.live.devices import DeviceSelection, device_label, input_label
 from tests.audio.device_lists import LINUX, MACBOOK, TWO_RECEIVERS, listed
@@ -161,6 +161,14 @@ def test_the_file_can_be_read_and_its_keys_explain_themselves(folder: Path):
     assert 'input: " D\\xF6ner: #1\\e"\n' in text
     assert "input_host_api: Core Audio\ninput_ordinal: 2 of 2\n" in text
     assert "output: USB  Audio\nmonitor: ''\n" in text
+
+
+def test_a_monitor_that_follows_the_system_stays_one(folder: Path):
+    save_remembered(RememberedRun(monitor=SYSTEM_DEFAULT))
+    assert "monitor: ''\nmonitor_default: " in remembered_path().read_text()
+    assert read_remembered().monitor == SYSTEM_DEFAULT
+    assert DeviceSelection.of(read_remembered()).remembered(RememberedRun()) == read_remembered()
+    assert device_label(SYSTEM_DEFAULT) == "system default"
 
 
 def test_files_of_older_versions_are_read(folder: Path):
