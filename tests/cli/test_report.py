@@ -13,13 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from rtvc.audio.known_input import KnownInput
+from rtvc.audio.simulated import SimulatedDevice
 from rtvc.cli import bench, main, report, report_parts
 from rtvc.cli.anonymous import Names, device_rows, without_findings
 from rtvc.errors import UsageError
-from tests.audio.device_lists import TWO_RECEIVERS, listed
+from tests.audio.device_lists import MACBOOK, TWO_RECEIVERS, listed
 from tests.cli.test_main import refused
+from tests.support.simulated_system import SimulatedSystem
 
 
 def arguments(*words: str) -> argparse.Namespace:
@@ -127,7 +131,7 @@ def test_findings_that_may_name_files_are_left_out() -> None:
         "good": True,
         "checks": [
             {"name": "remembered", "verdict": "good", "found": "AirPods", "fix": "x"},
-            {"name": "rtvc", "verdict": "good", "found": "/Users/anna/rtvc", "fix": ""},
+            {"name": "rtvc", "verdict": "good", "found": "/srv/anna/rtvc", "fix": ""},
             {"name": "MLX", "verdict": "good", "found": "0.32.4", "fix": ""},
         ],
     }
@@ -214,6 +218,31 @@ def test_the_quick_benchmark_is_one_voice() -> None:
     bench._choose_quick(args)
     assert (args.voice, args.steps, args.block, args.context) == (["v2-40k"], 10, 100.0, 500.0)
     assert "leave out --voice" in refused("bench", "--quick", "--rate", "40k")
+
+
+def test_the_devices_are_used_for_their_timing_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    system = SimulatedSystem(MACBOOK)  # its microphone records a constant
+    system.install(monkeypatch)
+    monkeypatch.setattr("rtvc.cli.run_report._machine", dict)
+    found = report_parts.live("world", 2.0, with_devices=True)
+    assert found["devices"] == {
+        "input": "MacBook Pro Microphone",
+        "output": "MacBook Pro Speakers",
+    }
+    assert found["stats"]["blocks"] > 0
+    assert len(system.openings) == 2
+    assert max(stream.loudest for stream in system.streams) == 0.0
+
+
+def test_the_bundled_sound_is_read_again_and_again() -> None:
+    sound = np.arange(1000, dtype=np.float32)
+    inner = SimulatedDevice(np.zeros(5000, np.float32))
+    known = KnownInput(inner, sound)
+    known.start(lambda: None, 0)
+    assert known.wait(2500, 1.0) >= 2500
+    parts = [known.read(700), known.read(1100), known.read(700)]
+    assert [part.size for part in parts] == [700, 1100, 700]
+    np.testing.assert_array_equal(np.concatenate(parts), np.resize(sound, 2500))
 
 
 def test_the_random_voice_runs_on_the_clock_of_a_device(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,15 @@ class _Hardware:
 
 
 class SimulatedStream(DeviceStream):
-    """A stream whose callbacks follow the machine's clock while its devices are connected."""
+    """A stream whose callbacks follow the machine's clock while its devices are connected.
+
+    Attributes
+    ----------
+    used
+        Its devices.
+    loudest
+        Peak of what was written.
+    """
 
     def __init__(self, spec: StreamSpec, system: SimulatedSystem, used: list[_Hardware]) -> None:
         super().__init__(spec)
@@ -36,6 +44,7 @@ class SimulatedStream(DeviceStream):
         self._frames, self._taken, self._written = 0.0, 0, 0
         self._last: float | None = None
         self._opened = True
+        self.loudest = 0.0
         self._counting = threading.Lock()
 
     @property
@@ -71,6 +80,7 @@ class SimulatedStream(DeviceStream):
         return np.full((count, self.spec.input.channels), 0.1, np.float32)
 
     def write(self, frames: Float32, tail: Float32 | None = None) -> int:
+        self.loudest = max(self.loudest, float(np.abs(frames).max(initial=0.0)))
         self._written = max(self._written, self.counters().frames) + len(frames)
         return len(frames)
 
@@ -105,8 +115,10 @@ class SimulatedSystem:
     ----------
     hardware
         What is connected now.
+    streams
+        The streams that were opened.
     openings
-        Names of the devices of each stream that was opened.
+        Names of the devices of each of them.
     questions
         Number of times that a device was asked for a format.
     restarts
@@ -121,7 +133,7 @@ class SimulatedSystem:
         )
         self.openings: list[tuple[str, ...]] = []
         self.questions = self.restarts = 0
-        self._streams: list[SimulatedStream] = []
+        self.streams: list[SimulatedStream] = []
         self._known = list(self.hardware)
         self._known_defaults = self.default_input, self.default_output
 
@@ -174,7 +186,7 @@ class SimulatedSystem:
     @property
     def open_streams(self) -> list[SimulatedStream]:
         """The streams that are open now."""
-        return [stream for stream in self._streams if stream._opened]
+        return [stream for stream in self.streams if stream._opened]
 
     def _numbers(self) -> CoreAudioDevices:
         return CoreAudioDevices(
@@ -217,5 +229,5 @@ class SimulatedSystem:
             used.append(one)
         self.openings.append(tuple(dict.fromkeys(one.listed.name for one in used)))
         stream = SimulatedStream(spec, self, used)
-        self._streams.append(stream)
+        self.streams.append(stream)
         return stream
