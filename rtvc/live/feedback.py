@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from rtvc.audio.devices import Device, is_virtual_cable
+if TYPE_CHECKING:
+    from rtvc.audio.devices import Device
 
 _EARS = re.compile(
     r"head ?phone|head ?set|earbud|ear ?phone|air ?pods|buds|\bbeats\b|kopfh.rer|h.rlurar"
@@ -79,6 +80,8 @@ def loop_warning(microphone: Side, speaker: Side) -> str:
 
 
 def _is_cable(side: Side) -> bool:
+    from rtvc.audio.devices import is_virtual_cable
+
     return side.transport == "virtual" or is_virtual_cable(side.name)
 
 
