@@ -55,11 +55,11 @@ parallel: $(VENV)/.installed-dev
 
 serial: $(VENV)/.installed-dev
 	@.ci/system-packages test
-	@$(PYTEST) -m "serial and not sound" $(FLAGS) || [ $$? = 5 ]
+	@$(PYTEST) -m serial $(FLAGS) || [ $$? = 5 ]
 
 sound: $(VENV)/.installed-dev
 	@.ci/system-packages test
-	@$(PYTEST) -m sound $(PAIR) $(FLAGS) || [ $$? = 5 ]
+	@$(PYTEST) -m "sound and not serial" $(PAIR) $(FLAGS) || [ $$? = 5 ]
 
 quick: $(VENV)/.installed-dev
 	@$(PYTEST) -m "not (serial or sound or full_size or slow or soak)" $(WORKERS) $(FLAGS)

@@ -5,11 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.support import machine
 from tests.support.material import more
+from tests.support.patience import measured as measured_test
 from tests.support.processes import started
 from tests.support.pseudo_terminal import PseudoTerminal
 
@@ -18,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 MEASURED = """
 from tests.support import patience
 patience.PAUSES_S = (0, 0)
+patience.what_holds_it_up = lambda before: {held_up!r}
 left = {times}
 
 @patience.measured
@@ -29,7 +33,15 @@ def test_it():
 @patience.measured
 def test_another():
     test_it.__wrapped__()
+
+def test_what_does_not_measure():
+    assert {right}, "wrong"
 """
+
+
+def measured(times: int, held_up: str = "", right: bool = True) -> str:
+    """Return tests that fail in their first attempts."""
+    return MEASURED.format(times=times, held_up=held_up, right=right)
 
 
 def pytest_in(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -47,7 +59,7 @@ def pytest_in(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", more(["0", "2"]))
 def test_what_is_measured_again_is_printed(tmp_path: Path, workers: str):
-    (tmp_path / "test_it.py").write_text(MEASURED.format(times=2))
+    (tmp_path / "test_it.py").write_text(measured(times=2))
     done = pytest_in(tmp_path, "--numprocesses", workers, "--dist", "loadfile")
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("test_it.py::test_it: too slow") == 2
@@ -58,14 +70,39 @@ def test_what_is_measured_again_is_printed(tmp_path: Path, workers: str):
 @pytest.mark.parametrize("workers", more(["2", "0"]))
 def test_too_many_retries_fail_the_run(tmp_path: Path, workers: str):
     for name in ("test_a.py", "test_b.py"):
-        (tmp_path / name).write_text(MEASURED.format(times=2))
+        (tmp_path / name).write_text(measured(times=2))
     done = pytest_in(tmp_path, "--numprocesses", workers, "--dist", "loadfile")
-    assert "4 passed" in done.stdout
+    assert "6 passed" in done.stdout
     assert "4 retries; more than 3 fail the run." in done.stdout
     assert done.returncode == 1
     again = pytest_in(tmp_path, "--last-failed")
     assert "2 passed" in again.stdout
     assert again.returncode == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", more(["2", "0"]))
+def test_what_cannot_be_measured_is_skipped_and_printed(tmp_path: Path, workers: str):
+    (tmp_path / "test_it.py").write_text(measured(times=9, held_up="a fault", right=False))
+    done = pytest_in(tmp_path, "--numprocesses", workers)
+    assert "1 failed, 2 skipped" in done.stdout
+    assert "test_what_does_not_measure - AssertionError: wrong" in done.stdout
+    assert "NOT MEASURED" in done.stdout
+    assert "test_it.py::test_it: a fault" in done.stdout
+    assert "retries" not in done.stdout
+    assert done.returncode == 1
+
+
+@measured_test
+def test_what_holds_the_machine_up_is_found(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    began = machine.processor_times()
+    assert machine.what_holds_it_up(began) == ""
+    hogs = 2 * (os.cpu_count() or 1)
+    with ExitStack() as running:
+        for _ in range(hogs):
+            running.enter_context(started([sys.executable, "-c", "while True: pass"]))
+        assert "waits for a processor" in machine.what_holds_it_up(began)
 
 
 def test_programs_can_be_interrupted_though_the_suite_ignores_it():

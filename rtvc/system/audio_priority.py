@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from rtvc.system.mac_power import prefer_this_thread
-from rtvc.system.thread_priority import threads
+from rtvc.system.thread_priority import renamed_thread, thread_name, threads
 
 _PRIORITY = 15
 """SCHED_FIFO priority: above computing threads, below the sound server."""
@@ -28,17 +28,25 @@ def make_thread_realtime() -> None:
 
 @contextmanager
 def realtime_threads() -> Iterator[None]:
-    """Schedule the threads that libraries start in the context in real time, if permitted.
+    """Schedule the threads that a library starts in the context in real time, if permitted.
 
     On Linux, PortAudio's callback and the client library of the sound server run on ordinary
     threads, which a busy machine delays by tens of milliseconds. macOS schedules its audio
-    threads with deadlines. Python threads are not changed, because a computing one could block
-    a core.
+    threads with deadlines.
+
+    Only threads that the calling thread has started count, by the name that they inherit, and
+    those that a library has given a name of its own. Python threads and the helpers of a BLAS,
+    which another thread may start meanwhile, are not changed: computing ones would block a core.
     """
     before = set(threads())
-    yield
-    ours = {thread.native_id for thread in threading.enumerate()}
-    for thread in set(threads()) - before - ours:
-        # It fails without permission (ulimit -r), and for a thread that has ended.
-        with suppress(OSError):
-            os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(_PRIORITY))
+    mark = f"rtvc:{threading.get_native_id()}"
+    with renamed_thread(mark):
+        yield
+        ours = {thread.native_id for thread in threading.enumerate() if thread.native_id}
+        inherited = {thread_name(thread) for thread in ours} - {mark}
+        for thread in set(threads()) - before - ours:
+            name = thread_name(thread)
+            if name not in inherited and not name.startswith("rtvc "):
+                # It fails without permission (ulimit -r), and for a thread that has ended.
+                with suppress(OSError):
+                    os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(_PRIORITY))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rtvc.system import mac_power
@@ -61,9 +62,8 @@ def reset_thread_priority() -> None:
     """
     if sys.platform.startswith("linux"):
         own = threading.get_native_id()
-        if _name(own) != _family(own):
-            with suppress(OSError):
-                _name_file(own).write_text(_family(own))
+        if thread_name(own) != _family(own):
+            _rename(own, _family(own))
         _set_family(_niceness(os.getpid()))
     mac_power.treat_as_usual()
 
@@ -103,22 +103,40 @@ def threads() -> list[int]:
     return []
 
 
-def _family(thread: int) -> str:
-    """Return the name that the threads started by `thread` inherit."""
-    return f"rtvc {thread}"
-
-
-def _name(thread: int) -> str:
+def thread_name(thread: int) -> str:
+    """Return the name of a thread, which the threads that it starts inherit; "" if unknown."""
     with suppress(OSError):
         return _name_file(thread).read_text().rstrip("\n")
     return ""
+
+
+@contextmanager
+def renamed_thread(name: str) -> Iterator[None]:
+    """Give the calling thread another name in the context; Linux only, at most 15 bytes."""
+    own = threading.get_native_id()
+    before = thread_name(own)
+    _rename(own, name)
+    try:
+        yield
+    finally:
+        _rename(own, before)
+
+
+def _rename(thread: int, name: str) -> None:
+    with suppress(OSError):
+        _name_file(thread).write_text(name)
+
+
+def _family(thread: int) -> str:
+    """Return the name that the threads started by `thread` inherit."""
+    return f"rtvc {thread}"
 
 
 def _set_family(niceness: int) -> None:
     """Set the niceness of the calling thread and of its helper threads."""
     own = threading.get_native_id()
     for thread in threads():
-        if thread == own or _name(thread) == _family(own):
+        if thread == own or thread_name(thread) == _family(own):
             _set(thread, niceness)
 
 

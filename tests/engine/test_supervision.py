@@ -437,14 +437,14 @@ def test_the_watchdog_counts_only_time_in_which_the_program_runs():
             clock.time += 3600.0
             time.sleep(0.12)
         assert not results
-        while thread.is_alive() and clock.time < 3 * 3600.0 + 10.0:
+        # Each jump that it saw has counted as 0.05 s.
+        awake = clock.time
+        while clock.time < awake + STEP_LIMIT_S + 0.05:
             clock.time += 0.01
             watchdog.tick()
-            time.sleep(0.0001)
-        thread.join(2)
+            assert not results or clock.time > awake + STEP_LIMIT_S - 0.25
+        thread.join(10)
         assert isinstance(results[0], NoResponseError)
-        # Each jump that it saw has counted as 0.05 s.
-        assert STEP_LIMIT_S - 0.25 < clock.time - 3 * 3600.0 < STEP_LIMIT_S + 0.1
     finally:
         let.set()
         worker.close()

@@ -1,4 +1,8 @@
-"""Repeat measurements that other load on the machine can disturb, and count the retries."""
+"""Repeat measurements that other load on the machine can disturb, and count the retries.
+
+A test that measures time says nothing while something else holds the machine up: where
+`tests.support.machine` finds that, a failing test is skipped with the reason.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ from typing import Any, TypeVar, cast
 
 import pytest
 
+from tests.support.machine import ProcessorTimes, processor_times, what_holds_it_up
+
 PAUSES_S = (15, 45)
 """Seconds between attempts; other load on the machine can last a minute."""
 
@@ -18,24 +24,27 @@ too busy for measurements."""
 
 Test = TypeVar("Test", bound=Callable[..., object])
 
-_PROPERTY = "measured again because"
+_AGAIN, _HELD_UP = "measured again because", "not measured because"
 _failed: list[str] = []
-"""The reasons for the failed attempts of the current test."""
+"""The reasons for the failed attempts of the current test, except those held up."""
 
 
 def measured(test: Test) -> Test:
     """Run a test up to three times; a bug fails every time, other load on the machine does not.
 
-    The test is marked `serial`. Each retry is counted, see `MAX_RETRIES`.
+    The test is marked `serial`. Each retry is counted, see `MAX_RETRIES`, unless the machine was
+    held up.
     """
 
     @functools.wraps(test)
     def attempt(*args: Any, **kwargs: Any) -> object:
         for pause in PAUSES_S:
+            before = processor_times()
             try:
                 return test(*args, **kwargs)
             except AssertionError as error:
-                _failed.append((str(error).splitlines() or [""])[0])
+                if not what_holds_it_up(before):
+                    _failed.append((str(error).splitlines() or [""])[0])
                 time.sleep(pause)
         return test(*args, **kwargs)
 
@@ -46,10 +55,22 @@ def measured(test: Test) -> Test:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Add the retries to the test's report, which xdist sends to its controller."""
     _failed.clear()
+    before = processor_times()
     try:
         return (yield)
+    except AssertionError:
+        _skip_if_held_up(item, before)
+        raise
     finally:
-        item.user_properties += [(_PROPERTY, reason) for reason in _failed]
+        item.user_properties += [(_AGAIN, reason) for reason in _failed]
+
+
+def _skip_if_held_up(item: pytest.Item, before: ProcessorTimes) -> None:
+    if not any(item.iter_markers("sound")) and not any(item.iter_markers("serial")):
+        return
+    if reason := what_holds_it_up(before):
+        item.user_properties.append((_HELD_UP, reason))
+        pytest.skip(f"The machine is held up: {reason}.")
 
 
 class Retries:
@@ -57,15 +78,15 @@ class Retries:
 
     def __init__(self) -> None:
         self.found: list[tuple[str, str]] = []
+        self.held_up: list[tuple[str, str]] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Collect the retries of a test."""
+        """Collect the retries of a test, and why it could not be measured."""
         if report.when == "call":
-            self.found += [
-                (report.nodeid, str(reason))
-                for name, reason in report.user_properties
-                if name == _PROPERTY
-            ]
+            for name, reason in report.user_properties:
+                if name in (_AGAIN, _HELD_UP):
+                    kept = self.found if name == _AGAIN else self.held_up
+                    kept.append((report.nodeid, str(reason)))
 
     @property
     def too_many(self) -> bool:
@@ -84,7 +105,11 @@ class Retries:
             failed.lastfailed.update((test, True) for test, _ in self.found)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Print the retries."""
+        """Print the retries, and what could not be measured."""
+        if self.held_up:
+            terminalreporter.section("NOT MEASURED: the machine was held up")
+            for test, reason in self.held_up:
+                terminalreporter.write_line(f"{test}: {reason}", yellow=True)
         if not self.found:
             return
         terminalreporter.section("measured again")
