@@ -352,8 +352,9 @@ def _refuse_existing(args: argparse.Namespace) -> None:
 
 def _refuse_unwritable(path: Path) -> None:
     """Report before the run that its statistics could not be written after it."""
+    if not path.parent.is_dir():
+        raise RtvcError(f"There is no folder {path.parent} for {path.name}; create it first.")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:

@@ -187,7 +187,7 @@ def bundled_folder() -> Path:
 
 
 def list_presets() -> list[PresetFile]:
-    """Return all presets in the order of their names; a user's preset hides a bundled one."""
+    """Return all presets, sorted by name whatever its case; a user's hides a bundled one."""
     found: dict[str, PresetFile] = {}
     for folder, bundled in ((bundled_folder(), True), (user_folder(), False)):
         # Unlike pathlib's methods, these return False for a path without access.
@@ -195,7 +195,7 @@ def list_presets() -> list[PresetFile]:
             for path in sorted(folder.glob(f"*{SUFFIX}")):
                 if os.path.isfile(path) and not path.name.startswith("."):
                     found[path.stem] = PresetFile(path.stem, path, bundled)
-    return [found[name] for name in sorted(found)]
+    return [found[name] for name in sorted(found, key=lambda name: (name.casefold(), name))]
 
 
 def listed_name(name_or_path: str) -> str:

@@ -385,6 +385,9 @@ def test_presets_from_saved_to_checked(tmp_path: Path):
     path.write_text("pitch: 99\npich: 1\n")
     checked = rtvc_command("presets", "check", path, code=1).stdout.splitlines()
     assert [line.split(": ")[0] for line in checked] == [f"{path}:1", f"{path}:2"]
+    rtvc_command("presets", "save", "Nina")
+    names = [line.split()[0] for line in rtvc_command("presets").stdout.splitlines()]
+    assert names.index("Nina") == names.index("monotone") + 1, "capitals are sorted among the rest"
     assert "mine  " in (listed := rtvc_command("presets", "list").stdout)
     assert "not valid" in listed
 
@@ -511,6 +514,9 @@ def test_the_first_run_changes_the_voice_without_being_asked():
 def test_statistics_that_cannot_be_written_are_reported_before_the_run():
     done = rtvc_command("--demo", "--seconds", "30", "--stats", "/proc/s.json", code=1)
     assert "/proc/s.json cannot be written" in done.stderr
+    absent = refused("--demo", "--seconds", "30", "--stats", "absent/s.json", code=1)
+    assert absent == "There is no folder absent for s.json; create it first."
+    assert not Path("absent").exists()
     assert done.stdout == ""
     assert not Path("rtvc-demo.wav").exists()
 
