@@ -336,25 +336,26 @@ def open_duplex(
     rates = list(dict.fromkeys(wanted))
 
     @cache
-    def records(rate: int) -> bool:
-        return accepts(microphone, "input", rate, input_port.channels)
+    def records(rate: int, channels: int) -> bool:
+        return accepts(microphone, "input", rate, channels)
 
     @cache
     def plays(rate: int) -> bool:
         return accepts(speaker, "output", rate, output_port.channels)
 
-    if input_port.channels < microphone.inputs and not any(map(records, rates)):
-        # Some devices open only with all their channels.
-        input_port = Port(microphone.index, microphone.inputs)
-        records.cache_clear()
+    # Some devices open only with all their channels.
+    fewest, every = input_port.channels, microphone.inputs
+    tried = (channels for channels in (fewest, every) if any(records(r, channels) for r in rates))
+    channels = next(tried, fewest)
+    input_port = Port(microphone.index, channels)
     if microphone.index == speaker.index:
-        common = next((r for r in rates if records(r) and plays(r)), None)
+        common = next((r for r in rates if records(r, channels) and plays(r)), None)
         if common is not None:
             spec = _spec(common, speaker, input=input_port, output=output_port)
             stream = _open(spec, microphone, "input", in_python)
             return Duplex(stream, stream, (microphone, speaker), input_channel)
     # If it accepts no rate, open it anyway: that gives the error.
-    in_rate = next(filter(records, rates), rates[0])
+    in_rate = next((r for r in rates if records(r, channels)), rates[0])
     out_rate = next(filter(plays, rates), rates[0])
     capture = _open(
         _spec(in_rate, microphone, input=input_port),

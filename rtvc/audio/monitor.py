@@ -364,8 +364,9 @@ def open_monitor(
     follows = wanted == SYSTEM_DEFAULT
 
     def open_it() -> DeviceStream:
-        if follows:
-            # PortAudio knows only the default device of when it was initialised.
+        if follows and device_marks().hardware is not None:
+            # PortAudio knows only the default device of when it was initialised. Where a change
+            # is not known, this would restart it again and again, and with it the main streams.
             update_devices(hardware_only=True)
         known = None if follows else monitor.identity
         device, monitor.identity = find_monitor(known or wanted, output())

@@ -197,10 +197,10 @@ def _live(args: argparse.Namespace, remembered: RememberedRun) -> RunDevices:
         print_note(f"{sentence} Until then rtvc waits; press Ctrl-C to stop.")
     if monitor and monitor.missing:
         print_note(f"{monitor.missing} Until then rtvc runs without a monitor.")
-    ears = Side.of(microphone.name, microphone.known)
-    advice = feedback_advice(ears, Side.of(speaker.name, speaker.known))
+    source = Side.of(microphone.name, microphone.known)
+    advice = feedback_advice(source, Side.of(speaker.name, speaker.known))
     if monitor:
-        advice = advice or feedback_advice(ears, Side.of(monitor.name, monitor.known))
+        advice = advice or feedback_advice(source, Side.of(monitor.name, monitor.known))
     if advice:
         print_note(advice)
     choice = DeviceSelection(

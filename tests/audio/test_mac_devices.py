@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -97,7 +98,7 @@ def test_a_start_opens_one_stream_for_each_device_and_asks_for_no_format(
     system = SimulatedSystem(MACBOOK)
     begin(system, *choices)
     assert system.openings == openings
-    assert system.questions == 0
+    assert system.questions == []
 
 
 @pytest.mark.parametrize(("choices", "questions"), [(("pulse", "pulse"), 2), (("Mikro", "HDA"), 2)])
@@ -106,7 +107,23 @@ def test_elsewhere_each_device_is_asked_for_one_rate_it_accepts(
 ) -> None:
     system = SimulatedSystem(LINUX)
     begin(system, *choices)
-    assert system.questions == questions
+    assert len(system.questions) == questions
+
+
+def test_a_device_that_opens_with_all_channels_at_one_rate_is_asked_each_format_once(
+    begin: Begin,
+) -> None:
+    system = SimulatedSystem(listed(("Mixer", "ALSA", 18, 0), ("Speakers", "ALSA", 0, 2)))
+    system.hardware[0].listed = replace(system.hardware[0].listed, rate=44_100.0)
+    system.refuses = lambda direction, rate, channels: (
+        direction == "input" and (rate, channels) != (44_100, 18)
+    )
+    begin(system)
+    assert len(set(system.questions)) == len(system.questions)
+    assert system.questions[-1] == ("Speakers", "output", 48_000, 2)
+    recorded = system.open_streams[0].spec
+    assert recorded.input is not None
+    assert (recorded.rate, recorded.input.channels) == (44_100, 18)
 
 
 def test_listing_opens_nothing(
@@ -118,7 +135,7 @@ def test_listing_opens_nothing(
     assert "AirPods Pro" in capsys.readouterr().out
     assert main(["devices", "--json"]) == 0
     assert system.openings == []
-    assert system.questions == 0
+    assert system.questions == []
 
 
 def test_a_headset_of_two_devices_comes_back_with_both(begin: Begin) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -120,7 +121,9 @@ class SimulatedSystem:
     openings
         Names of the devices of each of them.
     questions
-        Number of times that a device was asked for a format.
+        The formats that devices were asked for: name, direction, rate and channels.
+    refuses
+        Returns whether devices refuse a format, by direction, rate and channels.
     restarts
         Number of times that PortAudio was initialised again.
     """
@@ -132,7 +135,9 @@ class SimulatedSystem:
             for direction in ("input", "output")
         )
         self.openings: list[tuple[str, ...]] = []
-        self.questions = self.restarts = 0
+        self.questions: list[tuple[str, str, float, int]] = []
+        self.refuses: Callable[[str, float, int], bool] = lambda direction, rate, channels: False
+        self.restarts = 0
         self.streams: list[SimulatedStream] = []
         self._known = list(self.hardware)
         self._known_defaults = self.default_input, self.default_output
@@ -206,9 +211,9 @@ class SimulatedSystem:
             for index, one in enumerate(self._known)
         ]
 
-    def _accepts(self, *_: object) -> bool:
-        self.questions += 1
-        return True
+    def _accepts(self, device: Device, direction: str, rate: float, channels: int) -> bool:
+        self.questions.append((device.name, direction, rate, channels))
+        return not self.refuses(direction, rate, channels)
 
     def _restart(self) -> None:
         self.restarts += 1
