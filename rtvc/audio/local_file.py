@@ -21,6 +21,7 @@ import numpy as np
 import soundfile
 
 from rtvc.audio.containers.find import find_layout
+from rtvc.audio.containers.layout import NO_LENGTH
 from rtvc.audio.decoder import UNKNOWN_FORMAT, Decoder, reason_of
 from rtvc.errors import RtvcError, UsageError
 
@@ -55,6 +56,8 @@ _DAMAGE = re.compile(
     "ended prematurely|partial file|corrupt|Error while decoding|Error submitting packet", re.I
 )
 """What ffmpeg prints about a file that is cut short or damaged."""
+_NO_LENGTH = re.compile("Estimating duration|Duration: N/A|Input #0, mpeg(ts)?,")
+"""What ffmpeg prints about a file that states no length."""
 _SAMPLE = 4
 _PIECE = 1 << 20
 
@@ -73,12 +76,15 @@ class LocalFile:
         Length that the original states, in seconds; 0 if unknown.
     damage
         A clause about damage that decoding the original found, or "".
+    notes
+        Sentences about what is not known of the original.
     """
 
     path: Path
     name: str
     stated_s: float = 0.0
     damage: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @contextlib.contextmanager
@@ -205,10 +211,11 @@ def _decoded(source: Path, target: Path, name: str, problem: str) -> LocalFile:
             f"Cannot read {name}: it is in no format that libsndfile or {Path(command[0]).name} "
             "reads, it contains no sound, or it is damaged."
         )
-    damage = find_layout(source).damage
+    damage = find_layout(source, mpeg_audio=False).damage
     if not damage and _DAMAGE.search(told):
         damage = "its end is missing or parts of it are damaged"
-    return LocalFile(target, name, _stated_s(told, seconds), damage)
+    notes = (NO_LENGTH,) if _NO_LENGTH.search(told) else ()
+    return LocalFile(target, name, _stated_s(told, seconds), damage, notes)
 
 
 def _stated_s(told: str, seconds: float) -> float:

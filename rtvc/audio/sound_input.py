@@ -83,6 +83,7 @@ def inspect(
     channel: ChannelChoice = "mix",
     stated_s: float = 0.0,
     damage: str = "",
+    notes: tuple[str, ...] = (),
     report_progress: Callable[[float], None] = lambda share: None,
 ) -> SoundInput:
     """Read a sound file to its end and return what it contains.
@@ -99,6 +100,8 @@ def inspect(
         Length in seconds that the file is known to have, 0 if unknown.
     damage
         A clause about damage that is known, or "".
+    notes
+        Sentences about what is not known, which the result has too.
     report_progress
         Called with the share that has been read, 0 to 1.
 
@@ -128,7 +131,7 @@ def inspect(
     downmix = choose_downmix(channel, np.array(products), name)
     scale, scaled = _scale(peak, decoder)
     loud = np.percentile(downmix.power(np.array(products)), _LOUD_SHARE) * scale**2
-    notes = (downmix.note, scaled, *decoder.layout.notes)
+    notes = (*notes, downmix.note, scaled, *decoder.layout.notes)
     return SoundInput(
         path,
         name,

@@ -124,7 +124,14 @@ def convert_file(
         require_new(job.target, overwrite=options.force)
     raw_rate = (options.rate or _RAW_RATE) if options.raw else 0
     with local_file(job.source, raw_rate) as file, tempfile.TemporaryDirectory() as folder:
-        sound = inspect(file.path, name=file.name, channel=options.channel, stated_s=file.stated_s)
+        sound = inspect(
+            file.path,
+            name=file.name,
+            channel=options.channel,
+            stated_s=file.stated_s,
+            damage=file.damage,
+            notes=file.notes,
+        )
         target = Path(folder) / "result.wav" if standard else _target(job.target, sound, options)
         began = time.monotonic()
 

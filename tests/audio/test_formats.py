@@ -39,8 +39,8 @@ INPUTS = [
 ]
 OUTPUTS = ("wav", "flac", "ogg", "opus", "mp3", "aiff", "au", "caf", "w64", "rf64")
 PADDED = ("ADPCM", "GSM610", "G721", "MPEG", "PCM_S8")
-"""Formats of whole blocks, which are longer than what was written; libsndfile counts the padding
-byte of 8-bit AIFF."""
+"""Formats of whole blocks, which are longer than what was written; libsndfile writes the padding
+byte of 8-bit AIFF as a sample."""
 LENGTHS = (1, 2401)
 
 

@@ -11,13 +11,16 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rtvc.audio.containers.layout import Data, Layout
-from rtvc.audio.containers.pieces import Piece
+from rtvc.audio.containers.layout import (
+    NO_LENGTH,
+    SLACK,
+    Data,
+    Layout,
+    bytes_missing,
+    shortfall_of,
+)
+from rtvc.audio.containers.pieces import Piece, patched
 
-_PLACEHOLDER = 0x7FFF_0000
-"""Stated sizes from here on mean "unknown": programs that write to a pipe put them there."""
-_SLACK = 16
-"""Bytes that may be missing at the end, such as padding."""
 _UPDATED = "Its header states less sound than it has: what follows the stated end is read too."
 
 
@@ -34,6 +37,9 @@ class _Chunk:
 def read_wav(data: Data) -> Layout:
     """Return the layout of a WAV, RF64 or RIFX file, or of several joined end to end."""
     order = ">" if data[:4] == b"RIFX" else "<"
+    if data[8:12] != b"WAVE":
+        (size,) = struct.unpack_from(f"{order}I", data, 4)
+        return bytes_missing(size + 8, len(data))  # a video
     parts: list[tuple[Piece, ...]] = []
     start, stated, notes = 0, 1.0, []
     while True:
@@ -56,15 +62,15 @@ def read_wav(data: Data) -> Layout:
         # Half of the file and more after the stated end: a recorder was killed before or between
         # two updates of the size.
         rest = available - size
-        if rest > max(size, _SLACK) and not _continues(data, end, order):
-            if size:
-                notes.append(_UPDATED)
+        if rest > max(size, SLACK) and not _continues(data, end, order):
+            notes.append(_UPDATED if size else NO_LENGTH)
             largest = 0xFFFFFFFF if size_format != "<Q" else available
             fixed = struct.pack(size_format, min(available, largest))
-            parts.append(_patched(start, len(data), {size_at: fixed}))
+            parts.append(patched(start, len(data), {size_at: fixed}))
             return Layout(tuple(parts), notes=tuple(notes))
-        if size > available + _SLACK and size < _PLACEHOLDER:
-            stated = size / max(available, 1)
+        length = shortfall_of(size, available)
+        stated = max(stated, length.stated)
+        notes.extend(length.notes)
         parts.append(((start, min(end, len(data))),))
         if end + 44 > len(data) or data[end : end + 4] != data[:4]:
             break
@@ -82,20 +88,29 @@ def read_aiff(data: Data) -> Layout:
     if common is None or sound is None:
         return Layout()
     available = len(data) - sound.begin
+    if sound.size % 2 and sound.size < available:
+        return Layout((_without_padding(data, sound),))
     if sound.size > 8:
-        return _stated(sound.size, available)
+        return shortfall_of(sound.size, available)
     channels, _, bits = struct.unpack_from(">hIh", data, common.begin)
     frames = (available - 8) // max(1, channels * ((bits + 7) // 8))
     fixes = {sound.size_at: struct.pack(">I", available)}
     fixes[common.begin + 2] = struct.pack(">I", frames)
-    return Layout((_patched(0, len(data), fixes),)) if frames > 0 else Layout()
+    parts = (patched(0, len(data), fixes),)
+    return Layout(parts, notes=(NO_LENGTH,)) if frames > 0 else Layout()
+
+
+def _without_padding(data: Data, sound: _Chunk) -> tuple[Piece, ...]:
+    """Return an AIFF file whose sound is at its end: libsndfile takes a padding byte as sound."""
+    begin, end = sound.begin - 8, sound.begin + sound.size
+    return (0, begin), (end + 1, len(data)), (begin, end)
 
 
 def read_svx(data: Data) -> Layout:
     """Return the layout of an 8SVX or 16SV file."""
     found = {chunk.name: chunk for chunk in _chunks(data, 12, ">4sI")}
     sound = found.get(b"BODY")
-    return Layout() if sound is None else _stated(sound.size, len(data) - sound.begin)
+    return Layout() if sound is None else shortfall_of(sound.size, len(data) - sound.begin)
 
 
 def read_nist(data: Data) -> Layout:
@@ -105,7 +120,7 @@ def read_nist(data: Data) -> Layout:
         for name, number in re.findall(rb"(sample\w*|channel_count) -i (\d+)", data[:1024])
     }
     size = values.get("sample_count", 0) * values.get("sample_n_bytes", 0)
-    return _stated(size * values.get("channel_count", 1), len(data) - 1024)
+    return shortfall_of(size * values.get("channel_count", 1), len(data) - 1024)
 
 
 def read_au(data: Data) -> Layout:
@@ -113,8 +128,9 @@ def read_au(data: Data) -> Layout:
     begin, size = struct.unpack_from(">II", data, 4)
     available = len(data) - begin
     if size == 0 < available:
-        return Layout((_patched(0, len(data), {8: struct.pack(">I", available)}),))
-    return _stated(size, available)
+        parts = (patched(0, len(data), {8: struct.pack(">I", available)}),)
+        return Layout(parts, notes=(NO_LENGTH,))
+    return shortfall_of(size, available)
 
 
 def read_caf(data: Data) -> Layout:
@@ -125,8 +141,10 @@ def read_caf(data: Data) -> Layout:
     available = len(data) - sound.begin
     if sound.size > 4 and sound.size <= available:
         return Layout()
-    parts = (_patched(0, len(data), {sound.size_at: struct.pack(">q", available)}),)
-    return Layout(parts, stated=max(1.0, sound.size / max(1, available)))  # -1: up to the end
+    parts = (patched(0, len(data), {sound.size_at: struct.pack(">q", available)}),)
+    if sound.size < 0:  # up to the end
+        return Layout(parts, notes=(NO_LENGTH,))
+    return Layout(parts, stated=max(1.0, sound.size / max(1, available)))
 
 
 def read_w64(data: Data) -> Layout:
@@ -137,8 +155,9 @@ def read_w64(data: Data) -> Layout:
         if data[at : at + 4] == b"data":
             available = len(data) - at
             if size > 24:
-                return _stated(size - 24, available - 24)
-            return Layout((_patched(0, len(data), {at + 16: struct.pack("<Q", available)}),))
+                return shortfall_of(size - 24, available - 24)
+            parts = (patched(0, len(data), {at + 16: struct.pack("<Q", available)}),)
+            return Layout(parts, notes=(NO_LENGTH,))
         at += max(24, size + -size % 8)
     return Layout()
 
@@ -164,17 +183,3 @@ def _is_chunk(data: Data, at: int, order: str) -> bool:
             return False
         at += 8 + size + size % 2
     return at >= len(data) - 1 and at <= len(data) + 1
-
-
-def _stated(size: int, available: int) -> Layout:
-    if available <= 0 or size >= _PLACEHOLDER or size <= available + _SLACK:
-        return Layout()
-    return Layout(stated=size / available)
-
-
-def _patched(start: int, end: int, fixes: dict[int, bytes]) -> tuple[Piece, ...]:
-    pieces: list[Piece] = []
-    for at, fixed in sorted(fixes.items()):
-        pieces += [(start, at), fixed]
-        start = at + len(fixed)
-    return (*pieces, (start, end))

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from itertools import pairwise
 
-from rtvc.audio.containers.layout import Data, Forgetter, Layout
+from rtvc.audio.containers.layout import NO_LENGTH, Data, Forgetter, Layout
 from rtvc.audio.containers.pieces import Piece
 
 _LARGEST_FRAME = 1 << 17
@@ -29,7 +29,10 @@ def read_flac(data: Data) -> Layout:
         _part(data, start, end) for start, end in pairwise([*starts, len(data)]) if end - start > 42
     ]
     as_it_is = [((0, len(data)),)]
-    return Layout() if parts == as_it_is else Layout(tuple(parts))
+    no_length = any(len(part) > 1 for part in parts)
+    return Layout(
+        () if parts == as_it_is else tuple(parts), notes=(NO_LENGTH,) if no_length else ()
+    )
 
 
 def _places(data: Data, magic: bytes) -> Iterator[int]:

@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from rtvc.audio.containers.pieces import Piece
 
 Data = mmap.mmap | bytes
+NO_LENGTH = "It states no length, so that its end is missing could not be noticed."
+_PLACEHOLDER = 0x7FFF_0000
+"""Stated sizes from here on mean "unknown": programs that write to a pipe put them there."""
+SLACK = 16
+"""Bytes that may be missing at the end, such as padding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +70,18 @@ class Forgetter:
 def places(count: int) -> str:
     """Return "one place in it is" or "N places in it are"."""
     return "one place in it is" if count == 1 else f"{count} places in it are"
+
+
+def shortfall_of(size: int, available: int) -> Layout:
+    """Return the layout of a file that states `size` bytes of sound and has `available` ones."""
+    if available <= 0 or size <= available + SLACK:
+        return Layout()
+    if size >= _PLACEHOLDER:
+        return Layout(notes=(NO_LENGTH,))
+    return Layout(stated=size / available)
+
+
+def bytes_missing(size: int, available: int) -> Layout:
+    """Return the layout of a file of `available` bytes that states `size` bytes in all."""
+    cut = available + SLACK < size < _PLACEHOLDER
+    return Layout(damage=f"it has {available:,} of {size:,} bytes" if cut else "")

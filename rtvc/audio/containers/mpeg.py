@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-from rtvc.audio.containers.layout import Data, Forgetter, Layout, places
+from rtvc.audio.containers.layout import NO_LENGTH, Data, Forgetter, Layout, places
 from rtvc.audio.containers.pieces import Piece
 
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
@@ -64,21 +64,30 @@ class _Stream:
 
 def read_mpeg(data: Data) -> Layout:
     """Return the layout of a file of MPEG frames; a plain one if it is none."""
-    streams, gaps = _scan(data)
+    streams, gaps, cut = _scan(data)
     streams = [stream for stream in streams if stream.count]
     if sum(stream.count for stream in streams) < _IN_SYNC:
         return Layout()
     missing_s = sum(one.missing * one.first.samples / one.first.kind[2] for one in streams)
     known = all(stream.stated >= 0 for stream in streams)
-    damage = f"{places(gaps)} damaged" if gaps and (missing_s or not known) else ""
+    damage = ""
+    if missing_s or not known:
+        damage = (
+            f"{places(gaps)} damaged" if gaps else "its last frame is incomplete" if cut else ""
+        )
     parts = tuple(_part(data, stream) for stream in streams)
-    return Layout(parts, missing_s=missing_s, damage=damage)
+    # The length of a stream with another one behind it was not cut off.
+    notes = (NO_LENGTH,) if streams[-1].stated < 0 else ()
+    return Layout(parts, missing_s=missing_s, damage=damage, notes=notes)
 
 
-def _scan(data: Data) -> tuple[list[_Stream], int]:
-    """Return the streams of a file, and the number of places between frames that are none."""
+def _scan(data: Data) -> tuple[list[_Stream], int, bool]:
+    """Return the streams of a file, and the number of places between frames that are none.
+
+    The last value is whether the end of the last frame is missing.
+    """
     streams: list[_Stream] = []
-    at, gaps, in_sync = 0, 0, False
+    at, gaps, in_sync, cut = 0, 0, False, False
     forgetter = Forgetter(data)
     while at + 4 <= len(data):
         forgetter.reached(at)
@@ -93,11 +102,12 @@ def _scan(data: Data) -> tuple[list[_Stream], int]:
             at, in_sync = following, bool(tag)
             continue
         if at + frame.size > len(data):
+            cut = bool(streams) and streams[-1].first.kind == frame.kind
             break
         in_sync = True
         _add(streams, data, at, frame)
         at += frame.size
-    return streams, gaps
+    return streams, gaps, cut
 
 
 def _add(streams: list[_Stream], data: Data, at: int, frame: _Frame) -> None:

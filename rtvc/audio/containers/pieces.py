@@ -76,5 +76,14 @@ class PiecesFile(io.RawIOBase):
         super().close()
 
 
+def patched(start: int, end: int, fixes: dict[int, bytes]) -> tuple[Piece, ...]:
+    """Return a part of a file with other bytes at some positions."""
+    pieces: list[Piece] = []
+    for at, fixed in sorted(fixes.items()):
+        pieces += [(start, at), fixed]
+        start = at + len(fixed)
+    return (*pieces, (start, end))
+
+
 def _size(piece: Piece) -> int:
     return len(piece) if isinstance(piece, bytes) else piece[1] - piece[0]
