@@ -403,6 +403,7 @@ def _feedback(sound: dict[str, Any]) -> list[Check]:
 
 def _latency() -> Check:
     from rtvc.config.measured_latency import latency_path, load_latencies
+    from rtvc.live.devices import device_label
 
     name = "latency"
     known, warning = load_latencies()
@@ -411,7 +412,8 @@ def _latency() -> Check:
     if not known:
         return Check(name, "good", "not measured ('rtvc latency' measures the devices)")
     found = "; ".join(
-        f"{escaped(f'{one.output} to {one.input}')} ({one.streams}): {one.seconds * 1000:.0f} ms, "
+        f"{device_label(one.output)} to {device_label(one.input)} ({one.streams}): "
+        f"{one.seconds * 1000:.0f} ms, "
         f"reported {one.reported * 1000:.0f} ms, measured {one.age}"
         for one in known
     )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from rtvc.config import settings_yaml
+from rtvc.config.device_keys import device_of, texts_of
 from rtvc.config.paths import config_folder, write_atomically
+from rtvc.device_choice import DeviceIdentity
 from rtvc.errors import RtvcError
 
 _FORMAT = 1
@@ -19,7 +21,7 @@ _HEADER = """\
 # Written by 'rtvc latency' and by the key l in the panel: the measured latency of devices.
 # 'rtvc latency --forget' removes it.
 """
-_TEXTS = ("input", "output", "streams")
+_DEVICES = ("input", "output")
 _NUMBERS = ("seconds", "reported", "jitter", "at")
 _MAX_ENTRIES = 200
 _MAX_SECONDS = 60.0
@@ -32,7 +34,7 @@ class MeasuredLatency:
     Attributes
     ----------
     input, output
-        Full names of the devices.
+        The devices. Of those that an older version has written only the names are known.
     streams
         Sample rates and block of the streams, such as "48000 Hz, 10 ms".
     seconds
@@ -45,18 +47,21 @@ class MeasuredLatency:
         Time of the measurement in seconds since the epoch.
     """
 
-    input: str
-    output: str
+    input: DeviceIdentity
+    output: DeviceIdentity
     streams: str
     seconds: float
     reported: float
     jitter: float
     at: float
 
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """What the measurement is valid for."""
-        return self.input, self.output, self.streams
+    def is_for(self, input: DeviceIdentity, output: DeviceIdentity, streams: str) -> bool:
+        """Return whether the measurement is valid for a pair of devices with these streams."""
+        return (
+            self.streams == streams
+            and _is_same(self.input, input)
+            and _is_same(self.output, output)
+        )
 
     @property
     def age(self) -> str:
@@ -80,25 +85,28 @@ def load_latencies() -> tuple[tuple[MeasuredLatency, ...], str]:
         return (), f"The measured latencies are ignored. {error} Run 'rtvc latency' again."
 
 
-def find_latency(input: str, output: str, streams: str) -> MeasuredLatency | None:
-    """Return the measured latency of a pair of devices with these streams, None if not known."""
-    for known in load_latencies()[0]:
-        if known.key == (input, output, streams):
+def find_latency(
+    input: DeviceIdentity, output: DeviceIdentity, streams: str
+) -> MeasuredLatency | None:
+    """Return the newest measured latency of devices with these streams, None if not known."""
+    for known in reversed(load_latencies()[0]):
+        if known.is_for(input, output, streams):
             return known
     return None
 
 
 def save_latency(measured: MeasuredLatency) -> None:
-    """Add a measurement to the file; it replaces the one with the same key.
+    """Add a measurement to the file; it replaces the one of the same devices and streams.
 
     Raises
     ------
     RtvcError
         If the file cannot be written.
     """
-    others = [known for known in load_latencies()[0] if known.key != measured.key]
+    key = measured.input, measured.output, measured.streams
+    others = [known for known in load_latencies()[0] if not known.is_for(*key)]
     kept = [*others, measured][-_MAX_ENTRIES:]
-    document = {"format": _FORMAT, "latencies": [asdict(known) for known in kept]}
+    document = {"format": _FORMAT, "latencies": [_as_dict(known) for known in kept]}
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
     write_atomically(latency_path(), _HEADER + text)
 
@@ -147,15 +155,27 @@ def _parse(text: str, source: str) -> tuple[MeasuredLatency, ...]:
 def _entry(entry: Any) -> MeasuredLatency:
     if not isinstance(entry, dict):
         raise ValueError("an entry is no mapping")
-    for name in _TEXTS:
+    for name in (*_DEVICES, "streams"):
         if not isinstance(entry.get(name), str):
             raise ValueError(f"{name} is missing or no text")
+    texts = {name: value for name, value in entry.items() if isinstance(value, str)}
     for name in _NUMBERS:
         value = entry.get(name)
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             raise ValueError(f"{name} is missing or no number")
         if not math.isfinite(value) or (name != "at" and abs(value) > _MAX_SECONDS):
             raise ValueError(f"{name} is {value}, out of range")
+    input, output = (device_of(name, texts) for name in _DEVICES)
     return MeasuredLatency(
-        *(entry[name] for name in _TEXTS), *(float(entry[name]) for name in _NUMBERS)
+        input, output, entry["streams"], *(float(entry[name]) for name in _NUMBERS)
     )
+
+
+def _is_same(known: DeviceIdentity, used: DeviceIdentity) -> bool:
+    """Return whether a known device, of which the host API may be missing, is one in use."""
+    return replace(known, host_api=known.host_api or used.host_api) == used
+
+
+def _as_dict(measured: MeasuredLatency) -> dict[str, Any]:
+    devices = texts_of("input", measured.input) | texts_of("output", measured.output)
+    return devices | {name: getattr(measured, name) for name in ("streams", *_NUMBERS)}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rtvc.calibration.profiles import DEFAULT_PROFILE, PROFILES
 from rtvc.calibration.sizing import sizes_at_default
 from rtvc.config import settings_yaml
+from rtvc.config.device_keys import device_of, keys_of, texts_of
 from rtvc.config.paths import config_folder, unused_path, write_atomically
 from rtvc.config.recording_choice import RecordingChoice
 from rtvc.device_choice import (
@@ -18,25 +18,20 @@ from rtvc.device_choice import (
     DeviceIdentity,
     parse_channel,
 )
-from rtvc.errors import UsageError
+from rtvc.errors import RtvcError, UsageError
 from rtvc.settings import Settings
 
 _RECORD_KEYS = {"record_what": "what", "record_folder": "folder", "record_name": "name"}
 _DEVICES = ("input", "output", "monitor")
-_HOST_API, _ORDINAL = "{}_host_api", "{}_ordinal"
-_DEVICE_KEYS = tuple(
-    key.format(device) for device in _DEVICES for key in ("{}", _HOST_API, _ORDINAL)
-)
 _MONITOR_DEFAULT = "monitor_default"
 _TEXT_KEYS = (
-    *_DEVICE_KEYS,
+    *(key for device in _DEVICES for key in keys_of(device)),
     _MONITOR_DEFAULT,
     "input_channel",
     "profile",
     "preset",
     *_RECORD_KEYS,
 )
-_ORDINAL_FORMAT = re.compile(r"([1-9]\d{0,3}) of ([1-9]\d{0,3})", re.ASCII)
 _HEADER = """\
 # Written by rtvc when a run starts, and read by the next run.
 # A device is its name as the system spells it, its host API, and which of several with that name.
@@ -120,17 +115,14 @@ def _read() -> tuple[RememberedRun, list[settings_yaml.Problem]]:
 
 
 def _device(device: str, texts: dict[str, str], path: Path) -> DeviceIdentity | None:
-    """Return a device; of one that an older version has written only the name is known."""
-    name = texts.get(device, "")
-    if not name:
+    if not texts.get(device):
         return None
-    key = _ORDINAL.format(device)
-    found = _ORDINAL_FORMAT.fullmatch(written := texts.get(key, "1 of 1"))
-    ordinal, count = (int(number) for number in found.groups()) if found else (1, 0)
-    if ordinal > count:
-        message = f"{key!r} is {written!r}, but must be like '1 of 2'. Correct or remove the line."
-        raise settings_yaml.SettingsFileError(str(path), [settings_yaml.Problem(0, message)])
-    return DeviceIdentity(name, texts.get(_HOST_API.format(device), ""), ordinal - 1, count)
+    try:
+        return device_of(device, texts)
+    except ValueError as clause:
+        message = f"{clause}. Correct or remove the line."
+        problem = settings_yaml.Problem(0, message)
+        raise settings_yaml.SettingsFileError(str(path), [problem]) from None
 
 
 def _channel(texts: dict[str, str]) -> ChannelChoice:
@@ -151,11 +143,14 @@ def _recording(texts: dict[str, str]) -> RecordingChoice:
 def load_remembered() -> tuple[RememberedRun, str]:
     """Return the last run, and a warning or "".
 
-    A damaged file is renamed, never overwritten; the warning has its new path.
+    A damaged file is renamed, never overwritten; the warning has its new path. One that the
+    system does not let be read stays where it is.
     """
     try:
         run, notes = _read()
         return run, " ".join(note.message for note in notes)
+    except settings_yaml.UnreadableFileError as error:
+        return RememberedRun(), f"The settings of the last run are ignored. {error}"
     except settings_yaml.SettingsFileError as error:
         path = remembered_path()
         backup = unused_path(path.with_name("remembered-damaged.yaml"))
@@ -178,19 +173,25 @@ def save_remembered(run: RememberedRun) -> None:
     Raises
     ------
     RtvcError
-        If the file cannot be written.
+        If the file cannot be written, or one that cannot be read is in its place.
     """
+    path = remembered_path()
+    try:
+        path.open("rb").close()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise RtvcError(
+            f"{path} is not replaced, because it cannot be read ({error.strerror}). Make it yours, "
+            "or remove it."
+        ) from None
     values = run.settings.changed()
     for name in sorted(run.chosen & sizes_at_default(run.settings)):
         values[name] = getattr(run.settings, name)
     texts: dict[str, str] = {}
     for device in _DEVICES:
         identity: DeviceIdentity | None = getattr(run, device)
-        texts[device] = identity.name if identity else ""
-        if identity and identity.host_api:
-            texts[_HOST_API.format(device)] = identity.host_api
-        if identity and identity.count > 1:
-            texts[_ORDINAL.format(device)] = f"{identity.ordinal + 1} of {identity.count}"
+        texts |= texts_of(device, identity) if identity else {device: ""}
     if run.monitor == SYSTEM_DEFAULT:
         texts[_MONITOR_DEFAULT] = "yes"
     if run.input_channel != MIX:
@@ -202,4 +203,4 @@ def save_remembered(run: RememberedRun) -> None:
     for key, name in _RECORD_KEYS.items():
         if (text := getattr(run.recording, name)) != getattr(RecordingChoice(), name):
             texts[key] = text
-    write_atomically(remembered_path(), _HEADER + settings_yaml.render(texts, values))
+    write_atomically(path, _HEADER + settings_yaml.render(texts, values))

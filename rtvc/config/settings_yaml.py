@@ -59,6 +59,10 @@ class SettingsFileError(UsageError):
         )
 
 
+class UnreadableFileError(SettingsFileError):
+    """The system does not let a settings file be read, whatever is in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """The content of a settings file: texts, such as the description, and settings."""
@@ -75,7 +79,9 @@ def read_text(path: Path) -> str:
     Raises
     ------
     SettingsFileError
-        If it is missing, unreadable, too large or not UTF-8.
+        If it is missing, too large or not UTF-8.
+    UnreadableFileError
+        If the system does not let it be read.
     """
     try:
         with path.open("rb") as file:
@@ -93,7 +99,8 @@ def read_text(path: Path) -> str:
         problem = Problem(line, "This is not UTF-8 text; save the file as UTF-8.")
         raise SettingsFileError(str(path), [problem]) from None
     except OSError as error:
-        reason = f"It cannot be read: {error.strerror}."
+        problem = Problem(0, f"It cannot be read: {error.strerror}.")
+        raise UnreadableFileError(str(path), [problem]) from None
     raise SettingsFileError(str(path), [Problem(0, reason)])
 
 

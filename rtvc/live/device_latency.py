@@ -6,10 +6,11 @@ import time
 from typing import TYPE_CHECKING
 
 from rtvc.config.measured_latency import MeasuredLatency, save_latency
-from rtvc.live.devices import DeviceNames, OpenDevices
+from rtvc.live.devices import OpenDevices
 
 if TYPE_CHECKING:
     from rtvc.audio.loop_latency import LoopLatency
+    from rtvc.device_choice import DeviceIdentity
 
 
 def measure_devices(devices: OpenDevices) -> LoopLatency:
@@ -27,16 +28,16 @@ def measure_devices(devices: OpenDevices) -> LoopLatency:
     """
     from rtvc.audio.loop_latency import measure_loop_latency
 
-    seen: list[tuple[DeviceNames, str]] = []
+    seen: list[tuple[tuple[DeviceIdentity, DeviceIdentity] | None, str]] = []
     loop = measure_loop_latency(
-        devices.endpoint, running=lambda: seen.append((devices.names_now(), devices.streams()))
+        devices.endpoint, running=lambda: seen.append((devices.identities(), devices.streams()))
     )
-    names, streams = seen[0]
-    if loop.reliable and streams:
+    used, streams = seen[0]
+    if loop.reliable and streams and used:
         save_latency(
             MeasuredLatency(
-                input=names.input,
-                output=names.output,
+                input=used[0],
+                output=used[1],
                 streams=streams,
                 seconds=loop.measured,
                 reported=loop.reported,

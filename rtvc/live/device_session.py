@@ -13,6 +13,7 @@ from rtvc.settings import Settings
 
 if TYPE_CHECKING:
     from rtvc.calibration.sizing import Sizing
+    from rtvc.device_choice import DeviceIdentity
     from rtvc.engine.voice import Voice
     from rtvc.live.flight_recorder import FlightRecorder
 
@@ -67,7 +68,7 @@ class DeviceSession:
             fail_open=fail_open,
         )
         self._monitor_error = ""
-        self._measured_for: tuple[str, str, str] | None = None
+        self._measured_for: tuple[tuple[DeviceIdentity, DeviceIdentity], str] | None = None
         self._measured: MeasuredLatency | None = None
 
     def start(self) -> None:
@@ -88,10 +89,10 @@ class DeviceSession:
 
         After the end it is still that of the streams that were open.
         """
-        names = self.devices.names_now()
-        key = names.input, names.output, self.devices.streams()
-        if key != self._measured_for and key[2]:
-            self._measured_for, self._measured = key, find_latency(*key)
+        used, streams = self.devices.identities(), self.devices.streams()
+        if used and streams and (used, streams) != self._measured_for:
+            self._measured_for = used, streams
+            self._measured = find_latency(*used, streams)
         return self._measured
 
     def take_message(self) -> str:

@@ -21,7 +21,7 @@ from rtvc.errors import RtvcError, escaped
 
 if TYPE_CHECKING:
     from rtvc.audio.devices import Device as Device  # noqa: PLC0414
-    from rtvc.audio.devices import Direction
+    from rtvc.audio.devices import Direction as Direction  # noqa: PLC0414
     from rtvc.audio.endpoint import Endpoint
     from rtvc.audio.monitor import Monitor
     from rtvc.config.remembered import RememberedRun
@@ -145,6 +145,8 @@ class OpenDevices:
         Returns the selection with the identities of the devices found, None if not known.
     channel
         The channel of the microphone that is used.
+    identities
+        Returns the microphone and the speaker in use, None if there are none.
     """
 
     endpoint: Endpoint
@@ -157,6 +159,7 @@ class OpenDevices:
     in_use: Callable[[], DeviceNames | None] = lambda: None
     found: Callable[[], DeviceSelection | None] = lambda: None
     channel: ChannelChoice = MIX
+    identities: Callable[[], tuple[DeviceIdentity, DeviceIdentity] | None] = lambda: None
 
     def remembered(self, run: RememberedRun) -> RememberedRun:
         """Return `run` with the devices found."""
@@ -310,6 +313,7 @@ class SystemDevices:
             in_use=in_use,
             found=found,
             channel=selection.channel,
+            identities=lambda: endpoint.identities,
         )
 
     def _find(self, selection: DeviceSelection) -> tuple[Device, Device]:

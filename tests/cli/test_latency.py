@@ -19,10 +19,13 @@ from rtvc.config.measured_latency import (
     load_latencies,
     save_latency,
 )
+from rtvc.device_choice import DeviceIdentity
 from rtvc.live.devices import DeviceNames
 from tests.support.sound_server import RATE, SPEAKER_SINK
 
-CABLE = MeasuredLatency("mic", "speaker", "48000 Hz, 10 ms", 0.03, 0.025, 0.0001, 1e9)
+MIC, SPEAKER = DeviceIdentity("mic", "ALSA"), DeviceIdentity("speaker", "ALSA", 1, 2)
+AT_48, AT_44 = "48000 Hz, 10 ms", "44100 Hz, 10 ms"
+CABLE = MeasuredLatency(MIC, SPEAKER, AT_48, 0.03, 0.025, 0.0001, 1e9)
 
 
 @pytest.fixture(autouse=True)
@@ -32,13 +35,32 @@ def folder(tmp_path, monkeypatch):
 
 def test_a_result_is_kept_for_its_devices_rate_and_block():
     save_latency(CABLE)
-    save_latency(MeasuredLatency("mic", "speaker", "44100 Hz, 10 ms", 0.05, 0.025, 0.0, 1e9))
-    newer = MeasuredLatency("mic", "speaker", "48000 Hz, 10 ms", 0.031, 0.025, 0.0, 2e9)
+    save_latency(MeasuredLatency(MIC, SPEAKER, AT_44, 0.05, 0.025, 0.0, 1e9))
+    newer = MeasuredLatency(MIC, SPEAKER, AT_48, 0.031, 0.025, 0.0, 2e9)
     save_latency(newer)
     assert len(load_latencies()[0]) == 2
-    assert find_latency("mic", "speaker", "48000 Hz, 10 ms") == newer
-    assert find_latency("mic", "speaker", "44100 Hz, 10 ms") is not None
-    assert find_latency("mic", "headphones", "48000 Hz, 10 ms") is None
+    assert find_latency(MIC, SPEAKER, AT_48) == newer
+    assert find_latency(MIC, SPEAKER, AT_44) is not None
+    for other in (
+        DeviceIdentity("headphones", "ALSA", 1, 2),
+        DeviceIdentity("speaker", "JACK", 1, 2),
+        DeviceIdentity("speaker", "ALSA", 0, 2),
+        DeviceIdentity("speaker", "ALSA"),
+    ):
+        assert find_latency(MIC, other, AT_48) is None
+
+
+def test_a_result_of_an_older_version_is_that_of_the_only_device_of_its_name():
+    old = "{input: mic, output: speaker, streams: '48000 Hz, 10 ms', seconds: 0.03, reported: 0.02,"
+    latency_path().write_text(f"format: 1\nlatencies: [{old} jitter: 0.0, at: 1.0}}]\n")
+    alone = DeviceIdentity("speaker", "ALSA")
+    found = find_latency(MIC, alone, AT_48)
+    assert found is not None
+    assert found.seconds == 0.03
+    assert find_latency(MIC, SPEAKER, AT_48) is None, "which of two is not known"
+    save_latency(MeasuredLatency(MIC, alone, AT_48, 0.04, 0.02, 0.0, 2.0))
+    (kept,) = load_latencies()[0]
+    assert (kept.output, kept.seconds) == (alone, 0.04)
 
 
 @pytest.mark.parametrize(
@@ -59,12 +81,18 @@ def test_a_number_out_of_range_is_refused():
     assert load_latencies()[0] == ()
 
 
+def test_a_place_among_equal_devices_is_checked():
+    save_latency(CABLE)
+    latency_path().write_text(latency_path().read_text().replace("2 of 2", "3 of 2"))
+    assert "'output_ordinal' is '3 of 2', but must be like '1 of 2'" in load_latencies()[1]
+
+
 def test_the_age_in_words():
     assert age_in_words(5) == "just now"
     assert age_in_words(61) == "1 minute ago"
     assert age_in_words(7300) == "2 hours ago"
     assert age_in_words(4 * 86_400) == "4 days ago"
-    assert MeasuredLatency("", "", "", 0, 0, 0, time.time() - 90_000).age == "1 day ago"
+    assert MeasuredLatency(MIC, SPEAKER, "", 0, 0, 0, time.time() - 90_000).age == "1 day ago"
 
 
 def test_forget_removes_the_results(capsys):

@@ -13,6 +13,7 @@ from rtvc.cli.run_report import as_json, run_report
 from rtvc.cli.stats_file import StatsFile
 from rtvc.cli.status_line import plain_line, summary
 from rtvc.config.measured_latency import MeasuredLatency
+from rtvc.device_choice import DeviceIdentity
 from rtvc.live.device_session import DeviceSession
 from rtvc.live.devices import DeviceNames, OpenDevices
 from rtvc.live.health import health, health_lines
@@ -30,7 +31,8 @@ GOOD = Stats(
 
 
 def measured(seconds):
-    return MeasuredLatency("mic", "speaker", "", seconds, 0.03, 0.0, time.time() - 86_400 * 2)
+    devices = DeviceIdentity("mic"), DeviceIdentity("speaker")
+    return MeasuredLatency(*devices, "", seconds, 0.03, 0.0, time.time() - 86_400 * 2)
 
 
 def changed(**changes):

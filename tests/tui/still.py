@@ -25,7 +25,14 @@ from rtvc.settings import Settings
 from rtvc.stats import DeviceHealth, Latency, Level, State, Stats, Times
 from rtvc.tui.app import Panel
 from tests.tui.idle import wait_no_more
-from tests.tui.simulated_devices import CABLE, HEADPHONES, USB, SimulatedDevices, selected
+from tests.tui.simulated_devices import (
+    CABLE,
+    HEADPHONES,
+    USB,
+    SimulatedDevices,
+    identity,
+    selected,
+)
 
 FOLDER = Path(__file__).parent / "stills"
 SIZES = ((80, 24), (120, 40), (200, 50))
@@ -59,8 +66,8 @@ class StillController(Controller):
 
     @property
     def measured(self) -> MeasuredLatency:
-        names, now = self.names[:2], time.time()
-        return MeasuredLatency(*names, "48000 Hz, 10 ms", 0.023, 0.020, 0.0001, now)
+        devices, now = (identity(USB), identity(CABLE)), time.time()
+        return MeasuredLatency(*devices, "48000 Hz, 10 ms", 0.023, 0.020, 0.0001, now)
 
     def stats(self) -> Stats:
         speaks = math.sin(self.now * 2.3) > -0.6
