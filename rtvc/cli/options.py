@@ -8,7 +8,7 @@ from collections.abc import Set
 from typing import Any, NamedTuple
 
 from rtvc.device_choice import ChannelChoice, parse_channel
-from rtvc.errors import UsageError
+from rtvc.errors import RtvcError, UsageError
 from rtvc.settings import BUILT_IN, SETTINGS, Setting, Settings, Value, grouped_settings
 
 _PREFIX = "setting_"
@@ -189,7 +189,10 @@ def choose_device(args: argparse.Namespace, *, remember: bool) -> None:
 
     request_device(args.compute)
     if remember:
-        save_device(args.compute)
+        try:
+            save_device(args.compute)
+        except RtvcError as error:
+            print(f"The choice of --compute is not remembered. {error}", file=sys.stderr)
 
 
 def require_voice(settings: Settings) -> None:

@@ -234,7 +234,6 @@ def _run_plainly(
     """Run with a status line instead of the panel."""
     from rtvc.cli.stats_file import StatsFile
     from rtvc.cli.terminal import Keyboard, StatusDisplay
-    from rtvc.config.remembered import save_remembered
     from rtvc.live.device_session import DeviceSession
     from rtvc.live.recorder import Recorder
 
@@ -251,6 +250,7 @@ def _run_plainly(
     run_recording.start_recording(args, recorder)
     stats_file = StatsFile(args.stats, session)
     display = StatusDisplay(sys.stdout)
+    missing = ""
     try:
         with Keyboard() as keyboard:
             session.start()
@@ -259,10 +259,12 @@ def _run_plainly(
             remember = devices.live and not args.no_save
             saved = session.devices.remembered(remembered)
             if remember:
-                save_remembered(saved)
+                _remember(saved)
             try:
                 sources = session, recorder, flight, stats_file
                 _watch(sources, keyboard, display, seconds=args.seconds)
+                if args.seconds is not None and devices.live:
+                    missing = _missing_devices(session)
             finally:
                 link.report("closing")
                 session.session.stop()
@@ -271,7 +273,7 @@ def _run_plainly(
                     flight.close()
                 found = session.devices.remembered(remembered)
                 if remember and found != saved:  # devices that were waited for
-                    save_remembered(found)
+                    _remember(found)
     except BaseException:
         # Ctrl-C is a normal end: write the statistics and the file all the same.
         recorded = run_recording.stop_recording(recorder, flight)
@@ -280,7 +282,27 @@ def _run_plainly(
         raise
     recorded = run_recording.stop_recording(recorder, flight)
     _finish(stats_file, session, display.elapsed_s, recorded)
+    if missing:
+        raise RtvcError(missing)
     return 0
+
+
+def _remember(run: RememberedRun) -> None:
+    """Remember devices and settings; a run does not end because that fails."""
+    from rtvc.config.remembered import save_remembered
+
+    try:
+        save_remembered(run)
+    except RtvcError as error:
+        print_note(f"This run is not remembered. {error}")
+
+
+def _missing_devices(session: DeviceSession) -> str:
+    """Return a sentence if the devices of a run never came, else ""."""
+    if session.devices.in_use() is not None:
+        return ""
+    reason = session.session.stats().reason or "The devices did not start."
+    return f"Nothing was converted: no device came in this time. {reason}"
 
 
 def _watch(

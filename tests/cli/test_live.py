@@ -84,7 +84,8 @@ def test_a_remembered_device_that_has_gone_is_waited_for(tmp_path: Path):
     (tmp_path / "config").mkdir()
     file = tmp_path / "config" / "remembered.yaml"
     file.write_text('input: fake\noutput: fake_speaker\nmonitor: "USB\\ething"\n')
-    done = rtvc_command("--seconds", "0.5", "--stats", "figures.json")
+    done = rtvc_command("--seconds", "0.5", "--stats", "figures.json", code=1)
+    assert "rtvc: Nothing was converted: no device came in this time. The input" in done.stderr
     assert "Remembered, but missing: The input 'fake' is not connected." in done.stderr
     assert "choose another one with --input. Until then rtvc waits" in done.stderr
     assert "The output 'USB\\x1bthing' is not connected. Connect it, or choose" in done.stderr
