@@ -104,6 +104,7 @@ class Controller:
         self.flight = flight
         self.scanner = Scanner(provider)
         self.wanted = selection or DeviceSelection.of(remembered)
+        self._requested: DeviceSelection | None = None
         self._names = DeviceNames()
         self._in_progress = "Starting."
         self._failure = ""
@@ -195,10 +196,19 @@ class Controller:
             self._names = session.devices.names_now()
         return self._names
 
+    @property
+    def requested(self) -> DeviceSelection:
+        """The devices that are being opened, else the selected ones."""
+        return self._requested or self.wanted
+
     def select_devices(self, selection: DeviceSelection) -> None:
-        """Change the devices, in the background; if that fails, reopen the previous ones."""
+        """Change the devices, in the background; if that fails, reopen the previous ones.
+
+        Of several selections in quick succession only the last is opened.
+        """
         if not self._closed:
             self._in_progress = "Changing devices."
+            self._requested = selection
             self._submit(self._change_devices, selection)
 
     def measure_latency(self) -> None:
@@ -346,6 +356,8 @@ class Controller:
             session.endpoint.recording = self._recording
 
     def _change_devices(self, selection: DeviceSelection) -> None:
+        if selection is not self._requested:
+            return
         previous = None if self._failure else self.wanted
         self._stop_session()
         if self._open(selection):
@@ -355,7 +367,8 @@ class Controller:
             self._in_progress = "Reopening the previous devices."
             if self._open(previous):
                 self._report(f"{failure} The previous devices are in use again.")
-        self._in_progress = ""
+        if selection is self._requested:
+            self._requested, self._in_progress = None, ""
 
     def _measure_latency(self) -> None:
         from rtvc.live.device_latency import measure_devices

@@ -13,7 +13,7 @@ from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from rtvc.device_choice import SYSTEM_DEFAULT, channel_label
+from rtvc.device_choice import LOUDEST, MIX, SYSTEM_DEFAULT, ChannelChoice, channel_label
 from rtvc.errors import escaped
 from rtvc.live.controller import Controller
 from rtvc.live.devices import (
@@ -31,12 +31,17 @@ from rtvc.tui.snapshot import Snapshot, in_words
 from rtvc.tui.text_pane import TextPane
 
 if TYPE_CHECKING:
-    from rtvc.live.devices import Device
+    from rtvc.live.devices import Device, Direction
 
 Kind = Literal["input", "output", "monitor"]
 
 _RESCAN_S = 2.0
-_HINTS = (("Enter", "select", ""), ("Tab", "next list", ""), ("Esc", "back", "app.close_screen"))
+_HINTS = (
+    ("Enter", "select", ""),
+    ("Tab", "next list", ""),
+    ("c", "input channel", "screen.next_channel"),
+    ("Esc", "back", "app.close_screen"),
+)
 _TITLES = {
     "input": "MICROPHONE",
     "output": "SPEAKER",
@@ -65,10 +70,13 @@ class DeviceList(OptionList):
         self._rows: list[tuple[DeviceChoice, Device | None]] = []
         """The first row is "", the system's default or no monitor; `--monitor default` adds one."""
         self._used: tuple[DeviceChoice, str, str] | None = None
+        self._default: Device | None = None
 
     def put(self, devices: AvailableDevices, wanted: DeviceSelection, used: DeviceNames) -> None:
         """Show these devices; `wanted` are the selected ones, `used` those in use."""
-        there = devices.identities("input" if self.kind == "input" else "output")
+        direction: Direction = "input" if self.kind == "input" else "output"
+        there = devices.identities(direction)
+        self._default = next((one for one in there.values() if one.is_default(direction)), None)
         rows: list[tuple[DeviceChoice, Device | None]] = [("", None), *there.items()]
         if self.kind == "monitor" and wanted.monitor == SYSTEM_DEFAULT:
             rows.insert(1, (SYSTEM_DEFAULT, None))
@@ -85,6 +93,12 @@ class DeviceList(OptionList):
     def marked(self) -> Device | None:
         """The highlighted device; None on the row of the system's default."""
         return self._highlighted_row[1]
+
+    @property
+    def channels(self) -> int:
+        """The number of channels of the highlighted microphone; 0 if unknown."""
+        device = self.marked if self.choice else self._default
+        return device.inputs if device is not None else 0
 
     @property
     def choice(self) -> DeviceChoice:
@@ -111,7 +125,7 @@ class DeviceList(OptionList):
             return Content.assemble((f"{mark} none", "bold"))
         if device is None:
             about = f"now {escaped(used)}" if not wanted and used else "follows the system"
-            about += f", {channel}" if channel and not wanted else ""
+            about = f"{channel}, {about}" if channel and not wanted else about
             return Content.assemble((f"{mark} system default", "bold"), f"  {about}")
         facts = [f"{device.rate:.0f} Hz"]
         if channel and choice == wanted:
@@ -138,7 +152,10 @@ class DevicesScreen(Screen[None]):
     """
 
     AUTO_FOCUS = "#input"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "app.close_screen", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "app.close_screen", show=False),
+        Binding("c", "next_channel", show=False),
+    ]
 
     def __init__(self, controller: Controller, scanner: Scanner) -> None:
         super().__init__()
@@ -176,14 +193,22 @@ class DevicesScreen(Screen[None]):
         self.query_one("#input-meter", LevelMeter).show(snapshot.stats.input, snapshot.now)
         self.query_one("#output-meter", LevelMeter).show(snapshot.stats.output, snapshot.now)
         for devices in self.query(DeviceList):
-            devices.put(snapshot.available, snapshot.wanted, snapshot.devices)
+            devices.put(snapshot.available, self._controller.requested, snapshot.devices)
         self.query_one("#advice", Static).update(self._advice(snapshot.devices))
 
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
         chosen = event.option_list
         if isinstance(chosen, DeviceList):
-            self._controller.select_devices(chosen.change(self._controller.wanted))
+            self._controller.select_devices(chosen.change(self._controller.requested))
+
+    def action_next_channel(self) -> None:
+        """Select the highlighted microphone with its next channel: mix, loudest, 1, 2 and so on."""
+        microphones = self.query_one("#input", DeviceList)
+        if microphones.channels:
+            selection = microphones.change(self._controller.requested)
+            channel = _next_channel(selection.channel, microphones.channels)
+            self._controller.select_devices(selection._replace(channel=channel))
 
     def _advice(self, used: DeviceNames) -> str:
         """Return advice on the highlighted device together with those in use."""
@@ -201,3 +226,9 @@ class DevicesScreen(Screen[None]):
             return warning
         cable = _CABLE.format(name=marked.name) + ("" if would_be.monitor else _HEAR_YOURSELF)
         return f"{cable}\n{warning}".strip()
+
+
+def _next_channel(channel: ChannelChoice, channels: int) -> ChannelChoice:
+    choices: list[ChannelChoice] = [MIX, LOUDEST, *range(1, channels + 1)]
+    at = choices.index(channel) if channel in choices else -1
+    return choices[(at + 1) % len(choices)]
