@@ -1,15 +1,12 @@
-"""Every flag of every command has a test that sees its effect; the missing ones are here.
+"""Flags whose effect no other test of their command sees: with and without them.
 
-The table is compared with the parsers, so a new flag without a test fails. The settings are
-flags too: `tests/engine/test_setting_effects.py` has a check for each, and `test_main.py` tests
-that a flag sets its setting.
+`test_flag_table.py` has the list of all flags.
 """
 
 from __future__ import annotations
 
-import argparse
-import ast
-import functools
+import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,188 +15,36 @@ import numpy as np
 import pytest
 import soundfile
 
-from rtvc.cli import main, run_recording
+from rtvc.calibration.conditions import conditions
+from rtvc.calibration.timing import Timing
+from rtvc.cli import bench, calibrate, main, run_recording
+from rtvc.config.calibration_yaml import save_calibration
 from rtvc.config.recording_choice import RecordingChoice
 from rtvc.config.remembered import RememberedRun, save_remembered
+from rtvc.engine.profiling import random_weights
+from rtvc.engine.profiling.random_weights import KINDS, random_voice
 from rtvc.engine.weights.checkpoint import read_voice_checkpoint
 from rtvc.library import installed_voice
 from rtvc.library.base_models import installed_model
+from rtvc.live import flight_recorder
 from rtvc.live.demo import load_utterance
+from rtvc.live.flight_recorder import FlightRecorder
 from rtvc.settings import Settings
-from tests.cli.test_main import parsers, rtvc_command
+from rtvc.stats import DeviceHealth, State, Stats
+from tests.cli.test_main import rtvc_command
+from tests.live.test_flight_recorder import fly
 from tests.support.file_server import serving
-from tests.support.library_files import GOLDEN, V1, V2, make_index, variant
+from tests.support.library_files import GOLDEN, V1, V2, make_index, make_zip, variant
+from tests.support.small_networks import small_encoder, small_rmvpe
 
-TESTS = Path(__file__).parents[1]
-HERE = "cli/test_flag_effects.py"
-LIVE, MAIN, CONVERT = "cli/test_live.py", "cli/test_main.py", "cli/test_convert.py"
-RECORDING, CALIBRATION = "cli/test_run_recording.py", "calibration/test_calibration.py"
-LATENCY, BENCH = "cli/test_latency.py", "cli/test_bench.py"
-LIBRARY, SETUP = "library/test_library.py", "library/test_setup.py"
-REPORT = "cli/test_report.py"
-FLIGHT = "live/test_flight_recorder.py"
-CHANNEL, SELF_TEST = "audio/test_input_channel.py", "cli/test_self_test.py"
-REMEMBERED = "test_a_live_run_converts_and_remembers"
-LOOK_UP = {
-    "rtvc": {"--version": (MAIN, "test_version")},
-    "rtvc run": {
-        "--input": (LIVE, REMEMBERED),
-        "--output": (LIVE, REMEMBERED),
-        "--input-channel": (CHANNEL, "test_a_channel_is_shown_and_remembered"),
-        "--compute": (SELF_TEST, "test_the_chosen_device_is_remembered_and_used"),
-        "--monitor": (LIVE, "test_a_monitor_is_heard_too_and_remembered"),
-        "--cable": ("live/test_cable.py", "test_a_run_on_the_cable_and_its_loss"),
-        "--demo": (MAIN, "test_the_demonstration_is_in_the_format_of_its_name"),
-        "--seconds": (MAIN, "test_the_demonstration_converts_in_real_time"),
-        "--no-tui": (LIVE, "test_on_a_terminal_one_line_is_redrawn_until_q"),
-        "--stats": (MAIN, "test_the_demonstration_converts_in_real_time"),
-        "--force": (HERE, "test_fail_open_and_force"),
-        "--reset": (LIVE, REMEMBERED),
-        "--no-save": (LIVE, REMEMBERED),
-        "--fail-open": (HERE, "test_fail_open_and_force"),
-        "--record": (RECORDING, "test_a_kill_leaves_both_recordings_and_the_next_start_says_where"),
-        "--record-what": (
-            RECORDING,
-            "test_a_kill_leaves_both_recordings_and_the_next_start_says_where",
-        ),
-        "--record-folder": (
-            RECORDING,
-            "test_a_finished_recording_is_said_once_and_is_what_was_played",
-        ),
-        "--record-name": (
-            RECORDING,
-            "test_a_finished_recording_is_said_once_and_is_what_was_played",
-        ),
-        "--save-on-fault": (HERE, "test_the_last_minute"),
-        "--no-flight-recorder": (HERE, "test_the_last_minute"),
-        "--profile": (CALIBRATION, "test_it_measures_writes_and_is_used"),
-        "--preset": (MAIN, "test_a_preset_on_the_command_line_is_read_once"),
-    },
-    "rtvc convert": {
-        "--rate": (CONVERT, "test_rate"),
-        "--force": (CONVERT, "test_nothing_is_overwritten_without_force"),
-        "--quality": ("library/test_open_voice.py", "test_both_qualities_give_aligned_results"),
-        "--input-channel": (HERE, "test_input_channel"),
-        "--raw": (CONVERT, "test_standard_input_and_output"),
-        "--json": (CONVERT, "test_what_became_of_each_file_as_json"),
-        "--preset": (HERE, "test_the_preset_of_convert"),
-    },
-    "rtvc devices": {"--json": (LIVE, "test_devices_are_listed_for_people_and_programs")},
-    "rtvc cable": {"--remove": ("live/test_cable.py", "test_it_removes_exactly_what_it_has_made")},
-    "rtvc presets save": {
-        "--description": (MAIN, "test_presets_from_saved_to_checked"),
-        "--remembered": (HERE, "test_a_preset_from_the_remembered_run"),
-        "--force": (MAIN, "test_presets_from_saved_to_checked"),
-        "--preset": (MAIN, "test_a_size_between_two_frames_is_rounded_and_reported_once"),
-    },
-    "rtvc voices list": {"--json": (LIBRARY, "test_the_commands_print_what_they_did")},
-    "rtvc voices add": {
-        "--index": (HERE, "test_voices"),
-        "--name": (LIBRARY, "test_the_commands_print_what_they_did"),
-        "--pick": (LIBRARY, "test_the_commands_print_what_they_did"),
-        "--force": (HERE, "test_voices"),
-    },
-    "rtvc voices show": {"--json": (LIBRARY, "test_the_commands_print_what_they_did")},
-    "rtvc voices remove": {"--forever": (HERE, "test_voices")},
-    "rtvc voices restore": {"--name": (HERE, "test_voices")},
-    "rtvc voices blend": {
-        "--ratio": (HERE, "test_the_ratio_of_a_blend"),
-        "--name": (LIBRARY, "test_the_commands_print_what_they_did"),
-        "--force": (LIBRARY, "test_the_commands_print_what_they_did"),
-    },
-    "rtvc setup": {
-        "--list": (SETUP, "test_setup_reports_invalid_arguments"),
-        "--from": (SETUP, "test_setup_reports_invalid_arguments"),
-        "--source": (
-            SETUP,
-            "test_setup_downloads_once_and_replaces_a_damaged_model",
-        ),
-        "--unverified": (HERE, "test_setup"),
-        "--force": (HERE, "test_setup"),
-    },
-    "rtvc bench": {
-        "--voice": (BENCH, "test_from_json_to_a_comparison"),
-        "--rate": (BENCH, "test_rates_and_kinds_are_told_apart"),
-        "--block": (BENCH, "test_from_json_to_a_comparison"),
-        "--context": (BENCH, "test_from_json_to_a_comparison"),
-        "--steps": (BENCH, "test_from_json_to_a_comparison"),
-        "--json": (BENCH, "test_from_json_to_a_comparison"),
-        "--compare": (BENCH, "test_from_json_to_a_comparison"),
-        "--quick": (REPORT, "test_the_quick_benchmark_is_one_voice"),
-    },
-    "rtvc calibrate": {
-        "--voice": (CALIBRATION, "test_one_voice_leaves_the_others_as_they_were"),
-        "--busy": (CALIBRATION, "test_one_voice_leaves_the_others_as_they_were"),
-        "--seconds": (CALIBRATION, "test_it_measures_writes_and_is_used"),
-        "--profile": (CALIBRATION, "test_it_measures_writes_and_is_used"),
-    },
-    "rtvc latency": {
-        "--input": (LATENCY, "test_nothing_is_played_without_asking"),
-        "--output": (LATENCY, "test_nothing_is_played_without_asking"),
-        "--input-channel": (CHANNEL, "test_other_channels_are_refused"),
-        "--yes": (LATENCY, "test_nothing_is_played_without_asking"),
-        "--json": (LATENCY, "test_the_result_is_printed_with_what_is_wrong"),
-        "--forget": (LATENCY, "test_forget_removes_the_results"),
-    },
-    "rtvc doctor": {
-        "--json": (MAIN, "test_doctor_checks_everything"),
-        "--input-channel": (CHANNEL, "test_other_channels_are_refused"),
-        "--self-test": (SELF_TEST, "test_every_result_is_printed_and_the_verdict_kept"),
-        "--live": (LATENCY, "test_the_doctor_runs_live_in_silence"),
-        "--seconds": (LATENCY, "test_the_doctor_runs_live_in_silence"),
-        "--input": (LATENCY, "test_the_doctor_runs_live_in_silence"),
-        "--output": (LATENCY, "test_the_doctor_runs_live_in_silence"),
-    },
-    "rtvc report": {
-        "--yes": (REPORT, "test_a_report_of_the_built_in_voice"),
-        "--seconds": (REPORT, "test_a_report_of_the_built_in_voice"),
-        "--no-devices": (REPORT, "test_a_report_of_the_built_in_voice"),
-        "--no-rvc": (REPORT, "test_the_parts_of_a_report"),
-        "--with-device-names": (REPORT, "test_names_of_devices_are_written_only_if_asked"),
-    },
-    "rtvc replay": {
-        "--output": (FLIGHT, "test_a_replay_is_the_run_bit_for_bit"),
-        "--force": (FLIGHT, "test_a_replay_is_the_run_bit_for_bit"),
-        "--preset": (FLIGHT, "test_a_replay_is_the_run_bit_for_bit"),
-    },
-}
-
-
-@functools.cache
-def source_of(path: str, name: str) -> str:
-    """The text of a test, "" if there is none of this name."""
-    text = (TESTS / path).read_text()
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef) and node.name == name:
-            return ast.get_source_segment(text, node) or ""
-    return ""
-
-
-def flags_of(parser: argparse.ArgumentParser) -> set[str]:
-    return {
-        action.option_strings[-1]
-        for action in parser._actions
-        if action.option_strings
-        and action.dest != "help"
-        and not action.dest.startswith("setting_")
-    }
-
-
-def test_every_flag_has_a_test_that_uses_it() -> None:
-    declared = {typed: flags for typed, parser in parsers() if (flags := flags_of(parser))}
-    assert {typed: set(tests) for typed, tests in LOOK_UP.items()} == declared
-    for typed, tests in LOOK_UP.items():
-        for flag, (path, name) in tests.items():
-            # A test that starts no process may use the flag's name without dashes.
-            text = source_of(path, name)
-            assert flag in text or flag.strip("-") in text, f"{typed} {flag}: {path}::{name}"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.setenv("RTVC_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PYTHONPATH", str(TESTS.parent))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.chdir(tmp_path)
 
 
@@ -246,14 +91,33 @@ def test_settings_without_effect_are_named(run: Run) -> None:
     assert "no effect" not in run("convert", "talk.wav", "b.wav", "--pitch", "3")
 
 
-def test_the_last_minute(tmp_path: Path) -> None:
-    def recorder(*flags: str) -> Any:
-        args = main.parse(["run", *flags])
-        return run_recording.flight_recorder(args, RecordingChoice(folder=str(tmp_path)))
+def test_the_last_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flight_recorder, "_POLL_S", 0.01)
+    monkeypatch.setattr(flight_recorder, "_AFTERMATH_S", 0.05)
+
+    def recorder(*flags: str) -> FlightRecorder | None:
+        choice = RecordingChoice(folder=str(tmp_path))
+        return run_recording.flight_recorder(main.parse(["run", *flags]), choice)
+
+    def saved_after_a_fault(flight: FlightRecorder | None) -> str:
+        assert flight is not None
+        fly(flight, 0.5, Settings())
+        stats = [Stats(state=State.CONVERTED, blocks=5)]
+        flight.watch(lambda: stats[0], dict)
+        time.sleep(0.1)
+        stats[0] = Stats(state=State.CONVERTED, blocks=9, device=DeviceHealth(underruns=2))
+        end, message = time.monotonic() + 2, ""
+        while not message and time.monotonic() < end:
+            time.sleep(0.01)
+            message = flight.take_message()
+        flight.close()
+        return message
 
     assert recorder("--no-flight-recorder") is None
-    assert not recorder()._save_on_fault
-    assert recorder("--save-on-fault")._save_on_fault
+    assert saved_after_a_fault(recorder()) == ""
+    assert not list(tmp_path.glob("rtvc-minute*"))
+    assert "with your own voice in it" in saved_after_a_fault(recorder("--save-on-fault"))
+    assert list(tmp_path.glob("rtvc-minute*"))
 
 
 def test_fail_open_and_force() -> None:
@@ -265,6 +129,18 @@ def test_fail_open_and_force() -> None:
         peaks.append(np.abs(soundfile.read("demo.wav")[0]).max())
     assert peaks[0] == 0
     assert peaks[1] > 0.05
+    rtvc_command("run", "--demo", "demo.wav", "--seconds", "1.2", "--no-save", code=2)
+
+
+def test_the_profile_of_a_run() -> None:
+    save_calibration({"world": Timing(20.0, 0.2, 0.02, 1.2, 1.2, conditions())})
+    blocks = []
+    for name in ("fast", "quality"):
+        words = ("--profile", name, "--stats", f"{name}.json", "--no-save")
+        rtvc_command("run", "--demo", f"{name}.wav", "--seconds", "0.2", *words)
+        report = json.loads(Path(f"{name}.json").read_text())
+        blocks.append(report["stats"]["latency"]["block"])
+    assert blocks[0] < blocks[1]
 
 
 def test_a_preset_from_the_remembered_run(run: Run, tmp_path: Path) -> None:
@@ -273,6 +149,15 @@ def test_a_preset_from_the_remembered_run(run: Run, tmp_path: Path) -> None:
     text = (tmp_path / "config" / "presets" / "mine.yaml").read_text()
     assert "pitch: 5" in text
     assert "formant: 2" in text
+
+
+def test_a_preset_from_another(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "config" / "presets"
+    run("presets", "save", "one", "--pitch", "3")
+    run("presets", "save", "two", "--preset", "one", "--formant", "2")
+    run("presets", "save", "three", "--formant", "2")
+    assert "\npitch: 3\n" in (folder / "two.yaml").read_text()
+    assert "\npitch: " not in (folder / "three.yaml").read_text()
 
 
 def test_voices(run: Run, tmp_path: Path) -> None:
@@ -293,7 +178,10 @@ def test_voices(run: Run, tmp_path: Path) -> None:
 def test_the_ratio_of_a_blend(run: Run) -> None:
     for name, file in (("Anna", V1), ("Bert", variant(Path("twice.safetensors"), V1, 2.0))):
         run("voices", "add", file, "--name", name)
-    run("voices", "blend", "Anna", "Bert", "--ratio", "0.25", "--name", "Both")
+    words = ("voices", "blend", "Anna", "Bert", "--name", "Both")
+    run(*words)
+    run(*words, "--ratio", "0.25", code=2)
+    run(*words, "--ratio", "0.25", "--force")
     one, other, both = (
         read_voice_checkpoint(installed_voice(name).path).weights
         for name in ("Anna", "Bert", "Both")
@@ -316,3 +204,66 @@ def test_setup(run: Run) -> None:
         assert len(server.requests) == asked
         run(*words, "--unverified", "--force")
         assert len(server.requests) == asked + 1
+
+
+@pytest.fixture
+def bench_figures(monkeypatch: pytest.MonkeyPatch, run: Run) -> Callable[..., Any]:
+    """Return the report of ``rtvc bench`` with small networks of random weights."""
+
+    def small_voice(*kind: Any) -> Any:
+        return random_voice(*kind, width=16, initial=64)
+
+    monkeypatch.setattr(random_weights, "random_voice", small_voice)
+    monkeypatch.setattr(bench, "_encoder", small_encoder)
+    monkeypatch.setattr(bench, "_estimator", small_rmvpe)
+    return lambda *words: json.loads(run("bench", *words, "--json"))
+
+
+def test_the_voices_of_bench(bench_figures: Callable[..., Any]) -> None:
+    def measured(*words: str) -> list[str]:
+        report = bench_figures("--steps", "1", "--block", "100", "--context", "300", *words)
+        return [voice["name"] for voice in report["voices"]]
+
+    assert measured() == list(KINDS)
+    assert measured("--rate", "40k") == [kind for kind in KINDS if kind.endswith("40k")]
+    assert measured("--voice", "v2-48k") == ["v2-48k"]
+
+
+@pytest.mark.parametrize("flag", ["--block", "--context", "--steps"])
+def test_the_sizes_of_bench(bench_figures: Callable[..., Any], flag: str) -> None:
+    usual = {"--block": 100, "--context": 300, "--steps": 1}
+    other = usual | {flag: 2 * usual[flag]}
+    found = []
+    for sizes in (usual, other):
+        words = [str(word) for pair in sizes.items() for word in pair]
+        report = bench_figures("--voice", "v2-40k", *words)
+        (voice,) = report["voices"]
+        settings = report["settings"]
+        found.append((settings["block"], settings["context"], voice["steps"], voice["gflop"]))
+    assert found[0][:3] == tuple(usual.values())
+    assert found[1][:3] == tuple(other.values())
+    assert (found[1][3] > found[0][3]) == (flag != "--steps")
+
+
+def test_the_seconds_of_calibrate(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure, taken = calibrate._measured, []
+
+    def timed(*arguments: Any) -> Any:
+        began = time.monotonic()
+        try:
+            return measure(*arguments)
+        finally:
+            taken.append(time.monotonic() - began)
+
+    monkeypatch.setattr(calibrate, "_measured", timed)
+    for seconds in ("1", "3"):
+        run("calibrate", "--voice", "world", "--seconds", seconds)
+    assert taken[0] >= 0.8
+    assert taken[1] >= taken[0] + 1
+
+
+def test_several_voices_in_one_archive(run: Run, tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "two.zip", {"Anna.pth": V2, "Bert.pth": V1})
+    assert "2 of 2 voices added" in run("voices", "add", archive)
+    run("voices", "add", archive, "--pick", "Anna.pth", "--name", "Cleo")
+    assert "RVC v2" in run("voices", "show", "Cleo")

@@ -165,6 +165,7 @@ class TestConvert:
             words = ["--voice", "anna", "--quality", quality, "--lookahead", "100"]
             assert main(["convert", str(talk), f"{quality}.wav", *words, "--gate", "-90"]) == 0
             sounds.append(soundfile.read(f"{quality}.wav")[0])
+        assert np.abs(sounds[0] - sounds[1]).max() > 1e-3
         size = 1 << 18
         product = np.fft.rfft(sounds[0], size) * np.conj(np.fft.rfft(sounds[1], size))
         lag = int(np.argmax(np.fft.irfft(product))) % size

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rtvc.cli import main
 from rtvc.errors import RtvcError
 from rtvc.live import cable
 from tests.support.processes import end, start
@@ -57,6 +58,16 @@ def test_it_removes_exactly_what_it_has_made():
     cable.make()
     assert cable.remove() == "There is no cable that rtvc has made."
     assert cable.exists(), "it has removed a cable of the user"
+
+
+def test_the_command_makes_and_removes_it(capsys: pytest.CaptureFixture[str]):
+    modules = pactl("list", "short", "modules")
+    assert main.main(["cable"]) == 0
+    assert capsys.readouterr().out.startswith("Made the cable")
+    assert cable.exists()
+    assert main.main(["cable", "--remove"]) == 0
+    assert capsys.readouterr().out == "Removed the cable 'rtvc_cable'.\n"
+    assert pactl("list", "short", "modules") == modules
 
 
 def test_its_end_is_the_default_microphone_only_while_it_is_used():
