@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
+from pathlib import Path
 
 import pytest
 
+from rtvc.cli import doctor, main, run_devices
+from rtvc.config.remembered import RememberedRun, save_remembered
+from rtvc.device_choice import SYSTEM_DEFAULT, DeviceIdentity
 from rtvc.live.feedback import Side, feedback_advice, loop_warning
-from tests.audio.device_lists import BUILT_IN
+from tests.audio.device_lists import BUILT_IN, MACBOOK
+from tests.support.simulated_system import SimulatedSystem
 
 
 def advice(microphone: str, speaker: str) -> str:
@@ -92,3 +97,45 @@ def test_the_monitor_of_the_output_is_the_output():
 def test_unknown_devices_give_a_hint():
     assert "If you hear" in advice("default", "pulse")
     assert loop_warning(Side("default"), Side("pulse")) == ""
+
+
+BLACKHOLE = DeviceIdentity("BlackHole 2ch", "Core Audio")
+SOUND = {
+    "default_input": "Mikrofon",
+    "default_output": "Lautsprecher",
+    "transports": {"Mikrofon": "built-in", "Lautsprecher": "built-in", "Box": "usb"},
+}
+
+
+@pytest.mark.parametrize(
+    ("run", "warnings"),
+    [
+        (RememberedRun(), ["'Mikrofon' picks up 'Lautsprecher'"]),
+        (RememberedRun(output=DeviceIdentity("Box")), []),
+        (RememberedRun(input=BLACKHOLE, output=BLACKHOLE), ["the same virtual cable"]),
+        (
+            RememberedRun(output=DeviceIdentity("Box"), monitor=SYSTEM_DEFAULT),
+            ["'Mikrofon' picks up 'Lautsprecher'"],
+        ),
+    ],
+)
+def test_doctor_says_which_devices_of_the_next_run_make_a_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: RememberedRun, warnings: list[str]
+):
+    monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path))
+    save_remembered(run)
+    checks = doctor._feedback(SOUND)
+    assert [check.verdict for check in checks] == ["warning"] * len(warnings)
+    for check, warning in zip(checks, warnings, strict=True):
+        assert warning in check.found
+    assert all(check.verdict == "warning" for check in doctor._feedback({"error": "no PortAudio"}))
+
+
+def test_a_run_says_that_a_cable_goes_into_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    SimulatedSystem(MACBOOK).install(monkeypatch)
+    args = main.parse(["run", "--input", "blackhole", "--output", "blackhole"])
+    devices = run_devices.find_devices(args, RememberedRun(), on_panel=False)
+    assert "the same virtual cable, 'BlackHole 2ch'" in devices.advice
+    assert devices.advice in capsys.readouterr().err
