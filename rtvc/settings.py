@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import re
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from numbers import Real
@@ -17,6 +18,8 @@ from typing import Any, cast
 from rtvc.errors import UsageError, did_you_mean
 
 Value = float | int | bool | str
+
+_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
 
 BUILT_IN = "world"
 """Name of the built-in voice."""
@@ -174,13 +177,15 @@ class Setting:
             }
             return self.check(words.get(text.strip().lower(), text))
         try:
-            return self.check(float(text))
+            return self.check(parse_number(text))
         except ValueError:
             raise self._refusal(f"{text!r}") from None
 
     def rounding(self, value: float | str) -> str:
         """Return a sentence if `check` rounds the given number or text, "" if it does not."""
-        number = float(value) if self.multiple else 0.0
+        number = 0.0
+        if self.multiple:
+            number = parse_number(value) if isinstance(value, str) else float(value)
         used = cast(float, self.check(number)) if self.multiple else 0.0
         if used == number:
             return ""
@@ -194,6 +199,19 @@ class Setting:
         """Return the error for an invalid value, given as the text to show."""
         sentence = f"{self.name!r} is {value}, but must be {self.allowed}."
         return SettingError(self.name, f"{sentence} {hint}".rstrip())
+
+
+def parse_number(text: str) -> float:
+    """Return the number of a text, with a point or a comma before the decimals.
+
+    Raises
+    ------
+    ValueError
+        If it is not a number. Neither is 1,000, which may mean 1 or 1000, nor 1,000.5.
+    """
+    if "." in text or _THOUSANDS.fullmatch(text.strip()):
+        return float(text)
+    return float(text.replace(",", ".", 1))
 
 
 _F0 = frozenset({"f0"})

@@ -174,13 +174,23 @@ class Stats:
     loading
         Whether a chain for another voice or other sizes is being built. The current one runs
         until it is ready.
+    in_use
+        Values, by name, of the settings that the running chain was built for: voice, sizes, pitch
+        estimator. They differ from the requested ones while others load or were refused, and
+        where sizes are automatic or reduced. Empty before the first chain.
+    features, speakers
+        What the voice in use has, for `rtvc.settings.Setting.applies_to`, in alphabetical order,
+        and its number of speakers.
     gate_open, idle
         Whether the gate is open, and whether rendering is skipped because the input has been
         silent longer than the context.
     input_f0_hz, output_f0_hz
         f0 of input and output at the end of the block in Hz, 0 = unvoiced.
-    input, output
-        Levels of input and output over the block.
+    input, conditioned, output
+        Levels over the block: of the input, of the input after high-pass and input gain, which is
+        what gate and voice get, and of the output.
+    limited_db
+        Largest gain reduction of the limiter in the block, in dB, 0 or less.
     step, stages
         Duration of steps, and of their parts by name.
     latency
@@ -211,12 +221,17 @@ class Stats:
     degraded: str = ""
     voice: str = ""
     loading: bool = False
+    in_use: dict[str, float | int | bool | str] = field(default_factory=dict)
+    features: tuple[str, ...] = ()
+    speakers: int = 1
     gate_open: bool = False
     idle: bool = False
     input_f0_hz: float = 0.0
     output_f0_hz: float = 0.0
     input: Level = Level()
+    conditioned: Level = Level()
     output: Level = Level()
+    limited_db: float = 0.0
     step: Times = Times()
     stages: dict[str, Times] = field(default_factory=dict)
     latency: Latency = Latency()

@@ -38,6 +38,8 @@ class Limiter:
         Samples by which the output lags the input.
     hop
         Samples per hop of about half a millisecond, the grid of the gain.
+    lowest_gain
+        Lowest gain in the newest block, 1.0 where nothing was limited.
     """
 
     RELEASE_S = 0.080
@@ -57,6 +59,7 @@ class Limiter:
         self._needed: list[float] = [1.0] * self._LOOK
         """Largest allowed gain of each pending hop, oldest first."""
         self._gain = 1.0
+        self.lowest_gain = 1.0
 
     def process(self, block: Float32, ceiling_db: float) -> Float32:
         """Return the next block, limited to `ceiling_db`.
@@ -76,6 +79,7 @@ class Limiter:
         hops = len(block) // self.hop
         self._needed = needed[hops:]
         if self._gain == 1.0 and min(needed) == 1.0:
+            self.lowest_gain = 1.0
             return out
         # The gain is linear over each hop, and neither end exceeds the gain allowed there.
         edges = [self._gain]
@@ -89,7 +93,7 @@ class Limiter:
                 gain += (1.0 - gain) * self._recover
                 gain = min(1.0 if gain > 0.9999 else gain, needed[index], ahead[0])
             edges.append(gain)
-        self._gain = edges[-1]
+        self._gain, self.lowest_gain = edges[-1], min(edges)
         line = np.interp(np.arange(1, len(block) + 1), np.arange(hops + 1) * self.hop, edges)
         # Rounding must not lift a peak above the ceiling.
         return np.clip(out * line, -ceiling, ceiling).astype(np.float32)

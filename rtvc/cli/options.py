@@ -9,7 +9,15 @@ from typing import Any, NamedTuple
 
 from rtvc.device_choice import ChannelChoice, parse_channel
 from rtvc.errors import RtvcError, UsageError
-from rtvc.settings import BUILT_IN, SETTINGS, Setting, Settings, Value, grouped_settings
+from rtvc.settings import (
+    BUILT_IN,
+    SETTINGS,
+    Setting,
+    Settings,
+    Value,
+    grouped_settings,
+    parse_number,
+)
 
 _PREFIX = "setting_"
 
@@ -227,7 +235,7 @@ def seconds(text: str) -> float:
         If it is not a number above 0.
     """
     try:
-        value = float(text)
+        value = parse_number(text)
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):

@@ -50,8 +50,10 @@ class Step:
         f0 of input and output at the end of the block in Hz, 0 = unvoiced.
     feedback
         Whether the output is reduced because the microphone picks it up.
-    input_level, output_level
-        Levels of the unprocessed input and of the output.
+    input_level, conditioned_level, output_level
+        Levels of the unprocessed input, of the input after high-pass and gain, and of the output.
+    limited_db
+        Largest gain reduction of the limiter in the block in dB, 0 or less.
     """
 
     output: Float32
@@ -64,7 +66,9 @@ class Step:
     output_f0_hz: float
     feedback: bool
     input_level: Level
+    conditioned_level: Level
     output_level: Level
+    limited_db: float
 
 
 class Observer(Protocol):
@@ -178,6 +182,16 @@ class Chain:
         return self._watch is not None and self._watch.outdated
 
     @property
+    def features(self) -> frozenset[str]:
+        """What the voice has; see `rtvc.engine.voice.Voice`."""
+        return self._voice.features
+
+    @property
+    def speakers(self) -> int:
+        """Number of speakers of the voice."""
+        return self._voice.speakers
+
+    @property
     def latency(self) -> Latency:
         """Latency of this chain by part, in seconds; the device parts are 0."""
         plan, frame = self.plan, 0.010
@@ -256,7 +270,9 @@ class Chain:
             output_f0_hz=rendered_block.output_f0_hz,
             feedback=self._feedback.active,
             input_level=_level(raw),
+            conditioned_level=_level(conditioned),
             output_level=_level(output),
+            limited_db=20 * math.log10(max(self._limiter.lowest_gain, 1e-6)),
         )
         if self._observer is not None:
             self._observer.stepped(self, block, settings, step)

@@ -18,6 +18,8 @@ from rtvc.settings import Settings
 
 _MAX_ROUNDS = 8
 """Blocks after which a new chain takes over although it is behind: the machine is too slow."""
+_RETRY_S = 1.0
+"""Smallest time between two tries that changed settings cause, in seconds."""
 LOAD_LIMIT_S = 120.0
 """Time that a voice may take to load before another request is served."""
 
@@ -49,6 +51,7 @@ class ChainSwitch:
         self._started_s = 0.0
         self._rejected_shape: tuple[object, ...] | None = None
         """Shape settings for which building a chain failed."""
+        self._refused_s = 0.0
         self._renewing = False
         self.refusal = ""
         """Why the requested settings are not used, "" if they are."""
@@ -61,6 +64,11 @@ class ChainSwitch:
     def allow(self) -> None:
         """Try again to build a chain that could not be built."""
         self._rejected_shape, self.refusal = None, ""
+
+    def retry(self) -> None:
+        """Try again, unless the last try has failed just now: a held key changes settings fast."""
+        if self.refusal and time.monotonic() >= self._refused_s + _RETRY_S:
+            self.allow()
 
     def renew(self) -> None:
         """Build a new chain for the settings in use."""
@@ -156,8 +164,8 @@ class ChainSwitch:
         self.refuse(reason, settings)
 
     def refuse(self, reason: str, settings: Settings) -> None:
-        """Do not try to build a chain for these settings again until others are requested."""
-        self._rejected_shape = settings.shape
+        """Build no chain for these settings until `allow` or `retry`, or for another shape."""
+        self._rejected_shape, self._refused_s = settings.shape, time.monotonic()
         self.refusal = f"{reason} The previous voice stays in use."
 
     def refuses(self, settings: Settings) -> bool:

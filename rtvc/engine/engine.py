@@ -99,11 +99,12 @@ class Engine:
         """Use these settings from the next block.
 
         If a shape setting changes, a new chain is built in the background and the current
-        one runs until it is ready. Applying the same settings again retries a chain that
-        could not be built.
+        one runs until it is ready. A chain that could not be built is tried again.
         """
         if settings == self._builder.requested:
             self._loop.switch.allow()
+        else:
+            self._loop.switch.retry()
         self._builder.requested = settings
 
     def resync(self, cause: str) -> None:

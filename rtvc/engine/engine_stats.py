@@ -8,7 +8,10 @@ from typing import Any
 
 from rtvc.engine.chain import Chain, Step
 from rtvc.engine.step_timer import StepTimer
+from rtvc.settings import SETTINGS
 from rtvc.stats import State, Stats
+
+_SHAPE = tuple(name for name, setting in SETTINGS.items() if setting.shape)
 
 
 class EngineStats:
@@ -32,10 +35,17 @@ class EngineStats:
         self._stats = dataclasses.replace(self._stats, **changes)
 
     def publish_chain(self, chain: Chain, device_latency: tuple[float, float]) -> None:
-        """Publish the voice and the latency of the chain in use."""
+        """Publish the voice, the settings and the latency of the chain in use."""
         device_in, device_out = device_latency
         latency = dataclasses.replace(chain.latency, device_in=device_in, device_out=device_out)
-        self.publish(latency=latency, voice=chain.built_for.voice)
+        built_for = chain.built_for
+        self.publish(
+            latency=latency,
+            voice=built_for.voice,
+            in_use=dict(zip(_SHAPE, built_for.shape, strict=True)),
+            features=tuple(sorted(chain.features)),
+            speakers=chain.speakers,
+        )
 
     def publish_device_latency(self, device_latency: tuple[float, float]) -> None:
         """Publish the latency of devices that were opened again."""
@@ -60,7 +70,9 @@ class EngineStats:
             input_f0_hz=step.input_f0_hz,
             output_f0_hz=step.output_f0_hz,
             input=step.input_level,
+            conditioned=step.conditioned_level,
             output=step.output_level,
+            limited_db=step.limited_db,
         )
 
     def count_failed_step(self) -> None:

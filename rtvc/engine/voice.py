@@ -85,6 +85,8 @@ class Voice(Protocol):
         renders that must be aligned and crossfaded.
     features
         What it has, for `rtvc.settings.Setting.applies_to`.
+    speakers
+        Number of speakers, at least 1; ``Settings.speaker`` is below it.
     """
 
     name: str
@@ -96,6 +98,10 @@ class Voice(Protocol):
     @property
     def features(self) -> frozenset[str]:
         """What the voice has; decides which settings apply."""
+
+    @property
+    def speakers(self) -> int:
+        """Number of speakers, at least 1."""
 
     def lookahead_frames(self, settings: Settings) -> int:
         """Return the lookahead that the voice needs, in frames of 10 ms."""

@@ -9,6 +9,7 @@ from rtvc.config.panel_state import THEMES, PanelState, save_panel_state
 from rtvc.config.preset_manager import PresetEntry, PresetManager, describe_changes
 from rtvc.config.preset_origin import PresetOrigin, origin_of
 from rtvc.config.presets import user_path
+from rtvc.live.badge import Remedy
 from rtvc.live.controller import Controller
 from rtvc.settings import SETTINGS, Setting, Settings, Value
 
@@ -55,6 +56,13 @@ class Actions:
             kept = self.origin.name if self.origin and setting.name != "voice" else None
             self._controller.apply(settings.replace(**{setting.name: value}), kept)
         return ""
+
+    def apply_remedy(self, remedy: Remedy | None) -> str:
+        """Change the settings as the state proposes."""
+        if remedy is None:
+            return "Nothing is proposed: see the state."
+        self._controller.apply(self._controller.settings.replace(**remedy.changes))
+        return f"Done: {remedy.label}."
 
     def shift_pitch(self, semitones: int) -> str:
         """Shift the pitch by semitones, within its range."""

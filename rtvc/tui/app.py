@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import App
 from textual.binding import BindingType
 from textual.screen import Screen
@@ -20,28 +20,42 @@ from rtvc.config.panel_state import keys_path, load_keys, load_panel_state
 from rtvc.config.preset_manager import PresetManager
 from rtvc.errors import UsageError
 from rtvc.live.actions import Actions
-from rtvc.live.badge import BadgeTracker
+from rtvc.live.badge import STARTING, BadgeTracker
 from rtvc.live.controller import Controller
+from rtvc.settings import SETTINGS
 from rtvc.tui.devices_screen import DevicesScreen
-from rtvc.tui.dialogs import Ask, Help, before_measuring
+from rtvc.tui.dialogs import Ask, Messages, before_measuring
 from rtvc.tui.first_run_screen import FirstRunScreen
+from rtvc.tui.help import Help
 from rtvc.tui.key_driver import KeyDriver
 from rtvc.tui.keys import KEY_IDS, bindings, keymap
+from rtvc.tui.level_meter import LevelMeter
 from rtvc.tui.main_screen import MainScreen
+from rtvc.tui.message_log import MessageLog
 from rtvc.tui.notice import Notice, outcome
+from rtvc.tui.panel_screen import PanelScreen
 from rtvc.tui.presets_screen import PresetsScreen
 from rtvc.tui.save_dialog import SavePreset
-from rtvc.tui.snapshot import LiveScreen, Snapshot
+from rtvc.tui.snapshot import Snapshot
 from rtvc.tui.themes import THEMES
 from rtvc.tui.voice_list import VoiceList
+
+if TYPE_CHECKING:
+    from textual.command import Provider
 
 _FPS = 30
 _TEXT_EVERY = 15
 """Frames between two updates of text and figures."""
-_MESSAGE_S = 6.0
 _TIDY_S = 2.0
 _BASE = 2
 """Screens that stay open: Textual's default screen and the main screen."""
+
+
+def _actions_by_name() -> type[Provider]:
+    """Return the source of the command palette, which is imported when it is opened."""
+    from rtvc.tui.palette import ActionProvider
+
+    return ActionProvider
 
 
 class Panel(App[None]):
@@ -64,7 +78,7 @@ class Panel(App[None]):
 
     CSS_PATH = "app.tcss"
     TITLE = "rtvc"
-    ENABLE_COMMAND_PALETTE = False
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_actions_by_name}
     BINDINGS: ClassVar[list[BindingType]] = [*bindings()]
 
     def __init__(
@@ -86,8 +100,10 @@ class Panel(App[None]):
         chosen, unreadable = load_keys(KEY_IDS)
         self.chosen_keys, clash = keymap(chosen)
         self._clock = clock
-        self._message = " ".join(filter(None, (message, damaged, unreadable, clash)))
-        self._message_until = clock() + 2 * _MESSAGE_S
+        self._messages = MessageLog()
+        if text := " ".join(filter(None, (message, damaged, unreadable, clash))):
+            self._messages.add(text, clock(), urgent=True)
+        self._badge = STARTING
         self._badge_tracker = BadgeTracker()
         self._frames = 0
         self._started = self._quitting = False
@@ -106,9 +122,11 @@ class Panel(App[None]):
             favourites = dict(enumerate(names[:9], 1))
             self.perform(partial(self.actions.remember, replace(memory, favourites=favourites)))
         controller, actions = self.controller, self.actions
-        self.push_screen(MainScreen(controller, controller.scanner, actions, self.chosen_keys))
+        self.push_screen(MainScreen(controller, actions, self.chosen_keys))
         if not memory.guided:
-            self.push_screen(FirstRunScreen(controller, controller.scanner, actions))
+            self.push_screen(
+                FirstRunScreen(controller, controller.scanner, actions, self.chosen_keys)
+            )
         self.set_interval(1 / _FPS, self.update_screens)
         self.set_interval(_TIDY_S, self._maintain)
         loop = asyncio.get_running_loop()
@@ -122,20 +140,19 @@ class Panel(App[None]):
             return
         now = self._clock()
         if news := self.controller.take_message():
-            self.show_message(news)
-        if self._message and now > self._message_until:
-            self._message = ""
+            self.show_message(news, urgent=True)
         self._frames += 1
         slow = self._frames % _TEXT_EVERY == 1 or not self._started
         if slow:
             self._scan_presets()
         controller, memory = self.controller, self.actions.memory
         stats, settings = controller.stats(), controller.settings
+        self._badge = self._badge_tracker.update(stats, settings, now)
         snapshot = Snapshot(
             now=now,
             stats=stats,
             settings=settings,
-            badge=self._badge_tracker.update(stats, settings, now),
+            badge=self._badge,
             devices=controller.names,
             wanted=controller.wanted,
             available=controller.scanner.devices,
@@ -146,11 +163,11 @@ class Panel(App[None]):
             spectrum=controller.spectrum() if memory.spectrogram else None,
             origin=self.actions.origin,
             recorded_s=controller.recorder.seconds,
-            message=self._message,
+            messages=self._messages.current(now),
             slow=slow,
         )
         for screen in self.screen_stack:
-            if isinstance(screen, LiveScreen) and screen.is_mounted and screen.is_running:
+            if isinstance(screen, PanelScreen) and screen.is_mounted and screen.is_running:
                 screen.show(snapshot)
                 self._start_controller()
 
@@ -186,19 +203,25 @@ class Panel(App[None]):
 
     # Messages.
 
-    def show_message(self, message: str) -> None:
-        """Show a message for some seconds, in place of the previous one."""
-        self._message = message
-        self._message_until = self._clock() + _MESSAGE_S
+    def show_message(self, text: str, *, urgent: bool = False) -> None:
+        """Show a message: for some seconds, or until a key is pressed if it is urgent."""
+        self._messages.add(text, self._clock(), urgent=urgent)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Handle an event; a key removes the urgent message."""
+        if isinstance(event, events.Key):
+            self._messages.key_pressed(self._clock())
+        await super().on_event(event)
 
     @on(Notice)
     def _on_notice(self, notice: Notice) -> None:
-        self.show_message(notice.text)
+        self.show_message(notice.text, urgent=notice.urgent)
 
     def perform(self, act: Callable[[], str | None]) -> None:
         """Call `act`, and show its message or the reason why it failed."""
-        if text := outcome(act):
-            self.show_message(text)
+        notice = outcome(act)
+        if notice.text:
+            self._on_notice(notice)
 
     # Key actions.
 
@@ -226,6 +249,14 @@ class Panel(App[None]):
             raise UsageError(f"{text!r} is not a digit from 1 to 9.")
         self.perform(partial(self.actions.assign_favourite, int(text), name))
 
+    def action_load_preset(self, name: str) -> None:
+        """Load a preset."""
+        self.perform(partial(self.actions.load_preset, name))
+
+    @on(LevelMeter.GateMoved)
+    def _gate_moved(self, event: LevelMeter.GateMoved) -> None:
+        self.perform(partial(self.actions.change, SETTINGS["gate"], event.gate_db))
+
     def action_dry(self) -> None:
         """Switch between converted and dry."""
         self.perform(self.actions.toggle_dry)
@@ -249,6 +280,14 @@ class Panel(App[None]):
     def action_save_minute(self) -> None:
         """Write the last minute to a folder."""
         self.perform(self.actions.save_minute)
+
+    def action_remedy(self) -> None:
+        """Do what the state proposes."""
+        self.perform(partial(self.actions.apply_remedy, self._badge.remedy))
+
+    def action_messages(self) -> None:
+        """Show the last messages."""
+        self.push_screen(Messages(tuple(self._messages.entries)))
 
     def action_undo(self) -> None:
         """Undo the last change."""
@@ -283,24 +322,33 @@ class Panel(App[None]):
         """Focus the search field."""
         if not self.screen.query(VoiceList):
             self._close_screens()
-        self.screen.query_one(VoiceList).search()
+        if isinstance(self.screen, MainScreen):
+            self.screen.search()
+        else:
+            self.screen.query_one(VoiceList).search()
 
     def action_presets(self) -> None:
         """Open the presets screen, or close it."""
-        self._toggle_screen(PresetsScreen(self.preset_manager, self.actions))
+        self._toggle_screen(PresetsScreen(self.preset_manager, self.actions, self.chosen_keys))
 
     def action_devices(self) -> None:
         """Open the devices screen, or close it."""
-        self._toggle_screen(DevicesScreen(self.controller, self.controller.scanner))
+        self._toggle_screen(
+            DevicesScreen(self.controller, self.controller.scanner, self.chosen_keys)
+        )
 
     def action_guide(self) -> None:
         """Open the first-run guide, or close it."""
         controller = self.controller
-        self._toggle_screen(FirstRunScreen(controller, controller.scanner, self.actions))
+        self._toggle_screen(
+            FirstRunScreen(controller, controller.scanner, self.actions, self.chosen_keys)
+        )
 
     def action_help(self) -> None:
-        """Show all keys."""
-        self.push_screen(Help(self.chosen_keys, str(keys_path())))
+        """Show the keys of what has the focus, and all others."""
+        screen = self.screen
+        if isinstance(screen, PanelScreen):
+            self.push_screen(Help(screen.help_topic(), self.chosen_keys, str(keys_path())))
 
     def action_close_screen(self) -> None:
         """Close the open screen."""

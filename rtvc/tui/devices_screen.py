@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Container
 from textual.content import Content
-from textual.screen import Screen
-from textual.widgets import OptionList, Static
+from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from rtvc.device_choice import LOUDEST, MIX, SYSTEM_DEFAULT, ChannelChoice, channel_label
@@ -25,10 +24,10 @@ from rtvc.live.devices import (
 )
 from rtvc.live.feedback import Side, feedback_advice
 from rtvc.live.scanner import Scanner
-from rtvc.tui.footer import KeyLine
-from rtvc.tui.level_meter import LevelMeter
-from rtvc.tui.snapshot import Snapshot, in_words
-from rtvc.tui.text_pane import TextPane
+from rtvc.tui.help import DEVICES_TOPIC, Topic
+from rtvc.tui.panel_screen import PanelScreen, meters
+from rtvc.tui.snapshot import Snapshot
+from rtvc.tui.text_pane import FlowPane
 
 if TYPE_CHECKING:
     from rtvc.live.devices import Device, Direction
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
 Kind = Literal["input", "output", "monitor"]
 
 _RESCAN_S = 2.0
+_LOW = 18
+"""Rows from which there is room for a hint."""
 _HINTS = (
     ("Enter", "select", ""),
     ("Tab", "next list", ""),
@@ -48,8 +49,8 @@ _TITLES = {
     "monitor": "MONITOR, TO HEAR YOURSELF",
 }
 _CABLE = (
-    "{name!r} is a virtual cable from one program to another. To use your new voice in a call, "
-    "choose it as the speaker here and as the microphone in the call."
+    "{name!r} is a virtual cable to another program: choose it as the speaker here, and as the "
+    "microphone in the call."
 )
 _HEAR_YOURSELF = " To hear yourself, choose your headphones as the monitor."
 
@@ -86,7 +87,13 @@ class DeviceList(OptionList):
             return
         marked = self.choice if self._rows else used_now[0]
         self._rows, self._used = rows, used_now
-        self.set_options([Option(self._line(*row)) for row in rows])
+        options = [Option(self._line(*row)) for row in rows]
+        if not there:
+            what = "microphone" if self.kind == "input" else "speaker"
+            options.append(
+                Option(f"  No {what} is connected. It appears here when it is.", disabled=True)
+            )
+        self.set_options(options)
         self.highlighted = next((n for n, row in enumerate(rows) if row[0] == marked), 0)
 
     @property
@@ -140,7 +147,7 @@ class DeviceList(OptionList):
         )
 
 
-class DevicesScreen(Screen[None]):
+class DevicesScreen(PanelScreen):
     """Three device lists, updated every two seconds, with advice on the highlighted device.
 
     Parameters
@@ -149,52 +156,52 @@ class DevicesScreen(Screen[None]):
         Opens the selected devices.
     scanner
         Lists the devices.
+    keys
+        The keys from keys.yaml, by id.
     """
 
+    HINTS = _HINTS
     AUTO_FOCUS = "#input"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "app.close_screen", show=False),
         Binding("c", "next_channel", show=False),
     ]
 
-    def __init__(self, controller: Controller, scanner: Scanner) -> None:
-        super().__init__()
+    def __init__(self, controller: Controller, scanner: Scanner, keys: dict[str, str]) -> None:
+        super().__init__(keys)
         self._controller = controller
         self._scanner = scanner
 
-    def compose(self) -> ComposeResult:
-        """Create the widgets."""
-        yield TextPane("badge")
-        yield TextPane("message")
-        yield LevelMeter("IN", "input-meter")
-        yield LevelMeter("OUT", "output-meter")
-        with Horizontal():
+    def compose_body(self) -> ComposeResult:
+        """Create the widgets between the state and the messages."""
+        yield from meters()
+        with Container(id="lists"):
             yield DeviceList("input")
-            with Vertical():
-                yield DeviceList("output")
-                yield DeviceList("monitor")
-        with Vertical(id="advice-box"):
-            yield Static("", id="advice", markup=False)
-        yield KeyLine(_HINTS)
+            yield DeviceList("output")
+            yield DeviceList("monitor")
+        yield FlowPane("advice")
 
     def on_mount(self) -> None:
         """Scan for devices, now and every two seconds."""
         self._scanner.scan_devices()
         self.set_interval(_RESCAN_S, self._scanner.scan_devices)
 
-    def show(self, snapshot: Snapshot) -> None:
-        """Show a snapshot."""
-        badge = snapshot.badge
-        self.query_one("#badge", TextPane).put(
-            (f" {badge.sign} {badge.word} ", f"bold reverse {badge.style}"), ("  DEVICES", "bold")
-        )
-        text = snapshot.message or badge.text or f"In use: {in_words(snapshot.devices)}"
-        self.query_one("#message", TextPane).put((text, ""))
-        self.query_one("#input-meter", LevelMeter).show(snapshot.stats.input, snapshot.now)
-        self.query_one("#output-meter", LevelMeter).show(snapshot.stats.output, snapshot.now)
+    def hint(self, snapshot: Snapshot) -> str:
+        """Return how the lists are used."""
+        if self.size.height < _LOW:
+            return ""
+        return "Enter selects the marked device at once; an asterisk marks the selected ones."
+
+    def help_topic(self) -> Topic:
+        """Return the keys of the screen."""
+        return DEVICES_TOPIC
+
+    def show_body(self, snapshot: Snapshot) -> None:
+        """Show the levels, the devices, and advice on the highlighted one."""
+        self.show_levels(snapshot)
         for devices in self.query(DeviceList):
             devices.put(snapshot.available, self._controller.requested, snapshot.devices)
-        self.query_one("#advice", Static).update(self._advice(snapshot.devices))
+        self.query_one("#advice", FlowPane).put((self._advice(snapshot.devices), "bold"))
 
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:

@@ -13,13 +13,17 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from rtvc.errors import RtvcError
-from rtvc.tui.keys import FIXED_HELP, KEYS, key_label
+from rtvc.tui.message_log import LogEntry
 
 
 class Dialog(ModalScreen[None]):
     """A centred box that Escape closes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", show=False)]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.VERTICAL_BREAKPOINTS = [(0, "-flat"), (18, "-low")]
 
 
 class Ask(Dialog):
@@ -45,7 +49,7 @@ class Ask(Dialog):
     def compose(self) -> ComposeResult:
         """Create the widgets."""
         with Vertical():
-            yield Static(self._question, markup=False)
+            yield Static(self._question, id="question", markup=False)
             yield Input(self._answer)
             yield Static("", classes="error", markup=False)
             yield Static("Enter applies, Escape cancels.")
@@ -56,6 +60,7 @@ class Ask(Dialog):
             self._use(event.value.strip())
         except RtvcError as error:
             self.query_one(".error", Static).update(str(error))
+            self.add_class("-refused")
         else:
             self.dismiss()
 
@@ -102,32 +107,27 @@ def before_measuring(microphone: str, speaker: str, act: Callable[[], object]) -
     )
 
 
-class Help(Dialog):
-    """Lists all keys.
+class Messages(Dialog):
+    """The newest messages with their times, the newest first.
 
     Parameters
     ----------
-    chosen
-        The keys from keys.yaml, by id.
-    where
-        Path of keys.yaml.
+    entries
+        The messages, oldest first.
     """
 
-    def __init__(self, chosen: dict[str, str], where: str) -> None:
+    def __init__(self, entries: tuple[LogEntry, ...]) -> None:
         super().__init__()
-        rows = [(key_label(chosen.get(key.id, key.key)), key.help) for key in KEYS]
-        rows += FIXED_HELP
-        lines = [f"{key:>12}  {text}" for key, text in rows]
-        named = ", ".join(key.id for key in KEYS)
-        self._text = "\n".join(lines)
-        self._text += (
-            f'\n\nTo change keys, add lines such as\n  mute: "x"\nto {where}\nfor: {named}.'
-        )
+        lines = [f"{entry.clock}  {entry.text}" for entry in reversed(entries)]
+        self._text = "\n".join(lines or ["There were no messages yet."])
 
     def compose(self) -> ComposeResult:
         """Create the widgets."""
-        with Vertical(), VerticalScroll():
-            yield Static(self._text, markup=False)
+        with Vertical() as box:
+            box.border_title = "Messages, the newest first"
+            box.border_subtitle = "Esc closes"
+            with VerticalScroll():
+                yield Static(self._text, markup=False)
 
     def on_mount(self) -> None:
         """Focus the text so that it scrolls."""

@@ -10,20 +10,20 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 from textual.widgets import OptionList
 
 from rtvc.live.actions import Actions
 from rtvc.live.controller import Controller
+from rtvc.live.devices import DeviceChoice
 from rtvc.live.scanner import Scanner
 from rtvc.settings import SETTINGS
 from rtvc.stats import State
-from rtvc.tui.devices_screen import DeviceList
-from rtvc.tui.footer import KeyLine
-from rtvc.tui.level_meter import LevelMeter
+from rtvc.tui.devices_screen import DeviceList, Kind
+from rtvc.tui.help import GUIDE_TOPIC, Topic
 from rtvc.tui.notice import report
+from rtvc.tui.panel_screen import PanelScreen, meters
 from rtvc.tui.snapshot import Snapshot
-from rtvc.tui.text_pane import TextPane
+from rtvc.tui.text_pane import FlowPane
 from rtvc.tui.voice_list import VoiceList, items
 
 _STEPS = (
@@ -52,7 +52,7 @@ _GATE_OVER_NOISE_DB = 8.0
 _LEVELS = 300
 
 
-class FirstRunScreen(Screen[None]):
+class FirstRunScreen(PanelScreen):
     """One step at a time, with the level meters.
 
     Parameters
@@ -63,8 +63,11 @@ class FirstRunScreen(Screen[None]):
         Lists the devices.
     actions
         Saves that the guide has been shown.
+    keys
+        The keys from keys.yaml, by id.
     """
 
+    HINTS = _HINTS
     AUTO_FOCUS = "#input"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "next", show=False),
@@ -73,25 +76,25 @@ class FirstRunScreen(Screen[None]):
         Binding("enter", "select", show=False),
     ]
 
-    def __init__(self, controller: Controller, scanner: Scanner, actions: Actions) -> None:
-        super().__init__()
+    def __init__(
+        self, controller: Controller, scanner: Scanner, actions: Actions, keys: dict[str, str]
+    ) -> None:
+        super().__init__(keys)
         self._controller = controller
         self._scanner = scanner
         self._actions = actions
         self._step = 0
         self._levels: deque[tuple[float, float]] = deque(maxlen=_LEVELS)
+        self._opening: tuple[Kind, DeviceChoice] | None = None
+        """The list and the device chosen in it, until it runs."""
 
-    def compose(self) -> ComposeResult:
-        """Create the widgets."""
-        yield TextPane("badge")
-        yield TextPane("message")
-        yield LevelMeter("IN", "input-meter")
-        yield LevelMeter("OUT", "output-meter")
-        yield TextPane("answer")
+    def compose_body(self) -> ComposeResult:
+        """Create the widgets between the state and the messages."""
+        yield FlowPane("step")
+        yield from meters()
         yield DeviceList("input")
         yield DeviceList("output")
         yield VoiceList("voices")
-        yield KeyLine(_HINTS)
 
     def on_mount(self) -> None:
         """Start with the first step."""
@@ -99,19 +102,19 @@ class FirstRunScreen(Screen[None]):
         self.set_interval(2.0, self._scanner.scan_devices)
         self._go(0)
 
-    def show(self, snapshot: Snapshot) -> None:
-        """Show a snapshot."""
-        badge, stats = snapshot.badge, snapshot.stats
-        self.query_one("#badge", TextPane).put(
-            (f" {badge.sign} {badge.word} ", f"bold reverse {badge.style}"),
-            (f"  FIRST STEPS, {self._step + 1} of {len(_STEPS)}", "bold"),
-        )
-        self.query_one("#message", TextPane).put((_STEPS[self._step][1], "bold"))
-        self.query_one("#input-meter", LevelMeter).show(stats.input, snapshot.now)
-        self.query_one("#output-meter", LevelMeter).show(stats.output, snapshot.now)
+    def help_topic(self) -> Topic:
+        """Return the keys of the screen."""
+        return GUIDE_TOPIC
+
+    def show_body(self, snapshot: Snapshot) -> None:
+        """Show the step with its lists, and the levels."""
+        stats = snapshot.stats
+        title = f"FIRST STEPS, {self._step + 1} of {len(_STEPS)}. "
+        self.query_one("#step", FlowPane).put((title, "bold"), (_STEPS[self._step][1], ""))
+        self.show_levels(snapshot)
+        self._go_on_once_open(snapshot)
         if stats.state is not State.STARTING:  # else they may be the previous microphone's
             self._levels.append((stats.input.peak_db, stats.input.rms_db))
-        self.query_one("#answer", TextPane).put((self._message(snapshot), ""))
         for devices in self.query(DeviceList):
             devices.put(snapshot.available, snapshot.wanted, snapshot.devices)
         self.query_one(VoiceList).put(
@@ -148,10 +151,19 @@ class FirstRunScreen(Screen[None]):
             choice = chosen.change(self._controller.wanted)
             if choice != self._controller.wanted:
                 self._controller.select_devices(choice)
+            self._opening = chosen.kind, chosen.choice
+
+    def _go_on_once_open(self, snapshot: Snapshot) -> None:
+        """Leave the step once the device chosen in it runs; stay if it cannot be opened."""
+        state = snapshot.stats.state
+        if self._opening is None or state is State.STARTING:
+            return
+        (kind, choice), self._opening = self._opening, None
+        if state is not State.DEVICE_LOST and getattr(self._controller.wanted, kind) == choice:
             self.action_next()
 
     def _go(self, step: int) -> None:
-        self._step = step
+        self._step, self._opening = step, None
         self._levels.clear()
         for id in ("input", "output", "voices"):
             self.query_one(f"#{id}").display = _STEPS[step][0] == id
@@ -159,9 +171,10 @@ class FirstRunScreen(Screen[None]):
         shown = [widget for widget in lists if all(a.display for a in widget.ancestors_with_self)]
         self.set_focus(shown[0] if shown else None)
 
-    def _message(self, snapshot: Snapshot) -> str:
-        if snapshot.message or snapshot.badge.text:
-            return snapshot.message or snapshot.badge.text
+    def hint(self, snapshot: Snapshot) -> str:
+        """Return what the step proposes, and what keeps it from going on."""
+        if snapshot.stats.state is State.DEVICE_LOST:
+            return "Choose a device that works to go on, or press n to skip this step."
         if _STEPS[self._step][0] == "level" and (found := self._proposal()):
             return f"Proposed: input gain {found[0]:+.0f} dB, gate {found[1]:.0f} dBFS."
         return ""
@@ -173,7 +186,7 @@ class FirstRunScreen(Screen[None]):
         if len(peaks) < 20:
             return None
         gain, gate = SETTINGS["input_gain"], SETTINGS["gate"]
-        # The meter is before the gain, the gate after it.
+        # These levels are before the gain, the gate is after it.
         wanted = round(_TARGET_PEAK_DB - max(peaks))
         floor = noises[len(noises) // 20] + wanted + _GATE_OVER_NOISE_DB
         return (

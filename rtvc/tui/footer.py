@@ -5,10 +5,12 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widgets import Static
 
-from rtvc.tui.keys import KEYS, key_label
+from rtvc.tui.keys import KEYS, key_labels
 
 Hint = tuple[str, str, str]
 """A key, one word about it, and the action of a click."""
+_KEPT = 2
+"""Hints at the end that are left out last."""
 
 
 class KeyLine(Static):
@@ -29,8 +31,9 @@ class KeyLine(Static):
         gap = 2 if self._length(self._hints, 2) <= self.size.width else 1
         hints = self._hints
         while len(hints) > 1 and self._length(hints, gap) > self.size.width:
-            # The least important go first; the last one leaves the screen.
-            hints = (*hints[:-2], hints[-1])
+            # The least important go first; the last ones are help and how to leave the screen.
+            kept = min(_KEPT, len(hints) - 1)
+            hints = (*hints[: -kept - 1], *hints[-kept:])
         parts = []
         for key, word, action in hints:
             part = Content.from_markup("[b]$key[/b] $word", key=key, word=word)
@@ -44,7 +47,7 @@ class KeyLine(Static):
 
 def _app_hints(keys: dict[str, str]) -> tuple[Hint, ...]:
     """Return the app's keys for the footer; `keys` are those from keys.yaml."""
-    by_id = {key.id: key_label(keys.get(key.id, key.key)) for key in KEYS}
+    by_id = key_labels(keys)
     hints = [(by_id[key.id], key.short, f"app.{key.action}") for key in KEYS if key.short]
     pitch = f"{by_id['pitch_down']}{by_id['pitch_up']}"
     hints = [(pitch, w, "app.pitch(1)") if w == "pitch" else (k, w, a) for k, w, a in hints]

@@ -44,6 +44,8 @@ KEYS = (
     Key("devices", "d", "devices", "device", "choose microphone, speaker and monitor"),
     Key("search", "slash", "search", "", "search voices and presets"),
     Key("save", "ctrl+s", "save", "save", "save the settings as a preset"),
+    Key("remedy", "e", "remedy", "", "do what is proposed next to the state"),
+    Key("messages", "ctrl+l", "messages", "", "the last messages, with their times"),
     Key("undo", "ctrl+z", "undo", "undo", "undo the last change"),
     Key("redo", "ctrl+y", "redo", "", "redo the last undone change"),
     Key("spectrogram", "v", "spectrogram", "", "show or hide the spectrogram"),
@@ -57,18 +59,6 @@ KEYS = (
 
 _NAMES = {str(key.value) for key in Keys}
 KEY_IDS = tuple(key.id for key in KEYS)
-
-FIXED_HELP = (
-    ("1 to 9", "load a favourite preset"),
-    ("up, down", "move between settings; Tab moves to the list"),
-    ("left, right", "change the setting by one step"),
-    (", and .", "change it in fine steps (also Shift+left, Shift+right)"),
-    ("< and >", "change it in coarse steps (also Ctrl+left, Ctrl+right)"),
-    ("Enter", "type a value; in lists, select the line"),
-    ("Backspace", "reset to the preset's value; again: to the default"),
-    ("f", "in a list: give the preset a key, or remove it (Ctrl+1 to 9: this one)"),
-    ("Escape", "close the screen or dialog"),
-)
 
 
 def bindings() -> list[Binding]:
@@ -105,6 +95,17 @@ def key_label(key: str) -> str:
     """Return a key as it is displayed."""
     plain = _character(key)
     return {" ": "space"}.get(plain, plain).replace("ctrl+", "^")
+
+
+def key_labels(chosen: dict[str, str]) -> dict[str, str]:
+    """Return the labels of the keys of all actions, by id.
+
+    Parameters
+    ----------
+    chosen
+        The keys from keys.yaml, by id.
+    """
+    return {key.id: key_label(chosen.get(key.id, key.key)) for key in KEYS}
 
 
 def _character(key: str) -> str:

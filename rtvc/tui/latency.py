@@ -1,61 +1,75 @@
-"""The parts of the latency, and the engine's timing figures."""
+"""The parts of the latency in the words of the settings; a click leads to the setting."""
 
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
+
+from textual import events
+from textual.message import Message
 
 from rtvc.live.health import Health
-from rtvc.stats import Latency, Stats
+from rtvc.stats import Latency
 from rtvc.tui.text_pane import StyledText, TextPane
 
-_SHORT = {
-    "device_in": "in",
-    "lookahead": "look",
-    "crossfade": "fade",
-    "filters": "filter",
-    "device_out": "out",
+DEVICES = "devices"
+_WIDE = 80
+"""Columns from which the measured latency is shown too."""
+_PARTS = {
+    "device_in": ("microphone", DEVICES),
+    "block": ("block", "block"),
+    "headroom": ("headroom", "headroom"),
+    "lookahead": ("lookahead", "lookahead"),
+    "crossfade": ("crossfade", "crossfade"),
+    "search": ("crossfade", "crossfade"),
+    "filters": ("filters", ""),
+    "device_out": ("speaker", DEVICES),
 }
+"""The label of each part, and the setting that decides it, or `DEVICES`; "" for none."""
 
 
 class LatencyBar(TextPane):
     """The latency from microphone to speaker, with its parts in proportion."""
 
+    @dataclass
+    class Clicked(Message):
+        """A part was clicked: the name of its setting, or `DEVICES`."""
+
+        target: str
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id)
+        self._ends: list[tuple[int, str]] = []
+        """For each part the column after it, and what a click leads to."""
+
     def show(self, latency: Latency, health: Health) -> None:
         """Show the latency with the devices' reported and, if known, their measured part."""
-        title = f"LATENCY {latency.total * 1000:.0f} ms "
-        if health.measured is not None and health.measured_latency is not None:
-            real, known = health.measured_latency * 1000, health.measured.age
-            age = f"({known}) " if "day" in known else ""
-            title = f"LATENCY reported {latency.total * 1000:.0f}, measured {real:.0f} ms {age}"
-        self.put((title, "bold"), *_segments(latency, self.size.width - len(title) - 1))
-
-
-class StepFigures(TextPane):
-    """Step times, late blocks, and counters of the devices."""
-
-    def show(self, stats: Stats, health: Health) -> None:
-        """Show the figures of `health`, and how much output waits now."""
-        step = health.step
-        times = "/".join(f"{t * 1000:.0f}" for t in (step.p50, step.p95, step.p99))
-        bad = "$error bold reverse"
-        wide = self.size.width >= 110
-        parts: list[StyledText] = [
-            (f"STEP {'p50/p95/p99' if wide else 'p50/95/99'} {times}", ""),
-            (f" of {health.block * 1000:.0f} ms", ""),
-            ("  ", ""),
-            (f"LATE {health.late_blocks}", bad if health.late_blocks else ""),
-            ("  ", ""),
-            (f"UNDERRUNS {health.underruns}", bad if health.underruns else ""),
-            (f"  RING {stats.device.output_fill * 1000:.0f} ms", ""),
-            (f"  DRIFT {health.drift_ppm or 0.0:+.0f}{' ppm' if wide else ''}", ""),
-        ]
-        if wide:
-            parts.append((f"  CONCEALED {health.concealed:.2f} s", ""))
+        title = f" LATENCY {latency.total * 1000:.0f} ms "
+        measured, real = health.measured, health.measured_latency
+        if measured is not None and real is not None and self.size.width >= _WIDE:
+            age = f"({measured.age}) " if "day" in measured.age else ""
+            title = (
+                f" LATENCY reported {latency.total * 1000:.0f}, measured {real * 1000:.0f} ms {age}"
+            )
+        cells = self.size.width - len(title) - 1
+        parts: list[StyledText] = [(title, "bold")]
+        self._ends = [(len(title), "")]
+        for text, target, number in _segments(latency, cells):
+            # Alternate reverse and plain, so that the parts differ without colours too.
+            parts += [(text, "reverse" if number % 2 == 0 else "$text on $panel"), ("│", "")]
+            self._ends.append((self._ends[-1][0] + len(text) + 1, target))
         self.put(*parts)
 
+    def on_click(self, event: events.Click) -> None:
+        """Lead to the setting of the clicked part."""
+        target = next((target for end, target in self._ends if event.x < end), "")
+        if target:
+            self.post_message(self.Clicked(target))
 
-def _segments(latency: Latency, cells: int) -> list[StyledText]:
-    parts: list[StyledText] = []
+
+def _segments(latency: Latency, cells: int) -> list[tuple[str, str, int]]:
+    """Return text, target and number of each part that is wide enough to be seen."""
+    parts: list[tuple[str, str, int]] = []
     done, drawn = 0.0, 0
     for field in dataclasses.fields(latency):
         seconds = getattr(latency, field.name)
@@ -64,11 +78,10 @@ def _segments(latency: Latency, cells: int) -> list[StyledText]:
         done += seconds
         width = round(done / latency.total * cells) - drawn
         drawn += width
-        if width < 1:
+        if width < 2:
             continue
-        label = f"{_SHORT.get(field.name, field.name)} {seconds * 1000:.0f}"
-        text = label if len(label) < width else label.split(maxsplit=1)[0]
-        text = f"{text:^{width - 1}}"[: width - 1] if len(text) < width else " " * (width - 1)
-        # Alternate reverse and plain, so that the parts differ without colours too.
-        parts += [(text, "reverse" if len(parts) % 4 == 0 else "$text on $panel"), ("│", "")]
+        label, target = _PARTS[field.name]
+        ms = f"{seconds * 1000:.0f}"
+        fitting = (text for text in (f"{label} {ms}", label, ms, "") if len(text) < width)
+        parts.append((f"{next(fitting):^{width - 1}}", target, len(parts)))
     return parts

@@ -1,19 +1,29 @@
-"""A level meter: peak and RMS in one bar, with peak and clip hold."""
+"""A level meter: peak and RMS in one bar with zones, peak and clip hold, and the gate's handle."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual import events
+from textual.message import Message
 
 from rtvc.stats import Level
 from rtvc.tui.text_pane import StyledText, TextPane
 
 FLOOR_DB = -60.0
 CLIP_HOLD_S = 3.0
-_LOUD_DB = -6.0
+HANDLE = "┃"
+_LOUD_DB, _HOT_DB = -12.0, -3.0
+"""Levels at which the zones begin in which it is loud, and nearly too loud."""
+_LIMITED_DB = -0.5
+_WIDE = 70
+_NOTE = 10
 
 
 class LevelMeter(TextPane):
     """The level of one signal.
 
-    The bar is solid up to the RMS and shaded up to the peak; the mark is the highest
+    The bar is solid up to the RMS and shaded up to the peak; the thin mark is the highest
     peak of the last three seconds.
 
     Parameters
@@ -22,41 +32,116 @@ class LevelMeter(TextPane):
         Name of the signal.
     """
 
+    @dataclass
+    class GateMoved(Message):
+        """The handle of the gate was dragged to a level in dBFS."""
+
+        gate_db: float
+
     def __init__(self, title: str, id: str) -> None:
         super().__init__(id)
         self._title = title
-        self._clipped_at = float("-inf")
+        self._clipped_at = self._limited_at = self._top_at = float("-inf")
         self._top = float("-inf")
-        self._top_at = float("-inf")
+        self._limited_db = 0.0
+        self._gate_db: float | None = None
+        self._bar_at = (0, 0)
+        """First column of the bar, and its width."""
+        self._dragging = False
 
-    def show(self, level: Level, now: float) -> None:
-        """Show a level; `now` is a monotonic time in seconds."""
+    def show(
+        self,
+        level: Level,
+        now: float,
+        *,
+        gate_db: float | None = None,
+        shut: bool = False,
+        limited_db: float = 0.0,
+    ) -> None:
+        """Show a level.
+
+        Parameters
+        ----------
+        level
+            The level.
+        now
+            A monotonic time in seconds.
+        gate_db
+            Threshold of the gate in dBFS, drawn as a handle; None without a gate.
+        shut
+            Whether the gate is shut, so that nothing of this signal passes.
+        limited_db
+            Gain reduction of the limiter in dB, 0 or less.
+        """
         if level.clipped:
             self._clipped_at = now
         if level.peak_db >= self._top or now - self._top_at > CLIP_HOLD_S:
             self._top, self._top_at = level.peak_db, now
+        if limited_db <= min(self._limited_db, _LIMITED_DB) or now - self._limited_at > CLIP_HOLD_S:
+            self._limited_db, self._limited_at = limited_db, now
+        self._gate_db = gate_db
         clip = now - self._clipped_at < CLIP_HOLD_S
-        title = f"{self._title:4}"
-        figures = f" {_db(level.peak_db)} peak {_db(level.rms_db)} rms {'CLIP' if clip else '    '}"
-        cells = self.size.width - len(title) - len(figures) - 2
+        note = "gate shut" if shut else ""
+        if self._limited_db <= _LIMITED_DB:
+            note = f"limiter {self._limited_db:.0f}"
+        note = "CLIP" if clip else note
+        figures = f" {_db(level.peak_db)} dB {note:{_NOTE}}"
+        if self.size.width >= _WIDE:
+            figures = f" {_db(level.peak_db)} peak {_db(level.rms_db)} rms  {note:{_NOTE}}"
+        title = f" {self._title:4}"
+        cells = self.size.width - len(title) - len(figures)
+        self._bar_at = len(title), cells
+        style = "bold $error" if clip else "$text-muted" if shut else ""
         if cells < 4:
-            self.put((f"{title}{figures}".rstrip(), "$error bold" if clip else ""))
+            self.put((f"{title}{figures}".rstrip(), style))
             return
-        self.put((f"{title}|", ""), *self._bar(level, cells), ("|", ""), _figures(figures, clip))
+        self.put((title, "bold"), *self._bar(level, cells, shut=shut), (figures, style))
 
-    def _bar(self, level: Level, cells: int) -> list[StyledText]:
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Take the handle of the gate."""
+        if self._gate_db is not None and self._drag(event.x):
+            self._dragging = True
+            self.capture_mouse()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Move the handle of the gate."""
+        if self._dragging:
+            self._drag(event.x)
+
+    def on_mouse_up(self) -> None:
+        """Let the handle go."""
+        self._dragging = False
+        self.capture_mouse(False)
+
+    def _drag(self, x: int) -> bool:
+        first, cells = self._bar_at
+        inside = first <= x < first + cells
+        if inside:
+            share = (x - first) / max(cells - 1, 1)
+            self.post_message(self.GateMoved(round(FLOOR_DB * (1 - share))))
+        return inside
+
+    def _bar(self, level: Level, cells: int, *, shut: bool) -> list[StyledText]:
         full = round(_share(level.rms_db) * cells)
         peak = max(round(_share(level.peak_db) * cells), full)
-        bar = "█" * full + "▒" * (peak - full) + " " * (cells - peak)
+        bar = "█" * full + "▒" * (peak - full) + "·" * (cells - peak)
         top = min(round(_share(self._top) * cells), cells) - 1
         if top >= peak:
             bar = f"{bar[:top]}│{bar[top + 1 :]}"
-        loud = round(_share(_LOUD_DB) * cells)
-        return [(bar[:loud], "$success"), (bar[loud:], "$warning")]
-
-
-def _figures(text: str, clip: bool) -> StyledText:
-    return (text, "$error bold reverse" if clip else "")
+        loud, hot = (round(_share(db) * cells) for db in (_LOUD_DB, _HOT_DB))
+        zones = [(0, loud, "$success"), (loud, hot, "$warning"), (hot, cells, "$error")]
+        if shut:
+            zones = [(0, cells, "$text-muted")]
+        if self._gate_db is None:
+            return [(bar[start:end], style) for start, end, style in zones]
+        at = min(round(_share(self._gate_db) * (cells - 1)), cells - 1)
+        parts: list[StyledText] = []
+        for start, end, style in zones:
+            if start <= at < end:
+                parts += [(bar[start:at], style), (HANDLE, "bold"), (bar[at + 1 : end], style)]
+            else:
+                parts.append((bar[start:end], style))
+        return parts
 
 
 def _db(value: float) -> str:

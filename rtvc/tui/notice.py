@@ -1,4 +1,4 @@
-"""Messages to the user, which the app shows for some seconds."""
+"""Messages to the user, which the app shows and keeps."""
 
 from __future__ import annotations
 
@@ -13,27 +13,25 @@ from rtvc.errors import RtvcError
 
 @dataclass
 class Notice(Message):
-    """A message to the user, shown in place of the previous one."""
+    """A message to the user; one that is urgent stays until a key is pressed."""
 
     text: str
-
-    def can_replace(self, message: Message) -> bool:
-        """Return whether `message`, which follows this one, makes it obsolete."""
-        return isinstance(message, Notice)
+    urgent: bool = False
 
 
-def outcome(act: Callable[[], str | None]) -> str:
-    """Call `act`, and return its message, or the reason why it failed."""
+def outcome(act: Callable[[], str | None]) -> Notice:
+    """Call `act`, and return its message, or the reason why it failed, which is urgent."""
     try:
-        return act() or ""
+        return Notice(act() or "")
     except RtvcError as error:
-        return str(error)
+        return Notice(str(error), urgent=True)
     except OSError as error:
         # Rare, such as a deleted current folder; the panel keeps running.
-        return f"The operation failed: {error.strerror or error}."
+        return Notice(f"The operation failed: {error.strerror or error}.", urgent=True)
 
 
 def report(pump: MessagePump, act: Callable[[], str | None]) -> None:
     """Call `act`, and post its outcome, unless it is "", as a `Notice`."""
-    if text := outcome(act):
-        pump.post_message(Notice(text))
+    notice = outcome(act)
+    if notice.text:
+        pump.post_message(notice)

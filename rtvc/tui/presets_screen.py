@@ -7,18 +7,17 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
-from textual.screen import Screen
+from textual.containers import Container, VerticalScroll
 from textual.widgets import Static
 
 from rtvc.config.preset_manager import PresetEntry, PresetManager, describe_changes
 from rtvc.live.actions import Actions
 from rtvc.settings import Settings
 from rtvc.tui.dialogs import Ask
-from rtvc.tui.footer import KeyLine
+from rtvc.tui.help import PRESETS_TOPIC, Topic
 from rtvc.tui.notice import Notice, report
+from rtvc.tui.panel_screen import PanelScreen
 from rtvc.tui.snapshot import Snapshot
-from rtvc.tui.text_pane import TextPane
 from rtvc.tui.voice_list import VoiceList, items
 
 _HINTS = (
@@ -33,8 +32,11 @@ _HINTS = (
     ("Esc", "back", "app.close_screen"),
 )
 
+_LOW = 18
+"""Rows from which there is room for the preview."""
 
-class PresetsScreen(Screen[None]):
+
+class PresetsScreen(PanelScreen):
     """A list of all presets, and what the highlighted one would change.
 
     Parameters
@@ -43,8 +45,11 @@ class PresetsScreen(Screen[None]):
         Renames, copies, deletes and restores presets.
     actions
         Let digits and settings follow a new name.
+    keys
+        The keys from keys.yaml, by id.
     """
 
+    HINTS = _HINTS
     AUTO_FOCUS = "OptionList"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "app.save", show=False),
@@ -55,30 +60,33 @@ class PresetsScreen(Screen[None]):
         Binding("escape", "app.close_screen", show=False),
     ]
 
-    def __init__(self, preset_manager: PresetManager, actions: Actions) -> None:
-        super().__init__()
+    def __init__(
+        self, preset_manager: PresetManager, actions: Actions, keys: dict[str, str]
+    ) -> None:
+        super().__init__(keys)
         self._preset_manager = preset_manager
         self._actions = actions
         self._previewed: tuple[PresetEntry | None, Settings] | None = None
 
-    def compose(self) -> ComposeResult:
-        """Create the widgets."""
-        yield TextPane("badge")
-        yield TextPane("message")
-        with Horizontal():
+    def compose_body(self) -> ComposeResult:
+        """Create the widgets between the state and the messages."""
+        with Container(id="lists"):
             yield VoiceList("voices")
             with VerticalScroll(can_focus=False):
                 yield Static("", id="preview", markup=False)
-        yield KeyLine(_HINTS)
 
-    def show(self, snapshot: Snapshot) -> None:
-        """Show a snapshot."""
-        badge = snapshot.badge
-        self.query_one("#badge", TextPane).put(
-            (f" {badge.sign} {badge.word} ", f"bold reverse {badge.style}"), ("  PRESETS", "bold")
-        )
-        text = snapshot.message or badge.text or "Your own presets can be renamed and deleted."
-        self.query_one("#message", TextPane).put((text, "bold" if snapshot.message else ""))
+    def hint(self, snapshot: Snapshot) -> str:
+        """Return what can be done with presets, or what the highlighted one is for."""
+        if self.size.height < _LOW and (entry := self._marked) is not None:
+            return f"{entry.name}: {entry.description}"
+        return "Your own presets can be renamed and deleted."
+
+    def help_topic(self) -> Topic:
+        """Return the keys of the screen."""
+        return PRESETS_TOPIC
+
+    def show_body(self, snapshot: Snapshot) -> None:
+        """Show the presets, and what the highlighted one would change."""
         self.query_one(VoiceList).put(
             items({}, snapshot.entries, snapshot.favourites, snapshot.preset)
         )

@@ -1,4 +1,4 @@
-"""The settings: one row for each, generated from their declarations."""
+"""The settings of one tab: one row for each, generated from their declarations."""
 
 from __future__ import annotations
 
@@ -15,18 +15,16 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from rtvc.config.preset_manager import format_value, setting_label
-from rtvc.settings import Setting, Settings, Value, grouped_settings
-from rtvc.tui import value_steps
+from rtvc.settings import Setting, Settings, Value
+from rtvc.tui import slider, value_steps
+from rtvc.tui.setting_row import TRACK_AT, VALUE_AT, row_text, track_cells
+from rtvc.tui.setting_rows import TABS, Facts, settings_by_tab
 
-_LABEL, _VALUE, _UNIT = 15, 11, 10
-_TRACK = 2 + _LABEL + _VALUE + 1 + _UNIT
+_NOTHING = "No setting of this tab changes anything with this voice; a shows all."
 
 
 class SettingsList(ScrollView, can_focus=True):
-    """The settings in rows, one of which is selected.
-
-    What is not stored, which is the mode, is chosen with keys of its own, not by a step in a list.
+    """The settings of one tab that change something, or all of them; one row is selected.
 
     Parameters
     ----------
@@ -34,8 +32,6 @@ class SettingsList(ScrollView, can_focus=True):
         Returns the current settings, to which keys apply: the rows may show older ones.
     change
         Changes a setting.
-    voices
-        Returns the names for the setting voice.
     origin
         Returns the settings of the preset that the current ones began with, None for none.
     id
@@ -45,31 +41,34 @@ class SettingsList(ScrollView, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move(-1)", show=False),
         Binding("down", "move(1)", show=False),
-        Binding("pageup", "move(-8)", show=False),
-        Binding("pagedown", "move(8)", show=False),
-        Binding("home", "move(-99)", show=False),
-        Binding("end", "move(99)", show=False),
+        Binding("pageup", "tab(-1)", show=False),
+        Binding("pagedown", "tab(1)", show=False),
+        Binding("home", "end(-1)", show=False),
+        Binding("end", "end(1)", show=False),
         Binding("left", "step(-1, 'normal')", show=False),
         Binding("right", "step(1, 'normal')", show=False),
         Binding("shift+left,comma", "step(-1, 'fine')", show=False),
         Binding("shift+right,full_stop", "step(1, 'fine')", show=False),
         Binding("ctrl+left,less_than_sign", "step(-1, 'coarse')", show=False),
         Binding("ctrl+right,greater_than_sign", "step(1, 'coarse')", show=False),
+        Binding("a", "all", show=False),
         Binding("enter", "type", show=False),
         Binding("backspace,delete", "reset", show=False),
     ]
 
     @dataclass
     class Typed(Message):
-        """The user wants to type the value of a setting."""
+        """The user wants to type the value of a setting, or to choose it from a list."""
 
         setting: Setting
+
+    class Moved(Message):
+        """Another tab or row is selected, or other rows are shown."""
 
     def __init__(
         self,
         current: Callable[[], Settings],
         change: Callable[[Setting, Value], None],
-        voices: Callable[[], list[str]],
         origin: Callable[[], Settings | None],
         id: str,
     ) -> None:
@@ -77,87 +76,177 @@ class SettingsList(ScrollView, can_focus=True):
         self._current = current
         self._change = change
         self._settings = current()
-        self._voices = voices
         self._origin = origin
-        self._rows: list[Setting | str] = []
-        for title, group in grouped_settings().items():
-            self._rows += [title, *(setting for setting in group if setting.stored)]
-        self._at = 1
-        self.virtual_size = Size(_TRACK, len(self._rows))
+        self._facts = Facts()
+        self._all = False
+        self._tabs = settings_by_tab()
+        self.tab = TABS[0]
+        self._rows: tuple[Setting, ...] = ()
+        self._at = 0
+        self._dragged: Value | None = None
+        self._fill()
 
     @property
-    def setting(self) -> Setting:
-        """The selected setting."""
-        row = self._rows[self._at]
-        assert isinstance(row, Setting)
-        return row
+    def setting(self) -> Setting | None:
+        """The selected setting, None if the tab has no row."""
+        return self._rows[self._at] if self._rows else None
 
-    def show(self, settings: Settings) -> None:
+    @property
+    def hidden(self) -> int:
+        """Number of settings of all tabs that are not shown."""
+        if self._all:
+            return 0
+        return sum(not self._facts.applies(s) for group in self._tabs.values() for s in group)
+
+    @property
+    def shows_all(self) -> bool:
+        """Whether settings that change nothing are shown too."""
+        return self._all
+
+    def applies(self, setting: Setting) -> bool:
+        """Return whether a setting changes anything with the voice in use."""
+        return self._facts.applies(setting)
+
+    def show(self, settings: Settings, facts: Facts) -> None:
         """Show these values."""
+        if facts != self._facts:
+            self._facts = facts
+            self._fill()
+            self.refresh()
+            self.post_message(self.Moved())
         if settings is not self._settings:
             before, self._settings = self._settings, settings
             for y, row in enumerate(self._rows):
-                if isinstance(row, Setting) and getattr(before, row.name) != getattr(
-                    settings, row.name
-                ):
+                if getattr(before, row.name) != getattr(settings, row.name):
                     self._refresh_row(y)
+
+    def go_to(self, name: str) -> None:
+        """Select a setting in its tab, and show all settings if it is not shown."""
+        tab = next(tab for tab, group in self._tabs.items() if name in [s.name for s in group])
+        setting = next(s for s in self._tabs[tab] if s.name == name)
+        self._all = self._all or not self._facts.applies(setting)
+        self._open(tab, 0)
+        self._choose([row.name for row in self._rows].index(name))
 
     def render_line(self, y: int) -> Strip:
         """Return one visible row."""
         width = self.scrollable_content_region.width
         y += self.scroll_offset.y
         base = self.rich_style
+        if not self._rows and y == 0:
+            return Strip([Segment(f" {_NOTHING}"[:width].ljust(width), base)], width)
         if y >= len(self._rows):
             return Strip.blank(width, base)
-        row = self._rows[y]
-        if isinstance(row, str):
-            text = f" {row.upper()} ".ljust(width, "─")
-            return Strip([Segment(text[:width], base)], width)
-        chosen = y == self._at
-        text = self._row(row, chosen, width)
+        row, chosen = self._rows[y], y == self._at
         style = base
+        if not self._facts.applies(row):
+            style += Style(dim=True)
         if chosen:
             style += Style(reverse=self.has_focus, bold=True)
+        text = row_text(
+            row,
+            self._settings,
+            self._facts,
+            width,
+            chosen=chosen,
+            dragged=self._dragged if chosen else None,
+            preset=getattr(self._origin(), row.name, None),
+        )
         return Strip([Segment(text[:width].ljust(width), style)], width)
 
     def action_move(self, rows: int) -> None:
-        """Select another row, except headings."""
-        wanted = min(max(self._at + rows, 1), len(self._rows) - 1)
-        if isinstance(self._rows[wanted], str):
-            wanted += 1 if rows > 0 else -1
-        self._choose(wanted)
+        """Select another row; beyond the last one, the first row of the next tab."""
+        wanted = self._at + rows
+        if 0 <= wanted < len(self._rows):
+            self._choose(wanted)
+            return
+        tab = TABS.index(self.tab) + (1 if rows > 0 else -1)
+        while 0 <= tab < len(TABS):
+            if any(self._shown(TABS[tab])):
+                self._open(TABS[tab], 0 if rows > 0 else -1)
+                return
+            tab += 1 if rows > 0 else -1
+
+    def action_tab(self, tabs: int) -> None:
+        """Open another tab, in a circle."""
+        self.open_tab(TABS[(TABS.index(self.tab) + tabs) % len(TABS)])
+
+    def action_end(self, direction: int) -> None:
+        """Select the first row of the first tab, or the last row of the last one."""
+        if direction < 0:
+            self._open(TABS[0], 0)
+        else:
+            self._open(TABS[-1], -1)
+
+    def action_all(self) -> None:
+        """Show all settings, or only those that change something."""
+        self._all = not self._all
+        self._fill()
+        self.refresh()
+        self.post_message(self.Moved())
 
     def action_step(self, steps: int, size: value_steps.Size) -> None:
         """Change the selected setting."""
-        value = getattr(self._current(), self.setting.name)
-        self._set(value_steps.stepped(self.setting, value, steps, size, self._voices()))
+        if (setting := self.setting) is not None:
+            limited = self._facts.limited(setting)
+            value = self._base(setting)
+            self._set(value_steps.stepped(limited, value, steps, size, self._facts.voices))
 
     def action_reset(self) -> None:
         """Reset the selected setting to the value of the preset, and from there to its default."""
-        setting, origin = self.setting, self._origin() or Settings()
-        value: Value = getattr(origin, setting.name)
+        setting = self.setting
+        if setting is None:
+            return
+        value: Value = getattr(self._origin() or Settings(), setting.name)
         at_origin = getattr(self._current(), setting.name) == value
         self._set(setting.default if at_origin else value)
 
     def action_type(self) -> None:
         """Ask for the value of the selected setting; if it has choices, use the next one."""
-        if self.setting.kind is bool or self.setting.choices:
+        setting = self.setting
+        if setting is None:
+            return
+        if setting.kind is bool or setting.choices:
             self.action_step(1, "normal")
         else:
-            self.post_message(self.Typed(self.setting))
+            self.post_message(self.Typed(self._facts.limited(setting)))
 
-    def on_click(self, event: events.Click) -> None:
-        """Select a row; on its track set the value, on its value ask for one."""
+    def open_tab(self, tab: str) -> None:
+        """Open a tab at its first row."""
+        self._open(tab, 0)
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Select a row; on its track set the value and follow the mouse."""
         y = event.y + self.scroll_offset.y
-        if not 0 <= y < len(self._rows) or isinstance(self._rows[y], str):
+        if not 0 <= y < len(self._rows):
             return
         self._choose(y)
-        track = self.scrollable_content_region.width - _TRACK - 2
-        place = event.x - _TRACK - 1
-        if 0 <= place < track and _has_track(self.setting):
-            self._set(value_steps.value_at(self.setting, place / max(track - 1, 1)))
-        elif event.x >= 2 + _LABEL:
+        if self._is_on_track(event.x):
+            self.capture_mouse()
+            self._drag(event.x)
+
+    def on_click(self, event: events.Click) -> None:
+        """Ask for the value that was clicked."""
+        y = event.y + self.scroll_offset.y
+        if y == self._at and event.x >= VALUE_AT and not self._is_on_track(event.x):
             self.action_type()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Follow the mouse along the track."""
+        if self._dragged is not None:
+            self._drag(event.x)
+
+    def on_mouse_up(self) -> None:
+        """Use the value at which the mouse was let go."""
+        self.capture_mouse(False)
+        dragged, self._dragged = self._dragged, None
+        if dragged is not None:
+            self._set(dragged)
+            self._refresh_row(self._at)
+
+    def on_resize(self) -> None:
+        """Keep the selected row in sight: a long message takes rows of the list."""
+        self._scroll_to_row()
 
     def on_focus(self) -> None:
         """Show the focus."""
@@ -167,33 +256,71 @@ class SettingsList(ScrollView, can_focus=True):
         """Remove the focus."""
         self._refresh_row(self._at)
 
+    @property
+    def _limited(self) -> Setting:
+        assert self.setting is not None
+        return self._facts.limited(self.setting)
+
+    @property
+    def _track_cells(self) -> int:
+        return track_cells(self.scrollable_content_region.width)
+
+    def _is_on_track(self, x: int) -> bool:
+        if self.setting is None or not slider.has_track(self._limited):
+            return False
+        return 0 <= x - TRACK_AT < self._track_cells
+
+    def _drag(self, x: int) -> None:
+        setting = self._limited
+        value = slider.value_in(setting, x - TRACK_AT, self._track_cells)
+        if value == self._dragged:
+            return
+        self._dragged = value
+        # Sizes rebuild the chain, so they are used once the mouse is let go.
+        if not setting.shape:
+            self._set(value)
+        self._refresh_row(self._at)
+
+    def _base(self, setting: Setting) -> Value:
+        """Return the value from which steps start: the one that the row shows."""
+        settings = self._current()
+        if self._facts.is_automatic(setting, settings):
+            return self._facts.used_value(setting, settings)
+        return getattr(settings, setting.name)  # type: ignore[no-any-return]
+
     def _set(self, value: Value) -> None:
+        assert self.setting is not None
         self._change(self.setting, value)
-        self.show(self._current())
+        self.show(self._current(), self._facts)
+
+    def _shown(self, tab: str) -> tuple[Setting, ...]:
+        return tuple(s for s in self._tabs[tab] if self._all or self._facts.applies(s))
+
+    def _fill(self) -> None:
+        """Take the rows of the tab, and keep the selected one if it is still there."""
+        before = self.setting
+        self._rows = self._shown(self.tab)
+        at = self._rows.index(before) if before in self._rows else self._at
+        self._at = min(max(at, 0), max(len(self._rows) - 1, 0))
+        self.virtual_size = Size(0, len(self._rows))
+
+    def _open(self, tab: str, at: int) -> None:
+        self.tab = tab
+        self._rows = self._shown(tab)
+        self.virtual_size = Size(0, len(self._rows))
+        self._at = range(len(self._rows))[at] if self._rows else 0
+        self.refresh()
+        self._choose(self._at)
 
     def _choose(self, y: int) -> None:
         before, self._at = self._at, y
         self._refresh_row(before)
         self._refresh_row(y)
-        # Scroll to the heading too above the first row of a group.
-        top = y - 1 if isinstance(self._rows[y - 1], str) else y
-        self.scroll_to_region(Region(0, top, 1, y - top + 1), animate=False, force=True)
+        self._scroll_to_row()
+        self.post_message(self.Moved())
+
+    def _scroll_to_row(self) -> None:
+        self.scroll_to_region(Region(0, self._at, 1, 1), animate=False, force=True)
 
     def _refresh_row(self, y: int) -> None:
         self.refresh(Region(0, y - self.scroll_offset.y, self.size.width, 1))
-
-    def _row(self, setting: Setting, chosen: bool, width: int) -> str:
-        value = getattr(self._settings, setting.name)
-        name = setting_label(setting.name) + ("" if value == setting.default else " *")
-        # A long label uses the space left by a short value.
-        text = f"{name} {format_value(setting.name, value):>{_LABEL + _VALUE - len(name) - 1}}"
-        text = f"{'>' if chosen else ' '} {text} {setting.unit:{_UNIT}}"
-        track = width - _TRACK - 2
-        if track < 5 or not _has_track(setting):
-            return text
-        at = min(round(value_steps.position_of(setting, value) * (track - 1)), track - 1)
-        return f"{text}├{'─' * at}●{'─' * (track - at - 1)}┤"
-
-
-def _has_track(setting: Setting) -> bool:
-    return setting.is_number and setting.high - setting.low < 1e6

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 from rtvc.config.measured_latency import MeasuredLatency
 from rtvc.config.preset_manager import PresetEntry
 from rtvc.config.preset_origin import PresetOrigin
-from rtvc.errors import escaped
 from rtvc.live.badge import Badge
 from rtvc.live.devices import AvailableDevices, DeviceNames, DeviceSelection
 from rtvc.settings import Settings
 from rtvc.stats import Stats
+from rtvc.tui.message_log import LogEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +36,8 @@ class Snapshot:
         The preset that the settings began with, None if there is none.
     recorded_s
         Length of the running recording in seconds, None if there is none.
-    message
-        The message to show, "" if there is none.
+    messages
+        The messages to show, from top to bottom.
     slow
         Whether text and figures are to be updated too, and not only the meters.
     """
@@ -57,24 +56,10 @@ class Snapshot:
     spectrum: tuple[float, ...] | None
     origin: PresetOrigin | None
     recorded_s: float | None
-    message: str
+    messages: tuple[LogEntry, ...]
     slow: bool
 
     @property
     def preset(self) -> str:
         """Name of the preset that the settings began with, "" if there is none."""
         return self.origin.name if self.origin is not None else ""
-
-
-@runtime_checkable
-class LiveScreen(Protocol):
-    """A screen that shows snapshots."""
-
-    def show(self, snapshot: Snapshot) -> None:
-        """Show a snapshot; called 30 times a second."""
-
-
-def in_words(devices: DeviceNames) -> str:
-    """Return the devices in one line."""
-    also = f" + {devices.monitor}" if devices.monitor else ""
-    return escaped(f"{devices.input} > {devices.output}{also}")

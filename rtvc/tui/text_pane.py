@@ -27,3 +27,18 @@ class TextPane(Static):
     def text(self) -> str:
         """The text without styles."""
         return "".join(text for text, _ in self._parts)
+
+
+class FlowPane(TextPane):
+    """A widget of styled text that has as many rows as the text needs, none without text."""
+
+    def on_mount(self) -> None:
+        """Start without rows."""
+        self.display = False
+
+    def put(self, *parts: StyledText) -> None:
+        """Show these parts, unless they are shown already, and fit the height to them."""
+        if parts != self._parts:
+            self._parts = parts
+            self.display = bool(self.text)
+            self.update(Content.assemble(*parts))

@@ -175,6 +175,16 @@ class VoiceList(Vertical):
         """Focus the search field."""
         self.query_one(Input).focus()
 
+    def choose_voice(self, name: str) -> None:
+        """Focus the list, with a voice highlighted."""
+        self.query_one(Input).value = ""
+        self._fill()
+        places = [(item.kind, item.name) for item in self._shown]
+        options = self.query_one(OptionList)
+        if (VOICE, name) in places:
+            options.highlighted = places.index((VOICE, name))
+        options.focus()
+
     def action_leave(self) -> None:
         """End the search; outside of one, leave the key to the screen."""
         field = self.query_one(Input)
@@ -224,6 +234,12 @@ class VoiceList(Vertical):
             self.post_message(self.Selected(self, self.marked))
             self.action_leave()
 
+    @property
+    def _nothing(self) -> str:
+        if self._searched_text:
+            return f" Nothing matches {self._searched_text!r}. Escape shows all."
+        return " There are no presets yet. ctrl+s saves the settings as one."
+
     def _fill(self) -> None:
         options = self.query_one(OptionList)
         before, row = self.marked, options.highlighted or 0
@@ -232,7 +248,10 @@ class VoiceList(Vertical):
         by_name = [item for item in self._items if wanted in item.name.lower()]
         others = [i for i in self._items if i not in by_name and wanted in i.about.lower()]
         self._shown = (*by_name, *others)
-        options.set_options([Option(_line(item)) for item in self._shown])
+        rows = [Option(_line(item)) for item in self._shown]
+        if not rows:
+            rows = [Option(self._nothing, disabled=True)]
+        options.set_options(rows)
         places = [(item.kind, item.name) for item in self._shown]
         if not self._shown:
             options.highlighted = None

@@ -47,6 +47,20 @@ def test_true_peaks_stay_under_the_ceiling(ceiling):
     assert np.abs(out).max() <= 10 ** (ceiling / 20) + 1e-6
 
 
+def test_the_lowest_gain_of_a_block_is_told():
+    limiter = Limiter(RATE)
+    limiter.process(tone(997, 0.5)[:4800], -1.0)
+    assert limiter.lowest_gain == 1.0
+    for _ in range(2):  # the jump has a higher true peak than what follows
+        limiter.process(np.full(4800, 2.0, np.float32), -6.0)
+    expected = 10 ** (-6 / 20) / 2
+    assert limiter.lowest_gain == pytest.approx(expected, rel=0.02)
+    limiter.process(np.zeros(48_000, np.float32), -6.0)
+    assert limiter.lowest_gain < 1.0, "it recovers in this block"
+    limiter.process(np.zeros(48_000, np.float32), -6.0)
+    assert limiter.lowest_gain == 1.0
+
+
 def test_a_steady_loud_sine_stays_a_tone():
     limiter = Limiter(RATE)
     out = in_blocks(lambda b: limiter.process(b, -1.0), tone(1000, 2.0, 2.0))[RATE:]

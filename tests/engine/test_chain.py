@@ -73,3 +73,16 @@ def test_the_check_costs_nothing_next_to_a_step():
             chain._require_block(block)
         seconds.append(time.perf_counter() - began)
     assert min(seconds) / 1000 < 10e-6  # a step takes a millisecond and more
+
+
+def test_a_step_tells_the_level_after_the_gain_and_what_the_limiter_takes():
+    chain = Chain(PlainVoice(), SETTINGS)
+    loud = SETTINGS.replace(input_gain=12.0, output_gain=12.0, ceiling=-6.0)
+    steady = (0.1 * np.sin(2 * np.pi * np.arange(BLOCK) / 48)).astype(np.float32)
+    for _ in range(4):  # gains are ramped, and the output lags the input
+        step = chain.step(steady, loud)
+    assert step.conditioned_level.peak_db == pytest.approx(step.input_level.peak_db + 12, abs=0.5)
+    # The tone has -20 dBFS, and leaves with 24 dB more: 10 dB above the ceiling.
+    assert step.limited_db == pytest.approx(-10, abs=1)
+    quiet = Chain(PlainVoice(), SETTINGS).step(SOUND[:BLOCK], SETTINGS)
+    assert quiet.limited_db == 0

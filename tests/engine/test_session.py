@@ -9,7 +9,7 @@ import pytest
 from rtvc.audio.simulated import Fault, SimulatedDevice
 from rtvc.errors import RtvcError, UsageError
 from rtvc.session import Session
-from rtvc.settings import SettingError, Settings
+from rtvc.settings import SETTINGS, SettingError, Settings
 from rtvc.stats import State
 from tests.support.material import more
 from tests.support.patience import measured
@@ -354,6 +354,9 @@ class TestShapeChanges:
         assert stats.state is State.CONVERTED
         assert "nobody" in stats.reason
         assert np.abs(played[-RATE:]).max() > 0.1
+        assert stats.in_use["voice"] == stats.voice == "world"
+        assert set(stats.in_use) == {name for name, s in SETTINGS.items() if s.shape}
+        assert (stats.features, stats.speakers) == (("built-in", "f0"), 1)
 
     @pytest.mark.parametrize("other", ["nobody", "world"])
     def test_a_voice_that_was_not_there_can_be_chosen_again(self, other):

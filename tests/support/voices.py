@@ -49,6 +49,7 @@ class PlainVoice:
     output_rate: int = 48_000
     lookahead: int = 3
     features: frozenset[str] = frozenset()
+    speakers: int = 1
     on_render: Callable[[int], object] | None = None
     streams: list[PlainStream] = field(default_factory=list)
 

@@ -99,9 +99,16 @@ class Driver:
         await self.until(lambda: voices.marked and len(voices._shown) == len(voices._items))
 
     async def choose(self, setting: str) -> None:
-        """Go to a control."""
-        await self.press("home", *["down"] * ROWS.index(setting))
-        await self.until(lambda: self.panel.screen.query_one(SettingsList).setting.name == setting)
+        """Go to a setting, also if it changes nothing now."""
+        rows = self.panel.screen.query_one(SettingsList)
+        await self.until(lambda: rows._facts.features)
+        if not rows.applies(SETTINGS[setting]) and not rows.shows_all:
+            await self.press("a")
+        await self.press("home")
+        while rows.setting is None or rows.setting.name != setting:
+            before = rows.setting
+            await self.press("down")
+            assert rows.setting is not before, f"there is no row {setting}"
 
     async def until(self, condition: Callable[[], object], seconds: float = 30.0) -> None:
         end = time.monotonic() + seconds

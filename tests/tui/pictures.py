@@ -37,7 +37,7 @@ async def make(folder: Path) -> None:
         await asyncio.sleep(12)
         began = time.monotonic()
         # Other programs may hold it up now and then; then the picture would show that.
-        while panel.controller.stats().output_f0_hz <= 0 or "CONVERTED" not in _badge(panel):
+        while panel.controller.stats().output_f0_hz <= 0 or "CHANGED VOICE" not in _state(panel):
             assert time.monotonic() - began < 600, "this machine is too busy for a picture"
             await asyncio.sleep(0.05)
         await asyncio.sleep(0.1)
@@ -48,8 +48,8 @@ async def make(folder: Path) -> None:
         await panel.action_quit()
 
 
-def _badge(panel: Panel) -> str:
-    return panel.screen.query_one("#badge", TextPane).text
+def _state(panel: Panel) -> str:
+    return panel.screen.query_one("#state", TextPane).text
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from tests.tui.simulated_devices import (
 )
 
 FOLDER = Path(__file__).parent / "stills"
-SIZES = ((80, 24), (120, 40), (200, 50))
+SIZES = ((40, 12), (60, 20), (80, 24), (120, 40), (200, 50))
 SCREENS = ("main", "presets", "devices", "guide", "help", "dialog")
 _SECONDS = 11
 _LOOKS_A_SECOND = 30
@@ -80,7 +80,10 @@ class StillController(Controller):
             gate_open=speaks,
             input_f0_hz=heard,
             output_f0_hz=heard * 2 ** (self.settings.pitch / 12),
+            features=("built-in", "f0"),
             input=Level(loud + 6, loud - 4),
+            conditioned=Level(loud + 6, loud - 4),
+            limited_db=-2.0 if loud > -12 else 0.0,
             output=Level(loud + 9, loud, clipped=7.0 < self.now < 7.2),
             step=Times(0.021, 0.034, 0.048, 0.071),
             latency=Latency(0.010, 0.100, 0.060, 0.030, 0, 0, 0.003, 0.010),

@@ -44,7 +44,7 @@ def marked(it) -> str:
 async def test_it_stays_while_settings_are_changed_undone_and_in_the_next_run(open_panel):
     async with open_panel(size=(110, 30)) as it:
         await it.find("deep")
-        await it.reads("CONVERTED deep MacBook")
+        await it.reads("Others hear: deep MacBook")
         await it.press("[")
         await it.reads("deep, edited: pitch -5 -> -6", "*5 deep")
         await it.press("ctrl+z")
@@ -89,7 +89,7 @@ async def test_of_two_equal_presets_the_loaded_one_is_named(open_panel):
     async with open_panel() as it:
         for name in ("villain", "deep", "villain"):
             await it.find(name)
-            await it.reads(f"CONVERTED {name}")
+            await it.reads(f"Others hear: {name}")
             assert origin(it) == (name, ())
 
 

@@ -66,7 +66,7 @@ async def test_resizing_with_anything_open(open_panel):
                 await it.pilot.resize_terminal(*size)
                 await it.passes(0.1)
             await back(it)
-            await it.reads("CONVERTED", "STEP")
+            await it.reads("CHANGED VOICE IS LIVE", "HEALTH")
         assert it.settings == START
 
 
@@ -117,7 +117,7 @@ async def test_a_cat_on_the_keyboard(open_panel, length):
         for _ in range(12 * length):
             await it.press(*rng.choices(keys, k=10))
         await back(it)
-        await it.reads("STEP")
+        await it.reads("HEALTH")
         assert it.stats.failed_steps == 0
 
 

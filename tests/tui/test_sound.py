@@ -48,7 +48,7 @@ async def test_v_hides_the_spectrogram_and_that_is_remembered(open_panel):
         await it.reads("output, in Hz")
         await it.pilot.resize_terminal(50, 24)
         await it.until(lambda: "output, in Hz" not in it.text())
-        await it.reads("you", "STEP")
+        await it.reads("you", "HEALTH")
 
 
 def test_a_column_is_densest_where_the_sound_is():
@@ -131,7 +131,7 @@ async def test_without_devices_the_panel_waits_for_one(open_panel):
     provider.inputs.clear()
     async with open_panel(provider=provider) as it:
         await it.hears(State.DEVICE_LOST)
-        await it.reads("DEVICE LOST", "There is no input named", "press d to choose another")
+        await it.reads("NO DEVICE", "There is no input named", "press d to choose")
         await it.press("]", "]")
         assert it.settings.pitch == 2
         assert np.isfinite(it.stats.latency.total)
@@ -146,6 +146,6 @@ async def test_all_that_matters_has_room(open_panel, size):
     async with open_panel(size=size) as it:
         await it.hears(State.CONVERTED)
         await it.reads(
-            *("CONVERTED", "peak", "rms", "LATENCY", "block 100", "STEP", "LATE", "UNDERRUNS"),
+            *("CHANGED VOICE IS LIVE", "peak", "rms", "LATENCY", "block 100", "HEALTH"),
             *("you", "output, in Hz", "pitch", "/ search voices", "world (voice)", "q quit"),
         )

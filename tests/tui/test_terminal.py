@@ -68,7 +68,7 @@ def panel(home: Path, flags: str = "", **terminal: Any) -> Iterator[Terminal]:
     try:
         program = f"sh -c 'echo $$ > rtvc.pid; exec {sys.executable} -m rtvc run {DEVICES} {flags}'"
         made.type(f"{program}; echo code=$?", "Enter")
-        state = "UNCHANGED" if "--pitch 0 --formant 0" in flags else "CONVERTED"
+        state = "UNCHANGED" if "--pitch 0 --formant 0" in flags else "CHANGED VOICE IS LIVE"
         made.reads(state, "fake_mic > fake_speaker", "q quit")
         yield made
     finally:
@@ -78,7 +78,7 @@ def panel(home: Path, flags: str = "", **terminal: Any) -> Iterator[Terminal]:
 def leave(terminal: Terminal) -> None:
     terminal.type("q")
     terminal.reads("code=0")
-    for trace in ("CONVERTED", "UNCHANGED", "ALSA", "Traceback"):
+    for trace in ("CHANGED VOICE IS LIVE", "UNCHANGED", "ALSA", "Traceback"):
         assert trace not in terminal.text(), terminal.screen()
 
 
@@ -100,8 +100,12 @@ class Performance:
 
 
 def typed(name: str, value: str) -> list[str]:
-    """The keys that type a value of a setting."""
-    up = len(SETTINGS) - 1 - list(SETTINGS).index(name)
+    """The keys that type a value of a setting of the built-in voice."""
+    features = {"built-in", "f0", "devices"}
+    shown = [
+        n for n, setting in SETTINGS.items() if setting.stored and setting.applies_to(features)
+    ]
+    up = len(shown) - 1 - shown.index(name)
     return ["Escape", "End", *["Up"] * up, "Enter", *["BSpace"] * 8, *value, "Enter"]
 
 
@@ -123,11 +127,11 @@ def test_a_performance(home: Path, anna: None, sound_server: SoundServer):
         show.act("back", "C-z", shows="110 -> 0 Hz")
         show.act("block", *typed("block", "150"), shows="block 150")
         show.act("muted", "m", shows="MUTED")
-        show.act("dry", "m", "Space", shows="DRY")
+        show.act("dry", "m", "Space", shows="YOUR OWN VOICE IS LIVE")
         terminal.resize(40, 12)
         terminal.reads("peak")
         terminal.resize(80, 24)
-        terminal.reads("STEP")
+        terminal.reads("HEALTH")
         show.act("small", "Space", *["["] * 5, shows="Pitch +7 semitones.")
         for name in ("anna", "world"):  # another voice has another delay
             show.act(name, "/", *name, "Enter", hides=terminal.find(r"LATENCY +\d+ ms"))
@@ -135,7 +139,7 @@ def test_a_performance(home: Path, anna: None, sound_server: SoundServer):
         terminal.reads("SPEAKER", "fake_ears")
         show.act("device", "Tab", "Home", *to_headphones, "Enter", shows="* fake_ears")
         terminal.type("d")
-        terminal.reads("STEP")
+        terminal.reads("HEALTH")
         show.act("stop", "r", shows="Saved the recording to")
         leave(terminal)
         said, speaker, headphones = finish()
@@ -265,7 +269,7 @@ def test_garbage_does_not_end_it(home: Path, sound_server: SoundServer):
 def test_keys_that_come_at_once_wait_for_each_other(home: Path, sound_server: SoundServer):
     with sound_server.speaking(vowel(60)), panel(home) as terminal:
         terminal.type("/", *"robot", "Enter", "C-s", *"mine", "Enter", "p", "m", "p")
-        terminal.reads("MUTED", "mine", "STEP")
+        terminal.reads("MUTED", "mine", "HEALTH")
         assert "REC" not in terminal.text()
         leave(terminal)
     assert load_panel_state()[0].theme == "dark"

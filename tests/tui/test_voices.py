@@ -13,7 +13,7 @@ from rtvc.library.open_voice import find_voice
 from rtvc.library.setting_up import install_from_folder
 from rtvc.live.badge import BadgeTracker
 from rtvc.settings import Settings
-from rtvc.stats import State, Stats
+from rtvc.stats import Latency, State, Stats, Times
 from tests.engine.rvc.rvc_stack import GOLDEN, INDEX
 from tests.support.voices import PlainVoice, finder
 from tests.tui.conftest import START, in_loop, loudest
@@ -88,9 +88,41 @@ def test_the_badge_tells_a_failure_from_a_slow_machine():
     badge = tracker.update(failed, Settings(), 1.0)
     assert (badge.word, badge.text) == ("RESTARTING", failed.reason)
     back = dataclasses.replace(failed, state=State.CONVERTED, restarting=False, reason="")
-    assert tracker.update(back, Settings(), 2.0).word == "CONVERTED"
-    late = dataclasses.replace(back, state=State.MUTED, late_blocks=6)
-    assert tracker.update(late, Settings(), 3.0).word == "TOO SLOW"
+    assert tracker.update(back, Settings(), 2.0).word == "CHANGED VOICE IS LIVE"
+    behind = "The engine is behind; audio resumes shortly."
+    late = dataclasses.replace(back, state=State.MUTED, late_blocks=6, reason=behind)
+    assert tracker.update(late, Settings(), 3.0).word == "RESTARTING", "it has not settled yet"
+    late = dataclasses.replace(late, late_blocks=7)
+    assert tracker.update(late, Settings(), 7.0).word == "TOO SLOW"
+
+
+def test_a_device_that_was_never_there_is_not_lost_and_none_that_comes_back_is_slow():
+    tracker = BadgeTracker()
+    gone = Stats(state=State.DEVICE_LOST, reason="There is no microphone.")
+    assert tracker.update(gone, Settings(), 0.0).word == "NO DEVICE"
+    runs = Stats(state=State.CONVERTED, voice="world", blocks=20)
+    assert tracker.update(runs, Settings(), 9.0).word == "CHANGED VOICE IS LIVE"
+    lost = dataclasses.replace(runs, state=State.DEVICE_LOST, reason="It was unplugged.")
+    assert tracker.update(lost, Settings(), 10.0).word == "DEVICE LOST"
+    for now, late in ((11.0, 4), (12.9, 9)):
+        back = dataclasses.replace(runs, late_blocks=late)
+        assert tracker.update(back, Settings(), now).word == "CHANGED VOICE IS LIVE"
+    slow = dataclasses.replace(runs, late_blocks=12)
+    assert tracker.update(slow, Settings(), 15.0).word == "TOO SLOW"
+
+
+def test_a_remedy_sets_the_size_that_is_too_short():
+    def remedy(step: Times, settings: Settings):
+        tracker = BadgeTracker()
+        latency = Latency(block=0.1, headroom=0.08)
+        stats = Stats(state=State.CONVERTED, voice="world", latency=latency, step=step)
+        tracker.update(stats, settings, 0.0)
+        return tracker.update(dataclasses.replace(stats, late_blocks=3), settings, 1.0).remedy
+
+    assert remedy(Times(0.1, 0.131, 0.14), Settings()).changes == {"block": 160.0}
+    assert remedy(Times(0.05, 0.09, 0.095), Settings()).changes == {"headroom": 120.0}
+    assert remedy(Times(0.01, 0.02, 0.03), Settings()).changes == {"headroom": 100.0}
+    assert remedy(Times(1.0, 1.1, 1.2), Settings(block=1000)) is None, "it cannot be longer"
 
 
 @pytest.mark.thorough

@@ -236,6 +236,7 @@ class ConvertedRecording:
 
     input_rate = ENGINE_RATE
     continuous = True
+    speakers = 1
 
     def lookahead_frames(self, settings: Settings) -> int:
         """Return 0: the result is complete."""

@@ -99,10 +99,15 @@ class RvcVoice:
         having = {
             "f0": self.voice.uses_pitch,
             "index": self.content.has_index,
-            "speakers": self.voice.n_speakers > 1,
+            "speakers": self.speakers > 1,
             "crossfade": not self.continuous,
         }
         return frozenset({"rvc", *(name for name, there in having.items() if there)})
+
+    @property
+    def speakers(self) -> int:
+        """Number of speakers that it was trained with."""
+        return self.voice.n_speakers
 
     def lookahead_frames(self, settings: Settings) -> int:
         """Return the lookahead of the vocoder in frames; 0 for a vocoder without streaming."""
@@ -130,10 +135,10 @@ class RvcVoice:
         UsageError
             If it does not; the message names the range of speakers.
         """
-        if settings.speaker >= self.voice.n_speakers:
+        if settings.speaker >= self.speakers:
             raise UsageError(
                 f"{self.name} has no speaker {settings.speaker}; its speakers are 0 to "
-                f"{self.voice.n_speakers - 1}."
+                f"{self.speakers - 1}."
             )
 
     @mlx_errors("prepared")

@@ -26,6 +26,7 @@ class WorldVoice:
     output_rate = RATE
     continuous = True
     features = frozenset({"built-in", "f0"})
+    speakers = 1
 
     def __repr__(self) -> str:
         return f"<WorldVoice {self.name!r}, {self.output_rate} Hz>"

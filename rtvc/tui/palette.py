@@ -1,0 +1,46 @@
+"""The command palette: every action by its name, with its key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Protocol, cast
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
+
+from rtvc.config.preset_manager import PresetManager
+from rtvc.tui.keys import KEYS, key_labels
+
+
+class _Panel(Protocol):
+    """What the palette needs of the panel."""
+
+    chosen_keys: dict[str, str]
+    preset_manager: PresetManager
+
+
+class ActionProvider(Provider):
+    """The actions of all keys, and the presets."""
+
+    async def discover(self) -> Hits:
+        """Yield all actions."""
+        for text, action in self._commands():
+            yield DiscoveryHit(Content(text), partial(self.app.run_action, action), text)
+
+    async def search(self, query: str) -> Hits:
+        """Yield the actions that match a query."""
+        matcher = self.matcher(query)
+        for text, action in self._commands():
+            if (score := matcher.match(text)) > 0:
+                run = partial(self.app.run_action, action)
+                yield Hit(score, matcher.highlight(text), run, text=text)
+
+    def _commands(self) -> Iterator[tuple[str, str]]:
+        """Yield name and action of each command."""
+        panel = cast("_Panel", self.app)
+        labels = key_labels(panel.chosen_keys)
+        for key in KEYS:
+            yield f"{key.help[0].upper()}{key.help[1:]} ({labels[key.id]})", f"app.{key.action}"
+        for entry in panel.preset_manager.entries:
+            yield f"Load the preset {entry.name}", f"app.load_preset({entry.name!r})"

@@ -1,0 +1,61 @@
+"""One row of the settings as text: name, value, unit and track."""
+
+from __future__ import annotations
+
+from rtvc.config.preset_manager import format_value, setting_label
+from rtvc.settings import Setting, Settings, Value
+from rtvc.tui import slider
+from rtvc.tui.setting_rows import Facts
+
+_LABEL, _VALUE, _UNIT = 15, 11, 10
+VALUE_AT = 2 + _LABEL
+"""Column from which a click asks for the value."""
+TRACK_AT = VALUE_AT + _VALUE + 1 + _UNIT
+"""First column of the track."""
+
+
+def track_cells(width: int) -> int:
+    """Return the width of the track in a row of `width` columns."""
+    return width - TRACK_AT - 1
+
+
+def row_text(
+    setting: Setting,
+    settings: Settings,
+    facts: Facts,
+    width: int,
+    *,
+    chosen: bool = False,
+    dragged: Value | None = None,
+    preset: Value | None = None,
+) -> str:
+    """Return the text of a row.
+
+    Parameters
+    ----------
+    setting, settings, facts
+        The setting, the requested values, and what is in use.
+    width
+        Columns of the row. Without room for a track, value and unit are at its end.
+    chosen
+        Whether the row is selected.
+    dragged
+        The value at the mouse while the handle is dragged, else None.
+    preset
+        The value of the preset that the settings come from, None if there is none.
+    """
+    value = facts.used_value(setting, settings)
+    automatic = facts.is_automatic(setting, settings)
+    if dragged is not None:
+        value, automatic = dragged, False
+    mark = ">" if chosen else " "
+    name = setting_label(setting.name)
+    name += "" if automatic or value == setting.default else " *"
+    unit = f"{setting.unit} auto" if automatic else setting.unit
+    shown = format_value(setting.name, value)
+    if width < TRACK_AT:
+        end = f"{shown} {unit}".rstrip()
+        return f"{mark} {name:{width - len(end) - 3}} {end}"
+    # A long label uses the space left by a short value.
+    text = f"{mark} {name} {shown:>{_LABEL + _VALUE - len(name) - 1}} {unit:{_UNIT}}"
+    return text + slider.track(facts.limited(setting), value, track_cells(width), preset)
