@@ -141,20 +141,8 @@ def wandering(random: Random, count: int) -> np.ndarray:
     return 0.005 + 0.007 * np.abs(walk / 0.007 % 2 - 1)
 
 
-TIMERS = [coalesced, in_bursts, wandering]
-
-
 @pytest.mark.parametrize("ppm", [50.0, 200.0])
-@pytest.mark.parametrize("looks", TIMERS)
-def test_the_level_is_held_with_late_timers(looks: Looks, ppm: float) -> None:
-    result = hold(600, ppm, looks=looks)
-    assert np.ptp(result.level_ms) < 2.0
-    assert np.abs(result.ppm[180:] - ppm).max() < 3
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("ppm", [50.0, 200.0])
-@pytest.mark.parametrize("looks", TIMERS)
+@pytest.mark.parametrize("looks", more([in_bursts, coalesced, wandering]))
 def test_the_level_is_held_with_late_timers_for_an_hour(looks: Looks, ppm: float) -> None:
     result = hold(3600, ppm, looks=looks)
     assert np.ptp(result.level_ms) < 2.0
