@@ -68,6 +68,6 @@ class _Levels:
 
     def read(self) -> Float64:
         power = [*self._power]
-        if len(self._pending):
+        if 2 * len(self._pending) >= _WINDOW:  # a few samples have no level of their own
             power.append(float(np.mean(np.square(self._pending, dtype=np.float64))))
         return 10 * np.log10(np.array(power) + 1e-20)

@@ -56,6 +56,8 @@ _DAMAGE = re.compile(
     "ended prematurely|partial file|corrupt|Error while decoding|Error submitting packet", re.I
 )
 """What ffmpeg prints about a file that is cut short or damaged."""
+_VIDEO = frozenset((b"\0\0\1\xba", b"\0\0\1\xb3", b"FLV\1", b"\x1aE\xdf\xa3"))
+"""Beginnings of MPEG program and video streams, FLV and Matroska."""
 _NO_LENGTH = re.compile("Estimating duration|Duration: N/A|Input #0, mpeg(ts)?,")
 """What ffmpeg prints about a file that states no length."""
 _SAMPLE = 4
@@ -163,6 +165,8 @@ def _with_header(raw: Path, rate: int, name: str) -> Path:
 
 def _problem(path: Path) -> str | None:
     """Return why libsndfile does not open a file that another program may decode, else None."""
+    if _begins_as_video(path):
+        return UNKNOWN_FORMAT
     try:
         Decoder(path).close()
     except soundfile.LibsndfileError as error:
@@ -174,6 +178,15 @@ def _problem(path: Path) -> str | None:
     except OSError:
         pass
     return None
+
+
+def _begins_as_video(path: Path) -> bool:
+    """Return whether a file is a video; libsndfile takes parts of some for MPEG audio."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) in _VIDEO
+    except OSError:
+        return False  # opening it gives the reason
 
 
 def _is_text(head: bytes) -> bool:

@@ -145,7 +145,7 @@ def convert_file(
             _send(target, raw=options.raw)
     name = "standard output" if standard else str(target)
     reason = " ".join(filter(None, (_kept(sound, target, job.target, standard), warning)))
-    notes = sound.notes
+    notes = sound.notes + _rate_note(sound, job.target, options)
     if repaired:
         notes += (f"{file.name}: {repaired} blocks were repaired, in which values overflowed.",)
     return Outcome(
@@ -156,6 +156,22 @@ def convert_file(
         notes,
         sound.frames / sound.rate,
         speed,
+    )
+
+
+def _rate_note(sound: SoundInput, target: Path, options: Options) -> tuple[str, ...]:
+    """Return a note if the format of the result does not support the rate of the input."""
+    from rtvc.audio.endpoint import ENGINE_RATE
+    from rtvc.audio.sound_file import format_of, supports_rate
+
+    if options.rate is not None or not target.suffix:
+        return ()
+    subtype = format_of(target)[1]
+    if supports_rate(subtype, sound.rate):
+        return ()
+    return (
+        f"{sound.name}: {subtype} files do not support its {sound.rate} Hz, so the result has "
+        f"{ENGINE_RATE} Hz.",
     )
 
 

@@ -106,6 +106,20 @@ def test_rate(here_convert: Callable[..., str]):
     assert (info.samplerate, info.frames) == (22_050, round(1.5 * 22_050))
 
 
+def test_a_rate_that_the_format_does_not_support_is_reported(here_convert: Callable[..., str]):
+    source = speech("talk.wav", 0.3, rate=44_100)
+    told = here_convert(source, "out.opus")
+    assert "OPUS files do not support its 44100 Hz, so the result has 48000 Hz." in told
+    assert soundfile.info("out.opus").samplerate == 48_000
+    assert "do not support" not in here_convert(source, "out.flac")
+
+
+def test_one_sample_is_no_sound_to_miss(here_convert: Callable[..., str]):
+    soundfile.write("one.wav", [0.01], 48_000)
+    here_convert("one.wav", "out.wav")
+    assert soundfile.info("out.wav").frames == 1
+
+
 def test_nothing_is_overwritten_without_force(here_convert: Callable[..., str]):
     source = speech("talk.wav")
     Path("out.wav").write_text("mine")

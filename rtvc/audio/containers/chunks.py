@@ -117,7 +117,7 @@ def read_nist(data: Data) -> Layout:
     """Return the layout of a NIST SPHERE file, whose header is text."""
     values = {
         name.decode(): int(number)
-        for name, number in re.findall(rb"(sample\w*|channel_count) -i (\d+)", data[:1024])
+        for name, number in re.findall(rb"(sample\w*|channel_count) -(?:i|s1) (\d+)", data[:1024])
     }
     size = values.get("sample_count", 0) * values.get("sample_n_bytes", 0)
     return shortfall_of(size * values.get("channel_count", 1), len(data) - 1024)
