@@ -8,10 +8,10 @@ from rtvc._types import Float32
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.stats import SPECTRUM_HZ
 
-BANDS = 24
+BANDS = 48
 FLOOR_DB = -120.0
-_WINDOW = 2048
-"""Samples per spectrum: a Hann window of 43 ms."""
+_WINDOW = 4096
+"""Samples per spectrum: a Hann window of 85 ms."""
 _RING = 1 << 18
 """Samples in the ring buffer: 5.5 s, more than can wait at an output."""
 

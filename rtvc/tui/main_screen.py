@@ -21,7 +21,7 @@ from rtvc.tui.help import LIST_TOPIC, SETTINGS_TOPIC, Topic
 from rtvc.tui.latency import DEVICES, LatencyBar
 from rtvc.tui.notice import report
 from rtvc.tui.panel_screen import PanelScreen, meters
-from rtvc.tui.pitch_trace import PitchTrace
+from rtvc.tui.pitch_trace import PitchTrace, target_pitches_hz
 from rtvc.tui.setting_rows import Facts
 from rtvc.tui.settings_list import SettingsList
 from rtvc.tui.snapshot import Snapshot
@@ -93,8 +93,8 @@ class MainScreen(PanelScreen):
         stats = snapshot.stats
         self.show_levels(snapshot)
         self.set_class(snapshot.spectrum is None, "-plain")
-        self.query_one(PitchTrace).show(stats)
-        self.query_one(Spectrogram).show(snapshot.spectrum or ())
+        self.query_one(PitchTrace).show(stats, snapshot.now, target_pitches_hz(snapshot.settings))
+        self.query_one(Spectrogram).show(snapshot.spectrum or (), snapshot.now)
         if snapshot.slow:
             self._facts = Facts.of(
                 stats, monitor=bool(snapshot.devices.monitor), voices=tuple(snapshot.voices)

@@ -27,6 +27,8 @@ from tests.support.virtual_clock import VirtualClock
 from tests.tui.idle import wait_no_more
 from tests.tui.simulated_devices import SimulatedDevices
 
+TERMINAL = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
+"""A terminal that shows all colours, for what is drawn."""
 START = Settings(formant=2, block=100, headroom=200)
 ROWS = [name for name, setting in SETTINGS.items() if setting.stored]
 """The settings that have a row, in order."""
@@ -128,6 +130,9 @@ class Driver:
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in TERMINAL.items():
+        monkeypatch.setenv(name, value)
     wait_no_more()
 
 

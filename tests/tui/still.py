@@ -24,6 +24,7 @@ from rtvc.live.controller import Controller
 from rtvc.settings import Settings
 from rtvc.stats import DeviceHealth, Latency, Level, State, Stats, Times
 from rtvc.tui.app import Panel
+from tests.tui.conftest import TERMINAL
 from tests.tui.idle import wait_no_more
 from tests.tui.simulated_devices import (
     CABLE,
@@ -162,6 +163,7 @@ def main() -> None:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        os.environ["RTVC_CONFIG_DIR"] = "rtvc"
+        os.environ |= TERMINAL | {"RTVC_CONFIG_DIR": "rtvc"}
+        os.environ.pop("NO_COLOR", None)
         wait_no_more()
         main()
