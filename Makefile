@@ -24,7 +24,7 @@ help:
 	@echo "make coverage       like make parallel, and print the coverage of rtvc/"
 	@echo "make operators      run the networks' tests with the operators of the other device type"
 	@echo "make check          formatting, lint, types, layers, tests"
-	@echo "make pictures       render the README's pictures of the panel"
+	@echo "make pictures       render the pictures and the recording of the panel in docs/"
 	@echo "make stills         render the pictures that the tests compare the panel with"
 	@echo "make dist           build the wheel and the source archive into dist/"
 	@echo "make wheel          like make dist, then install the wheel elsewhere and try it"
