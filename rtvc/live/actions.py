@@ -147,6 +147,13 @@ class Actions:
         memory = self.memory.with_favourite(digit, name)
         return self.remember(memory) or f"{name!r} now has key {digit}{also}."
 
+    def fill_favourites(self) -> str:
+        """Give the first nine presets a digit, if none has one."""
+        if self.memory.favourites:
+            return ""
+        names = [entry.name for entry in self._preset_manager.entries]
+        return self.remember(replace(self.memory, favourites=dict(enumerate(names[:9], 1))))
+
     def toggle_favourite(self, name: str) -> str:
         """Remove the digit of a preset; if it has none, assign the first free one, if any."""
         if digit := self.memory.digit_of(name):

@@ -7,7 +7,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -43,9 +43,10 @@ from rtvc.tui.voice_list import VoiceList
 if TYPE_CHECKING:
     from textual.command import Provider
 
-_FPS = 30
-_TEXT_EVERY = 15
-"""Frames between two updates of text and figures."""
+FPS = 30
+"""Default frames per second."""
+_TEXT_S = 0.5
+"""Time between two updates of text and figures, in seconds."""
 _TIDY_S = 2.0
 _BASE = 2
 """Screens that stay open: Textual's default screen and the main screen."""
@@ -67,6 +68,8 @@ class Panel(App[None]):
         The live run, not started yet; the panel starts and closes it.
     message
         A message to show at the start.
+    fps
+        Most frames per second. There are fewer while the terminal has not taken the last one.
     clock
         Returns a monotonic time in seconds.
 
@@ -86,6 +89,7 @@ class Panel(App[None]):
         controller: Controller,
         message: str = "",
         *,
+        fps: int = FPS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(driver_class=KeyDriver)
@@ -105,7 +109,11 @@ class Panel(App[None]):
             self._messages.add(text, clock(), urgent=True)
         self._badge = STARTING
         self._badge_tracker = BadgeTracker()
-        self._frames = 0
+        self._fps = fps
+        self._text_due = float("-inf")
+        self._held = ExitStack()
+        """While the terminal has not taken the last frame: holds back what is drawn."""
+        self._holding = self._lost = False
         self._started = self._quitting = False
         self._code = 0
         self.exit_message = ""
@@ -116,18 +124,14 @@ class Panel(App[None]):
         """Open the main screen and start the timers."""
         self.set_keymap(self.chosen_keys)
         self._scan_presets()
-        memory = self.actions.memory
-        if not memory.favourites:
-            names = [entry.name for entry in self.preset_manager.entries]
-            favourites = dict(enumerate(names[:9], 1))
-            self.perform(partial(self.actions.remember, replace(memory, favourites=favourites)))
+        self.perform(self.actions.fill_favourites)
         controller, actions = self.controller, self.actions
         self.push_screen(MainScreen(controller, actions, self.chosen_keys))
-        if not memory.guided:
+        if not actions.memory.guided:
             self.push_screen(
                 FirstRunScreen(controller, controller.scanner, actions, self.chosen_keys)
             )
-        self.set_interval(1 / _FPS, self.update_screens)
+        self.set_interval(1 / self._fps, self.update_screens)
         self.set_interval(_TIDY_S, self._maintain)
         loop = asyncio.get_running_loop()
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
@@ -135,15 +139,15 @@ class Panel(App[None]):
                 loop.add_signal_handler(number, partial(self._quit_by_signal, 128 + number))
 
     def update_screens(self) -> None:
-        """Take a snapshot and show it on all open screens."""
-        if self._quitting or not self.is_running:
+        """Take a snapshot and show it on all open screens, if the terminal keeps up."""
+        if self._quitting or not self.is_running or not self._terminal_ready():
             return
         now = self._clock()
         if news := self.controller.take_message():
             self.show_message(news, urgent=True)
-        self._frames += 1
-        slow = self._frames % _TEXT_EVERY == 1 or not self._started
+        slow = now >= self._text_due or not self._started
         if slow:
+            self._text_due = now + _TEXT_S
             self._scan_presets()
         controller, memory = self.controller, self.actions.memory
         stats, settings = controller.stats(), controller.settings
@@ -170,6 +174,24 @@ class Panel(App[None]):
             if isinstance(screen, PanelScreen) and screen.is_mounted and screen.is_running:
                 screen.show(snapshot)
                 self._start_controller()
+
+    def _terminal_ready(self) -> bool:
+        """Return whether the terminal has taken the last frame; nothing is drawn until then."""
+        driver = self._driver
+        ready = not isinstance(driver, KeyDriver) or driver.ready
+        if ready and self._holding:
+            self._held.close()
+            if self._lost:
+                self.screen.refresh()
+        elif not ready and not self._holding:
+            self._lost = False
+            self._held.enter_context(self.batch_update())
+        self._holding = not ready
+        return ready
+
+    def post_display_hook(self) -> None:
+        """Note that Textual has dropped a frame, as it does when the layout changes meanwhile."""
+        self._lost = self._lost or self._holding
 
     def _start_controller(self) -> None:
         """Start the controller once a screen is visible: loading would delay that."""

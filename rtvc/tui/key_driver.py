@@ -1,23 +1,34 @@
-"""The terminal: keys in order, bytes that are not text, signals, and its end."""
+"""The terminal: keys in order, pastes, frames at its pace, signals, and its end."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import select
 import threading
 import time
+from codecs import getincrementaldecoder
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import IO, Any
 
 from textual import events
+from textual._xterm_parser import XTermParser
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 from textual.message_pump import MessagePump
 
+from rtvc.tui.flood import Flood
+from rtvc.tui.frame_pace import REPORT, FramePace
+
 _MAX_WAIT_S = 5.0
 """Longest wait of a key for the previous one, in seconds."""
+_TICK_S = 0.1
+_BURST = 16
+"""Bytes in one read that nobody types: more of them are waited for."""
+_BURST_GAP_S, _BURST_S = 0.01, 0.05
+"""Pause after which a burst is complete, and longest wait for all of it."""
 _PASSES = 3
 """Passes through the queues: for the key, for what it typed, and for what that selected."""
 
@@ -35,7 +46,40 @@ class KeyDriver(LinuxDriver):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._file: IO[str] = _Screen(self._file)  # type: ignore[assignment]
+        self._screen = _Screen(self._file)
+        self._file: IO[str] = self._screen  # type: ignore[assignment]
+        self._pace = FramePace()
+        self._writes = 0
+        self._open = self._leaving = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether the terminal has taken the last frame."""
+        return self._screen.taken == self._writes and self._pace.ready
+
+    def start_application_mode(self) -> None:
+        """Take over the terminal, and find out whether it answers."""
+        self._leaving = False
+        super().start_application_mode()  # type: ignore[no-untyped-call]
+        self._open = self._writer_thread is not None and os.isatty(self.fileno)
+        self.flush()
+
+    def disable_input(self) -> None:
+        """Stop reading, once the terminal has answered."""
+        self._open, self._leaving = False, True
+        self._pace.settle()
+        super().disable_input()
+
+    def write(self, data: str) -> None:
+        """Write without waiting for the terminal."""
+        self._writes += 1
+        super().write(data)
+
+    def flush(self) -> None:
+        """End a frame."""
+        super().flush()
+        if self._open and self._pace.drawn():
+            self.write(REPORT)
 
     def _sigcont_application(self, *args: Any) -> None:
         """Show the screen again, after leaving it if it was not left before the stop."""
@@ -47,20 +91,54 @@ class KeyDriver(LinuxDriver):
 
     def run_input_thread(self) -> None:
         """Pass on keys, pastes and mouse events; drop bytes that are not UTF-8."""
+        parser, flood = XTermParser(), Flood()
+        decode = getincrementaldecoder("utf-8")(errors="ignore").decode
         while not self.exit_event.is_set():
-            try:
-                return super().run_input_thread()
-            except UnicodeDecodeError:
-                continue
+            if text := decode(self._read()):
+                for message in flood.filter(list(parser.feed(text))):
+                    self.process_message(message)
+            for message in parser.tick():
+                self.process_message(message)
+
+    def _read(self) -> bytes:
+        """Return what has arrived, of a paste as much as possible; b"" after a short wait."""
+        data = self._piece(_TICK_S)
+        end = time.monotonic() + _BURST_S
+        # Not of escape sequences, such as those of a mouse that is moved.
+        while len(data) >= _BURST and not data.startswith(b"\x1b") and time.monotonic() < end:
+            piece = self._piece(_BURST_GAP_S)
+            if not piece:
+                break
+            data += piece
+        return data
+
+    def _piece(self, seconds: float) -> bytes:
+        if not select.select([self.fileno], [], [], seconds)[0]:
+            return b""
+        with suppress(OSError):
+            if piece := os.read(self.fileno, 1 << 12):
+                return piece
+        # The terminal is gone, and answers no more. SIGHUP ends the panel.
+        self._pace.answered()
+        self.exit_event.wait(_TICK_S)
+        return b""
 
     def process_message(self, message: Message) -> None:
         """Pass on one event; if it is a key or a paste, wait until it has been handled."""
+        if isinstance(message, events.CursorPosition):
+            self._pace.answered()
+            return
         super().process_message(message)
         if not isinstance(message, (events.Key, events.Paste)):
             return
         handled, end = threading.Event(), time.monotonic() + _MAX_WAIT_S
         asyncio.run_coroutine_threadsafe(_follow(_queues(self._app), handled), self._loop)
-        while not (handled.wait(0.02) or self.exit_event.is_set() or time.monotonic() > end):
+        while not (
+            handled.wait(0.02)
+            or self.exit_event.is_set()
+            or self._leaving
+            or time.monotonic() > end
+        ):
             pass
 
 
@@ -68,18 +146,27 @@ class _Screen:
     """The file of the terminal; once that is closed, what is written is dropped.
 
     Otherwise the error would end Textual's thread, and the app would wait for it for ever.
+
+    Attributes
+    ----------
+    taken
+        Number of writes that have left the program.
     """
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
+        self._buffered = 0
+        self.taken = 0
 
     def write(self, text: str) -> None:
         with suppress(OSError):
             self._file.write(text)
+        self._buffered += 1
 
     def flush(self) -> None:
         with suppress(OSError):
             self._file.flush()
+        self.taken, self._buffered = self.taken + self._buffered, 0
 
     def fileno(self) -> int:
         return self._file.fileno()

@@ -56,11 +56,12 @@ class Terminal:
         self._keys.stdin.write(line)
         return now
 
-    def paste(self, garbage: bytes, folder: Path) -> None:
-        """Paste any bytes."""
+    def paste(self, garbage: bytes, folder: Path, *, bracketed: bool = True) -> None:
+        """Paste any bytes, marked as a paste if the program has asked for that."""
         file = folder / "pasted"
         file.write_bytes(garbage)
-        self._run("load-buffer", str(file), ";", "paste-buffer", "-p", "-r")
+        marks = ["-p"] if bracketed else []
+        self._run("load-buffer", str(file), ";", "paste-buffer", "-r", *marks)
 
     def screen(self, *, colours: bool = False) -> str:
         """Return the screen, line by line."""

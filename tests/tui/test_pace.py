@@ -1,0 +1,174 @@
+"""Frames at the pace of the terminal, and floods of keys."""
+
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from textual import events
+
+from rtvc.tui.flood import Flood
+from rtvc.tui.frame_pace import FramePace
+from tests.support.patience import measured
+from tests.support.terminal import Terminal
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_frame_waits_for_the_answer_to_the_last_one():
+    clock = Clock()
+    pace = FramePace(clock)
+    assert pace.ready
+    assert pace.drawn()
+    pace.answered()
+    assert pace.ready
+    assert pace.drawn()
+    clock.now += 1.0
+    assert not pace.ready
+    assert not pace.drawn(), "one question at a time"
+    clock.now += 5.0
+    assert pace.ready, "the answer is lost"
+    assert pace.drawn()
+    pace.answered()
+    assert pace.ready
+
+
+def test_a_terminal_that_does_not_answer_gets_all_frames():
+    clock = Clock()
+    pace = FramePace(clock)
+    pace.drawn()
+    drawn = 0
+    for _ in range(40):  # two seconds, in which it might still answer
+        clock.now += 0.05
+        if pace.ready:
+            pace.drawn()
+            drawn += 1
+    assert 6 <= drawn <= 8
+    for _ in range(20):
+        clock.now += 0.05
+        assert pace.ready
+        assert not pace.drawn()
+
+
+def keys(text: str) -> list[events.Key]:
+    return [events.Key("enter" if c == "\n" else c, c) for c in text]
+
+
+def handled(flood: Flood, messages: list[events.Key]) -> list[str]:
+    """Return the keys, and the texts of pastes."""
+    return [
+        getattr(message, "text", getattr(message, "key", "")) for message in flood.filter(messages)
+    ]
+
+
+def test_fast_typing_is_no_flood():
+    flood = Flood(Clock())
+    text = "quite a long sentence\nbut typed, in a second"
+    assert handled(flood, keys(text)) == [c if c != "\n" else "enter" for c in text]
+
+
+def test_pasted_text_does_nothing_until_it_pauses():
+    clock = Clock()
+    flood = Flood(clock)
+    assert handled(flood, keys("quit and delete me\n" * 10)) == ["quit and delete me\n" * 10]
+    clock.now += 0.09
+    assert handled(flood, keys("q")) == ["q"], "the end of the paste"
+    assert isinstance(next(flood.filter(keys("m"))), events.Paste)
+    clock.now += 0.2
+    assert isinstance(next(flood.filter(keys("m"))), events.Key)
+
+
+def test_other_events_pass_a_flood():
+    flood = Flood(Clock())
+    resize = events.AppFocus()
+    assert list(flood.filter([*keys("abcdefgh" * 10), resize]))[-1] is resize
+
+
+def test_of_a_held_key_the_repetitions_are_limited_and_the_next_key_counts():
+    flood = Flood(Clock())
+    assert handled(flood, keys("]" * 500 + "m")) == ["]"] * 64 + ["m"]
+
+
+@contextmanager
+def panel(home: Path, line: str = "", fps: str = "") -> Iterator[Terminal]:
+    """The panel in a terminal, on simulated devices, maybe behind a slow line."""
+    terminal = Terminal(home)
+    program = f"{shlex.quote(sys.executable)} -m"
+    slow = f"{program} tests.support.slow_line {line} passed" if line else ""
+    try:
+        terminal.type(f"{slow} {program} tests.tui.simulated_panel {fps}; echo code=$?", "Enter")
+        terminal.reads("IN ", "q quit")
+        yield terminal
+        terminal.type("q")
+        terminal.reads("code=0")
+        assert "[" not in terminal.text().rpartition("code=0")[2], "an answer came too late"
+    finally:
+        terminal.close()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    for name in ("TMUX", "COLUMNS", "LINES", "COLORTERM", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def bytes_passed(seconds: float) -> float:
+    """Return the bytes per second that the panel writes."""
+    time.sleep(3.0)
+    before, began = int(Path("passed").read_text()), time.monotonic()
+    time.sleep(seconds)
+    return (int(Path("passed").read_text()) - before) / (time.monotonic() - began)
+
+
+@measured
+def test_on_a_slow_line_the_state_is_right_within_a_second_and_a_half(home: Path):
+    with panel(home, "6000 0.15") as terminal:
+        time.sleep(3.0)
+        delays = []
+        for n in range(6):
+            pressed = terminal.type("m")
+            words, lacks = (("MUTED",), "") if n % 2 == 0 else ((), "MUTED")
+            terminal.reads(*words, lacks=lacks, seconds=20.0)
+            delays.append(round(time.monotonic() - pressed, 2))
+            time.sleep(1.3 + 0.13 * n)
+        assert bytes_passed(3.0) < 6000
+    assert max(delays) < 1.5, delays
+
+
+@measured
+def test_fewer_frames_a_second_are_fewer_bytes(home: Path):
+    rates = []
+    for fps in ("30", "5"):
+        with panel(home, "1e9 0", fps):
+            rates.append(bytes_passed(4.0))
+    assert rates[1] < rates[0] / 2, rates
+
+
+@measured
+def test_ten_kilobytes_of_keys_cost_under_two_seconds_and_do_nothing(home: Path):
+    with panel(home) as terminal:
+        text = b"Quick movements of the enemy will jeopardize six gunboats, m, q.\n" * 160
+        assert len(text) > 10_000
+        began = time.monotonic()
+        terminal.paste(text, home, bracketed=False)
+        time.sleep(0.3)  # longer than the pause that ends a flood
+        assert "MUTED" not in terminal.text()
+        while "MUTED" not in terminal.text():
+            terminal.type("m")
+            time.sleep(0.3)
+        assert time.monotonic() - began < 2.0
