@@ -243,6 +243,19 @@ def seconds(text: str) -> float:
     return value
 
 
+def frames_per_second(text: str) -> int:
+    """Return a number of frames per second as typed on a command line.
+
+    Raises
+    ------
+    UsageError
+        If it is not a whole number from 1 to 60.
+    """
+    if not (text.isdecimal() and 1 <= int(text) <= 60):
+        raise UsageError(f"{text!r} is not a whole number of frames per second from 1 to 60.")
+    return int(text)
+
+
 def described(values: dict[str, Value]) -> str:
     """Return settings as text, such as "pitch 4 semitones, whisper true"."""
     parts = []

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rtvc.cli.stats_file import StatsFile
     from rtvc.cli.terminal import Keyboard, StatusDisplay
     from rtvc.config.remembered import RememberedRun
+    from rtvc.live.controller import Controller
     from rtvc.live.device_session import DeviceSession
     from rtvc.live.flight_recorder import FlightRecorder
     from rtvc.live.recorder import Recorder
@@ -56,6 +57,7 @@ examples:
   rtvc run --voice Anna --profile fast                lower latency, as calibrated
   rtvc run --record talk.flac --record-what both      the voice, and your own, in two files
   rtvc run --seconds 60 --stats stats.json            measure a run of one minute
+  rtvc run --plain                                    lines of text, for a screen reader
   rtvc run --demo                                     convert the bundled utterance"""
 _FIRST_PRESET = "deep"
 
@@ -93,6 +95,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="a status line instead of the panel; also the default when the output is not a "
         "terminal, and with --seconds, --stats or --demo",
+    )
+    course.add_argument(
+        "--plain",
+        action="store_true",
+        help="print only what changes, a line each, for screen readers and pipes; m mutes, space "
+        "is your own voice, 1 to 9 load presets, r records, q quits, and :help lists commands. If "
+        "the input is no terminal, each line is a command, and the run ends when a pipe closes",
+    )
+    course.add_argument(
+        "--fps",
+        type=options.frames_per_second,
+        metavar="N",
+        help="most frames per second of the panel, 1 to 60 (default 30); on a slow line there are "
+        "fewer by themselves",
     )
     course.add_argument(
         "--stats",
@@ -162,7 +178,7 @@ def _run(args: argparse.Namespace, until_the_end: ExitStack) -> int:
         # On the first run you should hear a changed voice, not your own.
         settings, preset = find_preset(_FIRST_PRESET).apply_to(settings), _FIRST_PRESET
         print_note(f"First run: using preset {_FIRST_PRESET!r}. 'rtvc presets' lists all presets.")
-    devices = run_devices.find_devices(args, remembered, on_panel=on_panel)
+    devices = run_devices.find_devices(args, remembered, waiting=on_panel or args.plain)
     if remembered.settings.changed() and settings == remembered.settings:
         print_note(f"Restored: {options.described(settings.changed())} (--reset starts fresh).")
     twice = ""
@@ -185,21 +201,42 @@ def _run(args: argparse.Namespace, until_the_end: ExitStack) -> int:
         chosen=sizing.chosen,
         recording=recording,
     )
-    if on_panel:
-        from rtvc.cli import panel
+    if not (on_panel or args.plain):
+        return _run_plainly(args, devices, remembered, sizing, link)
+    controller = _controller(args, devices, remembered, sizing, link)
+    run_recording.start_recording(args, controller.recorder)
+    if args.plain:
+        from rtvc.cli import plain
 
-        return panel.run(
-            devices,
-            remembered,
-            sizing,
-            " ".join(filter(None, (link.message, twice, sizes.warnings, unfinished))),
-            remember=not args.no_save,
-            report=link.report,
-            fail_open=args.fail_open,
-            prepare=partial(run_recording.start_recording, args),
-            flight=run_recording.flight_recorder(args, recording),
-        )
-    return _run_plainly(args, devices, remembered, sizing, link)
+        # The other notes are printed already.
+        check_voice = options.require_voice
+        return plain.run(controller, link.message, seconds=args.seconds, check_voice=check_voice)
+    from rtvc.cli import panel
+
+    notes = (devices.advice, link.message, twice, sizes.warnings, unfinished)
+    return panel.run(controller, " ".join(filter(None, notes)), fps=args.fps)
+
+
+def _controller(
+    args: argparse.Namespace,
+    devices: RunDevices,
+    remembered: RememberedRun,
+    sizing: Sizing,
+    link: GuardLink,
+) -> Controller:
+    from rtvc.live.controller import Controller
+    from rtvc.live.devices import SystemDevices
+
+    return Controller(
+        SystemDevices(),
+        remembered,
+        selection=devices.choice,
+        sizing=sizing,
+        remember=not args.no_save,
+        flight=run_recording.flight_recorder(args, remembered.recording),
+        report=link.report,
+        fail_open=args.fail_open,
+    )
 
 
 def _check_voice(settings: Settings, args: argparse.Namespace) -> None:
@@ -219,7 +256,7 @@ def _on_panel(args: argparse.Namespace) -> bool:
     """Return whether to open the panel: the terminal is interactive and no flag is against it."""
     from rtvc.cli.terminal import is_live
 
-    plain = args.no_tui or args.demo is not None
+    plain = args.no_tui or args.plain or args.demo is not None
     measured = args.seconds is not None or args.stats is not None
     return not (plain or measured) and is_live(sys.stdout) and sys.stdin.isatty()
 
@@ -350,6 +387,10 @@ def _refuse_contradictions(args: argparse.Namespace) -> None:
         raise UsageError(
             "--demo uses no devices: leave out --input, --input-channel, --output and --monitor."
         )
+    if args.plain and (args.demo is not None or args.stats):
+        raise UsageError("--plain has no --demo and no --stats: use --no-tui with them.")
+    if args.fps and (args.plain or args.no_tui):
+        raise UsageError("--fps is for the panel: leave it out, or --plain and --no-tui.")
     if args.cable and (args.demo is not None or args.output):
         raise UsageError("--cable is the output: leave out --output and --demo.")
 

@@ -48,12 +48,12 @@ class RunDevices:
 
 
 def find_devices(
-    args: argparse.Namespace, remembered_run: RememberedRun, *, on_panel: bool
+    args: argparse.Namespace, remembered_run: RememberedRun, *, waiting: bool
 ) -> RunDevices:
     """Return the devices of a command line.
 
     If there are none, the run waits for them: a sound server can start, a microphone can be
-    plugged in. Only without any sound system, and without the panel, it is the demonstration.
+    plugged in. Only without any sound system, and unless `waiting`, it is the demonstration.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ def find_devices(
         The command line.
     remembered_run
         The last run.
-    on_panel
-        Whether the panel will be opened.
+    waiting
+        Whether to wait for devices without a sound system too, as the panel and plain mode do.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def find_devices(
         _require_devices()
         return _live(args, remembered_run)
     except AudioError as error:
-        if on_panel or has_sound_system():
+        if waiting or has_sound_system():
             print_note(f"{error} {WAITING}")
             return _later(args, remembered)
         if args.input or args.output or args.monitor:

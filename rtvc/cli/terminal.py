@@ -11,6 +11,7 @@ import sys
 import termios
 import time
 import tty
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -32,6 +33,7 @@ class Keyboard:
     def __enter__(self) -> Self:
         self._fd = -1
         self._modes: list[Any] = []
+        self._decode = getincrementaldecoder("utf-8")(errors="replace").decode
         try:
             self._fd = sys.stdin.fileno()
             self._modes = termios.tcgetattr(self._fd) if self._ours() else []
@@ -39,8 +41,11 @@ class Keyboard:
             self._modes = []
         if self._modes:
             self._cbreak()
-            # A shell restores its own modes while the job is stopped.
             self._on_continue = signal.signal(signal.SIGCONT, self._cbreak)
+            # Where it is ignored no shell would continue the program.
+            self._on_stop = signal.getsignal(signal.SIGTSTP)
+            if self._on_stop == signal.SIG_DFL:
+                signal.signal(signal.SIGTSTP, self._stop)
         return self
 
     def __exit__(
@@ -51,18 +56,38 @@ class Keyboard:
     ) -> None:
         if self._modes:
             signal.signal(signal.SIGCONT, self._on_continue)
-            if self._ours():
-                termios.tcsetattr(self._fd, termios.TCSADRAIN, self._modes)
+            signal.signal(signal.SIGTSTP, self._on_stop)
+            self._restore()
 
-    def pressed(self) -> str:
-        """Return the keys pressed since the last call; does not wait."""
-        if not self._modes or not self._ours() or not select.select([self._fd], [], [], 0)[0]:
+    @property
+    def reads(self) -> bool:
+        """Whether keys can be read at all."""
+        return bool(self._modes)
+
+    def pressed(self, seconds: float = 0.0) -> str:
+        """Return the keys pressed since the last call; wait at most `seconds` for the first."""
+        if not self._modes or not self._ours():
+            time.sleep(seconds)
             return ""
-        return os.read(self._fd, 64).decode(errors="replace")
+        if not select.select([self._fd], [], [], seconds)[0]:
+            return ""
+        data = os.read(self._fd, 1 << 12)
+        if not data:  # the terminal is gone; SIGHUP ends the run
+            time.sleep(seconds)
+        return self._decode(data)
 
     def _ours(self) -> bool:
         # The system stops a background job that changes the terminal.
         return os.isatty(self._fd) and os.tcgetpgrp(self._fd) == os.getpgrp()
+
+    def _restore(self) -> None:
+        if self._ours():
+            termios.tcsetattr(self._fd, termios.TCSADRAIN, self._modes)
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        # Some shells restore their own modes, others take those that they find.
+        self._restore()
+        os.kill(os.getpid(), signal.SIGSTOP)
 
     def _cbreak(self, _number: int = 0, _frame: FrameType | None = None) -> None:
         if self._ours():

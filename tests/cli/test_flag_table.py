@@ -52,6 +52,8 @@ FLAGS = {
         "--demo": f"{MAIN}::test_the_demonstration_is_in_the_format_of_its_name",
         "--seconds": DEMO,
         "--no-tui": f"{LIVE}::test_on_a_terminal_one_line_is_redrawn_until_q",
+        "--plain": "cli/test_plain.py::test_the_flag_and_what_does_not_go_with_it",
+        "--fps": "tui/test_pace.py::test_fewer_frames_a_second_are_fewer_bytes",
         "--stats": DEMO,
         "--force": f"{EFFECTS}::test_fail_open_and_force",
         "--reset": REMEMBERED,

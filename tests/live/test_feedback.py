@@ -136,6 +136,6 @@ def test_a_run_says_that_a_cable_goes_into_itself(
 ):
     SimulatedSystem(MACBOOK).install(monkeypatch)
     args = main.parse(["run", "--input", "blackhole", "--output", "blackhole"])
-    devices = run_devices.find_devices(args, RememberedRun(), on_panel=False)
+    devices = run_devices.find_devices(args, RememberedRun(), waiting=False)
     assert "the same virtual cable, 'BlackHole 2ch'" in devices.advice
     assert devices.advice in capsys.readouterr().err

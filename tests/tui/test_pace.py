@@ -101,13 +101,13 @@ def test_of_a_held_key_the_repetitions_are_limited_and_the_next_key_counts():
 
 
 @contextmanager
-def panel(home: Path, line: str = "", fps: str = "") -> Iterator[Terminal]:
+def panel(home: Path, line: str = "", flags: str = "") -> Iterator[Terminal]:
     """The panel in a terminal, on simulated devices, maybe behind a slow line."""
     terminal = Terminal(home)
     program = f"{shlex.quote(sys.executable)} -m"
     slow = f"{program} tests.support.slow_line {line} passed" if line else ""
     try:
-        terminal.type(f"{slow} {program} tests.tui.simulated_panel {fps}; echo code=$?", "Enter")
+        terminal.type(f"{slow} {program} tests.tui.simulated_panel {flags}; echo code=$?", "Enter")
         terminal.reads("IN ", "q quit")
         yield terminal
         terminal.type("q")
@@ -153,8 +153,8 @@ def test_on_a_slow_line_the_state_is_right_within_a_second_and_a_half(home: Path
 @measured
 def test_fewer_frames_a_second_are_fewer_bytes(home: Path):
     rates = []
-    for fps in ("30", "5"):
-        with panel(home, "1e9 0", fps):
+    for frames in (30, 5):
+        with panel(home, "1e9 0", f"{'--fps'} {frames}"):
             rates.append(bytes_passed(4.0))
     assert rates[1] < rates[0] / 2, rates
 

@@ -1,0 +1,200 @@
+"""What plain mode announces, and what its commands do."""
+
+import dataclasses
+
+import pytest
+
+from rtvc.config.panel_state import PanelState
+from rtvc.config.preset_manager import PresetManager
+from rtvc.config.remembered import RememberedRun
+from rtvc.errors import UsageError
+from rtvc.live.actions import Actions
+from rtvc.live.announcer import Announcer
+from rtvc.live.commands import Commands
+from rtvc.live.controller import Controller
+from rtvc.live.devices import DeviceNames
+from rtvc.settings import Settings
+from rtvc.stats import Latency, State, Stats
+from tests.tui.simulated_devices import SimulatedDevices
+
+NAMES = DeviceNames("mic", "speaker")
+LIVE = Stats(
+    state=State.CONVERTED, blocks=10, voice="world", latency=Latency(block=0.1, headroom=0.08)
+)
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("RTVC_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+
+class Run:
+    """An announcer that is asked every tenth of a second."""
+
+    def __init__(self):
+        self._announcer = Announcer()
+        self.now = 0.0
+
+    def then(self, stats, settings=None, names=NAMES):
+        self.now += 0.1
+        return self._announcer.update(stats, settings or Settings(), names, self.now)
+
+
+def test_only_changes_are_announced():
+    run = Run()
+    begin = run.then(LIVE)
+    assert "Microphone 'mic', speaker 'speaker'." in begin
+    assert "The voice is 'world'." in begin
+    assert "The latency is 180 ms." in begin
+    for blocks in range(20):
+        assert run.then(dataclasses.replace(LIVE, blocks=blocks)) == []
+    muted = dataclasses.replace(LIVE, state=State.MUTED)
+    assert run.then(muted, Settings(mode="muted")) == ["Muted."]
+    assert run.then(dataclasses.replace(LIVE, voice="anna")) == [begin[0], "The voice is 'anna'."]
+
+
+def test_a_lost_device_is_announced_once_and_so_is_its_return():
+    run = Run()
+    begin = run.then(LIVE)
+    lost = dataclasses.replace(LIVE, state=State.DEVICE_LOST, reason="'mic' is gone. Connect it.")
+    [line] = run.then(lost)
+    assert line.endswith(" 'mic' is gone. Connect it.")
+    assert run.then(lost) == []
+    back = run.then(LIVE, names=NAMES._replace(input="other"))
+    assert back == [begin[0], "Microphone 'other', speaker 'speaker'."]
+
+
+def test_late_blocks_are_announced_at_most_once_in_ten_seconds():
+    run = Run()
+    run.then(LIVE)
+    lines = []
+    for late in range(1, 16):
+        run.now += 5.9
+        lines += run.then(dataclasses.replace(LIVE, late_blocks=late))
+    assert lines[0] == "1 block was late: there was a gap."
+    assert set(lines[1:]) == {"2 blocks were late: there was a gap."}
+    assert len(lines) == 8
+
+
+def test_a_machine_that_is_too_slow_is_announced_at_most_once_in_ten_seconds():
+    run = Run()
+    begin = run.then(LIVE)
+    lines = []
+    for late in range(10, 400):
+        lines += run.then(dataclasses.replace(LIVE, late_blocks=late))
+    assert lines[0].startswith("Too slow. ")
+    assert 2 <= len(lines) <= 5
+    run.now += 10
+    assert run.then(dataclasses.replace(LIVE, late_blocks=late)) == [begin[0]]
+
+
+def test_small_changes_of_the_latency_are_not_announced():
+    run = Run()
+    run.then(LIVE)
+    assert run.then(dataclasses.replace(LIVE, latency=Latency(block=0.1, headroom=0.085))) == []
+    longer = dataclasses.replace(LIVE, latency=Latency(block=0.15, headroom=0.08))
+    assert run.then(longer) == ["The latency is 230 ms."]
+
+
+def test_reduced_work_is_announced():
+    run = Run()
+    run.then(LIVE)
+    reduced = dataclasses.replace(LIVE, degraded="context 500 ms")
+    assert run.then(reduced) == ["Reduced to keep up: context 500 ms."]
+    assert run.then(LIVE) == ["Nothing is reduced any more."]
+
+
+class Typist:
+    """Commands on a run that has not been started."""
+
+    def __init__(self):
+        self.controller = Controller(SimulatedDevices(), RememberedRun(), remember=False)
+        presets = PresetManager()
+        presets.scan()
+        actions = Actions(self.controller, presets, PanelState())
+        actions.fill_favourites()
+        self.commands = Commands(
+            self.controller,
+            actions,
+            presets,
+            status=lambda: "All is well.",
+            check_voice=self._check_voice,
+        )
+
+    def _check_voice(self, settings):
+        if settings.voice not in self.controller.scanner.voices:
+            raise UsageError(f"There is no voice {settings.voice!r}.")
+
+    @property
+    def settings(self):
+        return self.controller.settings
+
+
+def test_commands_change_settings():
+    it = Typist()
+    assert it.commands.line(":pitch -4") == "pitch: 0 -> -4 semitones."
+    assert it.settings.pitch == -4
+    assert it.commands.line("set index-rate 0.2") == "index rate: 0.5 -> 0.2."
+    assert it.commands.line(":whisper on") == "whisper: no -> yes."
+    assert it.commands.line(":whisper on") == "Nothing changes: it is so already."
+    assert it.commands.line(":block 95").startswith("'block' is rounded") is False
+    assert "pitch: -4 semitones; a number from -24 to 24 semitones." in it.commands.line(":pitch")
+    assert it.commands.line(":undo")
+    assert it.commands.line(":status") == "All is well."
+
+
+def test_refused_values_are_told_in_a_sentence_and_change_nothing():
+    it = Typist()
+    before = it.settings
+    assert it.commands.line(":pitch 99") == (
+        "'pitch' is 99, but must be a number from -24 to 24 semitones. "
+        "The nearest valid value is 24."
+    )
+    assert it.commands.line(":ptich 3") == (
+        "There is no command or setting 'ptich'. Did you mean 'pitch'?"
+    )
+    assert it.commands.line(":preset dep") == "There is no preset 'dep'. Did you mean 'deep'?"
+    assert it.commands.line(":voice nobody") == "There is no voice 'nobody'."
+    assert it.commands.line(":set voice nobody") == "There is no voice 'nobody'."
+    assert "no command or setting 'xyz'" in it.commands.line("xyz")
+    assert it.commands.line("") == ""
+    assert it.settings == before
+
+
+def test_the_mode_is_no_setting():
+    it = Typist()
+    assert "no command or setting 'mode'" in it.commands.line(":mode dry")
+    assert "no command or setting 'mode'" in it.commands.line(":set mode dry")
+    assert it.settings.mode == "converted"
+
+
+def test_keys_and_commands_do_the_same():
+    it = Typist()
+    assert "Loaded preset 'deep'." in it.commands.line(":preset DEEP")
+    assert it.settings.pitch == -5
+    it.commands.key("1")
+    assert it.settings.pitch != -5
+    it.commands.key("m")
+    assert it.settings.mode == "muted"
+    it = Typist()
+    it.commands.line(":mute")
+    assert it.settings.mode == "muted"
+    it.commands.key("x")
+    assert not it.commands.ended
+    it.commands.line("q")
+    assert it.commands.ended
+
+
+def test_devices_and_presets_by_name():
+    it = Typist()
+    it.commands.line(":input USB Microphone")
+    it.commands.line(":monitor External Headphones")
+    assert it.controller.wanted.input == ""  # not before the devices are open
+    assert it.commands.line(":save mine") == "Saved preset 'mine'."
+    assert it.commands.line(":save mine").startswith("Updated 'mine'.")
+    assert "mine" in it.commands.line(":preset")
+    assert it.commands.line(":voice") == "Voices: world."
+    assert "needs a name" in it.commands.line(":save")
+    assert "'default'" in it.commands.line(":output")
