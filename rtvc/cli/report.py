@@ -205,8 +205,10 @@ def _result(part: _Part, names: Names | None) -> Any:
         ) as process,
     ):
         try:
+            late = {"error": f"It took longer than {part.seconds + _PATIENCE_S:.0f} s."}
             for share in _shares(part.seconds, began):
                 if process.poll() is not None:
+                    late = {}
                     break
                 if names is not None:
                     bar.show(part.file, share, time.monotonic() - began)
@@ -214,6 +216,8 @@ def _result(part: _Part, names: Names | None) -> Any:
         finally:
             process.kill()
             bar.clear()
+        if late:
+            return late
         output.seek(0)
         errors.seek(0)
         try:

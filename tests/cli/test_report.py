@@ -186,6 +186,14 @@ def test_a_part_that_fails_is_reported_in_its_file() -> None:
     assert result("print('[1]')") == [1]
 
 
+def test_a_part_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "_PATIENCE_S", 0.1)
+    part = report._Part("x", "", ("-c", "import time; time.sleep(60)"), 0.9)
+    began = time.monotonic()
+    assert report._result(part, None) == {"error": "It took longer than 1 s."}
+    assert time.monotonic() - began < 30
+
+
 def test_ctrl_c_ends_the_part_and_leaves_nothing(tmp_path: Path) -> None:
     words = ("report", "a.zip", "--no-devices", "--no-rvc", "--yes")
     with subprocess.Popen(
