@@ -18,6 +18,12 @@ from rtvc.errors import RtvcError
 
 UNKNOWN_FORMAT = "Format not recognised"
 """What libsndfile says of a file in no format that it reads."""
+_NO_FORMAT = (
+    UNKNOWN_FORMAT,
+    "File contains data in an unimplemented format",
+    "File does not exist or is not a regular file",
+)
+"""The same, and what it says of a file that begins like MPEG audio or Ogg."""
 
 
 class Decoder:
@@ -135,6 +141,8 @@ def open_decoder(path: Path, name: str = "") -> Decoder:
     if path.is_dir():
         raise RtvcError(f"{path} is a folder, not a sound file.")
     try:
+        if not path.stat().st_size:
+            raise RtvcError(f"Cannot read {name or path}: it is empty.")
         return Decoder(path)
     except (soundfile.LibsndfileError, OSError) as error:
         raise RtvcError(_unreadable_message(name or str(path), error)) from None
@@ -150,7 +158,7 @@ def _unreadable_message(name: str, error: Exception) -> str:
         )
         return f"You have no permission to read {name}.{hint}"
     reason = reason_of(error)
-    if reason == UNKNOWN_FORMAT:
+    if reason.startswith(_NO_FORMAT):
         reason = "it is in no format that libsndfile reads"
     return f"Cannot read {name}: {reason}. Check that it is a complete sound file."
 

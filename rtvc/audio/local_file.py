@@ -58,7 +58,7 @@ _DAMAGE = re.compile(
 """What ffmpeg prints about a file that is cut short or damaged."""
 _VIDEO = frozenset((b"\0\0\1\xba", b"\0\0\1\xb3", b"FLV\1", b"\x1aE\xdf\xa3"))
 """Beginnings of MPEG program and video streams, FLV and Matroska."""
-_NO_LENGTH = re.compile("Estimating duration|Duration: N/A|Input #0, mpeg(ts)?,")
+_NO_LENGTH = re.compile(r"Estimating duration|Duration: N/A|Input #0, (mpeg|mpegts|gsm|amr\w*),")
 """What ffmpeg prints about a file that states no length."""
 _SAMPLE = 4
 _PIECE = 1 << 20

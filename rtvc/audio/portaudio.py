@@ -18,6 +18,7 @@ INITIALIZE_LIMIT_S = 2.0
 _FINISH_LIMIT_S = 0.3
 _LIST_AGE_S = 60.0
 """Age at which the list of devices is renewed even if no change is known."""
+_SYSTEM = "the sound system"
 
 
 class _Listing(NamedTuple):
@@ -44,7 +45,7 @@ def portaudio() -> Any:
     Raises
     ------
     AudioError
-        If sounddevice or the PortAudio library is not installed.
+        If sounddevice or the PortAudio library is not installed, or PortAudio cannot start.
     """
     loaded = sys.modules.get("sounddevice")
     # While it is being imported, which initialises PortAudio, it is not usable yet.
@@ -56,7 +57,7 @@ def portaudio() -> Any:
 def _import() -> Any:
     _note_listing()
     try:
-        with capture_stderr():
+        with capture_stderr() as noise:
             import sounddevice
     except ImportError as error:
         raise AudioError(
@@ -69,6 +70,10 @@ def _import() -> Any:
             f"The PortAudio library is missing; live audio needs it. Install it with '{how}'.",
             str(error),
         ) from None
+    except Exception as error:
+        if type(error).__name__ != "PortAudioError":  # a class of the module that is not imported
+            raise
+        raise audio_error(error, "start", _SYSTEM, detail=noise.text) from None
     # Its handler would call PortAudio on the main thread and wait for a server that hangs.
     atexit.unregister(sounddevice._exit_handler)
     atexit.register(finish_portaudio)
@@ -151,7 +156,7 @@ def _restart() -> None:
             failure = error
         else:
             return
-    raise audio_error(failure, "start", "the sound system", detail=noise.text)
+    raise audio_error(failure, "start", _SYSTEM, detail=noise.text)
 
 
 def _terminate() -> None:
@@ -210,6 +215,10 @@ def audio_error(
     elif code == BAD_COMBINATION:
         reason = "the input and the output cannot be used together"
         fix = "Choose other devices ('rtvc devices' lists them)."
+    elif device == _SYSTEM:
+        reason = "PortAudio cannot be initialised"
+        fix = "Check that the sound server runs"
+        fix += "." if sys.platform == "darwin" else ", and ~/.asoundrc and /etc/asound.conf."
     elif code in (INTERNAL, HOST_ERROR) and guarded:
         reason = f"the system refused access ({host or error})"
         fix = ALLOW_MICROPHONE

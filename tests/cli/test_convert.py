@@ -137,10 +137,17 @@ def test_an_output_that_cannot_be_written_is_one_sentence(rate: int):
     assert message == "rtvc: Cannot write /proc/out.wav: No such file or directory.\n"
 
 
-def test_files_that_hold_no_sound_are_named():
-    Path("text.wav").write_text("no sound, whatever the name is")
-    message = convert("text.wav", "out.wav", code=1)
-    assert message.startswith("rtvc: Cannot read text.wav: it is in no format that libsndfile")
+def test_files_that_hold_no_sound_are_named(here_convert: Callable[..., str]):
+    for name, content in (
+        ("text.wav", b"no sound, whatever the name is"),
+        ("page.mp3", b"<!doctype html>" + bytes(5000)),
+        ("noise.ogg", b"OggS" + bytes(range(256)) * 9),
+    ):
+        Path(name).write_bytes(content)
+        message = convert(name, "out.wav", code=1)
+        assert message.startswith(f"rtvc: Cannot read {name}: it is in no format that libsndfile")
+    Path("empty.wav").touch()
+    assert "Cannot read empty.wav: it is empty." in here_convert("empty.wav", "out.wav", code=1)
 
 
 def test_every_file_of_a_folder_is_accounted_for_and_a_bad_one_stops_no_other(

@@ -548,3 +548,19 @@ def test_an_interrupt_keeps_what_the_run_made(number: signal.Signals, code: int)
     assert "The output is in rtvc-demo.wav" in out
     assert json.loads(Path("figures.json").read_text())["stats"]["blocks"] > 3
     assert soundfile.info("rtvc-demo.wav").duration > 0.3
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a configuration of ALSA")
+def test_a_sound_system_that_cannot_start_is_no_bug(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "asound.conf").write_text("pcm.x {{{\n")
+    monkeypatch.setenv("ALSA_CONFIG_PATH", str(tmp_path / "asound.conf"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.delenv("PULSE_SERVER", raising=False)
+    sentence = "Cannot start the sound system: PortAudio cannot be initialised."
+    assert sentence in rtvc_command("devices", code=1).stderr
+    done = rtvc_command("run", "--seconds", "0.3", code=None)
+    assert sentence in done.stderr
+    played = "The output is in rtvc-demo.wav." in done.stdout
+    assert played or "rtvc: Nothing was converted" in done.stderr  # it waits for hardware

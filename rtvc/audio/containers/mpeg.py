@@ -67,7 +67,7 @@ def read_mpeg(data: Data) -> Layout:
     streams, gaps, cut = _scan(data)
     streams = [stream for stream in streams if stream.count]
     if sum(stream.count for stream in streams) < _IN_SYNC:
-        return Layout()
+        return Layout(notes=(NO_LENGTH,) if streams else ())
     missing_s = sum(one.missing * one.first.samples / one.first.kind[2] for one in streams)
     known = all(stream.stated >= 0 for stream in streams)
     damage = ""
@@ -76,7 +76,7 @@ def read_mpeg(data: Data) -> Layout:
             f"{places(gaps)} damaged" if gaps else "its last frame is incomplete" if cut else ""
         )
     parts = tuple(_part(data, stream) for stream in streams)
-    # The length of a stream with another one behind it was not cut off.
+    # Only the last stream can lack its end.
     notes = (NO_LENGTH,) if streams[-1].stated < 0 else ()
     return Layout(parts, missing_s=missing_s, damage=damage, notes=notes)
 
