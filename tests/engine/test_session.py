@@ -350,13 +350,15 @@ class TestShapeChanges:
             if n == 10:
                 session.apply(session.settings.replace(voice="nobody"))
 
-        played, stats, _ = run(noise(4), Settings(**OPEN), on_block=apply)
+        voice = PlainVoice(features=frozenset({"speakers", "f0"}), speakers=3)
+        find = finder(world=voice)
+        played, stats, _ = run(noise(4), Settings(**OPEN), find, on_block=apply)
         assert stats.state is State.CONVERTED
         assert "nobody" in stats.reason
         assert np.abs(played[-RATE:]).max() > 0.1
         assert stats.in_use["voice"] == stats.voice == "world"
         assert set(stats.in_use) == {name for name, s in SETTINGS.items() if s.shape}
-        assert (stats.features, stats.speakers) == (("built-in", "f0"), 1)
+        assert (stats.features, stats.speakers) == (("f0", "speakers"), 3)
 
     @pytest.mark.parametrize("other", ["nobody", "world"])
     def test_a_voice_that_was_not_there_can_be_chosen_again(self, other):

@@ -139,6 +139,7 @@ async def test_unplugging_with_anything_open(open_panel):
 @in_loop
 async def test_an_unplugged_device_is_replaced_by_another(open_panel):
     async with open_panel(provider=SimulatedDevices(120)) as it:
+        await it.reads("CHANGED VOICE IS LIVE", "ms latency")
         await it.press("d")
         await it.reads("External Headphones")
         it.provider.outputs.remove(SPEAKERS)

@@ -129,7 +129,7 @@ def test_a_performance(home: Path, anna: None, sound_server: SoundServer):
         show.act("muted", "m", shows="MUTED")
         show.act("dry", "m", "Space", shows="YOUR OWN VOICE IS LIVE")
         terminal.resize(40, 12)
-        terminal.reads("peak")
+        terminal.reads("dB", lacks="peak")
         terminal.resize(80, 24)
         terminal.reads("HEALTH")
         show.act("small", "Space", *["["] * 5, shows="Pitch +7 semitones.")
