@@ -55,7 +55,7 @@ def row_text(
     shown = format_value(setting.name, value)
     if width < TRACK_AT:
         end = f"{shown} {unit}".rstrip()
-        return f"{mark} {name:{width - len(end) - 3}} {end}"
+        return f"{mark} {name:{max(width - len(end) - 3, 0)}} {end}"
     # A long label uses the space left by a short value.
     text = f"{mark} {name} {shown:>{_LABEL + _VALUE - len(name) - 1}} {unit:{_UNIT}}"
     return text + slider.track(facts.limited(setting), value, track_cells(width), preset)
