@@ -90,6 +90,10 @@ class Picture(Widget):
             return self._strips[y].adjust_cell_length(self.size.width, self.style_of(""))
         return Strip.blank(self.size.width, self.style_of(""))
 
+    def _restyle(self) -> None:
+        self._styles.clear()
+        self.draw()
+
     def on_resize(self) -> None:
         """Use the new room."""
         self.draw()
@@ -97,9 +101,8 @@ class Picture(Widget):
     def notify_style_update(self) -> None:
         """Use the colours of the new theme."""
         super().notify_style_update()
-        self._styles.clear()
-        if self.is_mounted:
-            self.draw()
+        # The styles of the parts follow after this call.
+        self.call_later(self._restyle)
 
 
 def newest(items: deque[_T], count: int) -> list[_T]:

@@ -35,6 +35,8 @@ _SIZE = 110, 38
 _PRESET = "deep"
 FRAME_S = 0.1
 _FRAMES_PER_KEY = 2
+_NEWS_S = 7.0
+"""Time after which a message has gone."""
 _FILLED_S = 8.0
 """Speech before the first picture, so that the plots are full."""
 
@@ -89,7 +91,6 @@ async def open_panel(size: tuple[int, int]) -> AsyncIterator[Driver]:
                 it = Driver(panel, pilot, clock)
                 await it.hears(State.CONVERTED)
                 await it.passes(_FILLED_S)
-                await it.until(lambda: it.stats.output_f0_hz > 0)
                 yield it
         finally:
             with clock.passing():
@@ -101,9 +102,11 @@ async def pictures(size: tuple[int, int] = _SIZE) -> dict[str, Frame]:
     made = {}
     async with open_panel(size) as it:
         await it.press("down")
+        await _speaks(it)
         made["panel"] = frame_of(it.panel)
         await it.press("t")
-        await it.passes(1.0)
+        await it.passes(_NEWS_S)
+        await _speaks(it)
         made["panel-light"] = frame_of(it.panel)
         await it.press("t", "t", "p", *["down"] * 5)
         await it.passes(1.0)
@@ -126,6 +129,11 @@ async def recording(
                 frames.append((*frame_of(it.panel), *_caption(scene.caption, it)))
             assert not keys, f"{scene.caption!r} is too short for its keys"
     return frames
+
+
+async def _speaks(it: Driver) -> None:
+    """Wait for a moment in which the plot names the pitch of both."""
+    await it.until(lambda: all(name not in it.text() for name in ("you -", "voice -")))
 
 
 def small_film(frames: list[Frame], max_bytes: int = 1_000_000) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from textual.app import App, ComposeResult
 
-from rtvc.config.panel_state import THEMES as THEME_NAMES
 from rtvc.tui.colour_map import Rgb, viridis
 from rtvc.tui.picture import AXIS, Picture
 from rtvc.tui.spectrogram import Spectrogram
@@ -24,8 +23,11 @@ class PlotApp(App[None]):
 
     def __init__(self, plot: Picture, theme: str = "dark") -> None:
         super().__init__()
-        assert theme in THEME_NAMES
         self.plot = plot
+        self.use(theme)
+
+    def use(self, theme: str) -> None:
+        """Use a theme of the panel, by its name in panel.yaml."""
         self.register_theme(THEMES[theme])
         self.theme = THEMES[theme].name
 

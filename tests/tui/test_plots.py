@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from textual.color import Color
 from textual.geometry import Size
 
 from rtvc.audio.spectrum import BANDS, Spectrum
@@ -364,11 +365,35 @@ async def test_another_theme_and_another_size_apply_while_nothing_plays():
         for number in range(30):
             feed(plot, number)
         dark = halves_of(plot)[0]
-        app.register_theme(THEMES["light"])
-        app.theme = THEMES["light"].name
+        app.use("light")
         await until(lambda: halves_of(plot)[0] != dark)
         await pilot.resize_terminal(AXIS + 25, 8)
         await until(lambda: [len(row) for row in rows_of(plot)] == [25] * 7)
+
+
+@in_loop
+async def test_the_lines_have_the_colours_of_the_theme_also_of_a_new_one():
+    plot = PitchTrace("trace")
+    app = PlotApp(plot)
+    async with app.run_test(size=(AXIS + 20, 12)):
+        for number in range(30):
+            plot.show(block(number + 1, 48, 60), (number + 0.5) * CELL_S)
+        for theme in ("dark", "light"):
+            app.use(theme)
+            colours = {
+                Color.parse(getattr(THEMES[theme], part)) for part in ("foreground", "success")
+            }
+            await until(lambda colours=colours: colours_of_lines(plot) == colours)
+
+
+def colours_of_lines(plot) -> set[Color]:
+    """The colours of Braille characters."""
+    return {
+        Color.from_rich_color(style.color)
+        for y in range(plot.size.height - 1)
+        for text, style, _ in list(plot.render_line(y))[1:]
+        if style and style.color and text.strip()
+    }
 
 
 async def until(condition) -> None:

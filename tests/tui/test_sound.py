@@ -10,6 +10,7 @@ from rtvc.config.remembered import load_remembered
 from rtvc.live.devices import DeviceNames
 from rtvc.stats import State
 from rtvc.tui.colour_map import LEVELS
+from rtvc.tui.pitch_trace import PitchTrace
 from rtvc.tui.spectrogram import Spectrogram
 from tests.tui.conftest import in_loop, loudest
 from tests.tui.plots import spectrogram_levels
@@ -50,6 +51,22 @@ async def test_v_hides_the_spectrogram_and_that_is_remembered(open_panel):
         await it.pilot.resize_terminal(50, 24)
         await it.until(lambda: "output, in Hz" not in it.text())
         await it.reads("you", "HEALTH")
+
+
+@in_loop
+async def test_the_spectrogram_vanishes_before_the_pitch(open_panel):
+    sizes = [(200, 50), (120, 40), (80, 24), (59, 24), (40, 24), (80, 21), (60, 16), (40, 12)]
+    async with open_panel(size=sizes[0]) as it:
+        plots = [it.panel.screen.query_one(kind) for kind in (PitchTrace, Spectrogram)]
+        drawn = []
+        for size in sizes:
+            await it.pilot.resize_terminal(*size)
+            await it.until(lambda size=size: it.panel.screen.size == size)
+            await it.passes(0.2)
+            drawn.append(tuple(plot.room != (0, 0) for plot in plots))
+        assert (False, True) not in drawn
+        assert drawn[:4] == [(True, True)] * 3 + [(True, False)]
+        assert drawn[-1] == (False, False)
 
 
 @in_loop
