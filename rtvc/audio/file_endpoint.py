@@ -136,6 +136,7 @@ class FileEndpoint:
             return
         try:
             sink.write(np.empty(0, np.float32), at_most=self._frames_wanted, last=True)
+            sink.pad(self._frames_wanted)
         except BaseException:
             sink.discard()
             raise
@@ -228,4 +229,5 @@ class FileEndpoint:
     def _frames_wanted(self) -> int:
         """Length of the result in frames, at its own sample rate."""
         source = self._opened
-        return round(source.frames_read * (self._rate or source.rate) / source.rate)
+        # A file without any frame is none that other programs read.
+        return max(1, round(source.frames_read * (self._rate or source.rate) / source.rate))

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import soundfile
 
 from rtvc._types import Float32
@@ -124,6 +125,19 @@ class SoundSink:
             samples = self._resampler.process(samples, last=last)
         if at_most is not None:
             samples = samples[: max(0, at_most - self.frames_written)]
+        self._append(samples)
+
+    def pad(self, frames: int) -> None:
+        """Append silence up to a length in frames.
+
+        Raises
+        ------
+        RtvcError
+            If the file cannot be written.
+        """
+        self._append(np.zeros(max(0, frames - self.frames_written), np.float32))
+
+    def _append(self, samples: Float32) -> None:
         try:
             self._file.write(samples)
         except (soundfile.LibsndfileError, OSError) as error:
