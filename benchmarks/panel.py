@@ -39,7 +39,7 @@ from rtvc.tui.app import Panel
 from tests.support.sound_server import SoundServer
 from tests.support.terminal import Terminal
 
-MAX_CPU = 15.0
+MAX_CPU = 10.0
 MAX_GROWTH_MB = 5.0
 _ENGINE = ("rtvc engine", "rtvc audio")
 _SPEECH_S = 300.0

@@ -2,9 +2,9 @@
 
 Runs the panel with speech that is always the same, without any audio, in a pseudo-terminal of
 each size. Prints the CPU time of a frame with all threads of the panel, what that is of a core at
-the default frames per second, and the bytes written per second; then the hardware and the
-versions. Exits with 1 if a size costs more than its limit. CPU time does not depend on other
-load, so the figures hold on a busy machine too.
+the default frames per second, and the bytes written; then the hardware and the versions. Exits with
+1 if a size costs more than its limit. On a busy machine frames are drawn together, so the figures
+are too low.
 """
 
 from __future__ import annotations

@@ -149,6 +149,8 @@ class Panel(App[None]):
         if slow:
             self._text_due = now + _TEXT_S
             self._scan_presets()
+        # Of all that is drawn the spectrogram has the most bytes.
+        slow_line = isinstance(self._driver, KeyDriver) and self._driver.slow
         controller, memory = self.controller, self.actions.memory
         stats, settings = controller.stats(), controller.settings
         self._badge = self._badge_tracker.update(stats, settings, now)
@@ -164,7 +166,7 @@ class Panel(App[None]):
             entries=self.preset_manager.entries,
             favourites=memory.favourites,
             measured=controller.measured,
-            spectrum=controller.spectrum() if memory.spectrogram else None,
+            spectrum=controller.spectrum() if memory.spectrogram and not slow_line else None,
             origin=self.actions.origin,
             recorded_s=controller.recorder.seconds,
             messages=self._messages.current(now),

@@ -14,6 +14,8 @@ _PROBE_GAP_S = 0.25
 """Time between two frames until then, in seconds."""
 _LOST_S = 5.0
 """Time after which an answer is lost."""
+_SLOW_S, _FAST_S = 0.5, 0.2
+"""Time until the answer from which a line is slow, and up to which it is fast again."""
 _SETTLE_S = 1.0
 """Longest wait for the last answer."""
 
@@ -30,10 +32,16 @@ class FramePace:
     ----------
     clock
         Returns a monotonic time in seconds.
+
+    Attributes
+    ----------
+    slow
+        Whether a frame takes long to arrive, so that little should be drawn.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self.slow = False
         self._answers = False
         self._asked_at: float | None = None
         self._drawn_at = float("-inf")
@@ -50,6 +58,9 @@ class FramePace:
 
     def answered(self) -> None:
         """Note that the terminal has answered."""
+        if self._asked_at is not None:
+            took = self._clock() - self._asked_at
+            self.slow = took > (_FAST_S if self.slow else _SLOW_S)
         self._answers, self._asked_at = True, None
         self._settled.set()
 

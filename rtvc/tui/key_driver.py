@@ -57,6 +57,11 @@ class KeyDriver(LinuxDriver):
         """Whether the terminal has taken the last frame."""
         return self._screen.taken == self._writes and self._pace.ready
 
+    @property
+    def slow(self) -> bool:
+        """Whether a frame takes long to reach the terminal."""
+        return self._pace.slow
+
     def start_application_mode(self) -> None:
         """Take over the terminal, and find out whether it answers."""
         self._leaving = False

@@ -44,6 +44,18 @@ def test_a_frame_waits_for_the_answer_to_the_last_one():
     assert pace.ready
 
 
+def test_a_line_is_slow_while_answers_take_long():
+    clock = Clock()
+    pace = FramePace(clock)
+    found = []
+    for seconds in (0.4, 0.6, 0.4, 0.1, 0.4):
+        pace.drawn()
+        clock.now += seconds
+        pace.answered()
+        found.append(pace.slow)
+    assert found == [False, True, True, False, False]
+
+
 def test_a_terminal_that_does_not_answer_gets_all_frames():
     clock = Clock()
     pace = FramePace(clock)
