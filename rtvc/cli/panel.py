@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rtvc.live.controller import Controller
 
 
-def run(controller: Controller, message: str, *, fps: int | None) -> int:
+def run(controller: Controller, message: str, *, fps: int | None, confirm_dry: bool) -> int:
     """Open the panel, and return the exit code once it is closed.
 
     Parameters
@@ -22,6 +22,8 @@ def run(controller: Controller, message: str, *, fps: int | None) -> int:
         A message to show at the start, or "".
     fps
         Most frames per second, None for the default.
+    confirm_dry
+        Whether the first press of the key for your own voice asks.
 
     Raises
     ------
@@ -33,7 +35,7 @@ def run(controller: Controller, message: str, *, fps: int | None) -> int:
     from rtvc.tui.app import FPS, Panel
 
     log = config_folder() / "panel.log"
-    panel = Panel(controller, message, fps=fps or FPS)
+    panel = Panel(controller, message, fps=fps or FPS, confirm_dry=confirm_dry)
     try:
         with redirect_stderr(log):
             panel.run()

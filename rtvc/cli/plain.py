@@ -13,6 +13,7 @@ from rtvc.errors import escaped
 
 if TYPE_CHECKING:
     from rtvc.live.controller import Controller
+    from rtvc.live.mode_keys import ModeKeys
     from rtvc.settings import Settings
 
 _POLL_S = 0.05
@@ -26,6 +27,7 @@ def run(
     *,
     seconds: float | None,
     check_voice: Callable[[Settings], None],
+    confirm_dry: bool,
 ) -> int:
     """Run until the user quits, and return the exit code.
 
@@ -39,15 +41,20 @@ def run(
         When to stop; None does not.
     check_voice
         Raises `RtvcError` if the voice of settings cannot be used.
+    confirm_dry
+        Whether the first press of the key for your own voice asks.
 
     Raises
     ------
     BrokenPipeError
         If the reader of standard output has closed it.
     """
+    from rtvc.live.mode_keys import ModeKeys
+
     try:
         with open_input(_echo) as source:
-            _Run(controller, source, check_voice).until_end(message, seconds)
+            mode_keys = ModeKeys(confirm=confirm_dry, never=controller.never_dry)
+            _Run(controller, source, check_voice, mode_keys).until_end(message, seconds)
     finally:
         controller.close()
         # Also after Ctrl-C, such as where the recording is.
@@ -59,7 +66,11 @@ class _Run:
     """Answers what is typed, and prints what changes."""
 
     def __init__(
-        self, controller: Controller, source: Input, check_voice: Callable[[Settings], None]
+        self,
+        controller: Controller,
+        source: Input,
+        check_voice: Callable[[Settings], None],
+        mode_keys: ModeKeys,
     ) -> None:
         from rtvc.config.panel_state import load_panel_state
         from rtvc.config.preset_manager import PresetManager
@@ -70,7 +81,7 @@ class _Run:
         preset_manager = PresetManager()
         preset_manager.scan()
         memory, self._damaged = load_panel_state()
-        actions = Actions(controller, preset_manager, memory)
+        actions = Actions(controller, preset_manager, memory, mode_keys)
         self._controller, self._source = controller, source
         self._actions = actions
         self._announcer = Announcer()

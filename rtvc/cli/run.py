@@ -135,6 +135,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="output your own voice instead of silence while a failure keeps rtvc from converting; "
         "never remembered",
     )
+    course.add_argument(
+        "--confirm-dry",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="ask in the panel before your own voice is output for the first time in a run "
+        "(default: yes); never remembered",
+    )
+    course.add_argument(
+        "--never-dry",
+        action="store_true",
+        help="never output your own voice in this run: no key, setting or failure does",
+    )
     run_recording.add_arguments(parser)
     options.add_profile(parser)
     options.add_compute(parser)
@@ -172,6 +184,7 @@ def _run(args: argparse.Namespace, until_the_end: ExitStack) -> int:
     chosen = options.chosen(args, remembered.settings, remembered.preset)
     recording = run_recording.recording_choice(args, remembered.recording)
     settings, preset = chosen.settings, chosen.preset
+    _refuse_dry(args, settings)
     _check_voice(settings, args)
     _refuse_existing(args)
     if not (link.saved or remembered.settings.changed() or options.shape_voice(args)):
@@ -210,11 +223,18 @@ def _run(args: argparse.Namespace, until_the_end: ExitStack) -> int:
 
         # The other notes are printed already.
         check_voice = options.require_voice
-        return plain.run(controller, link.message, seconds=args.seconds, check_voice=check_voice)
+        return plain.run(
+            controller,
+            link.message,
+            seconds=args.seconds,
+            check_voice=check_voice,
+            confirm_dry=args.confirm_dry,
+        )
     from rtvc.cli import panel
 
     notes = (devices.advice, link.message, twice, sizes.warnings, unfinished)
-    return panel.run(controller, " ".join(filter(None, notes)), fps=args.fps)
+    message = " ".join(filter(None, notes))
+    return panel.run(controller, message, fps=args.fps, confirm_dry=args.confirm_dry)
 
 
 def _controller(
@@ -236,6 +256,7 @@ def _controller(
         flight=run_recording.flight_recorder(args, remembered.recording),
         report=link.report,
         fail_open=args.fail_open,
+        never_dry=args.never_dry,
     )
 
 
@@ -393,6 +414,13 @@ def _refuse_contradictions(args: argparse.Namespace) -> None:
         raise UsageError("--fps is for the panel: leave it out, or --plain and --no-tui.")
     if args.cable and (args.demo is not None or args.output):
         raise UsageError("--cable is the output: leave out --output and --demo.")
+
+
+def _refuse_dry(args: argparse.Namespace, settings: Settings) -> None:
+    """Refuse what outputs your own voice in a run that never does."""
+    if args.never_dry and (settings.mode == "dry" or args.fail_open):
+        flag = "--fail-open" if args.fail_open else "--mode dry"
+        raise UsageError(f"{flag} outputs your own voice: leave it out, or --never-dry.")
 
 
 def _refuse_existing(args: argparse.Namespace) -> None:

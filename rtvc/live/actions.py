@@ -11,6 +11,7 @@ from rtvc.config.preset_origin import PresetOrigin, origin_of
 from rtvc.config.presets import user_path
 from rtvc.live.badge import Remedy
 from rtvc.live.controller import Controller
+from rtvc.live.mode_keys import ModeKeys
 from rtvc.settings import SETTINGS, Setting, Settings, Value
 
 
@@ -25,14 +26,21 @@ class Actions:
         The live run and the presets.
     memory
         The state of the panel at the last run.
+    mode_keys
+        Decide what the keys for your own voice and for silence do.
     """
 
     def __init__(
-        self, controller: Controller, preset_manager: PresetManager, memory: PanelState
+        self,
+        controller: Controller,
+        preset_manager: PresetManager,
+        memory: PanelState,
+        mode_keys: ModeKeys,
     ) -> None:
         self._controller = controller
         self._preset_manager = preset_manager
         self.memory = memory
+        self.mode_keys = mode_keys
         self._facts: tuple[Settings, tuple[PresetEntry, ...], str] | None = None
         self._origin: PresetOrigin | None = None
 
@@ -162,14 +170,14 @@ class Actions:
         return self.assign_favourite(self.free_digit, name)
 
     def toggle_dry(self) -> str:
-        """Switch between converted and dry; from muted, switch to converted."""
-        converted = self._controller.settings.mode == "converted"
-        return self.change(SETTINGS["mode"], "dry" if converted else "converted")
+        """Switch between converted and dry, as far as `ModeKeys` lets; never unmute."""
+        mode, message = self.mode_keys.press_own_voice(self._controller.settings.mode)
+        return self.change(SETTINGS["mode"], mode) or message
 
     def toggle_mute(self) -> str:
         """Mute the output, or switch back to converted."""
-        muted = self._controller.settings.mode == "muted"
-        return self.change(SETTINGS["mode"], "converted" if muted else "muted")
+        mode, message = self.mode_keys.press_mute(self._controller.settings.mode)
+        return self.change(SETTINGS["mode"], mode) or message
 
     def toggle_recording(self) -> str:
         """Start or stop a recording."""

@@ -14,7 +14,7 @@ from rtvc.settings import SETTINGS, Setting, Settings, Value
 KEYS = "m mutes, space is your own voice, 1 to 9 load presets, r records, q quits."
 HELP = """\
 m                  mute, or open again
-space              your own voice, or back to the changed one
+space              your own voice (asks first), or back to the changed one
 1 to 9             load a favourite preset
 r                  start or stop a recording
 q                  quit
@@ -66,14 +66,14 @@ class Commands:
         self.ended = False
         self._keys: dict[str, Callable[[], str]] = {
             "m": actions.toggle_mute,
-            " ": actions.toggle_dry,
+            " ": self._own_voice,
             "r": actions.toggle_recording,
             "q": self._quit,
             **{str(digit): partial(actions.load_favourite, digit) for digit in range(1, 10)},
         }
         self._commands: dict[str, Callable[[str], str]] = {
             "mute": lambda _: actions.toggle_mute(),
-            "own": lambda _: actions.toggle_dry(),
+            "own": lambda _: self._own_voice(),
             "record": lambda _: actions.toggle_recording(),
             "quit": lambda _: self._quit(),
             "status": lambda _: status(),
@@ -90,7 +90,10 @@ class Commands:
 
     def key(self, key: str) -> str:
         """Do what a key says; other keys than those of `KEYS` do nothing."""
-        return self.attempt(self._keys.get(key.lower(), lambda: ""))
+        act = self._keys.get(key.lower(), lambda: "")
+        if act != self._own_voice:
+            self._actions.mode_keys.withdraw()
+        return self.attempt(act)
 
     def line(self, line: str) -> str:
         """Do what a line says: a command, with or without its colon, or the name of a key."""
@@ -111,6 +114,8 @@ class Commands:
         name, _, rest = line.partition(" ")
         if not name:
             return ""
+        if name.lower() != "own":
+            self._actions.mode_keys.withdraw()
         if command := self._commands.get(name.lower()):
             return command(rest.strip())
         return self._set(line)
@@ -173,6 +178,9 @@ class Commands:
         self._actions.change(setting, value)
         changes = describe_changes(before, self._controller.settings)
         return f"{', '.join(changes)}." if changes else "Nothing changes: it is so already."
+
+    def _own_voice(self) -> str:
+        return self._actions.toggle_dry() or self._actions.mode_keys.question
 
     def _quit(self) -> str:
         self.ended = True

@@ -56,6 +56,8 @@ class Controller:
         What was measured on this machine; by default nothing.
     fail_open
         Whether your own voice is output while a failure keeps the engine from converting.
+    never_dry
+        Whether settings with the mode dry are refused.
     remember
         Whether devices and settings are saved for the next run.
     flight
@@ -70,6 +72,8 @@ class Controller:
         Records the output; keeps the last minute, None if nothing does.
     scanner
         Lists devices and voices.
+    never_dry
+        As above. Read only.
     wanted
         The selected devices, by their identities once they are found. Read only.
     """
@@ -86,6 +90,7 @@ class Controller:
         flight: FlightRecorder | None = None,
         report: Callable[[str], None] = lambda _: None,
         fail_open: bool = False,
+        never_dry: bool = False,
     ) -> None:
         self._provider = provider
         self._find_voice = find_voice
@@ -93,6 +98,7 @@ class Controller:
         self._remember = remember
         self._report_to_guard = report
         self._fail_open = fail_open
+        self.never_dry = never_dry
         self._initial = remembered
         self._saved: RememberedRun | None = None
         self._settings = remembered.settings
@@ -144,7 +150,14 @@ class Controller:
         preset
             Name of the preset that they begin with, "" for none. None keeps the one before,
             unless the voice is another.
+
+        Raises
+        ------
+        RtvcError
+            If the mode is dry in a run that never outputs your own voice.
         """
+        if self.never_dry and settings.mode == "dry":
+            raise RtvcError("The mode cannot be dry in a run with --never-dry.")
         if preset is None:
             preset = self._preset if settings.voice == self._settings.voice else ""
         after = Moment(settings, preset)

@@ -22,19 +22,21 @@ from rtvc.errors import UsageError
 from rtvc.live.actions import Actions
 from rtvc.live.badge import STARTING, BadgeTracker
 from rtvc.live.controller import Controller
+from rtvc.live.mode_keys import ModeKeys
 from rtvc.settings import SETTINGS
 from rtvc.tui.devices_screen import DevicesScreen
 from rtvc.tui.dialogs import Ask, Messages, before_measuring
 from rtvc.tui.first_run_screen import FirstRunScreen
 from rtvc.tui.help import Help
 from rtvc.tui.key_driver import KeyDriver
-from rtvc.tui.keys import KEY_IDS, bindings, keymap
+from rtvc.tui.keys import KEY_IDS, bindings, chosen_keys, key_label, key_labels, keymap
 from rtvc.tui.level_meter import LevelMeter
 from rtvc.tui.main_screen import MainScreen
-from rtvc.tui.message_log import MessageLog
+from rtvc.tui.message_log import LogEntry, MessageLog
 from rtvc.tui.notice import Notice, outcome
 from rtvc.tui.panel_screen import PanelScreen
 from rtvc.tui.presets_screen import PresetsScreen
+from rtvc.tui.reserved_keys import reserved_keys
 from rtvc.tui.save_dialog import SavePreset
 from rtvc.tui.snapshot import Snapshot
 from rtvc.tui.themes import THEMES
@@ -70,6 +72,8 @@ class Panel(App[None]):
         A message to show at the start.
     fps
         Most frames per second. There are fewer while the terminal has not taken the last one.
+    confirm_dry
+        Whether the first press of the key for your own voice asks.
     clock
         Returns a monotonic time in seconds.
 
@@ -90,19 +94,29 @@ class Panel(App[None]):
         message: str = "",
         *,
         fps: int = FPS,
+        confirm_dry: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(driver_class=KeyDriver)
         self.controller = controller
         self.preset_manager = PresetManager()
         memory, damaged = load_panel_state()
-        self.actions = Actions(controller, self.preset_manager, memory)
+        chosen, unreadable = load_keys(KEY_IDS)
+        self.chosen_keys, clash = chosen_keys(chosen, reserved_keys(Panel))
+        labels = key_labels(self.chosen_keys)
+        self._own_voice_key = labels["dry"]
+        self._mode_keys = ModeKeys(
+            confirm=confirm_dry,
+            never=controller.never_dry,
+            own_voice_key=labels["dry"],
+            mute_key=labels["mute"],
+            clock=clock,
+        )
+        self.actions = Actions(controller, self.preset_manager, memory, self._mode_keys)
         # Before the app runs, so that its styles are computed once.
         for theme in THEMES.values():
             self.register_theme(theme)
         self._apply_theme()
-        chosen, unreadable = load_keys(KEY_IDS)
-        self.chosen_keys, clash = keymap(chosen)
         self._clock = clock
         self._messages = MessageLog()
         if text := " ".join(filter(None, (message, damaged, unreadable, clash))):
@@ -122,7 +136,7 @@ class Panel(App[None]):
 
     def on_mount(self) -> None:
         """Open the main screen and start the timers."""
-        self.set_keymap(self.chosen_keys)
+        self.set_keymap(keymap(self.chosen_keys))
         self._scan_presets()
         self.perform(self.actions.fill_favourites)
         controller, actions = self.controller, self.actions
@@ -169,7 +183,7 @@ class Panel(App[None]):
             spectrum=controller.spectrum() if memory.spectrogram and not slow_line else None,
             origin=self.actions.origin,
             recorded_s=controller.recorder.seconds,
-            messages=self._messages.current(now),
+            messages=self._shown_messages(now),
             slow=slow,
         )
         for screen in self.screen_stack:
@@ -231,10 +245,24 @@ class Panel(App[None]):
         """Show a message: for some seconds, or until a key is pressed if it is urgent."""
         self._messages.add(text, self._clock(), urgent=urgent)
 
+    def _shown_messages(self, now: float) -> tuple[LogEntry, ...]:
+        """Return the question about your own voice, if it is open, and the messages."""
+        question = self._mode_keys.question
+        asked = (LogEntry(question, "", urgent=False),) if question else ()
+        return (*asked, *self._messages.current(now))
+
     async def on_event(self, event: events.Event) -> None:
-        """Handle an event; a key removes the urgent message."""
+        """Handle an event; a key removes the urgent message, and may withdraw the question.
+
+        Any key but its own withdraws the question about your own voice, so a text typed into the
+        wrong window does not answer it. Escape does nothing else then.
+        """
         if isinstance(event, events.Key):
             self._messages.key_pressed(self._clock())
+            if self._mode_keys.question and key_label(event.key) != self._own_voice_key:
+                self._mode_keys.withdraw()
+                if event.key == "escape":
+                    return self.show_message("Your own voice stays off.")
         await super().on_event(event)
 
     @on(Notice)
@@ -282,7 +310,7 @@ class Panel(App[None]):
         self.perform(partial(self.actions.change, SETTINGS["gate"], event.gate_db))
 
     def action_dry(self) -> None:
-        """Switch between converted and dry."""
+        """Switch between converted and dry; ask first."""
         self.perform(self.actions.toggle_dry)
 
     def action_mute(self) -> None:

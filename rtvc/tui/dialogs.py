@@ -13,6 +13,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from rtvc.errors import RtvcError
+from rtvc.tui.footer import DialogKeys
+from rtvc.tui.keys import mute_key
 from rtvc.tui.message_log import LogEntry
 
 
@@ -52,7 +54,7 @@ class Ask(Dialog):
             yield Static(self._question, id="question", markup=False)
             yield Input(self._answer)
             yield Static("", classes="error", markup=False)
-            yield Static("Enter applies, Escape cancels.")
+            yield DialogKeys("Enter applies, Escape cancels")
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
@@ -88,7 +90,7 @@ class Confirm(Dialog):
         with Vertical():
             yield Static(self._question, markup=False)
             yield Static("")
-            yield Static("Enter confirms, Escape cancels.")
+            yield DialogKeys("Enter confirms, Escape cancels")
 
     def action_act(self) -> None:
         """Close the dialog and act."""
@@ -125,10 +127,10 @@ class Messages(Dialog):
         """Create the widgets."""
         with Vertical() as box:
             box.border_title = "Messages, the newest first"
-            box.border_subtitle = "Esc closes"
             with VerticalScroll():
                 yield Static(self._text, markup=False)
 
     def on_mount(self) -> None:
         """Focus the text so that it scrolls."""
+        self.query_one(Vertical).border_subtitle = f"Esc closes, {mute_key(self)} mutes"
         self.query_one(VerticalScroll).focus()

@@ -1,11 +1,11 @@
-"""The footer: the most important keys, which can be clicked."""
+"""The footer: the most important keys, which can be clicked; and that of a dialog."""
 
 from __future__ import annotations
 
 from textual.content import Content
 from textual.widgets import Static
 
-from rtvc.tui.keys import KEYS, key_labels
+from rtvc.tui.keys import KEYS, key_labels, mute_key
 
 Hint = tuple[str, str, str]
 """A key, one word about it, and the action of a click."""
@@ -13,8 +13,11 @@ _KEPT = 2
 """Hints at the end that are left out last."""
 
 
+_MUTE_HINT: Hint = ("m", "MUTE", "app.mute")
+
+
 class KeyLine(Static):
-    """As many hints as fit, the most important first.
+    """As many hints as fit, the most important first, with the key that mutes now.
 
     Parameters
     ----------
@@ -24,12 +27,20 @@ class KeyLine(Static):
 
     def __init__(self, hints: tuple[Hint, ...] = (), *, keys: dict[str, str] | None = None) -> None:
         super().__init__("", classes="keys")
-        self._hints = hints or _app_hints(keys or {})
+        self._hints = (_MUTE_HINT, *hints) if hints else _app_hints(keys or {})
+
+    def on_mount(self) -> None:
+        """Follow the focus: where text is typed, another key mutes."""
+        self.watch(self.screen, "focused", self._fit, init=False)
 
     def on_resize(self) -> None:
         """Fit the hints to the width."""
-        gap = 2 if self._length(self._hints, 2) <= self.size.width else 1
-        hints = self._hints
+        self._fit()
+
+    def _fit(self) -> None:
+        key = mute_key(self.screen)
+        hints = tuple((key, w, a) if a == _MUTE_HINT[2] else (k, w, a) for k, w, a in self._hints)
+        gap = 2 if self._length(hints, 2) <= self.size.width else 1
         while len(hints) > 1 and self._length(hints, gap) > self.size.width:
             # The least important go first; the last ones are help and how to leave the screen.
             kept = min(_KEPT, len(hints) - 1)
@@ -43,6 +54,27 @@ class KeyLine(Static):
     @staticmethod
     def _length(hints: tuple[Hint, ...], gap: int) -> int:
         return sum(len(key) + len(word) + 1 + gap for key, word, _ in hints) - gap
+
+
+class DialogKeys(Static):
+    """A sentence with the keys of a dialog, and the key that mutes now.
+
+    Parameters
+    ----------
+    keys
+        What the dialog's own keys do, without a full stop.
+    """
+
+    def __init__(self, keys: str) -> None:
+        super().__init__("", markup=False)
+        self._keys = keys
+
+    def on_mount(self) -> None:
+        """Follow the focus: where text is typed, another key mutes."""
+        self.watch(self.screen, "focused", self._show)
+
+    def _show(self) -> None:
+        self.update(f"{self._keys}, {mute_key(self.screen)} mutes.")
 
 
 def _app_hints(keys: dict[str, str]) -> tuple[Hint, ...]:

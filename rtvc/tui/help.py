@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from rtvc.tui.dialogs import Dialog
-from rtvc.tui.keys import KEYS, key_labels
+from rtvc.tui.keys import KEYS, key_labels, mute_key
 
 Row = tuple[str, str]
 """Keys, and what they do."""
@@ -77,7 +77,7 @@ GUIDE_TOPIC = Topic(
     ),
 )
 _GROUPS = {
-    "What others hear": ("mute", "dry", "remedy"),
+    "What others hear": ("mute", "mute_typing", "dry", "remedy"),
     "Sound": ("pitch_down", "pitch_up", "undo", "redo"),
     "Voices and presets": ("presets", "search", "save"),
     "Recording": ("record", "save_minute"),
@@ -136,17 +136,17 @@ class Help(Dialog):
             parts += [f"{key:>12}  {text}\n" for key, text in group.rows]
             parts.append("\n")
         named = ", ".join(key.id for key in KEYS)
-        parts.append(f'To change keys, add lines such as\n  mute: "x"\nto {where}\nfor: {named}.')
+        parts.append(f'To change keys, add lines such as\n  mute: "k"\nto {where}\nfor: {named}.')
         self._text = Content.assemble(*parts)
 
     def compose(self) -> ComposeResult:
         """Create the widgets."""
         with Vertical() as box:
             box.border_title = "Keys"
-            box.border_subtitle = "Esc closes"
             with VerticalScroll():
                 yield Static(self._text, markup=False)
 
     def on_mount(self) -> None:
         """Focus the text so that it scrolls."""
+        self.query_one(Vertical).border_subtitle = f"Esc closes, {mute_key(self)} mutes"
         self.query_one(VerticalScroll).focus()

@@ -28,7 +28,7 @@ _HINTS = (
     ("c", "copy", "screen.copy"),
     ("x", "delete", "screen.delete"),
     ("u", "undo", "screen.restore"),
-    ("f", "key 1-9", "screen.favourite"),
+    ("f", "key", "screen.favourite"),
     ("Esc", "back", "app.close_screen"),
 )
 

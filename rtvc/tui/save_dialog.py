@@ -10,6 +10,7 @@ from textual.widgets import Input, Static
 from rtvc.errors import RtvcError
 from rtvc.live.actions import Actions
 from rtvc.tui.dialogs import Dialog
+from rtvc.tui.footer import DialogKeys
 from rtvc.tui.notice import Notice
 
 
@@ -39,7 +40,7 @@ class SavePreset(Dialog):
                 yield Static("Description")
                 yield Input(description, id="description", placeholder="optional", compact=True)
             yield Static("", classes="error", markup=False)
-            yield Static("Enter saves, Escape cancels.")
+            yield DialogKeys("Enter saves, Escape cancels")
 
     @on(Input.Changed, "#name")
     def _named(self, event: Input.Changed) -> None:

@@ -34,6 +34,7 @@ REMEMBERED = f"{LIVE}::test_a_live_run_converts_and_remembers"
 RECORDED = f"{RECORDING}::test_a_finished_recording_is_said_once_and_is_what_was_played"
 BOTH = f"{RECORDING}::test_a_kill_leaves_both_recordings_and_the_next_start_says_where"
 DEMO = f"{MAIN}::test_the_demonstration_converts_in_real_time"
+OWN_VOICE = "tui/test_own_voice.py::test_your_own_voice_is_asked_for_unless_a_flag_says_otherwise"
 LAST_MINUTE = f"{EFFECTS}::test_the_last_minute"
 PRESETS = f"{MAIN}::test_presets_from_saved_to_checked"
 VOICES = f"{LIBRARY}::test_the_commands_print_what_they_did"
@@ -59,6 +60,8 @@ FLAGS = {
         "--reset": REMEMBERED,
         "--no-save": REMEMBERED,
         "--fail-open": f"{EFFECTS}::test_fail_open_and_force",
+        "--no-confirm-dry": OWN_VOICE,
+        "--never-dry": OWN_VOICE,
         "--record": BOTH,
         "--record-what": BOTH,
         "--record-folder": RECORDED,

@@ -267,6 +267,14 @@ def test_a_preset_on_the_command_line_is_read_once(tmp_path: Path):
         (["run", "--pitch", "high"], "'pitch' is 'high', but must be a number"),
         (["run", "--pitch"], "Argument --pitch: expected one argument. Run 'rtvc run --help'"),
         (["run", "--mode", "dray"], "one of converted, dry, muted. Did you mean 'dry'?"),
+        (
+            ["run", "--never-dry", "--mode", "dry"],
+            "--mode dry outputs your own voice: leave it out, or --never-dry.",
+        ),
+        (
+            ["--fail-open", "--never-dry"],
+            "--fail-open outputs your own voice: leave it out, or --never-dry.",
+        ),
         (["run", "--seconds", "0"], "'0' is not a number of seconds above 0"),
         (["run", "stray"], "Unknown argument 'stray' of 'rtvc run'. "),
         (["run", "--preset", "no such"], "There is no preset 'no such'"),

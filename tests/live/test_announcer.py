@@ -13,6 +13,7 @@ from rtvc.live.announcer import Announcer
 from rtvc.live.commands import Commands
 from rtvc.live.controller import Controller
 from rtvc.live.devices import DeviceNames
+from rtvc.live.mode_keys import ModeKeys
 from rtvc.settings import Settings
 from rtvc.stats import Latency, State, Stats
 from tests.tui.simulated_devices import SimulatedDevices
@@ -113,7 +114,9 @@ class Typist:
         self.controller = Controller(SimulatedDevices(), RememberedRun(), remember=False)
         presets = PresetManager()
         presets.scan()
-        actions = Actions(self.controller, presets, PanelState())
+        self.now = 0.0
+        self.mode_keys = ModeKeys(clock=lambda: self.now)
+        actions = Actions(self.controller, presets, PanelState(), self.mode_keys)
         actions.fill_favourites()
         self.commands = Commands(
             self.controller,
@@ -185,6 +188,26 @@ def test_keys_and_commands_do_the_same():
     assert not it.commands.ended
     it.commands.line("q")
     assert it.commands.ended
+
+
+def test_your_own_voice_is_asked_for():
+    it = Typist()
+    asked = "Your own voice on air? Press space again within 5 s; Escape: no."
+    assert it.commands.key(" ") == asked
+    for key in ("1", "m"):
+        it.now += 1
+        it.commands.key(key)
+    assert it.settings.mode == "muted"
+    it.now += 1
+    assert it.commands.key(" ") == "The output is muted. Press m to unmute."
+    it.commands.key("m")
+    it.commands.line(":own")
+    it.now += 1
+    it.commands.line(":pitch 3")
+    assert it.commands.key(" ") == asked, "a command is no answer"
+    it.now += 1
+    it.commands.line(":own")
+    assert it.settings.mode == "dry"
 
 
 def test_devices_and_presets_by_name():

@@ -89,6 +89,13 @@ class Driver:
             self.clock.pass_time(seconds)
             await self.pilot.pause()
 
+    async def own_voice(self) -> None:
+        """Press the key for the own voice, and again, deliberately."""
+        await self.press("space")
+        await self.passes(0.5)
+        await self.press("space")
+        await self.passes(0.5)
+
     async def find(self, name: str) -> None:
         """Search for a preset, and take it."""
         await self.press("slash")

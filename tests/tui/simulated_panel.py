@@ -16,7 +16,11 @@ from tests.tui.simulated_devices import SimulatedDevices
 
 if __name__ == "__main__":
     save_panel_state(PanelState(guided=True))
+    args = main.parse(["run", *sys.argv[1:]])
     controller = Controller(
-        SimulatedDevices(seconds=600.0), RememberedRun(settings=Settings(pitch=4.0)), remember=False
+        SimulatedDevices(seconds=600.0),
+        RememberedRun(settings=Settings(pitch=4.0)),
+        remember=False,
+        never_dry=args.never_dry,
     )
-    sys.exit(panel.run(controller, "", fps=main.parse(["run", *sys.argv[1:]]).fps))
+    sys.exit(panel.run(controller, "", fps=args.fps, confirm_dry=args.confirm_dry))

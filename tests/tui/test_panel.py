@@ -49,7 +49,7 @@ async def test_it_starts_converted_and_tells_what_it_does(open_panel):
 @in_loop
 async def test_space_and_m_decide_what_is_heard(open_panel):
     async with open_panel() as it:
-        await it.press("space")
+        await it.own_voice()
         await it.hears(State.DRY)
         await it.reads("YOUR OWN VOICE IS LIVE")
         await it.press("m")
@@ -60,8 +60,6 @@ async def test_space_and_m_decide_what_is_heard(open_panel):
         await it.passes(0.4)
         assert loudest(it.provider.device, since) == 0
         await it.press("m")
-        await it.hears(State.CONVERTED)
-        await it.press("m", "space")
         await it.hears(State.CONVERTED)
 
 
@@ -77,11 +75,12 @@ async def test_a_preset_with_a_mode_never_opens_the_output(open_panel):
         await it.press("1")
         await it.reads("Loaded preset 'old'.", "'mode' is ignored")
         assert (it.settings.pitch, it.settings.mode) == (3, "muted")
+        await it.passes(1)
         await it.press("m", "1")
         assert it.settings.mode == "converted"
         await it.press("ctrl+z", "ctrl+y")
         assert it.settings.mode == "converted"
-        await it.press("space")
+        await it.own_voice()
         await it.hears(State.DRY)
         it.panel.preset_manager.save("new", it.settings)
         assert "mode" not in (folder / "new.yaml").read_text()
@@ -471,25 +470,31 @@ async def test_it_fits_every_size(open_panel):
 @in_loop
 async def test_keys_can_be_chosen(open_panel):
     keys_path().parent.mkdir(parents=True, exist_ok=True)
-    keys_path().write_text('mute: "x"\ndry: f2\n')
+    keys_path().write_text('mute: "k"\ndry: f2\n')
     async with open_panel() as it:
-        await it.press("x")
+        await it.press("k")
         await it.hears(State.MUTED)
         await it.press("m")
         await it.passes(0.2)
         assert it.settings.mode == "muted"
         await it.press("f2")
-        await it.hears(State.CONVERTED)
-        await it.reads("x MUTE")
+        await it.reads("k MUTE", "The output is muted. Press k to unmute.")
+        await it.passes(1)
+        await it.press("k", "f2")
+        await it.reads("Press f2 again within 5 s")
         await it.press("question_mark")
-        await it.reads("x mute at once", "f2 switch between the new")
+        await it.reads("k mute at once", "f2 your own voice")
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("mute: q\n", "'q' is both mute and quit"),
-        ('mute: "5"\n', "is both mute and a favourite"),
+        ('mute: "5"\n', "'5' is both mute and a key of favourites."),
+        ("mute: x\n", "'x' is both mute and a key of the presets screen."),
+        ("quit: ctrl+k\n", "'ctrl+k' is both quit and a key of text fields."),
+        ("dry: escape\n", "'escape' is both dry and a key of "),
+        ("mute_typing: k\n", "mute_typing is 'k', which types a character."),
         ("mute: nonsense\n", "'nonsense', which is not a key"),
         ("mite: x\n", "Did you mean 'mute'?"),
         ("pitch: 3\n", "does not belong in this file"),
@@ -520,7 +525,7 @@ async def test_themes_are_remembered_and_colour_is_never_alone(open_panel):
 @in_loop
 async def test_q_fades_out_and_remembers(open_panel):
     async with open_panel() as it:
-        await it.press("]", "]", "]", "m", "space")
+        await it.press("]", "]", "]")
         await it.until(lambda: loudest(it.provider.device) > 0.02)
         with it.clock.passing():
             await it.press("q")
@@ -561,7 +566,7 @@ async def test_the_first_run_guides_and_is_remembered(open_panel):
         await it.press("n")
         await it.reads("4 of 5")
         await it.hears(State.CONVERTED)
-        await it.press("space")
+        await it.own_voice()
         await it.hears(State.DRY)
         await it.press("space", "enter")
         await it.reads("5 of 5", "robot")

@@ -96,8 +96,12 @@ async def test_keys_that_are_held_down(open_panel, tmp_path, length):
         await it.press("home", "down", *["left"] * 60 * length)
         assert it.settings.pitch == -24
         await it.press(*["ctrl+z"] * 12 * length, *["ctrl+y"] * 12 * length)
-        await it.press(*["1", "2"] * 6 * length, *["space"] * (12 * length + 1))
+        await it.press(*["1", "2"] * 6 * length, "space")
+        await it.passes(0.5)
+        for _ in range(12 * length):
+            await it.press("space")
         await it.hears(State.DRY)
+        await it.passes(0.5)
         await it.press("space")
         for key in ("p", "d", "g", "t", "slash", "enter", "question_mark", "ctrl+s", "tab", "x"):
             await it.press(*[key] * 6 * length)
