@@ -29,7 +29,13 @@ def run(args):
     controller = Controller(
         SimulatedDevices(), RememberedRun(settings=Settings(pitch=4.0)), remember=False
     )
-    return plain.run(controller, "", seconds=None, check_voice=options.require_voice)
+    return plain.run(
+        controller,
+        "",
+        seconds=None,
+        check_voice=options.require_voice,
+        confirm_dry=args.confirm_dry,
+    )
 
 main.command("run").run = run  # all of the command line, but no real device
 sys.exit(main.main(["run"]))
@@ -136,6 +142,8 @@ def test_on_a_terminal_it_prints_lines_and_obeys_keys():
         pressed = time.monotonic()
         seen += terminal.read_until("Muted.")
         assert time.monotonic() - pressed < 2.0
+        terminal.type(" ")
+        seen += terminal.read_until("Press m to unmute.")
         terminal.type(":pitch 99\r")
         seen += terminal.read_until("The nearest valid value is 24.")
         terminal.type(":pitch 7\r1")
