@@ -115,7 +115,7 @@ def test_no_key_but_the_deliberate_act_lets_your_own_voice_out(open_panel, place
             await it.hears(State.CONVERTED)
             await it.own_voice()
             await it.passes(1)
-            assert modes[-1] == "dry"
+            assert "dry" in modes
             assert own_voice_in(it.provider.device, it)
 
     with limit(300):
