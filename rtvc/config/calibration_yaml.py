@@ -36,7 +36,7 @@ def calibration_path() -> Path:
 def load_calibration() -> tuple[dict[str, Timing], str]:
     """Return the calibration by kind of voice, and a warning or ""."""
     path = calibration_path()
-    if not path.exists():
+    if not settings_yaml.is_there(path):
         return {}, ""
     try:
         return parse(settings_yaml.read_text(path), str(path)), ""

@@ -77,7 +77,7 @@ def latency_path() -> Path:
 def load_latencies() -> tuple[tuple[MeasuredLatency, ...], str]:
     """Return all measured latencies, and a warning or ""."""
     path = latency_path()
-    if not path.exists():
+    if not settings_yaml.is_there(path):
         return (), ""
     try:
         return _parse(settings_yaml.read_text(path), str(path)), ""

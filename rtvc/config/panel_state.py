@@ -104,7 +104,7 @@ def load_keys(actions: tuple[str, ...]) -> tuple[dict[str, str], str]:
 
 
 def _read_texts(path: Path, names: tuple[str, ...]) -> tuple[dict[str, str], str]:
-    if not path.exists():
+    if not settings_yaml.is_there(path):
         return {}, ""
     try:
         document = settings_yaml.parse(settings_yaml.read_text(path), str(path), names)

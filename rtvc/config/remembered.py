@@ -93,7 +93,7 @@ def read_remembered() -> RememberedRun:
 def _read() -> tuple[RememberedRun, list[settings_yaml.Problem]]:
     """Return the last run, and the notes about rounded values in its file."""
     path = remembered_path()
-    if not path.exists():
+    if not settings_yaml.is_there(path):
         return RememberedRun(), []
     document = settings_yaml.parse(settings_yaml.read_text(path), str(path), _TEXT_KEYS)
     profile = document.texts.get("profile", DEFAULT_PROFILE)

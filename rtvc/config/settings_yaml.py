@@ -73,6 +73,17 @@ class Document:
     """Values that were rounded or are ignored; the file is valid."""
 
 
+def is_there(path: Path) -> bool:
+    """Return whether a settings file exists; True where the system does not say.
+
+    `read_text` then raises the error that says why.
+    """
+    try:
+        return path.exists()
+    except OSError:
+        return True
+
+
 def read_text(path: Path) -> str:
     """Return the text of a settings file.
 

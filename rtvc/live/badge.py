@@ -137,7 +137,9 @@ class BadgeTracker:
 
     def _recent_late_blocks(self, stats: Stats, now: float) -> int:
         late = stats.late_blocks
-        if stats.restarting or stats.loading or stats.state in (State.STARTING, State.DEVICE_LOST):
+        # A degraded run loads longer blocks because blocks are late.
+        loading = stats.loading and not stats.degraded
+        if stats.restarting or loading or stats.state in (State.STARTING, State.DEVICE_LOST):
             self._unsettled_until = now + _SETTLES_S
         if now < self._unsettled_until or (self._late and late < self._late[-1][1]):
             self._late.clear()  # late blocks say nothing about the machine, or a session is new

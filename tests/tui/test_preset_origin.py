@@ -174,11 +174,11 @@ async def test_the_dialog_fits(open_panel, size):
         it.panel.actions.load_preset("mine")
         await it.press("ctrl+s")
         await it.until(lambda: isinstance(it.panel.screen, SavePreset))
-        await it.reads("Update 'mine': its description.", "Name", "Description", "Escape cancels.")
+        await it.reads("Update 'mine': its description.", "Name", "Description", "Escape cancels")
         fields = it.panel.screen.query(Input)
         assert [field.region.height for field in fields] == [1, 1]
         await it.press(*"a/b", "enter")
-        await it.reads("'a/b' cannot be a preset's", "Escape cancels.")
+        await it.reads("'a/b' cannot be a preset's", "Escape cancels")
 
 
 @in_loop
