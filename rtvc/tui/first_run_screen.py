@@ -174,7 +174,7 @@ class FirstRunScreen(PanelScreen):
     def hint(self, snapshot: Snapshot) -> str:
         """Return what the step proposes, and what keeps it from going on."""
         if snapshot.stats.state is State.DEVICE_LOST:
-            return "Choose a device that works to go on, or press n to skip this step."
+            return "Choose a device that works, or press n to skip this step."
         if _STEPS[self._step][0] == "level" and (found := self._proposal()):
             return f"Proposed: input gain {found[0]:+.0f} dB, gate {found[1]:.0f} dBFS."
         return ""

@@ -43,7 +43,7 @@ def track(setting: Setting, value: Value, cells: int, preset: Value | None = Non
 
 
 def value_in(setting: Setting, x: int, cells: int) -> Value:
-    """Return the value at a column of the track; columns beside it are its ends."""
+    """Return the value at a column of the track; columns outside it are its ends."""
     share = min(max(x / max(cells - 1, 1), 0.0), 1.0)
     return value_steps.value_at(setting, share)
 
