@@ -35,6 +35,7 @@ from tests.cli.test_main import rtvc_command
 from tests.live.test_flight_recorder import fly
 from tests.support.file_server import serving
 from tests.support.library_files import GOLDEN, V1, V2, make_index, make_zip, variant
+from tests.support.patience import measured
 from tests.support.small_networks import small_encoder, small_rmvpe
 
 ROOT = Path(__file__).parents[2]
@@ -245,6 +246,7 @@ def test_the_sizes_of_bench(bench_figures: Callable[..., Any], flag: str) -> Non
     assert (found[1][3] > found[0][3]) == (flag != "--steps")
 
 
+@measured
 def test_the_seconds_of_calibrate(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     measure, taken = calibrate._measured, []
 

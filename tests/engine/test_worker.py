@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from rtvc.live.demo import load_utterance
+from tests.support.patience import measured
 
 PROGRAM = """
 import rtvc.engine
@@ -72,6 +73,7 @@ assert session.stats().state.name == "CONVERTED"
 """
 
 
+@measured
 def test_a_program_that_ends_without_stopping_its_session_ends_soon(tmp_path: Path):
     path = tmp_path / "talk.wav"
     soundfile.write(path, np.tile(load_utterance(), 100), 48_000)

@@ -439,10 +439,11 @@ async def test_known_sentences_and_rows_are_whole(open_panel, size):
         for name in ("pitch", "pitch_fine", "breathiness", "gate_lookback", "ceiling", "headroom"):
             setting = SETTINGS[name]
             rows.go_to(name)
-            await it.until(lambda setting=setting: setting.help in words(it))
             label, unit = name.replace("_", " "), setting.unit
-            line = next(line for line in it.text().splitlines() if f"> {label}" in line)
-            assert unit in line, line
+            row = re.compile(rf"> {label}.* {re.escape(unit)}")
+            await it.until(
+                lambda text=setting.help, row=row: text in words(it) and row.search(it.text())
+            )
         assert re.search("Voice +Microphone +Output +Timing", it.text())
         await it.press("d")
         await it.reads("MICROPHONE", "SPEAKER", "MONITOR")

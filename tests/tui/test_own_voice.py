@@ -28,9 +28,9 @@ from tests.tui.test_pace import home, panel
 
 __all__ = ["home"]
 """A fixture."""
-SIZES = more([(80, 24), (40, 12), (200, 50)], keep=2)
+SIZES = more([(80, 24), (40, 12), (200, 50)])
 LIVE = Settings(formant=2.0, gate=-90.0)
-FIRST = dict.fromkeys(("settings", "list", "value", "presets", "guide, headphones"), ())
+FIRST = dict.fromkeys(("settings", "list", "value"), ())
 """Places for every run; the others are for thorough ones."""
 _HEARD_WITHIN_S = 0.2
 

@@ -71,6 +71,7 @@ def test_parity_and_budget_of_the_gpu_operators_fused() -> None:
     assert "SKIPPED" not in run.stdout
 
 
+@pytest.mark.thorough
 @pytest.mark.full_size
 @pytest.mark.skipif(OPERATORS == "gpu", reason="streams are for the CPU only")
 def test_parity_with_two_threads() -> None:
