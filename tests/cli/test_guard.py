@@ -135,7 +135,7 @@ def test_after_a_crash_the_panel_is_back_as_it_was(
     with on_terminal(
         f"import os; os.execv({sys.executable!r}, {[sys.executable, '-m', 'rtvc']})"
     ) as it:
-        it.read_until("CONVERTED")
+        it.read_until("CHANGED VOICE")
         it.type("m")
         it.read_until("MUTED")
         children = Path(f"/proc/{it.process.pid}/task/{it.process.pid}/children").read_text()
@@ -143,7 +143,7 @@ def test_after_a_crash_the_panel_is_back_as_it_was(
         it.read_until("rtvc has crashed (SIGSEGV: Segmentation fault). Starting it again.")
         seen = it.read_until("was started again")
         seen += it.read_until("MUTED")
-        assert "CONVERTED" not in seen
+        assert "CHANGED VOICE" not in seen
         it.type("q")
         assert it.process.wait(20) == 0
         assert it.modes() == it.before

@@ -178,7 +178,7 @@ def test_on_a_terminal_without_devices_the_panel_waits(no_devices):
     save_panel_state(PanelState(guided=True))
     code = "import sys; from rtvc.cli.main import main; sys.exit(main([]))"
     with on_terminal(code) as terminal:
-        assert "There is no microphone" in terminal.read_until("DEVICE LOST")
+        assert "There is no microphone" in terminal.read_until("NO DEVICE")
         terminal.type("q")
         assert terminal.process.wait(20) == 0
         assert terminal.modes() == terminal.before
@@ -240,12 +240,16 @@ def test_on_a_terminal_one_line_is_redrawn_until_q():
         assert terminal.modes() == terminal.before
 
 
-@pytest.mark.parametrize("words", [[], ["--no-tui"]])
-def test_while_the_sound_server_hangs_q_ends_it(sound_server: SoundServer, words: list[str]):
+@pytest.mark.parametrize(
+    ("words", "shown"), [([], "CHANGED VOICE"), (["--no-tui"], "CONVERTED")], ids=["panel", "line"]
+)
+def test_while_the_sound_server_hangs_q_ends_it(
+    sound_server: SoundServer, words: list[str], shown: str
+):
     save_panel_state(PanelState(guided=True))
     code = f"import sys; from rtvc.cli.main import main; sys.exit(main({words}))"
     with on_terminal(code) as terminal:
-        terminal.read_until("CONVERTED")
+        terminal.read_until(shown)
         os.kill(sound_server.pid, signal.SIGSTOP)
         try:
             terminal.type("q")

@@ -1,7 +1,7 @@
 """Repeat measurements that other load on the machine can disturb, and count the retries.
 
 A test that measures time says nothing while something else holds the machine up: where
-`tests.support.machine` finds that, a failing test is skipped with the reason.
+`tests.support.machine` finds that, such a test that fails is skipped with the reason.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _failed: list[str] = []
 def measured(test: Test) -> Test:
     """Run a test up to three times; a bug fails every time, other load on the machine does not.
 
-    The test is marked `serial`. Each retry is counted, see `MAX_RETRIES`, unless the machine was
-    held up.
+    The test is marked `measured` and `serial`. Each retry is counted, see `MAX_RETRIES`, unless
+    the machine was held up.
     """
 
     @functools.wraps(test)
@@ -48,7 +48,7 @@ def measured(test: Test) -> Test:
                 time.sleep(pause)
         return test(*args, **kwargs)
 
-    return cast(Test, pytest.mark.serial(attempt))
+    return cast(Test, pytest.mark.measured(pytest.mark.serial(attempt)))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -66,9 +66,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 
 def _skip_if_held_up(item: pytest.Item, before: ProcessorTimes) -> None:
-    if not any(item.iter_markers("sound")) and not any(item.iter_markers("serial")):
-        return
-    if reason := what_holds_it_up(before):
+    # What measures no time may fail for another reason, which must not be lost.
+    if any(item.iter_markers("measured")) and (reason := what_holds_it_up(before)):
         item.user_properties.append((_HELD_UP, reason))
         pytest.skip(f"The machine is held up: {reason}.")
 
