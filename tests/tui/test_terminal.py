@@ -127,7 +127,7 @@ def test_a_performance(home: Path, anna: None, sound_server: SoundServer):
         show.act("back", "C-z", shows="110 -> 0 Hz")
         show.act("block", *typed("block", "150"), shows="block 150")
         show.act("muted", "m", shows="MUTED")
-        show.act("unmuted", "m", shows="UNCHANGED")
+        show.act("unmuted", "m", shows="CHANGED VOICE")
         terminal.type("Space")
         terminal.reads("on air?")
         time.sleep(0.6)
