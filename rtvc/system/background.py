@@ -18,16 +18,25 @@ _LONGEST_S = 0.2
 
 _idle = threading.Event()
 _idle.set()
+_lock = threading.Lock()
+_urgent: set[object] = set()
+"""A mark for each context of `urgent` that a thread is in."""
 
 
 @contextmanager
 def urgent() -> Iterator[None]:
     """Let background threads pause in the context, which lasts some milliseconds."""
-    _idle.clear()
+    mark = object()
+    with _lock:
+        _urgent.add(mark)
+        _idle.clear()
     try:
         yield
     finally:
-        _idle.set()
+        with _lock:
+            _urgent.remove(mark)
+            if not _urgent:
+                _idle.set()
 
 
 def pause_when_urgent() -> None:

@@ -258,10 +258,11 @@ def test_the_seconds_of_calibrate(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
             taken.append(time.monotonic() - began)
 
     monkeypatch.setattr(calibrate, "_measured", timed)
-    for seconds in ("1", "3"):
+    # A slow machine needs several seconds for the fewest rounds.
+    for seconds in ("1", "20"):
         run("calibrate", "--voice", "world", "--seconds", seconds)
     assert taken[0] >= 0.8
-    assert taken[1] >= taken[0] + 1
+    assert taken[1] >= max(taken[0] + 2, 19)
 
 
 def test_several_voices_in_one_archive(run: Run, tmp_path: Path) -> None:

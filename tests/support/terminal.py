@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
@@ -10,6 +11,8 @@ import time
 from pathlib import Path
 
 from tests.support.processes import end, start
+
+_NUMBERS = itertools.count()
 
 
 class Terminal:
@@ -28,7 +31,8 @@ class Terminal:
     def __init__(
         self, folder: Path, columns: int = 80, rows: int = 24, term: str = "screen-256color"
     ) -> None:
-        self._tmux = ["tmux", "-S", str(folder / "tmux"), "-f", os.devnull]
+        # The server of a terminal before may still be about to end.
+        self._tmux = ["tmux", "-S", str(folder / f"tmux-{next(_NUMBERS)}"), "-f", os.devnull]
         kind = ["set-option", "-g", "default-terminal", term]
         size = ["-x", str(columns), "-y", str(rows)]
         self._run("start-server", ";", *kind, ";", "new-session", "-d", *size, "exec sh")

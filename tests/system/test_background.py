@@ -37,6 +37,13 @@ def test_a_background_thread_pauses_while_something_is_urgent(monkeypatch):
         thread.join()
 
 
+def test_the_end_of_one_urgent_thing_leaves_the_other_urgent():
+    with urgent():
+        with urgent():
+            pass
+        assert not background._idle.is_set()
+
+
 def test_a_pause_ends_although_it_stays_urgent(monkeypatch):
     monkeypatch.setattr(background, "_LONGEST_S", 0.01)
     stop, counts = threading.Event(), [0]

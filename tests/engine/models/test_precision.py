@@ -115,7 +115,8 @@ def test_half_the_memory(name: str) -> None:
         voice = SynthesizerNetwork(file.weights, file.config, precision=precision)
         sizes.append(mx.get_active_memory() - before)
         del voice
-    assert 0.5 <= sizes[1] / sizes[0] < 0.56
+    # Arrays of tests before it may be freed meanwhile.
+    assert 0.49 < sizes[1] / sizes[0] < 0.56
 
 
 def _same(estimator: RmvpeEstimator, kind: str) -> RmvpeEstimator:
