@@ -170,7 +170,7 @@ def check_pitches(show: Performance, speaker: RecordedSound, headphones: Recorde
     for name, ratio in wanted.items():
         pitch = float(np.median(harmonic_pitch(piece(name), 80, 500)))
         assert pitch == pytest.approx(ratio * TONE_HZ, rel=0.02), name
-    assert np.abs(piece("muted")).max() == 0
+    assert np.abs(piece("muted")).max() < 1e-12  # what a filter keeps of the sound before
     assert np.std(piece("anna")) > 0.01
 
 
