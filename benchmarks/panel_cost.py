@@ -10,11 +10,9 @@ are too low.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import os
 import pty
-import struct
 import sys
 import tempfile
 import termios
@@ -64,7 +62,7 @@ def measure(size: tuple[int, int], fps: int, folder: Path) -> dict[str, float]:
     if not child:
         words = ["--inside", str(file), "--fps", str(fps)]
         os.execv(sys.executable, [sys.executable, "-m", "benchmarks.panel_cost", *words])
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+    termios.tcsetwinsize(terminal, (size[1], size[0]))
     written = 0
     while True:
         try:

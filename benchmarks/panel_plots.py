@@ -14,11 +14,9 @@ than 3 % of a core.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import os
 import statistics
-import struct
 import sys
 import tempfile
 import termios
@@ -120,9 +118,7 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, object]:
     """Run the panel on a pseudo-terminal; return the figures."""
     file = folder / "figures.json"
     terminal = PseudoTerminal()
-    fcntl.ioctl(
-        terminal.inner, termios.TIOCSWINSZ, struct.pack("4H", args.rows, args.columns, 0, 0)
-    )
+    termios.tcsetwinsize(terminal.inner, (args.rows, args.columns))
     command = [sys.executable, "-m", "benchmarks.panel_plots", "--inside", str(file)]
     command += ["--seconds", str(args.seconds), "--rounds", str(args.rounds)]
     command += ["--theme", args.theme]

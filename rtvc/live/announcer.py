@@ -68,7 +68,7 @@ class Announcer:
         word, reason = self._words(stats, settings, now)
         changed = word != self._state[0]
         if word == _TOO_SLOW:
-            self._late = stats.late_blocks  # the reason tells of them
+            self._late = stats.late_blocks  # the reason has their number
         if (word, reason) == self._state:
             return ""
         if word == _TOO_SLOW:  # the reason has figures, which change with each block

@@ -8,7 +8,6 @@ COUNT_FILE holds the number of bytes that have passed, and is written once a sec
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pty
 import select
@@ -45,8 +44,7 @@ def run(rate: float, delay: float, count_file: Path, command: list[str]) -> int:
     child, outer = pty.fork()
     if not child:
         os.execvp(command[0], command)
-    size = fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(8))
-    fcntl.ioctl(outer, termios.TIOCSWINSZ, size)
+    termios.tcsetwinsize(outer, termios.tcgetwinsize(0))
     modes = termios.tcgetattr(0)
     tty.setraw(0)
     try:

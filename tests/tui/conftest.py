@@ -14,6 +14,7 @@ from textual.timer import Timer
 from textual.widgets import Input, OptionList
 
 from rtvc.config.panel_state import PanelState, save_panel_state
+from rtvc.config.presets import user_folder
 from rtvc.config.remembered import RememberedRun
 from rtvc.live.controller import Controller
 from rtvc.settings import SETTINGS, Settings
@@ -40,6 +41,14 @@ def in_loop(test):
         asyncio.run(test(*args, **kwargs))
 
     return run
+
+
+def save_preset_with_a_mode() -> None:
+    """Save the preset 'old', as other versions wrote it, with the key 1."""
+    folder = user_folder()
+    folder.mkdir(parents=True)
+    (folder / "old.yaml").write_text("mode: dry\npitch: 3\n")
+    save_panel_state(PanelState(guided=True, favourites={1: "old"}))
 
 
 def loudest(device, since=0):

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from textual.widgets import Input
 
-from rtvc.config.panel_state import PanelState, keys_path, save_panel_state
-from rtvc.config.presets import user_folder
+from rtvc.config.panel_state import keys_path
 from rtvc.errors import RtvcError
 from rtvc.settings import Settings
 from rtvc.stats import State
@@ -20,7 +19,7 @@ from rtvc.tui.voice_list import VoiceList
 from tests.support.material import more
 from tests.support.patience import measured
 from tests.support.voices import SilentVoice, finder
-from tests.tui.conftest import in_loop, loudest
+from tests.tui.conftest import in_loop, loudest, save_preset_with_a_mode
 from tests.tui.listening import vowel
 from tests.tui.places import PLACES, focusable, go, screens, where
 from tests.tui.simulated_devices import SimulatedDevices
@@ -249,10 +248,7 @@ async def test_space_never_unmutes(open_panel):
 
 @in_loop
 async def test_a_run_without_your_own_voice(open_panel):
-    folder = user_folder()
-    folder.mkdir(parents=True)
-    (folder / "old.yaml").write_text("mode: dry\npitch: 3\n")
-    save_panel_state(PanelState(guided=True, favourites={1: "old"}))
+    save_preset_with_a_mode()
     silent = finder(world=SilentVoice())
     async with open_panel(settings=LIVE, find_voice=silent, never_dry=True) as it:
         await it.hears(State.CONVERTED)

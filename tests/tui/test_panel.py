@@ -9,7 +9,7 @@ import soundfile
 from textual import events
 from textual.binding import Binding
 
-from rtvc.config.panel_state import PanelState, keys_path, load_panel_state, save_panel_state
+from rtvc.config.panel_state import keys_path, load_panel_state
 from rtvc.config.presets import load_preset, user_folder
 from rtvc.config.remembered import load_remembered
 from rtvc.live.devices import DeviceNames
@@ -25,7 +25,7 @@ from rtvc.tui.presets_screen import PresetsScreen
 from rtvc.tui.settings_list import SettingsList
 from rtvc.tui.voice_list import VoiceList
 from tests.support.voices import PlainVoice, finder
-from tests.tui.conftest import ROWS, START, in_loop, loudest
+from tests.tui.conftest import ROWS, START, in_loop, loudest, save_preset_with_a_mode
 from tests.tui.simulated_devices import CABLE, HEADPHONES, SPEAKERS, USB, SimulatedDevices
 
 
@@ -65,10 +65,7 @@ async def test_space_and_m_decide_what_is_heard(open_panel):
 
 @in_loop
 async def test_a_preset_with_a_mode_never_opens_the_output(open_panel):
-    folder = user_folder()
-    folder.mkdir(parents=True)
-    (folder / "old.yaml").write_text("mode: dry\npitch: 3\n")
-    save_panel_state(PanelState(guided=True, favourites={1: "old"}))
+    save_preset_with_a_mode()
     async with open_panel() as it:
         await it.press("m")
         await it.hears(State.MUTED)
@@ -83,7 +80,7 @@ async def test_a_preset_with_a_mode_never_opens_the_output(open_panel):
         await it.own_voice()
         await it.hears(State.DRY)
         it.panel.preset_manager.save("new", it.settings)
-        assert "mode" not in (folder / "new.yaml").read_text()
+        assert "mode" not in (user_folder() / "new.yaml").read_text()
 
 
 @in_loop

@@ -112,6 +112,6 @@ def read_pvf(data: Data) -> Layout:
 
 
 def _unstated(available: int, frame: int) -> Layout:
-    """Return the layout of samples without a stated length, in frames of so many bytes."""
+    """Return the layout of samples without a stated length, in frames of `frame` bytes."""
     cut = frame > 0 and available % frame
     return Layout(damage="it ends within a sample" if cut else "", notes=(NO_LENGTH,))
