@@ -179,6 +179,11 @@ class Actions:
         mode, message = self.mode_keys.press_mute(self._controller.settings.mode)
         return self.change(SETTINGS["mode"], mode) or message
 
+    def mute(self) -> str:
+        """Mute the output; if it is muted, say how to unmute it."""
+        mode, message = self.mode_keys.mute(self._controller.settings.mode)
+        return self.change(SETTINGS["mode"], mode) or message
+
     def toggle_recording(self) -> str:
         """Start or stop a recording."""
         recorder = self._controller.recorder

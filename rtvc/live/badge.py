@@ -45,8 +45,9 @@ class Badge:
         The name of the colour in the theme.
     others_hear
         What leaves the speaker, "" if it is the converted voice.
-    note
-        The key that leads out of the state, "" if there is none.
+    key, note
+        The action whose key leads out of the state, by its name in `rtvc.tui.keys`, and what that
+        does; "" if there is none.
     text
         The reason, "" if all is well.
     remedy
@@ -58,6 +59,7 @@ class Badge:
     edge: str
     colour: str
     others_hear: str = ""
+    key: str = ""
     note: str = ""
     text: str = ""
     remedy: Remedy | None = None
@@ -74,15 +76,14 @@ _BADGES = {
     State.CONVERTED: Badge("(*)", "CHANGED VOICE IS LIVE", "  ", "success"),
     State.UNCHANGED: Badge("(=)", "UNCHANGED", "══", "accent", "your own voice, recognisable"),
     State.DRY: Badge("( )", "YOUR OWN VOICE IS LIVE", "▚▞", "warning", "your own voice"),
-    State.MUTED: Badge("[x]", "MUTED", "░░", "error", "nothing", "{mute} opens"),
-    State.DEVICE_LOST: Badge("[!]", "DEVICE LOST", "!!", "error", "nothing", "{devices} devices"),
+    State.MUTED: Badge("[x]", "MUTED", "░░", "error", "nothing", "mute", "unmutes"),
+    State.DEVICE_LOST: Badge("[!]", "DEVICE LOST", "!!", "error", "nothing", "devices", "devices"),
     State.STOPPED: Badge("[x]", "STOPPED", "░░", "error", "nothing"),
 }
-NO_DEVICE = Badge("[!]", "NO DEVICE", "!!", "error", "nothing", "{devices} devices")
+NO_DEVICE = Badge("[!]", "NO DEVICE", "!!", "error", "nothing", "devices", "devices")
 RESTARTING = Badge("[!]", "RESTARTING", "!!", "error", "nothing")
-NO_VOICE = Badge("[!]", "NO VOICE", "!!", "error", "nothing", "{search} voices")
+NO_VOICE = Badge("[!]", "NO VOICE", "!!", "error", "nothing", "search", "voices")
 TOO_SLOW = Badge("[!]", "TOO SLOW", "!!", "error", "your voice with gaps")
-"""The notes name actions of `rtvc.tui.keys`, for their keys."""
 
 
 class BadgeTracker:

@@ -70,7 +70,7 @@ class ModeKeys:
         now = self._clock()
         since, self._own_voice_at = now - self._own_voice_at, now
         if mode == "muted":
-            return mode, f"The output is muted. Press {self._mute_key} to unmute."
+            return mode, self._how_to_unmute
         if mode == "converted" and self._never:
             return mode, "Your own voice stays off: this run was started with --never-dry."
         if mode == "converted" and self._confirm:
@@ -89,6 +89,16 @@ class ModeKeys:
         if since < _PANIC_S:
             return mode, f"The output stays muted. Press {self._mute_key} again to unmute."
         return "converted", ""
+
+    def mute(self, mode: str) -> tuple[str, str]:
+        """Return the mode after a click that mutes and never unmutes, and a message or ""."""
+        self._mute_at = self._clock()
+        self.withdraw()
+        return "muted", self._how_to_unmute if mode == "muted" else ""
+
+    @property
+    def _how_to_unmute(self) -> str:
+        return f"The output is muted. Press {self._mute_key} to unmute."
 
     def _answered(self, now: float) -> str:
         """Ask, or take the press as the answer; return the mode."""

@@ -41,7 +41,7 @@ class Key:
 MUTE, MUTE_TYPING = "mute", "mute_typing"
 
 KEYS = (
-    Key("dry", "space", "dry", "dry", "your own voice (asks first), and back"),
+    Key("dry", "space", "dry", "own voice", "your own voice (asks first), and back"),
     Key(MUTE, "m", "mute", "MUTE", "mute at once; press again to unmute", everywhere=True),
     # In every terminal, also without function keys, and in no widget; tmux and screen pass it on.
     Key(MUTE_TYPING, "ctrl+g", "mute", "", "mute or unmute, also while you type", everywhere=True),
@@ -49,8 +49,8 @@ KEYS = (
     Key("save_minute", "w", "save_minute", "", "write the last minute to a folder, for a report"),
     Key("pitch_down", "left_square_bracket", "pitch(-1)", "", "pitch down a semitone"),
     Key("pitch_up", "right_square_bracket", "pitch(1)", "pitch", "pitch up a semitone"),
-    Key("presets", "p", "presets", "preset", "browse, save and manage presets"),
-    Key("devices", "d", "devices", "device", "choose microphone, speaker and monitor"),
+    Key("presets", "p", "presets", "presets", "browse, save and manage presets"),
+    Key("devices", "d", "devices", "devices", "choose microphone, speaker and monitor"),
     Key("search", "slash", "search", "", "search voices and presets"),
     Key("save", "ctrl+s", "save", "save", "save the settings as a preset"),
     Key("remedy", "e", "remedy", "", "do what is proposed next to the state"),

@@ -55,13 +55,15 @@ class PanelScreen(Screen[None]):
         raise NotImplementedError
 
     def show(self, snapshot: Snapshot) -> None:
-        """Show a snapshot; called up to 30 times a second."""
+        """Show a snapshot; called with each frame."""
         badge = snapshot.badge
         self.query_one(StateBand).show(snapshot)
         remedy = badge.remedy
         action = f" Press {self._labels['remedy']}: {remedy.label}." if remedy else ""
         style = "bold $error" if badge.alarming else "bold"
-        self.query_one("#reason", FlowPane).put((one_line(badge.text), style), (action, "bold"))
+        self.query_one("#reason", FlowPane).put(
+            (one_line(badge.text), style), (action, "bold @click=app.remedy")
+        )
         self._show_messages(snapshot)
         self.show_body(snapshot)
 

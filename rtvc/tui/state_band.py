@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from textual.message import Message
+
 from rtvc.errors import escaped
-from rtvc.live.badge import Badge
+from rtvc.live.badge import STARTING, Badge
 from rtvc.tui.snapshot import Snapshot
 from rtvc.tui.text_pane import StyledText, TextPane
 
@@ -23,14 +27,21 @@ class StateBand(TextPane):
         The label of the key of each action, by its id.
     """
 
+    @dataclass
+    class Clicked(Message):
+        """The band was clicked while it showed this state."""
+
+        badge: Badge
+
     def __init__(self, labels: dict[str, str]) -> None:
         super().__init__("state")
         self._labels = labels
+        self._badge = STARTING
         self._colour = ""
 
     def show(self, snapshot: Snapshot) -> None:
         """Show the state of a snapshot."""
-        badge = snapshot.badge
+        badge = self._badge = snapshot.badge
         if badge.colour != self._colour:
             self.remove_class(f"-{self._colour}")
             self._colour = badge.colour
@@ -46,6 +57,10 @@ class StateBand(TextPane):
             lines.append((text if number == len(rows) - 1 else f"{text}\n", style))
         self.put(*lines)
 
+    def on_click(self) -> None:
+        """Report a click."""
+        self.post_message(self.Clicked(self._badge))
+
     def _rows(self, snapshot: Snapshot, room: int) -> list[tuple[str, str, str]]:
         """Return the left and the right part of each row, and its style."""
         badge, stats = snapshot.badge, snapshot.stats
@@ -56,7 +71,7 @@ class StateBand(TextPane):
             f"{badge.sign} {badge.word}",
             warning,
             recording,
-            badge.note.format_map(self._labels),
+            f"{self._labels[badge.key]} {badge.note}" if badge.key else "",
         ]
         # The last one is the least important.
         while len("  ".join(filter(None, words))) > room and len(words) > 1:

@@ -68,7 +68,7 @@ async def test_each_state_has_its_words_shape_and_colour(open_panel):
             seen[mode] = band(it)[:3], tuple(widget.classes)
         assert len({shape for shape, _ in seen.values()}) == 3
         assert len({colour for _, colour in seen.values()}) == 3
-        await it.reads("Others hear: nothing", "m opens")
+        await it.reads("Others hear: nothing", "m unmutes")
 
 
 @in_loop
