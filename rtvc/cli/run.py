@@ -107,7 +107,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fps",
         type=options.frames_per_second,
         metavar="N",
-        help="most frames per second of the panel, 1 to 60 (default 30); on a slow line there are "
+        help="most frames per second of the panel, 1 to 60 (default 15); on a slow line there are "
         "fewer by themselves",
     )
     course.add_argument(

@@ -20,7 +20,7 @@ from rtvc.tui.main_screen import MainScreen
 from rtvc.tui.panel_screen import PanelScreen
 from rtvc.tui.snapshot import Snapshot
 
-FPS = 30
+FPS = 15
 """Default frames per second."""
 _TEXT_S = 0.5
 """Time between two updates of text and figures, in seconds."""

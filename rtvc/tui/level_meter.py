@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
+from rich.segment import Segment
 from textual import events
 from textual.message import Message
+from textual.strip import Strip
 
 from rtvc.stats import Level
-from rtvc.tui.text_pane import StyledText, TextPane
+from rtvc.tui.drawing import Drawing
 
 FLOOR_DB = -60.0
 CLIP_HOLD_S = 3.0
@@ -18,9 +21,14 @@ _LOUD_DB, _HOT_DB = -12.0, -3.0
 _LIMITED_DB = -0.5
 _WIDE = 70
 _NOTE = 10
+_SMALLEST = 4
+"""Cells from which on a bar is drawn."""
+_SAFE, _LOUD, _HOT, _SHUT, _STRONG, _CLIP = (
+    f"meter--{part}" for part in ("safe", "loud", "hot", "shut", "strong", "clip")
+)
 
 
-class LevelMeter(TextPane):
+class LevelMeter(Drawing):
     """The level of one signal.
 
     The bar is solid up to the RMS and shaded up to the peak; the thin mark is the highest
@@ -30,6 +38,17 @@ class LevelMeter(TextPane):
     ----------
     title
         Name of the signal.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {_SAFE, _LOUD, _HOT, _SHUT, _STRONG, _CLIP}
+    DEFAULT_CSS = """
+    LevelMeter { height: 1; width: 1fr; }
+    LevelMeter > .meter--safe { color: $success; }
+    LevelMeter > .meter--loud { color: $warning; }
+    LevelMeter > .meter--hot { color: $error; }
+    LevelMeter > .meter--shut { color: $text-muted; }
+    LevelMeter > .meter--strong { text-style: bold; }
+    LevelMeter > .meter--clip { color: $error; text-style: bold; }
     """
 
     @dataclass
@@ -44,7 +63,9 @@ class LevelMeter(TextPane):
         self._clipped_at = self._limited_at = self._top_at = float("-inf")
         self._top = float("-inf")
         self._limited_db = 0.0
+        self._level = Level()
         self._gate_db: float | None = None
+        self._shut = self._clip = False
         self._bar_at = (0, 0)
         """First column of the bar, and its width."""
         self._dragging = False
@@ -79,23 +100,29 @@ class LevelMeter(TextPane):
             self._top, self._top_at = level.peak_db, now
         if limited_db <= min(self._limited_db, _LIMITED_DB) or now - self._limited_at > CLIP_HOLD_S:
             self._limited_db, self._limited_at = limited_db, now
-        self._gate_db = gate_db
-        clip = now - self._clipped_at < CLIP_HOLD_S
-        note = "gate shut" if shut else ""
+        self._level, self._gate_db, self._shut = level, gate_db, shut
+        self._clip = now - self._clipped_at < CLIP_HOLD_S
+        self.draw()
+
+    def draw(self) -> None:
+        """Draw the newest level."""
+        level = self._level
+        note = "gate shut" if self._shut else ""
         if self._limited_db <= _LIMITED_DB:
             note = f"limiter {self._limited_db:.0f}"
-        note = "CLIP" if clip else note
+        note = "CLIP" if self._clip else note
         figures = f" {_db(level.peak_db)} dB {note:{_NOTE}}"
         if self.size.width >= _WIDE:
             figures = f" {_db(level.peak_db)} peak {_db(level.rms_db)} rms  {note:{_NOTE}}"
         title = f" {self._title:4}"
         cells = self.size.width - len(title) - len(figures)
         self._bar_at = len(title), cells
-        style = "bold $error" if clip else "$text-muted" if shut else ""
-        if cells < 4:
-            self.put((f"{title}{figures}".rstrip(), style))
-            return
-        self.put((title, "bold"), *self._bar(level, cells, shut=shut), (figures, style))
+        end = self._segment(figures, _CLIP if self._clip else _SHUT if self._shut else "")
+        bar = self._bar(cells) if cells >= _SMALLEST else []
+        self.put([Strip([self._segment(title, _STRONG), *bar, end])])
+
+    def _segment(self, text: str, part: str) -> Segment:
+        return Segment(text, self.style_of(part))
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
         """Take the handle of the gate."""
@@ -121,27 +148,27 @@ class LevelMeter(TextPane):
             self.post_message(self.GateMoved(round(FLOOR_DB * (1 - share))))
         return inside
 
-    def _bar(self, level: Level, cells: int, *, shut: bool) -> list[StyledText]:
-        full = round(_share(level.rms_db) * cells)
-        peak = max(round(_share(level.peak_db) * cells), full)
+    def _bar(self, cells: int) -> list[Segment]:
+        full = round(_share(self._level.rms_db) * cells)
+        peak = max(round(_share(self._level.peak_db) * cells), full)
         bar = "█" * full + "▒" * (peak - full) + "·" * (cells - peak)
         top = min(round(_share(self._top) * cells), cells) - 1
         if top >= peak:
             bar = f"{bar[:top]}│{bar[top + 1 :]}"
         loud, hot = (round(_share(db) * cells) for db in (_LOUD_DB, _HOT_DB))
-        zones = [(0, loud, "$success"), (loud, hot, "$warning"), (hot, cells, "$error")]
-        if shut:
-            zones = [(0, cells, "$text-muted")]
-        if self._gate_db is None:
-            return [(bar[start:end], style) for start, end, style in zones]
-        at = min(round(_share(self._gate_db) * (cells - 1)), cells - 1)
-        parts: list[StyledText] = []
+        zones = [(0, loud, _SAFE), (loud, hot, _LOUD), (hot, cells, _HOT)]
+        if self._shut:
+            zones = [(0, cells, _SHUT)]
+        at = -1
+        if self._gate_db is not None:
+            at = min(round(_share(self._gate_db) * (cells - 1)), cells - 1)
+        parts = []
         for start, end, style in zones:
             if start <= at < end:
-                parts += [(bar[start:at], style), (HANDLE, "bold"), (bar[at + 1 : end], style)]
+                parts += [(bar[start:at], style), (HANDLE, _STRONG), (bar[at + 1 : end], style)]
             else:
                 parts.append((bar[start:end], style))
-        return parts
+        return [self._segment(text, style) for text, style in parts if text]
 
 
 def _db(value: float) -> str:

@@ -10,12 +10,14 @@ from typing import ClassVar, TypeVar
 
 from rich.segment import Segment
 from rich.style import Style
-from textual.geometry import Region
 from textual.strip import Strip
-from textual.widget import Widget
+
+from rtvc.tui.drawing import Drawing
 
 CELL_S = 0.125
 """Time that a cell stands for: all plots scroll at the same speed."""
+DRAW_S = 2 * CELL_S
+"""Time between two drawings: all plots draw at the same times, which takes less work."""
 MAX_COLUMNS = 400
 AXIS = 6
 
@@ -25,13 +27,9 @@ Cell = tuple[str, int]
 """A character, and the number of its style."""
 
 
-class Picture(Widget):
-    """A plot of the newest moments, the newest at the right; the last row is the legend.
+class Picture(Drawing):
+    """A plot of the newest moments, the newest at the right; the last row is the legend."""
 
-    A subclass implements `draw`, which is called when the size or the theme has changed.
-    """
-
-    ALLOW_SELECT = False
     COMPONENT_CLASSES: ClassVar[set[str]] = {"picture--axis", "picture--legend"}
     DEFAULT_CSS = """
     Picture > .picture--axis { color: $text-muted; }
@@ -39,10 +37,8 @@ class Picture(Widget):
     """
 
     def __init__(self, id: str) -> None:
-        super().__init__(id=id)
-        self._column = 0
-        self._strips: list[Strip] = []
-        self._styles: dict[str, Style] = {}
+        super().__init__(id)
+        self._drawn_at = 0
 
     @property
     def room(self) -> tuple[int, int]:
@@ -50,59 +46,19 @@ class Picture(Widget):
         rows, columns = self.size.height - 1, self.size.width - AXIS
         return (rows, columns) if rows > 0 and columns > 0 and self.display else (0, 0)
 
-    @property
-    def text(self) -> str:
-        """The text without styles."""
-        return "\n".join(strip.text for strip in self._strips)
-
     def is_due(self, now: float) -> bool:
-        """Return whether a column has ended since the last call."""
-        before, self._column = self._column, int(now / CELL_S)
-        return self._column != before
+        """Return whether the time of a drawing has come since the last call."""
+        before, self._drawn_at = self._drawn_at, int(now / DRAW_S)
+        return self._drawn_at != before
 
-    def draw(self) -> None:
-        """Draw everything again."""
-        raise NotImplementedError
-
-    def style_of(self, part: str) -> Style:
-        """Return the style of a component class, "" for that of the widget."""
-        if part not in self._styles:
-            self._styles[part] = self.get_component_rich_style(part) if part else self.rich_style
-        return self._styles[part]
-
-    def put(self, rows: Iterable[list[Segment]], legend: list[Segment]) -> None:
-        """Show rows of the full width, and the legend; redraw from the first to the last change."""
-        before, width = self._strips, self.size.width
-        self._strips = [*(Strip(row, width) for row in rows), Strip(legend)]
-        changed = [
-            y for y, strip in enumerate(self._strips) if y >= len(before) or strip != before[y]
-        ]
-        if changed:
-            self.refresh(Region(0, changed[0], width, changed[-1] - changed[0] + 1))
+    def plot(self, rows: Iterable[list[Segment]], legend: list[Segment]) -> None:
+        """Show rows of the full width, and the legend."""
+        width = self.size.width
+        self.put([*(Strip(row, width) for row in rows), Strip(legend)])
 
     def axis(self, label: str, part: str = "picture--axis") -> Segment:
         """Return the axis of one row, with a tick if there is a label."""
         return Segment(f"{label:>{AXIS - 2}} {'┤' if label else '│'}", self.style_of(part))
-
-    def render_line(self, y: int) -> Strip:
-        """Return one row of the widget."""
-        if y < len(self._strips):
-            return self._strips[y].adjust_cell_length(self.size.width, self.style_of(""))
-        return Strip.blank(self.size.width, self.style_of(""))
-
-    def _restyle(self) -> None:
-        self._styles.clear()
-        self.draw()
-
-    def on_resize(self) -> None:
-        """Use the new room."""
-        self.draw()
-
-    def notify_style_update(self) -> None:
-        """Use the colours of the new theme."""
-        super().notify_style_update()
-        # The styles of the parts follow after this call.
-        self.call_later(self._restyle)
 
 
 def newest(items: deque[_T], count: int) -> list[_T]:

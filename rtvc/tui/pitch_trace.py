@@ -52,14 +52,14 @@ class PitchTrace(Picture):
         """Columns of the history that are drawn."""
 
     def show(self, stats: Stats, now: float, targets_hz: tuple[float, ...] = ()) -> None:
-        """Append the pitch of the newest block; draw when a column is due.
+        """Append the pitch of the newest block; draw when that is due.
 
         Parameters
         ----------
         stats
             Statistics of the engine.
         now
-            A monotonic time in seconds. All plots draw at the same times, which takes less work.
+            A monotonic time in seconds.
         targets_hz
             Pitches above 0 Hz that the output keeps to, shown as guides.
         """
@@ -83,7 +83,7 @@ class PitchTrace(Picture):
         self._drawn.extend(_cells(column, scale, self._font) for column in newest(past, new))
         self._count = self._history.count
         targets = [midi(hz) for hz in self._targets_hz if low <= midi(hz) < high]
-        self.put(self._rows(rows, columns, targets), self._legend())
+        self.plot(self._rows(rows, columns, targets), self._legend())
 
     def _rows(self, rows: int, columns: int, targets: list[float]) -> Iterable[list[Segment]]:
         down = self._font.down

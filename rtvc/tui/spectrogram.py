@@ -14,7 +14,7 @@ from rich.style import Style
 
 from rtvc.stats import SPECTRUM_HZ
 from rtvc.tui.colour_map import LEVELS, Rgb, grey, viridis, viridis_256
-from rtvc.tui.picture import AXIS, MAX_COLUMNS, Cell, Picture, newest, runs
+from rtvc.tui.picture import AXIS, CELL_S, MAX_COLUMNS, Cell, Picture, newest, runs
 from rtvc.tui.themes import THEMES
 
 QUIET_DB, LEVEL_DB = -74.0, 4.0
@@ -32,13 +32,14 @@ class Spectrogram(Picture):
 
     def __init__(self, id: str) -> None:
         super().__init__(id)
+        self._column = 0
         self._newest: tuple[float, ...] = ()
         self._past: deque[tuple[float, ...]] = deque(maxlen=MAX_COLUMNS)
         self._codes: deque[list[int]] = deque(maxlen=MAX_COLUMNS)
         self._rows = 0
 
     def show(self, bands: tuple[float, ...], now: float) -> None:
-        """Append a spectrum, and draw if a column is complete.
+        """Append a spectrum, and draw when that is due.
 
         Parameters
         ----------
@@ -51,13 +52,14 @@ class Spectrogram(Picture):
             return
         same = len(bands) == len(self._newest)
         self._newest = tuple(map(max, self._newest, bands)) if same else bands
-        if not self.is_due(now):
-            return
-        self._past.append(self._newest)
-        if self._rows:
-            self._codes.append(_codes(self._newest, self._rows))
-        self._newest = ()
-        self.draw()
+        before, self._column = self._column, int(now / CELL_S)
+        if self._column != before:
+            self._past.append(self._newest)
+            if self._rows:
+                self._codes.append(_codes(self._newest, self._rows))
+            self._newest = ()
+        if self.is_due(now):
+            self.draw()
 
     def draw(self) -> None:
         """Draw all visible columns; compute them again if the number of rows has changed."""
@@ -69,7 +71,7 @@ class Spectrogram(Picture):
             self._codes.clear()
             self._codes.extend(_codes(levels, rows) for levels in self._past)
         legend = Segment(f"{'':{AXIS}}output, in Hz", self.style_of("picture--legend"))
-        self.put(self._lines(rows, columns), [legend])
+        self.plot(self._lines(rows, columns), [legend])
 
     def _lines(self, rows: int, columns: int) -> Iterable[list[Segment]]:
         look = self._look()

@@ -57,6 +57,7 @@ def plot_pitch(notes, size=(66, 12), *, seconds=BLOCK_S, targets_hz=(), start=1)
                 trace.show(
                     block(number, *pair, seconds=seconds), (number + 0.5) * CELL_S, targets_hz
                 )
+            trace.draw()
         return trace
 
     return asyncio.run(run())
@@ -105,6 +106,7 @@ async def test_unvoiced_sound_is_a_gap_of_its_length():
     async with PlotApp(trace).run_test(size=(46, 8)):
         for number, note in enumerate([57] * 10 + [None] * 5 + [57] * 10, 1):
             trace.show(block(number, note), (number + 0.5) * CELL_S)
+        trace.draw()
         assert list(dots_of(rows_of(trace))) == [*range(30, 50), *range(60, 80)]
 
 
@@ -165,6 +167,7 @@ async def test_another_session_continues_the_plot():
     async with PlotApp(trace).run_test(size=(46, 8)):
         for number in (*range(101, 111), *range(1, 6)):
             trace.show(block(number, 57), (number + 0.5) * CELL_S)
+        trace.draw()
         dots = dots_of(rows_of(trace))
         assert list(dots)[-30:] == list(range(50, 80))
 
@@ -185,6 +188,24 @@ def feed(plot, number: int) -> None:
         plot.show(block(number + 1, 57 + 5 * np.sin(number / 7), 60), (number + 0.5) * CELL_S)
     else:
         plot.show(tuple(np.linspace(-80, -20 - number % 10, BANDS)), (number + 1.5) * CELL_S)
+
+
+@pytest.mark.parametrize("looks_a_second", [3, 4, 15, 30, 60])
+@pytest.mark.parametrize("kind", [PitchTrace, Spectrogram])
+@in_loop
+async def test_a_plot_is_drawn_four_times_a_second_at_any_frame_rate(
+    monkeypatch, kind, looks_a_second
+):
+    plot, drawn = kind("plot"), []
+    async with PlotApp(plot).run_test(size=(46, 8)):
+        monkeypatch.setattr(plot, "plot", lambda *_: drawn.append(1))
+        for look in range(10 * looks_a_second):
+            now = (look + 0.9) / looks_a_second
+            if kind is PitchTrace:
+                plot.show(block(int(now * 10), 57), now)
+            else:
+                plot.show((-20.0,) * BANDS, now)
+    assert len(drawn) == pytest.approx(10 * min(looks_a_second, 4), abs=1)
 
 
 class Resizable:
@@ -316,6 +337,7 @@ async def shown_ramp(theme: str) -> list[Rgb]:
     async with PlotApp(plot, theme).run_test(size=(AXIS + LEVELS + 1, 3)):
         for level in range(LEVELS + 1):
             plot.show((QUIET_DB + LEVEL_DB * (level - 0.5),) * BANDS, (level + 1) * CELL_S)
+        plot.draw()
         return halves_of(plot)[0]
 
 
@@ -350,6 +372,7 @@ async def test_without_colours_density_is_level(monkeypatch, variable):
     async with PlotApp(plot).run_test(size=(AXIS + LEVELS + 1, 3)):
         for level in range(LEVELS + 1):
             plot.show((QUIET_DB + LEVEL_DB * (level - 0.5),) * BANDS, (level + 1) * CELL_S)
+        plot.draw()
         for row in rows_of(plot):
             assert "".join(dict.fromkeys(row)) == SHADES
         assert {style and style.bgcolor for _, style, _ in plot.render_line(0)} == {
