@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Literal, Protocol, TypedDict, Unpack
 
 import mlx.core as mx
@@ -177,17 +178,31 @@ class SalienceEstimator(PitchEstimator):
 
     def _pitch(self, salience: mx.array, inside: mx.array, threshold: mx.array) -> mx.array:
         eligible = mx.where(inside, salience, -1.0)
-        centre = mx.argmax(eligible, axis=1, keepdims=True)
-        # Bin b is at index b + _PEAK_RADIUS of the padded salience.
-        around = centre + mx.arange(2 * _PEAK_RADIUS + 1)
-        padded = mx.pad(salience, [(0, 0), (_PEAK_RADIUS, _PEAK_RADIUS)], mode=self.pad_mode)
-        weight = mx.take_along_axis(padded, around, axis=1)
-        cents = mx.array(np.pad(self.cents, _PEAK_RADIUS, mode="edge").astype(np.float32))
-        # Relative to the peak: absolute cents would lose precision in float32.
-        peak_cents = cents[centre + _PEAK_RADIUS]
-        offset = (weight * (cents[around] - peak_cents)).sum(1) / weight.sum(1)
-        f0 = 10.0 * mx.exp((peak_cents[:, 0] + offset) * (math.log(2.0) / 1200.0))
+        centre = mx.argmax(eligible, axis=1)
+        sums = mx.take(self._peak_weights, centre, axis=0) @ salience[:, :, None]
+        offset = sums[:, 1, 0] / sums[:, 0, 0]
+        f0 = 10.0 * mx.exp((mx.take(self._peak_cents, centre) + offset) * (math.log(2.0) / 1200.0))
         return mx.where(mx.max(eligible, axis=1) > threshold, f0, 0.0)
+
+    @cached_property
+    def _peak_cents(self) -> mx.array:
+        return mx.array(self.cents.astype(np.float32))
+
+    @cached_property
+    def _peak_weights(self) -> mx.array:
+        """Weights of the salience for the average around each peak, (bins, 2, bins).
+
+        First for the sum of the salience, then for the sum of the salience times the distance
+        to the peak in cents. Relative to the peak: absolute cents would lose precision.
+        """
+        bins = len(self.cents)
+        around = np.arange(bins)[:, None] + np.arange(-_PEAK_RADIUS, _PEAK_RADIUS + 1)
+        nearest = np.clip(around, 0, bins - 1)
+        counted = (around == nearest) | (self.pad_mode == "edge")
+        times = np.zeros((bins, bins))
+        np.add.at(times, (np.arange(bins)[:, None], nearest), counted)
+        distance = self.cents - self.cents[:, None]
+        return mx.array(np.stack([times, times * distance], axis=1).astype(np.float32))
 
     def _bin_mask(self, f0_min: float | None, f0_max: float | None) -> NDArray[np.bool_]:
         hertz = 10.0 * 2.0 ** (self.cents / 1200.0)

@@ -76,7 +76,8 @@ class Content:
     def rows(self, begun: list[mx.array]) -> mx.array:
         """Return the features of a window at 50 Hz, (rows, width), not evaluated.
 
-        Each row covers 25 ms of input, so the last 20 ms have no row.
+        Each row covers 25 ms of input, so the last 20 ms have no row. They have the precision of
+        the encoder.
         """
         return self._encoder.transform(begun, layer=self._layer, project=self._projects)
 
@@ -115,7 +116,7 @@ class Content:
         row_of = np.minimum((lead + np.arange(count, dtype=np.int32)) // 2, len(rows) - 1)
         if self._index is None or settings.index_rate == 0:
             return mx.take(rows, mx.array(row_of), axis=0)[None]
-        original = np.array(rows)
+        original = np.array(rows, dtype=np.float32)
         blended = original.copy()
         first_row = int(row_of[first])
         blended[first_row:] = self._index.blend(original[first_row:], settings.index_rate)
