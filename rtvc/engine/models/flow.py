@@ -15,7 +15,7 @@ import mlx.core as mx
 import numpy as np
 
 from rtvc.engine.models.ops import ops
-from rtvc.engine.models.ops.cpu_streams import map_streams, partition
+from rtvc.engine.models.ops.cpu_streams import partition, sum_streams
 from rtvc.engine.models.parameters import Conv1d, Linear, Parameters
 from rtvc.engine.weights.voice_config import VoiceConfig
 
@@ -75,69 +75,79 @@ class _Coupling:
         post = params.at("post")
         post_weight = -post.read("weight", half, hidden, 1)[order, :, 0].astype(np.float64)
         constant = -post.read("bias", half)[order].astype(np.float64)
-        self._layers: list[list[_GatedConv]] = []
+        self._layers: list[_Layer] = []
         for n, conv in enumerate(convs):
             # The last layer has only a skip path.
             width = hidden if n == WAVENET_LAYERS - 1 else 2 * hidden
             layer = enc.at("res_skip_layers").at(n)
             weight = layer.read("weight", width, hidden, 1)[:, :, 0]
             bias = layer.read("bias", width)
-            skip_weight = post_weight @ weight[-hidden:]
             constant += post_weight @ bias[-hidden:]
-            parts = []
-            for part in partition(hidden):
-                residual = None
-                if width > hidden:
-                    # The first part adds the bias.
-                    part_bias = None if part.start else layer.add(bias[:hidden])
-                    residual = Linear(layer.add(weight[:hidden, part]), part_bias)
-                gate = slice(hidden + part.start, hidden + part.stop)
-                skip = Linear(layer.add(skip_weight[:, part]), None)
-                parts.append(_GatedConv(conv.select_outputs(part, gate), skip, residual))
-            self._layers.append(parts)
+            both = np.concatenate([post_weight @ weight[-hidden:], weight[:-hidden]])
+            parts = [
+                _GatedConv(
+                    conv.select_outputs(part, slice(hidden + part.start, hidden + part.stop)),
+                    Linear(layer.add(both[:, part]), None),
+                )
+                for part in partition(hidden)
+            ]
+            self._layers.append(
+                _Layer(parts, layer.add(bias[:-hidden]) if width > hidden else None)
+            )
         self._constant = post.add(constant)
 
     def __call__(self, moved: mx.array, kept: mx.array, speaker: mx.array) -> mx.array:
         """Return `moved`, (1, T, C / 2), minus the prediction from `kept`, of the same shape."""
         biases = mx.split(self._condition(speaker), self._ends[:-1], axis=-1)
         pairs = list(zip(biases[::2], biases[1::2], strict=True))
-        x = self._pre(kept)
+        x, half = self._pre(kept), moved.shape[-1]
         moved = moved + self._constant
-        for n, parts in enumerate(self._layers):
-            layer_biases = pairs[n * len(parts) : (n + 1) * len(parts)]
-            for skipped, residual in _run_parts(x, parts, layer_biases):
-                moved = moved + skipped
-                if residual is not None:
-                    x = x + residual
+        for n, layer in enumerate(self._layers):
+            layer_biases = pairs[n * len(layer.parts) : (n + 1) * len(layer.parts)]
+            y = _run_parts(x, layer.parts, layer_biases)
+            moved = moved + y[..., :half]
+            if layer.bias is not None:
+                x = ops.residual(x, y[..., half:], layer.bias)
         return moved
 
 
 class _GatedConv(NamedTuple):
-    """A slice of the channels of a gated convolution, with its two output projections.
+    """A slice of the channels of a gated convolution, with its output projection.
 
     Attributes
     ----------
     conv
         Convolution whose output is the values, then their gates.
-    skip, residual
-        Linear maps to the two paths; the last layer has no residual path.
+    out
+        Linear map to the skip path, then to the residual path.
     """
 
     conv: Conv1d
-    skip: Linear
-    residual: Linear | None
+    out: Linear
 
-    def __call__(
-        self, x: mx.array, value_bias: mx.array, gate_bias: mx.array
-    ) -> tuple[mx.array, mx.array | None]:
-        """Return the terms for the skip path and for the residual path."""
+    def __call__(self, x: mx.array, value_bias: mx.array, gate_bias: mx.array) -> mx.array:
+        """Return the terms for the skip path, then those for the residual path."""
         value, gate = mx.split(self.conv(x), 2, axis=-1)
         # Biases after the convolution are part of one element-wise chain.
-        y = ops.gated(value + value_bias, gate + gate_bias)
-        return self.skip(y), None if self.residual is None else self.residual(y)
+        return self.out(ops.gated(value + value_bias, gate + gate_bias))
+
+
+class _Layer(NamedTuple):
+    """One layer of a WaveNet.
+
+    Attributes
+    ----------
+    parts
+        One for each stream.
+    bias
+        Bias of the residual path; None in the last layer, which has none.
+    """
+
+    parts: Sequence[_GatedConv]
+    bias: mx.array | None
 
 
 def _run_parts(
     x: mx.array, parts: Sequence[_GatedConv], biases: Sequence[tuple[mx.array, mx.array]]
-) -> list[tuple[mx.array, mx.array | None]]:
-    return map_streams(lambda pair: pair[0](x, *pair[1]), zip(parts, biases, strict=True))
+) -> mx.array:
+    return sum_streams(lambda pair: pair[0](x, *pair[1]), zip(parts, biases, strict=True))
