@@ -91,7 +91,10 @@ class RmvpeEstimator(SalienceEstimator):
         # As in the reference, the padding is 0 in log-mel values, which is not silence.
         missing = -frames % 2**self.config.levels
         padded = mx.concatenate([log_mel, mx.zeros((missing, MELS))]) if missing else log_mel
-        x = self._unet(padded[None, :, :, None])
+        # Before the change of shape, so that a GPU fuses it with the logarithm.
+        scale, shift = (self.weights[name] for name in _FLOAT32)
+        normalised = (padded * scale + shift).astype(self.precision)
+        x = self._unet(normalised[None, :, :, None])
         x = self._convolutions["cnn"](x) + self.weights["cnn.bias"]
         # Channels before mel bands: (1, frames, mels, channels) -> (frames, channels * mels).
         x = x.transpose(0, 1, 3, 2).reshape(x.shape[1], -1)
@@ -105,9 +108,8 @@ class RmvpeEstimator(SalienceEstimator):
         return bidirectional_gru(projected, w[f"{name}.state_weight"], w[f"{name}.state_bias"])
 
     def _unet(self, x: mx.array) -> mx.array:
-        """Map (1, frames, mels, 1) to (1, frames, mels, channels)."""
+        """Map normalised mel bands (1, frames, mels, 1) to (1, frames, mels, channels)."""
         w, config = self.weights, self.config
-        x = (x * w["unet.encoder.bn.scale"] + w["unet.encoder.bn.shift"]).astype(self.precision)
         skips = []
         for level in range(config.levels):
             x = self._blocks(x, f"unet.encoder.layers.{level}.conv")

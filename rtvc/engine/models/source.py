@@ -147,7 +147,7 @@ class SineSource:
         steps = (_fraction(inside[:, :, -1]) * PHASE_STEPS).astype(mx.uint32)
         starts = (mx.cumsum(steps, axis=1) - steps) % PHASE_STEPS
         starts = phase + starts.astype(mx.float32) * (1.0 / PHASE_STEPS)
-        return _fraction((starts[:, :, None] + inside).reshape(1, -1))
+        return _fraction(starts[:, :, None] + inside).reshape(1, -1)
 
 
 def _fraction(x: mx.array) -> mx.array:
