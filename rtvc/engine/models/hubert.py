@@ -17,7 +17,7 @@ import mlx.core as mx
 import numpy as np
 
 from rtvc._types import Float32, Weights
-from rtvc.engine.models.hubert_weights import FIRST, conv_name, sanitize
+from rtvc.engine.models.hubert_weights import FIRST, POSITION, conv_name, sanitize
 from rtvc.engine.models.ops.backend import default_precision
 from rtvc.engine.models.ops.cpu_streams import map_streams, partition, sum_streams
 from rtvc.engine.models.ops.ops import (
@@ -25,11 +25,12 @@ from rtvc.engine.models.ops.ops import (
     attention,
     compiled,
     concatenate_time,
-    conv1d_packed,
+    conv1d_gelu,
     gelu,
     grouped_conv1d,
     layer_norm,
     linear,
+    pack_grouped,
     pack_taps,
 )
 from rtvc.engine.weights.content_encoder import ContentEncoderConfig
@@ -65,10 +66,23 @@ class Hubert:
         self.weights = sanitize(weights, config, precision)
         names = [conv_name(index) for index in range(1, len(config.conv_kernels))]
         self._taps = [
-            pack_taps(self.weights[name], stride)
+            pack_taps(self.weights.pop(name), stride)
             for name, stride in zip(names, config.conv_strides[1:], strict=True)
         ]
-        mx.eval(self._taps)
+        # By the first group of each stream.
+        self._position_taps = {
+            part.start: pack_grouped(
+                self.weights.pop(f"{POSITION}.{part.start}.weight"), part.stop - part.start
+            )
+            for part in partition(config.position_groups)
+        }
+        mx.eval(self._taps, self._position_taps)
+        self._first = _FirstConvolution(
+            self.weights[f"{FIRST}conv.weight"],
+            config.conv_strides[0],
+            *affine(self.weights, f"{FIRST}layer_norm"),
+            eps=config.norm_epsilon,
+        )
         self._convolutions = compiled(self._convolve)
         self._transformer = compiled(self._transform)
         self.hop, self.receptive_field = 1, 1
@@ -119,7 +133,10 @@ class Hubert:
     def features(
         self, audio: mx.array, *, layer: int | None = None, project: bool = False
     ) -> mx.array:
-        """Return the unevaluated features, (frames, width), for audio (samples,)."""
+        """Return the unevaluated features, (frames, width), for audio (samples,).
+
+        They have the precision of the weights.
+        """
         return self.transform(self.convolve(audio), layer=layer, project=project)
 
     def convolve(self, audio: mx.array, *, reserved: int = 0) -> list[mx.array]:
@@ -157,27 +174,38 @@ class Hubert:
         return self._transformer(convolved, depth, project)
 
     def _convolve(self, audio: mx.array, reserved: int) -> list[mx.array]:
-        w, config = self.weights, self.config
-        first = _first_convolution(
-            audio,
-            config.conv_strides[0],
-            w[f"{FIRST}conv.weight"],
-            *affine(w, f"{FIRST}layer_norm"),
-            eps=config.norm_epsilon,
-        )
-        rows = partition(self.frames(audio.shape[0]), reserved)
-        return map_streams(lambda part: self._convolve_rows(first, part), rows)
+        parts = partition(self.frames(audio.shape[0]), reserved)
+        needed = max(self._first_rows(rows).stop for rows in parts)
+        first = self._first(audio, needed)
+        return map_streams(lambda rows: self._convolve_rows(first, rows), parts)
 
-    def _convolve_rows(self, first: _FirstConvolution, rows: slice) -> mx.array:
+    def _convolve_rows(self, first: _Normalised, rows: slice) -> mx.array:
         """Return the output of the convolutions for the frames in `rows`."""
-        samples = slice(rows.start * self.hop, (rows.stop - 1) * self.hop + self.receptive_field)
-        x = gelu(first(samples))[None].astype(self.precision)
-        for taps in self._taps:
-            x = gelu(conv1d_packed(x, taps))
+        lengths = self._lengths(rows.stop - rows.start)
+        x = gelu(first(self._first_rows(rows))).astype(self.precision)[None]
+        for taps, length in zip(self._taps, lengths[1:], strict=True):
+            x = conv1d_gelu(x, taps)[:, :length]
         return x
 
+    def _first_rows(self, rows: slice) -> slice:
+        """Return the rows of the first convolution that the frames in `rows` need."""
+        begin = rows.start * self.hop // self.config.conv_strides[0]
+        return slice(begin, begin + self._lengths(rows.stop - rows.start)[0])
+
+    def _lengths(self, frames: int) -> list[int]:
+        """Return how many outputs each convolution computes for a number of frames.
+
+        Where outputs are computed in groups, these are complete: padding would be a copy.
+        """
+        config, lengths = self.config, [frames]
+        layers = zip(self._taps, config.conv_kernels[1:], config.conv_strides[1:], strict=True)
+        for taps, kernel, stride in reversed(list(layers)):
+            outputs = -(-lengths[0] // taps.group) * taps.group
+            lengths.insert(0, (outputs - 1) * stride + kernel)
+        return lengths
+
     def _transform(self, convolved: list[mx.array], depth: int, project: bool) -> mx.array:
-        """Return the output of layer `depth`, float32."""
+        """Return the output of layer `depth`."""
         w, eps = self.weights, self.config.norm_epsilon
         x = concatenate_time(map_streams(self._project, convolved))
         x, norm = x + self._position(x), "encoder.layer_norm"
@@ -190,7 +218,7 @@ class Hubert:
         x = layer_norm(x, *affine(w, norm), eps)
         if project:
             x = linear(x, *affine(w, "final_proj"))
-        return x.squeeze(0).astype(mx.float32)
+        return x.squeeze(0)
 
     def _project(self, x: mx.array) -> mx.array:
         """Project from the width of the convolutions to the width of the transformer."""
@@ -204,11 +232,10 @@ class Hubert:
         width = x.shape[2] // groups
 
         def convolve(part: slice) -> mx.array:
-            weight, bias = affine(self.weights, f"encoder.pos_conv_embed.conv.{part.start}")
             channels = x[:, :, part.start * width : part.stop * width]
-            y = grouped_conv1d(channels, weight, padding=kernel // 2)
+            y = grouped_conv1d(channels, self._position_taps[part.start], padding=kernel // 2)
             # An even kernel gives one frame too many; the reference drops the last one.
-            return gelu(y[:, : x.shape[1]], bias)
+            return gelu(y[:, : x.shape[1]], self.weights[f"{POSITION}.{part.start}.bias"])
 
         return mx.concatenate(map_streams(convolve, partition(groups)), axis=2)
 
@@ -246,45 +273,30 @@ class Hubert:
         return sum_streams(feed_forward, partition(self.config.feed_forward_width))
 
 
-class _FirstConvolution(NamedTuple):
-    """The first convolution and the group norm after it, folded into one product.
+class _Normalised(NamedTuple):
+    """A signal for which the first convolution and the group norm after it are one product.
 
     Attributes
     ----------
-    audio
-        (samples,).
-    stride
-        Stride of the convolution.
-    mean
-        Mean input of each tap, (kernel,), which is subtracted.
+    windows
+        Input window of each row minus the mean window, (rows, kernel).
     matrix
         (kernel, channels).
     shift
         (channels,).
     """
 
-    audio: mx.array
-    stride: int
-    mean: mx.array
+    windows: mx.array
     matrix: mx.array
     shift: mx.array
 
-    def __call__(self, samples: slice) -> mx.array:
-        """Return (frames, channels) for a slice of the audio."""
-        unfolded = _unfold(self.audio[samples], self.matrix.shape[0], self.stride)
-        return mx.addmm(self.shift, unfolded - self.mean, self.matrix)
+    def __call__(self, rows: slice) -> mx.array:
+        """Return some rows of the normalised output, (rows, channels)."""
+        return mx.addmm(self.shift, self.windows[rows], self.matrix)
 
 
-def _first_convolution(
-    audio: mx.array,
-    stride: int,
-    weight: mx.array,
-    scale: mx.array,
-    shift: mx.array,
-    *,
-    eps: float,
-) -> _FirstConvolution:
-    """Fold a group norm with one channel per group into the convolution before it.
+class _FirstConvolution:
+    """The first convolution, with the group norm of one channel per group after it folded in.
 
     The mean and the variance of each output channel over time follow from the mean and the
     covariance of the unfolded audio, which has one column per tap. This is exact, and more
@@ -292,26 +304,44 @@ def _first_convolution(
 
     Parameters
     ----------
-    audio
-        (samples,).
-    stride
-        Stride of the convolution.
     weight
         Weight of the convolution, (channels, kernel, 1).
+    stride
+        Stride of the convolution.
     scale, shift
         Parameters of the norm, (channels,).
     eps
         Added to the variance.
     """
-    matrix = weight[:, :, 0].T
-    audio = audio - mx.mean(audio)  # a DC offset would cost precision in the sums
-    unfolded = _unfold(audio, matrix.shape[0], stride)
-    mean = mx.mean(unfolded, axis=0)
-    centred = unfolded - mean
-    covariance = (centred.T @ centred) / unfolded.shape[0]
-    variance = mx.sum(matrix * (covariance @ matrix), axis=0)
-    gain = scale * mx.rsqrt(mx.maximum(variance, 0.0) + eps)
-    return _FirstConvolution(audio, stride, mean, matrix * gain, shift)
+
+    def __init__(
+        self, weight: mx.array, stride: int, scale: mx.array, shift: mx.array, *, eps: float
+    ) -> None:
+        self._stride, self._scale, self._shift, self._eps = stride, scale, shift, eps
+        self._matrix = matrix = mx.contiguous(weight[:, :, 0].T)
+        # The variance of a channel is the sum of the covariances of all pairs of taps, each with
+        # the product of the two weights.
+        self._pairs = (matrix[:, None] * matrix).reshape(-1, matrix.shape[1])
+        mx.eval(self._matrix, self._pairs)
+
+    def __call__(self, audio: mx.array, rows: int = 0) -> _Normalised:
+        """Normalise by the statistics of audio (samples,).
+
+        If there are fewer than `rows` rows, rows of silence follow, which are no part of the
+        statistics.
+        """
+        kernel = len(self._matrix)
+        count = (audio.shape[0] - kernel) // self._stride + 1
+        # A DC offset would cost precision in the sums.
+        audio = audio - mx.mean(audio, keepdims=True)
+        mean = mx.mean(_unfold(audio, kernel, self._stride), axis=0)
+        if rows > count:
+            audio = mx.pad(audio, (0, (rows - count) * self._stride))
+        windows = _unfold(audio, kernel, self._stride) - mean
+        known = windows[:count]
+        squares = (known.T @ known).reshape(1, -1) @ self._pairs
+        gain = self._scale * mx.rsqrt(mx.maximum(squares * (1.0 / count), 0.0) + self._eps)
+        return _Normalised(windows, self._matrix * gain, self._shift)
 
 
 def _unfold(audio: mx.array, kernel: int, stride: int) -> mx.array:

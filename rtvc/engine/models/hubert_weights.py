@@ -11,10 +11,11 @@ import numpy as np
 
 from rtvc._types import Float32, Weights
 from rtvc.engine.models.ops.cpu_streams import partition
-from rtvc.engine.models.ops.ops import OpWeights, pack_grouped, tap_major
+from rtvc.engine.models.ops.ops import OpWeights, tap_major
 from rtvc.engine.weights.content_encoder import ContentEncoderConfig
 
 FIRST = "feature_extractor.conv_layers.0."
+POSITION = "encoder.pos_conv_embed.conv"
 
 
 def conv_name(index: int) -> str:
@@ -39,11 +40,10 @@ def sanitize(weights: Weights, config: ContentEncoderConfig, precision: mx.Dtype
     # Linear maps and norms keep their layout.
     weights = dict(weights)
     # Convolutions: (out, in, kernel) -> (out, kernel, in).
-    position = "encoder.pos_conv_embed.conv.weight"
     for index in range(len(config.conv_kernels)):
         name = conv_name(index)
         weights[name] = weights[name].transpose(0, 2, 1)
-    weights[position] = weights[position].transpose(0, 2, 1)
+    weights[f"{POSITION}.weight"] = weights[f"{POSITION}.weight"].transpose(0, 2, 1)
     # Query, key and value are one product: three (out, in) -> (3 out, in).
     for layer in range(config.layers):
         name = f"encoder.layers.{layer}.attention"
@@ -60,9 +60,6 @@ def sanitize(weights: Weights, config: ContentEncoderConfig, precision: mx.Dtype
     for index in range(1, len(config.conv_kernels)):
         name = conv_name(index)
         arrays[name] = tap_major(arrays[name])
-    for part in partition(config.position_groups):
-        name = f"encoder.pos_conv_embed.conv.{part.start}.weight"
-        arrays[name] = pack_grouped(arrays[name], part.stop - part.start)
     mx.eval(arrays)
     return arrays
 
@@ -83,7 +80,7 @@ def _split_by_stream(weights: dict[str, Float32], config: ContentEncoderConfig) 
             weights[f"{stem}.{part.start}.{kind}"] = contiguous
 
     for kind in ("weight", "bias"):
-        split(f"encoder.pos_conv_embed.conv.{kind}", config.position_groups)
+        split(f"{POSITION}.{kind}", config.position_groups)
     for layer in range(config.layers):
         name = f"encoder.layers.{layer}"
         inner = config.feed_forward_width

@@ -224,6 +224,11 @@ OWN_KERNELS = frozenset((GRU, SMALL_IMAGE, SMALL_ROW))
 
 OPERATOR_CASES = (
     Case("conv stride 2", "a strided convolution", _packed(64, 3, 64, 25, stride=2)),
+    Case(
+        "conv stride 2 wide",
+        "a strided convolution of many channels",
+        _packed(64, 3, 128, 25, stride=2),
+    ),
     Case("conv dilated", "a dilated convolution of kernel 11", _packed(32, 11, 32, 70, dilation=5)),
     Case("conv short", "a convolution of few frames", _packed(48, 5, 32, 20)),
     Case("conv bias", "a convolution of kernel 7", _conv1d(32, 7, 48, 70, padding=3)),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rtvc._types import AnyArray, Float32
-from rtvc.engine.models.hubert import Hubert, _first_convolution
+from rtvc.engine.models.hubert import Hubert, _FirstConvolution
 from rtvc.engine.weights.content_encoder import ContentEncoder, read_content_encoder
 from rtvc.errors import RtvcError, UsageError
 
@@ -75,15 +75,13 @@ def test_first_convolution_norm_is_accurate_for_long_audio() -> None:
     windows = np.lib.stride_tricks.sliding_window_view(audio.astype(np.float64), 10)[::5]
     y = windows @ weight.T.astype(np.float64)
     expected = (y - y.mean(0)) / np.sqrt(y.var(0) + 1e-5) * scale + shift
-    convolution = _first_convolution(
-        mx.array(audio),
-        5,
-        mx.array(weight[:, :, None]),
-        mx.array(scale),
-        mx.array(shift),
-        eps=1e-5,
+    convolution = _FirstConvolution(
+        mx.array(weight[:, :, None]), 5, mx.array(scale), mx.array(shift), eps=1e-5
     )
-    actual = convolution(slice(None))
+    actual = convolution(mx.array(audio))(slice(None))
+    longer = convolution(mx.array(audio), len(expected) + 7)
+    assert longer(slice(None)).shape == (len(expected) + 7, 16)
+    np.testing.assert_array_equal(np.array(longer(slice(len(expected)))), np.array(actual))
     # The tolerance is for the reference BLAS, which sums 128,000 products in sequence; the
     # error with other libraries is 3e-6.
     _assert_close(np.array(actual), expected.astype(np.float32), tolerance=5e-5)

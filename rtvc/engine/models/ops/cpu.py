@@ -69,6 +69,8 @@ class PackedTaps(NamedTuple):
         dilation are 1 and the kernel is larger than 1.
     kernel, stride, dilation
         Of the convolution.
+    group
+        Outputs that are computed together.
     """
 
     matrices: tuple[mx.array, ...]
@@ -76,6 +78,7 @@ class PackedTaps(NamedTuple):
     kernel: int
     stride: int
     dilation: int
+    group: int = 1
 
 
 def pack_taps(weight: mx.array, stride: int = 1, dilation: int = 1) -> PackedTaps:
@@ -112,6 +115,11 @@ def conv1d_packed(x: mx.array, taps: PackedTaps, *, padding: int = 0) -> mx.arra
         y = accumulate_product(y, rows, matrix)
     assert y is not None
     return y
+
+
+def conv1d_gelu(x: mx.array, taps: PackedTaps) -> mx.array:
+    """See ``gpu.conv1d_gelu``."""
+    return gelu(conv1d_packed(x, taps))
 
 
 def _strided_windows(x: mx.array, first: int, taps: int, stride: int, length: int) -> mx.array:

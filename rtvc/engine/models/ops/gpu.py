@@ -14,6 +14,16 @@ from typing import NamedTuple
 
 import mlx.core as mx
 
+from rtvc.engine.models.ops import spectral_gpu, winograd_gpu
+from rtvc.engine.models.ops.spectral_gpu import Spectrum
+from rtvc.engine.models.ops.winograd_gpu import WinogradTaps
+
+_WINOGRAD_CHANNELS = 128
+"""Input channels from which fewer products cost less than two more launches."""
+
+_SPECTRAL_KERNEL = 64
+"""Taps from which a grouped convolution is computed with spectra."""
+
 
 def tap_major(weight: mx.array) -> mx.array:
     """Return the weight unchanged: the primitives need it contiguous."""
@@ -26,24 +36,42 @@ def frame_major(weight: mx.array) -> mx.array:
 
 
 class PackedTaps(NamedTuple):
-    """The weight of a convolution in the form for ``conv1d_packed``: unchanged."""
+    """The weight of a convolution in the form for ``conv1d_packed``: unchanged.
+
+    `group` is the number of outputs that are computed together.
+    """
 
     weight: mx.array
     stride: int
     dilation: int
+    group: int = 1
 
 
-def pack_taps(weight: mx.array, stride: int = 1, dilation: int = 1) -> PackedTaps:
+def pack_taps(weight: mx.array, stride: int = 1, dilation: int = 1) -> PackedTaps | WinogradTaps:
     """Prepare a weight (out channels, kernel, in channels) for ``conv1d_packed`` of this module.
 
     The CPU variant takes a stride or a dilation, but not both.
     """
+    _, kernel, channels = weight.shape
+    form = kernel, stride, dilation
+    if form == (winograd_gpu.KERNEL, winograd_gpu.STRIDE, 1) and channels >= _WINOGRAD_CHANNELS:
+        return winograd_gpu.pack(weight)
     return PackedTaps(weight, stride, dilation)
 
 
-def conv1d_packed(x: mx.array, taps: PackedTaps, *, padding: int = 0) -> mx.array:
+def conv1d_packed(x: mx.array, taps: PackedTaps | WinogradTaps, *, padding: int = 0) -> mx.array:
     """Cross-correlate along time, as ``conv1d`` without groups and without bias."""
+    if isinstance(taps, WinogradTaps):
+        padded = mx.pad(x, [(0, 0), (padding, padding), (0, 0)]) if padding else x
+        return winograd_gpu.convolve(padded, taps)
     return conv1d(x, taps.weight, stride=taps.stride, padding=padding, dilation=taps.dilation)
+
+
+def conv1d_gelu(x: mx.array, taps: PackedTaps | WinogradTaps) -> mx.array:
+    """Return ``gelu(conv1d_packed(x, taps))``."""
+    if isinstance(taps, WinogradTaps):
+        return winograd_gpu.convolve(x, taps, gelu)
+    return gelu(conv1d_packed(x, taps))
 
 
 def keep_slice(part: mx.array) -> mx.array:
@@ -100,27 +128,26 @@ def conv1d(
     return y if bias is None else y + bias
 
 
-def pack_grouped(weight: mx.array, groups: int) -> mx.array:
-    """Return the weight in the form for ``grouped_conv1d`` of this module: unchanged."""
-    return weight
+def pack_grouped(weight: mx.array, groups: int) -> mx.array | Spectrum:
+    """Prepare a weight (out channels, kernel, in channels / groups) for ``grouped_conv1d``."""
+    return spectral_gpu.pack(weight, groups) if weight.shape[1] >= _SPECTRAL_KERNEL else weight
 
 
-def grouped_conv1d(
-    x: mx.array, weight: mx.array, *, padding: int = 0, dilation: int = 1
-) -> mx.array:
+def grouped_conv1d(x: mx.array, weight: mx.array | Spectrum, *, padding: int = 0) -> mx.array:
     """Cross-correlate along time, each group of channels separately.
 
     Parameters
     ----------
     x
-        (batch, frames, in channels).
+        (1, frames, in channels).
     weight
-        (out channels, kernel, in channels / groups), from this module's ``pack_grouped``.
-    padding, dilation
+        From this module's ``pack_grouped``.
+    padding
         As in ``conv1d``.
     """
-    groups = x.shape[2] // weight.shape[2]
-    return conv1d(x, weight, padding=padding, dilation=dilation, groups=groups)
+    if isinstance(weight, Spectrum):
+        return spectral_gpu.convolve(x, weight, padding)
+    return conv1d(x, weight, padding=padding, groups=x.shape[2] // weight.shape[2])
 
 
 def conv_transpose1d(
