@@ -17,8 +17,8 @@ Activation = Callable[[mx.array], mx.array]
 
 KERNEL, STRIDE, GROUP = 3, 2, 3
 
-_SIGNS = np.array([-1.0, 1.0, -1.0, -1.0], np.float32).reshape(2, 2, 1, 1)
-"""Of the inputs 4, 4, 2 and 2 of a group, which are added to its inputs 0, 2, 4 and 6."""
+_INPUTS = np.array([[0.0, 0.0, -1.0, -1.0], [-1.0, 1.0, 0.0, 0.0]], np.float32)
+"""Shares of the inputs 2 and 4 of a group, added to its inputs 0, 2, 4 and 6 for the products."""
 
 _OUTPUTS = np.array([[1.0, 0.0, 0.0], [1.0, -1.0, 1.0], [0.0, 0.0, 1.0]], np.float32)
 """Share of the products 0, 2 and 3 in the three outputs of a group; product 1 is part of all."""
@@ -75,10 +75,12 @@ def convolve(x: mx.array, taps: WinogradTaps, activate: Activation | None = None
     if missing > 0:
         x = mx.pad(x, [(0, 0), (0, missing), (0, 0)])
     step, pair = STRIDE * GROUP * channels, STRIDE * channels
-    own = mx.as_strided(x, (2, 2, groups, channels), (2 * pair, pair, step, 1))
-    other = mx.as_strided(x, (2, 1, groups, channels), (-pair, 0, step, 1), 2 * pair)
-    combined = own + mx.array(_SIGNS, x.dtype) * other
-    products = combined.reshape(4, groups, channels) @ taps.outer.transpose(0, 2, 1)
+    # MLX's fused kernels index with unsigned numbers, so no stride is negative.
+    own = mx.as_strided(x, (4, groups, channels), (pair, step, 1))
+    inner = [mx.as_strided(x, (1, groups, channels), (0, step, 1), n * pair) for n in (1, 2)]
+    shares = [mx.array(share, x.dtype)[:, None, None] for share in _INPUTS]
+    combined = own + (shares[0] * inner[0] + shares[1] * inner[1])
+    products = combined @ taps.outer.transpose(0, 2, 1)
     middle = x[:, 1::STRIDE][:, : GROUP * groups].squeeze(0) @ taps.middle.T
     # What follows is one kernel on a GPU, in float32. MLX fuses no longer chains, and none over
     # a change of shape.
