@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -87,6 +88,8 @@ def main() -> int:
     if args.list:
         print("\n".join(f"{name:22} {case.title}" for name, case in CASES.items()))
         return 0
+    # A background job of a shell ignores it, and so would the programs that are started here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     machine = {"hardware": hardware(), "versions": versions()}
     print(json.dumps(machine))
     print(header(), flush=True)

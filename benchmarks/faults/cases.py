@@ -259,7 +259,11 @@ CASES = {
     ),
     "disk-full": Case("the disk is full while recording", runs.recorded("disk")),
     "killed-recording": Case("SIGKILL while recording", runs.recorded("kill")),
-    "voices": Case("60 changes of voice in a minute", runs.switched_voices),
+    "voices": Case("60 changes of voice in a minute", runs.switched_voices()),
+    "voices-250": Case(
+        "the same, blocks of 250 ms, headroom 200 ms",
+        runs.switched_voices("--block", "250", "--headroom", "200"),
+    ),
     "cable": Case("the virtual cable vanishes", runs.vanished_cable),
     "feedback": Case("the microphone hears the speaker, gain above 1", runs.feedback),
 }

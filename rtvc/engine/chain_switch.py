@@ -16,8 +16,10 @@ from rtvc.engine.supervisor import sentence
 from rtvc.engine.worker import Worker
 from rtvc.settings import Settings
 
-_MAX_ROUNDS = 8
-"""Blocks after which a new chain takes over although it is behind: the machine is too slow."""
+_MAX_ROUNDS = 2
+"""Renders after which a new chain takes over although it is behind. The first one takes longer
+than a step, and what comes during the second one costs one step at the change; more of them only
+make the current chain late where a step takes half of its block."""
 _RETRY_S = 1.0
 """Smallest time between two tries that changed settings cause, in seconds."""
 LOAD_LIMIT_S = 120.0

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakValueDictionary
+from typing import TYPE_CHECKING, TypeVar
 
 from rtvc.calibration.profiles import kind_of_rate
 from rtvc.engine.thread_pool import run_in_pool
 from rtvc.engine.voice import Voice
 from rtvc.errors import RtvcError
 from rtvc.library.computing import prepare_computing
+from rtvc.library.loaded_files import LoadedFiles, kept_bytes
 from rtvc.settings import BUILT_IN, Settings
 from rtvc.system.background import pause_when_urgent, pauses
 from rtvc.system.thread_priority import yield_thread_priority
@@ -43,8 +41,8 @@ def list_voices() -> dict[str, str]:
 def find_voice(name: str) -> Voice:
     """Load a voice.
 
-    Networks that another chain already uses are shared. All weights are in memory when this
-    returns, so any thread may compute with them.
+    Networks that are in memory already are used again; see `rtvc.library.loaded_files`. All
+    weights are in memory when this returns, so any thread may compute with them.
 
     Parameters
     ----------
@@ -183,26 +181,17 @@ def preload_estimator(settings: Settings) -> Iterator[None]:
     loaded.exception()
 
 
-_lock = threading.Lock()
-_load_locks: defaultdict[tuple[object, ...], threading.Lock] = defaultdict(threading.Lock)
-_cache: WeakValueDictionary[tuple[object, ...], Any] = WeakValueDictionary()
+_loaded = LoadedFiles(kept_bytes())
 
 
 def _load_shared(path: Path, load: Callable[[Path], T]) -> T:
-    """Load a file, or return the object in use if the file has not changed since."""
-    if not path.exists():
-        return load(path)  # raises the error for a missing file
+    """Load a file, or return the same object as before if the file has not changed since."""
+    from rtvc.engine.gpu_memory import release_freed_memory
     from rtvc.engine.models.ops import backend
 
-    state = path.stat()
-    key = path.resolve(), state.st_mtime_ns, state.st_size, backend.compute
-    with _lock:
-        load_lock = _load_locks[key]
-    with load_lock:
-        cached: T | None = _cache.get(key)
-        if cached is None:
-            cached = _cache[key] = load(path)
-            from rtvc.engine.gpu_memory import release_freed_memory
+    def load_and_release(path: Path) -> T:
+        loaded = load(path)
+        release_freed_memory()
+        return loaded
 
-            release_freed_memory()
-        return cached
+    return _loaded.get(path, load_and_release, backend.compute)

@@ -1,8 +1,10 @@
 """Load a voice by name or path and convert with it, also from the command line."""
 
+import os
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +16,12 @@ from rtvc.calibration.conditions import conditions
 from rtvc.calibration.sizing import Sizing
 from rtvc.calibration.timing import Timing
 from rtvc.cli.main import main
+from rtvc.engine.models.ops import backend
 from rtvc.engine.plan import make_plan
-from rtvc.engine.rvc.loading import load_pitch_estimator
-from rtvc.engine.rvc.voice import RvcVoice
+from rtvc.engine.rvc.loading import load_pitch_estimator, voice_file
+from rtvc.engine.rvc.voice import RvcStream, RvcVoice
 from rtvc.errors import RtvcError, UsageError
-from rtvc.library import open_voice
+from rtvc.library import installed_voice
 from rtvc.library.adding import add_voice
 from rtvc.library.finding import FoundVoice
 from rtvc.library.open_voice import find_estimator, find_voice
@@ -77,19 +80,46 @@ def test_a_voice_is_found_by_the_path_of_its_file_or_folder(models, home):
     assert by_folder.voice is by_file.voice
 
 
-def test_networks_in_use_are_shared_and_others_freed(anna, home):
-    first, second = find_voice("anna"), find_voice("anna")
-    assert first is not second
+def test_networks_are_shared_and_kept_until_their_file_changes(anna):
+    first = find_voice("anna")
     assert isinstance(first, RvcVoice)
-    assert isinstance(second, RvcVoice)
-    assert first.voice is second.voice
-    assert first.content._encoder is second.content._encoder
+    network, encoder = weakref.ref(first.voice), first.content._encoder
     assert find_estimator("rmvpe") is not find_estimator("dio")
-    kept = find_estimator("rmvpe")
-    assert find_estimator("rmvpe") is kept
-    before = len(open_voice._cache)
-    del first, second
-    assert len(open_voice._cache) == before - 3  # the voice, its index and the encoder
+    assert find_estimator("rmvpe") is find_estimator("rmvpe")
+    del first
+    second = find_voice("anna")
+    assert isinstance(second, RvcVoice)
+    assert second.voice is network()
+    assert second.content._encoder is encoder
+    del second
+    os.utime(voice_file(installed_voice("anna").path), (1, 1))
+    third = find_voice("anna")
+    assert isinstance(third, RvcVoice)
+    assert third.content._encoder is encoder
+    assert network() is None  # the new version has replaced it
+
+
+def test_a_voice_that_has_computed_is_not_warmed_up_again(anna, monkeypatch):
+    renders, render = [], RvcStream.render
+
+    def counted(*given):
+        renders.append(1)
+        return render(*given)
+
+    monkeypatch.setattr(RvcStream, "render", counted)
+    settings = Settings()
+
+    def open_stream(block):
+        renders.clear()
+        plan = make_plan(settings.replace(block=block), voice_lookahead=5, continuous=True)
+        find_voice("anna").open(plan, settings)
+        return len(renders)
+
+    first = open_stream(100)
+    assert first > 0
+    # Whole networks that are traced are traced once for each thread.
+    assert open_stream(100) == (first if backend.traces_steps() else 0)
+    assert open_stream(200) > 0
 
 
 def test_networks_loaded_on_one_thread_work_on_another(anna):
