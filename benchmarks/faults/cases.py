@@ -191,11 +191,13 @@ CASES = {
         for seconds in (3, 5, 10, 20, 60)
     },
     "step-hangs": Case(
-        "a step hangs for ever", repeated(inside(0.0, "step", "hang"), _STEP(sound_s=4.2), settle=9)
+        "a step hangs for ever",
+        repeated(inside(0.0, "step", "hang"), _STEP(sound_s=4.2), settle=9, each=3),
     ),
     "step-spins": Case(
         "a step spins for ever",
-        repeated(inside(0.0, "step", "spin"), _STEP(sound_s=4.2), settle=9),
+        # The thread goes on and takes time from all others.
+        repeated(inside(0.0, "step", "spin"), _STEP(sound_s=4.2), settle=9, each=1),
     ),
     "engine-ends": Case(
         "the engine's thread ends", repeated(inside(0.0, "step", "exit"), _STEP(sound_s=2.0))
@@ -205,7 +207,8 @@ CASES = {
     ),
     "crash": Case(
         "segmentation fault in the playing process",
-        repeated(crash, Wanted(sound_s=4.0, silent_s=0.1), settle=9.0),
+        # After more crashes within a minute rtvc is not started again.
+        repeated(crash, Wanted(sound_s=4.0, silent_s=0.1), settle=9.0, each=3),
     ),
     "interpreter-held": Case(
         "interpreter held 0.5 s in C", repeated(inside(0.5, "hold", 0.5), _STEP(sound_s=0.2))

@@ -35,11 +35,18 @@ def repeated(
     *words: str,
     settle: float = SETTLE_S,
     most: float = 1.0,
+    each: int = 20,
     prepare: Callable[[Rig], None] = lambda rig: None,
 ) -> Callable[[int], list[Try]]:
-    """Return what tries a fault several times within one run of rtvc."""
+    """Return what tries a fault several times, at most `each` times within one run of rtvc."""
 
     def run(times: int) -> list[Try]:
+        tries: list[Try] = []
+        while len(tries) < times:
+            tries += run_once(min(each, times - len(tries)))
+        return tries
+
+    def run_once(times: int) -> list[Try]:
         tries = []
         with Rig() as rig:
             prepare(rig)
