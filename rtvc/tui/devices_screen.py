@@ -46,7 +46,7 @@ _HINTS = (
 _TITLES = {
     "input": "MICROPHONE",
     "output": "SPEAKER",
-    "monitor": "MONITOR, TO HEAR YOURSELF",
+    "monitor": "MONITOR, WHAT YOU HEAR",
 }
 _CABLE = (
     "{name!r} is a virtual cable to another program: choose it as the speaker here, and as the "
@@ -90,9 +90,8 @@ class DeviceList(OptionList):
         options = [Option(self._line(*row)) for row in rows]
         if not there:
             what = "microphone" if self.kind == "input" else "speaker"
-            options.append(
-                Option(f"  No {what} is connected. It appears here when it is.", disabled=True)
-            )
+            nothing = f" No {what} is connected.\n It appears here when it is."
+            options.append(Option(nothing, disabled=True))
         self.set_options(options)
         self.highlighted = next((n for n, row in enumerate(rows) if row[0] == marked), 0)
 
@@ -227,7 +226,9 @@ class DevicesScreen(PanelScreen):
         known = self._scanner.devices
         microphone = Side.of(would_be.input, known.inputs)
         warning = feedback_advice(microphone, Side.of(would_be.output, known.outputs))
-        if would_be.monitor and not warning:
+        if not (would_be.input and would_be.output):
+            warning = ""
+        elif would_be.monitor and not warning:
             warning = feedback_advice(microphone, Side.of(would_be.monitor, known.outputs))
         if marked is None or not marked.virtual_cable:
             return warning

@@ -43,13 +43,16 @@ _STEPS = (
 )
 _HINTS = (
     ("Enter", "select", ""),
-    ("n", "next", "screen.next"),
     ("b", "back", "screen.back"),
+    ("n", "next", "screen.next"),
     ("Esc", "skip all", "screen.skip"),
 )
 _TARGET_PEAK_DB = -9.0
 _GATE_OVER_NOISE_DB = 8.0
-_LEVELS = 300
+_LEVELS = 150
+"""Frames of which the levels count: those of 10 s."""
+_LOW = 18
+"""Rows from which there is room for a title and a hint about devices."""
 
 
 class FirstRunScreen(PanelScreen):
@@ -109,7 +112,8 @@ class FirstRunScreen(PanelScreen):
     def show_body(self, snapshot: Snapshot) -> None:
         """Show the step with its lists, and the levels."""
         stats = snapshot.stats
-        title = f"FIRST STEPS, {self._step + 1} of {len(_STEPS)}. "
+        title = "" if self.size.height < _LOW else "FIRST STEPS, "
+        title += f"{self._step + 1} of {len(_STEPS)}. "
         self.query_one("#step", FlowPane).put((title, "bold"), (_STEPS[self._step][1], ""))
         self.show_levels(snapshot)
         self._go_on_once_open(snapshot)
@@ -174,7 +178,8 @@ class FirstRunScreen(PanelScreen):
     def hint(self, snapshot: Snapshot) -> str:
         """Return what the step proposes, and what keeps it from going on."""
         if snapshot.stats.state is State.DEVICE_LOST:
-            return "Choose a device that works, or press n to skip this step."
+            choose = "Choose a device that works, or press n to skip this step."
+            return choose if self.size.height >= _LOW else ""
         if _STEPS[self._step][0] == "level" and (found := self._proposal()):
             return f"Proposed: input gain {found[0]:+.0f} dB, gate {found[1]:.0f} dBFS."
         return ""

@@ -9,6 +9,7 @@ from rtvc.stats import Stats
 from rtvc.tui.text_pane import StyledText, TextPane
 
 _WINDOW_S = 60.0
+_HINT = "   h figures"
 
 
 class HealthLine(TextPane):
@@ -45,9 +46,11 @@ def _words(health: Health, gaps: int, width: int) -> list[StyledText]:
     share = health.step.p95 / health.block if health.block else 0.0
     if not health.blocks:
         parts[1:] = [("nothing runs yet", "")]
-    elif width >= 60:
-        parts.append((f", computing takes {share:.0%} of the time", ""))
-    return [*parts, ("   h figures", "$text-muted")]
+        return [*parts, (_HINT, "$text-muted")]
+    load = f", computing takes {share:.0%} of the time"
+    if sum(len(text) for text, _ in parts) + len(load) + len(_HINT) <= width:
+        parts.append((load, ""))
+    return [*parts, (_HINT, "$text-muted")]
 
 
 def _figures(stats: Stats, health: Health, width: int) -> list[StyledText]:

@@ -80,7 +80,7 @@ class MainScreen(PanelScreen):
                 )
                 yield TabRow(settings_list)
                 yield settings_list
-            voices = VoiceList("voices", "voices and presets")
+            voices = VoiceList("voices", "voices, presets")
             voices.border_title = "Voices and presets, /"
             yield voices
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from textual.app import ComposeResult
+from textual.containers import Vertical
 from textual.screen import Screen
 
 from rtvc.tui.footer import Hint, KeyLine
@@ -17,7 +18,8 @@ from rtvc.tui.text_pane import FlowPane, StyledText
 class PanelScreen(Screen[None]):
     """A screen that shows snapshots.
 
-    The state and its reason are at the top, messages above the keys at the bottom.
+    The state and its reason are at the top, messages above the keys at the bottom. Where there is
+    no room for all, what is between them is cut.
 
     Parameters
     ----------
@@ -47,8 +49,9 @@ class PanelScreen(Screen[None]):
         yield StateBand(self._labels)
         yield FlowPane("reason")
         yield from self.compose_body()
-        yield FlowPane("message")
-        yield KeyLine(self.HINTS, keys=self._keys)
+        with Vertical(id="foot"):
+            yield FlowPane("message")
+            yield KeyLine(self.HINTS, keys=self._keys)
 
     def compose_body(self) -> ComposeResult:
         """Create the widgets between the state and the messages."""

@@ -6,6 +6,7 @@ from rtvc.config.preset_manager import format_value, setting_label
 from rtvc.settings import Setting, Settings, Value
 from rtvc.tui import slider
 from rtvc.tui.setting_rows import Facts
+from rtvc.tui.text_pane import cut
 
 _LABEL, _VALUE, _UNIT = 15, 11, 10
 VALUE_AT = 2 + _LABEL
@@ -29,7 +30,7 @@ def row_text(
     dragged: Value | None = None,
     preset: Value | None = None,
 ) -> str:
-    """Return the text of a row.
+    """Return the text of a row, which ends with "…" if it does not fit.
 
     Parameters
     ----------
@@ -55,7 +56,8 @@ def row_text(
     shown = format_value(setting.name, value)
     if width < TRACK_AT:
         end = f"{shown} {unit}".rstrip()
-        return f"{mark} {name:{max(width - len(end) - 3, 0)}} {end}"
+        return cut(f"{mark} {name:{max(width - len(end) - 3, 0)}} {end}", width)
     # A long label uses the space left by a short value.
     text = f"{mark} {name} {shown:>{_LABEL + _VALUE - len(name) - 1}} {unit:{_UNIT}}"
-    return text + slider.track(facts.limited(setting), value, track_cells(width), preset)
+    text += slider.track(facts.limited(setting), value, track_cells(width), preset)
+    return cut(text, width)

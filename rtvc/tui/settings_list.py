@@ -152,7 +152,7 @@ class SettingsList(ScrollView, can_focus=True):
             dragged=self._dragged if chosen else None,
             preset=getattr(self._origin(), row.name, None),
         )
-        return Strip([Segment(text[:width].ljust(width), style)], width)
+        return Strip([Segment(text.ljust(width), style)], width)
 
     def action_move(self, rows: int) -> None:
         """Select another row; beyond the last one, the first row of the next tab."""

@@ -9,7 +9,7 @@ from textual.message import Message
 from rtvc.errors import escaped
 from rtvc.live.badge import STARTING, Badge
 from rtvc.tui.snapshot import Snapshot
-from rtvc.tui.text_pane import StyledText, TextPane
+from rtvc.tui.text_pane import StyledText, TextPane, cut
 
 _GAP = 2
 _SMALLEST_NAME = 9
@@ -85,15 +85,15 @@ class StateBand(TextPane):
             second = "" if first or len(heard) + _GAP + len(delay) > room else delay
             return [
                 (title, first, "bold"),
-                (_cut(heard, room), second, ""),
-                (_cut(devices, room), "", ""),
+                (cut(heard, room), second, ""),
+                (cut(devices, room), "", ""),
             ]
         if len(heard) + _GAP + len(delay) > room:
             heard = "  ".join([*missing, _heard(snapshot, room - len(delay) - _GAP, "")])
-        left = _cut(heard, room - len(delay) - _GAP)
+        left = cut(heard, room - len(delay) - _GAP)
         spare = room - len(left) - len(delay) - 2 * _GAP
         if spare >= _SMALLEST_NAME:
-            left = f"{left}  {_cut(devices, spare)}"
+            left = f"{left}  {cut(devices, spare)}"
         return [(title, "", "bold"), (left, delay, "")]
 
     def _edge(self, badge: Badge, now: float, cells: int) -> tuple[str, str]:
@@ -124,7 +124,3 @@ def _heard(snapshot: Snapshot, room: int, title: str) -> str:
         return f"{title}{snapshot.origin.summary(room - len(title))}"
     voice = snapshot.stats.voice or snapshot.settings.voice
     return f"{title}{voice}, your settings"
-
-
-def _cut(text: str, room: int) -> str:
-    return text if len(text) <= room else f"{text[: max(room - 1, 0)]}…"

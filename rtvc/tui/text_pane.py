@@ -42,3 +42,8 @@ class FlowPane(TextPane):
             self._parts = parts
             self.display = bool(self.text)
             self.update(Content.assemble(*parts))
+
+
+def cut(text: str, room: int) -> str:
+    """Return text of at most `room` characters, with "…" in place of what does not fit."""
+    return text if len(text) <= room else f"{text[: max(room - 1, 0)]}…"

@@ -237,8 +237,8 @@ class VoiceList(Vertical):
     @property
     def _nothing(self) -> str:
         if self._searched_text:
-            return f" Nothing matches {self._searched_text!r}. Escape shows all."
-        return " There are no presets yet. ctrl+s saves the settings as one."
+            return f" Nothing matches.\n Esc shows all {self._what}."
+        return " There are no presets yet.\n ctrl+s saves one."
 
     def _fill(self) -> None:
         options = self.query_one(OptionList)

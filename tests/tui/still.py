@@ -12,6 +12,9 @@ import os
 import re
 import tempfile
 import time
+from contextlib import chdir
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 from textual.widgets import Input
@@ -21,6 +24,7 @@ from rtvc.config.panel_state import THEMES, PanelState, save_panel_state
 from rtvc.config.presets import find_preset, user_folder
 from rtvc.config.remembered import RememberedRun
 from rtvc.live.controller import Controller
+from rtvc.live.devices import DeviceSelection
 from rtvc.settings import Settings
 from rtvc.stats import DeviceHealth, Latency, Level, State, Stats, Times
 from rtvc.tui.app import Panel
@@ -32,45 +36,95 @@ from tests.tui.simulated_devices import (
     USB,
     SimulatedDevices,
     identity,
+    microphone,
     selected,
+    speaker,
 )
 
 FOLDER = Path(__file__).parent / "stills"
 SIZES = ((40, 12), (60, 20), (80, 24), (120, 40), (200, 50))
-SCREENS = ("main", "presets", "devices", "guide", "help", "dialog")
-_SECONDS = 11
-_LOOKS_A_SECOND = 30
+SCREENS = {
+    "typical": ("main", "presets", "devices", "guide", "help", "dialog"),
+    "longest": ("main", "presets", "devices", "guide", "dialog"),
+    "empty": ("main", "presets", "devices", "guide"),
+}
+"""The pictures by what there is to show: `typical`, names and messages of the greatest length, or
+no device, no sound and no match of a search."""
+_SECONDS = {"typical": 11, "longest": 2, "empty": 1}
+"""How long the main screen is looked at."""
+_LOOKS_A_SECOND = 15
+_LONG_VOICE = "A voice with a name of 80 characters, which is as many as the name of one may be"
+_LONG_PRESET = ("a preset with a name of 200 characters, which is as many as one has " * 3)[:200]
+_LONG_ABOUT = "A voice for a long play: with whispers, shouts, songs and an echo of each of them."
+_LONG_DEVICES = (
+    microphone("Scarlett 18i20 USB (3rd Gen), Analogue 1 + 2 of the rack in the other room"),
+    speaker("Digital Output S/PDIF (Sound Blaster X-Fi Surround 5.1 Pro, second one)"),
+    speaker("High Definition Audio Controller Digital Stereo (HDMI 3) of the display"),
+)
+_NEWS = (
+    "The recording stopped: the disk is full. 12 minutes and 4 seconds are in "
+    "/home/somebody/Recordings/2026/November/rtvc-recording-of-the-long-meeting-17.flac."
+)
 
 
 class StillController(Controller):
-    """A controller whose audio is a function of `now`."""
+    """A controller whose audio is a function of `now`, with one of the contents of `SCREENS`."""
 
-    def __init__(self) -> None:
-        provider = SimulatedDevices(0)
-        super().__init__(
-            provider,
-            RememberedRun(settings=find_preset("deep").apply_to(Settings())),
-            selection=selected(USB, CABLE, HEADPHONES),
-        )
-        self.now = 0.0
-        self._names = self.wanted.names()
-        self.scanner.close()
-        self.scanner.devices = provider.scan()
-        self.scanner._voices = {
+    def __init__(self, content: str = "typical") -> None:
+        self._content = content
+        provider, settings = SimulatedDevices(0), find_preset("deep").apply_to(Settings())
+        chosen, preset = (USB, CABLE, HEADPHONES), ""
+        voices = {
             "world": "Your own voice, shaped by the settings; built in.",
             "Anna": "RVC v2, 40 kHz, with an index.",
             "Bruno": "RVC v1, 48 kHz.",
         }
+        if content == "longest":
+            chosen = _LONG_DEVICES
+            provider.inputs, provider.outputs = [chosen[0]], [*chosen[1:]]
+            voices[_LONG_VOICE] = "RVC v2, 40 kHz, with an index."
+            settings, preset = settings.replace(voice=_LONG_VOICE), _LONG_PRESET
+        if content == "empty":
+            provider.inputs, provider.outputs = [], []
+            del voices["Anna"], voices["Bruno"]
+        selection = DeviceSelection() if content == "empty" else selected(*chosen)
+        super().__init__(
+            provider, RememberedRun(settings=settings, preset=preset), selection=selection
+        )
+        self.now, self.late = 0.0, False
+        if content != "empty":
+            self._names = self.wanted.names()
+        self.scanner.close()
+        self.scanner.devices = provider.scan()
+        self.scanner._voices = voices
 
     def start(self) -> None:
         self._in_progress = ""
 
     @property
-    def measured(self) -> MeasuredLatency:
+    def measured(self) -> MeasuredLatency | None:
+        if self._content == "empty":
+            return None
         devices, now = (identity(USB), identity(CABLE)), time.time()
         return MeasuredLatency(*devices, "48000 Hz, 10 ms", 0.023, 0.020, 0.0001, now)
 
     def stats(self) -> Stats:
+        if self._content == "empty":
+            reason = "There is no microphone. The next try is in 5 s."
+            return Stats(state=State.DEVICE_LOST, reason=reason)
+        stats = self._steady()
+        if self._content == "typical":
+            return stats
+        return replace(
+            stats,
+            voice=self.settings.voice,
+            fail_open=True,
+            late_blocks=30 if self.late else 0,
+            step=Times(0.11, 0.134, 0.148, 0.171),
+            features=("rvc", "f0", "index"),
+        )
+
+    def _steady(self) -> Stats:
         speaks = math.sin(self.now * 2.3) > -0.6
         loud = -18 + 8 * math.sin(self.now * 5) if speaks else -70.0
         heard = 150 * 2 ** (0.4 * math.sin(self.now * 1.7)) if speaks else 0.0
@@ -92,6 +146,8 @@ class StillController(Controller):
         )
 
     def spectrum(self) -> tuple[float, ...]:
+        if self._content == "empty":
+            return ()
         pitch = 8 + 3 * math.sin(self.now * 1.7)
         speaks = math.sin(self.now * 2.3) > -0.6
         return tuple(
@@ -107,13 +163,19 @@ def picture(panel: Panel) -> str:
     return re.sub(r"terminal-\d+", "terminal", svg)
 
 
-async def take(size: tuple[int, int], theme: str) -> dict[str, str]:
-    """Return the pictures of all screens by name."""
+async def take(size: tuple[int, int], theme: str, content: str = "typical") -> dict[str, str]:
+    """Return the pictures of all screens with this content by name."""
     save_panel_state(PanelState(theme=theme, guided=True))
-    mine = user_folder() / "mine.yaml"
+    preset = _LONG_PRESET if content == "longest" else "mine"
+    mine = user_folder() / f"{preset}.yaml"
     mine.parent.mkdir(parents=True, exist_ok=True)
-    mine.write_text("description: My own.\npitch: 33\n")
-    controller = StillController()
+    lines = (
+        f"description: '{_LONG_ABOUT}'\nvoice: {_LONG_VOICE}\npitch: 12\n"
+        if content == "longest"
+        else "description: My own.\npitch: 33\n"  # which is too much
+    )
+    mine.write_text(lines)
+    controller = StillController(content)
     panel = Panel(controller, clock=lambda: controller.now)
     setattr(panel, "set_interval", lambda *_: None)  # noqa: B010 - it looks when it is told to
     made = {}
@@ -131,39 +193,51 @@ async def take(size: tuple[int, int], theme: str) -> dict[str, str]:
             await pilot.pause(0.02)
             made[name] = picture(panel)
 
-        for _ in range(_SECONDS):
+        for _ in range(_SECONDS[content]):
             await keep("main")
         await keep("main", "down")
         await keep("presets", "p")
-        await keep("presets", *["down"] * 5)
+        if content == "empty":
+            await keep("presets", "slash", *"zzz")
+            await pilot.press("escape")
+        else:
+            await keep("presets", *["down"] * 5)
         await keep("devices", "d")
         await keep("devices", "tab")
         await keep("guide", "g")
-        await keep("help", "escape", "question_mark")
-        await keep("dialog", "escape", "enter")
+        await pilot.press("escape")
+        if content == "typical":
+            await keep("help", "question_mark")
+            await keep("dialog", "escape", "enter")
+        if content == "longest":
+            await keep("dialog", "ctrl+s")
+            controller.late = True
+            await pilot.press("escape")
+            panel.show_message(_NEWS, urgent=True)
+            await keep("main")
     controller.close()
     return made
 
 
-def stored(name: str, size: tuple[int, int], theme: str) -> Path:
+def stored(name: str, size: tuple[int, int], theme: str, content: str = "typical") -> Path:
     """Return the file of a picture."""
-    return FOLDER / f"{name}-{size[0]}x{size[1]}-{theme}.svg.gz"
+    end = "" if content == "typical" else f"-{content}"
+    return FOLDER / f"{name}{end}-{size[0]}x{size[1]}-{theme}.svg.gz"
 
 
 def main() -> None:
     """Make all pictures anew."""
     FOLDER.mkdir(exist_ok=True)
-    for size in SIZES:
-        for theme in THEMES:
-            for name, svg in asyncio.run(take(size, theme)).items():
-                # Without a time in it, the same picture is the same file.
-                stored(name, size, theme).write_bytes(gzip.compress(svg.encode(), mtime=0))
+    for size, theme, content in product(SIZES, THEMES, SCREENS):
+        with tempfile.TemporaryDirectory() as folder, chdir(folder):
+            made = asyncio.run(take(size, theme, content))
+        for name, svg in made.items():
+            # Without a time in it, the same picture is the same file.
+            stored(name, size, theme, content).write_bytes(gzip.compress(svg.encode(), mtime=0))
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        os.environ |= TERMINAL | {"RTVC_CONFIG_DIR": "rtvc"}
-        os.environ.pop("NO_COLOR", None)
-        wait_no_more()
-        main()
+    os.environ |= TERMINAL | {"RTVC_CONFIG_DIR": "rtvc"}
+    os.environ.pop("NO_COLOR", None)
+    wait_no_more()
+    main()
