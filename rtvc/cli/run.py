@@ -5,28 +5,21 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-import tempfile
 import threading
 from contextlib import ExitStack
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtvc.cli import options, run_devices, run_recording
+from rtvc.cli import options, run_checks, run_devices, run_recording, run_status_line
 from rtvc.cli.guarded import GuardLink
 from rtvc.cli.run_devices import RunDevices, print_note
-from rtvc.errors import RtvcError, UsageError
+from rtvc.errors import RtvcError
 
 if TYPE_CHECKING:
     from rtvc.calibration.sizing import Sizing
-    from rtvc.cli.stats_file import StatsFile
-    from rtvc.cli.terminal import Keyboard, StatusDisplay
     from rtvc.config.remembered import RememberedRun
     from rtvc.live.controller import Controller
-    from rtvc.live.device_session import DeviceSession
-    from rtvc.live.flight_recorder import FlightRecorder
-    from rtvc.live.recorder import Recorder
     from rtvc.settings import Settings
 
 SUMMARY = "change your voice live (the default command)"
@@ -155,7 +148,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command, and return the exit code."""
-    _refuse_contradictions(args)
+    run_checks.refuse_contradictions(args)
     with run_devices.cable(args), ExitStack() as until_the_end:
         return _run(args, until_the_end)
 
@@ -184,9 +177,9 @@ def _run(args: argparse.Namespace, until_the_end: ExitStack) -> int:
     chosen = options.chosen(args, remembered.settings, remembered.preset)
     recording = run_recording.recording_choice(args, remembered.recording)
     settings, preset = chosen.settings, chosen.preset
-    _refuse_dry(args, settings)
+    run_checks.refuse_dry(args, settings)
     _check_voice(settings, args)
-    _refuse_existing(args)
+    run_checks.refuse_existing(args)
     if not (link.saved or remembered.settings.changed() or options.shape_voice(args)):
         # On the first run you should hear a changed voice, not your own.
         settings, preset = find_preset(_FIRST_PRESET).apply_to(settings), _FIRST_PRESET
@@ -215,7 +208,7 @@ def _run(args: argparse.Namespace, until_the_end: ExitStack) -> int:
         recording=recording,
     )
     if not (on_panel or args.plain):
-        return _run_plainly(args, devices, remembered, sizing, link)
+        return run_status_line.run(args, devices, remembered, sizing, link)
     controller = _controller(args, devices, remembered, sizing, link)
     run_recording.start_recording(args, controller.recorder)
     if args.plain:
@@ -280,175 +273,3 @@ def _on_panel(args: argparse.Namespace) -> bool:
     plain = args.no_tui or args.plain or args.demo is not None
     measured = args.seconds is not None or args.stats is not None
     return not (plain or measured) and is_live(sys.stdout) and sys.stdin.isatty()
-
-
-def _run_plainly(
-    args: argparse.Namespace,
-    devices: RunDevices,
-    remembered: RememberedRun,
-    sizing: Sizing,
-    link: GuardLink,
-) -> int:
-    """Run with a status line instead of the panel."""
-    from rtvc.cli.stats_file import StatsFile
-    from rtvc.cli.terminal import Keyboard, StatusDisplay
-    from rtvc.live.device_session import DeviceSession
-    from rtvc.live.recorder import Recorder
-
-    flight = run_recording.flight_recorder(args, remembered.recording)
-    session = DeviceSession(
-        devices.open(),
-        remembered.settings,
-        sizing=sizing,
-        flight=flight,
-        wait_for_voice=not options.shape_voice(args),
-        fail_open=args.fail_open,
-    )
-    recorder = Recorder(partial(setattr, session.endpoint, "recording"), remembered.recording)
-    run_recording.start_recording(args, recorder)
-    stats_file = StatsFile(args.stats, session)
-    display = StatusDisplay(sys.stdout)
-    missing = ""
-    try:
-        with Keyboard() as keyboard:
-            session.start()
-            if flight is not None:
-                flight.watch(session.session.stats, session.devices.names._asdict)
-            remember = devices.live and not args.no_save
-            saved = session.devices.remembered(remembered)
-            if remember:
-                _remember(saved)
-            try:
-                sources = session, recorder, flight, stats_file
-                _watch(sources, keyboard, display, seconds=args.seconds)
-                if args.seconds is not None and devices.live:
-                    missing = _missing_devices(session)
-            finally:
-                link.report("closing")
-                session.session.stop()
-                display.clear()
-                if flight is not None:
-                    flight.close()
-                found = session.devices.remembered(remembered)
-                if remember and found != saved:  # devices that were waited for
-                    _remember(found)
-    except BaseException:
-        # Ctrl-C is a normal end: write the statistics and the file all the same.
-        recorded = run_recording.stop_recording(recorder, flight)
-        if session.session.stats().blocks:
-            _finish(stats_file, session, display.elapsed_s, recorded)
-        raise
-    recorded = run_recording.stop_recording(recorder, flight)
-    _finish(stats_file, session, display.elapsed_s, recorded)
-    if missing:
-        raise RtvcError(missing)
-    return 0
-
-
-def _remember(run: RememberedRun) -> None:
-    """Remember devices and settings; a run does not end because that fails."""
-    from rtvc.config.remembered import save_remembered
-
-    try:
-        save_remembered(run)
-    except RtvcError as error:
-        print_note(f"This run is not remembered. {error}")
-
-
-def _missing_devices(session: DeviceSession) -> str:
-    """Return a sentence if the devices of a run never came, else ""."""
-    if session.devices.in_use() is not None:
-        return ""
-    reason = session.session.stats().reason or "The devices did not start."
-    return f"Nothing was converted: no device came in this time. {reason}"
-
-
-def _watch(
-    sources: tuple[DeviceSession, Recorder, FlightRecorder | None, StatsFile],
-    keyboard: Keyboard,
-    display: StatusDisplay,
-    *,
-    seconds: float | None,
-) -> None:
-    shown, session = "", sources[0]
-    while not session.session.wait(0.1):
-        stats = session.session.stats()
-        if stats.reason and stats.reason != shown:
-            display.note(stats.reason)
-        shown = stats.reason
-        for source in sources:
-            if source is not None and (message := source.take_message()):
-                display.note(message)
-        display.show(stats)
-        if "q" in keyboard.pressed().lower():
-            return
-        if seconds is not None and display.elapsed_s >= seconds:
-            return
-    if not session.devices.endpoint.finished:
-        reason = session.session.stats().reason
-        raise RtvcError(reason or "The engine has stopped. Start rtvc again.")
-
-
-def _finish(stats_file: StatsFile, session: DeviceSession, elapsed_s: float, recorded: str) -> None:
-    from rtvc.cli.status_line import summary
-
-    stats = session.session.stats()
-    # Files first: the terminal or the reader of standard output may be gone.
-    lines = [
-        summary(stats, elapsed_s),
-        session.devices.keep(),
-        recorded,
-        stats_file.finish(elapsed_s),
-    ]
-    print("\n".join(filter(None, lines)))
-
-
-def _refuse_contradictions(args: argparse.Namespace) -> None:
-    if args.demo is not None and (args.input or args.input_channel or args.output or args.monitor):
-        raise UsageError(
-            "--demo uses no devices: leave out --input, --input-channel, --output and --monitor."
-        )
-    if args.plain and (args.demo is not None or args.stats):
-        raise UsageError("--plain has no --demo and no --stats: use --no-tui with them.")
-    if args.fps and (args.plain or args.no_tui):
-        raise UsageError("--fps is for the panel: leave it out, or --plain and --no-tui.")
-    if args.cable and (args.demo is not None or args.output):
-        raise UsageError("--cable is the output: leave out --output and --demo.")
-
-
-def _refuse_dry(args: argparse.Namespace, settings: Settings) -> None:
-    """Refuse what outputs your own voice in a run that never does."""
-    if args.never_dry and (settings.mode == "dry" or args.fail_open):
-        flag = "--fail-open" if args.fail_open else "--mode dry"
-        raise UsageError(f"{flag} outputs your own voice: leave it out, or --never-dry.")
-
-
-def _refuse_existing(args: argparse.Namespace) -> None:
-    named = [
-        args.stats,
-        Path(args.demo) if args.demo not in (None, run_devices.DEMO_FILE) else None,
-    ]
-    for path in named:
-        if path is None or (args.force and not path.is_dir()):
-            continue
-        if path.exists():
-            raise UsageError(f"{path} exists already. Choose another file, or add --force.")
-    if args.stats:
-        _refuse_unwritable(args.stats)
-    if args.demo is not None:
-        from rtvc.live.demo import check_file
-
-        check_file(Path(args.demo))
-
-
-def _refuse_unwritable(path: Path) -> None:
-    """Report before the run that its statistics could not be written after it."""
-    if not path.parent.is_dir():
-        raise RtvcError(f"There is no folder {path.parent} for {path.name}; create it first.")
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise RtvcError(
-            f"{path} cannot be written: {error.strerror}. Choose another file."
-        ) from None

@@ -1,0 +1,67 @@
+"""What ``rtvc run`` refuses before it starts."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rtvc.cli import run_devices
+from rtvc.errors import RtvcError, UsageError
+
+if TYPE_CHECKING:
+    from rtvc.settings import Settings
+
+
+def refuse_contradictions(args: argparse.Namespace) -> None:
+    """Refuse flags that exclude each other."""
+    if args.demo is not None and (args.input or args.input_channel or args.output or args.monitor):
+        raise UsageError(
+            "--demo uses no devices: leave out --input, --input-channel, --output and --monitor."
+        )
+    if args.plain and (args.demo is not None or args.stats):
+        raise UsageError("--plain has no --demo and no --stats: use --no-tui with them.")
+    if args.fps and (args.plain or args.no_tui):
+        raise UsageError("--fps is for the panel: leave it out, or --plain and --no-tui.")
+    if args.cable and (args.demo is not None or args.output):
+        raise UsageError("--cable is the output: leave out --output and --demo.")
+
+
+def refuse_dry(args: argparse.Namespace, settings: Settings) -> None:
+    """Refuse what outputs your own voice in a run that never does."""
+    if args.never_dry and (settings.mode == "dry" or args.fail_open):
+        flag = "--fail-open" if args.fail_open else "--mode dry"
+        raise UsageError(f"{flag} outputs your own voice: leave it out, or --never-dry.")
+
+
+def refuse_existing(args: argparse.Namespace) -> None:
+    """Refuse files that exist, without ``--force``, and those that could not be written."""
+    named = [
+        args.stats,
+        Path(args.demo) if args.demo not in (None, run_devices.DEMO_FILE) else None,
+    ]
+    for path in named:
+        if path is None or (args.force and not path.is_dir()):
+            continue
+        if path.exists():
+            raise UsageError(f"{path} exists already. Choose another file, or add --force.")
+    if args.stats:
+        _refuse_unwritable(args.stats)
+    if args.demo is not None:
+        from rtvc.live.demo import check_file
+
+        check_file(Path(args.demo))
+
+
+def _refuse_unwritable(path: Path) -> None:
+    """Report before the run that its statistics could not be written after it."""
+    if not path.parent.is_dir():
+        raise RtvcError(f"There is no folder {path.parent} for {path.name}; create it first.")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise RtvcError(
+            f"{path} cannot be written: {error.strerror}. Choose another file."
+        ) from None
