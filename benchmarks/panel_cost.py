@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import pty
 import sys
 import tempfile
 import termios
@@ -24,6 +23,8 @@ from rtvc.system.info import hardware, versions
 from rtvc.tui import app
 from rtvc.tui.app import FPS, Panel
 from rtvc.tui.frame_pace import REPORT
+from tests.support.processes import started
+from tests.support.pseudo_terminal import PseudoTerminal
 from tests.tui.still import StillController
 
 MAX_CPU = {(120, 40): 10.0}
@@ -58,22 +59,16 @@ class _CountedPanel(Panel):
 def measure(size: tuple[int, int], fps: int, folder: Path) -> dict[str, float]:
     """Run the panel in a pseudo-terminal, and return the figures."""
     file = folder / "figures.json"
-    child, terminal = pty.fork()
-    if not child:
-        words = ["--inside", str(file), "--fps", str(fps)]
-        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.panel_cost", *words])
-    termios.tcsetwinsize(terminal, (size[1], size[0]))
-    written = 0
-    while True:
-        try:
-            data = os.read(terminal, 1 << 16)
-        except OSError:  # the panel has closed it
-            break
-        written += len(data)
-        if REPORT.encode() in data:
-            os.write(terminal, b"\x1b[1;1R")
-    os.waitpid(child, 0)
-    os.close(terminal)
+    command = [sys.executable, "-m", "benchmarks.panel_cost", "--inside", str(file)]
+    terminal = PseudoTerminal({REPORT: "\x1b[1;1R"})
+    termios.tcsetwinsize(terminal.inner, (size[1], size[0]))
+    ends = dict.fromkeys(("stdin", "stdout", "stderr"), terminal.inner)
+    try:
+        with started([*command, "--fps", str(fps)], **ends) as process:
+            process.wait()
+        written = len(terminal.take().encode())
+    finally:
+        terminal.close()
     figures = json.loads(file.read_text())
     return {
         "ms per frame": round(figures["cpu"] * 1000, 2),

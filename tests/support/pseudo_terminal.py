@@ -21,13 +21,19 @@ _OWN_TERMINAL = "import os; os.close(os.open(os.ttyname(0), os.O_RDWR))"
 class PseudoTerminal:
     """A pseudo-terminal that is read all the time, so that a program never blocks on it.
 
+    Parameters
+    ----------
+    answers
+        What the terminal types when a text is in the output.
+
     Attributes
     ----------
     inner
         File descriptor of the program's end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, answers: dict[str, str] | None = None) -> None:
+        self._answers = answers or {}
         self._outer, self.inner = pty.openpty()
         self._more = threading.Condition()
         self._seen = b""
@@ -42,6 +48,9 @@ class PseudoTerminal:
                 return
             if not piece:
                 return
+            for text, answer in self._answers.items():
+                if text.encode() in piece:
+                    self.type(answer)
             with self._more:
                 self._seen += piece
                 self._more.notify_all()
