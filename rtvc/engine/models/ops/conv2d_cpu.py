@@ -28,9 +28,11 @@ _COPY_CHANNELS = 8
 """Output channels that are copied at once when a weight is rearranged."""
 
 
-def conv2d(weight: mx.array, *, typical_size: tuple[int, int]) -> Conv2d:
+def conv2d(weight: mx.array, *, typical_size: tuple[int, int], dilation: int = 1) -> Conv2d:
     """See ``conv2d_gpu.conv2d``."""
     out, rows, columns, width = weight.shape
+    if dilation > 1:
+        return _DilatedConv2d(weight, dilation)
     if typical_size[0] * typical_size[1] <= _MAX_SMALL_PIXELS:
         return _SmallImageConv2d(weight, (rows // 2, columns // 2), typical_size[0])
     if out <= _MAX_ROWWISE_CHANNELS and width % 2 == 0 and weight.dtype == mx.float32:
@@ -65,6 +67,38 @@ class _RowwiseConv2d:
         y = windows[:pixels] @ self._matrices[0]
         for n, matrix in enumerate(self._matrices[1:], 1):
             y = mx.addmm(y, windows[n * width : n * width + pixels], matrix)
+        return y.reshape(1, height, width, -1)
+
+
+class _DilatedConv2d:
+    """One product for all taps of a column kernel, and one per kernel row of a wider kernel."""
+
+    def __init__(self, weight: mx.array, dilation: int) -> None:
+        out, rows, self._columns, _ = weight.shape
+        self._rows, self._dilation = rows, dilation
+        # Unfolding a wide kernel completely takes longer than its products.
+        parts = 1 if self._columns == 1 else rows
+        self._matrices = [
+            mx.contiguous(part.reshape(-1, out))
+            for part in mx.split(weight.transpose(1, 2, 3, 0), parts)
+        ]
+        mx.eval(self._matrices)
+
+    def __call__(self, x: mx.array) -> mx.array:
+        _, height, width, channels = x.shape
+        padding = (self._rows // 2 * self._dilation,) * 2, (self._columns // 2,) * 2
+        x = mx.pad(x, [(0, 0), *padding, (0, 0)])
+        pixels, apart = height * width, self._dilation * width
+        if self._columns == 1:
+            shape = (pixels, self._rows, channels)
+            windows = mx.as_strided(x, shape, (channels, apart * channels, 1))
+            y = windows.reshape(pixels, -1) @ self._matrices[0]
+        else:
+            windows = _unfold_columns(x, self._columns)
+            windows = mx.contiguous(windows).reshape(-1, windows.shape[2])
+            y = windows[:pixels] @ self._matrices[0]
+            for n, matrix in enumerate(self._matrices[1:], 1):
+                y = mx.addmm(y, windows[n * apart : n * apart + pixels], matrix)
         return y.reshape(1, height, width, -1)
 
 

@@ -22,7 +22,7 @@ _WINOGRAD_CHANNELS = 256
 """Input and output channels together."""
 
 
-def conv2d(weight: mx.array, *, typical_size: tuple[int, int]) -> Conv2d:
+def conv2d(weight: mx.array, *, typical_size: tuple[int, int], dilation: int = 1) -> Conv2d:
     """Build a cross-correlation with zero padding that keeps the size of the image.
 
     Parameters
@@ -33,12 +33,18 @@ def conv2d(weight: mx.array, *, typical_size: tuple[int, int]) -> Conv2d:
         Height and width of most images, for which the implementation is chosen. Every other
         size works too. With a height of 1 all rows of the kernel but the middle one meet
         padding only.
+    dilation
+        Rows between the rows of the kernel.
 
     Returns
     -------
     callable
         (1, height, width, in channels) to (1, height, width, out channels).
     """
+    if dilation > 1:
+        _, rows, columns, _ = weight.shape
+        padding = rows // 2 * dilation, columns // 2
+        return lambda x: mx.conv2d(x, weight, padding=padding, dilation=(dilation, 1))
     if typical_size[0] == 1:
         return _RowwiseConv2d(weight)
     _, rows, columns, _ = weight.shape
