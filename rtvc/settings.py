@@ -326,16 +326,16 @@ class Settings:
     )
     pitch_method: str = _setting(
         "rmvpe",
-        "Pitch estimator for RVC voices: rmvpe is the most reliable, fcpe needs less CPU; dio and, "
-        "for files, harvest need no download.",
-        choices=("rmvpe", "fcpe", "dio", "harvest"),
+        "Pitch estimator for RVC voices: rmvpe, or swift until 'rtvc setup' has installed it; fcpe "
+        "needs less CPU; swift, dio and, for files, harvest need no download.",
+        choices=("rmvpe", "fcpe", "swift", "dio", "harvest"),
         shape=True,
         needs=frozenset({"rvc", "f0"}),
     )
     pitch_threshold: float = _setting(
         0.0,
         "Voicing confidence threshold of the pitch estimator (0 = default of the method: rmvpe "
-        "0.03, fcpe 0.006).",
+        "0.03, fcpe 0.006, swift 0.3).",
         low=0.0,
         high=0.95,
         step=0.01,

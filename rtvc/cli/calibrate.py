@@ -136,6 +136,7 @@ def _voices(name: str | None) -> list[Settings]:
     """Return settings for each voice to measure."""
     from rtvc.errors import RtvcError
     from rtvc.library import list_voices, require_base_models
+    from rtvc.library.base_models import installed_model
     from rtvc.settings import Settings
 
     if name is not None:
@@ -145,6 +146,11 @@ def _voices(name: str | None) -> list[Settings]:
     installed = list_voices()[0]
     if not installed:
         print_note("No RVC voice is installed: only the built-in voice is measured.")
+    if installed and installed_model("rmvpe") is None:
+        print_note(
+            "The pitch estimator RMVPE is not installed: voices are measured with swift. Run "
+            "'rtvc calibrate' again after you install it."
+        )
     # Sorted by work, so the voice with the most work of each rate is kept.
     by_rate = {voice.manifest.sample_rate: voice for voice in sorted(installed, key=_work)}
     found = [Settings(index_rate=0.0).replace(**_CHANGES)]
@@ -201,7 +207,7 @@ def _measure(
     reset_thread_priority()
     voice = find_voice(settings.voice)
     built_in = settings.voice == BUILT_IN
-    methods = [] if built_in else ["dio"]
+    methods = [] if built_in else ["swift", "dio"]
     if not built_in and installed_model("fcpe") is not None:
         methods.append("fcpe")
     with realtime_mode(), background_load() if conditions.busy else contextlib.nullcontext():

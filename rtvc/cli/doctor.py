@@ -306,6 +306,8 @@ def _base_models(found: dict[str, Any]) -> Check:
         return Check(name, "broken", f"{text}; damaged: {', '.join(damaged)}", fix)
     if found["missing"]:
         text = f"{text or 'none'}; missing: {', '.join(found['missing'])}"
+        if "rmvpe" in found["missing"]:
+            text += "; RVC voices use the pitch estimator swift until rmvpe is installed"
         fix = f"Only RVC voices need them. {install_advice(found['missing'])}"
         # Without an RVC voice, missing base models are not a problem.
         return Check(name, "warning" if found["voices"] else "good", text, fix)

@@ -206,6 +206,8 @@ def choose_device(args: argparse.Namespace, *, remember: bool) -> None:
 def require_voice(settings: Settings) -> None:
     """Check that an installed voice and its base models exist; paths are not checked.
 
+    A substitute for the pitch estimator is reported.
+
     Raises
     ------
     UsageError
@@ -213,10 +215,19 @@ def require_voice(settings: Settings) -> None:
     RtvcError
         If base models are missing; the message has the command that installs them.
     """
-    from rtvc.library import installed_voice, is_path, require_base_models
+    from rtvc.library import estimator_in_use, installed_voice, is_path, require_base_models
+    from rtvc.library.base_models import install_advice
 
     if settings.voice != BUILT_IN and not is_path(settings.voice):
-        require_base_models(installed_voice(settings.voice), settings.pitch_method)
+        voice = installed_voice(settings.voice)
+        require_base_models(voice, settings.pitch_method)
+        used = estimator_in_use(settings.pitch_method)
+        if voice.manifest.uses_pitch and used != settings.pitch_method:
+            print(
+                f"The pitch estimator RMVPE is not installed: using {used}. "
+                f"{install_advice([settings.pitch_method])}",
+                file=sys.stderr,
+            )
 
 
 def shape_voice(args: argparse.Namespace) -> bool:

@@ -17,7 +17,12 @@ from rtvc.settings import BUILT_IN, SETTINGS, Settings, Value
 T = TypeVar("T")
 
 _CONTEXTS = (1000.0, 500.0)
-_CHEAPER_METHODS = {"harvest": ("fcpe", "dio"), "rmvpe": ("fcpe", "dio"), "fcpe": ("dio",)}
+_CHEAPER_METHODS = {
+    "harvest": ("fcpe", "swift", "dio"),
+    "rmvpe": ("fcpe", "swift", "dio"),
+    "fcpe": ("swift", "dio"),
+    "swift": ("dio",),
+}
 _BLOCK_FACTORS = (1.5, 2.0, 3.0, 4.5)
 
 _MAX_TIME_RATIO = 0.97
@@ -109,8 +114,8 @@ def _reductions(top: Settings, timing: Timing | None) -> list[dict[str, Value]]:
         steps += [{"context": context} for context in _CONTEXTS if context < top.context]
         if top.index_rate > 0:
             steps.append({"index_rate": 0.0})
-        # Without a measurement, only the method that needs no download is known to be installed.
-        known = ("dio",) if timing is None else (*timing.methods,)
+        # Without a measurement, only a method that needs no download is known to be installed.
+        known = ("swift",) if timing is None else (*timing.methods,)
         methods = [m for m in _CHEAPER_METHODS.get(top.pitch_method, ()) if m in known]
         steps += [{"pitch_method": method} for method in methods]
     before = top.block

@@ -5,7 +5,12 @@ functions that add to it are in `opening`, `adding` and `setting_up`, which impo
 of weights.
 """
 
-from rtvc.library.base_models import base_model_path, missing_models, require_base_models
+from rtvc.library.base_models import (
+    base_model_path,
+    estimator_in_use,
+    missing_models,
+    require_base_models,
+)
 from rtvc.library.home import data_folder
 from rtvc.library.names import is_path
 from rtvc.library.voices import (
@@ -24,6 +29,7 @@ __all__ = [
     "Manifest",
     "base_model_path",
     "data_folder",
+    "estimator_in_use",
     "installed_voice",
     "is_path",
     "list_removed",

@@ -214,6 +214,14 @@ def base_model_path(kind: str) -> Path:
     return model.path
 
 
+def estimator_in_use(method: str) -> str:
+    """Return the pitch estimator that a ``Settings.pitch_method`` stands for on this machine.
+
+    Until RMVPE is installed, ``rmvpe`` stands for ``swift``, which is part of rtvc.
+    """
+    return "swift" if method == "rmvpe" and installed_model("rmvpe") is None else method
+
+
 def needed_models(voice: Manifest, estimator: str = "rmvpe") -> list[str]:
     """Return the kinds of the base models that a voice needs.
 
@@ -222,7 +230,7 @@ def needed_models(voice: Manifest, estimator: str = "rmvpe") -> list[str]:
     voice
         The voice's manifest.
     estimator
-        The pitch estimator; dio and harvest need no base model.
+        The pitch estimator; swift, dio and harvest need no base model.
     """
     pitch = [estimator] if voice.uses_pitch and estimator in BASE_MODELS else []
     return [model_kind(voice.embedder), *pitch]
@@ -234,7 +242,9 @@ def missing_models(voice: Manifest, estimator: str = "rmvpe") -> list[str]:
 
 
 def require_base_models(voice: InstalledVoice, estimator: str = "rmvpe") -> None:
-    """Check that all base models of a voice are installed.
+    """Check that all base models that a voice cannot do without are installed.
+
+    RMVPE is not one of them; see `estimator_in_use`.
 
     Parameters
     ----------
@@ -249,7 +259,7 @@ def require_base_models(voice: InstalledVoice, estimator: str = "rmvpe") -> None
         If a base model is missing; the message names the command to run.
     """
     missing = missing_models(voice.manifest, estimator)
-    if missing:
+    if set(missing) - {"rmvpe"}:
         what = " and the ".join(model_title(kind) for kind in missing)
         raise RtvcError(
             f"The voice {voice.name!r} needs the {what}, not installed yet. "

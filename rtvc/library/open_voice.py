@@ -96,7 +96,7 @@ def _installed_manifest(name: str) -> Manifest | None:
 
 
 def find_estimator(kind: str) -> PitchEstimator:
-    """Load the pitch estimator of a ``Settings.pitch_method``.
+    """Load the pitch estimator of a ``Settings.pitch_method``; see `estimator_in_use`.
 
     Raises
     ------
@@ -106,12 +106,12 @@ def find_estimator(kind: str) -> PitchEstimator:
     prepare_computing()
     from rtvc.engine.rvc.loading import load_pitch_estimator
     from rtvc.engine.rvc.mlx_errors import mlx_errors
+    from rtvc.library import base_model_path, estimator_in_use
 
-    if kind in ("dio", "harvest"):
-        return load_pitch_estimator(kind=kind)
-    from rtvc.library import base_model_path
-
+    kind = estimator_in_use(kind)
     with mlx_errors("loaded"):
+        if kind in ("swift", "dio", "harvest"):
+            return load_pitch_estimator(kind=kind)
         return _load_shared(
             base_model_path(kind), lambda path: load_pitch_estimator(path, kind, keep=True)
         )

@@ -329,6 +329,7 @@ class TestCommand:
         done = calibrate("--seconds", "1")
         assert "Not measured: The voice 'Anna' needs the content encoder" in done.stderr
         assert "'rtvc setup'" in done.stderr
+        assert "RMVPE is not installed: voices are measured with swift." in done.stderr
         assert list(load_calibration()[0]) == ["world"]
         assert "needs the content encoder" in refused("calibrate", "--voice", "Anna", code=1)
 
@@ -345,7 +346,7 @@ class TestCommand:
         assert "Measuring world, voice_v1_f0_40k:" in done.stderr
         timings, _ = load_calibration()
         assert list(timings) == ["world", "rvc-40k"]
-        assert set(timings["rvc-40k"].methods) == {"dio"}
+        assert set(timings["rvc-40k"].methods) == {"swift", "dio"}
 
     def test_an_unknown_voice_is_refused(self):
         assert "There is no voice 'nobody'" in refused("calibrate", "--voice", "nobody")

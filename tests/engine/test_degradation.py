@@ -123,7 +123,7 @@ def test_every_level_is_used_in_order_without_a_calibration():
     def cost(plan, settings, now):
         if plan.block > 10:
             return 0.03
-        return 0.09 + 0.02 * (settings.index_rate > 0) + 0.02 * (settings.pitch_method != "dio")
+        return 0.09 + 0.02 * (settings.index_rate > 0) + 0.02 * (settings.pitch_method != "swift")
 
     settings = ANNA.replace(context=2500.0)
     stats, degraded, _ = run(cost, settings, seconds=60)
@@ -134,10 +134,10 @@ def test_every_level_is_used_in_order_without_a_calibration():
             "context 1000 ms",
             "context 500 ms",
             "context 500 ms, retrieval off",
-            "context 500 ms, retrieval off, pitch method dio",
-            "context 500 ms, retrieval off, pitch method dio, block 150 ms",
-            "context 500 ms, retrieval off, pitch method dio",
-            "context 500 ms, retrieval off, pitch method dio, block 150 ms",
+            "context 500 ms, retrieval off, pitch method swift",
+            "context 500 ms, retrieval off, pitch method swift, block 150 ms",
+            "context 500 ms, retrieval off, pitch method swift",
+            "context 500 ms, retrieval off, pitch method swift, block 150 ms",
         ][: len(degraded)]
     )
     assert len(degraded) >= 6
@@ -224,16 +224,16 @@ def test_from_the_lowest_level_it_is_back_within_a_minute_of_room():
 
     _, degraded, _ = run(cost, ANNA.replace(context=2500.0), seconds=90, on_block=watch)
     assert len(degraded) > 6
-    assert any("pitch method dio" in label for label in degraded)
+    assert any("pitch method swift" in label for label in degraded)
     assert degraded[-1] == ""
     assert min(now for now, label in seen.items() if now > 25.0 and not label) < 25.0 + 60.0
 
 
 def test_a_level_that_cannot_be_built_is_left_out():
     cost = linear(90.0, 0.0, 0.0)
-    stats, degraded, session = run(cost, seconds=40, refuses=("dio",))
+    stats, degraded, session = run(cost, seconds=40, refuses=("swift",))
     assert "context 500 ms, retrieval off" in degraded
-    assert not any("dio" in labels for labels in degraded)
+    assert not any("swift" in labels for labels in degraded)
     assert "block" in degraded[-1]
     assert stats.state is State.CONVERTED
     assert stats.failed_steps == 0

@@ -816,6 +816,7 @@ def test_doctor_checks_the_library(home, monkeypatch):
     add(V2, name="Anna")
     found = checks()
     assert found["base models"].verdict == "warning"
+    assert "RVC voices use the pitch estimator swift until" in found["base models"].found
     assert "Anna" in found["RVC voices"].found
     (home / "voices" / "Anna" / "voice.json").write_text("{}")
     assert checks()["RVC voices"].verdict == "warning"

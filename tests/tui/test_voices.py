@@ -184,7 +184,7 @@ async def test_what_shapes_an_rvc_voice_is_at_hand(open_panel):
             ("index_rate", "right", 0.6),
             ("protect", "left", 0.28),
             ("speaker", "right", 1),
-            ("pitch_method", "left", "fcpe"),
+            ("pitch_method", "left", "swift"),
             ("context", "right", 600),
             ("crossfade", "right", 50),
         ):
@@ -192,8 +192,9 @@ async def test_what_shapes_an_rvc_voice_is_at_hand(open_panel):
             await it.press(key)
             close = pytest.approx(wanted)
             await it.until(lambda name=name, close=close: getattr(it.settings, name) == close)
-        await it.reads("FCPE is not installed", "The previous voice stays in use.")
         await it.choose("pitch_method")
+        await it.press("left")
+        await it.reads("FCPE is not installed", "The previous voice stays in use.")
         await it.press("left")
         await it.until(lambda: it.settings.pitch_method == "rmvpe")
         engine = it.controller._session.session._engine

@@ -83,8 +83,20 @@ class PitchEstimator(Protocol):
             The signal is not mono or shorter than `min_samples`, or the range is empty.
         """
 
-    def begin(self, audio_16k: Float32, **options: Unpack[PitchOptions]) -> Callable[[], Float32]:
-        """Start an estimate; return a function that waits for f0 and returns it."""
+    def begin(
+        self, audio_16k: Float32, *, position: int | None = None, **options: Unpack[PitchOptions]
+    ) -> Callable[[], Float32]:
+        """Start an estimate; return a function that waits for f0 and returns it.
+
+        Parameters
+        ----------
+        audio_16k, **options
+            As in a call.
+        position
+            Sample of a stream at which the signal starts, for an estimator whose own frames are
+            not those of rtvc: it then keeps them in the same places from window to window. None
+            for a whole signal.
+        """
         return lambda: self(audio_16k, **options)
 
 
@@ -141,7 +153,9 @@ class SalienceEstimator(PitchEstimator):
         """See ``PitchEstimator``; a frame is voiced if its peak salience exceeds `threshold`."""
         return self.begin(audio_16k, **options)()
 
-    def begin(self, audio_16k: Float32, **options: Unpack[PitchOptions]) -> Callable[[], Float32]:
+    def begin(
+        self, audio_16k: Float32, *, position: int | None = None, **options: Unpack[PitchOptions]
+    ) -> Callable[[], Float32]:
         """See ``PitchEstimator``; the device already computes when this returns."""
         self._check(audio_16k)
         f0 = self.decode(self.activations(mx.array(audio_16k)), **options)

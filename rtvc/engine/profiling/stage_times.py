@@ -21,6 +21,7 @@ from rtvc.engine.chain import Chain
 from rtvc.engine.models.hubert import Hubert
 from rtvc.engine.models.pitch_estimator import SalienceEstimator
 from rtvc.engine.models.source import SineSource
+from rtvc.engine.models.swift_f0 import SwiftF0Estimator
 from rtvc.engine.models.synthesizer import Synthesizer
 from rtvc.engine.models.vocoder import StreamingVocoder
 from rtvc.engine.profiling.op_count import Counts, Function, arrays_in, count, with_arrays
@@ -96,6 +97,8 @@ def stage_methods(voice: Voice, settings: Settings) -> list[StageMethod]:
     if isinstance(estimator, SalienceEstimator):
         parts.append(StageMethod("pitch", type(estimator), "activations"))
         parts.append(StageMethod("pitch", type(estimator), "decode"))
+    if isinstance(estimator, SwiftF0Estimator):
+        parts.append(StageMethod("pitch", type(estimator), "scores"))
     return parts
 
 

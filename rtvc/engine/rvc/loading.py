@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from rtvc.engine.models.fcpe import FcpeEstimator
 from rtvc.engine.models.hubert import Hubert
 from rtvc.engine.models.pitch_estimator import PitchEstimator
 from rtvc.engine.models.rmvpe import RmvpeEstimator
+from rtvc.engine.models.swift_f0 import SwiftF0Estimator
 from rtvc.engine.rvc import retrieval
 from rtvc.engine.rvc.dio_harvest import dio, harvest
 from rtvc.engine.rvc.network import SynthesizerNetwork
@@ -16,6 +18,7 @@ from rtvc.engine.weights.checkpoint import read_voice_checkpoint
 from rtvc.engine.weights.content_encoder import read_content_encoder
 from rtvc.engine.weights.fcpe import read_fcpe
 from rtvc.engine.weights.rmvpe import read_rmvpe
+from rtvc.engine.weights.swift_f0 import read_swift_f0
 from rtvc.errors import RtvcError, UsageError
 
 VOICE_SUFFIXES = (".pth", ".safetensors")
@@ -89,9 +92,9 @@ def load_pitch_estimator(
     Parameters
     ----------
     path
-        ``rmvpe.pt`` or ``fcpe_c_v001.pt``; None for an estimator without weights.
+        ``rmvpe.pt`` or ``fcpe_c_v001.pt``; None for an estimator that needs no file.
     kind
-        ``"rmvpe"``, ``"fcpe"``, ``"dio"`` or ``"harvest"``.
+        ``"rmvpe"``, ``"fcpe"``, ``"swift"``, ``"dio"`` or ``"harvest"``.
     keep
         Whether to save the converted weights next to the file, which makes the next load
         faster.
@@ -108,11 +111,11 @@ def load_pitch_estimator(
     RtvcError
         If the file does not exist or is another network.
     """
-    if kind in ("dio", "harvest"):
-        return dio() if kind == "dio" else harvest()
+    if kind in _COMPLETE:
+        return _COMPLETE[kind]()
     if kind not in ("rmvpe", "fcpe"):
         raise UsageError(
-            f"There is no pitch estimator {kind!r}; there are rmvpe, fcpe, dio and harvest."
+            f"There is no pitch estimator {kind!r}; there are rmvpe, fcpe, swift, dio and harvest."
         )
     if path is None:
         raise UsageError(f"The pitch estimator {kind} needs the file with its weights.")
@@ -143,6 +146,18 @@ def load_index(path: str | Path) -> retrieval.FeatureIndex:
         If the file does not exist or cannot be searched.
     """
     return retrieval.load_index(_only(Path(path), INDEX_SUFFIXES, "index", besides="trained_"))
+
+
+def _swift() -> SwiftF0Estimator:
+    return SwiftF0Estimator(read_swift_f0())
+
+
+_COMPLETE: dict[str, Callable[[], PitchEstimator]] = {
+    "swift": _swift,
+    "dio": dio,
+    "harvest": harvest,
+}
+"""Pitch estimators that need no file."""
 
 
 def _only(path: Path, suffixes: tuple[str, ...], wanted: str, *, besides: str = ".") -> Path:

@@ -196,7 +196,9 @@ class RvcStream:
         self.memory = ResidentMemory()
         self._voice = voice = owner.voice
         self.window: Window = make_window(
-            plan, reach=voice.margin_frames, pitch_method=settings.pitch_method
+            plan,
+            reach=voice.margin_frames,
+            pitch_method="" if estimator is None else estimator.name,
         )
         self.track = PitchTrack(self.window.kept, settings)
         self._block = plan.block
@@ -277,6 +279,7 @@ class RvcStream:
             frames = self.window.long_pitch
         estimate = estimator.begin(
             self._audio[-frames * FRAME :],
+            position=(self.track.end - frames) * FRAME,
             threshold=settings.pitch_threshold or None,
             f0_min=settings.pitch_floor,
             f0_max=settings.pitch_ceiling,

@@ -23,6 +23,12 @@ _MIN_FCPE_FRAMES = 63
 frames 6 to 14 before the newest, its voicing error is 6 % with a window of 31 frames, 2 % with
 63, and no smaller with 127."""
 
+_SWIFT_MARGIN = 20
+"""Frames before a frame on which its f0 by SwiftF0 depends: 2816 samples, and those to the next
+earlier frame of the network. The newest frames of a block become final with the lookahead of the
+voice only. Of speech in blocks of 100 ms, with a lookahead of 50 ms, 99.8 % of the voiced frames
+are within 50 cents of the result for the whole signal; voicing differs in 0.4 % of all frames."""
+
 _DECODER_MARGIN = 6
 """Smallest number of frames decoded before the first one that is output. With 6 frames the error
 of that frame is 40 dB below the signal and falls by at least 10 dB per frame; under the fade-in it
@@ -89,7 +95,10 @@ def make_window(plan: Plan, *, reach: int | None, pitch_method: str) -> Window:
     minimum = _MIN_FCPE_FRAMES if pitch_method == "fcpe" else _MIN_PITCH_FRAMES
     pitch = max(plan.block + _REESTIMATED + PITCH_HEAD, minimum)
     long_pitch = max(frames + PITCH_HEAD, pitch)
-    if pitch_method == "rmvpe":
+    if pitch_method == "swift":
+        pitch = plan.block + plan.delay + _SWIFT_MARGIN
+        long_pitch = frames + _SWIFT_MARGIN
+    elif pitch_method == "rmvpe":
         pitch, long_pitch = _rmvpe_frames(pitch), _rmvpe_frames(long_pitch)
     return Window(
         frames=frames,

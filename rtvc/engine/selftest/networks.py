@@ -16,6 +16,7 @@ from rtvc.engine.models.parameters import Linear
 from rtvc.engine.models.rmvpe import RmvpeEstimator
 from rtvc.engine.models.source import HeldF0, SineSource
 from rtvc.engine.models.stream_state import StreamState
+from rtvc.engine.models.swift_f0 import SwiftF0Estimator
 from rtvc.engine.models.synthesizer import Synthesizer
 from rtvc.engine.models.vocoder import StreamingVocoder
 from rtvc.engine.selftest.numbers import uniform, weights
@@ -23,6 +24,7 @@ from rtvc.engine.selftest.operators import Case
 from rtvc.engine.weights.content_encoder import ContentEncoderConfig, content_encoder_shapes
 from rtvc.engine.weights.fcpe import FcpeConfig, fcpe_shapes
 from rtvc.engine.weights.rmvpe import RmvpeConfig, rmvpe_shapes
+from rtvc.engine.weights.swift_f0 import read_swift_f0
 from rtvc.engine.weights.voice_config import VoiceConfig
 from rtvc.engine.weights.voice_keys import HIFIGAN, MRF_HIFIGAN, REFINEGAN, voice_shapes
 
@@ -131,6 +133,11 @@ def _fcpe() -> mx.array:
     return estimator.activations(_tone(4000)) - 0.5
 
 
+def _swift_f0() -> mx.array:
+    # Its own weights, which are always there.
+    return SwiftF0Estimator(read_swift_f0()).scores(_tone(256 * 11 + 2048))
+
+
 def _with_pitch(salience: mx.array, f0: mx.array) -> mx.array:
     """Return salience and f0 with about the same level; f0 counts as voiced only.
 
@@ -196,6 +203,7 @@ NETWORK_CASES = (
     Case("hubert", "the content encoder", _hubert),
     Case("rmvpe", "the pitch estimator RMVPE", _rmvpe),
     Case("fcpe", "the pitch estimator FCPE", _fcpe),
+    Case("swiftf0", "the pitch estimator SwiftF0", _swift_f0),
     Case("latent", "text encoder and flow", _latent),
     Case("source", "the excitation of a vocoder", _excitation),
     Case("hifigan", "the vocoder HiFi-GAN", _decoder(HIFIGAN)),

@@ -6,6 +6,7 @@ have those of the networks, and few frames.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -92,6 +93,18 @@ def _image(out: int, width: int, height: int, columns: int) -> Callable[[], mx.a
         return convolve(_array("x", 1, height, columns, width))
 
     return compute
+
+
+def _dilated_image() -> mx.array:
+    wide, narrow = (
+        ops.conv2d(
+            _array("w", 12, *kernel, 12, scale=(12 * math.prod(kernel)) ** -0.5),
+            typical_size=(24, 5),
+            dilation=dilation,
+        )
+        for kernel, dilation in (((7, 3), 2), ((5, 1), 7))
+    )
+    return narrow(wide(_array("x", 1, 24, 5, 12)))
 
 
 def _small_image(height: int, columns: int) -> Callable[[], mx.array]:
@@ -242,6 +255,7 @@ OPERATOR_CASES = (
     Case("transposed 10", "a transposed convolution of stride 10", _transposed(32, 16, 64, 10)),
     Case("transposed 2", "a transposed convolution of stride 2", _transposed(32, 4, 64, 2)),
     Case("image", "a 3x3 convolution", _image(16, 8, 8, 16)),
+    Case("image dilated", "dilated convolutions of an image", _dilated_image),
     Case("image wide", "a 3x3 convolution of many channels", _image(64, 40, 6, 8)),
     Case("image one row", "a 3x3 convolution of one row", _image(128, 64, 1, 4)),
     Case(SMALL_IMAGE, "a 3x3 convolution of few pixels", _small_image(2, 8)),

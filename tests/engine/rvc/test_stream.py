@@ -447,7 +447,7 @@ class TestVoices:
         stream = made.open(plan_for(PLAIN), PLAIN)
         assert stream.render(speech()[: 10 * FRAME], PLAIN).input_f0_hz == 0
 
-    @pytest.mark.parametrize("method", ["rmvpe", "dio", "harvest"])
+    @pytest.mark.parametrize("method", ["rmvpe", "swift", "dio", "harvest"])
     def test_every_pitch_method_finds_the_pitch_of_speech(self, method):
         settings = PLAIN.replace(pitch_method=method, block=200.0)
         stream = opened(settings, estimator(method))

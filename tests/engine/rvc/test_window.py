@@ -13,7 +13,7 @@ def window(block, method):
     return plan, make_window(plan, reach=12, pitch_method=method)
 
 
-@pytest.mark.parametrize("method", ["rmvpe", "fcpe", "dio"])
+@pytest.mark.parametrize("method", ["rmvpe", "fcpe", "swift", "dio"])
 @pytest.mark.parametrize("block", [50.0, 100.0, 250.0, 300.0, 500.0])
 def test_pitch_is_estimated_for_all_that_is_new_and_again_for_what_was_newest(block, method):
     plan, made = window(block, method)

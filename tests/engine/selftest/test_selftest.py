@@ -17,6 +17,7 @@ from rtvc.engine.models.ops.backend import Compute
 from rtvc.engine.models.refinegan import RefineGan
 from rtvc.engine.models.rmvpe import RmvpeEstimator
 from rtvc.engine.models.source import SineSource
+from rtvc.engine.models.swift_f0 import SwiftF0Estimator
 from rtvc.engine.models.synthesizer import Synthesizer
 from rtvc.engine.selftest.networks import NETWORK_CASES
 from rtvc.engine.selftest.numbers import fold, judge, uniform
@@ -40,6 +41,7 @@ NETWORKS = [
     (Hubert, "_transform"),
     (RmvpeEstimator, "_network"),
     (FcpeEstimator, "_network"),
+    (SwiftF0Estimator, "_network"),
     (Synthesizer, "_make_latent"),
     (SineSource, "_excite"),
     (HiFiGan, "_decode_chunk"),

@@ -48,9 +48,9 @@ def mel_filters(bands: int, rate: int, f_min: float, f_max: float, *, htk: bool)
     return mx.array(triangles.astype(np.float32))
 
 
-def hann() -> mx.array:
-    """Return the periodic Hann window, (WINDOW,)."""
-    phase = 2 * np.pi * np.arange(WINDOW) / WINDOW
+def hann(size: int = WINDOW) -> mx.array:
+    """Return the periodic Hann window, (size,)."""
+    phase = 2 * np.pi * np.arange(size) / size
     return mx.array((0.5 - 0.5 * np.cos(phase)).astype(np.float32))
 
 
