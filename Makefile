@@ -9,6 +9,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 FLAGS ?=
 
+# Without compiled files every program that a test starts compiles rtvc again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help live test parallel sound serial quick soak soak-live coverage operators check format lint types layers pictures stills dist wheel clean
 
 help:
