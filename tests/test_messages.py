@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,14 +10,27 @@ import pytest
 from rtvc.errors import close_matches, did_you_mean
 
 ROOT = Path(__file__).parents[1]
-TREES = {path: ast.parse(path.read_text()) for path in sorted((ROOT / "rtvc").rglob("*.py"))}
 HOLE = "\N{OBJECT REPLACEMENT CHARACTER}"
+
+
+@cache
+def nodes() -> list[tuple[Path, ast.AST]]:
+    """Return all nodes of rtvc's files with the files."""
+    files = sorted((ROOT / "rtvc").rglob("*.py"))
+    return [(path, node) for path in files for node in ast.walk(ast.parse(path.read_text()))]
+
+
+def message_at() -> dict[str, int]:
+    """Return which argument is the message, for each class of errors."""
+    at = dict.fromkeys(error_classes(), 0) | {"SettingError": 1, "Problem": 1}
+    del at["SettingsFileError"]  # its message is made of its problems
+    return at
 
 
 def error_classes() -> set[str]:
     """Return the names of `RtvcError` and of all classes derived from it."""
     found = {"RtvcError"}
-    classes = [n for tree in TREES.values() for n in ast.walk(tree) if isinstance(n, ast.ClassDef)]
+    classes = [node for _, node in nodes() if isinstance(node, ast.ClassDef)]
     while more := {
         node.name
         for node in classes
@@ -24,11 +38,6 @@ def error_classes() -> set[str]:
     }:
         found |= more
     return found
-
-
-MESSAGE_AT = dict.fromkeys(error_classes(), 0) | {"SettingError": 1, "Problem": 1}
-"""Which argument is the message."""
-del MESSAGE_AT["SettingsFileError"]  # its message is made of its problems
 
 
 def text_of(node: ast.expr) -> str:
@@ -43,13 +52,12 @@ def text_of(node: ast.expr) -> str:
 
 
 def messages() -> Iterator[tuple[str, str]]:
-    for path, tree in TREES.items():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call):
-                name = ast.unparse(node.func).rpartition(".")[2]
-                if name in MESSAGE_AT and len(node.args) > MESSAGE_AT[name]:
-                    where = f"{path.relative_to(ROOT)}:{node.lineno}"
-                    yield where, text_of(node.args[MESSAGE_AT[name]])
+    at = message_at()
+    for path, node in nodes():
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func).rpartition(".")[2]
+            if name in at and len(node.args) > at[name]:
+                yield f"{path.relative_to(ROOT)}:{node.lineno}", text_of(node.args[at[name]])
 
 
 def test_every_error_is_raised_with_a_sentence():
@@ -66,10 +74,9 @@ def test_every_error_is_raised_with_a_sentence():
 
 
 def test_nobody_repairs_the_punctuation_of_an_error():
-    for path, tree in TREES.items():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and ast.unparse(node).startswith("str(error).rstrip("):
-                pytest.fail(f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}")
+    for path, node in nodes():
+        if isinstance(node, ast.Call) and ast.unparse(node).startswith("str(error).rstrip("):
+            pytest.fail(f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}")
 
 
 @pytest.mark.parametrize(

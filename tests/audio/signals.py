@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.signal import firwin, lfilter
 
 from rtvc._types import Float32
 
@@ -14,6 +13,8 @@ RATE = 48_000
 
 def noise_below(edge_hz: float, rate: int, samples: int, *, seed: int = 0) -> Float32:
     """Return noise at -20 dBFS RMS, band-limited to `edge_hz`."""
+    from scipy.signal import firwin, lfilter  # 1.5 s to import
+
     white = np.random.default_rng(seed).standard_normal(samples)
     taps = firwin(1001, edge_hz * 0.95, fs=rate, window=("kaiser", 12.0))
     band = lfilter(taps, 1.0, white)

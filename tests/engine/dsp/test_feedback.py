@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import scipy.signal
 
 from rtvc._types import Float32
 from rtvc.engine.dsp.feedback import FeedbackSuppressor
@@ -15,11 +14,13 @@ CLOSED_S = 1.0
 
 def room(seed: int) -> Float32:
     """The path of a small speaker in a room: a direct sound, 50 ms of echoes, 200 to 7000 Hz."""
+    from scipy.signal import butter, lfilter  # 1.5 s to import
+
     rng = np.random.default_rng(seed)
     time = np.arange(RATE // 20) / RATE
     path = rng.standard_normal(len(time)) * np.exp(-time / 0.02) * 0.06
     path[0] = 1.0
-    path = scipy.signal.lfilter(*scipy.signal.butter(2, [200, 7000], "band", fs=RATE), path)
+    path = lfilter(*butter(2, [200, 7000], "band", fs=RATE), path)
     scaled: Float32 = (path / np.sqrt(np.sum(path**2))).astype(np.float32)
     return scaled
 
@@ -54,6 +55,8 @@ def converted(
     block: int = BLOCK,
 ) -> tuple[Float32, list[bool]]:
     """The output with the loop closed from `CLOSED_S` to `open_s`, and whether it was reduced."""
+    from scipy.signal import oaconvolve
+
     suppressor = FeedbackSuppressor(RATE, VOICE_DELAY)
     voice, path = Voice(shift_hz), room(3) * 10 ** (gain_db / 20)
     out = np.zeros(len(sound) // block * block, np.float32)
@@ -62,7 +65,7 @@ def converted(
         given = sound[begin : begin + block].copy()
         if CLOSED_S <= begin / RATE < open_s and gain_db > -np.inf:
             source = out[max(0, begin - lag - len(path) + 1) : begin - lag + block]
-            heard = scipy.signal.oaconvolve(source, path)[len(path) - 1 :]
+            heard = oaconvolve(source, path)[len(path) - 1 :]
             given = np.clip(given + heard[:block], -1, 1).astype(np.float32)
         made = voice(given)
         out[begin : begin + block] = suppressor.process(given, made) if suppressed else made
