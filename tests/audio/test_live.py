@@ -13,6 +13,7 @@ from rtvc.audio.live import LiveEndpoint
 from rtvc.audio.loop_latency import measure_loop_latency
 from rtvc.audio.loopback import Alignment, align
 from tests.audio.signals import noise_below
+from tests.support.material import more
 from tests.support.pass_through import PassThrough
 from tests.support.sound_server import (
     MICROPHONE_SINK,
@@ -59,9 +60,10 @@ def carry(
 
 
 def test_audio_passes_bit_for_bit(sound_server: SoundServer) -> None:
-    engine, result, _ = carry(sound_server, LiveEndpoint(), 10.0)
+    seconds = 6.0
+    engine, result, _ = carry(sound_server, LiveEndpoint(), seconds)
     blocks = len(result.offsets)
-    assert blocks > 80
+    assert blocks > 42
     assert result.slips() <= MOST_SLIPS
     health = engine.endpoint.health()
     # A stream that is restarted because the server has slipped has another phase.
@@ -69,7 +71,7 @@ def test_audio_passes_bit_for_bit(sound_server: SoundServer) -> None:
     assert result.exact >= blocks - MOST_SLIPS
     assert health.underruns <= MOST_SLIPS
     assert health.overflows == 0
-    assert engine.ticks > 10.0 / 0.005
+    assert engine.ticks > seconds / 0.005
 
 
 def test_the_reported_latency_is_the_measured_one(sound_server: SoundServer) -> None:
@@ -80,9 +82,9 @@ def test_the_reported_latency_is_the_measured_one(sound_server: SoundServer) -> 
     assert abs(excess[-1]) < CLOSE_S, f"measured minus reported latency in seconds: {excess}"
 
 
-@pytest.mark.parametrize("rate", [44100, 16000])
+@pytest.mark.parametrize("rate", more([44100, 16000]))
 def test_another_rate_is_converted_at_the_edge(sound_server: SoundServer, rate: int) -> None:
-    _, result, _ = carry(sound_server, LiveEndpoint(rate=rate), 4.0)
+    _, result, _ = carry(sound_server, LiveEndpoint(rate=rate), 3.0)
     assert result.slips(tolerance=1) <= MOST_SLIPS
     assert np.median(result.errors_db) < -60
 
@@ -97,24 +99,35 @@ def test_two_devices_are_two_streams(sound_server: SoundServer) -> None:
 
 
 def test_the_callback_in_python_gives_the_same_output(sound_server: SoundServer) -> None:
-    _, result, _ = carry(sound_server, LiveEndpoint(in_python=True), 4.0)
+    _, result, _ = carry(sound_server, LiveEndpoint(in_python=True), 3.0)
     assert result.exact >= len(result.offsets) - MOST_SLIPS
-    _, result, _ = carry(
-        sound_server, LiveEndpoint("fake_mic", "fake_speaker", in_python=True), 4.0
-    )
+
+
+def test_the_callbacks_in_python_of_two_devices_do(sound_server: SoundServer) -> None:
+    endpoint = LiveEndpoint("fake_mic", "fake_speaker", in_python=True)
+    _, result, _ = carry(sound_server, endpoint, 3.0)
     assert result.broken(-20.0) <= MOST_SLIPS
 
 
-def test_the_loop_latency_is_the_reported_one(sound_server: SoundServer) -> None:
-    for endpoint in (
-        LiveEndpoint("fake_cable", "fake_cable"),
-        LiveEndpoint("cable_end", "fake_speaker"),
-        LiveEndpoint("fake_cable", "fake_cable", rate=16000),
-    ):
-        with in_real_time():  # the streams' threads inherit it
-            loop = measure_loop_latency(endpoint)
-        assert len(loop.lags) >= 8
-        assert loop.measured == pytest.approx(loop.reported, abs=CLOSE_S)
+@pytest.mark.parametrize(
+    ("source", "sink", "rate"),
+    more(
+        [
+            ("fake_cable", "fake_cable", None),
+            ("cable_end", "fake_speaker", None),
+            ("fake_cable", "fake_cable", 16000),
+        ],
+        keep=2,
+    ),
+)
+def test_the_loop_latency_is_the_reported_one(
+    sound_server: SoundServer, source: str, sink: str, rate: int | None
+) -> None:
+    endpoint = LiveEndpoint(source, sink, rate=rate)
+    with in_real_time():  # the streams' threads inherit it
+        loop = measure_loop_latency(endpoint)
+    assert len(loop.lags) >= 8
+    assert loop.measured == pytest.approx(loop.reported, abs=CLOSE_S)
 
 
 def test_underruns_count_only_after_the_first_output(

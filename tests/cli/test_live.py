@@ -52,7 +52,7 @@ def test_an_unknown_device_is_refused_with_the_known_ones():
 
 
 def test_a_live_run_converts_and_remembers(sound_server: SoundServer):
-    words = ("--input", "fake_mic", "--output", "fake_spe", "--pitch", "6", "--seconds", "3")
+    words = ("--input", "fake_mic", "--output", "fake_spe", "--pitch", "6", "--seconds", "2")
     with (
         sound_server.speaking(np.tile(load_utterance(), 2)),
         sound_server.recording(SPEAKER_SINK) as finish,
@@ -63,7 +63,7 @@ def test_a_live_run_converts_and_remembers(sound_server: SoundServer):
     assert np.abs(heard).max() > 0.05
     report = json.loads(Path("figures.json").read_text())
     assert report["devices"] == {"input": "fake_mic", "output": "fake_speaker"}
-    assert report["stats"]["blocks"] > 20
+    assert report["stats"]["blocks"] > 12
     assert report["stats"]["latency"]["device_out"] > 0
     assert not Path("rtvc-demo.wav").exists()
 
@@ -119,7 +119,7 @@ def test_without_the_remembered_voice_nothing_is_output(sound_server: SoundServe
         sound_server.speaking(np.tile(load_utterance(), 2)),
         sound_server.recording(SPEAKER_SINK) as finish,
     ):
-        done = rtvc_command("--seconds", "2", "--stats", "figures.json")
+        done = rtvc_command("--seconds", "1", "--stats", "figures.json")
         heard = finish()[0].samples
     assert not heard.any(), "something was output without a voice"
     assert "No voice: There is no voice 'anna'" in done.stderr
@@ -136,7 +136,7 @@ def test_a_monitor_is_heard_too_and_remembered(sound_server: SoundServer):
         sound_server.speaking(np.tile(load_utterance(), 2)),
         sound_server.recording(SPEAKER_SINK, HEADPHONES_SINK) as finish,
     ):
-        done = rtvc_command(*words, "--seconds", "3", "--stats", "figures.json")
+        done = rtvc_command(*words, "--seconds", "2", "--stats", "figures.json")
         said, heard = (recording.samples for recording in finish())
     assert "Input: 'fake_mic', output: 'fake_speaker', monitor: 'fake_ears'." in done.stderr
     assert np.abs(heard).max() == pytest.approx(np.abs(said).max(), rel=0.2)

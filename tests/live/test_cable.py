@@ -116,7 +116,7 @@ def test_a_run_on_the_cable_and_its_loss(sound_server: SoundServer, tmp_path: Pa
             deadline = time.monotonic() + 6
             while default_source() != cable.MICROPHONE and time.monotonic() < deadline:
                 time.sleep(0.05)
-            time.sleep(4.0)  # it starts
+            time.sleep(2.5)  # it starts
             module = json.loads((tmp_path / "cable.json").read_text())["module"]
             into_cable, elsewhere = finish()
             pactl("unload-module", str(module))

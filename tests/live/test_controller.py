@@ -57,11 +57,13 @@ def controller():
     made = Controller(
         SimulatedDevices(), RememberedRun(settings=Settings(formant=2, block=40, headroom=40))
     )
-    made.start()
-    assert made.stats().state is State.STARTING
-    running(made)
-    yield made
-    made.close()
+    try:
+        made.start()
+        assert made.stats().state is State.STARTING
+        running(made)
+        yield made
+    finally:
+        made.close()
 
 
 def test_devices_are_exchanged_and_remembered(controller):
