@@ -78,7 +78,7 @@ def test_the_level_is_held_for_a_long_time(ppm: float) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ppm", [42.0, -300.0])
+@pytest.mark.parametrize("ppm", more([-300.0, 42.0]))
 def test_the_level_is_held_for_two_hours(ppm: float) -> None:
     result = hold(7200, ppm)
     assert np.ptp(result.level_ms) < 2.0

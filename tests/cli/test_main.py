@@ -88,6 +88,8 @@ def test_help_is_instant_light_and_teaches(command: str | None):
         )
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        if seconds[-1] < 0.3:
+            break
     text, modules = done.stdout.split("modules: ")
     assert not HEAVY & set(modules.split())
     assert min(seconds) < 0.3

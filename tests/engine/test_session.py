@@ -64,7 +64,7 @@ def delay_of(played, source):
     return int(np.argmax(np.fft.irfft(spectrum, size)[: len(played)])) - len(source) // 3
 
 
-@pytest.mark.parametrize("block", [20, 60, 100, 200, 500])
+@pytest.mark.parametrize("block", more([20, 100, 500, 60, 200], keep=3))
 def test_the_stated_latency_is_the_measured_one(block):
     source = noise(4)
     played, stats, _ = run(source, Settings(block=block, **OPEN))
@@ -78,7 +78,7 @@ def test_the_stated_latency_is_the_measured_one(block):
     assert delay / RATE == pytest.approx(stats.latency.total, abs=0.011)
 
 
-@pytest.mark.parametrize("block", [20, 60, 100, 500])
+@pytest.mark.parametrize("block", more([20, 100, 60, 500], keep=2))
 def test_dry_passes_every_bit(block):
     source = noise(4)
     played, stats, _ = run(source, Settings(block=block, mode="dry"))
@@ -295,15 +295,18 @@ class TestFaults:
 class TestShapeChanges:
     @pytest.mark.parametrize(
         "change",
-        [
-            {"block": 60.0},
-            {"block": 200.0},
-            {"block": 500.0},
-            {"headroom": 150.0},
-            {"headroom": 30.0},
-            {"lookahead": 50.0},
-            {"voice": "other"},
-        ],
+        more(
+            [
+                {"block": 60.0},
+                {"block": 500.0},
+                {"headroom": 150.0},
+                {"lookahead": 50.0},
+                {"voice": "other"},
+                {"block": 200.0},
+                {"headroom": 30.0},
+            ],
+            keep=5,
+        ),
         ids=str,
     )
     def test_a_new_chain_takes_over_without_a_gap_or_a_click(self, change):

@@ -21,7 +21,13 @@ from tests.tui.conftest import START, in_loop
 from tests.tui.simulated_devices import SimulatedDevices
 
 SIZES = ((40, 12), (60, 20), (80, 24), (120, 40), (200, 50))
-each_size = pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+each_size = pytest.mark.parametrize(
+    "size",
+    [
+        pytest.param(size, id=f"{size[0]}x{size[1]}", marks=[pytest.mark.thorough] * between)
+        for between, size in zip((0, 1, 0, 1, 0), SIZES, strict=True)
+    ],
+)
 
 
 def words(it, part: str = "") -> str:

@@ -145,7 +145,7 @@ def seam(sound, block):
 class TestContinuing:
     """A vocoder that streams: blocks continue one another."""
 
-    @pytest.mark.parametrize("block", [5, 10, 25])
+    @pytest.mark.parametrize("block", more([5, 25, 10], keep=2))
     def test_the_sound_is_that_of_all_latents_decoded_at_once(self, block):
         # With its own 13 frames of future: none is held.
         settings = PLAIN.replace(block=10.0 * block, lookahead=80.0)
@@ -340,17 +340,20 @@ class TestSkip:
 class TestSettings:
     @pytest.mark.parametrize(
         "change",
-        [
-            {"pitch": 5.0},
-            {"pitch_fine": 50.0},
-            {"pitch_range": 0.5},
-            {"pitch_fixed": 150.0},
-            {"whisper": True},
-            {"formant": 3.0},
-            {"speaker": 2},
-            {"index_rate": 1.0},
-            {"pitch_threshold": 0.9},
-        ],
+        more(
+            [
+                {"pitch": 5.0},
+                {"whisper": True},
+                {"formant": 3.0},
+                {"index_rate": 1.0},
+                {"speaker": 2},
+                {"pitch_fine": 50.0},
+                {"pitch_range": 0.5},
+                {"pitch_fixed": 150.0},
+                {"pitch_threshold": 0.9},
+            ],
+            keep=5,
+        ),
         ids=str,
     )
     def test_a_setting_changes_the_sound_while_it_runs_but_not_earlier_frames(self, change):
