@@ -391,7 +391,7 @@ def test_a_monitor_of_this_machine(sound_server: SoundServer):
     ):
         controller.start()
         running(controller)
-        time.sleep(6)
+        time.sleep(5)
         sound_server.pactl("suspend-sink", HEADPHONES_SINK, "1")
         told: list[str] = []
         until(lambda: heard(controller, told))
@@ -407,7 +407,7 @@ def test_a_monitor_of_this_machine(sound_server: SoundServer):
         main, monitor = finish()
     begin = max(main.began, monitor.began) + 2.5
     at_output, at_monitor = (
-        r.samples[round((begin - r.began) * 48_000) :][: 3 * 48_000] for r in (main, monitor)
+        r.samples[round((begin - r.began) * 48_000) :][: 2 * 48_000] for r in (main, monitor)
     )
     assert np.abs(at_monitor).max() > 0.05
     late = lag(at_monitor, at_output)
