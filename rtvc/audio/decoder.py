@@ -26,6 +26,22 @@ _NO_FORMAT = (
 """The same, and what it says of a file that begins like MPEG audio or Ogg."""
 
 
+_CALL = 1024
+"""Frames that libsndfile reads at once."""
+
+
+class _SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
+    """A sound file that is only read from start to end.
+
+    In one that is seekable, soundfile seeks after each read. In an MP3 file libsndfile then
+    loses the next 35 ms.
+    """
+
+    def seekable(self) -> bool:
+        """Return False."""
+        return False
+
+
 class Decoder:
     """The frames of a sound file, of all its parts one after another.
 
@@ -96,7 +112,7 @@ class Decoder:
     def _open_next(self) -> soundfile.SoundFile:
         # As bytes: soundfile cannot encode names that are not UTF-8.
         source = PiecesFile(self._path, self._parts.pop(0)) if self._parts else None
-        file = soundfile.SoundFile(source or os.fsencode(self._path))
+        file = _SequentialFile(source or os.fsencode(self._path))
         rate = self.rate or file.samplerate
         same = file.samplerate == rate
         self._resampler = (
@@ -107,11 +123,7 @@ class Decoder:
 
     def _read_part(self, count: int) -> Float32:
         """Return the next frames of the current part; go to the next part at its end."""
-        try:
-            frames: Float32 = self._file.read(count, dtype="float32", always_2d=True)
-        except (soundfile.LibsndfileError, OSError) as error:
-            self.damage = reason_of(error)
-            frames = np.empty((0, self._file.channels), np.float32)
+        frames = self._read_frames(count)
         last = len(frames) < count
         if self._resampler is not None:
             frames = self._resampler.resample_chunk(frames, last=last)
@@ -126,6 +138,25 @@ class Decoder:
         elif last:
             self._exhausted = True
         return frames
+
+    def _read_frames(self, count: int) -> Float32:
+        """Return the next frames of the current part, fewer than `count` at its end.
+
+        An error loses all frames of the call in which it happens, so the calls are short.
+        """
+        pieces: list[Float32] = [np.empty((0, self._file.channels), np.float32)]
+        read = 0
+        try:
+            while read < count:
+                wanted = min(_CALL, count - read)
+                piece = self._file.read(wanted, dtype="float32", always_2d=True)
+                pieces.append(piece)
+                read += len(piece)
+                if len(piece) < wanted:
+                    break
+        except (soundfile.LibsndfileError, OSError) as error:
+            self.damage = reason_of(error)
+        return np.concatenate(pieces)
 
 
 def open_decoder(path: Path, name: str = "") -> Decoder:
@@ -166,4 +197,4 @@ def _unreadable_message(name: str, error: Exception) -> str:
 def reason_of(error: Exception) -> str:
     """Return the reason that libsndfile or the system gives, without a full stop."""
     reason = getattr(error, "error_string", None) or getattr(error, "strerror", None)
-    return str(reason or error).rstrip(". ") or "it is damaged"
+    return str(reason or error).removeprefix("Error : ").rstrip(". ") or "it is damaged"

@@ -126,6 +126,14 @@ def test_a_voc_file_that_is_longer_than_it_can_state(tmp_path: Path) -> None:
     assert (sound.frames, sound.shortfall) == (9_000_000, "")
 
 
+def test_the_beginning_of_an_mp3_file_behind_a_cut_one_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "x.mp3"
+    data = whole(path)
+    for size in (0.31, 0.9):
+        sound = inspected(path, data[: round(size * len(data))] + data)
+        assert "one place in it is damaged" in sound.shortfall
+
+
 @pytest.mark.parametrize("extension", ["mp3", "mp2"])
 def test_mpeg_audio_without_a_stated_length_that_is_cut(tmp_path: Path, extension: str) -> None:
     path = tmp_path / f"x.{extension}"
@@ -170,7 +178,10 @@ OTHERS = {
     "mpg": (),
     "aac": (),
     "ac3": (),
+    "wv": (),
 }
+JOINED = {"m4a", "wma", "flv", "wv"}
+"""Of the others: the program reads one of several files that are joined end to end."""
 NOT_STATED = {"ts", "mpg", "aac", "ac3"}
 """Of the others: a cut between two of their packets cannot be noticed."""
 
@@ -183,6 +194,8 @@ def test_files_that_another_program_decodes(tmp_path: Path, extension: str) -> N
     assert sound.shortfall == ""
     assert seconds(sound) == pytest.approx(2.0, abs=0.1)
     assert (NO_LENGTH in " ".join(sound.notes)) == (extension in NOT_STATED)
+    if extension in JOINED:
+        assert "another file follows in it" in decoded(path, data + data).shortfall
     cut = decoded(path, data[: len(data) // 2 + 7])
     assert ("x is cut short or damaged" in cut.shortfall) == (extension != "mpg")
     assert 0.2 < seconds(cut) < 1.5

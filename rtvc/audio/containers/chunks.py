@@ -1,4 +1,4 @@
-"""Containers with one chunk of samples: WAV, RF64, W64, AIFF, 8SVX, NIST, AU and CAF.
+"""Containers with one chunk of samples: AIFF, 8SVX, NIST, AU, CAF and W64.
 
 Their stated size is too small where the program that wrote them was killed, and too large where
 they were cut.
@@ -11,17 +11,16 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rtvc.audio.containers.joined import OneFile, read_joined
 from rtvc.audio.containers.layout import (
     NO_LENGTH,
-    SLACK,
     Data,
     Layout,
-    bytes_missing,
+    is_placeholder,
     shortfall_of,
+    sound_behind,
 )
 from rtvc.audio.containers.pieces import Piece, patched
-
-_UPDATED = "Its header states less sound than it has: what follows the stated end is read too."
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,84 +32,60 @@ class _Chunk:
     size: int
     begin: int
 
+    @property
+    def end(self) -> int:
+        return self.begin + max(0, self.size)
 
-def read_wav(data: Data) -> Layout:
-    """Return the layout of a WAV, RF64 or RIFX file, or of several joined end to end."""
-    order = ">" if data[:4] == b"RIFX" else "<"
-    if data[8:12] != b"WAVE":
-        (size,) = struct.unpack_from(f"{order}I", data, 4)
-        return bytes_missing(size + 8, len(data))  # a video
-    parts: list[tuple[Piece, ...]] = []
-    start, stated, notes = 0, 1.0, []
-    while True:
-        found: dict[bytes, _Chunk] = {}
-        for chunk in _chunks(data, start + 12, f"{order}4sI"):
-            found.setdefault(chunk.name, chunk)
-            if chunk.name == b"data":
-                break
-        sound = found.get(b"data")
-        if sound is None:
-            return Layout()
-        size, size_at, size_format = sound.size, sound.size_at, f"{order}I"
-        if size == 0xFFFFFFFF and b"ds64" in found:
-            size_at, size_format = found[b"ds64"].begin + 8, "<Q"
-            (size,) = struct.unpack_from(size_format, data, size_at)
-        if b"bext" in found and not start:
-            notes.append("Its broadcast information, such as the time code, is not copied.")
-        available = len(data) - sound.begin
-        end = sound.begin + size + size % 2
-        # Half of the file and more after the stated end: a recorder was killed before or between
-        # two updates of the size.
-        rest = available - size
-        if rest > max(size, SLACK) and not _continues(data, end, order):
-            notes.append(_UPDATED if size else NO_LENGTH)
-            largest = 0xFFFFFFFF if size_format != "<Q" else available
-            fixed = struct.pack(size_format, min(available, largest))
-            parts.append(patched(start, len(data), {size_at: fixed}))
-            return Layout(tuple(parts), notes=tuple(notes))
-        length = shortfall_of(size, available)
-        stated = max(stated, length.stated)
-        notes.extend(length.notes)
-        parts.append(((start, min(end, len(data))),))
-        if end + 44 > len(data) or data[end : end + 4] != data[:4]:
+
+def read_aiff(data: Data, start: int = 0) -> Layout:
+    """Return the layout of AIFF, AIFF-C, 8SVX and 16SV files, joined end to end."""
+    return read_joined(data, start, _read_form)
+
+
+def _read_form(data: Data, start: int) -> OneFile | None:
+    """Return the file that begins at a position."""
+    if data[start : start + 4] != b"FORM":
+        return None
+    found: dict[bytes, _Chunk] = {}
+    end = start + 12
+    for chunk in _chunks(data, end, ">4sI"):
+        if not _is_name(chunk.name) or chunk.name == b"FORM":
             break
-        start = end
-    single = len(parts) == 1
-    return Layout(() if single else tuple(parts), stated=stated, notes=tuple(notes))
-
-
-def read_aiff(data: Data) -> Layout:
-    """Return the layout of an AIFF or AIFF-C file, or of another one in this container."""
-    if data[8:12] in (b"8SVX", b"16SV"):
-        return read_svx(data)
-    found = {chunk.name: chunk for chunk in _chunks(data, 12, ">4sI")}
+        found.setdefault(chunk.name, chunk)
+        end = chunk.end + chunk.size % 2
+    end = len(data) if len(data) - end < 8 else end
     common, sound = found.get(b"COMM"), found.get(b"SSND")
     if common is None or sound is None:
-        return Layout()
+        body = found.get(b"BODY")
+        if body is None:
+            return None
+        return OneFile(((start, end),), end, body.size, len(data) - body.begin)
+    return _read_sound(data, start, end, common, sound)
+
+
+def _read_sound(data: Data, start: int, end: int, common: _Chunk, sound: _Chunk) -> OneFile:
+    """Return an AIFF file, the end of whose last chunk is known."""
     available = len(data) - sound.begin
-    if sound.size % 2 and sound.size < available:
-        return Layout((_without_padding(data, sound),))
-    if sound.size > 8:
-        return shortfall_of(sound.size, available)
-    channels, _, bits = struct.unpack_from(">hIh", data, common.begin)
-    frames = (available - 8) // max(1, channels * ((bits + 7) // 8))
-    fixes = {sound.size_at: struct.pack(">I", available)}
-    fixes[common.begin + 2] = struct.pack(">I", frames)
-    parts = (patched(0, len(data), fixes),)
-    return Layout(parts, notes=(NO_LENGTH,)) if frames > 0 else Layout()
-
-
-def _without_padding(data: Data, sound: _Chunk) -> tuple[Piece, ...]:
-    """Return an AIFF file whose sound is at its end: libsndfile takes a padding byte as sound."""
-    begin, end = sound.begin - 8, sound.begin + sound.size
-    return (0, begin), (end + 1, len(data)), (begin, end)
-
-
-def read_svx(data: Data) -> Layout:
-    """Return the layout of an 8SVX or 16SV file."""
-    found = {chunk.name: chunk for chunk in _chunks(data, 12, ">4sI")}
-    sound = found.get(b"BODY")
-    return Layout() if sound is None else shortfall_of(sound.size, len(data) - sound.begin)
+    more, notes = 0, tuple[str, ...]()
+    if sound.size <= 8 < available:
+        end = len(data)
+        more, notes = available - sound.size, (NO_LENGTH,)
+    elif end < len(data) and data[end : end + 4] != b"FORM":
+        if end == sound.end + sound.size % 2:
+            more, notes = sound_behind(data, sound.end, len(data), sound.size)
+        end = len(data)
+    pieces: tuple[Piece, ...] = ((start, end),)
+    if more:
+        channels, _, bits = struct.unpack_from(">hIh", data, common.begin)
+        frames = (sound.size + more - 8) // max(1, channels * ((bits + 7) // 8))
+        fixes = {sound.size_at: struct.pack(">I", sound.size + more)}
+        fixes[common.begin + 2] = struct.pack(">I", frames)
+        pieces = patched(start, end, fixes)
+    elif sound.size % 2 and sound.size < available:
+        # libsndfile takes a padding byte as sound, except at the end.
+        begin = sound.begin - 8
+        pieces = ((start, begin), (sound.end + 1, end), (begin, sound.end))
+    return OneFile(pieces, end, sound.size + more, available, notes)
 
 
 def read_nist(data: Data) -> Layout:
@@ -124,42 +99,101 @@ def read_nist(data: Data) -> Layout:
 
 
 def read_au(data: Data) -> Layout:
-    """Return the layout of an AU file."""
-    begin, size = struct.unpack_from(">II", data, 4)
-    available = len(data) - begin
-    if size == 0 < available:
-        parts = (patched(0, len(data), {8: struct.pack(">I", available)}),)
-        return Layout(parts, notes=(NO_LENGTH,))
-    return shortfall_of(size, available)
+    """Return the layout of AU files of either byte order, joined end to end."""
+    order = ">" if data[:4] == b".snd" else "<"
+
+    def read(data: Data, start: int) -> OneFile | None:
+        if data[start : start + 4] != data[:4]:
+            return None
+        offset, size = struct.unpack_from(f"{order}II", data, start + 4)
+        begin = start + offset
+        return _plain(data, start, _Chunk(b"", start + 8, size, begin), f"{order}I")
+
+    return read_joined(data, 0, read)
 
 
 def read_caf(data: Data) -> Layout:
-    """Return the layout of a CAF file."""
-    sound = next((chunk for chunk in _chunks(data, 8, ">4sq") if chunk.name == b"data"), None)
-    if sound is None:
-        return Layout()
+    """Return the layout of CAF files, joined end to end."""
+
+    def read(data: Data, start: int) -> OneFile | None:
+        if data[start : start + 4] != b"caff":
+            return None
+        end, sound = start + 8, None
+        for chunk in _chunks(data, end, ">4sq"):
+            if not _is_name(chunk.name) or chunk.name == b"caff":
+                break
+            if chunk.name == b"data":
+                sound = chunk
+            end = chunk.end
+        if sound is None:
+            return None
+        if sound.end < end <= len(data):
+            return OneFile(((start, end),), end, sound.size, sound.size)
+        return _plain(data, start, sound, ">q", least=4)
+
+    return read_joined(data, 0, read)
+
+
+def _plain(data: Data, start: int, sound: _Chunk, form: str, least: int = 0) -> OneFile:
+    """Return a file at whose end the sound is.
+
+    Parameters
+    ----------
+    data
+        The data.
+    start
+        Where the file begins.
+    sound
+        Its sound.
+    form
+        Format of the stated size.
+    least
+        Stated size of a file without sound.
+    """
     available = len(data) - sound.begin
-    if sound.size > 4 and sound.size <= available:
-        return Layout()
-    parts = (patched(0, len(data), {sound.size_at: struct.pack(">q", available)}),)
-    if sound.size < 0:  # up to the end
-        return Layout(parts, notes=(NO_LENGTH,))
-    return Layout(parts, stated=max(1.0, sound.size / max(1, available)))
+    size, notes = sound.size, tuple[str, ...]()
+    end = len(data)
+    if available <= least:
+        return OneFile(((start, end),), end, size, available)
+    if size <= least or is_placeholder(size):
+        size, notes = available, (NO_LENGTH,)
+    elif size > available:
+        size = available
+    elif data[sound.end : sound.end + 4] == data[:4]:
+        end = sound.end
+    else:
+        more, notes = sound_behind(data, sound.end, end, size)
+        size += more
+    if size == sound.size:
+        return OneFile(((start, end),), end, size, size, notes)
+    pieces = patched(start, end, {sound.size_at: struct.pack(form, size)})
+    return OneFile(pieces, end, size if notes else sound.size, size, notes)
 
 
 def read_w64(data: Data) -> Layout:
-    """Return the layout of a W64 file, whose sizes include the 24 bytes of a chunk's header."""
-    at = 40
-    while at + 24 <= len(data):
-        (size,) = struct.unpack_from("<Q", data, at + 16)
-        if data[at : at + 4] == b"data":
-            available = len(data) - at
-            if size > 24:
-                return shortfall_of(size - 24, available - 24)
-            parts = (patched(0, len(data), {at + 16: struct.pack("<Q", available)}),)
-            return Layout(parts, notes=(NO_LENGTH,))
-        at += max(24, size + -size % 8)
-    return Layout()
+    """Return the layout of W64 files, joined end to end.
+
+    Their sizes include the 24 bytes of a chunk's header.
+    """
+    magic = data[:16]
+
+    def read(data: Data, start: int) -> OneFile | None:
+        if data[start : start + 16] != magic:
+            return None
+        at, end = start + 40, data.find(magic, start + 16)
+        end = len(data) if end < 0 else end
+        while at + 24 <= end:
+            (size,) = struct.unpack_from("<Q", data, at + 16)
+            if data[at : at + 4] == b"data":
+                available = end - at
+                if size > 24 and not is_placeholder(size):
+                    return OneFile(((start, end),), end, size - 24, available - 24)
+                pieces = patched(start, end, {at + 16: struct.pack("<Q", available)})
+                return OneFile(pieces, end, available, available, (NO_LENGTH,))
+            at += max(24, size + -size % 8)
+        return None
+
+    return read_joined(data, 0, read)
 
 
 def _chunks(data: Data, at: int, header: str) -> Iterator[_Chunk]:
@@ -170,16 +204,5 @@ def _chunks(data: Data, at: int, header: str) -> Iterator[_Chunk]:
         at += length + max(0, size) + (size % 2 if length == 8 else 0)
 
 
-def _continues(data: Data, at: int, order: str) -> bool:
-    """Return whether chunks up to the end of the file follow, or another file."""
-    return data[at : at + 4] == data[:4] or _is_chunk(data, at, order)
-
-
-def _is_chunk(data: Data, at: int, order: str) -> bool:
-    """Return whether chunks follow up to the end of the file."""
-    while at + 8 <= len(data):
-        name, size = struct.unpack_from(f"{order}4sI", data, at)
-        if not all(32 <= byte < 127 for byte in name):
-            return False
-        at += 8 + size + size % 2
-    return at >= len(data) - 1 and at <= len(data) + 1
+def _is_name(name: bytes) -> bool:
+    return all(32 <= byte < 127 for byte in name)

@@ -7,16 +7,18 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-from rtvc.audio.containers import chunks, flac, headers, mpeg, ogg, video, voc
-from rtvc.audio.containers.layout import Data, Layout
+from rtvc.audio.containers import chunks, flac, headers, mpeg, ogg, video, voc, wav
+from rtvc.audio.containers.layout import Data, Layout, tag_size
 
 _READERS: tuple[tuple[bytes, Callable[[Data], Layout]], ...] = (
-    (b"RIFF", chunks.read_wav),
-    (b"RIFX", chunks.read_wav),
-    (b"RF64", chunks.read_wav),
+    (b"RIFF", wav.read_wav),
+    (b"RIFX", wav.read_wav),
+    (b"RF64", wav.read_wav),
+    (b"BW64", wav.read_wav),
     (b"FORM", chunks.read_aiff),
     (b"NIST", chunks.read_nist),
     (b".snd", chunks.read_au),
+    (b"dns.", chunks.read_au),
     (b"caff", chunks.read_caf),
     (b"riff", chunks.read_w64),
     (b"fLaC", flac.read_flac),
@@ -24,6 +26,8 @@ _READERS: tuple[tuple[bytes, Callable[[Data], Layout]], ...] = (
     (b"Creative Voice File\x1a", voc.read_voc),
     (video.ASF_MAGIC, video.read_asf),
     (video.TS_MAGIC, video.read_ts),
+    (b"wvpk", video.read_wavpack),
+    (b"FLV\1", video.read_flv),
     (b"2BIT", headers.read_avr),
     (b"\1\4", headers.read_mpc2k),
     (b"ALawSoundFile", headers.read_wve),
@@ -38,6 +42,8 @@ _READERS: tuple[tuple[bytes, Callable[[Data], Layout]], ...] = (
     (b"fap ", headers.read_paf),
     (b"PVF1", headers.read_pvf),
 )
+_AFTER_TAG = {b"RIFF": wav.read_wav, b"FORM": chunks.read_aiff, b"fLaC": flac.read_flac}
+"""Readers of files that can follow an ID3 tag; libsndfile skips it."""
 _SHORTEST = 4
 _LONGEST = max(len(magic) for magic, _ in _READERS)
 
@@ -62,12 +68,18 @@ def find_layout(path: Path, *, mpeg_audio: bool = True) -> Layout:
         if len(head) < _SHORTEST:
             return Layout()
         read = next((read for magic, read in _READERS if head.startswith(magic)), None)
+        if head[4:8] == b"ftyp":
+            read = video.read_mp4
         if read is None:
-            if not mpeg_audio:
-                return Layout()
-            read = mpeg.read_mpeg
+            read = mpeg.read_mpeg if mpeg_audio else _read_nothing
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             try:
-                return read(data)
+                start = tag_size(data, 0)
+                tagged = _AFTER_TAG.get(data[start : start + 4]) if start else None
+                return tagged(data, start) if tagged else read(data)
             except (IndexError, struct.error):
                 return Layout()  # cut within a header: libsndfile gives the reason
+
+
+def _read_nothing(_data: Data) -> Layout:
+    return Layout()

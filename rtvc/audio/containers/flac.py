@@ -1,4 +1,4 @@
-"""FLAC files without a length, and several of them joined end to end.
+"""FLAC files without a length or with a wrong one, and several of them joined end to end.
 
 A program that writes to a pipe cannot go back to enter the length.
 """
@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from itertools import pairwise
 
-from rtvc.audio.containers.layout import NO_LENGTH, Data, Forgetter, Layout
+from rtvc.audio.containers.layout import NO_LENGTH, UPDATED, Data, Forgetter, Layout
 from rtvc.audio.containers.pieces import Piece
 
 _LARGEST_FRAME = 1 << 17
@@ -22,22 +22,23 @@ _MAGICS = b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22"
 """Beginnings of a file: a block with the information of a stream follows, which may be the last."""
 
 
-def read_flac(data: Data) -> Layout:
+def read_flac(data: Data, start: int = 0) -> Layout:
     """Return the layout of a FLAC file, or of several joined end to end."""
-    starts = sorted({at for magic in _MAGICS for at in _places(data, magic)})
-    parts = [
-        _part(data, start, end) for start, end in pairwise([*starts, len(data)]) if end - start > 42
-    ]
-    as_it_is = [((0, len(data)),)]
-    no_length = any(len(part) > 1 for part in parts)
-    return Layout(
-        () if parts == as_it_is else tuple(parts), notes=(NO_LENGTH,) if no_length else ()
-    )
+    starts = sorted({at for magic in _MAGICS for at in _places(data, magic, start)})
+    parts: list[tuple[Piece, ...]] = []
+    notes: list[str] = []
+    for begin, end in pairwise([*starts, len(data)]):
+        if end - begin > 42:
+            part, note = _part(data, begin, end)
+            parts.append(part)
+            notes.append(note)
+    as_it_is = parts == [((0, len(data)),)]
+    return Layout(() if as_it_is else tuple(parts), notes=tuple(filter(None, dict.fromkeys(notes))))
 
 
-def _places(data: Data, magic: bytes) -> Iterator[int]:
-    forgetter = Forgetter(data)
-    for start in range(0, len(data), Forgetter.STEP):
+def _places(data: Data, magic: bytes, begin: int) -> Iterator[int]:
+    forgetter = Forgetter(data, begin)
+    for start in range(begin, len(data), Forgetter.STEP):
         end = start + Forgetter.STEP
         at = data.find(magic, start, end + len(magic) - 1)
         while at >= 0:
@@ -46,17 +47,17 @@ def _places(data: Data, magic: bytes) -> Iterator[int]:
         forgetter.reached(min(end, len(data)))
 
 
-def _part(data: Data, start: int, end: int) -> tuple[Piece, ...]:
-    """Return a file with its length."""
+def _part(data: Data, start: int, end: int) -> tuple[tuple[Piece, ...], str]:
+    """Return a file with its length, and a note if its header does not state that."""
     length_at = start + 8 + 13  # 4 bits of this byte, and 4 bytes
     (low,) = struct.unpack_from(">I", data, length_at + 1)
-    if low or data[length_at] & 15:
-        return ((start, end),)
+    stated = (data[length_at] & 15) << 32 | low
     length = _end_of_last_frame(data, start, end)
-    if length <= 0:
-        return ((start, end),)
+    if length <= stated:
+        return ((start, end),), ""
     fixed = bytes([data[length_at] & 0xF0 | length >> 32]) + struct.pack(">I", length & 0xFFFFFFFF)
-    return ((start, length_at), fixed, (length_at + 5, end))
+    part = (start, length_at), fixed, (length_at + 5, end)
+    return part, UPDATED if stated else NO_LENGTH
 
 
 def _end_of_last_frame(data: Data, start: int, end: int) -> int:
@@ -67,8 +68,8 @@ def _end_of_last_frame(data: Data, start: int, end: int) -> int:
     sync, form, rate = data[first : first + 2], data[first + 3], data[first + 2] & 15
     at = end
     while (at := data.rfind(sync, max(first, end - _LARGEST_FRAME), at)) >= 0:
-        header = data[at : min(at + 16, end)]
-        if len(header) == 16 and header[3] == form and header[2] & 15 == rate:
+        header = data[at : min(at + 16, end)].ljust(16, b"\0")  # a frame of silence is shorter
+        if header[3] == form and header[2] & 15 == rate:
             length = _end_of_frame(header, fixed_size)
             if length:
                 return length

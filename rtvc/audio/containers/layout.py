@@ -9,10 +9,16 @@ from rtvc.audio.containers.pieces import Piece
 
 Data = mmap.mmap | bytes
 NO_LENGTH = "It states no length, so that its end is missing could not be noticed."
-_PLACEHOLDER = 0x7FFF_0000
-"""Stated sizes from here on mean "unknown": programs that write to a pipe put them there."""
+UPDATED = "Its header states less sound than it has: what follows the stated end is read too."
 SLACK = 16
 """Bytes that may be missing at the end, such as padding."""
+_PLACEHOLDERS = tuple(range(2**bits - 2**16, 2**bits + 2**12) for bits in (31, 32))
+"""Stated sizes that mean "unknown": programs that write to a pipe put them there."""
+_LARGEST = 1 << 48
+"""A larger size is a placeholder too."""
+_LEAST_SOUND = 1 << 14
+"""Bytes after the stated end of the sound from which they are taken as sound."""
+_TAGS = b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +78,58 @@ def places(count: int) -> str:
     return "one place in it is" if count == 1 else f"{count} places in it are"
 
 
+def is_placeholder(size: int) -> bool:
+    """Return whether a stated size means that the length is not known."""
+    return size >= _LARGEST or any(size in values for values in _PLACEHOLDERS)
+
+
 def shortfall_of(size: int, available: int) -> Layout:
     """Return the layout of a file that states `size` bytes of sound and has `available` ones."""
     if available <= 0 or size <= available + SLACK:
         return Layout()
-    if size >= _PLACEHOLDER:
+    if is_placeholder(size):
         return Layout(notes=(NO_LENGTH,))
     return Layout(stated=size / available)
 
 
 def bytes_missing(size: int, available: int) -> Layout:
     """Return the layout of a file of `available` bytes that states `size` bytes in all."""
-    cut = available + SLACK < size < _PLACEHOLDER
+    cut = size > available + SLACK and not is_placeholder(size)
     return Layout(damage=f"it has {available:,} of {size:,} bytes" if cut else "")
+
+
+def tag_size(data: Data, at: int) -> int:
+    """Return the length of the ID3 or APE tag here, or 0."""
+    head = data[at : at + 16]
+    if head[:3] == b"ID3" and len(head) >= 10:
+        a, b, c, d = (byte & 0x7F for byte in head[6:10])
+        return 10 + (a << 21 | b << 14 | c << 7 | d) + (10 if head[5] & 0x10 else 0)
+    if head[:3] == b"TAG":
+        return 128
+    if head[:8] == b"APETAGEX" and len(head) == 16:
+        return 32 + int.from_bytes(head[12:16], "little")
+    return 0
+
+
+def sound_behind(data: Data, at: int, end: int, size: int) -> tuple[int, tuple[str, ...]]:
+    """Return how many bytes behind the stated end of the sound are sound too, and notes.
+
+    A recorder that is killed leaves the size of its last update in the header.
+
+    Parameters
+    ----------
+    data
+        The file.
+    at
+        The stated end of the sound.
+    end
+        The end of the bytes that may be sound.
+    size
+        The stated size of the sound in bytes.
+    """
+    rest = end - at
+    if rest <= SLACK or data[at : at + 16].startswith(_TAGS):
+        return 0, ()
+    if rest > min(size, _LEAST_SOUND):
+        return rest, (UPDATED if size else NO_LENGTH,)
+    return 0, (f"{rest:,} bytes follow the end that its header states; they are not read.",)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-from rtvc.audio.containers.layout import NO_LENGTH, Data, Forgetter, Layout, places
+from rtvc.audio.containers.layout import NO_LENGTH, Data, Forgetter, Layout, places, tag_size
 from rtvc.audio.containers.pieces import Piece
 
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
@@ -67,9 +67,10 @@ def read_mpeg(data: Data) -> Layout:
     streams, gaps, cut = _scan(data)
     streams = [stream for stream in streams if stream.count]
     if sum(stream.count for stream in streams) < _IN_SYNC:
-        return Layout(notes=(NO_LENGTH,) if streams else ())
+        return Layout(notes=(NO_LENGTH,) if streams or _is_free_format(data) else ())
     missing_s = sum(one.missing * one.first.samples / one.first.kind[2] for one in streams)
-    known = all(stream.stated >= 0 for stream in streams)
+    # More frames than stated: the beginning of a file that is joined to a cut one was not found.
+    known = all(stream.stated >= stream.count for stream in streams)
     damage = ""
     if missing_s or not known:
         damage = (
@@ -79,6 +80,16 @@ def read_mpeg(data: Data) -> Layout:
     # Only the last stream can lack its end.
     notes = (NO_LENGTH,) if streams[-1].stated < 0 else ()
     return Layout(parts, missing_s=missing_s, damage=damage, notes=notes)
+
+
+def _is_free_format(data: Data) -> bool:
+    """Return whether the first frame has a bit rate that is in no table."""
+    at = tag_size(data, 0)
+    header = data[at : at + 4]
+    if len(header) < 4:
+        return False
+    usual = bytes([*header[:2], header[2] | 0x10, header[3]])
+    return header[2] & 0xF0 == 0 and _frame(usual, 0) is not None
 
 
 def _scan(data: Data) -> tuple[list[_Stream], int, bool]:
@@ -93,7 +104,7 @@ def _scan(data: Data) -> tuple[list[_Stream], int, bool]:
         forgetter.reached(at)
         frame = _frame(data, at)
         if frame is None or (not in_sync and not _followed(data, at, frame)):
-            tag = _tag_size(data, at)
+            tag = tag_size(data, at)
             following = at + tag if tag else _next_frame(data, at + 1)
             if not streams and not tag and following >= at + _SEARCHED:
                 break
@@ -155,19 +166,6 @@ def _next_frame(data: Data, at: int) -> int:
             return at
         at += 1
     return end if end < len(data) else len(data)
-
-
-def _tag_size(data: Data, at: int) -> int:
-    """Return the length of the ID3 or APE tag here, or 0."""
-    head = data[at : at + 16]
-    if head[:3] == b"ID3" and len(head) >= 10:
-        a, b, c, d = (byte & 0x7F for byte in head[6:10])
-        return 10 + (a << 21 | b << 14 | c << 7 | d) + (10 if head[5] & 0x10 else 0)
-    if head[:3] == b"TAG":
-        return 128
-    if head[:8] == b"APETAGEX" and len(head) == 16:
-        return 32 + int(struct.unpack_from("<I", head, 12)[0])
-    return 0
 
 
 def _stated_frames(data: Data, at: int, frame: _Frame) -> int | None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import struct
 import zlib
-from itertools import pairwise
 
 from rtvc.audio.containers.layout import Data, Forgetter, Layout, places
+from rtvc.audio.containers.pieces import Piece
 
+_FIRST, _LAST = 2, 4
+"""Flags of the first and the last page of a stream."""
+_NO_POSITION = -1
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def read_ogg(data: Data) -> Layout:
     """Return the layout of an Ogg file."""
-    starts: list[int] = []
+    links: list[list[int]] = []  # begin and end, and where the last page with content begins
     expected: dict[int, int] = {}
+    latest: dict[int, int] = {}
     at, damaged, ended, in_headers = 0, 0, False, False
     forgetter = Forgetter(data)
     while at < len(data):
@@ -27,23 +31,50 @@ def read_ogg(data: Data) -> Layout:
             damaged += 1
             at = following
             continue
-        flags, serial, number = struct.unpack_from("<B8xII", data, at + 5)
-        begins = bool(flags & 2)
+        flags, granule, serial, number = struct.unpack_from("<BqII", data, at + 5)
+        begins = bool(flags & _FIRST)
         if begins and not in_headers:
-            starts.append(at)
+            links.append([at, at, at])
             expected.clear()
-        if number != expected.get(serial, number):
-            damaged += 1
+            latest.clear()
+        # A position before that of the page before: the end is cut off by what the page states.
+        wrong = granule != _NO_POSITION and granule < latest.get(serial, 0)
+        damaged += number != expected.get(serial, number) or wrong
         expected[serial] = number + 1
-        in_headers, ended = begins, bool(flags & 4)
+        latest[serial] = max(granule, latest.get(serial, 0))
+        in_headers, ended = begins, bool(flags & _LAST)
+        if links and data[at + 26]:
+            links[-1][2] = at
         at += size
+        if links:
+            links[-1][1] = at
     damage = ""
     if damaged:
         damage = f"{places(damaged)} damaged or missing"
     elif not ended:
         damage = "its end is missing"
-    parts = tuple(((start, end),) for start, end in pairwise([*starts, len(data)]))
-    return Layout(parts if len(parts) > 1 else (), damage=damage)
+    parts = tuple(_part(data, *link) for link in links)
+    as_it_is = len(parts) == 1 and len(parts[0]) == 1 and links[0][0] == 0
+    return Layout(() if as_it_is else parts, damage=damage)
+
+
+def _part(data: Data, start: int, end: int, last: int) -> tuple[Piece, ...]:
+    """Return a link whose last page with content is marked as the last.
+
+    libsndfile stops early without this mark, and where an empty page has it.
+    """
+    size = _page_size(data, last)
+    flags = data[last + 5]
+    if flags & _LAST:
+        return ((start, end),)
+    page = bytearray(data[last : last + size])
+    page[5] = flags | _LAST
+    (granule,) = struct.unpack_from("<q", data, end - 27 + 6) if last + size < end else (-1,)
+    if granule != _NO_POSITION:
+        struct.pack_into("<q", page, 6, granule)
+    page[22:26] = bytes(4)
+    struct.pack_into("<I", page, 22, _crc(bytes(page)))
+    return (start, last), bytes(page)
 
 
 def _page_size(data: Data, at: int) -> int:

@@ -1,0 +1,160 @@
+"""Headers that state another size than the file has, and files joined end to end.
+
+All the sound is read, or a sentence says what is not.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from rtvc.audio.containers.layout import NO_LENGTH, UPDATED
+from rtvc.audio.sound_source import read_whole
+from tests.audio.signals import noise_below
+from tests.audio.test_containers import inspected
+
+RATE = 48_000
+SOUND = (0.5 * noise_below(3000, RATE, RATE)).astype(np.float32)
+BODY = np.round(SOUND * 32_767).astype("<i2").tobytes()
+FORMAT = struct.pack("<HHIIHH", 1, 1, RATE, 2 * RATE, 2, 16)
+LIST = b"LIST" + struct.pack("<I", 18) + b"INFOISFT\x05\0\0\0Lavf\0\0"
+UNKNOWN = 0xFFFFFFFF
+
+
+def chunk(name: bytes, content: bytes, size: int | None = None, *, padded: bool = True) -> bytes:
+    padding = bytes(len(content) % 2) if padded else b""
+    stated = len(content) if size is None else size
+    return name + struct.pack("<I", stated) + content + padding
+
+
+def wav(*chunks: bytes, magic: bytes = b"RIFF") -> bytes:
+    content = b"".join((chunk(b"fmt ", FORMAT), *chunks))
+    return magic + struct.pack("<I", 4 + len(content)) + b"WAVE" + content
+
+
+def rf64(large: int, size: int = UNKNOWN, magic: bytes = b"RF64") -> bytes:
+    sizes = struct.pack("<QQQI", len(BODY) + 72, large, len(BODY) // 2, 0)
+    sound = chunk(b"data", BODY, size)
+    return magic + struct.pack("<I", UNKNOWN) + b"WAVE" + chunk(b"ds64", sizes) + wav(sound)[12:]
+
+
+def encoded(form: str, **options: str) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, SOUND, RATE, format=form, **{"subtype": "PCM_16"} | options)
+    return file.getvalue()
+
+
+def restated(data: bytes, at: int, layout: str, size: int) -> bytes:
+    changed = bytearray(data)
+    struct.pack_into(layout, changed, at, size)
+    return bytes(changed)
+
+
+DATA = chunk(b"data", BODY)
+PART = int(0.6 * len(BODY)) // 2 * 2
+AU, DNS, CAF, W64 = encoded("AU"), encoded("AU", endian="LITTLE"), encoded("CAF"), encoded("W64")
+AIFF, FLAC = encoded("AIFF"), encoded("FLAC")
+WHOLE = {
+    "WAV, a chunk behind": wav(DATA, LIST),
+    "WAV, two chunks of samples": wav(
+        chunk(b"data", BODY[:9000]), LIST, chunk(b"data", BODY[9000:])
+    ),
+    "WAV, first chunk empty": wav(chunk(b"data", b""), DATA),
+    "WAV, odd chunk without padding": wav(chunk(b"LIST", LIST[8:-1], padded=False), DATA),
+    "WAV, ID3 behind": wav(DATA) + b"ID3\4\0\0\0\0\x10\0" + bytes(60_000),
+    "WAV, ID3 before": b"ID3\4\0\0\0\0\2\0" + bytes(256) + wav(DATA),
+    "RF64, 32-bit size": rf64(0, len(BODY)),
+    "BW64": rf64(len(BODY), magic=b"BW64"),
+    "FLAC, ID3 before": b"ID3\4\0\0\0\0\2\0" + bytes(256) + FLAC,
+}
+UPDATED_ONCE = {
+    "WAV": wav(chunk(b"data", BODY, PART)),
+    "RF64": rf64(PART),
+    "AIFF": restated(AIFF, AIFF.index(b"SSND") + 4, ">I", PART),
+    "AU": restated(AU, 8, ">I", PART),
+    "AU, little-endian": restated(DNS, 8, "<I", PART),
+    "CAF": restated(CAF, CAF.index(b"data") + 4, ">q", PART),
+    "FLAC": restated(FLAC, 22, ">I", 9000),
+}
+UNSTATED = {
+    "WAV": wav(chunk(b"data", BODY, UNKNOWN)),
+    "WAV, as SoX": wav(chunk(b"data", BODY, 0x7FFFF000)),
+    "RF64": rf64(2**64 - 1),
+    "RF64 without ds64": wav(chunk(b"data", BODY, UNKNOWN), magic=b"RF64"),
+    "AU, little-endian": restated(DNS, 8, "<I", 0),
+    "CAF": restated(CAF, CAF.index(b"data") + 4, ">q", 1 << 60),
+    "FLAC": restated(FLAC, 22, ">I", 0),
+}
+
+
+def check(path: Path, data: bytes, *notes: str) -> None:
+    found = inspected(path, data)
+    assert (found.shortfall, found.notes) == ("", tuple(f"{path}: {note}" for note in notes))
+    np.testing.assert_allclose(read_whole(found, RATE), SOUND, atol=2**-14)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_all_sound_is_read(tmp_path: Path, name: str) -> None:
+    check(tmp_path / "x", WHOLE[name])
+
+
+@pytest.mark.parametrize("name", UPDATED_ONCE)
+def test_sound_behind_the_stated_end_is_read(tmp_path: Path, name: str) -> None:
+    check(tmp_path / "x", UPDATED_ONCE[name], UPDATED)
+
+
+@pytest.mark.parametrize("name", UNSTATED)
+def test_an_unknown_size_means_up_to_the_end(tmp_path: Path, name: str) -> None:
+    check(tmp_path / "x", UNSTATED[name], NO_LENGTH)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(wav(DATA, LIST), rf64(len(BODY)), encoded("WAV", endian="BIG"), AIFF, AU, DNS, CAF, W64),
+        *(FLAC, b"ID3\4\0\0\0\0\2\0" + bytes(256) + FLAC),
+    ],
+)
+def test_joined_files_are_read_one_after_another(tmp_path: Path, data: bytes) -> None:
+    found = inspected(tmp_path / "x", 3 * data)
+    assert (found.frames, found.shortfall, found.notes) == (3 * len(SOUND), "", ())
+    read = read_whole(found, RATE)
+    np.testing.assert_allclose(read, np.tile(SOUND, 3), atol=2**-14)
+    cut = inspected(tmp_path / "x", data + data[: len(data) // 2])
+    assert "can be read" in cut.shortfall
+    assert " of 2.00 s " in cut.shortfall
+
+
+def test_a_few_bytes_behind_the_end_are_told(tmp_path: Path) -> None:
+    for data in (wav(DATA) + b"\1\2\3" * 70, CAF + bytes(210), AU + bytes(210)):
+        found = inspected(tmp_path / "x", data)
+        assert (found.frames, found.shortfall) == (len(SOUND), "")
+        assert "210 bytes follow the end that its header states" in found.notes[0]
+
+
+def test_a_large_size_is_believed(tmp_path: Path) -> None:
+    found = inspected(tmp_path / "x", wav(chunk(b"data", BODY, 3_000_000_000)))
+    assert "can be read" in found.shortfall
+
+
+@pytest.mark.parametrize("form", ["MP3", "OGG", "FLAC", "WAV", "AIFF"])
+def test_a_file_read_in_pieces_is_the_file_read_at_once(tmp_path: Path, form: str) -> None:
+    path = tmp_path / f"x.{form.lower()}"
+    soundfile.write(path, np.tile(SOUND, 2), RATE, format=form)
+    at_once, _ = soundfile.read(path, dtype="float32")
+    found = inspected(path, path.read_bytes())
+    np.testing.assert_allclose(read_whole(found, RATE)[200:-200], at_once[200:-200], atol=0.01)
+
+
+def test_a_damaged_flac_file_is_read_up_to_the_damage(tmp_path: Path) -> None:
+    for at, seconds in ((0.3, 0.2), (0.9, 0.8)):
+        data = bytearray(FLAC)
+        data[int(at * len(data))] ^= 0xFF
+        found = inspected(tmp_path / "x", bytes(data))
+        assert found.frames > seconds * RATE
+        assert "is cut short or damaged" in found.shortfall
