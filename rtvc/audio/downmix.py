@@ -17,6 +17,9 @@ _CANCELLED = 0.1
 _CANCELLED_SHARE = 0.2
 """Share of the power in pieces with cancelling channels from which they are not mixed."""
 
+_MOST_IN_ONE = 0.6
+"""Power of the mix, relative to that of unrelated channels as loud as the loudest, below which
+most of the sound is in one channel."""
 _MEMORY_S = 10.0
 """Time constant over which a live input's channels are compared, weighted by their power."""
 MIXED_CHANNELS = 2
@@ -31,7 +34,7 @@ _AUDIBLE = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Downmix:
-    """Weights of the channels, (channels,), and a sentence if they are not those of a mean."""
+    """Weights of the channels, (channels,), equal or 0, and a sentence about an odd choice."""
 
     weights: tuple[float, ...]
     note: str = ""
@@ -42,7 +45,7 @@ class Downmix:
         if len(used) == 1:
             return np.ascontiguousarray(frames[:, used[0]])
         mono: Float32 = frames[:, used].mean(1, dtype=np.float32)
-        return mono
+        return mono * np.float32(sum(self.weights))
 
     def power(self, products: Float64) -> Float64:
         """Return the power of the mix for (pieces, channels, channels) mean products."""
@@ -54,7 +57,9 @@ class Downmix:
 def choose_downmix(choice: ChannelChoice, products: Float64, name: str) -> Downmix:
     """Return the mix of a recording.
 
-    Channels without sound do not count, and channels that cancel each other are not mixed.
+    Channels without sound do not count, and channels that cancel each other are not mixed. If
+    most of the sound is in one channel, as of a voice in one of eight and noise in the others,
+    the mix is as loud as that channel.
 
     Parameters
     ----------
@@ -88,7 +93,11 @@ def choose_downmix(choice: ChannelChoice, products: Float64, name: str) -> Downm
             f"{loudest + 1} alone is used. --input-channel selects another."
         )
         return Downmix(_only(loudest, channels).weights, note)
-    return mix
+    mixed = float(mix.power(products).sum())
+    if not 0 < mixed < _MOST_IN_ONE * power[loudest] / active.sum():
+        return mix
+    gain = min(math.sqrt(power[loudest] / mixed), active.sum())
+    return Downmix(tuple((active / active.sum() * gain).tolist()))
 
 
 class LiveDownmix:

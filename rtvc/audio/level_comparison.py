@@ -63,11 +63,11 @@ class _Levels:
         joined = np.concatenate([self._pending, samples])
         whole = len(joined) // _WINDOW * _WINDOW
         windows = joined[:whole].reshape(-1, _WINDOW)
-        self._power += np.mean(np.square(windows, dtype=np.float64), axis=1).tolist()
+        self._power += np.var(windows, axis=1, dtype=np.float64).tolist()  # no constant offset
         self._pending = joined[whole:]
 
     def read(self) -> Float64:
         power = [*self._power]
         if 2 * len(self._pending) >= _WINDOW:  # a few samples have no level of their own
-            power.append(float(np.mean(np.square(self._pending, dtype=np.float64))))
+            power.append(float(np.var(self._pending, dtype=np.float64)))
         return 10 * np.log10(np.array(power) + 1e-20)

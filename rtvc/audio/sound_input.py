@@ -16,6 +16,7 @@ from rtvc.device_choice import ChannelChoice
 from rtvc.errors import RtvcError
 
 PIECE_S = 0.5
+_LOWEST_RATE = 1000
 _SHORTFALL_S = 0.05
 """Missing sound up to this length is the rounding of a lossy format, not a fault."""
 _CLIPPED = 4.0
@@ -112,6 +113,12 @@ def inspect(
     """
     name = name or str(path)
     decoder = open_decoder(path, name)
+    if decoder.rate < _LOWEST_RATE:
+        decoder.close()
+        raise RtvcError(
+            f"{name} states a sample rate of {decoder.rate} Hz, which is too low for a voice. Its "
+            "header may be damaged; export it again."
+        )
     products: list[Float64] = []
     peak = 0.0
     try:
@@ -147,8 +154,11 @@ def inspect(
 
 
 def _mean_products(frames: Float32) -> Float64:
-    """Return the mean products of all channels with one another, (channels, channels)."""
-    rows = np.ascontiguousarray(frames.T)
+    """Return the mean products of all channels with one another, (channels, channels).
+
+    A constant offset is no sound.
+    """
+    rows = np.ascontiguousarray((frames - frames.mean(0, dtype=np.float64)).T, np.float32)
     # Dot products: a product of matrices of these shapes is up to a thousand times slower.
     return np.array([[float(np.dot(a, b)) for a in rows] for b in rows]) / len(frames)
 
@@ -192,9 +202,7 @@ def _shortfall(decoder: Decoder, name: str, stated_s: float, damage: str) -> str
     )
     clauses = [clause for clause in (layout.damage, damage) if clause]
     if decoder.damage and decoder.damage not in clauses:
-        clauses.append(
-            f"reading stopped with the error {decoder.damage.removeprefix('Error : ')!r}"
-        )
+        clauses.append(f"reading stopped with the error {decoder.damage!r}")
     missing = stated_s - read_s > _SHORTFALL_S
     if not missing and not clauses:
         return ""

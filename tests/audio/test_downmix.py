@@ -46,6 +46,20 @@ class TestFiles:
             sound = self.made(tmp_path, self.voice, second)
             assert self.level(sound) == pytest.approx(level, abs=0.2)
 
+    @pytest.mark.parametrize("count", [1, 7])
+    def test_noise_in_other_channels_makes_the_voice_no_quieter(
+        self, tmp_path: Path, count: int
+    ) -> None:
+        noises = 2e-3 * np.random.default_rng(1).standard_normal((count, len(self.voice)))
+        for others in (noises, [0.1 * self.voice] * count):
+            sound = self.made(tmp_path, self.voice, *others)
+            assert self.level(sound) == pytest.approx(0, abs=0.3 if count > 1 else 6)
+
+    def test_a_constant_offset_is_no_sound(self, tmp_path: Path) -> None:
+        sound = self.made(tmp_path, self.voice, np.full(len(self.voice), 0.5))
+        assert self.level(sound) == pytest.approx(0, abs=0.1)
+        assert self.made(tmp_path, np.full(RATE, 0.5)).loud_db < -100
+
     def test_a_channel_can_be_chosen(self, tmp_path: Path) -> None:
         channels = 0.5 * self.voice, self.voice, 0.1 * self.voice
         for choice, level in ((1, -6), (2, 0), (3, -20), ("loudest", 0)):
