@@ -6,6 +6,7 @@ m4a, mp4, webm and the like are decoded by ffmpeg, or by afconvert, which is par
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -60,6 +61,7 @@ _VIDEO = frozenset((b"\0\0\1\xba", b"\0\0\1\xb3", b"FLV\1", b"\x1aE\xdf\xa3"))
 """Beginnings of MPEG program and video streams, FLV and Matroska."""
 _NO_LENGTH = re.compile(r"Estimating duration|Duration: N/A|Input #0, (mpeg|mpegts|gsm|amr\w*),")
 """What ffmpeg prints about a file that states no length."""
+_SCRATCH_HINT = "Free some space, or set TMPDIR to a folder on another disk."
 _SAMPLE = 4
 _PIECE = 1 << 20
 
@@ -110,19 +112,36 @@ def local_file(source: Path, raw_rate: int = 0) -> Iterator[LocalFile]:
     if not standard and (not source.exists() or source.is_dir()):
         yield LocalFile(source, name)  # opening it gives the reason
         return
-    with tempfile.TemporaryDirectory(prefix="rtvc-") as folder:
+    with contextlib.ExitStack() as stack:
         path = source
         if standard or not source.is_file():
-            path = Path(folder) / "copy"
+            path = stack.enter_context(scratch_folder()) / "copy"
             _copy(source, path, name)
             if standard and raw_rate:
                 path = _with_header(path, raw_rate, name)
         problem = _problem(path)
-        yield (
-            LocalFile(path, name)
-            if problem is None
-            else _decoded(path, Path(folder) / "decoded.wav", name, problem)
-        )
+        if problem is None:
+            yield LocalFile(path, name)
+        else:
+            folder = stack.enter_context(scratch_folder())
+            yield _decoded(path, folder / "decoded.wav", name, problem)
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Return a folder for temporary files for the block.
+
+    Raises
+    ------
+    RtvcError
+        If none can be made.
+    """
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="rtvc-")
+    except OSError:
+        raise RtvcError(f"There is no folder for temporary files. {_SCRATCH_HINT}") from None
+    with folder as name:
+        yield Path(name)
 
 
 def _copy(source: Path, target: Path, name: str) -> None:
@@ -154,12 +173,15 @@ def _with_header(raw: Path, rate: int, name: str) -> Path:
             "samples of 4 bytes each."
         )
     target = raw.with_name("raw.w64")
-    with (
-        raw.open("rb") as file,
-        soundfile.SoundFile(target, "w", rate, 1, format="W64", subtype="FLOAT") as sound,
-    ):
-        while piece := file.read(_PIECE):
-            sound.write(np.frombuffer(piece, "<f4"))
+    try:
+        with (
+            raw.open("rb") as file,
+            soundfile.SoundFile(target, "w", rate, 1, format="W64", subtype="FLOAT") as sound,
+        ):
+            while piece := file.read(_PIECE):
+                sound.write(np.frombuffer(piece, "<f4"))
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise RtvcError(f"Cannot read {name}: {reason_of(error)}. {_SCRATCH_HINT}") from None
     return target
 
 
@@ -214,6 +236,8 @@ def _decoded(source: Path, target: Path, name: str, problem: str) -> LocalFile:
         return LocalFile(source, name)
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     told = done.stderr.decode(errors="replace")
+    if done.returncode < 0 or os.strerror(errno.ENOSPC) in told:
+        raise RtvcError(f"{name} cannot be decoded into {target.parent.parent}. {_SCRATCH_HINT}")
     seconds = 0.0
     with contextlib.suppress(soundfile.LibsndfileError):
         seconds = soundfile.info(target).duration

@@ -73,7 +73,7 @@ class SoundSink:
         ceiling_db: float = 0.0,
     ) -> None:
         # A link stays one, and its target is replaced.
-        self.path = path = path.resolve() if path.is_symlink() else path
+        self.path = path = Path(os.path.realpath(path)) if path.is_symlink() else path
         self.frames_written = 0
         self._rate = rate
         self._overwrite = overwrite
@@ -216,6 +216,8 @@ def require_new(path: Path, *, overwrite: bool) -> None:
         raise RtvcError(f"{path} is not a file that can be replaced. Choose another name.")
     if path.exists() and not overwrite:
         raise RtvcError(_exists_message(path))
+    if os.path.islink(os.path.realpath(path)):
+        raise RtvcError(f"{path} is a link that leads back to itself. Choose another name.")
     if not path.parent.is_dir():
         raise RtvcError(f"There is no folder {path.parent} for {path.name}; create it first.")
 

@@ -11,6 +11,7 @@ from rtvc._types import Float32
 from rtvc.audio.decoder import open_decoder
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.sound_input import PIECE_S, SoundInput, inspect
+from rtvc.errors import RtvcError
 
 
 class SoundSource:
@@ -54,13 +55,24 @@ class SoundSource:
         return 1.0 if self.ended else min(1.0, self.frames_read / self.input.frames)
 
     def read(self) -> Float32:
-        """Return the next (samples,) float32 at `ENGINE_RATE`; may be empty before the end."""
+        """Return the next (samples,) float32 at `ENGINE_RATE`; may be empty before the end.
+
+        Raises
+        ------
+        RtvcError
+            If the file is shorter than it was when it was inspected.
+        """
         wanted = max(1, round(PIECE_S * self.rate))
         # A file that has grown since it was inspected is read up to its former end.
         wanted = min(wanted, self.input.frames - self.frames_read)
         frames = self._decoder.read(wanted)
         self.frames_read += len(frames)
-        self.ended = len(frames) < wanted or self.frames_read == self.input.frames
+        if len(frames) < wanted:
+            raise RtvcError(
+                f"{self.input.name} has changed while it was read. Convert it again when no "
+                "other program writes to it."
+            )
+        self.ended = self.frames_read == self.input.frames
         mono = self.input.downmix.apply(frames) * np.float32(self.input.scale)
         if self._soxr is None:
             return mono

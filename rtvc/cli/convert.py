@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rtvc.cli import options
 from rtvc.device_choice import MIX
-from rtvc.errors import RtvcError, UsageError
+from rtvc.errors import RtvcError, UsageError, escaped
 from rtvc.settings import BUILT_IN, Settings
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
-        "inputs", metavar="IN", nargs="+", type=Path, help="input files and folders"
+        "inputs", metavar="IN", nargs="+", type=_path, help="input files and folders"
     )
-    parser.add_argument("target", metavar="OUT", type=Path, help="output file or folder")
+    parser.add_argument("target", metavar="OUT", type=_path, help="output file or folder")
     parser.add_argument("--rate", type=_rate, metavar="HZ", help="sample rate of the output")
     parser.add_argument("--force", action="store_true", help="overwrite files that exist")
     parser.add_argument(
@@ -72,6 +72,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--json", action="store_true", help="print what became of each file as JSON"
     )
     options.add_settings(parser)
+
+
+def _path(text: str) -> Path:
+    """Return a path; './-' is a file, unlike '-', which would be the same path."""
+    path = Path(text)
+    return path.absolute() if str(path) == "-" != text else path
 
 
 def _rate(text: str) -> int:
@@ -154,7 +160,8 @@ def _convert_all(plan: Plan, wanted: Options, voice: Voice) -> list[Outcome]:
     bar = ProgressBar(sys.stderr)
     count = len(plan.jobs)
     for number, job in enumerate(plan.jobs, start=1):
-        title = f"{number}/{count} {job.source.name}" if count > 1 else job.source.name
+        name = escaped(job.source.name)
+        title = f"{number}/{count} {name}" if count > 1 else name
 
         def show(share: float, elapsed_s: float, speed: float, title: str = title) -> None:
             bar.show(f"{title} {speed:.1f}x" if speed else title, share, elapsed_s)
@@ -194,10 +201,10 @@ def _print_summary(outcomes: Sequence[Outcome]) -> None:
         by_status.setdefault(outcome.status, []).append(outcome)
     lines = []
     for status in ("incomplete", "failed"):
-        lines += [f"{status:10}  {one.source}" for one in by_status.get(status, ())]
+        lines += [f"{status:10}  {escaped(one.source)}" for one in by_status.get(status, ())]
     skipped: dict[str, list[str]] = {}
     for one in by_status.get("skipped", ()):
-        skipped.setdefault(one.reason, []).append(Path(one.source).name)
+        skipped.setdefault(one.reason, []).append(escaped(Path(one.source).name))
     for reason, names in skipped.items():
         more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         lines.append(f"{'skipped':10}  {', '.join(names[:_NAMED])}{more}: {reason}")

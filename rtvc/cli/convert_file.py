@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -109,7 +109,7 @@ def convert_file(
     RtvcError
         If it cannot be read, converted or written.
     """
-    from rtvc.audio.local_file import STANDARD_STREAM, local_file
+    from rtvc.audio.local_file import STANDARD_STREAM, local_file, scratch_folder
     from rtvc.audio.sound_file import require_new
     from rtvc.audio.sound_input import inspect
 
@@ -123,7 +123,7 @@ def convert_file(
             ) from None
         require_new(job.target, overwrite=options.force)
     raw_rate = (options.rate or _RAW_RATE) if options.raw else 0
-    with local_file(job.source, raw_rate) as file, tempfile.TemporaryDirectory() as folder:
+    with local_file(job.source, raw_rate) as file, contextlib.ExitStack() as stack:
         sound = inspect(
             file.path,
             name=file.name,
@@ -132,7 +132,11 @@ def convert_file(
             damage=file.damage,
             notes=file.notes,
         )
-        target = Path(folder) / "result.wav" if standard else _target(job.target, sound, options)
+        target = (
+            stack.enter_context(scratch_folder()) / "result.wav"
+            if standard
+            else _target(job.target, sound, options)
+        )
         began = time.monotonic()
 
         def report(share: float) -> None:

@@ -126,10 +126,10 @@ def _plan_folder(inputs: Sequence[Path], target: Path) -> Plan:
 
 
 def _check_targets(jobs: Sequence[Job]) -> None:
-    seen: dict[Path, Path] = {}
-    sources = {job.source.resolve() for job in jobs}
+    seen: dict[str, Path] = {}
+    sources = {os.path.realpath(job.source) for job in jobs}
     for job in jobs:
-        real = job.target.resolve()
+        real = os.path.realpath(job.target)  # unlike resolve(), it accepts links in a circle
         if real in sources:
             raise UsageError(f"{job.target} is an input file. Give another file or folder as OUT.")
         if real in seen:
@@ -151,12 +151,13 @@ def _files(path: Path, target: Path) -> Iterator[tuple[Path | Skipped, Path]]:
         reason = f"a folder that cannot be read ({error.strerror})"
         locked.append(Skipped(Path(error.filename), reason))
 
+    own = os.path.realpath(target)
     for folder, folders, names in os.walk(path, onerror=note):
         # The output folder of an earlier run is not an input.
         folders[:] = sorted(
             name
             for name in folders
-            if not name.startswith(".") and (Path(folder) / name).resolve() != target.resolve()
+            if not name.startswith(".") and os.path.realpath(Path(folder, name)) != own
         )
         for name in sorted(names):
             file = Path(folder) / name

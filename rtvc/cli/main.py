@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import os
 import signal
 import sys
@@ -14,7 +16,7 @@ from typing import Any, NoReturn
 
 from rtvc._version import __version__
 from rtvc.cli.leaving import leave_if_hung
-from rtvc.errors import RtvcError, UsageError, close_matches, did_you_mean
+from rtvc.errors import RtvcError, UsageError, close_matches, did_you_mean, escaped
 
 COMMANDS = (
     "run",
@@ -50,6 +52,7 @@ examples:
 Add --debug to any command for the traceback of an error."""
 
 _REPEAT_S = 1.0
+_FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO
 
 
 class _Parser(argparse.ArgumentParser):
@@ -190,23 +193,20 @@ def _main(words: list[str]) -> int:
     except BrokenPipeError:
         # The reader of the output has closed the pipe. Without this, Python reports the
         # error a second time when it closes standard output.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except RtvcError as error:
         if debug:
             _show_where()
-        print(f"rtvc: {error}", file=sys.stderr)
+        print(f"rtvc: {escaped(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except Exception as error:
         if debug:
             _show_where()
-        if isinstance(error, OSError) and error.filename is not None and error.strerror:
-            print(
-                f"rtvc: Cannot use {os.fsdecode(error.filename)}: {error.strerror}.",
-                file=sys.stderr,
-            )
+        if isinstance(error, OSError) and (error.filename is not None or error.errno in _FULL):
+            _print_system_error(error)
             return 1
         kind = type(error).__name__
         print(
@@ -215,6 +215,22 @@ def _main(words: list[str]) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def _print_system_error(error: OSError) -> None:
+    """Print what the system refused; a full disk without a name is that of standard output."""
+    if error.filename is None:
+        print(f"rtvc: Cannot write the output: {error.strerror}.", file=sys.stderr)
+        _discard_output()
+    else:
+        name = escaped(os.fsdecode(error.filename))
+        print(f"rtvc: Cannot use {name}: {error.strerror}.", file=sys.stderr)
+
+
+def _discard_output() -> None:
+    """Discard what waits in standard output: Python tries to write it again when it ends."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open_closed_streams() -> None:

@@ -18,6 +18,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self, TextIO
 
 from rtvc.cli.status_line import plain_line, progress_line, status_line, transfer_line
+from rtvc.errors import escaped
 from rtvc.stats import Stats
 
 _PLAIN_INTERVAL_S = 5.0
@@ -117,7 +118,7 @@ class RedrawnLine:
     def note(self, text: str) -> None:
         """Print a sentence on a line of its own; the redrawn line is erased first."""
         self.clear()
-        print(text, file=self.stream, flush=True)
+        print(escaped(text), file=self.stream, flush=True)
 
     @property
     def width(self) -> int:
