@@ -23,6 +23,8 @@ from tests.support.processes import started
 from tests.support.pseudo_terminal import on_terminal
 from tests.support.unprivileged import unprivileged
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

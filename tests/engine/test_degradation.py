@@ -21,6 +21,8 @@ from rtvc.settings import BUILT_IN, Settings
 from rtvc.stats import State
 from tests.support.voices import PlainStream, PlainVoice, finder
 
+pytestmark = pytest.mark.slow
+
 RATE = 48_000
 ANNAS_KIND = "rvc-48k"
 ANNA = Settings(voice="Anna", gate=-90.0, headroom=60.0)

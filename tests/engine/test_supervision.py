@@ -24,6 +24,8 @@ from rtvc.system.abandoned import abandoned_threads
 from tests.support.material import more
 from tests.support.voices import PlainStream, PlainVoice, SilentVoice, finder
 
+pytestmark = pytest.mark.slow
+
 RATE = 48_000
 BLOCK = 0.1
 OPEN = Settings(gate=-90.0)

@@ -20,6 +20,8 @@ from tests.support.voices import PlainVoice, finder
 from tests.tui.conftest import START, in_loop
 from tests.tui.simulated_devices import SimulatedDevices
 
+pytestmark = pytest.mark.slow
+
 SIZES = ((40, 12), (60, 20), (80, 24), (120, 40), (200, 50))
 each_size = pytest.mark.parametrize(
     "size",

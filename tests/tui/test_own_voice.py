@@ -29,7 +29,7 @@ __all__ = ["home"]
 """A fixture."""
 SIZES = more([(80, 24), (40, 12), (200, 50)])
 LIVE = Settings(formant=2.0, gate=-90.0)
-FIRST = dict.fromkeys(("settings", "list", "value"), ())
+FIRST = dict.fromkeys(("settings", "value"), ())
 """Places for every run; the others are for thorough ones."""
 _HEARD_WITHIN_S = 0.2
 
@@ -58,6 +58,7 @@ async def silent_within(it, seconds: float) -> bool:
     return bool(loudest(it.provider.device, since) == 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("columns", "rows"), SIZES)
 def test_mute_is_heard_at_once_everywhere(open_panel, columns, rows):
     @in_loop
@@ -89,6 +90,7 @@ def test_mute_is_heard_at_once_everywhere(open_panel, columns, rows):
         walk()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", more(FIRST | PLACES, keep=len(FIRST)))
 def test_no_key_but_the_deliberate_act_lets_your_own_voice_out(open_panel, place):
     @in_loop

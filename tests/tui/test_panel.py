@@ -9,7 +9,7 @@ import soundfile
 from textual import events
 from textual.binding import Binding
 
-from rtvc.config.panel_state import keys_path, load_panel_state
+from rtvc.config.panel_state import keys_path, load_keys, load_panel_state
 from rtvc.config.presets import load_preset, user_folder
 from rtvc.config.remembered import load_remembered
 from rtvc.live.devices import DeviceNames
@@ -20,8 +20,10 @@ from rtvc.tui.app import Panel
 from rtvc.tui.devices_screen import DevicesScreen
 from rtvc.tui.dialogs import Confirm, Dialog
 from rtvc.tui.first_run_screen import FirstRunScreen
+from rtvc.tui.keys import KEY_IDS, chosen_keys
 from rtvc.tui.main_screen import MainScreen
 from rtvc.tui.presets_screen import PresetsScreen
+from rtvc.tui.reserved_keys import reserved_keys
 from rtvc.tui.settings_list import SettingsList
 from rtvc.tui.voice_list import VoiceList
 from tests.support.voices import PlainVoice, finder
@@ -497,12 +499,21 @@ async def test_keys_can_be_chosen(open_panel):
         ("pitch: 3\n", "does not belong in this file"),
     ],
 )
-@in_loop
-async def test_unusable_keys_are_told_and_ignored(open_panel, text, sentence):
+def test_keys_that_cannot_be_used_have_a_sentence(text, sentence):
     keys_path().parent.mkdir(parents=True, exist_ok=True)
     keys_path().write_text(text)
+    chosen, unreadable = load_keys(KEY_IDS)
+    keys, clash = chosen_keys(chosen, reserved_keys(Panel))
+    assert sentence in unreadable + clash
+    assert not keys
+
+
+@in_loop
+async def test_unusable_keys_are_told_and_ignored(open_panel):
+    keys_path().parent.mkdir(parents=True, exist_ok=True)
+    keys_path().write_text("mute: q\n")
     async with open_panel(size=(140, 30)) as it:
-        await it.reads(sentence)
+        await it.reads("'q' is both mute and quit")
         await it.press("m")
         await it.hears(State.MUTED)
 

@@ -19,6 +19,8 @@ from tests.engine.models.golden_voices import golden_arrays
 from tests.engine.selftest.faults import FAULTS, spoil, spoiled
 from tests.support.material import more
 
+pytestmark = pytest.mark.slow
+
 GPU = Compute("cpu", "gpu", "float16")
 """The operators and the precision of a GPU, on the CPU."""
 CPU = Compute("cpu", "cpu", "float32")
