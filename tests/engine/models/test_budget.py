@@ -12,6 +12,7 @@ import pytest
 from rtvc.engine.models.hubert import Hubert
 from rtvc.engine.models.ops import backend, gru, small_conv2d
 from rtvc.engine.models.rmvpe import RmvpeEstimator
+from rtvc.engine.models.swift_f0 import GRID, SwiftF0Estimator
 from rtvc.engine.profiling.op_count import Counts, count, stand_in_kernel
 from rtvc.engine.profiling.random_weights import FULL_ENCODER, FULL_RMVPE, voice_values
 from rtvc.engine.profiling.stage_times import count_step
@@ -19,6 +20,7 @@ from rtvc.engine.rvc.network import SynthesizerNetwork
 from rtvc.engine.rvc.voice import RvcVoice
 from rtvc.engine.weights.content_encoder import content_encoder_shapes
 from rtvc.engine.weights.rmvpe import rmvpe_shapes
+from rtvc.engine.weights.swift_f0 import read_swift_f0
 from rtvc.engine.weights.voice_config import parse_voice_config
 from rtvc.engine.weights.voice_keys import HIFIGAN, voice_shapes
 from rtvc.settings import Settings
@@ -120,3 +122,12 @@ def test_kernel_rows_on_padding_are_not_read(rmvpe: RmvpeEstimator) -> None:
     kernels = 2 * 9 * width * (width * (convolutions - 1) + width // 2)  # the first is narrower
     # Kernels for few pixels read their biases too.
     assert two_rows - one_row == pytest.approx(kernels * 2 / 3, rel=5e-3)
+
+
+def test_swift_f0_stays_within_its_budget() -> None:
+    swift = SwiftF0Estimator(read_swift_f0())
+    counted = count(swift.scores, mx.zeros(16 * GRID + 2048))  # 17 frames: a block of 100 ms
+    spectra = 4 * (128 * (257 + 513 + 1025) + 512 + 1024 + 2048)  # filters and windows
+    assert 80e6 < counted.flop < 90e6, counted
+    assert 57_000 < counted.weight_bytes - spectra < 80_000, counted
+    assert 45 < counted.primitives <= 60, counted

@@ -23,6 +23,7 @@ OTHER = "gpu" if OPERATORS == "cpu" else "cpu"
 PARITY = [
     "tests/engine/models/test_hubert.py",
     "tests/engine/models/test_rmvpe.py",
+    "tests/engine/models/test_swift_f0.py",
     "tests/engine/models/test_synthesizer_parity.py",
 ]
 FUSED = [
