@@ -17,8 +17,9 @@ from textual.strip import Strip
 
 from rtvc.settings import Setting, Settings, Value
 from rtvc.tui import slider, value_steps
+from rtvc.tui.row_selection import RowSelection
 from rtvc.tui.setting_row import TRACK_AT, VALUE_AT, row_text, track_cells
-from rtvc.tui.setting_rows import TABS, Facts, settings_by_tab
+from rtvc.tui.setting_rows import TABS, Facts
 
 _NOTHING = "No setting of this tab changes anything with this voice; a shows all."
 
@@ -77,31 +78,35 @@ class SettingsList(ScrollView, can_focus=True):
         self._change = change
         self._settings = current()
         self._origin = origin
-        self._facts = Facts()
-        self._all = False
-        self._tabs = settings_by_tab()
-        self.tab = TABS[0]
-        self._rows: tuple[Setting, ...] = ()
-        self._at = 0
+        self._selection = RowSelection()
+        self._shown = self._selection.rows, self._selection.at
+        """The rows that are shown, and which of them as selected."""
+        self.virtual_size = Size(0, len(self._selection.rows))
         self._dragged: Value | None = None
-        self._fill()
+
+    @property
+    def _facts(self) -> Facts:
+        return self._selection.facts
+
+    @property
+    def tab(self) -> str:
+        """The open tab."""
+        return self._selection.tab
 
     @property
     def setting(self) -> Setting | None:
         """The selected setting, None if the tab has no row."""
-        return self._rows[self._at] if self._rows else None
+        return self._selection.setting
 
     @property
     def hidden(self) -> int:
         """Number of settings of all tabs that are not shown."""
-        if self._all:
-            return 0
-        return sum(not self._facts.applies(s) for group in self._tabs.values() for s in group)
+        return self._selection.hidden
 
     @property
     def shows_all(self) -> bool:
         """Whether settings that change nothing are shown too."""
-        return self._all
+        return self._selection.shows_all
 
     def applies(self, setting: Setting) -> bool:
         """Return whether a setting changes anything with the voice in use."""
@@ -110,34 +115,31 @@ class SettingsList(ScrollView, can_focus=True):
     def show(self, settings: Settings, facts: Facts) -> None:
         """Show these values."""
         if facts != self._facts:
-            self._facts = facts
-            self._fill()
+            self._selection.use(facts)
+            self._show_rows()
             self.refresh()
-            self.post_message(self.Moved())
         if settings is not self._settings:
             before, self._settings = self._settings, settings
-            for y, row in enumerate(self._rows):
+            for y, row in enumerate(self._selection.rows):
                 if getattr(before, row.name) != getattr(settings, row.name):
                     self._refresh_row(y)
 
     def go_to(self, name: str) -> None:
         """Select a setting in its tab, and show all settings if it is not shown."""
-        tab = next(tab for tab, group in self._tabs.items() if name in [s.name for s in group])
-        setting = next(s for s in self._tabs[tab] if s.name == name)
-        self._all = self._all or not self._facts.applies(setting)
-        self._open(tab, 0)
-        self._choose([row.name for row in self._rows].index(name))
+        self._selection.find(name)
+        self._show_rows()
 
     def render_line(self, y: int) -> Strip:
         """Return one visible row."""
         width = self.scrollable_content_region.width
         y += self.scroll_offset.y
         base = self.rich_style
-        if not self._rows and y == 0:
+        rows = self._selection.rows
+        if not rows and y == 0:
             return Strip([Segment(f" {_NOTHING}"[:width].ljust(width), base)], width)
-        if y >= len(self._rows):
+        if y >= len(rows):
             return Strip.blank(width, base)
-        row, chosen = self._rows[y], y == self._at
+        row, chosen = rows[y], y == self._selection.at
         style = base
         if not self._facts.applies(row):
             style += Style(dim=True)
@@ -156,16 +158,8 @@ class SettingsList(ScrollView, can_focus=True):
 
     def action_move(self, rows: int) -> None:
         """Select another row; beyond the last one, the first row of the next tab."""
-        wanted = self._at + rows
-        if 0 <= wanted < len(self._rows):
-            self._choose(wanted)
-            return
-        tab = TABS.index(self.tab) + (1 if rows > 0 else -1)
-        while 0 <= tab < len(TABS):
-            if any(self._shown(TABS[tab])):
-                self._open(TABS[tab], 0 if rows > 0 else -1)
-                return
-            tab += 1 if rows > 0 else -1
+        self._selection.move(rows)
+        self._show_rows()
 
     def action_tab(self, tabs: int) -> None:
         """Open another tab, in a circle."""
@@ -173,17 +167,14 @@ class SettingsList(ScrollView, can_focus=True):
 
     def action_end(self, direction: int) -> None:
         """Select the first row of the first tab, or the last row of the last one."""
-        if direction < 0:
-            self._open(TABS[0], 0)
-        else:
-            self._open(TABS[-1], -1)
+        tab, at = (TABS[0], 0) if direction < 0 else (TABS[-1], -1)
+        self._selection.open(tab, at)
+        self._show_rows()
 
     def action_all(self) -> None:
         """Show all settings, or only those that change something."""
-        self._all = not self._all
-        self._fill()
-        self.refresh()
-        self.post_message(self.Moved())
+        self._selection.toggle_all()
+        self._show_rows()
 
     def action_step(self, steps: int, size: value_steps.Size) -> None:
         """Change the selected setting."""
@@ -213,14 +204,16 @@ class SettingsList(ScrollView, can_focus=True):
 
     def open_tab(self, tab: str) -> None:
         """Open a tab at its first row."""
-        self._open(tab, 0)
+        self._selection.open(tab)
+        self._show_rows()
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
         """Select a row; on its track set the value and follow the mouse."""
         y = event.y + self.scroll_offset.y
-        if not 0 <= y < len(self._rows):
+        if not 0 <= y < len(self._selection.rows):
             return
-        self._choose(y)
+        self._selection.at = y
+        self._show_rows()
         if self._is_on_track(event.x):
             self.capture_mouse()
             self._drag(event.x)
@@ -228,7 +221,7 @@ class SettingsList(ScrollView, can_focus=True):
     def on_click(self, event: events.Click) -> None:
         """Ask for the value that was clicked."""
         y = event.y + self.scroll_offset.y
-        if y == self._at and event.x >= VALUE_AT and not self._is_on_track(event.x):
+        if y == self._selection.at and event.x >= VALUE_AT and not self._is_on_track(event.x):
             self.action_type()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
@@ -242,7 +235,7 @@ class SettingsList(ScrollView, can_focus=True):
         dragged, self._dragged = self._dragged, None
         if dragged is not None:
             self._set(dragged)
-            self._refresh_row(self._at)
+            self._refresh_row(self._selection.at)
 
     def on_resize(self) -> None:
         """Keep the selected row in sight: a long message takes rows of the list."""
@@ -250,11 +243,11 @@ class SettingsList(ScrollView, can_focus=True):
 
     def on_focus(self) -> None:
         """Show the focus."""
-        self._refresh_row(self._at)
+        self._refresh_row(self._selection.at)
 
     def on_blur(self) -> None:
         """Remove the focus."""
-        self._refresh_row(self._at)
+        self._refresh_row(self._selection.at)
 
     @property
     def _limited(self) -> Setting:
@@ -279,7 +272,7 @@ class SettingsList(ScrollView, can_focus=True):
         # Sizes rebuild the chain, so they are used once the mouse is let go.
         if not setting.shape:
             self._set(value)
-        self._refresh_row(self._at)
+        self._refresh_row(self._selection.at)
 
     def _base(self, setting: Setting) -> Value:
         """Return the value from which steps start: the one that the row shows."""
@@ -293,34 +286,20 @@ class SettingsList(ScrollView, can_focus=True):
         self._change(self.setting, value)
         self.show(self._current(), self._facts)
 
-    def _shown(self, tab: str) -> tuple[Setting, ...]:
-        return tuple(s for s in self._tabs[tab] if self._all or self._facts.applies(s))
-
-    def _fill(self) -> None:
-        """Take the rows of the tab, and keep the selected one if it is still there."""
-        before = self.setting
-        self._rows = self._shown(self.tab)
-        at = self._rows.index(before) if before in self._rows else self._at
-        self._at = min(max(at, 0), max(len(self._rows) - 1, 0))
-        self.virtual_size = Size(0, len(self._rows))
-
-    def _open(self, tab: str, at: int) -> None:
-        self.tab = tab
-        self._rows = self._shown(tab)
-        self.virtual_size = Size(0, len(self._rows))
-        self._at = range(len(self._rows))[at] if self._rows else 0
-        self.refresh()
-        self._choose(self._at)
-
-    def _choose(self, y: int) -> None:
-        before, self._at = self._at, y
-        self._refresh_row(before)
-        self._refresh_row(y)
+    def _show_rows(self) -> None:
+        """Show the selected tab, rows and row."""
+        before, self._shown = self._shown, (self._selection.rows, self._selection.at)
+        if self._shown[0] == before[0]:
+            self._refresh_row(before[1])
+            self._refresh_row(self._shown[1])
+        else:
+            self.virtual_size = Size(0, len(self._shown[0]))
+            self.refresh()
         self._scroll_to_row()
         self.post_message(self.Moved())
 
     def _scroll_to_row(self) -> None:
-        self.scroll_to_region(Region(0, self._at, 1, 1), animate=False, force=True)
+        self.scroll_to_region(Region(0, self._selection.at, 1, 1), animate=False, force=True)
 
     def _refresh_row(self, y: int) -> None:
         self.refresh(Region(0, y - self.scroll_offset.y, self.size.width, 1))

@@ -282,7 +282,7 @@ async def test_a_handle_is_dragged_and_heard_meanwhile(open_panel):
         await it.pilot.mouse_up(SettingsList, offset=(end - 10, 1))
         rows.go_to("block")
         await it.pilot.pause()
-        row, end = rows._at, rows.scrollable_content_region.width - 2
+        row, end = rows._selection.at, rows.scrollable_content_region.width - 2
         await it.pilot.mouse_down(SettingsList, offset=(end, row))
         assert it.settings.block == START.block, "sizes wait until the mouse is let go"
         await it.pilot.mouse_up(SettingsList, offset=(end, row))
