@@ -12,6 +12,10 @@ from rtvc.live.actions import Actions
 from rtvc.tui.dialogs import Dialog
 from rtvc.tui.footer import DialogKeys
 from rtvc.tui.notice import Notice
+from rtvc.tui.text_pane import cut
+
+_NAME = 24
+"""Most characters of a preset's name in the title; the field has all of them."""
 
 
 class SavePreset(Dialog):
@@ -65,4 +69,4 @@ class SavePreset(Dialog):
         origin = self._actions.origin
         if origin is None or not self._actions.updates(name):
             return "Save the settings as a new preset."
-        return f"Update {name!r}: {', '.join(origin.edits) or 'its description'}."
+        return f"Update {cut(name, _NAME)!r}: {', '.join(origin.edits) or 'its description'}."

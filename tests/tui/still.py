@@ -54,7 +54,7 @@ _SECONDS = {"typical": 11, "longest": 2, "empty": 1}
 """How long the main screen is looked at."""
 _LOOKS_A_SECOND = 15
 _LONG_VOICE = "A voice with a name of 80 characters, which is as many as the name of one may be"
-_LONG_PRESET = ("a preset with a name of 200 characters, which is as many as one has " * 3)[:200]
+_LONG_PRESET = f"{'a preset with a name of 200 characters, as many as one can have, ' * 4:.199}!"
 _LONG_ABOUT = "A voice for a long play: with whispers, shouts, songs and an echo of each of them."
 _LONG_DEVICES = (
     microphone("Scarlett 18i20 USB (3rd Gen), Analogue 1 + 2 of the rack in the other room"),
