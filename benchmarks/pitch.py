@@ -28,7 +28,8 @@ from rtvc.engine.world.analysis import HOP, OFFSET, RATE, Analyzer
 from rtvc.engine.world.voice import WorldVoice
 from rtvc.settings import Settings
 
-UTTERANCE = Path(__file__).parents[1] / "rtvc" / "data" / "utterance.flac"
+UTTERANCE = Path(__file__).parents[1] / "tests" / "data" / "speech" / "2086-149214-0000.wav"
+"""The demonstration utterance, with its f0 next to it."""
 SNRS_DB = (None, 20.0, 10.0, 5.0)
 SETTINGS = Settings(block=100.0)
 _RATE = 16_000
