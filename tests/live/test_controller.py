@@ -148,6 +148,8 @@ def test_a_new_block_is_loaded_while_the_old_one_plays(controller):
 
 
 def test_the_recording_is_what_was_played_across_devices(controller, tmp_path):
+    from scipy.signal import correlate  # 1.5 s to import
+
     path = tmp_path / "rtvc-recording.wav"
     assert controller.recorder.start() == str(path)
     with pytest.raises(RtvcError, match="already"):
@@ -166,7 +168,7 @@ def test_the_recording_is_what_was_played_across_devices(controller, tmp_path):
     # What was queued when it began was not written any more, and is heard first.
     played = first.played[start:]
     piece = recorded[:9600]
-    at = lag(played, piece)
+    at = int(np.argmax(correlate(played, piece, "valid")))
     np.testing.assert_allclose(played[at : at + 9600], piece, atol=1e-6)
     second = controller._provider.device.played
     assert np.isin(np.round(second[9600:9700], 5), np.round(recorded, 5)).mean() > 0.9
