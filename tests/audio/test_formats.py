@@ -48,7 +48,12 @@ def write(folder: Path, form: Format, frames: int) -> Path:
     """Write a file, and return its path."""
     path = folder / f"{form.name}-{form.subtype}-{form.rate}-{frames}"
     sound = 0.3 * noise_below(1500, form.rate, frames + 2000)[-frames:]
-    soundfile.write(path, sound, form.rate, format=form.name, subtype=form.subtype)
+    with soundfile.SoundFile(
+        path, "w", form.rate, 1, format=form.name, subtype=form.subtype
+    ) as file:
+        # libsndfile's Vorbis encoder needs as much of the stack as it gets at once.
+        for at in range(0, frames, form.rate):
+            file.write(sound[at : at + form.rate])
     return path
 
 

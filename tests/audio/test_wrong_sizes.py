@@ -5,6 +5,7 @@ All the sound is read, or a sentence says what is not.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 from pathlib import Path
@@ -15,6 +16,7 @@ import soundfile
 
 from rtvc.audio.containers.layout import NO_LENGTH, UPDATED
 from rtvc.audio.sound_source import read_whole
+from rtvc.errors import RtvcError
 from tests.audio.signals import noise_below
 from tests.audio.test_containers import inspected
 
@@ -149,6 +151,24 @@ def test_a_file_read_in_pieces_is_the_file_read_at_once(tmp_path: Path, form: st
     at_once, _ = soundfile.read(path, dtype="float32")
     found = inspected(path, path.read_bytes())
     np.testing.assert_allclose(read_whole(found, RATE)[200:-200], at_once[200:-200], atol=0.01)
+
+
+def test_a_cut_packet_is_told(tmp_path: Path) -> None:
+    data = encoded("CAF", subtype="ALAC_16")
+    assert inspected(tmp_path / "x", data).shortfall == ""
+    for cut in (3, 40):
+        found = inspected(tmp_path / "x", data[:-cut])
+        assert "its last packet is incomplete" in found.shortfall
+
+
+@pytest.mark.parametrize(
+    "form", ["SDS", "MAT5", "CAF", "AIFF", "WAV", "W64", "FLAC", "OGG", "VOC", "NIST", "MPC2K"]
+)
+def test_a_file_cut_within_its_header_is_refused_in_words(tmp_path: Path, form: str) -> None:
+    data = encoded(form) if form != "OGG" else encoded(form, subtype="VORBIS")
+    for size in (5, 8, 12, 15, 20, 33, 40):
+        with contextlib.suppress(RtvcError):
+            inspected(tmp_path / "x", data[:size])
 
 
 def test_a_damaged_flac_file_is_read_up_to_the_damage(tmp_path: Path) -> None:

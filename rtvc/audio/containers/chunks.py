@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rtvc.audio.containers.joined import OneFile, read_joined
 from rtvc.audio.containers.layout import (
@@ -129,7 +129,11 @@ def read_caf(data: Data) -> Layout:
             return None
         if sound.end < end <= len(data):
             return OneFile(((start, end),), end, sound.size, sound.size)
-        return _plain(data, start, sound, ">q", least=4)
+        one = _plain(data, start, sound, ">q", least=4)
+        compressed = data[start + 28 : start + 32] != b"lpcm"
+        if compressed and one.stated > one.available:  # few bytes can be a whole packet
+            one = replace(one, damage="its last packet is incomplete")
+        return one
 
     return read_joined(data, 0, read)
 

@@ -77,7 +77,7 @@ def find_layout(path: Path, *, mpeg_audio: bool = True) -> Layout:
                 start = tag_size(data, 0)
                 tagged = _AFTER_TAG.get(data[start : start + 4]) if start else None
                 return tagged(data, start) if tagged else read(data)
-            except (IndexError, struct.error):
+            except (IndexError, ValueError, struct.error):
                 return Layout()  # cut within a header: libsndfile gives the reason
 
 

@@ -23,6 +23,8 @@ class OneFile:
         Bytes of sound that its header states, and that there are.
     notes
         Sentences about what is done differently from what it states.
+    damage
+        A clause about missing data, or "".
     """
 
     pieces: tuple[Piece, ...]
@@ -30,6 +32,7 @@ class OneFile:
     stated: int
     available: int
     notes: tuple[str, ...] = ()
+    damage: str = ""
 
 
 def read_joined(data: Data, start: int, read: Callable[[Data, int], OneFile | None]) -> Layout:
@@ -61,5 +64,6 @@ def read_joined(data: Data, start: int, read: Callable[[Data, int], OneFile | No
     return Layout(
         () if as_it_is else parts,
         stated=(stated + available) / max(1, available),
+        damage=next((one.damage for one in files if one.damage), ""),
         notes=tuple(dict.fromkeys(notes)),
     )
