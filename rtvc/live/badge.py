@@ -83,7 +83,7 @@ _BADGES = {
 NO_DEVICE = Badge("[!]", "NO DEVICE", "!!", "error", "nothing", "devices", "devices")
 RESTARTING = Badge("[!]", "RESTARTING", "!!", "error", "nothing")
 NO_VOICE = Badge("[!]", "NO VOICE", "!!", "error", "nothing", "search", "voices")
-TOO_SLOW = Badge("[!]", "TOO SLOW", "!!", "error", "your voice with gaps")
+TOO_SLOW = Badge("[!]", "TOO SLOW", "!!", "error", "the changed voice, with gaps")
 
 
 class BadgeTracker:
@@ -117,7 +117,9 @@ class BadgeTracker:
         if stats.state in (State.CONVERTED, State.UNCHANGED, State.DRY) and late >= _MANY_LATE:
             cause, remedy = _remedy(stats, settings)
             text = f"{stats.reason} {late} late blocks in {_WINDOW_S:.0f} s. {cause}".strip()
-            return _explained(TOO_SLOW, text, remedy)
+            # What others hear of yourself matters more than its gaps.
+            slow = TOO_SLOW if stats.state is State.CONVERTED else badge
+            return _explained(slow, text, remedy)
         text = stats.reason
         if stats.loading and not text:
             text = _loading(stats, settings)

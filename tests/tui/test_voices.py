@@ -96,6 +96,16 @@ def test_the_badge_tells_a_failure_from_a_slow_machine():
     assert tracker.update(late, Settings(), 7.0).word == "TOO SLOW"
 
 
+def test_your_own_voice_keeps_its_words_on_a_slow_machine():
+    for state, word in ((State.DRY, "YOUR OWN VOICE IS LIVE"), (State.UNCHANGED, "UNCHANGED")):
+        tracker = BadgeTracker()
+        tracker.update(Stats(state=state), Settings(), 0.0)
+        badge = tracker.update(Stats(state=state, late_blocks=5), Settings(), 1.0)
+        assert badge.word == word
+        assert "your own voice" in badge.others_hear
+        assert badge.text.startswith("5 late blocks in 10 s.")
+
+
 def test_a_device_that_was_never_there_is_not_lost_and_none_that_comes_back_is_slow():
     tracker = BadgeTracker()
     gone = Stats(state=State.DEVICE_LOST, reason="There is no microphone.")
