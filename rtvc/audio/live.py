@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -316,9 +317,10 @@ class LiveEndpoint:
             if microphone.inputs > 2
             else ""
         )
+        allow = f" {ALLOW_MICROPHONE}" if sys.platform == "darwin" else ""
         return (
             f"The input from {microphone.name!r} is digital silence. Check that it is not "
-            f"muted.{others} On macOS: {ALLOW_MICROPHONE}"
+            f"muted.{others}{allow}"
         )
 
     def health(self) -> DeviceHealth:

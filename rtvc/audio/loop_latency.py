@@ -30,6 +30,8 @@ _NOT_FOUND = (
     "The chirps did not come back. Connect the output to the input, turn the speaker up, or "
     "choose one virtual cable as both devices."
 )
+_FEW_CLICKS = 2
+"""Clicks that are listed one by one."""
 _COVERED_DB = -25.0
 """Residual from which short gaps and clicks cannot be seen."""
 
@@ -87,9 +89,17 @@ class LoopLatency:
     def warnings(self) -> tuple[str, ...]:
         """What is wrong with the loop, in whole sentences."""
         found = self.analysis
+        clicks = [event.at_s for event in found.events if event.kind == "click"]
         warnings = [
-            _event_sentence(event.kind, event.at_s, event.seconds) for event in found.events
+            _event_sentence(event.kind, event.at_s, event.seconds)
+            for event in found.events
+            if event.kind != "click" or len(clicks) <= _FEW_CLICKS
         ]
+        if len(clicks) > _FEW_CLICKS:
+            warnings.append(
+                f"There are {len(clicks)} clicks, the first at {min(clicks):.2f} s. Keep silent "
+                "while it measures."
+            )
         if len(found.lags_s) < CHIRPS:
             warnings.append(
                 f"{CHIRPS - len(found.lags_s)} of {CHIRPS} chirps did not come back: the loop "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import soundfile
@@ -113,6 +115,23 @@ def test_the_latency_of_an_endpoint_is_measured_without_its_queues():
     assert loop.measured == pytest.approx(0.040, abs=1e-4)
     assert loop.reliable
     assert loop.warnings == ()
+
+
+def test_many_clicks_are_counted():
+    class Noisy(Loop):
+        """A loop next to which somebody makes a noise."""
+
+        _calls = 0
+
+        def _run_callback(self) -> None:
+            super()._run_callback()
+            self._calls += 1
+            if self._calls % 40 == 0:
+                self._source[self._now + self._lag - 10] += 0.05
+
+    warnings = measure_loop_latency(Noisy(1920)).warnings
+    assert any(re.match(r"There are \d+ clicks, the first at ", text) for text in warnings)
+    assert sum("click" in text for text in warnings) == 1
 
 
 def test_lost_input_is_told_and_makes_the_latency_unreliable():
