@@ -36,10 +36,19 @@ print(json.dumps([dataclasses.asdict(device) for device in list_devices()]))
 
 @dataclass(frozen=True, slots=True)
 class AvailableDevices:
-    """All microphones and speakers found by a scan."""
+    """All microphones and speakers found by a scan.
+
+    Attributes
+    ----------
+    inputs, outputs
+        The microphones, and the speakers.
+    scanned
+        Whether a scan has ended; before, nothing is known.
+    """
 
     inputs: tuple[Device, ...] = ()
     outputs: tuple[Device, ...] = ()
+    scanned: bool = True
 
     def identities(self, direction: Direction) -> dict[DeviceIdentity, Device]:
         """Return the devices of a direction by their identities, in their order."""

@@ -23,7 +23,7 @@ class Scanner:
 
     def __init__(self, provider: DeviceProvider) -> None:
         self._provider = provider
-        self.devices = AvailableDevices()
+        self.devices = AvailableDevices(scanned=False)
         self._voices: dict[str, str] | None = None
         self._message = ""
         self._scanning = False

@@ -179,10 +179,12 @@ class ActionApp(App[None]):
 
     def action_dry(self) -> None:
         """Switch between converted and dry; ask first."""
+        self._messages.supersede()
         self.perform(self.actions.toggle_dry)
 
     def action_mute(self) -> None:
         """Mute or unmute the output."""
+        self._messages.supersede()
         self.perform(self.actions.toggle_mute)
 
     @on(StateBand.Clicked)

@@ -39,8 +39,8 @@ _LOW = 18
 """Rows from which there is room for a hint."""
 _HINTS = (
     ("Enter", "select", ""),
-    ("Tab", "next list", ""),
     ("c", "input channel", "screen.next_channel"),
+    ("Tab", "next", ""),
     ("Esc", "back", "app.close_screen"),
 )
 _TITLES = {
@@ -72,6 +72,7 @@ class DeviceList(OptionList):
         """The first row is "", the system's default or no monitor; `--monitor default` adds one."""
         self._used: tuple[DeviceChoice, str, str] | None = None
         self._default: Device | None = None
+        self._scanned = False
 
     def put(self, devices: AvailableDevices, wanted: DeviceSelection, used: DeviceNames) -> None:
         """Show these devices; `wanted` are the selected ones, `used` those in use."""
@@ -83,15 +84,17 @@ class DeviceList(OptionList):
             rows.insert(1, (SYSTEM_DEFAULT, None))
         channel = channel_label(wanted.channel) if self.kind == "input" else ""
         used_now = getattr(wanted, self.kind), getattr(used, self.kind), channel
-        if (rows, used_now) == (self._rows, self._used):
+        if (rows, used_now, devices.scanned) == (self._rows, self._used, self._scanned):
             return
         marked = self.choice if self._rows else used_now[0]
-        self._rows, self._used = rows, used_now
+        self._rows, self._used, self._scanned = rows, used_now, devices.scanned
         options = [Option(self._line(*row)) for row in rows]
         if not there:
             what = "microphone" if self.kind == "input" else "speaker"
-            nothing = f" No {what} is connected.\n It appears here when it is."
-            options.append(Option(nothing, disabled=True))
+            found = f"No {what} is connected.\n It appears here when it is."
+            options.append(
+                Option(f" {found if devices.scanned else 'Looking for devices.'}", disabled=True)
+            )
         self.set_options(options)
         self.highlighted = next((n for n, row in enumerate(rows) if row[0] == marked), 0)
 
@@ -200,7 +203,10 @@ class DevicesScreen(PanelScreen):
         self.show_levels(snapshot)
         for devices in self.query(DeviceList):
             devices.put(snapshot.available, self._controller.requested, snapshot.devices)
-        self.query_one("#advice", FlowPane).put((self._advice(snapshot.devices), "bold"))
+        # The reason of the state needs the room first.
+        room = not (snapshot.badge.text and self.has_class("-flat"))
+        advice = self._advice(snapshot.devices) if room else ""
+        self.query_one("#advice", FlowPane).put((advice, "bold"))
 
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:

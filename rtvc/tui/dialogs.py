@@ -88,8 +88,7 @@ class Confirm(Dialog):
     def compose(self) -> ComposeResult:
         """Create the widgets."""
         with Vertical():
-            yield Static(self._question, markup=False)
-            yield Static("")
+            yield Static(self._question, id="question", markup=False)
             yield DialogKeys("Enter confirms, Escape cancels")
 
     def action_act(self) -> None:
@@ -101,10 +100,9 @@ class Confirm(Dialog):
 def before_measuring(microphone: str, speaker: str, act: Callable[[], object]) -> Confirm:
     """Return the dialog that confirms a latency measurement by `act`."""
     return Confirm(
-        "Measure the latency of the devices?\n\n"
+        "Measure the latency of the devices?\n"
         f"{speaker!r} plays chirps for three seconds, at -20 dBFS, and your voice pauses. "
-        f"{microphone!r} must pick them up: hold it to the speaker or to the headphones, "
-        "or choose one virtual cable as both devices.",
+        f"Hold {microphone!r} to the speaker or to the headphones, and keep silent.",
         act,
     )
 

@@ -20,7 +20,7 @@ from rtvc.settings import SETTINGS
 from rtvc.stats import State
 from rtvc.tui.devices_screen import DeviceList, Kind
 from rtvc.tui.help import GUIDE_TOPIC, Topic
-from rtvc.tui.notice import report
+from rtvc.tui.notice import Notice, report
 from rtvc.tui.panel_screen import PanelScreen, meters
 from rtvc.tui.snapshot import Snapshot
 from rtvc.tui.text_pane import FlowPane
@@ -30,8 +30,8 @@ _STEPS = (
     ("input", "Choose your microphone with Enter, and speak: the IN bar must move."),
     (
         "level",
-        "Speak as loudly as you are going to, then be silent for a second. Enter sets input gain "
-        "and gate from the measured levels, n skips this.",
+        "Speak as loudly as you are going to, then be silent for a second. Enter sets input gain{} "
+        "and gate{}, n skips this.",
     ),
     ("output", "Choose the speaker for your new voice with Enter."),
     (
@@ -114,7 +114,7 @@ class FirstRunScreen(PanelScreen):
         stats = snapshot.stats
         title = "" if self.size.height < _LOW else "FIRST STEPS, "
         title += f"{self._step + 1} of {len(_STEPS)}. "
-        self.query_one("#step", FlowPane).put((title, "bold"), (_STEPS[self._step][1], ""))
+        self.query_one("#step", FlowPane).put((title, "bold"), (self._text(), ""))
         self.show_levels(snapshot)
         self._go_on_once_open(snapshot)
         if stats.state is not State.STARTING:  # else they may be the previous microphone's
@@ -126,10 +126,17 @@ class FirstRunScreen(PanelScreen):
         )
 
     def action_select(self) -> None:
-        """Apply what the step proposes, and continue."""
-        if _STEPS[self._step][0] == "level":
-            self._set_level()
-        self.action_next()
+        """Apply what the step proposes, and continue if it could."""
+        if _STEPS[self._step][0] != "level":
+            self.action_next()
+            return
+        found = self._proposal()
+        if found is None:
+            text = "Too little sound has arrived. Speak for a moment, or press n to skip this step."
+            self.post_message(Notice(text))
+        else:
+            report(self, partial(self._set_level, *found))
+            self.action_next()
 
     def action_next(self) -> None:
         """Go to the next step; after the last one, close."""
@@ -176,13 +183,21 @@ class FirstRunScreen(PanelScreen):
         self.set_focus(shown[0] if shown else None)
 
     def hint(self, snapshot: Snapshot) -> str:
-        """Return what the step proposes, and what keeps it from going on."""
+        """Return what keeps the step from going on."""
         if snapshot.stats.state is State.DEVICE_LOST:
             choose = "Choose a device that works, or press n to skip this step."
             return choose if self.size.height >= _LOW else ""
-        if _STEPS[self._step][0] == "level" and (found := self._proposal()):
-            return f"Proposed: input gain {found[0]:+.0f} dB, gate {found[1]:.0f} dBFS."
         return ""
+
+    def _text(self) -> str:
+        """Return what to do in the step, with the proposed levels as soon as there are any."""
+        name, text = _STEPS[self._step]
+        if name != "level":
+            return text
+        found = self._proposal()
+        return text.format(
+            *(f" {found[0]:+.0f} dB", f" {found[1]:.0f} dBFS") if found else ("", "")
+        )
 
     def _proposal(self) -> tuple[float, float] | None:
         """Return gain in dB and gate in dBFS for the measured levels, None if there are too few."""
@@ -200,8 +215,7 @@ class FirstRunScreen(PanelScreen):
             min(max(round(floor), gate.low), -35.0),
         )
 
-    def _set_level(self) -> None:
-        found = self._proposal()
-        if found is not None:
-            settings = self._controller.settings
-            self._controller.apply(settings.replace(input_gain=found[0], gate=found[1]))
+    def _set_level(self, gain: float, gate: float) -> str:
+        settings = self._controller.settings
+        self._controller.apply(settings.replace(input_gain=gain, gate=gate))
+        return f"Set input gain {gain:+.0f} dB, gate {gate:.0f} dBFS."

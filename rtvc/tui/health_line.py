@@ -10,6 +10,7 @@ from rtvc.tui.text_pane import StyledText, TextPane
 
 _WINDOW_S = 60.0
 _HINT = "   h figures"
+_MINUTE = " in the last minute"
 
 
 class HealthLine(TextPane):
@@ -40,17 +41,20 @@ class HealthLine(TextPane):
 
 
 def _words(health: Health, gaps: int, width: int) -> list[StyledText]:
-    words = f"{gaps} {'gap' if gaps == 1 else 'gaps'} in the last minute" if gaps else "steady"
+    words = f"{gaps} {'gap' if gaps == 1 else 'gaps'}{_MINUTE}" if gaps else "steady"
     style = "bold $error" if gaps else "bold $success"
     parts: list[StyledText] = [(" HEALTH ", "bold"), (words, style)]
     share = health.step.p95 / health.block if health.block else 0.0
     if not health.blocks:
         parts[1:] = [("nothing runs yet", "")]
-        return [*parts, (_HINT, "$text-muted")]
+    key: StyledText = _HINT, "$text-muted"
+    room = width - sum(len(text) for text, _ in (*parts, key))
     load = f", computing takes {share:.0%} of the time"
-    if sum(len(text) for text, _ in parts) + len(load) + len(_HINT) <= width:
+    if room < 0:
+        parts[1] = words.removesuffix(_MINUTE), style
+    elif health.blocks and len(load) <= room:
         parts.append((load, ""))
-    return [*parts, (_HINT, "$text-muted")]
+    return [*parts, key]
 
 
 def _figures(stats: Stats, health: Health, width: int) -> list[StyledText]:

@@ -126,7 +126,9 @@ class MainScreen(PanelScreen):
         self.query_one(VoiceList).search()
 
     def hint(self, snapshot: Snapshot) -> str:
-        """Return what the selected setting does."""
+        """Return what the selected setting does; the reason of the state needs its room first."""
+        if snapshot.badge.text and self.has_class("-flat"):
+            return ""
         settings_list = self.query_one(SettingsList)
         setting = settings_list.setting
         if setting is None:

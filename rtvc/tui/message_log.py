@@ -56,9 +56,14 @@ class MessageLog:
         entry = LogEntry(text, time.strftime("%H:%M:%S"), urgent)
         self.entries.append(entry)
         if urgent:
-            self._urgent.append((entry, now))
+            others = (shown for shown in self._urgent if shown[0].text != text)
+            self._urgent = deque([*others, (entry, now)], maxlen=_MOST)
         else:
             self._other = entry, now
+
+    def supersede(self) -> None:
+        """Remove the message that is not urgent: what it says is no longer so."""
+        self._other = None
 
     def key_pressed(self, now: float) -> None:
         """Remove the urgent messages that have been on the screen for a second."""

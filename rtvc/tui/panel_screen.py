@@ -6,6 +6,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.screen import Screen
 
+from rtvc.stats import Level, State
 from rtvc.tui.footer import Hint, KeyLine
 from rtvc.tui.help import Topic
 from rtvc.tui.keys import key_labels
@@ -13,6 +14,12 @@ from rtvc.tui.level_meter import LevelMeter
 from rtvc.tui.snapshot import Snapshot
 from rtvc.tui.state_band import StateBand
 from rtvc.tui.text_pane import FlowPane, StyledText
+
+_TEXTS = ("reason", "step", "message")
+_PADDING = 2
+"""Columns next to a text."""
+_FEW_ROWS = 4
+"""Rows of text that leave room for all else in a terminal of 12 rows."""
 
 
 class PanelScreen(Screen[None]):
@@ -62,13 +69,23 @@ class PanelScreen(Screen[None]):
         badge = snapshot.badge
         self.query_one(StateBand).show(snapshot)
         remedy = badge.remedy
-        action = f" Press {self._labels['remedy']}: {remedy.label}." if remedy else ""
+        action = f"Press {self._labels['remedy']}: {remedy.label}." if remedy else ""
         style = "bold $error" if badge.alarming else "bold"
-        self.query_one("#reason", FlowPane).put(
-            (one_line(badge.text), style), (action, "bold @click=app.remedy")
-        )
+        text, help = (one_line(badge.text), style), (action, "bold @click=app.remedy")
+        # A low terminal cuts the end of a long text.
+        first, last = (help, text) if self.has_class("-flat") else (text, help)
+        gap = " " if first[0] and last[0] else ""
+        self.query_one("#reason", FlowPane).put(first, (gap, ""), last)
         self._show_messages(snapshot)
+        self._make_room(snapshot)
         self.show_body(snapshot)
+
+    def _make_room(self, snapshot: Snapshot) -> None:
+        """Set classes for the style sheet, by which less important widgets make room for text."""
+        width = self.size.width - _PADDING
+        rows = sum(pane.rows(width) for pane in self.query(FlowPane) if pane.id in _TEXTS)
+        self.set_class(rows > max(_FEW_ROWS, self.size.height // 4), "-crowded")
+        self.set_class(bool(snapshot.messages and snapshot.badge.text), "-both")
 
     def show_body(self, snapshot: Snapshot) -> None:
         """Show what the screen has between the state and the messages."""
@@ -85,14 +102,15 @@ class PanelScreen(Screen[None]):
     def show_levels(self, snapshot: Snapshot) -> None:
         """Show the levels on the meters of `meters`, of the input after its gain."""
         stats, now = snapshot.stats, snapshot.now
+        silent = stats.state in (State.DEVICE_LOST, State.STOPPED)  # the last levels are old
         self.query_one("#input-meter", LevelMeter).show(
-            stats.conditioned,
+            Level() if silent else stats.conditioned,
             now,
             gate_db=snapshot.settings.gate,
             shut=stats.blocks > 0 and not stats.gate_open,
         )
         self.query_one("#output-meter", LevelMeter).show(
-            stats.output, now, limited_db=stats.limited_db
+            Level() if silent else stats.output, now, limited_db=stats.limited_db
         )
 
     def _show_messages(self, snapshot: Snapshot) -> None:

@@ -75,6 +75,13 @@ class PresetsScreen(PanelScreen):
             with VerticalScroll(can_focus=False):
                 yield Static("", id="preview", markup=False)
 
+    def on_mount(self) -> None:
+        """Show the presets before the first key arrives, with the one in use highlighted."""
+        origin = self._actions.origin
+        self._list(origin.name if origin else "")
+        if origin is not None:
+            self.query_one(VoiceList).mark(origin.name)
+
     def hint(self, snapshot: Snapshot) -> str:
         """Return what can be done with presets, or what the highlighted one is for."""
         if self.size.height < _LOW and (entry := self._marked) is not None:
@@ -87,10 +94,14 @@ class PresetsScreen(PanelScreen):
 
     def show_body(self, snapshot: Snapshot) -> None:
         """Show the presets, and what the highlighted one would change."""
-        self.query_one(VoiceList).put(
-            items({}, snapshot.entries, snapshot.favourites, snapshot.preset)
-        )
+        self._list(snapshot.preset)
         self._preview(snapshot.settings)
+
+    def _list(self, preset: str) -> None:
+        """List the presets; `preset` is the one in use, "" for none."""
+        favourites = self._actions.memory.favourites
+        entries = self._preset_manager.entries
+        self.query_one(VoiceList).put(items({}, entries, favourites, preset))
 
     @property
     def _marked(self) -> PresetEntry | None:
@@ -108,6 +119,11 @@ class PresetsScreen(PanelScreen):
 
     def action_rename(self) -> None:
         """Rename the highlighted preset; its digit and what began with it keep it."""
+        entry = self._marked
+        if entry is not None and entry.file.bundled:
+            text = f"{entry.name!r} comes with rtvc and cannot be renamed. Press c to copy it."
+            self.post_message(Notice(text))
+            return
 
         def rename(entry: PresetEntry, name: str) -> str:
             new = self._preset_manager.rename(entry, name)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
+from functools import lru_cache
+
 from textual.content import Content
 from textual.widgets import Static
 
@@ -36,6 +39,10 @@ class FlowPane(TextPane):
         """Start without rows."""
         self.display = False
 
+    def rows(self, width: int) -> int:
+        """Return the rows that the text needs in `width` columns, which are at least 1."""
+        return _rows(self.text, max(width, 1))
+
     def put(self, *parts: StyledText) -> None:
         """Show these parts, unless they are shown already, and fit the height to them."""
         if parts != self._parts:
@@ -47,3 +54,8 @@ class FlowPane(TextPane):
 def cut(text: str, room: int) -> str:
     """Return text of at most `room` characters, with "…" in place of what does not fit."""
     return text if len(text) <= room else f"{text[: max(room - 1, 0)]}…"
+
+
+@lru_cache(maxsize=64)
+def _rows(text: str, width: int) -> int:
+    return sum(max(len(textwrap.wrap(line, width)), 1) for line in text.splitlines())

@@ -22,7 +22,6 @@ PLACES: dict[str, tuple[str, ...]] = {
     "palette": ("ctrl+p",),
     "presets": ("p",),
     "presets, searching": ("p", "slash", "r"),
-    "presets, rename": ("p", "n"),
     "presets, copy": ("p", "c"),
     "devices": ("d",),
     "devices, speaker": ("d", "tab"),

@@ -559,7 +559,7 @@ async def test_the_first_run_guides_and_is_remembered(open_panel):
         await it.press("down", "down", "enter")
         await it.reads("2 of 5")
         await it.until(lambda: it.controller.names[0] == USB.name)
-        await it.reads("Proposed: input gain")
+        await it.reads("Enter sets input gain +")
         await it.press("enter")
         heard = it.provider.source[: round(it.provider.device.now() * 48_000)]
         loudest_db = 20 * np.log10(np.abs(heard).max())

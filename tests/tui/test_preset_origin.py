@@ -205,6 +205,21 @@ async def test_a_rename_keeps_digit_mark_and_origin_and_a_copy_is_marked(open_pa
 
 
 @in_loop
+async def test_the_preset_in_use_is_marked_before_the_next_key(open_panel):
+    write("mine")
+    save_panel_state(PanelState(guided=True, favourites={1: "deep", 9: "mine"}))
+    async with open_panel() as it:
+        await it.press("9")
+        await it.until(lambda: origin(it) == ("mine", ()))
+        await it.pilot.press("p", "n")
+        await it.reads("Rename 'mine' to:")
+        await it.press("escape")
+        await mark(it, "robot")
+        await it.press("n")
+        await it.reads("'robot' comes with rtvc and cannot be renamed. Press c to copy it.")
+
+
+@in_loop
 async def test_what_was_deleted_is_restored_in_the_next_run_with_its_digit(open_panel):
     write("mine")
     write("mind", "pitch: 7\n")

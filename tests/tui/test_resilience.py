@@ -27,7 +27,7 @@ OPEN = {
     "value": ("home", "down", "enter"),
     "save": ("ctrl+s",),
     "presets": ("p",),
-    "rename": ("p", "n"),
+    "copy": ("p", "c"),
     "devices": ("d",),
     "help": ("question_mark",),
     "guide": ("g",),
