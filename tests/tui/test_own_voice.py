@@ -221,7 +221,7 @@ async def test_text_typed_into_the_wrong_window_answers_nothing(open_panel):
 async def test_a_click_on_the_footer_asks_too(open_panel):
     async with open_panel(settings=LIVE) as it:
         await it.hears(State.CONVERTED)
-        place = it.text().splitlines()[-1].index("dry"), it.panel.size.height - 1
+        place = it.text().splitlines()[-1].index("own voice"), it.panel.size.height - 1
         await it.pilot.click(offset=place, times=2)
         await it.passes(0.5)
         await it.reads("on air?")
@@ -263,7 +263,7 @@ async def test_a_run_without_your_own_voice(open_panel):
         with pytest.raises(RtvcError, match="--never-dry"):
             it.controller.apply(it.settings.replace(mode="dry"))
         await it.passes(1)
-        assert it.settings.mode == "converted"
+        assert it.settings.mode == "muted"
         assert loudest(it.provider.device) == 0
 
 
