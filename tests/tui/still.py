@@ -63,7 +63,7 @@ _LONG_DEVICES = (
 )
 _NEWS = (
     "The recording stopped: the disk is full. 12 minutes and 4 seconds are in "
-    "/data/somebody/Recordings/2026/November/rtvc-recording-of-the-long-meeting-17.flac."
+    "~/somebody/Our/Recordings/2026/November/rtvc-recording-of-the-long-meeting-17.flac."
 )
 
 
