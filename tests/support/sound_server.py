@@ -180,12 +180,43 @@ class SoundServer:
             *("rate=48000", "format=float32le", f"channels={channels}"),
             f"channel_map={channel_map}",
         ]
-        environment = os.environ | self.environment
-        number = subprocess.check_output(words, env=environment, timeout=10, text=True).strip()
+        number = self._output(words).strip()
         try:
             yield
         finally:
             self.pactl("unload-module", number)
+
+    @contextmanager
+    def unplugged(self, sink: str) -> Iterator[None]:
+        """Have a null sink and its monitor removed in the block, and then loaded again."""
+        listed = self._output(["pactl", "list", "short", "modules"]).splitlines()
+        modules = [line.split("\t")[:3] for line in listed]
+        number, kind, words = next(m for m in modules if f"sink_name={sink}" in m[2].split())
+        defaults = {
+            way: self._output(["pactl", f"get-default-{way}"]).strip() for way in ("sink", "source")
+        }
+        self.pactl("unload-module", number)
+        try:
+            yield
+        finally:
+            self.pactl("load-module", kind, *words.split())
+            for way, name in defaults.items():
+                self.pactl(f"set-default-{way}", name)
+
+    @contextmanager
+    def connected(self, sink: str, other: str) -> Iterator[None]:
+        """Play in the block what a sink plays into another one too, as a cable would."""
+        words = ["pactl", "load-module", "module-loopback", "source_dont_move=true"]
+        words += [f"source={sink}.monitor", f"sink={other}", "sink_dont_move=true"]
+        number = self._output([*words, "latency_msec=20"]).strip()
+        try:
+            yield
+        finally:
+            self.pactl("unload-module", number)
+
+    def _output(self, words: list[str]) -> str:
+        environment = os.environ | self.environment
+        return subprocess.check_output(words, env=environment, timeout=10, text=True)
 
     def _answers(self) -> bool:
         return (self.directory / "native").exists() and self._run(["pactl", "info"])

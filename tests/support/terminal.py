@@ -88,6 +88,13 @@ class Terminal:
             assert time.monotonic() < end, f"no {words} without {lacks!r} in:\n{self.screen()}"
             time.sleep(0.02)
 
+    def reads_row(self, pattern: str, seconds: float = 40.0) -> None:
+        """Wait until a regular expression matches a part of one row."""
+        end = time.monotonic() + seconds
+        while not any(re.search(pattern, row) for row in self.screen().splitlines()):
+            assert time.monotonic() < end, f"no row with {pattern!r} in:\n{self.screen()}"
+            time.sleep(0.02)
+
     def _reads(self, words: tuple[str, ...], lacks: str) -> bool:
         text = self.text()
         return all(word in text for word in words) and not (lacks and lacks in text)
