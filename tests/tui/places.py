@@ -15,11 +15,15 @@ PLACES: dict[str, tuple[str, ...]] = {
     "searching": ("slash", "r", "o"),
     "list": ("slash", "escape"),
     "value": ("home", "down", "enter"),
+    "value, refused": ("home", "down", "enter", "9", "9", "9", "enter"),
+    "voice": ("home", "enter"),
     "save": ("ctrl+s", "a"),
+    "save, description": ("ctrl+s", "tab", "a"),
     "help": ("question_mark",),
     "measure": ("l",),
     "messages": ("ctrl+l",),
     "palette": ("ctrl+p",),
+    "palette, typed": ("ctrl+p", "q", "u"),
     "presets": ("p",),
     "presets, searching": ("p", "slash", "r"),
     "presets, copy": ("p", "c"),
@@ -35,6 +39,9 @@ PLACES: dict[str, tuple[str, ...]] = {
 }
 """By a name, the keys from the main screen with its settings in focus."""
 
+QUESTION = "own voice asked for"
+"""The open question about your own voice, in which another press lets it out."""
+
 
 async def go(it: Driver, name: str) -> None:
     """Go to a place from anywhere."""
@@ -42,7 +49,7 @@ async def go(it: Driver, name: str) -> None:
     while len(it.panel.screen_stack) > 2:
         await it.press("escape")
     await it.press("escape")
-    for key in PLACES[name]:
+    for key in (PLACES | {QUESTION: ("space",)})[name]:
         await it.press(key)
         await it.passes(0.04)  # a screen that has opened shows its lists
         if key == "slash":

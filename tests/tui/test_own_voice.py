@@ -21,7 +21,7 @@ from tests.support.patience import measured
 from tests.support.voices import SilentVoice, finder
 from tests.tui.conftest import in_loop, loudest, save_preset_with_a_mode
 from tests.tui.listening import vowel
-from tests.tui.places import PLACES, focusable, go, screens, where
+from tests.tui.places import PLACES, QUESTION, focusable, go, screens, where
 from tests.tui.simulated_devices import SimulatedDevices
 from tests.tui.test_pace import home, panel
 
@@ -69,7 +69,7 @@ def test_mute_is_heard_at_once_everywhere(open_panel, columns, rows):
         async with open_panel(
             size=(columns, rows), settings=LIVE, find_voice=finder(), provider=devices
         ) as it:
-            for name in PLACES:
+            for name in (*PLACES, QUESTION):
                 await go(it, name)
                 seen |= set(where(it))
                 typing = isinstance(it.panel.focused, Input)
