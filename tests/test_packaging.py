@@ -208,7 +208,7 @@ def test_the_issue_form_asks_for_the_doctor():
 
 
 def test_shell_scripts_and_the_makefile_are_sound(tmp_path: Path):
-    for script in (path for path in (ROOT / ".ci").iterdir() if not path.suffix):
+    for script in (path for path in (ROOT / ".ci").iterdir() if path.is_file() and not path.suffix):
         subprocess.run(["bash", "-n", script], check=True)
         assert os.access(script, os.X_OK)
     helped = subprocess.run(

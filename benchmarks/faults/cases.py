@@ -91,7 +91,7 @@ CASES = {
     "source-suspended": Case(
         "source suspended 2 s; duplex",
         repeated(
-            suspend(2.0, "source", f"{MICROPHONE_SINK}.monitor"),
+            suspend(2.0, "sink", MICROPHONE_SINK),
             Wanted(noticed_s=1.0),
             *DUPLEX,
             most=4.0,
@@ -100,7 +100,7 @@ CASES = {
     "source-suspended-two": Case(
         "the same, two streams",
         repeated(
-            suspend(2.0, "source", f"{MICROPHONE_SINK}.monitor"),
+            suspend(2.0, "sink", MICROPHONE_SINK),
             Wanted(noticed_s=1.0),
             *TWO_STREAMS,
         ),
@@ -227,7 +227,7 @@ CASES = {
     ),
     "sighup": Case("SIGHUP", ended(signal.SIGHUP, Wanted(None, 0.5, latency_ms=None, exit_s=1.0))),
     "sigkill": Case(
-        "SIGKILL", ended(signal.SIGKILL, Wanted(None, 0.1, latency_ms=None, exit_s=1.0))
+        "SIGKILL", ended(signal.SIGKILL, Wanted(None, 0.5, latency_ms=None, exit_s=1.0))
     ),
     "hung-server-sigint": Case(
         "server hangs, then Ctrl-C",

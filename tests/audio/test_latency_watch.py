@@ -19,6 +19,8 @@ from rtvc.session import Session
 from rtvc.settings import Settings
 from tests.support.speech import UTTERANCES
 
+pytestmark = pytest.mark.slow
+
 
 def speech(seconds):
     parts = []

@@ -27,6 +27,8 @@ from tests.audio.device_lists import (
 )
 from tests.support.simulated_system import SimulatedSystem
 
+pytestmark = pytest.mark.slow
+
 FOLLOWS_WITHIN_S = 3.0
 
 Begin = Callable[..., LiveEndpoint]

@@ -38,6 +38,8 @@ from tests.support.library_files import GOLDEN, V1, V2, make_index, make_zip, va
 from tests.support.patience import measured
 from tests.support.small_networks import small_encoder, small_rmvpe
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

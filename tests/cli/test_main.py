@@ -35,6 +35,8 @@ from rtvc.errors import UsageError
 from rtvc.settings import SETTINGS, Settings, Value
 from tests.support.processes import started
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 HEAVY = {"mlx", "numpy", "sounddevice", "textual", "yaml", "soundfile", "soxr", "rtvc.session"}
 

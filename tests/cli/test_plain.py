@@ -16,6 +16,8 @@ from tests.cli.test_main import rtvc_command
 from tests.support.processes import Process, started
 from tests.support.pseudo_terminal import on_terminal
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 RUN = """
 import sys

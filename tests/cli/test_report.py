@@ -25,6 +25,8 @@ from tests.audio.device_lists import MACBOOK, TWO_RECEIVERS, listed
 from tests.cli.test_main import refused
 from tests.support.simulated_system import SimulatedSystem
 
+pytestmark = pytest.mark.slow
+
 
 def arguments(*words: str) -> argparse.Namespace:
     return main.parse(["report", *words])
@@ -36,7 +38,6 @@ def contents(path: Path) -> dict[str, Any]:
         return {name: json.loads(archive.read(name)) for name in archive.namelist()}
 
 
-@pytest.mark.slow
 def test_a_report_of_the_built_in_voice(tmp_path: Path) -> None:
     path = tmp_path / "mine.zip"
     words = ("--no-devices", "--no-rvc", "--seconds", "2", "--yes")

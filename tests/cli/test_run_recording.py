@@ -20,6 +20,8 @@ from rtvc.live.recorder import Recorder, unfinished_recordings
 from tests.cli.test_main import refused, rtvc_command
 from tests.support.processes import started
 
+pytestmark = pytest.mark.slow
+
 DEMO = ("run", "--demo", "demo.wav", "--pitch", "3")
 
 

@@ -20,6 +20,8 @@ from rtvc.engine.models.ops.backend import Compute
 from rtvc.engine.selftest import ladder
 from tests.engine.selftest.faults import FAULTS, spoiled
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,8 @@ from tests.support.material import more
 from tests.support.patience import measured
 from tests.support.voices import PlainVoice, SilentVoice, finder
 
+pytestmark = pytest.mark.slow
+
 RATE = 48_000
 OPEN: dict[str, Any] = {"gate": -90.0}
 

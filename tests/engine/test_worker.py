@@ -12,6 +12,8 @@ import soundfile
 from rtvc.live.demo import load_utterance
 from tests.support.patience import measured
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = """
 import rtvc.engine
 import mlx.core as mx

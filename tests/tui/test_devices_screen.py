@@ -2,10 +2,14 @@
 
 from dataclasses import replace
 
+import pytest
+
 from rtvc.config.remembered import load_remembered
 from rtvc.stats import State
 from tests.tui.conftest import in_loop
 from tests.tui.simulated_devices import USB, SimulatedDevices, identity
+
+pytestmark = pytest.mark.slow
 
 INTERFACE = replace(USB, name="Interface", inputs=3)
 

@@ -25,6 +25,8 @@ from tests.tui.places import PLACES, QUESTION, focusable, go, screens, where
 from tests.tui.simulated_devices import SimulatedDevices
 from tests.tui.test_pace import home, panel
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["home"]
 """A fixture."""
 SIZES = more([(80, 24), (40, 12), (200, 50)])
@@ -58,7 +60,6 @@ async def silent_within(it, seconds: float) -> bool:
     return bool(loudest(it.provider.device, since) == 0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("columns", "rows"), SIZES)
 def test_mute_is_heard_at_once_everywhere(open_panel, columns, rows):
     @in_loop
@@ -90,7 +91,6 @@ def test_mute_is_heard_at_once_everywhere(open_panel, columns, rows):
         walk()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("place", more(FIRST | PLACES, keep=len(FIRST)))
 def test_no_key_but_the_deliberate_act_lets_your_own_voice_out(open_panel, place):
     @in_loop

@@ -30,6 +30,8 @@ from tests.support.voices import PlainVoice, finder
 from tests.tui.conftest import ROWS, START, in_loop, loudest, save_preset_with_a_mode
 from tests.tui.simulated_devices import CABLE, HEADPHONES, SPEAKERS, USB, SimulatedDevices
 
+pytestmark = pytest.mark.slow
+
 
 @in_loop
 async def test_it_starts_converted_and_tells_what_it_does(open_panel):

@@ -14,6 +14,8 @@ from rtvc.tui.voice_list import VoiceList
 from tests.support.voices import PlainVoice, finder
 from tests.tui.conftest import START, in_loop
 
+pytestmark = pytest.mark.slow
+
 DEEP = find_preset("deep").apply_to(START)
 MINE = "# The comment stays.\ndescription: My own.\npitch: 5\n"
 

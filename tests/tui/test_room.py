@@ -18,6 +18,8 @@ from tests.tui.conftest import in_loop
 from tests.tui.simulated_devices import SimulatedDevices
 from tests.tui.test_look import LONG, each_size, words
 
+pytestmark = pytest.mark.slow
+
 
 class Broken(SimulatedDevices):
     """Devices that cannot be opened, for a reason that takes many words."""

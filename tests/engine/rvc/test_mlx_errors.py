@@ -30,8 +30,9 @@ def test_an_error_in_a_step(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Content, "begin", failing(RuntimeError(REFUSED)))
     with pytest.raises(VoiceError, match=r"failed while the voice was rendered: \[metal::malloc\]"):
         stream.render(np.zeros(1600, np.float32), settings)
+    longer = settings.replace(context=400.0)  # other sizes are warmed up
     with pytest.raises(VoiceError, match="failed while the voice was rendered"):
-        rvc.open(plan_for(settings), settings)
+        rvc.open(plan_for(longer), longer)
 
 
 def test_the_sentence_on_a_gpu(monkeypatch: pytest.MonkeyPatch):
