@@ -38,6 +38,12 @@ class _Delayed:
             pieces.append(self._pieces.popleft()[1])
         return b"".join(pieces)
 
+    def rest(self) -> bytes:
+        """Wait for all that is on its way, and return it."""
+        if self._pieces:
+            time.sleep(max(0.0, self._pieces[-1][0] - time.monotonic()))
+        return self.arrived()
+
 
 def run(rate: float, delay: float, count_file: Path, command: list[str]) -> int:
     """Run the command behind the line, and return its exit code."""
@@ -67,6 +73,7 @@ def _pass_on(outer: int, rate: float, delay: float, count_file: Path) -> None:
             try:
                 piece = os.read(outer, _PIECE)
             except OSError:  # the program has ended
+                os.write(1, screen.rest())
                 return
             due = max(due, now - 0.01) + len(piece) / rate
             passed += len(piece)
