@@ -49,8 +49,8 @@ class Session:
         Step times measured on this machine, which determine the sizes that are not set. Without
         it they are at their defaults.
     hint
-        Returns a sentence about a probable problem with the devices, or "". It is the reason
-        in `stats` if the engine has none.
+        Returns a sentence about the devices, such as a probable problem, or "". In `stats` it
+        follows the engine's reason.
     observer
         Receives every block that the engine processes; by default none.
     fail_open
@@ -225,8 +225,8 @@ class Session:
                 estimated_latency=self._watch.estimate,
                 latency_faults=self._watch.faults,
             )
-        hint = "" if stats.reason else self._hint()
-        return dataclasses.replace(stats, reason=hint) if hint else stats
+        reason = " ".join(filter(None, (stats.reason, self._hint())))
+        return stats if reason == stats.reason else dataclasses.replace(stats, reason=reason)
 
     def take_message(self) -> str:
         """Return what the session has corrected since the last call, "" if nothing."""

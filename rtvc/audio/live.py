@@ -433,6 +433,7 @@ class LiveEndpoint:
         before = self._devices
         self._devices, self._identities, duplex, marks = opened
         self._defaults.start(marks)
+        self._event_until = 0.0  # it was about the streams before
         self._note_defaults(before, self._devices)
         self._lost = ""
         self._duplex = duplex

@@ -69,6 +69,11 @@ class LoadedFiles:
                 self._keep(key, found)
             return found
 
+    def release(self) -> None:
+        """Keep nothing any more that is not in use."""
+        with self._lock:
+            self._kept.clear()
+
     def _keep(self, key: _Key, loaded: object) -> None:
         # Other versions of the file, such as one that has been replaced, are of no use now.
         for old in [k for k in self._kept if k[0] == key[0]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -182,6 +183,8 @@ def preload_estimator(settings: Settings) -> Iterator[None]:
 
 
 _loaded = LoadedFiles(kept_bytes())
+# Before MLX ends, on whose device they live.
+atexit.register(_loaded.release)
 
 
 def _load_shared(path: Path, load: Callable[[Path], T]) -> T:

@@ -487,7 +487,18 @@ def test_settings_are_applied_as_an_object_or_one_by_one():
         Session(SimulatedDevice(noise(1)), {"pitch": 4})  # type: ignore[arg-type]
 
 
-def test_what_is_wrong_with_the_devices_is_the_reason_where_there_is_no_other():
+def test_what_is_wrong_with_the_devices_follows_the_reason_of_the_engine():
     session = Session(SimulatedDevice(noise(1)), None, finder(), hint=lambda: "It is muted.")
     with session:
         assert session.stats().reason == "It is muted."
+
+    def missing(name):
+        raise UsageError("It has gone.")
+
+    session = Session(
+        SimulatedDevice(noise(1)), None, missing, hint=lambda: "It is muted.", wait_for_voice=True
+    )
+    with session:
+        reason = session.stats().reason
+    assert reason.startswith("No voice: It has gone.")
+    assert reason.endswith(" It is muted.")

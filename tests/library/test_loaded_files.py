@@ -31,6 +31,15 @@ def test_an_object_is_kept_after_its_last_use(files):
     assert loaded.get(files[0], Loaded) is first()
 
 
+def test_what_is_kept_can_be_released(files):
+    loaded = LoadedFiles(1000)
+    first = weakref.ref(loaded.get(files[0], Loaded))
+    used = loaded.get(files[1], Loaded)
+    loaded.release()
+    assert first() is None
+    assert loaded.get(files[1], Loaded) is used
+
+
 def test_the_ones_used_longest_ago_are_released_beyond_the_limit(files):
     loaded = LoadedFiles(250)
     refs = [weakref.ref(loaded.get(path, Loaded)) for path in files[:2]]
