@@ -140,6 +140,11 @@ def test_a_moved_output_is_reported(endpoint: LiveEndpoint, sound_server: SoundS
 def test_a_microphone_that_becomes_our_own_output_is_refused(
     endpoint: LiveEndpoint, sound_server: SoundServer
 ) -> None:
+    output = endpoint.server.state().outputs[0]
+    sound_server.pactl("move-sink-input", str(output.index), HEADPHONES_SINK)
+    wait_for(lambda: HEADPHONES_SINK in endpoint.hint)
+    sound_server.pactl("move-sink-input", str(output.index), SPEAKER_SINK)
+    wait_for(lambda: SPEAKER_SINK in endpoint.hint)
     stream = endpoint.server.state().inputs[0]
     sound_server.pactl("set-default-source", f"{SPEAKER_SINK}.monitor")
     try:
@@ -154,5 +159,5 @@ def test_a_microphone_that_becomes_our_own_output_is_refused(
     assert endpoint.reconnect(3.0)
     assert endpoint.wait(480, 1.0) >= 480
     time.sleep(0.5)
-    assert endpoint.hint != LOOP
+    assert endpoint.hint not in (LOOP, "The sound server moved the output to 'fake_speaker'.")
     endpoint.wait(480, 0.1)

@@ -23,7 +23,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "measure": ("l",),
     "messages": ("ctrl+l",),
     "palette": ("ctrl+p",),
-    "palette, typed": ("ctrl+p", "q", "u"),
+    "palette, typed": ("ctrl+p", "s", "p"),
     "presets": ("p",),
     "presets, searching": ("p", "slash", "r"),
     "presets, copy": ("p", "c"),
