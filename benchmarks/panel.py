@@ -40,8 +40,8 @@ from tests.support.sound_server import SoundServer
 from tests.support.terminal import Terminal
 
 MAX_CPU = 10.0
-MAX_GROWTH_MB = 5.0
-_ENGINE = ("rtvc engine", "rtvc audio")
+MAX_GROWTH_MB = 3.0
+_ENGINE = ("rtvc engine", "rtvc chain", "rtvc audio")
 _SPEECH_S = 300.0
 _SAMPLE_S = 5.0
 _END_SAMPLES = 5
