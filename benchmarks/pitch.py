@@ -172,10 +172,10 @@ def speech(folder: Path | None, fcpe: PitchEstimator | None) -> Material:
     for path in paths:
         sound, rate = soundfile.read(path, dtype="float32")
         sound = sound if rate == _RATE else soxr.resample(sound, rate, _RATE)
-        beside = path.with_suffix(".f0.npy")
-        if fcpe is None and not beside.exists():
-            raise SystemExit(f"No reference for {path}: give --fcpe, or {beside.name} next to it.")
-        reference = np.load(beside) if fcpe is None else whole(fcpe)(sound)
+        stored = path.with_suffix(".f0.npy")
+        if fcpe is None and not stored.exists():
+            raise SystemExit(f"No reference for {path}: give --fcpe, or {stored.name} next to it.")
+        reference = np.load(stored) if fcpe is None else whole(fcpe)(sound)
         found.append((sound, reference.astype(np.float64)))
     return found
 

@@ -196,7 +196,7 @@ CASES = {
     ),
     "step-spins": Case(
         "a step spins for ever",
-        # The thread goes on and takes time from all others.
+        # The thread keeps running and takes processor time from all others.
         repeated(inside(0.0, "step", "spin"), _STEP(sound_s=4.2), settle=9, each=1),
     ),
     "engine-ends": Case(

@@ -28,6 +28,8 @@ from tests.support.virtual_clock import VirtualClock
 from tests.tui.idle import wait_no_more
 from tests.tui.simulated_devices import SimulatedDevices
 
+ROOT = Path(__file__).parents[2]
+
 TERMINAL = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
 """A terminal that shows all colours, for what is drawn."""
 START = Settings(formant=2, block=100, headroom=200)
@@ -204,3 +206,16 @@ def open_panel(monkeypatch):
                 controller.close()
 
     return opened
+
+
+@pytest.fixture
+def program_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with fresh settings and voices, of programs started in a terminal."""
+    monkeypatch.setenv("RTVC_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for name in ("TMUX", "COLUMNS", "LINES", "COLORTERM", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

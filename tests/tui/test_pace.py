@@ -15,8 +15,6 @@ from rtvc.tui.frame_pace import FramePace
 from tests.support.patience import measured
 from tests.support.terminal import Terminal
 
-ROOT = Path(__file__).parent.parent.parent
-
 
 class Clock:
     def __init__(self) -> None:
@@ -132,13 +130,8 @@ def panel(
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path / "config"))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    for name in ("TMUX", "COLUMNS", "LINES", "COLORTERM", "NO_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def home(program_home: Path) -> Path:
+    return program_home
 
 
 def bytes_passed(seconds: float, *count_files: str) -> list[float]:

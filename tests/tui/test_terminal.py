@@ -37,21 +37,13 @@ from tests.support.sound_server import (
 from tests.support.terminal import Terminal
 from tests.tui.listening import TONE_HZ, bend, cut, half_way, likeness, moment, vowel
 
-ROOT = Path(__file__).parent.parent.parent
 DEVICES = "--input fake_mic --output fake_speaker"
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch, sound_server: SoundServer):
-    monkeypatch.setenv("RTVC_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path / "config"))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    for name in ("TMUX", "COLUMNS", "LINES", "COLORTERM", "NO_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
+def home(program_home: Path, sound_server: SoundServer):
     save_panel_state(PanelState(guided=True))
-    return tmp_path
+    return program_home
 
 
 @pytest.fixture

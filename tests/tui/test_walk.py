@@ -21,7 +21,6 @@ from tests.support.sound_server import MICROPHONE_SINK, SPEAKER_SINK, SoundServe
 from tests.support.terminal import Terminal
 from tests.tui.simulated_devices import speech
 
-ROOT = Path(__file__).parent.parent.parent
 RTVC = [sys.executable, "-m", "rtvc"]
 LIMIT_S = 90.0
 """Time for the words of one step, on a machine that does much else."""
@@ -95,18 +94,11 @@ def dialog(screen: str) -> str:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(program_home: Path) -> Path:
     """A fresh settings folder, and the base models that `rtvc setup` would download."""
-    monkeypatch.setenv("RTVC_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path / "config"))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    for name in ("TMUX", "COLUMNS", "LINES", "COLORTERM", "NO_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
     install_from_folder("contentvec", GOLDEN / "hubert_small" / "model.safetensors")
     install_from_folder("rmvpe", GOLDEN / "rmvpe_small.pt")
-    return tmp_path
+    return program_home
 
 
 @contextmanager

@@ -158,7 +158,7 @@ class RvcVoice:
         """
         self.check_speaker(settings)
         estimator = self.estimator(settings)
-        sizes = plan, settings.pitch_method
+        sizes = plan, "" if estimator is None else estimator.name
         warm = _warm.setdefault(self.voice, set())
         if sizes in warm and not traces_steps():
             return RvcStream(self, estimator, plan, settings)
