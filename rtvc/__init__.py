@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from rtvc.errors import RtvcError, UsageError
     from rtvc.library.load_voice import load_voice
     from rtvc.session import Session
-    from rtvc.settings import SettingError, Settings
+    from rtvc.setting import SettingError
+    from rtvc.settings import Settings
     from rtvc.stats import State, Stats
 
 __all__ = [
@@ -36,7 +37,7 @@ _MODULES = {
     "Converter": "rtvc.conversion",
     "RtvcError": "rtvc.errors",
     "Session": "rtvc.session",
-    "SettingError": "rtvc.settings",
+    "SettingError": "rtvc.setting",
     "Settings": "rtvc.settings",
     "State": "rtvc.stats",
     "Stats": "rtvc.stats",

@@ -179,7 +179,7 @@ class Stats:
         estimator. They differ from the requested ones while others load or were refused, and
         where sizes are automatic or reduced. Empty before the first chain.
     features, speakers
-        What the voice in use has, for `rtvc.settings.Setting.applies_to`, in alphabetical order,
+        What the voice in use has, for `rtvc.setting.Setting.applies_to`, in alphabetical order,
         and its number of speakers.
     gate_open, idle
         Whether the gate is open, and whether rendering is skipped because the input has been

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from rtvc.engine.plan import FRAMES_PER_SECOND, make_plan
 from rtvc.errors import UsageError
-from rtvc.settings import SETTINGS, Setting, SettingError, Settings, find_setting, grouped_settings
+from rtvc.setting import Setting, SettingError
+from rtvc.settings import SETTINGS, Settings, find_setting, grouped_settings
 
 NUMBERS = [setting for setting in SETTINGS.values() if setting.kind in (float, int)]
 

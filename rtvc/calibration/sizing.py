@@ -14,7 +14,8 @@ from rtvc.calibration.profiles import (
     closest_sizes,
 )
 from rtvc.calibration.timing import Timing
-from rtvc.settings import SETTINGS, Settings, Value
+from rtvc.setting import Value
+from rtvc.settings import SETTINGS, Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from rtvc.cli.terminal import ProgressBar
     from rtvc.engine.profiling.step_timing import Show
     from rtvc.library import InstalledVoice
-    from rtvc.settings import Settings, Value
+    from rtvc.setting import Value
+    from rtvc.settings import Settings
 
 SUMMARY = "measure this machine (one minute), so that runs use its shortest reliable block"
 USAGE = "rtvc calibrate [--voice NAME] [--busy] [--profile NAME] [--seconds N]"

@@ -9,15 +9,8 @@ from typing import Any, NamedTuple
 
 from rtvc.device_choice import ChannelChoice, parse_channel
 from rtvc.errors import RtvcError, UsageError
-from rtvc.settings import (
-    BUILT_IN,
-    SETTINGS,
-    Setting,
-    Settings,
-    Value,
-    grouped_settings,
-    parse_number,
-)
+from rtvc.setting import Setting, Value, parse_number
+from rtvc.settings import BUILT_IN, SETTINGS, Settings, grouped_settings
 
 _PREFIX = "setting_"
 

@@ -12,7 +12,7 @@ from rtvc.errors import RtvcError, UsageError
 
 if TYPE_CHECKING:
     from rtvc.live.replay import Replay
-    from rtvc.settings import Value
+    from rtvc.setting import Value
 
 SUMMARY = "render the last minute of a live run again"
 USAGE = "rtvc replay FOLDER [FLAGS]"

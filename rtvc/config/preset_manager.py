@@ -19,7 +19,8 @@ from rtvc.config.presets import (
 )
 from rtvc.config.settings_yaml import SettingsFileError, read_text
 from rtvc.errors import RtvcError, UsageError
-from rtvc.settings import SETTINGS, Settings, Value, changed_names
+from rtvc.setting import Value
+from rtvc.settings import SETTINGS, Settings, changed_names
 
 
 @dataclass(frozen=True, slots=True)

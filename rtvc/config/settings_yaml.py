@@ -15,7 +15,8 @@ from pathlib import Path
 import yaml
 
 from rtvc.errors import UsageError, did_you_mean
-from rtvc.settings import SETTINGS, Setting, SettingError, Value
+from rtvc.setting import Setting, SettingError, Value
+from rtvc.settings import SETTINGS
 
 MAX_BYTES = 64 * 1024
 """Maximum size of a settings file in bytes."""

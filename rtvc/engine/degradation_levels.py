@@ -12,7 +12,8 @@ from rtvc.calibration.profiles import LONGEST_BLOCK
 from rtvc.calibration.sizing import Sizing
 from rtvc.calibration.timing import Timing
 from rtvc.engine.delivery import GUARD_S
-from rtvc.settings import BUILT_IN, SETTINGS, Settings, Value
+from rtvc.setting import Value
+from rtvc.settings import BUILT_IN, SETTINGS, Settings
 
 T = TypeVar("T")
 

@@ -84,7 +84,7 @@ class Voice(Protocol):
         True if consecutive blocks join without processing; False if they are independent
         renders that must be aligned and crossfaded.
     features
-        What it has, for `rtvc.settings.Setting.applies_to`.
+        What it has, for `rtvc.setting.Setting.applies_to`.
     speakers
         Number of speakers, at least 1; ``Settings.speaker`` is below it.
     """

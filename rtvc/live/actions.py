@@ -12,7 +12,8 @@ from rtvc.config.presets import user_path
 from rtvc.live.badge import Remedy
 from rtvc.live.controller import Controller
 from rtvc.live.mode_keys import ModeKeys
-from rtvc.settings import SETTINGS, Setting, Settings, Value
+from rtvc.setting import Setting, Value
+from rtvc.settings import SETTINGS, Settings
 
 
 class Actions:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field, replace
 
-from rtvc.settings import BUILT_IN, SETTINGS, Settings, Value
+from rtvc.setting import Value
+from rtvc.settings import BUILT_IN, SETTINGS, Settings
 from rtvc.stats import State, Stats
 
 _WINDOW_S = 10.0

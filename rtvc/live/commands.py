@@ -9,7 +9,8 @@ from rtvc.config.preset_manager import PresetManager, describe_changes, format_v
 from rtvc.errors import RtvcError, UsageError, did_you_mean
 from rtvc.live.actions import Actions
 from rtvc.live.controller import Controller
-from rtvc.settings import SETTINGS, Setting, Settings, Value
+from rtvc.setting import Setting, Value
+from rtvc.settings import SETTINGS, Settings
 
 KEYS = "m mutes, space is your own voice, 1 to 9 load presets, r records, q quits."
 HELP = """\

@@ -19,7 +19,8 @@ from rtvc.engine.voice import Voice
 from rtvc.errors import RtvcError
 from rtvc.live.flight_folder import COLUMNS, DELIVERED, FORMAT, REPLAY_FILE
 from rtvc.live.flight_state import unpack_state
-from rtvc.settings import SETTINGS, Settings, Value
+from rtvc.setting import Value
+from rtvc.settings import SETTINGS, Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from rtvc.config.preset_manager import format_value, setting_label
 from rtvc.live.actions import Actions
 from rtvc.live.controller import Controller
 from rtvc.live.health import health
-from rtvc.settings import Setting, Value
+from rtvc.setting import Setting, Value
 from rtvc.tui.dialogs import Ask
 from rtvc.tui.health_line import HealthLine
 from rtvc.tui.help import LIST_TOPIC, SETTINGS_TOPIC, Topic

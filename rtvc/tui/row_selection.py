@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rtvc.settings import Setting
+from rtvc.setting import Setting
 from rtvc.tui.setting_rows import TABS, Facts, settings_by_tab
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from rtvc.config.preset_manager import format_value, setting_label
-from rtvc.settings import Setting, Settings, Value
+from rtvc.setting import Setting, Value
+from rtvc.settings import Settings
 from rtvc.tui import slider
 from rtvc.tui.setting_rows import Facts
 from rtvc.tui.text_pane import cut

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Set
 from dataclasses import dataclass
 
-from rtvc.settings import Setting, Settings, Value, grouped_settings
+from rtvc.setting import Setting, Value
+from rtvc.settings import Settings, grouped_settings
 from rtvc.stats import Stats
 
 TABS = ("voice", "microphone", "output", "timing")

@@ -15,7 +15,8 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from rtvc.settings import Setting, Settings, Value
+from rtvc.setting import Setting, Value
+from rtvc.settings import Settings
 from rtvc.tui import slider, value_steps
 from rtvc.tui.row_selection import RowSelection
 from rtvc.tui.setting_row import TRACK_AT, VALUE_AT, row_text, track_cells

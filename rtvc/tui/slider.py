@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rtvc.settings import Setting, Value
+from rtvc.setting import Setting, Value
 from rtvc.tui import value_steps
 
 DEFAULT_MARK, PRESET_MARK = "┴", "▾"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from rtvc.settings import Setting, Value
+from rtvc.setting import Setting, Value
 
 Size = Literal["fine", "normal", "coarse"]
 _COARSE = 5

@@ -32,7 +32,8 @@ from rtvc.config.remembered import (
     save_remembered,
 )
 from rtvc.errors import UsageError
-from rtvc.settings import SETTINGS, Settings, Value
+from rtvc.setting import Value
+from rtvc.settings import SETTINGS, Settings
 from tests.support.processes import started
 
 pytestmark = pytest.mark.slow

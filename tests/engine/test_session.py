@@ -9,7 +9,8 @@ import pytest
 from rtvc.audio.simulated import Fault, SimulatedDevice
 from rtvc.errors import RtvcError, UsageError
 from rtvc.session import Session
-from rtvc.settings import SETTINGS, SettingError, Settings
+from rtvc.setting import SettingError
+from rtvc.settings import SETTINGS, Settings
 from rtvc.stats import State
 from tests.support.material import more
 from tests.support.patience import measured

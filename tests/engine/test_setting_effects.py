@@ -22,7 +22,8 @@ from rtvc.engine.rvc.voice import RvcVoice
 from rtvc.engine.voice import Voice
 from rtvc.engine.world.voice import WorldVoice
 from rtvc.session import Session
-from rtvc.settings import SETTINGS, Settings, Value
+from rtvc.setting import Value
+from rtvc.settings import SETTINGS, Settings
 from tests.audio.test_monitor import MainOutput
 from tests.engine.rvc import rvc_stack
 from tests.engine.speech_measures import RATE, envelope_db, speech, warp_semitones

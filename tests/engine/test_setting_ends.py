@@ -10,7 +10,8 @@ import pytest
 
 from rtvc.engine.chain import Chain
 from rtvc.engine.world.voice import WorldVoice
-from rtvc.settings import SETTINGS, Setting, Settings, Value
+from rtvc.setting import Setting, Value
+from rtvc.settings import SETTINGS, Settings
 from tests.engine.rvc import rvc_stack
 from tests.engine.speech_measures import speech
 

@@ -7,7 +7,8 @@ from textual.widgets import Input, OptionList
 
 from rtvc.config.panel_state import PanelState, save_panel_state
 from rtvc.live.badge import Remedy
-from rtvc.settings import SETTINGS, SettingError, Settings
+from rtvc.setting import SettingError
+from rtvc.settings import SETTINGS, Settings
 from rtvc.stats import State
 from rtvc.tui.health_line import HealthLine
 from rtvc.tui.latency import LatencyBar
