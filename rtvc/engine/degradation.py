@@ -24,6 +24,15 @@ _SLOW_SHARE = 0.5
 """Share of the allowed time above which a step, not something else, explains a late block."""
 _SETTLING_STEPS = 5
 """First steps of a chain that are not counted: replacing the previous chain disturbs them."""
+_INTERRUPTION_S = 0.3
+"""Time without a step, beyond that of three steps, that is an interruption: the program was
+stopped, the device lost, or a call did not end. Blocks that are late around it tell nothing about
+the sizes."""
+_CATCHING_UP_S = 1.5
+"""Time from an interruption on in which late steps are not counted."""
+_INTERRUPTIONS_APART_S = 5.0
+"""Time after an interruption in which the next one counts as late steps do: on a machine that is
+much too slow each step looks like an interruption."""
 _TIMED_STEPS = 50
 """Newest steps whose durations decide."""
 _RECOVERY_S, _MAX_RECOVERY_S = 20.0, 320.0
@@ -62,6 +71,8 @@ class Degradation:
         self._recovery_s = _RECOVERY_S
         self._raised_at = -math.inf
         self._raised_last = False
+        self._last_step = math.inf
+        self._interrupted_at = -math.inf
         self._notice = ""
         self._notice_until = -math.inf
         self._unsaid = ""
@@ -100,12 +111,15 @@ class Degradation:
         late
             Whether the block was late, so that concealment was output.
         """
+        self._notice_interruption(now)
         self._steps += 1
         if self._steps <= _SETTLING_STEPS:
             self._since = now
             return
-        self._durations.append(seconds)
         self._times.append(now)
+        if now - self._interrupted_at < _CATCHING_UP_S:
+            return
+        self._durations.append(seconds)
         # A fast step is late for another reason, such as a gap before it.
         if late and seconds > _SLOW_SHARE * self._levels[self.level].allowed_s:
             self._late.append(now)
@@ -120,6 +134,10 @@ class Degradation:
             self._go_up(now)
         elif self._steps == _SETTLING_STEPS + _COMPARED_STEPS:
             self._compare_with_calibration(now)
+
+    def skip_step(self, now: float) -> None:
+        """Note a step that tells nothing, as one that rendered nothing."""
+        self._last_step = now
 
     def reject_level(self) -> None:
         """Remove the current level, for which no chain could be built, and use the one above."""
@@ -185,6 +203,16 @@ class Degradation:
         if here is None or there is None:
             return False
         return self._levels[level].fits(duration * there / here, part)
+
+    def _notice_interruption(self, now: float) -> None:
+        """Leave out the steps from here on if nothing ran for a while."""
+        allowed = self._levels[self.level].allowed_s
+        if (
+            now - self._last_step > 3 * allowed + _INTERRUPTION_S
+            and now - self._interrupted_at > _INTERRUPTIONS_APART_S
+        ):
+            self._interrupted_at = now
+        self._last_step = now
 
     def _compare_with_calibration(self, now: float) -> None:
         """Set the notice if the first steps are much slower than calibrated."""

@@ -214,6 +214,8 @@ class EngineLoop:
             late = delivery.deliver(step.output)
             if step.rendered and chain.built_for.shape == settings.shape:
                 self._builder.degradation.record_step(now, now - endpoint_started, late=late)
+            else:
+                self._builder.degradation.skip_step(now)
             self._spare.keep(chain.built_for, now)
         else:
             endpoint.write(step.output)

@@ -214,6 +214,38 @@ def test_single_slow_steps_are_no_overload():
     assert stats.latency.block == pytest.approx(0.1)
 
 
+def slow_around(*times, stall=1.0, after=8):
+    """A cost of 20 ms, but of `stall` seconds at each time and 95 ms for `after` steps then."""
+    left = list(times)
+    slow = [0]
+
+    def cost(plan, settings, now):
+        if left and now >= left[0]:
+            left.pop(0)
+            slow[0] = after
+            return stall
+        slow[0] -= slow[0] > 0
+        return 0.15 if slow[0] else 0.02
+
+    return cost
+
+
+def test_steps_that_are_slow_after_an_interruption_are_no_overload():
+    stats, degraded, _ = run(slow_around(5.0, 12.0), Settings(gate=-90.0), seconds=40)
+    assert stats.late_blocks > 8
+    assert degraded == [""]
+
+
+def test_an_interruption_soon_after_another_one_counts():
+    _, degraded, _ = run(slow_around(5.0, 8.0), Settings(gate=-90.0), seconds=20)
+    assert "block 150 ms" in degraded
+
+
+def test_steps_that_each_last_as_long_as_an_interruption_are_an_overload():
+    _, degraded, _ = run(lambda *_: 0.8, Settings(gate=-90.0), seconds=20)
+    assert len(degraded) > 1
+
+
 @pytest.mark.thorough
 def test_from_the_lowest_level_it_is_back_within_a_minute_of_room():
     seen = {}
