@@ -112,6 +112,9 @@ class Decoder:
     def _open_next(self) -> soundfile.SoundFile:
         # As bytes: soundfile cannot encode names that are not UTF-8.
         source = PiecesFile(self._path, self._parts.pop(0)) if self._parts else None
+        if source is None and self._path.suffix.lower() == ".raw":
+            # By this name alone soundfile takes it for samples without a header.
+            source = PiecesFile(self._path, ((0, self._path.stat().st_size),))
         file = _SequentialFile(source or os.fsencode(self._path))
         rate = self.rate or file.samplerate
         same = file.samplerate == rate

@@ -23,6 +23,8 @@ _CLIPPED = 4.0
 """Samples beyond it, 12 dB above full scale, are clipped by the engine."""
 _INTEGERS = 256.0
 """Float samples beyond it are integers that were not scaled."""
+_LARGEST = 2.0**33
+"""Samples beyond it are no sound: integers have at most 32 bits."""
 _LOUD_SHARE = 95
 _GATE_BELOW_DB = 35.0
 """Distance of the gate from the loud parts of a recording."""
@@ -109,7 +111,7 @@ def inspect(
     Raises
     ------
     RtvcError
-        If it cannot be read, contains no samples, or NaN or infinite ones.
+        If it cannot be read, contains no samples, or ones that are NaN, infinite or far too large.
     """
     name = name or str(path)
     decoder = open_decoder(path, name)
@@ -171,6 +173,14 @@ def _checked_peak(frames: Float32, decoder: Decoder, name: str) -> float:
         raise RtvcError(
             f"{name} contains NaN or infinite samples, the first at "
             f"{at:.3f} s. Export the file again, or cut that part out."
+        )
+    if peak > _LARGEST:
+        at = (
+            decoder.frames_read - len(frames) + int(np.abs(frames).max(1).argmax())
+        ) / decoder.rate
+        raise RtvcError(
+            f"{name} contains samples of up to {peak:.1g}, such as at {at:.3f} s, where full scale "
+            "is 1. Export the file again, or cut that part out."
         )
     return peak
 

@@ -72,6 +72,13 @@ class _Parser(argparse.ArgumentParser):
             listed = ""
         raise UsageError(f"{what} {did_you_mean(str(value), known, listed)}".rstrip())
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse ignores a full disk, and Python reports it only when it ends.
+        if message:
+            file = file or sys.stderr
+            file.write(message)
+            file.flush()
+
     def error(self, message: str) -> NoReturn:
         # argparse writes clauses: "argument --pitch: expected one argument".
         raise UsageError(f"{message[:1].upper()}{message[1:]}. Run '{self.prog} --help' for usage.")

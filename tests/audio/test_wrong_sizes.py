@@ -139,6 +139,56 @@ def test_a_few_bytes_behind_the_end_are_told(tmp_path: Path) -> None:
         assert "210 bytes follow the end that its header states" in found.notes[0]
 
 
+SINGLE_HEADER = [
+    *(("AVR", "PCM_16"), ("MPC2K", "PCM_16"), ("WVE", "ALAW"), ("NIST", "PCM_24")),
+    *(("SDS", "PCM_16"), ("MAT4", "PCM_16"), ("MAT5", "PCM_16"), ("SVX", "PCM_16")),
+    *(("VOC", "PCM_U8"), ("VOC", "ULAW"), ("W64", "PCM_16"), ("AU", "G721_32"), ("OGG", "OPUS")),
+]
+NO_STATED_LENGTH = [("IRCAM", "PCM_16"), ("PAF", "PCM_16"), ("PVF", "PCM_16"), ("XI", "DPCM_16")]
+
+
+def encoded_at_8_khz(form: str, subtype: str) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, SOUND[:8000], 8000, format=form, subtype=subtype)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(("form", "subtype"), SINGLE_HEADER + NO_STATED_LENGTH)
+def test_no_header_or_other_byte_is_read_as_sound(tmp_path: Path, form: str, subtype: str) -> None:
+    data = encoded_at_8_khz(form, subtype)
+    notes = () if (form, subtype) in SINGLE_HEADER else (f"{tmp_path / 'x'}: {NO_LENGTH}",)
+    one = inspected(tmp_path / "x", data)
+    assert (one.shortfall, one.notes) == ("", notes)
+    two = inspected(tmp_path / "x", 2 * data)
+    assert (two.frames, two.shortfall, two.notes) == (2 * one.frames, "", notes)
+    if not notes:
+        behind = inspected(tmp_path / "x", data + 210 * b"\xee")
+        assert (behind.frames, behind.shortfall) == (one.frames, "")
+        if form != "SDS":  # its packets are counted: what follows them is not sound
+            assert "210 bytes follow" in behind.notes[0]
+
+
+def test_the_name_of_a_file_does_not_make_it_raw_samples(tmp_path: Path) -> None:
+    assert inspected(tmp_path / "x.raw", wav(DATA)).frames == len(SOUND)
+    with pytest.raises(RtvcError, match="is in no format that libsndfile reads"):
+        inspected(tmp_path / "x.raw", BODY)
+
+
+def test_samples_that_are_no_sound_are_refused(tmp_path: Path) -> None:
+    samples = np.stack([SOUND, SOUND], 1)
+    samples[24_000] = 1e30
+    soundfile.write(tmp_path / "x.wav", samples, RATE, subtype="FLOAT")
+    with pytest.raises(RtvcError, match=r"samples of up to 1e\+30, such as at 0.500 s"):
+        inspected(tmp_path / "x.wav", (tmp_path / "x.wav").read_bytes())
+
+
+def test_compressed_aiff_keeps_its_length_with_bytes_behind(tmp_path: Path) -> None:
+    data = encoded_at_8_khz("AIFF", "GSM610")
+    found = inspected(tmp_path / "x", data + bytes(3000))
+    assert found.frames > 8000
+    assert found.notes == (f"{tmp_path / 'x'}: {UPDATED}",)
+
+
 def test_a_large_size_is_believed(tmp_path: Path) -> None:
     found = inspected(tmp_path / "x", wav(chunk(b"data", BODY, 3_000_000_000)))
     assert "can be read" in found.shortfall

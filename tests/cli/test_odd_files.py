@@ -116,7 +116,9 @@ def test_a_constant_offset_is_no_sound_to_miss(convert: Callable[..., str]) -> N
     convert("in.wav", "out.wav")
 
 
-@pytest.mark.parametrize("words", ["convert in.wav -", "convert in.wav out.wav --json", "presets"])
+@pytest.mark.parametrize(
+    "words", ["convert in.wav -", "convert in.wav out.wav --json", "presets", "--help"]
+)
 def test_a_full_standard_output_is_one_sentence(words: str) -> None:
     command = f"{sys.executable} -m rtvc {words} > /dev/full"
     done = subprocess.run(command, shell=True, check=False, capture_output=True, text=True)

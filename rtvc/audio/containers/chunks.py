@@ -1,4 +1,4 @@
-"""Containers with one chunk of samples: AIFF, 8SVX, NIST, AU, CAF and W64.
+"""Containers with one chunk of samples: AIFF, 8SVX, AU, CAF and W64.
 
 Their stated size is too small where the program that wrote them was killed, and too large where
 they were cut.
@@ -6,21 +6,24 @@ they were cut.
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from rtvc.audio.containers.joined import OneFile, read_joined
+from rtvc.audio.containers.joined import OneFile, read_joined, up_to_its_end
 from rtvc.audio.containers.layout import (
     NO_LENGTH,
     Data,
     Layout,
     is_placeholder,
-    shortfall_of,
     sound_behind,
 )
 from rtvc.audio.containers.pieces import Piece, patched
+
+_PLAIN = b"NONE", b"twos", b"sowt", b"in24", b"in32", b"fl32", b"FL32", b"fl64", b"FL64", b"raw "
+"""Encodings of AIFF-C whose samples have the stated number of bits."""
+_W64_NAME_END = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
+"""How the 16 bytes of the name of a chunk of W64 end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,9 @@ def _read_form(data: Data, start: int) -> OneFile | None:
         body = found.get(b"BODY")
         if body is None:
             return None
-        return OneFile(((start, end),), end, body.size, len(data) - body.begin)
+        if end > body.end + 1:
+            return OneFile(((start, end),), end, body.size, len(data) - body.begin)
+        return up_to_its_end(data, start, body.begin, body.size, b"FORM")
     return _read_sound(data, start, end, common, sound)
 
 
@@ -76,8 +81,12 @@ def _read_sound(data: Data, start: int, end: int, common: _Chunk, sound: _Chunk)
         end = len(data)
     pieces: tuple[Piece, ...] = ((start, end),)
     if more:
-        channels, _, bits = struct.unpack_from(">hIh", data, common.begin)
-        frames = (sound.size + more - 8) // max(1, channels * ((bits + 7) // 8))
+        channels, frames, bits = struct.unpack_from(">hIh", data, common.begin)
+        compressed = common.size > 18 and data[common.begin + 18 : common.begin + 22] not in _PLAIN
+        if compressed and frames and sound.size > 8:
+            frames = frames * (sound.size + more - 8) // (sound.size - 8)
+        else:
+            frames = (sound.size + more - 8) // max(1, channels * ((bits + 7) // 8))
         fixes = {sound.size_at: struct.pack(">I", sound.size + more)}
         fixes[common.begin + 2] = struct.pack(">I", frames)
         pieces = patched(start, end, fixes)
@@ -86,16 +95,6 @@ def _read_sound(data: Data, start: int, end: int, common: _Chunk, sound: _Chunk)
         begin = sound.begin - 8
         pieces = ((start, begin), (sound.end + 1, end), (begin, sound.end))
     return OneFile(pieces, end, sound.size + more, available, notes)
-
-
-def read_nist(data: Data) -> Layout:
-    """Return the layout of a NIST SPHERE file, whose header is text."""
-    values = {
-        name.decode(): int(number)
-        for name, number in re.findall(rb"(sample\w*|channel_count) -(?:i|s1) (\d+)", data[:1024])
-    }
-    size = values.get("sample_count", 0) * values.get("sample_n_bytes", 0)
-    return shortfall_of(size * values.get("channel_count", 1), len(data) - 1024)
 
 
 def read_au(data: Data) -> Layout:
@@ -169,7 +168,9 @@ def _plain(data: Data, start: int, sound: _Chunk, form: str, least: int = 0) -> 
         more, notes = sound_behind(data, sound.end, end, size)
         size += more
     if size == sound.size:
-        return OneFile(((start, end),), end, size, size, notes)
+        # libsndfile reads G.721 and G.723 to the end of the file, whatever is stated.
+        stop = sound.end if notes else end
+        return OneFile(((start, stop),), end, size, size, notes)
     pieces = patched(start, end, {sound.size_at: struct.pack(form, size)})
     return OneFile(pieces, end, size if notes else sound.size, size, notes)
 
@@ -191,13 +192,39 @@ def read_w64(data: Data) -> Layout:
             if data[at : at + 4] == b"data":
                 available = end - at
                 if size > 24 and not is_placeholder(size):
-                    return OneFile(((start, end),), end, size - 24, available - 24)
+                    return _read_w64_sound(
+                        data, start, end, _Chunk(b"", at + 16, size - 24, at + 24)
+                    )
                 pieces = patched(start, end, {at + 16: struct.pack("<Q", available)})
                 return OneFile(pieces, end, available, available, (NO_LENGTH,))
             at += max(24, size + -size % 8)
         return None
 
     return read_joined(data, 0, read)
+
+
+def _read_w64_sound(data: Data, start: int, end: int, sound: _Chunk) -> OneFile:
+    """Return a W64 file; libsndfile reads all that follows the stated size of the sound as sound.
+
+    Parameters
+    ----------
+    data
+        The data.
+    start, end
+        Where the file begins and ends.
+    sound
+        Its sound.
+    """
+    available = end - sound.begin
+    if sound.size >= available:
+        return OneFile(((start, end),), end, sound.size, available)
+    following = sound.end + -sound.end % 8
+    if data[following + 4 : following + 16] == _W64_NAME_END:
+        return OneFile(((start, sound.end),), end, sound.size, sound.size)
+    more, notes = sound_behind(data, sound.end, end, sound.size)
+    size = sound.size + more
+    fixes = {sound.size_at: struct.pack("<Q", size + 24)}
+    return OneFile(patched(start, sound.end + more, fixes), end, size, size, notes)
 
 
 def _chunks(data: Data, at: int, header: str) -> Iterator[_Chunk]:

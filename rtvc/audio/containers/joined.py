@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rtvc.audio.containers.layout import NO_LENGTH, SLACK, Data, Layout, is_placeholder
+from rtvc.audio.containers.layout import (
+    NO_LENGTH,
+    SLACK,
+    Data,
+    Layout,
+    is_placeholder,
+    sound_behind,
+)
 from rtvc.audio.containers.pieces import Piece
 
 
@@ -33,6 +40,33 @@ class OneFile:
     available: int
     notes: tuple[str, ...] = ()
     damage: str = ""
+
+
+def up_to_its_end(data: Data, start: int, begin: int, size: int, magic: bytes) -> OneFile:
+    """Return a file whose sound is its last part, and of which libsndfile reads what follows too.
+
+    Parameters
+    ----------
+    data
+        The data.
+    start
+        Where the file begins.
+    begin
+        Where its sound begins.
+    size
+        Stated size of the sound in bytes.
+    magic
+        Beginning of a file of this kind.
+    """
+    available = len(data) - begin
+    end = begin + size
+    if size > available:
+        return OneFile(((start, len(data)),), len(data), size, available)
+    following = data.find(magic, end, end + SLACK + len(magic))  # the sound may be padded
+    if following >= 0:
+        return OneFile(((start, end),), following, size, size)
+    more, notes = sound_behind(data, end, len(data), size)
+    return OneFile(((start, end + more),), len(data), size + more, size + more, notes)
 
 
 def read_joined(data: Data, start: int, read: Callable[[Data, int], OneFile | None]) -> Layout:

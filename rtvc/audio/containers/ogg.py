@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 
-from rtvc.audio.containers.layout import Data, Forgetter, Layout, places
+from rtvc.audio.containers.layout import SLACK, Data, Forgetter, Layout, places, tag_size
 from rtvc.audio.containers.pieces import Piece
 
 _FIRST, _LAST = 2, 4
@@ -48,14 +48,16 @@ def read_ogg(data: Data) -> Layout:
         at += size
         if links:
             links[-1][1] = at
-    damage = ""
+    damage, notes = "", tuple[str, ...]()
     if damaged:
         damage = f"{places(damaged)} damaged or missing"
-    elif not ended:
+    elif not ended or data[at : at + 4] == b"OggS":
         damage = "its end is missing"
+    elif len(data) - at > SLACK and not tag_size(data, at):
+        notes = (f"{len(data) - at:,} bytes follow its last page; they are not read.",)
     parts = tuple(_part(data, *link) for link in links)
-    as_it_is = len(parts) == 1 and len(parts[0]) == 1 and links[0][0] == 0
-    return Layout(() if as_it_is else parts, damage=damage)
+    as_it_is = len(parts) == 1 and parts[0] == ((0, len(data)),)
+    return Layout(() if as_it_is else parts, damage=damage, notes=notes)
 
 
 def _part(data: Data, start: int, end: int, last: int) -> tuple[Piece, ...]:
