@@ -332,6 +332,7 @@ class TestThreads:
         del forgotten
         assert converters() == 0
 
+    @pytest.mark.thorough
     @pytest.mark.slow
     def test_a_program_may_end_with_a_converter_in_use(self):
         program = (

@@ -84,6 +84,7 @@ def test_stream():
     np.testing.assert_allclose(soundfile.read("deep.wav")[0], expected, atol=2**-15)
 
 
+@pytest.mark.thorough
 def test_batch(anna: None):
     talk = soundfile.read("talk.wav")[0]
     Path("in").mkdir()

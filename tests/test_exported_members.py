@@ -89,6 +89,7 @@ def check_types(program: str, folder: Path) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.thorough
 def test_a_caller_finds_the_types(tmp_path: Path):
     printed = check_types(CALLER, tmp_path)
     assert "Success: no issues found" in printed, printed

@@ -119,6 +119,7 @@ def test_a_voc_file_of_many_blocks(tmp_path: Path) -> None:
     assert NO_LENGTH in first.notes[0], "it ends behind a block"
 
 
+@pytest.mark.thorough
 def test_a_voc_file_that_is_longer_than_it_can_state(tmp_path: Path) -> None:
     data = written(tmp_path / "x.voc", ("VOC", "PCM_16"), frames=9_000_000)
     assert int.from_bytes(data[27:30], "little") < len(data) // 2
@@ -186,6 +187,7 @@ NOT_STATED = {"ts", "mpg", "aac", "ac3"}
 """Of the others: a cut between two of their packets cannot be noticed."""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("extension", OTHERS)
 def test_files_that_another_program_decodes(tmp_path: Path, extension: str) -> None:
     path = tmp_path / f"x.{extension}"

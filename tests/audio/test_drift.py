@@ -77,6 +77,7 @@ def test_the_level_is_held_for_a_long_time(ppm: float) -> None:
     assert np.abs(result.ppm[180:] - ppm).max() < 3
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize("ppm", more([-300.0, 42.0]))
 def test_the_level_is_held_for_two_hours(ppm: float) -> None:
@@ -141,6 +142,7 @@ def wandering(random: Random, count: int) -> np.ndarray:
     return 0.005 + 0.007 * np.abs(walk / 0.007 % 2 - 1)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("ppm", [50.0, 200.0])
 @pytest.mark.parametrize("looks", more([in_bursts, coalesced, wandering]))
 def test_the_level_is_held_with_late_timers_for_an_hour(looks: Looks, ppm: float) -> None:
@@ -149,6 +151,7 @@ def test_the_level_is_held_with_late_timers_for_an_hour(looks: Looks, ppm: float
     assert np.abs(result.ppm[180:] - ppm).max() < 3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("ppm", [50.0, 200.0])
 @pytest.mark.parametrize("distance", [0.005, 0.010])
 def test_looks_in_step_with_the_blocks_do_not_move_the_level(distance: float, ppm: float) -> None:

@@ -101,6 +101,7 @@ def test_a_wrong_latency_is_found_told_and_corrected(monkeypatch):
     assert stats.late_blocks == 0
 
 
+@pytest.mark.thorough
 def test_stalls_and_losses_are_no_wrong_latency(monkeypatch):
     faults = [Fault(8, "stall", 0.5), Fault(14, "gap", 0.2), Fault(20, "lost", 1.0)]
     stats, message = run(45.0, monkeypatch, faults=faults)

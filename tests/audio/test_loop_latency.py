@@ -37,6 +37,7 @@ def test_the_lag_of_every_chirp_is_found(lag):
     assert not found.too_quiet
 
 
+@pytest.mark.thorough
 def test_planted_gaps_shifts_and_clicks_are_found():
     random = np.random.default_rng(7)
     clean = recording()

@@ -57,6 +57,7 @@ def clicks(sound: np.ndarray) -> float:
     return float(curvature.max() / np.median(curvature))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("drift_ppm", "rate"), [(300, 48_000), (-300, 48_000), (150, 44_100)])
 def test_a_monitor_with_another_clock_stays_at_its_distance(drift_ppm: float, rate: int):
     main = MainOutput(drift_ppm, rate)

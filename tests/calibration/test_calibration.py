@@ -323,6 +323,7 @@ class TestCommand:
         assert timings["rvc-32k"] == others["rvc-32k"]
         assert timings["world"].conditions.busy
 
+    @pytest.mark.thorough
     @pytest.mark.slow
     def test_voices_without_base_models_are_left_out_with_a_sentence(self, home):
         add_voice(FoundVoice(V1_32K, None, "Anna"))

@@ -300,6 +300,7 @@ def test_counts_are_those_of_the_operator_set_that_runs(monkeypatch):
     assert gpu["content encoder"].primitives < 0.6 * cpu["content encoder"].primitives
 
 
+@pytest.mark.thorough
 def test_a_part_that_is_compiled_into_another_counts_there(monkeypatch):
     voice = small_voice()
     apart = stage_times.count_step(voice, SHORT)
@@ -372,6 +373,7 @@ def bench_command(*words, code=0):
     return done
 
 
+@pytest.mark.thorough
 def test_from_json_to_a_comparison(anna, tmp_path):
     wanted = ("--voice", "Anna", "--steps", "3", "--block", "100", "--context", "300")
     first = bench_command(*wanted, "--json").stdout
@@ -415,6 +417,7 @@ def test_the_table_of_a_voice_names_all_of_it(anna):
     assert rows[:7] == list(stage_times.STAGES)
 
 
+@pytest.mark.thorough
 def test_progress_is_shown_and_an_interrupt_tells_what_is_known(anna, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     words = ("--voice", "Anna", "--steps", "100000", "--block", "100", "--json")

@@ -89,6 +89,7 @@ def test_a_file_becomes_a_file_of_the_same_length_and_rate():
     assert np.sqrt(np.mean(sound**2)) > 0.01
 
 
+@pytest.mark.thorough
 def test_the_same_command_gives_the_same_file_whatever_is_remembered(tmp_path: Path):
     source = speech("talk.wav")
     words = ("--whisper", "--seed")

@@ -222,6 +222,7 @@ def bench_figures(monkeypatch: pytest.MonkeyPatch, run: Run) -> Callable[..., An
     return lambda *words: json.loads(run("bench", *words, "--json"))
 
 
+@pytest.mark.thorough
 def test_the_voices_of_bench(bench_figures: Callable[..., Any]) -> None:
     def measured(*words: str) -> list[str]:
         report = bench_figures("--steps", "1", "--block", "100", "--context", "300", *words)

@@ -121,6 +121,7 @@ def test_the_context_gets_shorter_first():
     assert session.settings == ANNA
 
 
+@pytest.mark.thorough
 def test_every_level_is_used_in_order_without_a_calibration():
     def cost(plan, settings, now):
         if plan.block > 10:
@@ -170,6 +171,7 @@ def test_a_calibration_tells_how_far_down_is_enough():
     assert degraded == ["", "context 500 ms, retrieval off, pitch method dio"]
 
 
+@pytest.mark.thorough
 def test_it_goes_back_up_when_there_is_headroom_again():
     model = timing(5.0, 0.0, 0.02)
 

@@ -24,6 +24,7 @@ from tests.support.processes import started
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("cases", more([40, 120]))
 @pytest.mark.parametrize("kind", KINDS)
 def test_mutated_files_are_read_or_refused_with_a_message(kind, cases):

@@ -189,6 +189,7 @@ class TestConvert:
         sound, _ = soundfile.read("out.flac")
         assert np.sqrt(np.mean(sound**2)) > 0.02
 
+    @pytest.mark.thorough
     def test_both_qualities_give_aligned_results(self, anna, talk):
         sounds = []
         for quality in ("live", "offline"):

@@ -296,6 +296,7 @@ def lag(heard: np.ndarray, reference: np.ndarray) -> int:
     return int(np.argmax(np.abs(likeness))) - len(reference) + 1
 
 
+@pytest.mark.thorough
 def test_the_monitor_says_the_same_and_its_loss_harms_nothing(controller):
     controller.select_devices(DeviceSelection(USB.name, CABLE.name, HEADPHONES.name))
     running(controller)
@@ -339,6 +340,7 @@ def test_the_spectrum_is_that_of_what_is_heard(controller):
     until(lambda: max(controller.spectrum()) < -100)
 
 
+@pytest.mark.thorough
 def test_a_delay_that_cannot_be_measured_is_told_and_the_sound_comes_back(controller):
     controller.measure_latency()
     assert controller.stats().reason == "Measuring the latency with chirps."

@@ -67,6 +67,7 @@ def fly(flight, seconds, settings, script=None, find=find_voice):
     return session
 
 
+@pytest.mark.thorough
 def test_a_replay_is_the_run_bit_for_bit(tmp_path, anna, capsys):
     """A run with changes of settings, block and voice."""
     flight = FlightRecorder(tmp_path, seconds=10)
@@ -102,6 +103,7 @@ def test_a_replay_is_the_run_bit_for_bit(tmp_path, anna, capsys):
     assert np.abs(soundfile.read(out)[0]).max() < 0.02
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("voice", more(["world", "anna"]))
 def test_a_run_that_is_longer_than_what_is_kept(tmp_path, anna, voice, monkeypatch):
     """The replay starts from the state of the chain at a certain block."""

@@ -119,6 +119,7 @@ def test_the_switch_leaves_mlx_as_it_is() -> None:
     assert _run("", RTVC_BLAS="")["optimised"]  # set to nothing counts as not set
 
 
+@pytest.mark.thorough
 @linux_only
 def test_doctor_shows_the_switch() -> None:
     done = subprocess.run(

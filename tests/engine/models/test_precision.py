@@ -73,6 +73,7 @@ def test_rmvpe() -> None:
     assert _snr(exact.salience(_audio()), rounded.salience(_audio())) > 50
 
 
+@pytest.mark.thorough
 def test_fcpe() -> None:
     exact, rounded = (FcpeEstimator(random_state(), FCPE, precision) for precision in PRECISIONS)
     assert _snr(exact.salience(_audio()), rounded.salience(_audio())) > 50
@@ -84,6 +85,7 @@ def _voice(name: str, precision: mx.Dtype) -> SynthesizerNetwork:
     return SynthesizerNetwork(file.weights, file.config, precision=precision)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["voice_v2_f0_40k", "voice_v1_f0_48k", "applio_mrf_40k"])
 def test_voice(name: str) -> None:
     features, coarse, hz, speaker = window(name)

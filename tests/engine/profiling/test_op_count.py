@@ -98,6 +98,7 @@ def test_what_the_compiler_fuses_is_one_primitive():
     assert count(lambda x: fused(x.reshape(5, 10).T), x).primitives == 1
 
 
+@pytest.mark.thorough
 def test_what_a_gpu_runs_as_one_kernel_is_one_primitive_and_does_not_stay():
     gain = _array(64)
     fused = mx.compile(lambda x: 2 * mx.fast.layer_norm(x, gain, None, 1e-5))

@@ -135,6 +135,7 @@ def test_a_voice_of_known_cost_is_measured():
     assert {context for _, context in sizes} >= {p.context for p in PROFILES.values()}
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_the_built_in_voice_is_measured(hurried, monkeypatch):
     monkeypatch.setattr(step_timing, "_RESTS_FROM_S", 0.0)

@@ -105,6 +105,7 @@ class TestConvert:
         sliced = convert(voice(pitch=LocalPitch()), audio, PLAIN)
         np.testing.assert_allclose(sliced.audio, whole.audio, atol=1e-4)
 
+    @pytest.mark.thorough
     @pytest.mark.parametrize("formant", more([4.0, 0.0]))
     def test_phrases_join(self, monkeypatch, formant):
         settings = PLAIN.replace(formant=formant)

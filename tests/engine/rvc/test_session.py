@@ -124,6 +124,7 @@ def test_a_new_chain_replaces_the_running_one(change):
     assert stats.reason == ""
 
 
+@pytest.mark.thorough
 def test_two_chains_share_the_networks():
     opened = []
     made = voice(pitch=LocalPitch())
@@ -157,6 +158,7 @@ def test_in_silence_no_network_runs_and_speech_comes_back_whole(monkeypatch):
     assert np.abs(played[-RATE:]).max() > 0.05
 
 
+@pytest.mark.thorough
 def test_lateness_is_concealed_and_the_latency_comes_back():
     played, stats = run(microphone(4.0), faults=[Fault(1.5, "stall", 0.6)])
     assert_sound(played)
@@ -176,6 +178,7 @@ def test_rubbish_from_the_microphone_harms_nothing():
     assert np.abs(played[-RATE:]).max() > 0.05
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("version", "rate"), more(UPSAMPLING, keep=2))
 def test_every_version_and_rate_runs_live(version, rate):
     """The same graphs as full-size voices, which `rtvc bench` runs, on narrow layers."""

@@ -72,6 +72,7 @@ def one_shot(stream, audio, settings, name="voice_v1_f0_40k"):
 class TestRendersByThemselves:
     """A vocoder that cannot stream: each block is a render, made again in part by the next."""
 
+    @pytest.mark.thorough
     @pytest.mark.parametrize("noise", more([0.0, 1.0]))
     @pytest.mark.parametrize("block", more([50.0, 100.0, 210.0, 500.0], keep=2))
     def test_a_step_is_a_part_of_the_whole_window(self, block, noise, monkeypatch):
@@ -145,6 +146,7 @@ def seam(sound, block):
 class TestContinuing:
     """A vocoder that streams: blocks continue one another."""
 
+    @pytest.mark.thorough
     @pytest.mark.parametrize("block", more([5, 25, 10], keep=2))
     def test_the_sound_is_that_of_all_latents_decoded_at_once(self, block):
         # With its own 13 frames of future: none is held.
@@ -161,6 +163,7 @@ class TestContinuing:
         error = np.mean((sound - whole)[at:] ** 2) / np.mean(whole[at:] ** 2)
         assert 10 * np.log10(error) < -15
 
+    @pytest.mark.thorough
     @pytest.mark.parametrize("noise", more([0.0, 1.0]))
     def test_latents_of_any_block_are_those_of_the_one_window(self, noise, monkeypatch):
         draw = frame_noise
@@ -459,6 +462,7 @@ class TestVoices:
         if method != "rmvpe":  # its weights here are random
             assert any(80 < hz < 400 for hz in f0)
 
+    @pytest.mark.thorough
     @pytest.mark.skipif(real_fcpe() is None, reason="set RTVC_FCPE_WEIGHTS to fcpe_c_v001.pt")
     def test_fcpe_live_agrees_with_fcpe_that_knows_the_whole_recording(self):
         fcpe = load_pitch_estimator(real_fcpe(), "fcpe")

@@ -157,6 +157,7 @@ def harmonicity(signal: Float32, frames: NDArray[np.intp]) -> float:
     return float(np.median(peaks))
 
 
+@pytest.mark.thorough
 def test_breath_and_whisper_take_the_harmonics_away() -> None:
     signal = speech(LOUD, 4.0)
     frames = voiced_frames(LOUD, signal)
