@@ -210,7 +210,7 @@ async def test_what_shapes_an_rvc_voice_is_at_hand(open_panel):
         engine = it.controller._session.session._engine
         await it.until(
             lambda: (
-                (worker := engine._loop.worker)
+                (worker := engine._loop.chain.worker)
                 and worker.chain.built_for.shape == it.settings.shape
             )
         )

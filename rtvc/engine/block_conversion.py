@@ -1,0 +1,184 @@
+"""Converts block by block, and changes the chain between two blocks."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+from rtvc._types import Float32
+from rtvc.audio.endpoint import ENGINE_RATE, Endpoint
+from rtvc.engine.catch_up import recent_blocks, render_last, skip_blocks
+from rtvc.engine.chain import Chain
+from rtvc.engine.chain_builder import ChainBuilder
+from rtvc.engine.chain_in_use import CallFailedError, ChainInUse
+from rtvc.engine.chain_switch import ChainSwitch
+from rtvc.engine.delivery import Delivery
+from rtvc.engine.engine_stats import EngineStats
+from rtvc.engine.failures import Failures
+from rtvc.engine.input_history import InputHistory
+from rtvc.engine.input_reader import InputReader
+from rtvc.engine.interruption import OLD_INPUT_S, Interruption
+from rtvc.engine.spare import Spare
+from rtvc.engine.supervisor import Event, Supervisor
+from rtvc.engine.voice_settings import VoiceSettings
+from rtvc.engine.watchdog import NoResponseError
+from rtvc.engine.worker import Worker
+from rtvc.settings import Settings
+from rtvc.system.background import urgent
+
+
+class BlockConversion:
+    """The phase RUNNING of the engine.
+
+    Parameters
+    ----------
+    endpoint
+        Audio input and output.
+    builder
+        Knows the settings in use.
+    chain
+        The chain in use.
+    switch
+        Builds the chain for changed shape settings.
+    spare
+        Is kept for the settings in use.
+    history, reader
+        The newest input, and what reads it.
+    delivery
+        Writes the output.
+    voice_settings
+        Settings of the voice in use.
+    interruption
+        Learns which block a failed step has left open.
+    supervisor, failures, stats
+        Learn of each step, and of each failure.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        builder: ChainBuilder,
+        *,
+        chain: ChainInUse,
+        switch: ChainSwitch,
+        spare: Spare,
+        history: InputHistory,
+        reader: InputReader,
+        delivery: Delivery,
+        voice_settings: VoiceSettings,
+        interruption: Interruption,
+        supervisor: Supervisor,
+        failures: Failures,
+        stats: EngineStats,
+    ) -> None:
+        self._endpoint, self._builder, self._in_use = endpoint, builder, chain
+        self._switch, self._spare = switch, spare
+        self._history, self._input, self._delivery = history, reader, delivery
+        self._voice_settings, self._interruption = voice_settings, interruption
+        self._supervisor, self._failures, self._stats = supervisor, failures, stats
+        self._resync_causes: deque[str] = deque(maxlen=1)
+
+    def resync(self, cause: str) -> None:
+        """Replace the chain because its latency is not the stated one; from any thread."""
+        self._resync_causes.append(cause)
+
+    def convert_next(self) -> Event | None:
+        """Convert the next block, once it has come."""
+        worker = self._in_use.worker
+        assert worker is not None
+        assert worker.chain is not None
+        chain = worker.chain
+        settings = self._builder.effective()
+        if self._resync_causes:
+            self._supervisor.count("wrong latency", self._resync_causes.popleft())
+            self._switch.renew()
+        ready = self._switch.poll(chain, settings)
+        if ready is not None:
+            self._change(ready, worker)
+            return None
+        # Look often at a chain that is to take over: it should do so between two blocks.
+        available = self._input.wait(chain.block, 0.01 if self._switch.loading else 0.1)
+        if available < chain.block:
+            return None
+        # Settings changed while waiting apply to this block.
+        latest = self._builder.effective()
+        if latest.shape == settings.shape:
+            settings = latest
+        block = self._input.read(chain.block)
+        try:
+            self._convert(worker, chain, block, settings, available - chain.block)
+        except NoResponseError as error:
+            self._in_use.abandon(worker)
+            self._interruption.drop_input()
+            return self._failures.fail("no response", str(error))
+        except CallFailedError as error:
+            self._interruption.owed = chain.block
+            self._in_use.drop()
+            return self._failures.fail("failed step", str(error))
+        return None
+
+    def _convert(
+        self, worker: Worker, chain: Chain, block: Float32, settings: Settings, surplus: int
+    ) -> None:
+        if self._endpoint.realtime and self._skipped(worker, chain, block, settings, surplus):
+            return
+        started, endpoint_started = time.perf_counter(), self._endpoint.now()
+        used = self._voice_settings.use(chain.built_for.voice, settings)
+        with urgent():
+            step = self._in_use.ask(worker, lambda chain: chain.step(block, used))
+        seconds, now = time.perf_counter() - started, self._endpoint.now()
+        degradation = self._builder.degradation
+        if self._endpoint.realtime:
+            late = self._delivery.deliver(step.output)
+            if step.rendered and chain.built_for.shape == settings.shape:
+                degradation.record_step(now, now - endpoint_started, late=late)
+            else:
+                degradation.skip_step(now)
+            self._spare.keep(chain.built_for, now)
+        else:
+            self._endpoint.write(step.output)
+        self._supervisor.worked()
+        self._stats.publish_step(step, seconds, chain.state(used))
+        if chain.built_for.shape == self._builder.effective().shape:
+            self._stats.publish(reason=degradation.message(now), degraded=degradation.degraded)
+        else:
+            self._stats.publish(reason=self._switch.refusal)
+
+    def _skipped(
+        self, worker: Worker, chain: Chain, block: Float32, settings: Settings, surplus: int
+    ) -> bool:
+        """Return whether a block is not rendered, because the engine is behind."""
+        delivery = self._delivery
+        if surplus > OLD_INPUT_S * ENGINE_RATE:
+            # What follows in the rings is old, and input after it is lost.
+            delivery.discard(chain.block + self._input.read_all())
+            missed = recent_blocks(self._history, chain)
+            self._in_use.ask(worker, lambda chain: skip_blocks(chain, missed, settings))
+            return True
+        delivery.hold_latency(surplus, chain.headroom)
+        if delivery.pending_drop < chain.block:
+            return False
+        self._in_use.ask(worker, lambda chain: chain.skip(block, settings))
+        delivery.skip(chain.block)
+        return True
+
+    def _change(self, new: Worker, old: Worker) -> None:
+        """Let the chain for other settings take over."""
+        assert new.chain is not None
+        assert old.chain is not None
+        settings = self._builder.effective()
+        blocks = self._switch.missed(new.chain)
+        self._in_use.promote(new)
+        try:
+            rendered = self._switch.rendered
+            if blocks:
+                rendered = self._in_use.ask(new, lambda chain: render_last(chain, blocks, settings))
+        except (NoResponseError, CallFailedError) as error:
+            new.abandon() if isinstance(error, NoResponseError) else new.close()
+            self._switch.reject(str(error), settings)
+            return
+        longer = new.chain.block + new.chain.headroom - old.chain.block - old.chain.headroom
+        if self._endpoint.realtime:
+            self._delivery.change_latency(longer, rendered)
+        old.close()
+        self._in_use.use(new)
