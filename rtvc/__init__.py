@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rtvc.engine.voice import Voice
     from rtvc.errors import RtvcError, UsageError
     from rtvc.library.load_voice import load_voice
+    from rtvc.library.voice_defaults import voice_settings
     from rtvc.session import Session
     from rtvc.setting import SettingError
     from rtvc.settings import Settings
@@ -31,6 +32,7 @@ __all__ = [
     "__version__",
     "convert",
     "load_voice",
+    "voice_settings",
 ]
 
 _MODULES = {
@@ -45,6 +47,7 @@ _MODULES = {
     "Voice": "rtvc.engine.voice",
     "convert": "rtvc.conversion",
     "load_voice": "rtvc.library.load_voice",
+    "voice_settings": "rtvc.library.voice_defaults",
 }
 
 if not TYPE_CHECKING:

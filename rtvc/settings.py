@@ -151,6 +151,15 @@ class Settings:
         "Interpolate the pitch over unvoiced sounds, as RVC voices trained since July 2026 expect.",
         needs=frozenset({"rvc", "f0"}),
     )
+    trim: float = _setting(
+        0.0,
+        "Loudness trim of the voice, added to the output gain; 'rtvc voices level' sets it for RVC "
+        "voices, so that all are equally loud.",
+        unit="dB",
+        low=-20.0,
+        high=20.0,
+        step=0.5,
+    )
     input_gain: float = _setting(0.0, "Input gain.", unit="dB", low=-24.0, high=36.0, step=1.0)
     gate: float = _setting(
         -60.0,

@@ -58,7 +58,7 @@ class Chosen(NamedTuple):
     settings
         All settings, after the preset and the flags.
     stated
-        Names of the settings that the preset or a flag sets.
+        Names of the settings that the preset, a flag, or the voice that they choose sets.
     preset
         Name of the preset that the settings begin with, "" if there is none, if it is a file
         elsewhere, or if a flag chooses another voice.
@@ -72,6 +72,8 @@ class Chosen(NamedTuple):
 def chosen(args: argparse.Namespace, base: Settings, name: str = "") -> Chosen:
     """Return `base`, changed by the preset and then by the flags of a command line.
 
+    Where neither says anything, another voice brings the settings that it remembers.
+
     The file of the preset is read once; values in it that are rounded are printed. `name` is the
     preset that `base` begins with.
 
@@ -80,21 +82,33 @@ def chosen(args: argparse.Namespace, base: Settings, name: str = "") -> Chosen:
     UsageError
         If the preset does not exist or is not valid.
     """
-    stated: frozenset[str] = frozenset()
-    if args.preset is not None:
-        from rtvc.config.presets import find_preset, listed_name
+    from rtvc.library.voice_defaults import find_defaults, follow_voice, own_settings
 
-        preset = find_preset(args.preset)
-        base, stated, name = preset.apply_to(base), preset.given, listed_name(args.preset)
-        for note in preset.notes:
-            print(note, file=sys.stderr)
     given: dict[str, Value] = {
         key.removeprefix(_PREFIX): value
         for key, value in vars(args).items()
         if key.startswith(_PREFIX)
     }
-    settings = base.replace(**given)
-    return Chosen(settings, stated | given.keys(), name if settings.voice == base.voice else "")
+    stated: frozenset[str] = frozenset()
+    if args.preset is not None:
+        from rtvc.config.presets import find_preset, listed_name
+
+        preset = find_preset(args.preset)
+        base = preset.apply_to(base, lambda its: own_settings(str(given.get("voice", its))))
+        stated, name = preset.given, listed_name(args.preset)
+        for note in preset.notes:
+            print(note, file=sys.stderr)
+    voice = str(given.get("voice", base.voice))
+    if voice != base.voice:
+        name = ""
+        if args.preset is None:
+            base = follow_voice(base, voice)
+    if args.preset is not None or "voice" in given:
+        remembered, damage = find_defaults(voice)
+        stated |= remembered.keys()
+        if damage:
+            print(damage, file=sys.stderr)
+    return Chosen(base.replace(**given), stated | given.keys(), name)
 
 
 def without_effect(chosen: Chosen, features: Set[str]) -> str:

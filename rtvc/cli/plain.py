@@ -74,11 +74,12 @@ class _Run:
     ) -> None:
         from rtvc.config.panel_state import load_panel_state
         from rtvc.config.preset_manager import PresetManager
+        from rtvc.library.voice_defaults import own_settings
         from rtvc.live.actions import Actions
         from rtvc.live.announcer import Announcer
         from rtvc.live.commands import Commands
 
-        preset_manager = PresetManager()
+        preset_manager = PresetManager(own_settings)
         preset_manager.scan()
         memory, self._damaged = load_panel_state()
         actions = Actions(controller, preset_manager, memory, mode_keys)

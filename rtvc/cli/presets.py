@@ -140,12 +140,13 @@ def _save(args: argparse.Namespace) -> int:
     from rtvc.config.preset_manager import update_preset
     from rtvc.config.presets import bundled_folder, load_preset, save_preset, user_path
     from rtvc.config.remembered import read_remembered, remembered_path
+    from rtvc.library.voice_defaults import own_settings, updated_run
     from rtvc.settings import Settings
 
     path = user_path(args.name)
     if args.remembered and not remembered_path().exists():
         raise UsageError("Nothing is remembered yet: 'rtvc run' remembers its settings.")
-    base = read_remembered().settings if args.remembered else Settings()
+    base = updated_run(read_remembered()).settings if args.remembered else Settings()
     settings = options.chosen(args, base).settings
     changed = options.described(settings.changed()) or "all settings at their defaults"
     if args.force and path.exists():
@@ -155,10 +156,10 @@ def _save(args: argparse.Namespace) -> int:
                 description = load_preset(path).description
             except RtvcError:
                 description = ""
-        update_preset(path, settings, description)
+        update_preset(path, settings, description, own_settings)
         print(f"Updated {path}: {changed}. Undo: rtvc presets restore {shlex.quote(path.stem)}")
         return 0
-    save_preset(path, settings, args.description or "")
+    save_preset(path, settings, args.description or "", own=own_settings)
     print(f"Saved {path}: {changed}.")
     if (bundled_folder() / path.name).exists():
         print(f"It is used instead of the bundled preset {path.stem!r}; delete it to undo that.")
@@ -190,8 +191,9 @@ def _restore(args: argparse.Namespace) -> int:
 
 def _manager() -> PresetManager:
     from rtvc.config.preset_manager import PresetManager
+    from rtvc.library.voice_defaults import own_settings
 
-    manager = PresetManager()
+    manager = PresetManager(own_settings)
     manager.scan()
     return manager
 

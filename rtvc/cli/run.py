@@ -164,16 +164,14 @@ def _run(args: argparse.Namespace, until_the_end: ExitStack) -> int:
         threading.Thread(target=import_module, args=("rtvc.tui.app",), daemon=True).start()
     from rtvc.calibration.sizing import sizes_at_default
     from rtvc.config.presets import find_preset
-    from rtvc.config.remembered import RememberedRun, load_remembered
+    from rtvc.library.voice_defaults import turned_names
     from rtvc.live.devices import device_label
     from rtvc.live.other_runs import claim_output
     from rtvc.live.recorder import unfinished_recordings
     from rtvc.live.startup_sizing import startup_sizing
 
     options.choose_device(args, remember=not args.no_save)
-    remembered, sentence = (RememberedRun(), "") if args.reset else load_remembered()
-    if sentence:
-        print_note(sentence)
+    remembered = _last_run(args)
     chosen = options.chosen(args, remembered.settings, remembered.preset)
     recording = run_recording.recording_choice(args, remembered.recording)
     settings, preset = chosen.settings, chosen.preset
@@ -203,6 +201,7 @@ def _run(args: argparse.Namespace, until_the_end: ExitStack) -> int:
         devices.choice.remembered(remembered),
         settings=settings,
         preset=preset,
+        turned=turned_names(settings),
         profile=sizing.profile.name,
         chosen=sizing.chosen,
         recording=recording,
@@ -228,6 +227,18 @@ def _run(args: argparse.Namespace, until_the_end: ExitStack) -> int:
     notes = (devices.advice, link.message, twice, sizes.warnings, unfinished)
     message = " ".join(filter(None, notes))
     return panel.run(controller, message, fps=args.fps, confirm_dry=args.confirm_dry)
+
+
+def _last_run(args: argparse.Namespace) -> RememberedRun:
+    """Return the remembered run, with what its voice remembers now, and print what is wrong."""
+    from rtvc.config.remembered import RememberedRun, load_remembered
+    from rtvc.library.voice_defaults import find_defaults, updated_run
+
+    remembered, sentence = (RememberedRun(), "") if args.reset else load_remembered()
+    damage = "" if options.shape_voice(args) else find_defaults(remembered.settings.voice)[1]
+    for note in filter(None, (sentence, damage)):
+        print_note(note)
+    return updated_run(remembered)
 
 
 def _controller(

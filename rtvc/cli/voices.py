@@ -1,4 +1,4 @@
-"""``rtvc voices``: adds, lists, shows, removes and blends RVC voices."""
+"""``rtvc voices``: adds, lists, shows, sets, removes and blends RVC voices."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rtvc.cli import voice_defaults
 from rtvc.errors import RtvcError, UsageError
 from rtvc.settings import BUILT_IN
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from rtvc.library.finding import FoundVoice
 
 SUMMARY = "add, list, show, remove and blend RVC voices"
-USAGE = "rtvc voices [list | add | show | remove | restore | rename | blend] ..."
+USAGE = "rtvc voices [list | add | show | set | level | remove | restore | rename | blend] ..."
 DESCRIPTION = """\
 An RVC voice is a .pth file, usually with an .index file, often in one zip archive.
 Adding a voice copies what it needs into rtvc's own folder and leaves the original as it
@@ -30,6 +31,7 @@ examples:
   rtvc voices add Anna.zip              add a voice and its index from an archive
   rtvc voices add https://huggingface.co/someone/anna/blob/main/Anna.zip
   rtvc voices show Anna                 show version, rate, pitch, index and origin
+  rtvc voices set Anna pitch=12         start Anna with this pitch
   rtvc voices blend Anna Bert --ratio 0.3 --name Annabert
   rtvc --voice Anna                     use the voice live
 
@@ -66,6 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "name", metavar="NAME", help="an installed voice, or a file, folder or zip archive"
     )
     show.add_argument("--json", action="store_true", help="print JSON")
+    voice_defaults.add_set(action)
+    voice_defaults.add_level(action)
     remove = action(
         "remove",
         "remove voices; 'rtvc voices restore' undoes it",
@@ -102,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
     actions: dict[str | None, Callable[[argparse.Namespace], int]] = {
         "add": _add,
         "show": _show,
+        "set": voice_defaults.run_set,
+        "level": voice_defaults.run_level,
         "remove": _remove,
         "restore": _restore,
         "rename": _rename,
@@ -158,6 +164,7 @@ def _list(args: argparse.Namespace) -> int:
     from rtvc.library import list_removed, list_voices, missing_models
     from rtvc.library.base_models import install_advice
     from rtvc.library.home import voices_folder
+    from rtvc.library.voice_defaults import find_defaults
 
     voices, problems = list_voices()
     removed = list_removed()
@@ -176,8 +183,9 @@ def _list(args: argparse.Namespace) -> int:
     print(f"{BUILT_IN:{width}}  built in")
     for voice in voices:
         print(f"{voice.name:{width}}  {_summary(voice.manifest)}")
-    for problem in problems:
-        print(problem)
+    for problem in (*problems, *(find_defaults(voice.name)[1] for voice in voices)):
+        if problem:
+            print(problem)
     if removed:
         print(f"\nRemoved: {', '.join(removed)}. Restore one with 'rtvc voices restore NAME'.")
     missing = {kind for voice in voices for kind in missing_models(voice.manifest)}
@@ -226,7 +234,9 @@ def _add_all(found: list[FoundVoice], args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
+    from rtvc.cli.options import described
     from rtvc.library import installed_voice
+    from rtvc.library.voice_defaults import find_defaults
 
     path = Path(args.name).expanduser()
     try:
@@ -239,7 +249,8 @@ def _show(args: argparse.Namespace) -> int:
         if args.json:
             _print_json(facts)
         else:
-            _print_facts(voice.name, voice.manifest, [], str(voice.folder))
+            values, damage = find_defaults(voice.name)
+            _print_facts(voice.name, voice.manifest, [damage], str(voice.folder), described(values))
         return 0
     return _show_file(path, as_json=args.json)
 
@@ -317,7 +328,9 @@ def _summary(manifest: Manifest) -> str:
     )
 
 
-def _print_facts(name: str, manifest: Manifest, notes: list[str], folder: str) -> None:
+def _print_facts(
+    name: str, manifest: Manifest, notes: list[str], folder: str, remembers: str = ""
+) -> None:
     from rtvc.library.base_models import install_advice, installed_model, model_title, needed_models
 
     models = needed_models(manifest)
@@ -334,6 +347,7 @@ def _print_facts(name: str, manifest: Manifest, notes: list[str], folder: str) -
         "index": f"{manifest.index_vectors:,} vectors ({manifest.index})"
         if manifest.index
         else "none",
+        "remembers": remembers,
         "needs": needs,
         "info": "; ".join(f"{key} {text}" for key, text in manifest.info.items()),
         "from": manifest.origin or manifest.source,
@@ -345,7 +359,7 @@ def _print_facts(name: str, manifest: Manifest, notes: list[str], folder: str) -
     for key, text in rows.items():
         if text:
             print(f"  {key:9} {text}")
-    for note in notes:
+    for note in filter(None, notes):
         print(f"  {note}")
     if missing:
         print(f"  {install_advice(missing)}")
@@ -355,12 +369,14 @@ def _facts(name: str, manifest: Manifest, path: Path | None, index: Path | None)
     import dataclasses
 
     from rtvc.library import missing_models
+    from rtvc.library.voice_defaults import find_defaults
 
     return {
         "name": name,
         "path": str(path) if path else None,
         "index_path": str(index) if index else None,
         "missing": missing_models(manifest),
+        "remembers": find_defaults(name)[0] if path else {},
         **dataclasses.asdict(manifest),
     }
 

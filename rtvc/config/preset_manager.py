@@ -9,6 +9,7 @@ from rtvc.config import preset_trash
 from rtvc.config.paths import write_atomically
 from rtvc.config.preset_trash import KeptPreset
 from rtvc.config.presets import (
+    OwnSettings,
     Preset,
     PresetFile,
     bundled_folder,
@@ -55,13 +56,21 @@ class PresetEntry:
 class PresetManager:
     """The presets on disk; reads a file again only when it has changed.
 
+    Parameters
+    ----------
+    own
+        Returns what a voice remembers; by default nothing.
+
     Attributes
     ----------
+    own
+        As above. Read only.
     entries
         All presets in the order of their names, as of the last `scan`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, own: OwnSettings = lambda voice: Settings(voice=voice)) -> None:
+        self.own = own
         self._cache: dict[Path, tuple[tuple[int, int], PresetEntry]] = {}
         self.entries: tuple[PresetEntry, ...] = ()
 
@@ -87,7 +96,7 @@ class PresetManager:
     def current(self, settings: Settings) -> str:
         """Return the name of the first preset that matches the settings, or ""."""
         for entry in self.entries:
-            if entry.preset is not None and entry.preset.apply_to(settings) == settings:
+            if entry.preset is not None and entry.preset.apply_to(settings, self.own) == settings:
                 return entry.name
         return ""
 
@@ -102,7 +111,7 @@ class PresetManager:
             If the file cannot be written.
         """
         path = self._unused_path(name)
-        save_preset(path, settings, description)
+        save_preset(path, settings, description, own=self.own)
         self.scan()
         return path.stem
 
@@ -117,7 +126,7 @@ class PresetManager:
             If the file cannot be written.
         """
         _require_own(entry, "changed")
-        update_preset(entry.file.path, settings, description)
+        update_preset(entry.file.path, settings, description, self.own)
         self.scan()
 
     def rename(self, entry: PresetEntry, name: str) -> str:
@@ -200,7 +209,7 @@ class PresetManager:
         return path
 
 
-def update_preset(path: Path, settings: Settings, description: str) -> None:
+def update_preset(path: Path, settings: Settings, description: str, own: OwnSettings) -> None:
     """Save settings in a preset's file; the earlier version is kept, so that it can be restored.
 
     Raises
@@ -209,7 +218,7 @@ def update_preset(path: Path, settings: Settings, description: str) -> None:
         If the file cannot be read or written.
     """
     preset_trash.keep_copy(path, "updated")
-    save_preset(path, settings, description, overwrite=True)
+    save_preset(path, settings, description, overwrite=True, own=own)
 
 
 def describe_changes(before: Settings, after: Settings, *, brief: bool = False) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rtvc.config.preset_manager import PresetEntry, describe_changes
-from rtvc.config.presets import Preset
+from rtvc.config.presets import OwnSettings, Preset
 from rtvc.settings import Settings
 
 
@@ -19,23 +19,22 @@ class PresetOrigin:
         The preset's file and content.
     preset
         The preset.
+    settings
+        The preset's settings; those that it does not set are as its voice remembers them, else at
+        their default.
     edits
         What was changed since, one text per setting, such as "pitch -5 -> -7".
     """
 
     entry: PresetEntry
     preset: Preset
+    settings: Settings
     edits: tuple[str, ...]
 
     @property
     def name(self) -> str:
         """The preset's name."""
         return self.entry.name
-
-    @property
-    def settings(self) -> Settings:
-        """The preset's settings, with the default for each that it does not set."""
-        return self.preset.settings
 
     def summary(self, room: int) -> str:
         """Return the name and as many edits as fit.
@@ -62,9 +61,21 @@ class PresetOrigin:
         return text if len(text) <= room else f"{self.name} *"
 
 
-def origin_of(entry: PresetEntry | None, current: Settings) -> PresetOrigin | None:
-    """Return a preset as the origin of settings, None if its file is missing or not valid."""
+def origin_of(
+    entry: PresetEntry | None, current: Settings, own: OwnSettings
+) -> PresetOrigin | None:
+    """Return a preset as the origin of settings, None if its file is missing or not valid.
+
+    Parameters
+    ----------
+    entry, current
+        The preset, and the settings in use.
+    own
+        Returns what a voice remembers.
+    """
     if entry is None or entry.preset is None:
         return None
-    edits = describe_changes(entry.preset.apply_to(current), current, brief=True)
-    return PresetOrigin(entry, entry.preset, tuple(edits))
+    start = entry.preset.apply_to(current, own)
+    edits = describe_changes(start, current, brief=True)
+    settings = entry.preset.apply_to(entry.preset.settings, own)
+    return PresetOrigin(entry, entry.preset, settings, tuple(edits))

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from rtvc.config import settings_yaml
 from rtvc.config.paths import write_atomically
 from rtvc.errors import RtvcError, UsageError, did_you_mean
-from rtvc.settings import SETTINGS, Settings, grouped_settings
+from rtvc.settings import SETTINGS, Settings, changed_names, grouped_settings
 
 SUFFIX = ".yaml"
 _TEXT_KEYS = ("description",)
 _VOICE_GROUPS = ("voice", "output")
+OwnSettings = Callable[[str], Settings]
+"""Returns the settings that the voice of a name starts with."""
 _MAX_NAME_BYTES = 200
 """File systems allow 255 bytes, including the suffix and the affixes of a temporary file."""
+
+
+def _plain(voice: str) -> Settings:
+    return Settings(voice=voice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +50,28 @@ class Preset:
     given: frozenset[str]
     notes: tuple[str, ...] = ()
 
-    def apply_to(self, current: Settings) -> Settings:
+    def apply_to(self, current: Settings, own: OwnSettings = _plain) -> Settings:
         """Return `current` with this preset applied.
 
-        A preset describes a voice: it sets all settings of the voice and the output, to their
-        default if the file does not set them. The settings of the microphone and the machine stay,
-        unless the file sets them. The mode always stays.
+        A preset describes a voice: it sets all settings of the voice and the output. Those that
+        the file does not set are as the voice remembers them, else at their default. The settings
+        of the microphone and the machine stay, unless the file sets them. The mode always stays.
+
+        Parameters
+        ----------
+        current
+            The settings in use.
+        own
+            Returns what the preset's voice remembers; by default nothing.
         """
-        return current.replace(**{name: getattr(self.settings, name) for name in self._names()})
+        given = self.given | {"voice"}
+        start = own(self.settings.voice)
+        return current.replace(
+            **{
+                name: getattr(self.settings if name in given else start, name)
+                for name in self._names()
+            }
+        )
 
     def updated_from(self, current: Settings) -> Settings:
         """Return this preset's settings, with those that it applies as they are in `current`."""
@@ -110,11 +131,23 @@ def load_preset(path: Path) -> Preset:
 
 
 def save_preset(
-    path: Path, settings: Settings, description: str = "", *, overwrite: bool = False
+    path: Path,
+    settings: Settings,
+    description: str = "",
+    *,
+    overwrite: bool = False,
+    own: OwnSettings = _plain,
 ) -> None:
     """Save the settings that differ from their defaults as a preset, without the mode.
 
     A valid preset that is overwritten keeps its comments and order.
+
+    Parameters
+    ----------
+    path, settings, description, overwrite
+        The file, its content, and whether it may exist.
+    own
+        Returns what a voice remembers: where that differs too, the preset says so.
 
     Raises
     ------
@@ -123,7 +156,9 @@ def save_preset(
     RtvcError
         If the file cannot be written.
     """
-    values = settings.changed()
+    remembered = changed_names(own(settings.voice), Settings(voice=settings.voice))
+    names = settings.changed().keys() | remembered
+    values = {name: getattr(settings, name) for name in SETTINGS if name in names}
     texts = {"description": description}
     text = settings_yaml.render(texts, values)
     if path.exists():

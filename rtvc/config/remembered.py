@@ -30,6 +30,7 @@ _TEXT_KEYS = (
     "input_channel",
     "profile",
     "preset",
+    "turned",
     *_RECORD_KEYS,
 )
 _HEADER = """\
@@ -61,6 +62,9 @@ class RememberedRun:
         The channel of the microphone that is used.
     preset
         Name of the preset that the settings began with, "" if there is none.
+    turned
+        Names of the settings that are not as the voice remembers them, so that the next run
+        restores them; the others follow the voice. None: those that differ from rtvc's defaults.
     """
 
     input: DeviceIdentity | None = None
@@ -72,6 +76,7 @@ class RememberedRun:
     recording: RecordingChoice = field(default_factory=RecordingChoice)
     input_channel: ChannelChoice = MIX
     preset: str = ""
+    turned: frozenset[str] | None = None
 
 
 def remembered_path() -> Path:
@@ -110,6 +115,7 @@ def _read() -> tuple[RememberedRun, list[settings_yaml.Problem]]:
         recording=_recording(document.texts),
         input_channel=_channel(document.texts),
         preset=document.texts.get("preset", ""),
+        turned=frozenset(document.texts["turned"].split()) if "turned" in document.texts else None,
     )
     return run, document.notes
 
@@ -200,6 +206,8 @@ def save_remembered(run: RememberedRun) -> None:
         texts["profile"] = run.profile
     if run.preset:
         texts["preset"] = run.preset
+    if run.turned is not None:
+        texts["turned"] = " ".join(sorted(run.turned))
     for key, name in _RECORD_KEYS.items():
         if (text := getattr(run.recording, name)) != getattr(RecordingChoice(), name):
             texts[key] = text

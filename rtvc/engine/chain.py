@@ -89,6 +89,10 @@ def _gain(db: float) -> float:
     return float(10.0 ** (db / 20.0))
 
 
+def _output_gain(settings: Settings) -> float:
+    return _gain(settings.output_gain + settings.trim)
+
+
 def _level(samples: Float32) -> Level:
     peak = float(np.max(np.abs(samples)))
     rms = math.sqrt(float(np.mean(np.square(samples, dtype=np.float64))))
@@ -171,7 +175,7 @@ class Chain:
         self.delay = voice_delay + self._limiter.delay
         self._feedback = FeedbackSuppressor(ENGINE_RATE, self.delay)
         self._input_gain = Ramp(ENGINE_RATE, _gain(settings.input_gain))
-        self._output_gain = Ramp(ENGINE_RATE, _gain(settings.output_gain))
+        self._output_gain = Ramp(ENGINE_RATE, _output_gain(settings))
         self._converted_gain = Ramp(ENGINE_RATE, float(settings.mode == "converted"))
         self._dry_gain = Ramp(ENGINE_RATE, float(settings.mode == "dry"))
         self._stream = voice.open(plan, settings)
@@ -249,7 +253,7 @@ class Chain:
         audio = self._loudness.process(
             rendered_block.audio, self._reference_delay.process(conditioned), settings.loudness
         )
-        audio = audio * gate * self._output_gain.process(_gain(settings.output_gain), size)
+        audio = audio * gate * self._output_gain.process(_output_gain(settings), size)
         audio = audio * self._converted_gain.process(float(settings.mode == "converted"), size)
         dry_gain = self._dry_gain.process(float(settings.mode == "dry"), size)
         dry = self._dry_delay.process(raw)

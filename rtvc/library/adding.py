@@ -24,6 +24,7 @@ from rtvc.library.home import (
     voices_folder,
 )
 from rtvc.library.voices import (
+    DEFAULTS_FILE,
     INDEX_FILE,
     WEIGHTS_FILE,
     InstalledVoice,
@@ -237,7 +238,10 @@ def _install(
         if index is not None:
             copy_file(index, folder / INDEX_FILE)
         write_manifest(folder, manifest)
-        if force and find_folder(voices_folder(), name) is not None:
+        old = find_folder(voices_folder(), name)
+        if force and old is not None:
+            if (old / DEFAULTS_FILE).is_file():
+                copy_file(old / DEFAULTS_FILE, folder / DEFAULTS_FILE)
             kept = remove_voice(name)
             notes.append(f"The old one can be restored: 'rtvc voices restore {kept!r}'.")
         try:

@@ -18,6 +18,8 @@ from rtvc.settings import BUILT_IN
 WEIGHTS_FILE = "voice.safetensors"
 INDEX_FILE = "voice.index"
 MANIFEST_FILE = "voice.json"
+DEFAULTS_FILE = "defaults.yaml"
+"""What the voice remembers; see `rtvc.library.voice_defaults`."""
 
 _FORMAT = 1
 _MAX_MANIFEST_BYTES = 2**20

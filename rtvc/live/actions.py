@@ -6,9 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from rtvc.config.panel_state import THEMES, PanelState, save_panel_state
-from rtvc.config.preset_manager import PresetEntry, PresetManager, describe_changes
+from rtvc.config.preset_manager import (
+    PresetEntry,
+    PresetManager,
+    describe_changes,
+    format_value,
+    setting_label,
+)
 from rtvc.config.preset_origin import PresetOrigin, origin_of
 from rtvc.config.presets import user_path
+from rtvc.library.voice_defaults import find_defaults, follow_voice, remember_settings
 from rtvc.live.badge import Remedy
 from rtvc.live.controller import Controller
 from rtvc.live.mode_keys import ModeKeys
@@ -44,25 +51,39 @@ class Actions:
         self.mode_keys = mode_keys
         self._facts: tuple[Settings, tuple[PresetEntry, ...], str] | None = None
         self._origin: PresetOrigin | None = None
+        self._own: Settings | None = None
 
     @property
     def origin(self) -> PresetOrigin | None:
         """The preset that the settings began with, else one that they match, None for none."""
+        self._refresh()
+        return self._origin
+
+    @property
+    def start(self) -> Settings | None:
+        """The settings of the preset, else those that the voice remembers, None for neither."""
+        self._refresh()
+        return self._own if self._origin is None else self._origin.settings
+
+    def _refresh(self) -> None:
         facts = self._controller.settings, self._preset_manager.entries, self._controller.preset
         if self._facts is None or any(a is not b for a, b in zip(facts, self._facts, strict=True)):
             self._facts = facts
             settings, _, name = facts
-            find = self._preset_manager.find
-            self._origin = origin_of(find(name), settings) or origin_of(
-                find(self._preset_manager.current(settings)), settings
+            find, own = self._preset_manager.find, self._preset_manager.own
+            self._origin = origin_of(find(name), settings, own) or origin_of(
+                find(self._preset_manager.current(settings)), settings, own
             )
-        return self._origin
+            remembered = own(settings.voice)
+            self._own = None if remembered == Settings(voice=settings.voice) else remembered
 
     def change(self, setting: Setting, value: Value) -> str:
         """Change one setting; the preset that the settings began with stays, except for a voice."""
         settings = self._controller.settings
+        if setting.name == "voice":
+            return self.select_voice(str(value))
         if getattr(settings, setting.name) != value:
-            kept = self.origin.name if self.origin and setting.name != "voice" else None
+            kept = self.origin.name if self.origin else None
             self._controller.apply(settings.replace(**{setting.name: value}), kept)
         return ""
 
@@ -81,8 +102,28 @@ class Actions:
         return f"Pitch {self._controller.settings.pitch:+g} semitones."
 
     def select_voice(self, name: str) -> str:
-        """Select a voice; the badge and the list show the progress."""
-        return self.change(SETTINGS["voice"], name)
+        """Select a voice, with what it remembers; the badge and the list show the progress."""
+        before = self._controller.settings
+        if name == before.voice:
+            return ""
+        after = follow_voice(before, name)
+        self._controller.apply(after)
+        changes = describe_changes(before.replace(voice=name), after)
+        damage = find_defaults(name)[1]
+        return " ".join(filter(None, (f"{', '.join(changes)}." if changes else "", damage)))
+
+    def remember_voice(self) -> str:
+        """Let the voice in use remember its settings."""
+        settings = self._controller.settings
+        values = remember_settings(settings)
+        self._facts = None  # what a preset leaves open has changed
+        if not values:
+            return f"{settings.voice!r} remembers nothing: its settings are at their defaults."
+        shown = ", ".join(
+            f"{setting_label(name)} {format_value(name, value, unit=True)}"
+            for name, value in values.items()
+        )
+        return f"{settings.voice!r} remembers: {shown}."
 
     def load_preset(self, name: str) -> str:
         """Load a preset."""
@@ -91,7 +132,8 @@ class Actions:
             return f"The preset {name!r} no longer exists."
         if entry.preset is None:
             return f"The preset {name!r} cannot be loaded. {entry.error}"
-        self._controller.apply(entry.preset.apply_to(self._controller.settings), name)
+        own = self._preset_manager.own
+        self._controller.apply(entry.preset.apply_to(self._controller.settings, own), name)
         lines = (note.removeprefix(f"{entry.file.path}:") for note in entry.preset.notes)
         notes = " ".join(f"Line {line}" for line in lines)
         return f"Loaded preset {name!r}. {notes or entry.description}"

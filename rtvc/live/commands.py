@@ -7,6 +7,7 @@ from functools import partial
 
 from rtvc.config.preset_manager import PresetManager, describe_changes, format_value, setting_label
 from rtvc.errors import RtvcError, UsageError, did_you_mean
+from rtvc.library.voice_defaults import follow_voice
 from rtvc.live.actions import Actions
 from rtvc.live.controller import Controller
 from rtvc.setting import Setting, Value
@@ -25,6 +26,7 @@ q                  quit
 :voice anna        another voice; ':voice' lists them
 :preset deep       load a preset; ':preset' lists them
 :save NAME         save the settings as a preset
+:remember          let the voice remember its settings
 :undo, :redo       undo the last change, or do it again
 :input NAME        another microphone; also :output NAME, :monitor NAME or off
 :minute            write the last minute to a folder
@@ -83,6 +85,7 @@ class Commands:
             "voice": self._voice,
             "preset": self._preset,
             "save": self._save,
+            "remember": lambda _: actions.remember_voice(),
             "undo": lambda _: actions.undo(),
             "redo": lambda _: actions.redo(),
             "minute": lambda _: actions.save_minute(),
@@ -142,7 +145,7 @@ class Commands:
         if not name:
             return f"Voices: {', '.join(voices)}."
         name = next((known for known in voices if known.lower() == name.lower()), name)
-        self._check_voice(self._controller.settings.replace(voice=name))
+        self._check_voice(follow_voice(self._controller.settings, name))
         return self._change(SETTINGS["voice"], name)
 
     def _preset(self, name: str) -> str:

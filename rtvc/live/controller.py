@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rtvc.config.remembered import RememberedRun, save_remembered
 from rtvc.errors import RtvcError
+from rtvc.library.voice_defaults import turned_names
 from rtvc.live.background import BackgroundThread
 from rtvc.live.devices import DeviceNames, DeviceProvider, DeviceSelection, OpenDevices
 from rtvc.live.recorder import Recorder
@@ -426,6 +427,7 @@ class Controller:
             self.wanted.remembered(self._initial),
             settings=settings.replace(mode="converted"),
             preset=preset,
+            turned=turned_names(settings),
         )
         if not self._remember or remembered == self._saved:
             return

@@ -15,6 +15,7 @@ from textual.screen import Screen
 from rtvc.config.panel_state import keys_path, load_keys, load_panel_state
 from rtvc.config.preset_manager import PresetManager
 from rtvc.errors import UsageError
+from rtvc.library.voice_defaults import own_settings
 from rtvc.live.actions import Actions
 from rtvc.live.badge import STARTING
 from rtvc.live.controller import Controller
@@ -80,7 +81,7 @@ class ActionApp(App[None]):
     ) -> None:
         super().__init__(driver_class=KeyDriver)
         self.controller = controller
-        self.preset_manager = PresetManager()
+        self.preset_manager = PresetManager(own_settings)
         memory, damaged = load_panel_state()
         chosen, unreadable = load_keys(KEY_IDS)
         self.chosen_keys, clash = chosen_keys(chosen, reserved_keys(ActionApp))
@@ -210,6 +211,10 @@ class ActionApp(App[None]):
     def action_save_minute(self) -> None:
         """Write the last minute to a folder."""
         self.perform(self.actions.save_minute)
+
+    def action_remember_voice(self) -> None:
+        """Let the voice in use remember its settings."""
+        self.perform(self.actions.remember_voice)
 
     def action_remedy(self) -> None:
         """Do what the state proposes."""

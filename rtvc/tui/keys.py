@@ -53,6 +53,7 @@ KEYS = (
     Key("devices", "d", "devices", "devices", "choose microphone, speaker and monitor"),
     Key("search", "slash", "search", "", "search voices and presets"),
     Key("save", "ctrl+s", "save", "save", "save the settings as a preset"),
+    Key("remember_voice", "o", "remember_voice", "", "let this voice remember its settings"),
     Key("remedy", "e", "remedy", "", "do what is proposed next to the state"),
     Key("messages", "ctrl+l", "messages", "", "the last messages, with their times"),
     Key("undo", "ctrl+z", "undo", "undo", "undo the last change"),

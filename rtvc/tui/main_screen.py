@@ -75,7 +75,7 @@ class MainScreen(PanelScreen):
                 settings_list = SettingsList(
                     lambda: self._controller.settings,
                     self._change,
-                    lambda: origin.settings if (origin := self._actions.origin) else None,
+                    lambda: self._actions.start,
                     "settings",
                 )
                 yield TabRow(settings_list)

@@ -11,6 +11,7 @@ from textual.containers import Container, VerticalScroll
 from textual.widgets import Static
 
 from rtvc.config.preset_manager import PresetEntry, PresetManager, describe_changes
+from rtvc.library.voice_defaults import own_settings
 from rtvc.live.actions import Actions
 from rtvc.settings import Settings
 from rtvc.tui.dialogs import Ask
@@ -182,6 +183,6 @@ def _preview_text(entry: PresetEntry | None, settings: Settings) -> str:
     kind = "comes with rtvc" if entry.file.bundled else f"yours: {entry.file.path}"
     if entry.preset is None:
         return f"{entry.name} ({kind})\n\nIt cannot be loaded:\n{entry.error}"
-    changes = describe_changes(settings, entry.preset.apply_to(settings))
+    changes = describe_changes(settings, entry.preset.apply_to(settings, own_settings))
     what = "\n".join(changes) if changes else "Nothing: these settings are in use."
     return f"{entry.name} ({kind})\n{entry.description}\n\nIt would change:\n{what}"

@@ -35,7 +35,8 @@ class SettingsList(ScrollView, can_focus=True):
     change
         Changes a setting.
     origin
-        Returns the settings of the preset that the current ones began with, None for none.
+        Returns the settings of the preset that the current ones began with, else those that the
+        voice remembers, None for neither.
     id
         Id of the widget.
     """
@@ -185,7 +186,7 @@ class SettingsList(ScrollView, can_focus=True):
             self._set(value_steps.stepped(limited, value, steps, size, self._facts.voices))
 
     def action_reset(self) -> None:
-        """Reset the selected setting to the value of the preset, and from there to its default."""
+        """Reset the selected setting to the preset's or the voice's value, else to its default."""
         setting = self.setting
         if setting is None:
             return

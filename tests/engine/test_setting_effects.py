@@ -50,7 +50,7 @@ NOT_FOR = {
 }
 OF_THE_CHAIN = (
     *("mode", "voice", "input_gain", "gate", "gate_attack", "gate_hold", "gate_release"),
-    *("gate_lookback", "loudness", "output_gain", "ceiling", "monitor_gain", "headroom"),
+    *("gate_lookback", "loudness", "output_gain", "ceiling", "monitor_gain", "headroom", "trim"),
 )
 """What `Chain` does around any voice: the built-in voice is enough for most runs."""
 PAIRS = [
@@ -370,6 +370,13 @@ class Checks:
     @staticmethod
     def output_gain(kind: str) -> None:
         softer, soft = (convert(kind, "vowel", output_gain=gain) for gain in (-26.0, -20.0))
+        np.testing.assert_allclose(softer * 10 ** (6 / 20), soft, rtol=1e-4, atol=1e-7)
+
+    @staticmethod
+    def trim(kind: str) -> None:
+        softer, soft = (
+            convert(kind, "vowel", output_gain=-20.0, trim=trim) for trim in (-6.0, 0.0)
+        )
         np.testing.assert_allclose(softer * 10 ** (6 / 20), soft, rtol=1e-4, atol=1e-7)
 
     @staticmethod

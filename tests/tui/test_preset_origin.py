@@ -8,6 +8,7 @@ from rtvc.config.preset_manager import PresetEntry
 from rtvc.config.preset_origin import origin_of
 from rtvc.config.presets import Preset, PresetFile, find_preset, load_preset, user_folder
 from rtvc.config.remembered import load_remembered
+from rtvc.library.voice_defaults import own_settings
 from rtvc.settings import SETTINGS, Settings
 from rtvc.tui.save_dialog import SavePreset
 from rtvc.tui.voice_list import VoiceList
@@ -112,7 +113,10 @@ def test_the_summary_lists_the_edits_that_fit():
     deep = Preset("deep", "", Settings(pitch=-5, formant=-2), frozenset({"pitch", "formant"}))
     entry = PresetEntry(PresetFile("deep", user_folder() / "deep.yaml", bundled=True), deep)
     edited = deep.settings.replace(pitch=-7, formant=-1.5, whisper=True, gate=-30)
-    found, unedited = origin_of(entry, edited), origin_of(entry, deep.settings.replace(gate=-30))
+    found, unedited = (
+        origin_of(entry, settings, own_settings)
+        for settings in (edited, deep.settings.replace(gate=-30))
+    )
     assert found is not None
     assert unedited is not None
     assert found.edits == ("pitch -5 -> -7", "formant -2 -> -1.5", "whisper no -> yes")

@@ -28,7 +28,7 @@ DEFAULT_EMBEDDER = "contentvec"
 _VERSIONS = {256: "v1", 768: "v2"}
 _INFO = (
     "info", "model_name", "author", "creation_date", "epoch", "step", "dataset_length",
-    "model_hash",
+    "model_hash", "f0_median",
 )  # fmt: skip
 
 

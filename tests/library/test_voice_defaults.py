@@ -1,0 +1,279 @@
+"""What a voice remembers: set, kept, applied, and measured loudness."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rtvc.audio.integrated_loudness import RATE, integrated_loudness
+from rtvc.cli import options
+from rtvc.cli.main import main
+from rtvc.config.panel_state import PanelState
+from rtvc.config.preset_manager import PresetManager
+from rtvc.config.presets import load_preset, user_folder
+from rtvc.config.remembered import RememberedRun, load_remembered, save_remembered
+from rtvc.conversion import convert
+from rtvc.errors import RtvcError, UsageError
+from rtvc.library import rename_voice
+from rtvc.library.adding import add_voice
+from rtvc.library.finding import FoundVoice
+from rtvc.library.setting_up import install_from_folder
+from rtvc.library.voice_defaults import (
+    change_defaults,
+    find_defaults,
+    follow_voice,
+    own_settings,
+    remember_settings,
+    turned_names,
+    updated_run,
+    voice_settings,
+)
+from rtvc.library.voices import installed_voice
+from rtvc.live.actions import Actions
+from rtvc.live.commands import Commands
+from rtvc.live.demo import load_utterance
+from rtvc.live.mode_keys import ModeKeys
+from rtvc.settings import Settings
+from tests.engine.rvc.rvc_stack import GOLDEN, INDEX
+from tests.support.library_files import PLAIN, variant
+
+V1 = GOLDEN / "voice_v1_f0_40k.pth"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("RTVC_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("RTVC_CONFIG_DIR", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def voices(home):
+    add_voice(FoundVoice(V1, INDEX, "Anna"))
+    add_voice(FoundVoice(V1, None, "Bert"))
+    add_voice(FoundVoice(PLAIN, None, "Carl"))
+
+
+def defaults_file(name: str) -> Path:
+    return installed_voice(name).folder / "defaults.yaml"
+
+
+class Run:
+    """A controller without a session."""
+
+    never_dry = False
+    preset = ""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.scanner = self
+        self.voices = {"Anna": "", "Bert": "", "world": ""}
+
+    def apply(self, settings: Settings, preset: str | None = None) -> None:
+        self.settings, self.preset = settings, preset or ""
+
+
+def actions(settings: Settings) -> tuple[Run, Actions]:
+    run, manager = Run(settings), PresetManager(own_settings)
+    manager.scan()
+    keys = ModeKeys(confirm=True, own_voice_key="space", mute_key="m")
+    return run, Actions(run, manager, PanelState(), keys)  # type: ignore[arg-type]
+
+
+def chosen(*words: str, base: Settings | None = None) -> Settings:
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    options.add_settings(parser)
+    return options.chosen(parser.parse_args(words), base or Settings()).settings
+
+
+def test_the_command_sets_shows_and_forgets(voices, capsys):
+    assert main(["voices", "set", "anna", "pitch=12", "index-rate=0,7"]) == 0
+    assert capsys.readouterr().out == "'Anna' remembers pitch 12 semitones, index rate 0.7.\n"
+    assert find_defaults("ANNA") == ({"pitch": 12.0, "index_rate": 0.7}, "")
+    assert main(["voices", "show", "Anna"]) == 0
+    assert "remembers pitch 12 semitones, index rate 0.7\n" in capsys.readouterr().out
+    assert main(["voices", "list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["voices"]
+    assert [voice["remembers"] for voice in listed] == [{"pitch": 12, "index_rate": 0.7}, {}, {}]
+    assert main(["voices", "set", "Anna", "pitch="]) == 0
+    assert main(["voices", "set", "Anna"]) == 0
+    assert capsys.readouterr().out == "'Anna' remembers index rate 0.7.\n" * 2
+    assert main(["voices", "set", "Anna", "index_rate="]) == 0
+    assert capsys.readouterr().out == "'Anna' remembers nothing.\n"
+    assert not defaults_file("Anna").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("Anna", "pitch"), "'pitch' sets nothing. Write SETTING=VALUE, such as pitch=12."),
+        (("Anna", "pich=2"), "There is no setting 'pich'. Did you mean 'pitch'?"),
+        (("Anna", "pitch=99"), "'pitch' is 99, but must be"),
+        (("Anna", "block=100"), "'block' is not a setting of a voice. A voice can remember pitch,"),
+        (("Bert", "index_rate=1"), "'index_rate' does nothing with the voice 'Bert'."),
+        (("Carl", "pitch=1"), "'pitch' does nothing with the voice 'Carl'."),
+        (("Dora", "pitch=1"), "There is no voice 'Dora'."),
+        (("world", "pitch=1"), "'world' is the built-in voice"),
+    ],
+)
+def test_what_cannot_be_set_is_refused(voices, capsys, words, message):
+    assert main(["voices", "set", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_flag_goes_before_a_preset_and_a_preset_before_the_voice(voices):
+    change_defaults("Anna", {"pitch": 12, "formant": 2, "trim": 3})
+    assert chosen("--voice", "Anna") == Settings(voice="Anna", pitch=12, formant=2, trim=3)
+    user_folder().mkdir(parents=True)
+    (user_folder() / "mine.yaml").write_text("voice: Anna\npitch: 5\n")
+    (user_folder() / "any.yaml").write_text("pitch: 5\n")
+    assert chosen("--preset", "mine", "--formant", "1") == Settings(
+        voice="Anna", pitch=5, formant=1, trim=3
+    )
+    assert chosen("--preset", "any", "--voice", "Anna") == Settings(
+        voice="Anna", pitch=5, formant=2, trim=3
+    )
+    restored = Settings(voice="Anna", pitch=7)
+    assert chosen("--voice", "Anna", base=restored) == restored, "it is no change of voice"
+
+
+def test_a_change_of_voice_takes_what_either_voice_remembers(voices):
+    change_defaults("Anna", {"pitch": 12, "formant": 2})
+    change_defaults("Bert", {"formant": -1})
+    run, act = actions(Settings(pitch=3, protect=0.1, gate=-50))
+    assert act.select_voice("Anna") == "pitch: 3 -> 12 semitones, formant: 0 -> 2 semitones."
+    assert run.settings == Settings(voice="Anna", pitch=12, formant=2, protect=0.1, gate=-50)
+    run.settings = run.settings.replace(pitch=10)
+    act.select_voice("Bert")
+    assert run.settings == Settings(voice="Bert", formant=-1, protect=0.1, gate=-50)
+    act.select_voice("world")
+    assert run.settings == Settings(protect=0.1, gate=-50)
+    assert follow_voice(run.settings, "Carl") == run.settings.replace(voice="Carl")
+
+
+def test_the_voice_in_use_remembers_its_settings(voices):
+    run, act = actions(Settings(voice="Anna", pitch=12, breathiness=0.5, gate=-50, trim=-2))
+    commands = Commands(
+        run,  # type: ignore[arg-type]
+        act,
+        PresetManager(),
+        status=lambda: "",
+        check_voice=lambda settings: None,
+    )
+    assert commands.line(":remember") == "'Anna' remembers: pitch 12 semitones, trim -2 dB."
+    assert find_defaults("Anna")[0] == {"pitch": 12, "trim": -2}, "breathiness does nothing with it"
+    assert act.start == Settings(voice="Anna", pitch=12, trim=-2)
+    run.settings = Settings(voice="Anna")
+    assert commands.line(":remember") == (
+        "'Anna' remembers nothing: its settings are at their defaults."
+    )
+    assert "Save a preset." in commands.attempt(lambda: str(remember_settings(Settings())))
+
+
+def test_a_preset_that_is_saved_is_loaded_as_it_was(voices):
+    change_defaults("Anna", {"pitch": 12, "protect": 0.1})
+    run, act = actions(Settings(voice="Anna", pitch=0, protect=0.1))
+    act.save_preset("mine", "")
+    change_defaults("Anna", {"protect": 0.2})
+    run.settings = Settings()
+    act.load_preset("mine")
+    assert run.settings == Settings(voice="Anna", pitch=0, protect=0.1)
+    assert load_preset(user_folder() / "mine.yaml").given == {"voice", "pitch", "protect"}
+    assert act.origin is not None
+    assert not act.origin.edits
+
+
+def test_a_remembered_run_restores_what_was_turned_and_follows_the_voice(voices):
+    change_defaults("Anna", {"pitch": 12, "formant": 2})
+    settings = Settings(voice="Anna", pitch=12, formant=0, protect=0.1, gate=-50)
+    save_remembered(RememberedRun(settings=settings, turned=turned_names(settings)))
+    assert updated_run(load_remembered()[0]).settings == settings
+    change_defaults("Anna", {"pitch": 10, "formant": None, "trim": 1})
+    found = updated_run(load_remembered()[0])
+    assert found.settings == settings.replace(pitch=10, trim=1)
+    save_remembered(RememberedRun(settings=Settings(voice="Anna", pitch=4)))
+    assert updated_run(load_remembered()[0]).settings == Settings(voice="Anna", pitch=4, trim=1)
+    built_in = RememberedRun(settings=Settings(pitch=4))
+    assert updated_run(built_in) == built_in
+
+
+def test_it_survives_a_new_name_removal_and_replacement(voices, capsys):
+    change_defaults("Anna", {"pitch": 12})
+    rename_voice("Anna", "Anne")
+    assert find_defaults("Anna") == ({}, "")
+    assert main(["voices", "remove", "Anne"]) == 0
+    assert main(["voices", "restore", "Anne"]) == 0
+    add_voice(FoundVoice(V1, None, "Anne"), force=True)
+    assert find_defaults("Anne") == ({"pitch": 12}, "")
+
+
+def test_a_damaged_file_is_reported_and_the_voice_works(voices, capsys):
+    defaults_file("Anna").write_text("pitch: high\n")
+    message = f"What 'Anna' remembers is ignored. {defaults_file('Anna')}:1: 'pitch' is 'high'"
+    assert chosen("--voice", "Anna") == Settings(voice="Anna")
+    assert message in capsys.readouterr().err
+    assert actions(Settings())[1].select_voice("Anna").startswith(message)
+    for words in (["list"], ["show", "Anna"]):
+        assert main(["voices", *words]) == 0
+        assert message in capsys.readouterr().out
+    assert main(["voices", "set", "Anna", "pitch=1"]) == 2, "it is not overwritten"
+    assert defaults_file("Anna").read_text() == "pitch: high\n"
+    defaults_file("Anna").write_text("block: 100\n")
+    assert "'block' is not a setting of a voice" in find_defaults("Anna")[1]
+
+
+def test_the_settings_of_a_voice_from_python(voices):
+    change_defaults("Anna", {"pitch": 12})
+    assert voice_settings("Anna", formant=1) == Settings(voice="Anna", pitch=12, formant=1)
+    assert voice_settings("world", pitch=2) == Settings(pitch=2)
+    with pytest.raises(UsageError, match="There is no voice 'Dora'"):
+        voice_settings("Dora")
+    defaults_file("Anna").write_text("pitch: high\n")
+    with pytest.raises(RtvcError, match="'pitch' is 'high'"):
+        voice_settings("Anna")
+
+
+def test_the_loudness_of_a_sine_is_that_of_the_standard():
+    time = np.arange(4 * RATE) / RATE
+    sine = np.sin(2 * np.pi * 997 * time).astype(np.float32)
+    # A sine of 0 dBFS at 997 Hz on one channel is -3.01 LUFS (BS.1770-5, annex 1).
+    assert integrated_loudness(sine) == pytest.approx(-3.01, abs=0.01)
+    assert integrated_loudness(0.1 * sine) == pytest.approx(-23.01, abs=0.01)
+    gated = np.concatenate([sine, 1e-5 * sine, 0.02 * sine])
+    assert integrated_loudness(gated) == pytest.approx(-3.01, abs=0.2)
+    assert integrated_loudness(0 * sine) == -np.inf
+
+
+@pytest.mark.slow
+def test_levelled_voices_are_equally_loud(home, capsys, monkeypatch):
+    utterance = load_utterance()[:RATE]
+    monkeypatch.setattr("rtvc.live.demo.load_utterance", lambda: utterance)
+    install_from_folder("contentvec", GOLDEN / "hubert_small" / "model.safetensors")
+    install_from_folder("rmvpe", GOLDEN / "rmvpe_small.pt")
+    add_voice(FoundVoice(V1, None, "Anna"))
+    quiet = variant(home / "quiet.safetensors", V1, 0.97)
+    add_voice(FoundVoice(quiet, None, "Bert"))
+    change_defaults("Anna", {"pitch": 3, "pitch_method": "swift"})
+    change_defaults("Bert", {"pitch_method": "swift"})
+
+    def loudness(name: str) -> float:
+        return integrated_loudness(
+            convert(utterance, sample_rate=RATE, settings=own_settings(name))
+        )
+
+    before = [loudness(name) for name in ("Anna", "Bert")]
+    assert main(["voices", "level"]) == 0
+    printed = capsys.readouterr()
+    assert "Measuring 'Bert' (2 of 2) ..." in printed.err
+    line = r"'Anna': -\d+\.\d LUFS, trim -\d+\.\d dB\. Undo: rtvc voices set Anna trim=\n"
+    assert re.match(line, printed.out)
+    assert find_defaults("Anna")[0].keys() == {"pitch", "pitch_method", "trim"}
+    after = [loudness(name) for name in ("Anna", "Bert")]
+    assert max(np.abs(np.array(before) - integrated_loudness(utterance))) > 1
+    np.testing.assert_allclose(after, integrated_loudness(utterance), atol=0.3)
+    assert main(["voices", "level", "Nobody"]) == 2
