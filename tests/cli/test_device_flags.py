@@ -56,6 +56,7 @@ def test_latency_measures_the_devices_and_the_channel_that_are_asked_for(
     assert "chirps" in other.stderr
 
 
+@pytest.mark.thorough
 def test_the_doctor_uses_the_channel_for_the_seconds(
     third_input: None, sound_server: SoundServer
 ) -> None:

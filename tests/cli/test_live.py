@@ -130,6 +130,7 @@ def test_without_the_remembered_voice_nothing_is_output(sound_server: SoundServe
     assert "There is no voice 'anna'" in asked.stderr
 
 
+@pytest.mark.thorough
 def test_a_monitor_is_heard_too_and_remembered(sound_server: SoundServer):
     words = ("--input", "fake_mic", "--output", "fake_speaker", "--monitor", "ears")
     with (

@@ -354,6 +354,7 @@ def test_a_delay_that_cannot_be_measured_is_told_and_the_sound_comes_back(contro
         controller.measure_latency()
 
 
+@pytest.mark.thorough
 def test_the_delay_of_a_cable_is_measured(sound_server: SoundServer):
     from rtvc.live.devices import SystemDevices
 

@@ -247,6 +247,7 @@ def test_a_key_is_heard_soon(home: Path, sound_server: SoundServer):
     assert max(delays) < 0.300, np.round(delays, 3)
 
 
+@pytest.mark.thorough
 def test_garbage_does_not_end_it(home: Path, sound_server: SoundServer):
     with sound_server.speaking(vowel(60)), panel(home) as terminal:
         noise = np.random.default_rng(0).integers(0, 256, 3000, np.uint8).tobytes()

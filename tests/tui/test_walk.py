@@ -111,7 +111,9 @@ def terminal(home: Path, columns: int, rows: int) -> Iterator[User]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (40, 12)])
+@pytest.mark.parametrize(
+    ("columns", "rows"), [(80, 24), pytest.param(40, 12, marks=pytest.mark.thorough)]
+)
 def test_the_walk_of_a_new_user(home: Path, sound_server: SoundServer, columns: int, rows: int):
     with terminal(home, columns, rows) as user:
         with sound_server.speaking(speech(300)):
