@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, cast
@@ -52,6 +52,9 @@ class Setting:
         Change per key press in the panel.
     choices
         Allowed values of a choice, else empty.
+    read, readable
+        For a choice that allows further texts: returns the value for a text, or raises
+        ValueError; and what these texts are, for messages. None and "" if there are none.
     multiple
         Numbers are rounded to a multiple of this, halves to even; 0 does not round. The sizes
         of the engine are whole frames of 10 ms.
@@ -77,6 +80,8 @@ class Setting:
     high: float = math.inf
     step: float = 1.0
     choices: tuple[str, ...] = ()
+    read: Callable[[str], str] | None = None
+    readable: str = ""
     multiple: float = 0.0
     shape: bool = False
     needs: frozenset[str] = frozenset()
@@ -96,7 +101,8 @@ class Setting:
     def allowed(self) -> str:
         """Text that describes the allowed values, for messages."""
         if self.choices:
-            return "one of " + ", ".join(self.choices)
+            more = f", or {self.readable}" if self.readable else ""
+            return "one of " + ", ".join(self.choices) + more
         if self.kind is bool:
             return "true or false"
         if self.kind is str:
@@ -129,6 +135,11 @@ class Setting:
             if isinstance(value, bool):
                 return value
         elif self.kind is str:
+            if isinstance(value, str) and self.read is not None:
+                try:
+                    return self.read(value)
+                except ValueError:
+                    raise self._refusal(f"{value!r}", did_you_mean(value, self.choices)) from None
             if isinstance(value, str) and value and (not self.choices or value in self.choices):
                 return value
             if isinstance(value, str) and self.choices:

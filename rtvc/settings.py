@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from rtvc.errors import UsageError, did_you_mean
+from rtvc.scales import NOTES, SCALES, read_scale
 from rtvc.setting import Setting, SettingError, Value
 
 BUILT_IN = "world"
@@ -85,6 +86,33 @@ class Settings:
         low=0.0,
         high=1000.0,
         step=5.0,
+        needs=_F0,
+    )
+    tune: float = _setting(
+        0.0,
+        "Pitch correction: moves the pitch to the nearest note of the scale (0 = off, 1 = fully).",
+        low=0.0,
+        high=1.0,
+        step=0.1,
+        needs=_F0,
+    )
+    key: str = _setting("C", "Key of the scale for tune.", choices=NOTES, needs=_F0)
+    scale: str = _setting(
+        "chromatic",
+        "Scale for tune: a name, which begins at the key, or the notes themselves.",
+        choices=tuple(SCALES),
+        read=read_scale,
+        readable="notes such as C D# G",
+        needs=_F0,
+    )
+    tune_speed: float = _setting(
+        50.0,
+        "Time in which tune corrects the pitch: 0 removes vibrato and glides, 50 and more keep "
+        "them.",
+        unit="ms",
+        low=0.0,
+        high=500.0,
+        step=10.0,
         needs=_F0,
     )
     formant: float = _setting(

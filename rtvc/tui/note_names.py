@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+from rtvc.scales import NOTES
 
 
 def midi(hz: float) -> float:
@@ -15,7 +15,7 @@ def midi(hz: float) -> float:
 def note_name(number: float) -> str:
     """Return the name of the nearest note, such as A4 for 69."""
     nearest = round(number)
-    return f"{_NAMES[nearest % 12]}{nearest // 12 - 1}"
+    return f"{NOTES[nearest % 12]}{nearest // 12 - 1}"
 
 
 def in_words(hz: float) -> str:

@@ -199,7 +199,7 @@ class SettingsList(ScrollView, can_focus=True):
         setting = self.setting
         if setting is None:
             return
-        if setting.kind is bool or setting.choices:
+        if setting.kind is bool or (setting.choices and setting.read is None):
             self.action_step(1, "normal")
         else:
             self.post_message(self.Typed(self._facts.limited(setting)))

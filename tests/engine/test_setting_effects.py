@@ -53,11 +53,12 @@ OF_THE_CHAIN = (
     *("gate_lookback", "loudness", "output_gain", "ceiling", "monitor_gain", "headroom", "trim"),
 )
 """What `Chain` does around any voice: the built-in voice is enough for most runs."""
+ONCE = (*OF_THE_CHAIN, "key", "scale")
 PAIRS = [
     pytest.param(
         *(name, kind),
         id=f"{name} {kind}",
-        marks=[pytest.mark.thorough] if kind != "world" and name in OF_THE_CHAIN else [],
+        marks=[pytest.mark.thorough] if kind != "world" and name in ONCE else [],
     )
     for kind, rest in NOT_FOR.items()
     for name in SETTINGS
@@ -68,6 +69,8 @@ HZ = 16_000 / 117
 
 The small RVC voice has lines of its own at multiples of 100 Hz.
 """
+E_ABOVE = 12 * math.log2(164.81 / HZ)
+"""Semitones from the vowel to E3, the nearest E."""
 LOW, HIGH = 16_000 / 150, 16_000 / 116
 USUAL = Settings(block=200.0, context=200.0, pitch_method="dio")
 
@@ -249,6 +252,31 @@ class Checks:
         sound = convert(kind, "melody", pitch_fixed=237.0)
         for first in (0.3, 0.6, 0.9):
             assert pitch_of(sound, first, first + 0.25) == pytest.approx(237, rel=0.01)
+
+    @staticmethod
+    def tune(kind: str) -> None:
+        for amount, semitones in ((0.0, 0.0), (0.5, E_ABOVE / 2), (1.0, E_ABOVE)):
+            sound = convert(kind, "vowel", tune=amount, tune_speed=0.0, scale="E")
+            assert pitch_of(sound) == pytest.approx(HZ * 2 ** (semitones / 12), rel=0.01)
+
+    @staticmethod
+    def key(kind: str) -> None:
+        for key, hz in (("C", 130.8), ("C#", 138.6)):
+            sound = convert(kind, "vowel", tune=1.0, tune_speed=0.0, scale="pentatonic", key=key)
+            assert pitch_of(sound) == pytest.approx(hz, rel=0.01)
+
+    @staticmethod
+    def scale(kind: str) -> None:
+        for scale, hz in (("chromatic", 138.6), ("major", 130.8), ("B", 123.5)):
+            sound = convert(kind, "vowel", tune=1.0, tune_speed=0.0, scale=scale)
+            assert pitch_of(sound) == pytest.approx(hz, rel=0.01)
+
+    @staticmethod
+    def tune_speed(kind: str) -> None:
+        at_once, later = (
+            convert(kind, "melody", tune=1.0, tune_speed=ms, scale="C") for ms in (0.0, 500.0)
+        )
+        assert line_db(at_once, 130.8, 0.36, 0.56) > line_db(later, 130.8, 0.36, 0.56) + 6
 
     @staticmethod
     def formant(kind: str) -> None:

@@ -1,20 +1,22 @@
-"""From the input f0 to the target f0: pitch shift, range and fixed pitch."""
+"""From the input f0 to the target f0: pitch shift, range, tuning and fixed pitch."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from rtvc._types import Float64
+from rtvc.engine.dsp.tune import Tuner, scale_mask
+from rtvc.scales import scale_notes
 from rtvc.settings import Settings
 
-MELODY_SETTINGS = 5
-_SHIFT, _RANGE, _FIX, _FIXED, _WHISPER = range(MELODY_SETTINGS)
+MELODY_SETTINGS = 8
+SHIFT, RANGE, FIX, FIXED, WHISPER, TUNE, SPEED, SCALE = range(MELODY_SETTINGS)
 
 GLIDE_FRAMES = 2
-"""Frames over which a setting moves to its new value (20 ms)."""
+"""Frames of 10 ms over which a setting moves to its new value (20 ms)."""
 
 MEAN_FRAMES = 400
-"""Voiced frames over which the mean pitch adapts (4 s)."""
+"""Voiced frames of 10 ms over which the mean pitch adapts (4 s)."""
 
 LOWEST_HZ, HIGHEST_HZ = 25.0, 2000.0
 """Range of the target f0."""
@@ -23,32 +25,36 @@ LOWEST_HZ, HIGHEST_HZ = 25.0, 2000.0
 class MelodySettings:
     """The settings that determine the target f0, per frame.
 
-    A changed value is approached linearly over `GLIDE_FRAMES`.
+    A changed value is approached linearly; the scale changes at once.
 
     Parameters
     ----------
     settings
         Settings at the start of the stream.
+    glide_frames
+        Frames over which a setting moves to its new value.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, glide_frames: int = GLIDE_FRAMES) -> None:
+        self._glide_frames = glide_frames
         self._last = np.zeros(MELODY_SETTINGS)
         self._last = self._targets(settings)
 
     def hold(self, frames: int) -> Float64:
-        """Return the unchanged values for the next frames, (frames, 5)."""
+        """Return the unchanged values for the next frames, (frames, 8)."""
         return np.repeat(self._last[None], frames, axis=0)
 
     def glide(self, frames: int, settings: Settings) -> Float64:
-        """Return the values for the next frames while they move to `settings`, (frames, 5)."""
+        """Return the values for the next frames while they move to `settings`, (frames, 8)."""
         target = self._targets(settings)
         if np.array_equal(target, self._last):
             return self.hold(frames)
         start = self._last
-        if start[_FIX] == 0:
+        start[SCALE] = target[SCALE]
+        if start[FIX] == 0:
             # The fixed pitch was off, so its old value must not affect the glide.
-            start[_FIXED] = target[_FIXED]
-        progress = np.minimum(np.arange(1, frames + 1) / GLIDE_FRAMES, 1.0)[:, None]
+            start[FIXED] = target[FIXED]
+        progress = np.minimum(np.arange(1, frames + 1) / self._glide_frames, 1.0)[:, None]
         values: Float64 = np.where(progress < 1, start + (target - start) * progress, target)
         self._last = values[-1].copy()
         return values
@@ -60,8 +66,11 @@ class MelodySettings:
                 settings.pitch + settings.pitch_fine / 100,
                 settings.pitch_range,
                 float(fixed > 0),
-                np.log2(fixed) if fixed > 0 else self._last[_FIXED],
+                np.log2(fixed) if fixed > 0 else self._last[FIXED],
                 float(settings.whisper),
+                settings.tune,
+                settings.tune_speed / 1000,
+                scale_mask(scale_notes(settings.scale, settings.key)),
             ]
         )
 
@@ -69,16 +78,22 @@ class MelodySettings:
 class MeanPitch:
     """Running mean of the pitch in octaves above 1 Hz.
 
-    It is the mean of all voiced frames up to `MEAN_FRAMES` of them, then an exponential mean
-    over about `MEAN_FRAMES`.
+    It is the mean of all voiced frames up to `frames` of them, then an exponential mean over
+    about `frames`.
+
+    Parameters
+    ----------
+    frames
+        Voiced frames over which it adapts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, frames: int = MEAN_FRAMES) -> None:
+        self._frames = frames
         self._octave, self._count = 0.0, 0
 
     def copy(self) -> MeanPitch:
         """Return an independent copy."""
-        other = MeanPitch()
+        other = MeanPitch(self._frames)
         other._octave, other._count = self._octave, self._count
         return other
 
@@ -99,14 +114,14 @@ class MeanPitch:
         voiced = np.flatnonzero(hz)
         followed = []
         for octave in np.log2(hz[voiced]).tolist():
-            self._count = min(self._count + 1, MEAN_FRAMES)
+            self._count = min(self._count + 1, self._frames)
             self._octave += (octave - self._octave) / self._count
             followed.append(self._octave)
         mean[voiced] = followed
         return mean
 
 
-def target_f0(hz: Float64, mean: Float64, values: Float64) -> Float64:
+def target_f0(hz: Float64, mean: Float64, values: Float64, tuner: Tuner) -> Float64:
     """Return the target f0.
 
     Parameters
@@ -116,7 +131,9 @@ def target_f0(hz: Float64, mean: Float64, values: Float64) -> Float64:
     mean
         Middle of the melody at each frame, as `MeanPitch.update` gives it, (n,).
     values
-        Settings at each frame, as `MelodySettings` gives them, (n, 5).
+        Settings at each frame, as `MelodySettings` gives them, (n, 8).
+    tuner
+        Corrects the pitch; it is advanced by these frames.
 
     Returns
     -------
@@ -124,7 +141,8 @@ def target_f0(hz: Float64, mean: Float64, values: Float64) -> Float64:
         (n,) in Hz, 25 to 2000; 0 where unvoiced or whispered.
     """
     octave = np.log2(np.where(hz > 0, hz, 1.0))
-    followed = mean + values[:, _RANGE] * (octave - mean) + values[:, _SHIFT] / 12
-    output_f0 = followed + values[:, _FIX] * (values[:, _FIXED] - followed)
-    audible = (hz > 0) & (values[:, _WHISPER] < 1)
+    followed = mean + values[:, RANGE] * (octave - mean) + values[:, SHIFT] / 12
+    followed = tuner.update(followed, hz > 0, *values[:, TUNE:].T)
+    output_f0 = followed + values[:, FIX] * (values[:, FIXED] - followed)
+    audible = (hz > 0) & (values[:, WHISPER] < 1)
     return np.where(audible, np.clip(2.0**output_f0, LOWEST_HZ, HIGHEST_HZ), 0.0)

@@ -16,8 +16,9 @@ import numpy as np
 from rtvc._types import Float32, Float64
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.engine.dsp.melody import MelodySettings, target_f0
-from rtvc.engine.dsp.pitch import sine_phase
+from rtvc.engine.dsp.pitch import FRAME_S, sine_phase
 from rtvc.engine.dsp.sola import fade_in
+from rtvc.engine.dsp.tune import Tuner
 from rtvc.engine.plan import Plan
 from rtvc.engine.rvc.mlx_errors import mlx_errors
 from rtvc.engine.rvc.phrases import high_pass, split
@@ -159,7 +160,8 @@ def _pitch(
             np.arange(len(input_f0)), np.flatnonzero(input_f0), input_f0[input_f0 > 0]
         )
     input_f0 = np.pad(input_f0, PAD, mode="reflect")
-    output_f0 = target_f0(input_f0, _mean_pitch(input_f0), MelodySettings(settings).hold(frames))
+    values = MelodySettings(settings).hold(frames)
+    output_f0 = target_f0(input_f0, _mean_pitch(input_f0), values, Tuner(FRAME_S))
     return PitchFrames(input_f0, output_f0, sine_phase(output_f0)[:-1])
 
 

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvc._types import Float64
-from rtvc.engine.dsp.melody import MeanPitch, MelodySettings, target_f0
+from rtvc.engine.dsp.melody import TUNE, MeanPitch, MelodySettings, target_f0
 from rtvc.engine.dsp.pitch import FRAME_S, sine_phase
+from rtvc.engine.dsp.tune import Tuner
 from rtvc.settings import Settings
 
 
@@ -65,6 +66,7 @@ class PitchTrack:
         self._melody = MelodySettings(settings)
         self._melody_frames = self._melody.hold(frames)
         self._mean = MeanPitch()
+        self._tuner = Tuner(FRAME_S)
         self._final_phase = 0.0
 
     @property
@@ -122,13 +124,17 @@ class PitchTrack:
         free = slice(self.final_end - self.start, None)
         input_f0 = self._input_f0[free]
         mean = self._mean.copy().update(input_f0)
-        self._output_f0[free] = target_f0(input_f0, mean, self._melody_frames[free])
+        values = self._melody_frames[free]
+        self._output_f0[free] = target_f0(input_f0, mean, values, self._tuner.copy())
         self._phase[free] = sine_phase(self._output_f0[free], self._final_phase)[:-1]
 
     def finalize(self, until: int) -> None:
         """Make the frames before absolute index `until` final."""
         span = slice(self.final_end - self.start, max(until, self.final_end) - self.start)
-        self._mean.update(self._input_f0[span])
+        mean = self._mean.update(self._input_f0[span])
+        values = self._melody_frames[span]
+        if self._tuner.active or values[:, TUNE].any():
+            target_f0(self._input_f0[span], mean, values, self._tuner)
         cycles = float(np.sum(self._output_f0[span])) * FRAME_S
         self._final_phase = (self._final_phase + cycles) % 1.0
         self.final_end = max(until, self.final_end)

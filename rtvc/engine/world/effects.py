@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from rtvc._types import Float32, Float64
-from rtvc.engine.world.analysis import RATE, WorldFrames
+from rtvc.engine.dsp.melody import WHISPER, MeanPitch, MelodySettings, target_f0
+from rtvc.engine.dsp.tune import Tuner
+from rtvc.engine.world.analysis import HOP, RATE, WorldFrames
 from rtvc.settings import Settings
 
 _RAMP_FRAMES = 3
@@ -14,15 +16,13 @@ _RAMP_FRAMES = 3
 _MEAN_FRAMES = 800
 """Voiced frames over which the mean pitch adapts (4 s)."""
 
-_LOWEST_HZ, _HIGHEST_HZ = 25.0, 2000.0
-
 _BREATH_HZ, _BREATH = (0.0, 400.0, 2000.0), (0.05, 0.3, 1.0)
 """Share of the periodic power that full breathiness replaces by noise, by frequency."""
 
 _WHISPER_HZ, _WHISPER_DB = (0.0, 250.0, 1200.0, 3000.0), (-24.0, -18.0, -3.0, 0.0)
 """Gain of a whisper by frequency: it lacks the strong low harmonics of voiced speech."""
 
-_SHIFT, _RANGE, _FIX, _FIXED, _FORMANT, _BREATHINESS, _WHISPER = range(7)
+_FORMANT, _BREATHINESS = range(2)
 
 
 class Effects:
@@ -41,21 +41,22 @@ class Effects:
         self._breath = np.interp(hz, _BREATH_HZ, _BREATH).astype(np.float32)
         tilt = np.interp(hz, _WHISPER_HZ, _WHISPER_DB) * (np.log(10.0) / 10.0)
         self._whisper = tilt.astype(np.float32)
-        self._mean = 0.0
-        self._count = 0
-        self._values = np.zeros(7)
-        self._values = self._targets(settings)
+        self._mean = MeanPitch(_MEAN_FRAMES)
+        self._melody = MelodySettings(settings, _RAMP_FRAMES)
+        self._tuner = Tuner(HOP / RATE)
+        self._values = _targets(settings)
 
     def apply(self, frames: WorldFrames, settings: Settings) -> WorldFrames:
         """Return the modified frames; `frames` may be changed in place."""
-        values = self._glide(len(frames.hz), self._targets(settings))
+        values = self._glide(len(frames.hz), _targets(settings))
+        melody = self._melody.glide(len(frames.hz), settings)
         spectra = frames.spectra
         if values[:, _FORMANT].any():
             spectra = _stretch(spectra, values[:, _FORMANT])
         # Unvoiced frames have no periodic share to reduce.
         voiced = frames.hz > 0
         breath = (values[:, _BREATHINESS] * voiced).astype(np.float32)[:, None]
-        whisper = (values[:, _WHISPER] * voiced).astype(np.float32)[:, None]
+        whisper = (melody[:, WHISPER] * voiced).astype(np.float32)[:, None]
         if (breath < 0).any():
             spectra[1] -= 1
             spectra[1] *= (1 + np.minimum(breath, 0)) ** 2
@@ -66,45 +67,20 @@ class Effects:
             spectra[1] *= 1 - whisper
             spectra[0] += whisper * self._whisper
         _restrain(spectra[0], frames.peak)
-        return WorldFrames(self._melody(frames.hz, values), spectra, frames.peak)
-
-    def _targets(self, settings: Settings) -> Float64:
-        fixed = settings.pitch_fixed
-        return np.array(
-            [
-                settings.pitch + settings.pitch_fine / 100,
-                settings.pitch_range,
-                float(fixed > 0),
-                np.log2(fixed) if fixed > 0 else self._values[_FIXED],
-                settings.formant,
-                settings.breathiness,
-                float(settings.whisper),
-            ]
-        )
+        output_f0 = target_f0(frames.hz, self._mean.update(frames.hz), melody, self._tuner)
+        return WorldFrames(output_f0, spectra, frames.peak)
 
     def _glide(self, frames: int, target: Float64) -> Float64:
-        """Return the values per frame, (frames, 7), moving to `target`."""
+        """Return formant shift and breathiness per frame, (frames, 2), moving to `target`."""
         start = self._values
-        if start[_FIX] == 0:
-            # The fixed pitch was off, so its old value must not affect the glide.
-            start[_FIXED] = target[_FIXED]
         progress = np.minimum(np.arange(1, frames + 1) / _RAMP_FRAMES, 1.0)[:, None]
         values = np.where(progress < 1, start + (target - start) * progress, target)
         self._values = values[-1].copy()
         return values
 
-    def _melody(self, hz: Float64, values: Float64) -> Float64:
-        """Return the target f0 in Hz; 0 where unvoiced or whispered."""
-        octave = np.log2(np.where(hz > 0, hz, 1.0))
-        mean = np.zeros(len(hz))
-        for k in np.flatnonzero(hz):
-            self._count = min(self._count + 1, _MEAN_FRAMES)
-            self._mean += (octave[k] - self._mean) / self._count
-            mean[k] = self._mean
-        followed = mean + values[:, _RANGE] * (octave - mean) + values[:, _SHIFT] / 12
-        output_f0 = followed + values[:, _FIX] * (values[:, _FIXED] - followed)
-        audible = (hz > 0) & (values[:, _WHISPER] < 1)
-        return np.where(audible, np.clip(2.0**output_f0, _LOWEST_HZ, _HIGHEST_HZ), 0.0)
+
+def _targets(settings: Settings) -> Float64:
+    return np.array([settings.formant, settings.breathiness])
 
 
 def _restrain(log_power: Float32, peak: Float64) -> None:
