@@ -75,6 +75,10 @@ def make_plan(inputs: Sequence[Path], target: Path) -> Plan:
         if target != STANDARD_STREAM:
             format_of(target)
         return Plan((Job(inputs[0], target),))
+    if not target.exists() and is_sound_name(Path(f"name{target.name}")) and not target.suffix:
+        raise UsageError(
+            f"{target} has no name before its extension. A variable in your command may not be set."
+        )
     if single and not target.is_dir() and target.suffix:
         format_of(target)
         plan = Plan((Job(inputs[0], target),))

@@ -174,8 +174,12 @@ def _rename(args: argparse.Namespace) -> int:
 
 
 def _delete(args: argparse.Namespace) -> int:
+    from rtvc.config.preset_manager import require_own
+
     manager = _manager()
-    for name in args.names:
+    for name in (names := dict.fromkeys(args.names)):
+        require_own(_find(manager, name), "deleted")
+    for name in names:
         manager.delete(_find(manager, name))
         hidden = ""
         if manager.find(name) is not None:

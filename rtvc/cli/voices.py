@@ -273,8 +273,11 @@ def _show_file(path: Path, *, as_json: bool) -> int:
 
 def _remove(args: argparse.Namespace) -> int:
     from rtvc.library import remove_voice
+    from rtvc.library.voices import find_removable
 
-    for name in args.names:
+    # All are found before the first is removed; a voice that is named twice is removed once.
+    found = {find_removable(name, forever=args.forever): name for name in args.names}
+    for name in found.values():
         kept = remove_voice(name, forever=args.forever)
         back = f" Undo: rtvc voices restore {shlex.quote(kept)}" if kept else ""
         print(f"Removed {name!r}.{back}")

@@ -125,7 +125,7 @@ class PresetManager:
         RtvcError
             If the file cannot be written.
         """
-        _require_own(entry, "changed")
+        require_own(entry, "changed")
         update_preset(entry.file.path, settings, description, self.own)
         self.scan()
 
@@ -139,7 +139,7 @@ class PresetManager:
         RtvcError
             If the file cannot be renamed.
         """
-        _require_own(entry, "renamed")
+        require_own(entry, "renamed")
         target = self._unused_path(name)
         try:
             entry.file.path.rename(target)
@@ -173,7 +173,7 @@ class PresetManager:
         RtvcError
             If the file cannot be deleted.
         """
-        _require_own(entry, "deleted")
+        require_own(entry, "deleted")
         preset_trash.keep_deleted(entry.file.path)
         self.scan()
 
@@ -256,7 +256,8 @@ def _read_entry(file: PresetFile) -> PresetEntry:
         return PresetEntry(file, None, "\n".join(lines))
 
 
-def _require_own(entry: PresetEntry, verb: str) -> None:
+def require_own(entry: PresetEntry, verb: str) -> None:
+    """Raise `UsageError` if a preset is bundled, and so cannot be `verb`."""
     if entry.file.bundled:
         raise UsageError(
             f"{entry.name!r} comes with rtvc and cannot be {verb}; duplicate it under another name."

@@ -22,6 +22,7 @@ MAX_BYTES = 64 * 1024
 """Maximum size of a settings file in bytes."""
 
 _DECIMAL = re.compile(r"[-+]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?")
+_LIKE_A_NUMBER = re.compile(r"[-+]?[.,]?\d")
 _PLAIN_TAGS = {
     f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "timestamp", "value")
 }
@@ -273,7 +274,7 @@ def _value(setting: Setting, node: yaml.Node) -> Value:
     if setting.kind is bool or _DECIMAL.fullmatch(text):
         return setting.parse(text)
     hint = ""
-    if scalar.tag.endswith((":int", ":float")):
+    if scalar.tag.endswith((":int", ":float")) or _LIKE_A_NUMBER.match(text):
         hint = "; write it as a plain decimal number, such as -2.5 or 12"
     raise SettingError(
         setting.name, f"{setting.name!r} is {text!r}, but must be {setting.allowed}{hint}."

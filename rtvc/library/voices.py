@@ -162,17 +162,29 @@ def remove_voice(name: str, *, forever: bool = False) -> str:
     RtvcError
         If the files cannot be moved or deleted.
     """
-    folder = find_folder(voices_folder(), name)
-    if folder is None and forever:
-        folder = find_folder(removed_folder(), name)
-    if folder is None:
-        raise _unknown(name)
+    folder = find_removable(name, forever=forever)
     with explain_write_errors():
         kept = _move_aside(folder)
         if not forever:
             return kept
         shutil.rmtree(removed_folder() / kept)
         return ""
+
+
+def find_removable(name: str, *, forever: bool = False) -> Path:
+    """Return the folder of an installed voice, with `forever` also of a removed one.
+
+    Raises
+    ------
+    UsageError
+        If there is no such voice.
+    """
+    folder = find_folder(voices_folder(), name)
+    if folder is None and forever:
+        folder = find_folder(removed_folder(), name)
+    if folder is None:
+        raise _unknown(name)
+    return folder
 
 
 def restore_voice(name: str, new_name: str | None = None) -> str:

@@ -212,6 +212,7 @@ def test_plans():
     for inputs, target, part in [
         ([a, x / "a.wav"], "out", "would both be written to out/a.wav"),
         ([a, x], "a.wav", "is a file. Give a folder"),
+        ([a], "x/.wav", "has no name before its extension"),
         ([a, x], "new.wav", "has the name of a sound file"),
         ([a], "out.xyz", "names no sound format"),
         ([x], "x", "is an input file"),

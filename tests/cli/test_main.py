@@ -419,7 +419,8 @@ def test_presets_are_renamed_deleted_and_restored(tmp_path: Path):
     assert "comes with rtvc and cannot be renamed" in refused("presets", "rename", "deep", "x")
     assert "'robot' comes with rtvc; choose" in refused("presets", "rename", "my voice", "robot")
     assert "Did you mean 'my voice'?" in refused("presets", "delete", "my vice")
-    deleted = rtvc_command("presets", "delete", "my voice").stdout
+    assert "cannot be deleted" in refused("presets", "delete", "my voice", "deep")
+    deleted = rtvc_command("presets", "delete", "my voice", "my voice").stdout
     assert deleted == "Deleted 'my voice'. Undo: rtvc presets restore 'my voice'\n"
     listed = rtvc_command("presets").stdout
     assert listed.endswith("Deleted: my voice. Restore one with 'rtvc presets restore NAME'.\n")

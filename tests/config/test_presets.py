@@ -69,10 +69,13 @@ def test_decimal_numbers_are_read_as_written(value: str, number: float):
     assert parse(f"pitch: {value}").settings.pitch == number
 
 
-@pytest.mark.parametrize("value", ["012", "0x1F", "1:30", "1_0", "0b11", ".inf", ".nan", "0o14"])
+@pytest.mark.parametrize(
+    "value", ["012", "0x1F", "1:30", "1_0", "0b11", ".inf", ".nan", "0o14", "-7,5"]
+)
 def test_numbers_that_yaml_reads_differently_are_refused(value: str):
     message = refused(f"pitch: {value}")
     assert message.startswith(f"test.yaml:1: 'pitch' is {value!r}, but must be a number")
+    assert message.endswith("write it as a plain decimal number, such as -2.5 or 12.")
 
 
 @pytest.mark.parametrize("value", ["true", "on", "yes", "True", "ON"])

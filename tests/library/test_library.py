@@ -799,7 +799,8 @@ def test_the_commands_print_what_they_did(tmp_path, index, capsys, signals):
     assert "'Anna' already" in errors
     assert run("add", str(many), "--pick", "bert.pth", "--name", "Cleo D")[0] == 0
     assert "--voice 'Cleo D'" in run("blend", "Bert", "Cleo D", "--name", "Cleo D", "--force")[1]
-    assert "Undo: rtvc voices restore Anna" in run("remove", "anna")[1]
+    assert run("remove", "anna", "nobody")[:2] == (2, "")
+    assert "Undo: rtvc voices restore Anna" in run("remove", "anna", "Anna")[1]
     assert "Removed: Anna, Cleo D." in run()[1]
 
 
