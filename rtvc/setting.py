@@ -146,11 +146,9 @@ class Setting:
                 raise self._refusal(f"{value!r}", did_you_mean(value, self.choices))
         elif isinstance(value, Real) and not isinstance(value, bool):  # NumPy's numbers too
             number = _as_float(value)
-            if math.isnan(number):
-                raise self._refusal("nan")
-            if not self.low <= number <= self.high:
-                near = min(max(number, self.low), self.high)
-                raise self._refusal(f"{number:.10g}", f"The nearest valid value is {near:.10g}.")
+            if math.isnan(number) or not self.low <= number <= self.high:
+                near = f"The nearest valid value is {min(max(number, self.low), self.high):.10g}."
+                raise self._refusal(f"{number:.10g}", "" if math.isnan(number) else near)
             if self.multiple:
                 number = round(number / self.multiple) * self.multiple
             if self.kind is float:
