@@ -12,7 +12,7 @@ FLAGS ?=
 # Without compiled files every program that a test starts compiles rtvc again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help live test parallel sound serial quick soak soak-live coverage operators check format lint types layers pictures stills dist wheel clean
+.PHONY: help live test parallel sound serial quick soak soak-live coverage quality operators check format lint types layers pictures stills dist wheel clean
 
 help:
 	@echo "make live           install rtvc into $(VENV) and run it live"
@@ -25,6 +25,7 @@ help:
 	@echo "make soak           run the long versions of some tests"
 	@echo "make soak-live      run rtvc live for SOAK_S seconds, by default 180; nothing may be late or grow"
 	@echo "make coverage       like make parallel, and print the coverage of rtvc/"
+	@echo "make quality        rate the sound of the built-in voice with each preset (installs 1.2 GB)"
 	@echo "make operators      run the networks' tests with the operators of the other device type"
 	@echo "make check          formatting, lint, types, layers, tests"
 	@echo "make pictures       render the pictures and the recording of the panel in docs/"
@@ -86,6 +87,11 @@ operators: $(VENV)/.installed-dev
 		print({'cpu': 'gpu', 'gpu': 'cpu'}[OPERATORS])") $(BIN)/python -m pytest \
 		tests/engine/models tests/engine/dsp/test_pitch.py tests/engine/rvc/test_stream.py \
 		tests/engine/rvc/test_traces.py $(FLAGS)
+
+# Resemblyzer's own list of dependencies names a package that is only a source archive.
+quality: $(VENV)/.installed-dev
+	@$(PIP) --group quality && $(PIP) --no-deps Resemblyzer
+	@$(BIN)/python -m benchmarks.quality $(FLAGS)
 
 check: format lint types layers test
 
