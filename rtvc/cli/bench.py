@@ -53,6 +53,13 @@ _MOST_BY_STAGES = 50
 """Steps timed by stage at most: they give medians; tails come from the whole steps."""
 
 
+def _steps(text: str) -> int:
+    """Return a number of steps as typed."""
+    if not (text.isdecimal() and int(text) >= 1):
+        raise UsageError(f"--steps is {text!r}, but must be a whole number of 1 or more.")
+    return int(text)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
@@ -82,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
     parser.add_argument(
         "--steps",
-        type=int,
+        type=_steps,
         default=_STEPS,
         metavar="N",
         help=f"whole steps to time for each voice; half as many, at most {_MOST_BY_STAGES}, are "
@@ -110,8 +117,6 @@ def run(args: argparse.Namespace) -> int:
 
     if args.quick:
         _choose_quick(args)
-    if args.steps < 1:
-        raise UsageError(f"--steps is {args.steps}, but must be 1 or more.")
     settings = Settings(block=args.block, context=args.context)
     before = None if args.compare is None else read_report(args.compare, settings)
     names = _names(args.voice, args.rate)

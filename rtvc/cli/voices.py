@@ -152,7 +152,7 @@ def _add_blend(action: Callable[..., argparse.ArgumentParser]) -> None:
     blend.add_argument("first", metavar="A", help="name of a voice")
     blend.add_argument("second", metavar="B", help="name of another voice")
     blend.add_argument(
-        "--ratio", type=float, default=0.5, metavar="R", help="share of B, 0 to 1 (default 0.5)"
+        "--ratio", type=_ratio, default=0.5, metavar="R", help="share of B, 0 to 1 (default 0.5)"
     )
     blend.add_argument("--name", metavar="NAME", help="name of the new voice (default: A+B)")
     blend.add_argument(
@@ -269,6 +269,16 @@ def _show_file(path: Path, *, as_json: bool) -> int:
                 print()
             _print_facts(one.name, facts, notes, "")
     return 0
+
+
+def _ratio(text: str) -> float:
+    """Return the share of the second voice as typed."""
+    from rtvc.setting import parse_number
+
+    try:
+        return parse_number(text)
+    except ValueError:
+        raise UsageError(f"--ratio is {text!r}, but must be a number from 0 to 1.") from None
 
 
 def _remove(args: argparse.Namespace) -> int:

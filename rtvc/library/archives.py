@@ -109,7 +109,7 @@ def _select_members(
     for member in archive.infolist():
         # Some Windows programs write backslashes.
         parts = member.filename.replace("\\", "/").split("/")
-        name = names.sanitized(parts[-1])
+        name = names.sanitized_file_name(parts[-1])
         if not name.lower().endswith(suffixes) or is_ignored(parts):
             continue
         if ".." in parts or parts[0] == "" or parts[0].endswith(":"):

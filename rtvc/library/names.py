@@ -13,6 +13,8 @@ VOICE_SUFFIXES = (".pth", ".safetensors")
 
 MAX_LENGTH = 80
 MAX_BYTES = 200
+_LONGEST_SUFFIX = 12
+"""Characters of a suffix; the text behind the last point of a longer one belongs to the name."""
 
 _FORBIDDEN = frozenset('/\\:*?"<>|')
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -110,3 +112,12 @@ def sanitized(text: str) -> str:
     while len(name.encode()) > MAX_BYTES:
         name = name[:-1]
     return name.rstrip(". ")
+
+
+def sanitized_file_name(text: str) -> str:
+    """Return a file name without forbidden characters, shortened before its suffix."""
+    name = sanitized(text)
+    stem, _, suffix = text.rpartition(".")
+    if not stem or len(suffix) > _LONGEST_SUFFIX or name.endswith(f".{suffix}"):
+        return name
+    return f"{sanitized(stem)}.{sanitized(suffix)}"

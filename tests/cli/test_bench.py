@@ -441,7 +441,8 @@ def test_progress_is_shown_and_an_interrupt_tells_what_is_known(anna, monkeypatc
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (["--steps", "0"], "--steps is 0"),
+        (["--steps", "0"], "--steps is '0'"),
+        (["--steps", "many"], "--steps is 'many', but must be a whole number"),
         (["--block", "5"], "'block' is 5, but must be a number from 20 to 1000 ms"),
         (["--rate", "44k"], "--rate is '44k', but must be one of"),
         (["--voice", "Nobody"], "Nobody"),

@@ -798,6 +798,11 @@ def test_the_commands_print_what_they_did(tmp_path, index, capsys, signals):
     assert "1 of 2 voices added." in output
     assert "'Anna' already" in errors
     assert run("add", str(many), "--pick", "bert.pth", "--name", "Cleo D")[0] == 0
+    assert "--ratio is 'half'" in run("blend", "Bert", "Cleo D", "--ratio", "half")[2]
+    assert "The ratio is 1.5" in run("blend", "Bert", "Cleo D", "--ratio", "1,5")[2]
+    long = make_zip(tmp_path / "long.zip", {f"{'x' * 200}.pth": V1})
+    assert f"Added '{'x' * 80}'" in run("add", str(long))[1]
+    run("remove", "x" * 80, "--forever")
     assert "--voice 'Cleo D'" in run("blend", "Bert", "Cleo D", "--name", "Cleo D", "--force")[1]
     assert run("remove", "anna", "nobody")[:2] == (2, "")
     assert "Undo: rtvc voices restore Anna" in run("remove", "anna", "Anna")[1]
