@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,20 +42,34 @@ class Judgement:
         return self.snr_db >= MIN_SNR_DB and abs(self.gain - 1.0) <= MAX_GAIN_ERROR
 
 
+_series: ContextVar[str] = ContextVar("series", default="")
+
+
+@contextmanager
+def other_numbers() -> Iterator[None]:
+    """Let `uniform` return other numbers than those of the reference, in this thread."""
+    token = _series.set("other ")
+    try:
+        yield
+    finally:
+        _series.reset(token)
+
+
 def uniform(name: str, *shape: int, scale: float = 1.0, offset: float = 0.0) -> Float32:
     """Return repeatable numbers, (shape,) float32, which float16 represents exactly.
 
     Parameters
     ----------
     name, shape
-        All that the numbers depend on, but for `scale` and `offset`.
+        All that the numbers depend on, but for `scale`, `offset` and `other_numbers`.
     scale, offset
         Standard deviation and mean.
     """
     size = math.prod(shape)
     # The raw words of the generator are the same in all versions of NumPy. Large weights repeat
     # a shorter sequence, of a prime length.
-    words = np.random.PCG64(zlib.crc32(name.encode())).random_raw(min(size, 65_521))
+    seed = zlib.crc32(f"{_series.get()}{name}".encode())
+    words = np.random.PCG64(seed).random_raw(min(size, 65_521))
     unit = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
     values = offset + scale * math.sqrt(12.0) * (unit - 0.5)
     return np.resize(values.astype(np.float16).astype(np.float32), shape)

@@ -71,6 +71,10 @@ def _conv1d(out: int, taps: int, width: int, frames: int, **options: int) -> Cal
     return compute
 
 
+def _conv_gelu() -> mx.array:
+    return ops.conv1d_gelu(_signal(25, 64), ops.pack_taps(ops.tap_major(_kernel(48, 3, 64)), 2))
+
+
 def _transposed(out: int, taps: int, width: int, stride: int) -> Callable[[], mx.array]:
     def compute() -> mx.array:
         weight = ops.frame_major(_kernel(out, taps, width))
@@ -140,10 +144,10 @@ def _relative_attention() -> mx.array:
     return ops.relative_attention(queries, keys, values, relative_keys, relative_values, first=3)
 
 
-def _linear(rows: int) -> Callable[[], mx.array]:
+def _linear(rows: int, width: int = 96, out: int = 80) -> Callable[[], mx.array]:
     def compute() -> mx.array:
-        weight = _array("w", 80, 96, scale=96**-0.5)
-        return ops.linear(_signal(rows, 96), weight, _array("b", 80))
+        weight = _array("w", out, width, scale=width**-0.5)
+        return ops.linear(_signal(rows, width), weight, _array("b", out))
 
     return compute
 
@@ -244,6 +248,7 @@ OPERATOR_CASES = (
     ),
     Case("conv dilated", "a dilated convolution of kernel 11", _packed(32, 11, 32, 70, dilation=5)),
     Case("conv short", "a convolution of few frames", _packed(48, 5, 32, 20)),
+    Case("conv gelu", "a strided convolution with its activation", _conv_gelu),
     Case("conv bias", "a convolution of kernel 7", _conv1d(32, 7, 48, 70, padding=3)),
     Case("conv one channel", "a convolution of one channel", _conv1d(32, 80, 1, 480, stride=40)),
     Case("conv grouped", "a convolution of kernel 128 in 16 groups", _grouped),
@@ -264,6 +269,9 @@ OPERATOR_CASES = (
     Case("doubled one row", "a transposed 3x3 convolution of one row", _doubled(1, 4)),
     Case("linear", "a matrix product", _linear(70)),
     Case("linear one row", "a product of one row with a matrix", _linear(1)),
+    # Metal has other kernels for widths that fill their tiles, and for long sums of few results.
+    Case("linear 768", "a matrix product of width 768", _linear(70, 768, 128)),
+    Case("linear 1024", "a matrix product of width 1024", _linear(33, 1024, 64)),
     Case("attention", "attention", _attention),
     Case("relative attention", "attention with relative positions", _relative_attention),
     Case("layer norm", "a layer norm", _layer_norm),

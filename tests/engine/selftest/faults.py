@@ -26,6 +26,53 @@ FAULTS: dict[str, Callable[[mx.array], mx.array]] = {
 }
 
 
+def _swapped(x: mx.array) -> mx.array:
+    """Swap the first two channels."""
+    if x.ndim == 0 or x.shape[-1] < 2:
+        return -x
+    return mx.concatenate([x[..., 1:2], x[..., :1], x[..., 2:]], axis=-1)
+
+
+def _late(x: mx.array) -> mx.array:
+    """Delay by one frame, or a single frame by one channel."""
+    if x.ndim == 0:
+        return -x
+    return mx.roll(x, 1, -2 if x.ndim > 1 and x.shape[-2] > 1 else -1)
+
+
+class Previous:
+    """Returns what the call before has returned, if that was as large."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[object, ...], mx.array] = {}
+
+    def __call__(self, x: mx.array) -> mx.array:
+        key = (x.shape, x.dtype)
+        last, self._last[key] = self._last.get(key, x), x
+        return last
+
+
+class EveryOther:
+    """Is right in every first call, and wrong in every second one."""
+
+    def __init__(self) -> None:
+        self._calls = 0
+
+    def __call__(self, x: mx.array) -> mx.array:
+        self._calls += 1
+        return x if self._calls % 2 else (x * 1.05).astype(x.dtype)
+
+
+ORDER_FAULTS: dict[str, Callable[[mx.array], mx.array]] = {
+    "one frame late": _late,
+    "swapped channels": _swapped,
+}
+CALL_FAULTS: dict[str, Callable[[], Callable[[mx.array], mx.array]]] = {
+    "previous result": Previous,
+    "every other call": EveryOther,
+}
+
+
 def spoil(result: Any, fault: Callable[[mx.array], mx.array]) -> Any:
     """Apply a fault to all arrays of real numbers in a result, or to what it will return."""
     if isinstance(result, mx.array):

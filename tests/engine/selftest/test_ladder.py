@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 import time
 from collections.abc import Iterator
@@ -211,13 +212,23 @@ def test_a_verdict_is_used_by_the_next_run(monkeypatch: pytest.MonkeyPatch):
     assert not backend.compute.gru_kernel
 
 
+UNKNOWN = {"device": "gpu", "operators": "cuda", "precision": "float128", "gru_kernel": True}
+
+
 @pytest.mark.parametrize(
-    "saved", [{}, {"passed": True, "compute": {"device": 1}}, {"passed": False}]
+    "saved",
+    [
+        {},
+        {"passed": True, "compute": {"device": 1}},
+        {"passed": False},
+        {"passed": True, "compute": UNKNOWN, "sentences": []},
+        {"passed": True, "compute": dataclasses.asdict(backend.FIRST), "sentences": "none"},
+    ],
 )
 def test_a_verdict_that_is_not_readable_is_made_again(saved: dict[str, Any]):
     store = Kept()
     store.save(ladder.current_key(), saved)
-    assert ensure_tested(store).passed
+    assert ensure_tested(store) == ladder.Verdict(backend.FIRST, True)
     assert store.verdicts[ladder.current_key()]["passed"] is True
 
 
