@@ -218,6 +218,94 @@ class Settings:
         high=40.0,
         step=5.0,
     )
+    low_cut: float = _setting(
+        0.0,
+        "Low cut: frequency below which the output is reduced by 12 dB per octave (0 = off).",
+        unit="Hz",
+        low=0.0,
+        high=400.0,
+        step=10.0,
+    )
+    eq_low: float = _setting(
+        0.0, "Equaliser: gain below 150 Hz.", unit="dB", low=-18.0, high=18.0, step=1.0
+    )
+    eq_mid: float = _setting(
+        0.0, "Equaliser: gain around eq_mid_freq.", unit="dB", low=-18.0, high=18.0, step=1.0
+    )
+    eq_mid_freq: float = _setting(
+        1500.0,
+        "Equaliser: frequency of the middle band.",
+        unit="Hz",
+        low=200.0,
+        high=8000.0,
+        step=100.0,
+    )
+    eq_high: float = _setting(
+        0.0, "Equaliser: gain above 6 kHz.", unit="dB", low=-18.0, high=18.0, step=1.0
+    )
+    deess: float = _setting(
+        0.0,
+        "De-esser: largest reduction of sharp s sounds (0 = off).",
+        unit="dB",
+        low=0.0,
+        high=18.0,
+        step=1.0,
+    )
+    comp_ratio: float = _setting(
+        1.0,
+        "Compressor ratio: dB of input per dB of output above the threshold (1 = off).",
+        unit="times",
+        low=1.0,
+        high=20.0,
+        step=0.5,
+    )
+    comp_threshold: float = _setting(
+        -24.0,
+        "Compressor threshold: peak level above which the level is reduced.",
+        unit="dBFS",
+        low=-60.0,
+        high=0.0,
+        step=1.0,
+    )
+    comp_attack: float = _setting(
+        5.0, "Compressor attack time.", unit="ms", low=1.0, high=200.0, step=1.0
+    )
+    comp_release: float = _setting(
+        150.0, "Compressor release time.", unit="ms", low=10.0, high=2000.0, step=10.0
+    )
+    comp_makeup: float = _setting(
+        0.0, "Compressor make-up gain, while it is on.", unit="dB", low=0.0, high=24.0, step=1.0
+    )
+    level: float = _setting(
+        -40.0,
+        "Automatic level: loudness at which the output is held over some seconds (-40 = off).",
+        unit="LUFS",
+        low=-40.0,
+        high=-10.0,
+        step=1.0,
+    )
+    level_range: float = _setting(
+        12.0,
+        "Automatic level: largest change of the gain, up or down.",
+        unit="dB",
+        low=0.0,
+        high=24.0,
+        step=1.0,
+    )
+    reverb: float = _setting(
+        0.0,
+        "Reverb: share of the reverberation in the output (0 = off).",
+        low=0.0,
+        high=1.0,
+        step=0.05,
+    )
+    reverb_size: float = _setting(
+        0.3,
+        "Reverb size: 0 is a small room (0.3 s), 1 is a hall (3 s).",
+        low=0.0,
+        high=1.0,
+        step=0.1,
+    )
     loudness: float = _setting(
         0.0,
         "How closely the output follows the loudness of the input (0 = off, 1 = fully).",
@@ -441,6 +529,7 @@ def changed_names(before: Settings, after: Settings) -> frozenset[str]:
 _FIRST_OF_GROUP = {
     "mode": "voice",
     "input_gain": "microphone",
+    "low_cut": "effects",
     "loudness": "output",
     "monitor_gain": "monitor",
     "block": "timing",
@@ -448,7 +537,7 @@ _FIRST_OF_GROUP = {
 
 
 def grouped_settings() -> dict[str, tuple[Setting, ...]]:
-    """Return the settings by group (voice, microphone, output, monitor, timing), in order."""
+    """Return the settings by group (voice, microphone, effects, ...), in order."""
     groups: dict[str, list[Setting]] = {}
     for name, setting in SETTINGS.items():
         if name in _FIRST_OF_GROUP:

@@ -148,7 +148,7 @@ def test_shape_tells_which_changes_need_a_new_chain():
 def test_every_setting_is_in_one_group_in_order():
     groups = grouped_settings()
     assert [setting.name for entries in groups.values() for setting in entries] == list(SETTINGS)
-    assert list(groups) == ["voice", "microphone", "output", "monitor", "timing"]
+    assert list(groups) == ["voice", "microphone", "effects", "output", "monitor", "timing"]
     assert "pitch" in {setting.name for setting in groups["voice"]}
     assert "gate_lookback" in {setting.name for setting in groups["microphone"]}
     assert "seed" in {setting.name for setting in groups["timing"]}

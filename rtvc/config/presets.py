@@ -15,7 +15,7 @@ from rtvc.settings import SETTINGS, Settings, changed_names, grouped_settings
 
 SUFFIX = ".yaml"
 _TEXT_KEYS = ("description",)
-_VOICE_GROUPS = ("voice", "output")
+_VOICE_GROUPS = ("voice", "effects", "output")
 OwnSettings = Callable[[str], Settings]
 """Returns the settings that the voice of a name starts with."""
 _MAX_NAME_BYTES = 200
@@ -53,9 +53,10 @@ class Preset:
     def apply_to(self, current: Settings, own: OwnSettings = _plain) -> Settings:
         """Return `current` with this preset applied.
 
-        A preset describes a voice: it sets all settings of the voice and the output. Those that
-        the file does not set are as the voice remembers them, else at their default. The settings
-        of the microphone and the machine stay, unless the file sets them. The mode always stays.
+        A preset describes a voice: it sets all settings of the voice, the effects and the output.
+        Those that the file does not set are as the voice remembers them, else at their default.
+        The settings of the microphone and the machine stay, unless the file sets them. The mode
+        always stays.
 
         Parameters
         ----------

@@ -13,6 +13,7 @@ from rtvc._types import Float32
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.limiter import Limiter
 from rtvc.audio.resample import BlockResampler
+from rtvc.engine.dsp.channel_strip import ChannelStrip
 from rtvc.engine.dsp.conditioning import Gate, HighPass, Ramp, repair
 from rtvc.engine.dsp.delay import Delay
 from rtvc.engine.dsp.feedback import FeedbackSuppressor
@@ -171,6 +172,7 @@ class Chain:
             )
         )
         self._loudness = LoudnessFollow(ENGINE_RATE)
+        self._strip = ChannelStrip(ENGINE_RATE, settings)
         self._limiter = Limiter(ENGINE_RATE)
         self.delay = voice_delay + self._limiter.delay
         self._feedback = FeedbackSuppressor(ENGINE_RATE, self.delay)
@@ -253,7 +255,8 @@ class Chain:
         audio = self._loudness.process(
             rendered_block.audio, self._reference_delay.process(conditioned), settings.loudness
         )
-        audio = audio * gate * self._output_gain.process(_output_gain(settings), size)
+        audio = self._strip.process(audio * gate, settings)
+        audio = audio * self._output_gain.process(_output_gain(settings), size)
         audio = audio * self._converted_gain.process(float(settings.mode == "converted"), size)
         dry_gain = self._dry_gain.process(float(settings.mode == "dry"), size)
         dry = self._dry_delay.process(raw)

@@ -10,7 +10,7 @@ from rtvc.setting import Setting, Value
 from rtvc.settings import Settings, grouped_settings
 from rtvc.stats import Stats
 
-TABS = ("voice", "microphone", "output", "timing")
+TABS = ("voice", "microphone", "effects", "output", "timing")
 _TAB_OF_GROUP = {"monitor": "output"}
 
 

@@ -9,7 +9,7 @@ from textual.widgets import Static
 from rtvc.tui.setting_rows import TABS
 from rtvc.tui.settings_list import SettingsList
 
-_ROOMY = 40
+_ROOMY = 45
 """Columns from which the names have space around them."""
 
 

@@ -50,6 +50,9 @@ NOT_FOR = {
 }
 OF_THE_CHAIN = (
     *("mode", "voice", "input_gain", "gate", "gate_attack", "gate_hold", "gate_release"),
+    *("low_cut", "eq_low", "eq_mid", "eq_mid_freq", "eq_high", "deess", "comp_ratio"),
+    *("comp_threshold", "comp_attack", "comp_release", "comp_makeup", "level", "level_range"),
+    *("reverb", "reverb_size"),
     *("gate_lookback", "loudness", "output_gain", "ceiling", "monitor_gain", "headroom", "trim"),
 )
 """What `Chain` does around any voice: the built-in voice is enough for most runs."""
@@ -132,6 +135,7 @@ SOUNDS: dict[str, Callable[[], Float32]] = {
             [np.zeros(RATE // 2, np.float32), vowel(0.3), np.zeros(3 * RATE // 5, "f4")]
         )
     ),
+    "hiss": lambda: np.concatenate([vowel(0.4), noise(0.3, 0.05)]),
     "then silence": lambda: np.pad(vowel(0.4), (0, round(1.2 * RATE))),
 }
 
@@ -173,6 +177,31 @@ def level_db(sound: Float32) -> float:
 def difference_db(one: Float32, other: Float32) -> float:
     """Level of the difference relative to `other`."""
     return level_db(one - other) - level_db(other)
+
+
+def band_db(sound: Float32, low: float, high: float, first: float = 0.2) -> float:
+    """Level of a band of the sound from `first` seconds on, in dB."""
+    part = sound[round(first * RATE) :]
+    power = np.abs(np.fft.rfft(part * np.hanning(len(part)))) ** 2
+    at = np.arange(len(power)) * RATE / len(part)
+    return float(10 * np.log10(np.sum(power[(at > low) & (at < high)]) + 1e-12))
+
+
+def band_gain_db(kind: str, hz: float, **changes: Value) -> float:
+    """Change of the level around a frequency of the vowel in dB."""
+    made, plain = (convert(kind, "vowel", **these) for these in (changes, {}))
+    span = (0.96 * hz, 1.04 * hz)
+    return band_db(made, *span) - band_db(plain, *span)
+
+
+def gain_db(kind: str, name: str, **changes: Value) -> Float64:
+    """Change of the level per 5 ms in dB."""
+    made, plain = (
+        np.mean(convert(kind, name, **these).reshape(-1, 240).astype(np.float64) ** 2, axis=1)
+        for these in (changes, {})
+    )
+    gain: Float64 = 10 * np.log10((made + 1e-12) / (plain + 1e-12))
+    return gain
 
 
 def with_dio(kind: str) -> str:
@@ -389,6 +418,101 @@ class Checks:
         late, early = (np.argmax(gate_gain(kind, gate_lookback=ms) > 0.5) for ms in (0.0, 20.0))
         assert late - early == pytest.approx(20, abs=2)
         assert 495 <= late <= 510
+
+    @staticmethod
+    def low_cut(kind: str) -> None:
+        assert band_gain_db(kind, HZ, low_cut=400.0) == pytest.approx(-18.7, abs=0.3)
+        assert abs(band_gain_db(kind, 15 * HZ, low_cut=400.0)) < 0.1
+
+    @staticmethod
+    def eq_low(kind: str) -> None:
+        assert band_gain_db(kind, HZ, eq_low=-12.0) == pytest.approx(-6.8, abs=0.4)
+        assert abs(band_gain_db(kind, 12 * HZ, eq_low=-12.0)) < 0.1
+
+    @staticmethod
+    def eq_mid(kind: str) -> None:
+        assert band_gain_db(kind, 11 * HZ, eq_mid=-9.0) == pytest.approx(-9, abs=0.2)
+        assert abs(band_gain_db(kind, HZ, eq_mid=-9.0)) < 0.2
+
+    @staticmethod
+    def eq_mid_freq(kind: str) -> None:
+        for at, hz in ((4 * HZ, 547.0), (16 * HZ, 2188.0)):
+            gain = band_gain_db(kind, at, eq_mid=-9.0, eq_mid_freq=hz)
+            assert gain == pytest.approx(-9, abs=0.2)
+
+    @staticmethod
+    def eq_high(kind: str) -> None:
+        made, plain = (convert(kind, "hiss", eq_high=gain) for gain in (-12.0, 0.0))
+        span = (12_000.0, 15_000.0)
+        assert band_db(made, *span, 0.45) - band_db(plain, *span, 0.45) < -11
+
+    @staticmethod
+    def deess(kind: str) -> None:
+        gain = gain_db(kind, "hiss", deess=12.0)
+        assert np.median(gain[95:130]) < -6
+        assert np.abs(np.median(gain[30:70])) < 0.5
+
+    @staticmethod
+    def comp_ratio(kind: str) -> None:
+        two, twenty = (
+            np.median(gain_db(kind, "vowel", comp_threshold=-40.0, comp_ratio=ratio)[60:])
+            for ratio in (2.0, 20.0)
+        )
+        assert two < -5
+        assert twenty / two == pytest.approx(1.9, abs=0.05)
+
+    @staticmethod
+    def comp_threshold(kind: str) -> None:
+        low, high = (
+            np.median(gain_db(kind, "vowel", comp_threshold=at, comp_ratio=20.0)[60:])
+            for at in (-50.0, -40.0)
+        )
+        assert high - low == pytest.approx(9.5, abs=0.2)
+
+    @staticmethod
+    def comp_attack(kind: str) -> None:
+        fast, slow = (
+            gain_db(kind, "vowel", comp_threshold=-50.0, comp_ratio=20.0, comp_attack=ms)
+            for ms in (1.0, 200.0)
+        )
+        assert slow[20] > fast[20] + 10
+
+    @staticmethod
+    def comp_release(kind: str) -> None:
+        fast, slow = (
+            gain_db(kind, "steps", comp_threshold=-50.0, comp_ratio=20.0, comp_release=ms)
+            for ms in (10.0, 2000.0)
+        )
+        assert np.median(fast[110:140]) > np.median(slow[110:140]) + 4
+
+    @staticmethod
+    def comp_makeup(kind: str) -> None:
+        usual: dict[str, Value] = {"comp_threshold": -50.0, "comp_ratio": 20.0}
+        made, plain = (convert(kind, "vowel", comp_makeup=db, **usual) for db in (6.0, 0.0))
+        assert level_db(made) - level_db(plain) == pytest.approx(6, abs=0.01)
+
+    @staticmethod
+    def level(kind: str) -> None:
+        assert gain_db(kind, "vowel", level=-39.0)[-20:].mean() < -3
+        assert gain_db(kind, "quiet vowel", gate=-90.0, level=-10.0).max() < 0.01  # a pause
+
+    @staticmethod
+    def level_range(kind: str) -> None:
+        for largest in (0.0, 2.0):
+            gain = gain_db(kind, "vowel", level=-39.0, level_range=largest)
+            assert gain[-20:].mean() == pytest.approx(-largest, abs=0.05)
+
+    @staticmethod
+    def reverb(kind: str) -> None:
+        dry, wet = (convert(kind, "then silence", reverb=share) for share in (0.0, 0.4))
+        assert level_db(wet[28_000:32_000]) > level_db(dry[28_000:32_000]) + 20
+
+    @staticmethod
+    def reverb_size(kind: str) -> None:
+        room, hall = (
+            convert(kind, "then silence", reverb=0.4, reverb_size=size) for size in (0.0, 1.0)
+        )
+        assert level_db(hall[45_000:50_000]) > level_db(room[45_000:50_000]) + 15
 
     @staticmethod
     def loudness(kind: str) -> None:

@@ -18,7 +18,7 @@ from tests.engine.speech_measures import speech
 pytestmark = pytest.mark.slow
 
 KINDS = ("world", "rvc")
-VECTORS = 26
+VECTORS = 40
 """Random choices of an end for every setting; a test checks that they contain all pairs."""
 SPEAKERS = 3
 """Of the small voice: a higher number is refused."""

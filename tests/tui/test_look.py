@@ -183,7 +183,7 @@ async def test_the_tabs_are_opened_by_keys_and_by_the_mouse(open_panel):
         await it.press("pageup", "pageup")
         await it.reads("pitch floor", "seed")
         x = it.text().splitlines()
-        y = next(n for n, line in enumerate(x) if "Microphone  Output" in line)
+        y = next(n for n, line in enumerate(x) if "Effects  Output" in line)
         await it.pilot.click(offset=(x[y].index("Output") + 1, y))
         await it.reads("loudness", "ceiling")
         await it.press("end")
