@@ -141,10 +141,7 @@ class SoundSink:
         try:
             self._file.write(samples)
         except (soundfile.LibsndfileError, OSError) as error:
-            raise RtvcError(
-                f"Cannot write {self.path}: {reason_of(error)}. The disk may be full; free some "
-                "space, or write to another disk."
-            ) from None
+            raise self._write_error(reason_of(error)) from None
         self.frames_written += samples.size
 
     def finish(self) -> None:
@@ -169,7 +166,13 @@ class SoundSink:
             raise
         except (soundfile.LibsndfileError, OSError) as error:
             self.discard()
-            raise RtvcError(f"Cannot write {self.path}: {reason_of(error)}.") from None
+            raise self._write_error(reason_of(error)) from None
+
+    def _write_error(self, reason: str) -> RtvcError:
+        """Return the error for a reason; libsndfile's for a full disk is "System error"."""
+        why = "the disk may be full" if reason == "System error" else reason
+        advice = " Free some space, or write to another disk." if "full" in why else ""
+        return RtvcError(f"Cannot write {self.path}: {why}.{advice}")
 
     def _check_complete(self) -> None:
         """Raise an error if the end of the file cannot be read: libsndfile ignores errors at close.
@@ -190,10 +193,7 @@ class SoundSink:
         except (soundfile.LibsndfileError, OSError):
             complete = not length  # some formats cannot be read without samples
         if not complete:
-            raise RtvcError(
-                f"Cannot write {self.path}: its end is missing on the disk. The disk may be full; "
-                "free some space, or write to another disk."
-            )
+            raise self._write_error("its end is missing on the disk, which may be full")
 
     def discard(self) -> None:
         """Close the file and remove it; safe to repeat."""
