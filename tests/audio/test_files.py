@@ -189,7 +189,7 @@ def test_a_full_disk_is_reported_and_leaves_no_file(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
     try:
-        with pytest.raises(RtvcError, match="out.wav: the disk may be full. Free some space"):
+        with pytest.raises(RtvcError, match=r"out\.wav: the disk may be full\. Free some space"):
             convert(FileEndpoint(tmp_path / "in.wav", tmp_path / "out.wav"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
