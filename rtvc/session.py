@@ -23,6 +23,7 @@ from rtvc.engine.engine import Engine
 from rtvc.engine.voice import Voice
 from rtvc.errors import RtvcError, UsageError
 from rtvc.library import open_voice
+from rtvc.library.voice_defaults import follow_voice
 from rtvc.settings import Settings, combine_settings
 from rtvc.stats import State, Stats
 from rtvc.system.realtime_mode import realtime_mode
@@ -88,6 +89,7 @@ class Session:
             sizing or Sizing(),
             nullcontext if find_voice else open_voice.preload_estimator,
             observer=observer,
+            follow_voice=follow_voice,
             fail_open=fail_open,
             wait_for_voice=wait_for_voice,
         )
@@ -215,6 +217,20 @@ class Session:
         else:
             self._engine.apply(combine_settings(settings, changes))
         self._set_monitor_gain()
+
+    def keep_ready(self, voices: Iterable[str]) -> None:
+        """Keep voices loaded and waiting, so that a change to one of them is heard at once.
+
+        Their weights must fit ``Settings.ready_memory``, which is 0 by default; `stats` lists the
+        voices that are ready. Voices that were in use are kept too, before these. Any thread may
+        call this.
+
+        Parameters
+        ----------
+        voices
+            Names of voices, the most important one first; they replace those of the last call.
+        """
+        self._engine.keep_ready(tuple(voices))
 
     def stats(self) -> Stats:
         """Return a snapshot of levels, latency, times and state; it never waits."""

@@ -406,6 +406,17 @@ class Settings:
         shape=True,
         needs=_F0,
     )
+    ready_memory: float = _setting(
+        0.0,
+        "Memory for the weights of voices that are kept ready, so that a change to one of them is "
+        "heard with the next block: those used last, and those of your favourite presets (0 = "
+        "none).",
+        unit="MB",
+        low=0.0,
+        high=65536.0,
+        step=100.0,
+        needs=frozenset({"devices"}),
+    )
     seed: int = _setting(
         0,
         "Random seed for reproducible output.",

@@ -174,6 +174,8 @@ class Stats:
     loading
         Whether a chain for another voice or other sizes is being built. The current one runs
         until it is ready.
+    ready_voices
+        Voices that wait, so that a change to one is heard at once, with the bytes of their weights.
     in_use
         Values, by name, of the settings that the running chain was built for: voice, sizes, pitch
         estimator. They differ from the requested ones while others load or were refused, and
@@ -221,6 +223,7 @@ class Stats:
     degraded: str = ""
     voice: str = ""
     loading: bool = False
+    ready_voices: dict[str, int] = field(default_factory=dict)
     in_use: dict[str, float | int | bool | str] = field(default_factory=dict)
     features: tuple[str, ...] = ()
     speakers: int = 1

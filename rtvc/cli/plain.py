@@ -83,6 +83,7 @@ class _Run:
         preset_manager.scan()
         memory, self._damaged = load_panel_state()
         actions = Actions(controller, preset_manager, memory, mode_keys)
+        actions.keep_favourites_ready()
         self._controller, self._source = controller, source
         self._actions = actions
         self._announcer = Announcer()

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from concurrent.futures import Future
 
 from rtvc._types import Float32
 from rtvc.audio.endpoint import ENGINE_RATE, Endpoint
 from rtvc.engine.catch_up import recent_blocks, render_last, skip_blocks
-from rtvc.engine.chain import Chain
+from rtvc.engine.chain import Chain, Step
 from rtvc.engine.chain_builder import ChainBuilder
 from rtvc.engine.chain_in_use import CallFailedError, ChainInUse
 from rtvc.engine.chain_switch import ChainSwitch
 from rtvc.engine.delivery import Delivery
 from rtvc.engine.engine_stats import EngineStats
 from rtvc.engine.failures import Failures
+from rtvc.engine.handover import WAIT_SHARE, Handover, faded
 from rtvc.engine.input_history import InputHistory
 from rtvc.engine.input_reader import InputReader
 from rtvc.engine.interruption import OLD_INPUT_S, Interruption
 from rtvc.engine.spare import Spare
 from rtvc.engine.supervisor import Event, Supervisor
+from rtvc.engine.voice_bank import VoiceBank
 from rtvc.engine.voice_settings import VoiceSettings
-from rtvc.engine.watchdog import NoResponseError
+from rtvc.engine.watchdog import STEP_LIMIT_S, NoResponseError
 from rtvc.engine.worker import Worker
 from rtvc.settings import Settings
 from rtvc.system.background import urgent
@@ -40,8 +43,10 @@ class BlockConversion:
         The chain in use.
     switch
         Builds the chain for changed shape settings.
-    spare
-        Is kept for the settings in use.
+    handover
+        Changes to a chain that waits.
+    spare, bank
+        Are kept for the settings in use, and for other voices.
     history, reader
         The newest input, and what reads it.
     delivery
@@ -61,7 +66,9 @@ class BlockConversion:
         *,
         chain: ChainInUse,
         switch: ChainSwitch,
+        handover: Handover,
         spare: Spare,
+        bank: VoiceBank,
         history: InputHistory,
         reader: InputReader,
         delivery: Delivery,
@@ -72,7 +79,8 @@ class BlockConversion:
         stats: EngineStats,
     ) -> None:
         self._endpoint, self._builder, self._in_use = endpoint, builder, chain
-        self._switch, self._spare = switch, spare
+        self._switch, self._handover = switch, handover
+        self._spare, self._bank = spare, bank
         self._history, self._input, self._delivery = history, reader, delivery
         self._voice_settings, self._interruption = voice_settings, interruption
         self._supervisor, self._failures, self._stats = supervisor, failures, stats
@@ -92,21 +100,31 @@ class BlockConversion:
         if self._resync_causes:
             self._supervisor.count("wrong latency", self._resync_causes.popleft())
             self._switch.renew()
-        ready = self._switch.poll(chain, settings)
+        changing = self._handover.begin(chain, settings)
+        if changing:
+            self._switch.cancel()
+        ready = None if changing else self._switch.poll(chain, settings)
         if ready is not None:
             self._change(ready, worker)
             return None
         # Look often at a chain that is to take over: it should do so between two blocks.
-        available = self._input.wait(chain.block, 0.01 if self._switch.loading else 0.1)
+        available = self._input.wait(chain.block, 0.01 if self._switch.loading or changing else 0.1)
         if available < chain.block:
             return None
         # Settings changed while waiting apply to this block.
         latest = self._builder.effective()
         if latest.shape == settings.shape:
             settings = latest
+        old: Worker | None = None
+        if changing and latest.shape == settings.shape and (new := self._handover.take()):
+            assert new.chain is not None
+            old, worker, chain = worker, new, new.chain
+            self._in_use.use(new)
         block = self._input.read(chain.block)
         try:
-            self._convert(worker, chain, block, settings, available - chain.block)
+            self._convert(worker, chain, block, settings, available - chain.block, old=old)
+            if changing and old is None:
+                self._handover.skip(block, settings)
         except NoResponseError as error:
             self._in_use.abandon(worker)
             self._interruption.drop_input()
@@ -115,34 +133,63 @@ class BlockConversion:
             self._interruption.owed = chain.block
             self._in_use.drop()
             return self._failures.fail("failed step", str(error))
+        finally:
+            if old is not None:
+                old.close()
         return None
 
     def _convert(
-        self, worker: Worker, chain: Chain, block: Float32, settings: Settings, surplus: int
+        self,
+        worker: Worker,
+        chain: Chain,
+        block: Float32,
+        settings: Settings,
+        surplus: int,
+        *,
+        old: Worker | None,
     ) -> None:
         if self._endpoint.realtime and self._skipped(worker, chain, block, settings, surplus):
             return
         started, endpoint_started = time.perf_counter(), self._endpoint.now()
+        ending = None if old is None else self._end(old, block, settings)
         used = self._voice_settings.use(chain.built_for.voice, settings)
         with urgent():
             step = self._in_use.ask(worker, lambda chain: chain.step(block, used))
+        output = step.output if ending is None else self._faded(ending, step.output, used)
         seconds, now = time.perf_counter() - started, self._endpoint.now()
         degradation = self._builder.degradation
         if self._endpoint.realtime:
-            late = self._delivery.deliver(step.output)
+            late = self._delivery.deliver(output)
             if step.rendered and chain.built_for.shape == settings.shape:
                 degradation.record_step(now, now - endpoint_started, late=late)
             else:
                 degradation.skip_step(now)
             self._spare.keep(chain.built_for, now)
+            self._bank.tend(chain.built_for, now)
         else:
-            self._endpoint.write(step.output)
+            self._endpoint.write(output)
         self._supervisor.worked()
         self._stats.publish_step(step, seconds, chain.state(used))
         if chain.built_for.shape == self._builder.effective().shape:
             self._stats.publish(reason=degradation.message(now), degraded=degradation.degraded)
         else:
             self._stats.publish(reason=self._switch.refusal)
+
+    def _end(self, old: Worker, block: Float32, settings: Settings) -> Future[Step]:
+        """Begin the last step of a chain that another one replaces."""
+        assert old.chain is not None
+        used = self._voice_settings.use(old.chain.built_for.voice, settings)
+        return old.submit(lambda chain: chain.step(block, used))
+
+    def _faded(self, ending: Future[Step], output: Float32, settings: Settings) -> Float32:
+        share_s = WAIT_SHARE * len(output) / ENGINE_RATE
+        timeout = share_s if self._endpoint.wall_clock else STEP_LIMIT_S
+        joined = faded(ending, output, settings.ceiling, timeout)
+        if joined is not None:
+            return joined
+        if self._endpoint.realtime:
+            self._delivery.break_off()
+        return output
 
     def _skipped(
         self, worker: Worker, chain: Chain, block: Float32, settings: Settings, surplus: int

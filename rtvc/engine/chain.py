@@ -193,6 +193,11 @@ class Chain:
         return self._voice.features
 
     @property
+    def weights(self) -> int:
+        """Bytes of the voice's own weights in memory, 0 for the built-in voice."""
+        return int(getattr(self._voice, "weights", 0))
+
+    @property
     def speakers(self) -> int:
         """Number of speakers of the voice."""
         return self._voice.speakers

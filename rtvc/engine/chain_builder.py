@@ -70,6 +70,13 @@ class ChainBuilder:
             self._levels = make_levels(requested, self._sizing, kind)
         return self.degradation.effective(requested, self._levels)
 
+    def effective_for(self, requested: Settings) -> Settings:
+        """Return the settings to use if these were requested."""
+        if not self._realtime:
+            return requested
+        kind = self._voice_kinds.get(requested.voice, "")
+        return self.degradation.effective(requested, make_levels(requested, self._sizing, kind))
+
     def start(self, settings: Settings, *, background: bool = False) -> Worker:
         """Start a worker that builds a chain for these effective settings.
 

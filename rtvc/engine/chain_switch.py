@@ -13,6 +13,7 @@ from rtvc.engine.chain import Chain
 from rtvc.engine.chain_builder import ChainBuilder
 from rtvc.engine.input_history import InputHistory
 from rtvc.engine.supervisor import sentence
+from rtvc.engine.voice_bank import VoiceBank
 from rtvc.engine.worker import Worker
 from rtvc.settings import Settings
 
@@ -36,13 +37,23 @@ class ChainSwitch:
     ----------
     builder
         Starts the workers.
+    bank
+        Chains that wait.
     history
         The newest input, which a new chain gets before it takes over.
     synchronous
         Whether to wait for each chain: on an endpoint whose time stands still meanwhile.
     """
 
-    def __init__(self, builder: ChainBuilder, history: InputHistory, *, synchronous: bool) -> None:
+    def __init__(
+        self,
+        builder: ChainBuilder,
+        bank: VoiceBank,
+        history: InputHistory,
+        *,
+        synchronous: bool,
+    ) -> None:
+        self._bank = bank
         self._builder, self._history, self._synchronous = builder, history, synchronous
         self._next: Worker | None = None
         self._next_settings: Settings | None = None
@@ -101,7 +112,8 @@ class ChainSwitch:
         self.allow()
         worker = self._next
         if worker is None:
-            worker = self._next = self._builder.start(settings, background=True)
+            waiting = None if self._renewing else self._bank.take(settings)
+            worker = self._next = waiting or self._builder.start(settings, background=True)
             self._next_settings, self._started_s = settings, time.monotonic()
         if self._synchronous:
             worker.ready.wait(LOAD_LIMIT_S)

@@ -16,6 +16,7 @@ from rtvc.engine.chain_builder import ChainBuilder
 from rtvc.engine.engine_loop import EngineLoop
 from rtvc.engine.supervisor import Phase
 from rtvc.engine.voice import Voice
+from rtvc.engine.voice_bank import FollowVoice
 from rtvc.settings import Settings
 from rtvc.stats import State, Stats
 from rtvc.system.abandoned import abandon_thread
@@ -55,6 +56,8 @@ class Engine:
         Context manager entered around `find_voice`; may load the pitch estimator in parallel.
     observer
         Receives every block of every chain; by default none.
+    follow_voice
+        Returns the settings after a change to another voice.
     wait_for_voice
         Whether to start without output if the voice cannot be loaded, and to load it, or another
         one, as soon as that is possible.
@@ -72,6 +75,7 @@ class Engine:
         preload_estimator: Callable[[Settings], AbstractContextManager[object]] = nullcontext,
         *,
         observer: Observer | None = None,
+        follow_voice: FollowVoice = lambda settings, voice: settings.replace(voice=voice),
         fail_open: bool = False,
         wait_for_voice: bool = False,
     ) -> None:
@@ -84,7 +88,7 @@ class Engine:
             preload_estimator=preload_estimator,
             observer=observer,
         )
-        self._loop = EngineLoop(endpoint, self._builder, fail_open=fail_open)
+        self._loop = EngineLoop(endpoint, self._builder, follow_voice, fail_open=fail_open)
         self._fail_open = fail_open
         self._thread: threading.Thread | None = None
         self._wait_for_voice = wait_for_voice
@@ -106,6 +110,10 @@ class Engine:
         else:
             self._loop.switch.retry()
         self._builder.requested = settings
+
+    def keep_ready(self, voices: tuple[str, ...]) -> None:
+        """Keep these voices ready too, as far as the memory of the settings allows."""
+        self._loop.bank.keep(voices)
 
     def resync(self, cause: str) -> None:
         """Replace the chain by a new one with the same settings, in the background.
@@ -197,6 +205,7 @@ class Engine:
             last_cause=supervisor.last_cause,
             fail_open=self._fail_open,
             loading=loop.switch.loading,
+            ready_voices=loop.bank.memory,
             late_blocks=delivery.late_blocks,
             concealed_s=delivery.concealed / ENGINE_RATE,
             dropped_s=delivery.dropped / ENGINE_RATE,

@@ -14,12 +14,14 @@ from rtvc.engine.chain_switch import ChainSwitch
 from rtvc.engine.delivery import Delivery
 from rtvc.engine.engine_stats import EngineStats
 from rtvc.engine.failures import Failures
+from rtvc.engine.handover import Handover
 from rtvc.engine.heartbeat import Heartbeat
 from rtvc.engine.input_history import InputHistory
 from rtvc.engine.input_reader import AudioThreadError, InputReader
 from rtvc.engine.interruption import Interruption
 from rtvc.engine.spare import Spare
 from rtvc.engine.supervisor import Event, Phase, Supervisor, sentence
+from rtvc.engine.voice_bank import FollowVoice, VoiceBank
 from rtvc.engine.voice_settings import VoiceSettings
 from rtvc.engine.watchdog import Watchdog
 from rtvc.engine.worker import Worker
@@ -45,11 +47,15 @@ class EngineLoop:
         Audio input and output.
     builder
         Knows the settings in use, and builds chains.
+    follow
+        Returns the settings after a change to another voice.
     fail_open
         Whether the input is output unconverted while no chain can convert it.
     """
 
-    def __init__(self, endpoint: Endpoint, builder: ChainBuilder, *, fail_open: bool) -> None:
+    def __init__(
+        self, endpoint: Endpoint, builder: ChainBuilder, follow: FollowVoice, *, fail_open: bool
+    ) -> None:
         self._endpoint, self._builder = endpoint, builder
         self.delivery = Delivery(endpoint, ENGINE_RATE)
         self.supervisor = Supervisor()
@@ -59,8 +65,10 @@ class EngineLoop:
         history = InputHistory(round(HISTORY_S * ENGINE_RATE))
         reader = InputReader(endpoint, history)
         waits = not endpoint.wall_clock
-        self.switch = ChainSwitch(builder, history, synchronous=waits)
+        self.bank = VoiceBank(builder, follow, synchronous=waits)
+        self.switch = ChainSwitch(builder, self.bank, history, synchronous=waits)
         self.chain = ChainInUse(endpoint, self.watchdog, self.stats)
+        self._handover = Handover(self.bank, self.chain, history, synchronous=waits)
         self._spare = Spare(builder, synchronous=waits)
         voice_settings = VoiceSettings()
         self._interruption = Interruption(
@@ -77,7 +85,9 @@ class EngineLoop:
             builder,
             chain=self.chain,
             switch=self.switch,
+            handover=self._handover,
             spare=self._spare,
+            bank=self.bank,
             history=history,
             reader=reader,
             delivery=self.delivery,
@@ -206,4 +216,6 @@ class EngineLoop:
         self._replacement.drop()
         self.chain.drop()
         self._spare.close()
+        self._handover.cancel()
+        self.bank.close()
         self.switch.cancel()

@@ -52,6 +52,7 @@ class Actions:
         self._facts: tuple[Settings, tuple[PresetEntry, ...], str] | None = None
         self._origin: PresetOrigin | None = None
         self._own: Settings | None = None
+        self._favourites: tuple[object, object] | None = None
 
     @property
     def origin(self) -> PresetOrigin | None:
@@ -65,7 +66,21 @@ class Actions:
         self._refresh()
         return self._own if self._origin is None else self._origin.settings
 
+    def keep_favourites_ready(self) -> None:
+        """Let the voices of the favourite presets wait, as far as ``ready_memory`` allows."""
+        facts = self.memory, self._preset_manager.entries
+        if self._favourites is not None and all(
+            a is b for a, b in zip(facts, self._favourites, strict=True)
+        ):
+            return
+        self._favourites = facts
+        digits = sorted(self.memory.favourites.items())
+        entries = (self._preset_manager.find(name) for _, name in digits)
+        voices = (one.preset.settings.voice for one in entries if one and one.preset)
+        self._controller.keep_ready(tuple(dict.fromkeys(voices)))
+
     def _refresh(self) -> None:
+        self.keep_favourites_ready()
         facts = self._controller.settings, self._preset_manager.entries, self._controller.preset
         if self._facts is None or any(a is not b for a, b in zip(facts, self._facts, strict=True)):
             self._facts = facts

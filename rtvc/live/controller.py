@@ -105,6 +105,7 @@ class Controller:
         self._settings = remembered.settings
         self._preset = remembered.preset
         self._history = UndoHistory()
+        self._favourites: tuple[str, ...] = ()
         self._recording: Recording | None = None
         self._session: DeviceSession | None = None
         self.recorder = Recorder(self._attach, remembered.recording)
@@ -164,6 +165,13 @@ class Controller:
         after = Moment(settings, preset)
         self._history.note(self._moment(), after)
         self._apply(after)
+
+    def keep_ready(self, voices: tuple[str, ...]) -> None:
+        """Keep voices loaded and waiting; see `Session.keep_ready`."""
+        with self._lock:
+            self._favourites = voices
+            if self._session is not None:
+                self._session.session.keep_ready(voices)
 
     def undo(self) -> bool:
         """Revert the last change, except of the mode; return whether there was one."""
@@ -367,6 +375,7 @@ class Controller:
             self._session = session
             # Settings and recording may have changed while it started.
             session.session.apply(self._settings)
+            session.session.keep_ready(self._favourites)
             session.endpoint.recording = self._recording
 
     def _change_devices(self, selection: DeviceSelection) -> None:

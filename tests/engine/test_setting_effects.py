@@ -27,6 +27,7 @@ from rtvc.settings import SETTINGS, Settings
 from tests.audio.test_monitor import MainOutput
 from tests.engine.rvc import rvc_stack
 from tests.engine.speech_measures import RATE, envelope_db, speech, warp_semitones
+from tests.engine.test_session import Device
 from tests.engine.test_setting_ends import ends
 from tests.support.speech import FOLDER
 from tests.support.voices import PlainVoice, SilentVoice, finder
@@ -54,6 +55,7 @@ OF_THE_CHAIN = (
     *("comp_threshold", "comp_attack", "comp_release", "comp_makeup", "level", "level_range"),
     *("reverb", "reverb_size"),
     *("gate_lookback", "loudness", "output_gain", "ceiling", "monitor_gain", "headroom", "trim"),
+    "ready_memory",
 )
 """What `Chain` does around any voice: the built-in voice is enough for most runs."""
 ONCE = (*OF_THE_CHAIN, "key", "scale")
@@ -595,6 +597,22 @@ class Checks:
         found, missed = (convert(kind, "high vowel", pitch_ceiling=hz) for hz in (900.0, 300.0))
         assert pitch_of(found) == pytest.approx(437, rel=0.01)
         assert abs(pitch_of(missed) - 437) > 20
+
+    @staticmethod
+    def ready_memory(kind: str) -> None:
+        for memory in (0.0, 100.0):
+            device = Device(np.zeros(3 * RATE, np.float32))
+            settings, ready = Settings(ready_memory=memory), set[str]()
+            session = Session(device, settings, finder(other=PlainVoice("other")))
+            session.keep_ready(["other"])
+
+            def note(n: int, session: Session = session, ready: set[str] = ready) -> None:
+                ready.update(session.stats().ready_voices)
+
+            device.on_block = note
+            with session:
+                assert session.wait(60)
+            assert ready == ({"other"} if memory else set())
 
     @staticmethod
     def seed(kind: str) -> None:

@@ -72,6 +72,9 @@ class Run:
         self.scanner = self
         self.voices = {"Anna": "", "Bert": "", "world": ""}
 
+    def keep_ready(self, voices: tuple[str, ...]) -> None:
+        self.ready = voices
+
     def apply(self, settings: Settings, preset: str | None = None) -> None:
         self.settings, self.preset = settings, preset or ""
 
@@ -210,6 +213,16 @@ def test_it_survives_a_new_name_removal_and_replacement(voices, capsys):
     assert main(["voices", "restore", "Anne"]) == 0
     add_voice(FoundVoice(V1, None, "Anne"), force=True)
     assert find_defaults("Anne") == ({"pitch": 12}, "")
+
+
+def test_the_voices_of_favourite_presets_are_kept_ready(voices):
+    user_folder().mkdir(parents=True)
+    for name, voice in (("one", "Anna"), ("two", "Bert"), ("three", "Anna")):
+        (user_folder() / f"{name}.yaml").write_text(f"voice: {voice}\n")
+    run, act = actions(Settings())
+    act.memory = PanelState(favourites={3: "one", 1: "two", 2: "deep", 4: "three", 5: "gone"})
+    act.keep_favourites_ready()
+    assert run.ready == ("Bert", "world", "Anna")
 
 
 def test_a_damaged_file_is_reported_and_the_voice_works(voices, capsys):

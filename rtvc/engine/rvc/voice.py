@@ -109,6 +109,11 @@ class RvcVoice:
         return frozenset({"rvc", *(name for name, there in having.items() if there)})
 
     @property
+    def weights(self) -> int:
+        """Bytes of the voice's own weights in memory, without the models that voices share."""
+        return self.voice.nbytes
+
+    @property
     def speakers(self) -> int:
         """Number of speakers that it was trained with."""
         return self.voice.n_speakers

@@ -20,6 +20,7 @@ from tests.support.small_networks import small_encoder
 pytestmark = pytest.mark.slow
 
 RATE = 48_000
+NAMES = "voice_v1_f0_40k", "voice_v1_f0_48k"
 LIVE = Settings(voice="golden", headroom=100.0, block=150.0)
 
 
@@ -122,6 +123,31 @@ def test_a_new_chain_replaces_the_running_one(change):
     assert_sound(played)
     assert stats.failed_steps == stats.late_blocks == stats.device.underruns == 0
     assert stats.reason == ""
+
+
+def test_a_voice_that_is_ready_takes_over_with_the_next_block():
+    made = {name: voice(name, pitch=LocalPitch(), with_index=False) for name in NAMES}
+    seen: list[tuple[str, dict[str, int]]] = []
+
+    def on_block(n):
+        seen.append((session.stats().voice, session.stats().ready_voices))
+        if n in (20, 26):
+            session.apply(voice=NAMES[n == 20])
+
+    settings = LIVE.replace(voice=NAMES[0], ready_memory=100.0, gate=-90.0)
+    session = Session(device := Device(microphone(5.0), on_block), settings, made.__getitem__)
+    session.keep_ready(NAMES)
+    with session:
+        assert session.wait(60)
+        stats = session.stats()
+    assert seen[20] == (NAMES[0], {NAMES[1]: made[NAMES[1]].voice.nbytes})
+    assert made[NAMES[1]].voice.nbytes > 100_000
+    assert [name for name, _ in seen[20:22]] == list(NAMES)
+    assert [name for name, _ in seen[26:28]] == list(reversed(NAMES))
+    assert_sound(device.played)
+    assert stats.failed_steps == stats.late_blocks == stats.device.underruns == 0
+    power = np.convolve(device.played[RATE:-RATE] ** 2, np.ones(2400) / 2400, "valid")
+    assert power.min() > 1e-6, "there is no gap"
 
 
 @pytest.mark.thorough

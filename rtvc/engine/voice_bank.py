@@ -1,0 +1,183 @@
+"""Voices kept ready: chains that wait, so that a change to one of them is heard at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rtvc.engine.chain import Chain
+from rtvc.engine.chain_builder import ChainBuilder
+from rtvc.engine.worker import Worker
+from rtvc.settings import Settings
+
+AFTER_S = 2.0
+"""Seconds for which the engine runs before it builds the first chain of the bank."""
+RETRY_S = 30.0
+"""Seconds until the next try after a chain could not be built."""
+_MB = 1e6
+
+FollowVoice = Callable[[Settings, str], Settings]
+"""Returns the settings after a change to another voice."""
+
+
+class VoiceBank:
+    """Keeps chains of voices that were used last, and of favourites: built, warmed up and waiting.
+
+    Each chain waits at time 0, as the spare does, so it has nothing to forget. When it takes over,
+    another one is built for the voice that it has replaced. Chains that do not fit the memory of
+    ``Settings.ready_memory`` are released, those whose voice was used longest ago first. One chain
+    is built at a time, at low priority. Only the engine thread uses it, except `keep`.
+
+    Parameters
+    ----------
+    builder
+        Starts the workers.
+    follow
+        Returns the settings with which a change to a voice would continue.
+    synchronous
+        Whether to wait for each chain: on an endpoint whose time stands still meanwhile.
+    """
+
+    def __init__(self, builder: ChainBuilder, follow: FollowVoice, *, synchronous: bool) -> None:
+        self._builder, self._follow, self._synchronous = builder, follow, synchronous
+        self._favourites: tuple[str, ...] = ()
+        self._used: list[str] = []
+        """Voices that were in use, the last one first."""
+        self._ready: dict[str, Worker] = {}
+        self._building: tuple[str, Worker] | None = None
+        self._wanted: tuple[tuple[str, Settings], ...] = ()
+        self._wanted_for: tuple[object, ...] = ()
+        self._too_large: set[str] = set()
+        self._failed_s: dict[str, float] = {}
+        self._due: float | None = None
+
+    def keep(self, favourites: tuple[str, ...]) -> None:
+        """Set the voices to keep ready besides those that were in use; from any thread."""
+        self._favourites = favourites
+
+    @property
+    def memory(self) -> dict[str, int]:
+        """The voices that are ready, with the bytes of their weights."""
+        ready = list(self._ready.items())
+        return {name: 0 if w.chain is None else w.chain.weights for name, w in ready}
+
+    def tend(self, in_use: Settings, now: float) -> None:
+        """Build or release chains, at most one at a time; call it with each block.
+
+        Parameters
+        ----------
+        in_use
+            The settings that the chain in use was built for.
+        now
+            Time on the endpoint's clock, in seconds.
+        """
+        if not self._builder.requested.ready_memory:
+            if self._ready or self._building:
+                self.close()
+            self._due = None
+            return
+        if self._due is None:
+            self._due = now + AFTER_S
+        if self._used[:1] != [in_use.voice]:
+            self._used = [in_use.voice, *(name for name in self._used if name != in_use.voice)]
+        if now < self._due:
+            return
+        self._update_wanted(in_use)
+        self._collect(now)
+        if self._building is None:
+            self._build_next(now)
+
+    def take(self, settings: Settings, like: Chain | None = None) -> Worker | None:
+        """Return the waiting chain for these settings, None if there is none.
+
+        Parameters
+        ----------
+        settings
+            The effective settings.
+        like
+            A chain whose block and headroom it must have; by default any.
+        """
+        worker = self._ready.get(settings.voice)
+        if worker is None or worker.chain is None or not _fits(worker, settings):
+            return None
+        sizes = worker.chain.block, worker.chain.headroom
+        if like is not None and sizes != (like.block, like.headroom):
+            return None
+        return self._ready.pop(settings.voice)
+
+    def close(self) -> None:
+        """Release all chains."""
+        workers = [*self._ready.values(), *([self._building[1]] if self._building else [])]
+        self._ready, self._building = {}, None
+        self._wanted_for = ()
+        for worker in workers:
+            worker.close()
+
+    def _update_wanted(self, in_use: Settings) -> None:
+        """Decide which voices are wanted, the most important one first."""
+        requested = self._builder.requested
+        facts = (
+            *(requested.shape, requested.ready_memory, self._builder.degradation.level),
+            *(self._favourites, tuple(self._used), in_use.shape),
+        )
+        if facts == self._wanted_for:
+            return
+        self._wanted_for = facts
+        self._too_large.clear()
+        names = dict.fromkeys((*self._used, *self._favourites))
+        names.pop(in_use.voice, None)
+        self._wanted = tuple(
+            (name, self._builder.effective_for(self._follow(requested, name))) for name in names
+        )
+        wanted = dict(self._wanted)
+        for name, worker in list(self._ready.items()):
+            if name not in wanted or not _fits(worker, wanted[name]):
+                self._ready.pop(name).close()
+        self._fit()
+
+    def _collect(self, now: float) -> None:
+        """Keep the chain that was being built, if it is ready and there is room for it."""
+        if self._building is None:
+            return
+        name, worker = self._building
+        if self._synchronous:
+            worker.ready.wait()
+        if not worker.ready.is_set():
+            return
+        self._building = None
+        wanted = dict(self._wanted)
+        if worker.chain is None:
+            self._failed_s[name] = now
+        if name not in wanted or not _fits(worker, wanted[name]):
+            worker.close()
+            return
+        self._ready[name] = worker
+        self._fit()
+
+    def _fit(self) -> None:
+        """Release the voices used longest ago until the others fit the memory."""
+        for other, _ in reversed(self._wanted):
+            if sum(self.memory.values()) <= self._builder.requested.ready_memory * _MB:
+                break
+            if other in self._ready:
+                self._too_large.add(other)
+                self._ready.pop(other).close()
+
+    def _build_next(self, now: float) -> None:
+        for name, settings in self._wanted:
+            if name in self._too_large:
+                return  # what is less important would take the room of what is wanted more
+            failed_s = self._failed_s.get(name)
+            if name == self._builder.requested.voice:
+                continue  # the change to it is in progress
+            if name in self._ready or (failed_s is not None and now < failed_s + RETRY_S):
+                continue
+            self._building = name, self._builder.start(settings, background=True)
+            return
+
+
+def _fits(worker: Worker, settings: Settings) -> bool:
+    """Return whether a worker's chain can convert with these settings."""
+    chain = worker.chain
+    if chain is None or worker.dead or chain.outdated:
+        return False
+    return chain.built_for.shape == settings.shape

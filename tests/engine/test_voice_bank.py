@@ -1,0 +1,182 @@
+"""Voices kept ready: heard at once, without a gap, a click or a dry sample, and within memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rtvc._types import Float32
+from rtvc.audio.simulated import SimulatedDevice
+from rtvc.engine.handover import faded
+from rtvc.engine.plan import Plan
+from rtvc.engine.voice import Rendered
+from rtvc.session import Session
+from rtvc.settings import Settings
+from rtvc.stats import Stats
+from tests.support.voices import PlainVoice, finder
+
+pytestmark = pytest.mark.slow
+
+RATE, LEVEL, BLOCK_S = 48_000, 0.3, 0.060
+CROSSFADE_S = 0.020
+HZ = {"low": 300.0, "high": 1500.0, "other": 700.0}
+BASE = Settings(voice="low", gate=-90.0, block=BLOCK_S * 1000, headroom=40.0, ready_memory=1000.0)
+
+
+class ToneStream:
+    """Outputs a sine whatever comes in."""
+
+    def __init__(self, voice: ToneVoice, plan: Plan) -> None:
+        self._hz, self._at, self._plan = voice.hz, 0, plan
+
+    def render(self, block: Float32, settings: Settings) -> Rendered:
+        time = (self._at + np.arange(len(block))) / RATE
+        self._at += len(block)
+        tone = LEVEL * np.sin(2 * np.pi * self._hz * time)
+        return Rendered(tone.astype(np.float32), self._hz, self._hz)
+
+    def skip(self, samples: Float32) -> None:
+        self._at += len(samples)
+
+
+@dataclass
+class ToneVoice(PlainVoice):
+    hz: float = 0.0
+    weights: int = 40_000_000
+    opened: list[ToneStream] = field(default_factory=list)
+
+    def open(self, plan: Plan, settings: Settings) -> Any:
+        self.opened.append(ToneStream(self, plan))
+        return self.opened[-1]
+
+
+class Device(SimulatedDevice):
+    """Calls `on_tick` with the time, every 2.5 ms."""
+
+    on_tick: Callable[[float], object] = staticmethod(lambda seconds: None)
+
+    def start(self, tick: Callable[[], None], delay: int) -> None:
+        def both() -> None:
+            self.on_tick(self.now())
+            tick()
+
+        super().start(both, delay)
+
+
+def run(
+    changes: list[tuple[float, dict[str, Any]]],
+    settings: Settings,
+    seconds: float,
+    keep: tuple[str, ...] = ("high",),
+) -> tuple[Float32, Stats, list[Stats]]:
+    """Change settings at given times; return the output, and the stats at the end and before.
+
+    The last stats are those just before the end, the first ones those before each change.
+    """
+    noise = 0.1 * np.random.default_rng(1).standard_normal(round(seconds * RATE))
+    device = Device(noise.astype(np.float32))
+    voices = {name: ToneVoice(name, hz=hz) for name, hz in HZ.items()}
+    session = Session(device, settings, finder(**voices))
+    session.keep_ready(keep)
+    end: tuple[float, dict[str, Any]] = (seconds - 0.1, {})
+    due, seen = [*changes, end], list[Stats]()
+
+    def tick(now: float) -> None:
+        if due and now >= due[0][0]:
+            seen.append(session.stats())
+            session.apply(**due.pop(0)[1])
+
+    device.on_tick = tick
+    with session:
+        assert session.wait(400)
+    assert not due
+    return device.played, seen[-1], seen[:-1]
+
+
+def level_of(sound: Float32, hz: float) -> float:
+    """Amplitude of a sine in a sound."""
+    turns = np.exp(-2j * np.pi * hz * np.arange(len(sound)) / RATE)
+    return float(2 * np.abs(np.mean(sound * turns)))
+
+
+def check_switches(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    fades: list[Float32 | None] = []
+
+    def noted(*given: Any) -> Float32 | None:
+        fades.append(faded(*given))
+        return fades[-1]
+
+    monkeypatch.setattr("rtvc.engine.block_conversion.faded", noted)
+    rng = np.random.default_rng(count)
+    times = 4.0 + np.cumsum(rng.uniform(0.2, 0.5, count))
+    names = ["high", "low"] * count
+    changes = [(float(at), {"voice": name}) for at, name in zip(times, names, strict=False)]
+    played, stats, seen = run(changes, BASE, times[-1] + 0.6)
+    assert len(fades) == count
+    assert all(one is not None for one in fades)
+    assert stats.late_blocks == stats.device.underruns == stats.restarts == 0
+    assert stats.voice == names[count - 1]
+    assert [list(before.ready_voices) for before in seen] == [[name] for name in names[:count]]
+    sounding = played[3 * RATE : round((times[-1] + 0.5) * RATE)]
+    # No click, and no dry sample: the input is noise, whose steps are far larger.
+    step = LEVEL * (2 * np.pi * HZ["high"] / RATE) ** 2
+    assert np.abs(np.diff(sounding, 2)).max() < 1.5 * step
+    # No gap.
+    power = np.convolve(sounding.astype(np.float64) ** 2, np.ones(960) / 960, "valid")
+    assert power.min() > 0.6 * LEVEL**2 / 2
+    for at, name in zip(times, names, strict=False):
+        begin = round((at + stats.latency.total + BLOCK_S + CROSSFADE_S) * RATE)
+        heard = played[begin : begin + 960]
+        assert level_of(heard, HZ[name]) > 0.98 * LEVEL, at
+        other = "low" if name == "high" else "high"
+        assert level_of(heard, HZ[other]) < 0.02 * LEVEL, at
+
+
+def test_a_change_to_a_voice_that_is_ready_is_heard_with_the_next_block(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    check_switches(8, monkeypatch)
+
+
+@pytest.mark.thorough
+def test_a_hundred_changes_at_random_moments(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_switches(100, monkeypatch)
+
+
+def test_the_voice_used_longest_ago_is_released_first():
+    keep = ("high", "other")
+    changes: list[tuple[float, dict[str, Any]]] = [
+        (3.0, {"voice": "other"}),
+        (4.0, {"ready_memory": 50.0}),
+        (4.5, {"ready_memory": 30.0}),
+        (5.0, {"ready_memory": 1000.0}),
+        (5.5, {"ready_memory": 0.0}),
+    ]
+    _, stats, seen = run(changes, BASE, 6.0, keep)
+    ready = [list(before.ready_voices) for before in (*seen, stats)]
+    assert [set(names) for names in ready] == [
+        {"high", "other"},
+        {"low", "high"},
+        {"low"},
+        set(),
+        {"low", "high"},
+        set(),
+    ]
+
+
+def test_chains_follow_the_sizes_in_use():
+    changes: list[tuple[float, dict[str, Any]]] = [
+        (3.0, {"block": 40.0}),
+        (5.0, {"voice": "high"}),
+        (5.01, {"voice": "low"}),
+    ]
+    played, stats, seen = run(changes, BASE, 6.0)
+    assert seen[1].ready_voices == {"high": 40_000_000}
+    assert stats.voice == "low"
+    assert stats.late_blocks == 0
+    tail = played[round(5.5 * RATE) : round(5.9 * RATE)]
+    assert level_of(tail, HZ["low"]) > 0.98 * LEVEL
