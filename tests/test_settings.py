@@ -119,6 +119,7 @@ def test_a_typed_value_reads_back(setting: Setting, where: float):
     assert setting.parse(repr(value)) == setting.check(value)
 
 
+@pytest.mark.thorough
 @given(st.text())
 def test_any_typed_text_is_a_value_or_a_sentence(text: str):
     for setting in SETTINGS.values():

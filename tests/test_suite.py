@@ -66,6 +66,7 @@ def test_what_is_measured_again_is_printed(tmp_path: Path, workers: str):
     assert "2 retries; more than 3 fail the run." in done.stdout
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", more(["2", "0"]))
 def test_too_many_retries_fail_the_run(tmp_path: Path, workers: str):

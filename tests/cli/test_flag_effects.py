@@ -35,6 +35,7 @@ from tests.cli.test_main import rtvc_command
 from tests.live.test_flight_recorder import fly
 from tests.support.file_server import serving
 from tests.support.library_files import GOLDEN, V1, V2, make_index, make_zip, variant
+from tests.support.material import more
 from tests.support.patience import measured
 from tests.support.small_networks import small_encoder, small_rmvpe
 
@@ -233,7 +234,7 @@ def test_the_voices_of_bench(bench_figures: Callable[..., Any]) -> None:
     assert measured("--voice", "v2-48k") == ["v2-48k"]
 
 
-@pytest.mark.parametrize("flag", ["--block", "--context", "--steps"])
+@pytest.mark.parametrize("flag", more(["--block", "--context", "--steps"]))
 def test_the_sizes_of_bench(bench_figures: Callable[..., Any], flag: str) -> None:
     usual = {"--block": 100, "--context": 300, "--steps": 1}
     other = usual | {flag: 2 * usual[flag]}

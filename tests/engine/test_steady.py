@@ -59,6 +59,7 @@ def watch(settings: Settings, marks: tuple[int, ...]) -> list[Memory]:
     return seen
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("index_rate", more([0.0, 0.5]))
 @pytest.mark.slow
 def test_memory_does_not_grow(index_rate: float) -> None:

@@ -104,6 +104,7 @@ def test_parts_of_a_cell_and_shades_are_shapes_too():
     assert shapes["#404040 h8"] == ["M2 1h1"]
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @in_loop
 async def test_the_recording_shows_the_keys_and_is_small(monkeypatch):
