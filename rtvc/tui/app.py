@@ -9,6 +9,11 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from typing import cast
+
+from rich.console import Console, RenderableType
+from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
+from textual.screen import Screen
 
 from rtvc.live.badge import BadgeTracker
 from rtvc.live.controller import Controller
@@ -131,21 +136,51 @@ class Panel(ActionApp):
 
     def _terminal_ready(self) -> bool:
         """Return whether the terminal has taken the last frame; nothing is drawn until then."""
+        self._hold()
+        return not self._holding
+
+    def _hold(self) -> None:
+        """Hold frames back while the terminal has not taken the last one."""
         driver = self._driver
         ready = not isinstance(driver, KeyDriver) or driver.ready
-        if ready and self._holding:
+        holding, self._holding = self._holding, not ready
+        if ready and holding:
             self._held.close()
             if self._lost:
                 self.screen.refresh()
-        elif not ready and not self._holding:
+        elif not ready and not holding:
             self._lost = False
             self._held.enter_context(self.batch_update())
-        self._holding = not ready
-        return ready
+
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        """Write the cells that differ, and hold the next frame back until they have arrived."""
+        driver = self._driver
+        drawn = not self._batch_count and self._running and not self._closed
+        if (
+            not isinstance(driver, KeyDriver)
+            or not isinstance(renderable, (LayoutUpdate, ChopsUpdate))
+            or not drawn
+            or driver.near
+        ):
+            super()._display(screen, renderable)
+            return
+        text = driver.changes(renderable, self.console)
+        update = _Text(text) if text or self._cursor_moved() else None
+        super()._display(screen, cast("RenderableType | None", update))
+        self._hold()
+
+    def _cursor_moved(self) -> bool:
+        place = self.screen.outer_size.clamp_offset(self.cursor_position)
+        return place != self._previous_cursor_position
 
     def post_display_hook(self) -> None:
         """Note that Textual has dropped a frame, as it does when the layout changes meanwhile."""
         self._lost = self._lost or self._holding
+
+    def on_resize(self) -> None:
+        """Write the next frame whole: a terminal changes what it shows when it is resized."""
+        if isinstance(self._driver, KeyDriver):
+            self._driver.forget()
 
     def _start_controller(self) -> None:
         """Start the controller once a screen is visible: loading would delay that."""
@@ -173,3 +208,13 @@ class Panel(ActionApp):
         await asyncio.to_thread(self.controller.close)
         self.exit_message = self.controller.take_message()
         self.exit(return_code=self._code)
+
+
+class _Text(CompositorUpdate):
+    """An update that is what to write already."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def render_segments(self, console: Console) -> str:
+        return self._text

@@ -16,6 +16,8 @@ _LOST_S = 5.0
 """Time after which an answer is lost."""
 _SLOW_S, _FAST_S = 0.5, 0.2
 """Time until the answer from which a line is slow, and up to which it is fast again."""
+_NEAR_S = 0.05
+"""Time until the answer of a terminal on the same machine, at most."""
 _SETTLE_S = 1.0
 """Longest wait for the last answer."""
 
@@ -37,11 +39,13 @@ class FramePace:
     ----------
     slow
         Whether a frame takes long to arrive, so that little should be drawn.
+    near
+        Whether the terminal answers at once, so that the number of bytes does not matter.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self.slow = False
+        self.slow = self.near = False
         self._answers = False
         self._asked_at: float | None = None
         self._drawn_at = float("-inf")
@@ -61,6 +65,7 @@ class FramePace:
         if self._asked_at is not None:
             took = self._clock() - self._asked_at
             self.slow = took > (_FAST_S if self.slow else _SLOW_S)
+            self.near = took <= _NEAR_S
         self._answers, self._asked_at = True, None
         self._settled.set()
 

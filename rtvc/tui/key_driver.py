@@ -12,13 +12,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import IO, Any
 
+from rich.console import Console
 from textual import events
+from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual._xterm_parser import XTermParser
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 from textual.message_pump import MessagePump
 
+from rtvc.tui.cell_diff import CellDiff
 from rtvc.tui.flood import Flood
 from rtvc.tui.frame_pace import REPORT, FramePace
 
@@ -49,6 +52,7 @@ class KeyDriver(LinuxDriver):
         self._screen = _Screen(self._file)
         self._file: IO[str] = self._screen  # type: ignore[assignment]
         self._pace = FramePace()
+        self._cells = CellDiff()
         self._writes = 0
         self._open = self._leaving = False
 
@@ -62,9 +66,25 @@ class KeyDriver(LinuxDriver):
         """Whether a frame takes long to reach the terminal."""
         return self._pace.slow
 
+    @property
+    def near(self) -> bool:
+        """Whether frames are written whole, since the terminal takes them at once."""
+        if self._pace.near:
+            self._cells.reset()
+        return self._pace.near
+
+    def changes(self, update: LayoutUpdate | ChopsUpdate, console: Console) -> str:
+        """Return what to write of an update, "" if the terminal shows it already."""
+        return self._cells.changes(update, console)
+
+    def forget(self) -> None:
+        """Write the next frame whole."""
+        self._cells.reset()
+
     def start_application_mode(self) -> None:
         """Take over the terminal, and find out whether it answers."""
         self._leaving = False
+        self.forget()
         super().start_application_mode()  # type: ignore[no-untyped-call]
         self._open = self._writer_thread is not None and os.isatty(self.fileno)
         self.flush()

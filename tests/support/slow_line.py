@@ -3,7 +3,7 @@
     python -m tests.support.slow_line BYTES_PER_S DELAY_S COUNT_FILE COMMAND...
 
 The output of the program passes at BYTES_PER_S, and both directions are delayed by DELAY_S.
-COUNT_FILE holds the number of bytes that have passed, and is written once a second.
+COUNT_FILE holds the number of bytes that have reached the terminal.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import signal
 import sys
 import termios
 import time
@@ -50,7 +51,12 @@ def run(rate: float, delay: float, count_file: Path, command: list[str]) -> int:
     child, outer = pty.fork()
     if not child:
         os.execvp(command[0], command)
-    termios.tcsetwinsize(outer, termios.tcgetwinsize(0))
+
+    def resize(*_: object) -> None:
+        termios.tcsetwinsize(outer, termios.tcgetwinsize(0))
+
+    resize()
+    signal.signal(signal.SIGWINCH, resize)
     modes = termios.tcgetattr(0)
     tty.setraw(0)
     try:
@@ -62,8 +68,9 @@ def run(rate: float, delay: float, count_file: Path, command: list[str]) -> int:
 
 def _pass_on(outer: int, rate: float, delay: float, count_file: Path) -> None:
     keys, screen = _Delayed(delay), _Delayed(delay)
-    due = counted = time.monotonic()
-    passed = 0
+    due = time.monotonic()
+    arrived = 0
+    counter = os.open(count_file, os.O_CREAT | os.O_WRONLY)
     while True:
         now = time.monotonic()
         readable, _, _ = select.select([0, *([outer] if now >= due else [])], [], [], 0.005)
@@ -76,15 +83,13 @@ def _pass_on(outer: int, rate: float, delay: float, count_file: Path) -> None:
                 os.write(1, screen.rest())
                 return
             due = max(due, now - 0.01) + len(piece) / rate
-            passed += len(piece)
             screen.put(piece)
         if text := keys.arrived():
             os.write(outer, text)
         if text := screen.arrived():
             os.write(1, text)
-        if now - counted >= 1.0:
-            counted = now
-            count_file.write_text(str(passed))
+            arrived += len(text)
+            os.pwrite(counter, b"%012d" % arrived, 0)
 
 
 if __name__ == "__main__":
