@@ -20,6 +20,7 @@ from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.fifo import SampleFifo
 from rtvc.audio.limiter import LimitedResampler
 from rtvc.engine.chain import Chain
+from rtvc.engine.dsp.noise_suppression import suppress_noise
 from rtvc.engine.thread_bound import ThreadBound
 from rtvc.engine.voice import Voice
 from rtvc.errors import UsageError
@@ -401,4 +402,9 @@ def offline_voice(
     from rtvc.engine.rvc.voice import RvcVoice
 
     assert isinstance(voice, RvcVoice)
-    return offline.convert(voice, read(voice.input_rate), settings, report_progress)
+    if settings.noise == "off":
+        sound = read(voice.input_rate)
+    else:
+        clean = suppress_noise(read(ENGINE_RATE), settings.noise)
+        sound = soxr.resample(clean, ENGINE_RATE, voice.input_rate, "VHQ")
+    return offline.convert(voice, sound, settings, report_progress)

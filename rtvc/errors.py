@@ -17,6 +17,10 @@ class UsageError(RtvcError):
     """The request is wrong: an unknown name, or a value out of range; exit code 2."""
 
 
+class MissingPackageError(RtvcError):
+    """A setting needs a Python package that is not installed."""
+
+
 def escaped(text: str) -> str:
     """Return a name for a terminal, with escapes for characters that are not printable."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

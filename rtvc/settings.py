@@ -189,6 +189,13 @@ class Settings:
         step=0.5,
     )
     input_gain: float = _setting(0.0, "Input gain.", unit="dB", low=-24.0, high=36.0, step=1.0)
+    noise: str = _setting(
+        "off",
+        "Noise suppression for the microphone: light adds 10 ms of latency and needs little CPU, "
+        "strong adds 30 ms and removes more.",
+        choices=("off", "light", "strong"),
+        shape=True,
+    )
     gate: float = _setting(
         -60.0,
         "Gate threshold: the output is muted while the input is below it (-90 = off).",

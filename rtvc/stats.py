@@ -59,6 +59,8 @@ class Latency:
         Duration of a block.
     headroom
         Output queued when a block arrives: the time that a step may take.
+    noise
+        Delay of the noise suppression.
     lookahead
         Input after a frame that the models need before the frame is rendered.
     crossfade, search
@@ -70,6 +72,7 @@ class Latency:
     device_in: float = 0.0
     block: float = 0.0
     headroom: float = 0.0
+    noise: float = 0.0
     lookahead: float = 0.0
     crossfade: float = 0.0
     search: float = 0.0
@@ -83,6 +86,7 @@ class Latency:
             self.device_in
             + self.block
             + self.headroom
+            + self.noise
             + self.lookahead
             + self.crossfade
             + self.search

@@ -44,6 +44,8 @@ class BlockResampler:
     ----------
     in_rate, out_rate
         Sample rates in Hz, positive.
+    stopband_db
+        Attenuation of images and aliases; less gives a shorter delay.
 
     Attributes
     ----------
@@ -61,7 +63,7 @@ class BlockResampler:
         If a rate is not positive.
     """
 
-    def __init__(self, in_rate: int, out_rate: int) -> None:
+    def __init__(self, in_rate: int, out_rate: int, stopband_db: float = STOPBAND_DB) -> None:
         if in_rate <= 0 or out_rate <= 0:
             raise ValueError(f"sample rates must be positive, not {in_rate} and {out_rate}")
         self.in_rate = in_rate
@@ -72,9 +74,9 @@ class BlockResampler:
         self.delay = self.delay_in = 0
         if up == down:
             return
-        half = _half_length(up, down)
+        half = _half_length(up, down, stopband_db)
         self.delay, self.delay_in = half // down, half // up
-        self._kernels = _kernels(_low_pass(half, up, down), up, down)
+        self._kernels = _kernels(_low_pass(half, up, down, stopband_db), up, down)
         self._history = np.zeros(self._kernels.shape[1] - down, np.float32)
 
     def process(self, block: Float32) -> Float32:
@@ -112,17 +114,17 @@ class BlockResampler:
             self._history = np.zeros_like(self._history)
 
 
-def _half_length(up: int, down: int) -> int:
+def _half_length(up: int, down: int, stopband_db: float) -> int:
     """Return half the filter's length in samples at the common multiple of both rates."""
     width = 2 * math.pi * (STOPBAND - PASSBAND) / (2 * max(up, down))
-    needed = (STOPBAND_DB - 7.95) / (2.285 * width) / 2
+    needed = (stopband_db - 7.95) / (2.285 * width) / 2
     unit = up * down  # makes the delay an integer number of samples at both rates
     return unit * math.ceil(needed / unit)
 
 
-def _low_pass(half: int, up: int, down: int) -> Float64:
+def _low_pass(half: int, up: int, down: int, stopband_db: float) -> Float64:
     """Return a Kaiser-windowed sinc with its cutoff at the lower Nyquist frequency."""
-    beta = 0.1102 * (STOPBAND_DB - 8.7)
+    beta = 0.1102 * (stopband_db - 8.7)
     time = np.arange(-half, half + 1) / max(up, down)
     taps: Float64 = np.sinc(time) * np.kaiser(2 * half + 1, beta)
     # Each phase has unit gain at DC, so that a constant input gives a constant output.

@@ -240,7 +240,9 @@ def _convert(
         )
         raise RtvcError(f"{sound.name} was not converted. {reason}")
     lost = endpoint.levels.lost_share(settings.output_gain)
-    muted = settings.mode == "muted" or lost <= _LARGEST_LOSS
+    # With noise suppression, the pauses of a noisy recording become silent.
+    largest = _LARGEST_LOSS if settings.noise == "off" else 0.99
+    muted = settings.mode == "muted" or lost <= largest
     return "" if muted else _loss_message(sound, lost, settings), stats.repaired_blocks
 
 

@@ -211,7 +211,7 @@ def choose_device(args: argparse.Namespace, *, remember: bool) -> None:
 
 
 def require_voice(settings: Settings) -> None:
-    """Check that an installed voice and its base models exist; paths are not checked.
+    """Check that an installed voice, its base models and needed packages exist, paths excepted.
 
     A substitute for the pitch estimator is reported.
 
@@ -220,11 +220,13 @@ def require_voice(settings: Settings) -> None:
     UsageError
         If there is no such voice; a similar name is suggested.
     RtvcError
-        If base models are missing; the message has the command that installs them.
+        If base models or packages are missing; the message has the command that installs them.
     """
+    from rtvc.engine.dsp.noise_suppression import require_suppressor
     from rtvc.library import estimator_in_use, installed_voice, is_path, require_base_models
     from rtvc.library.base_models import install_advice
 
+    require_suppressor(settings.noise)
     if settings.voice != BUILT_IN and not is_path(settings.voice):
         voice = installed_voice(settings.voice)
         require_base_models(voice, settings.pitch_method)

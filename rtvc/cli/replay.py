@@ -82,7 +82,11 @@ def _summary(rendered: Replay, *, changed: bool) -> str:
         "bit for bit."
     ]
     if rendered.identical < rendered.rendered:
-        lines.append("Voice, version of rtvc or machine are not those of the run.")
+        lines.append(
+            "The noise suppression adapts again, so the first seconds differ."
+            if rendered.approximate
+            else "Voice, version of rtvc or machine are not those of the run."
+        )
     if rendered.unknown:
         lines.append(f"Blocks that depend on audio no longer in memory: {rendered.unknown}.")
     if rendered.changed:

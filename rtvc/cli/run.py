@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from rtvc.cli import options, run_checks, run_devices, run_recording, run_status_line
 from rtvc.cli.guarded import GuardLink
 from rtvc.cli.run_devices import RunDevices, print_note
-from rtvc.errors import RtvcError
+from rtvc.errors import MissingPackageError, RtvcError
 
 if TYPE_CHECKING:
     from rtvc.calibration.sizing import Sizing
@@ -268,6 +268,8 @@ def _check_voice(settings: Settings, args: argparse.Namespace) -> None:
     """Report a missing voice; with a remembered one, the run starts muted and waits for it."""
     try:
         options.require_voice(settings)
+    except MissingPackageError:
+        raise
     except RtvcError as error:
         if options.shape_voice(args):
             raise

@@ -18,6 +18,7 @@ from rtvc.engine.dsp.conditioning import Gate, HighPass, Ramp, repair
 from rtvc.engine.dsp.delay import Delay
 from rtvc.engine.dsp.feedback import FeedbackSuppressor
 from rtvc.engine.dsp.loudness import LoudnessFollow
+from rtvc.engine.dsp.noise_suppression import make_suppressor
 from rtvc.engine.dsp.sola import Sola
 from rtvc.engine.output_guard import OutputGuard, OutputWatch
 from rtvc.engine.plan import Plan, make_plan
@@ -158,10 +159,12 @@ class Chain:
         self._to_engine_rate = BlockResampler(voice.output_rate, ENGINE_RATE)
         resampling = self._to_voice_rate.delay_in + self._to_engine_rate.delay
         voice_delay = Plan.samples(plan.delay, ENGINE_RATE) + resampling
+        raw_delay = Plan.samples(plan.input_delay, ENGINE_RATE) + voice_delay
         self._high_pass = HighPass(ENGINE_RATE)
+        self._suppressor = make_suppressor(settings.noise)
         self._gate = Gate(ENGINE_RATE, voice_delay)
         self._reference_delay = Delay(voice_delay)
-        self._dry_delay = Delay(voice_delay)
+        self._dry_delay = Delay(raw_delay)
         self._sola = (
             None
             if voice.continuous
@@ -174,7 +177,7 @@ class Chain:
         self._loudness = LoudnessFollow(ENGINE_RATE)
         self._strip = ChannelStrip(ENGINE_RATE, settings)
         self._limiter = Limiter(ENGINE_RATE)
-        self.delay = voice_delay + self._limiter.delay
+        self.delay = raw_delay + self._limiter.delay
         self._feedback = FeedbackSuppressor(ENGINE_RATE, self.delay)
         self._input_gain = Ramp(ENGINE_RATE, _gain(settings.input_gain))
         self._output_gain = Ramp(ENGINE_RATE, _output_gain(settings))
@@ -209,10 +212,11 @@ class Chain:
         return Latency(
             block=plan.block * frame,
             headroom=plan.headroom * frame,
+            noise=plan.noise * frame,
             lookahead=plan.lookahead * frame,
             crossfade=plan.crossfade * frame,
             search=plan.search * frame,
-            filters=self.delay / ENGINE_RATE - plan.delay * frame,
+            filters=self.delay / ENGINE_RATE - (plan.input_delay + plan.delay) * frame,
         )
 
     def state(self, settings: Settings) -> State:
@@ -244,7 +248,7 @@ class Chain:
         self._require_block(block)
         raw, repaired = repair(block)
         size = len(raw)
-        conditioned = self._high_pass.process(raw)
+        conditioned = self._clean(raw)
         conditioned = conditioned * self._input_gain.process(_gain(settings.input_gain), size)
         gate = self._gate.process(conditioned, settings)
         marks.append(time.perf_counter())
@@ -302,7 +306,7 @@ class Chain:
         """
         self._require_block(samples, several=True)
         raw, _ = repair(samples)
-        conditioned = self._high_pass.process(raw) * np.float32(_gain(settings.input_gain))
+        conditioned = self._clean(raw) * np.float32(_gain(settings.input_gain))
         self._gate.process(conditioned, settings)
         self._reference_delay.process(conditioned)
         self._dry_delay.process(raw)
@@ -325,6 +329,11 @@ class Chain:
                 f"A block must be a float32 array of shape ({self.block},), "
                 f"not {array.dtype} of shape {array.shape}."
             )
+
+    def _clean(self, raw: Float32) -> Float32:
+        """Return the input without rumble and, if that is on, without noise."""
+        filtered = self._high_pass.process(raw)
+        return filtered if self._suppressor is None else self._suppressor.process(filtered)
 
     def _render(self, conditioned: Float32, settings: Settings) -> Rendered:
         rendered_block = self._stream.render(self._to_voice_rate.process(conditioned), settings)

@@ -17,7 +17,7 @@ from rtvc.engine.supervisor import NO_VOICE, Event, sentence
 from rtvc.engine.voice_settings import VoiceSettings
 from rtvc.engine.watchdog import NoResponseError
 from rtvc.engine.worker import Worker
-from rtvc.errors import RtvcError
+from rtvc.errors import MissingPackageError, RtvcError
 
 
 class ChainReplacement:
@@ -111,6 +111,8 @@ class ChainReplacement:
         if last is not None and last.voice != self._candidate_for.voice:
             self._switch.refuse(sentence(error), self._candidate_for)
             return self._failures.fail(NO_VOICE, f"No voice: {sentence(error)}")
+        if isinstance(error, MissingPackageError):
+            return self._failures.fail("failed build", str(error), pause=True)
         if isinstance(error, RtvcError):
             cause = f"No voice: {error} Choose another voice."
             return self._failures.fail(NO_VOICE, cause, pause=True)

@@ -1,7 +1,8 @@
 """The state of a chain as plain values: what it carries from block to block.
 
 A chain that is built for the same settings and voice, and gets this state, continues as the
-first one did, bit for bit. Weights are not part of it.
+first one did, bit for bit. Weights are not part of it, nor is the noise suppression, which adapts
+to the input again within seconds.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ _STATEFUL = (
     "rtvc.audio.resample",
 )
 """Modules whose objects hold state."""
-_NO_STATE = "_observer", "_watch"
-"""Attributes of a chain that only look at its blocks."""
+_NO_STATE = "_observer", "_watch", "_suppressor"
+"""Attributes of a chain that only look at its blocks, or whose state is inside another library."""
 
 
 def read_state(chain: Chain) -> ChainState:

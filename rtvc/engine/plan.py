@@ -10,6 +10,9 @@ from rtvc.settings import Settings
 FRAMES_PER_SECOND = 100
 """Frame rate: a frame is 10 ms, the grid of content features, f0 and all sizes."""
 
+NOISE_FRAMES = {"off": 0, "light": 1, "strong": 3}
+"""Delay of the noise suppression in frames, by ``Settings.noise``."""
+
 
 def _frames(milliseconds: float) -> int:
     return round(milliseconds * FRAMES_PER_SECOND / 1000)
@@ -32,6 +35,8 @@ class Plan:
         a continuous voice.
     headroom
         Output queued when a block arrives: the time that a step may take.
+    noise
+        Delay of the noise suppression, before the voice.
     """
 
     block: int
@@ -40,6 +45,7 @@ class Plan:
     crossfade: int
     search: int
     headroom: int
+    noise: int = 0
 
     @property
     def rendered(self) -> int:
@@ -48,8 +54,13 @@ class Plan:
 
     @property
     def delay(self) -> int:
-        """Frames between the newest input of a step and the newest output of that step."""
+        """Frames between the newest input of the voice in a step and its newest output."""
         return self.lookahead + self.crossfade + self.search
+
+    @property
+    def input_delay(self) -> int:
+        """Frames between the newest input of a step and the newest input of the voice."""
+        return self.noise
 
     @staticmethod
     def samples(frames: int, rate: int) -> int:
@@ -87,4 +98,5 @@ def make_plan(settings: Settings, *, voice_lookahead: int, continuous: bool) -> 
         # With less than one period of the lowest f0, two renders cannot always be aligned.
         search=0 if continuous else math.ceil(FRAMES_PER_SECOND / settings.pitch_floor),
         headroom=_frames(settings.headroom),
+        noise=NOISE_FRAMES[settings.noise],
     )

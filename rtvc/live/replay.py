@@ -69,6 +69,8 @@ class Replay:
         Blocks that cannot be rendered as in the run, since what came before was not saved.
     changed
         Blocks of the run that were dropped, or queued joined, shortened or after concealment.
+    approximate
+        Whether the run suppressed noise, whose state is not saved.
     """
 
     output: Float32
@@ -76,6 +78,7 @@ class Replay:
     identical: int = 0
     unknown: int = 0
     changed: int = 0
+    approximate: bool = False
 
 
 def load(folder: Path) -> Saved:
@@ -181,7 +184,8 @@ def _as_it_ran(
     if not rendered:
         raise RtvcError("No block of this folder can be rendered again.")
     output = output[saved.start - saved.input_start :]
-    return Replay(output, rendered, identical, unknown, changed)
+    approximate = any(settings.noise != "off" for settings in saved.chains.values())
+    return Replay(output, rendered, identical, unknown, changed, approximate)
 
 
 def _again(saved: Saved, find_voice: Callable[[str], Voice], changes: dict[str, Value]) -> Replay:

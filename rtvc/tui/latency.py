@@ -19,6 +19,7 @@ _PARTS = {
     "device_in": ("microphone", DEVICES),
     "block": ("block", "block"),
     "headroom": ("headroom", "headroom"),
+    "noise": ("noise", "noise"),
     "lookahead": ("lookahead", "lookahead"),
     "crossfade": ("crossfade", "crossfade"),
     "search": ("crossfade", "crossfade"),

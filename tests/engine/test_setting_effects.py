@@ -50,7 +50,7 @@ NOT_FOR = {
     "rvc": ("breathiness",),
 }
 OF_THE_CHAIN = (
-    *("mode", "voice", "input_gain", "gate", "gate_attack", "gate_hold", "gate_release"),
+    *("mode", "voice", "input_gain", "noise", "gate", "gate_attack", "gate_hold", "gate_release"),
     *("low_cut", "eq_low", "eq_mid", "eq_mid_freq", "eq_high", "deess", "comp_ratio"),
     *("comp_threshold", "comp_attack", "comp_release", "comp_makeup", "level", "level_range"),
     *("reverb", "reverb_size"),
@@ -138,6 +138,7 @@ SOUNDS: dict[str, Callable[[], Float32]] = {
         )
     ),
     "hiss": lambda: np.concatenate([vowel(0.4), noise(0.3, 0.05)]),
+    "steady hiss": lambda: noise(1.2, 0.01),
     "then silence": lambda: np.pad(vowel(0.4), (0, round(1.2 * RATE))),
 }
 
@@ -391,6 +392,18 @@ class Checks:
         quiet, loud = (convert(kind, "quiet vowel", input_gain=gain) for gain in (-12.0, 12.0))
         assert not quiet.any()  # below the gate
         assert level_db(loud[RATE // 5 :]) > -60
+
+    @staticmethod
+    def noise(kind: str) -> None:
+        pytest.importorskip("webrtc_noise_gain")
+        levels, delays = [], []
+        for value in SETTINGS["noise"].choices:
+            result = made(kind, "steady hiss", USUAL.replace(noise=value))
+            levels.append(result.steps[-1].conditioned_level.rms_db)
+            delays.append(result.chain.delay)
+        assert levels[0] - levels[1] > 8
+        assert levels[1] - levels[2] > 10
+        assert [delay - delays[0] for delay in delays] == [0, 480, 1440]
 
     @staticmethod
     def gate(kind: str) -> None:

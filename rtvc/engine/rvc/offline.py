@@ -259,7 +259,7 @@ class _RecordingStream:
     def __init__(self, recording: ConvertedRecording, plan: Plan) -> None:
         self._recording = recording
         self._hop = recording.output_rate // 100
-        self._at = -plan.delay  # frames
+        self._at = -plan.input_delay - plan.delay  # frames
 
     def render(self, block: Float32, settings: Settings) -> Rendered:
         """Return the part of the recording for this block, delayed by the plan's delay."""
