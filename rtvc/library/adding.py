@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,9 @@ from rtvc.library.voices import (
 )
 
 _TRAINING_ONLY = {"spec_channels", "segment_size", "p_dropout", "spk_embed_dim"}
+
+_LOWEST_HZ, _HIGHEST_HZ = 50.0, 1100.0
+"""Median f0 that a voice can have; anything else in a file is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,7 @@ def add_voice(
     manifest = _manifest(
         checkpoint, source=found.path.name, origin=found.origin, index=chosen, vectors=vectors
     )
+    notes += _pitch_note(wanted, checkpoint)
     return _install(wanted, checkpoint, manifest, chosen, notes, force=force)
 
 
@@ -174,6 +179,20 @@ def _usable_index(
         return found.index, _index_size(found.index, checkpoint), []
     except RtvcError as error:
         return None, 0, [f"The index is left out. {error}"]
+
+
+def _pitch_note(name: str, checkpoint: VoiceCheckpoint) -> list[str]:
+    """Return a sentence about the pitch of the training, if the file tells it."""
+    try:
+        median_hz = float(checkpoint.info.get("f0_median", ""))
+    except ValueError:
+        return []
+    if not (checkpoint.uses_pitch and _LOWEST_HZ <= median_hz <= _HIGHEST_HZ):
+        return []
+    return [
+        f"It was trained at a median pitch of {median_hz:.0f} Hz. Let it remember the shift from "
+        f"yours: rtvc voices set {shlex.quote(name)} pitch=SEMITONES"
+    ]
 
 
 def _index_size(index: Path, checkpoint: VoiceCheckpoint) -> int:

@@ -1,5 +1,6 @@
 """What a voice remembers: set, kept, applied, and measured loudness."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -15,6 +16,8 @@ from rtvc.config.preset_manager import PresetManager
 from rtvc.config.presets import load_preset, user_folder
 from rtvc.config.remembered import RememberedRun, load_remembered, save_remembered
 from rtvc.conversion import convert
+from rtvc.engine.weights.checkpoint import read_voice_checkpoint
+from rtvc.engine.weights.safetensors import write_safetensors
 from rtvc.errors import RtvcError, UsageError
 from rtvc.library import rename_voice
 from rtvc.library.adding import add_voice
@@ -223,6 +226,21 @@ def test_the_voices_of_favourite_presets_are_kept_ready(voices):
     act.memory = PanelState(favourites={3: "one", 1: "two", 2: "deep", 4: "three", 5: "gone"})
     act.keep_favourites_ready()
     assert run.ready == ("Bert", "world", "Anna")
+
+
+@pytest.mark.parametrize(("median", "told"), [("213.4", True), ("high", False), ("-3", False)])
+def test_the_pitch_of_the_training_is_told(home, capsys, median, told):
+    voice = read_voice_checkpoint(V1)
+    config = json.dumps(list(dataclasses.asdict(voice.config).values()))
+    write_safetensors(
+        home / "Anna.safetensors", voice.weights, {"config": config, "f0_median": median}
+    )
+    assert main(["voices", "add", "Anna.safetensors"]) == 0
+    note = "trained at a median pitch of 213 Hz."
+    assert (note in capsys.readouterr().out) == told
+    assert installed_voice("Anna").manifest.info == {"f0_median": median}
+    assert main(["voices", "show", "Anna"]) == 0
+    assert f"f0_median {median}" in capsys.readouterr().out
 
 
 def test_a_damaged_file_is_reported_and_the_voice_works(voices, capsys):
