@@ -3,42 +3,26 @@
 from __future__ import annotations
 
 import gc
-import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
 
 from rtvc._types import Float32
-from rtvc.audio.default_watch import DefaultWatch
-from rtvc.audio.device_search import find_device, identity_of
-from rtvc.audio.devices import Device, Direction, list_devices
-from rtvc.audio.duplex import Duplex, SilentDeviceError, open_duplex
+from rtvc.audio.device_opening import DeviceOpening, OpenedDevices
+from rtvc.audio.devices import Device
+from rtvc.audio.duplex import Duplex
 from rtvc.audio.endpoint import ENGINE_RATE, DeviceLostError
-from rtvc.audio.errors import AudioError, NoAnswerError
-from rtvc.audio.portaudio import (
-    ALLOW_MICROPHONE,
-    restart_portaudio,
-    set_alsa_printing,
-    update_devices,
-)
+from rtvc.audio.errors import NoAnswerError
 from rtvc.audio.portaudio_thread import PORTAUDIO, PendingCall
 from rtvc.audio.pulse_monitor import PulseMonitor
 from rtvc.audio.reopen_schedule import ReopenSchedule
-from rtvc.audio.route_watch import CABLE_GONE, LOOP, RouteWatch
-from rtvc.audio.sound_system import DeviceMarks, device_marks, server_is_down
+from rtvc.audio.route_watch import RouteWatch
+from rtvc.audio.stream_events import StreamEvents
+from rtvc.audio.stream_service import TICK_S, StreamService
 from rtvc.device_choice import MIX, ChannelChoice, DeviceIdentity
 from rtvc.errors import RtvcError
 from rtvc.stats import DeviceHealth
-from rtvc.system.audio_priority import make_thread_realtime, realtime_threads
 
-TICK_S = 0.0025
-"""Period of the service thread: half the time for which the callback may lack an action."""
-STALL_TIMEOUT_S = 0.4
-"""A device whose frame count stands still this long is lost, even if PortAudio calls it active."""
-START_TIMEOUT_S = 2.0
-"""Time that a device may take to start; Bluetooth needs more than a second."""
 OPEN_LIMIT_S = 8.0
 """Limit for the first opening: two attempts of a device that takes its time to start."""
 ANSWER_LIMIT_S = 2.0
@@ -51,20 +35,6 @@ CLOSE_LIMIT_S = 0.4
 STALLED_CLOSE_LIMIT_S = 0.2
 """The same for devices that do not play: they may never close."""
 RECONNECT_S = 0.2
-SERVER_DEVICES = ("default", "pulse", "pipewire", "sysdefault")
-"""ALSA's devices that are whatever the sound server's default is."""
-EVENT_S = 10.0
-"""Time for which `LiveEndpoint.hint` reports an event."""
-_SERVICE_JOIN_S = 0.5
-
-
-class _Opened(NamedTuple):
-    """Running streams and their devices."""
-
-    devices: tuple[Device, Device]
-    identities: tuple[DeviceIdentity, DeviceIdentity]
-    duplex: Duplex
-    marks: DeviceMarks
 
 
 class LiveEndpoint:
@@ -114,33 +84,24 @@ class LiveEndpoint:
         wait_for_devices: bool = False,
     ) -> None:
         self._wait_for_devices = wait_for_devices
-        self._wanted = input, output
-        self._open_arguments = {
+        self._devices: tuple[Device, Device] | None = None
+        self._duplex: Duplex | None = None
+        self._past = DeviceHealth()
+        self._tick: Callable[[], None] | None = None
+        self._attempt: PendingCall[OpenedDevices] | None = None
+        self._schedule = ReopenSchedule()
+        self._stopped = False
+        self.server = PulseMonitor()
+        routes = RouteWatch(self.server, loop_allowed=input is not None)
+        arguments = {
             "rate": rate,
             "input_channel": input_channel,
             "output_channels": output_channels,
             "in_python": in_python,
         }
-        self._devices: tuple[Device, Device] | None = None
-        self._identities: tuple[DeviceIdentity, DeviceIdentity] | None = None
-        self._duplex: Duplex | None = None
-        self._past = DeviceHealth()
-        self._tick: Callable[[], None] | None = None
-        self._service_thread: threading.Thread | None = None
-        self._stop_requested = threading.Event()
-        self._attempt: PendingCall[_Opened] | None = None
-        self._schedule = ReopenSchedule()
-        self._stopped = False
-        self._lost = ""
-        self.server = PulseMonitor()
-        self._routes = RouteWatch(self.server, loop_allowed=input is not None)
-        directions: tuple[Direction, Direction] = ("input", "output")
-        self._defaults = DefaultWatch(
-            direction
-            for direction, wanted in zip(directions, self._wanted, strict=True)
-            if wanted is None
-        )
-        self._event, self._event_until = "", 0.0
+        self._opening = DeviceOpening((input, output), arguments, routes)
+        self._events = StreamEvents((input, output), routes)
+        self._service = StreamService(self._events.check)
 
     def start(self, tick: Callable[[], None], delay: int = 0) -> None:
         """Open the devices and start the streams; returns when both run.
@@ -163,7 +124,7 @@ class LiveEndpoint:
         self._stopped = False
         self.server.start()
         limit = ANSWER_LIMIT_S if self._wait_for_devices else OPEN_LIMIT_S
-        attempt = PORTAUDIO.begin(self._open_patiently, limit, _discard)
+        attempt = PORTAUDIO.begin(self._opening.open_patiently, limit, OpenedDevices.close)
         try:
             if not attempt.wait(limit):
                 raise NoAnswerError
@@ -172,7 +133,7 @@ class LiveEndpoint:
             if not self._wait_for_devices:
                 attempt.abandon()
                 raise
-            self._lost = str(error)
+            self._service.lost = str(error)
             self._schedule = ReopenSchedule()
             # One that has failed is taken note of by `reconnect`.
             self._attempt = attempt
@@ -187,13 +148,13 @@ class LiveEndpoint:
         attempt, self._attempt = self._attempt, None
         if attempt:
             attempt.abandon()
-        self._stop_service()
-        self._defaults.stop()
+        self._service.stop()
+        self._events.stop()
         self.server.stop()
         if duplex is None:
             return
         close, limit = duplex.close, STALLED_CLOSE_LIMIT_S
-        if not self._lost and self._drain(duplex):
+        if not self._service.lost and self._drain(duplex):
             close, limit = duplex.finish, CLOSE_LIMIT_S
         self._past = _summed(self._past, duplex.health())
         # If that takes longer, the device closes in the background, before anything else opens.
@@ -215,14 +176,16 @@ class LiveEndpoint:
         """
         deadline = time.monotonic() + timeout
         duplex, self._duplex = self._duplex, None
-        self._stop_service()
+        self._service.stop()
         if duplex:
             self._past = _summed(self._past, duplex.health())
             PORTAUDIO.begin(duplex.close, CLOSE_LIMIT_S)
             self._schedule = ReopenSchedule()
         while not self._stopped:
             if self._attempt is None and self._schedule.due():
-                self._attempt = PORTAUDIO.begin(self._reopen, ANSWER_LIMIT_S, _discard)
+                self._attempt = PORTAUDIO.begin(
+                    self._opening.reopen, ANSWER_LIMIT_S, OpenedDevices.close
+                )
             left = deadline - time.monotonic()
             if self._attempt is not None and self._attempt.wait(left) and self._accept_attempt():
                 return True
@@ -241,8 +204,8 @@ class LiveEndpoint:
         """
         deadline = time.monotonic() + timeout
         while True:
-            if self._lost:
-                raise DeviceLostError(self._lost)
+            if lost := self._service.lost:
+                raise DeviceLostError(lost)
             available = self._open_duplex.available()
             left = deadline - time.monotonic()
             if available >= samples or left <= 0:
@@ -288,7 +251,7 @@ class LiveEndpoint:
     @property
     def identities(self) -> tuple[DeviceIdentity, DeviceIdentity] | None:
         """The identities of the microphone and the speaker; None before they were found."""
-        return self._identities
+        return self._opening.identities
 
     @property
     def streams(self) -> str:
@@ -299,34 +262,12 @@ class LiveEndpoint:
     @property
     def hint(self) -> str:
         """A sentence about an event of the last seconds, or an input that is silent, else ""."""
-        if time.monotonic() < self._event_until:
-            return self._event
-        duplex = self._duplex
-        if duplex is None or not self._devices:
-            return ""
-        microphone = self._devices[0]
-        if channel := duplex.health().cancelled_channel:
-            return (
-                f"The channels of {microphone.name!r} cancel each other, as if one were inverted, "
-                f"so channel {channel} alone is used: choose it with --input-channel {channel}."
-            )
-        if duplex.received_input or duplex.age < 3.0:
-            return ""
-        others = (
-            f" It has {microphone.inputs} channels: --input-channel chooses one."
-            if microphone.inputs > 2
-            else ""
-        )
-        allow = f" {ALLOW_MICROPHONE}" if sys.platform == "darwin" else ""
-        return (
-            f"The input from {microphone.name!r} is digital silence. Check that it is not "
-            f"muted.{others}{allow}"
-        )
+        return self._events.hint(self._duplex, self._devices)
 
     def health(self) -> DeviceHealth:
         """Return underruns and overflows since the first `start`, and the ring buffers' fill."""
         duplex = self._duplex
-        past = replace(self._past, moves=self._routes.moves)
+        past = replace(self._past, moves=self._events.moves)
         if duplex:
             return _summed(past, duplex.health())
         return replace(past, input_fill=0.0, output_fill=0.0, excess_latency=0.0)
@@ -336,68 +277,6 @@ class LiveEndpoint:
         if self._duplex is None:
             raise RuntimeError("the endpoint is not started")
         return self._duplex
-
-    # On PortAudio's thread.
-
-    def _find(self) -> tuple[tuple[Device, Device], tuple[DeviceIdentity, DeviceIdentity]]:
-        """Return the selected devices; finds devices that were open before by their identity."""
-        everything = list_devices()
-        directions: tuple[Direction, Direction] = ("input", "output")
-        microphone, speaker = (
-            find_device(None if wanted is None else earlier or wanted, direction, everything)
-            for wanted, earlier, direction in zip(
-                self._wanted, self._identities or (None, None), directions, strict=True
-            )
-        )
-        identities = (
-            identity_of(microphone, "input", everything),
-            identity_of(speaker, "output", everything),
-        )
-        return (microphone, speaker), identities
-
-    def _open(self) -> _Opened:
-        marks = device_marks()
-        devices, identities = self._find()
-        set_alsa_printing(True)
-        try:
-            with realtime_threads():
-                duplex = open_duplex(*devices, **self._open_arguments)  # type: ignore[arg-type]
-                try:
-                    duplex.start(START_TIMEOUT_S)
-                except BaseException:
-                    duplex.close()
-                    raise
-        finally:
-            set_alsa_printing(False)
-        return _Opened(devices, identities, duplex, marks)
-
-    def _open_patiently(self) -> _Opened:
-        """Open; sometimes PortAudio opens a stream and never calls it back: try a second one."""
-        try:
-            return self._open()
-        except SilentDeviceError:
-            restart_portaudio()
-            return self._open()
-
-    def _reopen(self) -> _Opened:
-        """Open again, with a new list of devices if the system's devices have changed."""
-        wanted = self._wanted[0]
-        name = wanted.name if isinstance(wanted, DeviceIdentity) else wanted
-        follows_default = name is None or name in SERVER_DEVICES
-        if follows_default and self._routes.still_loops():
-            raise AudioError(LOOP)
-        if self._routes.cable_is_gone():
-            raise AudioError(CABLE_GONE)
-        update_devices(hardware_only=True)
-        try:
-            # A sound server that has started again mostly has the same devices as before.
-            return self._open()
-        except RtvcError:
-            if server_is_down() or not update_devices():
-                raise
-        return self._open()
-
-    # On the engine's thread.
 
     def _accept_attempt(self) -> bool:
         """Use the result of an attempt that has returned; return whether it succeeded."""
@@ -429,76 +308,12 @@ class LiveEndpoint:
             now = time.monotonic()
         return True
 
-    def _begin(self, opened: _Opened) -> None:
-        before = self._devices
-        self._devices, self._identities, duplex, marks = opened
-        self._defaults.start(marks)
-        self._event_until = 0.0  # it was about the streams before
-        self._note_defaults(before, self._devices)
-        self._lost = ""
-        self._duplex = duplex
-        self._routes.started(time.monotonic())
-        self._stop_requested = threading.Event()
-        self._service_thread = threading.Thread(
-            target=self._run_service,
-            args=(duplex, self._stop_requested),
-            name="rtvc audio",
-            daemon=True,
-        )
-        self._service_thread.start()
-
-    def _stop_service(self) -> None:
-        self._stop_requested.set()
-        if self._service_thread and self._service_thread is not threading.current_thread():
-            self._service_thread.join(_SERVICE_JOIN_S)
-        self._service_thread = None
-
-    def _run_service(self, duplex: Duplex, stop_requested: threading.Event) -> None:
-        """Service the streams, detect a lost device and call the engine's watchdog, until stopped.
-
-        Runs in real time: a late call would cause an underrun.
-        """
+    def _begin(self, opened: OpenedDevices) -> None:
         assert self._tick
-        make_thread_realtime()
-        try:
-            while not stop_requested.is_set():
-                time.sleep(TICK_S)
-                duplex.service()
-                if lost := duplex.lost(STALL_TIMEOUT_S) or self._note_events(duplex):
-                    self._lost = lost
-                    return
-                self._tick()
-        except Exception as error:
-            # As with a lost device: the engine reconnects, which starts this thread again.
-            self._lost = f"The audio service failed ({type(error).__name__}: {error})."
-
-    def _note_events(self, duplex: Duplex) -> str:
-        """Report what happened to the streams; return a message if they must not be used."""
-        change = self._routes.check()
-        if change and change.lost:
-            return change.message
-        if default := self._defaults.changed():
-            return default
-        if event := change.message if change else duplex.take_event():
-            self._note(event)
-        return ""
-
-    def _note_defaults(
-        self, before: tuple[Device, Device] | None, now: tuple[Device, Device]
-    ) -> None:
-        """Report default devices that are others than before."""
-        for wanted, old, new, what in zip(
-            self._wanted, before or now, now, ("input", "output"), strict=True
-        ):
-            if wanted is None and new.name != old.name:
-                self._note(f"The {what} is {new.name!r} now, the system's default.")
-
-    def _note(self, event: str) -> None:
-        self._event, self._event_until = event, time.monotonic() + EVENT_S
-
-
-def _discard(opened: _Opened) -> None:
-    opened.duplex.close()
+        self._events.begin(opened.marks, self._devices, opened.devices)
+        self._devices, self._opening.identities = opened.devices, opened.identities
+        self._duplex = opened.duplex
+        self._service.start(opened.duplex, self._tick)
 
 
 def _summed(past: DeviceHealth, present: DeviceHealth) -> DeviceHealth:

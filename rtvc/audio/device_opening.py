@@ -1,0 +1,118 @@
+"""Finds and opens the selected microphone and speaker, at first and after a loss."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from rtvc.audio.device_search import find_device, identity_of
+from rtvc.audio.devices import Device, Direction, list_devices
+from rtvc.audio.duplex import Duplex, SilentDeviceError, open_duplex
+from rtvc.audio.errors import AudioError
+from rtvc.audio.portaudio import restart_portaudio, set_alsa_printing, update_devices
+from rtvc.audio.route_watch import CABLE_GONE, LOOP, RouteWatch
+from rtvc.audio.sound_system import DeviceMarks, device_marks, server_is_down
+from rtvc.device_choice import DeviceIdentity
+from rtvc.errors import RtvcError
+from rtvc.system.audio_priority import realtime_threads
+
+START_TIMEOUT_S = 2.0
+"""Time that a device may take to start; Bluetooth needs more than a second."""
+SERVER_DEVICES = ("default", "pulse", "pipewire", "sysdefault")
+"""ALSA's devices that are whatever the sound server's default is."""
+DIRECTIONS: tuple[Direction, Direction] = ("input", "output")
+Wanted = DeviceIdentity | str | int | None
+
+
+class OpenedDevices(NamedTuple):
+    """Running streams and their devices."""
+
+    devices: tuple[Device, Device]
+    identities: tuple[DeviceIdentity, DeviceIdentity]
+    duplex: Duplex
+    marks: DeviceMarks
+
+    def close(self) -> None:
+        """Close the streams, which nobody uses."""
+        self.duplex.close()
+
+
+class DeviceOpening:
+    """Opens the devices; its methods run on PortAudio's thread.
+
+    Parameters
+    ----------
+    wanted
+        Input and output, as for `LiveEndpoint`.
+    arguments
+        Further arguments of `open_duplex`.
+    routes
+        Knows whether the input would be the output again.
+
+    Attributes
+    ----------
+    identities
+        The devices that were used last, which are found again; None before the first.
+    """
+
+    def __init__(
+        self, wanted: tuple[Wanted, Wanted], arguments: dict[str, Any], routes: RouteWatch
+    ) -> None:
+        self._wanted, self._arguments, self._routes = wanted, arguments, routes
+        self.identities: tuple[DeviceIdentity, DeviceIdentity] | None = None
+
+    def open_patiently(self) -> OpenedDevices:
+        """Open; sometimes PortAudio opens a stream and never calls it back: try a second one."""
+        try:
+            return self._open()
+        except SilentDeviceError:
+            restart_portaudio()
+            return self._open()
+
+    def reopen(self) -> OpenedDevices:
+        """Open again, with a new list of devices if the system's devices have changed."""
+        wanted = self._wanted[0]
+        name = wanted.name if isinstance(wanted, DeviceIdentity) else wanted
+        follows_default = name is None or name in SERVER_DEVICES
+        if follows_default and self._routes.still_loops():
+            raise AudioError(LOOP)
+        if self._routes.cable_is_gone():
+            raise AudioError(CABLE_GONE)
+        update_devices(hardware_only=True)
+        try:
+            # A sound server that has started again mostly has the same devices as before.
+            return self._open()
+        except RtvcError:
+            if server_is_down() or not update_devices():
+                raise
+        return self._open()
+
+    def _open(self) -> OpenedDevices:
+        marks = device_marks()
+        devices, identities = self._find()
+        set_alsa_printing(True)
+        try:
+            with realtime_threads():
+                duplex = open_duplex(*devices, **self._arguments)
+                try:
+                    duplex.start(START_TIMEOUT_S)
+                except BaseException:
+                    duplex.close()
+                    raise
+        finally:
+            set_alsa_printing(False)
+        return OpenedDevices(devices, identities, duplex, marks)
+
+    def _find(self) -> tuple[tuple[Device, Device], tuple[DeviceIdentity, DeviceIdentity]]:
+        """Return the selected devices; finds devices that were open before by their identity."""
+        everything = list_devices()
+        microphone, speaker = (
+            find_device(None if wanted is None else earlier or wanted, direction, everything)
+            for wanted, earlier, direction in zip(
+                self._wanted, self.identities or (None, None), DIRECTIONS, strict=True
+            )
+        )
+        identities = (
+            identity_of(microphone, "input", everything),
+            identity_of(speaker, "output", everything),
+        )
+        return (microphone, speaker), identities

@@ -1,0 +1,73 @@
+"""The thread that services open streams every few milliseconds."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from rtvc.audio.duplex import Duplex
+from rtvc.system.audio_priority import make_thread_realtime
+
+TICK_S = 0.0025
+"""Period of the service thread: half the time for which the callback may lack an action."""
+STALL_TIMEOUT_S = 0.4
+"""A device whose frame count stands still this long is lost, even if PortAudio calls it active."""
+_JOIN_S = 0.5
+
+
+class StreamService:
+    """Services the streams, and finds out that a device is lost.
+
+    Parameters
+    ----------
+    check
+        Called with the streams; returns a message if they must not be used any more, else "".
+
+    Attributes
+    ----------
+    lost
+        Why the streams are not used any more, "" while they are. The thread has ended then.
+    """
+
+    def __init__(self, check: Callable[[Duplex], str]) -> None:
+        self._check = check
+        self._thread: threading.Thread | None = None
+        self._stop_requested = threading.Event()
+        self.lost = ""
+
+    def start(self, duplex: Duplex, tick: Callable[[], None]) -> None:
+        """Service these streams, and call `tick` every `TICK_S` seconds."""
+        self.lost = ""
+        self._stop_requested = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run,
+            args=(duplex, tick, self._stop_requested),
+            name="rtvc audio",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; safe to repeat."""
+        self._stop_requested.set()
+        if self._thread and self._thread is not threading.current_thread():
+            self._thread.join(_JOIN_S)
+        self._thread = None
+
+    def _run(
+        self, duplex: Duplex, tick: Callable[[], None], stop_requested: threading.Event
+    ) -> None:
+        """Run in real time: a late call would cause an underrun."""
+        make_thread_realtime()
+        try:
+            while not stop_requested.is_set():
+                time.sleep(TICK_S)
+                duplex.service()
+                if lost := duplex.lost(STALL_TIMEOUT_S) or self._check(duplex):
+                    self.lost = lost
+                    return
+                tick()
+        except Exception as error:
+            # As with a lost device: the engine reconnects, which starts this thread again.
+            self.lost = f"The audio service failed ({type(error).__name__}: {error})."
