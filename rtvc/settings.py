@@ -225,6 +225,12 @@ class Settings:
         high=40.0,
         step=5.0,
     )
+    speech_gate: bool = _setting(
+        False,
+        "Speech gate: mute what is not speech, such as typing, fans and breath; adds 80 ms of "
+        "latency.",
+        shape=True,
+    )
     low_cut: float = _setting(
         0.0,
         "Low cut: frequency below which the output is reduced by 12 dB per octave (0 = off).",

@@ -59,8 +59,8 @@ class Latency:
         Duration of a block.
     headroom
         Output queued when a block arrives: the time that a step may take.
-    noise
-        Delay of the noise suppression.
+    noise, speech_gate
+        Delay of the noise suppression, and of the speech gate.
     lookahead
         Input after a frame that the models need before the frame is rendered.
     crossfade, search
@@ -73,6 +73,7 @@ class Latency:
     block: float = 0.0
     headroom: float = 0.0
     noise: float = 0.0
+    speech_gate: float = 0.0
     lookahead: float = 0.0
     crossfade: float = 0.0
     search: float = 0.0
@@ -87,6 +88,7 @@ class Latency:
             + self.block
             + self.headroom
             + self.noise
+            + self.speech_gate
             + self.lookahead
             + self.crossfade
             + self.search

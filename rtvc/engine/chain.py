@@ -20,6 +20,7 @@ from rtvc.engine.dsp.feedback import FeedbackSuppressor
 from rtvc.engine.dsp.loudness import LoudnessFollow
 from rtvc.engine.dsp.noise_suppression import make_suppressor
 from rtvc.engine.dsp.sola import Sola
+from rtvc.engine.dsp.speech import SpeechTracker
 from rtvc.engine.output_guard import OutputGuard, OutputWatch
 from rtvc.engine.plan import Plan, make_plan
 from rtvc.engine.voice import Rendered, Voice
@@ -162,7 +163,13 @@ class Chain:
         raw_delay = Plan.samples(plan.input_delay, ENGINE_RATE) + voice_delay
         self._high_pass = HighPass(ENGINE_RATE)
         self._suppressor = make_suppressor(settings.noise)
-        self._gate = Gate(ENGINE_RATE, voice_delay)
+        speech_delay = Plan.samples(plan.speech_gate, ENGINE_RATE)
+        self._gate = Gate(
+            ENGINE_RATE,
+            speech_delay + voice_delay,
+            SpeechTracker() if settings.speech_gate else None,
+        )
+        self._speech_delay = Delay(speech_delay)
         self._reference_delay = Delay(voice_delay)
         self._dry_delay = Delay(raw_delay)
         self._sola = (
@@ -213,6 +220,7 @@ class Chain:
             block=plan.block * frame,
             headroom=plan.headroom * frame,
             noise=plan.noise * frame,
+            speech_gate=plan.speech_gate * frame,
             lookahead=plan.lookahead * frame,
             crossfade=plan.crossfade * frame,
             search=plan.search * frame,
@@ -251,10 +259,13 @@ class Chain:
         conditioned = self._clean(raw)
         conditioned = conditioned * self._input_gain.process(_gain(settings.input_gain), size)
         gate = self._gate.process(conditioned, settings)
+        level = _level(conditioned)
+        conditioned = self._speech_delay.process(conditioned)
         marks.append(time.perf_counter())
 
         wanted = settings.mode == "converted" or self._converted_gain.value > 0.0
-        silent = self._gate.closed_s * 100 > self.plan.context and not gate.any()
+        quiet = self.plan.context + self.plan.speech_gate
+        silent = self._gate.closed_s * 100 > quiet and not gate.any()
         rendered = wanted and not silent
         rendered_block = (
             self._render(conditioned, settings) if rendered else self._render_silence(conditioned)
@@ -286,7 +297,7 @@ class Chain:
             output_f0_hz=rendered_block.output_f0_hz,
             feedback=self._feedback.active,
             input_level=_level(raw),
-            conditioned_level=_level(conditioned),
+            conditioned_level=level,
             output_level=_level(output),
             limited_db=20 * math.log10(max(self._limiter.lowest_gain, 1e-6)),
         )
@@ -308,6 +319,7 @@ class Chain:
         raw, _ = repair(samples)
         conditioned = self._clean(raw) * np.float32(_gain(settings.input_gain))
         self._gate.process(conditioned, settings)
+        conditioned = self._speech_delay.process(conditioned)
         self._reference_delay.process(conditioned)
         self._dry_delay.process(raw)
         self._feedback.skip()

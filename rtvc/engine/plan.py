@@ -12,6 +12,8 @@ FRAMES_PER_SECOND = 100
 
 NOISE_FRAMES = {"off": 0, "light": 1, "strong": 3}
 """Delay of the noise suppression in frames, by ``Settings.noise``."""
+SPEECH_GATE_FRAMES = 8
+"""Delay of the speech gate in frames: time to find speech before its first sound is output."""
 
 
 def _frames(milliseconds: float) -> int:
@@ -35,8 +37,8 @@ class Plan:
         a continuous voice.
     headroom
         Output queued when a block arrives: the time that a step may take.
-    noise
-        Delay of the noise suppression, before the voice.
+    noise, speech_gate
+        Delay of the noise suppression, and of the speech gate, before the voice.
     """
 
     block: int
@@ -46,6 +48,7 @@ class Plan:
     search: int
     headroom: int
     noise: int = 0
+    speech_gate: int = 0
 
     @property
     def rendered(self) -> int:
@@ -60,7 +63,7 @@ class Plan:
     @property
     def input_delay(self) -> int:
         """Frames between the newest input of a step and the newest input of the voice."""
-        return self.noise
+        return self.noise + self.speech_gate
 
     @staticmethod
     def samples(frames: int, rate: int) -> int:
@@ -99,4 +102,5 @@ def make_plan(settings: Settings, *, voice_lookahead: int, continuous: bool) -> 
         search=0 if continuous else math.ceil(FRAMES_PER_SECOND / settings.pitch_floor),
         headroom=_frames(settings.headroom),
         noise=NOISE_FRAMES[settings.noise],
+        speech_gate=SPEECH_GATE_FRAMES if settings.speech_gate else 0,
     )

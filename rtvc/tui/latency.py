@@ -20,6 +20,7 @@ _PARTS = {
     "block": ("block", "block"),
     "headroom": ("headroom", "headroom"),
     "noise": ("noise", "noise"),
+    "speech_gate": ("speech gate", "speech_gate"),
     "lookahead": ("lookahead", "lookahead"),
     "crossfade": ("crossfade", "crossfade"),
     "search": ("crossfade", "crossfade"),

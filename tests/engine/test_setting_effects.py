@@ -54,8 +54,8 @@ OF_THE_CHAIN = (
     *("low_cut", "eq_low", "eq_mid", "eq_mid_freq", "eq_high", "deess", "comp_ratio"),
     *("comp_threshold", "comp_attack", "comp_release", "comp_makeup", "level", "level_range"),
     *("reverb", "reverb_size"),
-    *("gate_lookback", "loudness", "output_gain", "ceiling", "monitor_gain", "headroom", "trim"),
-    "ready_memory",
+    *("gate_lookback", "speech_gate", "loudness", "output_gain", "ceiling", "monitor_gain"),
+    *("headroom", "trim", "ready_memory"),
 )
 """What `Chain` does around any voice: the built-in voice is enough for most runs."""
 ONCE = (*OF_THE_CHAIN, "key", "scale")
@@ -433,6 +433,17 @@ class Checks:
         late, early = (np.argmax(gate_gain(kind, gate_lookback=ms) > 0.5) for ms in (0.0, 20.0))
         assert late - early == pytest.approx(20, abs=2)
         assert 495 <= late <= 510
+
+    @staticmethod
+    def speech_gate(kind: str) -> None:
+        off, on = (
+            made(kind, "steady hiss", USUAL.replace(speech_gate=value)) for value in (False, True)
+        )
+        assert off.sound[RATE // 5 :].any()
+        assert not on.sound.any()
+        assert on.chain.delay - off.chain.delay == 3840
+        spoken = convert(kind, "speech", speech_gate=True)
+        assert level_db(spoken) == pytest.approx(level_db(convert(kind, "speech")), abs=1)
 
     @staticmethod
     def low_cut(kind: str) -> None:

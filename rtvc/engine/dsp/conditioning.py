@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import numpy as np
 
@@ -133,6 +134,13 @@ class Ramp:
         return gain
 
 
+class SpeechFinder(Protocol):
+    """Tells where there is speech."""
+
+    def process(self, block: Float32) -> list[bool]:
+        """Return whether there is speech, for each 5 ms of the next block."""
+
+
 class Gate:
     """Noise gate with attack, hold, release and look-back.
 
@@ -145,23 +153,30 @@ class Gate:
         Samples per second.
     delay
         Samples by which the output lags the input.
+    speech
+        If given, the gate is open only where there is speech too: from `delay` before speech is
+        found, since that takes time.
 
     Attributes
     ----------
     closed_s
-        Time since the input was last above the threshold, in seconds.
+        Time since the input was last above the threshold, and speech if that is looked for, in
+        seconds.
     """
 
     HYSTERESIS_DB = 4.0
     """Distance from the threshold to open to the one to close."""
 
-    def __init__(self, rate: int, delay: int) -> None:
+    def __init__(self, rate: int, delay: int, speech: SpeechFinder | None = None) -> None:
         self._frame = rate // 200
         self._frame_s = self._frame / rate
         self._delay = delay
         self._pending: Float32 = np.zeros(0, np.float32)
         self._open: list[bool] = []
         """Pending decisions, one per 5 ms of input."""
+        self._speech = speech
+        self._spoken: list[bool] = []
+        """With `speech`: pending decisions on it, one per 5 ms of input."""
         self._above = False
         self._hold_left = 0.0
         self._gain = 0.0
@@ -189,15 +204,20 @@ class Gate:
         ndarray
             (samples,) float32 in 0..1.
         """
-        self._decide(block, settings)
+        spoken = None if self._speech is None else self._speech.process(block)
+        self._decide(block, settings, spoken)
         lookback = round(min(settings.gate_lookback / 1000, self._delay / self._frame / 200) * 200)
         attack = 1000.0 * self._frame_s / settings.gate_attack
         release = 1000.0 * self._frame_s / settings.gate_release
         within = np.arange(1, self._frame + 1, dtype=np.float32) / self._frame
         parts = [self._line]
-        while len(self._open) > lookback:
+        reach = lookback if self._speech is None else self._delay // self._frame
+        while len(self._open) > reach:
             goal = any(self._open[: lookback + 1])
             self._open.pop(0)
+            if self._speech is not None:
+                goal = goal and any(self._spoken[: reach + 1])
+                self._spoken.pop(0)
             slope = attack if goal else -release
             parts.append(np.clip(self._gain + slope * within, 0.0, 1.0).astype(np.float32))
             self._gain = float(parts[-1][-1])
@@ -210,7 +230,7 @@ class Gate:
         # Smoothstep: the corners of a linear ramp are audible on low notes.
         return gain * gain * (3.0 - 2.0 * gain)
 
-    def _decide(self, block: Float32, settings: Settings) -> None:
+    def _decide(self, block: Float32, settings: Settings, spoken: list[bool] | None) -> None:
         joined = np.concatenate([self._pending, block])
         count = len(joined) // self._frame
         self._pending = joined[count * self._frame :]
@@ -218,13 +238,16 @@ class Gate:
         power = np.mean(np.square(frames, dtype=np.float64), axis=1)
         levels = (10.0 * np.log10(power + 1e-20)).tolist()
         always = settings.gate <= -90.0
-        for level in levels:
+        if spoken is None:
+            spoken = [True] * len(levels)
+        else:
+            self._spoken += spoken
+        for level, speech in zip(levels, spoken, strict=True):
             threshold = settings.gate - (self.HYSTERESIS_DB if self._above else 0.0)
             self._above = always or level >= threshold
             if self._above:
                 self._hold_left = settings.gate_hold / 1000
-                self.closed_s = 0.0
             else:
                 self._hold_left = max(0.0, self._hold_left - self._frame_s)
-                self.closed_s += self._frame_s
+            self.closed_s = 0.0 if self._above and speech else self.closed_s + self._frame_s
             self._open.append(self._above or self._hold_left > 0.0)

@@ -20,7 +20,9 @@ class Delay:
         self._held = np.zeros(samples, np.float32)
 
     def process(self, block: Float32) -> Float32:
-        """Return as many samples as `block` holds, delayed."""
+        """Return as many samples as `block` holds, delayed; without delay, `block` itself."""
+        if not len(self._held):
+            return block
         joined = np.concatenate([self._held, block])
         self._held = joined[len(block) :]
         return joined[: len(block)]
