@@ -399,7 +399,7 @@ class Checks:
         levels, delays = [], []
         for value in SETTINGS["noise"].choices:
             result = made(kind, "steady hiss", USUAL.replace(noise=value))
-            levels.append(result.steps[-1].conditioned_level.rms_db)
+            levels.append(result.steps[4].conditioned_level.rms_db)
             delays.append(result.chain.delay)
         assert levels[0] - levels[1] > 8
         assert levels[1] - levels[2] > 10
