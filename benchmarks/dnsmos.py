@@ -4,7 +4,7 @@ The network comes with the package speechmos, of which only the file is used: wh
 itself imports is large. C. K. A. Reddy, V. Gopal, R. Cutler, "DNSMOS P.835: A non-intrusive
 perceptual objective speech quality metric to evaluate noise suppressors", ICASSP 2022.
 
-    python -m pip install --no-deps speechmos onnxruntime flatbuffers protobuf
+    python -m pip install --group ratings
 """
 
 from __future__ import annotations
@@ -49,6 +49,6 @@ def _network() -> Any:
 
     spec = find_spec("speechmos")
     if spec is None or spec.origin is None:
-        raise SystemExit("Install the networks first: pip install --no-deps speechmos")
+        raise SystemExit("Install the networks first: pip install --group ratings")
     path = Path(spec.origin).parent / "dnsmos_models" / "sig_bak_ovr.onnx"
     return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
