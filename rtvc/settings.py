@@ -70,6 +70,22 @@ class Settings:
         step=5.0,
         needs=_F0,
     )
+    auto_pitch: str = _setting(
+        "off",
+        "Automatic pitch: on measures your pitch and replaces pitch so that its median becomes "
+        "auto_pitch_target, hold keeps the transposition as it is.",
+        choices=("off", "on", "hold"),
+        needs=_F0,
+    )
+    auto_pitch_target: float = _setting(
+        0.0,
+        "Median pitch of the voice, for auto_pitch (0 = not known: pitch is used).",
+        unit="Hz",
+        low=0.0,
+        high=800.0,
+        step=5.0,
+        needs=_F0,
+    )
     pitch_range: float = _setting(
         1.0,
         "Factor for the pitch variation around your mean pitch (1 = unchanged, 0 = monotone).",

@@ -199,6 +199,9 @@ class Stats:
         what gate and voice get, and of the output.
     limited_db
         Largest gain reduction of the limiter in the block, in dB, 0 or less.
+    auto_pitch
+        Transposition that ``auto_pitch`` uses in place of ``pitch``, in semitones; None while
+        there is none.
     step, stages
         Duration of steps, and of their parts by name.
     latency
@@ -241,6 +244,7 @@ class Stats:
     conditioned: Level = Level()
     output: Level = Level()
     limited_db: float = 0.0
+    auto_pitch: float | None = None
     step: Times = Times()
     stages: dict[str, Times] = field(default_factory=dict)
     latency: Latency = Latency()

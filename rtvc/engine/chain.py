@@ -13,6 +13,7 @@ from rtvc._types import Float32
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.limiter import Limiter
 from rtvc.audio.resample import BlockResampler
+from rtvc.engine.dsp.auto_pitch import AutoPitch, in_force
 from rtvc.engine.dsp.channel_strip import ChannelStrip
 from rtvc.engine.dsp.conditioning import Gate, HighPass, Ramp, repair
 from rtvc.engine.dsp.delay import Delay
@@ -57,6 +58,8 @@ class Step:
         Levels of the unprocessed input, of the input after high-pass and gain, and of the output.
     limited_db
         Largest gain reduction of the limiter in the block in dB, 0 or less.
+    auto_pitch
+        Transposition by ``auto_pitch`` in semitones, None while there is none.
     """
 
     output: Float32
@@ -72,6 +75,7 @@ class Step:
     conditioned_level: Level
     output_level: Level
     limited_db: float
+    auto_pitch: float | None
 
 
 class Observer(Protocol):
@@ -134,6 +138,8 @@ class Chain:
         Samples that should be queued at the output when an input block is complete.
     delay
         Samples by which the output lags the input, in addition to the block.
+    auto_pitch
+        The pitch of the user; a chain that takes over gets it from the one before.
     """
 
     def __init__(
@@ -181,6 +187,7 @@ class Chain:
                 Plan.samples(plan.search, voice.output_rate),
             )
         )
+        self.auto_pitch = AutoPitch()
         self._loudness = LoudnessFollow(ENGINE_RATE)
         self._strip = ChannelStrip(ENGINE_RATE, settings)
         self._limiter = Limiter(ENGINE_RATE)
@@ -229,7 +236,9 @@ class Chain:
 
     def state(self, settings: Settings) -> State:
         """Return what the output is with these settings."""
-        if settings.mode == "converted" and self._voice.leaves_unchanged(settings):
+        if settings.mode == "converted" and self._voice.leaves_unchanged(
+            self.auto_pitch.use(settings)
+        ):
             return State.UNCHANGED
         return State(settings.mode)
 
@@ -268,8 +277,11 @@ class Chain:
         silent = self._gate.closed_s * 100 > quiet and not gate.any()
         rendered = wanted and not silent
         rendered_block = (
-            self._render(conditioned, settings) if rendered else self._render_silence(conditioned)
+            self._render(conditioned, self.auto_pitch.use(settings))
+            if rendered
+            else self._render_silence(conditioned)
         )
+        self.auto_pitch.update(rendered_block.input_f0_hz, size / ENGINE_RATE, settings)
         marks.append(time.perf_counter())
 
         audio = self._loudness.process(
@@ -300,6 +312,7 @@ class Chain:
             conditioned_level=level,
             output_level=_level(output),
             limited_db=20 * math.log10(max(self._limiter.lowest_gain, 1e-6)),
+            auto_pitch=self.auto_pitch.semitones if in_force(settings) else None,
         )
         if self._observer is not None:
             self._observer.stepped(self, block, settings, step)

@@ -73,6 +73,7 @@ class EngineStats:
             conditioned=step.conditioned_level,
             output=step.output_level,
             limited_db=step.limited_db,
+            auto_pitch=step.auto_pitch,
         )
 
     def count_failed_step(self) -> None:

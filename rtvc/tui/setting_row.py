@@ -54,6 +54,8 @@ def row_text(
     name = setting_label(setting.name)
     name += "" if automatic or value == setting.default else " *"
     unit = f"{setting.unit} auto" if automatic else setting.unit
+    if setting.name == "auto_pitch" and facts.auto_pitch is not None:
+        unit = f"{facts.auto_pitch:+.1f} st"
     shown = format_value(setting.name, value)
     if width < TRACK_AT:
         end = f"{shown} {unit}".rstrip()

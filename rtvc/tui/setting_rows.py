@@ -28,12 +28,15 @@ class Facts:
         Number of speakers of the voice in use.
     voices
         The names for the setting voice.
+    auto_pitch
+        Transposition by auto_pitch in semitones, None while there is none.
     """
 
     features: Set[str] | None = None
     in_use: tuple[tuple[str, Value], ...] = ()
     speakers: int = 1
     voices: tuple[str, ...] = ()
+    auto_pitch: float | None = None
 
     @classmethod
     def of(cls, stats: Stats, *, monitor: bool, voices: tuple[str, ...]) -> Facts:
@@ -43,7 +46,8 @@ class Facts:
         run = {"devices", "monitor"} if monitor else {"devices"}
         # While others load, the rows show what is requested.
         in_use = () if stats.loading else tuple(stats.in_use.items())
-        return cls(frozenset(stats.features) | run, in_use, stats.speakers, voices)
+        semitones = None if stats.auto_pitch is None else round(stats.auto_pitch, 1)
+        return cls(frozenset(stats.features) | run, in_use, stats.speakers, voices, semitones)
 
     def applies(self, setting: Setting) -> bool:
         """Return whether a setting changes anything now."""

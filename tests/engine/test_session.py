@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from rtvc.audio.simulated import Fault, SimulatedDevice
+from rtvc.engine.world.voice import WorldVoice
 from rtvc.errors import RtvcError, UsageError
 from rtvc.session import Session
 from rtvc.setting import SettingError
@@ -334,6 +335,23 @@ class TestShapeChanges:
             > 0.05
             or change.get("block") == 500.0
         )
+
+    def test_the_automatic_pitch_is_kept(self):
+        seen = []
+
+        def apply(session, n):
+            if n == 40:
+                session.apply(session.settings.replace(block=200.0))
+            stats = session.stats()
+            seen.append((stats.in_use.get("block"), stats.auto_pitch))
+
+        source = sum(sine(120 * k, 6, 0.2 / k) for k in range(1, 10))
+        settings = Settings(auto_pitch="on", auto_pitch_target=150.0, **OPEN)
+        run(source, settings, finder(world=WorldVoice()), on_block=apply)
+        assert seen[10][1] is None
+        after = [semitones for block, semitones in seen if block == 200.0]
+        assert after
+        assert after == pytest.approx([12 * np.log2(150 / 120)] * len(after), abs=0.2)
 
     @pytest.mark.parametrize(
         "change", [{"block": 200.0}, {"block": 20.0}, {"lookahead": 40.0}], ids=str

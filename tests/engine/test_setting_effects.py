@@ -58,12 +58,17 @@ OF_THE_CHAIN = (
     *("headroom", "trim", "ready_memory"),
 )
 """What `Chain` does around any voice: the built-in voice is enough for most runs."""
-ONCE = (*OF_THE_CHAIN, "key", "scale")
+ONCE = (*OF_THE_CHAIN, "tune", "key", "scale", "tune_speed", "auto_pitch", "auto_pitch_target")
+"""These are checked with the built-in voice in most runs; other tests have the RVC voices."""
+DETAILS = ("eq_mid_freq", "comp_attack", "comp_release", "level_range", "reverb_size")
+"""Measured more exactly in `tests/engine/dsp/test_channel_strip.py`."""
 PAIRS = [
     pytest.param(
         *(name, kind),
         id=f"{name} {kind}",
-        marks=[pytest.mark.thorough] if kind != "world" and name in ONCE else [],
+        marks=[pytest.mark.thorough]
+        if (kind != "world" and name in ONCE) or name in DETAILS
+        else [],
     )
     for kind, rest in NOT_FOR.items()
     for name in SETTINGS
@@ -120,6 +125,7 @@ def noise(seconds: float, level: float) -> Float32:
 
 SOUNDS: dict[str, Callable[[], Float32]] = {
     "vowel": lambda: vowel(0.8),
+    "long vowel": lambda: vowel(3.6),
     "noisy vowel": lambda: vowel(0.8) + noise(0.8, 0.05),
     "quiet vowel": lambda: vowel(0.6, level=10 ** (-54 / 20)),
     "low vowel": lambda: vowel(0.8, 77.0),
@@ -267,6 +273,18 @@ class Checks:
     def pitch_fine(kind: str) -> None:
         hz = HZ * 2 ** (80 / 1200)
         assert pitch_of(convert(kind, "vowel", pitch_fine=80.0)) == pytest.approx(hz, rel=0.01)
+
+    @staticmethod
+    def auto_pitch(kind: str) -> None:
+        for choice, hz in (("hold", HZ), ("on", 160.0)):
+            sound = convert(kind, "long vowel", auto_pitch=choice, auto_pitch_target=160.0)
+            assert pitch_of(sound, 3.1, 3.5) == pytest.approx(hz, rel=0.01)
+
+    @staticmethod
+    def auto_pitch_target(kind: str) -> None:
+        for target, hz in ((0.0, HZ), (120.0, 120.0)):
+            sound = convert(kind, "long vowel", auto_pitch="on", auto_pitch_target=target)
+            assert pitch_of(sound, 3.1, 3.5) == pytest.approx(hz, rel=0.01)
 
     @staticmethod
     def pitch_range(kind: str) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from rtvc._types import Float32, Float64
 from rtvc.audio.endpoint import ENGINE_RATE
+from rtvc.engine.dsp.auto_pitch import in_force, shift_to
 from rtvc.engine.dsp.melody import MelodySettings, target_f0
 from rtvc.engine.dsp.pitch import FRAME_S, sine_phase
 from rtvc.engine.dsp.sola import fade_in
@@ -159,6 +160,9 @@ def _pitch(
         input_f0 = np.interp(
             np.arange(len(input_f0)), np.flatnonzero(input_f0), input_f0[input_f0 > 0]
         )
+    if in_force(settings) and input_f0.any():
+        octave = float(np.median(np.log2(input_f0[input_f0 > 0])))
+        settings = settings.replace(pitch=shift_to(settings.auto_pitch_target, octave))
     input_f0 = np.pad(input_f0, PAD, mode="reflect")
     values = MelodySettings(settings).hold(frames)
     output_f0 = target_f0(input_f0, _mean_pitch(input_f0), values, Tuner(FRAME_S))

@@ -108,6 +108,7 @@ def test_a_glide_lies_on_the_scale(
     assert len(expected & set(steps.tolist())) >= 0.8 * len(expected)
 
 
+@pytest.mark.thorough
 def test_the_output_has_the_pitch_of_the_notes(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(tune=1.0, tune_speed=0.0, scale="pentatonic")
     _, sound = target(monkeypatch, WorldVoice(), glide(3.0), settings)
@@ -119,7 +120,7 @@ def test_the_output_has_the_pitch_of_the_notes(monkeypatch: pytest.MonkeyPatch) 
     assert np.percentile(cents_off(hz[6:-6][steady], "pentatonic"), 95) < 8
 
 
-@pytest.mark.parametrize("kind", ["world", "rvc"])
+@pytest.mark.parametrize("kind", ["world", pytest.param("rvc", marks=pytest.mark.thorough)])
 def test_the_size_of_the_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     settings = Settings(tune=0.8, tune_speed=40.0, scale="minor", key="D", pitch=2.0, context=300.0)
     made = [

@@ -135,6 +135,18 @@ class TestConvert:
         assert len(seen) > 3
         assert seen[-1] == pytest.approx(1.0)
 
+    def test_the_pitch_is_tuned_and_lands_on_the_target(self):
+        settings = PLAIN.replace(auto_pitch="on", auto_pitch_target=220.0)
+        audio = speech()[: 150 * FRAME]
+        made = convert(voice(pitch=LocalPitch()), audio, settings)
+        assert np.median(made.output_f0[made.output_f0 > 0]) == pytest.approx(220, rel=0.01)
+        settings = settings.replace(tune=1.0, tune_speed=0.0, scale="D A")
+        tuned = convert(voice(pitch=LocalPitch()), audio, settings)
+        np.testing.assert_array_equal(tuned.output_f0 > 0, made.output_f0 > 0)
+        notes = 12 * np.log2(tuned.output_f0[made.output_f0 > 0] / 440)
+        np.testing.assert_allclose(notes, np.round(notes), atol=0.03)
+        assert set(np.round(notes) % 12) <= {0, 5}
+
     def test_a_voice_without_pitch(self):
         made = convert(voice("voice_v1_nof0_40k"), speech()[: 100 * FRAME], PLAIN)
         assert not made.input_f0.any()
