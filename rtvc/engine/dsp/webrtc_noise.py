@@ -20,8 +20,8 @@ _SUPPRESSOR_DELAY = 96
 """Delay of WebRTC's suppressor in samples at 16 kHz."""
 _STOPBAND_DB = 80.0
 """With this the filters delay by 2 ms each, and everything by 10 ms."""
-_LEVEL = 4
-"""Level of suppression, 1 to 4."""
+_LEVEL = 2
+"""Level of suppression, 1 to 4: 3 and 4 rate no better in noise, and worse without."""
 _FULL_SCALE = 32_767.0
 _UPPER = slice(80, 150)
 """Bins of the octave below 8 kHz, 50 Hz each, without the slope of the filters."""
