@@ -77,3 +77,28 @@ class ResidentMemory:
             mx.eval(mx.zeros(1) + 1)
             self.evaluations += 1
             self.note_work()
+
+
+def array_bytes(network: object) -> int:
+    """Return the bytes of all arrays of a network, with those that are packed for the machine.
+
+    Arrays that share memory count twice, so it is an upper bound: 166 MB for a full-size voice
+    that takes 139 MB on the CPU.
+    """
+    sizes: dict[int, int] = {}
+    seen: set[int] = set()
+    rest = [network]
+    while rest:
+        one = rest.pop()
+        if isinstance(one, mx.array):
+            sizes[id(one)] = one.nbytes
+        elif id(one) in seen:
+            continue
+        elif isinstance(one, list | tuple):
+            rest += one
+        elif isinstance(one, dict):
+            rest += one.values()
+        elif type(one).__module__.startswith("rtvc.") and hasattr(one, "__dict__"):
+            rest += vars(one).values()
+        seen.add(id(one))
+    return sum(sizes.values())

@@ -8,7 +8,6 @@ import numpy.typing as npt
 
 from rtvc._types import Float32, Weights
 from rtvc.engine.dsp.pitch import COARSE_BINS, check_pitch
-from rtvc.engine.models.ops.backend import default_precision
 from rtvc.engine.models.synthesizer import Synthesizer
 from rtvc.engine.weights.checkpoint import DEFAULT_EMBEDDER
 from rtvc.engine.weights.voice_config import VoiceConfig
@@ -56,8 +55,6 @@ class SynthesizerNetwork:
         Frames on either side that an output frame depends on in the vocoder. A render with
         this many extra frames before `skip_head` and after the end, cut off afterwards, equals
         the same part of a longer render. None if that exceeds any live window.
-    nbytes
-        Bytes of the weights in memory.
 
     Raises
     ------
@@ -85,8 +82,6 @@ class SynthesizerNetwork:
         self.n_speakers = self.network.n_speakers
         self.vocoder = self.network.vocoder.name
         self.margin_frames = self.network.vocoder.margin_frames
-        values = sum(array.size for array in weights.values())
-        self.nbytes = values * (precision or default_precision()).size
 
     def __repr__(self) -> str:
         pitch = "with" if self.uses_pitch else "without"

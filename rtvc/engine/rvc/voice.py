@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from weakref import WeakKeyDictionary
 
 import mlx.core as mx
@@ -10,7 +11,7 @@ import numpy as np
 
 from rtvc._types import Float32
 from rtvc.calibration.profiles import kind_of_rate
-from rtvc.engine.gpu_memory import ResidentMemory
+from rtvc.engine.gpu_memory import ResidentMemory, array_bytes
 from rtvc.engine.models.flow import MARGIN_FRAMES
 from rtvc.engine.models.hubert import Hubert
 from rtvc.engine.models.ops.backend import traces_steps
@@ -108,10 +109,10 @@ class RvcVoice:
         }
         return frozenset({"rvc", *(name for name, there in having.items() if there)})
 
-    @property
+    @cached_property
     def weights(self) -> int:
         """Bytes of the voice's own weights in memory, without the models that voices share."""
-        return self.voice.nbytes
+        return array_bytes(self.voice.network)
 
     @property
     def speakers(self) -> int:

@@ -10,10 +10,11 @@ from rtvc.audio.simulated import Fault, SimulatedDevice
 from rtvc.engine.profiling.random_weights import UPSAMPLING, random_voice
 from rtvc.engine.rvc.offline import convert
 from rtvc.engine.rvc.voice import RvcStream, RvcVoice
+from rtvc.engine.weights.checkpoint import read_voice_checkpoint
 from rtvc.session import Session
 from rtvc.settings import Settings
 from rtvc.stats import State
-from tests.engine.rvc.rvc_stack import LocalPitch, speech, voice
+from tests.engine.rvc.rvc_stack import GOLDEN, LocalPitch, speech, voice
 from tests.support.material import more
 from tests.support.small_networks import small_encoder
 
@@ -140,8 +141,11 @@ def test_a_voice_that_is_ready_takes_over_with_the_next_block():
     with session:
         assert session.wait(60)
         stats = session.stats()
-    assert seen[20] == (NAMES[0], {NAMES[1]: made[NAMES[1]].voice.nbytes})
-    assert made[NAMES[1]].voice.nbytes > 100_000
+    assert seen[20] == (NAMES[0], {NAMES[1]: made[NAMES[1]].weights})
+    values = sum(
+        array.size for array in read_voice_checkpoint(GOLDEN / f"{NAMES[1]}.pth").weights.values()
+    )
+    assert 0.9 * 4 * values < made[NAMES[1]].weights < 2.5 * 4 * values
     assert [name for name, _ in seen[20:22]] == list(NAMES)
     assert [name for name, _ in seen[26:28]] == list(reversed(NAMES))
     assert_sound(device.played)
