@@ -249,6 +249,11 @@ class LiveEndpoint:
         return self._devices
 
     @property
+    def names(self) -> tuple[str, str] | None:
+        """Full names of what the sound server records and plays on; None before `start`."""
+        return self._devices and self._events.names(self._devices)
+
+    @property
     def identities(self) -> tuple[DeviceIdentity, DeviceIdentity] | None:
         """The identities of the microphone and the speaker; None before they were found."""
         return self._opening.identities

@@ -53,7 +53,7 @@ class _ServerInfo(Structure):
 
 
 class _SinkInfo(Structure):  # only its first members
-    _fields_ = (("name", c_char_p), ("index", c_uint32))
+    _fields_ = (("name", c_char_p), ("index", c_uint32), ("description", c_char_p))
 
 
 class _SourceInfo(Structure):  # only its first members

@@ -60,6 +60,8 @@ class ServerState:
         Name of the sink whose output the default source is, "" if it is a microphone.
     sinks, sources
         Names of all devices.
+    descriptions
+        Names of the devices for people, by name.
     outputs, inputs
         The streams of this program, oldest first.
     """
@@ -71,6 +73,7 @@ class ServerState:
     default_source_monitors: str = ""
     sinks: frozenset[str] = frozenset()
     sources: frozenset[str] = frozenset()
+    descriptions: dict[str, str] = field(default_factory=dict)
     outputs: tuple[ServerStream, ...] = ()
     inputs: tuple[ServerStream, ...] = ()
 
@@ -137,6 +140,7 @@ class _Reply:
     defaults: tuple[str, str] | None = None
     sinks: dict[int, str] = field(default_factory=dict)
     sources: dict[int, tuple[str, str]] = field(default_factory=dict)
+    descriptions: dict[str, str] = field(default_factory=dict)
     outputs: list[tuple[int, int]] = field(default_factory=list)
     inputs: list[tuple[int, int]] = field(default_factory=list)
     lists: int = 0
@@ -186,9 +190,11 @@ class _Connection:
 
         def sink(info: Any) -> None:
             reply.sinks[info.index] = _name(info.name)
+            reply.descriptions[_name(info.name)] = _name(info.description)
 
         def source(info: Any) -> None:
             reply.sources[info.index] = _name(info.name), _name(info.monitor_of_sink_name)
+            reply.descriptions[_name(info.name)] = _name(info.description)
 
         def stream(found: list[tuple[int, int]], info: Any) -> None:
             if self.client.process_id(info) == self._own:
@@ -213,6 +219,7 @@ def _state(reply: _Reply, now: float) -> ServerState:
         default_source_monitors=dict(reply.sources.values()).get(reply.defaults[1], ""),
         sinks=frozenset(reply.sinks.values()),
         sources=frozenset(name for name, _ in reply.sources.values()),
+        descriptions=reply.descriptions,
         outputs=tuple(
             ServerStream(index, reply.sinks.get(sink, "")) for index, sink in sorted(reply.outputs)
         ),

@@ -42,6 +42,8 @@ class RouteWatch:
     ----------
     moves
         How often a stream was moved.
+    moved_to
+        Names for people of the devices to which the "input" or the "output" was moved.
     """
 
     def __init__(self, monitor: PulseMonitor, *, loop_allowed: bool) -> None:
@@ -55,12 +57,14 @@ class RouteWatch:
         self._cable = os.environ.get("PULSE_SINK", "")
         self._on_cable = False
         self.moves = 0
+        self.moved_to: dict[str, str] = {}
 
     def started(self, now: float) -> None:
         """Take where the streams will be soon after `now` as the place to compare with."""
         self._started = now
         self._inputs, self._outputs = (), ()
         self._seen = None
+        self.moved_to = {}
 
     def check(self) -> RouteChange | None:
         """Return what has changed since the last call; cheap."""
@@ -73,6 +77,10 @@ class RouteWatch:
         before = self._inputs, self._outputs
         self._inputs, self._outputs = _places(state.inputs), _places(state.outputs)
         new_input, new_output = _new(before[0], self._inputs), _new(before[1], self._outputs)
+        for direction, device in (("input", new_input), ("output", new_output)):
+            if device:
+                described = state.descriptions.get(device) or device
+                self.moved_to = {**self.moved_to, direction: described}
         if state.loops and (new_input or not self._loop_allowed):
             self._loop_allowed = False  # nor after the streams are opened again
             return self._moved(LOOP, lost=True)

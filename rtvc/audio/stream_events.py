@@ -107,5 +107,10 @@ class StreamEvents:
         """How often a stream was moved."""
         return self._routes.moves
 
+    def names(self, devices: tuple[Device, Device]) -> tuple[str, str]:
+        """Return the full names of the devices, or of those to which the streams were moved."""
+        moved_to = self._routes.moved_to
+        return moved_to.get("input", devices[0].name), moved_to.get("output", devices[1].name)
+
     def _note(self, event: str) -> None:
         self._event, self._event_until = event, time.monotonic() + EVENT_S

@@ -298,8 +298,8 @@ class SystemDevices:
             return monitor.identity.name if monitor.identity else monitor.name
 
         def in_use() -> DeviceNames | None:
-            devices = endpoint.devices
-            return devices and DeviceNames(devices[0].name, devices[1].name, monitor_name())
+            names = endpoint.names
+            return names and DeviceNames(*names, monitor_name())
 
         def found() -> DeviceSelection | None:
             identities = endpoint.identities

@@ -62,6 +62,15 @@ def test_only_moves_are_reported() -> None:
     assert not change.lost
     assert watch.check() is None
     assert watch.moves == 1
+    assert watch.moved_to == {"output": "headphones"}
+    server.show((MICROPHONE,), (SPEAKER,))
+    watch.check()
+    assert watch.moved_to == {"output": "speaker"}
+    server.show((ServerStream(1, "camera"),), (headphones,))
+    watch.check()
+    assert watch.moved_to == {"input": "camera", "output": "headphones"}
+    watch.started(server.now)
+    assert watch.moved_to == {}
 
 
 def test_a_loop_is_refused_unless_it_was_chosen() -> None:
@@ -130,10 +139,13 @@ def wait_for(reached: Callable[[], object]) -> float:
 
 
 def test_a_moved_output_is_reported(endpoint: LiveEndpoint, sound_server: SoundServer) -> None:
-    stream = endpoint.server.state().outputs[0]
+    stream, opened = endpoint.server.state().outputs[0], endpoint.names
     sound_server.pactl("move-sink-input", str(stream.index), HEADPHONES_SINK)
     wait_for(lambda: endpoint.health().moves == 1)
     assert HEADPHONES_SINK in endpoint.hint
+    assert opened is not None
+    assert opened[1] != "FakeHeadphones"
+    assert endpoint.names == (opened[0], "FakeHeadphones")
     assert endpoint.wait(480, 1.0) >= 480
 
 
