@@ -177,6 +177,7 @@ def _run(args: argparse.Namespace, until_the_end: ExitStack) -> int:
     settings, preset = chosen.settings, chosen.preset
     run_checks.refuse_dry(args, settings)
     _check_voice(settings, args)
+    run_checks.refuse_shared_files(args, recording)
     run_checks.refuse_existing(args)
     if not (link.saved or remembered.settings.changed() or options.shape_voice(args)):
         # On the first run you should hear a changed voice, not your own.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from rtvc.cli import run_devices
 from rtvc.errors import RtvcError, UsageError
 
 if TYPE_CHECKING:
+    from rtvc.config.recording_choice import RecordingChoice
     from rtvc.settings import Settings
 
 
@@ -26,6 +28,8 @@ def refuse_contradictions(args: argparse.Namespace) -> None:
         raise UsageError("--fps is for the panel: leave it out, or --plain and --no-tui.")
     if args.cable and (args.demo is not None or args.output):
         raise UsageError("--cable is the output: leave out --output and --demo.")
+    if args.save_on_fault and args.no_flight_recorder:
+        raise UsageError("--save-on-fault needs the flight recorder: leave one flag out.")
 
 
 def refuse_dry(args: argparse.Namespace, settings: Settings) -> None:
@@ -33,6 +37,19 @@ def refuse_dry(args: argparse.Namespace, settings: Settings) -> None:
     if args.never_dry and (settings.mode == "dry" or args.fail_open):
         flag = "--fail-open" if args.fail_open else "--mode dry"
         raise UsageError(f"{flag} outputs your own voice: leave it out, or --never-dry.")
+
+
+def refuse_shared_files(args: argparse.Namespace, recording: RecordingChoice) -> None:
+    """Refuse one file for two of ``--demo``, ``--stats`` and ``--record``."""
+    if args.stats == Path("-"):
+        raise UsageError("--stats writes a file: give its name instead of '-'.")
+    named = [Path(args.demo)] if args.demo is not None else []
+    named += [args.stats] if args.stats else []
+    if args.record is not None:
+        named += recording.paths(None if args.record == Path() else args.record).values()
+    for number, path in enumerate(named):
+        if os.path.realpath(path) in map(os.path.realpath, named[:number]):
+            raise UsageError(f"{path} is named twice: give --demo, --stats and --record own files.")
 
 
 def refuse_existing(args: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rtvc.errors import RtvcError, UsageError
+from rtvc.errors import RtvcError, UsageError, escaped
 
 if TYPE_CHECKING:
     from rtvc.audio.devices import Device, Direction
@@ -147,7 +147,8 @@ def _demo(args: argparse.Namespace, choice: DeviceSelection) -> RunDevices:
     from rtvc.live.demo import claim_file, open_demo
 
     path = claim_file(Path(args.demo or DEMO_FILE), force=args.force)
-    print_note(f"Demonstration: converting a bundled utterance in real time, output to {path}.")
+    name = escaped(str(path))
+    print_note(f"Demonstration: converting a bundled utterance in real time, output to {name}.")
     return RunDevices(choice, lambda: open_demo(path), live=False)
 
 

@@ -115,16 +115,8 @@ def stop_recording(recorder: Recorder, flight: FlightRecorder | None) -> str:
 
 
 def flight_recorder(args: argparse.Namespace, choice: RecordingChoice) -> FlightRecorder | None:
-    """Return what keeps the last minute, None if nothing is to.
-
-    Raises
-    ------
-    UsageError
-        If the flags contradict each other.
-    """
+    """Return what keeps the last minute, None if nothing is to."""
     if args.no_flight_recorder:
-        if args.save_on_fault:
-            raise UsageError("--save-on-fault needs the flight recorder: leave one flag out.")
         return None
     from rtvc.live.flight_recorder import FlightRecorder
 

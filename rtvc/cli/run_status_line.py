@@ -82,6 +82,7 @@ def run(
                 _watch(sources, keyboard, display, seconds=args.seconds)
                 if args.seconds is not None and devices.live:
                     missing = _missing_devices(session)
+                missing = missing or _missing_voice(session)
             finally:
                 link.report("closing")
                 session.session.stop()
@@ -120,6 +121,16 @@ def _missing_devices(session: DeviceSession) -> str:
         return ""
     reason = session.session.stats().reason or "The devices did not start."
     return f"Nothing was converted: no device came in this time. {reason}"
+
+
+def _missing_voice(session: DeviceSession) -> str:
+    """Return a sentence if nothing was converted for want of a voice, else ""."""
+    from rtvc.engine.supervisor import NO_VOICE
+
+    stats = session.session.stats()
+    if stats.blocks or NO_VOICE not in stats.restart_causes:
+        return ""
+    return f"Nothing was converted. {stats.last_cause}"
 
 
 def _watch(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rtvc.cli.run_report import as_json, run_report
 from rtvc.config.paths import write_atomically
-from rtvc.errors import RtvcError
+from rtvc.errors import RtvcError, escaped
 
 if TYPE_CHECKING:
     from rtvc.live.device_session import DeviceSession
@@ -58,7 +58,7 @@ class StatsFile:
         if self._path is None:
             return ""
         self._write(elapsed_s, ended=True)
-        return f"Wrote the statistics to {self._path}."
+        return f"Wrote the statistics to {escaped(str(self._path))}."
 
     def _write(self, elapsed_s: float, *, ended: bool) -> None:
         assert self._path is not None

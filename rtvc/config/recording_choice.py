@@ -30,7 +30,8 @@ class RecordingChoice:
     Raises
     ------
     UsageError
-        If `what` is none of these, or `name` is empty, contains a folder or has no extension.
+        If `what` is none of these, or `name` is empty, contains a folder, has no extension,
+        or has line breaks or other characters that cannot be printed.
     """
 
     what: str = RECORDED[0]
@@ -40,7 +41,8 @@ class RecordingChoice:
     def __post_init__(self) -> None:
         if self.what not in RECORDED:
             raise UsageError(f"{self.what!r} cannot be recorded. Choose output, input or both.")
-        if Path(self.name).name != self.name or not Path(self.name).suffix:
+        printable = self.name.isprintable() and time.strftime(self.name).isprintable()
+        if not printable or Path(self.name).name != self.name or not Path(self.name).suffix:
             raise UsageError(
                 f"The name of recordings is {self.name!r}. Give the name of a sound file "
                 "without a folder, such as 'talk-%Y-%m-%d.wav'."

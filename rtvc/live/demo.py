@@ -11,7 +11,7 @@ import numpy as np
 
 from rtvc._types import Float32
 from rtvc.config.paths import unused_path
-from rtvc.errors import RtvcError
+from rtvc.errors import RtvcError, escaped
 from rtvc.live.devices import DeviceNames, OpenDevices
 
 _RATE = 48_000
@@ -79,6 +79,6 @@ def open_demo(path: Path) -> OpenDevices:
             sink.discard()
             raise
         sink.finish()
-        return f"The output is in {path}."
+        return f"The output is in {escaped(str(path))}."
 
     return OpenDevices(device, DeviceNames("bundled utterance", str(path)), keep=keep)

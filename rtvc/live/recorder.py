@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rtvc.config.recording_choice import RecordingChoice
 from rtvc.config.unfinished import forget_recording, note_recording, take_unfinished
-from rtvc.errors import RtvcError
+from rtvc.errors import RtvcError, escaped
 
 if TYPE_CHECKING:
     from rtvc.audio.recording import Recording
@@ -64,7 +64,11 @@ class Recorder:
     def files(self) -> str:
         """The files being recorded, "" if there are none."""
         recording = self._recording
-        return " and ".join(map(str, recording.paths)) if recording is not None else ""
+        return (
+            " and ".join(escaped(str(path)) for path in recording.paths)
+            if recording is not None
+            else ""
+        )
 
     @property
     def seconds(self) -> float | None:

@@ -119,9 +119,10 @@ def test_without_the_remembered_voice_nothing_is_output(sound_server: SoundServe
         sound_server.speaking(np.tile(load_utterance(), 2)),
         sound_server.recording(SPEAKER_SINK) as finish,
     ):
-        done = rtvc_command("--seconds", "1", "--stats", "figures.json")
+        done = rtvc_command("--seconds", "1", "--stats", "figures.json", code=1)
         heard = finish()[0].samples
     assert not heard.any(), "something was output without a voice"
+    assert "Nothing was converted. No voice: There is no voice 'anna'" in done.stderr
     assert "No voice: There is no voice 'anna'" in done.stderr
     report = json.loads(Path("figures.json").read_text())
     assert (report["settings"]["voice"], report["stats"]["state"]) == ("anna", "stopped")

@@ -545,6 +545,10 @@ def test_the_demonstration_overwrites_nothing_unasked():
     assert Path("rtvc-demo.wav").read_text() == "mine"
     rtvc_command("--demo", "named.wav", "--seconds", "0.5")
     assert "exists already" in refused("--demo", "named.wav")
+    for flag in ("--stats", "--record"):
+        assert "is named twice" in refused("--demo", "new.wav", flag, "./new.wav")
+    assert "instead of '-'" in refused("--demo", "new.wav", "--stats", "-")
+    assert "leave one flag out" in refused("--save-on-fault", "--no-flight-recorder")
 
 
 @pytest.mark.parametrize(

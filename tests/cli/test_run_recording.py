@@ -79,6 +79,9 @@ def test_the_choice_is_remembered(tmp_path: Path):
     assert load_remembered()[0].recording == RecordingChoice()
     with pytest.raises(UsageError, match="Choose output, input or both"):
         RecordingChoice("everything")
+    for name in ("a\nb.wav", "a%nb.wav", "\x1b[31m.wav"):
+        with pytest.raises(UsageError, match="The name of recordings is"):
+            RecordingChoice(name=name)
 
 
 def test_a_recording_that_ends_by_itself_is_said_once_and_another_can_begin(tmp_path: Path):
