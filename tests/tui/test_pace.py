@@ -154,8 +154,9 @@ def bytes_arrived() -> int:
 
 
 def wait_until_quiet() -> None:
-    """Wait until a screen has been drawn, so that a third of the line is enough."""
-    while bytes_passed(0.5, "passed")[0] > 2000:
+    """Wait until a screen has been drawn, so that half of the line is enough; at most 5 s."""
+    end = time.monotonic() + 5.0
+    while bytes_passed(0.5, "passed")[0] > 3000 and time.monotonic() < end:
         pass
 
 
@@ -194,8 +195,8 @@ class SlowPanel:
 
 PANIC_S = 0.75
 """Presses of the mute key at shorter intervals are one."""
-MAX_BYTES = 5500
-"""Bytes that take 0.9 s on the line; with its delays, the state is right 1.2 s after a key."""
+MAX_BYTES = 4500
+"""Bytes that take 0.75 s on the line; with its delays, the state is right 1.1 s after a key."""
 
 
 @measured
@@ -220,11 +221,12 @@ def test_on_a_slow_line_the_state_is_right_within_a_second_and_a_half(home: Path
         for columns, rows in ((40, 12), (120, 40)):
             before = bytes_arrived()
             terminal.resize(columns, rows)
-            while bytes_arrived() < before + 800:
+            end = time.monotonic() + 20.0
+            while bytes_arrived() < before + 800 and time.monotonic() < end:
                 time.sleep(0.05)
             wait_until_quiet()
             slow.mute(f"at {columns}x{rows}")
-        assert bytes_passed(1.5, "passed")[0] < 3000
+        assert bytes_passed(1.5, "passed")[0] < 4000
     assert max(number for _, number in slow.took.values()) < MAX_BYTES, slow.took
     assert max(seconds for seconds, _ in slow.took.values()) < 1.5, slow.took
 
