@@ -75,6 +75,9 @@ class WorldFrames:
     peak
         (frames,) float64, the largest magnitude within 15 ms of each frame, or as far ahead as
         the lookahead reaches.
+    low_delay
+        (frames,) float64, or one value for all frames: delay of the lowest frequencies of the
+        response to a pulse, in seconds.
     repaired
         Whether WORLD returned values that are not finite, which were replaced.
     """
@@ -82,6 +85,7 @@ class WorldFrames:
     hz: Float64
     spectra: Float32
     peak: Float64
+    low_delay: Float64 | float = 0.0
     repaired: bool = False
 
 
@@ -189,7 +193,7 @@ class Analyzer:
         around = np.lib.stride_tricks.sliding_window_view(np.abs(self._full), _PEAK_REACH + ahead)
         start = first * HOP + OFFSET - _PEAK_REACH - (self._end - len(self._full))
         peak = around[start::HOP][:count].max(axis=1)
-        return WorldFrames(hz, spectra, peak, repaired or bad)
+        return WorldFrames(hz, spectra, peak, repaired=repaired or bad)
 
     def _half_start(self) -> int:
         """Return the absolute index of the oldest kept sample at half the rate."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rtvc._types import Float32, Float64
-from rtvc.engine.dsp.melody import WHISPER, MeanPitch, MelodySettings, target_f0
+from rtvc.engine.dsp.melody import FIX, SHIFT, WHISPER, MeanPitch, MelodySettings, target_f0
 from rtvc.engine.dsp.tune import Tuner
 from rtvc.engine.world.analysis import HOP, RATE, WorldFrames
 from rtvc.settings import Settings
@@ -17,7 +17,17 @@ _MEAN_FRAMES = 800
 """Voiced frames over which the mean pitch adapts (4 s)."""
 
 _BREATH_HZ, _BREATH = (0.0, 400.0, 2000.0), (0.05, 0.3, 1.0)
-"""Share of the periodic power that full breathiness replaces by noise, by frequency."""
+"""Share of the periodic power that full breathiness replaces by noise, by frequency.
+
+In between, the amplitude of the noise is proportional to the setting, as below 0.
+"""
+
+_LOW_DELAY_S, _LONGEST_LOW_DELAY_S = 0.0044, 0.0035
+"""Delay of the low frequencies at half the pitch, and its limit.
+
+A lower voice has longer glottal pulses, whose energy is in the low frequencies, while its formants
+still start at once. With minimum phase alone, a lowered voice buzzes.
+"""
 
 _WHISPER_HZ, _WHISPER_DB = (0.0, 250.0, 1200.0, 3000.0), (-24.0, -18.0, -3.0, 0.0)
 """Gain of a whisper by frequency: it lacks the strong low harmonics of voiced speech."""
@@ -62,13 +72,13 @@ class Effects:
             spectra[1] *= (1 + np.minimum(breath, 0)) ** 2
             spectra[1] += 1
         if (breath > 0).any():
-            spectra[1] *= 1 - np.maximum(breath, 0) * self._breath
+            spectra[1] *= 1 - np.maximum(breath, 0) ** 2 * self._breath
         if whisper.any():
             spectra[1] *= 1 - whisper
             spectra[0] += whisper * self._whisper
         _restrain(spectra[0], frames.peak)
         output_f0 = target_f0(frames.hz, self._mean.update(frames.hz), melody, self._tuner)
-        return WorldFrames(output_f0, spectra, frames.peak)
+        return WorldFrames(output_f0, spectra, frames.peak, _low_delay(melody))
 
     def _glide(self, frames: int, target: Float64) -> Float64:
         """Return formant shift and breathiness per frame, (frames, 2), moving to `target`."""
@@ -81,6 +91,16 @@ class Effects:
 
 def _targets(settings: Settings) -> Float64:
     return np.array([settings.formant, settings.breathiness])
+
+
+def _low_delay(melody: Float64) -> Float64:
+    """Return the delay of the low frequencies in seconds, (frames,); 0 unless the pitch is lower.
+
+    It grows with the pitch period. A fixed pitch has none.
+    """
+    longer = 2.0 ** (-np.minimum(melody[:, SHIFT], 0.0) / 12) - 1
+    delay: Float64 = np.minimum(_LOW_DELAY_S * longer, _LONGEST_LOW_DELAY_S)
+    return delay * (1 - melody[:, FIX])
 
 
 def _restrain(log_power: Float32, peak: Float64) -> None:

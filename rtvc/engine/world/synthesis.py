@@ -2,8 +2,9 @@
 
 After Morise et al., "WORLD: a vocoder-based high-quality speech synthesis system" (2016): pulses
 at the zeros of a running phase and noise, filtered by minimum-phase responses of the envelope
-and the aperiodicity. The phase, the last frame and the tail of the responses are carried from
-block to block, and the noise is a function of the absolute time.
+and the aperiodicity. Low frequencies are delayed by `WorldFrames.low_delay`. The phase, the last
+frame and the tail of the responses are carried from block to block, and the noise is a function
+of the absolute time.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ _SINC = 32
 """Length of the windowed sinc of a pulse at a fractional position, in samples."""
 
 _SINC_DELAY = _SINC // 2 - 1
+
+_LOW_HZ = 500.0
+"""Frequency at which a delay of the low frequencies has fallen to 1/e."""
 
 _NOISE_FRAME = 480
 """Samples per frame of noise (10 ms)."""
@@ -44,6 +48,9 @@ class WorldSynthesizer:
         # Hann window over the part of the transform after the latest excitation.
         mean = np.hanning(self._size - 2 * HOP - OFFSET)
         self._mean = np.fft.rfft(mean / mean.sum(), self._size).astype(np.complex64)
+        # Phase of an all-pass whose group delay is 1 s at 0 Hz.
+        fall = np.exp(-np.arange(bins) * (RATE / self._size / _LOW_HZ))
+        self._low_phase = (2 * np.pi * _LOW_HZ * (fall - 1)).astype(np.float32)
         self._phase = 0.0
         self._last: tuple[float, NDArray[np.complex64], Float32] | None = None
         self._tail = np.zeros(self._size - HOP, np.float32)
@@ -85,7 +92,7 @@ class WorldSynthesizer:
         if self._last is not None:
             hz[0], response[0], gains[:, 0] = self._last
         hz[old:] = frames.hz
-        self._minimum_phase(frames.spectra[0], response[old:])
+        self._respond(frames, response[old:])
         gains[0, old:] = frames.spectra[1]
         np.subtract(1, gains[0, old:], out=gains[1, old:])
         np.sqrt(gains[:, old:], out=gains[:, old:])
@@ -97,16 +104,21 @@ class WorldSynthesizer:
         sound *= response
         return self._overlap_add(np.fft.irfft(sound).astype(np.float32, copy=False))
 
-    def _minimum_phase(self, log_power: Float32, out: NDArray[np.complex64]) -> None:
-        """Write the minimum-phase spectra of the power spectra to `out`.
+    def _respond(self, frames: WorldFrames, out: NDArray[np.complex64]) -> None:
+        """Write the spectra of the responses to `out`, (frames, bins).
 
-        They follow from the cepstrum of the log amplitude (half the log power), folded onto
-        positive time. The mean of each response is removed under a Hann window, as in WORLD.
+        Minimum-phase spectra follow from the cepstrum of the log amplitude (half the log power),
+        folded onto positive time. The low frequencies are then delayed. The mean of each response
+        is removed under a Hann window, as in WORLD.
         """
-        cepstra = np.fft.irfft(log_power)[:, : self._bins]
+        cepstra = np.fft.irfft(frames.spectra[0])[:, : self._bins]
         cepstra[:, 0] *= 0.5
         cepstra[:, -1] *= 0.5
-        np.exp(np.fft.rfft(cepstra, self._size), out=out, casting="same_kind")
+        logarithm = np.fft.rfft(cepstra, self._size)
+        delay = np.atleast_1d(np.asarray(frames.low_delay, np.float32))
+        if delay.any():
+            logarithm.imag += delay[:, None] * self._low_phase
+        np.exp(logarithm, out=out, casting="same_kind")
         out -= out[:, :1] * self._mean
 
     def _excite(self, first: int, hz: Float64) -> NDArray[np.complex64]:

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import pyworld
 import soxr
+from numpy.typing import NDArray
 
 from rtvc.engine.plan import make_plan
 from rtvc.engine.world.analysis import WorldFrames
+from rtvc.engine.world.effects import Effects
 from rtvc.engine.world.synthesis import WorldSynthesizer
 from rtvc.settings import Settings
 from tests.engine.speech_measures import (
@@ -125,6 +127,41 @@ def test_synthesis_of_the_same_frames_is_the_same_in_any_pieces() -> None:
     ]
     np.testing.assert_allclose(np.concatenate(out), whole, atol=2e-5)
     assert np.std(whole) > 0.01
+
+
+def test_the_low_frequencies_of_a_lower_voice_are_delayed() -> None:
+    """Harmonics keep their level, and their phase is that of the stated all-pass."""
+    count, bins, hz = 101, 1025, 100.0
+    spectra = np.stack([np.zeros((count, bins)), np.ones((count, bins))]).astype(np.float32)
+
+    def harmonics(delay: float) -> NDArray[np.complex128]:
+        frames = WorldFrames(np.full(count, hz), spectra.copy(), np.ones(count), delay)
+        sound = WorldSynthesizer(bins, seed=0).render(0, frames)[4800:14400]
+        return np.fft.rfft(sound)[20:400:20]  # 100 to 1900 Hz
+
+    plain, late = harmonics(0.0), harmonics(0.003)
+    assert np.abs(20 * np.log10(np.abs(late / plain))).max() < 0.1
+    at = hz * np.arange(1, 20)
+    turned = np.exp(-2j * np.pi * 0.003 * 500 * (1 - np.exp(-at / 500)))
+    assert np.abs(np.angle(late / plain / turned)).max() < 0.05
+    # The delay is that of the pitch: none if it is raised or kept.
+    for semitones, expected in ((4.0, 0.0), (0.0, 0.0), (-9.0, 0.0030), (-24.0, 0.0035)):
+        settings = Settings(pitch=semitones)
+        frames = WorldFrames(np.full(count, hz), spectra.copy(), np.ones(count))
+        changed = Effects(bins, settings).apply(frames, settings)
+        assert np.ptp(changed.low_delay) == 0
+        assert np.max(changed.low_delay) == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_amplitude_of_breath_is_proportional_to_the_setting() -> None:
+    count, bins = 12, 1025
+    noise = []
+    for amount in (0.1, 0.2, 0.4, 1.0):
+        settings = Settings(breathiness=amount)
+        spectra = np.stack([np.zeros((count, bins)), np.ones((count, bins))]).astype(np.float32)
+        frames = WorldFrames(np.full(count, 100.0), spectra, np.ones(count))
+        noise.append(1 - Effects(bins, settings).apply(frames, settings).spectra[1, -1, 500])
+    np.testing.assert_allclose(np.sqrt(noise), [0.1, 0.2, 0.4, 1.0], atol=1e-4)
 
 
 def test_the_seed_repeats_the_noise_and_another_changes_it() -> None:
