@@ -10,6 +10,7 @@ from rtvc.cli import main
 from rtvc.engine.chain import Chain
 from rtvc.engine.dsp.noise_suppression import make_suppressor, suppress_noise
 from rtvc.engine.plan import NOISE_FRAMES, Plan
+from rtvc.engine.rvc.offline import ConvertedRecording
 from rtvc.errors import MissingPackageError
 from rtvc.settings import Settings
 from tests.engine.speech_measures import RATE, speech
@@ -65,6 +66,18 @@ def test_the_stated_delay_is_the_measured_one_to_the_sample(noise):
     assert chain.delay == Chain(PlainVoice(), Settings()).delay + 480 * NOISE_FRAMES[noise]
     parts = chain.latency
     assert parts.total - parts.block - parts.headroom == pytest.approx(chain.delay / RATE)
+
+
+@pytest.mark.parametrize("changes", [{"speech_gate": True}, {"noise": "light"}], ids=str)
+def test_a_recording_converted_offline_stays_in_step(changes):
+    if "noise" in changes:
+        pytest.importorskip(PACKAGES["light"])
+    sound = speech(NAME, 2.0)
+    f0 = np.zeros(len(sound) // 480)
+    settings = Settings(block=100.0, gate=-90.0).replace(**changes)
+    chain = Chain(ConvertedRecording("r", "rvc-48k", RATE, sound, f0, f0), settings)
+    output = in_blocks(lambda block: chain.step(block, settings).output, sound, chain.block)
+    assert lag(np.diff(output, 2), np.diff(sound, 2)) == chain.delay
 
 
 def test_the_blocks_change_nothing(kind):
