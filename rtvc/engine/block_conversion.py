@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from concurrent.futures import Future
+from copy import deepcopy
 
 from rtvc._types import Float32
 from rtvc.audio.endpoint import ENGINE_RATE, Endpoint
@@ -118,6 +119,8 @@ class BlockConversion:
         old: Worker | None = None
         if changing and latest.shape == settings.shape and (new := self._handover.take()):
             assert new.chain is not None
+            # A copy: both make a step with this block.
+            new.chain.auto_pitch = deepcopy(chain.auto_pitch)
             old, worker, chain = worker, new, new.chain
             self._in_use.use(new)
         block = self._input.read(chain.block)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
-import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from rtvc.engine.weights.checkpoint import VoiceCheckpoint, read_voice_checkpoint
 from rtvc.engine.weights.ivf_flat_file import check_ivf_flat
@@ -24,6 +25,7 @@ from rtvc.library.home import (
     staging_folder,
     voices_folder,
 )
+from rtvc.library.voice_defaults import write_defaults
 from rtvc.library.voices import (
     DEFAULTS_FILE,
     INDEX_FILE,
@@ -36,11 +38,10 @@ from rtvc.library.voices import (
     remove_voice,
     write_manifest,
 )
+from rtvc.setting import SettingError, Value
+from rtvc.settings import SETTINGS
 
 _TRAINING_ONLY = {"spec_channels", "segment_size", "p_dropout", "spk_embed_dim"}
-
-_LOWEST_HZ, _HIGHEST_HZ = 50.0, 1100.0
-"""Median f0 that a voice can have; anything else in a file is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +95,12 @@ def add_voice(
     manifest = _manifest(
         checkpoint, source=found.path.name, origin=found.origin, index=chosen, vectors=vectors
     )
-    notes += _pitch_note(wanted, checkpoint)
-    return _install(wanted, checkpoint, manifest, chosen, notes, force=force)
+    proposed = _proposed(checkpoint)
+    notes += [
+        f"It remembers {name} {value:g} from its file. Use it with --auto-pitch on."
+        for name, value in proposed.items()
+    ]
+    return _install(wanted, checkpoint, manifest, chosen, notes, force=force, proposed=proposed)
 
 
 def blend_voices(
@@ -181,18 +186,14 @@ def _usable_index(
         return None, 0, [f"The index is left out. {error}"]
 
 
-def _pitch_note(name: str, checkpoint: VoiceCheckpoint) -> list[str]:
-    """Return a sentence about the pitch of the training, if the file tells it."""
+def _proposed(checkpoint: VoiceCheckpoint) -> dict[str, Value]:
+    """Return what the file of a voice tells for what it should remember."""
+    setting = SETTINGS["auto_pitch_target"]
     try:
-        median_hz = float(checkpoint.info.get("f0_median", ""))
-    except ValueError:
-        return []
-    if not (checkpoint.uses_pitch and _LOWEST_HZ <= median_hz <= _HIGHEST_HZ):
-        return []
-    return [
-        f"It was trained at a median pitch of {median_hz:.0f} Hz. Let it remember the shift from "
-        f"yours: rtvc voices set {shlex.quote(name)} pitch=SEMITONES"
-    ]
+        median_hz = setting.check(round(float(checkpoint.info.get("f0_median", "")), 1))
+    except (ValueError, SettingError):
+        return {}
+    return {setting.name: median_hz} if checkpoint.uses_pitch and median_hz else {}
 
 
 def _index_size(index: Path, checkpoint: VoiceCheckpoint) -> int:
@@ -247,6 +248,7 @@ def _install(
     notes: list[str],
     *,
     force: bool,
+    proposed: Mapping[str, Value] = MappingProxyType({}),
 ) -> AddedVoice:
     size = sum(array.nbytes for array in checkpoint.weights.values())
     require_space(size + (index.stat().st_size if index else 0), f"the voice {name!r}")
@@ -257,9 +259,12 @@ def _install(
         if index is not None:
             copy_file(index, folder / INDEX_FILE)
         write_manifest(folder, manifest)
+        if proposed:
+            write_defaults(folder, proposed)
         old = find_folder(voices_folder(), name)
         if force and old is not None:
             if (old / DEFAULTS_FILE).is_file():
+                (folder / DEFAULTS_FILE).unlink(missing_ok=True)
                 copy_file(old / DEFAULTS_FILE, folder / DEFAULTS_FILE)
             kept = remove_voice(name)
             notes.append(f"The old one can be restored: 'rtvc voices restore {kept!r}'.")

@@ -66,6 +66,17 @@ def read_defaults(folder: Path) -> dict[str, Value]:
     return values
 
 
+def write_defaults(folder: Path, values: Mapping[str, Value]) -> None:
+    """Write what a voice remembers.
+
+    Raises
+    ------
+    RtvcError
+        If the file cannot be written.
+    """
+    write_atomically(folder / DEFAULTS_FILE, _HEADER + settings_yaml.render({}, values))
+
+
 def find_defaults(voice: str) -> tuple[dict[str, Value], str]:
     """Return what the voice of a name remembers, and a sentence if its file is damaged.
 
@@ -180,7 +191,7 @@ def change_defaults(voice: str, changes: Mapping[str, Value | None]) -> dict[str
     path = found.folder / DEFAULTS_FILE
     if values:
         ordered = {name: values[name] for name in VOICE_NAMES if name in values}
-        write_atomically(path, _HEADER + settings_yaml.render({}, ordered))
+        write_defaults(found.folder, ordered)
         return ordered
     try:
         path.unlink(missing_ok=True)

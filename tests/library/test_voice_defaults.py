@@ -236,9 +236,10 @@ def test_the_pitch_of_the_training_is_told(home, capsys, median, told):
         home / "Anna.safetensors", voice.weights, {"config": config, "f0_median": median}
     )
     assert main(["voices", "add", "Anna.safetensors"]) == 0
-    note = "trained at a median pitch of 213 Hz."
+    note = "It remembers auto_pitch_target 213.4 from its file."
     assert (note in capsys.readouterr().out) == told
     assert installed_voice("Anna").manifest.info == {"f0_median": median}
+    assert find_defaults("Anna")[0] == ({"auto_pitch_target": 213.4} if told else {})
     assert main(["voices", "show", "Anna"]) == 0
     assert f"f0_median {median}" in capsys.readouterr().out
 
