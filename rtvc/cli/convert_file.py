@@ -240,8 +240,8 @@ def _convert(
         )
         raise RtvcError(f"{sound.name} was not converted. {reason}")
     lost = endpoint.levels.lost_share(settings.output_gain)
-    # With noise suppression, the pauses of a noisy recording become silent.
-    largest = _LARGEST_LOSS if settings.noise == "off" else 0.99
+    # The pauses of a noisy recording become silent.
+    largest = 0.99 if settings.noise != "off" or settings.speech_gate else _LARGEST_LOSS
     muted = settings.mode == "muted" or lost <= largest
     return "" if muted else _loss_message(sound, lost, settings), stats.repaired_blocks
 

@@ -456,7 +456,7 @@ async def test_known_sentences_and_rows_are_whole(open_panel, size):
             await it.until(
                 lambda text=setting.help, row=row: text in words(it) and row.search(it.text())
             )
-        assert re.search("Voice +Microphone +Output +Timing", it.text())
+        assert re.search("Voice +Microphone +Effects +Output +Timing", it.text())
         await it.press("d")
         await it.reads("MICROPHONE", "SPEAKER", "MONITOR")
         await it.reads("system default")
