@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from textual.content import Content
 from textual.style import Style
 from textual.widgets import Static
@@ -9,8 +11,8 @@ from textual.widgets import Static
 from rtvc.tui.setting_rows import TABS
 from rtvc.tui.settings_list import SettingsList
 
-_ROOMY = 45
-"""Columns from which the names have space around them."""
+_SHORT = {"microphone": "mic"}
+"""Names where there is no room for the whole ones."""
 
 
 class TabRow(Static):
@@ -31,24 +33,34 @@ class TabRow(Static):
         self.show()
 
     def show(self) -> None:
-        """Show which tab is open."""
-        settings_list = self._settings_list
-        pad = " " if self.size.width >= _ROOMY else ""
+        """Show which tab is open, as roomy as the width allows."""
+        hint = self._hint()
+        rows = [self._names(" "), self._names(""), self._names("", _SHORT)]
+        for row in rows:
+            for end in hint:
+                room = self.size.width - row.cell_length
+                if len(end) < room:
+                    end_content = Content(f"{end:>{room}}").stylize(_click("screen.show_all"))
+                    self.update(row + end_content, layout=False)
+                    return
+        fitting = [row for row in rows if row.cell_length <= self.size.width]
+        self.update((fitting or rows[-1:])[0], layout=False)
+
+    def _names(self, pad: str, short: Mapping[str, str] | None = None) -> Content:
         parts = []
         for tab in TABS:
-            style = "reverse bold" if tab == settings_list.tab else ""
-            part = Content.styled(f"{pad}{tab.capitalize()}{pad}", style)
+            style = "reverse bold" if tab == self._settings_list.tab else ""
+            name = (short or {}).get(tab, tab).capitalize()
+            part = Content.styled(f"{pad}{name}{pad}", style)
             parts.append(part.stylize(_click(f"screen.open_tab('{tab}')")))
-        row = Content(" ") + Content("" if pad else " ").join(parts)
-        ends = ["a hides unused ", "a: fewer "]
-        if not settings_list.shows_all:
-            ends = [f"a shows {settings_list.hidden} more ", f"a: {settings_list.hidden} more "]
-        room = self.size.width - row.cell_length - 1
-        fitting = [end for end in ends if len(end) <= room]
-        if fitting and (settings_list.shows_all or settings_list.hidden):
-            end = Content(f"{fitting[0]:>{room + 1}}").stylize(_click("screen.show_all"))
-            row = row + end
-        self.update(row, layout=False)
+        return Content(" ") + Content("" if pad else " ").join(parts)
+
+    def _hint(self) -> list[str]:
+        """Return how many settings are not shown, the longest text first."""
+        hidden = self._settings_list.hidden
+        if self._settings_list.shows_all:
+            return ["a hides unused ", "a: fewer "]
+        return [f"a shows {hidden} more ", f"a: {hidden} more "] if hidden else []
 
 
 def _click(action: str) -> Style:

@@ -129,7 +129,8 @@ def test_fail_open_and_force() -> None:
     save_remembered(RememberedRun(settings=Settings(voice="anna")))
     peaks = []
     for flags in ((), ("--fail-open", "--force")):
-        rtvc_command("run", "--demo", "demo.wav", "--seconds", "1.2", "--no-save", *flags)
+        words = ("run", "--demo", "demo.wav", "--seconds", "1.2", "--no-save", *flags)
+        assert "Nothing was converted." in rtvc_command(*words, code=1).stderr
         peaks.append(np.abs(soundfile.read("demo.wav")[0]).max())
     assert peaks[0] == 0
     assert peaks[1] > 0.05

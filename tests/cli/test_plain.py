@@ -196,12 +196,12 @@ def test_through_pipes_each_line_is_a_command_and_the_end_quits():
         line = ""
         while not line.startswith(LIVE):
             line = process.stdout.readline()
-        process.stdin.write("pitch -4\n:preset deep\n:nonsense\nm\n")
+        process.stdin.write("pitch -4\n:preset deep\n:xyzzy\nm\n")
         process.stdin.flush()
         for wanted in (
             "pitch: 4 -> -4 semitones.\n",
             "Loaded preset 'deep'. ",
-            "There is no command or setting 'nonsense'. ':help' lists the commands.\n",
+            "There is no command or setting 'xyzzy'. ':help' lists the commands.\n",
             "Muted.\n",
         ):
             while not line.startswith(wanted):  # the state may come between

@@ -141,7 +141,14 @@ class StillController(Controller):
             limited_db=-2.0 if loud > -12 else 0.0,
             output=Level(loud + 9, loud, clipped=7.0 < self.now < 7.2),
             step=Times(0.021, 0.034, 0.048, 0.071),
-            latency=Latency(0.010, 0.100, 0.060, 0.030, 0, 0, 0.003, 0.010),
+            latency=Latency(
+                device_in=0.010,
+                block=0.100,
+                headroom=0.060,
+                lookahead=0.030,
+                filters=0.003,
+                device_out=0.010,
+            ),
             device=DeviceHealth(0, 0, 0.004, 0.058, 12.0),
         )
 

