@@ -99,6 +99,7 @@ def test_a_caller_finds_the_types(tmp_path: Path):
         assert part in found
 
 
+@pytest.mark.thorough
 def test_mistakes_of_a_caller_are_found(tmp_path: Path):
     printed = check_types(MISTAKES, tmp_path)
     for line, code in ((3, "attr-defined"), (4, "arg-type"), (5, "arg-type"), (6, "call-arg")):

@@ -254,6 +254,7 @@ def test_the_bundled_sound_is_read_again_and_again() -> None:
     np.testing.assert_array_equal(np.concatenate(parts), np.resize(sound, 2500))
 
 
+@pytest.mark.thorough
 def test_the_random_voice_runs_on_the_clock_of_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     from rtvc.engine.profiling import random_weights
     from rtvc.library import computing

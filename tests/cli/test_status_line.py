@@ -119,6 +119,7 @@ def test_progress_tells_the_time_left():
     assert progress_line("a.wav", 0.0, 1.0, 80).endswith("   0%")
 
 
+@pytest.mark.thorough
 @given(st.text(max_size=60), st.floats(-1, 2), st.floats(0, 1e5), st.integers(1, 200))
 def test_progress_never_exceeds_its_width(title: str, share: float, elapsed: float, width: int):
     assert len(progress_line(title, share, elapsed, width)) <= width

@@ -474,6 +474,7 @@ def test_stopping_does_not_wait_for_a_step_that_hangs():
     assert session.stats().state is State.STOPPED
 
 
+@pytest.mark.thorough
 def test_changes_of_voice_leave_no_threads_behind():
     voices = {name: PlainVoice(name, lookahead=look) for look, name in enumerate("abc", 3)}
     counts: list[int] = []

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 NETWORKS = "rtvc/engine/models"
-SHARES = 4
+SHARES = 8
 """In CI one of `SHARES` thorough tests runs."""
 _MAIN = ("origin/HEAD", "origin/main", "main")
 """Names of the main branch; the first that exists is used."""

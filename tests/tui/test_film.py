@@ -125,6 +125,7 @@ async def test_the_recording_shows_the_keys_and_is_small(monkeypatch):
     assert all(len(frame) == len(frames[0]) for frame in frames)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_the_pictures_are_those_of_the_pages():
     made = asyncio.run(pictures((80, 24)))

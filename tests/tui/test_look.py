@@ -367,6 +367,7 @@ async def test_the_search_is_visible_at_every_size_and_says_when_nothing_matches
         await it.reads("pitch")
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_help_begins_with_what_has_the_focus(open_panel):
     async with open_panel() as it:

@@ -237,6 +237,7 @@ async def test_undo_and_redo(open_panel):
         await it.reads("->")
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_a_held_key_is_followed_and_undone_at_once(open_panel):
     async with open_panel() as it:
@@ -315,7 +316,8 @@ async def test_a_lost_device_is_told_and_comes_back(open_panel):
         await it.press("escape")
         await it.reads("DEVICE LOST", "unplugged", "press d to choose another")
         text = " ".join(it.text().split())
-        assert text.find("unplugged") < text.find("Wear"), "a message hides the reason"
+        message = text.find("Wear")
+        assert message < 0 or text.find("unplugged") < message, "a message hides the reason"
         await it.hears(State.CONVERTED)
         await it.until(lambda: "DEVICE LOST" not in it.text())
 
@@ -334,6 +336,7 @@ async def test_without_devices_it_says_so_and_takes_one_that_comes(open_panel):
         assert it.controller.names[1] == HEADPHONES.name
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_devices_are_switched_while_it_runs(open_panel):
     async with open_panel() as it:

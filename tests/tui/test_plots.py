@@ -226,6 +226,7 @@ class ResizableSpectrogram(Resizable, Spectrogram):
     pass
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("columns", [0, 30, MAX_COLUMNS + 50])
 @pytest.mark.parametrize("kind", [ResizableTrace, ResizableSpectrogram])
 @in_loop

@@ -70,6 +70,7 @@ async def test_resizing_with_anything_open(open_panel):
         assert it.settings == START
 
 
+@pytest.mark.thorough
 @STORM
 @in_loop
 async def test_garbage_pasted_into_anything(open_panel, length):

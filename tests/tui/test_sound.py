@@ -53,6 +53,7 @@ async def test_v_hides_the_spectrogram_and_that_is_remembered(open_panel):
         await it.reads("you", "HEALTH")
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_the_spectrogram_vanishes_before_the_pitch(open_panel):
     sizes = [(200, 50), (120, 40), (80, 24), (59, 24), (40, 24), (80, 21), (60, 16), (40, 12)]
@@ -88,6 +89,7 @@ async def test_the_delay_is_measured_only_if_one_agrees(open_panel):
         assert len(it.provider.opened) == 3
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_a_monitor_is_chosen_turned_down_and_lost(open_panel):
     # The monitor's thread has a clock of its own.

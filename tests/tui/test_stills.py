@@ -4,12 +4,12 @@ import asyncio
 import difflib
 import gzip
 import html
+import itertools
 import re
 
 import pytest
 
 from rtvc.config.panel_state import THEMES
-from tests.support.material import more
 from tests.tui.still import SCREENS, SIZES, stored, take
 
 pytestmark = pytest.mark.slow
@@ -19,9 +19,16 @@ def words(svg: str) -> list[str]:
     return [html.unescape(text).strip() for text in re.findall(r">([^<>]+)</text>", svg)]
 
 
-@pytest.mark.parametrize("theme", more(THEMES))
-@pytest.mark.parametrize("content", SCREENS)
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def _looks():
+    """Every size, content and theme; most for thorough runs."""
+    for size, content, theme in itertools.product(SIZES, SCREENS, THEMES):
+        usual = theme == THEMES[0] and (content == "typical" or size in ((40, 12), (80, 24)))
+        marks = [] if usual else [pytest.mark.thorough]
+        name = f"{size[0]}x{size[1]}-{content}-{theme}"
+        yield pytest.param(size, content, theme, id=name, marks=marks)
+
+
+@pytest.mark.parametrize(("size", "content", "theme"), _looks())
 def test_the_screens_look_as_before(monkeypatch, size, content, theme):
     # A person's path is part of the picture.
     monkeypatch.setenv("RTVC_CONFIG_DIR", "rtvc")

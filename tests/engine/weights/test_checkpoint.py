@@ -341,6 +341,7 @@ PLAIN = st.recursive(
 )
 
 
+@pytest.mark.thorough
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_any_value_in_any_field_gives_a_voice_or_a_message(data):

@@ -131,6 +131,7 @@ SAMPLE = file_bytes(
 )
 
 
+@pytest.mark.thorough
 @settings(max_examples=500, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_mutated_files_are_read_or_refused_with_a_message(scratch, data):
