@@ -28,7 +28,7 @@ def _looks():
         yield pytest.param(size, content, theme, id=name, marks=marks)
 
 
-@pytest.mark.parametrize(("size", "content", "theme"), _looks())
+@pytest.mark.parametrize(("size", "content", "theme"), list(_looks()))
 def test_the_screens_look_as_before(monkeypatch, size, content, theme):
     # A person's path is part of the picture.
     monkeypatch.setenv("RTVC_CONFIG_DIR", "rtvc")
