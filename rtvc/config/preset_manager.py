@@ -15,6 +15,7 @@ from rtvc.config.presets import (
     bundled_folder,
     list_presets,
     load_preset,
+    plain_settings,
     save_preset,
     user_path,
 )
@@ -69,7 +70,7 @@ class PresetManager:
         All presets in the order of their names, as of the last `scan`.
     """
 
-    def __init__(self, own: OwnSettings = lambda voice: Settings(voice=voice)) -> None:
+    def __init__(self, own: OwnSettings = plain_settings) -> None:
         self.own = own
         self._cache: dict[Path, tuple[tuple[int, int], PresetEntry]] = {}
         self.entries: tuple[PresetEntry, ...] = ()

@@ -22,7 +22,8 @@ _MAX_NAME_BYTES = 200
 """File systems allow 255 bytes, including the suffix and the affixes of a temporary file."""
 
 
-def _plain(voice: str) -> Settings:
+def plain_settings(voice: str) -> Settings:
+    """Return rtvc's defaults: the voice remembers nothing."""
     return Settings(voice=voice)
 
 
@@ -50,7 +51,7 @@ class Preset:
     given: frozenset[str]
     notes: tuple[str, ...] = ()
 
-    def apply_to(self, current: Settings, own: OwnSettings = _plain) -> Settings:
+    def apply_to(self, current: Settings, own: OwnSettings = plain_settings) -> Settings:
         """Return `current` with this preset applied.
 
         A preset describes a voice: it sets all settings of the voice, the effects and the output.
@@ -137,7 +138,7 @@ def save_preset(
     description: str = "",
     *,
     overwrite: bool = False,
-    own: OwnSettings = _plain,
+    own: OwnSettings = plain_settings,
 ) -> None:
     """Save the settings that differ from their defaults as a preset, without the mode.
 

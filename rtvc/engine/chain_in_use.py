@@ -96,5 +96,5 @@ class ChainInUse:
 
     @property
     def too_many_hang(self) -> bool:
-        """Whether so many abandoned threads hang that no other one should be started."""
+        """Whether too many abandoned threads hang to start another one."""
         return sum(not w.dead for w in self._abandoned) >= _MAX_ABANDONED

@@ -31,18 +31,10 @@ from rtvc.session import Session
 from rtvc.settings import Settings
 from tests.engine.rvc.rvc_stack import GOLDEN, INDEX
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("home")]
 
 V1 = GOLDEN / "voice_v1_f0_40k.pth"
 FILE_EVENTS = {"open", "os.listdir", "os.scandir", "os.mkdir", "os.rename"}
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("RTVC_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("RTVC_CONFIG_DIR", raising=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture

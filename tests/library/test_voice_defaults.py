@@ -42,15 +42,9 @@ from rtvc.settings import Settings
 from tests.engine.rvc.rvc_stack import GOLDEN, INDEX
 from tests.support.library_files import PLAIN, variant
 
+pytestmark = pytest.mark.usefixtures("home")
+
 V1 = GOLDEN / "voice_v1_f0_40k.pth"
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("RTVC_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("RTVC_CONFIG_DIR", raising=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture

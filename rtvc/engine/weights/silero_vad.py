@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from rtvc._types import Weights
-from rtvc.engine.weights.errors import reading
-from rtvc.engine.weights.strict import Shape, as_float32, check_keys
+from rtvc.engine.weights.bundled import read_bundled
+from rtvc.engine.weights.strict import Shape
 
 BUNDLED = Path(__file__).with_name("silero_vad.npz")
 """Weights of Silero VAD 6.2 at 16 kHz (MIT licence, see THIRD-PARTY.md), from
@@ -39,7 +37,4 @@ def read_silero_vad() -> Weights:
     RtvcError
         The file is missing or does not fit: rtvc is not installed completely.
     """
-    with reading(BUNDLED, "the voice activity detector Silero VAD"), np.load(BUNDLED) as file:
-        weights = as_float32({name: file[name] for name in file.files})
-        check_keys(SHAPES, weights)
-        return weights
+    return read_bundled(BUNDLED, "the voice activity detector Silero VAD", SHAPES)

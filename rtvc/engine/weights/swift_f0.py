@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from rtvc._types import Weights
-from rtvc.engine.weights.errors import reading
-from rtvc.engine.weights.strict import Shape, as_float32, check_keys
+from rtvc.engine.weights.bundled import read_bundled
+from rtvc.engine.weights.strict import Shape
 
 BUNDLED = Path(__file__).with_name("swift_f0.npz")
 """Weights of swift-f0 0.3.0 (MIT licence, see THIRD-PARTY.md), from
@@ -49,7 +47,4 @@ def read_swift_f0() -> Weights:
     RtvcError
         The file is missing or does not fit: rtvc is not installed completely.
     """
-    with reading(BUNDLED, "the pitch estimator SwiftF0"), np.load(BUNDLED) as file:
-        weights = as_float32({name: file[name] for name in file.files})
-        check_keys(SHAPES, weights)
-        return weights
+    return read_bundled(BUNDLED, "the pitch estimator SwiftF0", SHAPES)

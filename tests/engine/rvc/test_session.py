@@ -14,7 +14,7 @@ from rtvc.engine.weights.checkpoint import read_voice_checkpoint
 from rtvc.session import Session
 from rtvc.settings import Settings
 from rtvc.stats import State
-from tests.engine.rvc.rvc_stack import GOLDEN, LocalPitch, speech, voice
+from tests.engine.rvc.rvc_stack import GOLDEN, LocalPitch, network, speech, voice
 from tests.support.material import more
 from tests.support.small_networks import small_encoder
 
@@ -127,6 +127,7 @@ def test_a_new_chain_replaces_the_running_one(change):
 
 
 def test_a_voice_that_is_ready_takes_over_with_the_next_block():
+    network.cache_clear()  # other tests have packed the weights in further ways
     made = {name: voice(name, pitch=LocalPitch(), with_index=False) for name in NAMES}
     seen: list[tuple[str, dict[str, int]]] = []
 
@@ -145,8 +146,7 @@ def test_a_voice_that_is_ready_takes_over_with_the_next_block():
     values = sum(
         array.size for array in read_voice_checkpoint(GOLDEN / f"{NAMES[1]}.pth").weights.values()
     )
-    # Other tests have packed the weights of these networks in other ways too.
-    assert 0.9 * 4 * values < made[NAMES[1]].weights < 4 * 4 * values
+    assert 0.9 * 4 * values < made[NAMES[1]].weights < 2.5 * 4 * values
     assert [name for name, _ in seen[20:22]] == list(NAMES)
     assert [name for name, _ in seen[26:28]] == list(reversed(NAMES))
     assert_sound(device.played)
