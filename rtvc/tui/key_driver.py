@@ -54,7 +54,7 @@ class KeyDriver(LinuxDriver):
         self._pace = FramePace()
         self._cells = CellDiff()
         self._writes = 0
-        self._open = self._leaving = False
+        self._open = self._leaving = self._continuing = False
 
     @property
     def ready(self) -> bool:
@@ -106,13 +106,27 @@ class KeyDriver(LinuxDriver):
         if self._open and self._pace.drawn():
             self.write(REPORT)
 
-    def _sigcont_application(self, *args: Any) -> None:
+    # A signal handler may interrupt another one, or a write; a callback of the loop interrupts
+    # neither. The loop may have ended.
+    def _sigtstp_application(self, *_: Any) -> None:
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(super()._sigtstp_application)
+
+    def _sigcont_application(self, *_: Any) -> None:
+        # Two of them may come at once, from the shell and from the guard.
+        if not self._continuing:
+            self._continuing = True
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._continue)
+
+    def _continue(self) -> None:
         """Show the screen again, after leaving it if it was not left before the stop."""
+        self._continuing = False
         if self._writer_thread is None or not os.isatty(self.fileno):
             return
         if self._auto_restart and not self._must_signal_resume:
             self.suspend_application_mode()
-        super()._sigcont_application(*args)
+        super()._sigcont_application()
 
     def run_input_thread(self) -> None:
         """Pass on keys, pastes and mouse events; drop bytes that are not UTF-8."""
