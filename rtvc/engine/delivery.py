@@ -24,6 +24,8 @@ FIRST_TOLERANCE_S = 0.002
 JUMP_S = 0.050
 """Deviation that is corrected at once: more than jitter, because threads or the device stood still.
 A late engine is none: its input waits for as long as its output is missing."""
+_DECAY = 1 / 8
+"""Decay per sample of what the first sample of concealment is off by."""
 _MEASURED_BLOCKS = 10
 """Blocks whose median deviation decides whether to correct the latency."""
 
@@ -45,10 +47,16 @@ class Concealment:
         search = longest - shortest
         before = past[-(width + longest) : len(past) - shortest]
         period = longest - best_offset(before, tail, search, search)
-        cycle = past[-period:].astype(np.float64)
-        # A linear tilt makes the end of the period meet its start, so repeating it has no step.
-        step = float(past[-1]) - float(past[-period - 1])
-        self._cycle = cycle + step * (1.0 - np.arange(period) / period)
+        self._cycle = past[-period:].astype(np.float64)
+        # The end of the period turns into what precedes its start, so repeating it has no step.
+        blend = period // 4
+        preceding = past[-period - blend : -period]
+        self._cycle[-blend:] += (preceding - self._cycle[-blend:]) * fade_in(blend)
+        # The past differs from the period before: value and slope go over within some samples.
+        last, last_but_one = (past[-2:] - past[-period - 2 : -period])[::-1].astype(np.float64)
+        slope = last - last_but_one + _DECAY * last
+        after = np.arange(1, round(16 / _DECAY))
+        self._bridge = (last + slope * after) * np.exp(-_DECAY * after)
         self._fade = 1.0 - fade_in(round(FADE_S * rate))
         self._at = 0
 
@@ -66,8 +74,11 @@ class Concealment:
     def peek(self, samples: int) -> Float32:
         """Return the next `samples` samples, float32, which `read` returns again."""
         at = self._at + np.arange(samples)
+        output = self._cycle[at % len(self._cycle)]
+        bridge = self._bridge[self._at : self._at + samples]
+        output[: len(bridge)] += bridge
         gain = np.where(at < len(self._fade), self._fade[np.minimum(at, len(self._fade) - 1)], 0.0)
-        return (self._cycle[at % len(self._cycle)] * gain).astype(np.float32)
+        return (output * gain).astype(np.float32)
 
 
 class Sink(Protocol):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from rtvc.engine.delivery import GUARD_S, Concealment, Delivery
+from tests.engine.speech_measures import speech
 
 RATE = 48_000
 BLOCK = 4800
@@ -223,3 +224,16 @@ def test_the_device_conceals_by_itself_while_no_thread_runs(missed):
     assert delivery.concealed >= missed
     assert delivery.pending_drop >= missed
     assert np.abs(tail[-1]) < 1e-3
+
+
+def test_concealment_is_no_sharper_than_the_speech_before_it():
+    said = speech("2086-149214-0000")
+    sharpness = []
+    for at in range(9600, len(said) - 9600, 3001):
+        past = said[at - 4800 : at]
+        if np.abs(past).max() > 0.02:
+            joined = np.concatenate([past[-2:], Concealment(past, RATE).read(3360)])
+            steady = np.abs(np.diff(past[-2400:], 2)).max()
+            sharpness.append(np.abs(np.diff(joined, 2)).max() / steady)
+    assert len(sharpness) > 90
+    assert max(sharpness) < 1.2
