@@ -74,7 +74,7 @@ soak: $(VENV)/.installed-dev
 SOAK_S ?= 180
 soak-live: $(VENV)/.installed-dev
 	@.ci/system-packages test
-	@$(BIN)/python -m benchmarks.soak --seconds $(SOAK_S)
+	@$(BIN)/python -m benchmarks.soak --seconds $(SOAK_S) || [ $$? = 75 ] # the machine was held up
 
 coverage: $(VENV)/.installed-dev
 	@.ci/system-packages test

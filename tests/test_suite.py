@@ -94,6 +94,16 @@ def test_what_cannot_be_measured_is_skipped_and_printed(tmp_path: Path, workers:
     assert done.returncode == 1
 
 
+def test_only_the_first_tests_wait_for_a_machine_that_is_held_up(tmp_path: Path):
+    words = measured(times=99, held_up="a fault") + "\npatience.MAX_WAITS = 3\n"
+    counted = words.replace("    left -= 1\n", "    left -= 1\n    print('tried', left)\n")
+    (tmp_path / "test_it.py").write_text(counted)
+    done = pytest_in(tmp_path, "--capture=no")
+    assert "1 passed, 2 skipped" in done.stdout
+    # Three attempts of the first test and two of the second one.
+    assert done.stdout.count("tried") == 5
+
+
 @measured_test
 def test_what_holds_the_machine_up_is_found(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)

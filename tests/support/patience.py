@@ -22,11 +22,21 @@ MAX_RETRIES = 3
 """Maximum number of retries in a test run. More retries indicate a bug, or a machine that is
 too busy for measurements."""
 
+MAX_WAITS = 4
+"""Maximum number of times that a test run waits for a machine that is held up. After them a test
+has one attempt."""
+
 Test = TypeVar("Test", bound=Callable[..., object])
 
 _AGAIN, _HELD_UP = "measured again because", "not measured because"
 _failed: list[str] = []
 """The reasons for the failed attempts of the current test, except those held up."""
+_waits: list[str] = []
+"""What the test run has waited for."""
+
+
+class HeldUpError(AssertionError):
+    """A test has failed while the machine was held up; the text says by what."""
 
 
 def measured(test: Test) -> Test:
@@ -43,7 +53,12 @@ def measured(test: Test) -> Test:
             try:
                 return test(*args, **kwargs)
             except AssertionError as error:
-                if not what_holds_it_up(before):
+                reason = what_holds_it_up(before)
+                if reason and len(_waits) == MAX_WAITS:
+                    raise HeldUpError(reason) from error
+                if reason:
+                    _waits.append(reason)
+                else:
                     _failed.append((str(error).splitlines() or [""])[0])
                 time.sleep(pause)
         return test(*args, **kwargs)
@@ -58,16 +73,19 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     before = processor_times()
     try:
         return (yield)
-    except AssertionError:
-        _skip_if_held_up(item, before)
+    except AssertionError as error:
+        _skip_if_held_up(item, error, before)
         raise
     finally:
         item.user_properties += [(_AGAIN, reason) for reason in _failed]
 
 
-def _skip_if_held_up(item: pytest.Item, before: ProcessorTimes) -> None:
+def _skip_if_held_up(item: pytest.Item, error: AssertionError, before: ProcessorTimes) -> None:
     # What measures no time may fail for another reason, which must not be lost.
-    if any(item.iter_markers("measured")) and (reason := what_holds_it_up(before)):
+    if not any(item.iter_markers("measured")):
+        return
+    reason = str(error) if isinstance(error, HeldUpError) else what_holds_it_up(before)
+    if reason:
         item.user_properties.append((_HELD_UP, reason))
         pytest.skip(f"The machine is held up: {reason}.")
 
