@@ -58,6 +58,7 @@ class Concealment:
         after = np.arange(1, round(16 / _DECAY))
         self._bridge = (last + slope * after) * np.exp(-_DECAY * after)
         self._fade = 1.0 - fade_in(round(FADE_S * rate))
+        self._peak = float(np.abs(past).max())
         self._at = 0
 
     @property
@@ -77,6 +78,7 @@ class Concealment:
         output = self._cycle[at % len(self._cycle)]
         bridge = self._bridge[self._at : self._at + samples]
         output[: len(bridge)] += bridge
+        np.clip(output, -self._peak, self._peak, out=output)  # the limiter has gone before
         gain = np.where(at < len(self._fade), self._fade[np.minimum(at, len(self._fade) - 1)], 0.0)
         return (output * gain).astype(np.float32)
 

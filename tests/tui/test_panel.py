@@ -181,6 +181,7 @@ async def test_a_value_is_typed_and_a_wrong_one_refused_in_place(open_panel):
         await it.press("enter", *"123", "escape")
         assert it.settings.pitch == -7.5
         await it.press("enter")
+        await it.until(lambda: it.panel.screen.focused)
         it.panel.screen.focused.post_message(events.Paste("\x1b[31m\x00€€ rm -rf\n" + "x" * 5000))
         await it.press("enter")
         await it.reads("'pitch' is", "but must be")
