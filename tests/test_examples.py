@@ -127,6 +127,7 @@ def test_the_code_on_the_page_runs(anna: None, capsys: pytest.CaptureFixture[str
     assert sum(map(len, names["out"])) == 72_000
 
 
+@pytest.mark.thorough
 def test_the_live_code_on_the_page_runs(
     sound_server, anna: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

@@ -82,7 +82,7 @@ def test_too_many_retries_fail_the_run(tmp_path: Path, workers: str):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", more(["2", "0"]))
+@pytest.mark.parametrize("workers", more(["0", "2"]))
 def test_what_cannot_be_measured_is_skipped_and_printed(tmp_path: Path, workers: str):
     (tmp_path / "test_it.py").write_text(measured(times=9, held_up="a fault", right=False))
     done = pytest_in(tmp_path, "--numprocesses", workers)

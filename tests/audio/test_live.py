@@ -82,6 +82,7 @@ def test_the_reported_latency_is_the_measured_one(sound_server: SoundServer) -> 
     assert abs(excess[-1]) < CLOSE_S, f"measured minus reported latency in seconds: {excess}"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("rate", more([44100, 16000]))
 def test_another_rate_is_converted_at_the_edge(sound_server: SoundServer, rate: int) -> None:
     _, result, _ = carry(sound_server, LiveEndpoint(rate=rate), 3.0)
@@ -103,6 +104,7 @@ def test_the_callback_in_python_gives_the_same_output(sound_server: SoundServer)
     assert result.exact >= len(result.offsets) - MOST_SLIPS
 
 
+@pytest.mark.thorough
 def test_the_callbacks_in_python_of_two_devices_do(sound_server: SoundServer) -> None:
     endpoint = LiveEndpoint("fake_mic", "fake_speaker", in_python=True)
     _, result, _ = carry(sound_server, endpoint, 3.0)
@@ -117,7 +119,6 @@ def test_the_callbacks_in_python_of_two_devices_do(sound_server: SoundServer) ->
             ("cable_end", "fake_speaker", None),
             ("fake_cable", "fake_cable", 16000),
         ],
-        keep=2,
     ),
 )
 def test_the_loop_latency_is_the_reported_one(

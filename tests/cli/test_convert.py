@@ -140,6 +140,7 @@ def test_an_output_that_cannot_be_written_is_one_sentence(rate: int):
     assert message == "rtvc: Cannot write /proc/out.wav: No such file or directory.\n"
 
 
+@pytest.mark.thorough
 def test_files_that_hold_no_sound_are_named(here_convert: Callable[..., str]):
     for name, content in (
         ("text.wav", b"no sound, whatever the name is"),

@@ -35,6 +35,7 @@ def third_input(sound_server: SoundServer, monkeypatch: pytest.MonkeyPatch) -> I
         yield
 
 
+@pytest.mark.thorough
 def test_latency_measures_the_devices_and_the_channel_that_are_asked_for(
     third_input: None,
 ) -> None:

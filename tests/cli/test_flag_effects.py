@@ -235,6 +235,7 @@ def test_the_voices_of_bench(bench_figures: Callable[..., Any]) -> None:
     assert measured("--voice", "v2-48k") == ["v2-48k"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("flag", more(["--block", "--context", "--steps"]))
 def test_the_sizes_of_bench(bench_figures: Callable[..., Any], flag: str) -> None:
     usual = {"--block": 100, "--context": 300, "--steps": 1}
@@ -251,6 +252,7 @@ def test_the_sizes_of_bench(bench_figures: Callable[..., Any], flag: str) -> Non
     assert (found[1][3] > found[0][3]) == (flag != "--steps")
 
 
+@pytest.mark.thorough
 @measured
 def test_the_seconds_of_calibrate(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     measure, taken = calibrate._measured, []

@@ -34,6 +34,7 @@ from rtvc.config.remembered import (
 from rtvc.errors import UsageError
 from rtvc.setting import Value
 from rtvc.settings import SETTINGS, Settings
+from tests.support.material import more
 from tests.support.processes import started
 
 pytestmark = pytest.mark.slow
@@ -377,6 +378,7 @@ def test_a_closed_pipe_is_quiet():
         assert process.wait(20) == 128 + signal.SIGPIPE
 
 
+@pytest.mark.thorough
 def test_presets_from_saved_to_checked(tmp_path: Path):
     saved = rtvc_command(
         "presets", "save", "mine", "--pitch", "-4", "--whisper", "--description", "My own."
@@ -406,6 +408,7 @@ def test_presets_from_saved_to_checked(tmp_path: Path):
     assert "not valid" in listed
 
 
+@pytest.mark.thorough
 def test_presets_are_renamed_deleted_and_restored(tmp_path: Path):
     folder = tmp_path / "config" / "presets"
     rtvc_command("presets", "save", "mine", "--pitch", "3")
@@ -469,11 +472,13 @@ def test_doctor_checks_everything():
 
 @pytest.mark.parametrize(
     ("broken", "reason"),
-    [
-        ("raise ImportError('no Metal here')", "ImportError: no Metal here"),
-        ("import os; os.kill(os.getpid(), 11)", "crashed with signal 11"),
-    ],
-    ids=["refuses", "crashes"],
+    more(
+        [
+            ("import os; os.kill(os.getpid(), 11)", "crashed with signal 11"),
+            ("raise ImportError('no Metal here')", "ImportError: no Metal here"),
+        ]
+    ),
+    ids=["crashes", "refuses"],
 )
 def test_doctor_survives_a_broken_mlx(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str, reason: str
@@ -488,6 +493,7 @@ def test_doctor_survives_a_broken_mlx(
     assert "Broken (!): 1." in text
 
 
+@pytest.mark.thorough
 def test_the_demonstration_is_in_the_format_of_its_name():
     rtvc_command("run", "--demo", "d.mp3", "--seconds", "0.3", "--no-save")
     assert soundfile.info("d.mp3").format == "MP3"
@@ -526,6 +532,7 @@ def test_the_first_run_changes_the_voice_without_being_asked():
     assert json.loads(Path("plain.json").read_text())["settings"]["pitch"] == 0
 
 
+@pytest.mark.thorough
 def test_statistics_that_cannot_be_written_are_reported_before_the_run():
     done = rtvc_command("--demo", "--seconds", "30", "--stats", "/proc/s.json", code=1)
     assert "/proc/s.json cannot be written" in done.stderr
@@ -552,7 +559,9 @@ def test_the_demonstration_overwrites_nothing_unasked():
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
+    ("number", "code"),
+    more([(signal.SIGINT, 130), (signal.SIGTERM, 143)]),
+    ids=["Ctrl-C", "SIGTERM"],
 )
 def test_an_interrupt_keeps_what_the_run_made(number: signal.Signals, code: int):
     words = [sys.executable, "-m", "rtvc", "--demo", "--stats", "figures.json"]

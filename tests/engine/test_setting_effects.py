@@ -31,6 +31,7 @@ from tests.engine.rvc import rvc_stack
 from tests.engine.speech_measures import RATE, envelope_db, speech, warp_semitones
 from tests.engine.test_session import Device
 from tests.engine.test_setting_ends import ends
+from tests.support.material import more
 from tests.support.speech import FOLDER
 from tests.support.voices import PlainVoice, SilentVoice, finder
 
@@ -731,7 +732,7 @@ def test_the_declarations_say_to_which_voices_a_setting_applies() -> None:
         assert tuple(name for name in SETTINGS if not kind_for(name, kind)) == rest
 
 
-@pytest.mark.parametrize("kind", VOICES)
+@pytest.mark.parametrize("kind", more(VOICES, keep=2))
 def test_where_a_setting_does_not_apply_nothing_changes(kind: str) -> None:
     plain = made(kind, "briefly voiced", USUAL)
     rest = [one for one in SETTINGS.values() if not one.applies_to(voice(kind).features)]

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from rtvc.live.demo import load_utterance
+from tests.support.material import more
 from tests.support.patience import measured
 
 pytestmark = pytest.mark.slow
@@ -87,7 +88,7 @@ def test_a_program_that_ends_without_stopping_its_session_ends_soon(tmp_path: Pa
     assert time.monotonic() - began < 4.5
 
 
-@pytest.mark.parametrize("how", ["failed", "interrupted"])
+@pytest.mark.parametrize("how", more(["failed", "interrupted"]))
 def test_a_program_that_ends_before_its_engine_runs_does_not_abort(how: str):
     for _ in range(6):
         done = subprocess.run(

@@ -36,6 +36,7 @@ def test_mutated_files_are_read_or_refused_with_a_message(kind, cases):
     assert 0 < report.messages["read"] < cases / 2
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 def test_cases_are_deterministic(kind):
     number = len(SEEDS[kind]()) + len(HOSTILE[kind]()) + 7

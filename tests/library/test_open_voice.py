@@ -30,6 +30,7 @@ from rtvc.live.demo import load_utterance
 from rtvc.session import Session
 from rtvc.settings import Settings
 from tests.engine.rvc.rvc_stack import GOLDEN, INDEX
+from tests.support.material import more
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("home")]
 
@@ -172,7 +173,7 @@ class TestConvert:
             soundfile.write(home / f"{name}.wav", samples, 48_000)
         return Path("talk.wav")
 
-    @pytest.mark.parametrize("quality", ["live", "offline"])
+    @pytest.mark.parametrize("quality", more(["offline", "live"]))
     def test_the_result_has_the_length_of_the_source(self, anna, talk, capsys, quality):
         words = ["--voice", "anna", "--quality", quality, "--rate", "44100"]
         assert main(["convert", str(talk), "out.flac", *words]) == 0
@@ -194,6 +195,7 @@ class TestConvert:
         lag = int(np.argmax(np.fft.irfft(product))) % size
         assert min(lag, size - lag) < 480
 
+    @pytest.mark.thorough
     def test_several_files_load_the_voice_once(self, anna, talk, monkeypatch):
         from rtvc.engine.rvc import loading
 
@@ -225,6 +227,7 @@ class TestConvert:
             soundfile.read("live.wav")[0], soundfile.read("offline.wav")[0]
         )
 
+    @pytest.mark.thorough
     def test_swift_takes_the_place_of_rmvpe_until_that_is_installed(self, talk, capsys):
         add_voice(FoundVoice(V1, None, "Anna"))
         install_from_folder("contentvec", GOLDEN / "hubert_small" / "model.safetensors")

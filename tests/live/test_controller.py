@@ -378,6 +378,7 @@ def test_the_delay_of_a_cable_is_measured(sound_server: SoundServer):
     controller.close()
 
 
+@pytest.mark.thorough
 @measured
 def test_a_monitor_of_this_machine(sound_server: SoundServer):
     from rtvc.live.demo import load_utterance

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.slow
 INTERFACE = replace(USB, name="Interface", inputs=3)
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_c_chooses_the_channel_of_the_marked_microphone(open_panel):
     provider = SimulatedDevices()
@@ -44,7 +45,6 @@ async def test_c_chooses_the_channel_of_the_marked_microphone(open_panel):
     assert (run.input, run.input_channel) == (identity(INTERFACE), 1)
 
 
-@pytest.mark.thorough
 @in_loop
 async def test_the_default_microphone_has_a_channel_too(open_panel):
     async with open_panel() as it:

@@ -31,7 +31,7 @@ __all__ = ["home"]
 """A fixture."""
 SIZES = more([(80, 24), (40, 12), (200, 50)])
 LIVE = Settings(formant=2.0, gate=-90.0)
-FIRST = dict.fromkeys(("settings", "value"), ())
+FIRST = dict.fromkeys(("value",), ())
 """Places for every run; the others are for thorough ones."""
 _HEARD_WITHIN_S = 0.2
 
@@ -267,7 +267,7 @@ async def test_a_run_without_your_own_voice(open_panel):
         assert loudest(it.provider.device) == 0
 
 
-@pytest.mark.parametrize("size", [(40, 12), (80, 24)])
+@pytest.mark.parametrize("size", [(40, 12), pytest.param((80, 24), marks=pytest.mark.thorough)])
 @in_loop
 async def test_a_search_is_visible_and_left_again(open_panel, size):
     async with open_panel(size=size, settings=LIVE) as it:
@@ -297,7 +297,7 @@ def test_your_own_voice_is_asked_for_unless_a_flag_says_otherwise(home):
 
 @pytest.mark.parametrize(
     ("text", "typing", "elsewhere", "shown"),
-    [("mute: k\n", "ctrl+g", "k", "^g"), ("mute: f5\n", "f5", "f5", "f5")],
+    more([("mute: k\n", "ctrl+g", "k", "^g"), ("mute: f5\n", "f5", "f5", "f5")]),
 )
 @in_loop
 async def test_other_keys_mute_everywhere_too(open_panel, text, typing, elsewhere, shown):

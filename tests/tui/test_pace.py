@@ -231,6 +231,7 @@ def test_on_a_slow_line_the_state_is_right_within_a_second_and_a_half(home: Path
     assert max(seconds for seconds, _ in slow.took.values()) < 1.5, slow.took
 
 
+@pytest.mark.thorough
 @measured
 def test_fewer_frames_a_second_are_fewer_bytes(home: Path):
     with (

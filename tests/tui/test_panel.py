@@ -134,6 +134,7 @@ async def test_brackets_shift_the_pitch_that_is_heard(open_panel):
         assert it.stats.state is State.CONVERTED
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_controls_turn_in_fine_and_coarse_steps(open_panel):
     async with open_panel() as it:
@@ -151,6 +152,7 @@ async def test_controls_turn_in_fine_and_coarse_steps(open_panel):
         assert it.settings.pitch == 0
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_every_setting_has_a_control_that_changes_it(open_panel):
     voice = PlainVoice(features=frozenset({"speakers"}), speakers=3)
@@ -188,6 +190,7 @@ async def test_a_value_is_typed_and_a_wrong_one_refused_in_place(open_panel):
         assert it.settings.pitch == -7.5
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_a_typed_size_is_rounded_visibly(open_panel):
     async with open_panel() as it:
@@ -201,6 +204,7 @@ async def test_a_typed_size_is_rounded_visibly(open_panel):
         assert it.settings.block == 20
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_the_mouse_sets_types_and_chooses(open_panel):
     async with open_panel(size=(120, 40)) as it:
@@ -255,6 +259,7 @@ async def test_a_held_key_is_followed_and_undone_at_once(open_panel):
         assert it.stats.state is State.CONVERTED
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_w_writes_the_last_minute(open_panel, tmp_path):
     async with open_panel(flight=FlightRecorder(tmp_path, seconds=2)) as it:
@@ -265,6 +270,7 @@ async def test_w_writes_the_last_minute(open_panel, tmp_path):
         assert (folder / "replay.npz").exists()
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_favourites_and_search_load_presets(open_panel):
     async with open_panel() as it:
@@ -363,6 +369,7 @@ async def test_devices_are_switched_while_it_runs(open_panel):
         await it.reads("VOICE")
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_presets_are_saved_renamed_copied_deleted_and_brought_back(open_panel):
     async with open_panel() as it:
@@ -395,6 +402,7 @@ async def test_presets_are_saved_renamed_copied_deleted_and_brought_back(open_pa
         await it.reads("comes with rtvc and cannot be deleted")
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_a_preset_is_previewed_and_loaded(open_panel):
     async with open_panel() as it:
@@ -408,6 +416,7 @@ async def test_a_preset_is_previewed_and_loaded(open_panel):
         await it.reads("Nothing: these settings are in use.")
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_a_preset_edited_elsewhere_and_a_broken_one_are_shown(open_panel):
     folder = user_folder()
@@ -427,6 +436,7 @@ async def test_a_preset_edited_elsewhere_and_a_broken_one_are_shown(open_panel):
         await it.until(lambda: "aaa" not in it.text())
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_a_favourite_is_given_and_taken_away(open_panel):
     async with open_panel() as it:
@@ -442,6 +452,7 @@ async def test_a_favourite_is_given_and_taken_away(open_panel):
         assert it.settings.pitch_fixed > 0
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_a_folder_that_cannot_be_written_gives_a_sentence(open_panel, monkeypatch, tmp_path):
     async with open_panel() as it:
@@ -471,6 +482,7 @@ async def test_it_fits_every_size(open_panel):
         await it.reads("HEALTH", "quit")
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_keys_can_be_chosen(open_panel):
     keys_path().parent.mkdir(parents=True, exist_ok=True)
@@ -513,6 +525,7 @@ def test_keys_that_cannot_be_used_have_a_sentence(text, sentence):
     assert not keys
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_unusable_keys_are_told_and_ignored(open_panel):
     keys_path().parent.mkdir(parents=True, exist_ok=True)
@@ -523,6 +536,7 @@ async def test_unusable_keys_are_told_and_ignored(open_panel):
         await it.hears(State.MUTED)
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_themes_are_remembered_and_colour_is_never_alone(open_panel):
     async with open_panel() as it:
@@ -548,6 +562,7 @@ async def test_q_fades_out_and_remembers(open_panel):
     assert load_remembered()[0].settings == START.replace(pitch=3)
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_damaged_memory_is_told_and_the_panel_opens(open_panel, tmp_path):
     (tmp_path / "config").mkdir()
@@ -595,6 +610,7 @@ async def test_the_first_run_guides_and_is_remembered(open_panel):
         await it.reads("HEALTH")
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_the_guide_can_be_skipped(open_panel):
     async with open_panel(guided=False) as it:

@@ -64,6 +64,7 @@ async def test_it_stays_while_settings_are_changed_undone_and_in_the_next_run(op
         await it.reads("deep, edited: pitch -5 -> -6")
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_another_preset_another_voice_or_the_end_of_its_file_end_it(open_panel):
     write("mine")
@@ -85,6 +86,7 @@ async def test_another_preset_another_voice_or_the_end_of_its_file_end_it(open_p
         await it.until(lambda: origin(it) is None)
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_of_two_equal_presets_the_loaded_one_is_named(open_panel):
     write("villain", "description: As deep.\npitch: -5\nformant: -2\n")
@@ -131,6 +133,7 @@ def test_the_summary_lists_the_edits_that_fit():
     assert unedited.summary(0) == "deep"
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_saving_proposes_a_new_name_and_then_updates_it(open_panel):
     async with open_panel(settings=DEEP, preset="deep") as it:
@@ -161,6 +164,7 @@ async def test_saving_proposes_a_new_name_and_then_updates_it(open_panel):
         await it.until(lambda: marked(it) == "mine")
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_the_description_alone_can_be_changed(open_panel):
     write("mine")
@@ -187,6 +191,7 @@ async def test_the_dialog_fits(open_panel, size):
         await it.reads("'a/b' cannot be a preset's", "Escape cancels")
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_a_rename_keeps_digit_mark_and_origin_and_a_copy_is_marked(open_panel):
     write("mine")
@@ -225,6 +230,7 @@ async def test_the_preset_in_use_is_marked_before_the_next_key(open_panel):
         await it.reads("'robot' comes with rtvc and cannot be renamed. Press c to copy it.")
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_what_was_deleted_is_restored_in_the_next_run_with_its_digit(open_panel):
     write("mine")
@@ -247,6 +253,7 @@ async def test_what_was_deleted_is_restored_in_the_next_run_with_its_digit(open_
         await it.reads("No deleted preset is kept, so nothing can be restored.")
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_a_digit_whose_preset_has_gone_says_so_once_and_is_free(open_panel):
     digits = {n: "deep" if n == 1 else f"gone {n}" for n in range(1, 10)}
@@ -265,6 +272,7 @@ async def test_a_digit_whose_preset_has_gone_says_so_once_and_is_free(open_panel
         )
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_f_and_ctrl_with_a_digit_assign_it_in_any_list(open_panel):
     async with open_panel(size=(110, 30)) as it:

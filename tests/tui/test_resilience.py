@@ -141,6 +141,7 @@ async def test_unplugging_with_anything_open(open_panel):
             await it.until(lambda: "DEVICE LOST" not in it.text())
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_an_unplugged_device_is_replaced_by_another(open_panel):
     async with open_panel(provider=SimulatedDevices(120)) as it:
@@ -203,6 +204,7 @@ async def test_a_preset_folder_that_is_read_only(open_panel, common_folder):
     assert sorted(file.name for file in presets.iterdir()) == ["aaa.yaml", "secret.yaml"]
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_presets_that_are_no_presets(open_panel):
     folder = user_folder()
@@ -241,6 +243,7 @@ async def test_a_recording_that_cannot_be_made(open_panel, tmp_path, monkeypatch
         monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_a_voice_file_that_vanishes(open_panel, anna):
     async with open_panel(

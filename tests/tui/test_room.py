@@ -122,6 +122,7 @@ async def test_the_question_before_a_measurement_is_whole_at_40x12(open_panel):
         assert shown.endswith("and keep silent. Enter confirms, Escape cancels, m mutes.")
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_the_guide_sets_no_level_from_silence(open_panel):
     provider = SimulatedDevices()
@@ -136,6 +137,7 @@ async def test_the_guide_sets_no_level_from_silence(open_panel):
         await it.reads("3 of 5")
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_the_meters_of_a_lost_device_are_empty(open_panel):
     from rtvc.audio.simulated import Fault

@@ -25,6 +25,7 @@ def loudest_level(it) -> int:
     return max(map(max, levels))
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_the_spectrogram_shows_what_is_heard(open_panel):
     async with open_panel() as it:
@@ -35,6 +36,7 @@ async def test_the_spectrogram_shows_what_is_heard(open_panel):
         await it.until(lambda: loudest_level(it) == 0)
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_v_hides_the_spectrogram_and_that_is_remembered(open_panel):
     async with open_panel() as it:
@@ -124,6 +126,7 @@ async def test_a_monitor_is_chosen_turned_down_and_lost(open_panel):
     assert load_remembered()[0].monitor is None
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_a_monitor_that_the_microphone_hears_is_warned_of(open_panel):
     async with open_panel(size=(120, 40)) as it:
@@ -135,6 +138,7 @@ async def test_a_monitor_that_the_microphone_hears_is_warned_of(open_panel):
         await it.reads(f"{BUILT_IN.name!r} picks up {SPEAKERS.name!r}")
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_without_devices_the_panel_waits_for_one(open_panel):
     provider = SimulatedDevices(20)
@@ -150,7 +154,7 @@ async def test_without_devices_the_panel_waits_for_one(open_panel):
         assert it.settings.pitch == 2
 
 
-@pytest.mark.parametrize("size", [(80, 24), (200, 50)])
+@pytest.mark.parametrize("size", [(80, 24), pytest.param((200, 50), marks=pytest.mark.thorough)])
 @in_loop
 async def test_all_that_matters_has_room(open_panel, size):
     async with open_panel(size=size) as it:

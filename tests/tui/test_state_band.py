@@ -18,9 +18,10 @@ from rtvc.tui.devices_screen import DevicesScreen
 from rtvc.tui.keys import KEYS
 from rtvc.tui.state_band import StateBand
 from rtvc.tui.voice_list import VoiceList
+from tests.support.material import more
 from tests.tui.conftest import in_loop
 
-SIZES = ((40, 12), (80, 24), (120, 40))
+SIZES = ((80, 24), (40, 12), (120, 40))
 
 
 async def click(it) -> None:
@@ -30,10 +31,10 @@ async def click(it) -> None:
         await it.passes(0.2)
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize(("columns", "rows"), more(SIZES))
 @in_loop
-async def test_a_click_mutes_what_is_live_and_never_unmutes(open_panel, size):
-    async with open_panel(size=size) as it:
+async def test_a_click_mutes_what_is_live_and_never_unmutes(open_panel, columns, rows):
+    async with open_panel(size=(columns, rows)) as it:
         for mode, state in (("converted", State.CONVERTED), ("dry", State.DRY)):
             it.controller.apply(it.controller.settings.replace(mode=mode))
             await it.hears(state)
@@ -71,6 +72,7 @@ async def test_a_click_withdraws_the_question_about_your_own_voice(open_panel):
         assert it.controller.settings.mode == "muted"
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_a_click_goes_where_the_state_says(open_panel):
     async with open_panel() as it:
@@ -98,6 +100,7 @@ async def test_a_click_on_the_remedy_applies_it(open_panel, monkeypatch):
         await it.until(lambda: it.settings.block == 150.0)
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_the_footer_has_the_words_of_the_state(open_panel):
     shorts = {key.id: key.short for key in KEYS}

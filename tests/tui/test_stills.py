@@ -19,10 +19,13 @@ def words(svg: str) -> list[str]:
     return [html.unescape(text).strip() for text in re.findall(r">([^<>]+)</text>", svg)]
 
 
+USUAL = [((80, 24), "typical"), ((120, 40), "typical"), ((40, 12), "longest")]
+
+
 def _looks():
     """Every size, content and theme; most for thorough runs."""
     for size, content, theme in itertools.product(SIZES, SCREENS, THEMES):
-        usual = theme == THEMES[0] and (content == "typical" or size in ((40, 12), (80, 24)))
+        usual = theme == THEMES[0] and ((size, content) in USUAL)
         marks = [] if usual else [pytest.mark.thorough]
         name = f"{size[0]}x{size[1]}-{content}-{theme}"
         yield pytest.param(size, content, theme, id=name, marks=marks)

@@ -219,6 +219,7 @@ def check_recording(home: Path, speaker: RecordedSound, headphones: RecordedSoun
         assert found.gain == pytest.approx(1, abs=0.05)
 
 
+@pytest.mark.thorough
 @measured
 def test_a_key_is_heard_soon(home: Path, sound_server: SoundServer):
     """From the key in the terminal to the change at the speaker, everything in between counted.

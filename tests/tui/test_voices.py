@@ -175,6 +175,7 @@ async def test_a_voice_that_vanished_is_told_and_the_old_one_plays_on(open_panel
         await it.until(lambda: "stays in use" not in it.text())
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_a_voice_without_what_it_needs_says_what_to_run(open_panel, tmp_path):
     shutil.rmtree(tmp_path / "home" / "models" / "contentvec")
@@ -185,6 +186,7 @@ async def test_a_voice_without_what_it_needs_says_what_to_run(open_panel, tmp_pa
         assert it.stats.voice == "world"
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_what_shapes_an_rvc_voice_is_at_hand(open_panel):
     async with open_panel(settings=RVC.replace(voice="Anna"), size=(120, 30)) as it:

@@ -95,6 +95,7 @@ def test_the_stated_latency_is_the_measured_one():
     assert lag == pytest.approx(stats.latency.total, abs=0.011)
 
 
+@pytest.mark.thorough
 def test_every_live_setting_can_change_while_it_runs():
     entries = [
         {"pitch": 7.0},
@@ -198,6 +199,7 @@ def test_lateness_is_concealed_and_the_latency_comes_back():
     assert stats.state is State.CONVERTED
 
 
+@pytest.mark.thorough
 def test_rubbish_from_the_microphone_harms_nothing():
     source = microphone(3.0)
     source[RATE : RATE + 4800] = np.nan

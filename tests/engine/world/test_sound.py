@@ -131,6 +131,7 @@ def one_shot(signal: Float32, pitch: float, formant: float) -> Float32:
     return out[: len(signal)].astype(np.float32)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", more(NAMES))
 def test_streaming_is_as_good_as_one_shot(name: str) -> None:
     signal = speech(name, 7.0)

@@ -11,6 +11,7 @@ import pytest
 
 from rtvc._types import Float32, Float64
 from rtvc.engine.models.ops import gru
+from tests.support.material import more
 from tests.support.metal_shim import (
     COMPILER,
     NO_COMPILER,
@@ -96,7 +97,7 @@ def _run(
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "float16"])
-@pytest.mark.parametrize(("frames", "hidden"), [*SHAPES, LONG])
+@pytest.mark.parametrize(("frames", "hidden"), [*more(SHAPES[1:] + SHAPES[:1], keep=3), LONG])
 def test_kernel_equals_the_loop(
     run_kernel: CompiledKernels, frames: int, hidden: int, dtype: mx.Dtype
 ) -> None:
