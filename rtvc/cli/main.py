@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import errno
 import os
+import re
 import signal
 import sys
 import time
@@ -51,12 +52,29 @@ examples:
 'rtvc COMMAND --help' explains a command and all its flags.
 Add --debug to any command for the traceback of an error."""
 
+# What argparse says, and the same as a sentence. What is not here gets a capital and a full stop.
+_REWORDED = (
+    (r"argument (\S+): expected (?:one|at least one) argument", r"\1 needs a value."),
+    (r"argument (\S+): ignored explicit argument (.+)", r"\1 takes no value, but has \2."),
+    (r"argument (\S+): not allowed with argument (\S+)", r"\1 and \2 exclude each other."),
+    (r"the following arguments are required: (\S+)", r"\1 is missing."),
+    (r"the following arguments are required: (.+), (\S+)", r"\1 and \2 are missing."),
+)
+_FILE_SUFFIX = re.compile(r"\.[A-Za-z]\w*$")
 _REPEAT_S = 1.0
 _FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO
 
 
+class _ArgumentsError(UsageError):
+    """argparse cannot assign the words of a command line to its arguments."""
+
+
 class _Parser(argparse.ArgumentParser):
     """An argument parser that raises `UsageError` with whole sentences."""
+
+    def __init__(self, **facts: Any) -> None:
+        # An abbreviation would become another flag, or an error, with the next new flag.
+        super().__init__(**{"allow_abbrev": False, **facts})
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         # The hook of argparse for choices, whose own message depends on Python's version.
@@ -81,7 +99,11 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         # argparse writes clauses: "argument --pitch: expected one argument".
-        raise UsageError(f"{message[:1].upper()}{message[1:]}. Run '{self.prog} --help' for usage.")
+        sentence = f"{message[:1].upper()}{message[1:]}."
+        for pattern, wording in _REWORDED:
+            if found := re.fullmatch(pattern, message):
+                sentence = found.expand(wording)
+        raise _ArgumentsError(f"{sentence} Run '{self.prog} --help' for usage.")
 
 
 def command(name: str) -> Any:
@@ -112,7 +134,6 @@ def _build_parser(names: Iterable[str]) -> _Parser:
             epilog=module.EPILOG,
             usage=module.USAGE,
             formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
         )
         module.add_arguments(subparser)
     return parser
@@ -129,30 +150,54 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     words = list(argv)
     if "" in words:
         raise UsageError("An argument is empty. A variable in your command may not be set.")
-    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
+    implied = not words or (words[0][0] == "-" and words[0] not in ("-h", "--help", "--version"))
+    if implied:
         words.insert(0, "run")
     named = not words[0].startswith("-")
     if named and words[0] not in COMMANDS:
         hint = did_you_mean(words[0], COMMANDS, "'rtvc --help' lists all commands.")
         raise UsageError(f"There is no command {words[0]!r}. {hint}")
     parser = _build_parser(words[:1] if named else COMMANDS)
-    args, unknown = parser.parse_known_args(words)
+    try:
+        args, unknown = parser.parse_known_args(words)
+    except _ArgumentsError as error:
+        raise UsageError(f"{error} {_dashed_file(words)}".rstrip()) from None
+    unknown = [word for word in unknown if word != "--"]
     if unknown:
         word = unknown[0].split("=")[0]
         meant = _meant(parser, args)
         listed = f"Run '{meant.prog} --help' for usage."
-        hint = _similar_flag(meant, word) or listed
+        hint = _dashed_file(unknown[:1]) or _similar_flag(meant, word, implied) or listed
         raise UsageError(f"Unknown argument {word!r} of '{meant.prog}'. {hint}")
     return args
 
 
-def _similar_flag(parser: argparse.ArgumentParser, word: str) -> str:
-    """Return a sentence with the flag that was meant, or "" if none is similar."""
+def _dashed_file(words: Sequence[str]) -> str:
+    """Return how to write a file whose name was taken for a flag, "" if there is none."""
+    flags = words[: words.index("--")] if "--" in words else words
+    for word in flags:
+        if word[:1] == "-" and word != "-" and "=" not in word:  # noqa: SIM102
+            if _FILE_SUFFIX.search(word) or os.path.lexists(word):
+                return f"If {word!r} is a file, write './{word}'."
+    return ""
+
+
+def _similar_flag(parser: argparse.ArgumentParser, word: str, implied: bool) -> str:
+    """Return a sentence with the flag that was meant, or "" if none is similar.
+
+    Where the command is `implied`, the flag can be that of rtvc.
+    """
     if not word.startswith("-"):
         return ""
+    if word in parser._option_string_actions:
+        return "Flags are read before '--' only."
     # Without their dashes: these are the same in all flags, and would make any two similar.
-    flags = {flag.lstrip("-"): flag for action in parser._actions for flag in action.option_strings}
-    found = close_matches(word.lstrip("-"), flags)
+    flags = {flag.lstrip("-"): flag for flag in parser._option_string_actions}
+    if implied:
+        flags["version"] = "--version"
+    bare = word.lstrip("-")
+    begun = [name for name in flags if bare and name.startswith(bare)]
+    found = begun if len(begun) == 1 else close_matches(bare, flags)
     return f"Did you mean {flags[found[0]]!r}?" if found else ""
 
 

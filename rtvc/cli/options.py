@@ -247,7 +247,7 @@ def shape_voice(args: argparse.Namespace) -> bool:
 
 
 def seconds(text: str) -> float:
-    """Return a number of seconds as typed on a command line.
+    """Return the value of ``--seconds``.
 
     Raises
     ------
@@ -259,12 +259,12 @@ def seconds(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise UsageError(f"{text!r} is not a number of seconds above 0.")
+        raise UsageError(f"--seconds is {text!r}, but must be a number above 0.")
     return value
 
 
 def frames_per_second(text: str) -> int:
-    """Return a number of frames per second as typed on a command line.
+    """Return the value of ``--fps``.
 
     Raises
     ------
@@ -272,7 +272,7 @@ def frames_per_second(text: str) -> int:
         If it is not a whole number from 1 to 60.
     """
     if not (text.isdecimal() and 1 <= int(text) <= 60):
-        raise UsageError(f"{text!r} is not a whole number of frames per second from 1 to 60.")
+        raise UsageError(f"--fps is {text!r}, but must be a whole number from 1 to 60.")
     return int(text)
 
 
@@ -295,7 +295,7 @@ def _add_setting(group: argparse._ArgumentGroup, setting: Setting) -> None:
             dest=dest,
             action=argparse.BooleanOptionalAction,
             default=argparse.SUPPRESS,
-            help=help_text,
+            help=f"{help_text} (default {'on' if setting.default else 'off'})",
         )
         return
     default = f"{setting.default:g}" if isinstance(setting.default, float) else str(setting.default)

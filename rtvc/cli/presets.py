@@ -28,22 +28,29 @@ examples:
   rtvc presets save tiny --pitch 7 --formant 4 --description "A small voice."
   rtvc presets save mine --remembered   the settings of the last run
   rtvc presets save mine --preset mine --pitch 6 --force    change one setting
-  rtvc presets restore mine             the version before that"""
+  rtvc presets restore mine             the version before that
+
+'rtvc presets ACTION --help' explains an action and its flags."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", prog=parser.prog)
-    actions.add_parser("list", help="list all presets with their descriptions (the default)")
-    show = actions.add_parser("show", help="print the file of a preset")
+
+    def action(name: str, help_text: str, *, usage: str) -> argparse.ArgumentParser:
+        return actions.add_parser(
+            name,
+            help=help_text,
+            description=help_text[0].upper() + help_text[1:] + ".",
+            usage=f"rtvc presets {usage}",
+        )
+
+    action("list", "list all presets with their descriptions (the default)", usage="list")
+    show = action("show", "print the file of a preset", usage="show NAME|FILE")
     show.add_argument("name", metavar="NAME", help="a preset's name or the path of its file")
-    check = actions.add_parser("check", help="report all mistakes in preset files")
+    check = action("check", "report all mistakes in preset files", usage="check [FILE ...]")
     check.add_argument("files", metavar="FILE", nargs="*", help="files (default: all presets)")
-    save = actions.add_parser(
-        "save",
-        help="save settings as your own preset",
-        usage="rtvc presets save NAME [FLAGS]",
-    )
+    save = action("save", "save settings as your own preset", usage="save NAME [FLAGS]")
     save.add_argument("name", metavar="NAME", help="name of the preset")
     save.add_argument(
         "--description", default=None, metavar="TEXT", help="one sentence about the preset"
@@ -57,15 +64,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="update a preset of that name; 'rtvc presets restore' brings the earlier version back",
     )
     options.add_settings(save, stored_only=True)
-    rename = actions.add_parser("rename", help="rename a preset of your own; it keeps its key")
+    rename = action(
+        "rename", "rename a preset of your own; it keeps its key", usage="rename OLD NEW"
+    )
     rename.add_argument("old", metavar="OLD", help="current name")
     rename.add_argument("new", metavar="NEW", help="new name")
-    delete = actions.add_parser(
-        "delete", help="delete presets of your own; 'rtvc presets restore' undoes it"
+    delete = action(
+        "delete",
+        "delete presets of your own; 'rtvc presets restore' undoes it",
+        usage="delete NAME...",
     )
     delete.add_argument("names", metavar="NAME", nargs="+", help="names of presets")
-    restore = actions.add_parser(
-        "restore", help="restore a deleted preset, or the version before the last update"
+    restore = action(
+        "restore",
+        "restore a deleted preset, or the version before the last update",
+        usage="restore [NAME]",
     )
     restore.add_argument(
         "name",

@@ -50,7 +50,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             usage=f"rtvc voices {usage}",
             epilog=f"examples:\n{epilog}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
         )
 
     listing = action(

@@ -192,6 +192,10 @@ def _pactl(*words: str) -> list[str]:
         raise RtvcError("The sound server does not answer. Start it again.") from None
     except subprocess.CalledProcessError as error:
         why = error.stderr.strip().splitlines()[-1:] or ["unknown error"]
+        if "onnection refused" in why[0]:
+            raise RtvcError(
+                "No sound server runs. Start PulseAudio or PipeWire, then run rtvc again."
+            ) from None
         raise RtvcError(f"The sound server refuses 'pactl {words[0]}': {why[0]}.") from None
     return done.stdout.splitlines()
 

@@ -271,7 +271,7 @@ def test_a_preset_on_the_command_line_is_read_once(tmp_path: Path):
             "is 24.",
         ),
         (["run", "--pitch", "high"], "'pitch' is 'high', but must be a number"),
-        (["run", "--pitch"], "Argument --pitch: expected one argument. Run 'rtvc run --help'"),
+        (["run", "--pitch"], "--pitch needs a value. Run 'rtvc run --help'"),
         (["run", "--mode", "dray"], "one of converted, dry, muted. Did you mean 'dry'?"),
         (
             ["run", "--never-dry", "--mode", "dry"],
@@ -281,7 +281,7 @@ def test_a_preset_on_the_command_line_is_read_once(tmp_path: Path):
             ["--fail-open", "--never-dry"],
             "--fail-open outputs your own voice: leave it out, or --never-dry.",
         ),
-        (["run", "--seconds", "0"], "'0' is not a number of seconds above 0"),
+        (["run", "--seconds", "0"], "--seconds is '0', but must be a number above 0."),
         (["run", "stray"], "Unknown argument 'stray' of 'rtvc run'. "),
         (["run", "--preset", "no such"], "There is no preset 'no such'"),
         (["run", "--demo", ".", "--force"], "exists already"),
@@ -291,7 +291,7 @@ def test_a_preset_on_the_command_line_is_read_once(tmp_path: Path):
         (["run", "--demo", "--input", "x"], "--demo uses no devices: leave out --input"),
         (
             ["convert", "a.wav"],
-            "The following arguments are required: OUT. Run 'rtvc convert --help'",
+            "OUT is missing. Run 'rtvc convert --help'",
         ),
         (["convert", "absent.wav", "b.wav"], "There is no file 'absent.wav'."),
         (["presets", "shaw"], "'rtvc presets' has no action 'shaw'. Did you mean 'show'?"),
@@ -591,3 +591,77 @@ def test_a_sound_system_that_cannot_start_is_no_bug(
     assert sentence in done.stderr
     played = "The output is in rtvc-demo.wav." in done.stdout
     assert played or "rtvc: Nothing was converted" in done.stderr  # it waits for hardware
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["convert", "-talk.wav", "out.wav"],
+            "OUT is missing. Run 'rtvc convert --help' for usage. If '-talk.wav' is a file, write "
+            "'./-talk.wav'.",
+        ),
+        (
+            ["presets", "check", "-x.yaml"],
+            "Unknown argument '-x.yaml' of 'rtvc presets check'. If '-x.yaml' is a file, write "
+            "'./-x.yaml'.",
+        ),
+        (
+            ["--demo", "-x.flac"],
+            "Unknown argument '-x.flac' of 'rtvc run'. If '-x.flac' is a file, write './-x.flac'.",
+        ),
+        (
+            ["--stats", "-s.json"],
+            "--stats needs a value. Run 'rtvc run --help' for usage. If '-s.json' is a file, "
+            "write './-s.json'.",
+        ),
+        (
+            ["replay", "-folder"],
+            "FOLDER is missing. Run 'rtvc replay --help' for usage. If '-folder' is a file, write "
+            "'./-folder'.",
+        ),
+        (["replay", "-x"], "FOLDER is missing. Run 'rtvc replay --help' for usage."),
+        (["--pitch", "-inf"], "--pitch needs a value. Run 'rtvc run --help' for usage."),
+        (
+            ["convert", "--", "-in.wav"],
+            "OUT is missing. Run 'rtvc convert --help' for usage.",
+        ),
+        (["convert"], "IN and OUT are missing. Run 'rtvc convert --help' for usage."),
+        (["bench", "--voice"], "--voice needs a value. Run 'rtvc bench --help' for usage."),
+        (
+            ["--whisper=yes"],
+            "--whisper/--no-whisper takes no value, but has 'yes'. Run 'rtvc run --help' for "
+            "usage.",
+        ),
+        (
+            ["setup", "--from", "a", "--source", "b"],
+            "--source and --from exclude each other. Run 'rtvc setup --help' for usage.",
+        ),
+        (
+            ["presets", "save", "--", "-x", "--pitch", "3"],
+            "Unknown argument '--pitch' of 'rtvc presets save'. Flags are read before '--' only.",
+        ),
+        (
+            ["run", "--", "stray"],
+            "Unknown argument 'stray' of 'rtvc run'. Run 'rtvc run --help' for usage.",
+        ),
+        (
+            ["presets", "save", "x", "--desc", "Mine."],
+            "Unknown argument '--desc' of 'rtvc presets save'. Did you mean '--description'?",
+        ),
+        (["--verison"], "Unknown argument '--verison' of 'rtvc run'. Did you mean '--version'?"),
+        (["--seconds", "abc"], "--seconds is 'abc', but must be a number above 0."),
+        (["--fps", "0"], "--fps is '0', but must be a whole number from 1 to 60."),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_words_that_cannot_be_assigned_say_what_to_write(words: list[str], message: str):
+    Path("-folder").mkdir()
+    assert refused(*words) == message
+
+
+def test_the_help_of_every_setting_says_its_default():
+    for typed, parser in parsers():
+        for action in parser._actions:
+            if action.dest.startswith("setting_"):
+                assert "(default " in (action.help or ""), f"{typed}: {action.option_strings}"
