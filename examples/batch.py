@@ -1,6 +1,7 @@
 """Convert a folder of sound files with one voice, and show the progress.
 
-The voice is loaded once. A file that cannot be converted is reported, and the others follow.
+The voice is loaded once. A file that cannot be converted, or whose result exists already, is
+reported, and the others follow.
 
     python examples/batch.py recordings/ converted/
     python examples/batch.py recordings/ converted/ Anna.zip
@@ -18,13 +19,14 @@ def convert_file(source: Path, target: Path, voice: rtvc.Voice, title: str) -> N
     """Convert one file by the second, so that its progress can be shown."""
     with (
         soundfile.SoundFile(source) as talk,
-        soundfile.SoundFile(target, "w", talk.samplerate, talk.channels) as result,
+        soundfile.SoundFile(target, "x", talk.samplerate, talk.channels) as result,
     ):
         converter = rtvc.Converter(voice, sample_rate=talk.samplerate, pitch=4)
         for second in talk.blocks(talk.samplerate, dtype="float32"):
             result.write(converter.process(second))
             print(f"\r{title} {talk.tell() / talk.frames:4.0%}", end="", flush=True)
-        result.write(converter.flush())
+        if talk.frames:  # else no block has said how many channels there are
+            result.write(converter.flush())
     print()
 
 
@@ -39,7 +41,7 @@ def main(source: str, target: str, voice_name: str = "world") -> int:
         result = Path(target, path.name).with_suffix(".wav")
         try:
             convert_file(path, result, voice, f"{number}/{len(files)} {path.name}")
-        except (rtvc.RtvcError, soundfile.LibsndfileError) as error:
+        except (rtvc.RtvcError, soundfile.LibsndfileError, OSError) as error:
             print(f"{path.name}: {error}")
             failed += 1
     print(f"{len(files) - failed} of {len(files)} files converted.")
@@ -51,5 +53,5 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     try:
         sys.exit(main(*sys.argv[1:]))
-    except rtvc.RtvcError as error:
+    except (rtvc.RtvcError, OSError) as error:
         sys.exit(str(error))

@@ -18,7 +18,7 @@ def main(source: str, target: str) -> None:
     """Convert one file in blocks."""
     with (
         soundfile.SoundFile(source) as talk,
-        soundfile.SoundFile(target, "w", talk.samplerate, talk.channels) as result,
+        soundfile.SoundFile(target, "x", talk.samplerate, talk.channels) as result,
     ):
         converter = rtvc.Converter(
             "world", rtvc.Settings(pitch=-4, formant=-2), sample_rate=talk.samplerate
@@ -26,11 +26,15 @@ def main(source: str, target: str) -> None:
         print(f"The result lags by at most {1000 * converter.latency:.0f} ms.")
         for block in talk.blocks(BLOCK, dtype="float32"):
             result.write(converter.process(block))
-        result.write(converter.flush())
+        if talk.frames:  # else no block has said how many channels there are
+            result.write(converter.flush())
         print(f"{target}: {result.frames} samples, as many as {source}")
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except (rtvc.RtvcError, soundfile.LibsndfileError, OSError) as error:
+        sys.exit(str(error))

@@ -41,7 +41,7 @@ _THREAD = "rtvc converter"
 def convert(
     samples: NDArray[Sample],
     *,
-    sample_rate: float | SupportsIndex,
+    sample_rate: float | np.floating[Any] | SupportsIndex,
     voice: Voice | str | Path | None = None,
     settings: Settings | None = None,
     quality: Literal["live", "offline"] = "live",
@@ -162,7 +162,7 @@ class Converter:
         voice: Voice | str | Path,
         settings: Settings | None = None,
         *,
-        sample_rate: float | SupportsIndex,
+        sample_rate: float | np.floating[Any] | SupportsIndex,
         **changes: Any,
     ) -> None:
         self._rate = rate = _checked_rate(sample_rate)
@@ -205,7 +205,8 @@ class Converter:
         ----------
         samples
             As for `convert`, any number of them, including 0. All blocks of a stream have the
-            same type and number of channels. You may overwrite the array afterwards.
+            same type and number of channels. Channels that cancel each other, which `convert`
+            refuses, become silence. You may overwrite the array afterwards.
 
         Returns
         -------
@@ -216,8 +217,9 @@ class Converter:
         Raises
         ------
         UsageError
-            For samples that `convert` would refuse, or whose type or number of channels
-            differs from the blocks before; the stream is then unchanged. Also after `flush`.
+            For samples of another shape, type or range, values that are not finite, or samples
+            whose type or number of channels differs from the blocks before; the stream is then
+            unchanged. Also after `flush`.
         RtvcError
             If the voice fails. The converter cannot be used afterwards.
         """
@@ -234,6 +236,8 @@ class Converter:
 
     def flush(self) -> NDArray[Any]:
         """End the stream, and return the rest of the result.
+
+        Before any `process` it is an empty (0,) array of float32.
 
         Raises
         ------
@@ -343,9 +347,9 @@ def _in_pieces(mono: Float32, rate: int) -> Iterator[Float32]:
     return (mono[at : at + size] for at in range(0, mono.size, size))
 
 
-def _checked_rate(rate: float | SupportsIndex) -> int:
+def _checked_rate(rate: float | np.floating[Any] | SupportsIndex) -> int:
     whole = 0
-    if isinstance(rate, float):  # such as 44100.0, which some libraries have
+    if isinstance(rate, float | np.floating):  # such as 44100.0, which some libraries have
         whole = int(rate) if rate.is_integer() else 0
     else:
         with suppress(TypeError):

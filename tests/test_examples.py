@@ -140,3 +140,20 @@ def test_the_live_code_on_the_page_runs(
     state, latency = capsys.readouterr().out.rsplit(maxsplit=1)
     assert state in ("converted", "muted")  # behind, on a busy machine
     assert 0.2 < float(latency) < 2
+
+
+def test_empty_files_and_results_that_exist_do_not_stop_an_example(here: Path) -> None:
+    Path("in").mkdir()
+    soundfile.write("in/a.wav", np.zeros((0, 2)), 48_000)
+    soundfile.write("in/b.wav", np.zeros(2_000), 48_000)
+    before = Path("in/b.wav").read_bytes()
+    assert run("batch.py", "in", "out").endswith("2 of 2 files converted.\n")
+    assert soundfile.info("out/a.wav").channels == 2
+    again = run("batch.py", "in", "in", code=1)
+    assert "b.wav: File exists: " in again
+    assert again.endswith("0 of 2 files converted.\n")
+    assert Path("in/b.wav").read_bytes() == before
+    assert "0 samples" in run("stream.py", "in/a.wav", "empty.wav")
+    assert run("stream.py", "in/b.wav", "in/b.wav", code=1).startswith("File exists: ")
+    assert run("convert_array.py", "none.wav", "out.wav", code=1).startswith("Error opening")
+    assert run("batch.py", "none", "out", code=1) == "<WorldVoice 'world', 48000 Hz>\n"

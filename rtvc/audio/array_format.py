@@ -70,10 +70,8 @@ def to_mono(samples: object) -> tuple[Float32, ArrayFormat]:
     if form.dtype.kind == "i":
         scaled = array / np.float64(-float(np.iinfo(form.dtype).min))
     else:
-        # Values beyond the range of float32 become infinite, which `_check_values` refuses.
-        with np.errstate(over="ignore"):
-            scaled = array.astype(np.float32)
-        _check_values(scaled)
+        _check_values(array)
+        scaled = array.astype(np.float32)
     mono = scaled if form.channels is None else scaled.mean(axis=1)
     return np.array(mono, np.float32), form
 
@@ -118,7 +116,7 @@ def _checked(samples: object) -> tuple[AnyArray, ArrayFormat]:
     return array, ArrayFormat(array.dtype, array.shape[1] if array.ndim == 2 else None)
 
 
-def _check_values(samples: Float32) -> None:
+def _check_values(samples: AnyArray) -> None:
     if not samples.size:
         return
     peak = float(max(samples.max(), -samples.min()))
