@@ -136,7 +136,7 @@ class Converter:
     voice
         A voice from `load_voice`, or anything that `load_voice` accepts.
     settings
-        By default all settings are at their defaults. Do not set `Settings.voice`.
+        By default all settings are at their defaults. `Settings.voice` may be that of `voice`.
     sample_rate
         Samples per second of the input and of the result, 8000 to 192000.
     **changes
@@ -145,8 +145,8 @@ class Converter:
     Raises
     ------
     UsageError
-        For a sample rate out of range, or a voice or setting that does not exist or is given
-        twice.
+        For a sample rate out of range, a voice or setting that does not exist, a setting that is
+        given twice, or another voice in the settings.
     RtvcError
         If the voice cannot be loaded or used.
 
@@ -365,7 +365,8 @@ def _checked_rate(rate: float | np.floating[Any] | SupportsIndex) -> int:
 def _opened_voice(voice: Voice | str | Path | None, settings: Settings) -> Voice:
     if voice is None:
         return load_voice(settings.voice)
-    if settings.voice != BUILT_IN:
+    named = voice.name if isinstance(voice, Voice) else str(voice)
+    if settings.voice not in (BUILT_IN, named):
         raise UsageError(
             f"The voice is given twice, also as {settings.voice!r} in the settings. Leave one out."
         )

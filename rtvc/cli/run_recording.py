@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -126,4 +127,4 @@ def flight_recorder(args: argparse.Namespace, choice: RecordingChoice) -> Flight
 def _folder(text: str | None) -> str | None:
     if text is None:
         return None
-    return "" if text == "." else str(Path(text).expanduser().absolute())
+    return "" if text == "." else str(Path(os.path.expanduser(text)).absolute())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             "--unverified requires --source; --from accepts every file whose weights fit."
         )
+    if args.place is not None:
+        args.place = Path(os.path.expanduser(args.place))
     kinds = [model_kind(name) for name in args.models] or [
         model.kind for model in BASE_MODELS.values() if model.required
     ]
@@ -84,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         except RtvcError as error:
             failed += 1
             bar.note(f"rtvc: {error}")
-            if args.place is None or not args.place.expanduser().exists():
+            if args.place is None or not os.path.exists(args.place):
                 break  # the next model would fail for the same reason
         else:
             print(done, flush=True)
@@ -106,7 +109,7 @@ def _install(kind: str, args: argparse.Namespace, bar: ProgressBar) -> str:
             return f"{title}: already installed ({_trust(known=there.known)})."
         bar.note(f"{title}: the installed file is damaged and will be replaced.")
     if args.place is not None:
-        installed = install_from_folder(kind, args.place.expanduser())
+        installed = install_from_folder(kind, args.place)
         return f"{title}: installed from {installed.source} ({_trust(known=installed.known)})."
     model = BASE_MODELS[kind]
     bar.note(f"{title}: downloading {format_size(model.size)}.")

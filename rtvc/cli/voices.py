@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -237,11 +238,11 @@ def _show(args: argparse.Namespace) -> int:
     from rtvc.library import installed_voice
     from rtvc.library.voice_defaults import find_defaults
 
-    path = Path(args.name).expanduser()
+    path = Path(os.path.expanduser(args.name))
     try:
         voice = installed_voice(args.name)
     except UsageError:
-        if not path.exists():
+        if not os.path.exists(path):
             raise
     else:
         facts = _facts(voice.name, voice.manifest, voice.path, voice.index)

@@ -251,7 +251,7 @@ def preset_path(name_or_path: str) -> Path:
         If there is none of that name; a similar one is suggested.
     """
     if "/" in name_or_path or name_or_path.endswith((SUFFIX, ".yml")):
-        return Path(name_or_path).expanduser()
+        return Path(os.path.expanduser(name_or_path))
     presets = {file.name: file.path for file in list_presets()}
     if name_or_path in presets:
         return presets[name_or_path]

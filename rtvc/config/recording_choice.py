@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,7 @@ class RecordingChoice:
     @property
     def directory(self) -> Path:
         """The absolute path of the folder."""
-        return Path(self.folder or ".").expanduser().absolute()
+        return Path(os.path.expanduser(self.folder or ".")).absolute()
 
     def paths(self, file: Path | None = None) -> dict[Literal["input", "output"], Path]:
         """Return the files of a recording that starts now.

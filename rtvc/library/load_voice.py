@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 
@@ -72,13 +73,19 @@ def load_voice(
 def _load(source: str | Path, index: str | Path | None, pick: str | None) -> Voice:
     if not isinstance(source, str | Path):
         raise UsageError(f"A voice cannot be loaded from {source!r}. Give a name or a path.")
+    if not isinstance(index, str | Path | None) or not isinstance(pick, str | None):
+        raise UsageError(
+            f"index is {index!r} and pick is {pick!r}. Give a path as index and a name as pick."
+        )
+    if "\0" in str(source):
+        raise UsageError(f"{str(source)!r} has a null character, which no name and no path has.")
     if isinstance(source, str) and not _is_path(source):
         if index is not None or pick is not None:
             raise UsageError(
                 f"{source!r} is not a file. index and pick are for files, folders and archives."
             )
         return find_voice(source)
-    path = Path(source).expanduser().absolute()
+    path = _expanded(source)
     with open_source(str(path), lambda done, total: None) as found:
         voices = found if pick is None else select_voice(found, pick)
         if len(voices) > 1:
@@ -87,7 +94,7 @@ def _load(source: str | Path, index: str | Path | None, pick: str | None) -> Voi
         voice = voices[0]
         try:
             return load_rvc_voice(
-                voice.name, voice.path, voice.index if index is None else Path(index).expanduser()
+                voice.name, voice.path, voice.index if index is None else _expanded(index)
             )
         except RtvcError as error:
             if path in (voice.path, *voice.path.parents):
@@ -110,5 +117,11 @@ def _is_path(source: str) -> bool:
     try:
         installed_voice(source)
     except UsageError:
-        return source.lower().endswith(".zip") or Path(source).expanduser().exists()
+        # Unlike Path.exists, it is false for a name that is too long for the system.
+        return source.lower().endswith(".zip") or os.path.exists(_expanded(source))
     return False
+
+
+def _expanded(path: str | Path) -> Path:
+    """Return an absolute path; unlike Path.expanduser, it leaves '~' of nobody as it is."""
+    return Path(os.path.expanduser(path)).absolute()

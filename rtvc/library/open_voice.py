@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -67,7 +68,7 @@ def find_voice(name: str) -> Voice:
     from rtvc.library import installed_voice, is_path
 
     if is_path(name):
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))
         return load_rvc_voice(name, path, _find_index(path))
     installed = installed_voice(name)
     return load_rvc_voice(installed.name, installed.path, installed.index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +38,7 @@ def open_source(source: str, progress: ReportProgress) -> Iterator[list[FoundVoi
         If there is no voice, or it cannot be read or downloaded.
     """
     if not is_url(source):
-        with _find_in_path(Path(source).expanduser().absolute()) as found:
+        with _find_in_path(Path(os.path.expanduser(source)).absolute()) as found:
             yield found
         return
     fetched = download(source, progress)
@@ -59,7 +60,7 @@ def open_source(source: str, progress: ReportProgress) -> Iterator[list[FoundVoi
 
 @contextmanager
 def _find_in_path(path: Path) -> Iterator[list[FoundVoice]]:
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir, it raises nothing for a name that is too long
         yield find_voices(path, path.name)
     elif recognise(path) is FileKind.ARCHIVE:
         with staging_folder() as stage:

@@ -115,16 +115,17 @@ def voice_settings(voice: str, **changes: Value) -> Settings:
     RtvcError
         If its folder, or the file with what it remembers, is damaged.
     SettingError
-        For an unknown name or a value out of range.
+        For an unknown name, a value out of range, or a voice that is no text.
 
     Examples
     --------
     >>> rtvc.convert(samples, sample_rate=48000, settings=rtvc.voice_settings("Anna"))
     """
     remembered: dict[str, Value] = {}
+    settings = Settings(voice=voice)
     if voice != BUILT_IN and not is_path(voice):
         remembered = read_defaults(installed_voice(voice).folder)
-    return Settings(voice=voice).replace(**{**remembered, **changes})
+    return settings.replace(**{**remembered, **changes})
 
 
 def follow_voice(settings: Settings, voice: str) -> Settings:

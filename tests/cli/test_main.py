@@ -665,3 +665,21 @@ def test_the_help_of_every_setting_says_its_default():
         for action in parser._actions:
             if action.dest.startswith("setting_"):
                 assert "(default " in (action.help or ""), f"{typed}: {action.option_strings}"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["voices", "add", "~nobody here/x.zip"], "Cannot open x.zip: No such file"),
+        (["--voice", "~nobody here/x.pth", "--demo"], "Cannot open x.pth: No such file"),
+        (["--preset", "~nobody here/x.yaml"], "~nobody here/x.yaml: There is no such file."),
+        (["setup", "--from", "~nobody here/x"], "There is no folder '~nobody here/x'."),
+        (["voices", "show", "~nobody here/x"], "There is no voice '~nobody here/x'."),
+        (["voices", "show", "x" * 300], "There is no voice 'xxx"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)
+def test_the_home_folder_of_nobody_is_no_bug(words: list[str], message: str):
+    done = rtvc_command(*words, code=None)
+    assert done.returncode in (1, 2)
+    assert f"rtvc: {message}" in done.stderr

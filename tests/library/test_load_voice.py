@@ -128,3 +128,38 @@ def test_a_member_of_an_archive_is_never_executed(home: Path):
     with pytest.raises(rtvc.RtvcError):
         rtvc.load_voice("attack.zip")
     assert not (home / "executed").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("x" * 5000, "There is no voice 'xxx"),
+        (Path("x" * 5000), "Cannot open xxx"),
+        ("x" * 300 + ".pth", "Cannot open xxx"),
+        ("~no such user/x.pth", "Cannot open x.pth: No such file"),
+        ("~no such user", "There is no voice '~no such user'"),
+        ("a\0b.pth", r"'a\x00b.pth' has a null character"),
+    ],
+    ids=["name", "path", "suffix", "user", "user without a path", "null"],
+)
+def test_names_that_the_system_refuses_are_refused_in_a_sentence(source, message):
+    with pytest.raises(rtvc.RtvcError) as caught:
+        rtvc.load_voice(source)
+    assert str(caught.value).startswith(message)
+
+
+def test_what_is_no_text_is_refused_in_a_sentence():
+    with pytest.raises(rtvc.UsageError, match=r"^index is 3 and pick is None"):
+        rtvc.load_voice(V1, index=3)  # type: ignore[arg-type]
+    with pytest.raises(rtvc.UsageError, match=r"^index is None and pick is 3"):
+        rtvc.load_voice(V1, pick=3)  # type: ignore[arg-type]
+    with pytest.raises(rtvc.SettingError, match=r"^'voice' is 3, but must be a name"):
+        rtvc.voice_settings(3)  # type: ignore[arg-type]
+
+
+def test_a_converter_takes_the_settings_of_its_own_voice():
+    voice = rtvc.load_voice(V1)
+    own = rtvc.Settings(voice=voice.name, pitch=3)
+    assert rtvc.Converter(voice, own, sample_rate=48_000).settings == own
+    with pytest.raises(rtvc.UsageError, match="The voice is given twice, also as 'Bert'"):
+        rtvc.Converter(voice, own.replace(voice="Bert"), sample_rate=48_000)

@@ -1,5 +1,6 @@
 """Recognises the type of a file from its first bytes, for helpful error messages."""
 
+import os
 import struct
 import zipfile
 from enum import Enum
@@ -72,9 +73,10 @@ def recognise(path: Path) -> FileKind:
     RtvcError
         It cannot be opened or is not a regular file.
     """
-    if path.is_dir():
+    # Unlike the methods of Path, these raise nothing for a name that is too long.
+    if os.path.isdir(path):
         raise RtvcError(f"{printable(path.name)} is a folder; give the file inside it.")
-    if path.exists() and not path.is_file():  # open() blocks on a pipe
+    if os.path.exists(path) and not os.path.isfile(path):  # open() blocks on a pipe
         raise RtvcError(f"{printable(path.name)} is not an ordinary file.")
     try:
         with path.open("rb") as file:
