@@ -64,8 +64,13 @@ def check_channel(choice: ChannelChoice, channels: int, name: str) -> None:
     Raises
     ------
     UsageError
-        If there is no such channel.
+        If there is no such channel, or the choice is neither a number nor a known word.
     """
+    if isinstance(choice, bool) or (not isinstance(choice, int) and choice not in (MIX, LOUDEST)):
+        raise UsageError(
+            f"The input channel is {choice!r}. Give the number of a channel from 1, {MIX!r} or "
+            f"{LOUDEST!r}."
+        )
     if isinstance(choice, int) and not 1 <= choice <= channels:
         has = "one channel" if channels == 1 else f"{channels} channels"
         raise UsageError(f"There is no channel {choice} in {name}, which has {has}.")

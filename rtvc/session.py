@@ -103,6 +103,9 @@ class Session:
         self._begun = self._running = False
         self._set_monitor_gain()
 
+    def __repr__(self) -> str:
+        return f"<Session, voice {self.settings.voice!r}, {self._engine.stats().state}>"
+
     @classmethod
     def live(
         cls,
@@ -138,7 +141,7 @@ class Session:
         Raises
         ------
         UsageError
-            If there is no such device or profile, or a name matches more than one device.
+            If there is no such device, channel or profile, or a name matches more than one device.
         RtvcError
             If this machine has no input or no output device.
         """
@@ -198,7 +201,8 @@ class Session:
         """Use other settings from the next block on.
 
         Another voice or block takes effect once it is loaded; until then the current one
-        keeps playing. Any thread may call this.
+        keeps playing. Any thread may call this. Before `start` they are the settings to start
+        with; after `stop` nothing uses them.
 
         Parameters
         ----------
@@ -229,8 +233,17 @@ class Session:
         ----------
         voices
             Names of voices, the most important one first; they replace those of the last call.
+
+        Raises
+        ------
+        UsageError
+            If they are not names in a list or the like.
         """
-        self._engine.keep_ready(tuple(voices))
+        listed = isinstance(voices, Iterable) and not isinstance(voices, str)
+        names = tuple(voices) if listed else ()
+        if not listed or not all(isinstance(name, str) for name in names):
+            raise UsageError(f"The voices are {voices!r}. Give a list of names, such as ['Anna'].")
+        self._engine.keep_ready(names)
 
     def stats(self) -> Stats:
         """Return a snapshot of levels, latency, times and state; it never waits."""
@@ -250,6 +263,8 @@ class Session:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the input or the engine has ended; return whether it has.
+
+        A session that is not started does not run, so this returns True.
 
         Parameters
         ----------

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -123,3 +124,9 @@ def test_inputs_that_cancel_each_other_are_told(
         assert endpoint.health().cancelled_channel == 1
         level = np.sqrt(np.mean(samples**2) / np.mean(voice**2))
         assert 20 * np.log10(level) == pytest.approx(0, abs=1)
+
+
+@pytest.mark.parametrize("choice", [1.5, True, "loud", "1", None, 0, -1, 3])
+def test_what_is_no_channel_is_refused(choice: Any) -> None:
+    with pytest.raises(UsageError, match=r"^(The input channel is|There is no channel) .*\.$"):
+        check_channel(choice, 2, "'x'")

@@ -521,3 +521,15 @@ def test_what_is_wrong_with_the_devices_follows_the_reason_of_the_engine():
         reason = session.stats().reason
     assert reason.startswith("No voice: It has gone.")
     assert reason.endswith(" It is muted.")
+
+
+def test_a_session_says_what_it_is_and_refuses_voices_that_are_no_names():
+    session = Session(SimulatedDevice(noise(1)), Settings(pitch=4), finder())
+    assert repr(session) == "<Session, voice 'world', starting>"
+    for wrong in ("world", 3, [3], None):
+        with pytest.raises(UsageError, match=r"^The voices are .* Give a list of names"):
+            session.keep_ready(wrong)  # type: ignore[arg-type]
+    session.keep_ready(name for name in ("world",))
+    with session:
+        session.stop()
+    assert repr(session) == "<Session, voice 'world', stopped>"
