@@ -382,7 +382,7 @@ def open_playback(speaker: Device) -> DeviceStream:
     """
     output_port = Port(speaker.index, _channels(speaker))
     rates = list(dict.fromkeys([ENGINE_RATE, round(speaker.rate)]))
-    with _beside_the_cable():
+    with _outside_the_cable():
         # If it accepts no rate, open it anyway: that gives the error.
         rate = next(
             (r for r in rates if accepts(speaker, "output", r, output_port.channels)), rates[0]
@@ -398,7 +398,7 @@ def _spec(
 
 
 @contextmanager
-def _beside_the_cable() -> Iterator[None]:
+def _outside_the_cable() -> Iterator[None]:
     """Open on the default sink: only the main output plays into a virtual cable."""
     cable = os.environ.pop("PULSE_SINK", None)
     try:

@@ -25,7 +25,7 @@ _UNCHANGED = (
     "Your voice is recognisable: change pitch or formant, or choose another voice or a preset."
 )
 _FEEDBACK = (
-    "The microphone hears the speaker, so the output is reduced: wear headphones, or turn the "
+    "The microphone picks up the speaker, so the output is reduced: wear headphones, or turn the "
     "speaker down."
 )
 _SOUNDING = State.CONVERTED, State.UNCHANGED, State.DRY, State.MUTED

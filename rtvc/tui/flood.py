@@ -35,8 +35,8 @@ class Flood:
     def filter(self, messages: Sequence[Message]) -> Iterator[Message]:
         """Yield what is to be handled of the events of one read, in order."""
         typed = [text for message in messages if (text := _typed(message))]
-        goes_on = bool(typed) and self._clock() < self._until
-        if not goes_on and (len(typed) < _FLOOD or len(set(typed)) <= _HELD_KEYS):
+        continues = bool(typed) and self._clock() < self._until
+        if not continues and (len(typed) < _FLOOD or len(set(typed)) <= _HELD_KEYS):
             yield from _without_repetitions(messages)
             return
         yield events.Paste("".join(typed))

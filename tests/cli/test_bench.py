@@ -1,4 +1,4 @@
-"""`rtvc bench`: its figures, its counts, and the command as a person meets it."""
+"""`rtvc bench`: its figures, its counts, and the command as typed."""
 
 import dataclasses
 import json

@@ -225,7 +225,9 @@ def test_plans():
             make_plan(inputs, Path(target))
 
 
-def test_a_part_is_kept_beside_and_under_its_name_only_with_force(here_convert: Callable[..., str]):
+def test_a_part_is_kept_next_to_it_and_under_its_name_only_with_force(
+    here_convert: Callable[..., str],
+):
     data = speech("talk.wav").read_bytes()
     Path("cut.wav").write_bytes(data[: len(data) // 2])
     told = here_convert("cut.wav", "out.wav", code=1)

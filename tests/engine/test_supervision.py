@@ -315,7 +315,7 @@ def test_a_stall_is_silent_and_heals_within_a_second(seconds):
     assert not run.played[slice(*at)].any()
 
 
-def test_a_heartbeat_that_raises_is_counted_and_goes_on(monkeypatch):
+def test_a_heartbeat_that_raises_is_counted_and_continues(monkeypatch):
     run = Run(5)
     tick, spoilt = run.session._engine._loop.delivery.tick, [3]
 

@@ -78,7 +78,7 @@ def test_dry_is_bit_exact_and_as_late_as_stated(sound_server, busy_interpreter):
 
 
 @measured
-def test_the_built_in_voice_speaks_in_time_beside_a_busy_thread(sound_server, busy_interpreter):
+def test_the_built_in_voice_is_in_time_next_to_a_busy_thread(sound_server, busy_interpreter):
     sound = np.concatenate([utterance(path) for path in UTTERANCES])[: 10 * RATE]
     low, high = 70.0, 400.0
     with (

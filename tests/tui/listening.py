@@ -40,7 +40,7 @@ def bend(recording: RecordedSound, start: float, length: float) -> float:
 def likeness(heard: RecordedSound, said: RecordedSound, start: float, length: float) -> float:
     """Return how far the output is the microphone itself, from 0 to 1, by the vowel's noise.
 
-    A voice that is made anew has noise of its own, which is like it by chance only:
+    A synthesized voice has noise of its own, which is like it by chance only:
     0.25 in pieces of 100 ms, 0.1 in those of 600.
     """
     out = _marked(cut(heard, start, length))

@@ -1,6 +1,6 @@
 """Pictures of every screen, of a sound and a time that are always the same.
 
-``python -m tests.tui.still`` makes those anew that the tests compare with.
+``python -m tests.tui.still`` renders those again that the tests compare with.
 """
 
 from __future__ import annotations
@@ -233,7 +233,7 @@ def stored(name: str, size: tuple[int, int], theme: str, content: str = "typical
 
 
 def main() -> None:
-    """Make all pictures anew."""
+    """Render all pictures again."""
     FOLDER.mkdir(exist_ok=True)
     for size, theme, content in product(SIZES, THEMES, SCREENS):
         with tempfile.TemporaryDirectory() as folder, chdir(folder):

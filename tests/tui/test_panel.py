@@ -1,4 +1,4 @@
-"""The panel as a person uses it: keys and clicks in, the session's settings and sound out."""
+"""The panel in use: keys and clicks in, the session's settings and sound out."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""What may go wrong around a performer: a sentence at most, and the voice goes on."""
+"""What may go wrong around a performer: a sentence at most, and the voice continues."""
 
 import os
 import random

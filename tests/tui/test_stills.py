@@ -33,7 +33,7 @@ def _looks():
 
 @pytest.mark.parametrize(("size", "content", "theme"), list(_looks()))
 def test_the_screens_look_as_before(monkeypatch, size, content, theme):
-    # A person's path is part of the picture.
+    # The user's own path is part of the picture.
     monkeypatch.setenv("RTVC_CONFIG_DIR", "rtvc")
     made = asyncio.run(take(size, theme, content))
     assert set(made) == set(SCREENS[content])

@@ -319,7 +319,7 @@ def test_it_ends_with_its_terminal(home: Path, sound_server: SoundServer):
             closed = time.monotonic()
         while process.exists() and time.monotonic() < closed + 10:
             time.sleep(0.02)
-        assert not process.exists(), "it goes on without a terminal"
+        assert not process.exists(), "it still runs without a terminal"
         gone = time.monotonic()
         time.sleep(1)
         heard = finish()[0]

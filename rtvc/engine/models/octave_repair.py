@@ -21,9 +21,9 @@ _GAP = 3
 """Unvoiced frames between a run and a neighbour, at most."""
 _MAX_BETWEEN = 12
 """Longest run between two neighbours that is repaired, in frames."""
-_MAX_BESIDE = 6
+_MAX_AT_END = 6
 """Longest run with a neighbour on one side only that is repaired: the end of a live signal, or of
-a phrase. A leap of an octave that is sung starts late by as much, less the lookahead."""
+a phrase. A leap of an octave starts late by as much, less the lookahead."""
 _RELIABLE = 3
 """Shortest neighbour, in frames."""
 _RATIO_OCTAVES = tuple(math.log2(ratio) for ratio in (2, 3, 4, 5))
@@ -87,7 +87,7 @@ def _error(octaves: Float64, run: _Run, before: list[_Run], after: list[_Run]) -
     for other in after:
         if other.start - run.end <= _GAP and _supports(other, run):
             errors.append(_whole_ratio(octaves[run.end - 1] - octaves[other.start]))
-    if not errors or (len(errors) == 1 and run.frames > _MAX_BESIDE):
+    if not errors or (len(errors) == 1 and run.frames > _MAX_AT_END):
         return 0.0
     return errors[0] if all(error == errors[0] for error in errors) else 0.0
 
