@@ -150,7 +150,6 @@ class Chain:
         guard: OutputGuard | None = None,
     ) -> None:
         self.built_for = settings
-        self._watch = None if guard is None else OutputWatch(guard)
         self._observer = observer
         self._voice = voice
         self.plan = make_plan(
@@ -159,6 +158,8 @@ class Chain:
             continuous=voice.continuous,
         )
         plan = self.plan
+        delay = math.ceil(plan.delay / plan.block)
+        self._watch = None if guard is None else OutputWatch(guard, delay)
         self.block = Plan.samples(plan.block, ENGINE_RATE)
         self.headroom = Plan.samples(plan.headroom, ENGINE_RATE)
         self._voice_block = Plan.samples(plan.block, voice.output_rate)
@@ -362,10 +363,10 @@ class Chain:
 
     def _render(self, conditioned: Float32, settings: Settings) -> Rendered:
         rendered_block = self._stream.render(self._to_voice_rate.process(conditioned), settings)
-        if not np.isfinite(rendered_block.audio).all():
-            raise RtvcError("The voice rendered samples that are not finite.")
         if self._watch is not None:
             self._watch.check(conditioned, rendered_block.audio)
+        elif not np.isfinite(rendered_block.audio).all():
+            raise RtvcError("The voice rendered samples that are not finite.")
         audio = (
             rendered_block.audio if self._sola is None else self._sola.join(rendered_block.audio)
         )

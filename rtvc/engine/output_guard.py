@@ -1,4 +1,4 @@
-"""Detects output that no voice makes: white noise, a constant, or the same block for ever.
+"""Detects output that no voice makes: white noise, a constant, blocks that repeat, huge values.
 
 A GPU, or its driver, that becomes wrong while rtvc runs returns finite numbers, and nothing else
 notices.
@@ -7,7 +7,8 @@ notices.
 from __future__ import annotations
 
 import math
-from typing import Protocol, runtime_checkable
+from collections import deque
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from rtvc.errors import RtvcError
 
 WRONG_BLOCKS = 3
 """Wrong blocks in a row that are enough; the last one is not output."""
+_WRONG_OF, _LAST = 4, 8
+"""Wrong blocks among the last ones that are enough, if right ones are between them."""
 GOOD_BLOCKS = 20
 """Right blocks after which an output that was wrong is trusted again."""
 _WHITE = 0.82
@@ -29,9 +32,16 @@ _FAR_BELOW_DB = -15.0
 _INPUT_FLAT = 0.3
 """Flatness of an input that is noise itself."""
 _AUDIBLE_DB = -50.0
+_NOTHING_DB = -100.0
 _SPEECH_DB = -45.0
 """Level of the input from which a voice makes some sound."""
+_HUGE = 20.0
+"""Peak relative to full scale, or to the input if that is louder, which no voice reaches."""
+_STEADY = 0.02
+"""Deviation of an audible constant, relative to it. Output has no constant part."""
 _RECENT_BLOCKS = 30
+_REPEATED = 4
+"""Blocks that output may repeat: buffers are exchanged in turn."""
 _SEGMENT = 256
 _WINDOW = np.hanning(_SEGMENT)
 
@@ -88,6 +98,15 @@ class OutputGuard:
         raise WrongOutputError(f"The voice rendered {what}, which is a fault of the computation.")
 
 
+class _Block(NamedTuple):
+    """A block of input, with what the voice rendered when it arrived."""
+
+    source: Float32
+    output: Float32
+    level_db: float
+    """Level of the input."""
+
+
 class OutputWatch:
     """Checks the blocks of one chain.
 
@@ -95,15 +114,18 @@ class OutputWatch:
     ----------
     guard
         What other chains have found; it learns what this one finds.
+    delay
+        Blocks, rounded up, by which the output is later than the input.
     """
 
-    def __init__(self, guard: OutputGuard) -> None:
+    def __init__(self, guard: OutputGuard, delay: int = 0) -> None:
         self._guard, self._alarms = guard, guard.alarms
         self._in_a_row = self._good = 0
+        self._verdicts: deque[bool] = deque(maxlen=_LAST)
         self._sounded = False
-        self._last_input: Float32 = np.zeros(0, np.float32)
-        self._last_output: Float32 = np.zeros(0, np.float32)
-        self._input_levels: list[float] = []
+        self._before: deque[_Block] = deque(maxlen=max(_REPEATED, delay + 1))
+        self._delay = delay
+        self._input_levels: deque[float] = deque(maxlen=_RECENT_BLOCKS)
 
     @property
     def outdated(self) -> bool:
@@ -118,17 +140,30 @@ class OutputWatch:
         source
             The input block, (samples,), at any rate.
         output
-            What the voice rendered, (samples,), finite.
+            What the voice rendered, (samples,).
 
         Raises
         ------
+        RtvcError
+            If a sample is not finite.
         WrongOutputError
-            If this and the blocks before it are wrong.
+            If this and the blocks before it are wrong, or have not been finite before.
         """
-        self._input_levels = [*self._input_levels, _level_db(source)][-_RECENT_BLOCKS:]
-        what = self._fault(source, output)
-        self._last_input, self._last_output = source, output.copy()
-        self._sounded = self._sounded or bool(output.any())
+        if not np.isfinite(output).all():
+            what = "samples that are not finite"
+            if self._guard.suspicious:
+                self._guard.raise_alarm(what)
+            # Once may be an accident, after which another chain renders the same block.
+            self._guard.suspicious = True
+            raise RtvcError(f"The voice rendered {what}.")
+        level = _level_db(source)
+        self._input_levels.append(level)
+        if _huge(output, source):
+            self._guard.raise_alarm("samples far above full scale")
+        what = self._fault(_Block(source, output, level))
+        self._before.append(_Block(source, output.copy(), level))
+        self._sounded = self._sounded or _level_db(output) > _NOTHING_DB
+        self._verdicts.append(bool(what))
         if not what:
             self._in_a_row = 0
             self._good += 1
@@ -137,25 +172,34 @@ class OutputWatch:
             return
         self._in_a_row += 1
         self._good = 0
-        if self._guard.suspicious or self._in_a_row >= WRONG_BLOCKS:
+        enough = self._in_a_row >= WRONG_BLOCKS or sum(self._verdicts) >= _WRONG_OF
+        if self._guard.suspicious or enough:
             self._guard.raise_alarm(what)
 
-    def _fault(self, source: Float32, output: Float32) -> str:
+    def _fault(self, block: _Block) -> str:
         """Return what is wrong with a block, "" if nothing is."""
-        if not output.any():
-            dead = self._sounded and self._input_levels[-1] > _SPEECH_DB
+        source, output, _ = block
+        # The input that the output belongs to.
+        heard = [*self._before, block][-self._delay - 2 :]
+        level, loudest = _level_db(output), max(self._input_levels)
+        if level < _NOTHING_DB:
+            dead = self._sounded and min(one.level_db for one in heard) > _SPEECH_DB
             return "nothing at all" if dead and not _constant(source) else ""
         if _constant(output):
             return "" if _constant(source) else "a constant"
-        if np.array_equal(output, self._last_output):
-            return "" if _similar(source, self._last_input) else "the same block again and again"
-        level, loudest = _level_db(output), max(self._input_levels)
+        for before in list(self._before)[-_REPEATED:]:
+            if np.array_equal(output, before.output) and not _similar(source, before.source):
+                return "the same block again and again"
         if level < max(_AUDIBLE_DB, loudest + _FAR_BELOW_DB):
             return ""
         flatness = spectral_flatness(output)
         if flatness < (_FLAT if level > loudest + _FAR_ABOVE_DB else _WHITE):
             return ""
-        return "" if spectral_flatness(source) >= _INPUT_FLAT else "white noise"
+        explained = any(
+            one.level_db > level - _FAR_ABOVE_DB and spectral_flatness(one.source) >= _INPUT_FLAT
+            for one in heard
+        )
+        return "" if explained else "white noise"
 
 
 def spectral_flatness(samples: Float32) -> float:
@@ -177,8 +221,16 @@ def _level_db(samples: Float32) -> float:
     return 10.0 * math.log10(square) if square else -math.inf
 
 
+def _huge(output: Float32, source: Float32) -> bool:
+    loudest_input = float(np.max(np.abs(source), initial=0.0))
+    return float(np.max(np.abs(output), initial=0.0)) > _HUGE * max(1.0, loudest_input)
+
+
 def _constant(samples: Float32) -> bool:
-    return float(np.ptp(samples)) <= 1e-4 * float(np.max(np.abs(samples)))
+    largest, mean = float(np.max(np.abs(samples))), abs(float(np.mean(samples)))
+    if 20.0 * math.log10(max(mean, 1e-9)) > _AUDIBLE_DB:
+        return float(np.std(samples)) <= _STEADY * mean
+    return float(np.ptp(samples)) <= 1e-4 * largest
 
 
 def _similar(block: Float32, before: Float32) -> bool:

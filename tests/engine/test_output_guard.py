@@ -195,3 +195,104 @@ def test_flatness(samples: int):
     noise = np.random.default_rng(0).standard_normal(samples).astype(np.float32)
     assert 0.8 < spectral_flatness(noise) <= 1.0
     assert spectral_flatness(np.sin(np.arange(samples) * 0.1).astype(np.float32)) < 0.01
+
+
+LATER_FAULTS: dict[str, Callable[[Float32, list[Float32], int], Float32]] = {
+    "two blocks in turn": lambda block, before, n: before[-2],
+    "four blocks in turn": lambda block, before, n: before[-4],
+    "every other block is the last one": lambda block, before, n: before[-1] if n % 2 else block,
+    "every other block is noise": lambda block, before, n: (
+        hiss(len(block), 0.3) if n % 2 else block
+    ),
+    "two of three blocks are noise": lambda block, before, n: (
+        hiss(len(block), 0.3) if n % 3 else block
+    ),
+    "a constant with a little noise": lambda block, before, n: 0.4 + hiss(len(block), 0.001),
+    "another constant each time": lambda block, before, n: np.full_like(block, 0.1 + 0.1 * (n % 7)),
+    "huge": lambda block, before, n: (block * 1e38).astype(np.float32),
+    "random bits": lambda block, before, n: np.nan_to_num(
+        _RANDOM.integers(0, 1 << 32, len(block), dtype=np.uint32).view(np.float32)
+    ),
+}
+
+
+def heard_blocks(audio: Float32, size: int, render: Any) -> tuple[int, str]:
+    """Return how many wrong blocks are output before an alarm, and the alarm; 100 without one."""
+    watch, wrong = OutputWatch(OutputGuard()), 0
+    before: list[Float32] = []
+    for n in range(len(audio) // size):
+        source = audio[n * size : (n + 1) * size]
+        output = source if n < 12 else render(source, before, n - 12)
+        before.append(output)
+        try:
+            watch.check(source, output.astype(np.float32))
+        except WrongOutputError as error:
+            return wrong, str(error)
+        wrong += output is not source
+    return 100, ""
+
+
+@pytest.mark.parametrize("block_ms", [20, 100])
+@pytest.mark.parametrize("fault", LATER_FAULTS)
+def test_other_wrong_output_is_heard_for_three_blocks_at_most(fault: str, block_ms: int):
+    audio, render = speech(4.0)[RATE:], LATER_FAULTS[fault]
+    assert heard_blocks(audio, RATE * block_ms // 1000, render)[0] <= 3
+
+
+@pytest.mark.parametrize("level", [1e-40, 1e-9])
+def test_output_that_cannot_be_heard_is_silence(level: float):
+    found = heard_blocks(speech(4.0)[RATE:], BLOCK, lambda block, before, n: block * level)
+    assert "nothing at all" in found[1]
+
+
+def test_noise_in_a_pause_is_not_explained_by_the_noise_of_the_microphone():
+    found = heard_blocks(
+        hiss(2 * RATE, 0.001), BLOCK, lambda block, before, n: hiss(len(block), 0.1)
+    )
+    assert found[0] == 2
+    assert "white noise" in found[1]
+
+
+def test_late_noise_of_the_microphone_is_not_taken_for_wrong_output():
+    # Speech begins, and the short blocks of the output still have the pause before it.
+    settings = Settings(block=20.0, lookahead=100.0, gate=-90.0)
+    assert alarms(WorldVoice(), settings, speech(3.0, -35.0)) == 0
+
+
+def test_speech_after_digital_silence_is_not_taken_for_wrong_output():
+    audio = speech(3.0, -200.0)
+    audio[: len(audio) // 2] = 0.0
+    audio[len(audio) // 2 - RATE // 2 : len(audio) // 2] = speech(0.5)  # it has sounded before
+    settings = Settings(block=20.0, lookahead=100.0, gate=-90.0)
+    assert alarms(PlainVoice(lookahead=13), settings, audio) == 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e38])
+def test_output_that_stays_out_of_range_falls_back(value: float):
+    broken = BrokenVoice(lambda block, last: np.full(len(block), value, np.float32), first=20)
+    device = SimulatedDevice(speech(6.0))
+    with Session(device, Settings(gate=-90.0, loudness=0.0), finder(world=broken)) as session:
+        while not session.wait(0.05):
+            pass
+    assert broken.fell_back == 1
+    assert len(broken.wrong) <= 3
+    assert np.isfinite(device.played).all()
+    assert np.std(device.played[-2 * RATE : -RATE]) > 0.01  # the voice is back
+
+
+def test_one_block_that_is_not_finite_does_not_fall_back():
+    broken = BrokenVoice(lambda block, last: np.full(len(block), np.nan, np.float32), first=20)
+    render_fault, left = broken.fault, [1]
+
+    def once(block: Float32, last: Float32) -> Float32:
+        left[0] -= 1
+        return render_fault(block, last) if left[0] >= 0 else block
+
+    broken.fault = once
+    with Session(
+        SimulatedDevice(speech(4.0)), Settings(gate=-90.0), finder(world=broken)
+    ) as session:
+        while not session.wait(0.05):
+            pass
+    assert broken.fell_back == 0
+    assert session.stats().restarts == 1
