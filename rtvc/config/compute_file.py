@@ -7,11 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rtvc.config.paths import config_folder, write_atomically
+from rtvc.config.paths import config_folder, one_writer, write_atomically
 from rtvc.errors import RtvcError
 
 DEVICES = ("auto", "gpu", "cpu")
 _MAX_VERDICTS = 20
+_MAX_BYTES = 1 << 20
 
 
 def compute_path() -> Path:
@@ -33,8 +34,9 @@ def save_device(device: str) -> None:
     RtvcError
         If the file cannot be written.
     """
-    if device != (load_device() or "auto"):
-        _write(_read() | {"device": device})
+    with one_writer(config_folder()):
+        if device != (load_device() or "auto"):
+            _write(_read() | {"device": device})
 
 
 class VerdictFile:
@@ -47,9 +49,9 @@ class VerdictFile:
 
     def save(self, key: str, verdict: dict[str, Any]) -> None:
         """Keep the verdict for a key. A file that cannot be written only costs the next test."""
-        others = {known: value for known, value in _verdicts().items() if known != key}
-        kept = [*others.items(), (key, verdict)][-_MAX_VERDICTS:]
-        with contextlib.suppress(RtvcError):
+        with contextlib.suppress(RtvcError), one_writer(config_folder()):
+            others = {known: value for known, value in _verdicts().items() if known != key}
+            kept = [*others.items(), (key, verdict)][-_MAX_VERDICTS:]
             _write(_read() | {"self-tests": dict(kept)})
 
 
@@ -60,8 +62,13 @@ def _verdicts() -> dict[str, Any]:
 
 def _read() -> dict[str, Any]:
     """Return the content; a damaged file counts as empty, since all of it can be made again."""
+    path = compute_path()
     try:
-        found = json.loads(compute_path().read_text(encoding="utf-8"))
+        if not path.is_file():  # to open a pipe would wait
+            return {}
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+        found = json.loads(data) if len(data) <= _MAX_BYTES else {}
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

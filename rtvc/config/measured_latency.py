@@ -12,7 +12,7 @@ import yaml
 
 from rtvc.config import settings_yaml
 from rtvc.config.device_keys import device_of, texts_of
-from rtvc.config.paths import config_folder, write_atomically
+from rtvc.config.paths import config_folder, one_writer, write_atomically
 from rtvc.device_choice import DeviceIdentity
 from rtvc.errors import RtvcError
 
@@ -104,11 +104,12 @@ def save_latency(measured: MeasuredLatency) -> None:
         If the file cannot be written.
     """
     key = measured.input, measured.output, measured.streams
-    others = [known for known in load_latencies()[0] if not known.is_for(*key)]
-    kept = [*others, measured][-_MAX_ENTRIES:]
-    document = {"format": _FORMAT, "latencies": [_as_dict(known) for known in kept]}
-    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
-    write_atomically(latency_path(), _HEADER + text)
+    with one_writer(config_folder()):
+        others = [known for known in load_latencies()[0] if not known.is_for(*key)]
+        kept = [*others, measured][-_MAX_ENTRIES:]
+        document = {"format": _FORMAT, "latencies": [_as_dict(known) for known in kept]}
+        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+        write_atomically(latency_path(), _HEADER + text)
 
 
 def forget_latencies() -> int:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from rtvc.errors import RtvcError
 from rtvc.system.durable import flush_folder
+
+_LOCK_LIMIT_S = 2.0
+"""Longest wait for another program, which may be suspended."""
 
 
 def config_folder() -> Path:
@@ -32,6 +39,41 @@ def unused_path(path: Path) -> Path:
         if not numbered.exists():
             return numbered
     raise RtvcError(f"There are too many files like {path}; remove some.")
+
+
+@contextlib.contextmanager
+def one_writer(folder: Path) -> Iterator[None]:
+    """Let no other program or thread read, change and write files in `folder` during the block.
+
+    Only those wait that use this function. Where the system has no locks, as on some network
+    disks, or another program keeps the lock, the block runs all the same.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        yield  # which fails to write, and says why
+        return
+    try:
+        _lock(handle)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int) -> None:
+    until = time.monotonic() + _LOCK_LIMIT_S
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                return
+            time.sleep(0.01)
+        except OSError:
+            return
+        else:
+            return
 
 
 def write_atomically(path: Path, data: str | bytes) -> None:
