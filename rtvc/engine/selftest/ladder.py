@@ -22,6 +22,7 @@ from rtvc.engine.models.ops import backend, ops
 from rtvc.engine.models.ops.backend import Compute
 from rtvc.engine.selftest.operators import OWN_KERNELS
 from rtvc.engine.selftest.run import CASES, REFERENCE, Result, run_cases
+from rtvc.errors import escaped
 
 _REPORT = "Please report it with the output of 'rtvc doctor --self-test --json'."
 
@@ -244,9 +245,12 @@ def _restored(saved: dict[str, Any] | None) -> Verdict | None:
     if not saved or saved.get("passed") is not True:
         return None
     compute, sentences = saved.get("compute"), saved.get("sentences")
+    if not isinstance(sentences, list) or not all(isinstance(one, str) for one in sentences):
+        return None
     for way in _ways():
-        if dataclasses.asdict(way) == compute and isinstance(sentences, list):
-            return Verdict(way, True, tuple(map(str, sentences)))
+        # What is replaced is told, and nothing else.
+        if dataclasses.asdict(way) == compute and bool(sentences) == (way != backend.FIRST):
+            return Verdict(way, True, tuple(map(escaped, sentences)))
     return None
 
 

@@ -87,7 +87,8 @@ def _transposed(out: int, taps: int, width: int, stride: int) -> Callable[[], mx
 
 def _grouped() -> mx.array:
     weight = ops.pack_grouped(_kernel(256, 128, 16), 16)
-    return ops.grouped_conv1d(_signal(24, 256), weight, padding=64)
+    # Two blocks of the convolution by spectra.
+    return ops.grouped_conv1d(_signal(90, 256), weight, padding=64)
 
 
 def _image(out: int, width: int, height: int, columns: int) -> Callable[[], mx.array]:
@@ -118,7 +119,9 @@ def _small_image(height: int, columns: int) -> Callable[[], mx.array]:
         weight = _array("w", 44, 3, 3, 40, scale=(9 * 40) ** -0.5)
         convolve = ops.conv2d(weight, typical_size=(height, columns))
         x, addend = _array("x", 1, height, columns, 40), _array("a", 1, height, columns, 44)
-        return ops.conv2d_relu(convolve, x, _array("b", 44), addend)
+        bias = _array("b", 44)
+        both = [ops.conv2d_relu(convolve, x, bias, addend), ops.conv2d_relu(convolve, x, bias)]
+        return mx.concatenate(both, axis=3)
 
     return compute
 
@@ -138,9 +141,9 @@ def _attention() -> mx.array:
 
 
 def _relative_attention() -> mx.array:
-    keys, values = (_array(part, 1, 2, 24, 32) for part in "kv")
-    relative_keys, relative_values = (_array(part, 1, 21, 32, scale=0.2) for part in ("rk", "rv"))
-    queries = _array("q", 1, 2, 21, 32, scale=32**-0.5)
+    keys, values = (_array(part, 1, 2, 45, 48) for part in "kv")
+    relative_keys, relative_values = (_array(part, 1, 21, 48, scale=0.2) for part in ("rk", "rv"))
+    queries = _array("q", 1, 2, 42, 48, scale=48**-0.5)
     return ops.relative_attention(queries, keys, values, relative_keys, relative_values, first=3)
 
 
@@ -203,11 +206,13 @@ def _phase() -> mx.array:
     return ((mx.cumsum(steps, axis=1) - steps) % (1 << 24)).astype(mx.float32) * 2.0**-24 - 0.5
 
 
-def _gru() -> mx.array:
-    hidden = 32
-    projected = _array("x", 20, 6 * hidden)
-    weight = _array("w", 2, hidden, 3 * hidden, scale=hidden**-0.5)
-    return ops.bidirectional_gru(projected, weight, _array("b", 2, 1, hidden, scale=0.1))
+def _recurrent(hidden: int, frames: int) -> Callable[[], mx.array]:
+    def compute() -> mx.array:
+        projected = _array("x", frames, 6 * hidden)
+        weight = _array("w", 2, hidden, 3 * hidden, scale=hidden**-0.5)
+        return ops.bidirectional_gru(projected, weight, _array("b", 2, 1, hidden, scale=0.1))
+
+    return compute
 
 
 def _decimate() -> mx.array:
@@ -235,8 +240,8 @@ def _moments() -> mx.array:
     return centred * mx.rsqrt(mx.square(centred).mean(axis=(0, 2), keepdims=True) + 1e-5)
 
 
-GRU, SMALL_IMAGE, SMALL_ROW = "gru", "image small", "image row small"
-OWN_KERNELS = frozenset((GRU, SMALL_IMAGE, SMALL_ROW))
+GRU, GRU_WIDE, SMALL_IMAGE, SMALL_ROW = "gru", "gru wide", "image small", "image row small"
+OWN_KERNELS = frozenset((GRU, GRU_WIDE, SMALL_IMAGE, SMALL_ROW))
 """Names of the cases that rtvc's own kernels compute on a GPU."""
 
 OPERATOR_CASES = (
@@ -298,5 +303,7 @@ OPERATOR_CASES = (
     Case("softmax", "a softmax", _softmax),
     Case("decimate", "a decimation filter", _decimate),
     Case("random", "random numbers", _random),
-    Case(GRU, "the recurrent layer", _gru),
+    Case(GRU, "the recurrent layer", _recurrent(32, 20)),
+    # The width of RMVPE: other constants make another kernel, with the most threads of all.
+    Case(GRU_WIDE, "the recurrent layer", _recurrent(256, 6)),
 )

@@ -239,3 +239,62 @@ def test_a_running_voice_steps_down():
     )
     assert backend.compute == CPU
     assert not step_down()
+
+
+@pytest.mark.parametrize("wrong", ["wide", "without addend", "one row", "last channels"])
+def test_a_kernel_that_is_wrong_for_some_shapes_only_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, wrong: str
+):
+    def gru_kernel(projected: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
+        states = gru.loop(projected, weight, bias)
+        return states[::-1] if wrong == "wide" and bias.shape[-1] == 256 else states
+
+    def image_kernel(
+        _: str,
+        x: mx.array,
+        weight: mx.array,
+        bias: mx.array,
+        addend: mx.array | None,
+        *,
+        by_row: bool,
+    ) -> mx.array:
+        weight = weight.transpose(1, 0, 2, 3) if by_row else weight
+        y = mx.maximum(mx.conv2d(x, weight, padding=1) + bias, 0.0)
+        if (wrong == "without addend" and addend is None) or (wrong == "one row" and by_row):
+            y = y[:, :, ::-1]
+        if wrong == "last channels" and y.shape[3] % 8:
+            y = mx.concatenate([y[..., :-4], mx.zeros_like(y[..., -4:])], axis=3)
+        return y if addend is None else y + addend
+
+    monkeypatch.setattr(gru, "kernel_or_loop", gru_kernel)
+    monkeypatch.setattr(gru, "kernel_language", lambda: "metal")
+    monkeypatch.setattr(small_conv2d, "kernel", image_kernel)
+    verdict, steps = climb(GPU)
+    assert verdict.passed
+    assert verdict.compute == Compute("cpu", "gpu", "float16", gru_kernel=False)
+    assert len(steps) == 2
+
+
+@pytest.mark.parametrize(
+    ("compute", "sentences", "told"),
+    [
+        (GPU, ["Nothing is wrong, and this is told."], None),
+        (CPU, [], None),
+        (CPU, ["Wrong.", 1], None),
+        (CPU, [["Wrong."]], None),
+        (CPU, ["Wrong.\x1b[2J\n"], ("Wrong.\\x1b[2J\\n",)),
+    ],
+)
+def test_a_kept_verdict_tells_what_is_replaced_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+    compute: Compute,
+    sentences: list[Any],
+    told: tuple[str, ...] | None,
+):
+    monkeypatch.setattr(backend, "FIRST", GPU)
+    store = Kept()
+    saved = {"passed": True, "compute": dataclasses.asdict(compute), "sentences": sentences}
+    store.save(ladder.current_key(), saved)
+    monkeypatch.setattr(ladder, "climb", lambda *_: (ladder.Verdict(GPU, True), []))
+    assert ensure_tested(store).sentences == (told or ())
+    assert backend.compute == (CPU if told else GPU)

@@ -172,7 +172,8 @@ def numpy_results() -> dict[str, np.ndarray]:
     small = np.pad(uniform("x", 1, 2, 8, 40)[0].astype(float), ((1, 1), (1, 1), (0, 0)))
     w = uniform("w", 44, 3, 3, 40, scale=360**-0.5).astype(float)
     few = sum(small[a : a + 2, b : b + 8] @ w[:, a, b].T for a in range(3) for b in range(3))
-    few = np.maximum(few + uniform("b", 44), 0.0) + uniform("a", 1, 2, 8, 44)[0]
+    few = np.maximum(few + uniform("b", 44), 0.0)
+    few = np.concatenate([few + uniform("a", 1, 2, 8, 44)[0], few], axis=2)
     q, k, v = (uniform(part, 1, 2, 40, 64)[0].astype(float) for part in "qkv")
     scores = np.exp(q @ k.transpose(0, 2, 1) / 8)
     attention = scores / scores.sum(-1, keepdims=True) @ v
@@ -185,30 +186,40 @@ def numpy_results() -> dict[str, np.ndarray]:
         "image small": few,
         "attention": attention,
         "phase": phase,
-        "gru": numpy_gru(),
+        "gru": numpy_gru(32, 20),
+        "gru wide": numpy_gru(256, 6),
     }
 
 
-def numpy_gru() -> np.ndarray:
-    projected = uniform("x", 20, 192).astype(float)
-    weight = uniform("w", 2, 32, 96, scale=32**-0.5).astype(float)
-    bias = uniform("b", 2, 1, 32, scale=0.1).astype(float)
-    out = np.zeros((20, 64))
+def numpy_gru(hidden: int, frames: int) -> np.ndarray:
+    projected = uniform("x", frames, 6 * hidden).astype(float)
+    weight = uniform("w", 2, hidden, 3 * hidden, scale=hidden**-0.5).astype(float)
+    bias = uniform("b", 2, 1, hidden, scale=0.1).astype(float)
+    out = np.zeros((frames, 2, hidden))
     for direction in range(2):
-        state = np.zeros(32)
-        for frame in range(20) if direction == 0 else range(19, -1, -1):
-            r, z, n = projected[frame, 96 * direction : 96 * direction + 96].reshape(3, 32)
-            hr, hz, hn = (state @ weight[direction]).reshape(3, 32)
+        state = np.zeros(hidden)
+        for frame in range(frames)[:: 1 - 2 * direction]:
+            r, z, n = projected[frame].reshape(2, 3, hidden)[direction]
+            hr, hz, hn = (state @ weight[direction]).reshape(3, hidden)
             r, z = 1 / (1 + np.exp(-(r + hr))), 1 / (1 + np.exp(-(z + hz)))
             candidate = np.tanh(n + r * (hn + bias[direction, 0]))
             state = candidate + z * (state - candidate)
-            out[frame, 32 * direction : 32 * direction + 32] = state
-    return out
+            out[frame, direction] = state
+    return out.reshape(frames, -1)
 
 
 @pytest.mark.parametrize(
     "name",
-    ["conv dilated", "transposed 10", "image", "image small", "attention", "phase", "gru"],
+    [
+        "conv dilated",
+        "transposed 10",
+        "image",
+        "image small",
+        "attention",
+        "phase",
+        "gru",
+        "gru wide",
+    ],
 )
 def test_the_reference_is_what_numpy_computes(name: str):
     assert judge(fold(numpy_results()[name]), reference()[name]).snr_db > 120
