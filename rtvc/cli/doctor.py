@@ -200,6 +200,8 @@ def _self_test(found: dict[str, Any]) -> Check:
     name = "self-test"
     if "error" in found:
         fix = "Compute on the processor: rtvc run --compute cpu"
+        if os.environ.get("RTVC_DEVICE"):
+            fix = "Remove RTVC_DEVICE from the environment, or set it to cpu."
         return Check(name, "broken", found["error"], fix)
     cases = found["steps"][-1]["cases"]
     used = f"{describe_compute(found['compute'])} on {found['device']}"

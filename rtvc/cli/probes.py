@@ -19,6 +19,8 @@ from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rtvc.errors import RtvcError
+
 if TYPE_CHECKING:
     from rtvc.engine.selftest.run import Result
 
@@ -205,8 +207,8 @@ def probe(name: str) -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         return {"error": f"no answer within {_TIMEOUT_S} s"}
     if done.returncode == 0:
-        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return found
+        found = _last_object(done.stdout)
+        return {"error": "no result"} if found is None else found
     lines = done.stderr.strip().splitlines()
     reason = lines[-1] if lines else ""
     if done.returncode < 0:
@@ -214,8 +216,22 @@ def probe(name: str) -> dict[str, Any]:
     return {"error": reason.strip() or f"exited with code {done.returncode}"}
 
 
+def _last_object(text: str) -> dict[str, Any] | None:
+    """Return the last line that is a JSON object; a library may print more at the end."""
+    for line in reversed(text.splitlines()):
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            return found
+    return None
+
+
 if __name__ == "__main__":
     try:
         print(json.dumps(PROBES[sys.argv[1]]()))
+    except RtvcError as error:
+        sys.exit(str(error))
     except Exception as error:
         sys.exit(f"{type(error).__name__}: {error}")

@@ -69,8 +69,9 @@ def _select_device() -> Kind:
     default = requested if requested in ("cpu", "gpu") else usual
     found = _chosen("RTVC_DEVICE", default, ("cpu", "gpu"))
     if found == "gpu" and usual == "cpu":
+        other = "remove it" if os.environ.get("RTVC_DEVICE") else "'rtvc run --compute auto'"
         raise UsageError(
-            f"{named} 'gpu', but MLX finds no GPU here. Use 'cpu', or 'rtvc run --compute auto'; "
+            f"{named} 'gpu', but MLX finds no GPU here. Use 'cpu', or {other}; "
             "'rtvc doctor' shows what MLX finds."
         )
     return "gpu" if found == "gpu" else "cpu"
