@@ -75,7 +75,7 @@ def _load(source: str | Path, index: str | Path | None, pick: str | None) -> Voi
         raise UsageError(f"A voice cannot be loaded from {source!r}. Give a name or a path.")
     if not isinstance(index, str | Path | None) or not isinstance(pick, str | None):
         raise UsageError(
-            f"index is {index!r} and pick is {pick!r}. Give a path as index and a name as pick."
+            f"The index is {index!r} and pick is {pick!r}. Give a path as index, a name as pick."
         )
     if "\0" in str(source):
         raise UsageError(f"{str(source)!r} has a null character, which no name and no path has.")

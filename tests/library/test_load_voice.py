@@ -149,9 +149,9 @@ def test_names_that_the_system_refuses_are_refused_in_a_sentence(source, message
 
 
 def test_what_is_no_text_is_refused_in_a_sentence():
-    with pytest.raises(rtvc.UsageError, match=r"^index is 3 and pick is None"):
+    with pytest.raises(rtvc.UsageError, match=r"^The index is 3 and pick is None"):
         rtvc.load_voice(V1, index=3)  # type: ignore[arg-type]
-    with pytest.raises(rtvc.UsageError, match=r"^index is None and pick is 3"):
+    with pytest.raises(rtvc.UsageError, match=r"^The index is None and pick is 3"):
         rtvc.load_voice(V1, pick=3)  # type: ignore[arg-type]
     with pytest.raises(rtvc.SettingError, match=r"^'voice' is 3, but must be a name"):
         rtvc.voice_settings(3)  # type: ignore[arg-type]
