@@ -8,13 +8,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rtvc.errors import escaped
+
 if TYPE_CHECKING:
     from rtvc.audio.devices import Device
 
 _KEPT_CHECKS = {"system", "packages", "MLX", "self-test", "callback in C", "sound server", "voices"}
 """Checks of ``rtvc doctor`` that name nothing of yours."""
-_FOLDERS = re.compile(r"(?<![\w.~/])/(?:[^\s/'\"]+/)+")
-"""The folders of an absolute path, of which the name of the file remains."""
+_QUOTED = re.compile(r"""(['"])(?:~?/)(?:(?!\1)[^\n])*/((?:(?!\1)[^/\n])*)\1""")
+_FOLDERS = re.compile(r"(?<![\w.~/])~?/(?:[^\s/'\",:;()]+(?: [^\s/'\",:;()]+){0,4}/)+")
+"""The folders of an absolute path, in quotes or not, of which the name of the file remains. Names
+of folders may have spaces."""
 _LONG = 8
 """A name of this length is replaced where it is not in quotes, too; shorter ones may be words."""
 
@@ -82,12 +86,13 @@ class Names:
     def _text(self, text: str) -> str:
         for home in self._homes:
             text = text.replace(home, "~")
-        text = _FOLDERS.sub("", text)
+        text = _FOLDERS.sub("", _QUOTED.sub(r"\1\2\1", text))
         devices = self._devices or {}
         if text in devices:
             return devices[text]
         # The longest first: a name may be a part of another one.
         for name in sorted(devices, key=len, reverse=True):
-            for spelled in (repr(name), *([name] if len(name) >= _LONG else [])):
+            long = [name, escaped(name)] if len(name) >= _LONG else []
+            for spelled in (repr(name), *long):
                 text = text.replace(spelled, devices[name])
         return text

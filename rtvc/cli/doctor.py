@@ -106,9 +106,9 @@ def run(args: argparse.Namespace) -> int:
         return 1 if broken else 0
     width = max(len(check.name) for check in checks)
     for check in checks:
-        print(f"{_MARKS[check.verdict]}{check.name:{width}}  {check.found}")
+        print(f"{_MARKS[check.verdict]}{check.name:{width}}  {escaped(check.found)}")
         if check.fix:
-            print(f"  {'':{width}}  -> {check.fix}")
+            print(f"  {'':{width}}  -> {escaped(check.fix)}")
     print()
     print(f"Broken (!): {len(broken)}." if broken else "Nothing is broken.")
     return 1 if broken else 0

@@ -21,7 +21,6 @@ from rtvc.errors import RtvcError, UsageError
 
 if TYPE_CHECKING:
     from rtvc.audio.devices import Device
-    from rtvc.cli.anonymous import Names
 
 SUMMARY = "collect how rtvc runs on this machine, in one archive to send"
 USAGE = "rtvc report [FILE] [--yes] [--seconds N] [--no-devices] [--no-rvc] [--with-device-names]"
@@ -166,7 +165,7 @@ def _devices(args: argparse.Namespace) -> list[Device]:
     from rtvc.audio.devices import Device
 
     words = ("-m", "rtvc.cli.report_parts", "devices", "", "0", "")
-    found = None if args.no_devices else _result(_Part("", "", words, 5.0), None)
+    found = None if args.no_devices else _result(_Part("", "", words, 5.0))
     return [Device(**row) for row in found] if isinstance(found, list) else []
 
 
@@ -177,19 +176,23 @@ def _files(
     from rtvc.cli.anonymous import Names, device_rows, without_findings
     from rtvc.cli.run_report import as_json
 
-    names = Names(None if args.with_device_names else listed)
-    rows = device_rows(listed, named=args.with_device_names)
-    files = {"devices.json": (as_json(rows), "devices: kind, channels, rate")}
+    results = {}
     for number, part in enumerate(parts, 1):
         print_note(f"{number} of {len(parts)}: {part.about}, about {part.seconds:.0f} s.")
-        found = _result(part, names)
+        found = _result(part)
         if part.file == "doctor.json" and isinstance(found, dict):
             found = without_findings(found)
+        results[part] = found
+    # Devices that have been connected meanwhile may be named too.
+    names = Names(None if args.with_device_names else [*listed, *_devices(args)])
+    rows = device_rows(listed, named=args.with_device_names)
+    files = {"devices.json": (as_json(rows), "devices: kind, channels, rate")}
+    for part, found in results.items():
         files[part.file] = (as_json(names.removed(found)), part.about)
     return files
 
 
-def _result(part: _Part, names: Names | None) -> Any:
+def _result(part: _Part) -> Any:
     """Run a part and return its result, or under "error" why there is none."""
     from rtvc.cli.terminal import ProgressBar
 
@@ -210,7 +213,7 @@ def _result(part: _Part, names: Names | None) -> Any:
                 if process.poll() is not None:
                     late = {}
                     break
-                if names is not None:
+                if part.file:
                     bar.show(part.file, share, time.monotonic() - began)
                 time.sleep(_LOOK_S)
         finally:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,7 @@ def test_names_of_devices_are_written_only_if_asked(monkeypatch: pytest.MonkeyPa
         "devices": {"input": "AirPods Pro", "output": "Annas neue Box", "monitor": "AirPods Pro"},
         "stats": {"last_cause": "'AirPods Pro' was lost", "reason": "MacBook Pro Microphone"},
     }
-    monkeypatch.setattr(report, "_result", lambda part, names: run)
+    monkeypatch.setattr(report, "_result", lambda part: run)
     parts = report._parts(arguments("--no-rvc"))[-1:]
 
     def text(*flags: str) -> str:
@@ -170,7 +170,7 @@ def test_it_asks_before_it_writes(
     path = tmp_path / "a.zip"
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     monkeypatch.setattr("builtins.input", lambda question: answer)
-    monkeypatch.setattr(report, "_result", lambda part, names: {"x": 1})
+    monkeypatch.setattr(report, "_result", lambda part: {"x": 1})
     assert report.run(arguments(str(path), "--no-rvc", "--no-devices")) == (0 if written else 1)
     assert path.exists() == written
     printed = capsys.readouterr()
@@ -180,7 +180,7 @@ def test_it_asks_before_it_writes(
 
 def test_a_part_that_fails_is_reported_in_its_file() -> None:
     def result(code: str) -> Any:
-        return report._result(report._Part("x", "", ("-c", code), 5.0), None)
+        return report._result(report._Part("x", "", ("-c", code), 5.0))
 
     assert result("raise ValueError('no GPU here')") == {"error": "ValueError: no GPU here"}
     assert result("import os; os.abort()")["error"].startswith("exit code -6")
@@ -191,7 +191,7 @@ def test_a_part_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(report, "_PATIENCE_S", 0.1)
     part = report._Part("x", "", ("-c", "import time; time.sleep(60)"), 0.9)
     began = time.monotonic()
-    assert report._result(part, None) == {"error": "It took longer than 1 s."}
+    assert report._result(part) == {"error": "It took longer than 1 s."}
     assert time.monotonic() - began < 30
 
 
@@ -266,3 +266,35 @@ def test_the_random_voice_runs_on_the_clock_of_a_device(monkeypatch: pytest.Monk
     assert found["settings"]["voice"] == "v2-40k"
     assert found["stats"]["blocks"] + found["stats"]["late_blocks"] > 0
     assert found["devices"] == {"input": "simulated", "output": "simulated"}
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("No such file: '/Volumes/Annas Disk/my voices/Anna.pth'", "No such file: 'Anna.pth'"),
+        ("/Volumes/Annas Disk/x y/lib.so: broken", "lib.so: broken"),
+        ("dlopen(/nowhere/anna/lib.so, 2): no", "dlopen(lib.so, 2): no"),
+        (f"{Path.home()}/Library/Application Support/rtvc/a.json cannot", "a.json cannot"),
+        ("about 36 GFLOP/s, 1/2 of it", "about 36 GFLOP/s, 1/2 of it"),
+    ],
+)
+def test_folders_with_spaces_are_left_out(text: str, hidden: str) -> None:
+    assert Names(None).removed(text) == hidden
+
+
+def test_a_device_that_was_connected_meanwhile_is_not_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    odd = listed(("Anna\u202es B\x07 \U0001f3a7", "Core Audio", 1, 0))
+    stats = {"reason": "Anna\\u202es B\\x07 \U0001f3a7 was lost", "hint": repr(odd[0].name)}
+
+    def result(part: Any) -> Any:
+        if "devices" in part.words[-4:-3]:
+            return [asdict(device) for device in odd]
+        return {"stats": stats}
+
+    monkeypatch.setattr(report, "_result", result)
+    parts = report._parts(arguments("--no-rvc"))[-1:]
+    files = report._files(parts, [], arguments("--no-rvc"))
+    found = json.loads(files["live-world.json"][0])["stats"]
+    assert found == {"reason": "<device> was lost", "hint": "<device>"}

@@ -114,3 +114,39 @@ def test_a_damaged_file_counts_as_empty():
     for number in range(30):
         VerdictFile().save(f"key {number}", {})
     assert len(json.loads(compute_path().read_text())["self-tests"]) == 20
+
+
+_AT_THE_END = """
+import atexit, sys
+if "rtvc.cli.probes" in sys.orig_argv:
+    atexit.register(print, "a library says goodbye")
+"""
+
+
+@pytest.mark.parametrize(
+    ("modules", "found"),
+    [
+        ({"rtmixer.py": "import os; os._exit(0)"}, {"error": "no result"}),
+        ({"rtmixer.py": "raise SystemExit"}, {"error": "no result"}),
+        ({"rtmixer.py": "__version__ = '1'", "sitecustomize.py": _AT_THE_END}, {"version": "1"}),
+    ],
+)
+def test_a_library_that_ends_the_process_or_prints_breaks_no_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, modules: dict[str, str], found: dict[str, str]
+):
+    for name, text in modules.items():
+        (tmp_path / name).write_text(text)
+    # The modules come before those that are installed.
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert probes.probe("rtmixer") == found
+
+
+@pytest.mark.parametrize("device", ["CPU", "cuda", " cpu", "gpu:0", "\x1b[31m"])
+def test_a_device_that_is_none_is_named_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, device: str
+):
+    monkeypatch.setenv("RTVC_DEVICE", device)
+    check = _self_test(probes.probe("self_test"))
+    assert check.verdict == "broken"
+    assert check.found == f"RTVC_DEVICE is {device!r}; it can be cpu or gpu."
+    assert check.fix == "Remove RTVC_DEVICE from the environment, or set it to cpu."
