@@ -28,7 +28,8 @@ DESCRIPTION = """\
 Changes the voice in sound files of any format and sample rate that libsndfile reads, and
 of others, such as m4a, mp4 and webm, if ffmpeg is installed (on a Mac, m4a needs nothing).
 One input file is written to the file OUT. Several files, or folders with everything in
-them, are written to the folder OUT under their own names. '-' is standard input or output.
+them, are written to the folder OUT under their own names, and so is one file if OUT has no
+extension. OUT is made if it does not exist. '-' is standard input or output.
 The output is mono and has the length of the input. Only the defaults, the preset and the
 flags apply, not the remembered settings of a live run: the same command always gives the
 same result. Unless you set --gate, it is lowered for quiet recordings.
@@ -52,7 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "inputs", metavar="IN", nargs="+", type=_path, help="input files and folders"
     )
     parser.add_argument("target", metavar="OUT", type=_path, help="output file or folder")
-    parser.add_argument("--rate", type=_rate, metavar="HZ", help="sample rate of the output")
+    parser.add_argument(
+        "--rate",
+        type=_rate,
+        metavar="HZ",
+        help="sample rate of the output (default that of the input)",
+    )
     parser.add_argument("--force", action="store_true", help="overwrite files that exist")
     parser.add_argument(
         "--quality",

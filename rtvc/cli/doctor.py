@@ -224,14 +224,16 @@ def _one_build(builds: list[str], version: str) -> str:
 
 def _portaudio(found: dict[str, Any]) -> Check:
     if "error" in found:
-        fix = "Install it for live sound; until then rtvc plays its demonstration."
+        fix = "Install it for live sound. 'rtvc run --demo' works without it."
         return Check("PortAudio", "broken", found["error"], fix)
     text = f"{found['version']} ({', '.join(found['host_apis']) or 'no host API'})"
     missing = [what for what in ("input", "output") if not found[f"{what}s"]]
     if missing:
         kinds = {"input": "microphone", "output": "speaker"}
         names = " and no ".join(kinds[what] for what in missing)
-        fix = "Plug one in or start a sound server; until then rtvc plays its demonstration."
+        fix = (
+            "Plug one in or start a sound server; rtvc waits for it. 'rtvc run --demo' needs none."
+        )
         return Check("PortAudio", "warning", f"{text}, but no {names}", fix)
     text += (
         f", {len(found['inputs'])} microphone(s), {len(found['outputs'])} speaker(s); default: "

@@ -683,3 +683,12 @@ def test_the_home_folder_of_nobody_is_no_bug(words: list[str], message: str):
     done = rtvc_command(*words, code=None)
     assert done.returncode in (1, 2)
     assert f"rtvc: {message}" in done.stderr
+
+
+def test_doctor_says_what_rtvc_does_without_devices():
+    from rtvc.cli.doctor import _portaudio
+
+    found: dict[str, object] = {"version": "19", "host_apis": [], "inputs": [], "outputs": []}
+    for check in (_portaudio(found), _portaudio({"error": "It is missing."})):
+        assert "'rtvc run --demo'" in check.fix
+        assert "until then" not in check.fix
