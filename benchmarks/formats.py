@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from rtvc.cli.terminal import discard_library_messages
 from tests.audio.test_formats import INPUTS, OUTPUTS, check
 
 LENGTHS = (1, 2, 479, 24_001)
@@ -23,7 +24,7 @@ def main() -> int:
     cases = [(form, out, n) for form in INPUTS for out in OUTPUTS for n in LENGTHS]
     cases += [(form, OUTPUTS[i % len(OUTPUTS)], LONG) for i, form in enumerate(INPUTS)]
     wrong, began = 0, time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, discard_library_messages():
         for form, extension, frames in cases:
             try:
                 check(Path(folder), form, frames, extension)

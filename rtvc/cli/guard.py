@@ -27,6 +27,9 @@ _RESET = (
 
 def main() -> int:
     """Run the command line of this process, and return the exit code."""
+    # While modules are loaded Ctrl-C ends the process without Python's traceback.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     if ENVIRONMENT in os.environ or not _is_live(sys.argv[1:]):
         from rtvc.cli.main import main as run
 

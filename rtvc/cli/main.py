@@ -233,7 +233,8 @@ def _main(words: list[str]) -> int:
     end = _ending()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # A shell's background job ignores Ctrl-C.
-        if number != signal.SIGINT or signal.getsignal(number) is signal.default_int_handler:
+        usual = signal.default_int_handler, signal.SIG_DFL
+        if number != signal.SIGINT or signal.getsignal(number) in usual:
             signal.signal(number, end)
     try:
         args = parse(words)

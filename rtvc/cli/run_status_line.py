@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from rtvc.live.recorder import Recorder
 
 
+_FIRST_BLOCK_S = 5.0
+"""Time that a run of limited length waits for its first block beyond its end."""
+
+
 def run(
     args: argparse.Namespace,
     devices: RunDevices,
@@ -79,10 +83,8 @@ def run(
                 _remember(saved)
             try:
                 sources = session, recorder, flight, stats_file
-                _watch(sources, keyboard, display, seconds=args.seconds)
-                if args.seconds is not None and devices.live:
-                    missing = _missing_devices(session)
-                missing = missing or _missing_voice(session)
+                _watch(sources, keyboard, display, seconds=args.seconds, live=devices.live)
+                missing = _missing(session, args.seconds, live=devices.live)
             finally:
                 link.report("closing")
                 session.session.stop()
@@ -115,6 +117,17 @@ def _remember(run: RememberedRun) -> None:
         print_note(f"This run is not remembered. {error}")
 
 
+def _missing(session: DeviceSession, seconds: float | None, *, live: bool) -> str:
+    """Return a sentence if nothing was converted because something was missing, else ""."""
+    devices = _missing_devices(session) if live and seconds is not None else ""
+    if seconds is not None and _is_starting(session, live=live):
+        return (
+            f"Nothing was converted: no block was finished in {seconds + _FIRST_BLOCK_S:g} s. End "
+            "other programs that use the CPU."
+        )
+    return devices or _missing_voice(session)
+
+
 def _missing_devices(session: DeviceSession) -> str:
     """Return a sentence if the devices of a run never came, else ""."""
     if session.devices.in_use() is not None:
@@ -133,12 +146,20 @@ def _missing_voice(session: DeviceSession) -> str:
     return f"Nothing was converted. {stats.last_cause}"
 
 
+def _is_starting(session: DeviceSession, *, live: bool) -> bool:
+    """Return whether nothing is missing, but no block has been processed yet."""
+    if session.session.stats().blocks or session.devices.endpoint.finished:
+        return False
+    return not _missing_voice(session) and not (live and _missing_devices(session))
+
+
 def _watch(
     sources: tuple[DeviceSession, Recorder, FlightRecorder | None, StatsFile],
     keyboard: Keyboard,
     display: StatusDisplay,
     *,
     seconds: float | None,
+    live: bool,
 ) -> None:
     shown, session = "", sources[0]
     while not session.session.wait(0.1):
@@ -153,7 +174,9 @@ def _watch(
         if "q" in keyboard.pressed().lower():
             return
         if seconds is not None and display.elapsed_s >= seconds:
-            return
+            late = display.elapsed_s >= seconds + _FIRST_BLOCK_S
+            if late or not _is_starting(session, live=live):
+                return
     if not session.devices.endpoint.finished:
         reason = session.session.stats().reason
         raise RtvcError(reason or "The engine has stopped. Start rtvc again.")

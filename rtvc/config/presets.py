@@ -191,8 +191,9 @@ def user_path(name: str) -> Path:
     UsageError
         If the name is not a valid file name.
     """
+    name = name.strip()  # nobody sees spaces at the ends of a name
     for suffix in (SUFFIX, ".yml"):
-        name = name[: -len(suffix)] if name.lower().endswith(suffix) else name
+        name = name[: -len(suffix)].rstrip() if name.lower().endswith(suffix) else name
     if name.startswith("."):
         raise UsageError(
             f"A preset's name cannot begin with a dot, as {name!r} does: it would be hidden."

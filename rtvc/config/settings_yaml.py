@@ -7,7 +7,9 @@ value: it is read as it is written, or refused.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,6 +99,8 @@ def read_text(path: Path) -> str:
         If the system does not let it be read.
     """
     try:
+        if _is_named_pipe(path):
+            raise SettingsFileError(str(path), [Problem(0, "It is a pipe, not a file.")])
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
@@ -115,6 +119,18 @@ def read_text(path: Path) -> str:
         problem = Problem(0, f"It cannot be read: {error.strerror}.")
         raise UnreadableFileError(str(path), [problem]) from None
     raise SettingsFileError(str(path), [Problem(0, reason)])
+
+
+def _is_named_pipe(path: Path) -> bool:
+    """Return whether a path leads to a pipe with a name, at which a reader may wait for ever.
+
+    Pipes of the shell, such as /dev/stdin and those of <(...), have none and come to an end.
+    """
+    real = os.path.realpath(path)
+    try:
+        return stat.S_ISFIFO(os.stat(real).st_mode) and not real.startswith(("/dev/", "/proc/"))
+    except OSError:
+        return False
 
 
 def parse(text: str, source: str, text_keys: tuple[str, ...]) -> Document:

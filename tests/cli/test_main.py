@@ -692,3 +692,25 @@ def test_doctor_says_what_rtvc_does_without_devices():
     for check in (_portaudio(found), _portaudio({"error": "It is missing."})):
         assert "'rtvc run --demo'" in check.fix
         assert "until then" not in check.fix
+
+
+def test_a_run_has_at_least_one_block():
+    rtvc_command("--demo", "--seconds", "0.001", "--stats", "figures.json", "--no-save")
+    assert json.loads(Path("figures.json").read_text())["stats"]["blocks"] > 0
+
+
+def test_ctrl_c_while_modules_are_loaded_leaves_no_traceback():
+    # The import that is interrupted is that of the command line itself.
+    program = (
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'rtvc.cli.main':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "sys.argv = ['rtvc', 'presets']\n"
+        "from rtvc.cli.guard import main\n"
+        "sys.exit(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")

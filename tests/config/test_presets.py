@@ -314,3 +314,26 @@ def test_a_damaged_file_of_the_last_run_is_renamed_with_a_warning(folder: Path):
         assert str(aside) in sentence
         assert aside.read_text() == "pitch: 99\n"
         assert not remembered.remembered_path().exists()
+
+
+def test_spaces_at_the_ends_are_no_part_of_a_name(folder: Path):
+    for name in (" mine", "mine ", "\u3000mine\u00a0", " mine .yaml", "mine.yaml "):
+        assert presets.user_path(name) == presets.user_folder() / "mine.yaml"
+    for name in (" ", " .yaml", " .mine", ".yaml "):
+        with pytest.raises(UsageError, match="name"):
+            presets.user_path(name)
+
+
+def test_a_pipe_with_a_name_is_no_preset_but_one_of_the_shell_is(folder: Path, tmp_path: Path):
+    os.mkfifo(tmp_path / "p.yaml")
+    (tmp_path / "link.yaml").symlink_to("p.yaml")
+    for name in ("p.yaml", "link.yaml"):
+        with pytest.raises(UsageError, match="It is a pipe, not a file"):
+            presets.load_preset(tmp_path / name)
+    end, begin = os.pipe()
+    try:
+        os.write(begin, b"pitch: 3\n")
+        os.close(begin)
+        assert presets.load_preset(Path(f"/dev/fd/{end}")).settings.pitch == 3
+    finally:
+        os.close(end)
