@@ -26,6 +26,12 @@ _NO_FORMAT = (
 """The same, and what it says of a file that begins like MPEG audio or Ogg."""
 
 
+_REWORDED = {
+    "Internal error : SF_INFO struct incomplete": "its header states a sample rate or a number of "
+    "channels that no sound has",
+    "Unspecified internal error": "its sample format is not supported",
+}
+"""What libsndfile says of some headers, and the same for users."""
 _CALL = 1024
 """Frames that libsndfile reads at once."""
 
@@ -194,6 +200,7 @@ def _unreadable_message(name: str, error: Exception) -> str:
     reason = reason_of(error)
     if reason.startswith(_NO_FORMAT):
         reason = "it is in no format that libsndfile reads"
+    reason = _REWORDED.get(reason, reason)
     return f"Cannot read {name}: {reason}. Check that it is a complete sound file."
 
 

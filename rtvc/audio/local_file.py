@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -54,11 +55,18 @@ _REMEDY = "Install ffmpeg, with which rtvc reads such files, or convert it to WA
 _ROUNDING_S = 0.2
 """Difference to the stated length that the delays of encoders explain."""
 _DAMAGE = re.compile(
-    "ended prematurely|partial file|corrupt|Error while decoding|Error submitting packet", re.I
+    "ended prematurely|partial file|corrupt|Error while decoding|Error submitting packet"
+    "|CRC error|Packet mismatch|Too few bits|exceeds containing master",
+    re.I,
 )
 """What ffmpeg prints about a file that is cut short or damaged."""
-_VIDEO = frozenset((b"\0\0\1\xba", b"\0\0\1\xb3", b"FLV\1", b"\x1aE\xdf\xa3"))
-"""Beginnings of MPEG program and video streams, FLV and Matroska."""
+_NO_MPEG_AUDIO = frozenset(
+    (
+        *(b"\0\0\1\xba", b"\0\0\1\xb3", b"FLV\1", b"\x1aE\xdf\xa3"),
+        *(b"\x7f\xfe\x80\x01", b"\xfe\x7f\x01\x80", b"\x1f\xff\xe8\0", b"\xff\x1f\0\xe8"),
+    )
+)
+"""Beginnings of MPEG program and video streams, FLV, Matroska and, in four byte orders, DTS."""
 _NO_LENGTH = re.compile(r"Estimating duration|Duration: N/A|Input #0, (mpeg|mpegts|gsm|amr\w*),")
 """What ffmpeg prints about a file that states no length."""
 _SCRATCH_HINT = "Free some space, or set TMPDIR to a folder on another disk."
@@ -156,12 +164,20 @@ def _copy(source: Path, target: Path, name: str) -> None:
                     )
             else:
                 stream = stack.enter_context(source.open("rb"))
+            if _is_endless(os.fstat(stream.fileno())):
+                raise RtvcError(f"Cannot read {name}: it is a device, not a sound file.")
             shutil.copyfileobj(stream, copy, _PIECE)
     except (OSError, AttributeError) as error:
         reason = getattr(error, "strerror", None) or "it is closed"
         raise RtvcError(f"Cannot read {name}: {reason}.") from None
     if not target.stat().st_size:
         raise RtvcError(f"Cannot read {name}: it is empty.")
+
+
+def _is_endless(facts: os.stat_result) -> bool:
+    """Return whether a file is a device, such as /dev/zero, which may never end."""
+    empty = os.path.samestat(facts, os.stat(os.devnull))
+    return not empty and (stat.S_ISCHR(facts.st_mode) or stat.S_ISBLK(facts.st_mode))
 
 
 def _with_header(raw: Path, rate: int, name: str) -> Path:
@@ -187,7 +203,7 @@ def _with_header(raw: Path, rate: int, name: str) -> Path:
 
 def _problem(path: Path) -> str | None:
     """Return why libsndfile does not open a file that another program may decode, else None."""
-    if _begins_as_video(path):
+    if _begins_as_other(path):
         return UNKNOWN_FORMAT
     try:
         Decoder(path).close()
@@ -202,11 +218,11 @@ def _problem(path: Path) -> str | None:
     return None
 
 
-def _begins_as_video(path: Path) -> bool:
-    """Return whether a file is a video; libsndfile takes parts of some for MPEG audio."""
+def _begins_as_other(path: Path) -> bool:
+    """Return whether a file is of a kind of which libsndfile takes parts for MPEG audio."""
     try:
         with path.open("rb") as file:
-            return file.read(4) in _VIDEO
+            return file.read(4) in _NO_MPEG_AUDIO
     except OSError:
         return False  # opening it gives the reason
 
@@ -226,7 +242,16 @@ def _decoded(source: Path, target: Path, name: str, problem: str) -> LocalFile:
     original, result = os.fsdecode(source.absolute()), os.fsdecode(target)
     if ffmpeg := shutil.which("ffmpeg"):
         command = [ffmpeg, "-hide_banner", "-nostdin", "-nostats", "-protocol_whitelist", "file"]
-        command += ["-i", f"file:{original}", "-map", "0:a:0", "-c:a", "pcm_f32le"]
+        command += [
+            "-err_detect",
+            "crccheck",
+            "-i",
+            f"file:{original}",
+            "-map",
+            "0:a:0",
+            "-c:a",
+            "pcm_f32le",
+        ]
         command += ["-rf64", "auto", result]
     elif afconvert := shutil.which("afconvert"):
         command = [afconvert, "-f", "WAVE", "-d", "LEF32", original, result]

@@ -170,6 +170,8 @@ class SoundSink:
 
     def _write_error(self, reason: str) -> RtvcError:
         """Return the error for a reason; libsndfile's for a full disk is "System error"."""
+        if not self.path.parent.is_dir():
+            return RtvcError(f"Cannot write {self.path}: its folder has been removed.")
         why = "the disk may be full" if reason == "System error" else reason
         advice = " Free some space, or write to another disk." if "full" in why else ""
         return RtvcError(f"Cannot write {self.path}: {why}.{advice}")

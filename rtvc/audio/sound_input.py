@@ -16,7 +16,7 @@ from rtvc.device_choice import ChannelChoice
 from rtvc.errors import RtvcError
 
 PIECE_S = 0.5
-_LOWEST_RATE = 1000
+_LOWEST_RATE, _HIGHEST_RATE = 1000, 1_000_000
 _SHORTFALL_S = 0.05
 """Missing sound up to this length is the rounding of a lossy format, not a fault."""
 _CLIPPED = 4.0
@@ -30,6 +30,10 @@ _GATE_BELOW_DB = 35.0
 """Distance of the gate from the loud parts of a recording."""
 _HIGHEST_GATE_DB, _LOWEST_GATE_DB = -60.0, -89.0
 """The gate of a live run, and the lowest that still closes on digital silence."""
+
+
+Version = tuple[int, int, int]
+"""Inode, time of the last change, and size in bytes of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class SoundInput:
         Sentences about what is done differently from what one expects.
     tags
         Title, artist and the like.
+    version
+        What identifies the content of the file, see `version_of`.
     """
 
     path: Path
@@ -70,6 +76,7 @@ class SoundInput:
     shortfall: str = ""
     notes: tuple[str, ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
+    version: Version = (0, 0, 0)
 
     @property
     def gate_db(self) -> float:
@@ -114,12 +121,14 @@ def inspect(
         If it cannot be read, contains no samples, or ones that are NaN, infinite or far too large.
     """
     name = name or str(path)
+    version = version_of(path)
     decoder = open_decoder(path, name)
-    if decoder.rate < _LOWEST_RATE:
+    if not _LOWEST_RATE <= decoder.rate <= _HIGHEST_RATE:
         decoder.close()
+        wrong = "low for a voice" if decoder.rate < _LOWEST_RATE else "high for sound"
         raise RtvcError(
-            f"{name} states a sample rate of {decoder.rate} Hz, which is too low for a voice. Its "
-            "header may be damaged; export it again."
+            f"{name} states a sample rate of {decoder.rate} Hz, which is too {wrong}. Its header "
+            "may be damaged; export it again."
         )
     products: list[Float64] = []
     peak = 0.0
@@ -152,7 +161,17 @@ def inspect(
         _shortfall(decoder, name, stated_s, damage),
         tuple(f"{name}: {note}" for note in notes if note),
         tuple((tag, text) for tag, text in decoder.tags.items() if tag != "software"),
+        version,
     )
+
+
+def version_of(path: Path) -> Version:
+    """Return the version of a file, zeros if there is none."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return facts.st_ino, facts.st_mtime_ns, facts.st_size
 
 
 def _mean_products(frames: Float32) -> Float64:

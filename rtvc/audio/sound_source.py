@@ -10,7 +10,7 @@ import soxr
 from rtvc._types import Float32
 from rtvc.audio.decoder import open_decoder
 from rtvc.audio.endpoint import ENGINE_RATE
-from rtvc.audio.sound_input import PIECE_S, SoundInput, inspect
+from rtvc.audio.sound_input import PIECE_S, SoundInput, inspect, version_of
 from rtvc.errors import RtvcError
 
 
@@ -41,9 +41,10 @@ class SoundSource:
 
     def __init__(self, source: Path | SoundInput) -> None:
         self.input = source if isinstance(source, SoundInput) else inspect(source)
+        self.frames_read = 0
+        self._check_version()
         self._decoder = open_decoder(self.input.path, self.input.name)
         self.rate = self.input.rate
-        self.frames_read = 0
         self.ended = False
         self._soxr = (
             None if self.rate == ENGINE_RATE else soxr.ResampleStream(self.rate, ENGINE_RATE, 1)
@@ -60,7 +61,7 @@ class SoundSource:
         Raises
         ------
         RtvcError
-            If the file is shorter than it was when it was inspected.
+            If the file is not as it was when it was inspected.
         """
         wanted = max(1, round(PIECE_S * self.rate))
         # A file that has grown since it was inspected is read up to its former end.
@@ -68,16 +69,34 @@ class SoundSource:
         frames = self._decoder.read(wanted)
         self.frames_read += len(frames)
         if len(frames) < wanted:
-            raise RtvcError(
-                f"{self.input.name} has changed while it was read. Convert it again when no "
-                "other program writes to it."
-            )
+            raise self._changed()
         self.ended = self.frames_read == self.input.frames
+        if self.ended:
+            self._check_version()
         mono = self.input.downmix.apply(frames) * np.float32(self.input.scale)
         if self._soxr is None:
             return mono
         output: Float32 = self._soxr.resample_chunk(mono, last=self.ended)
         return output
+
+    def _check_version(self) -> None:
+        """Raise an error if other bytes were written into the file, unless it has only grown."""
+        inode, changed, size = version_of(self.input.path)
+        before_inode, before_changed, before_size = self.input.version
+        if inode not in (0, before_inode) and self.frames_read:
+            return  # renamed over it: the former file was read
+        if inode and (
+            inode != before_inode
+            or size < before_size
+            or (size == before_size and changed != before_changed)
+        ):
+            raise self._changed()
+
+    def _changed(self) -> RtvcError:
+        return RtvcError(
+            f"{self.input.name} has changed while it was read. Convert it again when no other "
+            "program writes to it."
+        )
 
     def close(self) -> None:
         """Close the file; safe to repeat."""

@@ -150,6 +150,8 @@ def _check_standard_streams(args: argparse.Namespace) -> None:
         raise UsageError("--raw is for standard input and output: give '-' as IN or OUT.")
     if args.target == standard and args.json:
         raise UsageError("--json and '-' as OUT both use standard output. Leave one out.")
+    if args.target == standard and sys.__stdout__ is None:
+        raise UsageError("Standard output is closed. Give a file as OUT, or open it.")
     if args.target == standard and sys.stdout.isatty():
         raise UsageError(
             "Standard output is a terminal. Send it to a file or a program: 'rtvc convert "

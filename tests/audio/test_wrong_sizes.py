@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,8 @@ import pytest
 import soundfile
 
 from rtvc.audio.containers.layout import NO_LENGTH, UPDATED
-from rtvc.audio.sound_source import read_whole
+from rtvc.audio.sound_input import SoundInput, inspect
+from rtvc.audio.sound_source import SoundSource, read_whole
 from rtvc.errors import RtvcError
 from tests.audio.signals import noise_below
 from tests.audio.test_containers import inspected
@@ -184,7 +187,7 @@ def test_samples_that_are_no_sound_are_refused(tmp_path: Path) -> None:
 
 def test_compressed_aiff_keeps_its_length_with_bytes_behind(tmp_path: Path) -> None:
     data = encoded_at_8_khz("AIFF", "GSM610")
-    found = inspected(tmp_path / "x", data + bytes(3000))
+    found = inspected(tmp_path / "x", data + bytes([0, 1] * 1500))
     assert found.frames > 8000
     assert found.notes == (f"{tmp_path / 'x'}: {UPDATED}",)
 
@@ -228,3 +231,89 @@ def test_a_damaged_flac_file_is_read_up_to_the_damage(tmp_path: Path) -> None:
         found = inspected(tmp_path / "x", bytes(data))
         assert found.frames > seconds * RATE
         assert "is cut short or damaged" in found.shortfall
+
+
+@pytest.mark.parametrize("form", ["WAV", "AIFF", "AU", "W64", "SVX", "AVR", "NIST", "WVE", "MAT5"])
+def test_zeros_behind_the_stated_end_are_no_sound(tmp_path: Path, form: str) -> None:
+    rate, subtype = (8000, "ALAW") if form == "WVE" else (RATE, "PCM_16")
+    soundfile.write(tmp_path / "y", SOUND, rate, format=form, subtype=subtype)
+    found = inspected(tmp_path / "x", (tmp_path / "y").read_bytes() + bytes(70_000))
+    assert found.frames == len(SOUND)
+    assert "70,000 bytes follow the end that its header states" in " ".join(found.notes)
+
+
+@pytest.mark.parametrize("size", [0, UNKNOWN, 0x7FFFFFFF, 0x80000000])
+@pytest.mark.parametrize("behind", [b"", LIST, LIST + chunk(b"id3 ", b"ID3\4\0\0\0\0\0\1\0")])
+def test_chunks_behind_sound_of_unknown_size_are_no_sound(
+    tmp_path: Path, size: int, behind: bytes
+) -> None:
+    one = wav(chunk(b"data", BODY, size), behind)
+    for data, times in ((one, 1), (one + wav(DATA), 2), (one + one, 2)):
+        found = inspected(tmp_path / "x", data)
+        assert found.frames == times * len(SOUND)
+        assert found.notes == (f"{tmp_path / 'x'}: {NO_LENGTH}",)
+        np.testing.assert_allclose(
+            read_whole(found, RATE)[200:-200], np.tile(SOUND, times)[200:-200], atol=0.01
+        )
+
+
+@pytest.mark.parametrize("offset", [0, 24, 60])
+def test_the_header_of_au_is_no_sound(tmp_path: Path, offset: int) -> None:
+    header = struct.pack(">4sIIIII", b".snd", offset, len(BODY), 3, RATE, 1)
+    big = np.frombuffer(BODY, "<i2").astype(">i2").tobytes()
+    found = inspected(tmp_path / "x", header.ljust(offset, b"\0") + big)
+    assert (found.frames, found.notes, found.shortfall) == (len(SOUND), (), "")
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [
+        (0, "a sample rate or a number of channels that no sound has"),
+        (1, "a sample rate of 1 Hz, which is too low for a voice"),
+        (2**31 - 1, "a sample rate of 2147483647 Hz, which is too high for sound"),
+        (2**31, "a sample rate or a number of channels that no sound has"),
+    ],
+)
+def test_a_rate_that_no_sound_has_is_refused(tmp_path: Path, rate: int, words: str) -> None:
+    with pytest.raises(RtvcError, match=words):
+        inspected(tmp_path / "x", restated(wav(DATA), 24, "<I", rate))
+
+
+def test_a_file_that_changes_while_it_is_read_is_no_result(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+
+    def inspected_later() -> SoundInput:
+        path.write_bytes(wav(DATA, DATA, DATA))
+        os.utime(path, (0, 0))
+        return inspect(path)
+
+    found = inspected_later()
+    grown = read_in_the_middle(found, lambda: path.open("ab").close())
+    assert grown == 3 * len(SOUND)
+    with path.open("ab") as file:
+        grown = read_in_the_middle(found, lambda: file.write(b"more"))
+    assert grown == 3 * len(SOUND)
+    for change in (
+        lambda: path.write_bytes(wav(DATA, DATA[:-4] + b"\1\2\3\4", DATA)),
+        lambda: os.truncate(path, 200_000),
+    ):
+        found = inspected_later()
+        with pytest.raises(RtvcError, match="has changed while it was read"):
+            read_in_the_middle(found, change)
+    found = inspected_later()
+    (tmp_path / "y").write_bytes(path.read_bytes())
+    (tmp_path / "y").replace(path)
+    with pytest.raises(RtvcError, match="has changed while it was read"):
+        SoundSource(found)
+
+
+def read_in_the_middle(found: SoundInput, change: Callable[[], object]) -> int:
+    source = SoundSource(found)
+    try:
+        source.read()
+        change()
+        while not source.ended:
+            source.read()
+    finally:
+        source.close()
+    return source.frames_read

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from rtvc.audio.local_file import local_file
 from rtvc.audio.sound_input import inspect
 from rtvc.audio.sound_source import read_whole
 from rtvc.cli.main import main
@@ -124,3 +126,54 @@ def test_a_full_standard_output_is_one_sentence(words: str) -> None:
     done = subprocess.run(command, shell=True, check=False, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.endswith("rtvc: Cannot write the output: No space left on device.\n")
+
+
+def test_a_device_is_no_sound_file(convert: Callable[..., str]) -> None:
+    for name in ("/dev/zero", "/dev/full"):
+        assert "it is a device, not a sound file" in convert(name, "out.wav", code=1)
+    assert "it is empty" in convert("/dev/null", "out.wav", code=1)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("convert in.wav - >&-", "Standard output is closed. Give a file as OUT, or open it."),
+        ("convert - out.wav < /dev/zero", "Cannot read standard input: it is a device"),
+        ("convert - out.wav < /dev/null", "Cannot read standard input: it is empty."),
+    ],
+)
+def test_standard_streams_that_lead_nowhere(words: str, sentence: str) -> None:
+    command = f"{sys.executable} -m rtvc {words}"
+    done = subprocess.run(command, shell=True, check=False, capture_output=True, text=True)
+    assert done.returncode in (1, 2)
+    assert sentence in done.stderr
+
+
+def test_a_folder_that_is_removed_meanwhile(
+    convert: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def remove(_file: object) -> None:
+        shutil.rmtree("folder")
+
+    monkeypatch.setattr("rtvc.audio.sound_file.flush_file", remove)
+    told = convert("in.wav", "folder/out.wav", code=1)
+    assert "Cannot write folder/out.wav: its folder has been removed." in told
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
+@pytest.mark.parametrize(("suffix", "codec"), [("dts", "dca"), ("wv", "wavpack"), ("mkv", "flac")])
+def test_what_only_ffmpeg_reads_is_whole_or_told(here: Path, suffix: str, codec: str) -> None:
+    path = here / f"in.{suffix}"
+    command = ["ffmpeg", "-v", "error", "-i", "in.wav", "-c:a", codec, "-strict", "-2", str(path)]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    with local_file(path) as file:
+        assert abs(inspect(file.path).frames - RATE // 4) < 2048
+        assert file.damage == ""
+    if codec == "dca":
+        return  # ffmpeg does not check its checksums
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 400] = bytes(range(200)) * 2
+    path.write_bytes(data)
+    with local_file(path) as file:
+        assert file.damage == "its end is missing or parts of it are damaged"

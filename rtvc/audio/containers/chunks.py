@@ -22,6 +22,8 @@ from rtvc.audio.containers.pieces import Piece, patched
 
 _PLAIN = b"NONE", b"twos", b"sowt", b"in24", b"in32", b"fl32", b"FL32", b"fl64", b"FL64", b"raw "
 """Encodings of AIFF-C whose samples have the stated number of bits."""
+_AU_HEADER = 24
+"""Bytes of the header of AU files, where samples begin at the earliest."""
 _W64_NAME_END = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 """How the 16 bytes of the name of a chunk of W64 end."""
 
@@ -105,7 +107,7 @@ def read_au(data: Data) -> Layout:
         if data[start : start + 4] != data[:4]:
             return None
         offset, size = struct.unpack_from(f"{order}II", data, start + 4)
-        begin = start + offset
+        begin = start + max(offset, _AU_HEADER)
         return _plain(data, start, _Chunk(b"", start + 8, size, begin), f"{order}I")
 
     return read_joined(data, 0, read)

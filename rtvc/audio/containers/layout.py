@@ -18,6 +18,7 @@ _LARGEST = 1 << 48
 """A larger size is a placeholder too."""
 _LEAST_SOUND = 1 << 14
 """Bytes after the stated end of the sound from which they are taken as sound."""
+_PIECE = 1 << 20
 _TAGS = b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN"
 
 
@@ -130,6 +131,12 @@ def sound_behind(data: Data, at: int, end: int, size: int) -> tuple[int, tuple[s
     rest = end - at
     if rest <= SLACK or data[at : at + 16].startswith(_TAGS):
         return 0, ()
-    if rest > min(size, _LEAST_SOUND):
+    # Space that a recorder has reserved, or the padding of a disk image, is no sound.
+    if rest > min(size, _LEAST_SOUND) and not (size and _is_zero(data, at, end)):
         return rest, (UPDATED if size else NO_LENGTH,)
     return 0, (f"{rest:,} bytes follow the end that its header states; they are not read.",)
+
+
+def _is_zero(data: Data, at: int, end: int) -> bool:
+    pieces = range(at, end, _PIECE)
+    return not any(data[here : min(end, here + _PIECE)].strip(b"\0") for here in pieces)

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 from rtvc.audio.containers.joined import OneFile, read_joined
 from rtvc.audio.containers.layout import (
+    NO_LENGTH,
     SLACK,
     Data,
+    Forgetter,
     Layout,
     bytes_missing,
     is_placeholder,
@@ -22,6 +24,13 @@ from rtvc.audio.containers.pieces import Piece
 _MAGICS = b"RIFF", b"RIFX", b"RF64", b"BW64"
 _UNKNOWN = 0xFFFFFFFF
 """Size of a chunk whose size is in the ds64 chunk."""
+_BEHIND = (
+    *(b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"smpl", b"inst", b"fact", b"iXML", b"axml"),
+    *(b"_PMX", b"PEAK", b"DISP", b"afsp", b"JUNK"),
+)
+"""Chunks that programs write behind the sound."""
+_SEARCHED = 1 << 16
+"""Bytes at the end in which they are searched where the size of the sound is not known."""
 _TIME_CODE = "Its broadcast information, such as the time code, is not copied."
 
 
@@ -64,9 +73,16 @@ def _read_one(data: Data, start: int) -> OneFile | None:
         if name == b"data":
             size, known = _sound_size(data, chunks, size)
             right = right and known and not any(chunk.name == b"data" for chunk in chunks)
-            if size <= end - begin and not _continues(data, begin + size, order):
+            if size > end - begin and is_placeholder(size):
+                limit = _next_file(data, begin)
+                last = _chunks_behind(data, begin, limit, order)
+                right = right and size <= _UNKNOWN and last == end
+                size, notes, end, ended = last - begin, (NO_LENGTH,), limit, True
+            elif size <= end - begin and not _continues(data, begin + size, order):
                 end, ended = _next_file(data, begin + size), True
                 more, notes = sound_behind(data, begin + size, end, size)
+                if more and not size:
+                    more = _chunks_behind(data, begin, end, order) - begin
                 right, size = right and not more, size + more
             stated += size
         chunk = _chunk(data, name, begin, begin + size)
@@ -81,7 +97,6 @@ def _read_one(data: Data, start: int) -> OneFile | None:
     end = end if ended or at + 8 > end else at
     available = sum(max(0, min(chunk.end, end) - chunk.begin) for chunk in sounds)
     right = right and data[start : start + 4] == _magic(data, start, chunks)
-    right = right and not (is_placeholder(stated) and stated > _UNKNOWN)
     pieces = ((start, end),) if right else _put_together(data, start, end, chunks)
     return OneFile(pieces, end, stated, available, notes)
 
@@ -140,12 +155,26 @@ def _is_name(name: bytes) -> bool:
 
 def _next_file(data: Data, at: int) -> int:
     """Return where the next file begins, or the end of the data."""
-    found = at
-    while (found := data.find(b"WAVE", found)) >= 0:
-        if found - 8 >= at and _is_file(data, found - 8):
+    start, forgetter = at, Forgetter(data, at)
+    while at < len(data):
+        forgetter.reached(at)
+        found = data.find(b"WAVE", at, at + Forgetter.STEP)
+        if found - 8 >= start and _is_file(data, found - 8):
             return found - 8
-        found += 4
+        # The word may lie across the end of the bytes that were searched.
+        at = found + 4 if found >= 0 else at + Forgetter.STEP - 3
     return len(data)
+
+
+def _chunks_behind(data: Data, begin: int, end: int, order: str) -> int:
+    """Return where sound of unknown size ends: at known chunks up to the end, or there."""
+    first = end
+    for name in _BEHIND:
+        at = max(begin, end - _SEARCHED) - 1
+        while (at := data.find(name, at + 1, first)) >= 0:
+            if _continues(data, at, order):
+                first = at
+    return first
 
 
 def _continues(data: Data, at: int, order: str) -> bool:
