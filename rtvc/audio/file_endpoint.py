@@ -11,7 +11,7 @@ from rtvc._types import Float32
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.fifo import SampleFifo
 from rtvc.audio.level_comparison import LevelComparison
-from rtvc.audio.sound_file import SoundSink, format_of, supports_rate
+from rtvc.audio.sound_file import SoundSink, supports_rate, usual_rate
 from rtvc.audio.sound_input import SoundInput
 from rtvc.audio.sound_source import SoundSource
 from rtvc.stats import DeviceHealth
@@ -102,8 +102,8 @@ class FileEndpoint:
             return
         try:
             rate = self._rate or source.rate
-            if self._rate is None and not supports_rate(format_of(self._sink_path)[1], rate):
-                rate = ENGINE_RATE
+            if self._rate is None and not supports_rate(self._sink_path, rate):
+                rate = usual_rate(self._sink_path)
             self._rate = rate
             self._sink = SoundSink(
                 self._sink_path,

@@ -16,7 +16,7 @@ import soundfile
 
 from rtvc._types import Float32
 from rtvc.audio.endpoint import ENGINE_RATE
-from rtvc.audio.sound_file import format_of
+from rtvc.audio.sound_file import format_of, require_rate
 from rtvc.errors import RtvcError
 from rtvc.system.durable import flush_folder
 
@@ -75,10 +75,11 @@ class RecordingFile:
     RtvcError
         If the file cannot be created.
     UsageError
-        If the extension names no sound format.
+        If the extension names no sound format that supports `ENGINE_RATE`.
     """
 
     def __init__(self, path: Path) -> None:
+        require_rate(path, ENGINE_RATE)
         form, subtype = format_of(path)
         self.frames = 0
         self.path, self._disk = _create(path)

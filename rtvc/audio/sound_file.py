@@ -18,11 +18,21 @@ from rtvc.errors import RtvcError, UsageError
 from rtvc.system.durable import flush_file, flush_folder
 from rtvc.system.processes import is_running
 
-_MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-_OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
+_FEW_RATES = {
+    "MP3": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
+    "OPUS": (8000, 12000, 16000, 24000, 48000),
+    "WVE": (8000,),
+}
+"""Rates of the formats and subtypes that support only these."""
 _LARGEST_RATE = 192_000  # libsndfile's encoders fail above
+_OTHER_RATES = {"WVE": 8000, "HTK": 16_000}
+"""Formats that do not support `ENGINE_RATE`, and a rate that they support."""
+_NOT_WRITTEN = "RAW", "SD2", "XI"
+"""Formats of libsndfile without a header, with a second file, and in which it does not seek."""
 _LARGEST_WAV = 10**9
 """Frames above which a WAV file becomes an RF64 file: its header counts to 4 GB."""
+_RATE_ERROR = 1e-3
+"""Rounding of the sample rate in a header that is no fault."""
 _PART_NAME = 200
 """Bytes of the name of an unfinished file at most; file systems allow 255."""
 
@@ -80,10 +90,7 @@ class SoundSink:
         form, usual = format_of(path)
         form = "RF64" if form == "WAV" and frames > _LARGEST_WAV else form
         subtype = subtype or usual
-        if not supports_rate(subtype, rate):
-            raise UsageError(
-                f"{path}: {subtype} files do not support {rate} Hz; 48000 Hz always works."
-            )
+        require_rate(path, rate)
         require_new(path, overwrite=overwrite)
         _remove_abandoned_parts(path)
         self._part = path.with_name(f"{_part_prefix(path)}{os.getpid()}.part")
@@ -188,7 +195,8 @@ class SoundSink:
         tail = min(length, self._rate)
         try:
             with soundfile.SoundFile(os.fsencode(self._part)) as file:
-                complete = file.frames >= length
+                right = abs(file.samplerate / self._rate - 1) < _RATE_ERROR
+                complete = right and file.frames >= length
                 if complete and tail:
                     file.seek(length - tail)
                     complete = len(file.read(tail)) == tail
@@ -237,7 +245,7 @@ def format_of(path: Path) -> tuple[str, str]:
     if extension in special:
         return special[extension]
     form = {"aif": "AIFF", "aifc": "AIFF"}.get(extension, extension.upper())
-    if form not in soundfile.available_formats() or form == "RAW":
+    if form not in soundfile.available_formats() or form in _NOT_WRITTEN:
         raise UsageError(
             f"The extension {path.suffix or '(none)'!r} of {path} names no sound format. "
             "Use .wav, .flac, .ogg, .opus, .mp3 or .aiff."
@@ -247,13 +255,57 @@ def format_of(path: Path) -> tuple[str, str]:
     return form, str(soundfile.default_subtype(form))
 
 
-def supports_rate(subtype: str, rate: int) -> bool:
-    """Return whether files of a libsndfile subtype support a sample rate."""
-    if subtype == "OPUS":
-        return rate in _OPUS_RATES
-    if subtype.startswith("MPEG"):
-        return rate in _MP3_RATES
-    return 1 <= rate <= _LARGEST_RATE
+def supports_rate(path: Path, rate: int) -> bool:
+    """Return whether the format of a file's extension supports a sample rate.
+
+    Raises
+    ------
+    UsageError
+        If libsndfile writes no format with this extension.
+    """
+    form, subtype = format_of(path)
+    few = _FEW_RATES.get(form) or _FEW_RATES.get(subtype)
+    if few is not None:
+        return rate in few
+    if not 1 <= rate <= _LARGEST_RATE:
+        return False
+    if form == "HTK":  # its header has whole periods of 100 ns
+        return 10**7 // (10**7 // rate) == rate
+    if form == "FLAC":  # above, it is in units of 10 Hz
+        return rate < 1 << 16 or rate % 10 == 0
+    return rate < 1 << 16 or form not in ("SVX", "MPC2K")  # these have 16 bits for it
+
+
+def usual_rate(path: Path) -> int:
+    """Return a sample rate that the format of a file's extension supports.
+
+    Raises
+    ------
+    UsageError
+        If libsndfile writes no format with this extension.
+    """
+    return _OTHER_RATES.get(format_of(path)[0], ENGINE_RATE)
+
+
+def require_rate(path: Path, rate: int) -> None:
+    """Check that a file can have a sample rate.
+
+    Raises
+    ------
+    UsageError
+        If the extension is unknown, or its format does not support the rate.
+    """
+    if not supports_rate(path, rate):
+        raise UsageError(
+            f"{path}: {format_name(path)} files do not support {rate} Hz; {usual_rate(path)} Hz "
+            "always works."
+        )
+
+
+def format_name(path: Path) -> str:
+    """Return what messages call the format of a file's extension, such as Opus or WVE."""
+    form, subtype = format_of(path)
+    return subtype if form == "OGG" else form
 
 
 def _rename_without_overwriting(part: Path, path: Path) -> None:

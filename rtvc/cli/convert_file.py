@@ -165,17 +165,15 @@ def convert_file(
 
 def _rate_note(sound: SoundInput, target: Path, options: Options) -> tuple[str, ...]:
     """Return a note if the format of the result does not support the rate of the input."""
-    from rtvc.audio.endpoint import ENGINE_RATE
-    from rtvc.audio.sound_file import format_of, supports_rate
+    from rtvc.audio.sound_file import format_name, supports_rate, usual_rate
 
     if options.rate is not None or not target.suffix:
         return ()
-    subtype = format_of(target)[1]
-    if supports_rate(subtype, sound.rate):
+    if supports_rate(target, sound.rate):
         return ()
     return (
-        f"{sound.name}: {subtype} files do not support its {sound.rate} Hz, so the result has "
-        f"{ENGINE_RATE} Hz.",
+        f"{sound.name}: {format_name(target)} files do not support its {sound.rate} Hz, so the "
+        f"result has {usual_rate(target)} Hz.",
     )
 
 

@@ -85,10 +85,11 @@ def recording_choice(args: argparse.Namespace, remembered: RecordingChoice) -> R
                 f"There is no folder {args.record.parent} for {args.record.name}; create it first."
             )
     if named:
-        from rtvc.audio.sound_file import format_of
+        from rtvc.audio.endpoint import ENGINE_RATE
+        from rtvc.audio.sound_file import require_rate
 
         for path in named:
-            format_of(path)
+            require_rate(path, ENGINE_RATE)
     return choice
 
 

@@ -49,9 +49,10 @@ def check_file(path: Path) -> None:
     RtvcError
         If its folder does not exist or cannot be written to.
     """
-    from rtvc.audio.sound_file import format_of
+    from rtvc.audio.endpoint import ENGINE_RATE
+    from rtvc.audio.sound_file import require_rate
 
-    format_of(path)
+    require_rate(path, ENGINE_RATE)
     if not path.parent.is_dir():
         raise RtvcError(f"There is no folder {path.parent} for {path.name}; create it first.")
     if not os.access(path.parent, os.W_OK):

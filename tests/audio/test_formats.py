@@ -13,6 +13,8 @@ import pytest
 import soundfile
 
 from rtvc.audio.file_endpoint import FileEndpoint
+from rtvc.audio.sound_file import SoundSink, supports_rate, usual_rate
+from rtvc.errors import UsageError
 from tests.audio.signals import noise_below
 
 
@@ -102,3 +104,38 @@ def test_every_output_format_keeps_the_length(tmp_path: Path, extension: str) ->
 def test_there_are_40_inputs_and_10_outputs() -> None:
     assert len(set(INPUTS)) >= 40
     assert len(set(OUTPUTS)) == 10
+
+
+@pytest.mark.parametrize("form", sorted(soundfile.available_formats()))
+def test_what_is_written_has_its_rate_and_length_or_is_refused(tmp_path: Path, form: str) -> None:
+    path = tmp_path / f"out.{form.lower()}"
+    if form in ("RAW", "SD2", "XI"):
+        with pytest.raises(UsageError, match="names no sound format"):
+            SoundSink(path, 44_100)
+        return
+    written = []
+    for rate in (1000, 8000, 11_025, 16_000, 44_100, 48_000, 65_536, 192_000, 10**8):
+        if not supports_rate(path, rate):
+            sentence = f"files do not support {rate} Hz; {usual_rate(path)} Hz always works"
+            with pytest.raises(UsageError, match=sentence):
+                SoundSink(path, rate)
+            continue
+        sink = SoundSink(path, rate, overwrite=True)
+        sink.write(0.3 * noise_below(1000, 48_000, 4800).astype(np.float32), last=True)
+        sink.finish()
+        found = soundfile.info(path)
+        assert abs(found.samplerate - rate) <= (12 if form == "SDS" else 0)
+        assert 0 <= found.frames - sink.frames_written < 10
+        written.append(rate)
+    assert usual_rate(path) in written
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(("suffix", "rate"), [("wve", 8000), ("htk", 16_000), ("svx", 48_000)])
+def test_a_rate_that_the_format_does_not_have_is_converted(
+    tmp_path: Path, suffix: str, rate: int
+) -> None:
+    source = write(tmp_path, Format("WAV", "PCM_16", 96_000), 9600)
+    copied(source, tmp_path / f"out.{suffix}")
+    found = soundfile.info(tmp_path / f"out.{suffix}")
+    assert (found.samplerate, found.frames) == (rate, rate // 10)
