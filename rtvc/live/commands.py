@@ -126,6 +126,8 @@ class Commands:
 
     def _set(self, line: str) -> str:
         name, _, text = line.partition(" ")
+        if not name:
+            raise UsageError("Name a setting: ':set NAME VALUE'.")
         setting = SETTINGS.get(name.lower().replace("-", "_"))
         names = [name for name, setting in SETTINGS.items() if setting.stored]
         if setting is None or setting.name not in names:

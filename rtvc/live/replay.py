@@ -92,7 +92,8 @@ def load(folder: Path) -> Saved:
     path = folder / REPLAY_FILE
     if not path.is_file():
         raise RtvcError(
-            f"There is no {REPLAY_FILE} in {folder}. Give a folder that the flight recorder saved."
+            f"There is no {REPLAY_FILE} in {str(folder)!r}. Give a folder that the flight recorder "
+            "saved."
         )
     try:
         with np.load(path, allow_pickle=False) as file:

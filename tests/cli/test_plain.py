@@ -227,3 +227,13 @@ def test_the_flag_and_what_does_not_go_with_it():
     assert "--no-tui" in rtvc_command("--plain", "--demo", code=2).stderr
     assert "for the panel" in rtvc_command("--plain", "--fps", "5", code=2).stderr
     assert "from 1 to 60" in rtvc_command("--fps", "0", code=2).stderr
+
+
+def test_a_setting_without_a_name_is_asked_for():
+    with piped() as process:
+        process.stdin.write(":set\n:set pich\n")
+        process.stdin.close()
+        printed = process.stdout.read()
+        assert process.wait(20) == 0
+    assert "Name a setting: ':set NAME VALUE'.\n" in printed
+    assert "There is no command or setting 'pich'. Did you mean 'pitch'?\n" in printed
