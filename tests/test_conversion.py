@@ -199,7 +199,7 @@ class TestLengthAndPlace:
         shifted = relative_error(np.roll(made, 1), samples)
         assert relative_error(made, samples) < min(allowed, shifted - 20)
 
-    @pytest.mark.parametrize("rate", [44_100, 48_000])
+    @pytest.mark.parametrize("rate", more([44_100, 48_000]))
     def test_the_result_is_that_of_the_command(self, rate, tmp_path, monkeypatch):
         monkeypatch.setenv("RTVC_HOME", str(tmp_path))
         samples = speech(rate, 2.0)

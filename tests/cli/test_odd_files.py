@@ -20,6 +20,7 @@ from rtvc.audio.sound_input import inspect
 from rtvc.audio.sound_source import read_whole
 from rtvc.cli.main import main
 from rtvc.errors import RtvcError
+from tests.support.material import more
 
 RATE = 48_000
 
@@ -119,7 +120,8 @@ def test_a_constant_offset_is_no_sound_to_miss(convert: Callable[..., str]) -> N
 
 
 @pytest.mark.parametrize(
-    "words", ["convert in.wav -", "convert in.wav out.wav --json", "presets", "--help"]
+    "words",
+    more(["convert in.wav -", "convert in.wav out.wav --json", "presets", "--help"], keep=2),
 )
 def test_a_full_standard_output_is_one_sentence(words: str) -> None:
     command = f"{sys.executable} -m rtvc {words} > /dev/full"

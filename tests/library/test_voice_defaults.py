@@ -275,6 +275,7 @@ def test_the_loudness_of_a_sine_is_that_of_the_standard():
     assert integrated_loudness(0 * sine) == -np.inf
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_levelled_voices_are_equally_loud(home, capsys, monkeypatch):
     utterance = load_utterance()[:RATE]

@@ -217,6 +217,7 @@ async def test_text_typed_into_the_wrong_window_answers_nothing(open_panel):
         assert it.settings.mode == "converted"
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_a_click_on_the_footer_asks_too(open_panel):
     async with open_panel(settings=LIVE) as it:

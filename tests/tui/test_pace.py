@@ -199,6 +199,7 @@ MAX_BYTES = 4500
 """Bytes that take 0.75 s on the line; with its delays, the state is right 1.1 s after a key."""
 
 
+@pytest.mark.thorough
 @measured
 def test_on_a_slow_line_the_state_is_right_within_a_second_and_a_half(home: Path):
     with panel(home, "6000 0.15") as terminal:

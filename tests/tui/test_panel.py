@@ -288,6 +288,7 @@ async def test_favourites_and_search_load_presets(open_panel):
         await it.hears(State.MUTED)
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_r_records_what_is_played(open_panel, tmp_path):
     async with open_panel() as it:

@@ -176,7 +176,7 @@ async def test_the_description_alone_can_be_changed(open_panel):
         assert text == expected, "headroom is none of its settings, and differs from the default"
 
 
-@pytest.mark.parametrize("size", [(40, 12), (80, 24)])
+@pytest.mark.parametrize("size", [(40, 12), pytest.param((80, 24), marks=pytest.mark.thorough)])
 @in_loop
 async def test_the_dialog_fits(open_panel, size):
     write("mine")

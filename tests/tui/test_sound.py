@@ -72,6 +72,7 @@ async def test_the_spectrogram_vanishes_before_the_pitch(open_panel):
         assert drawn[-1] == (False, False)
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_the_delay_is_measured_only_if_one_agrees(open_panel):
     async with open_panel() as it:

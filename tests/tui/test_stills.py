@@ -19,7 +19,7 @@ def words(svg: str) -> list[str]:
     return [html.unescape(text).strip() for text in re.findall(r">([^<>]+)</text>", svg)]
 
 
-USUAL = [((80, 24), "typical"), ((120, 40), "typical"), ((40, 12), "longest")]
+USUAL = [((80, 24), "typical"), ((40, 12), "longest")]
 
 
 def _looks():

@@ -125,6 +125,7 @@ def _same(estimator: RmvpeEstimator, kind: str) -> RmvpeEstimator:
     return estimator
 
 
+@pytest.mark.thorough
 def test_a_stream() -> None:
     """All networks together, block by block, with the decoder's stream state in float16."""
     settings = Settings(block=100.0, context=300.0, index_rate=0.3)

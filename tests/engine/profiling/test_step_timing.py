@@ -107,6 +107,7 @@ def hurried(monkeypatch):
     monkeypatch.setattr(step_timing, "_PAUSE_S", 0.0)
 
 
+@pytest.mark.thorough
 @measured
 def test_a_voice_of_known_cost_is_measured():
     shares: list[float] = []

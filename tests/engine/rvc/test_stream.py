@@ -357,7 +357,7 @@ class TestSettings:
                 {"pitch_fixed": 150.0},
                 {"pitch_threshold": 0.9},
             ],
-            keep=5,
+            keep=3,
         ),
         ids=str,
     )
@@ -455,7 +455,7 @@ class TestVoices:
         stream = made.open(plan_for(PLAIN), PLAIN)
         assert stream.render(speech()[: 10 * FRAME], PLAIN).input_f0_hz == 0
 
-    @pytest.mark.parametrize("method", ["rmvpe", "swift", "dio", "harvest"])
+    @pytest.mark.parametrize("method", more(["rmvpe", "swift", "dio", "harvest"], keep=2))
     def test_every_pitch_method_finds_the_pitch_of_speech(self, method):
         settings = PLAIN.replace(pitch_method=method, block=200.0)
         stream = opened(settings, estimator(method))

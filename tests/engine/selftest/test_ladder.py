@@ -71,7 +71,7 @@ def test_a_wrong_kernel_of_the_recurrent_layer_becomes_a_loop(monkeypatch: pytes
     assert "without its own kernel, instead. Please report it" in sentence
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", more(FAULTS, keep=2))
 def test_a_wrong_kernel_of_small_images_becomes_a_convolution(
     monkeypatch: pytest.MonkeyPatch, fault: str
 ):
