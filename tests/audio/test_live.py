@@ -15,6 +15,7 @@ from rtvc.audio.loopback import Alignment, align
 from tests.audio.signals import noise_below
 from tests.support.material import more
 from tests.support.pass_through import PassThrough
+from tests.support.patience import measured
 from tests.support.sound_server import (
     MICROPHONE_SINK,
     RATE,
@@ -59,6 +60,7 @@ def carry(
     return engine, result, delay - reported
 
 
+@measured
 def test_audio_passes_bit_for_bit(sound_server: SoundServer) -> None:
     seconds = 6.0
     engine, result, _ = carry(sound_server, LiveEndpoint(), seconds)
@@ -74,6 +76,7 @@ def test_audio_passes_bit_for_bit(sound_server: SoundServer) -> None:
     assert engine.ticks > seconds / 0.005
 
 
+@measured
 def test_the_reported_latency_is_the_measured_one(sound_server: SoundServer) -> None:
     # On a busy machine the null sinks sometimes switch from blocks of 10 ms to 50 ms.
     excess: list[float] = []
@@ -90,6 +93,7 @@ def test_another_rate_is_converted_at_the_edge(sound_server: SoundServer, rate: 
     assert np.median(result.errors_db) < -60
 
 
+@measured
 def test_two_devices_are_two_streams(sound_server: SoundServer) -> None:
     endpoint = LiveEndpoint("fake_mic", "fake_speaker")
     _, result, _ = carry(sound_server, endpoint, 5.0)
@@ -99,6 +103,7 @@ def test_two_devices_are_two_streams(sound_server: SoundServer) -> None:
     assert endpoint.health().underruns <= MOST_SLIPS
 
 
+@measured
 def test_the_callback_in_python_gives_the_same_output(sound_server: SoundServer) -> None:
     _, result, _ = carry(sound_server, LiveEndpoint(in_python=True), 3.0)
     assert result.exact >= len(result.offsets) - MOST_SLIPS
