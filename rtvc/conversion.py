@@ -25,7 +25,8 @@ from rtvc.engine.thread_bound import ThreadBound
 from rtvc.engine.voice import Voice
 from rtvc.errors import UsageError
 from rtvc.library.load_voice import load_voice
-from rtvc.settings import BUILT_IN, Settings, combine_settings
+from rtvc.library.preset_morph import resolve_morph
+from rtvc.settings import BUILT_IN, NO_MORPH, Settings, combine_settings
 
 Sample = TypeVar("Sample", bound=np.generic)
 R = TypeVar("R")
@@ -100,8 +101,7 @@ def convert(
     rate = _checked_rate(sample_rate)
     if quality not in ("live", "offline"):
         raise UsageError(f"The quality is {quality!r}. Choose 'live' or 'offline'.")
-    used = combine_settings(settings, changes)
-    opened = _opened_voice(voice, used)
+    opened, used = _opened_voice(voice, combine_settings(settings, changes))
 
     def make() -> _Stream:
         voice = opened
@@ -166,8 +166,8 @@ class Converter:
         **changes: Any,
     ) -> None:
         self._rate = rate = _checked_rate(sample_rate)
-        self._settings = used = combine_settings(settings, changes)
-        opened = _opened_voice(voice, used)
+        self._settings = combine_settings(settings, changes)
+        opened, used = _opened_voice(voice, self._settings)
         self._name = opened.name
         self._lock = threading.Lock()
         self._form: ArrayFormat | None = None
@@ -362,22 +362,26 @@ def _checked_rate(rate: float | np.floating[Any] | SupportsIndex) -> int:
     return whole
 
 
-def _opened_voice(voice: Voice | str | Path | None, settings: Settings) -> Voice:
-    if voice is None:
-        return load_voice(settings.voice)
+def _opened_voice(voice: Voice | str | Path | None, settings: Settings) -> tuple[Voice, Settings]:
+    """Return the voice, and the settings to use with it."""
     named = voice.name if isinstance(voice, Voice) else str(voice)
-    if settings.voice not in (BUILT_IN, named):
+    if voice is not None and settings.voice not in (BUILT_IN, named):
         raise UsageError(
             f"The voice is given twice, also as {settings.voice!r} in the settings. Leave one out."
         )
+    if voice is None or voice == settings.voice:
+        settings = resolve_morph(settings)
+        return load_voice(settings.voice_to_load), settings
+    if settings.morph_to != NO_MORPH and settings.morph:
+        raise UsageError("To morph, give both voices in the settings: voice= and morph_to=.")
     if isinstance(voice, str | Path):
-        return load_voice(voice)
+        return load_voice(voice), settings
     if not isinstance(voice, Voice):
         raise UsageError(
             f"The voice is of type {type(voice).__name__}. Give the name of a voice, or what "
             "rtvc.load_voice returns."
         )
-    return voice
+    return voice, settings
 
 
 def offline_voice(

@@ -23,6 +23,7 @@ from rtvc.engine.engine import Engine
 from rtvc.engine.voice import Voice
 from rtvc.errors import RtvcError, UsageError
 from rtvc.library import open_voice
+from rtvc.library.preset_morph import PresetMorph
 from rtvc.library.voice_defaults import follow_voice
 from rtvc.settings import Settings, combine_settings
 from rtvc.stats import State, Stats
@@ -90,6 +91,7 @@ class Session:
             nullcontext if find_voice else open_voice.preload_estimator,
             observer=observer,
             follow_voice=follow_voice,
+            resolve=PresetMorph().resolve,
             fail_open=fail_open,
             wait_for_voice=wait_for_voice,
         )
@@ -215,6 +217,8 @@ class Session:
         ------
         SettingError
             For an unknown name, a value out of range, or a setting that is given both ways.
+        UsageError
+            If the voice cannot morph to `Settings.morph_to`.
         """
         if settings is None:
             self._engine.apply(self.settings.replace(**changes))

@@ -150,7 +150,7 @@ class Setting:
                 near = f"The nearest valid value is {min(max(number, self.low), self.high):.10g}."
                 raise self._refusal(f"{number:.10g}", "" if math.isnan(number) else near)
             if self.multiple:
-                number = round(number / self.multiple) * self.multiple
+                number = round(round(number / self.multiple) * self.multiple, 9)
             if self.kind is float:
                 return number
             if number.is_integer():

@@ -12,12 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from rtvc.between import name_between
 from rtvc.errors import UsageError, did_you_mean
 from rtvc.scales import NOTES, SCALES, read_scale
 from rtvc.setting import Setting, SettingError, Value
 
 BUILT_IN = "world"
 """Name of the built-in voice."""
+NO_MORPH = "off"
+"""Value of ``Settings.morph_to`` for no second voice."""
 
 
 _F0 = frozenset({"f0"})
@@ -194,6 +197,21 @@ class Settings:
         False,
         "Interpolate the pitch over unvoiced sounds, as RVC voices trained since July 2026 expect.",
         needs=frozenset({"rvc", "f0"}),
+    )
+    morph_to: str = _setting(
+        NO_MORPH,
+        "Second voice, for morph: another RVC voice with the same network as voice, or, with the "
+        "built-in voice, a preset of the built-in voice (off = none).",
+        shape=True,
+    )
+    morph: float = _setting(
+        0.0,
+        "Position between voice (0) and morph_to (1).",
+        low=0.0,
+        high=1.0,
+        step=0.1,
+        multiple=0.1,
+        shape=True,
     )
     trim: float = _setting(
         0.0,
@@ -479,6 +497,24 @@ class Settings:
     def shape(self) -> tuple[Value, ...]:
         """Values of the settings marked `shape`; a chain is rebuilt when they change."""
         return tuple(getattr(self, name) for name, setting in SETTINGS.items() if setting.shape)
+
+    @property
+    def position(self) -> tuple[str, str, float]:
+        """The voice, the one to morph to, and the position between them."""
+        return self.voice, self.morph_to, self.morph
+
+    @property
+    def voice_to_load(self) -> str:
+        """The voice by its name, or what lies between it and `morph_to`, for `find_voice`.
+
+        Settings of the built-in voice are interpolated instead, see
+        `rtvc.library.preset_morph`: until then they have no voice.
+        """
+        if self.morph_to == NO_MORPH or self.morph == 0:
+            return self.voice
+        if self.morph == 1 and self.voice != BUILT_IN:
+            return self.morph_to
+        return name_between(self.voice, self.morph_to, self.morph)
 
     def changed(self) -> dict[str, Value]:
         """Return the values that differ from the defaults, by name."""

@@ -21,6 +21,7 @@ import struct
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 RATE = 48_000
@@ -59,7 +60,8 @@ class Stream:
         if process is None:
             return
         selector.unregister(process.stdout)  # type: ignore[arg-type]
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has ended, and so has its group
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()  # type: ignore[union-attr]
 

@@ -100,13 +100,15 @@ def run(args: argparse.Namespace) -> int:
     from rtvc.cli.convert_file import Options, as_dict
     from rtvc.cli.convert_jobs import make_plan
     from rtvc.cli.terminal import discard_library_messages
+    from rtvc.library.preset_morph import resolve_morph
 
     chosen = options.chosen(args, Settings())
     options.require_voice(chosen.settings)
     _check_standard_streams(args)
     with discard_library_messages():
         plan = make_plan(args.inputs, args.target)
-        voice = _load(chosen.settings.voice)
+        settings = resolve_morph(chosen.settings)
+        voice = _load(settings.voice_to_load)
         if ignored := options.without_effect(chosen, voice.features):
             print(f"{ignored} no effect on files with this voice.", file=sys.stderr)
         if args.quality == "offline" and chosen.settings.voice == BUILT_IN:
@@ -117,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
         outcomes = _convert_all(
             plan,
             Options(
-                chosen.settings,
+                settings,
                 "gate" in chosen.stated,
                 args.rate,
                 args.force,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from rtvc.device_choice import ChannelChoice, parse_channel
 from rtvc.errors import RtvcError, UsageError
 from rtvc.setting import Setting, Value, parse_number
-from rtvc.settings import BUILT_IN, SETTINGS, Settings, grouped_settings
+from rtvc.settings import BUILT_IN, NO_MORPH, SETTINGS, Settings, grouped_settings
 
 _PREFIX = "setting_"
 
@@ -103,6 +103,8 @@ def chosen(args: argparse.Namespace, base: Settings, name: str = "") -> Chosen:
         name = ""
         if args.preset is None:
             base = follow_voice(base, voice)
+        else:
+            base = base.replace(morph_to=NO_MORPH, morph=0.0)
     if args.preset is not None or "voice" in given:
         remembered, damage = find_defaults(voice)
         stated |= remembered.keys()
@@ -126,11 +128,14 @@ def without_effect(chosen: Chosen, features: Set[str]) -> str:
     str
         The beginning of a sentence, "" if all apply. A value at its default counts as applying.
     """
-    changed = chosen.stated & chosen.settings.changed().keys()
+    differing = chosen.settings.changed().keys()
+    changed = chosen.stated & differing
+    morph = differing & {"morph_to", "morph"}
+    alone = morph if len(morph) == 1 else set()  # a voice without a position, or the other way
     flags = [
         setting.flag
         for name, setting in SETTINGS.items()
-        if name in changed and not setting.applies_to(features)
+        if name in changed and (name in alone or not setting.applies_to(features))
     ]
     return f"{', '.join(flags)} {'has' if len(flags) == 1 else 'have'}" if flags else ""
 
@@ -225,8 +230,13 @@ def require_voice(settings: Settings) -> None:
     from rtvc.engine.dsp.noise_suppression import require_suppressor
     from rtvc.library import estimator_in_use, installed_voice, is_path, require_base_models
     from rtvc.library.base_models import install_advice
+    from rtvc.library.preset_morph import resolve_morph
 
     require_suppressor(settings.noise)
+    resolve_morph(settings)
+    second = settings.morph_to if settings.morph else NO_MORPH
+    if settings.voice != BUILT_IN and second not in (NO_MORPH, BUILT_IN) and not is_path(second):
+        installed_voice(second)
     if settings.voice != BUILT_IN and not is_path(settings.voice):
         voice = installed_voice(settings.voice)
         require_base_models(voice, settings.pitch_method)

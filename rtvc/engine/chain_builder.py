@@ -105,7 +105,7 @@ class ChainBuilder:
             not set explicitly are derived from these again.
         """
         with self._preload_estimator(settings):
-            voice = self._load(settings.voice)
+            voice = self._load(settings.voice_to_load)
             if self._voice_kinds.get(settings.voice) != voice.kind:
                 self._voice_kinds[settings.voice] = voice.kind
                 if self._realtime:

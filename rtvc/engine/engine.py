@@ -17,6 +17,7 @@ from rtvc.engine.engine_loop import EngineLoop
 from rtvc.engine.supervisor import Phase
 from rtvc.engine.voice import Voice
 from rtvc.engine.voice_bank import FollowVoice
+from rtvc.errors import RtvcError
 from rtvc.settings import Settings
 from rtvc.stats import State, Stats
 from rtvc.system.abandoned import abandon_thread
@@ -58,6 +59,9 @@ class Engine:
         Receives every block of every chain; by default none.
     follow_voice
         Returns the settings after a change to another voice.
+    resolve
+        Returns the settings that others stand for, such as a position between two presets, or
+        raises `RtvcError`.
     wait_for_voice
         Whether to start without output if the voice cannot be loaded, and to load it, or another
         one, as soon as that is possible.
@@ -76,13 +80,21 @@ class Engine:
         *,
         observer: Observer | None = None,
         follow_voice: FollowVoice = lambda settings, voice: settings.replace(voice=voice),
+        resolve: Callable[[Settings], Settings] = lambda settings: settings,
         fail_open: bool = False,
         wait_for_voice: bool = False,
     ) -> None:
         self._endpoint = endpoint
+        self._settings, self._resolve = settings, resolve
+        try:
+            resolved = resolve(settings)
+        except RtvcError:
+            if not wait_for_voice:
+                raise
+            resolved = settings  # loading its voice gives the reason
         self._builder = ChainBuilder(
             endpoint,
-            settings,
+            resolved,
             find_voice,
             sizing,
             preload_estimator=preload_estimator,
@@ -97,19 +109,31 @@ class Engine:
     @property
     def settings(self) -> Settings:
         """The settings that were applied last."""
-        return self._builder.requested
+        return self._settings
 
     def apply(self, settings: Settings) -> None:
         """Use these settings from the next block.
 
         If a shape setting changes, a new chain is built in the background and the current
         one runs until it is ready. A chain that could not be built is tried again.
+
+        Raises
+        ------
+        RtvcError
+            If the settings cannot be resolved; those before stay in use. Not if they could not be
+            before: then there is no voice, and what else has changed is used.
         """
-        if settings == self._builder.requested:
+        try:
+            resolved = self._resolve(settings)
+        except RtvcError:
+            if settings.position != self._settings.position:
+                raise
+            resolved = settings
+        if resolved == self._builder.requested:
             self._loop.switch.allow()
         else:
             self._loop.switch.retry()
-        self._builder.requested = settings
+        self._settings, self._builder.requested = settings, resolved
 
     def keep_ready(self, voices: tuple[str, ...]) -> None:
         """Keep these voices ready too, as far as the memory of the settings allows."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from rtvc.engine.chain import Chain
 from rtvc.engine.chain_builder import ChainBuilder
 from rtvc.engine.worker import Worker
-from rtvc.settings import Settings
+from rtvc.settings import BUILT_IN, NO_MORPH, Settings
 
 AFTER_S = 2.0
 """Seconds for which the engine runs before it builds the first chain of the bank."""
@@ -21,6 +21,8 @@ FollowVoice = Callable[[Settings, str], Settings]
 
 class VoiceBank:
     """Keeps chains of voices that were used last, and of favourites: built, warmed up and waiting.
+
+    While a voice morphs to another one, the voices at the other positions come first.
 
     Each chain waits at time 0, as the spare does, so it has nothing to forget. When it takes over,
     another one is built for the voice that it has replaced. Chains that do not fit the memory of
@@ -96,13 +98,13 @@ class VoiceBank:
         like
             A chain whose block and headroom it must have; by default any.
         """
-        worker = self._ready.get(settings.voice)
+        worker = self._ready.get(settings.voice_to_load)
         if worker is None or worker.chain is None or not _fits(worker, settings):
             return None
         sizes = worker.chain.block, worker.chain.headroom
         if like is not None and sizes != (like.block, like.headroom):
             return None
-        return self._ready.pop(settings.voice)
+        return self._ready.pop(settings.voice_to_load)
 
     def close(self) -> None:
         """Release all chains."""
@@ -125,9 +127,12 @@ class VoiceBank:
         self._too_large.clear()
         names = dict.fromkeys((*self._used, *self._favourites))
         names.pop(in_use.voice, None)
-        self._wanted = tuple(
-            (name, self._builder.effective_for(self._follow(requested, name))) for name in names
-        )
+        others = [
+            *_other_positions(requested),
+            *(self._follow(requested, name) for name in names),
+        ]
+        effective = [self._builder.effective_for(other) for other in others]
+        self._wanted = tuple((settings.voice_to_load, settings) for settings in effective)
         wanted = dict(self._wanted)
         for name, worker in list(self._ready.items()):
             if name not in wanted or not _fits(worker, wanted[name]):
@@ -167,12 +172,21 @@ class VoiceBank:
             if name in self._too_large:
                 return  # what is less important would take the room of what is wanted more
             failed_s = self._failed_s.get(name)
-            if name == self._builder.requested.voice:
+            if name == self._builder.requested.voice_to_load:
                 continue  # the change to it is in progress
             if name in self._ready or (failed_s is not None and now < failed_s + RETRY_S):
                 continue
             self._building = name, self._builder.start(settings, background=True)
             return
+
+
+def _other_positions(settings: Settings) -> list[Settings]:
+    """Return the settings at the other positions between two voices, the nearest ones first."""
+    if settings.voice == BUILT_IN or settings.morph_to == NO_MORPH:
+        return []
+    positions = [round(0.1 * step, 1) for step in range(11)]
+    positions.sort(key=lambda position: abs(position - settings.morph))
+    return [settings.replace(morph=position) for position in positions[1:]]
 
 
 def _fits(worker: Worker, settings: Settings) -> bool:

@@ -17,6 +17,7 @@ from rtvc.engine.weights.safetensors import write_safetensors
 from rtvc.engine.weights.text import printable
 from rtvc.errors import RtvcError, UsageError
 from rtvc.library import names
+from rtvc.library.blending import blend_checkpoints, check_same_network
 from rtvc.library.finding import FEATURE_WIDTHS, FoundVoice
 from rtvc.library.home import (
     copy_file,
@@ -40,8 +41,6 @@ from rtvc.library.voices import (
 )
 from rtvc.setting import SettingError, Value
 from rtvc.settings import SETTINGS
-
-_TRAINING_ONLY = {"spec_channels", "segment_size", "p_dropout", "spk_embed_dim"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,22 +136,8 @@ def blend_voices(
     if not force:
         available_name(wanted, "--name gives this one another name, --force replaces it")
     a, b = (read_voice_checkpoint(voice.path) for voice in voices)
-    _check_same_network(voices, a, b)
-    speakers = min(a.speakers, b.speakers)
-    weights = {}
-    for key, array in a.weights.items():
-        other = b.weights[key]
-        if key == "emb_g.weight":
-            array, other = array[:speakers], other[:speakers]  # noqa: PLW2901
-        weights[key] = (1 - ratio) * array + ratio * other
-    blended = dataclasses.replace(
-        a,
-        weights=weights,
-        config=dataclasses.replace(a.config, spk_embed_dim=speakers),
-        speakers=speakers,
-        info={},
-        source_sha256="",
-    )
+    check_same_network((voices[0].name, voices[1].name), a, b, "be blended")
+    blended = blend_checkpoints(a, b, ratio)
     source = f"{voices[0].name} {1 - ratio:.0%} and {voices[1].name} {ratio:.0%}"
     manifest = _manifest(blended, source=source, origin="", index=None, vectors=0)
     return _install(wanted, blended, manifest, None, [], force=force)
@@ -283,31 +268,3 @@ def _weights_metadata(checkpoint: VoiceCheckpoint) -> dict[str, str]:
         "embedder_model": checkpoint.embedder,
         **checkpoint.info,
     }
-
-
-def _check_same_network(
-    voices: tuple[InstalledVoice, InstalledVoice], a: VoiceCheckpoint, b: VoiceCheckpoint
-) -> None:
-    differences = [
-        f"{what} ({getattr(a, field)} and {getattr(b, field)})"
-        for field, what in (
-            ("version", "version"),
-            ("sample_rate", "sample rate"),
-            ("uses_pitch", "use of pitch"),
-            ("vocoder", "vocoder"),
-            ("embedder", "content encoder"),
-        )
-        if getattr(a, field) != getattr(b, field)
-    ]
-    if not differences:
-        ours, theirs = dataclasses.asdict(a.config), dataclasses.asdict(b.config)
-        differences = [
-            key.replace("_", " ")
-            for key in ours
-            if key not in _TRAINING_ONLY and ours[key] != theirs[key]
-        ]
-    if differences:
-        raise UsageError(
-            f"{voices[0].name!r} and {voices[1].name!r} cannot be blended: they differ in "
-            f"{', '.join(differences)}."
-        )

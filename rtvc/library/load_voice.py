@@ -6,6 +6,7 @@ import os
 import warnings
 from pathlib import Path
 
+from rtvc.between import parts_between
 from rtvc.engine.thread_bound import run_in_thread
 from rtvc.engine.voice import Voice
 from rtvc.errors import RtvcError, UsageError
@@ -110,7 +111,7 @@ def _is_path(source: str) -> bool:
             f"A URL cannot be loaded. Run 'rtvc voices add {source}', then load the voice by its "
             "name."
         )
-    if source in ("", BUILT_IN):
+    if source in ("", BUILT_IN) or parts_between(source):
         return False
     if is_path(source):
         return True

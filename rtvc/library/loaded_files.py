@@ -76,7 +76,7 @@ class LoadedFiles:
 
     def _keep(self, key: _Key, loaded: object) -> None:
         # Other versions of the file, such as one that has been replaced, are of no use now.
-        for old in [k for k in self._kept if k[0] == key[0]]:
+        for old in [k for k in self._kept if (k[0], k[3]) == (key[0], key[3])]:
             del self._kept[old]
         self._kept[key] = loaded
         while sum(size for _, _, size, _ in self._kept) > self._limit:

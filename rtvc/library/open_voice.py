@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from rtvc.between import parts_between
 from rtvc.calibration.profiles import kind_of_rate
 from rtvc.engine.thread_pool import run_in_pool
 from rtvc.engine.voice import Voice
-from rtvc.errors import RtvcError
+from rtvc.errors import RtvcError, UsageError
 from rtvc.library.computing import prepare_computing
 from rtvc.library.loaded_files import LoadedFiles, kept_bytes
 from rtvc.settings import BUILT_IN, Settings
@@ -22,6 +23,8 @@ from rtvc.system.thread_priority import yield_thread_priority
 
 if TYPE_CHECKING:
     from rtvc.engine.models.pitch_estimator import PitchEstimator
+    from rtvc.engine.rvc.network import SynthesizerNetwork
+    from rtvc.engine.rvc.retrieval import Retrieval
     from rtvc.engine.rvc.voice import RvcVoice
     from rtvc.library import Manifest
 
@@ -51,7 +54,7 @@ def find_voice(name: str) -> Voice:
     name
         ``world``, an installed voice, or the path of a voice: a ``.pth`` or ``.safetensors``
         file, or a folder with one (the path must contain a slash). An index next to the file is
-        used.
+        used. Or what lies between two voices; see `rtvc.between`.
 
     Raises
     ------
@@ -65,13 +68,21 @@ def find_voice(name: str) -> Voice:
         from rtvc.engine.world.voice import WorldVoice
 
         return WorldVoice()
+    between = parts_between(name)
+    if between is not None:
+        return _load_between(name, *between)
+    return load_rvc_voice(*_files(name))
+
+
+def _files(name: str) -> tuple[str, Path, Path | None]:
+    """Return an RVC voice's name, its file and its index."""
     from rtvc.library import installed_voice, is_path
 
     if is_path(name):
         path = Path(os.path.expanduser(name))
-        return load_rvc_voice(name, path, _find_index(path))
+        return name, path, _find_index(path)
     installed = installed_voice(name)
-    return load_rvc_voice(installed.name, installed.path, installed.index)
+    return installed.name, installed.path, installed.index
 
 
 def voice_kind(name: str) -> str:
@@ -127,21 +138,74 @@ def load_rvc_voice(name: str, path: Path, index: Path | None) -> RvcVoice:
     RtvcError
         If a file cannot be used, or the encoder is not installed.
     """
-    verdict = prepare_computing()
+    notice = " ".join(prepare_computing().sentences)
+    from rtvc.engine.rvc import loading
+    from rtvc.engine.rvc.mlx_errors import mlx_errors
+
+    with mlx_errors("loaded"):
+        voice = _load_shared(loading.voice_file(path), loading.load_voice)
+    found = None if index is None else _load_shared(index, loading.load_index)
+    return _rvc_voice(name, voice, found, notice)
+
+
+def _load_between(name: str, first: str, second: str, share: float) -> RvcVoice:
+    """Return the RVC voice at a position between two others; see `rtvc.between`.
+
+    Raises
+    ------
+    UsageError
+        If one of them is the built-in voice, is not installed, or has another network.
+    RtvcError
+        As `load_rvc_voice`.
+    """
+    if BUILT_IN in (first, second):
+        raise UsageError(
+            f"The voice {first!r} cannot morph to {second!r}: an RVC voice morphs to another RVC "
+            "voice, the built-in voice to a preset of its own."
+        )
+    notice = " ".join(prepare_computing().sentences)
+    from rtvc.engine.rvc import loading
+    from rtvc.engine.rvc.mlx_errors import mlx_errors
+    from rtvc.engine.rvc.network import SynthesizerNetwork
+    from rtvc.engine.rvc.retrieval import IndexBlend
+    from rtvc.engine.weights.checkpoint import read_voice_checkpoint
+    from rtvc.library.blending import blend_checkpoints, check_same_network
+
+    voices = _files(first), _files(second)
+    paths = [loading.voice_file(path) for _, path, _ in voices]
+
+    def blend(path: Path) -> SynthesizerNetwork:
+        one, other = read_voice_checkpoint(path), read_voice_checkpoint(paths[1])
+        check_same_network((voices[0][0], voices[1][0]), one, other, "morph")
+        blended = blend_checkpoints(one, other, share)
+        return SynthesizerNetwork(blended.weights, blended.config, embedder=blended.embedder)
+
+    state = paths[1].stat()
+    other = paths[1].resolve(), state.st_mtime_ns, state.st_size
+    with mlx_errors("loaded"):
+        voice = _load_shared(paths[0], blend, (*other, share))
+    indexes = [
+        None if index is None else _load_shared(index, loading.load_index) for _, _, index in voices
+    ]
+    found = IndexBlend(*indexes, share=share) if any(indexes) else None
+    return _rvc_voice(name, voice, found, notice)
+
+
+def _rvc_voice(
+    name: str, voice: SynthesizerNetwork, index: Retrieval | None, notice: str
+) -> RvcVoice:
+    """Return a voice with the content encoder that its network was trained with."""
     from rtvc.engine.rvc import loading
     from rtvc.engine.rvc.mlx_errors import mlx_errors
     from rtvc.engine.rvc.voice import RvcVoice
     from rtvc.library import base_model_path
 
     with mlx_errors("loaded"):
-        voice = _load_shared(loading.voice_file(path), loading.load_voice)
         encoder = _load_shared(
             base_model_path(voice.embedder),
             lambda path: loading.load_content_encoder(path, keep=True),
         )
-    found = None if index is None else _load_shared(index, loading.load_index)
-    notice = " ".join(verdict.sentences)
-    return RvcVoice(name, voice, encoder, find_estimator, found, notice=notice)
+    return RvcVoice(name, voice, encoder, find_estimator, index, notice=notice)
 
 
 def _find_index(path: Path) -> Path | None:
@@ -188,7 +252,7 @@ _loaded = LoadedFiles(kept_bytes())
 atexit.register(_loaded.release)
 
 
-def _load_shared(path: Path, load: Callable[[Path], T]) -> T:
+def _load_shared(path: Path, load: Callable[[Path], T], variant: Hashable = "") -> T:
     """Load a file, or return the same object as before if the file has not changed since."""
     from rtvc.engine.gpu_memory import release_freed_memory
     from rtvc.engine.models.ops import backend
@@ -198,4 +262,4 @@ def _load_shared(path: Path, load: Callable[[Path], T]) -> T:
         release_freed_memory()
         return loaded
 
-    return _loaded.get(path, load_and_release, backend.compute)
+    return _loaded.get(path, load_and_release, (backend.compute, variant))

@@ -132,13 +132,14 @@ def follow_voice(settings: Settings, voice: str) -> Settings:
     """Return the settings after a change to another voice.
 
     A setting that the voice before or the new voice remembers takes the new voice's value, else
-    rtvc's default. All others stay as they are.
+    rtvc's default, and so does the voice to morph to. All others stay as they are.
     """
     if voice == settings.voice:
         return settings
     old, new = find_defaults(settings.voice)[0], find_defaults(voice)[0]
     own = Settings().replace(**new)
-    return settings.replace(voice=voice, **{name: getattr(own, name) for name in {*old, *new}})
+    names = {*old, *new, "morph_to", "morph"}
+    return settings.replace(voice=voice, **{name: getattr(own, name) for name in names})
 
 
 def turned_names(settings: Settings) -> frozenset[str] | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rtvc.config.remembered import RememberedRun, save_remembered
 from rtvc.errors import RtvcError
+from rtvc.library.preset_morph import resolve_morph
 from rtvc.library.voice_defaults import turned_names
 from rtvc.live.background import BackgroundThread
 from rtvc.live.devices import DeviceNames, DeviceProvider, DeviceSelection, OpenDevices
@@ -157,12 +158,16 @@ class Controller:
         ------
         RtvcError
             If the mode is dry in a run that never outputs your own voice.
+        UsageError
+            If the voice cannot morph to what `Settings.morph_to` names.
         """
         if self.never_dry and settings.mode == "dry":
             raise RtvcError("The mode cannot be dry in a run with --never-dry.")
         if preset is None:
             preset = self._preset if settings.voice == self._settings.voice else ""
         after = Moment(settings, preset)
+        if settings.position != self._settings.position:
+            resolve_morph(settings)
         self._history.note(self._moment(), after)
         self._apply(after)
 

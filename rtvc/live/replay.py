@@ -17,6 +17,7 @@ from rtvc.engine.chain import Chain
 from rtvc.engine.chain_state import write_state
 from rtvc.engine.voice import Voice
 from rtvc.errors import RtvcError
+from rtvc.library.preset_morph import resolve_morph
 from rtvc.live.flight_folder import COLUMNS, DELIVERED, FORMAT, REPLAY_FILE
 from rtvc.live.flight_state import unpack_state
 from rtvc.setting import Value
@@ -160,7 +161,7 @@ def _as_it_ran(
         known = 0 <= at <= saved.input.size - row["size"] and row["position"] >= 0
         chain = chains.get(number)
         if index == 0 or (number, index) in states:
-            chain = Chain(find_voice(saved.chains[number].voice), saved.chains[number])
+            chain = _chain(find_voice, saved.chains[number])
             if index:
                 write_state(chain, states[number, index])
             chains[number] = chain
@@ -198,7 +199,7 @@ def _again(saved: Saved, find_voice: Callable[[str], Voice], changes: dict[str, 
 
     first = settings_at(0)
     built_for = saved.chains[min(saved.chains)].replace(**changes) if saved.chains else first
-    chain = Chain(find_voice(built_for.voice), built_for)
+    chain = _chain(find_voice, built_for)
     shape = {name: getattr(built_for, name) for name, one in SETTINGS.items() if one.shape}
     first_sample = saved.start - saved.input_start
     blocks = (saved.input.size - first_sample) // chain.block
@@ -209,6 +210,11 @@ def _again(saved: Saved, find_voice: Callable[[str], Voice], changes: dict[str, 
         settings = settings_at(begin).replace(**shape)
         output[at : at + chain.block] = chain.step(block, settings).output
     return Replay(output, rendered=blocks)
+
+
+def _chain(find_voice: Callable[[str], Voice], settings: Settings) -> Chain:
+    settings = resolve_morph(settings)
+    return Chain(find_voice(settings.voice_to_load), settings)
 
 
 def _rows(saved: Saved) -> Iterator[dict[str, int]]:

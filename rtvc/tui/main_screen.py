@@ -15,6 +15,7 @@ from rtvc.live.actions import Actions
 from rtvc.live.controller import Controller
 from rtvc.live.health import health
 from rtvc.setting import Setting, Value
+from rtvc.settings import BUILT_IN, NO_MORPH
 from rtvc.tui.dialogs import Ask
 from rtvc.tui.health_line import HealthLine
 from rtvc.tui.help import LIST_TOPIC, SETTINGS_TOPIC, Topic
@@ -97,7 +98,10 @@ class MainScreen(PanelScreen):
         self.query_one(Spectrogram).show(snapshot.spectrum or (), snapshot.now)
         if snapshot.slow:
             self._facts = Facts.of(
-                stats, monitor=bool(snapshot.devices.monitor), voices=tuple(snapshot.voices)
+                stats,
+                monitor=bool(snapshot.devices.monitor),
+                voices=tuple(snapshot.voices),
+                targets=_morph_targets(snapshot),
             )
         self.query_one(SettingsList).show(snapshot.settings, self._facts)
         if snapshot.slow:
@@ -184,3 +188,17 @@ class MainScreen(PanelScreen):
 
     def _change(self, setting: Setting, value: Value) -> None:
         report(self, partial(self._actions.change, setting, value))
+
+
+def _morph_targets(snapshot: Snapshot) -> tuple[str, ...]:
+    """Return what the voice can morph to: other RVC voices, or presets of the built-in voice."""
+    voice = snapshot.settings.voice
+    if voice == BUILT_IN:
+        names = [
+            entry.name
+            for entry in snapshot.entries
+            if entry.preset is not None and entry.preset.settings.voice == BUILT_IN
+        ]
+    else:
+        names = [name for name in snapshot.voices if name not in (voice, BUILT_IN)]
+    return (NO_MORPH, *names)

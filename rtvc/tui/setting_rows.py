@@ -26,8 +26,8 @@ class Facts:
         Values of settings that the engine uses now, by name, where they are known.
     speakers
         Number of speakers of the voice in use.
-    voices
-        The names for the setting voice.
+    voices, targets
+        The names for the settings voice and morph_to.
     auto_pitch
         Transposition by auto_pitch in semitones, None while there is none.
     """
@@ -36,18 +36,31 @@ class Facts:
     in_use: tuple[tuple[str, Value], ...] = ()
     speakers: int = 1
     voices: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
     auto_pitch: float | None = None
 
     @classmethod
-    def of(cls, stats: Stats, *, monitor: bool, voices: tuple[str, ...]) -> Facts:
+    def of(
+        cls,
+        stats: Stats,
+        *,
+        monitor: bool,
+        voices: tuple[str, ...],
+        targets: tuple[str, ...] = (),
+    ) -> Facts:
         """Return the facts of a live run; `monitor` tells whether it has a monitor."""
         if not stats.features:
-            return cls(voices=voices)
+            return cls(voices=voices, targets=targets)
         run = {"devices", "monitor"} if monitor else {"devices"}
         # While others load, the rows show what is requested.
         in_use = () if stats.loading else tuple(stats.in_use.items())
         semitones = None if stats.auto_pitch is None else round(stats.auto_pitch, 1)
-        return cls(frozenset(stats.features) | run, in_use, stats.speakers, voices, semitones)
+        features = frozenset(stats.features) | run
+        return cls(features, in_use, stats.speakers, voices, targets, semitones)
+
+    def names(self, setting: Setting) -> tuple[str, ...]:
+        """Return the names that a setting can have, for the keys that change it."""
+        return self.targets if setting.name == "morph_to" else self.voices
 
     def applies(self, setting: Setting) -> bool:
         """Return whether a setting changes anything now."""

@@ -183,7 +183,7 @@ class SettingsList(ScrollView, can_focus=True):
         if (setting := self.setting) is not None:
             limited = self._facts.limited(setting)
             value = self._base(setting)
-            self._set(value_steps.stepped(limited, value, steps, size, self._facts.voices))
+            self._set(value_steps.stepped(limited, value, steps, size, self._facts.names(setting)))
 
     def action_reset(self) -> None:
         """Reset the selected setting to the preset's or the voice's value, else to its default."""

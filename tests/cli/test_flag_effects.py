@@ -93,6 +93,10 @@ def test_settings_without_effect_are_named(run: Run) -> None:
     told = run("convert", "talk.wav", "a.wav", "--index-rate", "1", "--headroom", "40")
     assert "--index-rate, --headroom have no effect on files with this voice." in told
     assert "no effect" not in run("convert", "talk.wav", "b.wav", "--pitch", "3")
+    assert "--morph has no effect" in run("convert", "talk.wav", "c.wav", "--morph", "0.5")
+    assert "--morph-to has no effect" in run("convert", "talk.wav", "d.wav", "--morph-to", "deep")
+    morph = ("--morph-to", "deep", "--morph", "0.5")
+    assert "no effect" not in run("convert", "talk.wav", "e.wav", *morph)
 
 
 def test_the_last_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

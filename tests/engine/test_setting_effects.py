@@ -10,18 +10,20 @@ import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import soundfile
 
 from rtvc._types import Float32, Float64
 from rtvc.audio.file_endpoint import FileEndpoint
 from rtvc.audio.limiter import Limiter
 from rtvc.engine.chain import Chain, Step
 from rtvc.engine.dsp.channel_strip import ChannelStrip
+from rtvc.engine.plan import Plan
 from rtvc.engine.rvc.voice import RvcVoice
-from rtvc.engine.voice import Voice
+from rtvc.engine.voice import Rendered, Voice
 from rtvc.engine.world.voice import WorldVoice
 from rtvc.session import Session
 from rtvc.setting import Value
@@ -33,7 +35,7 @@ from tests.engine.test_session import Device
 from tests.engine.test_setting_ends import ends
 from tests.support.material import more
 from tests.support.speech import FOLDER
-from tests.support.voices import PlainVoice, SilentVoice, finder
+from tests.support.voices import PlainStream, PlainVoice, SilentVoice, finder
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +60,7 @@ OF_THE_CHAIN = (
     *("comp_threshold", "comp_attack", "comp_release", "comp_makeup", "level", "level_range"),
     *("reverb", "reverb_size"),
     *("gate_lookback", "speech_gate", "loudness", "output_gain", "ceiling", "monitor_gain"),
-    *("headroom", "trim", "ready_memory"),
+    *("headroom", "trim", "ready_memory", "morph_to", "morph"),
 )
 """What `Chain` does around any voice: the built-in voice is enough for most runs."""
 ONCE = (*OF_THE_CHAIN, "tune", "key", "scale", "tune_speed", "auto_pitch", "auto_pitch_target")
@@ -251,6 +253,45 @@ def fall_ms(gain: Float64) -> float:
     return float(np.argmax(after < 0.1) - np.argmax(after < 0.9))
 
 
+class QuietVoice(PlainVoice):
+    """A voice that returns its input at another level."""
+
+    def __init__(self, gain_db: float) -> None:
+        super().__init__()
+        self.gain = np.float32(10 ** (gain_db / 20))
+
+    def open(self, plan: Plan, settings: Settings) -> PlainStream:
+        stream = super().open(plan, settings)
+        render = stream.render
+        stream.render = lambda block, settings: Rendered(  # type: ignore[method-assign]
+            render(block, settings).audio * self.gain
+        )
+        return stream
+
+
+TARGETS = {"world": "quiet.yaml", "rvc": "Bert"}
+"""What is morphed to: a preset, and another voice."""
+
+
+def morphed_levels_db(kind: str, folder: Path, **changes: Any) -> list[float]:
+    """Levels of a run for each value of the setting that has several: 12 dB down at the end."""
+    (folder / "quiet.yaml").write_text("output_gain: -12\n")
+    name, values = next((n, v) for n, v in changes.items() if isinstance(v, tuple))
+    voices = {"Anna > Bert 0.5": QuietVoice(-6), "Bert": QuietVoice(-12), "Anna": QuietVoice(0)}
+    levels = []
+    for number, value in enumerate(values):
+        target, these = folder / f"{number}.wav", {**changes, name: value}
+        if kind == "world":
+            morph_to = str(these["morph_to"])
+            these["morph_to"] = str(folder / morph_to) if morph_to.endswith(".yaml") else morph_to
+        used = Settings(voice="world" if kind == "world" else "Anna", gate=-90.0, **these)
+        endpoint = FileEndpoint(FOLDER / "2086-149214-0000.wav", target)
+        with Session(endpoint, used, finder(**voices)) as session:
+            assert session.wait(60)
+        levels.append(level_db(soundfile.read(target, dtype="float32")[0]))
+    return levels
+
+
 class Checks:
     """One check per setting, for a kind of voice to which it applies."""
 
@@ -407,6 +448,17 @@ class Checks:
     def pitch_interpolation(kind: str) -> None:
         off, on = (convert(kind, "gap", pitch_interpolation=value) for value in (False, True))
         assert line_db(on, HZ, 0.72, 0.84) > line_db(off, HZ, 0.72, 0.84) + 6
+
+    @staticmethod
+    def morph_to(kind: str, folder: Path) -> None:
+        levels = morphed_levels_db(kind, folder, morph=1.0, morph_to=("off", TARGETS[kind]))
+        assert levels[1] == pytest.approx(levels[0] - 12, abs=0.5)
+
+    @staticmethod
+    def morph(kind: str, folder: Path) -> None:
+        levels = morphed_levels_db(kind, folder, morph_to=TARGETS[kind], morph=(0.0, 0.5, 1.0))
+        assert levels[2] == pytest.approx(levels[0] - 12, abs=0.5)
+        assert levels[1] == pytest.approx(levels[0] - 6, abs=0.5)
 
     @staticmethod
     def trim(kind: str) -> None:
@@ -723,7 +775,7 @@ def test_a_setting_has_its_stated_effect(name: str, kind: str, tmp_path: Path) -
     if kind != "world" and name in EFFECTS:
         check_effect(kind_for(name, kind), name)
         return
-    arguments = (tmp_path,) if name == "voice" else ()
+    arguments = (tmp_path,) if name in ("voice", "morph_to", "morph") else ()
     getattr(Checks, name)(kind_for(name, kind), *arguments)
 
 

@@ -31,7 +31,7 @@ def voice(kind: str):
 
 def ends(setting: Setting) -> tuple[Value, ...]:
     """The lowest and the highest value, or all values of a choice."""
-    if setting.name == "voice":
+    if setting.name in ("voice", "morph_to"):
         return (setting.default,)
     if setting.kind is bool:
         return False, True

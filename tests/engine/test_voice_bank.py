@@ -24,6 +24,7 @@ pytestmark = pytest.mark.slow
 RATE, LEVEL, BLOCK_S = 48_000, 0.3, 0.060
 CROSSFADE_S = 0.020
 HZ = {"low": 300.0, "high": 1500.0, "other": 700.0}
+POSITIONS = {f"low > high 0.{n}": 300.0 + 120.0 * n for n in range(1, 10)}
 BASE = Settings(voice="low", gate=-90.0, block=BLOCK_S * 1000, headroom=40.0, ready_memory=1000.0)
 
 
@@ -79,7 +80,7 @@ def run(
     """
     noise = 0.1 * np.random.default_rng(1).standard_normal(round(seconds * RATE))
     device = Device(noise.astype(np.float32))
-    voices = {name: ToneVoice(name, hz=hz) for name, hz in HZ.items()}
+    voices = {name: ToneVoice(name, hz=hz) for name, hz in (HZ | POSITIONS).items()}
     session = Session(device, settings, finder(**voices))
     session.keep_ready(keep)
     end: tuple[float, dict[str, Any]] = (seconds - 0.1, {})
@@ -180,3 +181,37 @@ def test_chains_follow_the_sizes_in_use():
     assert stats.late_blocks == 0
     tail = played[round(5.5 * RATE) : round(5.9 * RATE)]
     assert level_of(tail, HZ["low"]) > 0.98 * LEVEL
+
+
+@pytest.mark.parametrize("memory", [1000.0, 0.0])
+def test_a_morph_is_swept_without_a_gap_or_a_click(memory: float):
+    settings = BASE.replace(morph_to="high", ready_memory=memory)
+    positions = [round(0.1 * n, 1) for n in (*range(1, 11), *range(9, -1, -1))]
+    times = [5.0 + 0.25 * n for n in range(len(positions))]
+    changes = [(at, {"morph": position}) for at, position in zip(times, positions, strict=True)]
+    played, stats, seen = run(changes, settings, times[-1] + 1.0, keep=())
+    assert stats.late_blocks == stats.device.underruns == stats.restarts == 0
+    assert set(seen[0].ready_voices) == ({*POSITIONS, "high"} if memory else set())
+    sounding = played[3 * RATE : round((times[-1] + 0.9) * RATE)]
+    step = LEVEL * (2 * np.pi * HZ["high"] / RATE) ** 2
+    assert np.abs(np.diff(sounding, 2)).max() < 1.5 * step
+    power = np.convolve(sounding.astype(np.float64) ** 2, np.ones(960) / 960, "valid")
+    assert power.min() > 0.6 * LEVEL**2 / 2
+    for at, position in zip(times, positions, strict=True):
+        begin = round((at + stats.latency.total + BLOCK_S + CROSSFADE_S) * RATE)
+        heard = level_of(played[begin : begin + 960], 300.0 + 1200.0 * position)
+        assert heard > 0.98 * LEVEL or not memory, at
+    assert level_of(played[-RATE // 4 : -RATE // 8], HZ["low"]) > 0.98 * LEVEL
+
+
+def test_the_nearest_positions_are_prepared_first():
+    settings = BASE.replace(morph_to="high", morph=0.5, ready_memory=160.0)
+    _, stats, _ = run([], settings, 6.0)
+    assert set(stats.ready_voices) == {f"low > high 0.{n}" for n in (3, 4, 6, 7)}
+
+
+def test_another_voice_does_not_morph_on():
+    settings = BASE.replace(morph_to="high", morph=0.5)
+    played, stats, _ = run([(3.0, {"voice": "other", "morph_to": "off"})], settings, 5.0)
+    assert stats.voice == "other"
+    assert level_of(played[-RATE // 4 : -RATE // 8], HZ["other"]) > 0.98 * LEVEL

@@ -7,7 +7,7 @@ import numpy as np
 
 from rtvc._types import Float32, Float64
 from rtvc.engine.models.hubert import Hubert
-from rtvc.engine.rvc.retrieval import FeatureIndex
+from rtvc.engine.rvc.retrieval import Retrieval
 from rtvc.errors import RtvcError
 from rtvc.settings import Settings
 
@@ -27,7 +27,7 @@ class Content:
         Feature width of the voice. 256 uses layer 9 and the final projection (v1); any other
         width uses the last layer without projection (v2).
     index
-        Index of the voice, or None.
+        Index of the voice, the indexes of two voices, or None.
 
     Raises
     ------
@@ -35,7 +35,7 @@ class Content:
         If the encoder or the index has another feature width.
     """
 
-    def __init__(self, encoder: Hubert, feature_dim: int, index: FeatureIndex | None) -> None:
+    def __init__(self, encoder: Hubert, feature_dim: int, index: Retrieval | None) -> None:
         self._encoder, self._index = encoder, index
         self._projects = feature_dim == _V1_WIDTH and encoder.config.projection is not None
         self._layer = _V1_LAYER if self._projects else None

@@ -7,7 +7,7 @@ before they are repeated to 100 Hz.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -185,6 +185,47 @@ class FeatureIndex:
             return features
         blended = rate * self.retrieve(features) + (1.0 - rate) * features
         return blended.astype(np.float32, copy=False)
+
+
+class Retrieval(Protocol):
+    """Blends features with what is retrieved for them: one index, or those of two voices."""
+
+    def check_width(self, feature_dim: int) -> None:
+        """Raise an error if the voice has another feature width."""
+
+    def blend(self, features: Float32, rate: float) -> Float32:
+        """Blend features with retrieved ones."""
+
+
+class IndexBlend:
+    """The indexes of two voices, for a voice between them; see `FeatureIndex`.
+
+    Parameters
+    ----------
+    first, second
+        Their indexes. Features stay as they are for a voice that has none.
+    share
+        Weight of the second index, 0 to 1.
+    """
+
+    def __init__(
+        self, first: FeatureIndex | None, second: FeatureIndex | None, *, share: float
+    ) -> None:
+        self._parts = (first, 1.0 - share), (second, share)
+
+    def check_width(self, feature_dim: int) -> None:
+        """See `FeatureIndex.check_width`."""
+        for index, _ in self._parts:
+            if index is not None:
+                index.check_width(feature_dim)
+
+    def blend(self, features: Float32, rate: float) -> Float32:
+        """Return the weighted mean of what both indexes make of the features."""
+        blended = np.zeros_like(features)
+        for index, weight in self._parts:
+            own = features if index is None else index.blend(features, rate)
+            blended += np.float32(weight) * own
+        return blended
 
 
 def load_index(path: str | Path) -> FeatureIndex:

@@ -24,7 +24,7 @@ from rtvc.engine.rvc.mlx_errors import mlx_errors
 from rtvc.engine.rvc.network import SynthesizerNetwork
 from rtvc.engine.rvc.pitch_track import PitchTrack
 from rtvc.engine.rvc.render import make_latent
-from rtvc.engine.rvc.retrieval import FeatureIndex
+from rtvc.engine.rvc.retrieval import Retrieval
 from rtvc.engine.rvc.window import FRAME, PITCH_HEAD, PITCH_TAIL, Window, make_window
 from rtvc.engine.voice import Rendered
 from rtvc.errors import UsageError
@@ -76,7 +76,7 @@ class RvcVoice:
         voice: SynthesizerNetwork,
         encoder: Hubert,
         find_estimator: FindEstimator,
-        index: FeatureIndex | None = None,
+        index: Retrieval | None = None,
         *,
         notice: str = "",
     ) -> None:
