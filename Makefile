@@ -69,7 +69,7 @@ quick: $(VENV)/.installed-dev
 	@$(PYTEST) -m "not (serial or sound or full_size or slow or soak)" $(WORKERS) $(FLAGS)
 
 soak: $(VENV)/.installed-dev
-	@$(PYTEST) -m soak $(WORKERS) $(FLAGS)
+	@$(PYTEST) -m soak --timeout 0 $(WORKERS) $(FLAGS)
 
 SOAK_S ?= 180
 soak-live: $(VENV)/.installed-dev

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -191,11 +192,20 @@ def piped() -> AbstractContextManager[Process]:
     return started([sys.executable, "-c", RUN], stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True)
 
 
+def read_until(process: Process, wanted: str) -> None:
+    """Read lines up to one that begins with a text; the state may come between."""
+    lines = [""]
+    timer = threading.Timer(60, process.kill)
+    timer.start()
+    while not lines[-1].startswith(wanted):
+        lines.append(process.stdout.readline())
+        assert lines[-1], f"no {wanted!r} in {lines}"
+    timer.cancel()
+
+
 def test_through_pipes_each_line_is_a_command_and_the_end_quits():
     with piped() as process:
-        line = ""
-        while not line.startswith(LIVE):
-            line = process.stdout.readline()
+        read_until(process, LIVE)
         process.stdin.write("pitch -4\n:preset deep\n:xyzzy\nm\n")
         process.stdin.flush()
         for wanted in (
@@ -204,9 +214,7 @@ def test_through_pipes_each_line_is_a_command_and_the_end_quits():
             "There is no command or setting 'xyzzy'. ':help' lists the commands.\n",
             "Muted.\n",
         ):
-            while not line.startswith(wanted):  # the state may come between
-                line = process.stdout.readline()
-                assert line, f"no {wanted!r}"
+            read_until(process, wanted)
         process.stdin.close()
         assert process.wait(20) == 0
         assert process.stderr.read() == ""
