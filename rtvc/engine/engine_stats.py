@@ -12,8 +12,6 @@ from rtvc.settings import SETTINGS
 from rtvc.stats import State, Stats
 
 _SHAPE = tuple(name for name, setting in SETTINGS.items() if setting.shape)
-_RESOLVED = frozenset({"morph_to", "morph"})
-"""Settings that stand for others, so that the engine may have other values than were asked for."""
 
 
 class EngineStats:
@@ -44,11 +42,7 @@ class EngineStats:
         self.publish(
             latency=latency,
             voice=built_for.voice,
-            in_use={
-                name: value
-                for name, value in zip(_SHAPE, built_for.shape, strict=True)
-                if name not in _RESOLVED
-            },
+            in_use=dict(zip(_SHAPE, built_for.shape, strict=True)),
             features=tuple(sorted(chain.features)),
             speakers=chain.speakers,
         )

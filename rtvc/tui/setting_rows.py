@@ -11,6 +11,8 @@ from rtvc.settings import Settings, grouped_settings
 from rtvc.stats import Stats
 
 TABS = ("voice", "microphone", "effects", "output", "timing")
+_RESOLVED = ("morph_to", "morph")
+"""Settings that stand for others: what the engine uses instead says nothing about them."""
 _TAB_OF_GROUP = {"monitor": "output"}
 
 
@@ -53,7 +55,8 @@ class Facts:
             return cls(voices=voices, targets=targets)
         run = {"devices", "monitor"} if monitor else {"devices"}
         # While others load, the rows show what is requested.
-        in_use = () if stats.loading else tuple(stats.in_use.items())
+        known = () if stats.loading else stats.in_use.items()
+        in_use = tuple((name, value) for name, value in known if name not in _RESOLVED)
         semitones = None if stats.auto_pitch is None else round(stats.auto_pitch, 1)
         features = frozenset(stats.features) | run
         return cls(features, in_use, stats.speakers, voices, targets, semitones)
