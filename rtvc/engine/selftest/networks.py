@@ -179,6 +179,15 @@ def _decoded(kind: str) -> mx.array:
     excitation = source(f0, mx.array(0.25), noise)
     if not isinstance(vocoder, StreamingVocoder):
         return vocoder(z, excitation, voice.embedding(1), mx.random.key(3))
+    # Another stream before: what a network keeps of it is found, as after a pause.
+    other, _ = vocoder.stream(
+        -z[:, : _BLOCK + extra],
+        -excitation[:, : (_BLOCK + extra) * hop],
+        voice.embedding(0),
+        (),
+        _BLOCK,
+    )
+    mx.eval(other)
     state: StreamState = ()
     parts = []
     for first in range(0, _BLOCK * _BLOCKS, _BLOCK):
