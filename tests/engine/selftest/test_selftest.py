@@ -230,7 +230,7 @@ def test_the_reference_is_what_numpy_computes(name: str):
 def test_a_stream_that_continues_the_one_before_is_found(
     monkeypatch: pytest.MonkeyPatch, compute: Compute
 ):
-    right = HiFiGan.stream
+    right: Any = HiFiGan.stream
     left: list[Any] = []
 
     def stream(self: Any, *inputs: Any) -> Any:
