@@ -96,9 +96,10 @@ class KeyDriver(LinuxDriver):
         super().disable_input()
 
     def write(self, data: str) -> None:
-        """Write without waiting for the terminal."""
-        self._writes += 1
-        super().write(data)
+        """Write without waiting for the terminal; while it is left, write nothing."""
+        if self._writer_thread is None or self._writer_thread.is_alive():
+            self._writes += 1
+            super().write(data)
 
     def flush(self) -> None:
         """End a frame."""
@@ -127,6 +128,11 @@ class KeyDriver(LinuxDriver):
         if self._auto_restart and not self._must_signal_resume:
             self.suspend_application_mode()
         super()._sigcont_application()
+        # The terminal's screen is empty. Textual draws only what changes if the size is the same.
+        self._app.call_later(self._redraw)
+
+    def _redraw(self) -> None:
+        self._app.screen.refresh()
 
     def run_input_thread(self) -> None:
         """Pass on keys, pastes and mouse events; drop bytes that are not UTF-8."""
