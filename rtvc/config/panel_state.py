@@ -55,6 +55,15 @@ def panel_state_path() -> Path:
     return config_folder() / "panel.yaml"
 
 
+def panel_state_version() -> tuple[int, int, int] | None:
+    """Return what differs between two versions of the panel's state file, None if it is missing."""
+    try:
+        status = panel_state_path().stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
 def keys_path() -> Path:
     """Return the path of the file with the user's key bindings."""
     return config_folder() / "keys.yaml"
@@ -100,14 +109,16 @@ def load_keys(actions: tuple[str, ...]) -> tuple[dict[str, str], str]:
     actions
         The actions that keys can be bound to.
     """
-    return _read_texts(keys_path(), actions)
+    return _read_texts(keys_path(), actions, "The end of the help (?) lists all names.")
 
 
-def _read_texts(path: Path, names: tuple[str, ...]) -> tuple[dict[str, str], str]:
+def _read_texts(
+    path: Path, names: tuple[str, ...], listing: str = ""
+) -> tuple[dict[str, str], str]:
     if not settings_yaml.is_there(path):
         return {}, ""
     try:
-        document = settings_yaml.parse(settings_yaml.read_text(path), str(path), names)
+        document = settings_yaml.parse(settings_yaml.read_text(path), str(path), names, listing)
     except RtvcError as error:
         return {}, f"A file of the panel is ignored. {error}"
     if document.values:

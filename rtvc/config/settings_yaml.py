@@ -133,7 +133,12 @@ def _is_named_pipe(path: Path) -> bool:
         return False
 
 
-def parse(text: str, source: str, text_keys: tuple[str, ...]) -> Document:
+def parse(
+    text: str,
+    source: str,
+    text_keys: tuple[str, ...],
+    listing: str = "'rtvc run --help' lists all settings.",
+) -> Document:
     """Parse a settings file.
 
     Parameters
@@ -144,6 +149,8 @@ def parse(text: str, source: str, text_keys: tuple[str, ...]) -> Document:
         Name of the file, for messages.
     text_keys
         Keys with free text instead of a setting.
+    listing
+        A sentence that says where all keys are listed, for a key that is not known.
 
     Raises
     ------
@@ -165,7 +172,7 @@ def parse(text: str, source: str, text_keys: tuple[str, ...]) -> Document:
         first_lines[key] = line
         if key not in SETTINGS and key not in text_keys:
             known = [*text_keys, *SETTINGS]
-            hint = did_you_mean(key, known, "'rtvc run --help' lists all settings.")
+            hint = did_you_mean(key, known, listing)
             problems.append(Problem(line, f"There is no setting {key!r}. {hint}"))
             continue
         try:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
-from rtvc.config.panel_state import THEMES, PanelState, save_panel_state
+from rtvc.config.panel_state import (
+    THEMES,
+    PanelState,
+    load_panel_state,
+    panel_state_version,
+    save_panel_state,
+)
 from rtvc.config.preset_manager import (
     PresetEntry,
     PresetManager,
@@ -36,6 +43,8 @@ class Actions:
         The state of the panel at the last run.
     mode_keys
         Decide what the keys for your own voice and for silence do.
+    labels
+        The labels of the panel's keys by action, for messages; None without the panel.
     """
 
     def __init__(
@@ -44,11 +53,14 @@ class Actions:
         preset_manager: PresetManager,
         memory: PanelState,
         mode_keys: ModeKeys,
+        labels: Mapping[str, str] | None = None,
     ) -> None:
         self._controller = controller
         self._preset_manager = preset_manager
         self.memory = memory
         self.mode_keys = mode_keys
+        self._labels = labels
+        self._memory_version = panel_state_version()
         self._facts: tuple[Settings, tuple[PresetEntry, ...], str] | None = None
         self._origin: PresetOrigin | None = None
         self._own: Settings | None = None
@@ -177,7 +189,8 @@ class Actions:
         if origin is not None and self.updates(name):
             settings = origin.preset.updated_from(settings)
             self._preset_manager.update(origin.entry, settings, description)
-            return f"Updated {name!r}. Press u on the presets screen (p) to undo it."
+            undo = self._hint("Press u on the presets screen ({presets}) to undo it.")
+            return f"Updated {name!r}.{undo}"
         name = self._preset_manager.save(name, settings, description)
         self._controller.apply(settings, name)
         return f"Saved preset {name!r}."
@@ -185,16 +198,21 @@ class Actions:
     def note_renamed(self, old: str, new: str) -> str:
         """Let the favourite digit and the settings that began with a preset follow its name."""
         self._controller.rename_preset(old, new)
-        memory = self.memory.renamed(old, new)
-        return self.remember(memory) if memory != self.memory else ""
+        self.follow_favourites()
+        favourites = self.memory.renamed(old, new).favourites
+        return self.remember(favourites=favourites) if favourites != self.memory.favourites else ""
 
     def load_favourite(self, digit: int) -> str:
         """Load the favourite preset of a digit; if it has gone, free the digit."""
+        self.follow_favourites()
         name = self.memory.favourites.get(digit)
         if name is None:
-            return f"Key {digit} has no preset. Press f on a preset in the list to assign one."
+            assign = self._hint("Press f on a preset in the list to assign one.")
+            return f"Key {digit} has no preset.{assign}"
         if self._preset_manager.find(name) is None:
-            self.remember(self.memory.with_favourite(digit, ""))
+            self._preset_manager.scan()  # another panel may have renamed it just now
+        if self._preset_manager.find(name) is None:
+            self.remember(favourites=self.memory.with_favourite(digit, "").favourites)
             return f"The preset {name!r} no longer exists. Key {digit} is free now."
         return self.load_preset(name)
 
@@ -207,24 +225,26 @@ class Actions:
 
     def assign_favourite(self, digit: int, name: str) -> str:
         """Assign a digit to a preset, in place of another one."""
+        self.follow_favourites()
         before = self.memory.favourites.get(digit, name)
         replaced = before != name and self._preset_manager.find(before) is not None
         also = f", in place of {before!r}" if replaced else ""
-        memory = self.memory.with_favourite(digit, name)
-        return self.remember(memory) or f"{name!r} now has key {digit}{also}."
+        favourites = self.memory.with_favourite(digit, name).favourites
+        return self.remember(favourites=favourites) or f"{name!r} now has key {digit}{also}."
 
     def fill_favourites(self) -> str:
         """Give the first nine presets a digit, if none has one."""
         if self.memory.favourites:
             return ""
         names = [entry.name for entry in self._preset_manager.entries]
-        return self.remember(replace(self.memory, favourites=dict(enumerate(names[:9], 1))))
+        return self.remember(favourites=dict(enumerate(names[:9], 1)))
 
     def toggle_favourite(self, name: str) -> str:
         """Remove the digit of a preset; if it has none, assign the first free one, if any."""
+        self.follow_favourites()
         if digit := self.memory.digit_of(name):
-            memory = self.memory.with_favourite(digit, "")
-            return self.remember(memory) or f"{name!r} no longer has a key."
+            favourites = self.memory.with_favourite(digit, "").favourites
+            return self.remember(favourites=favourites) or f"{name!r} no longer has a key."
         return self.assign_favourite(self.free_digit, name)
 
     def toggle_dry(self) -> str:
@@ -246,7 +266,8 @@ class Actions:
         """Start or stop a recording."""
         recorder = self._controller.recorder
         if recorder.seconds is None:
-            return f"Recording to {recorder.start()} until you press r."
+            key = (self._labels or {}).get("record", "r")
+            return f"Recording to {recorder.start()} until you press {key}."
         return recorder.stop()
 
     def save_minute(self) -> str:
@@ -267,19 +288,39 @@ class Actions:
     def next_theme(self) -> str:
         """Switch to the next theme."""
         theme = THEMES[(THEMES.index(self.memory.theme) + 1) % len(THEMES)]
-        return self.remember(replace(self.memory, theme=theme)) or f"Theme: {theme}."
+        return self.remember(theme=theme) or f"Theme: {theme}."
 
     def toggle_spectrogram(self) -> str:
         """Show or hide the spectrogram."""
         wanted = not self.memory.spectrogram
         message = f"The spectrogram is {'shown where there is room' if wanted else 'hidden'}."
-        return self.remember(replace(self.memory, spectrogram=wanted)) or message
+        return self.remember(spectrogram=wanted) or message
 
-    def remember(self, memory: PanelState) -> str:
-        """Save the state of the panel."""
-        self.memory = memory
-        save_panel_state(memory)
+    def remember(self, **changes: Any) -> str:
+        """Change fields of the state of the panel, and save them.
+
+        The other fields in the file stay: another panel may have changed them.
+        """
+        self.memory = replace(self.memory, **changes)
+        saved, damaged = load_panel_state()
+        there = panel_state_version() is not None and not damaged
+        save_panel_state(replace(saved, **changes) if there else self.memory)
+        self._memory_version = panel_state_version()
         return ""
+
+    def follow_favourites(self) -> None:
+        """Use the favourites that another panel has saved since the last call."""
+        version = panel_state_version()
+        if version in (None, self._memory_version):
+            return
+        self._memory_version = version
+        saved, damaged = load_panel_state()
+        if not damaged:
+            self.memory = replace(self.memory, favourites=saved.favourites)
+
+    def _hint(self, text: str) -> str:
+        """Return a sentence about keys of the panel, "" without it."""
+        return f" {text.format_map(self._labels)}" if self._labels is not None else ""
 
     def _step_history(self, step: Callable[[], bool], otherwise: str) -> str:
         before = self._controller.settings

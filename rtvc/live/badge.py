@@ -88,9 +88,16 @@ TOO_SLOW = Badge("[!]", "TOO SLOW", "!!", "error", "the changed voice, with gaps
 
 
 class BadgeTracker:
-    """Derives the badge from successive `Stats`."""
+    """Derives the badge from successive `Stats`.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    devices_key
+        The label of the key that leads to the devices.
+    """
+
+    def __init__(self, devices_key: str = "d") -> None:
+        self._devices_key = devices_key
         self._late: deque[tuple[float, int]] = deque()
         self._unsettled_until = 0.0
         self._had_device = False
@@ -109,9 +116,12 @@ class BadgeTracker:
         late = self._recent_late_blocks(stats, now)
         badge = _BADGES[stats.state]
         if stats.state is State.DEVICE_LOST:
+            key = self._devices_key
             if not self._had_device:
-                return _explained(NO_DEVICE, f"{stats.reason} Connect one, or press d to choose.")
-            what = "Reconnect the device, or press d to choose another."
+                return _explained(
+                    NO_DEVICE, f"{stats.reason} Connect one, or press {key} to choose."
+                )
+            what = f"Reconnect the device, or press {key} to choose another."
             return _explained(badge, f"{stats.reason} {what}")
         if stats.state is State.MUTED and settings.mode != "muted":
             return self._silence(stats, settings, late, now)

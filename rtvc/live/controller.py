@@ -238,8 +238,8 @@ class Controller:
             self._requested = selection
             self._submit(self._change_devices, selection)
 
-    def measure_latency(self) -> None:
-        """Measure the latency of the devices with audible chirps, in the background.
+    def check_measurable(self) -> None:
+        """Check that the latency of the devices can be measured now.
 
         Raises
         ------
@@ -255,6 +255,16 @@ class Controller:
                 "The latency cannot be measured while the devices are not running. "
                 "Try again when they are."
             )
+
+    def measure_latency(self) -> None:
+        """Measure the latency of the devices with audible chirps, in the background.
+
+        Raises
+        ------
+        RtvcError
+            As `check_measurable`.
+        """
+        self.check_measurable()
         self._in_progress = "Measuring the latency with chirps."
         self._submit(self._measure_latency)
 
@@ -433,7 +443,11 @@ class Controller:
         if session is not None and (found := session.devices.found()):
             self.wanted = found
 
-    def _save(self) -> None:
+    def _save(self, *, last: bool = False) -> None:
+        """Save devices and settings if they have changed, or as the `last` act of the run.
+
+        Another run may have saved its own meanwhile, and the one that ends last counts.
+        """
         self._note_found()
         with self._lock:
             settings, preset = self._moment()
@@ -443,7 +457,7 @@ class Controller:
             preset=preset,
             turned=turned_names(settings),
         )
-        if not self._remember or remembered == self._saved:
+        if not self._remember or (remembered == self._saved and not last):
             return
         self._saved = remembered
         try:
@@ -463,7 +477,7 @@ class Controller:
             kept, self._kept = self._kept, True
         if kept:
             return
-        self._save()
+        self._save(last=True)
         if self.recorder.files:
             try:
                 self._report(self.recorder.stop())

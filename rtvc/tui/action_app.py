@@ -14,7 +14,7 @@ from textual.screen import Screen
 
 from rtvc.config.panel_state import keys_path, load_keys, load_panel_state
 from rtvc.config.preset_manager import PresetManager
-from rtvc.errors import UsageError
+from rtvc.errors import RtvcError, UsageError
 from rtvc.library.voice_defaults import own_settings
 from rtvc.live.actions import Actions
 from rtvc.live.badge import STARTING
@@ -85,7 +85,7 @@ class ActionApp(App[None]):
         memory, damaged = load_panel_state()
         chosen, unreadable = load_keys(KEY_IDS)
         self.chosen_keys, clash = chosen_keys(chosen, reserved_keys(ActionApp))
-        labels = key_labels(self.chosen_keys)
+        labels = self._labels = key_labels(self.chosen_keys)
         self._own_voice_key = labels["dry"]
         self._mode_keys = ModeKeys(
             confirm=confirm_dry,
@@ -94,7 +94,7 @@ class ActionApp(App[None]):
             mute_key=labels["mute"],
             clock=clock,
         )
-        self.actions = Actions(controller, self.preset_manager, memory, self._mode_keys)
+        self.actions = Actions(controller, self.preset_manager, memory, self._mode_keys, labels)
         # Before the app runs, so that its styles are computed once.
         for theme in THEMES.values():
             self.register_theme(theme)
@@ -156,7 +156,8 @@ class ActionApp(App[None]):
     def _favourite_asked(self, event: VoiceList.FavouriteAsked) -> None:
         name, actions = event.item.name, self.actions
         if event.item.is_voice:
-            self.show_message("Only presets can have a key. Save the voice as a preset (ctrl+s).")
+            save = self._labels["save"]
+            self.show_message(f"Only presets can have a key. Save the voice as a preset ({save}).")
         elif event.digit:
             self.perform(partial(actions.assign_favourite, event.digit, name))
         elif actions.free_digit or actions.memory.digit_of(name):
@@ -242,7 +243,11 @@ class ActionApp(App[None]):
         self._apply_theme()
 
     def action_measure(self) -> None:
-        """Ask whether to measure the latency of the devices."""
+        """Ask whether to measure the latency of the devices, if it can be measured now."""
+        try:
+            self.controller.check_measurable()
+        except RtvcError as error:
+            return self.show_message(str(error), urgent=True)
         names = self.controller.names
         measure = partial(self.perform, self.controller.measure_latency)
         self.push_screen(before_measuring(names.input, names.output, measure))
@@ -284,6 +289,13 @@ class ActionApp(App[None]):
         screen = self.screen
         if isinstance(screen, PanelScreen):
             self.push_screen(Help(screen.help_topic(), self.chosen_keys, str(keys_path())))
+
+    def action_command_palette(self) -> None:
+        """Open the command palette."""
+        from rtvc.tui.palette import Palette  # imported when it is opened
+
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette("--command-palette"))
 
     def action_close_screen(self) -> None:
         """Close the open screen."""

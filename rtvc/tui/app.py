@@ -67,7 +67,7 @@ class Panel(ActionApp):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(controller, message, confirm_dry=confirm_dry, clock=clock)
-        self._badge_tracker = BadgeTracker()
+        self._badge_tracker = BadgeTracker(self._labels["devices"])
         self._fps = fps
         self._text_due = float("-inf")
         self._held = ExitStack()
@@ -194,6 +194,7 @@ class Panel(ActionApp):
 
     def _scan_presets(self) -> None:
         self.perform(self.preset_manager.scan)
+        self.perform(self.actions.follow_favourites)
 
     def _quit_by_signal(self, code: int) -> None:
         """Quit because of a signal."""

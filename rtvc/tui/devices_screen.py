@@ -26,6 +26,7 @@ from rtvc.live.feedback import Side, feedback_advice
 from rtvc.live.scanner import Scanner
 from rtvc.tui.help import DEVICES_TOPIC, Topic
 from rtvc.tui.panel_screen import PanelScreen, meters
+from rtvc.tui.row_list import RowList
 from rtvc.tui.snapshot import Snapshot
 from rtvc.tui.text_pane import FlowPane
 
@@ -55,7 +56,7 @@ _CABLE = (
 _HEAR_YOURSELF = " To hear yourself, choose your headphones as the monitor."
 
 
-class DeviceList(OptionList):
+class DeviceList(RowList):
     """The devices for one purpose; an asterisk marks the selected one.
 
     Parameters
@@ -66,7 +67,7 @@ class DeviceList(OptionList):
 
     def __init__(self, kind: Kind) -> None:
         super().__init__(id=kind, compact=True, markup=False)
-        self.border_title = _TITLES[kind]
+        self._title = self.border_title = _TITLES[kind]
         self.kind: Kind = kind
         self._rows: list[tuple[DeviceChoice, Device | None]] = []
         """The first row is "", the system's default or no monitor; `--monitor default` adds one."""
@@ -97,6 +98,15 @@ class DeviceList(OptionList):
             )
         self.set_options(options)
         self.highlighted = next((n for n, row in enumerate(rows) if row[0] == marked), 0)
+
+    def show_title(self, *, brief: bool) -> None:
+        """Show what the list is for; if it is `brief` and not in focus, also what is in use."""
+        title = _TITLES[self.kind]
+        if brief and not self.has_focus and self._used is not None:
+            title = f"{title.partition(',')[0]}: {escaped(self._used[1]) or 'none'}"
+        if title != self._title:
+            self._title = title
+            self.border_title = Content(title)
 
     @property
     def marked(self) -> Device | None:
@@ -203,8 +213,10 @@ class DevicesScreen(PanelScreen):
         self.show_levels(snapshot)
         for devices in self.query(DeviceList):
             devices.put(snapshot.available, self._controller.requested, snapshot.devices)
-        # The reason of the state needs the room first.
-        room = not (snapshot.badge.text and self.has_class("-flat"))
+            devices.show_title(brief=self.has_class("-flat") and self.has_class("-thin"))
+        # The reason of the state and the messages need the room first.
+        news = snapshot.badge.text or snapshot.messages
+        room = not (news and self.has_class("-flat"))
         advice = self._advice(snapshot.devices) if room else ""
         self.query_one("#advice", FlowPane).put((advice, "bold"))
 

@@ -7,12 +7,14 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from rtvc.errors import RtvcError
+from rtvc.tui.closing import close_once
 from rtvc.tui.footer import DialogKeys
 from rtvc.tui.keys import mute_key
 from rtvc.tui.message_log import LogEntry
@@ -26,6 +28,10 @@ class Dialog(ModalScreen[None]):
     def __init__(self) -> None:
         super().__init__()
         self.VERTICAL_BREAKPOINTS = [(0, "-flat"), (18, "-low")]
+
+    def dismiss(self, result: None = None) -> AwaitComplete:
+        """Close the screen, once."""
+        return close_once(self, super().dismiss)
 
 
 class Ask(Dialog):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
@@ -36,7 +35,7 @@ _STEPS = (
     ("output", "Choose the speaker for your new voice with Enter."),
     (
         "ears",
-        "Put headphones on: the microphone must not pick up the speaker. Speak and listen; space "
+        "Put headphones on: the microphone must not pick up the speaker. Speak and listen; {dry} "
         "switches between your own voice and the new one. Enter continues.",
     ),
     ("voices", "Load presets with Enter, as many as you like. n ends the guide."),
@@ -151,8 +150,7 @@ class FirstRunScreen(PanelScreen):
 
     def action_skip(self) -> None:
         """Close, and do not open at the next start."""
-        memory = replace(self._actions.memory, guided=True)
-        report(self, partial(self._actions.remember, memory))
+        report(self, partial(self._actions.remember, guided=True))
         self.dismiss()
 
     @on(DeviceList.OptionSelected, "DeviceList")
@@ -193,7 +191,7 @@ class FirstRunScreen(PanelScreen):
         """Return what to do in the step, with the proposed levels as soon as there are any."""
         name, text = _STEPS[self._step]
         if name != "level":
-            return text
+            return text.format_map(self._labels)
         found = self._proposal()
         return text.format(
             *(f" {found[0]:+.0f} dB", f" {found[1]:.0f} dBFS") if found else ("", "")

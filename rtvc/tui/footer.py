@@ -27,7 +27,7 @@ class KeyLine(Static):
 
     def __init__(self, hints: tuple[Hint, ...] = (), *, keys: dict[str, str] | None = None) -> None:
         super().__init__("", classes="keys")
-        self._hints = (_MUTE_HINT, *hints) if hints else _app_hints(keys or {})
+        self._hints = (_MUTE_HINT, *_chosen(hints, keys or {})) if hints else _app_hints(keys or {})
 
     def on_mount(self) -> None:
         """Follow the focus: where text is typed, another key mutes."""
@@ -44,7 +44,10 @@ class KeyLine(Static):
         while len(hints) > 1 and self._length(hints, gap) > self.size.width:
             # The least important go first; the last ones are help and how to leave the screen.
             kept = min(_KEPT, len(hints) - 1)
-            hints = (*hints[: -kept - 1], *hints[-kept:])
+            out = len(hints) - kept - 1
+            if hints[out][2] == _MUTE_HINT[2]:
+                out = out - 1 if out else out + 1
+            hints = (*hints[:out], *hints[out + 1 :])
         parts = []
         for key, word, action in hints:
             part = Content.from_markup("[b]$key[/b] $word", key=key, word=word)
@@ -75,6 +78,13 @@ class DialogKeys(Static):
 
     def _show(self) -> None:
         self.update(f"{self._keys}, {mute_key(self.screen)} mutes.")
+
+
+def _chosen(hints: tuple[Hint, ...], keys: dict[str, str]) -> tuple[Hint, ...]:
+    """Return hints with the keys from keys.yaml for those of the app."""
+    chosen, labels = key_labels(keys), key_labels({})
+    new = {(labels[key.id], f"app.{key.action}"): chosen[key.id] for key in KEYS}
+    return tuple((new.get((key, action), key), word, action) for key, word, action in hints)
 
 
 def _app_hints(keys: dict[str, str]) -> tuple[Hint, ...]:

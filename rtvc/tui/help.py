@@ -44,7 +44,7 @@ LIST_TOPIC = Topic(
     (
         ("up, down", "mark a row"),
         ("Enter", "load the marked voice or preset"),
-        ("/", "search; Enter loads the first hit"),
+        ("{search}", "search; Enter loads the first hit"),
         ("f", "give the marked preset a key, or remove it (Ctrl+1 to 9: this one)"),
         ("Escape", "go back to the settings"),
     ),
@@ -129,8 +129,10 @@ class Help(Dialog):
 
     def __init__(self, topic: Topic, keys: dict[str, str], where: str) -> None:
         super().__init__()
+        labels = key_labels(keys)
         parts: list[str | tuple[str, str]] = []
-        for number, group in enumerate([topic, *all_topics(keys)]):
+        own = Topic(topic.title, tuple((key.format_map(labels), text) for key, text in topic.rows))
+        for number, group in enumerate([own, *all_topics(keys)]):
             end = " (this has the focus)" if number == 0 else ""
             parts.append((f"{group.title}{end}\n", "bold $primary"))
             parts += [f"{key:>12}  {text}\n" for key, text in group.rows]

@@ -102,7 +102,8 @@ def chosen_keys(chosen: dict[str, str], reserved: dict[str, str]) -> tuple[dict[
         What uses a key, by the name of the key.
     """
     for id, key in chosen.items():
-        if len(key) != 1 and key not in _NAMES and key_to_character(key) is None:
+        typed = len(key) == 1 and key.isprintable()
+        if not typed and (len(key) == 1 or (key not in _NAMES and key_to_character(key) is None)):
             return {}, f"keys.yaml is ignored: {id} is {key!r}, which is not a key."
     used = {key.id: key_name(chosen.get(key.id, key.key)) for key in KEYS}
     for id, text in chosen.items():

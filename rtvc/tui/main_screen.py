@@ -9,6 +9,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 
 from rtvc.config.preset_manager import format_value, setting_label
 from rtvc.live.actions import Actions
@@ -82,7 +83,7 @@ class MainScreen(PanelScreen):
                 yield TabRow(settings_list)
                 yield settings_list
             voices = VoiceList("voices", "voices, presets")
-            voices.border_title = "Voices and presets, /"
+            voices.border_title = Content(f"Voices and presets, {self._labels['search']}")
             yield voices
 
     def on_resize(self) -> None:
@@ -130,9 +131,12 @@ class MainScreen(PanelScreen):
         self.query_one(VoiceList).search()
 
     def hint(self, snapshot: Snapshot) -> str:
-        """Return what the selected setting does; the reason of the state needs its room first."""
+        """Return what has the focus: the reason of the state needs the room first."""
         if snapshot.badge.text and self.has_class("-flat"):
             return ""
+        voices = self.query_one(VoiceList)
+        if voices.has_focus_within:
+            return voices.hint
         settings_list = self.query_one(SettingsList)
         setting = settings_list.setting
         if setting is None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Protocol, cast
 
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.await_complete import AwaitComplete
+from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
 from rtvc.config.preset_manager import PresetManager
+from rtvc.tui.closing import close_once
 from rtvc.tui.keys import KEYS, key_labels
 
 
@@ -18,6 +21,29 @@ class _Panel(Protocol):
 
     chosen_keys: dict[str, str]
     preset_manager: PresetManager
+
+
+class Palette(CommandPalette):
+    """Textual's command palette, for a terminal of any height.
+
+    Parameters
+    ----------
+    id
+        The id by which Textual finds it.
+    """
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id=id)
+        self.VERTICAL_BREAKPOINTS = [(0, "-flat"), (18, "-low")]
+
+    def dismiss(self, result: None = None) -> AwaitComplete:
+        """Close the screen, once."""
+        return close_once(self, super().dismiss)
+
+    def _action_command_list(self, action: str) -> None:
+        # A key for a page before the first rows are there raises it, which would end the panel.
+        with suppress(KeyError):
+            super()._action_command_list(action)
 
 
 class ActionProvider(Provider):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.containers import Vertical
 from textual.screen import Screen
 
 from rtvc.stats import Level, State
+from rtvc.tui.closing import close_once
 from rtvc.tui.footer import Hint, KeyLine
 from rtvc.tui.help import Topic
 from rtvc.tui.keys import key_labels
@@ -79,6 +81,10 @@ class PanelScreen(Screen[None]):
         self._show_messages(snapshot)
         self._make_room(snapshot)
         self.show_body(snapshot)
+
+    def dismiss(self, result: None = None) -> AwaitComplete:
+        """Close the screen, once."""
+        return close_once(self, super().dismiss)
 
     def _make_room(self, snapshot: Snapshot) -> None:
         """Set classes for the style sheet, by which less important widgets make room for text."""

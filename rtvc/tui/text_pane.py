@@ -5,7 +5,9 @@ from __future__ import annotations
 import textwrap
 from functools import lru_cache
 
+from rich.segment import Segment
 from textual.content import Content
+from textual.strip import Strip
 from textual.widgets import Static
 
 StyledText = tuple[str, str]
@@ -33,7 +35,10 @@ class TextPane(Static):
 
 
 class FlowPane(TextPane):
-    """A widget of styled text that has as many rows as the text needs, none without text."""
+    """A widget of styled text that has as many rows as the text needs, none without text.
+
+    Where there is no room for all rows, the last one that is shown ends with "…".
+    """
 
     def on_mount(self) -> None:
         """Start without rows."""
@@ -49,6 +54,18 @@ class FlowPane(TextPane):
             self._parts = parts
             self.display = bool(self.text)
             self.update(Content.assemble(*parts))
+
+    def render_line(self, y: int) -> Strip:
+        """Return one row, with "…" at the end if it is the last one of a text that is cut."""
+        strip, size = super().render_line(y), self.size
+        last = y == size.height - 1 and size.width > 0
+        if not last or self.get_content_height(size, size, size.width) <= size.height:
+            return strip
+        at = min(len(strip.text.rstrip()), size.width - 1)
+        kept = strip.crop(0, at)
+        style = next((s.style for s in reversed(list(kept)) if s.text.strip()), None)
+        dots = Strip([*kept, Segment("…", style)])
+        return dots.adjust_cell_length(size.width, self.rich_style)
 
 
 def cut(text: str, room: int) -> str:

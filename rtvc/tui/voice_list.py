@@ -16,6 +16,8 @@ from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from rtvc.config.preset_manager import PresetEntry
+from rtvc.tui.keys import HasKeys, key_labels
+from rtvc.tui.row_list import RowList
 
 VOICE, PRESET = "voice", "preset"
 
@@ -148,14 +150,21 @@ class VoiceList(Vertical):
 
     def compose(self) -> ComposeResult:
         """Create the widgets."""
-        yield Input(placeholder=f"/ search {self._what}", compact=True)
-        yield OptionList(compact=True, markup=False)
+        chosen = self.app.chosen_keys if isinstance(self.app, HasKeys) else {}
+        key = key_labels(chosen)["search"]
+        yield Input(placeholder=f"{key} search {self._what}", compact=True)
+        yield RowList(compact=True, markup=False)
 
     @property
     def marked(self) -> Item | None:
         """The highlighted row."""
         at = self.query_one(OptionList).highlighted
         return self._shown[at] if at is not None and at < len(self._shown) else None
+
+    @property
+    def hint(self) -> str:
+        """What the highlighted row is, which may not fit into the row; "" if there is none."""
+        return f"{item.name}: {item.about}" if (item := self.marked) is not None else ""
 
     def put(self, items: tuple[Item, ...]) -> None:
         """Set the rows, of which those that match the search are shown."""
