@@ -103,7 +103,7 @@ class SoundSink:
         except (soundfile.LibsndfileError, OSError) as error:
             with contextlib.suppress(OSError):
                 self._part.unlink(missing_ok=True)
-            raise RtvcError(f"Cannot write {path}: {reason_of(error)}.") from None
+            raise self._write_error(reason_of(error)) from None
         for tag, text in tags:
             with contextlib.suppress(soundfile.LibsndfileError, AttributeError, RuntimeError):
                 setattr(self._file, tag, text)

@@ -59,9 +59,11 @@ def refuse_existing(args: argparse.Namespace) -> None:
         Path(args.demo) if args.demo not in (None, run_devices.DEMO_FILE) else None,
     ]
     for path in named:
-        if path is None or (args.force and not path.is_dir()):
+        if path is None or not path.exists():
             continue
-        if path.exists():
+        if not path.is_file():
+            raise UsageError(f"{path} is not a file that can be replaced. Choose another name.")
+        if not args.force:
             raise UsageError(f"{path} exists already. Choose another file, or add --force.")
     if args.stats:
         _refuse_unwritable(args.stats)

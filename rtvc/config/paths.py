@@ -79,23 +79,26 @@ def _lock(handle: int) -> None:
 def write_atomically(path: Path, data: str | bytes) -> None:
     """Write a temporary file and rename it to `path`, so that `path` is never incomplete.
 
+    A link stays one, and its target is replaced.
+
     Raises
     ------
     RtvcError
         If the file cannot be written.
     """
+    target = Path(os.path.realpath(path))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data.encode() if isinstance(data, str) else data)
                 file.flush()
                 os.fsync(file.fileno())
             # mkstemp gives the file to the user only; use the usual permissions.
-            os.chmod(temporary, _mode_of(path))
-            os.replace(temporary, path)
-            flush_folder(path.parent)
+            os.chmod(temporary, _mode_of(target))
+            os.replace(temporary, target)
+            flush_folder(target.parent)
         except BaseException:
             os.unlink(temporary)
             raise

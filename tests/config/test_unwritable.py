@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rtvc.cli import main, options
+from rtvc.config.paths import write_atomically
 from rtvc.config.remembered import (
     RememberedRun,
     load_remembered,
@@ -63,3 +64,27 @@ def test_the_choice_of_the_device_to_compute_on_is_used_without_being_remembered
     assert requested_device() == "cpu"
     request_device("")
     assert "The choice of --compute is not remembered." in capsys.readouterr().err
+
+
+def test_a_link_to_a_file_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "link.yaml"
+    link.symlink_to("real/file.yaml")
+    for text in ("a", "b"):  # the target does not exist at first
+        write_atomically(link, text)
+        assert link.is_symlink()
+        assert (tmp_path / "real" / "file.yaml").read_text() == text
+    assert sorted(os.listdir(tmp_path)) == ["link.yaml", "real"]
+
+
+@pytest.mark.parametrize("flag", ["--stats", "--demo"])
+def test_a_run_replaces_no_pipe_even_with_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flag: str
+) -> None:
+    monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path / "config"))
+    pipe = tmp_path / "pipe.wav"
+    os.mkfifo(pipe)
+    words = ["run", "--demo", "--seconds", "0.2", "--force", "--no-save", flag, str(pipe)]
+    assert main.main(words) == 2
+    assert "pipe.wav is not a file that can be replaced. Choose" in capsys.readouterr().err
+    assert pipe.is_fifo()
