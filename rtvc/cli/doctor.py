@@ -71,8 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     live.add_argument(
         "--seconds", type=options.seconds, metavar="N", help="run for N seconds (default 20)"
     )
-    live.add_argument("--input", metavar="NAME", help="microphone: name or part of the name")
-    live.add_argument("--output", metavar="NAME", help="speaker: name or part of the name")
+    live.add_argument("--input", metavar="NAME", help="microphone: name, part of it, or number")
+    live.add_argument("--output", metavar="NAME", help="speaker: name, part of it, or number")
     options.add_live_input_channel(live)
 
 

@@ -39,8 +39,8 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("--input", metavar="NAME", help="microphone: name or part of the name")
-    parser.add_argument("--output", metavar="NAME", help="speaker: name or part of the name")
+    parser.add_argument("--input", metavar="NAME", help="microphone: name, part of it, or number")
+    parser.add_argument("--output", metavar="NAME", help="speaker: name, part of it, or number")
     options.add_live_input_channel(parser)
     parser.add_argument("--yes", action="store_true", help="play the chirps without asking")
     parser.add_argument("--json", action="store_true", help="print JSON")

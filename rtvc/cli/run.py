@@ -58,9 +58,9 @@ _FIRST_PRESET = "deep"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     devices = parser.add_argument_group("devices ('rtvc devices' lists them)")
-    devices.add_argument("--input", metavar="NAME", help="microphone: name or part of the name")
+    devices.add_argument("--input", metavar="NAME", help="microphone: name, part of it, or number")
     options.add_live_input_channel(devices)
-    devices.add_argument("--output", metavar="NAME", help="speaker: name or part of the name")
+    devices.add_argument("--output", metavar="NAME", help="speaker: name, part of it, or number")
     devices.add_argument(
         "--monitor",
         metavar="NAME",
@@ -115,7 +115,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     course.add_argument(
         "--reset",
         action="store_true",
-        help="ignore the remembered devices and settings; start with the defaults",
+        help="ignore the remembered devices and settings; start as on the first run",
     )
     course.add_argument(
         "--no-save",
@@ -153,6 +153,14 @@ def run(args: argparse.Namespace) -> int:
         return _run(args, until_the_end)
 
 
+def _preset_note() -> str:
+    """Return which preset is used where no setting is given or remembered."""
+    from rtvc.config.remembered import remembered_path
+
+    begin = "Starting with" if remembered_path().exists() else "First run: using"
+    return f"{begin} preset {_FIRST_PRESET!r}. 'rtvc presets' lists all presets."
+
+
 def _run(args: argparse.Namespace, until_the_end: ExitStack) -> int:
     link = GuardLink()
     if link.saved and not args.no_save:
@@ -180,9 +188,9 @@ def _run(args: argparse.Namespace, until_the_end: ExitStack) -> int:
     run_checks.refuse_shared_files(args, recording)
     run_checks.refuse_existing(args)
     if not (link.saved or remembered.settings.changed() or options.shape_voice(args)):
-        # On the first run you should hear a changed voice, not your own.
+        # Without settings that change it you would hear your own voice.
         settings, preset = find_preset(_FIRST_PRESET).apply_to(settings), _FIRST_PRESET
-        print_note(f"First run: using preset {_FIRST_PRESET!r}. 'rtvc presets' lists all presets.")
+        print_note(_preset_note())
     devices = run_devices.find_devices(args, remembered, waiting=on_panel or args.plain)
     if remembered.settings.changed() and settings == remembered.settings:
         print_note(f"Restored: {options.described(settings.changed())} (--reset starts fresh).")

@@ -714,3 +714,13 @@ def test_ctrl_c_while_modules_are_loaded_leaves_no_traceback():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
+
+
+def test_only_the_first_run_is_called_the_first():
+    flags = ("--demo", "--seconds", "0.2")
+    said = "preset 'deep'. 'rtvc presets' lists all presets."
+    assert f"First run: using {said}" in rtvc_command(*flags).stderr
+    save_remembered(RememberedRun(settings=Settings(pitch=3)))
+    again = rtvc_command(*flags, "--reset").stderr
+    assert f"Starting with {said}" in again
+    assert "First run" not in again
