@@ -284,7 +284,7 @@ def test_a_preset_on_the_command_line_is_read_once(tmp_path: Path):
         (["run", "--seconds", "0"], "--seconds is '0', but must be a number above 0."),
         (["run", "stray"], "Unknown argument 'stray' of 'rtvc run'. "),
         (["run", "--preset", "no such"], "There is no preset 'no such'"),
-        (["run", "--demo", ".", "--force"], "exists already"),
+        (["run", "--demo", ".", "--force"], ". is not a file that can be replaced."),
         (["run", "--demo", "d.xyz"], "The extension '.xyz' of d.xyz names no sound format"),
         (["presets", "save", ".mine"], "cannot begin with a dot"),
         (["voices", "add", ""], "An argument is empty."),
