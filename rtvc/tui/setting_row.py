@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
+
 from rtvc.config.preset_manager import format_value, setting_label
 from rtvc.setting import Setting, Value
 from rtvc.settings import Settings
@@ -59,8 +61,9 @@ def row_text(
     shown = format_value(setting.name, value)
     if width < TRACK_AT:
         end = f"{shown} {unit}".rstrip()
-        return cut(f"{mark} {name:{max(width - len(end) - 3, 0)}} {end}", width)
+        return cut(f"{mark} {name:{max(width - cell_len(end) - 3, 0)}} {end}", width)
     # A long label uses the space left by a short value.
-    text = f"{mark} {name} {shown:>{_LABEL + _VALUE - len(name) - 1}} {unit:{_UNIT}}"
+    pad = " " * (_LABEL + _VALUE - len(name) - 1 - cell_len(shown))
+    text = f"{mark} {name} {pad}{shown} {unit:{_UNIT}}"
     text += slider.track(facts.limited(setting), value, track_cells(width), preset)
     return cut(text, width)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.cells import set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -156,7 +157,7 @@ class SettingsList(ScrollView, can_focus=True):
             dragged=self._dragged if chosen else None,
             preset=getattr(self._origin(), row.name, None),
         )
-        return Strip([Segment(text.ljust(width), style)], width)
+        return Strip([Segment(set_cell_size(text, width), style)], width)
 
     def action_move(self, rows: int) -> None:
         """Select another row; beyond the last one, the first row of the next tab."""

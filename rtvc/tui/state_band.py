@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from textual.message import Message
 
 from rtvc.errors import escaped
@@ -53,7 +54,7 @@ class StateBand(TextPane):
         lines: list[StyledText] = []
         for number, (left, right, style) in enumerate(rows):
             end = edge[number % len(edge)]
-            text = f"{end} {left}{right:>{max(room - len(left), 0)}} {end[::-1]}"
+            text = f"{end} {left}{right:>{max(room - cell_len(left), 0)}} {end[::-1]}"
             lines.append((text if number == len(rows) - 1 else f"{text}\n", style))
         self.put(*lines)
 
@@ -74,24 +75,24 @@ class StateBand(TextPane):
             f"{self._labels[badge.key]} {badge.note}" if badge.key else "",
         ]
         # The last one is the least important.
-        while len("  ".join(filter(None, words))) > room and len(words) > 1:
+        while cell_len("  ".join(filter(None, words))) > room and len(words) > 1:
             words.pop()
         title = "  ".join(filter(None, words))
         missing = [word for word in (warning, recording) if word and word not in words]
         heard = "  ".join([*missing, _heard(snapshot, room, "Others hear: ")])
         devices = in_words(snapshot)
         if self.size.height >= 3:
-            first = delay if len(title) + _GAP + len(delay) <= room else ""
-            second = "" if first or len(heard) + _GAP + len(delay) > room else delay
+            first = delay if cell_len(title) + _GAP + len(delay) <= room else ""
+            second = "" if first or cell_len(heard) + _GAP + len(delay) > room else delay
             return [
                 (title, first, "bold"),
                 (cut(heard, room), second, ""),
                 (cut(devices, room), "", ""),
             ]
-        if len(heard) + _GAP + len(delay) > room:
+        if cell_len(heard) + _GAP + len(delay) > room:
             heard = "  ".join([*missing, _heard(snapshot, room - len(delay) - _GAP, "")])
         left = cut(heard, room - len(delay) - _GAP)
-        spare = room - len(left) - len(delay) - 2 * _GAP
+        spare = room - cell_len(left) - len(delay) - 2 * _GAP
         if spare >= _SMALLEST_NAME:
             left = f"{left}  {cut(devices, spare)}"
         return [(title, "", "bold"), (left, delay, "")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from functools import lru_cache
 
+from rich.cells import cell_len, chop_cells
 from rich.segment import Segment
 from textual.content import Content
 from textual.strip import Strip
@@ -69,8 +70,10 @@ class FlowPane(TextPane):
 
 
 def cut(text: str, room: int) -> str:
-    """Return text of at most `room` characters, with "…" in place of what does not fit."""
-    return text if len(text) <= room else f"{text[: max(room - 1, 0)]}…"
+    """Return text of at most `room` cells, with "…" in place of what does not fit."""
+    if cell_len(text) <= room:
+        return text
+    return f"{chop_cells(text, room - 1)[0]}…" if room > 1 else "…"
 
 
 @lru_cache(maxsize=64)

@@ -1,6 +1,7 @@
 """An impatient or unusual user: keys and clicks too early or twice, odd sizes and odd keys."""
 
 import pytest
+from rich.cells import cell_len
 from textual.widgets import Input, OptionList
 
 from rtvc.config.panel_state import (
@@ -19,7 +20,8 @@ from rtvc.stats import State
 from rtvc.tui.devices_screen import DeviceList
 from rtvc.tui.keys import chosen_keys
 from rtvc.tui.main_screen import MainScreen
-from rtvc.tui.text_pane import FlowPane
+from rtvc.tui.state_band import StateBand
+from rtvc.tui.text_pane import FlowPane, cut
 from tests.tui.conftest import in_loop
 from tests.tui.simulated_devices import SimulatedDevices
 
@@ -230,3 +232,30 @@ def test_the_run_that_ends_last_is_remembered():
     assert load_remembered()[0].settings.pitch == 5
     runs[0].close()
     assert load_remembered()[0].settings.pitch == 3
+
+
+WIDE = "\N{PARTY POPPER} \N{CJK UNIFIED IDEOGRAPH-58F0}" * 3
+
+
+@pytest.mark.parametrize(
+    ("size", "voice"), [((40, 12), "world"), ((80, 24), "world"), ((80, 24), WIDE)]
+)
+@in_loop
+async def test_names_of_wide_characters_keep_the_rows_whole(open_panel, size, voice):
+    user_folder().mkdir(parents=True)
+    (user_folder() / f"{WIDE}.yaml").write_text("formant: 2\n")
+    settings = Settings(formant=2, voice=voice)
+    async with open_panel(size=size, preset=WIDE, settings=settings) as it:
+        await it.reads("CHANGED VOICE" if voice == "world" else "NO VOICE")
+        for row in it.text().splitlines():
+            assert cell_len(row) == size[0]
+        band = it.panel.screen.query_one(StateBand)
+        assert {cell_len(line) for line in band.text.splitlines()} == {size[0]}
+
+
+@pytest.mark.parametrize(
+    ("text", "room", "shown"),
+    [("abc", 3, "abc"), ("abc", 2, "a…"), ("abc", 1, "…"), ("声声", 4, "声声"), ("声声", 3, "声…")],
+)
+def test_a_text_is_cut_by_cells(text, room, shown):
+    assert cut(text, room) == shown
