@@ -12,6 +12,11 @@ class RtvcError(Exception):
     only with ``--debug``.
     """
 
+    @property
+    def lines(self) -> list[str]:
+        """The message as lines; names in them can contain line breaks."""
+        return [str(self)]
+
 
 class UsageError(RtvcError):
     """The request is wrong: an unknown name, or a value out of range; exit code 2."""

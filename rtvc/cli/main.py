@@ -253,7 +253,7 @@ def _main(words: list[str]) -> int:
     except RtvcError as error:
         if debug:
             _show_where()
-        print(f"rtvc: {escaped(str(error))}", file=sys.stderr)
+        print("rtvc: " + "\n".join(map(escaped, error.lines)), file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except Exception as error:
         if debug:

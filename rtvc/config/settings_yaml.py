@@ -55,12 +55,15 @@ class SettingsFileError(UsageError):
     def __init__(self, path: str, problems: list[Problem]) -> None:
         self.path = path
         self.problems = problems
-        super().__init__(
-            "\n".join(
-                f"{path}:{p.line}: {p.message}" if p.line else f"{path}: {p.message}"
-                for p in problems
-            )
-        )
+        super().__init__("\n".join(self.lines))
+
+    @property
+    def lines(self) -> list[str]:
+        """A line for each problem."""
+        return [
+            f"{self.path}:{p.line}: {p.message}" if p.line else f"{self.path}: {p.message}"
+            for p in self.problems
+        ]
 
 
 class UnreadableFileError(SettingsFileError):

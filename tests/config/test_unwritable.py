@@ -88,3 +88,14 @@ def test_a_run_replaces_no_pipe_even_with_force(
     assert main.main(words) == 2
     assert "pipe.wav is not a file that can be replaced. Choose" in capsys.readouterr().err
     assert pipe.is_fifo()
+
+
+def test_each_mistake_of_a_preset_has_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a\nb.yaml").write_text("pich: 3\nformant: 99\n")
+    assert main.main(["run", "--demo", "--preset", "./a\nb.yaml"]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(r"rtvc: a\nb.yaml:1: There is no setting 'pich'.")
+    assert second.startswith(r"a\nb.yaml:2: 'formant' is 99")
