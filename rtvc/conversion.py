@@ -369,11 +369,15 @@ def _opened_voice(voice: Voice | str | Path | None, settings: Settings) -> tuple
         raise UsageError(
             f"The voice is given twice, also as {settings.voice!r} in the settings. Leave one out."
         )
+    if settings.morph_to != NO_MORPH and settings.morph and voice is not None:
+        if isinstance(voice, Voice) and voice.kind == BUILT_IN:
+            return voice, resolve_morph(settings)
+        if not isinstance(voice, str):
+            raise UsageError("To morph, give the first voice by its name, such as voice='Anna'.")
+        settings = settings.replace(voice=voice)
     if voice is None or voice == settings.voice:
         settings = resolve_morph(settings)
         return load_voice(settings.voice_to_load), settings
-    if settings.morph_to != NO_MORPH and settings.morph:
-        raise UsageError("To morph, give both voices in the settings: voice= and morph_to=.")
     if isinstance(voice, str | Path):
         return load_voice(voice), settings
     if not isinstance(voice, Voice):

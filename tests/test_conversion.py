@@ -470,3 +470,17 @@ def test_a_stream_of_channels_that_cancel_each_other_is_silent():
     untouched = rtvc.Converter("world", sample_rate=48_000).flush()
     assert untouched.shape == (0,)
     assert untouched.dtype == np.float32
+
+
+def test_a_voice_that_is_named_morphs(anna):
+    samples = speech(seconds=0.4)
+    deep = rtvc.convert(samples, sample_rate=48_000, pitch=-5, formant=-2, output_gain=-2)
+    for voice in ("world", rtvc.load_voice("world"), None):
+        made = rtvc.convert(samples, sample_rate=48_000, voice=voice, morph_to="deep", morph=1)
+        np.testing.assert_array_equal(made, deep)
+    between: dict[str, Any] = {"morph_to": "anna", "morph": 0.5}
+    assert repr(rtvc.Converter("anna", sample_rate=48_000, **between)).startswith(
+        "<Converter 'anna "
+    )
+    with pytest.raises(rtvc.UsageError, match=r"^To morph, give the first voice by its name"):
+        rtvc.Converter(rtvc.load_voice("anna"), sample_rate=48_000, **between)

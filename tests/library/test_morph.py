@@ -137,9 +137,11 @@ def test_what_has_nothing_between_is_refused(voices: None, settings: dict[str, s
         converted(**settings, morph=0.5)
 
 
-def test_a_voice_that_is_given_has_no_position():
-    with pytest.raises(UsageError, match="voice= and morph_to="):
-        rtvc.convert(TALK, sample_rate=RATE, voice="Anna", morph_to="Bert", morph=0.5)
+def test_a_voice_that_is_loaded_has_no_position(voices: None):
+    with pytest.raises(UsageError, match="give the first voice by its name"):
+        rtvc.convert(
+            TALK, sample_rate=RATE, voice=rtvc.load_voice("Anna"), morph_to="Bert", morph=0.5
+        )
 
 
 def test_numbers_lie_between_those_of_the_settings_and_of_the_preset():
