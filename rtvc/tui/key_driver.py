@@ -97,7 +97,9 @@ class KeyDriver(LinuxDriver):
 
     def write(self, data: str) -> None:
         """Write without waiting for the terminal; while it is left, write nothing."""
-        if self._writer_thread is None or self._writer_thread.is_alive():
+        # After SIGSTOP the shell has the screen until `_continue` has taken it over again.
+        left = self._writer_thread is not None and not self._writer_thread.is_alive()
+        if not (left or self._continuing):
             self._writes += 1
             super().write(data)
 
@@ -132,6 +134,7 @@ class KeyDriver(LinuxDriver):
         self._app.call_later(self._redraw)
 
     def _redraw(self) -> None:
+        self.forget()
         self._app.screen.refresh()
 
     def run_input_thread(self) -> None:

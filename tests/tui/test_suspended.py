@@ -19,10 +19,13 @@ from tests.support.terminal import Terminal
 def test_what_is_written_while_the_terminal_is_left_is_not_waited_for():
     driver = object.__new__(KeyDriver)
     driver._screen = _Screen(io.StringIO())
-    driver._writes = 0
+    driver._writes, driver._continuing = 0, False
     thread = driver._writer_thread = WriterThread(cast("io.StringIO", driver._screen))
     thread.start()
     driver.write("a frame")
+    driver._continuing = True
+    driver.write("a frame on the screen of the shell")
+    driver._continuing = False
     thread.stop()
     for _ in range(100):  # more than its queue holds
         driver.write("a frame that nobody writes")
