@@ -24,6 +24,7 @@ from textual.message_pump import MessagePump
 from rtvc.tui.cell_diff import CellDiff
 from rtvc.tui.flood import Flood
 from rtvc.tui.frame_pace import REPORT, FramePace
+from rtvc.tui.open_paste import OpenPaste
 
 _MAX_WAIT_S = 5.0
 """Longest wait of a key for the previous one, in seconds."""
@@ -139,10 +140,10 @@ class KeyDriver(LinuxDriver):
 
     def run_input_thread(self) -> None:
         """Pass on keys, pastes and mouse events; drop bytes that are not UTF-8."""
-        parser, flood = XTermParser(), Flood()
+        parser, flood, paste = XTermParser(), Flood(), OpenPaste()
         decode = getincrementaldecoder("utf-8")(errors="ignore").decode
         while not self.exit_event.is_set():
-            if text := decode(self._read()):
+            if text := paste.complete(decode(self._read())):
                 for message in flood.filter(list(parser.feed(text))):
                     self.process_message(message)
             for message in parser.tick():
