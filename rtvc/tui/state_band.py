@@ -123,5 +123,7 @@ def _heard(snapshot: Snapshot, room: int, title: str) -> str:
         return f"{title}{snapshot.badge.others_hear}"
     if snapshot.origin is not None:
         return f"{title}{snapshot.origin.summary(room - len(title))}"
-    voice = snapshot.stats.voice or snapshot.settings.voice
+    settings, voice = snapshot.settings, snapshot.stats.voice or snapshot.settings.voice
+    if voice == settings.voice and not snapshot.stats.loading:
+        voice = settings.voice_to_load
     return f"{title}{voice}, your settings"

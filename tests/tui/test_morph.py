@@ -67,6 +67,7 @@ async def test_an_rvc_voice_offers_the_others(open_panel, monkeypatch):
         assert it.settings.morph_to == "Cleo"
         await it.until(lambda: it.stats.in_use.get("morph_to") == "Cleo")
         assert "Anna > Cleo 0.5" in wanted
+        await it.reads("Others hear: Anna > Cleo 0.5, your settings")
 
 
 @in_loop
