@@ -104,6 +104,15 @@ def level_of(sound: Float32, hz: float) -> float:
     return float(2 * np.abs(np.mean(sound * turns)))
 
 
+def check_whole(sounding: Float32) -> None:
+    """Check that a sound of tones has no click, no dry sample and no gap."""
+    # The input is noise, whose steps are far larger.
+    step = LEVEL * (2 * np.pi * HZ["high"] / RATE) ** 2
+    assert np.abs(np.diff(sounding, 2)).max() < 1.5 * step
+    power = np.convolve(sounding.astype(np.float64) ** 2, np.ones(960) / 960, "valid")
+    assert power.min() > 0.6 * LEVEL**2 / 2
+
+
 def check_switches(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     fades: list[Float32 | None] = []
 
@@ -123,12 +132,7 @@ def check_switches(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert stats.voice == names[count - 1]
     assert [list(before.ready_voices) for before in seen] == [[name] for name in names[:count]]
     sounding = played[3 * RATE : round((times[-1] + 0.5) * RATE)]
-    # No click, and no dry sample: the input is noise, whose steps are far larger.
-    step = LEVEL * (2 * np.pi * HZ["high"] / RATE) ** 2
-    assert np.abs(np.diff(sounding, 2)).max() < 1.5 * step
-    # No gap.
-    power = np.convolve(sounding.astype(np.float64) ** 2, np.ones(960) / 960, "valid")
-    assert power.min() > 0.6 * LEVEL**2 / 2
+    check_whole(sounding)
     for at, name in zip(times, names, strict=False):
         begin = round((at + stats.latency.total + BLOCK_S + CROSSFADE_S) * RATE)
         heard = played[begin : begin + 960]
@@ -193,10 +197,7 @@ def test_a_morph_is_swept_without_a_gap_or_a_click(memory: float):
     assert stats.late_blocks == stats.device.underruns == stats.restarts == 0
     assert set(seen[0].ready_voices) == ({*POSITIONS, "high"} if memory else set())
     sounding = played[3 * RATE : round((times[-1] + 0.9) * RATE)]
-    step = LEVEL * (2 * np.pi * HZ["high"] / RATE) ** 2
-    assert np.abs(np.diff(sounding, 2)).max() < 1.5 * step
-    power = np.convolve(sounding.astype(np.float64) ** 2, np.ones(960) / 960, "valid")
-    assert power.min() > 0.6 * LEVEL**2 / 2
+    check_whole(sounding)
     for at, position in zip(times, positions, strict=True):
         begin = round((at + stats.latency.total + BLOCK_S + CROSSFADE_S) * RATE)
         heard = level_of(played[begin : begin + 960], 300.0 + 1200.0 * position)

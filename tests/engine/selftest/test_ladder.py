@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import mlx.core as mx
@@ -71,10 +71,11 @@ def test_a_wrong_kernel_of_the_recurrent_layer_becomes_a_loop(monkeypatch: pytes
     assert "without its own kernel, instead. Please report it" in sentence
 
 
-@pytest.mark.parametrize("fault", more(FAULTS, keep=2))
-def test_a_wrong_kernel_of_small_images_becomes_a_convolution(
-    monkeypatch: pytest.MonkeyPatch, fault: str
-):
+def image_kernel(
+    spoil: Callable[[mx.array, mx.array | None, bool], mx.array],
+) -> Callable[..., mx.array]:
+    """Return a kernel of small images whose result, without the addend, is spoiled."""
+
     def kernel(
         _: str,
         x: mx.array,
@@ -85,12 +86,22 @@ def test_a_wrong_kernel_of_small_images_becomes_a_convolution(
         by_row: bool,
     ) -> mx.array:
         weight = weight.transpose(1, 0, 2, 3) if by_row else weight
-        y = mx.maximum(mx.conv2d(x, weight, padding=1) + bias, 0.0)
+        y: mx.array = mx.maximum(mx.conv2d(x, weight, padding=1) + bias, 0.0)
+        return spoil(y, addend, by_row)
+
+    return kernel
+
+
+@pytest.mark.parametrize("fault", more(FAULTS, keep=2))
+def test_a_wrong_kernel_of_small_images_becomes_a_convolution(
+    monkeypatch: pytest.MonkeyPatch, fault: str
+):
+    def spoiled_image(y: mx.array, addend: mx.array | None, _: bool) -> mx.array:
         return FAULTS[fault](y if addend is None else y + addend)
 
     monkeypatch.setattr(gru, "kernel_or_loop", gru.loop)
     monkeypatch.setattr(gru, "kernel_language", lambda: "metal")
-    monkeypatch.setattr(small_conv2d, "kernel", kernel)
+    monkeypatch.setattr(small_conv2d, "kernel", image_kernel(spoiled_image))
     verdict, steps = climb(GPU)
     assert verdict.passed
     assert verdict.compute == Compute("cpu", "gpu", "float16", gru_kernel=False)
@@ -249,17 +260,7 @@ def test_a_kernel_that_is_wrong_for_some_shapes_only_is_replaced(
         states = gru.loop(projected, weight, bias)
         return states[::-1] if wrong == "wide" and bias.shape[-1] == 256 else states
 
-    def image_kernel(
-        _: str,
-        x: mx.array,
-        weight: mx.array,
-        bias: mx.array,
-        addend: mx.array | None,
-        *,
-        by_row: bool,
-    ) -> mx.array:
-        weight = weight.transpose(1, 0, 2, 3) if by_row else weight
-        y = mx.maximum(mx.conv2d(x, weight, padding=1) + bias, 0.0)
+    def spoiled_image(y: mx.array, addend: mx.array | None, by_row: bool) -> mx.array:
         if (wrong == "without addend" and addend is None) or (wrong == "one row" and by_row):
             y = y[:, :, ::-1]
         if wrong == "last channels" and y.shape[3] % 8:
@@ -268,7 +269,7 @@ def test_a_kernel_that_is_wrong_for_some_shapes_only_is_replaced(
 
     monkeypatch.setattr(gru, "kernel_or_loop", gru_kernel)
     monkeypatch.setattr(gru, "kernel_language", lambda: "metal")
-    monkeypatch.setattr(small_conv2d, "kernel", image_kernel)
+    monkeypatch.setattr(small_conv2d, "kernel", image_kernel(spoiled_image))
     verdict, steps = climb(GPU)
     assert verdict.passed
     assert verdict.compute == Compute("cpu", "gpu", "float16", gru_kernel=False)
