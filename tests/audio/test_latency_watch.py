@@ -30,6 +30,7 @@ def speech(seconds):
     return np.resize(np.concatenate(parts), round(seconds * RATE))
 
 
+@pytest.mark.thorough
 def test_the_delay_of_a_converted_voice_is_found():
     settings = find_preset("deep").settings
     chain = Chain(find_voice(settings.voice), settings)

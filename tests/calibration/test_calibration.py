@@ -352,6 +352,7 @@ class TestCommand:
     def test_an_unknown_voice_is_refused(self):
         assert "There is no voice 'nobody'" in refused("calibrate", "--voice", "nobody")
 
+    @pytest.mark.thorough
     @pytest.mark.slow
     def test_ctrl_c_leaves_the_old_file_alone(self, home):
         save_calibration({"world": timing()})

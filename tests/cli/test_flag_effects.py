@@ -141,6 +141,7 @@ def test_fail_open_and_force() -> None:
     rtvc_command("run", "--demo", "demo.wav", "--seconds", "1.2", "--no-save", code=2)
 
 
+@pytest.mark.thorough
 def test_the_profile_of_a_run() -> None:
     save_calibration({"world": Timing(20.0, 0.2, 0.02, 1.2, 1.2, conditions())})
     blocks = []

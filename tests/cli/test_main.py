@@ -184,6 +184,7 @@ def test_flags_go_on_top_of_the_preset(tmp_path: Path):
     )
 
 
+@pytest.mark.thorough
 def test_a_size_between_two_frames_is_rounded_and_reported_once(tmp_path: Path):
     said = "'block' is rounded from 95 to 100 ms, a multiple of 10.\n"
     done = rtvc_command("presets", "save", "x", "--block", "95", "--headroom", "25")
@@ -543,6 +544,7 @@ def test_statistics_that_cannot_be_written_are_reported_before_the_run():
     assert not Path("rtvc-demo.wav").exists()
 
 
+@pytest.mark.thorough
 def test_the_demonstration_overwrites_nothing_unasked():
     Path("rtvc-demo.wav").write_text("mine")
     Path("taken.json").write_text("mine")

@@ -228,6 +228,7 @@ def test_a_reader_that_goes_ends_it():
         assert process.stderr.read() == ""
 
 
+@pytest.mark.thorough
 def test_the_flag_and_what_does_not_go_with_it():
     done = rtvc_command("--plain", "--seconds", "1", "--no-save")
     assert "space is your own voice" in done.stdout

@@ -38,6 +38,7 @@ def contents(path: Path) -> dict[str, Any]:
         return {name: json.loads(archive.read(name)) for name in archive.namelist()}
 
 
+@pytest.mark.thorough
 def test_a_report_of_the_built_in_voice(tmp_path: Path) -> None:
     path = tmp_path / "mine.zip"
     words = ("--no-devices", "--no-rvc", "--seconds", "2", "--yes")

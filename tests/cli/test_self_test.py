@@ -38,6 +38,7 @@ def rtvc(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
+@pytest.mark.thorough
 def test_every_result_is_printed_and_the_verdict_kept():
     run = rtvc("doctor", "--self-test", "--json")
     assert run.returncode == 0, run.stderr
@@ -66,6 +67,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> Any:
     return json.loads(json.dumps(found))
 
 
+@pytest.mark.thorough
 def test_a_wrong_result_is_reported(
     faulty: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

@@ -170,6 +170,7 @@ def test_no_preset_is_taken_for_wrong_output(name: str, floor_db: float):
     assert alarms(WorldVoice(), settings, speech(2.5, floor_db)) == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("level", more([0.01, 1.0]))
 def test_no_test_voice_is_taken_for_wrong_output(level: float):
     settings = Settings(context=200.0, pitch_method="dio", gate=-90.0)

@@ -212,6 +212,7 @@ for number in range(int(sys.argv[1]), int(sys.argv[2])):
 """
 
 
+@pytest.mark.thorough
 def test_crashes_and_hangs_are_reported(monkeypatch):
     def worker(kind, seed, first, last):
         command = [sys.executable, "-c", CRASHING, str(first), str(last)]

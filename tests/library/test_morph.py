@@ -29,7 +29,7 @@ from tests.support.material import more
 
 ANNA = GOLDEN / "voice_v1_f0_40k.pth"
 STEPS = [round(0.1 * step, 1) for step in range(11)]
-TALK = speech("2086-149214-0000", 1.2)
+TALK = speech("2086-149214-0000", 0.6)
 
 
 @pytest.fixture(autouse=True)

@@ -147,6 +147,7 @@ def test_a_new_block_is_loaded_while_the_old_one_plays(controller):
     until(lambda: not controller.stats().loading)
 
 
+@pytest.mark.thorough
 def test_the_recording_is_what_was_played_across_devices(controller, tmp_path):
     from scipy.signal import correlate  # 1.5 s to import
 

@@ -101,6 +101,7 @@ async def test_a_recording_and_fail_open_are_named_in_the_band(open_panel):
         await it.until(lambda: "REC 00:0" in band(it) and "FAIL-OPEN" in band(it))
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_an_error_stays_until_a_key_and_news_does_not_push_it_out(open_panel):
     async with open_panel() as it:

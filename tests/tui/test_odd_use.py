@@ -52,6 +52,7 @@ def last_char_of(it, id: str) -> str:
     return str(rows[-1].rstrip()[-1])
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_page_keys_while_the_palette_has_no_rows_on_the_screen(open_panel):
     async with open_panel() as it:
@@ -67,7 +68,16 @@ async def test_page_keys_while_the_palette_has_no_rows_on_the_screen(open_panel)
         assert isinstance(it.panel.screen, MainScreen)
 
 
-@pytest.mark.parametrize("keys", [("d",), ("slash", "escape"), ("p",), ("g",)])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("d",),
+        *(
+            pytest.param(keys, marks=pytest.mark.thorough)
+            for keys in (("slash", "escape"), ("p",), ("g",))
+        ),
+    ],
+)
 @in_loop
 async def test_page_keys_in_a_list_without_rows(open_panel, keys):
     async with open_panel(size=(40, 12)) as it:
@@ -79,6 +89,7 @@ async def test_page_keys_in_a_list_without_rows(open_panel, keys):
         await it.reads("CHANGED VOICE")
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_a_double_click_closes_one_screen(open_panel):
     async with open_panel() as it:
@@ -134,6 +145,7 @@ async def test_a_reason_that_is_cut_ends_with_a_sign(open_panel):
         assert last_char_of(it, "#reason") == "."
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_nothing_is_measured_without_devices_or_while_muted(open_panel):
     async with open_panel(provider=Taken()) as it:
@@ -147,6 +159,7 @@ async def test_nothing_is_measured_without_devices_or_while_muted(open_panel):
         assert isinstance(it.panel.screen, MainScreen)
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_the_hint_is_about_the_marked_row_while_the_list_has_the_focus(open_panel):
     async with open_panel(size=(40, 12)) as it:
@@ -157,6 +170,7 @@ async def test_the_hint_is_about_the_marked_row_while_the_list_has_the_focus(ope
         await it.reads("voice: Voice to convert to")
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_the_key_that_mutes_is_left_out_last(open_panel):
     async with open_panel(size=(30, 12)) as it:
@@ -200,6 +214,7 @@ def test_an_unknown_action_in_the_file_of_keys():
     assert message.endswith("'xyzzy'. The end of the help (?) lists all names.")
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_another_panel_changes_favourites_and_names(open_panel):
     folder = user_folder()
@@ -237,6 +252,7 @@ def test_the_run_that_ends_last_is_remembered():
 WIDE = "\N{PARTY POPPER} \N{CJK UNIFIED IDEOGRAPH-58F0}" * 3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("size", "voice"), [((40, 12), "world"), ((80, 24), "world"), ((80, 24), WIDE)]
 )

@@ -114,6 +114,7 @@ async def test_settings_that_leave_you_as_you_are_are_called_unchanged(open_pane
         await it.hears(State.CONVERTED)
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_brackets_shift_the_pitch_that_is_heard(open_panel):
     async with open_panel() as it:
@@ -227,6 +228,7 @@ async def test_the_mouse_sets_types_and_chooses(open_panel):
         assert it.settings.breathiness == 0
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_undo_and_redo(open_panel):
     async with open_panel() as it:
@@ -303,6 +305,7 @@ async def test_r_records_what_is_played(open_panel, tmp_path):
         assert np.abs(samples).max() > 0.02
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_too_slow_is_told_with_its_remedy(open_panel):
     slow = PlainVoice(on_render=lambda n: time.sleep(0.15 if n % 4 == 0 else 0.01))
@@ -573,6 +576,7 @@ async def test_damaged_memory_is_told_and_the_panel_opens(open_panel, tmp_path):
         assert it.stats.state in (State.STARTING, State.CONVERTED)
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_the_first_run_guides_and_is_remembered(open_panel):
     async with open_panel(guided=False) as it:

@@ -98,6 +98,7 @@ async def test_of_two_equal_presets_the_loaded_one_is_named(open_panel):
             assert origin(it) == (name, ())
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_backspace_goes_to_the_value_of_the_preset_and_then_to_the_default(open_panel):
     async with open_panel(settings=DEEP, preset="deep") as it:

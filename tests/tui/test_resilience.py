@@ -111,6 +111,7 @@ async def test_keys_that_are_held_down(open_panel, tmp_path, length):
         assert it.stats.failed_steps == 0
 
 
+@pytest.mark.thorough
 @STORM
 @in_loop
 async def test_a_cat_on_the_keyboard(open_panel, length):

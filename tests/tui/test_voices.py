@@ -44,6 +44,7 @@ def late(name: str, find):
     return find_late, let
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_the_old_voice_plays_until_the_new_one_is_ready(open_panel):
     find, let = late("Bruno", finder(Anna=PlainVoice("Anna"), Bruno=PlainVoice("Bruno")))
@@ -156,6 +157,7 @@ async def test_rvc_voices_follow_one_another(open_panel):
         assert it.stats.failed_steps == 0
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_a_voice_that_vanished_is_told_and_the_old_one_plays_on(open_panel):
     async with open_panel(settings=RVC, size=(120, 30)) as it:
