@@ -17,6 +17,8 @@ FADE_S = 0.060
 """Duration of the fade of concealment to silence, in seconds."""
 JOIN_S = 0.010
 """Length of the crossfade at a discontinuity of the output, in seconds."""
+END_S = 0.050
+"""Silence after the last fade, in seconds: a device that is stopped may drop its newest buffers."""
 TOLERANCE_S = 0.008
 """Deviation of the latency that is not corrected, in seconds: the jitter of the device."""
 FIRST_TOLERANCE_S = 0.002
@@ -170,7 +172,7 @@ class Delivery:
         """Queue a fade to silence, the end of the output."""
         with self._lock:
             if self._started:
-                self._conceal(round((FADE_S + JOIN_S) * self._rate))
+                self._conceal(round((FADE_S + END_S) * self._rate))
             self._pause()
 
     def tick(self) -> None:

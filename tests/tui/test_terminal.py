@@ -82,13 +82,15 @@ class Performance:
         self.keyed: dict[str, float] = {}
         self.settled: dict[str, float] = {}
 
-    def act(self, name: str, *keys: str, shows: str = "", hides: str = "") -> None:
+    def act(
+        self, name: str, *keys: str, shows: str = "", hides: str = "", steady_s: float = 0.6
+    ) -> None:
         assert not shows or shows not in self.terminal.text()
         self.keyed[name] = self.terminal.type(*keys)
         self.terminal.reads(shows, lacks=hides)
         # What is shown is what was asked for; its sound is on the way.
-        self.settled[name] = time.monotonic() + 0.6
-        time.sleep(1.3)
+        self.settled[name] = time.monotonic() + steady_s
+        time.sleep(steady_s + 0.7)
 
 
 def typed(name: str, value: str) -> list[str]:
@@ -133,7 +135,9 @@ def test_a_performance(home: Path, anna: None, sound_server: SoundServer):
             show.act(name, "/", *name, "Enter", hides=terminal.find(r"LATENCY +\d+ ms"))
         terminal.type("d")
         terminal.reads("SPEAKER", "fake_ears")
-        show.act("device", "Tab", "Home", *to_headphones, "Enter", shows="* fake_ears")
+        # Devices are opened, and their first blocks converted.
+        to_ears = ("Tab", "Home", *to_headphones, "Enter")
+        show.act("device", *to_ears, shows="* fake_ears", steady_s=1.5)
         terminal.type("d")
         terminal.reads("HEALTH")
         show.act("stop", "r", shows="Saved the recording to")
