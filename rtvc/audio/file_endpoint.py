@@ -77,6 +77,7 @@ class FileEndpoint:
         self._fifo = SampleFifo()
         self._source_samples = 0  # read from the source, at the engine's sample rate
         self._delivered = 0
+        self._progress = 0.0
         self._written = 0
 
     def start(self, tick: Callable[[], None], delay: int = 0) -> None:
@@ -209,11 +210,14 @@ class FileEndpoint:
 
     @property
     def progress(self) -> float:
-        """Fraction of the source that has been read, 0 to 1."""
+        """Fraction of the source that has been read, 0 to 1; never less than before."""
         if self._source is None:
             return 0.0
+        # The engine thread reads meanwhile: a piece may be read and not be queued yet.
         unread = self._fifo.size / max(1, self._source_samples)
-        return max(0.0, self._source.progress * (1.0 - unread)) if not self.finished else 1.0
+        share = 1.0 if self.finished else self._source.progress * (1.0 - unread)
+        self._progress = max(self._progress, share)
+        return self._progress
 
     def health(self) -> DeviceHealth:
         """Return zeros; files neither underrun nor overflow."""
