@@ -150,6 +150,7 @@ def test_a_dead_server_is_explained_and_its_output_captured(
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.thorough
 def test_a_suspended_device_does_not_start(sound_server: SoundServer) -> None:
     sound_server.pactl("suspend-sink", "fake_speaker", "1")
     try:

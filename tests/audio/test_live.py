@@ -60,6 +60,7 @@ def carry(
     return engine, result, delay - reported
 
 
+@pytest.mark.thorough
 @measured
 def test_audio_passes_bit_for_bit(sound_server: SoundServer) -> None:
     seconds = 6.0
@@ -76,6 +77,7 @@ def test_audio_passes_bit_for_bit(sound_server: SoundServer) -> None:
     assert engine.ticks > seconds / 0.005
 
 
+@pytest.mark.thorough
 @measured
 def test_the_reported_latency_is_the_measured_one(sound_server: SoundServer) -> None:
     # On a busy machine the null sinks sometimes switch from blocks of 10 ms to 50 ms.
@@ -103,6 +105,7 @@ def test_two_devices_are_two_streams(sound_server: SoundServer) -> None:
     assert endpoint.health().underruns <= MOST_SLIPS
 
 
+@pytest.mark.thorough
 @measured
 def test_the_callback_in_python_gives_the_same_output(sound_server: SoundServer) -> None:
     _, result, _ = carry(sound_server, LiveEndpoint(in_python=True), 3.0)

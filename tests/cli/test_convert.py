@@ -341,6 +341,7 @@ def test_an_interrupt_leaves_nothing_half_done():
     assert os.listdir() == ["talk.wav"]
 
 
+@pytest.mark.thorough
 def test_a_terminal_shows_progress_and_the_time_left():
     speech("talk.wav", 9.0)
     code = (

@@ -128,6 +128,7 @@ def test_the_last_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert list(tmp_path.glob("rtvc-minute*"))
 
 
+@pytest.mark.thorough
 def test_fail_open_and_force() -> None:
     """Without the remembered voice nothing is output; with the flag your own voice is."""
     save_remembered(RememberedRun(settings=Settings(voice="anna")))

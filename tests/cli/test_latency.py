@@ -110,6 +110,7 @@ def test_nothing_is_played_without_asking(sound_server, capsys):
     assert not latency_path().exists()
 
 
+@pytest.mark.thorough
 def test_the_doctor_runs_live_in_silence(sound_server, capsys):
     sound = 0.1 * np.random.default_rng(0).standard_normal(6 * RATE)
     words = ["doctor", "--live", "--seconds", "2", "--json"]

@@ -775,6 +775,7 @@ def test_the_declarations_say_to_which_voices_a_setting_applies() -> None:
         assert tuple(name for name in SETTINGS if not kind_for(name, kind)) == rest
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", more(VOICES, keep=2))
 def test_where_a_setting_does_not_apply_nothing_changes(kind: str) -> None:
     plain = made(kind, "briefly voiced", USUAL)

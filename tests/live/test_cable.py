@@ -98,6 +98,7 @@ def test_after_a_kill_the_microphone_is_repaired(folder: Path):
     assert not (folder / "cable.json").exists()
 
 
+@pytest.mark.thorough
 def test_a_run_on_the_cable_and_its_loss(sound_server: SoundServer, tmp_path: Path):
     cable.make()
     words = ["--cable", "--no-tui", "--seconds", "20", "--preset", "deep", "--stats", "s.json"]

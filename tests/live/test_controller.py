@@ -266,6 +266,7 @@ def test_the_devices_of_this_machine(sound_server: SoundServer, tmp_path):
     assert MICROPHONE_SINK
 
 
+@pytest.mark.thorough
 def test_devices_changed_while_the_server_hangs_play_when_it_is_back(sound_server: SoundServer):
     from rtvc.live.devices import SystemDevices
 

@@ -148,6 +148,7 @@ async def test_a_long_message_is_whole_on_every_screen(open_panel, size):
             await it.press(*(["escape"] if opened else []))
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_e_applies_the_remedy(open_panel):
     async with open_panel() as it:

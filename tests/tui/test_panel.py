@@ -171,6 +171,7 @@ async def test_every_setting_has_a_control_that_changes_it(open_panel):
             await it.press("down")
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_a_value_is_typed_and_a_wrong_one_refused_in_place(open_panel):
     async with open_panel() as it:

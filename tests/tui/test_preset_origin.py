@@ -43,6 +43,7 @@ def marked(it) -> str:
     return item.name if item else ""
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_it_stays_while_settings_are_changed_undone_and_in_the_next_run(open_panel):
     async with open_panel(size=(110, 30)) as it:

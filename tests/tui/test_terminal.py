@@ -336,6 +336,7 @@ def test_it_ends_with_its_terminal(home: Path, sound_server: SoundServer):
     assert soundfile.info(home / "rtvc-recording.wav").duration > 0.8
 
 
+@pytest.mark.thorough
 def test_256_colours_are_enough(home: Path):
     with panel(home, term="screen-256color") as terminal:
         colours = terminal.screen(colours=True)
