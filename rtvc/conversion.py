@@ -26,7 +26,7 @@ from rtvc.engine.voice import Voice
 from rtvc.errors import UsageError
 from rtvc.library.load_voice import load_voice
 from rtvc.library.preset_morph import resolve_morph
-from rtvc.settings import BUILT_IN, NO_MORPH, Settings, combine_settings
+from rtvc.settings import BUILT_IN, Settings, combine_settings
 
 Sample = TypeVar("Sample", bound=np.generic)
 R = TypeVar("R")
@@ -369,7 +369,7 @@ def _opened_voice(voice: Voice | str | Path | None, settings: Settings) -> tuple
         raise UsageError(
             f"The voice is given twice, also as {settings.voice!r} in the settings. Leave one out."
         )
-    if settings.morph_to != NO_MORPH and settings.morph and voice is not None:
+    if settings.morphs and voice is not None:
         if isinstance(voice, Voice) and voice.kind == BUILT_IN:
             return voice, resolve_morph(settings)
         if not isinstance(voice, str):

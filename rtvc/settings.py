@@ -504,13 +504,18 @@ class Settings:
         return self.voice, self.morph_to, self.morph
 
     @property
+    def morphs(self) -> bool:
+        """Whether the position is another one than that of the voice."""
+        return self.morph_to != NO_MORPH and self.morph > 0
+
+    @property
     def voice_to_load(self) -> str:
         """The voice by its name, or what lies between it and `morph_to`, for `find_voice`.
 
         Settings of the built-in voice are interpolated instead, see
         `rtvc.library.preset_morph`: until then they have no voice.
         """
-        if self.morph_to == NO_MORPH or self.morph == 0:
+        if not self.morphs:
             return self.voice
         if self.morph == 1 and self.voice != BUILT_IN:
             return self.morph_to

@@ -14,6 +14,7 @@ from rtvc.audio.decoder import Decoder, open_decoder
 from rtvc.audio.downmix import Downmix, choose_downmix
 from rtvc.device_choice import ChannelChoice
 from rtvc.errors import RtvcError
+from rtvc.system.file_version import FileVersion, file_version
 
 PIECE_S = 0.5
 _LOWEST_RATE, _HIGHEST_RATE = 1000, 1_000_000
@@ -30,10 +31,6 @@ _GATE_BELOW_DB = 35.0
 """Distance of the gate from the loud parts of a recording."""
 _HIGHEST_GATE_DB, _LOWEST_GATE_DB = -60.0, -89.0
 """The gate of a live run, and the lowest that still closes on digital silence."""
-
-
-Version = tuple[int, int, int]
-"""Inode, time of the last change, and size in bytes of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,7 @@ class SoundInput:
     tags
         Title, artist and the like.
     version
-        What identifies the content of the file, see `version_of`.
+        What tells the content of the file from another one, None if that is not known.
     """
 
     path: Path
@@ -76,7 +73,7 @@ class SoundInput:
     shortfall: str = ""
     notes: tuple[str, ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
-    version: Version = (0, 0, 0)
+    version: FileVersion | None = None
 
     @property
     def gate_db(self) -> float:
@@ -121,7 +118,7 @@ def inspect(
         If it cannot be read, contains no samples, or ones that are NaN, infinite or far too large.
     """
     name = name or str(path)
-    version = version_of(path)
+    version = file_version(path)
     decoder = open_decoder(path, name)
     if not _LOWEST_RATE <= decoder.rate <= _HIGHEST_RATE:
         decoder.close()
@@ -163,15 +160,6 @@ def inspect(
         tuple((tag, text) for tag, text in decoder.tags.items() if tag != "software"),
         version,
     )
-
-
-def version_of(path: Path) -> Version:
-    """Return the version of a file, zeros if there is none."""
-    try:
-        facts = path.stat()
-    except OSError:
-        return 0, 0, 0
-    return facts.st_ino, facts.st_mtime_ns, facts.st_size
 
 
 def _mean_products(frames: Float32) -> Float64:

@@ -10,8 +10,9 @@ import soxr
 from rtvc._types import Float32
 from rtvc.audio.decoder import open_decoder
 from rtvc.audio.endpoint import ENGINE_RATE
-from rtvc.audio.sound_input import PIECE_S, SoundInput, inspect, version_of
+from rtvc.audio.sound_input import PIECE_S, SoundInput, inspect
 from rtvc.errors import RtvcError
+from rtvc.system.file_version import file_version
 
 
 class SoundSource:
@@ -81,15 +82,16 @@ class SoundSource:
 
     def _check_version(self) -> None:
         """Raise an error if other bytes were written into the file, unless it has only grown."""
-        inode, changed, size = version_of(self.input.path)
-        before_inode, before_changed, before_size = self.input.version
-        if inode not in (0, before_inode) and self.frames_read:
-            return  # renamed over it: the former file was read
-        if inode and (
-            inode != before_inode
-            or size < before_size
-            or (size == before_size and changed != before_changed)
-        ):
+        now = file_version(self.input.path)
+        if now is None:
+            return
+        inode, changed, size = now
+        before_inode, before_changed, before_size = self.input.version or (0, 0, 0)
+        if inode != before_inode:
+            if self.frames_read:
+                return  # renamed over it: the former file was read
+            raise self._changed()
+        if size < before_size or (size == before_size and changed != before_changed):
             raise self._changed()
 
     def _changed(self) -> RtvcError:

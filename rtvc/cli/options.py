@@ -234,9 +234,10 @@ def require_voice(settings: Settings) -> None:
 
     require_suppressor(settings.noise)
     resolve_morph(settings)
-    second = settings.morph_to if settings.morph else NO_MORPH
-    if settings.voice != BUILT_IN and second not in (NO_MORPH, BUILT_IN) and not is_path(second):
-        installed_voice(second)
+    if settings.voice != BUILT_IN and settings.morphs:
+        second = settings.morph_to
+        if second != BUILT_IN and not is_path(second):
+            installed_voice(second)
     if settings.voice != BUILT_IN and not is_path(settings.voice):
         voice = installed_voice(settings.voice)
         require_base_models(voice, settings.pitch_method)

@@ -8,6 +8,7 @@ from pathlib import Path
 from rtvc.config import settings_yaml
 from rtvc.config.paths import config_folder, write_atomically
 from rtvc.errors import RtvcError
+from rtvc.system.file_version import FileVersion, file_version
 
 THEMES = ("dark", "light", "contrast")
 _FAVOURITES = tuple(f"favourite_{digit}" for digit in range(1, 10))
@@ -55,13 +56,9 @@ def panel_state_path() -> Path:
     return config_folder() / "panel.yaml"
 
 
-def panel_state_version() -> tuple[int, int, int] | None:
+def panel_state_version() -> FileVersion | None:
     """Return what differs between two versions of the panel's state file, None if it is missing."""
-    try:
-        status = panel_state_path().stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
+    return file_version(panel_state_path())
 
 
 def keys_path() -> Path:

@@ -23,6 +23,7 @@ from rtvc.config.settings_yaml import SettingsFileError, read_text
 from rtvc.errors import RtvcError, UsageError
 from rtvc.setting import Value
 from rtvc.settings import SETTINGS, Settings, changed_names
+from rtvc.system.file_version import FileVersion, file_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +73,16 @@ class PresetManager:
 
     def __init__(self, own: OwnSettings = plain_settings) -> None:
         self.own = own
-        self._cache: dict[Path, tuple[tuple[int, int], PresetEntry]] = {}
+        self._cache: dict[Path, tuple[FileVersion, PresetEntry]] = {}
         self.entries: tuple[PresetEntry, ...] = ()
 
     def scan(self) -> None:
         """Read the presets that are new or have changed since the last scan."""
         found = []
         for file in list_presets():
-            try:
-                status = file.path.stat()
-            except OSError:
+            version = file_version(file.path)
+            if version is None:
                 continue  # deleted since it was listed
-            version = status.st_mtime_ns, status.st_size
             known = self._cache.get(file.path)
             entry = known[1] if known and known[0] == version else _read_entry(file)
             self._cache[file.path] = version, entry

@@ -33,7 +33,7 @@ class PresetMorph:
         UsageError
             If there is no such preset, or it has another voice.
         """
-        if settings.voice != BUILT_IN or settings.morph_to == NO_MORPH or settings.morph == 0:
+        if settings.voice != BUILT_IN or not settings.morphs:
             return settings
         if self._preset is None or settings.morph_to != self._name:
             self._preset = _built_in_preset(settings.morph_to)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rtvc.config.remembered import RememberedRun, save_remembered
 from rtvc.errors import RtvcError
-from rtvc.library.preset_morph import resolve_morph
+from rtvc.library.preset_morph import PresetMorph
 from rtvc.library.voice_defaults import turned_names
 from rtvc.live.background import BackgroundThread
 from rtvc.live.devices import DeviceNames, DeviceProvider, DeviceSelection, OpenDevices
@@ -96,6 +96,7 @@ class Controller:
     ) -> None:
         self._provider = provider
         self._find_voice = find_voice
+        self._morph = PresetMorph()
         self._sizing = sizing
         self._remember = remember
         self._report_to_guard = report
@@ -167,7 +168,7 @@ class Controller:
             preset = self._preset if settings.voice == self._settings.voice else ""
         after = Moment(settings, preset)
         if settings.position != self._settings.position:
-            resolve_morph(settings)
+            self._morph.resolve(settings)
         self._history.note(self._moment(), after)
         self._apply(after)
 
