@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.soak import while_stolen
 from tests.support import machine
 from tests.support.material import more
 from tests.support.patience import measured as measured_test
@@ -114,6 +115,17 @@ def test_what_holds_the_machine_up_is_found(monkeypatch: pytest.MonkeyPatch):
         for _ in range(hogs):
             running.enter_context(started([sys.executable, "-c", "while True: pass"]))
         assert "waits for a processor" in machine.what_holds_it_up(began)
+
+
+def test_late_blocks_of_stolen_seconds_are_counted_apart():
+    stolen = [0, 0, 50, 50, 50, 50, 50]  # of 200 ticks a second: in the second from 1 to 2
+    samples = [(float(n), machine.ProcessorTimes(200 * n, s)) for n, s in enumerate(stolen)]
+    late = [0, 1, 1, 3, 6, 6, 10]
+    log = [{"t": n + 0.5, "late": count} for n, count in enumerate(late)]
+    # What follows within two seconds may be due to it too.
+    assert while_stolen(log, "late", samples) == 6
+    still = [(float(n), machine.ProcessorTimes(200 * n, n)) for n in range(7)]
+    assert while_stolen(log, "late", still) == 0
 
 
 def test_programs_can_be_interrupted_though_the_suite_ignores_it():
