@@ -189,7 +189,7 @@ def main() -> int:
             file = folder / f"{kind}.pth"
             in_subprocess(write_voice, file, *KINDS[kind])
             print(f"{kind}: {file.stat().st_size / 1e6:.0f} MB")
-            passed &= run("voices", "add", str(file), "--name", kind, home=home)
+            passed &= run("voices", "add", str(file), "--name", kind, "--no-level", home=home)
             file.unlink()
             for quality in ("live", "offline"):
                 out = folder / f"{kind}-{quality}.wav"
@@ -211,7 +211,7 @@ def main() -> int:
         if sys.platform == "linux":  # memory is read from /proc
             for kind in MEMORY_KINDS:
                 in_subprocess(write_voice, folder / f"{kind}.pth", *KINDS[kind])
-                passed &= run("voices", "add", str(folder / f"{kind}.pth"), home=home)
+                passed &= run("voices", "add", str(folder / f"{kind}.pth"), "--no-level", home=home)
             command = [
                 sys.executable,
                 "-m",

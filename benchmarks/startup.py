@@ -50,7 +50,7 @@ def install_full_size(kind: str, home: Path) -> None:
         file, models = Path(folder) / f"{kind}.pth", Path(folder) / "models"
         in_subprocess(write_base_models, models)
         in_subprocess(write_voice, file, *KINDS[kind])
-        for words in (("setup", "--from", str(models)), ("voices", "add", str(file))):
+        for words in (("setup", "--from", str(models)), ("voices", "add", str(file), "--no-level")):
             if not run(*words, home=home):
                 sys.exit("The voice could not be installed.")
 

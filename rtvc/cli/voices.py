@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rtvc.cli import voice_defaults
+from rtvc.cli import voice_defaults, voice_level
 from rtvc.errors import RtvcError, UsageError
 from rtvc.settings import BUILT_IN
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rtvc.library import Manifest
     from rtvc.library.adding import AddedVoice
     from rtvc.library.finding import FoundVoice
+    from rtvc.library.voices import InstalledVoice
 
 SUMMARY = "add, list, show, remove and blend RVC voices"
 USAGE = "rtvc voices [list | add | show | set | level | remove | restore | rename | blend] ..."
@@ -69,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     show.add_argument("--json", action="store_true", help="print JSON")
     voice_defaults.add_set(action)
-    voice_defaults.add_level(action)
+    voice_level.add_level(action)
     remove = action(
         "remove",
         "remove voices; 'rtvc voices restore' undoes it",
@@ -107,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         "add": _add,
         "show": _show,
         "set": voice_defaults.run_set,
-        "level": voice_defaults.run_level,
+        "level": voice_level.run_level,
         "remove": _remove,
         "restore": _restore,
         "rename": _rename,
@@ -120,7 +121,7 @@ def _add_add(action: Callable[..., argparse.ArgumentParser]) -> None:
     add = action(
         "add",
         "add a voice from a file, a folder, a zip archive or a URL",
-        usage="add SOURCE [--index FILE] [--name NAME] [--pick FILE] [--force]",
+        usage="add SOURCE [--index FILE] [--name NAME] [--pick FILE] [--force] [--no-level]",
         epilog=(
             "  rtvc voices add Anna.pth --index added_IVF512_Flat_nprobe_1_Anna_v2.index\n"
             "  rtvc voices add ~/Downloads/Anna.zip\n"
@@ -140,13 +141,14 @@ def _add_add(action: Callable[..., argparse.ArgumentParser]) -> None:
     add.add_argument(
         "--force", action="store_true", help="replace a voice of that name; it can be restored"
     )
+    voice_level.add_no_level(add)
 
 
 def _add_blend(action: Callable[..., argparse.ArgumentParser]) -> None:
     blend = action(
         "blend",
         "interpolate between two voices of the same type",
-        usage="blend A B [--ratio R] [--name NAME] [--force]",
+        usage="blend A B [--ratio R] [--name NAME] [--force] [--no-level]",
         epilog="  rtvc voices blend Anna Bert --ratio 0.3 --name Annabert    70 % Anna",
     )
     blend.add_argument("first", metavar="A", help="name of a voice")
@@ -158,6 +160,7 @@ def _add_blend(action: Callable[..., argparse.ArgumentParser]) -> None:
     blend.add_argument(
         "--force", action="store_true", help="replace a voice of that name; it can be restored"
     )
+    voice_level.add_no_level(blend)
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -215,22 +218,29 @@ def _add_all(found: list[FoundVoice], args: argparse.Namespace) -> int:
 
     chosen = select_voice(found, args.pick) if args.pick else found
     if len(chosen) == 1:
-        _print_added(add_voice(chosen[0], name=args.name, index=args.index, force=args.force))
+        one = add_voice(chosen[0], name=args.name, index=args.index, force=args.force)
+        _finish([_print_added(one)], args)
         return 0
     if args.name or args.index:
         raise UsageError(
             f"There are {len(chosen)} voices: {list_names(voice.path for voice in chosen)}. Choose "
             "one with --pick, or leave out --name and --index to add all."
         )
-    failed = 0
-    for one in chosen:
+    added = []
+    for voice in chosen:
         try:
-            _print_added(add_voice(one, force=args.force))
+            added.append(_print_added(add_voice(voice, force=args.force)))
         except RtvcError as error:
-            failed += 1
             print(f"rtvc: {error}", file=sys.stderr)
-    print(f"{len(chosen) - failed} of {len(chosen)} voices added.")
-    return 1 if failed else 0
+    print(f"{len(added)} of {len(chosen)} voices added.")
+    _finish(added, args)
+    return 1 if len(added) < len(chosen) else 0
+
+
+def _finish(added: list[InstalledVoice], args: argparse.Namespace) -> None:
+    """Measure the loudness of new voices, unless that is not wanted."""
+    if not args.no_level:
+        voice_level.level_new(added)
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -311,14 +321,15 @@ def _rename(args: argparse.Namespace) -> int:
 def _blend(args: argparse.Namespace) -> int:
     from rtvc.library.adding import blend_voices
 
-    _print_added(
-        blend_voices(args.first, args.second, ratio=args.ratio, name=args.name, force=args.force)
+    blended = blend_voices(
+        args.first, args.second, ratio=args.ratio, name=args.name, force=args.force
     )
+    _finish([_print_added(blended)], args)
     return 0
 
 
-def _print_added(added: AddedVoice) -> None:
-    """Print the voice that was added and the next step."""
+def _print_added(added: AddedVoice) -> InstalledVoice:
+    """Print the voice that was added and the next step, and return it."""
     from rtvc.library import missing_models
     from rtvc.library.base_models import install_advice
 
@@ -329,6 +340,7 @@ def _print_added(added: AddedVoice) -> None:
     missing = missing_models(voice.manifest)
     first = f"{install_advice(missing)} Then use it" if missing else "Use it"
     print(f"{first}: rtvc --voice {shlex.quote(voice.name)}")
+    return voice
 
 
 def _summary(manifest: Manifest) -> str:

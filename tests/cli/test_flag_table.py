@@ -94,6 +94,7 @@ FLAGS = {
         "--name": f"{EFFECTS}::test_several_voices_in_one_archive",
         "--pick": f"{EFFECTS}::test_several_voices_in_one_archive",
         "--force": f"{EFFECTS}::test_voices",
+        "--no-level": "library/test_voice_defaults.py::test_a_new_voice_is_levelled",
     },
     "rtvc voices show": {"--json": VOICES},
     "rtvc voices remove": {"--forever": f"{EFFECTS}::test_voices"},
@@ -102,6 +103,7 @@ FLAGS = {
         "--ratio": f"{EFFECTS}::test_the_ratio_of_a_blend",
         "--name": f"{EFFECTS}::test_the_ratio_of_a_blend",
         "--force": f"{EFFECTS}::test_the_ratio_of_a_blend",
+        "--no-level": "library/test_voice_defaults.py::test_a_new_voice_is_levelled",
     },
     "rtvc setup": {
         "--list": f"{SETUP}::test_setup_reports_invalid_arguments",

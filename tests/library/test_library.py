@@ -773,6 +773,7 @@ def test_the_commands_print_what_they_did(tmp_path, index, capsys, signals):
     assert output.splitlines() == [
         "Added 'Anna': RVC v2, 48 kHz, HiFi-GAN, with pitch, 3 speakers, index of 40 vectors.",
         "Run 'rtvc setup' once; it downloads 371 MB. Then use it: rtvc --voice Anna",
+        "With the base models, trim it to the loudness of others: rtvc voices level Anna",
     ]
     code, output, errors = run("add", str(path))
     assert (code, output) == (2, "")

@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import os
 import re
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -275,6 +277,40 @@ def test_the_loudness_of_a_sine_is_that_of_the_standard():
     assert integrated_loudness(0 * sine) == -np.inf
 
 
+def test_a_new_voice_is_levelled(capsys, monkeypatch):
+    utterance = load_utterance()[RATE : RATE + RATE // 2]
+    utterance *= 0.9 / np.abs(utterance).max()  # the trim is within its range
+    monkeypatch.setattr("rtvc.live.demo.load_utterance", lambda: utterance)
+
+    def added(name: str, *words: str) -> tuple[str, str]:
+        assert main(["voices", "add", str(V1), "--name", name, *words]) == 0
+        printed = capsys.readouterr()
+        return printed.out.splitlines()[-1], printed.err
+
+    later = "With the base models, trim it to the loudness of others: rtvc voices level Anna"
+    assert added("Anna") == (later, "")
+    assert find_defaults("Anna")[0] == {}
+    install_from_folder("contentvec", GOLDEN / "hubert_small" / "model.safetensors")
+    out, err = added("Bert")
+    assert re.match(r"'Bert': -\d+\.\d LUFS, trim -\d+\.\d dB\. Undo: ", out)
+    assert err == "Measuring the loudness of 'Bert' ... (Ctrl-C skips it)\n"
+    converted = convert(utterance, sample_rate=RATE, settings=own_settings("Bert"))
+    assert integrated_loudness(converted) == pytest.approx(integrated_loudness(utterance), abs=0.3)
+    change_defaults("Bert", {"trim": 2.0})
+    kept = "'Bert' keeps its trim of +2.0 dB. Measure it again: rtvc voices level Bert"
+    assert added("Bert", "--force") == (kept, "")
+    assert added("Carl", "--no-level")[1] == ""
+
+    def interrupted() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("rtvc.live.demo.load_utterance", interrupted)
+    assert added("Dora")[1].endswith(
+        "Skipped. Measure the loudness later: rtvc voices level Dora\n"
+    )
+    assert find_defaults("Carl")[0] == find_defaults("Dora")[0] == {}
+
+
 @pytest.mark.thorough
 @pytest.mark.slow
 def test_levelled_voices_are_equally_loud(home, capsys, monkeypatch):
@@ -296,7 +332,7 @@ def test_levelled_voices_are_equally_loud(home, capsys, monkeypatch):
     before = [loudness(name) for name in ("Anna", "Bert")]
     assert main(["voices", "level"]) == 0
     printed = capsys.readouterr()
-    assert "Measuring 'Bert' (2 of 2) ..." in printed.err
+    assert "Measuring the loudness of 'Bert' (2 of 2) ..." in printed.err
     line = r"'Anna': -\d+\.\d LUFS, trim -\d+\.\d dB\. Undo: rtvc voices set Anna trim=\n"
     assert re.match(line, printed.out)
     assert find_defaults("Anna")[0].keys() == {"pitch", "pitch_method", "trim"}
