@@ -210,6 +210,7 @@ class TestLengthAndPlace:
         made = rtvc.convert(samples, sample_rate=rate, pitch=4, breathiness=0.3)
         np.testing.assert_allclose(made, expected, atol=2**-15)
 
+    @pytest.mark.thorough
     def test_offline_quality_changes_every_rvc_voice(self):
         samples = speech(16_000)
         for continuous in (True, False):

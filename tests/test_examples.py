@@ -142,6 +142,7 @@ def test_the_live_code_on_the_page_runs(
     assert 0.2 < float(latency) < 2
 
 
+@pytest.mark.thorough
 def test_empty_files_and_results_that_exist_do_not_stop_an_example(here: Path) -> None:
     Path("in").mkdir()
     soundfile.write("in/a.wav", np.zeros((0, 2)), 48_000)

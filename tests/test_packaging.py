@@ -274,6 +274,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.thorough
 def test_the_wheel_has_all_that_rtvc_needs(built: Path):
     names = set(zipfile.ZipFile(next(built.glob("*.whl"))).namelist())
     info = f"rtvc_live-{rtvc.__version__}.dist-info"

@@ -105,6 +105,7 @@ def test_only_the_first_tests_wait_for_a_machine_that_is_held_up(tmp_path: Path)
     assert done.stdout.count("tried") == 5
 
 
+@pytest.mark.thorough
 @measured_test
 def test_what_holds_the_machine_up_is_found(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)

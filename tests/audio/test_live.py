@@ -164,6 +164,7 @@ def test_underruns_count_only_after_the_first_output(
     assert endpoint.health().underruns == 2
 
 
+@pytest.mark.thorough
 def test_a_full_input_ring_buffer_counts_and_recovers(sound_server: SoundServer) -> None:
     endpoint = LiveEndpoint()
     begin(endpoint)

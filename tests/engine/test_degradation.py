@@ -232,6 +232,7 @@ def slow_around(*times, stall=1.0, after=8):
     return cost
 
 
+@pytest.mark.thorough
 def test_steps_that_are_slow_after_an_interruption_are_no_overload():
     stats, degraded, _ = run(slow_around(5.0, 12.0), Settings(gate=-90.0), seconds=40)
     assert stats.late_blocks > 8

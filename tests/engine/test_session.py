@@ -101,7 +101,7 @@ def thd_n_db(signal, hz):
 
 
 @pytest.mark.parametrize("hz", more([55.0, 880.0, 110.0, 220.0], keep=2))
-@pytest.mark.parametrize("block", more([20, 100, 60, 200, 500], keep=2))
+@pytest.mark.parametrize("block", more([20, 100, 60, 200, 500]))
 @pytest.mark.parametrize(
     "voice",
     [
@@ -181,6 +181,7 @@ class TestFaults:
         late = source[int(5.5 * RATE) : 7 * RATE]
         assert delay_of(played[int(5.5 * RATE) :], late) == pytest.approx(before, abs=480)
 
+    @pytest.mark.thorough
     def test_during_a_long_stall_the_state_is_muted(self):
         seen = []
 
@@ -336,6 +337,7 @@ class TestShapeChanges:
             or change.get("block") == 500.0
         )
 
+    @pytest.mark.thorough
     def test_the_automatic_pitch_is_kept(self):
         seen = []
 
@@ -354,7 +356,7 @@ class TestShapeChanges:
         assert after == pytest.approx([12 * np.log2(150 / 120)] * len(after), abs=0.2)
 
     @pytest.mark.parametrize(
-        "change", [{"block": 200.0}, {"block": 20.0}, {"lookahead": 40.0}], ids=str
+        "change", more([{"block": 20.0}, {"block": 200.0}, {"lookahead": 40.0}]), ids=str
     )
     def test_the_stated_latency_stays_true(self, change):
         source = noise(10)

@@ -84,6 +84,7 @@ def test_formants_move_by_three_semitones(converted, name):
         assert warp_semitones(before, after, low, high) == pytest.approx(3.0, abs=0.7)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", more(NAMES))
 def test_blocks_leave_no_trace(converted, name):
     whole, _ = converted(name, block=1000.0, pitch=4.0)

@@ -17,6 +17,7 @@ from rtvc.engine.voice import Rendered
 from rtvc.session import Session
 from rtvc.settings import Settings
 from rtvc.stats import Stats
+from tests.support.material import more
 from tests.support.voices import PlainVoice, finder
 
 pytestmark = pytest.mark.slow
@@ -187,7 +188,7 @@ def test_chains_follow_the_sizes_in_use():
     assert level_of(tail, HZ["low"]) > 0.98 * LEVEL
 
 
-@pytest.mark.parametrize("memory", [1000.0, 0.0])
+@pytest.mark.parametrize("memory", more([0.0, 1000.0]))
 def test_a_morph_is_swept_without_a_gap_or_a_click(memory: float):
     settings = BASE.replace(morph_to="high", ready_memory=memory)
     positions = [round(0.1 * n, 1) for n in (*range(1, 11), *range(9, -1, -1))]

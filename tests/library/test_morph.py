@@ -74,6 +74,7 @@ def test_the_ends_are_the_two_voices(voices: None):
     np.testing.assert_array_equal(converted(voice="Anna", morph=0.5), first)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize("steps", more([STEPS[::5], STEPS]))
 def test_in_between_weights_and_spectrum_lie_between(voices: None, steps: list[float]):

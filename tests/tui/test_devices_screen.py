@@ -45,6 +45,7 @@ async def test_c_chooses_the_channel_of_the_marked_microphone(open_panel):
     assert (run.input, run.input_channel) == (identity(INTERFACE), 1)
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_the_default_microphone_has_a_channel_too(open_panel):
     async with open_panel() as it:

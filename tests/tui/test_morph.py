@@ -11,6 +11,7 @@ from tests.tui.conftest import START, in_loop, loudest
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_the_built_in_voice_morphs_to_a_preset(open_panel):
     user_folder().mkdir(parents=True)
@@ -34,6 +35,7 @@ async def test_the_built_in_voice_morphs_to_a_preset(open_panel):
         assert loudest(it.provider.device, since + 24_000 // 2) == 0
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_what_cannot_be_morphed_to_is_refused_where_it_is_typed(open_panel):
     async with open_panel() as it:
@@ -49,6 +51,7 @@ async def test_what_cannot_be_morphed_to_is_refused_where_it_is_typed(open_panel
         assert it.controller.settings.morph_to == "off"
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_an_rvc_voice_offers_the_others(open_panel, monkeypatch):
     names = {"world": "built in", "Anna": "RVC", "Bert": "RVC", "Cleo": "RVC"}

@@ -68,6 +68,7 @@ async def test_page_keys_while_the_palette_has_no_rows_on_the_screen(open_panel)
         assert isinstance(it.panel.screen, MainScreen)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "keys",
     [

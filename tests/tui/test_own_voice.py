@@ -60,6 +60,7 @@ async def silent_within(it, seconds: float) -> bool:
     return bool(loudest(it.provider.device, since) == 0)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("columns", "rows"), SIZES)
 def test_mute_is_heard_at_once_everywhere(open_panel, columns, rows):
     @in_loop
@@ -207,6 +208,7 @@ async def test_your_own_voice_is_asked_for_once_in_a_run(open_panel):
         await it.hears(State.DRY)
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_text_typed_into_the_wrong_window_answers_nothing(open_panel):
     async with open_panel(settings=LIVE) as it:

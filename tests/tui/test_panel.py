@@ -87,6 +87,7 @@ async def test_a_preset_with_a_mode_never_opens_the_output(open_panel):
         assert "mode" not in (user_folder() / "new.yaml").read_text()
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_without_its_voice_the_panel_says_which_is_missing(open_panel):
     settings = START.replace(voice="Anna")
@@ -102,6 +103,7 @@ async def test_without_its_voice_the_panel_says_which_is_missing(open_panel):
         await it.reads("YOUR OWN VOICE IS LIVE", "FAIL-OPEN", "Your own voice is output.")
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_settings_that_leave_you_as_you_are_are_called_unchanged(open_panel):
     async with open_panel() as it:
@@ -316,6 +318,7 @@ async def test_too_slow_is_told_with_its_remedy(open_panel):
         assert it.stats.late_blocks >= 3
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_a_lost_device_is_told_and_comes_back(open_panel):
     from rtvc.audio.simulated import Fault
@@ -333,6 +336,7 @@ async def test_a_lost_device_is_told_and_comes_back(open_panel):
         await it.until(lambda: "DEVICE LOST" not in it.text())
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_without_devices_it_says_so_and_takes_one_that_comes(open_panel):
     provider = SimulatedDevices(20)

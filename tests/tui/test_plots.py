@@ -69,6 +69,7 @@ def touch(before: list[int], after: list[int]) -> bool:
     return whole and before[0] - 1 <= after[-1] and after[0] <= before[-1] + 1
 
 
+@pytest.mark.thorough
 @given(
     low=st.floats(40, 60),
     rise=st.floats(0.5, 30),
@@ -89,6 +90,7 @@ def test_a_rising_sweep_is_a_rising_line_without_holes(low, rise, blocks, second
         assert after[0] <= before[0], "it rises"
 
 
+@pytest.mark.thorough
 @given(note=st.integers(36, 84), rows=st.integers(4, 24))
 @settings(max_examples=20, deadline=None)
 def test_a_note_is_on_the_row_of_its_name(note, rows):

@@ -217,6 +217,7 @@ async def test_a_rename_keeps_digit_mark_and_origin_and_a_copy_is_marked(open_pa
         assert it.settings.pitch == 5
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_the_preset_in_use_is_marked_before_the_next_key(open_panel):
     write("mine")

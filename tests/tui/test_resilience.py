@@ -88,6 +88,7 @@ async def test_garbage_pasted_into_anything(open_panel, length):
         assert it.settings == START
 
 
+@pytest.mark.thorough
 @STORM
 @in_loop
 async def test_keys_that_are_held_down(open_panel, tmp_path, length):
@@ -232,6 +233,7 @@ async def test_presets_that_are_no_presets(open_panel):
         await it.hears(State.CONVERTED)
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_a_recording_that_cannot_be_made(open_panel, tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
@@ -271,6 +273,7 @@ async def test_a_voice_file_that_vanishes(open_panel, anna):
         await it.until(lambda: it.stats.latency.lookahead == own and not it.stats.reason)
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_a_hang_up_fades_out_and_remembers(open_panel):
     async with open_panel(provider=SimulatedDevices(120)) as it:

@@ -14,6 +14,7 @@ from rtvc.tui.health_line import _words
 from rtvc.tui.level_meter import LevelMeter
 from rtvc.tui.message_log import MessageLog
 from rtvc.tui.settings_list import SettingsList
+from tests.support.material import more
 from tests.tui.conftest import in_loop
 from tests.tui.simulated_devices import SimulatedDevices
 from tests.tui.test_look import LONG, each_size, words
@@ -28,6 +29,7 @@ class Broken(SimulatedDevices):
         raise RtvcError(LONG)
 
 
+@pytest.mark.thorough
 @each_size
 @in_loop
 async def test_a_long_reason_leaves_room_for_settings_lists_and_keys(open_panel, size):
@@ -47,6 +49,7 @@ async def test_a_long_reason_leaves_room_for_settings_lists_and_keys(open_panel,
             await it.press(*(["escape"] if opened else []))
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_a_long_reason_and_a_message_are_both_read_at_40x12(open_panel):
     async with open_panel(size=(40, 12), settings=Settings(voice="gone")) as it:
@@ -74,6 +77,7 @@ def test_the_same_error_is_shown_once_and_both_times_are_kept():
     assert [entry.text for entry in log.entries] == ["One.", "Two.", "Two."]
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_the_mute_key_removes_what_the_other_key_has_said(open_panel):
     async with open_panel() as it:
@@ -86,6 +90,7 @@ async def test_the_mute_key_removes_what_the_other_key_has_said(open_panel):
         await it.until(lambda: "The output is muted" not in it.text())
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_devices_are_looked_for_before_none_is_said_to_be_there(open_panel):
     looked = threading.Event()
@@ -103,7 +108,7 @@ async def test_devices_are_looked_for_before_none_is_said_to_be_there(open_panel
         await it.reads("MacBook Pro Microphone")
 
 
-@pytest.mark.parametrize(("opened", "key"), [("g", "n next"), ("d", "Tab next")])
+@pytest.mark.parametrize(("opened", "key"), more([("g", "n next"), ("d", "Tab next")]))
 @in_loop
 async def test_the_key_that_leads_on_is_shown_at_40_columns(open_panel, opened, key):
     async with open_panel(size=(40, 12)) as it:
@@ -111,6 +116,7 @@ async def test_the_key_that_leads_on_is_shown_at_40_columns(open_panel, opened, 
         await it.reads("Enter select", key)
 
 
+@pytest.mark.thorough
 @in_loop
 async def test_the_question_before_a_measurement_is_whole_at_40x12(open_panel):
     async with open_panel(size=(40, 12)) as it:

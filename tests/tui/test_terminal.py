@@ -269,6 +269,7 @@ def test_garbage_does_not_end_it(home: Path, sound_server: SoundServer):
         leave(terminal)
 
 
+@pytest.mark.thorough
 def test_keys_that_come_at_once_wait_for_each_other(home: Path, sound_server: SoundServer):
     with sound_server.speaking(vowel(60)), panel(home) as terminal:
         terminal.type("/", *"robot", "Enter", "C-s", *"mine", "Enter", "p", "m", "p")
@@ -279,6 +280,7 @@ def test_keys_that_come_at_once_wait_for_each_other(home: Path, sound_server: So
     assert load_preset(user_path("mine")).settings.pitch_fixed == 110
 
 
+@pytest.mark.thorough
 def test_it_is_stopped_and_continued_again_and_again(home: Path, sound_server: SoundServer):
     with sound_server.speaking(vowel(60)), panel(home) as terminal:
         guard = int(Path("rtvc.pid").read_text())
@@ -345,6 +347,7 @@ def test_256_colours_are_enough(home: Path):
     assert not re.search(r"\x1b\[[\d;]*[34]8;2;", colours), "it needs more colours"
 
 
+@pytest.mark.thorough
 def test_without_colours_everything_is_said(home: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("NO_COLOR", "1")
     with panel(home) as terminal:

@@ -127,6 +127,7 @@ def test_a_new_chain_replaces_the_running_one(change):
     assert stats.reason == ""
 
 
+@pytest.mark.thorough
 def test_a_voice_that_is_ready_takes_over_with_the_next_block():
     network.cache_clear()  # other tests have packed the weights in further ways
     made = {name: voice(name, pitch=LocalPitch(), with_index=False) for name in NAMES}

@@ -96,6 +96,7 @@ class TestRendersByThemselves:
         stream = opened(settings, continuous=False)
         assert stream.window.margin == network().margin_frames
 
+    @pytest.mark.thorough
     def test_blocks_of_any_size_give_the_same_sound_where_the_context_is_the_same(self):
         renders = {}
         for block in (5, 10, 20):

@@ -42,6 +42,7 @@ def cents(ratio: float) -> float:
     return 1200 * float(np.log2(ratio))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", more(NAMES))
 def test_median_pitch_is_what_was_asked(name: str) -> None:
     signal = speech(name, 5.0)
@@ -65,6 +66,7 @@ def test_median_pitch_is_what_was_asked(name: str) -> None:
         assert gross.mean() < 0.15, semitones
 
 
+@pytest.mark.thorough
 def test_pitch_follows_the_reference_contour() -> None:
     for name in NAMES:
         out = convert(speech(name, 3.0), Settings(pitch=4.0))
@@ -76,6 +78,7 @@ def test_pitch_follows_the_reference_contour() -> None:
         assert abs(cents(np.median(after[both] / reference[both])) - 400) < 35
 
 
+@pytest.mark.thorough
 def test_fine_pitch_adds_cents() -> None:
     signal = speech(LOUD, 4.0)
     low, high = pitch_range(LOUD)
@@ -104,6 +107,7 @@ def test_formants_move_by_what_was_asked(semitones: float) -> None:
     assert abs(second - semitones) <= 0.7
 
 
+@pytest.mark.thorough
 def test_formants_do_not_move_the_pitch() -> None:
     signal = speech(LOUD, 4.0)
     low, high = pitch_range(LOUD)
