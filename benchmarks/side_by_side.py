@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--block", type=float, default=250.0)
     parser.add_argument("--context", type=float, default=2500.0)
     parser.add_argument("--crossfade", type=float, default=50.0)
+    parser.add_argument("--content", choices=("window", "running"), default="window")
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--json", type=Path)
@@ -87,6 +88,7 @@ class Rtvc:
             context=args.context,
             crossfade=min(args.crossfade, 40.0),
             pitch_floor=100.0,
+            content=args.content,
         )
         plan = make_plan(
             self._settings,

@@ -176,6 +176,14 @@ class Settings:
         step=0.05,
         needs=frozenset({"index", "f0"}),
     )
+    content: str = _setting(
+        "window",
+        "How RVC voices hear what is said: window computes the whole context in each step, as the "
+        "reference does; running computes new input only, which needs less CPU.",
+        choices=("window", "running"),
+        shape=True,
+        needs=frozenset({"rvc"}),
+    )
     pitch_method: str = _setting(
         "rmvpe",
         "Pitch estimator for RVC voices: rmvpe, or swift until 'rtvc setup' has installed it; fcpe "

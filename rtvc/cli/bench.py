@@ -87,6 +87,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"{setting.help[0].lower()}{setting.help[1:].rstrip('.')}; {setting.allowed} "
             f"(default here {default:g})",
         )
+    content = SETTINGS["content"]
+    parser.add_argument(
+        content.flag,
+        action=options.SettingAction,
+        setting=content,
+        default=content.default,
+        metavar="|".join(content.choices),
+        help=f"{content.help[0].lower()}{content.help[1:].rstrip('.')}",
+    )
     parser.add_argument(
         "--steps",
         type=_steps,
@@ -117,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.quick:
         _choose_quick(args)
-    settings = Settings(block=args.block, context=args.context)
+    settings = Settings(block=args.block, context=args.context, content=args.content)
     before = None if args.compare is None else read_report(args.compare, settings)
     names = _names(args.voice, args.rate)
     _refuse_unknown(names)

@@ -18,7 +18,7 @@ from rtvc.system.info import hardware, versions
 Report = dict[str, Any]
 """The object that ``--json`` prints."""
 
-SIZES = ("block", "context", "crossfade", "pitch_method")
+SIZES = ("block", "context", "crossfade", "content", "pitch_method")
 """Settings that must be equal for times to be comparable."""
 
 _SPREAD = ("min", "p50", "p95", "p99", "max")
@@ -94,7 +94,8 @@ def head_lines(report: Report) -> Iterator[str]:
     )
     yield (
         f"block {sizes['block']:g} ms, context {sizes['context']:g} ms, crossfade "
-        f"{sizes['crossfade']:g} ms, pitch {sizes['pitch_method']}; {report['when']}, "
+        f"{sizes['crossfade']:g} ms, content {sizes['content']}, pitch {sizes['pitch_method']}; "
+        f"{report['when']}, "
         f"load average {report['load']:g} before the run"
     )
     if report["load"] > 0.5:

@@ -259,6 +259,17 @@ def test_the_sizes_of_bench(bench_figures: Callable[..., Any], flag: str) -> Non
 
 
 @pytest.mark.thorough
+def test_the_content_of_bench(bench_figures: Callable[..., Any]) -> None:
+    sizes = ("--voice", "v2-40k", "--block", "100", "--context", "300", "--steps", "1")
+    found = {}
+    for content in ("window", "running"):
+        report = bench_figures(*sizes, "--content", content)
+        assert report["settings"]["content"] == content
+        found[content] = report["voices"][0]["gflop"]
+    assert found["running"] < found["window"]
+
+
+@pytest.mark.thorough
 @measured
 def test_the_seconds_of_calibrate(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     measure, taken = calibrate._measured, []

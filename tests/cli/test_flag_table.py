@@ -117,6 +117,7 @@ FLAGS = {
         "--rate": f"{EFFECTS}::test_the_voices_of_bench",
         "--block": f"{EFFECTS}::test_the_sizes_of_bench",
         "--context": f"{EFFECTS}::test_the_sizes_of_bench",
+        "--content": f"{EFFECTS}::test_the_content_of_bench",
         "--steps": f"{EFFECTS}::test_the_sizes_of_bench",
         "--json": f"{BENCH}::test_from_json_to_a_comparison",
         "--compare": f"{BENCH}::test_from_json_to_a_comparison",

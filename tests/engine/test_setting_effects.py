@@ -49,12 +49,15 @@ VOICES: dict[str, Callable[[], Voice]] = {
 }
 NOT_FOR = {
     "world": (
-        *("speaker", "index_rate", "protect", "pitch_method", "pitch_threshold"),
-        *("pitch_interpolation", "crossfade"),
+        *("speaker", "index_rate", "protect", "content", "pitch_method"),
+        *("pitch_threshold", "pitch_interpolation", "crossfade"),
     ),
     "rvc": ("breathiness",),
 }
-FOR_RVC = ("pitch", "formant", "speaker", "index_rate", "protect", "pitch_method", "crossfade")
+FOR_RVC = (
+    *("pitch", "formant", "speaker", "index_rate", "protect", "content", "pitch_method"),
+    "crossfade",
+)
 """Checked with an RVC voice in every run. The thorough runs check all settings with both kinds."""
 DETAILS = ("eq_mid_freq", "comp_attack", "comp_release", "level_range", "reverb_size")
 """Measured more exactly in `tests/engine/dsp/test_channel_strip.py`."""
@@ -413,6 +416,12 @@ class Checks:
         voiced, unvoiced = changed[RATE // 2 : 7 * RATE // 10], changed[RATE:]
         assert unvoiced.max() > 0.01
         assert voiced.max() < 1e-6
+
+    @staticmethod
+    def content(kind: str) -> None:
+        window, running = (convert(kind, "speech", content=how) for how in ("window", "running"))
+        assert difference_db(running, window) > -60
+        assert abs(level_db(running) - level_db(window)) < 3
 
     @staticmethod
     def pitch_method(kind: str) -> None:

@@ -84,6 +84,7 @@ class Hubert:
             eps=config.norm_epsilon,
         )
         self._convolutions = compiled(self._convolve)
+        self._convolutions_by = compiled(self._convolve_by)
         self._transformer = compiled(self._transform)
         self.hop, self.receptive_field = 1, 1
         for kernel, stride in zip(config.conv_kernels, config.conv_strides, strict=True):
@@ -157,6 +158,27 @@ class Hubert:
         """
         return self._convolutions(audio, reserved)
 
+    @property
+    def first_kernel(self) -> tuple[int, int]:
+        """Length and stride of the first convolution, in samples."""
+        return self.config.conv_kernels[0], self.config.conv_strides[0]
+
+    def convolve_by(
+        self, audio: mx.array, mean: mx.array, covariance: mx.array, *, reserved: int = 0
+    ) -> list[mx.array]:
+        """Return the output of the convolutions, normalised by statistics of other audio.
+
+        `convolve` takes those of the audio itself.
+
+        Parameters
+        ----------
+        audio, reserved
+            As for `convolve`.
+        mean, covariance
+            (kernel,) and (kernel, kernel) of the input windows of the first convolution.
+        """
+        return self._convolutions_by(audio, mean, covariance, reserved)
+
     def transform(
         self, convolved: list[mx.array], *, layer: int | None = None, project: bool = False
     ) -> mx.array:
@@ -174,10 +196,25 @@ class Hubert:
         return self._transformer(convolved, depth, project)
 
     def _convolve(self, audio: mx.array, reserved: int) -> list[mx.array]:
-        parts = partition(self.frames(audio.shape[0]), reserved)
-        needed = max(self._first_rows(rows).stop for rows in parts)
-        first = self._first(audio, needed)
+        parts = self._parts(audio, reserved)
+        first = self._first(audio, self._rows_needed(parts))
         return map_streams(lambda rows: self._convolve_rows(first, rows), parts)
+
+    def _convolve_by(
+        self, audio: mx.array, mean: mx.array, covariance: mx.array, reserved: int
+    ) -> list[mx.array]:
+        parts = self._parts(audio, reserved)
+        first = self._first.by(audio, mean, covariance, self._rows_needed(parts))
+        return map_streams(lambda rows: self._convolve_rows(first, rows), parts)
+
+    def _parts(self, audio: mx.array, reserved: int) -> list[slice]:
+        """Return the frames that each stream computes."""
+        return partition(self.frames(audio.shape[0]), reserved)
+
+    def _rows_needed(self, parts: list[slice]) -> int:
+        """Return how many rows of the first convolution these frames need."""
+        needed: int = max(self._first_rows(rows).stop for rows in parts)
+        return needed
 
     def _convolve_rows(self, first: _Normalised, rows: slice) -> mx.array:
         """Return the output of the convolutions for the frames in `rows`."""
@@ -330,18 +367,33 @@ class _FirstConvolution:
         If there are fewer than `rows` rows, rows of silence follow, which are no part of the
         statistics.
         """
-        kernel = len(self._matrix)
-        count = (audio.shape[0] - kernel) // self._stride + 1
+        count = self._rows(audio)
         # A DC offset would cost precision in the sums.
         audio = audio - mx.mean(audio, keepdims=True)
-        mean = mx.mean(_unfold(audio, kernel, self._stride), axis=0)
-        if rows > count:
-            audio = mx.pad(audio, (0, (rows - count) * self._stride))
-        windows = _unfold(audio, kernel, self._stride) - mean
+        mean = mx.mean(_unfold(audio, len(self._matrix), self._stride), axis=0)
+        windows = self._windows(audio, rows) - mean
         known = windows[:count]
-        squares = (known.T @ known).reshape(1, -1) @ self._pairs
-        gain = self._scale * mx.rsqrt(mx.maximum(squares * (1.0 / count), 0.0) + self._eps)
+        return self._normalised(windows, known.T @ known, 1.0 / count)
+
+    def by(self, audio: mx.array, mean: mx.array, covariance: mx.array, rows: int) -> _Normalised:
+        """Normalise by the mean, (kernel,), and the covariance, (kernel, kernel), of windows."""
+        return self._normalised(self._windows(audio, rows) - mean, covariance, 1.0)
+
+    def _normalised(self, windows: mx.array, products: mx.array, share: float) -> _Normalised:
+        squares = products.reshape(1, -1) @ self._pairs
+        gain = self._scale * mx.rsqrt(mx.maximum(squares * share, 0.0) + self._eps)
         return _Normalised(windows, self._matrix * gain, self._shift)
+
+    def _rows(self, audio: mx.array) -> int:
+        rows: int = (audio.shape[0] - len(self._matrix)) // self._stride + 1
+        return rows
+
+    def _windows(self, audio: mx.array, rows: int) -> mx.array:
+        """Return the input windows, at least `rows`: those after the last one are silence."""
+        missing = rows - self._rows(audio)
+        if missing > 0:
+            audio = mx.pad(audio, (0, missing * self._stride))
+        return _unfold(audio, len(self._matrix), self._stride)
 
 
 def _unfold(audio: mx.array, kernel: int, stride: int) -> mx.array:

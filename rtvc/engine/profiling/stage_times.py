@@ -76,6 +76,7 @@ def stage_methods(voice: Voice, settings: Settings) -> list[StageMethod]:
     vocoder = voice.voice.network.vocoder
     parts = [
         StageMethod("content encoder", Hubert, "convolve", overrides=(("reserved", 0),)),
+        StageMethod("content encoder", Hubert, "convolve_by", overrides=(("reserved", 0),)),
         StageMethod("content encoder", Hubert, "transform"),
         StageMethod("retrieval", FeatureIndex, "blend", lazy=False),
         StageMethod("text encoder", Synthesizer, "statistics"),

@@ -8,6 +8,7 @@ import numpy as np
 from rtvc._types import Float32, Float64
 from rtvc.engine.models.hubert import Hubert
 from rtvc.engine.rvc.retrieval import Retrieval
+from rtvc.engine.rvc.running_convolutions import RunningConvolutions
 from rtvc.errors import RtvcError
 from rtvc.settings import Settings
 
@@ -53,7 +54,23 @@ class Content:
         """Whether there is an index to retrieve from."""
         return self._index is not None
 
-    def begin(self, audio_16k: Float32, reserved: int = 0) -> list[mx.array]:
+    def running(self, frames: int, block: int) -> RunningConvolutions:
+        """Return the state of a stream that computes new input only; for `begin`.
+
+        Parameters
+        ----------
+        frames, block
+            See `RunningConvolutions`.
+        """
+        return RunningConvolutions(self._encoder, frames, block)
+
+    def begin(
+        self,
+        audio_16k: Float32,
+        start: int = 0,
+        running: RunningConvolutions | None = None,
+        reserved: int = 0,
+    ) -> list[mx.array]:
         """Start the convolutions of the encoder on a window; `rows` completes the features.
 
         Parameters
@@ -61,15 +78,23 @@ class Content:
         audio_16k
             (frames * 160,) float32, starting at an even frame so that all windows have the same
             20 ms grid.
+        start
+            Index of its first frame.
+        running
+            State of the stream if only new input is computed; None to compute the window,
+            normalised by itself.
         reserved
-            See `Hubert.convolve`.
+            See `Hubert.convolve`; of no use for the little that new input takes.
 
         Returns
         -------
         list of array
             Argument for `rows`.
         """
-        convolved = self._encoder.convolve(mx.array(audio_16k), reserved=reserved)
+        if running is None:
+            convolved = self._encoder.convolve(mx.array(audio_16k), reserved=reserved)
+        else:
+            convolved = running.begin(audio_16k, start)
         mx.async_eval(convolved)  # type: ignore[no-untyped-call]
         return convolved
 

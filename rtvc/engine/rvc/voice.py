@@ -164,7 +164,7 @@ class RvcVoice:
         """
         self.check_speaker(settings)
         estimator = self.estimator(settings)
-        sizes = plan, "" if estimator is None else estimator.name
+        sizes = plan, "" if estimator is None else estimator.name, settings.content
         warm = _warm.setdefault(self.voice, set())
         if sizes in warm and not traces_steps():
             return RvcStream(self, estimator, plan, settings)
@@ -210,6 +210,11 @@ class RvcStream:
         self._block = plan.block
         self._estimator = estimator
         self._content = owner.content
+        self._running = (
+            owner.content.running(self.window.frames, plan.block)
+            if settings.content == "running"
+            else None
+        )
         self._decoder = _decoder(owner, self.window, plan)
         self._audio: Float32 = np.zeros(self.window.kept * FRAME, np.float32)
 
@@ -217,6 +222,8 @@ class RvcStream:
     def render(self, block: Float32, settings: Settings) -> Rendered:
         """Render the next block, and the crossfade and search that the next block renders again."""
         self._append(block)
+        if self._running is not None:
+            self._running.push(block)
         self.track.advance(len(block) // FRAME, settings)
         window, end = self.window, self.track.end
         start = end - window.frames
@@ -225,6 +232,8 @@ class RvcStream:
         # the target f0 is computed here.
         begun = self._content.begin(
             self._audio[-(window.frames + lead) * FRAME :],
+            start - lead,
+            self._running,
             0 if self._estimator is None else self._estimator.reserved_frames,
         )
         find_f0 = None if self._estimator is None else self._start_pitch(self._estimator, settings)
@@ -264,6 +273,8 @@ class RvcStream:
         """Consume input without rendering it; no network runs."""
         self._decoder.reset()
         self._append(samples)
+        if self._running is not None:
+            self._running.push(samples, skipped=True)
         self.track.advance(len(samples) // FRAME)
         self.memory.rest()
 
