@@ -68,7 +68,8 @@ class PresetManager:
     own
         As above. Read only.
     entries
-        All presets in the order of their names, as of the last `scan`.
+        All presets in the order of their names, as of the last `scan`; the same tuple until one
+        of them changes.
     """
 
     def __init__(self, own: OwnSettings = plain_settings) -> None:
@@ -87,7 +88,8 @@ class PresetManager:
             entry = known[1] if known and known[0] == version else _read_entry(file)
             self._cache[file.path] = version, entry
             found.append(entry)
-        self.entries = tuple(found)
+        if tuple(found) != self.entries:
+            self.entries = tuple(found)
 
     def find(self, name: str) -> PresetEntry | None:
         """Return a preset by its name, or None."""
@@ -96,7 +98,10 @@ class PresetManager:
     def current(self, settings: Settings) -> str:
         """Return the name of the first preset that matches the settings, or ""."""
         for entry in self.entries:
-            if entry.preset is not None and entry.preset.apply_to(settings, self.own) == settings:
+            preset = entry.preset
+            if preset is None or preset.settings.voice != settings.voice:
+                continue  # does not match, and what its voice remembers need not be read
+            if preset.apply_to(settings, self.own) == settings:
                 return entry.name
         return ""
 

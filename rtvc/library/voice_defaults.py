@@ -31,6 +31,7 @@ from rtvc.settings import (
     find_setting,
     grouped_settings,
 )
+from rtvc.system.file_version import FileVersion, file_version
 
 VOICE_NAMES = tuple(
     setting.name
@@ -83,14 +84,18 @@ def find_defaults(voice: str) -> tuple[dict[str, Value], str]:
     Only installed voices remember settings. A damaged file counts as none, so that the voice
     still works.
     """
-    folder = None
-    if voice != BUILT_IN and not is_path(voice):
-        folder = find_folder(voices_folder(), voice)
+    folder = _folder_of(voice)
     try:
         return ({} if folder is None else read_defaults(folder)), ""
     except settings_yaml.SettingsFileError as error:
         first = str(error).splitlines()[0]
         return {}, f"What {voice!r} remembers is ignored. {first}"
+
+
+def defaults_version(voice: str) -> FileVersion | None:
+    """Return the version of the file with what a voice remembers, None without a file."""
+    folder = _folder_of(voice)
+    return None if folder is None else file_version(folder / DEFAULTS_FILE)
 
 
 def own_settings(voice: str) -> Settings:
@@ -249,3 +254,10 @@ def _require_effect(voice: InstalledVoice, name: str, value: Value) -> None:
             f"{voice.name!r} has no speaker {value}; its speakers are 0 to "
             f"{voice.manifest.speakers - 1}."
         )
+
+
+def _folder_of(voice: str) -> Path | None:
+    """Return the folder of an installed voice, None for other ones."""
+    if voice == BUILT_IN or is_path(voice):
+        return None
+    return find_folder(voices_folder(), voice)

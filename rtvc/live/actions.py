@@ -22,12 +22,18 @@ from rtvc.config.preset_manager import (
 )
 from rtvc.config.preset_origin import PresetOrigin, origin_of
 from rtvc.config.presets import user_path
-from rtvc.library.voice_defaults import find_defaults, follow_voice, remember_settings
+from rtvc.library.voice_defaults import (
+    defaults_version,
+    find_defaults,
+    follow_voice,
+    remember_settings,
+)
 from rtvc.live.badge import Remedy
 from rtvc.live.controller import Controller
 from rtvc.live.mode_keys import ModeKeys
 from rtvc.setting import Setting, Value
 from rtvc.settings import SETTINGS, Settings
+from rtvc.system.file_version import FileVersion
 
 
 class Actions:
@@ -64,6 +70,7 @@ class Actions:
         self._facts: tuple[Settings, tuple[PresetEntry, ...], str] | None = None
         self._origin: PresetOrigin | None = None
         self._own: Settings | None = None
+        self._own_version: FileVersion | None = None
         self._favourites: tuple[object, object] | None = None
 
     @property
@@ -317,6 +324,12 @@ class Actions:
         saved, damaged = load_panel_state()
         if not damaged:
             self.memory = replace(self.memory, favourites=saved.favourites)
+
+    def follow_voice_defaults(self) -> None:
+        """Use what the voice remembers, which another program may have changed."""
+        version = defaults_version(self._controller.settings.voice)
+        if version != self._own_version:
+            self._own_version, self._facts = version, None
 
     def _hint(self, text: str) -> str:
         """Return a sentence about keys of the panel, "" without it."""

@@ -195,6 +195,7 @@ class Panel(ActionApp):
     def _scan_presets(self) -> None:
         self.perform(self.preset_manager.scan)
         self.perform(self.actions.follow_favourites)
+        self.perform(self.actions.follow_voice_defaults)
 
     def _quit_by_signal(self, code: int) -> None:
         """Quit because of a signal."""

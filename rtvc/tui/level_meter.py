@@ -66,6 +66,8 @@ class LevelMeter(Drawing):
         self._level = Level()
         self._gate_db: float | None = None
         self._shut = self._clip = False
+        self._shown: tuple[object, ...] = ()
+        """What the meter shows; a block lasts longer than a frame."""
         self._bar_at = (0, 0)
         """First column of the bar, and its width."""
         self._dragging = False
@@ -102,7 +104,10 @@ class LevelMeter(Drawing):
             self._limited_db, self._limited_at = limited_db, now
         self._level, self._gate_db, self._shut = level, gate_db, shut
         self._clip = now - self._clipped_at < CLIP_HOLD_S
-        self.draw()
+        facts = level, self._top, gate_db, shut, self._limited_db, self._clip
+        if facts != self._shown:
+            self._shown = facts
+            self.draw()
 
     def draw(self) -> None:
         """Draw the newest level."""

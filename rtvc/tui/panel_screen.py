@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.containers import Vertical
@@ -9,6 +11,7 @@ from textual.screen import Screen
 
 from rtvc.stats import Level, State
 from rtvc.tui.closing import close_once
+from rtvc.tui.cropped_compositor import CroppedCompositor
 from rtvc.tui.footer import Hint, KeyLine
 from rtvc.tui.help import Topic
 from rtvc.tui.keys import key_labels
@@ -41,6 +44,7 @@ class PanelScreen(Screen[None]):
 
     def __init__(self, keys: dict[str, str]) -> None:
         super().__init__()
+        self._compositor = CroppedCompositor()
         self._keys = keys
         self._labels = key_labels(keys)
         # Classes for the style sheet, each with its smallest number of columns or rows.
@@ -86,10 +90,15 @@ class PanelScreen(Screen[None]):
         """Close the screen, once."""
         return close_once(self, super().dismiss)
 
+    @cached_property
+    def _texts(self) -> tuple[FlowPane, ...]:
+        """The texts that need room; a query for each frame takes long."""
+        return tuple(pane for pane in self.query(FlowPane) if pane.id in _TEXTS)
+
     def _make_room(self, snapshot: Snapshot) -> None:
         """Set classes for the style sheet, by which less important widgets make room for text."""
         width = self.size.width - _PADDING
-        rows = sum(pane.rows(width) for pane in self.query(FlowPane) if pane.id in _TEXTS)
+        rows = sum(pane.rows(width) for pane in self._texts)
         self.set_class(rows > max(_FEW_ROWS, self.size.height // 4), "-crowded")
         self.set_class(bool(snapshot.messages and snapshot.badge.text), "-both")
 

@@ -340,3 +340,16 @@ def test_levelled_voices_are_equally_loud(home, capsys, monkeypatch):
     assert max(np.abs(np.array(before) - integrated_loudness(utterance))) > 1
     np.testing.assert_allclose(after, integrated_loudness(utterance), atol=0.3)
     assert main(["voices", "level", "Nobody"]) == 2
+
+
+def test_the_panel_follows_what_another_program_lets_the_voice_remember(voices):
+    _, act = actions(own_settings("Anna"))
+    act.follow_voice_defaults()
+    assert act.start is None
+    change_defaults("Anna", {"pitch": 12})
+    act.follow_voice_defaults()
+    assert act.start is not None
+    assert act.start.pitch == 12
+    change_defaults("Anna", {"pitch": None})
+    act.follow_voice_defaults()
+    assert act.start is None
