@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeVar
 
 import mlx.core as mx
 
+from rtvc.engine.models.karatsuba import TILE, BlockResult, KaratsubaBlock, Tiles
 from rtvc.engine.models.ops import ops
 from rtvc.engine.models.ops.backend import traces_steps
 from rtvc.engine.models.ops.cpu_streams import map_streams
@@ -37,10 +38,11 @@ Result = TypeVar("Result")
 
 SLOPE = 0.1
 LAST_SLOPE = 0.01
-OVERLAP_RATE = 64
-"""Samples per latent frame from which on a GPU computes the context of residual units again.
+KARATSUBA_FLOP, KARATSUBA_RATE = 20e6, 120
+"""Operations and samples per latent frame from which a GPU convolves by Karatsuba's scheme.
 
-That is at most a hundredth of the work there, and saves a copy of the whole signal per unit."""
+That saves more than a third of the operations, costs one kernel more, and reads more than twice
+as many weights, which pays where each weight is used for many samples."""
 END_KERNEL = 7
 
 
@@ -67,13 +69,18 @@ class ResidualPath:
         longer = replace(self, terms=(*self.terms, (y, bias)))
         return longer if traces_steps() else replace(self, terms=((longer.sum(), None),))
 
-    def sum(self) -> mx.array:
-        """Return the sum over the length of the last term."""
+    def sum(self, shaped: Tiles | None = None) -> mx.array:
+        """Return the sum over the length of the last term, or over that of `shaped` in its shape.
+
+        A GPU adds no signals of another shape in one kernel.
+        """
         length = self.terms[-1][0].shape[1]
-        (x, _), *rest = self.terms
-        total = self._cut(x, length)
+        signals = [(self._cut(y, length), bias) for y, bias in self.terms]
+        if shaped is not None:
+            signals = [(shaped.view(y), bias) for y, bias in signals]
+        (total, _), *rest = signals
         for y, bias in rest:
-            total = ops.residual(total, self._cut(y, length), bias)
+            total = ops.residual(total, y, bias)
         return total
 
     def _cut(self, x: mx.array, length: int) -> mx.array:
@@ -201,13 +208,16 @@ class UpsamplingStage:
         cache: ContextCache,
         chunk: Chunk,
         lookahead: int,
+        *,
+        slope: float,
     ) -> mx.array:
         """Process the next chunk.
 
         Parameters
         ----------
         x
-            (1, L, C) from the start of the chunk; L >= chunk.size + input_lookahead(lookahead).
+            (1, L, C) from the start of the chunk, after the leaky ReLU;
+            L >= chunk.size + input_lookahead(lookahead).
         excitation
             Excitation at the output rate of the vocoder, with its left context.
         cache
@@ -216,6 +226,9 @@ class UpsamplingStage:
             Lengths of the chunk at the input rate.
         lookahead
             Output samples after the chunk that the following layers need.
+        slope
+            Negative slope of the leaky ReLU after the stage, which is applied here because it is
+            part of the kernel of the mean.
 
         Returns
         -------
@@ -223,7 +236,7 @@ class UpsamplingStage:
             (1, chunk.size * rate + lookahead, C / 2).
         """
         up, output = self.up, chunk.upsampled(self.up.stride)
-        x = ops.leaky_relu(x[:, : chunk.size + self.input_lookahead(lookahead)], SLOPE)
+        x = x[:, : chunk.size + self.input_lookahead(lookahead)]
         # Input sample i contributes to output samples from i * stride - padding on, for the
         # length of the kernel: `left` earlier inputs contribute to this chunk.
         left = (up.weight.shape[1] - 1 - up.padding) // up.stride
@@ -239,24 +252,65 @@ class UpsamplingStage:
             begin = excitation.context - down.padding
             x = x + down.valid(excitation.signal[:, begin : excitation.context + last])
         if self._winograd_blocks is not None:
-            return self._stream_winograd(self._winograd_blocks, x, cache, output, size)
-        # One context for the first units of all blocks.
-        overlap = traces_steps() and self.rate >= OVERLAP_RATE
-        if overlap:
-            left = max(block.margin for block in self.blocks)
-            x = cache.prepend(x, left, output)
-            y, start = ops.leaky_relu(x, SLOPE), left
-        else:
-            left, start = max(block.context for block in self.blocks), 0
-            y = cache.prepend(ops.leaky_relu(x, SLOPE), left, output)
+            y = self._stream_winograd(self._winograd_blocks, x, cache, output, size)
+            return ops.leaky_relu(y, slope)
+        # One context for the first units of all blocks. On a GPU one for all units, where it is no
+        # longer than a frame: it costs a few hundredths of the work, and a copy per unit less.
+        if traces_steps() and self.rate >= max(block.margin for block in self.blocks):
+            return self._stream_overlapping(x, cache, output, size, slope)
+        left = max(block.context for block in self.blocks)
+        y = cache.prepend(ops.leaky_relu(x, SLOPE), left, output)
 
         def stream(block: ResidualBlock) -> mx.array:
-            context = block.margin if overlap else block.context
-            own = x[:, max(start - context, 0) : start + size + block.margin]
-            activated = y[:, left - context : left + size + block.margin]
-            return block.stream(own, activated, cache, output, overlap=overlap).sum()
+            activated = y[:, left - block.context : left + size + block.margin]
+            own = x[:, : size + block.margin]
+            return block.stream(own, activated, cache, output, overlap=False).sum()
 
-        return ops.mean(_map_blocks(self.blocks, stream))
+        return ops.leaky_relu(ops.mean(_map_blocks(self.blocks, stream)), slope)
+
+    def _stream_overlapping(
+        self, x: mx.array, cache: ContextCache, output: Chunk, size: int, slope: float
+    ) -> mx.array:
+        """Apply the blocks, and compute the contexts of their later units again."""
+        left, tiled = max(block.margin for block in self.blocks), self._karatsuba_blocks
+        wanted = math.ceil(size / TILE) * TILE if tiled else size
+        # Complete tiles may need samples that no output depends on.
+        needed = [
+            *(block.inputs(wanted) - block.margin for block in tiled.values()),
+            *(wanted + block.margin for block in self.blocks),
+        ]
+        x = cache.prepend(x, left, output, zeros_after=max(*needed, x.shape[1]) - x.shape[1])
+        y = ops.leaky_relu(x, SLOPE)
+
+        def stream(number: int) -> ResidualPath | BlockResult:
+            block = self.blocks[number]
+            first = left - block.margin
+            if number in tiled:
+                return tiled[number](x[:, first:], cache, wanted)
+            end = left + wanted + block.margin
+            return block.stream(x[:, first:end], y[:, first:end], cache, output, overlap=True)
+
+        results = _map_blocks(range(len(self.blocks)), stream)
+        shaped = next((result.tiles for result in results if isinstance(result, BlockResult)), None)
+        mean = ops.leaky_relu(ops.mean([result.sum(shaped) for result in results]), slope)
+        if shaped is None:
+            return mean
+        return shaped.flat(mean, x.dtype)[:, :size]
+
+    @cached_property
+    def _karatsuba_blocks(self) -> dict[int, KaratsubaBlock]:
+        """Blocks whose convolutions use Karatsuba's scheme, by their index."""
+        return {
+            number: KaratsubaBlock(block.units, block.slope)
+            for number, block in enumerate(self.blocks)
+            if self.rate >= KARATSUBA_RATE
+            and all(
+                2 * self.rate * math.prod(conv.weight.shape) >= KARATSUBA_FLOP
+                and unit[-1].dilation == 1
+                for unit in block.units
+                for conv in unit
+            )
+        }
 
     @cached_property
     def _winograd_blocks(self) -> Sequence[WinogradBlock] | None:
@@ -358,7 +412,7 @@ class HiFiGan:
         advance: int,
     ) -> tuple[mx.array, StreamState]:
         cache, lookaheads = ContextCache(state), self._lookaheads()
-        if excitation is not None:
+        if excitation is not None:  # stretched by a formant shift it is float32
             excitation = excitation.astype(self.pre.weight.dtype)
         chunk = Chunk(advance, z.shape[1] - self.lookahead_frames)
         x = _stream(self.pre, z, cache, chunk) + self.condition(speaker)
@@ -369,10 +423,12 @@ class HiFiGan:
             hop = math.prod(stage.up.stride for stage in self.stages)
             signal = cache.prepend(excitation, left, chunk.upsampled(hop))
             extended = Excitation(signal, left)
-        for stage, lookahead in zip(self.stages, lookaheads[1:], strict=True):
-            x = stage.stream(x, extended, cache, chunk, lookahead)
+        x = ops.leaky_relu(x, SLOPE)
+        slopes = [SLOPE] * (len(self.stages) - 1) + [LAST_SLOPE]
+        for stage, lookahead, slope in zip(self.stages, lookaheads[1:], slopes, strict=True):
+            x = stage.stream(x, extended, cache, chunk, lookahead, slope=slope)
             chunk = chunk.upsampled(stage.up.stride)
-        x = _stream(self.post, ops.leaky_relu(x, LAST_SLOPE), cache, chunk)
+        x = _stream(self.post, x.astype(self.post.weight.dtype), cache, chunk)
         return ops.tanh(x)[:, :, 0], cache.state
 
     def _lookaheads(self) -> list[int]:
@@ -414,7 +470,7 @@ def build(params: Parameters, config: VoiceConfig, uses_pitch: bool) -> HiFiGan:
     source = None
     if uses_pitch:
         merge = params.at("m_source").at("l_linear").as_float32().linear(1, 1)
-        source = SineSource(HeldF0(config.hop), merge, 1, config.sr)
+        source = SineSource(HeldF0(config.hop), merge, 1, config.sr, params.precision)
     blocks = params.at("resblocks")
     per_stage = len(config.resblock_kernel_sizes)
     stages = [

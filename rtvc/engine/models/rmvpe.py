@@ -36,7 +36,8 @@ BATCH_NORM_EPS = 1e-5
 LIVE_FRAMES = 32
 """Frames per live step in most cases; each level of the network halves frames and mel bands."""
 
-_FLOAT32 = ("unet.encoder.bn.scale", "unet.encoder.bn.shift")
+_NORM = ("unet.encoder.bn.scale", "unet.encoder.bn.shift")
+_FLOAT32 = (*_NORM, "fc.1.weight", "fc.1.bias")
 _MARGIN = mel.WINDOW // 2
 
 
@@ -92,17 +93,17 @@ class RmvpeEstimator(SalienceEstimator):
         missing = -frames % 2**self.config.levels
         padded = mx.concatenate([log_mel, mx.zeros((missing, MELS))]) if missing else log_mel
         # Before the change of shape, so that a GPU fuses it with the logarithm.
-        scale, shift = (self.weights[name] for name in _FLOAT32)
+        scale, shift = (self.weights[name] for name in _NORM)
         normalised = (padded * scale + shift).astype(self.precision)
         x = self._unet(normalised[None, :, :, None])
-        x = self._convolutions["cnn"](x) + self.weights["cnn.bias"]
+        x = self._convolutions["cnn"](x)
         # Channels before mel bands: (1, frames, mels, channels) -> (frames, channels * mels).
         x = x.transpose(0, 1, 3, 2).reshape(x.shape[1], -1)
-        x = self._recurrent(x, "fc.0.gru").astype(self.precision)
-        return sigmoid(linear(x, *affine(self.weights, "fc.1")).astype(mx.float32))[:frames]
+        x = self._recurrent(x, "fc.0.gru")
+        return sigmoid(linear(x, *affine(self.weights, "fc.1")))[:frames]
 
     def _recurrent(self, x: mx.array, name: str) -> mx.array:
-        """(frames, inputs) to (frames, 2 * hidden)."""
+        """(frames, inputs) to (frames, 2 * hidden) float32."""
         w = self.weights
         projected = mx.addmm(w[f"{name}.input_bias"], x, w[f"{name}.input_weight"])
         return bidirectional_gru(projected, w[f"{name}.state_weight"], w[f"{name}.state_bias"])
@@ -185,7 +186,7 @@ def _folded(weights: Weights) -> Iterator[tuple[str, Float32]]:
         return scale, weights[f"{name}.bias"] - weights[f"{name}.running_mean"] * scale
 
     # The first batch norm precedes a zero-padded convolution, so it cannot be folded.
-    yield from zip(_FLOAT32, batch_norm("unet.encoder.bn"), strict=True)
+    yield from zip(_NORM, batch_norm("unet.encoder.bn"), strict=True)
     for name, tensor in weights.items():
         stem, _, kind = name.rpartition(".")
         module, _, number = stem.rpartition(".")
@@ -198,7 +199,6 @@ def _folded(weights: Weights) -> Iterator[tuple[str, Float32]]:
         elif stem == "cnn":
             # (out, in, kh, kw) -> (out, kh, kw, in).
             yield name, tensor.transpose(0, 2, 3, 1)
-            yield "cnn.bias", weights["cnn.bias"]
         else:
             # The batch norm is folded into the convolution before it: w * scale, shift as bias.
             scale, shift = batch_norm(f"{module}.{int(number) + 1}")
@@ -209,7 +209,11 @@ def _folded(weights: Weights) -> Iterator[tuple[str, Float32]]:
                 transposed = tensor.transpose(0, 2, 3, 1)
             yield name, transposed * scale[:, None, None, None]
             yield f"{stem}.bias", shift
-    yield from _sanitize_gru(weights, "fc.0.gru").items()
+    gru = _sanitize_gru(weights, "fc.0.gru")
+    # The bias of the convolution before it is the same for all mel bands.
+    bias = np.repeat(weights["cnn.bias"].astype(np.float64), MELS)
+    gru["fc.0.gru.input_bias"] += (bias @ gru["fc.0.gru.input_weight"]).astype(np.float32)
+    yield from gru.items()
     for name in ("fc.1.weight", "fc.1.bias"):
         yield name, weights[name]
 

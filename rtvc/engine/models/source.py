@@ -97,12 +97,19 @@ class SineSource:
         Number of sines; 1 is the fundamental alone.
     sample_rate
         Sample rate in Hz.
+    precision
+        Type of the excitation; it is computed in float32.
     """
 
     def __init__(
-        self, upsampler: F0Upsampler, merge: Linear, harmonics: int, sample_rate: int
+        self,
+        upsampler: F0Upsampler,
+        merge: Linear,
+        harmonics: int,
+        sample_rate: int,
+        precision: mx.Dtype = mx.float32,
     ) -> None:
-        self.harmonics = harmonics
+        self.harmonics, self._precision = harmonics, precision
         self._upsampler = upsampler
         self._merge = merge
         self._sample_rate = sample_rate
@@ -130,15 +137,17 @@ class SineSource:
         return self._compiled_excite(f0_hz, phase, noise)
 
     def _excite(self, f0_hz: mx.array, phase: mx.array, noise: mx.array | None) -> mx.array:
-        cycles = self._cycles(f0_hz, phase)[:, :, None] * self._numbers
+        cycles = self._cycles(f0_hz, phase)[:, :, None]
+        if self.harmonics > 1:
+            cycles = _fraction(cycles * self._numbers)
         # Harmonic n has n times the phase of the fundamental. The reference draws random phase
         # offsets in every call, which would be discontinuous from block to block.
-        sines = SINE_AMPLITUDE * mx.sin((2 * math.pi) * _fraction(cycles))
+        sines = SINE_AMPLITUDE * mx.sin((2 * math.pi) * cycles)
         voiced = self._upsampler.upsample(f0_hz).reshape(1, -1, 1) > 0
         mixed = mx.where(voiced, sines, 0.0)
         if noise is not None:
             mixed = mixed + mx.where(voiced, VOICED_NOISE, UNVOICED_NOISE) * noise
-        return ops.tanh(self._merge(mixed))
+        return ops.tanh(self._merge(mixed)).astype(self._precision)
 
     def _cycles(self, f0_hz: mx.array, phase: mx.array) -> mx.array:
         """Return the phase after each sample's own increment, in [0, 1) cycles, (1, T * hop)."""

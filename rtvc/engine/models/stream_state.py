@@ -54,7 +54,7 @@ class ContextCache:
         self._old = state
         self._new: list[mx.array] = []
 
-    def prepend(self, x: mx.array, left: int, chunk: Chunk) -> mx.array:
+    def prepend(self, x: mx.array, left: int, chunk: Chunk, *, zeros_after: int = 0) -> mx.array:
         """Prepend a layer's left context to its new inputs, and store the next context.
 
         Parameters
@@ -65,17 +65,23 @@ class ContextCache:
             Length of the left context, in samples.
         chunk
             Lengths of the chunk at this layer's rate.
+        zeros_after
+            Zeros to append; the next context does not include them.
 
         Returns
         -------
         mx.array
-            (1, left + L, C). The context of the first chunk is zeros.
+            (1, left + L + zeros_after, C). The context of the first chunk is zeros.
         """
         if not left:
             return x
         zeros = mx.zeros((1, left, x.shape[2]), x.dtype)
         old = self._old[len(self._new)] if self._old else zeros
-        extended = ops.concatenate_time([old, x])
+        parts = [old, x]
+        if zeros_after:
+            parts.append(mx.zeros((1, zeros_after, x.shape[2]), x.dtype))
+            mx.eval(parts[-1])  # a constant of a trace, not a launch per step
+        extended = ops.concatenate_time(parts)
         context = extended[:, chunk.advance : chunk.advance + left]
         self._new.append(ops.keep_slice(context))
         return extended

@@ -13,9 +13,11 @@ from typing import NamedTuple
 import mlx.core as mx
 import numpy as np
 
+from rtvc.engine.models.karatsuba import TiledConv
 from rtvc.engine.models.ops import backend, mel, ops
 from rtvc.engine.models.ops.decimate import Decimator
 from rtvc.engine.models.ops.interpolate import interpolate_linear
+from rtvc.engine.models.parameters import Conv1d
 from rtvc.engine.selftest.numbers import uniform
 
 
@@ -60,6 +62,13 @@ def _packed(
         return ops.conv1d_packed(_signal(frames, width), packed, padding=padding)
 
     return compute
+
+
+def _tiled_conv() -> mx.array:
+    conv = Conv1d(ops.tap_major(_kernel(48, 11, 32)), None, padding=15, dilation=3)
+    tiled, bias = TiledConv(conv), _array("b", 48)
+    tiles = tiled(_signal(tiled.inputs(48), 32), 48, 0.1)
+    return tiles.flat(tiles.sum(bias), backend.default_precision())
 
 
 def _conv1d(out: int, taps: int, width: int, frames: int, **options: int) -> Callable[[], mx.array]:
@@ -252,6 +261,7 @@ OPERATOR_CASES = (
         _packed(64, 3, 128, 25, stride=2),
     ),
     Case("conv dilated", "a dilated convolution of kernel 11", _packed(32, 11, 32, 70, dilation=5)),
+    Case("conv tiled", "a convolution in tiles of four outputs", _tiled_conv),
     Case("conv short", "a convolution of few frames", _packed(48, 5, 32, 20)),
     Case("conv gelu", "a strided convolution with its activation", _conv_gelu),
     Case("conv bias", "a convolution of kernel 7", _conv1d(32, 7, 48, 70, padding=3)),

@@ -276,9 +276,11 @@ def relative_attention(
     _, heads, n_queries, _ = queries.shape
     frames, distances = keys.shape[2], relative_keys.shape[1]
     window = distances // 2
-    # From distances to keys: each row is read one element further to the left.
-    relative = queries @ relative_keys.transpose(0, 2, 1)
-    wide = mx.pad(relative, [(0, 0), (0, 0), (0, 0), (first, frames - first)])
+    # From distances to keys: each row is read one element further to the left. The table is
+    # padded rather than the product: it is a constant of the trace, so that is no launch.
+    padded = mx.pad(relative_keys, [(0, 0), (first, frames - first), (0, 0)])
+    mx.eval(padded)
+    wide = queries @ padded.transpose(0, 2, 1)
     row = frames + distances
     bias = mx.as_strided(
         wide,
