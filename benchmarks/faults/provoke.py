@@ -26,9 +26,9 @@ def nothing(rig: Rig) -> tuple[float, float]:
 
 def unload(seconds: float, *sinks: str) -> Provoke:
     def provoke(rig: Rig) -> tuple[float, float]:
+        began = time.monotonic()
         for sink in sinks:
             rig.unload(sink)
-        began = time.monotonic()
         time.sleep(seconds)
         for sink in sinks:
             rig.load(sink)
@@ -39,8 +39,8 @@ def unload(seconds: float, *sinks: str) -> Provoke:
 
 def suspend(seconds: float, kind: str, name: str) -> Provoke:
     def provoke(rig: Rig) -> tuple[float, float]:
-        rig.pactl(f"suspend-{kind}", name, "1")
         began = time.monotonic()
+        rig.pactl(f"suspend-{kind}", name, "1")
         time.sleep(seconds)
         rig.pactl(f"suspend-{kind}", name, "0")
         return began, time.monotonic()
@@ -68,8 +68,8 @@ def kill_server(seconds: float, *rates: int) -> Provoke:
     rounds = iter(rates * 1000)
 
     def provoke(rig: Rig) -> tuple[float, float]:
-        rig.kill_server()
         began = time.monotonic()
+        rig.kill_server()
         time.sleep(seconds)
         rig.restart_server(next(rounds, None))
         return began, time.monotonic()
@@ -79,8 +79,8 @@ def kill_server(seconds: float, *rates: int) -> Provoke:
 
 def stop_server(seconds: float) -> Provoke:
     def provoke(rig: Rig) -> tuple[float, float]:
-        rig.stop_server()
         began = time.monotonic()
+        rig.stop_server()
         time.sleep(seconds)
         rig.continue_server()
         return began, time.monotonic()

@@ -89,9 +89,9 @@ class LiveEndpoint:
         self._past = DeviceHealth()
         self._tick: Callable[[], None] | None = None
         self._attempt: PendingCall[OpenedDevices] | None = None
-        self._schedule = ReopenSchedule()
         self._stopped = False
         self.server = PulseMonitor()
+        self._schedule = self._new_schedule()
         routes = RouteWatch(self.server, loop_allowed=input is not None)
         arguments = {
             "rate": rate,
@@ -134,7 +134,7 @@ class LiveEndpoint:
                 attempt.abandon()
                 raise
             self._service.lost = str(error)
-            self._schedule = ReopenSchedule()
+            self._schedule = self._new_schedule()
             # One that has failed is taken note of by `reconnect`.
             self._attempt = attempt
         except BaseException:
@@ -180,7 +180,7 @@ class LiveEndpoint:
         if duplex:
             self._past = _summed(self._past, duplex.health())
             PORTAUDIO.begin(duplex.close, CLOSE_LIMIT_S)
-            self._schedule = ReopenSchedule()
+            self._schedule = self._new_schedule()
         while not self._stopped:
             if self._attempt is None and self._schedule.due():
                 self._attempt = PORTAUDIO.begin(
@@ -282,6 +282,9 @@ class LiveEndpoint:
         if self._duplex is None:
             raise RuntimeError("the endpoint is not started")
         return self._duplex
+
+    def _new_schedule(self) -> ReopenSchedule:
+        return ReopenSchedule(server_devices=lambda: self.server.state().devices)
 
     def _accept_attempt(self) -> bool:
         """Use the result of an attempt that has returned; return whether it succeeded."""

@@ -78,6 +78,11 @@ class ServerState:
     inputs: tuple[ServerStream, ...] = ()
 
     @property
+    def devices(self) -> tuple[object, ...]:
+        """Equal as long as the server has the same devices and defaults."""
+        return self.sinks, self.sources, self.default_sink, self.default_source
+
+    @property
     def loops(self) -> tuple[ServerStream, ...]:
         """The inputs that record a sink on which this program plays: they hear its output."""
         playing = {stream.device for stream in self.outputs}

@@ -25,13 +25,21 @@ class ReopenSchedule:
     ----------
     clock
         Returns a monotonic time in seconds.
+    server_devices
+        Returns the devices of the sound server as far as they are known, at once; a value that
+        is equal as long as they are the same.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        server_devices: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._clock, self._server_devices = clock, server_devices
         self._pause = _FIRST_S
         self._next = self._next_look = 0.0
-        self._marks = DeviceMarks()
+        self._marks: tuple[DeviceMarks, object] = DeviceMarks(), None
 
     def due(self) -> bool:
         """Return whether to try now."""
@@ -41,8 +49,7 @@ class ReopenSchedule:
         if now < self._next_look:
             return False
         self._next_look = now + _LOOK_S
-        marks = device_marks()
-        if marks == self._marks:
+        if self._look() == self._marks:
             return False
         self._pause = _FIRST_S
         return True
@@ -50,7 +57,10 @@ class ReopenSchedule:
     def failed(self) -> None:
         """Plan the next attempt after one that has failed."""
         now = self._clock()
-        self._marks = device_marks()
+        self._marks = self._look()
         longest = _SERVER_DOWN_S if server_is_down() else _LONGEST_S
         self._next, self._next_look = now + min(self._pause, longest), now + _LOOK_S
         self._pause *= 2
+
+    def _look(self) -> tuple[DeviceMarks, object]:
+        return device_marks(), self._server_devices()

@@ -74,3 +74,16 @@ def test_a_machine_has_a_sound_system_if_there_is_a_server(
         assert has_sound_system()
     if before:
         pytest.skip("this machine has sound hardware")
+
+
+def test_a_change_of_the_servers_devices_ends_a_pause(path: Path):
+    now, sinks = [100.0], frozenset({"speaker"})
+    with listening(path):
+        schedule = ReopenSchedule(lambda: now[0], server_devices=lambda: sinks)
+        tries(schedule, now, 10.0)
+        schedule.failed()
+        since = now[0]
+        assert not tries(schedule, now, 0.5)
+        sinks |= {"headphones"}
+        found = tries(schedule, now, 0.3)
+    assert since + 0.5 <= found[0] < since + 0.7
