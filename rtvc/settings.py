@@ -178,8 +178,8 @@ class Settings:
     )
     content: str = _setting(
         "window",
-        "How RVC voices hear what is said: window computes the whole context in each step, as the "
-        "reference does; running computes new input only, which needs less CPU.",
+        "Content features of RVC voices: window computes those of the whole context in each step, "
+        "as the reference does; running computes those of new input only, which needs less CPU.",
         choices=("window", "running"),
         shape=True,
         needs=frozenset({"rvc"}),
