@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
 from rtvc.calibration.timing import Timing
+from rtvc.calibration.work import USUAL, Work
 from rtvc.settings import BUILT_IN, SETTINGS
 
 SIZES = ("block", "headroom", "context")
@@ -71,7 +73,7 @@ def choose(
     *,
     block: float | None = None,
     context: float | None = None,
-    method: str = "",
+    work: Work = USUAL,
 ) -> Sizes | None:
     """Return the sizes with the shortest block that keeps the profile's load.
 
@@ -83,8 +85,8 @@ def choose(
         Determines the context, the largest load and the headroom.
     block, context
         Values set by the user in ms, or None.
-    method
-        Pitch method; "" for RMVPE.
+    work
+        What the steps compute.
 
     Returns
     -------
@@ -94,31 +96,31 @@ def choose(
     context = profile.context if context is None else context
     blocks = range(SHORTEST_BLOCK, LONGEST_BLOCK + 1, _BLOCK_STEP) if block is None else (block,)
     for candidate in blocks:
-        sizes = _sizes(timing, profile, candidate, context, method)
+        sizes = _sizes(timing, profile, candidate, context, work)
         if block is not None or sizes.p99 <= profile.max_load * candidate:
             return sizes
     return None
 
 
-def closest_sizes(timing: Timing, *, method: str = "") -> Sizes:
+def closest_sizes(timing: Timing, work: Work = USUAL) -> Sizes:
     """Return the sizes with the lowest load, for when no block keeps the profile's load."""
     fast = PROFILES["fast"]
-    return _sizes(timing, fast, LONGEST_BLOCK, fast.context, method)
+    return _sizes(timing, fast, LONGEST_BLOCK, fast.context, work)
 
 
-def too_slow(kind: str, timing: Timing, profile: Profile, *, method: str = "") -> str:
+def too_slow(kind: str, timing: Timing, profile: Profile, work: Work = USUAL) -> str:
     """Return the message for a voice kind that is too slow on this machine, with a remedy."""
-    most = closest_sizes(timing, method=method)
+    most = closest_sizes(timing, work)
     return (
         f"This machine is too slow for {kind_name(kind)} in real time (profile {profile.name}): "
         f"a step of {most.block:.0f} ms with {most.context:.0f} ms of context takes "
-        f"{most.p99:.0f} ms (p99). {_remedy(timing, profile, method, kind)}."
+        f"{most.p99:.0f} ms (p99). {_remedy(timing, profile, work, kind)}."
     )
 
 
-def _remedy(timing: Timing, profile: Profile, method: str, kind: str) -> str:
+def _remedy(timing: Timing, profile: Profile, work: Work, kind: str) -> str:
     for other in PROFILES.values():
-        sizes = choose(timing, other, method=method)
+        sizes = choose(timing, other, work=work)
         if sizes is not None and other.context < profile.context:
             return (
                 f"Use --profile {other.name} (context {other.context:.0f} ms, "
@@ -126,11 +128,11 @@ def _remedy(timing: Timing, profile: Profile, method: str, kind: str) -> str:
             )
     fast = PROFILES["fast"]
     for cheaper, saved in sorted(timing.methods.items(), key=lambda item: item[1]):
-        sizes = choose(timing, fast, method=cheaper)
-        if saved > timing.methods.get(method, 0.0) and sizes is not None:
+        sizes = choose(timing, fast, work=dataclasses.replace(work, method=cheaper))
+        if saved > timing.methods.get(work.method, 0.0) and sizes is not None:
             return f"Use --pitch-method {cheaper} --profile fast (block {sizes.block:.0f} ms)"
     for block in range(LONGEST_BLOCK, 1001, 50):
-        if timing.p99(block, fast.context, method=method) <= fast.max_load * block:
+        if timing.p99(block, fast.context, work) <= fast.max_load * block:
             return f"Use --block {block} --profile fast"
     if kind == BUILT_IN:
         return "It needs a faster processor"
@@ -140,10 +142,10 @@ def _remedy(timing: Timing, profile: Profile, method: str, kind: str) -> str:
     )
 
 
-def _sizes(timing: Timing, profile: Profile, block: float, context: float, method: str) -> Sizes:
+def _sizes(timing: Timing, profile: Profile, block: float, context: float, work: Work) -> Sizes:
     """Return block and context with the matching headroom."""
-    p99 = timing.p99(block, context, method=method)
-    longest = timing.max(block, context, method=method)
+    p99 = timing.p99(block, context, work)
+    longest = timing.max(block, context, work)
     needed = _GUARD_MS + max(profile.headroom_factor * longest, p99 + _PREEMPTION_MS)
     headroom = min(math.ceil(needed / _BLOCK_STEP) * float(_BLOCK_STEP), SETTINGS["headroom"].high)
     return Sizes(float(block), headroom, context, p99)

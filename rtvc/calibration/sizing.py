@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from rtvc.calibration.profiles import (
     closest_sizes,
 )
 from rtvc.calibration.timing import Timing
+from rtvc.calibration.work import work_of
 from rtvc.setting import Value
 from rtvc.settings import SETTINGS, Settings
 
@@ -57,10 +59,11 @@ class Sizing:
         sizes: dict[str, Value] = {"context": context}
         timing = self.timing(kind) if free else None
         if timing is not None:
-            method = settings.pitch_method
+            # Retrieval counts also while it is off: it may be turned on at any time.
+            work = dataclasses.replace(work_of(settings), index=True)
             block = None if "block" in free else settings.block
-            found = choose(timing, self.profile, block=block, context=context, method=method)
-            found = found or closest_sizes(timing, method=method)
+            found = choose(timing, self.profile, block=block, context=context, work=work)
+            found = found or closest_sizes(timing, work)
             sizes = {name: getattr(found, name) for name in SIZES}
         return {
             name: value

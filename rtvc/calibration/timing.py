@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rtvc.calibration.conditions import Conditions
+from rtvc.calibration.work import USUAL, Work
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Model of the step time: ``constant + per_block * block + per_context * context``.
+
+    To it come the parts of the chain that are off by default, where they are on.
 
     Attributes
     ----------
@@ -25,6 +28,9 @@ class Timing:
         Time saved per step without retrieval in ms; 0 if not measured.
     methods
         Time saved per step in ms with pitch methods other than RMVPE, by name.
+    processing
+        ms per ms of block of parts of the chain that are off by default, by names of
+        `rtvc.calibration.work.PARTS`; 0 for those not measured.
     conditions
         Conditions of the measurement.
     """
@@ -37,30 +43,32 @@ class Timing:
     conditions: Conditions
     without_index: float = 0.0
     methods: Mapping[str, float] = field(default_factory=dict)
+    processing: Mapping[str, float] = field(default_factory=dict)
 
-    def p50(self, block: float, context: float, *, method: str = "", index: bool = True) -> float:
+    def p50(self, block: float, context: float, work: Work = USUAL) -> float:
         """Return the median step time in ms.
 
         Parameters
         ----------
         block, context
             Sizes in ms.
-        method
-            Pitch method; "" for RMVPE.
-        index
-            Whether retrieval is used.
+        work
+            What the step computes.
         """
         time = self.constant + self.per_block * block + self.per_context * context
-        time -= self.methods.get(method, 0.0)
-        return max(time if index else time - self.without_index, 0.1)
+        time -= self.methods.get(work.method, 0.0)
+        if not work.index:
+            time -= self.without_index
+        parts = sum(self.processing.get(part, 0.0) for part in work.parts)
+        return max(time, 0.1) + parts * block
 
-    def p99(self, block: float, context: float, *, method: str = "") -> float:
+    def p99(self, block: float, context: float, work: Work = USUAL) -> float:
         """Return the p99 of the step time in ms; parameters as `p50`."""
-        return self.tail * self.p50(block, context, method=method)
+        return self.tail * self.p50(block, context, work)
 
-    def max(self, block: float, context: float, *, method: str = "") -> float:
+    def max(self, block: float, context: float, work: Work = USUAL) -> float:
         """Return the time of the longest measured step in ms; parameters as `p50`."""
-        return self.longest * self.p50(block, context, method=method)
+        return self.longest * self.p50(block, context, work)
 
 
 def measured_here(timings: Mapping[str, Timing], now: Conditions) -> dict[str, Timing]:

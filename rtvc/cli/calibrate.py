@@ -9,13 +9,13 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rtvc.cli import options
 from rtvc.cli.run_devices import print_note
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from rtvc.calibration.conditions import Conditions
     from rtvc.calibration.profiles import Profile
@@ -54,6 +54,9 @@ examples:
 _SECONDS = 60.0
 _CHANGES: dict[str, Value] = {"pitch": 4.0, "formant": 2.0, "breathiness": 0.2}
 """Settings that make the built-in voice do all its work."""
+
+
+T = TypeVar("T")
 
 
 class _StoppedError(Exception):
@@ -108,11 +111,16 @@ def run(args: argparse.Namespace) -> int:
     profile = PROFILES[args.profile or remembered.profile]
     found: dict[str, Timing] = {}
     bar = ProgressBar(sys.stderr)
+    processing: dict[str, float] = {}
     for settings in wanted:
         try:
             kind, found_timing = _measured(settings, now, seconds, bar)
+            processing = processing or _on_a_thread(
+                "microphone and effects", lambda show: _measure_parts(args.seconds, show), bar
+            )
         finally:
             bar.clear()
+        found_timing = dataclasses.replace(found_timing, processing=processing)
         found[kind] = found_timing
         print("\n".join(_report(kind, found_timing, before, profile)), flush=True)
     save_calibration({**before, **found})
@@ -173,7 +181,14 @@ def _work(voice: InstalledVoice) -> tuple[str, bool, int]:
 def _measured(
     settings: Settings, conditions: Conditions, seconds: float, bar: ProgressBar
 ) -> tuple[str, Timing]:
-    """Measure a voice on a thread of its own, like the engine's; return its kind and timing."""
+    """Measure a voice, and return its kind and timing."""
+    return _on_a_thread(
+        settings.voice, lambda show: _measure(settings, conditions, seconds, show), bar
+    )
+
+
+def _on_a_thread(title: str, measure: Callable[[Show], T], bar: ProgressBar) -> T:
+    """Measure on a thread of its own, like the engine's, and return the result."""
     from rtvc.engine.thread_pool import clear_mlx_streams
 
     began, stop = time.monotonic(), threading.Event()
@@ -181,10 +196,10 @@ def _measured(
     def show(share: float) -> None:
         if stop.is_set():
             raise _StoppedError
-        bar.show(settings.voice, share, time.monotonic() - began)
+        bar.show(title, share, time.monotonic() - began)
 
     with ThreadPoolExecutor(1, "rtvc calibrate") as executor:
-        work = executor.submit(_measure, settings, conditions, seconds, show)
+        work = executor.submit(measure, show)
         try:
             return work.result()
         except BaseException:
@@ -223,6 +238,20 @@ def _measure(
             report_progress=show,
         )
     return voice.kind, measured.timing
+
+
+def _measure_parts(seconds: float, show: Show) -> dict[str, float]:
+    from rtvc.engine.profiling.step_timing import PARTS_SHARE, measure_processing
+    from rtvc.live.demo import load_utterance
+    from rtvc.system.realtime_mode import realtime_mode
+    from rtvc.system.thread_priority import raise_thread_priority, reset_thread_priority
+
+    reset_thread_priority()
+    with realtime_mode():
+        raise_thread_priority()
+        return measure_processing(
+            load_utterance(), seconds=PARTS_SHARE * seconds, report_progress=show
+        )
 
 
 def _report(kind: str, timing: Timing, before: Mapping[str, Timing], profile: Profile) -> list[str]:

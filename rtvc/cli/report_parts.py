@@ -28,7 +28,7 @@ def devices() -> list[dict[str, Any]]:
 def calibration(voice: str, seconds: float) -> dict[str, Any]:
     """Measure the steps of a voice, as ``rtvc calibrate`` does, and keep nothing."""
     from rtvc.calibration.conditions import conditions
-    from rtvc.engine.profiling.step_timing import measure
+    from rtvc.engine.profiling.step_timing import PARTS_SHARE, measure, measure_processing
     from rtvc.live.demo import load_utterance
     from rtvc.system.realtime_mode import realtime_mode
     from rtvc.system.thread_priority import raise_thread_priority
@@ -37,7 +37,8 @@ def calibration(voice: str, seconds: float) -> dict[str, Any]:
     with realtime_mode():
         raise_thread_priority()
         measured = measure(_voice(voice), settings, load_utterance(), conditions(), seconds=seconds)
-    return dataclasses.asdict(measured.timing)
+        processing = measure_processing(load_utterance(), seconds=PARTS_SHARE * seconds)
+    return dataclasses.asdict(dataclasses.replace(measured.timing, processing=processing))
 
 
 def live(voice: str, seconds: float, *, with_devices: bool) -> dict[str, Any]:

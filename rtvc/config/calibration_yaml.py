@@ -21,8 +21,9 @@ _FORMAT = 1
 _HEADER = """\
 # Written by 'rtvc calibrate', and read by 'rtvc run': how long steps take on this machine.
 # A step takes constant + per_block * block + per_context * context, all in ms; tail is its
-# p99 over its p50, longest its maximum over its p50. 'rtvc calibrate' measures again; you
-# may delete this file.
+# p99 over its p50, longest its maximum over its p50. processing is what parts of the chain
+# add where they are on, in ms per ms of block. 'rtvc calibrate' measures again; you may
+# delete this file.
 """
 _NUMBERS = ("constant", "per_block", "per_context", "tail", "longest", "without_index")
 _MAX_NUMBER = 1e6
@@ -61,6 +62,7 @@ def render(timings: Mapping[str, Timing]) -> str:
     for kind, timing in timings.items():
         entry: dict[str, Any] = {name: _rounded(getattr(timing, name)) for name in _NUMBERS}
         entry["methods"] = {name: _rounded(saved) for name, saved in timing.methods.items()}
+        entry["processing"] = {name: _rounded(cost) for name, cost in timing.processing.items()}
         entry["conditions"] = asdict(timing.conditions)
         dumped = yaml.safe_dump(entry, sort_keys=False, allow_unicode=True)
         lines += [f"  {kind}:", *(f"    # {line}" for line in describe_sizes(kind, timing))]
@@ -121,6 +123,8 @@ def _timing(entry: dict[str, Any], kind: str) -> Timing:
     if numbers["longest"] < numbers["tail"]:
         raise ValueError(f"the longest step of {kind} is shorter than its tail")
     methods = _mapping(entry.get("methods"), f"the methods of {kind}")
+    # Older versions did not measure it.
+    processing = _mapping(entry.get("processing", {}), f"the processing of {kind}")
     conditions = _mapping(entry.get("conditions"), f"the conditions of {kind}")
     kinds = {"str": str, "int": int, "bool": bool}
     wanted = {field.name: kinds[str(field.type)] for field in fields(Conditions)}
@@ -131,6 +135,7 @@ def _timing(entry: dict[str, Any], kind: str) -> Timing:
     return Timing(
         **numbers,
         methods={str(name): _number(methods, name, kind) for name in methods},
+        processing={str(name): _number(processing, name, kind) for name in processing},
         conditions=Conditions(**{name: conditions[name] for name in wanted}),
     )
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 from rtvc.calibration.profiles import LONGEST_BLOCK
 from rtvc.calibration.sizing import Sizing
 from rtvc.calibration.timing import Timing
+from rtvc.calibration.work import work_of
 from rtvc.engine.delivery import GUARD_S
 from rtvc.setting import Value
 from rtvc.settings import BUILT_IN, SETTINGS, Settings
@@ -134,12 +135,7 @@ def _level(
 ) -> DegradationLevel:
     predicted = None
     if timing is not None:
-        predicted = 1e-3 * timing.p50(
-            settings.block,
-            settings.context,
-            method=settings.pitch_method,
-            index=settings.index_rate > 0,
-        )
+        predicted = 1e-3 * timing.p50(settings.block, settings.context, work_of(settings))
     labels = {
         "context": f"context {settings.context:.0f} ms",
         "index_rate": "retrieval off",

@@ -27,9 +27,11 @@ from rtvc.calibration.profiles import (
 )
 from rtvc.calibration.sizing import Sizing
 from rtvc.calibration.timing import Timing
+from rtvc.calibration.work import PARTS, work_of
 from rtvc.config import calibration_yaml
 from rtvc.config.calibration_yaml import calibration_path, load_calibration, save_calibration
 from rtvc.config.remembered import RememberedRun, load_remembered, save_remembered
+from rtvc.engine.degradation_levels import make_levels
 from rtvc.engine.delivery import GUARD_S
 from rtvc.library.adding import add_voice
 from rtvc.library.finding import FoundVoice
@@ -156,6 +158,34 @@ class TestSizing:
             "context": 2500.0
         }
         assert Sizing().changes(Settings(), "world") == {}
+
+    def test_what_is_on_around_the_voice_counts(self):
+        parts = {"noise strong": 0.1, "speech gate": 0.05, "reverb": 0.02}
+        model = timing(processing=parts)
+        sizing = Sizing({"rvc-48k": model})
+        usual = sizing.changes(ANNA, "rvc-48k")
+        assert usual == Sizing({"rvc-48k": timing()}).changes(ANNA, "rvc-48k")
+        loaded = ANNA.replace(noise="strong", speech_gate=True)
+        sizes = chosen(model, BALANCED, work=work_of(loaded))
+        assert sizes.block > chosen(model, BALANCED).block
+        changes = {"block": sizes.block, "headroom": sizes.headroom}
+        assert sizing.changes(loaded, "rvc-48k") == changes
+        more = sizes.p99 - model.p99(sizes.block, sizes.context)
+        assert more == pytest.approx(model.tail * 0.15 * sizes.block)
+        assert sizing.changes(ANNA.replace(noise="light"), "rvc-48k") == usual, "not measured"
+        slow = {"rvc-48k": timing(processing={"noise strong": 0.9}, on=conditions.conditions())}
+        save_calibration(slow)
+        assert load_calibration() == (slow, "")
+        level, *_ = make_levels(loaded, sizing, "rvc-48k")
+        assert level.predicted_s == pytest.approx(
+            model.p50(sizes.block, 1000.0, work_of(loaded)) / 1000
+        )
+
+    def test_a_file_of_an_older_version_has_no_parts(self):
+        save_calibration({"world": timing()})
+        path = calibration_path()
+        path.write_text(path.read_text().replace("    processing: {}\n", ""))
+        assert load_calibration() == ({"world": timing()}, "")
 
     def test_a_machine_that_is_too_slow_gets_the_most_that_it_can_do(self):
         slow = timing(10.0, 0.9, 0.0)
@@ -298,6 +328,7 @@ class TestCommand:
         assert list(timings) == ["world"]
         assert timings["world"].conditions == conditions.conditions()
         assert load_remembered()[0].profile == "fast"
+        assert timings["world"].processing.keys() == PARTS.keys()
         # As a fast machine would have found it.
         fast = dataclasses.replace(timings["world"], constant=0.5, per_block=0.05, per_context=0.0)
         save_calibration({"world": fast})

@@ -7,7 +7,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,8 +16,11 @@ from rtvc._types import Float32, Float64
 from rtvc.calibration.conditions import Conditions
 from rtvc.calibration.profiles import DEFAULT_PROFILE, PROFILES, choose, closest_sizes
 from rtvc.calibration.timing import Timing
+from rtvc.calibration.work import PARTS
 from rtvc.engine.chain import Chain
 from rtvc.engine.voice import Voice
+from rtvc.engine.world.voice import WorldVoice
+from rtvc.errors import MissingPackageError
 from rtvc.settings import Settings
 from rtvc.system.thread_priority import lower_thread_priority
 
@@ -39,6 +42,11 @@ slower: other memory was used meanwhile, and the f0 window is longer."""
 _RESTS_FROM_S = 10.0
 """Duration of a measurement from which on the step after a rest is measured too."""
 _TAIL = 0.99
+
+_PARTS_BLOCK = 200.0
+"""Block in ms for the parts around the voice, whose cost is proportional to it."""
+PARTS_SHARE = 0.1
+"""Time for these parts as a share of that for the voices."""
 
 Show = Callable[[float], None]
 """Progress callback, called with 0 to 1. An exception from it ends the measurement."""
@@ -145,6 +153,57 @@ def measure(
         fit([*grid, *suggested], conditions), without_index=saved.pop("", 0.0), methods=saved
     )
     return Measured(timing, [*grid, *suggested])
+
+
+def measure_processing(
+    sound: Float32, *, seconds: float, report_progress: Show = lambda share: None
+) -> dict[str, float]:
+    """Measure the parts of the chain around the voice, which are the same for every voice.
+
+    The cost of a part is the time that a step takes outside the voice with the part on, less the
+    time with all parts off. They run in turn. The shortest steps count: the differences are
+    small, and other programs only add to them.
+
+    Parameters
+    ----------
+    sound
+        As for `measure`.
+    seconds
+        Duration, at least that of one run of each part.
+    report_progress
+        Progress callback.
+
+    Returns
+    -------
+    dict
+        ms per ms of block by name from `PARTS`, without parts whose package is not installed.
+    """
+    voice, off = WorldVoice(), Settings(gate=-90.0, block=_PARTS_BLOCK)
+    chains: dict[str, tuple[Chain, Settings]] = {"": (Chain(voice, off), off)}
+    for name, changes in PARTS.items():
+        settings = off.replace(**changes)
+        with suppress(MissingPackageError):
+            chains[name] = Chain(voice, settings), settings
+    blocks = _blocks(sound, chains[""][0].block)
+    spent: dict[str, list[float]] = {name: [] for name in chains}
+    began, runs = time.monotonic(), 0
+    while runs < len(chains) or time.monotonic() - began < seconds:
+        name = list(chains)[runs % len(chains)]
+        chain, settings = chains[name]
+        for number in range(_RUN):
+            block = next(blocks)
+            started = time.perf_counter()
+            step = chain.step(block, settings)
+            duration = time.perf_counter() - started - step.stages["voice"]
+            if number:
+                spent[name].append(duration)
+        runs += 1
+        elapsed = (time.monotonic() - began) / max(seconds, 0.1)
+        report_progress(min(elapsed, runs / len(chains), 1.0))
+    usual = min(spent.pop(""))
+    return {
+        name: 1e3 * max(min(seconds) - usual, 0.0) / _PARTS_BLOCK for name, seconds in spent.items()
+    }
 
 
 def fit(points: Sequence[Point], conditions: Conditions) -> Timing:

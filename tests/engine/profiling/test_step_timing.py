@@ -9,8 +9,18 @@ import pytest
 
 from rtvc.calibration.conditions import Conditions
 from rtvc.calibration.profiles import PROFILES
+from rtvc.calibration.work import PARTS, work_of
+from rtvc.engine.chain import Chain
 from rtvc.engine.profiling import step_timing
-from rtvc.engine.profiling.step_timing import BLOCKS, CONTEXTS, Point, background_load, fit, measure
+from rtvc.engine.profiling.step_timing import (
+    BLOCKS,
+    CONTEXTS,
+    Point,
+    background_load,
+    fit,
+    measure,
+    measure_processing,
+)
 from rtvc.engine.world.voice import WorldVoice
 from rtvc.settings import Settings
 from tests.engine.rvc.rvc_stack import speech, voice
@@ -134,6 +144,36 @@ def test_a_voice_of_known_cost_is_measured():
     assert not any(point.rested for point in found.points), "a short measurement"
     sizes = {(point.settings.block, point.settings.context) for point in found.points}
     assert {context for _, context in sizes} >= {p.context for p in PROFILES.values()}
+
+
+@measured
+def test_the_parts_around_the_voice_are_measured(monkeypatch):
+    monkeypatch.setattr(step_timing, "_RUN", 4)
+    monkeypatch.setattr(time, "perf_counter", time.thread_time)  # without other programs
+    shares: list[float] = []
+    found = measure_processing(microphone(), seconds=0.1, report_progress=shares.append)
+    assert found.keys() == PARTS.keys()
+    assert max(found, key=lambda part: found[part]) == "noise strong", found
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+
+@pytest.mark.thorough
+def test_the_parts_cost_what_a_live_step_spends_on_them(monkeypatch):
+    monkeypatch.setattr(time, "perf_counter", time.thread_time)  # without other programs
+    found = measure_processing(microphone(), seconds=2.0)
+    changes = {name: value for part in PARTS.values() for name, value in part.items()}
+    off = Settings(gate=-90.0, block=100.0)
+    everything = off.replace(**changes)
+    parts = work_of(everything).parts
+    assert parts == PARTS.keys() - {"noise light"}, "'strong' takes its place"
+    shortest = []
+    for settings in (everything, off):
+        chain = Chain(PlainVoice(), settings)
+        steps = [chain.step(microphone(0.1), settings).stages for _ in range(16)]
+        shortest.append(min(step["condition"] + step["output"] for step in steps))
+    spent = (shortest[0] - shortest[1]) * 10  # ms per ms of block
+    assert sum(found[part] for part in parts) == pytest.approx(spent, rel=0.4)
 
 
 @pytest.mark.thorough
