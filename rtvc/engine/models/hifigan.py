@@ -198,7 +198,7 @@ class UpsamplingStage:
         """(1, L, C) to (1, L * rate, C / 2); the excitation is at the vocoder's output rate."""
         x = self.up(ops.leaky_relu(x, SLOPE))
         if self.excite is not None and excitation is not None:
-            x = x + self.excite(excitation)
+            x = (x + self.excite(excitation)).astype(x.dtype)
         return ops.mean(_map_blocks(self.blocks, lambda block: block(x)))
 
     def stream(
@@ -250,7 +250,8 @@ class UpsamplingStage:
             down = self.excite
             last = (length - 1) * down.stride + down.weight.shape[1] - down.padding
             begin = excitation.context - down.padding
-            x = x + down.valid(excitation.signal[:, begin : excitation.context + last])
+            signal = excitation.signal[:, begin : excitation.context + last]
+            x = (x + down.valid(signal)).astype(x.dtype)
         if self._winograd_blocks is not None:
             y = self._stream_winograd(self._winograd_blocks, x, cache, output, size)
             return ops.leaky_relu(y, slope)
@@ -412,8 +413,6 @@ class HiFiGan:
         advance: int,
     ) -> tuple[mx.array, StreamState]:
         cache, lookaheads = ContextCache(state), self._lookaheads()
-        if excitation is not None:  # stretched by a formant shift it is float32
-            excitation = excitation.astype(self.pre.weight.dtype)
         chunk = Chunk(advance, z.shape[1] - self.lookahead_frames)
         x = _stream(self.pre, z, cache, chunk) + self.condition(speaker)
         extended = None
@@ -470,7 +469,7 @@ def build(params: Parameters, config: VoiceConfig, uses_pitch: bool) -> HiFiGan:
     source = None
     if uses_pitch:
         merge = params.at("m_source").at("l_linear").as_float32().linear(1, 1)
-        source = SineSource(HeldF0(config.hop), merge, 1, config.sr, params.precision)
+        source = SineSource(HeldF0(config.hop), merge, 1, config.sr)
     blocks = params.at("resblocks")
     per_stage = len(config.resblock_kernel_sizes)
     stages = [
@@ -548,10 +547,13 @@ def upsampling(params: Parameters, config: VoiceConfig, stage: int) -> ConvTrans
 
 
 def excitation_conv(params: Parameters, config: VoiceConfig, stage: int) -> Conv1d:
-    """Build the strided convolution of the excitation down to a stage's rate."""
+    """Build the strided convolution of the excitation down to a stage's rate.
+
+    It is float32, as the excitation, because a conversion of that is a kernel on a GPU.
+    """
     stride = math.prod(config.upsample_rates[stage + 1 :])
     kernel = 1 if stride == 1 else 2 * stride - stride % 2
-    return params.conv(
+    return params.as_float32().conv(
         1,
         stage_width(config, stage),
         kernel,

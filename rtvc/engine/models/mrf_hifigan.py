@@ -44,7 +44,7 @@ def build(params: Parameters, config: VoiceConfig) -> HiFiGan:
     first = config.upsample_initial_channel
     return HiFiGan(
         name="MRF HiFi-GAN",
-        source=SineSource(HeldF0(config.hop), merge, HARMONICS, config.sr, params.precision),
+        source=SineSource(HeldF0(config.hop), merge, HARMONICS, config.sr),
         pre=params.at("conv_pre").conv(config.inter_channels, first, END_KERNEL),
         condition=params.at("cond").condition(first),
         stages=stages,

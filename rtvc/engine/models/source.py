@@ -97,19 +97,12 @@ class SineSource:
         Number of sines; 1 is the fundamental alone.
     sample_rate
         Sample rate in Hz.
-    precision
-        Type of the excitation; it is computed in float32.
     """
 
     def __init__(
-        self,
-        upsampler: F0Upsampler,
-        merge: Linear,
-        harmonics: int,
-        sample_rate: int,
-        precision: mx.Dtype = mx.float32,
+        self, upsampler: F0Upsampler, merge: Linear, harmonics: int, sample_rate: int
     ) -> None:
-        self.harmonics, self._precision = harmonics, precision
+        self.harmonics = harmonics
         self._upsampler = upsampler
         self._merge = merge
         self._sample_rate = sample_rate
@@ -147,7 +140,7 @@ class SineSource:
         mixed = mx.where(voiced, sines, 0.0)
         if noise is not None:
             mixed = mixed + mx.where(voiced, VOICED_NOISE, UNVOICED_NOISE) * noise
-        return ops.tanh(self._merge(mixed)).astype(self._precision)
+        return ops.tanh(self._merge(mixed))
 
     def _cycles(self, f0_hz: mx.array, phase: mx.array) -> mx.array:
         """Return the phase after each sample's own increment, in [0, 1) cycles, (1, T * hop)."""
