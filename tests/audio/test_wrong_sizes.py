@@ -37,8 +37,8 @@ def chunk(name: bytes, content: bytes, size: int | None = None, *, padded: bool 
     return name + struct.pack("<I", stated) + content + padding
 
 
-def wav(*chunks: bytes, magic: bytes = b"RIFF") -> bytes:
-    content = b"".join((chunk(b"fmt ", FORMAT), *chunks))
+def wav(*chunks: bytes, magic: bytes = b"RIFF", form: bytes = FORMAT) -> bytes:
+    content = b"".join((chunk(b"fmt ", form), *chunks))
     return magic + struct.pack("<I", 4 + len(content)) + b"WAVE" + content
 
 
@@ -71,6 +71,7 @@ WHOLE = {
     ),
     "WAV, first chunk empty": wav(chunk(b"data", b""), DATA),
     "WAV, odd chunk without padding": wav(chunk(b"LIST", LIST[8:-1], padded=False), DATA),
+    "WAV, format without bits per sample": wav(DATA, form=FORMAT[:14]),
     "WAV, ID3 behind": wav(DATA) + b"ID3\4\0\0\0\0\x10\0" + bytes(60_000),
     "WAV, ID3 before": b"ID3\4\0\0\0\0\2\0" + bytes(256) + wav(DATA),
     "RF64, 32-bit size": rf64(0, len(BODY)),

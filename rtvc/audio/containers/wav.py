@@ -87,7 +87,7 @@ def _read_one(data: Data, start: int) -> OneFile | None:
             stated += size
         chunk = _chunk(data, name, begin, begin + size)
         at = chunk.end + (chunk.size % 2 and not chunk.unpadded)
-        right = right and not chunk.unpadded
+        right = right and not chunk.unpadded and not _is_short_format(chunk)
         chunks.append(chunk)
     sounds = [chunk for chunk in chunks if chunk.name == b"data"]
     if not sounds:
@@ -107,6 +107,20 @@ def _chunk(data: Data, name: bytes, begin: int, end: int) -> _Chunk:
         or (_is_name(data[end : end + 4]) and not _is_name(data[end + 1 : end + 5]))
     )
     return _Chunk(name, begin, end, unpadded)
+
+
+def _is_short_format(chunk: _Chunk) -> bool:
+    """Return whether a chunk is a format without the bits per sample, as in the first WAV files."""
+    return chunk.name == b"fmt " and chunk.size == 14
+
+
+def _whole_format(data: Data, chunk: _Chunk, order: str) -> bytes:
+    """Return a short format with the bits per sample that follow from the bytes of a frame."""
+    fields = data[chunk.begin : chunk.end]
+    (channels,) = struct.unpack_from(f"{order}H", fields, 2)
+    (frame,) = struct.unpack_from(f"{order}H", fields, 12)
+    bits = 8 * frame // max(channels, 1) & 0xFFFF
+    return chunk.name + struct.pack(f"{order}I", 16) + fields + struct.pack(f"{order}H", bits)
 
 
 def _sound_size(data: Data, chunks: list[_Chunk], size: int) -> tuple[int, bool]:
@@ -129,6 +143,9 @@ def _put_together(data: Data, start: int, end: int, chunks: list[_Chunk]) -> tup
         if chunk.name == b"data":
             continue
         first, last = chunk.begin - 8, min(chunk.end, end)
+        if _is_short_format(chunk) and last == chunk.end:
+            pieces.append(_whole_format(data, chunk, order))
+            continue
         if chunk.name == b"ds64":
             pieces += [(first, chunk.begin + 8), struct.pack("<Q", total)]
             first = chunk.begin + 16
