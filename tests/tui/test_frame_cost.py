@@ -97,16 +97,21 @@ async def test_frames_add_up_to_the_whole_picture(frames, monkeypatch):
 async def test_what_has_not_changed_is_not_computed_again(frames, monkeypatch):
     computed = []
     own, draw = frames.panel.preset_manager.own, level_meter.LevelMeter.draw
-    monkeypatch.setattr(
-        frames.panel.preset_manager, "own", lambda voice: computed.append(voice) or own(voice)
-    )
+
+    def recorded_own(voice):
+        computed.append(voice)
+        return own(voice)
+
+    def recorded_draw(self):
+        computed.append(self.id)
+        draw(self)
+
+    monkeypatch.setattr(frames.panel.preset_manager, "own", recorded_own)
     async with frames.panel.run_test(size=SIZE):
         await frames.draw(3)
         assert computed
         computed.clear()
-        monkeypatch.setattr(
-            level_meter.LevelMeter, "draw", lambda self: computed.append(self.id) or draw(self)
-        )
+        monkeypatch.setattr(level_meter.LevelMeter, "draw", recorded_draw)
         stats = frames.controller.stats()
         monkeypatch.setattr(frames.controller, "stats", lambda: stats)
         await frames.draw(1)
