@@ -97,11 +97,12 @@ class _Run:
 
     def until_end(self, message: str, seconds: float | None) -> None:
         """Run until the user quits, the input ends, or the time is over."""
-        from rtvc.live.commands import KEYS
+        from rtvc.live.commands import KEYS, offered
 
         began = maintained = time.monotonic()
         unsaved = self._commands.attempt(self._actions.fill_favourites)
-        for text in (message, self._damaged, unsaved, f"{KEYS} :help lists the commands."):
+        keys = offered(KEYS, never_dry=self._controller.never_dry)
+        for text in (message, self._damaged, unsaved, f"{keys} :help lists the commands."):
             self._print(text)
         self._controller.start()
         while not (self._commands.ended or self._source.ended):

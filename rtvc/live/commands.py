@@ -31,6 +31,12 @@ q                  quit
 :input NAME        another microphone; also :output NAME, :monitor NAME or off
 :minute            write the last minute to a folder
 :mute, :own, :record, :quit     what the keys do"""
+_OWN_VOICE = (
+    " space is your own voice,",
+    "space              your own voice (asks first), or back to the changed one\n",
+    ", :own",
+)
+"""What the two texts say about your own voice."""
 NO_DEVICE_NAMES = {"input": "default", "output": "default", "monitor": "off"}
 """What is typed for the system's default, or for no monitor."""
 
@@ -80,7 +86,7 @@ class Commands:
             "record": lambda _: actions.toggle_recording(),
             "quit": lambda _: self._quit(),
             "status": lambda _: status(),
-            "help": lambda _: HELP,
+            "help": lambda _: offered(HELP, never_dry=controller.never_dry),
             "set": self._set,
             "voice": self._voice,
             "preset": self._preset,
@@ -191,3 +197,10 @@ class Commands:
     def _quit(self) -> str:
         self.ended = True
         return ""
+
+
+def offered(text: str, *, never_dry: bool) -> str:
+    """Return `KEYS` or `HELP`, without your own voice if the run refuses it."""
+    for part in _OWN_VOICE if never_dry else ():
+        text = text.replace(part, "")
+    return text

@@ -26,7 +26,15 @@ from rtvc.tui.dialogs import Ask, Messages, before_measuring
 from rtvc.tui.first_run_screen import FirstRunScreen
 from rtvc.tui.help import Help
 from rtvc.tui.key_driver import KeyDriver
-from rtvc.tui.keys import KEY_IDS, MUTE, bindings, chosen_keys, key_label, key_labels
+from rtvc.tui.keys import (
+    KEY_IDS,
+    MUTE,
+    bindings,
+    chosen_keys,
+    key_label,
+    key_labels,
+    offered_keys,
+)
 from rtvc.tui.level_meter import LevelMeter
 from rtvc.tui.main_screen import MainScreen
 from rtvc.tui.message_log import LogEntry, MessageLog
@@ -81,6 +89,7 @@ class ActionApp(App[None]):
     ) -> None:
         super().__init__(driver_class=KeyDriver)
         self.controller = controller
+        self.never_dry = controller.never_dry
         self.preset_manager = PresetManager(own_settings)
         memory, damaged = load_panel_state()
         chosen, unreadable = load_keys(KEY_IDS)
@@ -89,7 +98,7 @@ class ActionApp(App[None]):
         self._own_voice_key = labels["dry"]
         self._mode_keys = ModeKeys(
             confirm=confirm_dry,
-            never=controller.never_dry,
+            never=self.never_dry,
             own_voice_key=labels["dry"],
             mute_key=labels["mute"],
             clock=clock,
@@ -288,7 +297,8 @@ class ActionApp(App[None]):
         """Show the keys of what has the focus, and all others."""
         screen = self.screen
         if isinstance(screen, PanelScreen):
-            self.push_screen(Help(screen.help_topic(), self.chosen_keys, str(keys_path())))
+            where, offered = str(keys_path()), offered_keys(self)
+            self.push_screen(Help(screen.help_topic(), self.chosen_keys, where, offered))
 
     def action_command_palette(self) -> None:
         """Open the command palette."""

@@ -35,8 +35,8 @@ _STEPS = (
     ("output", "Choose the speaker for your new voice with Enter."),
     (
         "ears",
-        "Put headphones on: the microphone must not pick up the speaker. Speak and listen; {dry} "
-        "switches between your own voice and the new one. Enter continues.",
+        "Put headphones on: the microphone must not pick up the speaker. Speak and "
+        "listen{compare}. Enter continues.",
     ),
     ("voices", "Load presets with Enter, as many as you like. n ends the guide."),
 )
@@ -187,11 +187,17 @@ class FirstRunScreen(PanelScreen):
             return choose if self.size.height >= _LOW else ""
         return ""
 
+    @property
+    def _compare(self) -> str:
+        if self._controller.never_dry:
+            return ""
+        return f"; {self._labels['dry']} switches between your own voice and the new one"
+
     def _text(self) -> str:
         """Return what to do in the step, with the proposed levels as soon as there are any."""
         name, text = _STEPS[self._step]
         if name != "level":
-            return text.format_map(self._labels)
+            return text.format(compare=self._compare)
         found = self._proposal()
         return text.format(
             *(f" {found[0]:+.0f} dB", f" {found[1]:.0f} dBFS") if found else ("", "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widgets import Static
 
-from rtvc.tui.keys import KEYS, key_labels, mute_key
+from rtvc.tui.keys import KEYS, key_labels, mute_key, offered_keys
 
 Hint = tuple[str, str, str]
 """A key, one word about it, and the action of a click."""
@@ -39,7 +39,13 @@ class KeyLine(Static):
 
     def _fit(self) -> None:
         key = mute_key(self.screen)
-        hints = tuple((key, w, a) if a == _MUTE_HINT[2] else (k, w, a) for k, w, a in self._hints)
+        offered = offered_keys(self.app)
+        refused = {f"app.{one.action}" for one in KEYS if one not in offered}
+        hints = tuple(
+            (key, w, a) if a == _MUTE_HINT[2] else (k, w, a)
+            for k, w, a in self._hints
+            if a not in refused
+        )
         gap = 2 if self._length(hints, 2) <= self.size.width else 1
         while len(hints) > 1 and self._length(hints, gap) > self.size.width:
             # The least important go first; the last ones are help and how to leave the screen.

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from rtvc.tui.dialogs import Dialog
-from rtvc.tui.keys import KEYS, key_labels, mute_key
+from rtvc.tui.keys import KEYS, Key, key_labels, mute_key
 
 Row = tuple[str, str]
 """Keys, and what they do."""
@@ -86,18 +86,20 @@ _GROUPS = {
 _OTHERS = "The panel"
 
 
-def all_topics(keys: dict[str, str]) -> list[Topic]:
+def all_topics(keys: dict[str, str], offered: tuple[Key, ...] = KEYS) -> list[Topic]:
     """Return the keys that work everywhere, in groups.
 
     Parameters
     ----------
     keys
         The keys from keys.yaml, by id.
+    offered
+        The actions that the run has.
     """
     labels = key_labels(keys)
     named = {id for ids in _GROUPS.values() for id in ids}
     groups = _GROUPS | {_OTHERS: tuple(key.id for key in KEYS if key.id not in named)}
-    helps = {key.id: key.help for key in KEYS}
+    helps = {key.id: key.help for key in offered}
     topics = [
         Topic(title, tuple((labels[id], helps[id]) for id in ids if id in helps))
         for title, ids in groups.items()
@@ -125,14 +127,18 @@ class Help(Dialog):
         The keys from keys.yaml, by id.
     where
         Path of keys.yaml.
+    offered
+        The actions that the run has.
     """
 
-    def __init__(self, topic: Topic, keys: dict[str, str], where: str) -> None:
+    def __init__(
+        self, topic: Topic, keys: dict[str, str], where: str, offered: tuple[Key, ...]
+    ) -> None:
         super().__init__()
         labels = key_labels(keys)
         parts: list[str | tuple[str, str]] = []
         own = Topic(topic.title, tuple((key.format_map(labels), text) for key, text in topic.rows))
-        for number, group in enumerate([own, *all_topics(keys)]):
+        for number, group in enumerate([own, *all_topics(keys, offered)]):
             end = " (this has the focus)" if number == 0 else ""
             parts.append((f"{group.title}{end}\n", "bold $primary"))
             parts += [f"{key:>12}  {text}\n" for key, text in group.rows]

@@ -38,10 +38,10 @@ class Key:
     everywhere: bool = False
 
 
-MUTE, MUTE_TYPING = "mute", "mute_typing"
+DRY, MUTE, MUTE_TYPING = "dry", "mute", "mute_typing"
 
 KEYS = (
-    Key("dry", "space", "dry", "own voice", "your own voice (asks first), and back"),
+    Key(DRY, "space", "dry", "own voice", "your own voice (asks first), and back"),
     Key(MUTE, "m", "mute", "MUTE", "mute at once; press again to unmute", everywhere=True),
     # In every terminal, also without function keys, and in no widget; tmux and screen pass it on.
     Key(MUTE_TYPING, "ctrl+g", "mute", "", "mute or unmute, also while you type", everywhere=True),
@@ -76,9 +76,10 @@ _KEY = {key.id: key for key in KEYS}
 
 @runtime_checkable
 class HasKeys(Protocol):
-    """An app with the keys from keys.yaml, by id."""
+    """An app with the keys from keys.yaml, by id, and whether your own voice stays off."""
 
     chosen_keys: dict[str, str]
+    never_dry: bool
 
 
 def bindings() -> list[Binding]:
@@ -131,6 +132,12 @@ def keymap(chosen: dict[str, str]) -> dict[str, str]:
         return chosen
     typing = chosen.get(MUTE_TYPING, _KEY[MUTE_TYPING].key)
     return chosen | {MUTE_TYPING: f"{typing},{mute}"}
+
+
+def offered_keys(app: object) -> tuple[Key, ...]:
+    """Return the key actions that an app shows: all but those that its run refuses."""
+    never_dry = isinstance(app, HasKeys) and app.never_dry
+    return tuple(key for key in KEYS if not (never_dry and key.id == DRY))
 
 
 def mute_key(screen: Screen[Any]) -> str:

@@ -8,12 +8,12 @@ from functools import partial
 from typing import Protocol, cast
 
 from textual.await_complete import AwaitComplete
-from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
+from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider, SearchIcon
 from textual.content import Content
 
 from rtvc.config.preset_manager import PresetManager
 from rtvc.tui.closing import close_once
-from rtvc.tui.keys import KEYS, key_labels
+from rtvc.tui.keys import key_labels, mute_key, offered_keys
 
 
 class _Panel(Protocol):
@@ -24,7 +24,7 @@ class _Panel(Protocol):
 
 
 class Palette(CommandPalette):
-    """Textual's command palette, for a terminal of any height.
+    """Textual's command palette, for a terminal of any height, with the key that mutes.
 
     Parameters
     ----------
@@ -35,6 +35,15 @@ class Palette(CommandPalette):
     def __init__(self, id: str) -> None:
         super().__init__(id=id)
         self.VERTICAL_BREAKPOINTS = [(0, "-flat"), (18, "-low")]
+
+    def on_mount(self) -> None:
+        """Show the key that mutes now next to the field, also while it has a text."""
+        self.watch(self, "focused", self._show_mute_key)
+
+    def _show_mute_key(self) -> None:
+        icon = self.query_one(SearchIcon)
+        icon.icon = f"{mute_key(self)} mutes"
+        icon.refresh(layout=True)
 
     def dismiss(self, result: None = None) -> AwaitComplete:
         """Close the screen, once."""
@@ -66,7 +75,7 @@ class ActionProvider(Provider):
         """Yield name and action of each command."""
         panel = cast("_Panel", self.app)
         labels = key_labels(panel.chosen_keys)
-        for key in KEYS:
+        for key in offered_keys(self.app):
             yield f"{key.help[0].upper()}{key.help[1:]} ({labels[key.id]})", f"app.{key.action}"
         for entry in panel.preset_manager.entries:
             yield f"Load the preset {entry.name}", f"app.load_preset({entry.name!r})"

@@ -13,6 +13,7 @@ from subprocess import PIPE
 import pytest
 
 from rtvc.cli.plain_input import ESCAPE, KeyInput, LineInput, Typed
+from rtvc.live.commands import HELP, KEYS, offered
 from tests.cli.test_main import rtvc_command
 from tests.support.processes import Process, started
 from tests.support.pseudo_terminal import on_terminal
@@ -236,6 +237,15 @@ def test_the_flag_and_what_does_not_go_with_it():
     assert "--no-tui" in rtvc_command("--plain", "--demo", code=2).stderr
     assert "for the panel" in rtvc_command("--plain", "--fps", "5", code=2).stderr
     assert "from 1 to 60" in rtvc_command("--fps", "0", code=2).stderr
+
+
+def test_a_run_without_your_own_voice_does_not_offer_it():
+    for text in (KEYS, HELP):
+        assert "own" in text
+        left = offered(text, never_dry=True)
+        assert "own" not in left
+        assert "quit" in left
+        assert offered(text, never_dry=False) == text
 
 
 def test_a_setting_without_a_name_is_asked_for():

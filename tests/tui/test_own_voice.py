@@ -1,11 +1,13 @@
 """What others hear is decided by two keys only: every key is pressed everywhere, and heard."""
 
+import re
 import signal
 import string
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from rtvc.config.panel_state import keys_path
@@ -32,6 +34,7 @@ __all__ = ["home"]
 SIZES = more([(80, 24), (40, 12), (200, 50)])
 LIVE = Settings(formant=2.0, gate=-90.0)
 FIRST = dict.fromkeys(("value",), ())
+TYPED = dict.fromkeys(("palette, typed",), ())
 """Places for every run; the others are for thorough ones."""
 _HEARD_WITHIN_S = 0.2
 
@@ -90,6 +93,18 @@ def test_mute_is_heard_at_once_everywhere(open_panel, columns, rows):
 
     with limit(300):
         walk()
+
+
+@pytest.mark.parametrize("place", more(TYPED | PLACES, keep=len(TYPED)))
+@in_loop
+async def test_the_key_that_mutes_is_shown_in_the_smallest_terminal(open_panel, place):
+    async with open_panel(size=(40, 12)) as it:
+        await it.hears(State.CONVERTED)
+        await go(it, place)
+        key = "^g" if isinstance(it.panel.focused, Input) else "m"
+        word = "mutes" if isinstance(it.panel.screen, ModalScreen) else "MUTE"
+        shown = re.compile(rf"(^|[\s┃│]){re.escape(key)}[\s┃│]+{word}")
+        await it.until(lambda: shown.search(it.text()))
 
 
 @pytest.mark.parametrize("place", more(FIRST | PLACES, keep=len(FIRST)))
@@ -268,6 +283,21 @@ async def test_a_run_without_your_own_voice(open_panel):
         await it.passes(1)
         assert it.settings.mode == "muted"
         assert loudest(it.provider.device) == 0
+
+
+@in_loop
+async def test_a_run_without_your_own_voice_offers_it_nowhere(open_panel):
+    async with open_panel(size=(120, 60), never_dry=True) as it:
+        for keys, word, offer in (
+            ([], "MUTE", "space own voice"),
+            (["question_mark"], "mute at once", "your own voice (asks first)"),
+            (["ctrl+p", *"own"], "Pitch down", "Your own voice (asks first)"),
+            ([*"gnnn"], "Put headphones on", "switches between your own voice"),
+        ):
+            await it.press(*keys)
+            await it.reads(word)
+            assert offer not in " ".join(re.split(r"[\s┃│]+", it.text()))
+            await it.press("escape")
 
 
 @pytest.mark.parametrize("size", [(40, 12), pytest.param((80, 24), marks=pytest.mark.thorough)])
