@@ -262,8 +262,13 @@ class Session:
         return stats if reason == stats.reason else dataclasses.replace(stats, reason=reason)
 
     def take_message(self) -> str:
-        """Return what the session has corrected since the last call, "" if nothing."""
-        return self._watch.take_message() if self._watch is not None else ""
+        """Return what the session has corrected or changed since the last call, "" if nothing."""
+        watched = self._watch.take_message() if self._watch is not None else ""
+        return " ".join(filter(None, (watched, self._engine.take_message())))
+
+    def learned_sizes(self) -> dict[str, tuple[float, float]]:
+        """Return block and headroom in ms by voice kind, where ``latency`` ``auto`` has settled."""
+        return self._engine.learned()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the input or the engine has ended; return whether it has.

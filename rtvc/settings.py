@@ -386,6 +386,13 @@ class Settings:
         step=1.0,
         needs=frozenset({"monitor"}),
     )
+    latency: str = _setting(
+        "constant",
+        "Latency: auto moves block and headroom, unless you set them, to the least that this "
+        "machine keeps, within 20 s of speech; constant leaves them as they are.",
+        choices=("auto", "constant"),
+        needs=frozenset({"devices"}),
+    )
     block: float = _setting(
         100.0,
         "New audio per engine step: shorter gives less latency, longer uses less CPU; "
@@ -621,7 +628,7 @@ _FIRST_OF_GROUP = {
     "low_cut": "effects",
     "loudness": "output",
     "monitor_gain": "monitor",
-    "block": "timing",
+    "latency": "timing",
 }
 
 

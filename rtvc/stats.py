@@ -175,6 +175,9 @@ class Stats:
         Whether the microphone picks up the output, which is reduced until that ends.
     degraded
         Settings reduced because steps were late, such as "context 500 ms"; "" if none.
+    sizing, size_changes, size_reason
+        With ``latency`` ``auto``: "settling" or "settled", the number of changes of block and
+        headroom, and the newest one with its reason as a sentence; "" while there is none.
     voice
         Name of the voice in use, "" before the first one.
     loading
@@ -230,6 +233,9 @@ class Stats:
     fail_open: bool = False
     feedback: bool = False
     degraded: str = ""
+    sizing: str = ""
+    size_changes: int = 0
+    size_reason: str = ""
     voice: str = ""
     loading: bool = False
     ready_voices: dict[str, int] = field(default_factory=dict)

@@ -34,11 +34,15 @@ class Sizing:
         The profile in use.
     chosen
         Names of sizes that the user set to their default.
+    learned
+        Block and headroom in ms by voice kind, where ``Settings.latency`` ``auto`` has settled in
+        an earlier run.
     """
 
     timings: Mapping[str, Timing] = field(default_factory=dict)
     profile: Profile = PROFILES[DEFAULT_PROFILE]
     chosen: frozenset[str] = frozenset()
+    learned: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def timing(self, kind: str) -> Timing | None:
         """Return the step times of a voice kind, or None if not measured."""

@@ -91,6 +91,8 @@ def run(
                 display.clear()
                 if flight is not None:
                     flight.close()
+                if remember and (problem := session.keep_sizes()):
+                    print_note(problem)
                 found = session.devices.remembered(remembered)
                 if remember and found != saved:  # devices that were waited for
                     _remember(found)

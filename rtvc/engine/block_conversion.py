@@ -7,8 +7,11 @@ from collections import deque
 from concurrent.futures import Future
 from copy import deepcopy
 
+import numpy as np
+
 from rtvc._types import Float32
 from rtvc.audio.endpoint import ENGINE_RATE, Endpoint
+from rtvc.calibration.settling import StepSeen
 from rtvc.engine.catch_up import recent_blocks, render_last, skip_blocks
 from rtvc.engine.chain import Chain, Step
 from rtvc.engine.chain_builder import ChainBuilder
@@ -104,7 +107,8 @@ class BlockConversion:
         changing = self._handover.begin(chain, settings)
         if changing:
             self._switch.cancel()
-        ready = None if changing else self._switch.poll(chain, settings)
+        hold = self._holds(chain, settings)
+        ready = None if changing else self._switch.poll(chain, settings, hold=hold)
         if ready is not None:
             self._change(ready, worker)
             return None
@@ -162,6 +166,9 @@ class BlockConversion:
         seconds, now = time.perf_counter() - started, self._endpoint.now()
         degradation = self._builder.degradation
         if self._endpoint.realtime:
+            if self._builder.requested.latency == "auto":
+                took = now - endpoint_started
+                self._fit(worker, step, output, settings, took=took, surplus=surplus)
             late = self._delivery.deliver(output)
             if step.rendered and chain.built_for.shape == settings.shape:
                 degradation.record_step(now, now - endpoint_started, late=late)
@@ -177,6 +184,59 @@ class BlockConversion:
             self._stats.publish(reason=degradation.message(now), degraded=degradation.degraded)
         else:
             self._stats.publish(reason=self._switch.refusal)
+
+    def _holds(self, chain: Chain, settings: Settings) -> bool:
+        """Return whether a change of nothing but automatic sizes waits for silence."""
+        if settings.shape == chain.built_for.shape or settings.latency != "auto":
+            return False
+        if self._builder.auto.may_change(self._endpoint.now()):
+            return False
+        return _differ_in_sizes_only(chain.built_for, settings)
+
+    def _fit(
+        self,
+        worker: Worker,
+        step: Step,
+        output: Float32,
+        settings: Settings,
+        *,
+        took: float,
+        surplus: int,
+    ) -> None:
+        """Let the automatic sizes follow from a step, before its output is delivered."""
+        chain, builder, now = worker.chain, self._builder, self._endpoint.now()
+        assert chain is not None
+        requested, built_for = builder.requested, chain.built_for
+        if built_for.voice != requested.voice or builder.degradation.level:
+            return
+        kind = builder.kind(requested)
+        changed = builder.auto.adopt(output, now, requested, kind)
+        if step.rendered and _differ_in_sizes_only(built_for, settings):
+            seen = StepSeen(
+                now,
+                built_for.block,
+                built_for.headroom,
+                1e3 * took,
+                1e3 * (took + surplus / ENGINE_RATE),
+                late=self._delivery.late,
+                speech=step.gate_open,
+            )
+            changed |= builder.auto.observe(seen, requested, kind)
+        if changed:
+            self._use_headroom(worker)
+
+    def _use_headroom(self, worker: Worker) -> None:
+        """Use another headroom with the chain in use, if nothing else is to change."""
+        chain, settings = worker.chain, self._builder.effective()
+        assert chain is not None
+        if chain.built_for.replace(headroom=settings.headroom).shape != settings.shape:
+            return  # the block changes too: another chain does
+        self._switch.cancel()
+        before = chain.headroom
+        chain.use_headroom(settings)
+        self._in_use.use(worker)
+        self._delivery.change_latency(chain.headroom - before, np.zeros(0, np.float32))
+        self._builder.auto.changed(settings, 1e3 * chain.latency.total)
 
     def _end(self, old: Worker, block: Float32, settings: Settings) -> Future[Step]:
         """Begin the last step of a chain that another one replaces."""
@@ -233,3 +293,11 @@ class BlockConversion:
             self._delivery.change_latency(longer, rendered)
         old.close()
         self._in_use.use(new)
+        self._builder.auto.changed(new.chain.built_for, 1e3 * new.chain.latency.total)
+
+
+def _differ_in_sizes_only(one: Settings, other: Settings) -> bool:
+    """Return whether chains for these settings differ in block and headroom only, if at all."""
+    if one.shape == other.shape:
+        return True
+    return one.replace(block=other.block, headroom=other.headroom).shape == other.shape

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -199,6 +199,15 @@ class Chain:
         self._converted_gain = Ramp(ENGINE_RATE, float(settings.mode == "converted"))
         self._dry_gain = Ramp(ENGINE_RATE, float(settings.mode == "dry"))
         self._stream = voice.open(plan, settings)
+
+    def use_headroom(self, settings: Settings) -> None:
+        """Use the headroom of settings that differ from `built_for` in nothing else of the shape.
+
+        It is how much output waits when a block arrives, so the sound is not changed.
+        """
+        self.built_for = settings
+        self.plan = replace(self.plan, headroom=round(settings.headroom / 10.0))
+        self.headroom = Plan.samples(self.plan.headroom, ENGINE_RATE)
 
     @property
     def outdated(self) -> bool:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from rtvc.audio.endpoint import Endpoint
 from rtvc.calibration.sizing import Sizing
+from rtvc.engine.auto_sizes import AutoSizes
 from rtvc.engine.chain import Chain, Observer
 from rtvc.engine.degradation import Degradation
 from rtvc.engine.degradation_levels import NOT_DEGRADED, DegradationLevel, make_levels
@@ -34,6 +35,8 @@ class ChainBuilder:
         The requested settings. Any thread may exchange them.
     degradation
         Selects the degradation level.
+    auto
+        Decides block and headroom with ``Settings.latency`` ``auto``.
     """
 
     def __init__(
@@ -54,28 +57,30 @@ class ChainBuilder:
         self._guard = OutputGuard()
         self.requested = settings
         self.degradation = Degradation()
+        self.auto = AutoSizes(sizing)
         self._voice_kinds: dict[str, str] = {}
         """Voice kind by voice name, for the voices loaded so far."""
         self._levels: tuple[DegradationLevel, ...] = (NOT_DEGRADED,)
         self._levels_for: tuple[object, ...] = ()
-        """Shape settings and voice kind that `_levels` was made for."""
+        """Shape settings, voice kind and automatic sizes that `_levels` was made for."""
 
     def effective(self) -> Settings:
         """Return the settings to use: the requested ones with sizes and degradation applied."""
         requested = self.requested
         # Levels depend on shape settings only, so other changes do not rebuild them.
         shape, kind = requested.shape, self._voice_kinds.get(requested.voice, "")
-        if self._realtime and self._levels_for != (shape, kind):
-            self._levels_for = shape, kind
-            self._levels = make_levels(requested, self._sizing, kind)
+        sizes = self.auto.sizes(requested, kind) if self._realtime else {}
+        made_for = shape, kind, tuple(sizes.values())
+        if self._realtime and self._levels_for != made_for:
+            self._levels_for = made_for
+            self._levels = make_levels(requested, self._sizing, kind, sizes)
         return self.degradation.effective(requested, self._levels)
 
     def effective_for(self, requested: Settings) -> Settings:
         """Return the settings to use if these were requested."""
         if not self._realtime:
             return requested
-        kind = self._voice_kinds.get(requested.voice, "")
-        return self.degradation.effective(requested, make_levels(requested, self._sizing, kind))
+        return self.degradation.effective(requested, self._make_levels(requested))
 
     def start(self, settings: Settings, *, background: bool = False) -> Worker:
         """Start a worker that builds a chain for these effective settings.
@@ -110,9 +115,23 @@ class ChainBuilder:
                 self._voice_kinds[settings.voice] = voice.kind
                 if self._realtime:
                     requested = requested if requested.voice == settings.voice else settings
-                    levels = make_levels(requested, self._sizing, voice.kind)
-                    settings = requested.replace(**levels[0].changes)
+                    settings = requested.replace(**self._make_levels(requested)[0].changes)
             return Chain(voice, settings, self._observer, self._guard)
+
+    @property
+    def auto_state(self) -> str:
+        """Whether the sizes are "settling" or "settled", "" if they are not automatic."""
+        requested = self.requested
+        return self.auto.state(requested, self.kind(requested)) if self._realtime else ""
+
+    def kind(self, settings: Settings) -> str:
+        """Return the kind of a voice that was loaded, "" if it was not."""
+        return self._voice_kinds.get(settings.voice, "")
+
+    def _make_levels(self, requested: Settings) -> tuple[DegradationLevel, ...]:
+        kind = self.kind(requested)
+        sizes = self.auto.sizes(requested, kind)
+        return make_levels(requested, self._sizing, kind, sizes)
 
     def _load(self, name: str) -> Voice:
         """Load a voice, after wrong output to compute in another way."""

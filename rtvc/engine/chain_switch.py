@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from concurrent.futures import Future
 
@@ -94,7 +95,7 @@ class ChainSwitch:
         if worker is not None:
             worker.close()
 
-    def poll(self, chain: Chain, settings: Settings) -> Worker | None:
+    def poll(self, chain: Chain, settings: Settings, *, hold: bool = False) -> Worker | None:
         """Start to build the chain for other settings; return it once it is ready.
 
         Parameters
@@ -103,6 +104,8 @@ class ChainSwitch:
             The chain in use.
         settings
             The effective settings.
+        hold
+            Whether a chain that is ready must wait; it is fed meanwhile.
         """
         if settings.shape == chain.built_for.shape and not self._renewing:
             self.allow()
@@ -131,7 +134,7 @@ class ChainSwitch:
         elif worker.chain is None:
             assert worker.error is not None
             self.reject(sentence(worker.error), settings)
-        elif self._caught_up(worker, worker.chain, chain, settings):
+        elif self._caught_up(worker, worker.chain, chain, settings, hold=hold):
             self._next = self._fed = None
             self._renewing = False
             return worker
@@ -144,8 +147,13 @@ class ChainSwitch:
         count, rest = divmod(samples, chain.block)
         return blocks if rest or count > len(blocks) else blocks[len(blocks) - count :]
 
-    def _caught_up(self, worker: Worker, new: Chain, current: Chain, settings: Settings) -> bool:
+    def _caught_up(
+        self, worker: Worker, new: Chain, current: Chain, settings: Settings, *, hold: bool
+    ) -> bool:
         """Feed recent input at low priority while the current chain runs.
+
+        Where the blocks of the two differ, it waits until one of each ends at the same time, if
+        there is time for that.
 
         Returns
         -------
@@ -154,16 +162,23 @@ class ChainSwitch:
         """
         if self._fed is None:
             self._fed_to, self._rounds = -1, 0
-            if new.block != current.block or self._synchronous:
-                return True  # its blocks end elsewhere: all of it is fed at the change
+            patient = settings.latency == "auto" and (hold or new.block < current.block)
+            if self._synchronous or (new.block != current.block and not patient):
+                return not hold  # all of it is fed at the change
         elif not self._fed.done():
             return False
         elif (error := self._fed.exception()) is not None:
             self.reject(sentence(error), settings)
             return False
-        elif self._fed_to == self._history.end or self._rounds == _MAX_ROUNDS:
-            self.rendered = self._fed.result()
-            return True
+        else:
+            behind = self._history.end - self._fed_to
+            rest = behind % new.block
+            apart = rest > 0 and rest % math.gcd(new.block, current.block) == 0
+            if not (hold or apart) and (not behind or self._rounds >= _MAX_ROUNDS):
+                self.rendered = self._fed.result()
+                return True
+            if apart or not behind:
+                return False
         blocks = self.missed(new)
         self._fed_to, self._rounds = self._history.end, self._rounds + 1
         self._fed = worker.submit(lambda chain: render_last(chain, blocks, settings))

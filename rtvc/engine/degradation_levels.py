@@ -82,7 +82,9 @@ NOT_DEGRADED = DegradationLevel({}, {}, {}, math.inf, math.inf, None)
 """The only level of an endpoint without deadlines."""
 
 
-def make_levels(settings: Settings, sizing: Sizing, kind: str) -> tuple[DegradationLevel, ...]:
+def make_levels(
+    settings: Settings, sizing: Sizing, kind: str, sizes: Mapping[str, Value] | None = None
+) -> tuple[DegradationLevel, ...]:
     """Return the degradation levels of a voice; level 0 is the requested settings.
 
     Each level adds one change to the previous level: a shorter context, then no retrieval,
@@ -97,9 +99,11 @@ def make_levels(settings: Settings, sizing: Sizing, kind: str) -> tuple[Degradat
         Measured step times of this machine.
     kind
         Kind of the voice, "" if not known.
+    sizes
+        Sizes in place of those that follow from the measurement, by setting name.
     """
     timing = sizing.timing(kind)
-    base = sizing.changes(settings, kind)
+    base = sizing.changes(settings, kind) | dict(sizes or {})
     top = settings.replace(**base)
     levels = [_level(base, top, top, timing)]
     for added in _reductions(top, timing):

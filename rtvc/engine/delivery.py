@@ -135,8 +135,9 @@ class Delivery:
         self._concealment: Concealment | None = None
         self._started = False
         self._pending_drop = 0
-        self._drop_for_device = 0
-        """Samples of `_pending_drop` because the device did not play: no block was late."""
+        self._drop_on_time = 0
+        """Samples of `_pending_drop` although no block was late: the device did not play, or a
+        shorter latency was asked for."""
         self._late = False
         self._errors: list[int] = []
         self._first_errors = True
@@ -148,6 +149,11 @@ class Delivery:
     def pending_drop(self) -> int:
         """Samples to drop from the next blocks."""
         return self._pending_drop
+
+    @property
+    def late(self) -> bool:
+        """Whether the next block is late: concealment is output in its place."""
+        return self._late
 
     @property
     def silent(self) -> bool:
@@ -230,10 +236,10 @@ class Delivery:
         return late
 
     def skip(self, samples: int) -> None:
-        """Drop a block whole, unrendered: it is late, or the device did not play."""
+        """Drop a block whole, unrendered: it is late, or the latency must become shorter."""
         with self._lock:
-            if self._drop_for_device >= samples:
-                self._drop_for_device -= samples
+            if self._drop_on_time >= samples:
+                self._drop_on_time -= samples
             else:
                 self.late_blocks += 1
                 self._late = False
@@ -264,7 +270,7 @@ class Delivery:
             self._extend()
 
     def change_latency(self, samples: int, rendered: Float32) -> None:
-        """Change the nominal latency when a new chain replaces the current one.
+        """Change the nominal latency, because of another chain or another headroom.
 
         Parameters
         ----------
@@ -272,23 +278,32 @@ class Delivery:
             Change of the latency in samples; negative shortens it.
         rendered
             Output of the new chain up to now. Its end fills the gap that a longer latency
-            opens.
+            opens; where it is not long enough, concealment does.
         """
         with self._lock:
-            self._extend()  # the next block is from another chain
+            self._extend()  # the next block does not continue the last one
             self._errors.clear()
             if samples <= 0:
                 self._pending_drop -= samples
+                self._drop_on_time -= samples
+                return
+            # What came too late for the latency before is played after all.
+            kept = min(samples, self._pending_drop)
+            self._pending_drop -= kept
+            self._drop_on_time = min(self._drop_on_time, self._pending_drop)
+            samples -= kept
+            if not samples:
                 return
             beyond = samples - len(rendered)
             if beyond > 0:
                 self._conceal(beyond)
-            self._write_joined(rendered[max(0, len(rendered) - samples) :])
-            self._concealment = None
+            if len(rendered):
+                self._write_joined(rendered[max(0, len(rendered) - samples) :])
+                self._concealment = None
 
     def _pause(self) -> None:
         self._started = self._late = False
-        self._pending_drop = self._drop_for_device = 0
+        self._pending_drop = self._drop_on_time = 0
         self._errors.clear()
 
     def _correct(self, error: int) -> None:
@@ -300,7 +315,7 @@ class Delivery:
             error += lost
         if error > 0:
             self._pending_drop += error
-            self._drop_for_device += error
+            self._drop_on_time += error
         elif error < 0:
             self._conceal(-error)
 
@@ -319,7 +334,7 @@ class Delivery:
     def _write_joined(self, block: Float32) -> None:
         dropped = min(self._pending_drop, len(block))
         self._pending_drop -= dropped
-        self._drop_for_device = min(self._drop_for_device, self._pending_drop)
+        self._drop_on_time = min(self._drop_on_time, self._pending_drop)
         self.dropped += dropped
         rest = block[dropped:]
         if dropped:

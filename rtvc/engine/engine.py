@@ -188,6 +188,14 @@ class Engine:
         """End soon, without waiting."""
         self._loop.watchdog.request_stop()
 
+    def take_message(self) -> str:
+        """Return the changes of automatic sizes since the last call, "" if there was none."""
+        return self._builder.auto.take_message()
+
+    def learned(self) -> dict[str, tuple[float, float]]:
+        """Return block and headroom in ms by voice kind, where automatic sizes have settled."""
+        return self._builder.auto.learned()
+
     @property
     def running(self) -> bool:
         """Whether the engine thread is alive."""
@@ -228,6 +236,9 @@ class Engine:
             restart_causes=dict(supervisor.causes),
             last_cause=supervisor.last_cause,
             fail_open=self._fail_open,
+            sizing=self._builder.auto_state,
+            size_changes=self._builder.auto.changes,
+            size_reason=self._builder.auto.reason,
             loading=loop.switch.loading,
             ready_voices=loop.bank.memory,
             late_blocks=delivery.late_blocks,

@@ -435,6 +435,7 @@ class Controller:
             message = session.stop()
         except RtvcError as error:
             message = str(error)
+        message = message or (session.keep_sizes() if self._remember else "")
         if message:
             self._report(message)
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rtvc.audio.tee import TeeEndpoint
+from rtvc.calibration.sizing import Sizing
+from rtvc.config.learned_sizes import Conditions, load_learned, save_learned
 from rtvc.config.measured_latency import MeasuredLatency, find_latency
+from rtvc.errors import RtvcError
 from rtvc.live.devices import OpenDevices
 from rtvc.session import Session
 from rtvc.settings import Settings
+from rtvc.system.info import power_state
 
 if TYPE_CHECKING:
-    from rtvc.calibration.sizing import Sizing
     from rtvc.device_choice import DeviceIdentity
     from rtvc.engine.voice import Voice
     from rtvc.live.flight_recorder import FlightRecorder
@@ -56,6 +60,9 @@ class DeviceSession:
         fail_open: bool = False,
     ) -> None:
         self.devices = devices
+        names = devices.names_now()
+        self._conditions = Conditions(names.input, names.output, power_state())
+        sizing = replace(sizing or Sizing(), learned=load_learned(self._conditions))
         self.endpoint = TeeEndpoint(devices.endpoint, devices.monitor, flight)
         self.session = Session(
             self.endpoint,
@@ -94,6 +101,16 @@ class DeviceSession:
             self._measured_for = used, streams
             self._measured = find_latency(*used, streams)
         return self._measured
+
+    def keep_sizes(self) -> str:
+        """Remember the sizes of automatic latency; return why not, "" if that succeeds."""
+        learned = self.session.learned_sizes()
+        try:
+            if learned:
+                save_learned(self._conditions, learned)
+        except RtvcError as error:
+            return f"The automatic latency is not remembered. {error}"
+        return ""
 
     def take_message(self) -> str:
         """Return what happened to the monitor or was corrected, once; "" if nothing."""

@@ -49,4 +49,6 @@ class FaultWatch:
             events.append(Event(now, "voice", f"The voice is {stats.voice!r}."))
         if stats.degraded != last.degraded:
             events.append(Event(now, "degraded", stats.degraded or "As requested."))
+        if stats.size_reason != last.size_reason:
+            events.append(Event(now, "sizes", stats.size_reason))
         return events, fault

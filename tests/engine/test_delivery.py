@@ -238,3 +238,55 @@ def test_concealment_is_no_sharper_than_the_speech_before_it():
             sharpness.append(np.abs(np.diff(joined, 2)).max() / steady)
     assert len(sharpness) > 90
     assert max(sharpness) < 1.2
+
+
+def test_a_shorter_latency_is_reached_without_a_late_block():
+    """Shortened by more than a block: whole blocks are skipped, and none was late."""
+    speaker = Speaker()
+    delivery = Delivery(speaker, RATE)
+    delivery.tick()
+    position, late = 0, []
+    headroom = 3 * BLOCK
+    for n in range(30):
+        if n:
+            play(speaker, delivery, BLOCK)
+        if n == 10:
+            delivery.change_latency(HEADROOM - headroom, np.zeros(0, np.float32))
+            headroom = HEADROOM
+        delivery.hold_latency(0, headroom)
+        if delivery.pending_drop >= BLOCK:
+            delivery.skip(BLOCK)
+        else:
+            late.append(delivery.deliver(tone(position, BLOCK)))
+        position += BLOCK
+    assert delivery.late_blocks == 0
+    assert not any(late)
+    assert delivery.dropped >= 3 * BLOCK - HEADROOM - 480
+    play(speaker, delivery, BLOCK)
+    assert speaker.queued() == pytest.approx(HEADROOM, abs=480)
+
+
+def test_a_longer_latency_keeps_what_was_late():
+    """With a headroom that a late block needs, nothing of the block is dropped."""
+    speaker = Speaker()
+    delivery = Delivery(speaker, RATE)
+    delivery.tick()
+    dropped = []
+    for n in range(12):
+        if n:
+            play(speaker, delivery, BLOCK)
+        delivery.hold_latency(0, HEADROOM)
+        if n == 10:
+            play(speaker, delivery, HEADROOM + 1200)  # the step takes too long
+            assert delivery.late
+            pending = delivery.pending_drop
+            assert pending > 1200
+            delivery.change_latency(pending, np.zeros(0, np.float32))
+            assert delivery.pending_drop == 0
+        delivery.deliver(tone(n * BLOCK, BLOCK))
+        dropped.append(delivery.dropped)
+    assert dropped[10] == dropped[9]
+    assert delivery.late_blocks == 1
+    assert (
+        np.abs(np.diff(speaker.output[BLOCK:], 2)).max() < 4 * 0.5 * (2 * np.pi * 200 / RATE) ** 2
+    )

@@ -29,6 +29,7 @@ from rtvc.session import Session
 from rtvc.setting import Value
 from rtvc.settings import SETTINGS, Settings
 from tests.audio.test_monitor import MainOutput
+from tests.engine import test_auto_sizes
 from tests.engine.rvc import rvc_stack
 from tests.engine.speech_measures import RATE, envelope_db, speech, warp_semitones
 from tests.engine.test_session import Device
@@ -652,6 +653,17 @@ class Checks:
             main.run(1.0)
             played.append(20 * np.log10(np.abs(main.speaker.played).max()))
         assert played[0] - played[1] == pytest.approx(20, abs=0.5)
+
+    @staticmethod
+    def latency(kind: str) -> None:
+        found = [
+            test_auto_sizes.run(
+                lambda block, now: 0.02, USUAL.replace(latency=way, block=100.0), seconds=7.0
+            )
+            for way in ("constant", "auto")
+        ]
+        assert found[0].sizes == pytest.approx((100, 80))
+        assert found[1].sizes[0] < 80
 
     @staticmethod
     def block(kind: str) -> None:

@@ -1,0 +1,386 @@
+"""Block and headroom that settle: the least that this machine keeps while it converts speech.
+
+Arithmetic only. `settle` gets one step after the other, with a state that it returns changed, so
+it runs on any clock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from rtvc.calibration.profiles import DEFAULT_PROFILE, LONGEST_BLOCK, PROFILES, Profile
+
+GUARD_MS = 20.0
+"""Queued output in ms below which the engine outputs concealment."""
+SPEECH_S = 20.0
+"""Seconds of speech after which the sizes are constant, except for late blocks."""
+LEAST, GRID = 20, 10
+"""Least block and headroom, and what both are a multiple of, in ms."""
+
+_EVIDENCE_S, _EVIDENCE_STEPS = 4.0, 12
+"""Speech and steps with the same block before the first decision about it."""
+_GAIN_MS = 20.0
+"""Least sum of block and headroom that a change saves."""
+_CHANGES = 6
+"""Most changes until the sizes are constant."""
+_PROBED_LOAD = 0.85
+"""Largest p99 as a share of a shorter block, if its steps are not known to be faster."""
+_LARGEST_STEP = 0.6
+"""Least block as a share of the block before, where the steps are only estimated to fit."""
+_APART, _LEAST_CONSTANT = 0.2, 0.2
+"""Least difference of two blocks, as a share of one, whose step times are compared, and least
+share of a step that does not depend on the block."""
+_OVERLOAD = 0.9
+"""Median step time as a share of the block above which the block is raised."""
+_OVERLOADED_STEPS = 10
+_NEAR = 0.9
+"""Share of the usable headroom that a block may take before the headroom is raised."""
+_RAISE_MS = 20.0
+"""Least raise of the headroom after a late block."""
+_FIRST_STEPS = 5
+"""Steps after a change of the block that are not counted: building disturbs them."""
+_INTERRUPTION_MS = 250.0
+"""Lateness beyond the headroom that is an interruption of the program, not of this machine."""
+_TAKES = 300
+_QUIET_S = 25.0
+"""Seconds without a late block after which raised sizes come down again, at first."""
+_WINDOW = 0.8
+"""Share of that time whose blocks decide: a load may last longer than its late blocks."""
+_FIRST_QUIET_S = 8.0
+"""The same time while the sizes settle: the start of a run disturbs itself."""
+_FREE_RAISES, _MEMORY_S, _EPISODE_S = 3, 600.0, 10.0
+"""Raises within `_MEMORY_S` seconds from which on each doubles the time `_QUIET_S`; raises that
+follow one another within `_EPISODE_S` seconds are one."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepSeen:
+    """One step of the engine.
+
+    Attributes
+    ----------
+    now
+        Time at its end in seconds, on any clock.
+    block, headroom
+        The sizes in use, in ms.
+    took
+        Its duration in ms.
+    used
+        Time from the completed block of input to its output in ms: the part of the headroom that
+        is used.
+    late
+        Whether its output was late, so that concealment was output.
+    speech
+        Whether the input was speech.
+    """
+
+    now: float
+    block: float
+    headroom: float
+    took: float
+    used: float
+    late: bool = False
+    speech: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Sizes to change to.
+
+    Attributes
+    ----------
+    block, headroom
+        The sizes in ms.
+    reason
+        Why, as a clause after "because".
+    at_once
+        Whether the change must not wait for silence.
+    """
+
+    block: float
+    headroom: float
+    reason: str
+    at_once: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """What is known of the steps, and the sizes that follow.
+
+    Attributes
+    ----------
+    block, headroom
+        The sizes to use, in ms.
+    profile
+        Determines the largest load and the margin of the headroom.
+    free
+        Which of ``block`` and ``headroom`` may change.
+    line
+        Step time of the voice as ``line[0] + line[1] * block``, up to a factor, where that is
+        known.
+    speech_s
+        Seconds of speech so far.
+    changes
+        Number of changes so far.
+    """
+
+    block: float
+    headroom: float
+    profile: Profile = PROFILES[DEFAULT_PROFILE]
+    free: frozenset[str] = frozenset({"block", "headroom"})
+    line: tuple[float, float] | None = None
+    speech_s: float = 0.0
+    changes: int = 0
+    _in_use: float = 0.0
+    """Block in ms of the steps in `_takes` and `_peaks`."""
+    _steps: int = 0
+    """Steps with this block."""
+    _evidence_s: float = 0.0
+    """Seconds of speech since the last change."""
+    _takes: tuple[float, ...] = ()
+    _peaks: tuple[tuple[int, float], ...] = ()
+    """Second, and the longest use of the headroom in it, in ms."""
+    _points: tuple[tuple[float, float], ...] = ()
+    """Blocks and the p99 of their steps, both in ms; the newest last."""
+    _disturbed_at: float | None = None
+    """Time of the last late block, of one that was nearly late, or of the last change since;
+    None while there was none."""
+    _looked: int = -1
+    """Second in which the least sizes were looked for; doing so takes longer than the rest."""
+    _steps_since: int = 0
+    """Steps since then."""
+    _raises: tuple[float, ...] = ()
+    _refused: tuple[float, float] = field(default=(0.0, -math.inf))
+    """Largest block that was too short, and the time until which it is not tried again."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether only late blocks change the sizes from now on."""
+        return self.speech_s >= SPEECH_S or self.changes >= _CHANGES
+
+    @property
+    def quiet_s(self) -> float:
+        """Seconds without a late block after which raised sizes come down again."""
+        if not self.settled:
+            return _FIRST_QUIET_S
+        return _QUIET_S * 2.0 ** max(0, len(self._raises) - _FREE_RAISES)
+
+
+def settle(state: Settling, step: StepSeen) -> tuple[Settling, Change | None]:
+    """Return the state after a step, and the change that follows from it, if there is one.
+
+    A change may be applied at any later time: steps tell which sizes are in use. Until then a
+    later change replaces it.
+
+    Parameters
+    ----------
+    state
+        The state before.
+    step
+        The newest step.
+    """
+    state = _noted(state, step)
+    if state._steps <= _FIRST_STEPS or step.used > step.headroom + _INTERRUPTION_MS:
+        return state, None
+    if (change := _raise(state, step)) is not None:
+        return _raised(state, step, change), change
+    if state.block != step.block or state.headroom != step.headroom:
+        return state, None  # the last change is not in use yet
+    if not _due(state, step):
+        return state, None
+    state = replace(state, _looked=math.floor(step.now))
+    p99 = high_quantile(state._takes)
+    state = _with_point(state, step.block, p99)
+    change = _least(state, step, p99)
+    if change is None or (change.block <= step.block and not _quiet(state, step)):
+        return state, None
+    return _with(replace(state, _disturbed_at=state._disturbed_at and step.now), change), change
+
+
+def needed_headroom(peak: float, profile: Profile) -> float:
+    """Return the headroom in ms for blocks that use up to `peak` ms of it."""
+    needed = GUARD_MS + profile.headroom_factor * peak
+    return float(min(max(_ceil(needed), LEAST), LONGEST_BLOCK))
+
+
+def high_quantile(times: Iterable[float]) -> float:
+    """Return the p99 of step times, the lower one of two neighbours."""
+    ordered = sorted(times)
+    return ordered[math.floor(0.99 * (len(ordered) - 1))]
+
+
+def _noted(state: Settling, step: StepSeen) -> Settling:
+    """Return the state with the figures of a step."""
+    if step.block != state._in_use:
+        kept = state._peaks if step.block > state._in_use else ()
+        state = replace(state, _in_use=step.block, _steps=0, _takes=(), _peaks=kept, _evidence_s=0)
+    speech_s = 1e-3 * step.block if step.speech else 0.0
+    state = replace(
+        state,
+        _steps=state._steps + 1,
+        speech_s=state.speech_s + speech_s,
+        _steps_since=state._steps_since + 1,
+    )
+    if state._steps <= _FIRST_STEPS:
+        return state
+    second, peak = math.floor(step.now), step.used
+    peaks = state._peaks
+    if step.used <= step.headroom + _INTERRUPTION_MS:
+        if peaks and peaks[-1][0] == second:
+            peaks = (*peaks[:-1], (second, max(peak, peaks[-1][1])))
+        else:
+            oldest = second - max(state.quiet_s, SPEECH_S)
+            peaks = (*(one for one in peaks if one[0] >= oldest), (second, peak))
+    return replace(
+        state,
+        _takes=(*state._takes[1 - _TAKES :], step.took),
+        _peaks=peaks,
+        _evidence_s=state._evidence_s + speech_s,
+    )
+
+
+def _raise(state: Settling, step: StepSeen) -> Change | None:
+    """Return the change after a block that was late or nearly so, or after slow steps."""
+    newest = sorted(state._takes[-_OVERLOADED_STEPS:])
+    median = newest[len(newest) // 2] if len(newest) == _OVERLOADED_STEPS else 0.0
+    if "block" in state.free and median > _OVERLOAD * step.block and step.block < LONGEST_BLOCK:
+        if state.block > step.block:
+            return None  # it is under way
+        state = _with_point(state, step.block, newest[-1])
+        block = _longer_block(state, step.block, newest[-1])
+        longest = _estimate(state, step.block, newest[-1], block)
+        headroom = max(needed_headroom(longest, state.profile), step.headroom)
+        reason = f"steps take {median:.0f} of {step.block:.0f} ms"
+        return Change(block, _if_free(state, "headroom", headroom), reason, at_once=True)
+    usable = step.headroom - GUARD_MS
+    if "headroom" not in state.free or not (step.late or step.used > _NEAR * usable):
+        return None
+    headroom = needed_headroom(step.used, state.profile)
+    if step.late:
+        headroom = max(headroom, step.headroom + _RAISE_MS)
+    headroom = min(headroom, float(LONGEST_BLOCK))
+    under_way = state.headroom if state.block == step.block else 0.0
+    if headroom <= max(step.headroom, under_way):
+        return None
+    what = "late" if step.late else "nearly late"
+    reason = f"a block was {what}: it was ready after {step.used:.0f} ms"
+    # Another block that is under way is given up: the headroom can be raised at once.
+    return Change(step.block, headroom, reason, at_once=step.late)
+
+
+def _raised(state: Settling, step: StepSeen, change: Change) -> Settling:
+    """Return the state after a raise."""
+    raises = tuple(at for at in state._raises if at > step.now - _MEMORY_S)
+    if not raises or step.now - raises[-1] > _EPISODE_S:
+        raises = (*raises, step.now)
+    state = replace(state, _raises=raises, _disturbed_at=step.now, _steps_since=0)
+    if change.block > step.block:
+        state = _with_point(state, step.block, high_quantile(state._takes))
+        state = replace(state, _refused=(step.block, step.now + state.quiet_s))
+    return _with(state, change)
+
+
+def _with(state: Settling, change: Change) -> Settling:
+    return replace(
+        state,
+        block=change.block,
+        headroom=change.headroom,
+        changes=state.changes + 1,
+        _evidence_s=0.0,
+    )
+
+
+def _due(state: Settling, step: StepSeen) -> bool:
+    """Return whether there is enough to go by to find the least sizes, and reason to do so."""
+    if len(state._takes) < _EVIDENCE_STEPS or not state._peaks:
+        return False
+    if math.floor(step.now) == state._looked:
+        return False
+    if not state.settled:
+        return state._evidence_s >= _EVIDENCE_S
+    return state._disturbed_at is not None and _quiet(state, step)
+
+
+def _quiet(state: Settling, step: StepSeen) -> bool:
+    """Return whether no block was late, or nearly, for long enough."""
+    if state._disturbed_at is None:
+        return True
+    long = step.now - state._disturbed_at >= state.quiet_s
+    return long and state._steps_since >= _EVIDENCE_STEPS
+
+
+def _least(state: Settling, step: StepSeen, p99: float) -> Change | None:
+    """Return the change to the least sizes that the steps allow, None if these are in use."""
+    since = step.now - max(_WINDOW * state.quiet_s, SPEECH_S)
+    peak = max((peak for second, peak in state._peaks if second >= since), default=step.used)
+    block = _if_free(state, "block", _shortest_block(state, step, p99))
+    used = peak * max(1.0, _estimate(state, step.block, p99, block) / p99)
+    headroom = _if_free(state, "headroom", needed_headroom(used, state.profile))
+    saved = step.block + step.headroom - block - headroom
+    longer = block > step.block
+    if not longer and saved < _GAIN_MS:
+        return None
+    if longer and (state.settled or p99 <= 1.05 * state.profile.max_load * step.block):
+        return None
+    reason = f"steps take {p99:.0f} ms (p99) and blocks were ready after {peak:.0f} ms at most"
+    return Change(block, headroom, reason, at_once=False)
+
+
+def _with_point(state: Settling, block: float, p99: float) -> Settling:
+    """Return the state with the line through the newest point and one before it."""
+    points = (*(point for point in state._points if point[0] != block), (block, p99))
+    state = replace(state, _points=points)
+    if len(points) < 2:
+        return state
+    # The newest, since the machine may have changed; close points would only compare noise.
+    apart = [point for point in points[:-1] if abs(point[0] - block) >= _APART * block]
+    other, before = (apart or points[:-1])[-1]
+    constant = p99 - block * max((before - p99) / (other - block), 0.0)
+    constant = max(constant, _LEAST_CONSTANT * p99)
+    return replace(state, line=(constant, (p99 - constant) / block))
+
+
+def _shortest_block(state: Settling, step: StepSeen, p99: float) -> float:
+    """Return the shortest block that keeps the load of the profile, as far as is known."""
+    known = state.line is not None and sum(state.line) > 0
+    load = state.profile.max_load
+    if not known and p99 <= load * step.block:
+        # Steps of a shorter block take no longer than these.
+        load = _PROBED_LOAD
+    least = LEAST
+    if step.now < state._refused[1]:
+        least = max(least, round(state._refused[0]) + GRID)
+    # One change leads no further than to where steps of the present length nearly fit.
+    least = max(least, min(_ceil(p99 / _PROBED_LOAD), _ceil(_LARGEST_STEP * step.block)))
+    for block in range(least, LONGEST_BLOCK + 1, GRID):
+        if _estimate(state, step.block, p99, block) <= load * block:
+            return float(block)
+    return step.block
+
+
+def _estimate(state: Settling, known_block: float, p99: float, block: float) -> float:
+    """Return the p99 of steps of another block, from that of a known one."""
+    if state.line is not None and sum(state.line) > 0:
+        constant, slope = state.line
+        return p99 * (constant + slope * block) / max(constant + slope * known_block, 1e-9)
+    # Not known: a shorter block saves nothing, a longer one has half of it in each part.
+    return p99 * max(1.0, 0.5 + 0.5 * block / known_block)
+
+
+def _longer_block(state: Settling, block: float, longest: float) -> float:
+    """Return the block after steps that take nearly all of the time."""
+    most = min(_ceil(3 * block), LONGEST_BLOCK)
+    for longer in range(_ceil(1.3 * block), most, GRID):
+        if _estimate(state, block, longest, longer) <= state.profile.max_load * longer:
+            return float(longer)
+    return float(most)
+
+
+def _if_free(state: Settling, name: str, value: float) -> float:
+    return value if name in state.free else float(getattr(state, name))
+
+
+def _ceil(milliseconds: float) -> int:
+    return math.ceil(milliseconds / GRID - 1e-9) * GRID

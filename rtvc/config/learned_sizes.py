@@ -1,0 +1,110 @@
+"""The file with the sizes that automatic latency has found, by voice kind, devices and power."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rtvc.config import settings_yaml
+from rtvc.config.paths import config_folder, one_writer, write_atomically
+from rtvc.errors import RtvcError
+from rtvc.settings import SETTINGS
+
+_FORMAT = 1
+_HEADER = """\
+# Written by rtvc with --latency auto: the block and headroom (in ms) on which it has settled.
+# Remove the file to begin with the default sizes again.
+"""
+_TEXTS, _SIZES = ("input", "output", "power", "voice"), ("block", "headroom")
+_MAX_ENTRIES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What learned sizes are valid for.
+
+    Attributes
+    ----------
+    input, output
+        Full names of the devices.
+    power
+        ``"battery"``, ``"mains"``, or "" if not known.
+    """
+
+    input: str
+    output: str
+    power: str
+
+
+def learned_path() -> Path:
+    """Return the path of the file."""
+    return config_folder() / "sizes.yaml"
+
+
+def load_learned(conditions: Conditions) -> dict[str, tuple[float, float]]:
+    """Return block and headroom in ms by voice kind; nothing from a file that is damaged."""
+    return {
+        entry["voice"]: (float(entry["block"]), float(entry["headroom"]))
+        for entry in _entries()
+        if _is_for(entry, conditions)
+    }
+
+
+def save_learned(conditions: Conditions, sizes: dict[str, tuple[float, float]]) -> None:
+    """Write sizes by voice kind; they replace those for the same conditions.
+
+    Raises
+    ------
+    RtvcError
+        If the file cannot be written.
+    """
+    with one_writer(config_folder()):
+        others = [
+            entry
+            for entry in _entries()
+            if entry["voice"] not in sizes or not _is_for(entry, conditions)
+        ]
+        new = [
+            {**asdict(conditions), "voice": kind, **dict(zip(_SIZES, pair, strict=True))}
+            for kind, pair in sizes.items()
+        ]
+        if all(entry in _entries() for entry in new):
+            return
+        document = {"format": _FORMAT, "sizes": [*others, *new][-_MAX_ENTRIES:]}
+        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+        write_atomically(learned_path(), _HEADER + text)
+
+
+def _entries() -> list[dict[str, Any]]:
+    """Return the valid entries of the file: the others are measured again within a minute."""
+    try:
+        if not settings_yaml.is_there(learned_path()):
+            return []
+        text = settings_yaml.read_text(learned_path())
+        document = yaml.safe_load(text)
+    except (RtvcError, yaml.YAMLError, RecursionError, ValueError):
+        return []
+    if not isinstance(document, dict) or document.get("format") != _FORMAT:
+        return []
+    entries = document.get("sizes")
+    return [entry for entry in entries if _valid(entry)] if isinstance(entries, list) else []
+
+
+def _valid(entry: object) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    numbers = all(
+        isinstance(entry.get(name), (int, float))
+        and not isinstance(entry[name], bool)
+        and SETTINGS[name].low <= entry[name] <= SETTINGS[name].high
+        and entry[name] % 10 == 0
+        for name in _SIZES
+    )
+    return numbers and all(isinstance(entry.get(name), str) for name in _TEXTS)
+
+
+def _is_for(entry: dict[str, Any], conditions: Conditions) -> bool:
+    return all(entry[name] == value for name, value in asdict(conditions).items())

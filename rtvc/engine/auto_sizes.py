@@ -1,0 +1,221 @@
+"""Automatic latency: block and headroom that follow from the steps of a run."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from rtvc._types import Float32
+from rtvc.audio.endpoint import ENGINE_RATE
+from rtvc.calibration.settling import Change, Settling, StepSeen, settle
+from rtvc.calibration.sizing import Sizing, sizes_at_default
+from rtvc.calibration.work import work_of
+from rtvc.setting import Value
+from rtvc.settings import SETTINGS, Settings
+
+_SIZES = ("block", "headroom")
+_NOT_TIMED = ("voice", "morph", "morph_to", "seed", *_SIZES)
+_TIMED = tuple(name for name, s in SETTINGS.items() if s.shape and name not in _NOT_TIMED)
+"""Settings that change the time of a step, besides the kind of the voice and the block."""
+_SILENT = 1e-4
+"""Peak of the output, relative to full scale, below which a change cannot be heard."""
+_SILENT_S = 0.15
+"""Seconds of silence before a change, so that it is a pause and no plosive."""
+_PATIENCE_S = 6.0
+"""Seconds after which a change no longer waits for silence."""
+
+
+class AutoSizes:
+    """Sizes of ``Settings.latency`` ``auto``, by the kind of the voice.
+
+    Only the engine thread uses it, except `take_message` and `learned`.
+
+    Parameters
+    ----------
+    sizing
+        The profile, what was measured, what was learned in an earlier run, and the sizes that
+        the user has chosen.
+
+    Attributes
+    ----------
+    changes
+        Number of changes so far.
+    reason
+        The last one as a sentence, "" before the first.
+    """
+
+    def __init__(self, sizing: Sizing) -> None:
+        self._sizing = sizing
+        self._states: dict[tuple[object, ...], Settling] = {}
+        self._adopted: dict[tuple[object, ...], tuple[float, float]] = {}
+        self._waiting: tuple[Change, float] | None = None
+        """A change that waits for silence, and the time until which it does."""
+        self._silent_s = 0.0
+        self._messages: deque[str] = deque(maxlen=5)
+        self.changes = 0
+        self.reason = ""
+
+    def sizes(self, settings: Settings, kind: str) -> dict[str, Value]:
+        """Return block and headroom where they are automatic, by name.
+
+        Parameters
+        ----------
+        settings
+            The requested settings.
+        kind
+            Kind of the voice, "" if not known.
+        """
+        if settings.latency != "auto" or not kind or not (free := self._free(settings)):
+            return {}
+        key = _key(settings, kind, free)
+        if key not in self._adopted:
+            self._adopted[key] = self._first(settings, kind, free)
+        return dict(zip(_SIZES, self._adopted[key], strict=True))
+
+    def state(self, settings: Settings, kind: str) -> str:
+        """Return "settling", "settled", or "" while the sizes are not automatic."""
+        if settings.latency != "auto" or not (free := self._free(settings)):
+            return ""
+        state = self._states.get(_key(settings, kind, free))
+        return "settled" if state is not None and state.settled else "settling"
+
+    def observe(self, step: StepSeen, requested: Settings, kind: str) -> bool:
+        """Note a step with the requested sizes; return whether the sizes in use have changed.
+
+        A change of the headroom alone waits for silence, see `adopt`, unless a block is late. One
+        of the block takes time, so it begins at once, and its end waits for silence.
+
+        Parameters
+        ----------
+        step
+            The step.
+        requested
+            The requested settings.
+        kind
+            Kind of the voice.
+        """
+        free = self._free(requested)
+        if requested.latency != "auto" or not free or not kind:
+            self._waiting = None
+            return False
+        key = _key(requested, kind, free)
+        state = self._states.get(key)
+        if state is None:
+            state = self._begin(step, kind, free, requested)
+        if self._waiting is None:  # what was to change is in use, or was given up
+            state = replace(state, block=step.block, headroom=step.headroom)
+        self._states[key], change = settle(state, step)
+        if change is None:
+            return False
+        self._waiting = change, step.now + _PATIENCE_S
+        if change.at_once or change.block != self._adopted[key][0]:
+            return self._adopt(key, change)
+        return False
+
+    def adopt(self, output: Float32, now: float, requested: Settings, kind: str) -> bool:
+        """Adopt a headroom that waits for silence, if this output is silent.
+
+        Parameters
+        ----------
+        output
+            (block,) float32, the newest output, not queued yet.
+        now
+            Time in seconds.
+        requested, kind
+            As for `observe`.
+
+        Returns
+        -------
+        bool
+            Whether the headroom has changed.
+        """
+        silent = float(np.max(np.abs(output), initial=0.0)) < _SILENT
+        self._silent_s = self._silent_s + len(output) / ENGINE_RATE if silent else 0.0
+        if self._waiting is None or not self.may_change(now):
+            return False
+        key = _key(requested, kind, self._free(requested))
+        change, _ = self._waiting
+        if self._adopted.get(key, (0.0, 0.0))[0] != change.block:
+            return False
+        return self._adopt(key, change)
+
+    def may_change(self, now: float) -> bool:
+        """Return whether a change that has begun may end now: in silence, or late enough."""
+        if self._waiting is None:
+            return True
+        change, until = self._waiting
+        return change.at_once or self._silent_s >= _SILENT_S or now >= until
+
+    def changed(self, settings: Settings, latency_ms: float) -> None:
+        """Note the settings of the chain in use, and its latency without the devices in ms."""
+        if self._waiting is None:
+            return
+        change, _ = self._waiting
+        if (settings.block, settings.headroom) != (change.block, change.headroom):
+            return
+        self._waiting = None
+        self.changes += 1
+        self.reason = (
+            f"Automatic latency: block {change.block:.0f} ms and headroom {change.headroom:.0f} ms "
+            f"({latency_ms:.0f} ms without the devices), because {change.reason}."
+        )
+        self._messages.append(self.reason)
+
+    def take_message(self) -> str:
+        """Return the changes since the last call, "" if there was none; from any thread."""
+        found = []
+        while self._messages:
+            found.append(self._messages.popleft())
+        return " ".join(found)
+
+    def learned(self) -> dict[str, tuple[float, float]]:
+        """Return block and headroom by the kind of the voice, where they settled; any thread."""
+        return {
+            str(key[0]): (state.block, state.headroom)
+            for key, state in list(self._states.items())
+            if state.settled and state.free == frozenset(_SIZES)
+        }
+
+    def _adopt(self, key: tuple[object, ...], change: Change) -> bool:
+        before = self._adopted.get(key)
+        self._adopted[key] = change.block, change.headroom
+        return before != self._adopted[key]
+
+    def _free(self, settings: Settings) -> frozenset[str]:
+        return (sizes_at_default(settings) - self._sizing.chosen) & frozenset(_SIZES)
+
+    def _first(self, settings: Settings, kind: str, free: frozenset[str]) -> tuple[float, float]:
+        """Return what to start with: the last run's, the calibrated, or the default sizes."""
+        known: Mapping[str, Value] = self._sizing.changes(settings, kind)
+        if kind in self._sizing.learned:
+            known = dict(zip(_SIZES, self._sizing.learned[kind], strict=True))
+        block, headroom = (
+            float(known.get(name, getattr(settings, name)) if name in free else own)
+            for name, own in (("block", settings.block), ("headroom", settings.headroom))
+        )
+        return block, headroom
+
+    def _begin(
+        self, step: StepSeen, kind: str, free: frozenset[str], requested: Settings
+    ) -> Settling:
+        state = Settling(step.block, step.headroom, self._sizing.profile, free)
+        timing = self._sizing.timing(kind)
+        if timing is None:
+            return state
+        context, work = self._context(requested), work_of(requested)
+        least, more = (timing.p50(block, context, work) for block in (0.0, 1000.0))
+        line = max(least, 0.1), max(more - least, 0.0) / 1000.0
+        return replace(state, line=line) if math.isfinite(sum(line)) else state
+
+    def _context(self, settings: Settings) -> float:
+        changes = self._sizing.changes(settings, "")
+        return float(changes.get("context", settings.context))
+
+
+def _key(settings: Settings, kind: str, free: frozenset[str]) -> tuple[object, ...]:
+    own = tuple(getattr(settings, name) for name in _SIZES if name not in free)
+    return (kind, free, own, *(getattr(settings, name) for name in _TIMED))

@@ -1,0 +1,49 @@
+"""What automatic latency has found is remembered, for the same devices and power supply."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rtvc.config.learned_sizes import Conditions, learned_path, load_learned, save_learned
+
+HERE = Conditions("USB", "Headphones", "mains")
+FOUND = {"world": (20.0, 40.0), "rvc-40k": (150.0, 90.0)}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path / "config"))
+
+
+def test_they_are_kept_for_the_voice_the_devices_and_the_power_supply() -> None:
+    assert load_learned(HERE) == {}
+    save_learned(HERE, FOUND)
+    save_learned(Conditions("USB", "Headphones", "battery"), {"world": (60.0, 70.0)})
+    save_learned(HERE, {"world": (30.0, 40.0)})
+    assert load_learned(HERE) == {**FOUND, "world": (30.0, 40.0)}
+    assert load_learned(Conditions("USB", "Headphones", "battery")) == {"world": (60.0, 70.0)}
+    assert load_learned(Conditions("USB", "Speaker", "mains")) == {}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("headroom: 40.0", "headroom: .nan"),
+        lambda text: text.replace("headroom: 40.0", "headroom: 5"),
+        lambda text: text.replace("headroom: 40.0", "headroom: true"),
+        lambda text: text.replace("headroom: 40.0", "headroom: 45"),
+        lambda text: text.replace("voice: world", "voice: [1]"),
+        lambda text: text.replace("format: 1", "format: 2"),
+        lambda text: "sizes: [",
+        lambda text: "\x00\xff",
+        lambda text: "",
+    ],
+)
+def test_what_is_damaged_is_not_used(change) -> None:
+    save_learned(HERE, {"world": (20.0, 40.0)})
+    learned_path().write_text(change(learned_path().read_text()))
+    assert load_learned(HERE) == {}
+    save_learned(HERE, FOUND)
+    assert load_learned(HERE) == FOUND
