@@ -24,5 +24,11 @@ def reference_numbers() -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    np.savez_compressed(REFERENCE, **reference_numbers())
+    numbers = reference_numbers()
+    np.savez_compressed(
+        REFERENCE,
+        names=np.array(list(numbers)),
+        sizes=np.array([part.size for part in numbers.values()], np.int16),
+        numbers=np.concatenate(list(numbers.values())),
+    )
     print(f"{REFERENCE}: {REFERENCE.stat().st_size} bytes, {len(CASES)} cases")

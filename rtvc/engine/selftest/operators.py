@@ -183,6 +183,22 @@ def _elementwise(name: str) -> Callable[[], mx.array]:
     return compute
 
 
+def _large_inputs() -> mx.array:
+    """Compute the activations of inputs whose exponentials overflow, to at most 1 each."""
+    x, y = _array("x", 1, 9, 64, scale=60.0), _array("y", 1, 9, 64, scale=60.0)
+    bias = mx.zeros(64, x.dtype)
+    return mx.concatenate(
+        [
+            ops.tanh(x),
+            ops.sigmoid(x),
+            ops.gated(x, y),
+            ops.gelu(x, bias) / 104.0,
+            mx.softmax(x.astype(mx.float32), axis=-1, precise=True).astype(x.dtype),
+        ],
+        axis=1,
+    )
+
+
 def _layer_norm() -> mx.array:
     return ops.layer_norm(_signal(9, 96), 1.0 + 0.1 * _array("w", 96), _array("b", 96))
 
@@ -287,6 +303,10 @@ OPERATOR_CASES = (
     # Metal has other kernels for widths that fill their tiles, and for long sums of few results.
     Case("linear 768", "a matrix product of width 768", _linear(70, 768, 128)),
     Case("linear 1024", "a matrix product of width 1024", _linear(33, 1024, 64)),
+    # Kernels with larger tiles: from 2^20 results of a product, and 8,192 frames of 64 channels.
+    # A miscompiled one has been right in every smaller product (mlx 3586).
+    Case("linear large", "a large matrix product", _linear(2080, 512, 512)),
+    Case("conv long", "a convolution of many frames", _packed(64, 3, 64, 8250)),
     Case("attention", "attention", _attention),
     Case("relative attention", "attention with relative positions", _relative_attention),
     Case("layer norm", "a layer norm", _layer_norm),
@@ -304,6 +324,7 @@ OPERATOR_CASES = (
             ("join", "the concatenation of two signals"),
         )
     ),
+    Case("large inputs", "the activations of large inputs", _large_inputs),
     Case("spectrum", "a Fourier transform", _spectrum),
     Case("log mel", "a log-mel spectrum", _log_mel),
     Case("gather", "a table look-up", _gather),

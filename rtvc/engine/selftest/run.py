@@ -49,7 +49,9 @@ class Result:
 def reference() -> dict[str, Float64]:
     """Return the reference numbers by case, (at most STORED,) each."""
     with np.load(REFERENCE) as file:
-        return {name: file[name].astype(np.float64) for name in file.files}
+        ends = np.cumsum(file["sizes"])[:-1]
+        parts = np.split(file["numbers"].astype(np.float64), ends)
+        return dict(zip(map(str, file["names"]), parts, strict=True))
 
 
 def computed(case: Case) -> Float64:
