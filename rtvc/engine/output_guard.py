@@ -123,7 +123,7 @@ class OutputWatch:
         self._in_a_row = self._good = 0
         self._verdicts: deque[bool] = deque(maxlen=_LAST)
         self._sounded = False
-        self._before: deque[_Block] = deque(maxlen=max(_REPEATED, delay + 1))
+        self._before: deque[_Block] = deque(maxlen=_REPEATED + delay + 1)
         self._delay = delay
         self._input_levels: deque[float] = deque(maxlen=_RECENT_BLOCKS)
 
@@ -187,9 +187,8 @@ class OutputWatch:
             return "nothing at all" if dead and not _constant(source) else ""
         if _constant(output):
             return "" if _constant(source) else "a constant"
-        for before in list(self._before)[-_REPEATED:]:
-            if np.array_equal(output, before.output) and not _similar(source, before.source):
-                return "the same block again and again"
+        if self._repeats(block):
+            return "the same block again and again"
         if level < max(_AUDIBLE_DB, loudest + _FAR_BELOW_DB):
             return ""
         flatness = spectral_flatness(output)
@@ -200,6 +199,17 @@ class OutputWatch:
             for one in heard
         )
         return "" if explained else "white noise"
+
+    def _repeats(self, block: _Block) -> bool:
+        """Return whether the output is that of a block before, and no input it belongs to is."""
+        blocks = [*self._before, block]
+        for apart in range(1, min(_REPEATED, len(self._before)) + 1):
+            if not np.array_equal(block.output, blocks[-1 - apart].output):
+                continue
+            pairs = list(zip(blocks[apart:], blocks, strict=False))[-self._delay - 1 :]
+            if not any(_similar(one.source, before.source) for one, before in pairs):
+                return True
+        return False
 
 
 def spectral_flatness(samples: Float32) -> float:

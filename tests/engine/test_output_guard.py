@@ -268,6 +268,15 @@ def test_speech_after_digital_silence_is_not_taken_for_wrong_output():
     assert alarms(PlainVoice(lookahead=13), settings, audio) == 0
 
 
+@pytest.mark.parametrize(("lookahead", "samples"), [(0.0, 0), (100.0, 13)])
+def test_late_output_of_a_looped_tone_is_not_taken_for_wrong_output(lookahead: float, samples: int):
+    # Each block of the tone is the same to the bit, and so is the output when it has ended.
+    tone = np.tile(0.3 * np.sin(2 * np.pi * np.arange(480) / 480), 100)
+    audio = np.concatenate([tone, speech(1.0), tone, hiss(RATE, 0.05)]).astype(np.float32)
+    settings = Settings(block=20.0, lookahead=lookahead, gate=-90.0)
+    assert alarms(PlainVoice(lookahead=samples), settings, audio) == 0
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e38])
 def test_output_that_stays_out_of_range_falls_back(value: float):
     broken = BrokenVoice(lambda block, last: np.full(len(block), value, np.float32), first=20)
