@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rtvc.errors import RtvcError
+from rtvc.errors import RtvcError, UsageError
 
 
 def run(*, json: bool) -> int:
@@ -12,12 +12,16 @@ def run(*, json: bool) -> int:
 
     Raises
     ------
+    UsageError
+        If the chosen device is not there.
     RtvcError
         If the self-test itself fails.
     """
     from rtvc.cli.probes import probe
 
     found = probe("self_test")
+    if found.get("usage"):
+        raise UsageError(found["error"])
     if "error" in found:
         raise RtvcError(f"The self-test failed: {found['error']}")
     right = found["passed"] and not found["sentences"]

@@ -19,7 +19,7 @@ from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rtvc.errors import RtvcError
+from rtvc.errors import RtvcError, UsageError
 
 if TYPE_CHECKING:
     from rtvc.engine.selftest.run import Result
@@ -188,7 +188,8 @@ def probe(name: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        The result, or under "error" a sentence about the failure.
+        The result, or under "error" a sentence about the failure; "usage" is then there if the
+        request is wrong.
     """
     # -P keeps modules of the current folder out; PYTHONPATH finds this rtvc.
     package = str(Path(__file__).parents[2])
@@ -231,6 +232,8 @@ def _last_object(text: str) -> dict[str, Any] | None:
 if __name__ == "__main__":
     try:
         print(json.dumps(PROBES[sys.argv[1]]()))
+    except UsageError as error:
+        print(json.dumps({"error": str(error), "usage": True}))
     except RtvcError as error:
         sys.exit(str(error))
     except Exception as error:

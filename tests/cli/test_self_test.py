@@ -91,6 +91,13 @@ def test_the_flags_exclude_each_other():
     assert run.stderr == "rtvc: --self-test and --live exclude each other.\n"
 
 
+def test_a_wrong_device_is_a_wrong_request_and_no_failed_test():
+    run = rtvc("doctor", "--self-test", "--json", RTVC_DEVICE="metal")
+    assert run.returncode == 2
+    assert run.stderr == "rtvc: RTVC_DEVICE is 'metal'; it can be cpu or gpu.\n"
+    assert run.stdout == ""
+
+
 def test_the_chosen_device_is_remembered_and_used(tmp_path: Path):
     demo = str(tmp_path / "demo.wav")
     run = rtvc("run", "--compute", "cpu", "--demo", demo, "--seconds", "0.1")
