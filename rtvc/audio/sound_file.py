@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -94,6 +95,8 @@ class SoundSink:
         require_new(path, overwrite=overwrite)
         _remove_abandoned_parts(path)
         self._part = path.with_name(f"{_part_prefix(path)}{os.getpid()}.part")
+        # An interrupt may come at any moment, also before anybody can call `discard`.
+        self._unfinished = weakref.finalize(self, _remove_part, self._part)
         try:
             with self._part.open("wb"):  # unlike libsndfile, the system gives a reason
                 pass
@@ -101,8 +104,7 @@ class SoundSink:
             name = os.fsencode(self._part)
             self._file = soundfile.SoundFile(name, "w", rate, 1, format=form, subtype=subtype)
         except (soundfile.LibsndfileError, OSError) as error:
-            with contextlib.suppress(OSError):
-                self._part.unlink(missing_ok=True)
+            self._unfinished()
             raise self._write_error(reason_of(error)) from None
         for tag, text in tags:
             with contextlib.suppress(soundfile.LibsndfileError, AttributeError, RuntimeError):
@@ -167,6 +169,7 @@ class SoundSink:
                 self._part.replace(self.path)
             else:
                 _rename_without_overwriting(self._part, self.path)
+            self._unfinished.detach()
             flush_folder(self.path.parent)
         except RtvcError:
             self.discard()
@@ -210,8 +213,12 @@ class SoundSink:
         self._resampler = None  # see Decoder.close
         with contextlib.suppress(soundfile.LibsndfileError):
             self._file.close()
-        with contextlib.suppress(OSError):
-            self._part.unlink(missing_ok=True)
+        self._unfinished()
+
+
+def _remove_part(part: Path) -> None:
+    with contextlib.suppress(OSError):
+        part.unlink(missing_ok=True)
 
 
 def require_new(path: Path, *, overwrite: bool) -> None:

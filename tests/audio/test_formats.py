@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -139,3 +141,18 @@ def test_a_rate_that_the_format_does_not_have_is_converted(
     copied(source, tmp_path / f"out.{suffix}")
     found = soundfile.info(tmp_path / f"out.{suffix}")
     assert (found.samplerate, found.frames) == (rate, rate // 10)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_while_a_file_is_opened_leaves_nothing(
+    tmp_path: Path, error: type[BaseException]
+):
+    def interrupted() -> Iterator[tuple[str, str]]:
+        assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
+        raise error
+        yield "", ""
+
+    with pytest.raises(error):
+        SoundSink(tmp_path / "out.wav", 48_000, tags=interrupted())
+    gc.collect()
+    assert not list(tmp_path.iterdir())

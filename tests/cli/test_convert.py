@@ -336,7 +336,7 @@ def test_an_interrupt_leaves_nothing_half_done():
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert err == ""
     assert os.listdir() == ["talk.wav"]
 
