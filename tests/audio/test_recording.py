@@ -103,7 +103,7 @@ def test_a_full_disk_keeps_what_was_recorded(full, ext):
 @measured  # the writer must get a processor in time
 def test_a_kill_costs_less_than_half_a_second(tmp_path):
     folder = Path(tempfile.mkdtemp(dir=tmp_path))  # another one for each attempt
-    words = [sys.executable, "-c", SOURCE + KILLED, folder, *FORMATS]
+    words: list[str | Path] = [sys.executable, "-c", SOURCE + KILLED, folder, *FORMATS]
     with started(words, stdout=-1) as process:
         pushed = [int(process.stdout.readline()) for _ in range(18)][-1]
         os.kill(process.pid, signal.SIGKILL)
