@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -15,7 +14,7 @@ from rtvc.calibration.profiles import (
     closest_sizes,
 )
 from rtvc.calibration.timing import Timing
-from rtvc.calibration.work import work_of
+from rtvc.calibration.work import work_to_fit
 from rtvc.setting import Value
 from rtvc.settings import SETTINGS, Settings
 
@@ -63,8 +62,7 @@ class Sizing:
         sizes: dict[str, Value] = {"context": context}
         timing = self.timing(kind) if free else None
         if timing is not None:
-            # Retrieval counts also while it is off: it may be turned on at any time.
-            work = dataclasses.replace(work_of(settings), index=True)
+            work = work_to_fit(settings)
             block = None if "block" in free else settings.block
             found = choose(timing, self.profile, block=block, context=context, work=work)
             found = found or closest_sizes(timing, work)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rtvc.setting import Value
 from rtvc.settings import SETTINGS, Settings
@@ -48,6 +48,14 @@ def work_of(settings: Settings) -> Work:
     """Return what a step computes with these settings."""
     parts = (name for name, changes in PARTS.items() if _in_use(changes, settings))
     return Work(settings.pitch_method, settings.index_rate > 0, frozenset(parts))
+
+
+def work_to_fit(settings: Settings) -> Work:
+    """Return the work for which sizes are chosen.
+
+    Retrieval counts also while it is off: it may be turned on at any time.
+    """
+    return replace(work_of(settings), index=True)
 
 
 def _in_use(changes: Mapping[str, Value], settings: Settings) -> bool:

@@ -68,12 +68,12 @@ class ChainBuilder:
         """Return the settings to use: the requested ones with sizes and degradation applied."""
         requested = self.requested
         # Levels depend on shape settings only, so other changes do not rebuild them.
-        shape, kind = requested.shape, self._voice_kinds.get(requested.voice, "")
+        shape, kind = requested.shape, self.kind(requested)
         sizes = self.auto.sizes(requested, kind) if self._realtime else {}
         made_for = shape, kind, tuple(sizes.values())
         if self._realtime and self._levels_for != made_for:
             self._levels_for = made_for
-            self._levels = make_levels(requested, self._sizing, kind, sizes)
+            self._levels = self._make_levels(requested)
         return self.degradation.effective(requested, self._levels)
 
     def effective_for(self, requested: Settings) -> Settings:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 from rtvc.calibration.conditions import conditions
 from rtvc.calibration.profiles import PROFILES, Profile, choose, kind_name, too_slow
 from rtvc.calibration.sizing import Sizing
 from rtvc.calibration.timing import Timing, measured_here
-from rtvc.calibration.work import work_of
+from rtvc.calibration.work import work_to_fit
 from rtvc.config.calibration_yaml import load_calibration
 from rtvc.library.open_voice import voice_kind
 from rtvc.settings import BUILT_IN, Settings
@@ -83,7 +82,7 @@ def _warnings(
         )
     if changes:
         return f"Since the last calibration, {' and '.join(changes)}. Run 'rtvc calibrate' again."
-    work = dataclasses.replace(work_of(settings), index=True)
+    work = work_to_fit(settings)
     if choose(measured, profile, work=work) is None:
         return too_slow(kind, measured, profile, work)
     return ""

@@ -11,6 +11,7 @@ projection, v2 voices layer 12 without it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import mlx.core as mx
@@ -196,25 +197,22 @@ class Hubert:
         return self._transformer(convolved, depth, project)
 
     def _convolve(self, audio: mx.array, reserved: int) -> list[mx.array]:
-        parts = self._parts(audio, reserved)
-        first = self._first(audio, self._rows_needed(parts))
-        return map_streams(lambda rows: self._convolve_rows(first, rows), parts)
+        return self._convolve_from(audio, self._first, reserved)
 
     def _convolve_by(
         self, audio: mx.array, mean: mx.array, covariance: mx.array, reserved: int
     ) -> list[mx.array]:
-        parts = self._parts(audio, reserved)
-        first = self._first.by(audio, mean, covariance, self._rows_needed(parts))
+        return self._convolve_from(
+            audio, lambda audio, rows: self._first.by(audio, mean, covariance, rows), reserved
+        )
+
+    def _convolve_from(
+        self, audio: mx.array, normalise: Callable[[mx.array, int], _Normalised], reserved: int
+    ) -> list[mx.array]:
+        """Return the output of the convolutions after a normalised first one."""
+        parts = partition(self.frames(audio.shape[0]), reserved)
+        first = normalise(audio, max(self._first_rows(rows).stop for rows in parts))
         return map_streams(lambda rows: self._convolve_rows(first, rows), parts)
-
-    def _parts(self, audio: mx.array, reserved: int) -> list[slice]:
-        """Return the frames that each stream computes."""
-        return partition(self.frames(audio.shape[0]), reserved)
-
-    def _rows_needed(self, parts: list[slice]) -> int:
-        """Return how many rows of the first convolution these frames need."""
-        needed: int = max(self._first_rows(rows).stop for rows in parts)
-        return needed
 
     def _convolve_rows(self, first: _Normalised, rows: slice) -> mx.array:
         """Return the output of the convolutions for the frames in `rows`."""

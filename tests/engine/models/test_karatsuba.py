@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import mlx.core as mx
 import numpy as np
@@ -12,8 +11,6 @@ import pytest
 from rtvc.engine.models import hifigan
 from rtvc.engine.models.hifigan import HiFiGan
 from rtvc.engine.models.karatsuba import TiledConv
-from rtvc.engine.models.ops import backend, ops
-from rtvc.engine.models.ops.backend import Compute
 from rtvc.engine.models.parameters import Conv1d
 from rtvc.engine.models.stream_state import StreamState
 from rtvc.engine.models.vocoder import StreamingVocoder
@@ -22,17 +19,6 @@ from rtvc.engine.profiling.random_weights import random_voice
 from rtvc.engine.rvc.network import SynthesizerNetwork
 
 SLOPE = 0.1
-
-
-@pytest.fixture
-def gpu_operators() -> Iterator[None]:
-    """Build networks with the GPU operators, step by step."""
-    before = backend.compute
-    ops.use(Compute(before.device, "gpu", "float32", before.gru_kernel))
-    mx.disable_compile()
-    yield
-    mx.enable_compile()
-    ops.use(before)
 
 
 def _random(*shape: int, seed: int = 0) -> np.ndarray:

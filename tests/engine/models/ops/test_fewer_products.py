@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import mlx.core as mx
@@ -12,23 +11,11 @@ import pytest
 
 from rtvc._types import Float32, Float64
 from rtvc.engine.models.hubert import Hubert
-from rtvc.engine.models.ops import backend, gpu, ops, spectral_gpu, winograd_gpu
-from rtvc.engine.models.ops.backend import Compute
+from rtvc.engine.models.ops import gpu, spectral_gpu, winograd_gpu
 from rtvc.engine.profiling.op_count import count
 from rtvc.engine.weights.content_encoder import read_content_encoder
 
 GOLDEN = Path(__file__).parents[3] / "golden"
-
-
-@pytest.fixture
-def gpu_operators() -> Iterator[None]:
-    """Build networks with the GPU operators, step by step."""
-    before = backend.compute
-    ops.use(Compute(before.device, "gpu", "float32", before.gru_kernel))
-    mx.disable_compile()
-    yield
-    mx.enable_compile()
-    ops.use(before)
 
 
 def _signal(frames: int, channels: int) -> Float32:
