@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Set
+from importlib import import_module
 from typing import Any, NamedTuple
 
 from rtvc.device_choice import ChannelChoice, parse_channel
@@ -201,13 +202,22 @@ def add_compute(parser: argparse._ArgumentGroup | argparse.ArgumentParser) -> No
 
 
 def choose_device(args: argparse.Namespace, *, remember: bool) -> None:
-    """Use the device of ``--compute``, if it is given, and remember it."""
+    """Use the device of ``--compute``, if it is given, and remember it.
+
+    Raises
+    ------
+    UsageError
+        If it is the GPU, and MLX finds none.
+    """
     if args.compute is None:
         return
     from rtvc.config.compute_file import save_device
     from rtvc.system.mlx_environment import request_device
 
     request_device(args.compute)
+    if args.compute == "gpu":
+        # Raises an error without a GPU, which the built-in voice would not need.
+        import_module("rtvc.engine.models.ops.backend")
     if remember:
         try:
             save_device(args.compute)

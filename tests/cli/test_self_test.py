@@ -114,6 +114,18 @@ def test_the_chosen_device_is_remembered_and_used(tmp_path: Path):
     assert load_device() == ""
 
 
+@pytest.mark.skipif(mx.is_available(mx.gpu), reason="there is a GPU")
+def test_a_missing_gpu_is_refused_with_any_voice_and_not_remembered(tmp_path: Path):
+    demo = str(tmp_path / "demo.wav")
+    run = rtvc("run", "--compute", "gpu", "--demo", demo, "--seconds", "0.1")
+    assert run.returncode == 2
+    assert run.stderr == (
+        "rtvc: The chosen device is 'gpu', but MLX finds no GPU here. Use 'cpu', or 'rtvc run "
+        "--compute auto'; 'rtvc doctor' shows what MLX finds.\n"
+    )
+    assert load_device() == ""
+
+
 def test_a_damaged_file_counts_as_empty():
     compute_path().write_text("{")
     assert load_device() == ""
