@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 from rtvc.engine.chain import Chain
 from rtvc.engine.chain_builder import ChainBuilder
+from rtvc.engine.thread_pool import run_in_pool
 from rtvc.engine.worker import Worker
+from rtvc.errors import RtvcError
 from rtvc.settings import BUILT_IN, NO_MORPH, Settings
 
 AFTER_S = 2.0
 """Seconds for which the engine runs before it builds the first chain of the bank."""
 RETRY_S = 30.0
 """Seconds until the next try after a chain could not be built."""
+_LOOKUP_S = 10.0
+"""Longest wait for the settings of the voices where time stands still meanwhile."""
 _MB = 1e6
 
 FollowVoice = Callable[[Settings, str], Settings]
-"""Returns the settings after a change to another voice."""
+"""Returns the settings after a change to another voice; may read files."""
 
 
 class VoiceBank:
@@ -34,9 +39,11 @@ class VoiceBank:
     builder
         Starts the workers.
     follow
-        Returns the settings with which a change to a voice would continue.
+        Returns the settings with which a change to a voice would continue. Called on another
+        thread, since it may wait for a disk.
     synchronous
-        Whether to wait for each chain: on an endpoint whose time stands still meanwhile.
+        Whether to wait for it and for each chain: on an endpoint whose time stands still
+        meanwhile.
     """
 
     def __init__(self, builder: ChainBuilder, follow: FollowVoice, *, synchronous: bool) -> None:
@@ -48,6 +55,7 @@ class VoiceBank:
         self._building: tuple[str, Worker] | None = None
         self._wanted: tuple[tuple[str, Settings], ...] = ()
         self._wanted_for: tuple[object, ...] = ()
+        self._lookup: _Lookup | None = None
         self._too_large: set[str] = set()
         self._failed_s: dict[str, float] = {}
         self._due: float | None = None
@@ -83,7 +91,8 @@ class VoiceBank:
             self._used = [in_use.voice, *(name for name in self._used if name != in_use.voice)]
         if now < self._due:
             return
-        self._update_wanted(in_use)
+        if not self._update_wanted(in_use):
+            return
         self._collect(now)
         if self._building is None:
             self._build_next(now)
@@ -110,27 +119,38 @@ class VoiceBank:
         """Release all chains."""
         workers = [*self._ready.values(), *([self._building[1]] if self._building else [])]
         self._ready, self._building = {}, None
-        self._wanted_for = ()
+        self._wanted_for, self._lookup = (), None
         for worker in workers:
             worker.close()
 
-    def _update_wanted(self, in_use: Settings) -> None:
-        """Decide which voices are wanted, the most important one first."""
+    def _update_wanted(self, in_use: Settings) -> bool:
+        """Decide which voices are wanted, the most important one first.
+
+        Returns
+        -------
+        bool
+            Whether that is known for the present settings.
+        """
         requested = self._builder.requested
         facts = (
             *(requested.shape, requested.ready_memory, self._builder.degradation.level),
             *(self._favourites, tuple(self._used), in_use.shape),
         )
         if facts == self._wanted_for:
-            return
+            return True
+        if self._lookup is None:
+            names = dict.fromkeys((*self._used, *self._favourites))
+            names.pop(in_use.voice, None)
+            self._lookup = _Lookup(facts, requested, list(names), self._follow)
+        lookup = self._lookup
+        if not lookup.done(wait=self._synchronous):
+            return False
+        self._lookup = None
+        if lookup.facts != facts:
+            return False
         self._wanted_for = facts
         self._too_large.clear()
-        names = dict.fromkeys((*self._used, *self._favourites))
-        names.pop(in_use.voice, None)
-        others = [
-            *_other_positions(requested),
-            *(self._follow(requested, name) for name in names),
-        ]
+        others = [*_other_positions(requested), *lookup.found]
         effective = [self._builder.effective_for(other) for other in others]
         self._wanted = tuple((settings.voice_to_load, settings) for settings in effective)
         wanted = dict(self._wanted)
@@ -138,6 +158,7 @@ class VoiceBank:
             if name not in wanted or not _fits(worker, wanted[name]):
                 self._ready.pop(name).close()
         self._fit()
+        return True
 
     def _collect(self, now: float) -> None:
         """Keep the chain that was being built, if it is ready and there is room for it."""
@@ -178,6 +199,35 @@ class VoiceBank:
                 continue
             self._building = name, self._builder.start(settings, background=True)
             return
+
+
+class _Lookup:
+    """Finds on another thread with which settings changes to some voices would continue.
+
+    Attributes
+    ----------
+    facts
+        What the voices were chosen by.
+    found
+        The settings, in the order of the names, once it is done; not of voices that fail.
+    """
+
+    def __init__(
+        self, facts: tuple[object, ...], requested: Settings, names: list[str], follow: FollowVoice
+    ) -> None:
+        self.facts = facts
+        self.found: list[Settings] = []
+
+        def find() -> None:
+            for name in names:
+                with contextlib.suppress(RtvcError, OSError):
+                    self.found.append(follow(requested, name))
+
+        self._job = run_in_pool(find, "rtvc settings of voices")
+
+    def done(self, *, wait: bool) -> bool:
+        """Return whether all voices have been looked up."""
+        return self._job.wait(_LOOKUP_S if wait else 0.0)
 
 
 def _other_positions(settings: Settings) -> list[Settings]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,9 +13,12 @@ import pytest
 
 from rtvc._types import Float32
 from rtvc.audio.simulated import SimulatedDevice
+from rtvc.calibration.sizing import Sizing
+from rtvc.engine.chain_builder import ChainBuilder
 from rtvc.engine.handover import faded
 from rtvc.engine.plan import Plan
 from rtvc.engine.voice import Rendered
+from rtvc.engine.voice_bank import VoiceBank
 from rtvc.session import Session
 from rtvc.settings import Settings
 from rtvc.stats import Stats
@@ -210,6 +215,39 @@ def test_the_nearest_positions_are_prepared_first():
     settings = BASE.replace(morph_to="high", morph=0.5, ready_memory=160.0)
     _, stats, _ = run([], settings, 6.0)
     assert set(stats.ready_voices) == {f"low > high 0.{n}" for n in (3, 4, 6, 7)}
+
+
+def test_a_slow_disk_does_not_hold_up_the_engine_thread():
+    """What a voice remembers is in a file, which is read on another thread."""
+    voices = {name: ToneVoice(name, hz=hz) for name, hz in HZ.items()}
+    device = SimulatedDevice(np.zeros(RATE, np.float32))
+    builder = ChainBuilder(device, BASE, finder(**voices), Sizing())
+    read, asked = threading.Event(), list[int]()
+
+    def follow(settings: Settings, voice: str) -> Settings:
+        asked.append(threading.get_ident())
+        assert read.wait(20)
+        return settings.replace(voice=voice)
+
+    bank = VoiceBank(builder, follow, synchronous=False)
+    bank.keep(("high", "other"))
+    now = 0.0
+
+    def tend_until(ready: set[str]) -> None:
+        nonlocal now
+        deadline = time.monotonic() + 20
+        while set(bank.memory) != ready and time.monotonic() < deadline:
+            bank.tend(BASE, now := now + BLOCK_S)
+            time.sleep(0.002)
+        assert set(bank.memory) == ready
+
+    for _ in range(100):
+        bank.tend(BASE, now := now + BLOCK_S)
+    assert not bank.memory
+    read.set()
+    tend_until({"high", "other"})
+    assert threading.get_ident() not in asked
+    bank.close()
 
 
 def test_another_voice_does_not_morph_on():
