@@ -15,7 +15,7 @@ from rtvc.cli import options
 from rtvc.cli.run_devices import print_note
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from rtvc.calibration.conditions import Conditions
     from rtvc.calibration.profiles import Profile
@@ -190,6 +190,7 @@ def _measured(
 def _on_a_thread(title: str, measure: Callable[[Show], T], bar: ProgressBar) -> T:
     """Measure on a thread of its own, like the engine's, and return the result."""
     from rtvc.engine.thread_pool import clear_mlx_streams
+    from rtvc.system.thread_priority import reset_thread_priority
 
     began, stop = time.monotonic(), threading.Event()
 
@@ -199,6 +200,7 @@ def _on_a_thread(title: str, measure: Callable[[Show], T], bar: ProgressBar) -> 
         bar.show(title, share, time.monotonic() - began)
 
     with ThreadPoolExecutor(1, "rtvc calibrate") as executor:
+        executor.submit(reset_thread_priority)
         work = executor.submit(measure, show)
         try:
             return work.result()
@@ -209,25 +211,33 @@ def _on_a_thread(title: str, measure: Callable[[Show], T], bar: ProgressBar) -> 
             executor.submit(clear_mlx_streams)
 
 
+@contextlib.contextmanager
+def _undisturbed(*, busy: bool = False) -> Iterator[None]:
+    """Give the calling thread the priority of the engine's, with other threads busy or not."""
+    from rtvc.engine.profiling.step_timing import background_load
+    from rtvc.system.realtime_mode import realtime_mode
+    from rtvc.system.thread_priority import raise_thread_priority
+
+    with realtime_mode(), background_load() if busy else contextlib.nullcontext():
+        raise_thread_priority()
+        yield
+
+
 def _measure(
     settings: Settings, conditions: Conditions, seconds: float, show: Show
 ) -> tuple[str, Timing]:
-    from rtvc.engine.profiling.step_timing import background_load, measure
+    from rtvc.engine.profiling.step_timing import measure
     from rtvc.library.base_models import installed_model
     from rtvc.library.open_voice import find_voice
     from rtvc.live.demo import load_utterance
     from rtvc.settings import BUILT_IN
-    from rtvc.system.realtime_mode import realtime_mode
-    from rtvc.system.thread_priority import raise_thread_priority, reset_thread_priority
 
-    reset_thread_priority()
     voice = find_voice(settings.voice)
     built_in = settings.voice == BUILT_IN
     methods = [] if built_in else ["swift", "dio"]
     if not built_in and installed_model("fcpe") is not None:
         methods.append("fcpe")
-    with realtime_mode(), background_load() if conditions.busy else contextlib.nullcontext():
-        raise_thread_priority()
+    with _undisturbed(busy=conditions.busy):
         measured = measure(
             voice,
             settings,
@@ -243,12 +253,8 @@ def _measure(
 def _measure_parts(seconds: float, show: Show) -> dict[str, float]:
     from rtvc.engine.profiling.step_timing import PARTS_SHARE, measure_processing
     from rtvc.live.demo import load_utterance
-    from rtvc.system.realtime_mode import realtime_mode
-    from rtvc.system.thread_priority import raise_thread_priority, reset_thread_priority
 
-    reset_thread_priority()
-    with realtime_mode():
-        raise_thread_priority()
+    with _undisturbed():
         return measure_processing(
             load_utterance(), seconds=PARTS_SHARE * seconds, report_progress=show
         )

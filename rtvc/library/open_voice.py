@@ -24,7 +24,7 @@ from rtvc.system.thread_priority import yield_thread_priority
 if TYPE_CHECKING:
     from rtvc.engine.models.pitch_estimator import PitchEstimator
     from rtvc.engine.rvc.network import SynthesizerNetwork
-    from rtvc.engine.rvc.retrieval import Retrieval
+    from rtvc.engine.rvc.retrieval import FeatureIndex, Retrieval
     from rtvc.engine.rvc.voice import RvcVoice
     from rtvc.library import Manifest
 
@@ -138,14 +138,13 @@ def load_rvc_voice(name: str, path: Path, index: Path | None) -> RvcVoice:
     RtvcError
         If a file cannot be used, or the encoder is not installed.
     """
-    notice = " ".join(prepare_computing().sentences)
-    from rtvc.engine.rvc import loading
-    from rtvc.engine.rvc.mlx_errors import mlx_errors
 
-    with mlx_errors("loaded"):
-        voice = _load_shared(loading.voice_file(path), loading.load_voice)
-    found = None if index is None else _load_shared(index, loading.load_index)
-    return _rvc_voice(name, voice, found, notice)
+    def network() -> SynthesizerNetwork:
+        from rtvc.engine.rvc import loading
+
+        return _load_shared(loading.voice_file(path), loading.load_voice)
+
+    return _rvc_voice(name, network, lambda: _load_index(index))
 
 
 def _load_between(name: str, first: str, second: str, share: float) -> RvcVoice:
@@ -163,49 +162,63 @@ def _load_between(name: str, first: str, second: str, share: float) -> RvcVoice:
             f"The voice {first!r} cannot morph to {second!r}: an RVC voice morphs to another RVC "
             "voice, the built-in voice to a preset of its own."
         )
-    notice = " ".join(prepare_computing().sentences)
-    from rtvc.engine.rvc import loading
-    from rtvc.engine.rvc.mlx_errors import mlx_errors
-    from rtvc.engine.rvc.network import SynthesizerNetwork
-    from rtvc.engine.rvc.retrieval import IndexBlend
-    from rtvc.engine.weights.checkpoint import read_voice_checkpoint
-    from rtvc.library.blending import blend_checkpoints, check_same_network
-
     voices = _files(first), _files(second)
-    paths = [loading.voice_file(path) for _, path, _ in voices]
 
-    def blend(path: Path) -> SynthesizerNetwork:
-        one, other = read_voice_checkpoint(path), read_voice_checkpoint(paths[1])
-        check_same_network((voices[0][0], voices[1][0]), one, other, "morph")
-        blended = blend_checkpoints(one, other, share)
-        return SynthesizerNetwork(blended.weights, blended.config, embedder=blended.embedder)
+    def network() -> SynthesizerNetwork:
+        from rtvc.engine.rvc import loading
+        from rtvc.engine.rvc.network import SynthesizerNetwork
+        from rtvc.engine.weights.checkpoint import read_voice_checkpoint
+        from rtvc.library.blending import blend_checkpoints, check_same_network
 
-    state = paths[1].stat()
-    other = paths[1].resolve(), state.st_mtime_ns, state.st_size
-    with mlx_errors("loaded"):
-        voice = _load_shared(paths[0], blend, (*other, share))
-    indexes = [
-        None if index is None else _load_shared(index, loading.load_index) for _, _, index in voices
-    ]
-    found = IndexBlend(*indexes, share=share) if any(indexes) else None
-    return _rvc_voice(name, voice, found, notice)
+        paths = [loading.voice_file(path) for _, path, _ in voices]
+
+        def blend(path: Path) -> SynthesizerNetwork:
+            one, other = read_voice_checkpoint(path), read_voice_checkpoint(paths[1])
+            check_same_network((voices[0][0], voices[1][0]), one, other, "morph")
+            blended = blend_checkpoints(one, other, share)
+            return SynthesizerNetwork(blended.weights, blended.config, embedder=blended.embedder)
+
+        state = paths[1].stat()
+        version = paths[1].resolve(), state.st_mtime_ns, state.st_size
+        return _load_shared(paths[0], blend, (*version, share))
+
+    def index() -> Retrieval | None:
+        from rtvc.engine.rvc.retrieval import IndexBlend
+
+        indexes = [_load_index(path) for _, _, path in voices]
+        return IndexBlend(*indexes, share=share) if any(indexes) else None
+
+    return _rvc_voice(name, network, index)
+
+
+def _load_index(path: Path | None) -> FeatureIndex | None:
+    """Return the index of a file; None without a file."""
+    from rtvc.engine.rvc import loading
+
+    return None if path is None else _load_shared(path, loading.load_index)
 
 
 def _rvc_voice(
-    name: str, voice: SynthesizerNetwork, index: Retrieval | None, notice: str
+    name: str,
+    load_network: Callable[[], SynthesizerNetwork],
+    load_index: Callable[[], Retrieval | None],
 ) -> RvcVoice:
     """Return a voice with the content encoder that its network was trained with."""
+    notice = " ".join(prepare_computing().sentences)
     from rtvc.engine.rvc import loading
     from rtvc.engine.rvc.mlx_errors import mlx_errors
     from rtvc.engine.rvc.voice import RvcVoice
     from rtvc.library import base_model_path
 
     with mlx_errors("loaded"):
+        network = load_network()
+    index = load_index()
+    with mlx_errors("loaded"):
         encoder = _load_shared(
-            base_model_path(voice.embedder),
+            base_model_path(network.embedder),
             lambda path: loading.load_content_encoder(path, keep=True),
         )
-    return RvcVoice(name, voice, encoder, find_estimator, index, notice=notice)
+    return RvcVoice(name, network, encoder, find_estimator, index, notice=notice)
 
 
 def _find_index(path: Path) -> Path | None:
