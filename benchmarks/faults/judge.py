@@ -8,11 +8,13 @@ onsets. `python -m benchmarks.faults --fault nothing` gives the method's error.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
 from scipy.signal import resample_poly, stft
 
 from benchmarks.faults.tape import RATE, RECORD
@@ -162,6 +164,13 @@ def onsets(sound: Float32) -> NDArray[np.float64]:
     return np.asarray(rise - rise.mean(axis=1, keepdims=True))
 
 
+def loudness(sound: Float32) -> NDArray[np.float64]:
+    """Return the level of 10 ms in log10 of the power, (1, frames)."""
+    power = uniform_filter1d(np.square(sound, dtype="f8"), RATE // 100)[::_HOP]
+    level = np.log10(power + 1e-6)
+    return np.asarray(level - level.mean())[None]
+
+
 @dataclass(frozen=True)
 class Latency:
     """A measured latency, and how much higher its correlation is than any other's."""
@@ -171,14 +180,23 @@ class Latency:
 
 
 def latency(
-    source: Tape, output: Tape, start: float, seconds: float, most: float = 1.0
+    source: Tape,
+    output: Tape,
+    start: float,
+    seconds: float,
+    *,
+    most: float = 1.0,
+    features: Callable[[Float32], NDArray[np.float64]] = onsets,
 ) -> Latency | None:
-    """Return the latency of the output from `start` on; None where it cannot be measured."""
+    """Return the latency of the output from `start` on; None where it cannot be measured.
+
+    `features` maps a sound to what is compared, (bands, frames), 2.5 ms apart.
+    """
     played = output.between(start, start + seconds)
     heard = source.between(start - most, start + seconds)
     if loud(played).mean() < 0.6 or loud(heard).mean() < 0.6:
         return None
-    a, b = onsets(played), onsets(heard)
+    a, b = features(played), features(heard)
     size = 1 << (b.shape[1] + a.shape[1]).bit_length()
     cross = np.fft.irfft(np.fft.rfft(b, size) * np.conj(np.fft.rfft(a, size)), size)
     lags = b.shape[1] - a.shape[1] + 1

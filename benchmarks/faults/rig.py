@@ -72,6 +72,11 @@ class Rig:
         self._sound = dense_speech() if sound is None else sound
         self._away: set[str] = set()
 
+    @property
+    def sound_s(self) -> float:
+        """Seconds of the sound that is played into the microphone in a loop."""
+        return len(self._sound) / RATE
+
     def __enter__(self) -> Rig:
         # The first sink is the server's choice where the default one is gone: not the one that
         # feeds the microphone.

@@ -64,8 +64,8 @@ def measure(attempt: Try, source: Tape, output: Tape, most: float = 1.0) -> None
     found = attempt.figures
     found["silent_s"] = judge.silent_after(output, began, gone + 0.5)
     found["sound_s"] = judge.sound_after(output, gone, until)
-    before = judge.latency(source, output, began - BEFORE_S, WINDOW_S, 1.0)
-    after = judge.latency(source, output, gone + NOMINAL_S, WINDOW_S, most)
+    before = judge.latency(source, output, began - BEFORE_S, WINDOW_S)
+    after = judge.latency(source, output, gone + NOMINAL_S, WINDOW_S, most=most)
     lag = STATED_S if before is None else before.seconds
     found["lost_s"] = judge.lost_s(source, output, began, until, lag)
     found["before_ms"] = None if before is None else 1000 * before.seconds
