@@ -17,6 +17,7 @@ from benchmarks.faults.provoke import (
     move,
     muted,
     nothing,
+    one_processor,
     only_own_output,
     stop_program,
     stop_server,
@@ -252,6 +253,10 @@ CASES = {
     "two-instances": Case("two instances", runs.two_instances),
     "cpu-hogs": Case(
         "6 processes that compute, 5 s", repeated(hogs(6, 5.0), Wanted(late=0, lost_s=0.06))
+    ),
+    "one-processor": Case(
+        "one processor, which another program takes for 0.4 s in real time",
+        repeated(one_processor(0.4), Wanted(sound_s=2.0)),
     ),
     "settings": Case(
         "1,000 random changes of settings in 30 s",

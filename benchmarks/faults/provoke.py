@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from benchmarks.faults.rig import Rig
 from tests.support.sound_server import HEADPHONES_SINK
@@ -134,6 +135,24 @@ def hogs(count: int, seconds: float) -> Provoke:
         for process in processes:
             process.kill()
             process.wait()
+        return began, time.monotonic()
+
+    return provoke
+
+
+def one_processor(seconds: float) -> Provoke:
+    """Let rtvc have one processor, and another program take it in real time."""
+
+    def provoke(rig: Rig) -> tuple[float, float]:
+        everything = os.sched_getaffinity(0)
+        for thread in Path(f"/proc/{rig.pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {max(everything)})
+        busy = (
+            f"import time; end = time.monotonic() + {seconds}\nwhile time.monotonic() < end: pass"
+        )
+        began = time.monotonic()
+        command = ["taskset", "-c", str(max(everything)), "chrt", "-f", "18"]
+        subprocess.run([*command, sys.executable, "-c", busy], check=True)
         return began, time.monotonic()
 
     return provoke

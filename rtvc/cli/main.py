@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from rtvc._version import __version__
 from rtvc.cli.leaving import leave_if_hung
 from rtvc.errors import RtvcError, UsageError, close_matches, did_you_mean, escaped
+from rtvc.system.audio_priority import limit_realtime_threads
 
 COMMANDS = (
     "run",
@@ -236,6 +237,7 @@ def _main(words: list[str]) -> int:
         usual = signal.default_int_handler, signal.SIG_DFL
         if number != signal.SIGINT or signal.getsignal(number) in usual:
             signal.signal(number, end)
+    limit_realtime_threads()
     try:
         args = parse(words)
         for note in getattr(args, "notes", ()):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,8 +13,13 @@ from contextlib import contextmanager, suppress
 from rtvc.system.mac_power import prefer_this_thread
 from rtvc.system.thread_priority import renamed_thread, thread_name, threads
 
-_PRIORITY = 15
-"""SCHED_FIFO priority: above computing threads, below the sound server."""
+_CALLBACK, _CLIENT, _SERVICE = 15, 16, 17
+"""SCHED_FIFO priorities: above computing threads, below the sound server.
+
+A callback thread polls without a pause while it has no frames, so the thread that receives them
+from the sound server must be able to take its processor, and so must the one that watches it."""
+_LIMIT_S = 0.5
+"""Longest computation in real time without a pause."""
 
 
 def make_thread_realtime() -> None:
@@ -23,7 +31,7 @@ def make_thread_realtime() -> None:
     prefer_this_thread()
     if hasattr(os, "sched_setscheduler"):
         with suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY - 5))
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_SERVICE))
 
 
 @contextmanager
@@ -47,6 +55,31 @@ def realtime_threads() -> Iterator[None]:
         for thread in set(threads()) - before - ours:
             name = thread_name(thread)
             if name not in inherited and not name.startswith("rtvc "):
+                priority = _CALLBACK if name == mark else _CLIENT
                 # It fails without permission (ulimit -r), and for a thread that has ended.
                 with suppress(OSError):
-                    os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(_PRIORITY))
+                    os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(priority))
+
+
+def limit_realtime_threads() -> None:
+    """Schedule all threads as usual once one has computed in real time for half a second.
+
+    Without a pause, it would take the processor from every other program, and on one processor
+    from the threads that could end it. Devices that are opened later get real time again. Call it
+    in the main thread, which must not wait for long in C code. Linux only.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    signal.signal(signal.SIGXCPU, lambda *_: _end_real_time())
+    _, hard = resource.getrlimit(resource.RLIMIT_RTTIME)
+    soft = round(1e6 * _LIMIT_S)
+    if hard == resource.RLIM_INFINITY or soft < hard:
+        resource.setrlimit(resource.RLIMIT_RTTIME, (soft, hard))
+
+
+def _end_real_time() -> None:
+    for thread in threads():
+        # It fails for a thread that has ended.
+        with suppress(OSError):
+            if os.sched_getscheduler(thread) == os.SCHED_FIFO:
+                os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))

@@ -2,13 +2,14 @@
 
 import ctypes
 import os
+import subprocess
 import sys
 import threading
 import time
 
 import pytest
 
-from rtvc.system.audio_priority import realtime_threads
+from rtvc.system.audio_priority import make_thread_realtime, realtime_threads
 from rtvc.system.thread_priority import reset_thread_priority, thread_name, threads
 
 pytestmark = pytest.mark.skipif(
@@ -54,6 +55,56 @@ def test_a_thread_that_a_library_starts_runs_in_real_time():
     assert is_realtime(named)
     assert not is_realtime(0)
     assert thread_name(threading.get_native_id()) == before
+
+
+def test_the_thread_that_receives_frames_comes_before_the_one_that_waits_for_them():
+    """With the same priority, a callback that polls on the only processor would keep it."""
+    service: list[int] = []
+
+    def serve():
+        make_thread_realtime()
+        service.append(os.sched_getparam(0).sched_priority)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    thread.join()
+    with realtime_threads():
+        callback = start_native(1)
+        client = start_native(1)
+        with open(f"/proc/self/task/{client}/comm", "w") as file:
+            file.write("threaded-ml")
+    callback_priority, client_priority = (
+        os.sched_getparam(t).sched_priority for t in (callback, client)
+    )
+    assert callback_priority < client_priority < service[0]
+
+
+def test_a_thread_that_computes_on_loses_the_real_time():
+    program = """
+import hashlib, os, sys, threading, time
+from rtvc.system.audio_priority import limit_realtime_threads, make_thread_realtime
+
+def compute():
+    make_thread_realtime()
+    began.append(time.monotonic())
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 4_000_000)  # without the interpreter lock
+
+began = []
+limit_realtime_threads()
+thread = threading.Thread(target=compute)
+thread.start()
+while not began:
+    time.sleep(0.01)
+while thread.is_alive() and os.sched_getscheduler(thread.native_id) == os.SCHED_FIFO:
+    time.sleep(0.01)
+print(thread.is_alive(), time.monotonic() - began[0])
+sys.stdout.flush()
+os._exit(0)
+"""
+    printed = subprocess.check_output([sys.executable, "-c", program], text=True, timeout=20)
+    computing, took = printed.split()
+    assert computing == "True"
+    assert float(took) > 0.3
 
 
 @pytest.mark.parametrize("is_named", [False, True])
