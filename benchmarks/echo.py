@@ -28,6 +28,7 @@ from scipy.signal import fftconvolve
 
 from benchmarks.dnsmos import RATE, score
 from benchmarks.noise import SPEECH, read
+from rtvc.audio.echo_canceller import make_canceller
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.conversion import convert
 
@@ -103,23 +104,10 @@ def drifted(samples: Samples, ppm: float) -> Samples:
 
 
 def webrtc(microphone: Samples, played: Samples) -> Samples:
-    """Cancel with AEC3 of WebRTC's audio processing module, at 48 kHz."""
-    from livekit.rtc import AudioFrame
-    from livekit.rtc.apm import AudioProcessingModule
-
-    module = AudioProcessingModule(echo_cancellation=True)
-
-    def frame(samples: Samples) -> Any:
-        return AudioFrame(samples.tobytes(), ENGINE_RATE, 1, _FRAME)
-
-    def step(near: Samples, far: Samples) -> Samples:
-        module.process_reverse_stream(frame(far))
-        module.set_stream_delay_ms(0)
-        one = frame(near)
-        module.process_stream(one)
-        return np.frombuffer(one.data, np.int16)
-
-    return in_frames(step, microphone, played, _FRAME)
+    """Cancel as rtvc does: with AEC3 of WebRTC's audio processing module, at 48 kHz."""
+    whole = microphone.size // _FRAME * _FRAME
+    near, far = (one[:whole].astype(np.float32) for one in (microphone, played))
+    return make_canceller("cancel").process(near, far)
 
 
 def speex(

@@ -9,6 +9,8 @@ from contextlib import ExitStack, nullcontext
 from types import TracebackType
 from typing import Any
 
+from rtvc.audio.echo_canceller import require_canceller
+from rtvc.audio.echo_endpoint import EchoEndpoint, find_echo
 from rtvc.audio.endpoint import Endpoint
 from rtvc.audio.latency_watch import LatencyWatch
 from rtvc.audio.tee import TeeEndpoint
@@ -96,6 +98,8 @@ class Session:
             wait_for_voice=wait_for_voice,
         )
         self._hint = hint
+        self._echo = find_echo(endpoint)
+        self._wait_for_voice = wait_for_voice
         self._watch: LatencyWatch | None = None
         if isinstance(endpoint, TeeEndpoint) and endpoint.realtime:
             self._watch = LatencyWatch(
@@ -164,7 +168,8 @@ class Session:
         timings = load_calibration()[0]
         here = measured_here(timings, conditions()) if timings else {}
         sizing = Sizing(here, PROFILES[profile])
-        return cls(TeeEndpoint(live, own), settings, sizing=sizing, hint=lambda: live.hint)
+        endpoint = TeeEndpoint(EchoEndpoint(live), own)
+        return cls(endpoint, settings, sizing=sizing, hint=lambda: live.hint)
 
     @property
     def settings(self) -> Settings:
@@ -184,7 +189,10 @@ class Session:
         """
         if self._begun:
             raise RtvcError("A session starts only once. Make another one.")
+        if self._echo is not None and not self._wait_for_voice:
+            require_canceller(self.settings.echo)
         self._begun = True
+        self._use_echo()
         if self.endpoint.wall_clock:
             self._held.enter_context(realtime_mode())
         try:
@@ -225,6 +233,8 @@ class Session:
         else:
             self._engine.apply(combine_settings(settings, changes))
         self._set_monitor_gain()
+        if self._begun:
+            self._use_echo()
 
     def keep_ready(self, voices: Iterable[str]) -> None:
         """Keep voices loaded and waiting, so that a change to one of them is heard at once.
@@ -258,7 +268,13 @@ class Session:
                 estimated_latency=self._watch.estimate,
                 latency_faults=self._watch.faults,
             )
-        reason = " ".join(filter(None, (stats.reason, self._hint())))
+        problem = ""
+        if self._echo is not None:
+            problem = self._echo.problem
+            if self._echo.delay_s:
+                latency = dataclasses.replace(stats.latency, echo=self._echo.delay_s)
+                stats = dataclasses.replace(stats, latency=latency)
+        reason = " ".join(filter(None, (stats.reason, problem, self._hint())))
         return stats if reason == stats.reason else dataclasses.replace(stats, reason=reason)
 
     def take_message(self) -> str:
@@ -316,6 +332,10 @@ class Session:
         latency = stats.latency
         # Rounded, since the devices' part may change while the engine's does not.
         return round(latency.total - latency.device_in - latency.device_out, 6)
+
+    def _use_echo(self) -> None:
+        if self._echo is not None:
+            self._echo.use(self.settings.echo)
 
     def _set_monitor_gain(self) -> None:
         if isinstance(self.endpoint, TeeEndpoint) and self.endpoint.monitor is not None:

@@ -231,6 +231,13 @@ class Settings:
         step=0.5,
     )
     input_gain: float = _setting(0.0, "Input gain.", unit="dB", low=-24.0, high=36.0, step=1.0)
+    echo: str = _setting(
+        "off",
+        "Echo cancellation, where you cannot wear headphones: cancel removes what the speaker "
+        "plays; adds 10 ms of latency and makes your voice less clear. No effect on files.",
+        choices=("off", "cancel"),
+        needs=frozenset({"devices"}),
+    )
     noise: str = _setting(
         "off",
         "Noise suppression for the microphone: light adds 10 ms of latency and needs little CPU, "

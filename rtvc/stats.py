@@ -59,8 +59,8 @@ class Latency:
         Duration of a block.
     headroom
         Output queued when a block arrives: the time that a step may take.
-    noise, speech_gate
-        Delay of the noise suppression, and of the speech gate.
+    echo, noise, speech_gate
+        Delay of the echo cancellation, of the noise suppression, and of the speech gate.
     lookahead
         Input after a frame that the models need before the frame is rendered.
     crossfade, search
@@ -72,6 +72,7 @@ class Latency:
     device_in: float = 0.0
     block: float = 0.0
     headroom: float = 0.0
+    echo: float = 0.0
     noise: float = 0.0
     speech_gate: float = 0.0
     lookahead: float = 0.0
@@ -87,6 +88,7 @@ class Latency:
             self.device_in
             + self.block
             + self.headroom
+            + self.echo
             + self.noise
             + self.speech_gate
             + self.lookahead

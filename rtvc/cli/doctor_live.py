@@ -20,6 +20,7 @@ _TROUBLE = (State.MUTED, State.DEVICE_LOST)
 
 def run(args: argparse.Namespace) -> int:
     """Run the command, and return the exit code."""
+    from rtvc.audio.echo_canceller import require_canceller
     from rtvc.audio.silent_output import SilentOutput
     from rtvc.cli import options
     from rtvc.cli.run_devices import print_note, selected_devices
@@ -32,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
     remembered, note = load_remembered()
     settings = remembered.settings
     options.require_voice(settings)
+    require_canceller(settings.echo)
     devices = SystemDevices().open(selected_devices(args, remembered))
     sizing, advice = startup_sizing(settings, remembered.profile, remembered.chosen)
     for sentence in filter(None, (note, advice.notes, advice.warnings)):

@@ -275,6 +275,10 @@ def _controller(
 
 def _check_voice(settings: Settings, args: argparse.Namespace) -> None:
     """Report a missing voice; with a remembered one, the run starts muted and waits for it."""
+    from rtvc.audio.echo_canceller import require_canceller
+
+    if args.demo is None:
+        require_canceller(settings.echo)
     try:
         options.require_voice(settings)
     except MissingPackageError:

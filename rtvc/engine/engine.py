@@ -26,8 +26,8 @@ _UNCHANGED = (
     "Your voice is recognisable: change pitch or formant, or choose another voice or a preset."
 )
 _FEEDBACK = (
-    "The microphone picks up the speaker, so the output is reduced: wear headphones, or turn the "
-    "speaker down."
+    "The microphone picks up the speaker, so the output is reduced: wear headphones, turn the "
+    "speaker down, or set echo to cancel."
 )
 _SOUNDING = State.CONVERTED, State.UNCHANGED, State.DRY, State.MUTED
 _JOIN_S = 1.0

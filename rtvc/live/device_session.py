@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from rtvc.audio.echo_endpoint import find_echo
 from rtvc.audio.tee import TeeEndpoint
 from rtvc.calibration.sizing import Sizing
 from rtvc.config.learned_sizes import Conditions, load_learned, save_learned
@@ -100,6 +101,8 @@ class DeviceSession:
         if used and streams and (used, streams) != self._measured_for:
             self._measured_for = used, streams
             self._measured = find_latency(*used, streams)
+            if (echo := find_echo(self.endpoint)) is not None:
+                echo.measured_s = self._measured.seconds if self._measured else None
         return self._measured
 
     def keep_sizes(self) -> str:

@@ -262,6 +262,7 @@ class SystemDevices:
         RtvcError
             If there are devices, but no such microphone or speaker.
         """
+        from rtvc.audio.echo_endpoint import EchoEndpoint
         from rtvc.audio.errors import AudioError
         from rtvc.audio.live import LiveEndpoint
         from rtvc.audio.monitor import find_monitor, open_monitor
@@ -313,7 +314,7 @@ class SystemDevices:
             )
 
         return OpenDevices(
-            endpoint,
+            EchoEndpoint(endpoint),
             names._replace(monitor=monitor_name()),
             monitor,
             note,

@@ -50,7 +50,10 @@ class Side(NamedTuple):
 def feedback_advice(microphone: Side, speaker: Side) -> str:
     """Return `loop_warning`, or a hint if it is not known which devices these are, else ""."""
     if {microphone.name.lower(), speaker.name.lower()} <= _GENERIC:
-        return "If you hear echo or howling, the microphone picks up the speaker: wear headphones."
+        return (
+            "If you hear echo or howling, the microphone picks up the speaker: wear headphones, or "
+            "set echo to cancel."
+        )
     return loop_warning(microphone, speaker)
 
 
@@ -74,7 +77,7 @@ def loop_warning(microphone: Side, speaker: Side) -> str:
     if one_body or (_is_open_microphone(microphone) and _is_open_speaker(speaker)):
         return (
             f"{microphone.name!r} picks up {speaker.name!r}, which causes echo or howling. "
-            "Wear headphones, or choose another output."
+            "Wear headphones, choose another output, or set echo to cancel."
         )
     return ""
 

@@ -19,6 +19,7 @@ _PARTS = {
     "device_in": ("microphone", DEVICES),
     "block": ("block", "block"),
     "headroom": ("headroom", "headroom"),
+    "echo": ("echo", "echo"),
     "noise": ("noise", "noise"),
     "speech_gate": ("speech gate", "speech_gate"),
     "lookahead": ("lookahead", "lookahead"),

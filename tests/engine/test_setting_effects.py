@@ -28,6 +28,7 @@ from rtvc.engine.world.voice import WorldVoice
 from rtvc.session import Session
 from rtvc.setting import Value
 from rtvc.settings import SETTINGS, Settings
+from tests.audio import test_echo
 from tests.audio.test_monitor import MainOutput
 from tests.engine import test_auto_sizes
 from tests.engine.rvc import rvc_stack
@@ -473,6 +474,14 @@ class Checks:
         quiet, loud = (convert(kind, "quiet vowel", input_gain=gain) for gain in (-12.0, 12.0))
         assert not quiet.any()  # below the gate
         assert level_db(loud[RATE // 5 :]) > -60
+
+    @staticmethod
+    def echo(kind: str) -> None:
+        pytest.importorskip("livekit")
+        levels = [
+            test_echo.echo_db(USUAL.replace(gate=-90.0, echo=way))[0] for way in ("off", "cancel")
+        ]
+        assert levels[0] - levels[1] > 15
 
     @staticmethod
     def noise(kind: str) -> None:
