@@ -204,7 +204,7 @@ class LiveEndpoint:
         """
         deadline = time.monotonic() + timeout
         while True:
-            if lost := self._service.lost:
+            if lost := self._service.problem(time.monotonic()):
                 raise DeviceLostError(lost)
             available = self._open_duplex.available()
             left = deadline - time.monotonic()

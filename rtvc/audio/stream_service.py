@@ -13,6 +13,10 @@ TICK_S = 0.0025
 """Period of the service thread: half the time for which the callback may lack an action."""
 STALL_TIMEOUT_S = 0.4
 """A device whose frame count stands still this long is lost, even if PortAudio calls it active."""
+STARVED_S = 1.5
+"""A service thread that has not run for so long, while its watcher has, does not run at all."""
+_UNWATCHED_S = 0.2
+"""Time between two looks after which the watcher itself has not run, as in a stopped program."""
 _JOIN_S = 0.5
 
 
@@ -34,6 +38,8 @@ class StreamService:
         self._check = check
         self._thread: threading.Thread | None = None
         self._stop_requested = threading.Event()
+        self._ticks = self._seen = 0
+        self._looked = self._ran = 0.0
         self.lost = ""
 
     def start(self, duplex: Duplex, tick: Callable[[], None]) -> None:
@@ -47,6 +53,24 @@ class StreamService:
             daemon=True,
         )
         self._thread.start()
+
+    def problem(self, now: float) -> str:
+        """Return `lost`, or that the thread does not run; call it at least ten times a second.
+
+        A thread in real time can wait for its processor, and any thread for a library, for good.
+        The streams are then not supplied, and nothing else would notice it.
+
+        Parameters
+        ----------
+        now
+            Seconds on a monotonic clock.
+        """
+        if self._ticks != self._seen or now - self._looked > _UNWATCHED_S:
+            self._seen, self._ran = self._ticks, now
+        self._looked = now
+        if self.lost or now - self._ran <= STARVED_S:
+            return self.lost
+        return f"The thread that serves the devices has not run for {STARVED_S:g} s."
 
     def stop(self) -> None:
         """End the thread; safe to repeat."""
@@ -63,6 +87,7 @@ class StreamService:
         try:
             while not stop_requested.is_set():
                 time.sleep(TICK_S)
+                self._ticks += 1
                 duplex.service()
                 if lost := duplex.lost(STALL_TIMEOUT_S) or self._check(duplex):
                     self.lost = lost

@@ -1,0 +1,64 @@
+"""The service thread: what it finds, and that its own end is noticed."""
+
+import threading
+import time
+from typing import cast
+
+from rtvc.audio.duplex import Duplex
+from rtvc.audio.stream_service import STARVED_S, StreamService
+
+
+class Streams:
+    """Streams that do not fail."""
+
+    def service(self):
+        pass
+
+    def lost(self, timeout: float) -> str:
+        return ""
+
+
+def look_for(service: StreamService, seconds: float) -> list[str]:
+    """Look as the engine does, and return what the last look gave, and when, in seconds."""
+    began = time.monotonic()
+    while (now := time.monotonic()) < began + seconds:
+        if problem := service.problem(now):
+            return [problem, f"{now - began:.1f}"]
+        time.sleep(0.005)
+    return []
+
+
+def test_a_service_that_hangs_is_noticed():
+    ticks, go_on = [], threading.Event()
+
+    def tick():
+        ticks.append(None)
+        if len(ticks) > 20:
+            go_on.wait(10)
+
+    service = StreamService(lambda _: "")
+    service.start(cast(Duplex, Streams()), tick)
+    problem, after = look_for(service, STARVED_S + 3)
+    assert problem == "The thread that serves the devices has not run for 1.5 s."
+    assert STARVED_S <= float(after) < STARVED_S + 1
+    go_on.set()
+    service.stop()
+
+
+def test_a_service_that_runs_is_no_problem_and_neither_is_a_stopped_program():
+    service = StreamService(lambda _: "")
+    service.start(cast(Duplex, Streams()), lambda: None)
+    assert look_for(service, 0.3) == []
+    service.stop()
+    # Nothing has run in between, as after SIGSTOP: the service gets its time again.
+    assert not service.problem(time.monotonic() + 30)
+    assert not service.problem(time.monotonic() + 30.1)
+
+
+def test_what_it_finds_is_told_at_once():
+    service = StreamService(lambda _: "gone")
+    service.start(cast(Duplex, Streams()), lambda: None)
+    problem, after = look_for(service, 2)
+    assert problem == "gone"
+    assert float(after) < STARVED_S
+    service.stop()
