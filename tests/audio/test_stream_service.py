@@ -29,7 +29,8 @@ def look_for(service: StreamService, seconds: float) -> list[str]:
 
 
 def test_a_service_that_hangs_is_noticed():
-    ticks, go_on = [], threading.Event()
+    ticks: list[None] = []
+    go_on = threading.Event()
 
     def tick():
         ticks.append(None)
