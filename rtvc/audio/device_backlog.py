@@ -62,6 +62,11 @@ class BacklogWatch:
         self._restarted = float("-inf")
         self._restarts: deque[float] = deque(maxlen=_BUDGET)
 
+    @property
+    def nominal(self) -> float | None:
+        """The latency to hold, in seconds; None before it is known."""
+        return self._nominal
+
     def observe(self, latency_s: float) -> None:
         """Add a measurement."""
         self._readings.append(latency_s)
@@ -136,6 +141,11 @@ class BacklogKeeper:
         self._began = 0.0
         self.restarts = 0
         self._event = ""
+
+    @property
+    def nominal_s(self) -> float | None:
+        """The latency to hold, in seconds; None before it is known."""
+        return self._watch.nominal
 
     @property
     def excess_s(self) -> float:

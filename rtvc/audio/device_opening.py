@@ -59,6 +59,12 @@ class DeviceOpening:
     ) -> None:
         self._wanted, self._arguments, self._routes = wanted, arguments, routes
         self.identities: tuple[DeviceIdentity, DeviceIdentity] | None = None
+        self._held: tuple[tuple[Device, Device], float] | None = None
+
+    def hold(self, devices: tuple[Device, Device] | None, duplex: Duplex) -> None:
+        """Open these devices with the latency that their streams have now, if it is known."""
+        latency = duplex.held_latency
+        self._held = (devices, latency) if devices and latency is not None else None
 
     def open_patiently(self) -> OpenedDevices:
         """Open; sometimes PortAudio opens a stream and never calls it back: try a second one."""
@@ -94,13 +100,24 @@ class DeviceOpening:
             with realtime_threads():
                 duplex = open_duplex(*devices, **self._arguments)
                 try:
-                    duplex.start(START_TIMEOUT_S)
+                    duplex.start(START_TIMEOUT_S, self._held_latency(devices))
                 except BaseException:
                     duplex.close()
                     raise
         finally:
             set_alsa_printing(False)
         return OpenedDevices(devices, identities, duplex, marks)
+
+    def _held_latency(self, devices: tuple[Device, Device]) -> float | None:
+        if self._held is None:
+            return None
+        before, latency = self._held
+        # The number of a device changes with the others.
+        same = all(
+            (old.name, old.host_api) == (new.name, new.host_api)
+            for old, new in zip(before, devices, strict=True)
+        )
+        return latency if same else None
 
     def _find(self) -> tuple[tuple[Device, Device], tuple[DeviceIdentity, DeviceIdentity]]:
         """Return the selected devices; finds devices that were open before by their identity."""

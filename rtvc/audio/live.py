@@ -179,6 +179,7 @@ class LiveEndpoint:
         self._service.stop()
         if duplex:
             self._past = _summed(self._past, duplex.health())
+            self._opening.hold(self._devices, duplex)
             PORTAUDIO.begin(duplex.close, CLOSE_LIMIT_S)
             self._schedule = self._new_schedule()
         while not self._stopped:

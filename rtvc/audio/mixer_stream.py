@@ -126,7 +126,7 @@ class MixerStream(DeviceStream):
     def restart(self) -> None:
         """Stop and start again; the output fades out before and in afterwards."""
         ring, rate, block = self._tail_ring, self.spec.rate, self.spec.block
-        if ring is None:
+        if ring is None or self._play_action is None:  # nothing is being played
             super().restart()
             return
         width = round(_FADE_S * rate)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from rtvc.audio.device_backlog import TOLERANCE_S
 from rtvc.audio.endpoint import DeviceLostError
 from rtvc.audio.live import LiveEndpoint
 from rtvc.audio.loop_latency import measure_loop_latency
@@ -252,3 +253,29 @@ def test_an_error_of_the_watchdog_is_a_loss_that_reconnecting_ends(
     assert endpoint.reconnect(2.0) is True
     assert endpoint.wait(4800, 1.0) >= 4800
     endpoint.stop()
+
+
+@pytest.mark.thorough
+@measured
+def test_after_a_loss_the_latency_is_the_one_before(sound_server: SoundServer) -> None:
+    endpoint = LiveEndpoint()
+    begin(endpoint)
+    time.sleep(1.0)
+    before = held_latency(endpoint)
+    for _ in range(3):
+        endpoint._service.lost = "it was lost"
+        with pytest.raises(DeviceLostError):
+            endpoint.wait(RATE, 1.0)
+        with in_real_time():
+            assert endpoint.reconnect(4.0) is True
+        time.sleep(1.0)
+        assert held_latency(endpoint) == pytest.approx(before, abs=TOLERANCE_S)
+    endpoint.stop()
+
+
+def held_latency(endpoint: LiveEndpoint) -> float:
+    """Return what was measured a second after the start, in seconds."""
+    keeper = endpoint._open_duplex._keeper
+    assert keeper is not None
+    assert keeper.nominal_s is not None
+    return keeper.nominal_s

@@ -1,0 +1,75 @@
+"""After a loss, the latency of a duplex device is what it was before."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from rtvc.audio.devices import Device
+from rtvc.audio.duplex import HOLD_TRIES, PRIMED_BLOCKS, Duplex
+from rtvc.audio.streams import Counters, DeviceStream, Port, StreamSpec
+
+SPEC = StreamSpec(48_000, 480, Port(0, 1), Port(0, 1))
+DEVICE = Device(0, "card", "ALSA", 1, 1, 48_000.0, False, False, False)
+
+
+class Stream(DeviceStream):
+    """A stream whose starts leave these latencies, in seconds, each as two measurements."""
+
+    def __init__(self, latencies: Sequence[tuple[float | None, float | None]]) -> None:
+        super().__init__(SPEC)
+        self._left = list(latencies)
+        self._next: list[float | None] = []
+        self._frames = 0
+        self.starts = 0
+
+    @property
+    def latency(self) -> tuple[float, float]:
+        return 0.01, 0.02
+
+    def start(self) -> None:
+        self.starts += 1
+        self._next = list(self._left.pop(0))
+
+    def restart(self) -> None:
+        self.start()
+
+    def service(self) -> None:
+        pass
+
+    def counters(self) -> Counters:
+        self._frames += PRIMED_BLOCKS * SPEC.block
+        return Counters(self._frames, 0, 0)
+
+    def take_measured_latency(self) -> float | None:
+        return self._next.pop(0) if self._next else None
+
+
+def start(*latencies: tuple[float | None, float | None], hold_s: float | None) -> tuple[int, bool]:
+    """Start a stream; return how often it was started, and whether the latency is held."""
+    stream = Stream(latencies)
+    duplex = Duplex(stream, stream, (DEVICE, DEVICE))
+    duplex.start(1.0, hold_s)
+    return stream.starts, duplex.held_latency == hold_s
+
+
+def test_the_first_start_takes_what_it_gets():
+    assert start((0.05, 0.05), hold_s=None) == (1, True)
+
+
+def test_the_same_latency_needs_no_other_start():
+    assert start((0.031, 0.029), hold_s=0.03) == (1, True)
+
+
+@pytest.mark.parametrize("first", [(0.02, 0.02), (0.04, 0.04), (0.03, 0.04), (0.01, 0.03)])
+def test_another_latency_is_started_again(first: tuple[float, float]):
+    assert start(first, (0.03, 0.03), hold_s=0.03) == (2, True)
+
+
+def test_what_cannot_be_reached_is_accepted():
+    starts, held = start(*[(0.05, 0.05)] * HOLD_TRIES, hold_s=0.03)
+    assert starts == HOLD_TRIES
+    assert not held
+
+
+def test_a_device_without_times_is_started_once():
+    assert start((None, None), hold_s=0.03)[0] == 1
