@@ -133,6 +133,7 @@ def examine() -> list[Check]:
         *_library(probe("library")),
         _presets(),
         _remembered(),
+        *_extras(),
         *_feedback(sound),
         _latency(),
     ]
@@ -384,6 +385,30 @@ def _remembered() -> Check:
         devices += f", and to {device_label(selection.monitor)}"
     settings = described(remembered.settings.changed()) or "all settings at their defaults"
     return Check(name, "good", f"{devices}; {settings}; in {remembered_path()}")
+
+
+def _extras() -> list[Check]:
+    """Check the packages that the settings of the next run need beyond those of rtvc."""
+    from rtvc.config.remembered import read_remembered
+    from rtvc.errors import MissingPackageError, RtvcError
+
+    try:
+        from rtvc.audio.echo_canceller import require_canceller
+        from rtvc.engine.dsp.noise_suppression import require_suppressor
+
+        settings = read_remembered().settings
+    except (ImportError, RtvcError):  # reported by other checks
+        return []
+    checks = []
+    for require, value in (
+        (require_suppressor, settings.noise),
+        (require_canceller, settings.echo),
+    ):
+        try:
+            require(value)
+        except MissingPackageError as error:
+            checks.append(Check("packages", "warning", str(error)))
+    return checks
 
 
 def _feedback(sound: dict[str, Any]) -> list[Check]:

@@ -6,12 +6,15 @@ import sys
 import numpy as np
 import pytest
 
+from rtvc.audio.drift import ClockTrim
 from rtvc.audio.echo_canceller import ECHO_DELAY, make_canceller
 from rtvc.audio.echo_endpoint import MARGIN_S, EchoEndpoint, find_echo
 from rtvc.audio.live import LiveEndpoint
+from rtvc.audio.resample import EdgeResampler
 from rtvc.audio.simulated import SimulatedDevice
 from rtvc.audio.tee import TeeEndpoint
-from rtvc.cli import main
+from rtvc.cli import doctor, main
+from rtvc.config.remembered import RememberedRun, save_remembered
 from rtvc.engine.voice import Rendered
 from rtvc.errors import MissingPackageError
 from rtvc.session import Session
@@ -260,9 +263,53 @@ def test_a_live_run_without_the_package_keeps_the_sound_it_has(monkeypatch):
         Session(EchoEndpoint(SimulatedDevice(NOTHING)), Settings(echo="cancel"), finder()).start()
 
 
+def test_the_doctor_says_which_package_the_next_run_lacks(monkeypatch, tmp_path):
+    monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path))
+    save_remembered(RememberedRun(settings=Settings(echo="cancel")))
+    monkeypatch.setitem(sys.modules, "livekit", None)
+    (check,) = doctor._extras()
+    assert check.verdict == "warning"
+    assert "'pip install livekit'" in check.found
+    save_remembered(RememberedRun())
+    assert doctor._extras() == []
+
+
 def test_files_have_no_echo():
     assert find_echo(SimulatedDevice(NOTHING)) is None
     assert find_echo(TeeEndpoint(SimulatedDevice(NOTHING))) is None
+
+
+def heard_on_another_clock(sound, ppm):
+    """What a microphone hears of a sound that a speaker with a faster clock plays 0.1 s later.
+
+    The sound is resampled as rtvc does where input and output are two devices.
+    """
+    from scipy.interpolate import CubicSpline  # 0.3 s to import
+
+    clocks, resampler = ClockTrim(), EdgeResampler(RATE, RATE)
+    random, speed, parts = np.random.default_rng(0), 1 + ppm * 1e-6, []
+    for block in range(len(sound) // FRAME):
+        parts.append(resampler.process(sound[block * FRAME : (block + 1) * FRAME]))
+        for look in range(8):
+            now = 0.01 * (block + 1) + 0.00125 * (look + random.random())
+            if clocks.observe(now, int(now * 100) / 100, int(now * speed * 100) / 100):
+                resampler.trim(clocks.trim)
+    device = np.concatenate(parts)
+    at = np.clip((np.arange(len(sound)) - RATE // 10) * speed, 0, len(device) - 1)
+    return CubicSpline(np.arange(len(device)), device)(at), resampler.delay_s
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("ppm", [-50.0, 100.0])
+def test_the_drift_of_two_devices_is_not_between_reference_and_echo(canceller, ppm):
+    sound = np.resize(TALK, 20 * RATE)
+    heard, resampler_s = heard_on_another_clock(sound, ppm)
+    echo = np.convolve(heard, impulse_response(0.02))[: len(sound)]
+    microphone = echo.astype(np.float32) + hiss(len(sound))
+    lag = round((0.1 + resampler_s - MARGIN_S) * RATE)
+    left = canceller.process(microphone, np.pad(sound, (lag, 0))[: len(sound)])
+    late = slice(8 * RATE, None)
+    assert power_db(microphone[late]) - power_db(left[late]) > 40
 
 
 @measured
