@@ -1,55 +1,39 @@
 """Run live steps of the reference implementation on request; side_by_side.py starts this.
 
-    python reference_worker.py CHECKOUT < requests > replies
+    python -m benchmarks.reference_worker CHECKOUT < requests > replies
 
 Runs in an environment of the reference (torch, transformers, librosa, scipy; packages that only
 its other pitch methods, its index and its formant shift use may be missing) and imports its
 modules from the checkout. The networks have random weights and full size. The content encoder
 is Hugging Face's ``HubertModel``, as in the reference itself; no weights file is read.
 
-The first request is a JSON object with ``version``, ``config`` (the 18 values of a voice),
-``block``, ``context`` and ``crossfade`` (in frames of 10 ms) and ``threads``; the reply has the
-version of torch. Each further line is a request for one step; the reply has its time in seconds,
-total and by stages.
+The first request has ``version``, ``config`` (the 18 values of a voice), ``block``, ``context``
+and ``crossfade`` (in frames of 10 ms) and ``threads``; see torch_worker.py for the rest.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 import tempfile
-import time
-from collections import defaultdict
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
+
+from benchmarks.torch_worker import StageTimer, Step, serve
 
 FRAME = 160
 MAX_CROSSFADE, SEARCH = 4, 1
 """Frames; the maximum crossfade and the search range of the reference's realtime_gui.py."""
 
 
-def main() -> None:
-    # The reference prints to standard output, so the replies need another descriptor.
-    replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+def _prepare(request: dict[str, Any]) -> tuple[Step, dict[str, Any]]:
     checkout = Path(sys.argv[1]).resolve()
     os.chdir(checkout)  # the reference finds its translations relative to it
     sys.path.insert(0, str(checkout))
-    request = json.loads(sys.stdin.readline())
-    import torch
-
     _replace_unused()
-    torch.set_num_threads(request["threads"])
-    torch.manual_seed(0)
-    step = Step(request)
-    for _ in range(3):
-        step()
-    print(json.dumps({"torch": torch.__version__}), file=replies, flush=True)
-    for _ in sys.stdin:
-        print(json.dumps(step()), file=replies, flush=True)
+    return ReferenceStep(request), {}
 
 
 def _replace_unused() -> None:
@@ -64,7 +48,7 @@ def _replace_unused() -> None:
             sys.modules[name.partition(".")[0]] = sys.modules[name] = absent
 
 
-class Step:
+class ReferenceStep:
     """``RVC.infer`` of the reference's infer/rtrvc.py, with the window of its realtime_gui.py."""
 
     def __init__(self, request: dict[str, Any]) -> None:
@@ -76,7 +60,6 @@ class Step:
         self._rendered = self._block + crossfade + SEARCH
         frames = self._skip + request["crossfade"] + SEARCH + self._block
         self._window = 0.1 * torch.randn(frames * FRAME)
-        self._seconds: defaultdict[str, float] = defaultdict(float)
         loaded = SimpleNamespace(
             model=_content_encoder(),
             model_rmvpe=_rmvpe(),
@@ -89,38 +72,22 @@ class Step:
         )
         config = SimpleNamespace(device=torch.device("cpu"), is_half=False)
         self._rvc = rtrvc.RVC(0, 0, "random", "", 0, config, loaded)
-        self._time(rtrvc, "extract_hubert_features", "content encoder")
-        self._time(self._rvc, "get_f0", "pitch")
-        self._time(self._rvc.net_g.enc_p, "forward", "text encoder")
-        self._time(self._rvc.net_g.flow, "forward", "flow")
-        self._time(self._rvc.net_g.dec, "forward", "decoder")
+        self._timer = StageTimer()
+        self._timer.wrap_step(self._rvc, "infer")
+        self._timer.wrap(rtrvc, "extract_hubert_features", "content encoder")
+        self._timer.wrap(self._rvc, "get_f0", "pitch")
+        self._timer.wrap(self._rvc.net_g.enc_p, "forward", "text encoder")
+        self._timer.wrap(self._rvc.net_g.flow, "forward", "flow")
+        self._timer.wrap(self._rvc.net_g.dec, "forward", "decoder")
 
     def __call__(self) -> dict[str, Any]:
         """Run one step; return its time in seconds, total and by stages."""
-        self._seconds.clear()
-        began = time.perf_counter()
         output = self._rvc.infer(
             self._window, self._block * FRAME, self._skip, self._rendered, "rmvpe"
         )
-        total = time.perf_counter() - began
         expected = self._rendered * self._rvc.tgt_sr // 100
         assert len(output) == expected, f"{len(output)} samples instead of {expected}"
-        stages = dict(self._seconds)
-        stages["rest"] = total - sum(stages.values())
-        return {"total": total, "stages": stages}
-
-    def _time(self, owner: Any, name: str, stage: str) -> None:
-        """Time a function; on the CPU its work is complete when it returns."""
-        real = getattr(owner, name)
-
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            began = time.perf_counter()
-            try:
-                return real(*args, **kwargs)
-            finally:
-                self._seconds[stage] += time.perf_counter() - began
-
-        setattr(owner, name, timed)
+        return self._timer.reply()
 
 
 def _content_encoder() -> Any:
@@ -151,4 +118,4 @@ def _voice(version: str, config: list[Any]) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    serve(_prepare)
