@@ -49,6 +49,9 @@ class EchoEndpoint(ForwardingEndpoint):
     ----------
     measured_s
         Measured latency from output to input in seconds; None for the one that `inner` states.
+    delay_s
+        Delay of the input by the cancellation in seconds, 0 while it is off. After the end it is
+        still that of the streams that were open.
     problem
         Why nothing is cancelled although it should be, "" if nothing is wrong.
     """
@@ -56,18 +59,14 @@ class EchoEndpoint(ForwardingEndpoint):
     def __init__(self, inner: Endpoint) -> None:
         super().__init__(inner)
         self.measured_s: float | None = None
+        self.delay_s = 0.0
         self.problem = ""
         self._wanted = "off"
         self._stopped = False
         self._next: EchoCanceller | None = None
         self._in_use: _Cancellation | None = None
         self._lock = threading.Lock()
-        """Held while output is written or its position is read."""
-
-    @property
-    def delay_s(self) -> float:
-        """Delay of the input by the cancellation in seconds, 0 while it is off."""
-        return 0.0 if self._in_use is None else ECHO_DELAY / ENGINE_RATE
+        """Held while output is written or its position is read, and to change what is wanted."""
 
     def use(self, echo: str) -> None:
         """Switch the cancellation on or off, with a short fade; any thread may call this.
@@ -79,11 +78,12 @@ class EchoEndpoint(ForwardingEndpoint):
         echo
             Value of ``Settings.echo``.
         """
-        if echo == self._wanted or self._stopped:
-            return
-        self._wanted, self.problem = echo, ""
-        if echo == "off" or self._in_use is not None or self._next is not None:
-            return
+        with self._lock:
+            if echo == self._wanted or self._stopped:
+                return
+            self._wanted, self.problem = echo, ""
+            if echo == "off" or self._in_use is not None or self._next is not None:
+                return
         if self.wall_clock:
             threading.Thread(target=self._load, args=(echo,), name="rtvc echo", daemon=True).start()
         else:
@@ -115,6 +115,7 @@ class EchoEndpoint(ForwardingEndpoint):
         """Return the next `samples` input samples."""
         if self._in_use is None and self._wanted != "off" and self._next is not None:
             self._in_use, self._next = _Cancellation(self._next), None
+            self.delay_s = ECHO_DELAY / ENGINE_RATE
         in_use = self._in_use
         if in_use is None:
             return self.inner.read(samples)
@@ -129,10 +130,12 @@ class EchoEndpoint(ForwardingEndpoint):
             block = in_use.process(block, played, on=self._wanted != "off")
         except Exception as error:  # of the package: the sound continues without it
             self.problem = _unexpected(error)
-            self._wanted, self._in_use = "off", None
+            self._in_use, self.delay_s = None, 0.0
             return block
         if in_use.faded_out:
-            self._in_use = None
+            with self._lock:
+                if self._wanted == "off":  # still
+                    self._in_use, self.delay_s = None, 0.0
         return block
 
     def write(self, samples: Float32, tail: Float32 | None = None) -> None:

@@ -153,6 +153,27 @@ def test_what_is_played_after_a_loss_of_the_device_is_found_again(monkeypatch):
     assert np.array_equal(played[-2 * MARGIN : -MARGIN], microphone[-MARGIN:])
 
 
+def test_a_canceller_that_fails_is_left_out_and_loaded_again(monkeypatch):
+    recorder = recorder_in_use(monkeypatch)
+    sound = hiss(RATE, 0.1)
+    endpoint = EchoEndpoint(SimulatedDevice(sound))
+    endpoint.start(lambda: None, 0)
+    endpoint.use("cancel")
+    recorder.process = lambda microphone, played: 1 / 0
+    endpoint.wait(FRAME, 1.0)
+    np.testing.assert_array_equal(endpoint.read(FRAME), sound[:FRAME])
+    assert "unexpected ZeroDivisionError" in endpoint.problem
+    assert endpoint.delay_s == 0
+    endpoint.use("off")
+    assert endpoint.problem == ""
+    del recorder.process
+    endpoint.use("cancel")
+    endpoint.wait(FRAME, 1.0)
+    endpoint.read(FRAME)
+    assert endpoint.delay_s > 0
+    assert recorder.given
+
+
 def test_off_is_exact_and_imports_nothing():
     program = (
         "import sys, numpy as np\n"
@@ -215,6 +236,7 @@ def echo_db(settings):
     with session:
         assert session.wait(60)
         stats = session.stats()
+    assert session.stats().latency == stats.latency
     taken, played = endpoint.delay_monitor._input, endpoint.delay_monitor._output
     levels = [power_db(one.read(3 * RATE, 2 * RATE)) for one in (taken, played)]
     return levels[0] - levels[1], stats
