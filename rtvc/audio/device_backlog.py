@@ -10,6 +10,7 @@ PortAudio passes to each callback do. Restarting the stream empties the buffers.
 from __future__ import annotations
 
 import statistics
+import time
 from collections import deque
 
 from rtvc.audio.portaudio_thread import PORTAUDIO, PendingCall
@@ -22,6 +23,8 @@ _SETTLING = 5
 """Measurements after the start whose median is the latency to hold."""
 TOLERANCE_S = 0.004
 """Deviation that is not corrected, in seconds."""
+CLOSE_S = 0.0025
+"""Deviation that is accepted after a restart, in seconds."""
 EXCESS_S = 0.012
 """Excess that is removed even if that is audible; less waits until the output is quiet."""
 WRONG_START_S = 0.015
@@ -33,6 +36,10 @@ _TRIES = 5
 _BUDGET, _BUDGET_S = 20, 60.0
 """Most restarts within a time: a device may report its latency wrongly."""
 RESTART_LIMIT_S = 1.0
+_HOLD_TRIES, _HOLD_S = 4, 0.6
+"""Most starts, and the longest time, until a stream has the latency that it had before."""
+_PROBE_LIMIT_S = 0.2
+"""Longest wait for a measurement of the latency."""
 
 
 class BacklogWatch:
@@ -67,6 +74,11 @@ class BacklogWatch:
         """The latency to hold, in seconds; None before it is known."""
         return self._nominal
 
+    def hold(self, latency_s: float) -> None:
+        """Hold this latency, as after a restart, not the one that is measured first."""
+        self._nominal = self._first = latency_s
+        self._tries = 1
+
     def observe(self, latency_s: float) -> None:
         """Add a measurement."""
         self._readings.append(latency_s)
@@ -79,7 +91,7 @@ class BacklogWatch:
         if self._first is not None and abs(lowest - self._first) <= TOLERANCE_S:
             self._nominal = self._first  # a higher one had been accepted meanwhile
         self.excess = lowest - self._nominal
-        if abs(self.excess) <= TOLERANCE_S:
+        if abs(self.excess) <= (CLOSE_S if self._tries else TOLERANCE_S):
             if len(self._readings) == _SETTLING:
                 self._tries = 0
         elif highest < self._nominal and not self._tries:
@@ -97,7 +109,8 @@ class BacklogWatch:
         """
         # A restart can also leave too short a latency: a device with too small a reserve.
         deviation = abs(self.excess) if self._tries else self.excess
-        if deviation <= (TOLERANCE_S if quiet or self._tries else EXCESS_S):
+        accepted = CLOSE_S if self._tries else TOLERANCE_S if quiet else EXCESS_S
+        if deviation <= accepted:
             return False
         if len(self._restarts) == _BUDGET and now - self._restarts[0] < _BUDGET_S:
             return False
@@ -151,6 +164,10 @@ class BacklogKeeper:
     def excess_s(self) -> float:
         """How far the latency exceeds the one to hold now, in seconds."""
         return max(0.0, self._watch.excess)
+
+    def hold(self, latency_s: float) -> None:
+        """Hold this latency, not the one that is measured first."""
+        self._watch.hold(latency_s)
 
     def take_event(self) -> str:
         """Return the reason for a restart since the last call, one sentence, else ""."""
@@ -207,3 +224,42 @@ class BacklogKeeper:
     def _restart_stream(self) -> None:
         with realtime_threads():  # a start makes a new callback thread
             self._stream.restart()
+            if (nominal := self._watch.nominal) is not None:
+                hold_latency(self._stream, nominal)
+
+
+def hold_latency(stream: DeviceStream, wanted_s: float) -> None:
+    """Restart a duplex stream that has just started until it has this latency.
+
+    Each start leaves another one, by up to the device's period. It is given up after some
+    restarts, and where the device passes no times.
+
+    Parameters
+    ----------
+    stream
+        The stream.
+    wanted_s
+        The latency as `DeviceStream.take_measured_latency` gives it.
+    """
+    deadline = time.monotonic() + _HOLD_S
+    for tries in range(_HOLD_TRIES):
+        if _has_latency(stream, wanted_s) is not False or time.monotonic() > deadline:
+            return
+        if tries < _HOLD_TRIES - 1:
+            stream.restart()
+
+
+def _has_latency(stream: DeviceStream, wanted_s: float) -> bool | None:
+    """Return whether two measurements are close to a latency; None if there are none."""
+    # The second one tells whether the first, just after the start, holds.
+    for _ in range(2):
+        deadline = time.monotonic() + _PROBE_LIMIT_S
+        stream.take_measured_latency()
+        while (measured := stream.take_measured_latency()) is None:
+            if time.monotonic() > deadline:
+                return None
+            stream.service()
+            time.sleep(0.002)
+        if abs(measured - wanted_s) > CLOSE_S:
+            return False
+    return True

@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 
 from rtvc._types import Float32
-from rtvc.audio.device_backlog import TOLERANCE_S, BacklogKeeper
+from rtvc.audio.device_backlog import BacklogKeeper, hold_latency
 from rtvc.audio.devices import Device, Direction, accepts, open_error
 from rtvc.audio.downmix import MIXED_CHANNELS, LiveDownmix
 from rtvc.audio.drift import ClockTrim
@@ -35,10 +35,6 @@ LATE_START_S = 0.5
 """A device that takes longer to start was suspended."""
 INTERRUPTION_S = 0.5
 """Pause of the program after which two streams are opened again; less is only late."""
-HOLD_TRIES = 4
-"""Most starts until a device has the latency again that it had before it was lost."""
-PROBE_LIMIT_S = 0.2
-"""Longest wait for a measurement of the latency."""
 STALE_S = 0.02
 """Time without output after which samples that are still in the resampler are not played."""
 QUIET_PEAK = 1e-3
@@ -105,7 +101,6 @@ class Duplex:
         self._quiet = True
         self._stale = 0
         self._started = time.monotonic()
-        self._hold_s: float | None = None
         self.received_input = False
 
     def start(self, timeout: float, hold_s: float | None = None) -> None:
@@ -143,8 +138,10 @@ class Duplex:
             # Input that was recorded before the output began would wait in the device for good.
             self._capture.restart()
             self._wait_until_running(time.monotonic() + timeout)
-        if self._keeper and hold_s is not None and self._restarted_to(hold_s, timeout):
-            self._hold_s = hold_s
+        if self._keeper and hold_s is not None:
+            hold_latency(self._capture, hold_s)
+            self._keeper.hold(hold_s)
+            self._wait_until_running(time.monotonic() + timeout)
         # What the first device has recorded while the second one started is too old.
         self._capture.read(self._capture.readable)
         self._started = time.monotonic()
@@ -154,35 +151,7 @@ class Duplex:
     @property
     def held_latency(self) -> float | None:
         """The measured latency that a duplex stream is held at, in seconds; None if not known."""
-        if self._hold_s is None and self._keeper:
-            return self._keeper.nominal_s
-        return self._hold_s
-
-    def _restarted_to(self, hold_s: float, timeout: float) -> bool:
-        """Restart the stream until it has this latency; return whether it has."""
-        for tries_left in reversed(range(HOLD_TRIES)):
-            # The second measurement tells whether the first one, just after the start, holds.
-            for _ in range(2):
-                measured = self._measured_latency()
-                if measured is None:  # some devices pass no times
-                    return False
-                if abs(measured - hold_s) > TOLERANCE_S:
-                    break
-            else:
-                return True
-            if tries_left:
-                self._capture.restart()
-                self._wait_until_running(time.monotonic() + timeout)
-        return False
-
-    def _measured_latency(self) -> float | None:
-        deadline = time.monotonic() + PROBE_LIMIT_S
-        while time.monotonic() < deadline:
-            self._capture.service()
-            if (measured := self._capture.take_measured_latency()) is not None:
-                return measured
-            time.sleep(0.002)
-        return None
+        return self._keeper.nominal_s if self._keeper else None
 
     def _wait_until_running(self, deadline: float) -> None:
         for watchdog in self._watchdogs:

@@ -127,7 +127,8 @@ class MixerStream(DeviceStream):
         """Stop and start again; the output fades out before and in afterwards."""
         ring, rate, block = self._tail_ring, self.spec.rate, self.spec.block
         if ring is None or self._play_action is None:  # nothing is being played
-            super().restart()
+            self._stream.abort()
+            self._begin_again()
             return
         width = round(_FADE_S * rate)
         device = round(min(sum(self.latency), _LONGEST_DRAIN_S) * rate)
@@ -136,6 +137,11 @@ class MixerStream(DeviceStream):
         time.sleep((2 * block + width + device) / rate)
         self._stream.abort()
         ring.fade_in(width)
+        self._begin_again()
+
+    def _begin_again(self) -> None:
+        with self._lock:  # a measurement that has begun would contain the interruption
+            self._probes, self._next_probe, self._measured_latency = None, 0.0, None
         self.finished.clear()
         self.start()
 

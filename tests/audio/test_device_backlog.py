@@ -47,6 +47,15 @@ class Device:
         return self.restarts[before:]
 
 
+@pytest.mark.parametrize("found", [0.02, 0.026, 0.034, 0.04])
+def test_a_latency_to_hold_is_restored_though_the_first_measurements_differ(found: float) -> None:
+    device = Device(found)
+    device.watch.hold(0.03)
+    device.after_restart = 0.031
+    assert len(device.run(3.0)) == 1
+    assert not device.run(10.0)
+
+
 @pytest.mark.parametrize("backlog", [0.02, 0.1, 5.0])
 def test_a_backlog_is_thrown_away_at_once(backlog: float) -> None:
     device = Device(0.03)
