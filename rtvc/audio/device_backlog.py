@@ -77,6 +77,8 @@ class BacklogWatch:
     def hold(self, latency_s: float) -> None:
         """Hold this latency, as after a restart, not the one that is measured first."""
         self._nominal = self._first = latency_s
+        self._readings.clear()
+        self.excess = 0.0
         self._tries = 1
 
     def observe(self, latency_s: float) -> None:

@@ -216,6 +216,11 @@ class Duplex:
                 watchdog.reset()
         return message
 
+    def moved(self) -> None:
+        """Note that the sound server has moved a stream: restore the latency at once."""
+        if self._keeper and (latency := self._keeper.nominal_s) is not None:
+            self._keeper.hold(latency)
+
     def take_event(self) -> str:
         """Return a sentence about a correction of the latency since the last call, else ""."""
         return self._keeper.take_event() if self._keeper else ""

@@ -73,6 +73,8 @@ class StreamEvents:
             return change.message
         if default := self._defaults.changed():
             return default
+        if change:
+            duplex.moved()
         if event := change.message if change else duplex.take_event():
             self._note(event)
         return ""
