@@ -14,9 +14,13 @@ from rtvc.audio.resample import EdgeResampler
 from rtvc.audio.simulated import SimulatedDevice
 from rtvc.audio.tee import TeeEndpoint
 from rtvc.cli import doctor, main
+from rtvc.config.measured_latency import MeasuredLatency, save_latency
 from rtvc.config.remembered import RememberedRun, save_remembered
+from rtvc.device_choice import DeviceIdentity
 from rtvc.engine.voice import Rendered
 from rtvc.errors import MissingPackageError
+from rtvc.live.device_session import DeviceSession
+from rtvc.live.devices import DeviceNames, OpenDevices
 from rtvc.session import Session
 from rtvc.settings import Settings
 from tests.engine.speech_measures import RATE, speech
@@ -294,6 +298,22 @@ def test_the_doctor_says_which_package_the_next_run_lacks(monkeypatch, tmp_path)
     assert "'pip install livekit'" in check.found
     save_remembered(RememberedRun())
     assert doctor._extras() == []
+
+
+def test_the_measured_latency_of_the_devices_is_used(monkeypatch, tmp_path):
+    monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path))
+    pair, streams = (DeviceIdentity("mic"), DeviceIdentity("speaker")), "48000 Hz, 10 ms"
+    save_latency(MeasuredLatency(*pair, streams, 0.123, 0.1, 0.0, 1e9))
+    echo, format_now = EchoEndpoint(SimulatedDevice(SILENCE)), [streams]
+    devices = OpenDevices(
+        echo, DeviceNames(), streams=lambda: format_now[0], identities=lambda: pair
+    )
+    session = DeviceSession(devices, Settings(), finder())
+    assert session.measured is not None
+    assert echo.measured_s == 0.123
+    format_now[0] = "44100 Hz, 10 ms"
+    assert session.measured is None
+    assert echo.measured_s is None
 
 
 def test_files_have_no_echo():
