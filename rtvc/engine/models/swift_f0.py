@@ -52,6 +52,9 @@ _PITCHES = 95
 _BANDS = 128
 _HEAD_BANDS = 96
 """Bands whose scores are computed: those of the pitches, and one above."""
+_BLOCK_BANDS = (*[(_BANDS, _BANDS, _BANDS)] * 5, (108, 102, _HEAD_BANDS))
+"""Bands of the input, between the two convolutions, and of the output of each residual block, as
+far as the scores depend on them. The convolutions of the last block reach 6 bands."""
 _STEP = (F0_MAX / F0_MIN) ** (1 / (_PITCHES - 1))
 _LOG_HZ = np.linspace(np.log(F0_MIN), np.log(F0_MAX), _PITCHES)
 _WINDOWS = (1024, 2048, 512)
@@ -159,11 +162,11 @@ class SwiftF0Estimator(PitchEstimator):
         spectra = self._log_spectra(padded)
         x = spectra[None].astype(self._precision)
         x = relu(apply["stem"](x), w["stem.bias"])
-        for block in range(len(_DILATIONS)):
+        for block, (given, between, left) in enumerate(_BLOCK_BANDS):
             first, second = f"blocks.{block}.0", f"blocks.{block}.1"
-            y = relu(apply[first](x), w[f"{first}.bias"])
-            x = relu(apply[second](y) + x, w[f"{second}.bias"])
-        x = x[:, :_HEAD_BANDS]
+            x = x[:, :given]
+            y = relu(apply[first](x)[:, :between], w[f"{first}.bias"])
+            x = relu(apply[second](y)[:, :left] + x[:, :left], w[f"{second}.bias"])
         # The band above the pitches has no score, as it has no neighbour above.
         x = relu(apply["head"](x), w["head.bias"])[:, :_PITCHES]
         pitch = linear(x, *affine(w, "pitch"))[0, :, :, 0].T.astype(mx.float32)
