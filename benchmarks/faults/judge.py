@@ -212,9 +212,11 @@ def latency(
     return Latency(float(most - (best + shift) * _HOP / RATE), float(score[best]))
 
 
-def likeness(source: Tape, output: Tape, start: float, end: float, most: float) -> float:
-    """Return the highest correlation of 200 ms of output with any part of the input before it."""
-    rate, size = 16_000, 3_200
+def likeness(
+    source: Tape, output: Tape, start: float, end: float, most: float, *, piece_s: float = 0.2
+) -> float:
+    """Return the highest correlation of a piece of output with any part of the input before it."""
+    rate, size = 16_000, round(16_000 * piece_s)
     played = resample_poly(output.between(start, end), 1, 3)
     heard = resample_poly(source.between(start - most, end + 0.05), 1, 3)
     worst = 0.0
