@@ -19,7 +19,7 @@ from typing import NamedTuple
 import mlx.core as mx
 
 from rtvc.engine.models.ops import ops
-from rtvc.engine.models.ops.cpu import accumulate_product, pack_taps
+from rtvc.engine.models.ops.cpu import accumulate_product, pack_matrices
 from rtvc.engine.models.parameters import Conv1d
 from rtvc.engine.models.stream_state import Chunk, ContextCache
 
@@ -154,7 +154,7 @@ class _WinogradConv:
         self._shift = (dilation - 1) // 2
         self.margin = conv.padding + 2 * self._shift
         self._kernel, self._dilation = kernel, dilation
-        taps = pack_taps(conv.weight).matrices
+        taps = pack_matrices(conv.weight).matrices
         self._groups, index = [], 0
         while index < kernel:
             size = 2 if (kernel - index) % 3 else 3

@@ -18,13 +18,19 @@ from typing import NamedTuple
 
 import mlx.core as mx
 
+from rtvc.engine.models.ops import spectral, winograd_cpu
 from rtvc.engine.models.ops.cpu_streams import partition, sum_streams
+from rtvc.engine.models.ops.spectral import Spectrum
+from rtvc.engine.models.ops.winograd_cpu import PairedTaps
 
 _MAX_UNFOLDED_FRAMES = 64
 """Frames up to which one product over all taps is as fast as one per tap, in fewer operations."""
 
 _MAX_PADDED_SIZE = 1 << 16
 """Elements up to which ``mx.pad`` is faster than concatenation, which is more operations."""
+
+_PAIRED_CHANNELS = 128
+"""Input channels from which fewer products cost less than two more copies."""
 
 _MAX_TAPS_PER_PRODUCT = 4
 """Taps of a grouped convolution per product; unfolding more taps costs more than it saves."""
@@ -81,8 +87,17 @@ class PackedTaps(NamedTuple):
     group: int = 1
 
 
-def pack_taps(weight: mx.array, stride: int = 1, dilation: int = 1) -> PackedTaps:
+def pack_taps(weight: mx.array, stride: int = 1, dilation: int = 1) -> PackedTaps | PairedTaps:
     """See ``gpu.pack_taps``. Building these views of the weight in every step would be slow."""
+    _, kernel, channels = weight.shape
+    form = kernel, stride, dilation
+    if form == (winograd_cpu.KERNEL, winograd_cpu.STRIDE, 1) and channels >= _PAIRED_CHANNELS:
+        return winograd_cpu.pack(weight)
+    return pack_matrices(weight, stride, dilation)
+
+
+def pack_matrices(weight: mx.array, stride: int = 1, dilation: int = 1) -> PackedTaps:
+    """Return the weight of a convolution as matrices, also where `pack_taps` has another form."""
     if stride > 1 and dilation > 1:
         raise ValueError(
             f"A stride of {stride} with a dilation of {dilation} is not supported on the CPU."
@@ -97,9 +112,11 @@ def pack_taps(weight: mx.array, stride: int = 1, dilation: int = 1) -> PackedTap
     return PackedTaps(tuple(matrices), whole, kernel, stride, dilation)
 
 
-def conv1d_packed(x: mx.array, taps: PackedTaps, *, padding: int = 0) -> mx.array:
+def conv1d_packed(x: mx.array, taps: PackedTaps | PairedTaps, *, padding: int = 0) -> mx.array:
     """See ``gpu.conv1d_packed``."""
     x = pad_time(x, padding, padding)
+    if isinstance(taps, PairedTaps):
+        return winograd_cpu.convolve(x, taps)
     length = (x.shape[1] - (taps.kernel - 1) * taps.dilation - 1) // taps.stride + 1
     if taps.whole is not None and length <= _MAX_UNFOLDED_FRAMES and len(x) == 1:
         width = x.shape[2]
@@ -117,7 +134,7 @@ def conv1d_packed(x: mx.array, taps: PackedTaps, *, padding: int = 0) -> mx.arra
     return y
 
 
-def conv1d_gelu(x: mx.array, taps: PackedTaps) -> mx.array:
+def conv1d_gelu(x: mx.array, taps: PackedTaps | PairedTaps) -> mx.array:
     """See ``gpu.conv1d_gelu``."""
     return gelu(conv1d_packed(x, taps))
 
@@ -182,29 +199,40 @@ def conv1d(
     """See ``gpu.conv1d``."""
     x = pad_time(x, padding, padding)
     if groups == 1 and (stride == 1 or dilation == 1):
-        y = conv1d_packed(x, pack_taps(weight, stride, dilation))
+        y = conv1d_packed(x, pack_matrices(weight, stride, dilation))
     elif stride != 1:
         y = mx.conv1d(x, weight, stride=stride, dilation=dilation, groups=groups)
     elif weight.shape[2] == 1 and weight.shape[0] == groups:
         y = _depthwise(x, weight, dilation)
     else:
-        y = grouped_conv1d(x, pack_grouped(weight, groups), dilation=dilation)
+        y = _conv1d_by_group(x, _pack_groups(weight, groups), dilation)
     return y if bias is None else y + bias
 
 
-def pack_grouped(weight: mx.array, groups: int) -> mx.array:
-    """Rearrange (O, K, I) for ``grouped_conv1d``: (K / n, groups, n I, O / groups), n taps each."""
+def pack_grouped(weight: mx.array, groups: int) -> mx.array | Spectrum:
+    """See ``gpu.pack_grouped``."""
+    if weight.shape[1] >= spectral.MIN_KERNEL:
+        return spectral.pack(weight, groups, inputs_first=True)
+    return _pack_groups(weight, groups)
+
+
+def _pack_groups(weight: mx.array, groups: int) -> mx.array:
+    """Rearrange (O, K, I) into (K / n, groups, n I, O / groups), n taps per product."""
     out, kernel, width = weight.shape
     at_once = math.gcd(kernel, _MAX_TAPS_PER_PRODUCT)
     by_group = weight.reshape(groups, out // groups, kernel // at_once, at_once * width)
     return mx.contiguous(by_group.transpose(2, 0, 3, 1))
 
 
-def grouped_conv1d(
-    x: mx.array, weight: mx.array, *, padding: int = 0, dilation: int = 1
-) -> mx.array:
-    """See ``gpu.grouped_conv1d``; one product covers several taps, with the groups as its batch."""
-    x = pad_time(x, padding, padding)
+def grouped_conv1d(x: mx.array, weight: mx.array | Spectrum, *, padding: int = 0) -> mx.array:
+    """See ``gpu.grouped_conv1d``."""
+    if isinstance(weight, Spectrum):
+        return spectral.convolve(x, weight, padding)
+    return _conv1d_by_group(pad_time(x, padding, padding), weight)
+
+
+def _conv1d_by_group(x: mx.array, weight: mx.array, dilation: int = 1) -> mx.array:
+    """Convolve with the result of `_pack_groups`: its products have the groups as their batch."""
     products, groups, height, width = weight.shape
     batch, padded, channels = x.shape
     at_once = height * groups // channels

@@ -14,15 +14,12 @@ from typing import NamedTuple
 
 import mlx.core as mx
 
-from rtvc.engine.models.ops import spectral_gpu, winograd_gpu
-from rtvc.engine.models.ops.spectral_gpu import Spectrum
+from rtvc.engine.models.ops import spectral, winograd_gpu
+from rtvc.engine.models.ops.spectral import Spectrum
 from rtvc.engine.models.ops.winograd_gpu import WinogradTaps
 
 _WINOGRAD_CHANNELS = 128
 """Input channels from which fewer products cost less than two more launches."""
-
-_SPECTRAL_KERNEL = 64
-"""Taps from which a grouped convolution is computed with spectra."""
 
 
 def tap_major(weight: mx.array) -> mx.array:
@@ -130,7 +127,7 @@ def conv1d(
 
 def pack_grouped(weight: mx.array, groups: int) -> mx.array | Spectrum:
     """Prepare a weight (out channels, kernel, in channels / groups) for ``grouped_conv1d``."""
-    return spectral_gpu.pack(weight, groups) if weight.shape[1] >= _SPECTRAL_KERNEL else weight
+    return spectral.pack(weight, groups) if weight.shape[1] >= spectral.MIN_KERNEL else weight
 
 
 def grouped_conv1d(x: mx.array, weight: mx.array | Spectrum, *, padding: int = 0) -> mx.array:
@@ -146,7 +143,7 @@ def grouped_conv1d(x: mx.array, weight: mx.array | Spectrum, *, padding: int = 0
         As in ``conv1d``.
     """
     if isinstance(weight, Spectrum):
-        return spectral_gpu.convolve(x, weight, padding)
+        return spectral.convolve(x, weight, padding)
     return conv1d(x, weight, padding=padding, groups=x.shape[2] // weight.shape[2])
 
 

@@ -1,9 +1,12 @@
-"""Grouped convolution with a long kernel as products of spectra, for GPUs.
+"""Grouped convolution with a long kernel as products of spectra.
 
 The signal is cut into blocks. A Fourier transform of a few hundred samples is a product with a
 small constant matrix, which also cuts and pads the blocks; between the two transforms each
 frequency is a product of complex matrices. For HuBERT's kernel of 128 this takes a quarter of the
 multiplications of the convolution, and MLX does not unfold the signal to 128 times its size.
+
+On the CPU the products of spectra have so few rows that reading the weights takes most of their
+time, so these are stored in the order in which OpenBLAS reads them without packing.
 """
 
 from __future__ import annotations
@@ -16,6 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvc._types import Float32
+
+MIN_KERNEL = 64
+"""Taps from which spectra take less time than one product per tap."""
 
 _BLOCK = 73
 """Largest number of outputs per block. With 128 taps a transform then has 200 samples."""
@@ -43,12 +49,18 @@ class Spectrum(NamedTuple):
     kernel: int
 
 
-def pack(weight: mx.array, groups: int) -> Spectrum:
-    """Prepare a weight (out channels, kernel, in channels / groups) for `convolve`."""
+def pack(weight: mx.array, groups: int, *, inputs_first: bool = False) -> Spectrum:
+    """Prepare a weight (out channels, kernel, in channels / groups) for `convolve`.
+
+    With `inputs_first` the matrices are stored as (in, out); shape and values stay the same.
+    """
     out, kernel, width = weight.shape
     taps = np.array(weight.astype(mx.float32)).reshape(groups, out // groups, kernel, width)
     spectra = np.fft.rfft(taps, _transform(kernel), axis=2).conj()
     parts = np.concatenate([spectra.real, spectra.imag], axis=1).transpose(0, 2, 1, 3)
+    if inputs_first:
+        stored = np.ascontiguousarray(parts.swapaxes(2, 3), np.float32)
+        return Spectrum(mx.array(stored, weight.dtype).swapaxes(2, 3), kernel)
     return Spectrum(mx.array(parts.astype(np.float32), weight.dtype), kernel)
 
 
