@@ -267,14 +267,15 @@ def flow_gflop(frames):
 def decoder_gflop(frames, products):
     """Of v2 40k: the first convolution, four stages, the last convolution.
 
-    `products` are those of a sample, for every kernel of the residual blocks.
+    `products` are those of a sample, for every kernel of the residual blocks of wide stages.
     """
     flop, rows, width = 2 * frames * 7 * 192 * 512, frames, 512
     for rate, kernel, excite in zip((10, 10, 2, 2), (16, 16, 4, 4), (80, 8, 4, 1), strict=True):
         flop += 2 * rows * kernel * width * width // 2
         rows, width = rows * rate, width // 2
         flop += 2 * rows * excite * width
-        flop += sum(2 * rows * n * width**2 * 6 for n in products.values())
+        wide = width >= winograd.MIN_CHANNELS
+        flop += sum(2 * rows * (n if wide else k) * width**2 * 6 for k, n in products.items())
     return (flop + 2 * rows * 7 * width) / 1e9
 
 

@@ -19,11 +19,16 @@ from typing import NamedTuple
 import mlx.core as mx
 
 from rtvc.engine.models.ops import ops
-from rtvc.engine.models.ops.cpu import accumulate_product, pack_matrices
+from rtvc.engine.models.ops.cpu import (
+    accumulate_product,
+    add_difference,
+    add_sum,
+    pack_matrices,
+)
 from rtvc.engine.models.parameters import Conv1d
 from rtvc.engine.models.stream_state import Chunk, ContextCache
 
-MIN_CHANNELS = 32
+MIN_CHANNELS = 64
 """Channels below which the saved products cost less than the additional sums."""
 
 
@@ -108,16 +113,13 @@ class WinogradBlock:
             *inner, last = unit
             for conv in inner:
                 left -= conv.margin
-                sums, bias = conv(y), conv.bias
-                active = (ops.leaky_relu(phase, self._slope, bias) for phase in sums)
+                active = (ops.leaky_relu(phase, self._slope) for phase in conv(y))
                 even, odd = (
                     cache.zero_padding(phase, before)
                     for phase, before in zip(active, ((left + 1) // 2, left // 2), strict=True)
                 )
                 y = Polyphase(even, odd)
-            sums = last(y)
-            trimmed = (phase[:, : sums.even.shape[1]] for phase in x)
-            x = Polyphase(*(map(ops.residual, trimmed, sums, (last.bias, last.bias))))
+            x = last(y, x)
         return x
 
 
@@ -144,11 +146,11 @@ class _TransformedTaps(NamedTuple):
 
 
 class _WinogradConv:
-    """Valid convolution of polyphase signals without the bias: `margin` samples less per side."""
+    """Valid convolution of polyphase signals: `margin` samples less per side."""
 
     def __init__(self, conv: Conv1d) -> None:
         kernel, dilation = conv.weight.shape[1], conv.dilation
-        self.bias = conv.bias
+        self._bias = conv.bias
         # A product yields an even output and the odd output `dilation` samples later, which
         # belongs to the pair `_shift` positions further on.
         self._shift = (dilation - 1) // 2
@@ -166,8 +168,8 @@ class _WinogradConv:
             index += size
         mx.eval(self._groups)
 
-    def __call__(self, x: Polyphase) -> Polyphase:
-        """Return the sums over all taps."""
+    def __call__(self, x: Polyphase, residual: Polyphase | None = None) -> Polyphase:
+        """Return the convolution, plus the first samples of `residual` unless it is None."""
         # Without the batch axis: MLX runs a product of batched arrays as several operations.
         rows = Polyphase(*(mx.squeeze(phase, 0) for phase in x))
         inputs, shift = _TransformedInputs(rows, self._dilation), self._shift
@@ -182,9 +184,15 @@ class _WinogradConv:
             )
         assert sums is not None
         assert differences is not None
-        even, odd = sums + differences, sums - differences
-        if shift:
-            even, odd = even[shift:], odd[:length]
+        # The sums are part of both phases, so the bias is added once.
+        sums = sums if self._bias is None else sums + self._bias
+        later = (sums[shift:], differences[shift:]) if shift else (sums, differences)
+        earlier = (sums[:length], differences[:length]) if shift else later
+        if residual is None:
+            even, odd = mx.add(*later), mx.subtract(*earlier)
+        else:
+            even, odd = (mx.squeeze(phase[:, :length], 0) for phase in residual)
+            even, odd = add_sum(even, *later), add_difference(odd, *earlier)
         for taps in self._groups:
             n = taps.start
             even = mx.addmm(even, inputs.difference(n, n + 2, shift, length), taps.first)

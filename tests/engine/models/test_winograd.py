@@ -21,11 +21,11 @@ from rtvc.engine.profiling.op_count import count
 WIDTH = 6
 
 
-def conv(kernel: int, dilation: int = 1, stride: int = 1) -> Conv1d:
+def conv(kernel: int, dilation: int = 1, stride: int = 1, bias: mx.array | None = None) -> Conv1d:
     random = np.random.default_rng(kernel + dilation)
     weight = random.standard_normal((WIDTH, kernel, WIDTH)).astype(np.float32)
     padding = dilation * (kernel - 1) // 2
-    return Conv1d(cpu.tap_major(mx.array(weight)), None, stride, padding, dilation)
+    return Conv1d(cpu.tap_major(mx.array(weight)), bias, stride, padding, dilation)
 
 
 def signal(samples: int) -> mx.array:
@@ -61,6 +61,16 @@ def test_sums_equal_a_direct_convolution(kernel: int, dilation: int, outputs: in
     assert sums.even.shape == sums.odd.shape == (1, outputs // 2, WIDTH)
     inside = expected[:, extra : expected.shape[1] - extra]
     np.testing.assert_allclose(interleave_phases(Polyphase(*sums)), inside, atol=2e-5)
+
+
+@pytest.mark.parametrize("dilation", [1, 3, 5])
+def test_bias_and_residual_path_are_added(dilation: int) -> None:
+    bias = mx.arange(WIDTH, dtype=mx.float32)
+    plain, biased = (_WinogradConv(conv(7, dilation, bias=b)) for b in (None, bias))
+    x = split_phases(signal(2 * plain.margin + 20))
+    for sums, alone, path, both in zip(plain(x), biased(x), x, biased(x, x), strict=True):
+        np.testing.assert_allclose(alone, sums + bias, atol=1e-5)
+        np.testing.assert_allclose(both, sums + bias + path[:, : sums.shape[1]], atol=1e-5)
 
 
 @pytest.mark.parametrize(("kernel", "products"), [(3, 2), (5, 3.5), (7, 5), (9, 6), (11, 7.5)])

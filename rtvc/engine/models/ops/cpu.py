@@ -334,6 +334,16 @@ def gated(value: mx.array, gate: mx.array) -> mx.array:
     return _compiled_gated(value, gate)
 
 
+def add_sum(x: mx.array, a: mx.array, b: mx.array) -> mx.array:
+    """Return x + a + b for arrays of one shape, in one pass over them."""
+    return _compiled_add_sum(x, a, b)
+
+
+def add_difference(x: mx.array, a: mx.array, b: mx.array) -> mx.array:
+    """Return x + a - b for arrays of one shape, in one pass over them."""
+    return _compiled_add_difference(x, a, b)
+
+
 def attention(queries: mx.array, keys: mx.array, values: mx.array, *, scale: float) -> mx.array:
     """See ``gpu.attention``."""
     weights, total = _softmax((queries * scale) @ keys.transpose(0, 1, 3, 2))
@@ -435,6 +445,14 @@ def _exp(x: mx.array) -> mx.array:
     return 1.0 + _expm1(x)
 
 
+def _add_sum(x: mx.array, a: mx.array, b: mx.array) -> mx.array:
+    return (x + a) + b
+
+
+def _add_difference(x: mx.array, a: mx.array, b: mx.array) -> mx.array:
+    return (x + a) - b
+
+
 def _expm1(x: mx.array) -> mx.array:
     """Return exp(x) - 1 for x <= 0, with multiplications only, so that the loop vectorises.
 
@@ -476,3 +494,5 @@ _compiled_exp: _Function = mx.compile(_exp)
 _compiled_sigmoid: _Function = mx.compile(_sigmoid)
 _compiled_tanh: _Function = mx.compile(_tanh)
 _compiled_gated: _Function = mx.compile(_gated)
+_compiled_add_sum: _Function = mx.compile(_add_sum)
+_compiled_add_difference: _Function = mx.compile(_add_difference)
