@@ -79,10 +79,11 @@ class Stream:
 
 def commands(folder: Path, sound: Path, sinks: list[str]) -> dict[str, list[str]]:
     """Return the command of each stream; the feeder plays the sound again and again."""
+    # A null sink moves in steps of the lowest latency that one of its streams asks for. A step of
+    # 10 ms would make the latency of each new stream another one, by that much.
+    latency = "--latency-msec=2"
     feed = f"while cat {sound}; do :; done | exec pacat --playback {' '.join(RAW)}"
-    found = {
-        sink: ["parec", *RAW, "--latency-msec=10", f"--device={sink}.monitor"] for sink in sinks
-    }
+    found = {sink: ["parec", *RAW, latency, f"--device={sink}.monitor"] for sink in sinks}
     found["feed"] = ["sh", "-c", f"{feed} --latency-msec=200 --device=fake_mic_feed"]
     return found
 

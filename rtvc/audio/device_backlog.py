@@ -23,7 +23,7 @@ _SETTLING = 5
 """Measurements after the start whose median is the latency to hold."""
 TOLERANCE_S = 0.004
 """Deviation that is not corrected, in seconds."""
-CLOSE_S = 0.0025
+CLOSE_S = 0.003
 """Deviation that is accepted after a restart, in seconds."""
 EXCESS_S = 0.012
 """Excess that is removed even if that is audible; less waits until the output is quiet."""
