@@ -282,8 +282,11 @@ class Session:
         watched = self._watch.take_message() if self._watch is not None else ""
         return " ".join(filter(None, (watched, self._engine.take_message())))
 
-    def learned_sizes(self) -> dict[str, tuple[float, float]]:
-        """Return block and headroom in ms by voice kind, where ``latency`` ``auto`` has settled."""
+    def learned_sizes(self) -> dict[tuple[str, str], tuple[float, float]]:
+        """Return block and headroom in ms by name and kind of the voice.
+
+        They are those on which ``latency`` ``auto`` has settled.
+        """
         return self._engine.learned()
 
     def wait(self, timeout: float | None = None) -> bool:

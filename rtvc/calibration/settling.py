@@ -37,8 +37,16 @@ _OVERLOAD = 0.9
 _OVERLOADED_STEPS = 10
 _NEAR = 0.9
 """Share of the usable headroom that a block may take before the headroom is raised."""
-_RAISE_MS = 20.0
+_RAISE_MS = 40.0
 """Least raise of the headroom after a late block."""
+_SURPRISE = 2.0
+"""How far the use of the headroom by the first late block is exceeded by the blocks after it, if a
+program has begun to compute; the second late block says that one has, so its own is exceeded by
+twice as much at most."""
+_TRIM_S = 3.0
+"""Seconds without a late block after which the headroom comes down to what the late ones needed."""
+_BRIDGED_S = 2.0
+"""Time in which slower steps than the block must not make blocks late: a longer one is built."""
 _FIRST_STEPS = 5
 """Steps after a change of the block that are not counted: building disturbs them."""
 _INTERRUPTION_MS = 250.0
@@ -50,9 +58,9 @@ _WINDOW = 0.8
 """Share of that time whose blocks decide: a load may last longer than its late blocks."""
 _FIRST_QUIET_S = 8.0
 """The same time while the sizes settle: the start of a run disturbs itself."""
-_FREE_RAISES, _MEMORY_S, _EPISODE_S = 3, 600.0, 10.0
-"""Raises within `_MEMORY_S` seconds from which on each doubles the time `_QUIET_S`; raises that
-follow one another within `_EPISODE_S` seconds are one."""
+_FREE_EPISODES, _MEMORY_S = 3, 600.0
+"""Disturbances within `_MEMORY_S` seconds from which on each doubles the time `_QUIET_S`. One
+lasts from a raise until the sizes come down again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +95,7 @@ class StepSeen:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Sizes to change to.
+    """Sizes to change to; those in use if the change before is given up.
 
     Attributes
     ----------
@@ -135,6 +143,8 @@ class Settling:
     changes: int = 0
     _in_use: float = 0.0
     """Block in ms of the steps in `_takes` and `_peaks`."""
+    _longer: bool = False
+    """Whether it is longer than the one before."""
     _steps: int = 0
     """Steps with this block."""
     _evidence_s: float = 0.0
@@ -151,7 +161,20 @@ class Settling:
     """Second in which the least sizes were looked for; doing so takes longer than the rest."""
     _steps_since: int = 0
     """Steps since then."""
-    _raises: tuple[float, ...] = ()
+    _lates: int = 0
+    """Late blocks since the sizes came down."""
+    _episodes: tuple[tuple[float, float], ...] = ()
+    """Begin of each disturbance, and `_worst` at its end."""
+    _disturbed: bool = False
+    """Whether the last one lasts."""
+    _used: float = 0.0
+    """Use of the headroom by the newest step in ms."""
+    _own: float = 0.0
+    """The same without the time that the step waited for the one before."""
+    _worst: float = 0.0
+    """The longest `_own` in the last disturbance."""
+    _trimmed: bool = True
+    """Whether the headroom that was raised in it is no more than these blocks need."""
     _refused: tuple[float, float] = field(default=(0.0, -math.inf))
     """Largest block that was too short, and the time until which it is not tried again."""
 
@@ -165,7 +188,7 @@ class Settling:
         """Seconds without a late block after which raised sizes come down again."""
         if not self.settled:
             return _FIRST_QUIET_S
-        return _QUIET_S * 2.0 ** max(0, len(self._raises) - _FREE_RAISES)
+        return _QUIET_S * 2.0 ** max(0, len(self._episodes) - _FREE_EPISODES)
 
 
 def settle(state: Settling, step: StepSeen) -> tuple[Settling, Change | None]:
@@ -182,21 +205,15 @@ def settle(state: Settling, step: StepSeen) -> tuple[Settling, Change | None]:
         The newest step.
     """
     state = _noted(state, step)
-    if state._steps <= _FIRST_STEPS or step.used > step.headroom + _INTERRUPTION_MS:
+    # A longer block is in use because the machine is slow: its first late blocks tell so too.
+    counts = state._steps > _FIRST_STEPS or (step.late and state._longer)
+    if not counts or step.used > step.headroom + _INTERRUPTION_MS:
         return state, None
     if (change := _raise(state, step)) is not None:
         return _raised(state, step, change), change
     if state.block != step.block or state.headroom != step.headroom:
-        return state, None  # the last change is not in use yet
-    if not _due(state, step):
-        return state, None
-    state = replace(state, _looked=math.floor(step.now))
-    p99 = high_quantile(state._takes)
-    state = _with_point(state, step.block, p99)
-    change = _least(state, step, p99)
-    if change is None or (change.block <= step.block and not _quiet(state, step)):
-        return state, None
-    return _with(replace(state, _disturbed_at=state._disturbed_at and step.now), change), change
+        return _given_up(state, step)  # the last change is not in use yet
+    return _lowered(state, step)
 
 
 def needed_headroom(peak: float, profile: Profile) -> float:
@@ -215,28 +232,34 @@ def _noted(state: Settling, step: StepSeen) -> Settling:
     """Return the state with the figures of a step."""
     if step.block != state._in_use:
         kept = state._peaks if step.block > state._in_use else ()
-        state = replace(state, _in_use=step.block, _steps=0, _takes=(), _peaks=kept, _evidence_s=0)
+        longer = 0.0 < state._in_use < step.block
+        state = replace(state, _in_use=step.block, _longer=longer, _peaks=kept)
+        state = replace(state, _steps=0, _takes=(), _evidence_s=0.0)
     speech_s = 1e-3 * step.block if step.speech else 0.0
     state = replace(
         state,
         _steps=state._steps + 1,
         speech_s=state.speech_s + speech_s,
         _steps_since=state._steps_since + 1,
+        _used=step.used,
+        _own=step.used - max(state._used - step.block, 0.0),
     )
     if state._steps <= _FIRST_STEPS:
         return state
     second, peak = math.floor(step.now), step.used
-    peaks = state._peaks
+    peaks, worst = state._peaks, state._worst
     if step.used <= step.headroom + _INTERRUPTION_MS:
         if peaks and peaks[-1][0] == second:
             peaks = (*peaks[:-1], (second, max(peak, peaks[-1][1])))
         else:
             oldest = second - max(state.quiet_s, SPEECH_S)
             peaks = (*(one for one in peaks if one[0] >= oldest), (second, peak))
+        worst = max(worst, state._own)
     return replace(
         state,
         _takes=(*state._takes[1 - _TAKES :], step.took),
         _peaks=peaks,
+        _worst=worst,
         _evidence_s=state._evidence_s + speech_s,
     )
 
@@ -245,13 +268,17 @@ def _raise(state: Settling, step: StepSeen) -> Change | None:
     """Return the change after a block that was late or nearly so, or after slow steps."""
     newest = sorted(state._takes[-_OVERLOADED_STEPS:])
     median = newest[len(newest) // 2] if len(newest) == _OVERLOADED_STEPS else 0.0
-    if "block" in state.free and median > _OVERLOAD * step.block and step.block < LONGEST_BLOCK:
-        if state.block > step.block:
-            return None  # it is under way
+    # Input that waits meanwhile uses the headroom up.
+    bridge = max(median / step.block - 1.0, 0.0) * 1000.0 * _BRIDGED_S
+    longer_comes = state.block > step.block
+    overloaded = "block" in state.free and median > _OVERLOAD * step.block
+    if overloaded and step.block < LONGEST_BLOCK and not longer_comes:
         state = _with_point(state, step.block, newest[-1])
         block = _longer_block(state, step.block, newest[-1])
         longest = _estimate(state, step.block, newest[-1], block)
         headroom = max(needed_headroom(longest, state.profile), step.headroom)
+        headroom = max(headroom, float(_ceil(GUARD_MS + step.used + bridge)))
+        headroom = min(headroom, float(LONGEST_BLOCK))
         reason = f"steps take {median:.0f} of {step.block:.0f} ms"
         return Change(block, _if_free(state, "headroom", headroom), reason, at_once=True)
     usable = step.headroom - GUARD_MS
@@ -259,27 +286,75 @@ def _raise(state: Settling, step: StepSeen) -> Change | None:
         return None
     headroom = needed_headroom(step.used, state.profile)
     if step.late:
-        headroom = max(headroom, step.headroom + _RAISE_MS)
+        surprise = _SURPRISE if not state._lates else 2.0 * _SURPRISE
+        before = max((peak for _, peak in state._episodes), default=0.0)
+        known = not state._lates and step.used <= 1.2 * before
+        headroom = before if known else surprise * step.used
+        headroom = needed_headroom(headroom + bridge, state.profile)
+        headroom = max(headroom, step.headroom + (_GAIN_MS if known else _RAISE_MS))
     headroom = min(headroom, float(LONGEST_BLOCK))
-    under_way = state.headroom if state.block == step.block else 0.0
-    if headroom <= max(step.headroom, under_way):
+    # A shorter block that is under way is given up: the headroom can be raised at once.
+    block = state.block if longer_comes else step.block
+    under_way = state.headroom if state.block == block else 0.0
+    headroom = max(headroom, under_way)
+    at_once = step.late or longer_comes
+    if headroom <= (step.headroom if at_once else max(step.headroom, under_way)):
         return None
     what = "late" if step.late else "nearly late"
     reason = f"a block was {what}: it was ready after {step.used:.0f} ms"
-    # Another block that is under way is given up: the headroom can be raised at once.
-    return Change(step.block, headroom, reason, at_once=step.late)
+    return Change(block, headroom, reason, at_once)
 
 
 def _raised(state: Settling, step: StepSeen, change: Change) -> Settling:
     """Return the state after a raise."""
-    raises = tuple(at for at in state._raises if at > step.now - _MEMORY_S)
-    if not raises or step.now - raises[-1] > _EPISODE_S:
-        raises = (*raises, step.now)
-    state = replace(state, _raises=raises, _disturbed_at=step.now, _steps_since=0)
-    if change.block > step.block:
+    if not state._disturbed:
+        recent = tuple(one for one in state._episodes if one[0] > step.now - _MEMORY_S)
+        recent = (*recent, (step.now, 0.0))
+        state = replace(state, _disturbed=True, _episodes=recent, _worst=state._own)
+    state = replace(
+        state,
+        _trimmed=state._trimmed and not step.late and change.block <= step.block,
+        _disturbed_at=step.now,
+        _steps_since=0,
+        _lates=state._lates + step.late,
+    )
+    if change.block > max(step.block, state.block):
         state = _with_point(state, step.block, high_quantile(state._takes))
         state = replace(state, _refused=(step.block, step.now + state.quiet_s))
     return _with(state, change)
+
+
+def _trim(state: Settling, step: StepSeen) -> Change | None:
+    """Return the change after a raise to more than was needed: it has not got worse."""
+    calm_s = step.now - (step.now if state._disturbed_at is None else state._disturbed_at)
+    known = calm_s >= _TRIM_S and state._steps_since >= _EVIDENCE_STEPS
+    if state._trimmed or not known or "headroom" not in state.free:
+        return None
+    since = step.now - _TRIM_S
+    newest = max((peak for second, peak in state._peaks if second >= since), default=step.used)
+    peak = max(newest, state._worst)
+    headroom = needed_headroom(peak, state.profile)
+    if step.headroom - headroom < _GAIN_MS:
+        return None
+    reason = f"blocks since the late ones were ready after {newest:.0f} ms at most"
+    return Change(step.block, headroom, reason, at_once=False)
+
+
+def _given_up(state: Settling, step: StepSeen) -> tuple[Settling, Change | None]:
+    """Give a lower headroom up that waits for silence, if this block would nearly be late."""
+    usable = state.headroom - GUARD_MS
+    if state.block != step.block or state.headroom > step.headroom or step.used <= _NEAR * usable:
+        return state, None
+    back = Change(step.block, step.headroom, "", at_once=False)
+    return replace(state, headroom=step.headroom, changes=state.changes - 1), back
+
+
+def _calm(state: Settling) -> Settling:
+    """Return the state at the end of a disturbance."""
+    episodes = state._episodes
+    if state._disturbed and episodes and not episodes[-1][1]:
+        episodes = (*episodes[:-1], (episodes[-1][0], state._worst))
+    return replace(state, _lates=0, _disturbed=False, _trimmed=True, _episodes=episodes)
 
 
 def _with(state: Settling, change: Change) -> Settling:
@@ -290,6 +365,23 @@ def _with(state: Settling, change: Change) -> Settling:
         changes=state.changes + 1,
         _evidence_s=0.0,
     )
+
+
+def _lowered(state: Settling, step: StepSeen) -> tuple[Settling, Change | None]:
+    """Return the change to less than the sizes in use, or to what the steps need at first."""
+    if (change := _trim(state, step)) is not None:
+        return _with(replace(state, _trimmed=True), change), change
+    if not _due(state, step):
+        return state, None
+    state = replace(state, _looked=math.floor(step.now))
+    p99 = high_quantile(state._takes)
+    state = _with_point(state, step.block, p99)
+    change = _least(state, step, p99)
+    if change is None or (change.block <= step.block and not _quiet(state, step)):
+        return state, None
+    if change.block <= step.block:
+        state = _calm(state)
+    return _with(replace(state, _disturbed_at=state._disturbed_at and step.now), change), change
 
 
 def _due(state: Settling, step: StepSeen) -> bool:

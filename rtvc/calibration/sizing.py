@@ -34,14 +34,14 @@ class Sizing:
     chosen
         Names of sizes that the user set to their default.
     learned
-        Block and headroom in ms by voice kind, where ``Settings.latency`` ``auto`` has settled in
-        an earlier run.
+        Block and headroom in ms by name and kind of the voice, where ``Settings.latency`` ``auto``
+        has settled in an earlier run; under the name "" for any voice of the kind.
     """
 
     timings: Mapping[str, Timing] = field(default_factory=dict)
     profile: Profile = PROFILES[DEFAULT_PROFILE]
     chosen: frozenset[str] = frozenset()
-    learned: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    learned: Mapping[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
 
     def timing(self, kind: str) -> Timing | None:
         """Return the step times of a voice kind, or None if not measured."""

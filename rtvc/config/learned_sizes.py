@@ -1,7 +1,8 @@
-"""The file with the sizes that automatic latency has found, by voice kind, devices and power."""
+"""The file with the sizes that automatic latency has found, by voice, devices and power."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ _HEADER = """\
 # Remove the file to begin with the default sizes again.
 """
 _TEXTS, _SIZES = ("input", "output", "power", "voice"), ("block", "headroom")
+_KIND = "kind"
+"""Files of older versions have no kind, and the kind of the voice in place of its name."""
 _MAX_ENTRIES = 200
 
 
@@ -44,17 +47,24 @@ def learned_path() -> Path:
     return config_folder() / "sizes.yaml"
 
 
-def load_learned(conditions: Conditions) -> dict[str, tuple[float, float]]:
-    """Return block and headroom in ms by voice kind; nothing from a file that is damaged."""
-    return {
-        entry["voice"]: (float(entry["block"]), float(entry["headroom"]))
-        for entry in _entries()
-        if _is_for(entry, conditions)
-    }
+def load_learned(conditions: Conditions) -> dict[tuple[str, str], tuple[float, float]]:
+    """Return block and headroom in ms by name and kind of the voice.
+
+    Under the name "" are those for any voice of the kind, the newest found. A file that is damaged
+    has none.
+    """
+    found = {}
+    for entry in _entries():
+        if _is_for(entry, conditions):
+            sizes = float(entry["block"]), float(entry["headroom"])
+            found["", _kind(entry)] = sizes
+            if _KIND in entry:
+                found[entry["voice"], entry[_KIND]] = sizes
+    return found
 
 
-def save_learned(conditions: Conditions, sizes: dict[str, tuple[float, float]]) -> None:
-    """Write sizes by voice kind; they replace those for the same conditions.
+def save_learned(conditions: Conditions, sizes: dict[tuple[str, str], tuple[float, float]]) -> None:
+    """Write sizes by name and kind of the voice; they replace those for the same conditions.
 
     Raises
     ------
@@ -65,11 +75,16 @@ def save_learned(conditions: Conditions, sizes: dict[str, tuple[float, float]]) 
         others = [
             entry
             for entry in _entries()
-            if entry["voice"] not in sizes or not _is_for(entry, conditions)
+            if not _is_for(entry, conditions) or not _is_replaced(entry, sizes)
         ]
         new = [
-            {**asdict(conditions), "voice": kind, **dict(zip(_SIZES, pair, strict=True))}
-            for kind, pair in sizes.items()
+            {
+                **asdict(conditions),
+                "voice": voice,
+                _KIND: kind,
+                **dict(zip(_SIZES, pair, strict=True)),
+            }
+            for (voice, kind), pair in sizes.items()
         ]
         if all(entry in _entries() for entry in new):
             return
@@ -103,7 +118,18 @@ def _valid(entry: object) -> bool:
         and entry[name] % 10 == 0
         for name in _SIZES
     )
-    return numbers and all(isinstance(entry.get(name), str) for name in _TEXTS)
+    texts = (*_TEXTS, _KIND) if _KIND in entry else _TEXTS
+    return numbers and all(isinstance(entry.get(name), str) for name in texts)
+
+
+def _kind(entry: dict[str, Any]) -> str:
+    return str(entry.get(_KIND, entry["voice"]))
+
+
+def _is_replaced(entry: dict[str, Any], sizes: Iterable[tuple[str, str]]) -> bool:
+    if _KIND in entry:
+        return (entry["voice"], entry[_KIND]) in sizes
+    return any(kind == entry["voice"] for _, kind in sizes)
 
 
 def _is_for(entry: dict[str, Any], conditions: Conditions) -> bool:

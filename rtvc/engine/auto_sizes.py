@@ -30,7 +30,7 @@ _PATIENCE_S = 6.0
 
 
 class AutoSizes:
-    """Sizes of ``Settings.latency`` ``auto``, by the kind of the voice.
+    """Sizes of ``Settings.latency`` ``auto``, by voice.
 
     Only the engine thread uses it, except `take_message` and `learned`.
 
@@ -87,7 +87,8 @@ class AutoSizes:
         """Note a step with the requested sizes; return whether the sizes in use have changed.
 
         A change of the headroom alone waits for silence, see `adopt`, unless a block is late. One
-        of the block takes time, so it begins at once, and its end waits for silence.
+        of the block takes time, so it begins at once, and its end waits for silence. A headroom
+        that is raised with it at once is used until then, see `urgent`.
 
         Parameters
         ----------
@@ -110,6 +111,9 @@ class AutoSizes:
             state = replace(state, block=step.block, headroom=step.headroom)
         self._states[key], change = settle(state, step)
         if change is None:
+            return False
+        if (change.block, change.headroom) == (step.block, step.headroom):  # given up
+            self._waiting, self._adopted[key] = None, (step.block, step.headroom)
             return False
         self._waiting = change, step.now + _PATIENCE_S
         if change.at_once or change.block != self._adopted[key][0]:
@@ -143,6 +147,11 @@ class AutoSizes:
             return False
         return self._adopt(key, change)
 
+    @property
+    def urgent(self) -> bool:
+        """Whether a change that has begun must not wait for silence."""
+        return self._waiting is not None and self._waiting[0].at_once
+
     def may_change(self, now: float) -> bool:
         """Return whether a change that has begun may end now: in silence, or late enough."""
         if self._waiting is None:
@@ -155,13 +164,17 @@ class AutoSizes:
         if self._waiting is None:
             return
         change, _ = self._waiting
-        if (settings.block, settings.headroom) != (change.block, change.headroom):
+        if settings.headroom != change.headroom:
             return
-        self._waiting = None
+        if settings.block == change.block:
+            self._waiting = None
+        elif not change.at_once:
+            return
         self.changes += 1
         self.reason = (
-            f"Automatic latency: block {change.block:.0f} ms and headroom {change.headroom:.0f} ms "
-            f"({latency_ms:.0f} ms without the devices), because {change.reason}."
+            f"Automatic latency: block {settings.block:.0f} ms and headroom "
+            f"{settings.headroom:.0f} ms ({latency_ms:.0f} ms without the devices), because "
+            f"{change.reason}."
         )
         self._messages.append(self.reason)
 
@@ -172,10 +185,13 @@ class AutoSizes:
             found.append(self._messages.popleft())
         return " ".join(found)
 
-    def learned(self) -> dict[str, tuple[float, float]]:
-        """Return block and headroom by the kind of the voice, where they settled; any thread."""
+    def learned(self) -> dict[tuple[str, str], tuple[float, float]]:
+        """Return block and headroom by name and kind of the voice, where they settled.
+
+        Any thread may call it.
+        """
         return {
-            str(key[0]): (state.block, state.headroom)
+            (str(key[0]), str(key[1])): (state.block, state.headroom)
             for key, state in list(self._states.items())
             if state.settled and state.free == frozenset(_SIZES)
         }
@@ -189,10 +205,17 @@ class AutoSizes:
         return (sizes_at_default(settings) - self._sizing.chosen) & frozenset(_SIZES)
 
     def _first(self, settings: Settings, kind: str, free: frozenset[str]) -> tuple[float, float]:
-        """Return what to start with: the last run's, the calibrated, or the default sizes."""
+        """Return what to start with: learned, calibrated, or default sizes.
+
+        What was learned about this voice comes first, then what another voice of its kind has
+        settled on in this run, or has in an earlier one.
+        """
         known: Mapping[str, Value] = self._sizing.changes(settings, kind)
-        if kind in self._sizing.learned:
-            known = dict(zip(_SIZES, self._sizing.learned[kind], strict=True))
+        learned = self._sizing.learned
+        others = [pair for (_, other), pair in self.learned().items() if other == kind]
+        found = (learned.get((settings.voice, kind)), *others[-1:], learned.get(("", kind)))
+        if pair := next(filter(None, found), None):
+            known = dict(zip(_SIZES, pair, strict=True))
         block, headroom = (
             float(known.get(name, getattr(settings, name)) if name in free else own)
             for name, own in (("block", settings.block), ("headroom", settings.headroom))
@@ -218,4 +241,5 @@ class AutoSizes:
 
 def _key(settings: Settings, kind: str, free: frozenset[str]) -> tuple[object, ...]:
     own = tuple(getattr(settings, name) for name in _SIZES if name not in free)
-    return (kind, free, own, *(getattr(settings, name) for name in _TIMED))
+    timed = (getattr(settings, name) for name in _TIMED)
+    return (settings.voice, kind, free, own, *timed)

@@ -226,17 +226,26 @@ class BlockConversion:
             self._use_headroom(worker)
 
     def _use_headroom(self, worker: Worker) -> None:
-        """Use another headroom with the chain in use, if nothing else is to change."""
+        """Use another headroom with the chain in use.
+
+        If the block changes too, another chain does, unless blocks would be late until then.
+        """
         chain, settings = worker.chain, self._builder.effective()
         assert chain is not None
-        if chain.built_for.replace(headroom=settings.headroom).shape != settings.shape:
-            return  # the block changes too: another chain does
-        self._switch.cancel()
-        before = chain.headroom
-        chain.use_headroom(settings)
+        before, built_for = chain.headroom, chain.built_for
+        alone = built_for.replace(headroom=settings.headroom).shape == settings.shape
+        if alone:
+            self._switch.cancel()
+        elif not (
+            self._builder.auto.urgent
+            and settings.headroom > built_for.headroom
+            and _differ_in_sizes_only(built_for, settings)
+        ):
+            return
+        chain.use_headroom(built_for.replace(headroom=settings.headroom))
         self._in_use.use(worker)
         self._delivery.change_latency(chain.headroom - before, np.zeros(0, np.float32))
-        self._builder.auto.changed(settings, 1e3 * chain.latency.total)
+        self._builder.auto.changed(chain.built_for, 1e3 * chain.latency.total)
 
     def _end(self, old: Worker, block: Float32, settings: Settings) -> Future[Step]:
         """Begin the last step of a chain that another one replaces."""

@@ -209,6 +209,19 @@ class Chain:
         self.plan = replace(self.plan, headroom=round(settings.headroom / 10.0))
         self.headroom = Plan.samples(self.plan.headroom, ENGINE_RATE)
 
+    def follow_headroom(self, settings: Settings) -> Settings:
+        """Use the headroom of `settings` if nothing else of the shape differs; any thread.
+
+        Returns
+        -------
+        Settings
+            `built_for`.
+        """
+        same = self.built_for.headroom == settings.headroom
+        if not same and self.built_for.replace(headroom=settings.headroom).shape == settings.shape:
+            self.use_headroom(settings)
+        return self.built_for
+
     @property
     def outdated(self) -> bool:
         """Whether output of this engine was found wrong since the chain was built."""

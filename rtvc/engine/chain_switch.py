@@ -128,6 +128,8 @@ class ChainSwitch:
         settings = self._builder.effective()  # loading may have revealed the voice kind
         built_for = self._next_settings if worker.chain is None else worker.chain.built_for
         assert built_for is not None
+        if worker.chain is not None:
+            built_for = worker.chain.follow_headroom(settings)
         if built_for.shape != settings.shape:
             # The settings changed while the chain was built.
             self.cancel()

@@ -192,8 +192,8 @@ class Engine:
         """Return the changes of automatic sizes since the last call, "" if there was none."""
         return self._builder.auto.take_message()
 
-    def learned(self) -> dict[str, tuple[float, float]]:
-        """Return block and headroom in ms by voice kind, where automatic sizes have settled."""
+    def learned(self) -> dict[tuple[str, str], tuple[float, float]]:
+        """Return automatic block and headroom in ms, where settled, by name and kind of voice."""
         return self._builder.auto.learned()
 
     @property

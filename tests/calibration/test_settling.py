@@ -2,135 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from itertools import pairwise
 
-import numpy as np
 import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
-from rtvc.calibration.profiles import DEFAULT_PROFILE, LONGEST_BLOCK, PROFILES
+from rtvc.calibration.profiles import LONGEST_BLOCK, PROFILES
 from rtvc.calibration.settling import (
     GRID,
-    GUARD_MS,
     LEAST,
-    Change,
     Settling,
     StepSeen,
     high_quantile,
     needed_headroom,
     settle,
 )
-
-PROFILE = PROFILES[DEFAULT_PROFILE]
-PAUSE_EVERY_S, PAUSE_S = 3.0, 0.4
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Step times of a machine: `constant + slope * block`, and what disturbs them.
-
-    `bursts` is the number of seconds between two delays of `burst` ms, and from `slower_at` on
-    everything takes `slower` times as long.
-    """
-
-    constant: float = 2.0
-    slope: float = 0.1
-    jitter: float = 1.0
-    spread: float = 0.1
-    burst: float = 0.0
-    bursts: float = 5.0
-    slower_at: float = 1e9
-    slower: float = 1.0
-    seed: int = 0
-
-    def trace(self, seconds: float) -> Trace:
-        frames = round(100 * seconds)
-        random = np.random.default_rng(self.seed)
-        factor = np.exp(self.spread * np.minimum(random.standard_normal(frames), 2.5))
-        factor *= np.where(np.arange(frames) >= 100 * self.slower_at, self.slower, 1.0)
-        delay = random.uniform(0.0, self.jitter, frames)
-        at = np.arange(round(50 * self.bursts), frames, round(100 * self.bursts))
-        delay[at] += self.burst
-        return Trace(self, factor, delay)
-
-
-@dataclass(frozen=True)
-class Trace:
-    """What a machine does in each 10 ms."""
-
-    machine: Machine
-    factor: np.ndarray
-    delay: np.ndarray
-
-    @property
-    def frames(self) -> int:
-        return len(self.factor)
-
-    def took(self, block: float, end: int) -> float:
-        return (self.machine.constant + self.machine.slope * block) * float(self.factor[end - 1])
-
-    def used(self, block: float, end: int) -> float:
-        size = round(block / 10)
-        return self.took(block, end) + float(self.delay[max(end - size, 0) : end].max())
-
-    def least(self, begin: int) -> float:
-        """The least block and headroom in ms with the margin of the profile, from a time on.
-
-        Infinite if no block is long enough.
-        """
-        for block in range(LEAST, LONGEST_BLOCK + 1, GRID):
-            ends = range(begin + block // 10, self.frames, block // 10)
-            if high_quantile(self.took(block, end) for end in ends) <= PROFILE.max_load * block:
-                peak = max(self.used(block, end) for end in ends)
-                return block + needed_headroom(peak, PROFILE)
-        return math.inf
-
-
-@dataclass
-class Run:
-    """What became of a run."""
-
-    state: Settling
-    block: float
-    headroom: float
-    changes: list[tuple[float, Change]]
-    late: list[float]
-
-    @property
-    def sum(self) -> float:
-        return self.block + self.headroom
-
-
-def run(trace: Trace, state: Settling | None = None) -> Run:
-    """Speak into a machine, with pauses, in which changes are applied."""
-    state = state or Settling(100.0, 80.0)
-    it = Run(state, state.block, state.headroom, [], [])
-    waiting: Change | None = None
-    end, busy_until = 0, 0.0
-    while True:
-        end += round(it.block / 10)
-        if end > trace.frames:
-            return it
-        now = end / 100
-        pause = now % PAUSE_EVERY_S > PAUSE_EVERY_S - PAUSE_S
-        took = trace.took(it.block, end)
-        # A step begins after the one before.
-        ready = max(1000 * now, busy_until) + trace.used(it.block, end)
-        used = ready - 1000 * now
-        late = used > it.headroom - GUARD_MS
-        # As the engine does, a block that is much too late is dropped.
-        busy_until = ready if used < it.headroom + it.block else 0.0
-        if late:
-            it.late.append(now)
-        step = StepSeen(now, it.block, it.headroom, took, used, late, not pause)
-        it.state, change = settle(it.state, step)
-        waiting = change or waiting
-        if waiting is not None and (pause or waiting.at_once):
-            it.block, it.headroom = waiting.block, waiting.headroom
-            it.changes.append((now, waiting))
-            waiting = None
+from tests.calibration.simulated_machine import PROFILE, Hog, Machine, Trace, run
 
 
 def machines(**fixed: float) -> st.SearchStrategy[Machine]:
@@ -219,14 +107,109 @@ def test_an_interruption_raises_nothing() -> None:
         assert change is None or not change.at_once
 
 
-def test_each_late_block_raises_it_by_what_it_needed() -> None:
+def test_the_first_late_block_raises_it_by_far_and_the_second_further() -> None:
     state = Settling(40.0, 40.0)
     for number in range(20):
         state, _ = settle(state, StepSeen(0.04 * number, 40.0, 40.0, 8.0, 8.0))
-    _, change = settle(state, StepSeen(0.8, 40.0, 40.0, 8.0, 34.0, late=True))
-    assert change is not None
-    assert change.at_once
-    assert (change.block, change.headroom) == (40.0, needed_headroom(34.0, PROFILE))
+    state, first = settle(state, StepSeen(0.8, 40.0, 40.0, 8.0, 34.0, late=True))
+    assert first is not None
+    assert first.at_once
+    assert (first.block, first.headroom) == (40.0, needed_headroom(2 * 34.0, PROFILE))
+    step = StepSeen(0.84, 40.0, first.headroom, 8.0, first.headroom - 15.0, late=True)
+    state, second = settle(state, step)
+    assert second is not None
+    assert second.headroom >= min(20.0 + 3.0 * step.used, LONGEST_BLOCK)
+
+
+def test_a_hog_that_came_before_is_known() -> None:
+    """The first late block of its next arrival raises the headroom by what it needed."""
+    hogs = tuple(Hog(at, at + 10.0, share=1.5, waits=4, arrival=60.0) for at in (30.0, 90.0))
+    it = run(Machine(constant=3.0, hogs=hogs).trace(110.0))
+    first, second = (
+        [change for at, change in it.changes if hog.begin < at < hog.end and change.at_once]
+        for hog in hogs
+    )
+    assert first
+    assert len(second) == 1
+    assert second[0].headroom >= min(change.headroom for change in first)
+
+
+def settled_state(machine: Machine) -> Settling:
+    """Return the state that a machine without hogs settles on."""
+    calm = Machine(machine.constant, machine.slope, machine.jitter, seed=machine.seed).trace(5.0)
+    for block in range(LEAST, LONGEST_BLOCK + 1, GRID):
+        ends = range(block // 10, calm.frames, block // 10)
+        if high_quantile(calm.took(block, end) for end in ends) <= PROFILE.max_load * block:
+            break
+    headroom = needed_headroom(max(calm.used(block, end) for end in ends), PROFILE)
+    line = machine.constant, machine.slope
+    return Settling(float(block), headroom, line=line, speech_s=30.0)
+
+
+def check_arrival(machine: Machine) -> None:
+    (hog,) = machine.hogs
+    state = settled_state(machine)
+    steps = (machine.constant + machine.slope * state.block) * hog.share
+    if steps + 0.5 * hog.waits * hog.slice > 1.15 * state.block:
+        return  # No headroom is long enough until a longer block is ready.
+    it = run(machine.trace(hog.end), state)
+    assert len(it.late) <= 2, (it.late, it.changes)
+
+
+hogs = st.builds(
+    Hog,
+    st.just(3.0),
+    st.just(9.0),
+    share=st.floats(1.1, 2.5),
+    waits=st.integers(1, 10),
+    slice=st.floats(0.5, 5.0),
+    arrival=st.floats(0.0, 80.0),
+)
+hogged = st.builds(
+    Machine,
+    constant=st.floats(0.5, 20.0),
+    slope=st.floats(0.0, 0.2),
+    jitter=st.floats(0.0, 6.0),
+    seed=st.integers(0, 1000),
+    hogs=st.tuples(hogs),
+)
+
+
+@seed(2)
+@settings(max_examples=15, deadline=None, database=None)
+@given(hogged)
+def test_a_hog_makes_two_blocks_late_at_most(machine: Machine) -> None:
+    check_arrival(machine)
+
+
+@pytest.mark.thorough
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(hogged)
+def test_any_hog_makes_two_blocks_late_at_most(machine: Machine) -> None:
+    check_arrival(machine)
+
+
+def test_a_longer_block_is_bridged_by_headroom() -> None:
+    """With the hog a step takes longer than the block, until the chain of a longer one is built."""
+    hog = Hog(3.0, 12.0, share=2.0, waits=4, slice=3.0)
+    machine = Machine(constant=5.0, slope=0.15, hogs=(hog,))
+    it = run(machine.trace(12.0), Settling(20.0, 40.0, line=(5.0, 0.15), speech_s=30.0))
+    assert it.block > 20.0
+    assert len(it.late) <= 2
+
+
+def test_it_comes_back_within_60_seconds_of_each_leaving() -> None:
+    hogs = tuple(Hog(at, at + 15.0, waits=3, arrival=60.0) for at in (30.0, 105.0, 180.0))
+    it = run(Machine(constant=4.0, hogs=hogs).trace(256.0))
+    for hog in hogs:
+        late = [at for at in it.late if hog.begin <= at < hog.end]
+        assert 1 <= len(late) <= 2
+        assert it.sum_at(hog.end) >= it.sum_at(hog.begin) + 40
+        assert it.sum_at(hog.end + 60.0) <= it.sum_at(hog.begin) + 10
+    assert all(any(hog.begin <= at < hog.end for hog in hogs) for at in it.late if at > 26.0)
+    # Two decreases at first, and three for each leaving at most.
+    sums = [change.block + change.headroom for _, change in it.changes]
+    assert sum(after < before for before, after in pairwise([180.0, *sums])) <= 11
 
 
 @pytest.mark.thorough
@@ -238,7 +221,7 @@ def test_repeated_disturbance_makes_it_come_back_more_slowly() -> None:
             return super().used(block, end) + (40.0 if end % 6000 > 5000 else 0.0)
 
     plain = Machine(bursts=1e6).trace(900.0)
-    it = run(Hogged(plain.machine, plain.factor, plain.delay))
+    it = run(Hogged(plain.machine, plain.factor, plain.delay, plain.extra))
     raises = [at for at, change in it.changes if change.at_once]
     assert len([at for at in raises if at < 300.0]) >= 3
     assert len([at for at in raises if at > 450.0]) <= 3

@@ -9,7 +9,8 @@ import pytest
 from rtvc.config.learned_sizes import Conditions, learned_path, load_learned, save_learned
 
 HERE = Conditions("USB", "Headphones", "mains")
-FOUND = {"world": (20.0, 40.0), "rvc-40k": (150.0, 90.0)}
+FOUND = {("world", "world"): (20.0, 40.0), ("anna", "rvc-40k"): (150.0, 90.0)}
+BY_KIND = {("", kind): sizes for (_, kind), sizes in FOUND.items()}
 
 
 @pytest.fixture(autouse=True)
@@ -20,11 +21,37 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_they_are_kept_for_the_voice_the_devices_and_the_power_supply() -> None:
     assert load_learned(HERE) == {}
     save_learned(HERE, FOUND)
-    save_learned(Conditions("USB", "Headphones", "battery"), {"world": (60.0, 70.0)})
-    save_learned(HERE, {"world": (30.0, 40.0)})
-    assert load_learned(HERE) == {**FOUND, "world": (30.0, 40.0)}
-    assert load_learned(Conditions("USB", "Headphones", "battery")) == {"world": (60.0, 70.0)}
+    battery = Conditions("USB", "Headphones", "battery")
+    save_learned(battery, {("world", "world"): (60.0, 70.0)})
+    save_learned(HERE, {("world", "world"): (30.0, 40.0), ("bob", "rvc-40k"): (170.0, 100.0)})
+    assert load_learned(HERE) == {
+        ("world", "world"): (30.0, 40.0),
+        ("", "world"): (30.0, 40.0),
+        ("anna", "rvc-40k"): (150.0, 90.0),
+        ("bob", "rvc-40k"): (170.0, 100.0),
+        ("", "rvc-40k"): (170.0, 100.0),
+    }
+    assert load_learned(battery) == {
+        ("world", "world"): (60.0, 70.0),
+        ("", "world"): (60.0, 70.0),
+    }
     assert load_learned(Conditions("USB", "Speaker", "mains")) == {}
+
+
+def test_a_file_by_kind_of_voice_is_read_and_then_replaced() -> None:
+    """As older versions have written it."""
+    save_learned(HERE, {("rvc-40k", "x"): (150.0, 90.0), ("world", "x"): (20.0, 40.0)})
+    text = learned_path().read_text().replace("  kind: x\n", "")
+    assert "kind" not in text.replace(learned_path().read_text().split("format")[0], "")
+    learned_path().write_text(text)
+    assert load_learned(HERE) == BY_KIND
+    save_learned(HERE, {("anna", "rvc-40k"): (160.0, 90.0)})
+    assert load_learned(HERE) == {
+        ("anna", "rvc-40k"): (160.0, 90.0),
+        ("", "rvc-40k"): (160.0, 90.0),
+        ("", "world"): (20.0, 40.0),
+    }
+    assert learned_path().read_text().count("voice:") == 2
 
 
 @pytest.mark.parametrize(
@@ -35,6 +62,7 @@ def test_they_are_kept_for_the_voice_the_devices_and_the_power_supply() -> None:
         lambda text: text.replace("headroom: 40.0", "headroom: true"),
         lambda text: text.replace("headroom: 40.0", "headroom: 45"),
         lambda text: text.replace("voice: world", "voice: [1]"),
+        lambda text: text.replace("kind: world", "kind: 3"),
         lambda text: text.replace("format: 1", "format: 2"),
         lambda text: "sizes: [",
         lambda text: "\x00\xff",
@@ -42,8 +70,8 @@ def test_they_are_kept_for_the_voice_the_devices_and_the_power_supply() -> None:
     ],
 )
 def test_what_is_damaged_is_not_used(change) -> None:
-    save_learned(HERE, {"world": (20.0, 40.0)})
+    save_learned(HERE, {("world", "world"): (20.0, 40.0)})
     learned_path().write_text(change(learned_path().read_text()))
     assert load_learned(HERE) == {}
     save_learned(HERE, FOUND)
-    assert load_learned(HERE) == FOUND
+    assert load_learned(HERE) == {**FOUND, **BY_KIND}

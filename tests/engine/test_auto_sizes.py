@@ -109,7 +109,7 @@ def test_a_fast_machine_settles_within_20_seconds_of_speech(settled: Result) -> 
     assert "Automatic latency: block " in result.stats.size_reason
     assert result.session.take_message().endswith(result.stats.size_reason)
     assert result.late == []
-    assert result.session.learned_sizes() == {"world": pytest.approx(result.sizes)}
+    assert result.session.learned_sizes() == {("world", "world"): pytest.approx(result.sizes)}
 
 
 def test_the_stated_latency_stays_the_measured_one(settled: Result) -> None:
@@ -144,7 +144,7 @@ def test_late_blocks_raise_it_at_once_and_it_comes_back() -> None:
     before, during, after = (result.latency_at(at) for at in (30.0, 36.0, 90.0))
     assert during >= before + 0.04
     assert after <= before + 0.011
-    assert 1 <= len(result.late) <= 4
+    assert 1 <= len(result.late) <= 2
     assert max(result.late) < 33.0
 
 
@@ -183,7 +183,9 @@ def test_it_starts_with_what_was_calibrated() -> None:
     assert result.late == []
 
 
-def test_it_starts_with_what_was_learned() -> None:
-    result = run(fast, seconds=3.0, sizing=Sizing(learned={"world": (30.0, 50.0)}))
+@pytest.mark.parametrize("name", ["world", ""], ids=["this voice", "its kind"])
+def test_it_starts_with_what_was_learned(name: str) -> None:
+    learned = {("", "world"): (90.0, 90.0), (name, "world"): (30.0, 50.0), ("a", "b"): (20.0, 40.0)}
+    result = run(fast, seconds=2.0, sizing=Sizing(learned=learned))
     assert result.sizes == pytest.approx((30, 50))
     assert result.latencies[5][1] == result.stats.latency.total
