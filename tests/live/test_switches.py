@@ -10,11 +10,10 @@ import pytest
 
 from benchmarks import switches
 from benchmarks.faults.rig import dense_speech
-from benchmarks.switches import BRIGHT, DULL, FADE_S, Switches, figures, install, problems
+from benchmarks.switches import BRIGHT, DULL, FADE_S, SETTINGS, Switches, figures, install, problems
 from rtvc._types import Float32
 from rtvc.library.open_voice import find_voice
 from rtvc.session import Session
-from rtvc.settings import Settings
 from tests.engine.test_voice_bank import Device
 from tests.support.patience import measured
 from tests.support.sound_server import RATE, RecordedSound, SoundServer
@@ -102,7 +101,7 @@ def test_changes_on_a_simulated_device(voices: None):
     times = 4.0 + np.cumsum(rng.uniform(0.8, 1.3, 5))
     sound = np.resize(dense_speech(), round((times[-1] + 1.5) * RATE)).astype(np.float32)
     device = Device(sound)
-    settings = Settings(voice=DULL, block=100.0, context=200.0, ready_memory=1000.0)
+    settings = SETTINGS.replace(block=100.0, ready_memory=1000.0)
     session = Session(device, settings, find_voice)
     session.keep_ready([BRIGHT])
     names = [(float(at), (BRIGHT, DULL)[number % 2]) for number, at in enumerate(times)]
