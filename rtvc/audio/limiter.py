@@ -61,6 +61,12 @@ class Limiter:
         self._gain = 1.0
         self.lowest_gain = 1.0
 
+    def clear(self) -> None:
+        """Forget the samples that are held back: the next block does not continue them."""
+        self._held = np.zeros_like(self._held)
+        self._before = np.zeros_like(self._before)
+        self._needed = [1.0] * self._LOOK
+
     def process(self, block: Float32, ceiling_db: float) -> Float32:
         """Return the next block, limited to `ceiling_db`.
 

@@ -20,7 +20,7 @@ from rtvc.engine.dsp.delay import Delay
 from rtvc.engine.dsp.feedback import FeedbackSuppressor
 from rtvc.engine.dsp.loudness import LoudnessFollow
 from rtvc.engine.dsp.noise_suppression import make_suppressor
-from rtvc.engine.dsp.sola import Sola
+from rtvc.engine.dsp.sola import Sola, fade_in
 from rtvc.engine.dsp.speech import SpeechTracker
 from rtvc.engine.output_guard import OutputGuard, OutputWatch
 from rtvc.engine.plan import Plan, make_plan
@@ -78,6 +78,10 @@ class Step:
     auto_pitch: float | None
 
 
+_RISE = fade_in(round(0.005 * ENGINE_RATE))
+"""Fade-in of the output after a gap, within the crossfades of those who join it."""
+
+
 class Observer(Protocol):
     """Receives every block that a chain has processed, on the thread of the chain.
 
@@ -113,7 +117,7 @@ def _level(samples: Float32) -> Level:
 class Chain:
     """The processing chain of one voice: conditioning, conversion and output, for fixed sizes.
 
-    Use a chain only in the thread that created it.
+    Use a chain only in the thread that created it. After `skip` its output fades in.
 
     Parameters
     ----------
@@ -198,6 +202,9 @@ class Chain:
         self._output_gain = Ramp(ENGINE_RATE, _output_gain(settings))
         self._converted_gain = Ramp(ENGINE_RATE, float(settings.mode == "converted"))
         self._dry_gain = Ramp(ENGINE_RATE, float(settings.mode == "dry"))
+        self._skipped = False
+        """Whether the newest block was skipped, so that the next output does not continue the
+        one before."""
         self._stream = voice.open(plan, settings)
 
     def use_headroom(self, settings: Settings) -> None:
@@ -317,7 +324,13 @@ class Chain:
         dry = self._dry_delay.process(raw)
         if isinstance(dry_gain, np.ndarray) or dry_gain > 0.0:
             audio = audio + dry * dry_gain
-        output = self._limiter.process(audio.astype(np.float32, copy=False), settings.ceiling)
+        audio = audio.astype(np.float32, copy=False)
+        if self._skipped:
+            self._skipped = False
+            self._limiter.clear()
+            audio = audio.copy()
+            audio[: len(_RISE)] *= _RISE[: len(audio)]
+        output = self._limiter.process(audio, settings.ceiling)
         output = self._feedback.process(raw, output)
         marks.append(time.perf_counter())
         stages = dict(zip(("condition", "voice", "output"), np.diff(marks).tolist(), strict=True))
@@ -359,6 +372,7 @@ class Chain:
         self._reference_delay.process(conditioned)
         self._dry_delay.process(raw)
         self._feedback.skip()
+        self._skipped = True
         self._skip_voice(conditioned)
         if self._observer is not None:
             self._observer.skipped(self, samples, settings)

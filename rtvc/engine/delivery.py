@@ -238,6 +238,7 @@ class Delivery:
     def skip(self, samples: int) -> None:
         """Drop a block whole, unrendered: it is late, or the latency must become shorter."""
         with self._lock:
+            self._extend()  # the next block does not continue the last one
             if self._drop_on_time >= samples:
                 self._drop_on_time -= samples
             else:

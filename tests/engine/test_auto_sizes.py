@@ -7,11 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, seed
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from rtvc.audio.simulated import SimulatedDevice
 from rtvc.calibration.conditions import conditions
+from rtvc.calibration.settling import StepSeen
 from rtvc.calibration.sizing import Sizing
 from rtvc.calibration.timing import Timing
+from rtvc.engine.auto_sizes import AutoSizes
 from rtvc.session import Session
 from rtvc.settings import Settings
 from rtvc.stats import State, Stats
@@ -189,3 +194,39 @@ def test_it_starts_with_what_was_learned(name: str) -> None:
     result = run(fast, seconds=2.0, sizing=Sizing(learned=learned))
     assert result.sizes == pytest.approx((30, 50))
     assert result.latencies[5][1] == result.stats.latency.total
+
+
+@seed(3)
+@hypothesis_settings(max_examples=25, deadline=None, database=None)
+@given(
+    latency=st.sampled_from(["auto", "auto", "constant"]),
+    block=st.sampled_from([40.0, 100.0, 250.0]),
+    headroom=st.sampled_from([50.0, 80.0, 200.0]),
+    chosen=st.frozensets(st.sampled_from(["block", "headroom"])),
+    slowest=st.floats(2.0, 400.0),
+    number=st.integers(0, 1000),
+)
+def test_what_was_chosen_stays_whatever_the_steps_are(
+    *, latency, block, headroom, chosen, slowest, number
+) -> None:
+    """By a value other than the default, or by choosing the default itself."""
+    wanted = Settings(latency=latency, block=block, headroom=headroom)
+    fixed = {name for name in ("block", "headroom") if name in chosen or latency == "constant"}
+    fixed |= {"block"} if block != 100.0 else set()
+    fixed |= {"headroom"} if headroom != 80.0 else set()
+    auto = AutoSizes(Sizing(chosen=chosen, learned={("", "world"): (30.0, 60.0)}))
+    random = np.random.default_rng(number)
+    silence = np.zeros(48_000, np.float32)
+    now = 0.0
+    for _ in range(200):
+        used = wanted.replace(**auto.sizes(wanted, "world"))
+        for name in fixed:
+            assert getattr(used, name) == getattr(wanted, name)
+        now += 1e-3 * used.block
+        took = float(random.uniform(1.0, slowest))
+        late = took > used.headroom - 20.0
+        step = StepSeen(now, used.block, used.headroom, took, took, late)
+        if auto.observe(step, wanted, "world") or auto.adopt(silence, now, wanted, "world"):
+            auto.changed(wanted.replace(**auto.sizes(wanted, "world")), 100.0)
+    if fixed == {"block", "headroom"}:
+        assert (auto.changes, auto.take_message(), auto.state(wanted, "world")) == (0, "", "")
