@@ -44,7 +44,8 @@ def around(values: Float32) -> Float32:
     """Return the largest of the values within `AROUND_S` of each."""
     width = round(100 * AROUND_S)
     padded = np.pad(values, width)
-    return np.lib.stride_tricks.sliding_window_view(padded, 2 * width + 1).max(axis=1)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * width + 1)
+    return np.asarray(windows.max(axis=1), np.float32)
 
 
 def force(monkeypatch: pytest.MonkeyPatch, *, at_once: bool) -> list[float]:
