@@ -104,11 +104,20 @@ def stage_methods(voice: Voice, settings: Settings) -> list[StageMethod]:
 
 
 @contextmanager
-def time_stages(parts: Sequence[StageMethod]) -> Iterator[dict[str, float]]:
+def time_stages(
+    parts: Sequence[StageMethod], clock: Callable[[], float] = time.perf_counter
+) -> Iterator[dict[str, float]]:
     """Time the stages of the code in the context.
 
     Each stage is evaluated before the next one starts, so their sum exceeds the duration of a
     plain step.
+
+    Parameters
+    ----------
+    parts
+        The methods of the stages.
+    clock
+        Returns seconds; ``time.process_time`` for the processor time of all threads.
 
     Yields
     ------
@@ -122,7 +131,7 @@ def time_stages(parts: Sequence[StageMethod]) -> Iterator[dict[str, float]]:
 
     def turn() -> None:
         nonlocal mark
-        now = time.perf_counter()
+        now = clock()
         seconds[stack[-1]] += now - mark
         mark = now
 
@@ -130,9 +139,9 @@ def time_stages(parts: Sequence[StageMethod]) -> Iterator[dict[str, float]]:
         part: StageMethod, real: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         nonlocal mark
-        began = time.perf_counter()
+        began = clock()
         given = arrays_in((args, kwargs))
-        mark += time.perf_counter() - began
+        mark += clock() - began
         if not _evaluated(given):  # evaluates pending work in the stage that it belongs to
             return real(*args, **kwargs)
         turn()
@@ -146,7 +155,7 @@ def time_stages(parts: Sequence[StageMethod]) -> Iterator[dict[str, float]]:
             stack.pop()
 
     with _wrapped(parts, around):
-        mark = time.perf_counter()
+        mark = clock()
         yield seconds
         turn()
 
