@@ -35,8 +35,8 @@ _TRIES = 5
 """Successive restarts after which the latency that they leave is accepted."""
 _BUDGET, _BUDGET_S = 20, 60.0
 """Most restarts within a time: a device may report its latency wrongly."""
-RESTART_LIMIT_S = 1.0
-_HOLD_TRIES, _HOLD_S = 4, 0.6
+RESTART_LIMIT_S = 2.0
+_HOLD_TRIES, _HOLD_S = 3, 0.4
 """Most starts, and the longest time, until a stream has the latency that it had before."""
 _PROBE_LIMIT_S = 0.2
 """Longest wait for a measurement of the latency."""
@@ -74,9 +74,21 @@ class BacklogWatch:
         """The latency to hold, in seconds; None before it is known."""
         return self._nominal
 
+    @property
+    def first(self) -> float | None:
+        """The latency after the start, in seconds; None before it is known."""
+        return self._first
+
     def hold(self, latency_s: float) -> None:
         """Hold this latency, as after a restart, not the one that is measured first."""
-        self._nominal = self._first = latency_s
+        self._first = latency_s
+        self.moved()
+
+    def moved(self) -> None:
+        """Hold the latency after the start again, to which a move to another device was added."""
+        if self._first is None:
+            return
+        self._nominal = self._first
         self._readings.clear()
         self.excess = 0.0
         self._tries = 1
@@ -158,9 +170,9 @@ class BacklogKeeper:
         self._event = ""
 
     @property
-    def nominal_s(self) -> float | None:
-        """The latency to hold, in seconds; None before it is known."""
-        return self._watch.nominal
+    def first_s(self) -> float | None:
+        """The latency after the start, in seconds; None before it is known."""
+        return self._watch.first
 
     @property
     def excess_s(self) -> float:
@@ -170,6 +182,10 @@ class BacklogKeeper:
     def hold(self, latency_s: float) -> None:
         """Hold this latency, not the one that is measured first."""
         self._watch.hold(latency_s)
+
+    def moved(self) -> None:
+        """Restore the latency at once: the sound server has moved the stream."""
+        self._watch.moved()
 
     def take_event(self) -> str:
         """Return the reason for a restart since the last call, one sentence, else ""."""

@@ -150,8 +150,8 @@ class Duplex:
 
     @property
     def held_latency(self) -> float | None:
-        """The measured latency that a duplex stream is held at, in seconds; None if not known."""
-        return self._keeper.nominal_s if self._keeper else None
+        """The measured latency of a duplex stream after its start; None if it is not known."""
+        return self._keeper.first_s if self._keeper else None
 
     def _wait_until_running(self, deadline: float) -> None:
         for watchdog in self._watchdogs:
@@ -218,8 +218,8 @@ class Duplex:
 
     def moved(self) -> None:
         """Note that the sound server has moved a stream: restore the latency at once."""
-        if self._keeper and (latency := self._keeper.nominal_s) is not None:
-            self._keeper.hold(latency)
+        if self._keeper:
+            self._keeper.moved()
 
     def take_event(self) -> str:
         """Return a sentence about a correction of the latency since the last call, else ""."""

@@ -277,5 +277,6 @@ def held_latency(endpoint: LiveEndpoint) -> float:
     """Return what was measured a second after the start, in seconds."""
     keeper = endpoint._open_duplex._keeper
     assert keeper is not None
-    assert keeper.nominal_s is not None
-    return keeper.nominal_s
+    latency = keeper._watch.nominal
+    assert latency is not None
+    return latency
