@@ -98,6 +98,15 @@ class Settings:
         step=0.1,
         needs=_F0,
     )
+    pitch_lowest: float = _setting(
+        0.0,
+        "Lowest mean pitch of the output: pitch lowers your voice no further (0 = no limit).",
+        unit="Hz",
+        low=0.0,
+        high=800.0,
+        step=5.0,
+        needs=_F0,
+    )
     pitch_fixed: float = _setting(
         0.0,
         "Constant pitch in place of your own, like a robot (0 = off).",

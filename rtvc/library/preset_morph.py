@@ -7,7 +7,7 @@ from rtvc.errors import UsageError
 from rtvc.setting import Value
 from rtvc.settings import BUILT_IN, NO_MORPH, SETTINGS, Settings
 
-_OFF_AT_ZERO = ("pitch_fixed", "auto_pitch_target")
+_OFF_AT_ZERO = ("pitch_fixed", "pitch_lowest", "auto_pitch_target")
 """Settings in Hz whose 0 means off, which has no values between it and another one."""
 
 

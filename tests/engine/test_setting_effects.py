@@ -345,6 +345,12 @@ class Checks:
         assert spans[2] == pytest.approx(2 * spans[1], abs=1.5)
 
     @staticmethod
+    def pitch_lowest(kind: str) -> None:
+        for limit, hz in ((0.0, HZ * 2 ** (-7 / 12)), (110.0, 110.0)):
+            sound = convert(kind, "vowel", pitch=-7.0, pitch_lowest=limit)
+            assert pitch_of(sound) == pytest.approx(hz, rel=0.01)
+
+    @staticmethod
     def pitch_fixed(kind: str) -> None:
         sound = convert(kind, "melody", pitch_fixed=237.0)
         for first in (0.3, 0.6, 0.9):

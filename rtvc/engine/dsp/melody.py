@@ -1,4 +1,4 @@
-"""From the input f0 to the target f0: pitch shift, range, tuning and fixed pitch."""
+"""From the input f0 to the target f0: pitch shift, its limit, range, tuning and fixed pitch."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from rtvc.engine.dsp.tune import Tuner, scale_mask
 from rtvc.scales import scale_notes
 from rtvc.settings import Settings
 
-MELODY_SETTINGS = 8
-SHIFT, RANGE, FIX, FIXED, WHISPER, TUNE, SPEED, SCALE = range(MELODY_SETTINGS)
+MELODY_SETTINGS = 9
+SHIFT, LOWEST, RANGE, FIX, FIXED, WHISPER, TUNE, SPEED, SCALE = range(MELODY_SETTINGS)
 
 GLIDE_FRAMES = 2
 """Frames of 10 ms over which a setting moves to its new value (20 ms)."""
@@ -41,11 +41,11 @@ class MelodySettings:
         self._last = self._targets(settings)
 
     def hold(self, frames: int) -> Float64:
-        """Return the unchanged values for the next frames, (frames, 8)."""
+        """Return the unchanged values for the next frames, (frames, 9)."""
         return np.repeat(self._last[None], frames, axis=0)
 
     def glide(self, frames: int, settings: Settings) -> Float64:
-        """Return the values for the next frames while they move to `settings`, (frames, 8)."""
+        """Return the values for the next frames while they move to `settings`, (frames, 9)."""
         target = self._targets(settings)
         if np.array_equal(target, self._last):
             return self.hold(frames)
@@ -54,6 +54,8 @@ class MelodySettings:
         if start[FIX] == 0:
             # The fixed pitch was off, so its old value must not affect the glide.
             start[FIXED] = target[FIXED]
+        if start[LOWEST] == 0:
+            start[LOWEST] = target[LOWEST]
         progress = np.minimum(np.arange(1, frames + 1) / self._glide_frames, 1.0)[:, None]
         values: Float64 = np.where(progress < 1, start + (target - start) * progress, target)
         self._last = values[-1].copy()
@@ -64,6 +66,7 @@ class MelodySettings:
         return np.array(
             [
                 settings.pitch + settings.pitch_fine / 100,
+                np.log2(settings.pitch_lowest) if settings.pitch_lowest > 0 else 0.0,
                 settings.pitch_range,
                 float(fixed > 0),
                 np.log2(fixed) if fixed > 0 else self._last[FIXED],
@@ -121,6 +124,25 @@ class MeanPitch:
         return mean
 
 
+def limited_shift(mean: Float64, values: Float64) -> Float64:
+    """Return the pitch shift in semitones, (n,), that keeps the mean pitch above the limit.
+
+    A shift upwards is not changed, nor is one that is 0. Without a limit, and in unvoiced frames
+    (`mean` is 0), it is the shift of the settings.
+
+    Parameters
+    ----------
+    mean
+        Mean pitch of the input, as `MeanPitch.update` gives it, (n,).
+    values
+        Settings at each frame, as `MelodySettings` gives them, (n, 9).
+    """
+    shift, lowest = values[:, SHIFT], values[:, LOWEST]
+    least = np.minimum(12.0 * (lowest - mean), 0.0)
+    limited: Float64 = np.where((lowest > 0) & (mean > 0), np.maximum(shift, least), shift)
+    return limited
+
+
 def target_f0(hz: Float64, mean: Float64, values: Float64, tuner: Tuner) -> Float64:
     """Return the target f0.
 
@@ -131,7 +153,7 @@ def target_f0(hz: Float64, mean: Float64, values: Float64, tuner: Tuner) -> Floa
     mean
         Middle of the melody at each frame, as `MeanPitch.update` gives it, (n,).
     values
-        Settings at each frame, as `MelodySettings` gives them, (n, 8).
+        Settings at each frame, as `MelodySettings` gives them, (n, 9).
     tuner
         Corrects the pitch; it is advanced by these frames.
 
@@ -141,7 +163,8 @@ def target_f0(hz: Float64, mean: Float64, values: Float64, tuner: Tuner) -> Floa
         (n,) in Hz, 25 to 2000; 0 where unvoiced or whispered.
     """
     octave = np.log2(np.where(hz > 0, hz, 1.0))
-    followed = mean + values[:, RANGE] * (octave - mean) + values[:, SHIFT] / 12
+    followed = mean + values[:, RANGE] * (octave - mean)
+    followed += limited_shift(mean, values) / 12
     followed = tuner.update(followed, hz > 0, *values[:, TUNE:].T)
     output_f0 = followed + values[:, FIX] * (values[:, FIXED] - followed)
     audible = (hz > 0) & (values[:, WHISPER] < 1)

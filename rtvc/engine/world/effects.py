@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from rtvc._types import Float32, Float64
-from rtvc.engine.dsp.melody import FIX, SHIFT, WHISPER, MeanPitch, MelodySettings, target_f0
+from rtvc.engine.dsp.melody import (
+    FIX,
+    WHISPER,
+    MeanPitch,
+    MelodySettings,
+    limited_shift,
+    target_f0,
+)
 from rtvc.engine.dsp.tune import Tuner
 from rtvc.engine.world.analysis import HOP, RATE, WorldFrames
 from rtvc.settings import Settings
@@ -31,6 +38,13 @@ still start at once. With minimum phase alone, a lowered voice buzzes.
 
 _WHISPER_HZ, _WHISPER_DB = (0.0, 250.0, 1200.0, 3000.0), (-24.0, -18.0, -3.0, 0.0)
 """Gain of a whisper by frequency: it lacks the strong low harmonics of voiced speech."""
+
+_FORMANTS_END_HZ, _UNMOVED_HZ = 3500.0, 8000.0
+"""A shift downwards moves all below the first frequency and nothing above the second.
+
+The formants lie below. Moved as a whole, the spectrum of a lowered voice would end early: at
+6 kHz instead of 8 kHz for speech sampled at 16 kHz and a shift of 5 semitones.
+"""
 
 _FORMANT, _BREATHINESS = range(2)
 
@@ -77,8 +91,10 @@ class Effects:
             spectra[1] *= 1 - whisper
             spectra[0] += whisper * self._whisper
         _restrain(spectra[0], frames.peak)
-        output_f0 = target_f0(frames.hz, self._mean.update(frames.hz), melody, self._tuner)
-        return WorldFrames(output_f0, spectra, frames.peak, _low_delay(melody))
+        mean = self._mean.update(frames.hz)
+        output_f0 = target_f0(frames.hz, mean, melody, self._tuner)
+        low_delay = _low_delay(limited_shift(mean, melody), melody[:, FIX])
+        return WorldFrames(output_f0, spectra, frames.peak, low_delay)
 
     def _glide(self, frames: int, target: Float64) -> Float64:
         """Return formant shift and breathiness per frame, (frames, 2), moving to `target`."""
@@ -93,14 +109,21 @@ def _targets(settings: Settings) -> Float64:
     return np.array([settings.formant, settings.breathiness])
 
 
-def _low_delay(melody: Float64) -> Float64:
+def _low_delay(shift: Float64, fix: Float64) -> Float64:
     """Return the delay of the low frequencies in seconds, (frames,); 0 unless the pitch is lower.
 
     It grows with the pitch period. A fixed pitch has none.
+
+    Parameters
+    ----------
+    shift
+        Pitch shift in semitones, (frames,).
+    fix
+        Share of a fixed pitch, 0 to 1, (frames,).
     """
-    longer = 2.0 ** (-np.minimum(melody[:, SHIFT], 0.0) / 12) - 1
+    longer = 2.0 ** (-np.minimum(shift, 0.0) / 12) - 1
     delay: Float64 = np.minimum(_LOW_DELAY_S * longer, _LONGEST_LOW_DELAY_S)
-    return delay * (1 - melody[:, FIX])
+    return delay * (1 - fix)
 
 
 def _restrain(log_power: Float32, peak: Float64) -> None:
@@ -122,10 +145,22 @@ def _stretch(spectra: Float32, semitones: Float64) -> Float32:
     for value in np.unique(semitones):
         same = np.flatnonzero(semitones == value)
         group = spectra[:, same[0] : same[-1] + 1]
-        place = np.minimum(np.arange(bins) * 2.0 ** (-value / 12), bins - 1.001)
+        place = np.minimum(_source_bins(bins, value), bins - 1.001)
         below = place.astype(np.intp)
         low, high = np.take(group, below, axis=2), np.take(group, below + 1, axis=2)
         high -= low
         high *= (place - below).astype(np.float32)
         np.add(low, high, out=out[:, same[0] : same[-1] + 1])
     return out
+
+
+def _source_bins(bins: int, semitones: float) -> Float64:
+    """Return where each bin of the shifted spectrum comes from, (bins,), in bins."""
+    target = np.arange(bins, dtype=np.float64)
+    ratio = float(2.0 ** (-semitones / 12))
+    if ratio <= 1:
+        return target * ratio
+    per_hz = (bins - 1) / (RATE / 2)
+    knots = np.array([0.0, _FORMANTS_END_HZ, _UNMOVED_HZ, RATE / 2]) * per_hz
+    source: Float64 = np.interp(target, knots, knots * [1.0, ratio, 1.0, 1.0])
+    return source
