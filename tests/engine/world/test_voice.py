@@ -153,6 +153,22 @@ def test_the_low_frequencies_of_a_lower_voice_are_delayed() -> None:
         assert np.max(changed.low_delay) == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("semitones", [-12.0, -5.0, -0.5, 5.0])
+def test_a_formant_shift_downwards_leaves_the_highest_frequencies(semitones: float) -> None:
+    count, bins = 8, 1025
+    hz = np.linspace(0, RATE / 2, bins)
+    # A log power that is the frequency itself shows where each bin comes from.
+    spectra = np.stack([np.tile(-1e-3 * hz, (count, 1)), np.zeros((count, bins))])
+    frames = WorldFrames(np.zeros(count), spectra.astype(np.float32), np.ones(count))
+    settings = Settings(formant=semitones)
+    source = -1e3 * Effects(bins, settings).apply(frames, settings).spectra[0, -1]
+    low, high = hz < 3500, (hz > 8000) & (hz < 15000)
+    ratio = 2 ** (-semitones / 12)
+    np.testing.assert_allclose(source[low], hz[low] * ratio, atol=1)
+    np.testing.assert_allclose(source[high], hz[high] * (ratio if semitones > 0 else 1), atol=1)
+    assert np.diff(source).min() >= 0
+
+
 def test_the_amplitude_of_breath_is_proportional_to_the_setting() -> None:
     count, bins = 12, 1025
     noise = []
