@@ -43,6 +43,8 @@ _SURPRISE = 2.0
 """How far the use of the headroom by the first late block is exceeded by the blocks after it, if a
 program has begun to compute; the second late block says that one has, so its own is exceeded by
 twice as much at most."""
+_JUMP_MS = 40.0
+"""Half of the most that the use may grow after the first late block, in ms: a stall is no hog."""
 _TRIM_S = 3.0
 """Seconds without a late block after which the headroom comes down to what the late ones needed."""
 _BRIDGED_S = 2.0
@@ -289,7 +291,8 @@ def _raise(state: Settling, step: StepSeen) -> Change | None:
         surprise = _SURPRISE if not state._lates else 2.0 * _SURPRISE
         before = max((peak for _, peak in state._episodes), default=0.0)
         known = not state._lates and step.used <= 1.2 * before
-        headroom = before if known else surprise * step.used
+        further = min(surprise * step.used, step.used + surprise * _JUMP_MS)
+        headroom = before if known else further
         headroom = needed_headroom(headroom + bridge, state.profile)
         headroom = max(headroom, step.headroom + (_GAIN_MS if known else _RAISE_MS))
     headroom = min(headroom, float(LONGEST_BLOCK))
