@@ -76,8 +76,8 @@ def loop_warning(microphone: Side, speaker: Side) -> str:
     one_body = bodies[0] == bodies[1] and all(_KINDS.search(name) for name in names)
     if one_body or (_is_open_microphone(microphone) and _is_open_speaker(speaker)):
         return (
-            f"{microphone.name!r} picks up {speaker.name!r}, which causes echo or howling. "
-            "Wear headphones, choose another output, or set echo to cancel."
+            f"{microphone.name!r} picks up {speaker.name!r} and can howl. Wear headphones, "
+            "or set echo to cancel."
         )
     return ""
 
