@@ -35,8 +35,9 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_kill_leaves_both_recordings_and_the_next_start_says_where(tmp_path: Path):
     words = ("--record", "talk.wav", "--record-what", "both")
     with started([sys.executable, "-m", "rtvc", *DEMO, *words], stdout=-1, stderr=-1) as process:
-        output = tmp_path / "talk.wav"
-        while not output.exists() or output.stat().st_size < 60_000:
+        output, own = tmp_path / "talk.wav", tmp_path / "talk-input.wav"
+        # Each file is written at its own times.
+        while not all(file.exists() and file.stat().st_size > 60_000 for file in (output, own)):
             assert process.poll() is None, process.stderr.read().decode()
             time.sleep(0.02)
         os.kill(process.pid, signal.SIGKILL)
