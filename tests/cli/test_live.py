@@ -233,7 +233,7 @@ def test_on_a_terminal_one_line_is_redrawn_until_q():
     with on_terminal(code) as terminal:
         seen = terminal.read_until("late 0")
         seen += terminal.read_until("q stops")
-        assert seen.count("\n") <= 3
+        assert seen.count("\n") <= 3, seen
         assert "\r" in seen
         assert "\x1b[K" in seen
         terminal.type("q")
