@@ -1,6 +1,6 @@
 """Switch between two voices that are ready, live through a real sound server.
 
-    python -m benchmarks.switches [--times 100] [--block 100] [--seed 0]
+    python -m benchmarks.switches [--times 100] [--block 250] [--seed 0]
 
 Starts a private PulseAudio server, plays real speech without pauses into its microphone in a
 loop, records microphone and speaker, and switches with `Session.apply` between two small RVC
@@ -116,7 +116,8 @@ def install() -> None:
 def run(server: SoundServer, times: int, block: float, seed: int) -> Switches:
     """Switch `times` times at random moments; the server runs, and is the one of the process."""
     rng = np.random.default_rng(seed)
-    settings = SETTINGS.replace(block=block)
+    # The least that keeps a voice whose steps take nearly the whole block.
+    settings = SETTINGS.replace(block=block, headroom=round(0.8 * block, -1))
     longest = 2.5 * times + _READY_S
     sound = np.resize(dense_speech(), round((longest + 30) * RATE)).astype(np.float32)
     found = Switches(*[RecordedSound(np.zeros(0, np.float32), 0.0)] * 2)
@@ -294,7 +295,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--times", type=int, default=100)
-    parser.add_argument("--block", type=float, default=100.0)
+    parser.add_argument("--block", type=float, default=250.0)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     if not sys.platform.startswith("linux"):
