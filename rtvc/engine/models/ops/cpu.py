@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import mlx.core as mx
 
-from rtvc.engine.models.ops import spectral, winograd_cpu
+from rtvc.engine.models.ops import spectral, winograd_cpu, winograd_groups
 from rtvc.engine.models.ops.cpu_streams import partition, sum_streams
 from rtvc.engine.models.ops.spectral import Spectrum
 from rtvc.engine.models.ops.winograd_cpu import PairedTaps
@@ -91,7 +91,7 @@ def pack_taps(weight: mx.array, stride: int = 1, dilation: int = 1) -> PackedTap
     """See ``gpu.pack_taps``. Building these views of the weight in every step would be slow."""
     _, kernel, channels = weight.shape
     form = kernel, stride, dilation
-    if form == (winograd_cpu.KERNEL, winograd_cpu.STRIDE, 1) and channels >= _PAIRED_CHANNELS:
+    if form == (winograd_groups.KERNEL, winograd_groups.STRIDE, 1) and channels >= _PAIRED_CHANNELS:
         return winograd_cpu.pack(weight)
     return pack_matrices(weight, stride, dilation)
 

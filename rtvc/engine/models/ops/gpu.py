@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import mlx.core as mx
 
-from rtvc.engine.models.ops import spectral, winograd_gpu
+from rtvc.engine.models.ops import spectral, winograd_gpu, winograd_groups
 from rtvc.engine.models.ops.spectral import Spectrum
 from rtvc.engine.models.ops.winograd_gpu import WinogradTaps
 
@@ -51,7 +51,10 @@ def pack_taps(weight: mx.array, stride: int = 1, dilation: int = 1) -> PackedTap
     """
     _, kernel, channels = weight.shape
     form = kernel, stride, dilation
-    if form == (winograd_gpu.KERNEL, winograd_gpu.STRIDE, 1) and channels >= _WINOGRAD_CHANNELS:
+    if (
+        form == (winograd_groups.KERNEL, winograd_groups.STRIDE, 1)
+        and channels >= _WINOGRAD_CHANNELS
+    ):
         return winograd_gpu.pack(weight)
     return PackedTaps(weight, stride, dilation)
 

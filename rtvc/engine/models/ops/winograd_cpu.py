@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 import mlx.core as mx
 
-KERNEL, STRIDE, GROUP = 3, 2, 2
+from rtvc.engine.models.ops.winograd_groups import KERNEL, STRIDE, padded_groups
+
+GROUP = 2
 
 
 class PairedTaps(NamedTuple):
@@ -60,12 +62,8 @@ def convolve(x: mx.array, taps: PairedTaps) -> mx.array:
     mx.array
         (1, (L - 3) // 2 + 1, out channels).
     """
-    _, length, channels = x.shape
-    outputs = (length - KERNEL) // STRIDE + 1
-    pairs = -(-outputs // GROUP)
-    missing = STRIDE * GROUP * pairs + 1 - length
-    if missing > 0:
-        x = mx.pad(x, [(0, 0), (0, missing), (0, 0)])
+    channels = x.shape[2]
+    x, outputs, pairs = padded_groups(x, GROUP)
     step = STRIDE * GROUP * channels
     # Inputs of a pair: three even ones, of which the last is the first of the next pair.
     first, odd, centre, next_odd, last = (

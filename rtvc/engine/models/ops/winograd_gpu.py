@@ -13,9 +13,11 @@ from typing import NamedTuple
 import mlx.core as mx
 import numpy as np
 
+from rtvc.engine.models.ops.winograd_groups import KERNEL, STRIDE, padded_groups
+
 Activation = Callable[[mx.array], mx.array]
 
-KERNEL, STRIDE, GROUP = 3, 2, 3
+GROUP = 3
 
 _INPUTS = np.array([[0.0, 0.0, -1.0, -1.0], [-1.0, 1.0, 0.0, 0.0]], np.float32)
 """Shares of the inputs 2 and 4 of a group, added to its inputs 0, 2, 4 and 6 for the products."""
@@ -68,12 +70,8 @@ def convolve(x: mx.array, taps: WinogradTaps, activate: Activation | None = None
     mx.array
         (1, (L - 3) // 2 + 1, out channels).
     """
-    _, length, channels = x.shape
-    outputs = (length - KERNEL) // STRIDE + 1
-    groups = -(-outputs // GROUP)
-    missing = STRIDE * GROUP * groups + 1 - length
-    if missing > 0:
-        x = mx.pad(x, [(0, 0), (0, missing), (0, 0)])
+    channels = x.shape[2]
+    x, outputs, groups = padded_groups(x, GROUP)
     step, pair = STRIDE * GROUP * channels, STRIDE * channels
     # MLX's fused kernels index with unsigned numbers, so no stride is negative.
     own = mx.as_strided(x, (4, groups, channels), (pair, step, 1))
