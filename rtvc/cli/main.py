@@ -18,7 +18,6 @@ from typing import Any, NoReturn
 from rtvc._version import __version__
 from rtvc.cli.leaving import leave_if_hung
 from rtvc.errors import RtvcError, UsageError, close_matches, did_you_mean, escaped
-from rtvc.system.audio_priority import limit_realtime_threads
 
 COMMANDS = (
     "run",
@@ -35,6 +34,8 @@ COMMANDS = (
     "report",
     "replay",
 )
+_LIVE = ("run", "latency", "doctor", "report")
+"""Commands that open devices, whose threads run in real time."""
 _DESCRIPTION = """\
 A live voice changer: from the microphone to the speaker, in this terminal.
 
@@ -237,11 +238,14 @@ def _main(words: list[str]) -> int:
         usual = signal.default_int_handler, signal.SIG_DFL
         if number != signal.SIGINT or signal.getsignal(number) in usual:
             signal.signal(number, end)
-    limit_realtime_threads()
     try:
         args = parse(words)
         for note in getattr(args, "notes", ()):
             print(note, file=sys.stderr)
+        if args.command in _LIVE:
+            from rtvc.system.audio_priority import limit_realtime_threads
+
+            limit_realtime_threads()
         code: int = command(args.command).run(args)
         sys.stdout.flush()
         return code
