@@ -163,7 +163,6 @@ class BacklogKeeper:
     def __init__(self, stream: DeviceStream, name: str, stated_s: float) -> None:
         self._stream, self._name = stream, name
         self._watch = BacklogWatch(stated_s)
-        self._measured: float | None = None
         self._restart: PendingCall[None] | None = None
         self._began = 0.0
         self.restarts = 0

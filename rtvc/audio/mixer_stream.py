@@ -46,6 +46,12 @@ class MixerStream(DeviceStream):
         if spec.output:
             self._tail_ring = _tail_ring(spec.ring_frames, spec.output.channels)
 
+    def start(self) -> None:
+        """Start the callback, and measure the latency again."""
+        with self._lock:  # a measurement that has begun would contain the interruption
+            self._probes, self._next_probe, self._measured_latency = None, 0.0, None
+        super().start()
+
     def service(self) -> None:
         """Queue again the rtmixer actions that ended at a full or an empty ring buffer."""
         # rtmixer's command queue allows one thread; the writer and the service thread call this.
@@ -127,8 +133,7 @@ class MixerStream(DeviceStream):
         """Stop and start again; the output fades out before and in afterwards."""
         ring, rate, block = self._tail_ring, self.spec.rate, self.spec.block
         if ring is None or self._play_action is None:  # nothing is being played
-            self._stream.abort()
-            self._begin_again()
+            super().restart()
             return
         width = round(_FADE_S * rate)
         device = round(min(sum(self.latency), _LONGEST_DRAIN_S) * rate)
@@ -137,11 +142,6 @@ class MixerStream(DeviceStream):
         time.sleep((2 * block + width + device) / rate)
         self._stream.abort()
         ring.fade_in(width)
-        self._begin_again()
-
-    def _begin_again(self) -> None:
-        with self._lock:  # a measurement that has begun would contain the interruption
-            self._probes, self._next_probe, self._measured_latency = None, 0.0, None
         self.finished.clear()
         self.start()
 
