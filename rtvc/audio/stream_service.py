@@ -14,9 +14,9 @@ TICK_S = 0.0025
 STALL_TIMEOUT_S = 0.4
 """A device whose frame count stands still this long is lost, even if PortAudio calls it active."""
 STARVED_S = 1.5
-"""A service thread that has not run for so long, while its watcher has, does not run at all."""
+"""Seconds without a run of the service thread, while its watcher runs, that count as a failure."""
 _UNWATCHED_S = 0.2
-"""Time between two looks after which the watcher itself has not run, as in a stopped program."""
+"""Seconds between two calls of the watcher that show a pause of the whole program."""
 _JOIN_S = 0.5
 
 
