@@ -9,7 +9,9 @@ is your own voice, the output another one.
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,7 +20,10 @@ from rtvc.engine.dsp.conditioning import Ramp
 
 _RATE = 8000
 _EVERY_S = 0.1
-"""Time between two searches while there is a trace of a loop; otherwise every other is left out."""
+"""Time between two searches while there is a trace of a loop; otherwise every other is left out. A
+search is computed in parts until the next one begins, so that no block waits for all of it."""
+_PARTS = 6
+"""Parts of a search that finds nothing, of about equal cost."""
 _WINDOW_S = 0.6
 """Newest input that is compared with the output."""
 _LAGS_S = 0.02, 0.8
@@ -49,7 +54,7 @@ _QUIET_DB = -50.0
 _SMOOTH_HZ = 150.0
 """Bandwidth of the spectra that whiten the signals."""
 _CLIPPED = 0.8
-_TAPER_S = 0.05
+_TAPER = np.sin(np.linspace(0.0, np.pi / 2, round(0.05 * _RATE))) ** 2
 _FRAME = 512
 """Samples per frame of the coherence, which measures how much of the input is output."""
 
@@ -65,6 +70,10 @@ _HOLD_S = 1.0
 _RESTORED_DB_PER_S = 3.0
 _IGNORED_S = 10.0
 """Time for which nothing is reduced after sound that repeats itself was taken for a loop."""
+
+_Result = TypeVar("_Result")
+_Parts = Generator[None, None, _Result]
+"""A computation that yields after each of its parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +127,7 @@ class FeedbackSuppressor:
         longest = round((_WINDOW_S + _LAGS_S[1]) * _RATE) + self._made_from
         self._input = _History(rate // _RATE, longest)
         self._output = _History(rate // _RATE, longest)
+        self._search: _Search | None = None
         self._path: Path | None = None
         self._evidence = 0.0
         self._turn = False
@@ -154,22 +164,36 @@ class FeedbackSuppressor:
             if self._into == self._every:
                 self._into = 0
                 self._decide()
+                self._begin()
+        if self._search is not None:
+            self._search.advance(self._into / self._every)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def skip(self) -> None:
         """Forget the past: the positions of input and output have changed."""
         self._input.clear()
         self._output.clear()
-        self._path = self._reduced_by = None
+        self._search = self._path = self._reduced_by = None
 
-    def _decide(self) -> None:
-        self._wait_s = max(0.0, self._wait_s - _EVERY_S)
-        # A reduced output is searched as long as it would be without the reduction.
-        heard = self._output.level_db > _QUIET_DB + self._gain_db
+    @property
+    def _heard(self) -> bool:
+        """Whether the output is as loud as it must be, without the reduction, to be searched."""
+        return self._output.level_db > _QUIET_DB + self._gain_db
+
+    def _begin(self) -> None:
+        """Begin the next search if it is due."""
         self._turn = not self._turn
         due = self._turn or self._path is not None or self._output.lowest_db > _HOWL_DB
-        search = due and heard and self._input.level_db > _QUIET_DB + self._gain_db
-        path = self._search() if search else None
+        if due and self._heard and self._input.level_db > _QUIET_DB + self._gain_db:
+            howling = self._output.lowest_db > _HOWL_DB
+            parts = _find(self._input.samples, self._output.samples, self._made_from, howling)
+            self._search = _Search(parts)
+
+    def _decide(self) -> None:
+        """Use the result of the search that began `_EVERY_S` ago."""
+        self._wait_s = max(0.0, self._wait_s - _EVERY_S)
+        path = None if self._search is None else self._search.finish()
+        self._search = None
         found = self._follow(path)
         if self._reduced_by is not None and self._wait_s == 0.0:
             first, reduction = self._reduced_by
@@ -182,7 +206,7 @@ class FeedbackSuppressor:
         if found and path is not None and path.loop_db > _HIGHEST_GAIN_DB:
             if self._reduced_by is None and (self.active or self._wait_s == 0.0):
                 self._reduce(path)
-        elif self.active and self._wait_s == 0.0 and heard:
+        elif self.active and self._wait_s == 0.0 and self._heard:
             restored = self._gain_db + _RESTORED_DB_PER_S * _EVERY_S
             louder = 0.0 if path is None else path.loop_db + _RESTORED_DB_PER_S * _EVERY_S
             if path is None or louder < _WANTED_GAIN_DB:
@@ -214,33 +238,32 @@ class FeedbackSuppressor:
             self._reduced_by = path, before - self._gain_db
         self._wait_s = _HOLD_S + path.lag / _RATE
 
-    def _search(self) -> Path | None:
-        """Return the path of the output to the newest input, None if there is none."""
-        size = round(_WINDOW_S * _RATE)
-        shortest, longest = (round(lag * _RATE) for lag in _LAGS_S)
-        given, made = self._input.samples, self._output.samples
-        newest = given[-size:]
-        likeness = np.abs(_likeness(newest, made[-size - longest :]))
-        lag = shortest + int(np.argmax(likeness[shortest:]))
-        others = likeness[shortest:].copy()
-        near = round(_PEAK_WIDTH_S * _RATE)
-        others[max(0, lag - shortest - near) : lag - shortest + near + 1] = 0.0
-        share = others.max() / max(likeness[lag], _PEAK)
-        howling = self._output.lowest_db > _HOWL_DB
-        if likeness[lag] < _PEAK or share > (_HOWL_UNIQUE if howling else _UNIQUE):
-            return None
-        end = len(made) - lag
-        source = made[end - size : end]
-        origin = given[end - size - self._made_from : end - self._made_from]
-        shared = _shared_power(newest, source)
-        return Path(
-            lag,
-            _db(shared / (_mean_square(source) + 1e-12)),
-            _db(shared / (_mean_square(origin) + 1e-12)),
-            bool(share < _DISTINCT),
-            howling,
-            float(np.max(np.abs(newest))) > _CLIPPED,
-        )
+
+class _Search:
+    """A search that is computed in parts; it uses the signals of the time when it began."""
+
+    def __init__(self, parts: _Parts[Path | None]) -> None:
+        self._parts = parts
+        self._done = 0.0
+        self._path: Path | None = None
+
+    def advance(self, share: float) -> None:
+        """Compute the parts that are due after a share of the time."""
+        while self._done < share * _PARTS:
+            self._compute()
+
+    def finish(self) -> Path | None:
+        """Compute the rest and return the result."""
+        while self._done < math.inf:
+            self._compute()
+        return self._path
+
+    def _compute(self) -> None:
+        self._done += 1
+        try:
+            next(self._parts)
+        except StopIteration as end:
+            self._path, self._done = end.value, math.inf
 
 
 class _History:
@@ -278,13 +301,54 @@ class _History:
         self.samples = np.zeros_like(self.samples)
 
 
-def _likeness(newest: Float32, past: Float32) -> Float64:
+def _find(given: Float32, made: Float32, made_from: int, howling: bool) -> _Parts[Path | None]:
+    """Return the path of the output to the newest input, None if there is none.
+
+    Parameters
+    ----------
+    given, made
+        Input and output at 8 kHz; not changed while this computes.
+    made_from
+        Samples by which the output lags the input that it was made from.
+    howling
+        Whether the output is as loud as a howl throughout.
+    """
+    size = round(_WINDOW_S * _RATE)
+    shortest, longest = (round(lag * _RATE) for lag in _LAGS_S)
+    newest = given[-size:]
+    likeness = np.abs((yield from _likeness(newest, made[-size - longest :])))
+    lag = shortest + int(np.argmax(likeness[shortest:]))
+    others = likeness[shortest:].copy()
+    near = round(_PEAK_WIDTH_S * _RATE)
+    others[max(0, lag - shortest - near) : lag - shortest + near + 1] = 0.0
+    share = others.max() / max(likeness[lag], _PEAK)
+    if likeness[lag] < _PEAK or share > (_HOWL_UNIQUE if howling else _UNIQUE):
+        return None
+    yield
+    end = len(made) - lag
+    source = made[end - size : end]
+    origin = given[end - size - made_from : end - made_from]
+    shared = _shared_power(newest, source)
+    return Path(
+        lag,
+        _db(shared / (_mean_square(source) + 1e-12)),
+        _db(shared / (_mean_square(origin) + 1e-12)),
+        bool(share < _DISTINCT),
+        howling,
+        float(np.max(np.abs(newest))) > _CLIPPED,
+    )
+
+
+def _likeness(newest: Float32, past: Float32) -> _Parts[Float64]:
     """Return the correlation of two whitened signals at each lag from 0 to their difference."""
     count = len(past) - len(newest)
     size = 1 << (len(past) + len(newest) - 1).bit_length()
-    one, other = _whitened(newest, size), _whitened(past, size)
-    product = np.conj(np.fft.rfft(one, size)) * np.fft.rfft(other, size)
-    correlation = np.fft.irfft(product, size)[: count + 1]
+    one = yield from _whitened(newest, size)
+    other = yield from _whitened(past, size)
+    # These lags need no padding beyond the longer signal.
+    spectra = [np.fft.rfft(signal, len(past)) for signal in (one, other)]
+    yield
+    correlation = np.fft.irfft(np.conj(spectra[0]) * spectra[1], len(past))[: count + 1]
     energy = np.cumsum(np.concatenate([[0.0], np.square(other, dtype=np.float64)]))
     local = energy[len(newest) :] - energy[: count + 1]
     scale = np.sqrt(np.sum(np.square(one, dtype=np.float64)) * local + 1e-12)
@@ -292,26 +356,23 @@ def _likeness(newest: Float32, past: Float32) -> Float64:
     return flipped
 
 
-def _whitened(signal: Float32, size: int) -> Float64:
+def _whitened(signal: Float32, size: int) -> _Parts[Float64]:
     """Return the signal with its spectrum divided by its envelope over frequency."""
     # Without a taper the edges of a steady tone would be louder than the tone, once whitened.
-    rise = np.sin(np.linspace(0.0, np.pi / 2, round(_TAPER_S * _RATE))) ** 2
-    spectrum = np.fft.rfft(
-        np.concatenate(
-            [
-                signal[: len(rise)] * rise,
-                signal[len(rise) : -len(rise)],
-                signal[-len(rise) :] * rise[::-1],
-            ]
-        ),
-        size,
-    )
+    tapered = signal.astype(np.float64)
+    tapered[: len(_TAPER)] *= _TAPER
+    tapered[-len(_TAPER) :] *= _TAPER[::-1]
+    spectrum = np.fft.rfft(tapered, size)
     power = np.square(np.abs(spectrum))
     half = max(1, round(_SMOOTH_HZ * size / _RATE))
     total = np.cumsum(np.pad(power, half))
     envelope = np.sqrt((total[2 * half :] - total[: -2 * half]) / (2 * half))[: len(power)]
-    flat: Float64 = np.fft.irfft(spectrum / (envelope + 1e-3 * envelope.max() + 1e-20), size)
-    return flat[: len(signal)]
+    # NumPy divides a complex number by a real one as by a complex one, which takes longer.
+    spectrum *= 1.0 / (envelope + 1e-3 * envelope.max() + 1e-20)
+    yield
+    flat: Float64 = np.fft.irfft(spectrum, size)[: len(signal)]
+    yield
+    return flat
 
 
 def _shared_power(given: Float32, source: Float32) -> float:

@@ -150,6 +150,27 @@ def test_the_result_does_not_depend_on_the_block():
         assert np.array_equal(results[0][: len(result)], result)
 
 
+def test_no_short_block_waits_for_a_whole_search(monkeypatch):
+    counts = []
+
+    def counted(transform):
+        def call(*arguments):
+            counts[-1] += 1
+            return transform(*arguments)
+
+        return call
+
+    for name in ("rfft", "irfft"):
+        monkeypatch.setattr(np.fft, name, counted(getattr(np.fft, name)))
+    noise = np.random.default_rng(1).normal(0, 0.1, 2 * RATE).astype(np.float32)
+    suppressor = FeedbackSuppressor(RATE, VOICE_DELAY)
+    for block in noise.reshape(-1, RATE // 50):
+        counts.append(0)
+        suppressor.process(block, block[::-1])
+    assert sum(counts) > 20
+    assert max(counts) <= 2
+
+
 def test_after_skipped_input_the_past_is_forgotten():
     suppressor = FeedbackSuppressor(RATE, VOICE_DELAY)
     howl, _ = converted(talk(3.0), gain_db=6, suppressed=False)
