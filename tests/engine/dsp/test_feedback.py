@@ -151,7 +151,7 @@ def test_the_result_does_not_depend_on_the_block():
 
 
 def test_no_short_block_waits_for_a_whole_search(monkeypatch):
-    counts = []
+    counts: list[int] = []
 
     def counted(transform):
         def call(*arguments):
