@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from concurrent.futures import Future
 from copy import deepcopy
 
 import numpy as np
@@ -20,7 +19,7 @@ from rtvc.engine.chain_switch import ChainSwitch
 from rtvc.engine.delivery import Delivery
 from rtvc.engine.engine_stats import EngineStats
 from rtvc.engine.failures import Failures
-from rtvc.engine.handover import WAIT_SHARE, Handover, faded
+from rtvc.engine.handover import WAIT_SHARE, Handover
 from rtvc.engine.input_history import InputHistory
 from rtvc.engine.input_reader import InputReader
 from rtvc.engine.interruption import OLD_INPUT_S, Interruption
@@ -89,6 +88,8 @@ class BlockConversion:
         self._voice_settings, self._interruption = voice_settings, interruption
         self._supervisor, self._failures, self._stats = supervisor, failures, stats
         self._resync_causes: deque[str] = deque(maxlen=1)
+        self._last_used = builder.requested
+        """The settings of the last step."""
 
     def resync(self, cause: str) -> None:
         """Replace the chain because its latency is not the stated one; from any thread."""
@@ -120,17 +121,16 @@ class BlockConversion:
         latest = self._builder.effective()
         if latest.shape == settings.shape:
             settings = latest
-        old: Worker | None = None
-        if changing and latest.shape == settings.shape and (new := self._handover.take()):
+        if changing and latest.shape == settings.shape and (new := self._handover.take(worker)):
             assert new.chain is not None
             # A copy: both make a step with this block.
             new.chain.auto_pitch = deepcopy(chain.auto_pitch)
-            old, worker, chain = worker, new, new.chain
+            worker, chain, changing = new, new.chain, False
             self._in_use.use(new)
         block = self._input.read(chain.block)
         try:
-            self._convert(worker, chain, block, settings, available - chain.block, old=old)
-            if changing and old is None:
+            self._convert(worker, chain, block, settings, available - chain.block)
+            if changing:
                 self._handover.skip(block, settings)
         except NoResponseError as error:
             self._in_use.abandon(worker)
@@ -141,8 +141,7 @@ class BlockConversion:
             self._in_use.drop()
             return self._failures.fail("failed step", str(error))
         finally:
-            if old is not None:
-                old.close()
+            self._handover.release()
         return None
 
     def _convert(
@@ -152,17 +151,19 @@ class BlockConversion:
         block: Float32,
         settings: Settings,
         surplus: int,
-        *,
-        old: Worker | None,
     ) -> None:
         if self._endpoint.realtime and self._skipped(worker, chain, block, settings, surplus):
             return
         started, endpoint_started = time.perf_counter(), self._endpoint.now()
-        ending = None if old is None else self._end(old, block, settings)
+        replaced = self._handover.replaced
+        if replaced is not None:
+            last = self._voice_settings.use(replaced.built_for.voice, settings)
+            self._handover.end(block, last)
         used = self._voice_settings.use(chain.built_for.voice, settings)
+        self._last_used = used
         with urgent():
             step = self._in_use.ask(worker, lambda chain: chain.step(block, used))
-        output = step.output if ending is None else self._faded(ending, step.output, used)
+        output = step.output if replaced is None else self._faded(step.output, used)
         seconds, now = time.perf_counter() - started, self._endpoint.now()
         degradation = self._builder.degradation
         if self._endpoint.realtime:
@@ -247,16 +248,10 @@ class BlockConversion:
         self._delivery.change_latency(chain.headroom - before, np.zeros(0, np.float32))
         self._builder.auto.changed(chain.built_for, 1e3 * chain.latency.total)
 
-    def _end(self, old: Worker, block: Float32, settings: Settings) -> Future[Step]:
-        """Begin the last step of a chain that another one replaces."""
-        assert old.chain is not None
-        used = self._voice_settings.use(old.chain.built_for.voice, settings)
-        return old.submit(lambda chain: chain.step(block, used))
-
-    def _faded(self, ending: Future[Step], output: Float32, settings: Settings) -> Float32:
+    def _faded(self, output: Float32, settings: Settings) -> Float32:
         share_s = WAIT_SHARE * len(output) / ENGINE_RATE
         timeout = share_s if self._endpoint.wall_clock else STEP_LIMIT_S
-        joined = faded(ending, output, settings.ceiling, timeout)
+        joined = self._handover.join(output, settings.ceiling, timeout)
         if joined is not None:
             return joined
         if self._endpoint.realtime:
@@ -300,7 +295,10 @@ class BlockConversion:
         longer = new.chain.block + new.chain.headroom - old.chain.block - old.chain.headroom
         if self._endpoint.realtime:
             self._delivery.change_latency(longer, rendered)
-        old.close()
+        if old.chain.built_for.voice_to_load == new.chain.built_for.voice_to_load:
+            old.close()
+        else:
+            self._bank.give_back(old, self._last_used)
         self._in_use.use(new)
         self._builder.auto.changed(new.chain.built_for, 1e3 * new.chain.latency.total)
 

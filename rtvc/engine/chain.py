@@ -19,14 +19,14 @@ from rtvc.engine.dsp.conditioning import Gate, HighPass, Ramp, repair
 from rtvc.engine.dsp.delay import Delay
 from rtvc.engine.dsp.feedback import FeedbackSuppressor
 from rtvc.engine.dsp.loudness import LoudnessFollow
-from rtvc.engine.dsp.noise_suppression import make_suppressor
+from rtvc.engine.dsp.noise_suppression import NoiseSuppressor, make_suppressor
 from rtvc.engine.dsp.sola import Sola, fade_in
 from rtvc.engine.dsp.speech import SpeechTracker
 from rtvc.engine.output_guard import OutputGuard, OutputWatch
 from rtvc.engine.plan import Plan, make_plan
-from rtvc.engine.voice import Rendered, Voice
+from rtvc.engine.voice import Rendered, Stream, Voice
 from rtvc.errors import RtvcError
-from rtvc.settings import Settings
+from rtvc.settings import SETTINGS, Settings
 from rtvc.stats import Latency, Level, State
 
 
@@ -129,6 +129,9 @@ class Chain:
         Receives every block; by default none.
     guard
         Checks that the voice renders what a voice can; by default nothing does.
+    like
+        A chain of this voice and of the same shape, which is not used any more: what it computes
+        with is used again; see `renewed`.
 
     Attributes
     ----------
@@ -152,6 +155,8 @@ class Chain:
         settings: Settings,
         observer: Observer | None = None,
         guard: OutputGuard | None = None,
+        *,
+        like: Chain | None = None,
     ) -> None:
         self.built_for = settings
         self._observer = observer
@@ -164,6 +169,8 @@ class Chain:
         plan = self.plan
         delay = math.ceil(plan.delay / plan.block)
         self._watch = None if guard is None else OutputWatch(guard, delay)
+        if like is not None and like._watch is not None:
+            self._watch = like._watch.renewed()
         self.block = Plan.samples(plan.block, ENGINE_RATE)
         self.headroom = Plan.samples(plan.headroom, ENGINE_RATE)
         self._voice_block = Plan.samples(plan.block, voice.output_rate)
@@ -173,7 +180,9 @@ class Chain:
         voice_delay = Plan.samples(plan.delay, ENGINE_RATE) + resampling
         raw_delay = Plan.samples(plan.input_delay, ENGINE_RATE) + voice_delay
         self._high_pass = HighPass(ENGINE_RATE)
-        self._suppressor = make_suppressor(settings.noise)
+        self._suppressor: NoiseSuppressor | None = make_suppressor(
+            settings.noise, None if like is None else like._suppressor
+        )
         speech_delay = Plan.samples(plan.speech_gate, ENGINE_RATE)
         self._gate = Gate(
             ENGINE_RATE,
@@ -205,7 +214,18 @@ class Chain:
         self._skipped = False
         """Whether the newest block was skipped, so that the next output does not continue the
         one before."""
-        self._stream = voice.open(plan, settings)
+        self._stream: Stream = (
+            voice.open(plan, settings) if like is None else like._stream.renewed(plan, settings)
+        )
+
+    def renewed(self, settings: Settings) -> Chain:
+        """Return a chain at time 0 that outputs what a newly built one would; on its thread.
+
+        Nothing is loaded and nothing warmed up: it has the voice of this chain, which is not used
+        after that. Its settings differ from `built_for` in none that is marked `shape`.
+        """
+        kept = {name: getattr(self.built_for, name) for name, s in SETTINGS.items() if s.shape}
+        return Chain(self._voice, settings.replace(**kept), self._observer, like=self)
 
     def use_headroom(self, settings: Settings) -> None:
         """Use the headroom of settings that differ from `built_for` in nothing else of the shape.

@@ -27,7 +27,7 @@ class Handover:
 
     The new chain skips recent input, which takes a few milliseconds, while the current one
     converts. With the first block after that both make a step, and the output fades from one to
-    the other with equal power. Only the engine thread uses it.
+    the other with equal power. The chain before goes to the bank. Only the engine thread uses it.
 
     Parameters
     ----------
@@ -49,6 +49,11 @@ class Handover:
         self._new: Worker | None = None
         self._fed: Future[Any] = Future()
         self._fed_to = 0
+        self._old: Worker | None = None
+        """The worker that is replaced with the present block."""
+        self._ending: Future[Step] = Future()
+        """Its last step."""
+        self._ending_settings = Settings()
 
     def begin(self, current: Chain, settings: Settings) -> bool:
         """Begin a change to other settings if a chain for them waits.
@@ -85,15 +90,44 @@ class Handover:
         self._wait()
         return True
 
-    def take(self) -> Worker | None:
-        """Return the new chain once it may take over; it gets the next block."""
+    def take(self, old: Worker) -> Worker | None:
+        """Return the new chain once it may replace the one of `old`; it gets the next block.
+
+        With that block, call `end` and `join`, and then `release`, whatever happens.
+        """
         if self._new is None or not self._fed.done():
             return None
         new, self._new = self._new, None
         if self._fed.exception() is None:
+            self._old = old
             return new
         new.close()
         return None
+
+    @property
+    def replaced(self) -> Chain | None:
+        """The chain that is replaced with the present block, if one is."""
+        return None if self._old is None else self._old.chain
+
+    def end(self, block: Float32, settings: Settings) -> None:
+        """Begin the last step of the chain that is replaced."""
+        assert self._old is not None
+        self._ending_settings = settings
+        self._ending = self._old.submit(lambda chain: chain.step(block, settings))
+
+    def join(self, beginning: Float32, ceiling_db: float, timeout: float) -> Float32 | None:
+        """Fade from the chain that is replaced, and give it back to the bank; see `faded`."""
+        joined = faded(self._ending, beginning, ceiling_db, timeout)
+        if joined is not None and self._old is not None:
+            self._bank.give_back(self._old, self._ending_settings)
+            self._old = None
+        return joined
+
+    def release(self) -> None:
+        """Close the chain that was replaced, unless the bank has it."""
+        old, self._old = self._old, None
+        if old is not None:
+            old.close()
 
     def skip(self, block: Float32, settings: Settings) -> None:
         """Feed a block that the current chain has converted to the new one, if there is one."""

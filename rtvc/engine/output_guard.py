@@ -127,6 +127,12 @@ class OutputWatch:
         self._delay = delay
         self._input_levels: deque[float] = deque(maxlen=_RECENT_BLOCKS)
 
+    def renewed(self) -> OutputWatch:
+        """Return a watch that has seen no block; what outdates this one outdates it too."""
+        watch = OutputWatch(self._guard, self._delay)
+        watch._alarms = self._alarms
+        return watch
+
     @property
     def outdated(self) -> bool:
         """Whether output of this engine was wrong since the chain was built."""

@@ -66,6 +66,13 @@ class Stream(Protocol):
             (samples,) float32 at `input_rate`, a whole number of frames.
         """
 
+    def renewed(self, plan: Plan, settings: Settings) -> Stream:
+        """Return a stream at time 0 that outputs what a newly opened one would.
+
+        It needs no warm-up, because what was computed with is used again: call it on the thread of
+        this stream, with the plan of this stream. This one is not used after that.
+        """
+
 
 @runtime_checkable
 class Voice(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from concurrent.futures import Future
 
 from rtvc.engine.chain import Chain
 from rtvc.engine.chain_builder import ChainBuilder
@@ -29,10 +30,11 @@ class VoiceBank:
 
     While a voice morphs to another one, the voices at the other positions come first.
 
-    Each chain waits at time 0, as the spare does, so it has nothing to forget. When it takes over,
-    another one is built for the voice that it has replaced. Chains that do not fit the memory of
-    ``Settings.ready_memory`` are released, those whose voice was used longest ago first. One chain
-    is built at a time, at low priority. Only the engine thread uses it, except `keep`.
+    Each chain waits at time 0, as the spare does. When it takes over, the chain that it replaces
+    comes back and waits too: its state is made anew, its voice is used again, so nothing is loaded
+    or warmed up. Chains that do not fit the memory of ``Settings.ready_memory`` are released, those
+    whose voice was used longest ago first. One chain is built at a time, at low priority. Only the
+    engine thread uses it, except `keep`.
 
     Parameters
     ----------
@@ -52,6 +54,8 @@ class VoiceBank:
         self._used: list[str] = []
         """Voices that were in use, the last one first."""
         self._ready: dict[str, Worker] = {}
+        self._returning: dict[str, tuple[Worker, Future[None]]] = {}
+        """Chains that have come back, until they are at time 0."""
         self._building: tuple[str, Worker] | None = None
         self._wanted: tuple[tuple[str, Settings], ...] = ()
         self._wanted_for: tuple[object, ...] = ()
@@ -81,7 +85,7 @@ class VoiceBank:
             Time on the endpoint's clock, in seconds.
         """
         if not self._builder.requested.ready_memory:
-            if self._ready or self._building:
+            if self._ready or self._returning or self._building:
                 self.close()
             self._due = None
             return
@@ -89,6 +93,7 @@ class VoiceBank:
             self._due = now + AFTER_S
         if self._used[:1] != [in_use.voice]:
             self._used = [in_use.voice, *(name for name in self._used if name != in_use.voice)]
+        self._settle()
         if now < self._due:
             return
         if not self._update_wanted(in_use):
@@ -107,6 +112,7 @@ class VoiceBank:
         like
             A chain whose block and headroom it must have; by default any.
         """
+        self._settle()
         worker = self._ready.get(settings.voice_to_load)
         if worker is None or worker.chain is None or not _fits(worker, settings):
             return None
@@ -115,10 +121,32 @@ class VoiceBank:
             return None
         return self._ready.pop(settings.voice_to_load)
 
+    def give_back(self, worker: Worker, settings: Settings) -> None:
+        """Let a chain wait that another one has replaced, or release it.
+
+        Parameters
+        ----------
+        worker
+            The worker, which has done its last step; nothing else uses it any more.
+        settings
+            The settings of that step.
+        """
+        chain = worker.chain
+        assert chain is not None
+        name = chain.built_for.voice_to_load
+        known = name in self._ready or name in self._returning
+        if not self._builder.requested.ready_memory or known or worker.dead or chain.outdated:
+            worker.close()
+            return
+        if not self._synchronous:
+            worker.demote()
+        self._returning[name] = worker, worker.renew(settings)
+
     def close(self) -> None:
         """Release all chains."""
         workers = [*self._ready.values(), *([self._building[1]] if self._building else [])]
-        self._ready, self._building = {}, None
+        workers += [worker for worker, _ in self._returning.values()]
+        self._ready, self._returning, self._building = {}, {}, None
         self._wanted_for, self._lookup = (), None
         for worker in workers:
             worker.close()
@@ -160,6 +188,17 @@ class VoiceBank:
         self._fit()
         return True
 
+    def _settle(self) -> None:
+        """Keep the chains that have come back and are at time 0."""
+        for name, (worker, renewed) in list(self._returning.items()):
+            if not (renewed.done() or self._synchronous):
+                continue
+            del self._returning[name]
+            if renewed.exception() is None:
+                self._ready[name] = worker
+            else:
+                worker.close()
+
     def _collect(self, now: float) -> None:
         """Keep the chain that was being built, if it is ready and there is room for it."""
         if self._building is None:
@@ -173,7 +212,7 @@ class VoiceBank:
         wanted = dict(self._wanted)
         if worker.chain is None:
             self._failed_s[name] = now
-        if name not in wanted or not _fits(worker, wanted[name]):
+        if name in self._ready or name not in wanted or not _fits(worker, wanted[name]):
             worker.close()
             return
         self._ready[name] = worker
@@ -195,6 +234,8 @@ class VoiceBank:
             failed_s = self._failed_s.get(name)
             if name == self._builder.requested.voice_to_load:
                 continue  # the change to it is in progress
+            if name in self._returning:
+                continue
             if name in self._ready or (failed_s is not None and now < failed_s + RETRY_S):
                 continue
             self._building = name, self._builder.start(settings, background=True)

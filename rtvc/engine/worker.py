@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from rtvc.engine.chain import Chain
 from rtvc.engine.thread_pool import run_in_pool
+from rtvc.settings import Settings
 from rtvc.system.background import pause_no_more, pause_when_urgent
 from rtvc.system.thread_priority import raise_thread_priority, yield_thread_priority
 
@@ -62,6 +63,18 @@ class Worker:
         """Run further calls with high priority: they have deadlines."""
         self.submit(lambda _: _hurry())
 
+    def demote(self) -> None:
+        """Run further calls with low priority, until `promote`: another chain converts."""
+        self.submit(lambda _: _yield())
+
+    def renew(self, settings: Settings) -> Future[None]:
+        """Replace the chain by one at time 0, after all earlier calls; see `Chain.renewed`."""
+
+        def use(chain: Chain) -> None:
+            self.chain = chain.renewed(settings)
+
+        return self.submit(use)
+
     def close(self) -> None:
         """Use the thread for other work once all calls have run; safe to repeat."""
         self._calls.put(None)
@@ -73,8 +86,7 @@ class Worker:
 
     def _run(self) -> None:
         if self._background:
-            yield_thread_priority()
-            pause_when_urgent()
+            _yield()
         try:
             self.chain = self._build()
         except BaseException as error:
@@ -90,6 +102,11 @@ class Worker:
                 result.set_exception(error)
             # Keep no references to arguments and results while this thread waits.
             del call, use, result
+
+
+def _yield() -> None:
+    yield_thread_priority()
+    pause_when_urgent()
 
 
 def _hurry() -> None:

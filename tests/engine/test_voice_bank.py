@@ -38,7 +38,7 @@ class ToneStream:
     """Outputs a sine whatever comes in."""
 
     def __init__(self, voice: ToneVoice, plan: Plan) -> None:
-        self._hz, self._at, self._plan = voice.hz, 0, plan
+        self._voice, self._hz, self._at = voice, voice.hz, 0
 
     def render(self, block: Float32, settings: Settings) -> Rendered:
         time = (self._at + np.arange(len(block))) / RATE
@@ -48,6 +48,9 @@ class ToneStream:
 
     def skip(self, samples: Float32) -> None:
         self._at += len(samples)
+
+    def renewed(self, plan: Plan, settings: Settings) -> ToneStream:
+        return ToneStream(self._voice, plan)
 
 
 @dataclass
@@ -59,6 +62,19 @@ class ToneVoice(PlainVoice):
     def open(self, plan: Plan, settings: Settings) -> Any:
         self.opened.append(ToneStream(self, plan))
         return self.opened[-1]
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of the voices for which a chain is built, in order."""
+    names, open_stream = list[str](), ToneVoice.open
+
+    def noted(voice: ToneVoice, plan: Plan, settings: Settings) -> Any:
+        names.append(voice.name)
+        return open_stream(voice, plan, settings)
+
+    monkeypatch.setattr(ToneVoice, "open", noted)
+    return names
 
 
 class Device(SimulatedDevice):
@@ -126,7 +142,7 @@ def check_switches(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
         fades.append(faded(*given))
         return fades[-1]
 
-    monkeypatch.setattr("rtvc.engine.block_conversion.faded", noted)
+    monkeypatch.setattr("rtvc.engine.handover.faded", noted)
     rng = np.random.default_rng(count)
     times = 4.0 + np.cumsum(rng.uniform(0.2, 0.5, count))
     names = ["high", "low"] * count
@@ -148,14 +164,26 @@ def check_switches(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_change_to_a_voice_that_is_ready_is_heard_with_the_next_block(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, opened: list[str]
 ) -> None:
     check_switches(8, monkeypatch)
+    assert opened == ["low", "low", "high"]
 
 
 @pytest.mark.thorough
 def test_a_hundred_changes_at_random_moments(monkeypatch: pytest.MonkeyPatch) -> None:
     check_switches(100, monkeypatch)
+
+
+def test_a_voice_that_was_replaced_waits_without_being_built_again(opened: list[str]):
+    changes = [(3.0 + 0.3 * n, {"voice": ("other", "low")[n % 2]}) for n in range(4)]
+    played, stats, seen = run(changes, BASE, 4.5, keep=())
+    assert stats.voice == "low"
+    assert [list(before.ready_voices) for before in seen] == [[], ["low"], ["other"], ["low"]]
+    # The first one has a spare.
+    assert opened == ["low", "low", "other"]
+    tail = played[round(4.2 * RATE) : round(4.4 * RATE)]
+    assert level_of(tail, HZ["low"]) > 0.98 * LEVEL
 
 
 def test_the_voice_used_longest_ago_is_released_first():

@@ -34,6 +34,9 @@ class PlainStream:
         self.skipped += len(samples)
         self._push(samples)
 
+    def renewed(self, plan: Plan, settings: Settings) -> PlainStream:
+        return self.voice.open(plan, settings)
+
     def _push(self, samples: Float32) -> None:
         self.past = np.concatenate([self.past, samples])[-len(self.past) :]
 

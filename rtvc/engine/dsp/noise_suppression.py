@@ -66,7 +66,7 @@ def require_suppressor(noise: str) -> None:
         )
 
 
-def make_suppressor(noise: str) -> NoiseSuppressor | None:
+def make_suppressor(noise: str, like: NoiseSuppressor | None = None) -> NoiseSuppressor | None:
     """Return a suppressor at the start of a stream, or None for ``off``.
 
     Use it in the thread that calls this.
@@ -75,6 +75,10 @@ def make_suppressor(noise: str) -> NoiseSuppressor | None:
     ----------
     noise
         Value of ``Settings.noise``.
+    like
+        A suppressor of this kind whose stream has ended. ``strong`` uses it again, with what it
+        has learned of the noise, since to make one takes half a second of processor time and its
+        library cannot set one back.
 
     Raises
     ------
@@ -83,6 +87,8 @@ def make_suppressor(noise: str) -> NoiseSuppressor | None:
     """
     if noise == "off":
         return None
+    if noise == "strong" and like is not None:
+        return like
     require_suppressor(noise)
     return _MAKERS[noise]()
 

@@ -284,3 +284,7 @@ class _RecordingStream:
     def skip(self, samples: Float32) -> None:
         """Advance the position by the length of `samples`."""
         self._at += len(samples) // (ENGINE_RATE // 100)
+
+    def renewed(self, plan: Plan, settings: Settings) -> _RecordingStream:
+        """Return a stream at time 0."""
+        return _RecordingStream(self._recording, plan)

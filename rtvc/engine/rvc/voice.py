@@ -200,6 +200,7 @@ class RvcStream:
         settings: Settings,
     ) -> None:
         self.memory = ResidentMemory()
+        self._owner = owner
         self._voice = voice = owner.voice
         self.window: Window = make_window(
             plan,
@@ -277,6 +278,10 @@ class RvcStream:
             self._running.push(samples, skipped=True)
         self.track.advance(len(samples) // FRAME)
         self.memory.rest()
+
+    def renewed(self, plan: Plan, settings: Settings) -> RvcStream:
+        """See `rtvc.engine.voice.Stream`."""
+        return RvcStream(self._owner, self._estimator, plan, settings)
 
     def _append(self, samples: Float32) -> None:
         if len(samples) % FRAME:

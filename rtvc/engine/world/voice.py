@@ -96,6 +96,10 @@ class WorldStream:
         self._analyzer.reset()
         self._synthesizer.reset()
 
+    def renewed(self, plan: Plan, settings: Settings) -> WorldStream:
+        """See `rtvc.engine.voice.Stream`."""
+        return WorldStream(plan, settings)
+
     def _append(self, samples: Float32) -> None:
         if len(samples) % _FRAME:
             raise ValueError(f"{len(samples)} samples is not a whole number of 10 ms frames")

@@ -70,4 +70,8 @@ def test_nothing_is_traced_once_a_stream_is_open(traces):
     stream.skip(np.zeros(40 * 5 * FRAME, np.float32))
     for block in blocks[4:]:
         stream.render(block, other)
+    # Nor by a stream that another one leaves what it computes with.
+    renewed = stream.renewed(plan_for(settings), other)
+    for block in blocks[4:]:
+        renewed.render(block, other)
     assert traces == opened
