@@ -12,6 +12,7 @@ import numpy as np
 
 from rtvc._types import Float32
 from rtvc.audio.portaudio import portaudio
+from rtvc.audio.stream_times import TimedFrame
 from rtvc.audio.streams import Counters, DeviceStream, StreamSpec
 
 
@@ -96,12 +97,19 @@ class CallbackStream(DeviceStream):
         self._fill_output(outdata)
 
     def _input_callback(self, indata: Float32, frames: int, time: Any, status: Any) -> None:
+        self._time_frame(time.inputBufferAdcTime)
         self._count(frames, status)
         self._store_input(indata)
 
     def _output_callback(self, outdata: Float32, frames: int, time: Any, status: Any) -> None:
+        self._time_frame(time.outputBufferDacTime)
         self._count(frames, status)
         self._fill_output(outdata)
+
+    def _time_frame(self, seconds: float) -> None:
+        if self._frames >= self._next_probe and seconds > 0:
+            self._next_probe = self._frames + self.spec.rate // 10
+            self._timed_frame = TimedFrame(self._frames, seconds)
 
     def _count(self, frames: int, status: Any) -> None:
         self._frames += frames

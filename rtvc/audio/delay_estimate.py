@@ -26,6 +26,8 @@ _EDGES_HZ = (100, 300, 600, 1200, 2400, 4800, 9600)
 _FLOOR = 1e-10
 """Power below which a band counts as silent: about -80 dBFS in one band."""
 _SMOOTHING = np.array([0.25, 0.5, 0.25])
+_PIECE = 100
+"""Frames that are computed at once: the rest of the program shares caches and memory with them."""
 _PEAK = 12
 """Half the width of a peak, in samples of the envelope."""
 
@@ -88,11 +90,14 @@ def estimate_delay(first: Float32, second: Float32, *, reach_s: float = 1.0) -> 
 def _onsets(samples: Float32) -> Float64:
     """Return the change of the log level of each band, (frames, bands), zero mean."""
     window = np.hanning(_SIZE + 1)[:-1]
-    frames = sliding_window_view(samples, _SIZE)[::_HOP] * window.astype(np.float32)
-    power = np.abs(np.fft.rfft(frames)) ** 2 / (_SIZE * float(np.sum(window**2)))
+    frames = sliding_window_view(samples, _SIZE)[::_HOP]
     edges = np.round(np.array(_EDGES_HZ) * _SIZE / ENGINE_RATE).astype(int)
-    bands = np.add.reduceat(power[:, : edges[-1]], edges[:-1], axis=1)
-    levels = np.log10(bands + _FLOOR)
+    levels = np.empty((len(frames), len(edges) - 1))
+    for at in range(0, len(frames), _PIECE):
+        piece = frames[at : at + _PIECE] * window.astype(np.float32)
+        power = np.abs(np.fft.rfft(piece)[:, : edges[-1]]) ** 2 / (_SIZE * float(np.sum(window**2)))
+        bands = np.add.reduceat(power, edges[:-1], axis=1)
+        levels[at : at + _PIECE] = np.log10(bands + _FLOOR)
     onsets = np.diff(levels, axis=0)
     smooth = sum(
         part * onsets[k : len(onsets) - len(_SMOOTHING) + 1 + k]

@@ -169,8 +169,8 @@ class BacklogKeeper:
         self._event = ""
 
     @property
-    def first_s(self) -> float | None:
-        """The latency after the start, in seconds; None before it is known."""
+    def held_s(self) -> float | None:
+        """The latency to hold, that after the start, in seconds; None before it is known."""
         return self._watch.first
 
     @property

@@ -23,12 +23,15 @@ from rtvc.audio.open_stream import open_stream
 from rtvc.audio.portaudio import audio_error, portaudio
 from rtvc.audio.resample import EdgeResampler
 from rtvc.audio.stderr_capture import capture_stderr
+from rtvc.audio.stream_times import FrameTimes, LatencyOfTwo
 from rtvc.audio.stream_watchdog import StreamWatchdog
 from rtvc.audio.streams import RING_S, DeviceStream, Port, StreamSpec
 from rtvc.device_choice import MIX, ChannelChoice, check_channel
 from rtvc.stats import DeviceHealth
 
 BLOCK_S = 0.010
+_ATTEMPTS = 10
+"""Attempts to read two counts between callbacks."""
 PRIMED_BLOCKS = 8
 """Callbacks after which a device counts as running; a stalled one asks for fewer, to prefill."""
 LATE_START_S = 0.5
@@ -89,6 +92,11 @@ class Duplex:
         )
         # Two devices have two clocks, so the output needs a resampler even at equal rates.
         self._clocks = None if capture is playback else ClockTrim()
+        self._times = [FrameTimes(stream.spec.rate) for stream in self._streams]
+        self._latency_of_two = (
+            None if capture is playback else LatencyOfTwo(self._times[0], self._times[1])
+        )
+        self._read_frames = 0
         self._output_resampler = (
             None
             if self._clocks is None and playback.spec.rate == ENGINE_RATE
@@ -113,7 +121,7 @@ class Duplex:
         hold_s
             The `held_latency` of the streams before. Each start of a duplex stream leaves another
             latency, in steps of the device's period, so it starts again until that is as before,
-            a few times at most.
+            a few times at most. Of two streams, `excess_latency` tells the difference.
 
         Raises
         ------
@@ -142,16 +150,20 @@ class Duplex:
             hold_latency(self._capture, hold_s)
             self._keeper.hold(hold_s)
             self._wait_until_running(time.monotonic() + timeout)
+        if self._latency_of_two:
+            self._latency_of_two.held_s = hold_s
         # What the first device has recorded while the second one started is too old.
         self._capture.read(self._capture.readable)
+        self._read_frames = self._recorded_frames()
         self._started = time.monotonic()
         for watchdog in self._watchdogs:
             watchdog.reset()
 
     @property
     def held_latency(self) -> float | None:
-        """The measured latency of a duplex stream after its start; None if it is not known."""
-        return self._keeper.first_s if self._keeper else None
+        """The latency to hold, for the next `start` of the same devices; None if not known."""
+        held = self._keeper or self._latency_of_two
+        return None if held is None else held.held_s
 
     def _wait_until_running(self, deadline: float) -> None:
         for watchdog in self._watchdogs:
@@ -184,8 +196,10 @@ class Duplex:
 
     def service(self) -> None:
         """Keep the callbacks supplied and compensate clock drift."""
-        for stream in self._streams:
+        for stream, times in zip(self._streams, self._times, strict=True):
             stream.service()
+            if (timed := stream.take_timed_frame()) is not None:
+                times.add(timed)
         if self._clocks is None or self._output_resampler is None:
             return
         captured, played = (
@@ -230,6 +244,7 @@ class Duplex:
         if self._fifo.size < RING_S * ENGINE_RATE:
             frames = self._capture.read(self._capture.readable)
             if len(frames):
+                self._read_frames += len(frames)
                 mono = self._downmix.process(frames)
                 self.received_input = self.received_input or bool(mono.any())
                 self._fifo.push(
@@ -283,6 +298,29 @@ class Duplex:
         if resampler and missed > STALE_S * self._playback.spec.rate:
             self._stale = round(resampler.delay_s * self._playback.spec.rate)
         return round(missed * ENGINE_RATE / self._playback.spec.rate)
+
+    def excess_latency(self) -> int:
+        """Return by how many samples two streams are later than after the first start.
+
+        A shorter output queue makes up for it. A duplex stream is restarted instead.
+        """
+        if self._latency_of_two is None:
+            return 0
+        newest = self._capture.counters().frames - self._capture.readable
+        if abs(newest - self._read_frames) > 2 * self._capture.spec.block:
+            self._read_frames = newest  # the ring was full
+        played = self._playback.counters().frames
+        return round(ENGINE_RATE * self._latency_of_two.excess(self._read_frames, played))
+
+    def _recorded_frames(self) -> int:
+        """Return the number of frames that were recorded and read, between two callbacks."""
+        for _ in range(_ATTEMPTS):
+            frames = self._capture.counters().frames
+            time.sleep(0.001)
+            readable = self._capture.readable
+            if self._capture.counters().frames == frames:
+                break
+        return frames - readable
 
     @property
     def latency(self) -> tuple[float, float]:

@@ -100,6 +100,13 @@ class Endpoint(Protocol):
         They were the tail of the last `write`, and silence after it.
         """
 
+    def excess_latency(self) -> int:
+        """Return by how many samples the devices are later than after the first start.
+
+        It is negative where they are earlier, and 0 where that is not known. The engine keeps as
+        much less output queued, so the sound is not later.
+        """
+
     def now(self) -> float:
         """Return the endpoint's time in seconds, from a monotonic or a virtual clock."""
 

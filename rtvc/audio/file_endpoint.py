@@ -178,6 +178,10 @@ class FileEndpoint:
         """Return 0; output is written at once."""
         return 0
 
+    def excess_latency(self) -> int:
+        """Return 0: a file has no latency."""
+        return 0
+
     def take_missed(self) -> int:
         """Return 0: a file has no deadlines."""
         return 0

@@ -55,6 +55,10 @@ class ForwardingEndpoint:
         """Return the samples that were due since the last call while no output was queued."""
         return self.inner.take_missed()
 
+    def excess_latency(self) -> int:
+        """Return by how many samples the devices are later than at first."""
+        return self.inner.excess_latency()
+
     def now(self) -> float:
         """Return the endpoint's time in seconds."""
         return self.inner.now()

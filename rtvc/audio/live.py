@@ -234,6 +234,11 @@ class LiveEndpoint:
         duplex = self._duplex
         return duplex.take_missed() if duplex else 0
 
+    def excess_latency(self) -> int:
+        """Return by how many samples two devices are later than after the first start."""
+        duplex = self._duplex
+        return duplex.excess_latency() if duplex else 0
+
     def now(self) -> float:
         """Return seconds on the monotonic clock."""
         return time.monotonic()

@@ -10,6 +10,7 @@ import numpy as np
 import rtmixer
 
 from rtvc._types import Float32
+from rtvc.audio.stream_times import TimedFrame
 from rtvc.audio.streams import Counters, DeviceStream, StreamSpec
 from rtvc.audio.tail_ring import TailRing
 
@@ -21,7 +22,7 @@ _CLASSES = {
 _FLOAT_BYTES = 4
 _FADE_S = 0.005
 _PROBE_S = 0.1
-"""Time between two measurements of the latency."""
+"""Time between two measurements of the latency, or two timed frames."""
 _LONGEST_DRAIN_S = 0.05
 """Longest wait until a device has played a fade."""
 
@@ -36,6 +37,7 @@ class MixerStream(DeviceStream):
         self._play_action: Any = None
         self._tail_ring: TailRing | None = None
         self._probes: tuple[Any, Any] | None = None
+        self._probe: tuple[Any, int] | None = None
         self._next_probe = 0.0
         self._input_full = self._output_empty = 0
         self._stream = _CLASSES[spec.kind](finished_callback=self.finished.set, **spec.arguments())
@@ -49,7 +51,8 @@ class MixerStream(DeviceStream):
     def start(self) -> None:
         """Start the callback, and measure the latency again."""
         with self._lock:  # a measurement that has begun would contain the interruption
-            self._probes, self._next_probe, self._measured_latency = None, 0.0, None
+            self._probes, self._probe, self._next_probe = None, None, 0.0
+            self._measured_latency = self._timed_frame = None
         super().start()
 
     def service(self) -> None:
@@ -68,9 +71,11 @@ class MixerStream(DeviceStream):
                     if ring.ring.read_available:
                         self._play_action = self._stream.play_ringbuffer(ring.ring)
             if self.spec.input and self.spec.output:
-                self._probe(actions, self.spec.input.channels, self.spec.output.channels)
+                self._measure(actions, self.spec.input.channels, self.spec.output.channels)
+            else:
+                self._time_frame(actions)
 
-    def _probe(self, actions: Any, inputs: int, outputs: int) -> None:
+    def _measure(self, actions: Any, inputs: int, outputs: int) -> None:
         """Measure the latency: record and play a frame; the callback notes the time of each.
 
         The frame played is silent and is added to the output, which it does not change.
@@ -89,6 +94,24 @@ class MixerStream(DeviceStream):
                 self._stream.record_buffer(np.zeros((1, inputs), np.float32), inputs),
                 self._stream.play_buffer(np.zeros((1, outputs), np.float32), outputs),
             )
+
+    def _time_frame(self, actions: Any) -> None:
+        """Time the first frame of a callback, by recording or playing one as `_measure` does."""
+        callbacks = int(self._stream._state.stats.blocks)
+        if self._probe and self._probe[0] not in actions:
+            probe, before = self._probe
+            self._probe = None
+            # After a second callback it would not be certain which one it was.
+            if probe.actual_time > 0 and callbacks == before + 1:
+                self._timed_frame = TimedFrame(before * self.spec.block, probe.actual_time)
+        now = time.monotonic()
+        if self._probe is None and now >= self._next_probe:
+            self._next_probe = now + _PROBE_S
+            port = self.spec.input or self.spec.output
+            assert port
+            add = self._stream.record_buffer if self.spec.input else self._stream.play_buffer
+            frame = np.zeros((1, port.channels), np.float32)
+            self._probe = add(frame, port.channels), callbacks
 
     @property
     def queued(self) -> int:

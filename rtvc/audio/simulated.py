@@ -183,6 +183,10 @@ class SimulatedDevice:
             missed, self._missed = self._missed, 0
         return missed
 
+    def excess_latency(self) -> int:
+        """Return 0: the device's latency does not change."""
+        return 0
+
     def now(self) -> float:
         """Return the device's time in seconds."""
         return self._now / ENGINE_RATE

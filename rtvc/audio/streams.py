@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from rtvc._types import Float32
+from rtvc.audio.stream_times import TimedFrame
 
 RING_S = 2.0
 """Minimum length of a ring buffer in seconds: the longest stall of the engine without loss."""
@@ -133,6 +134,7 @@ class DeviceStream(ABC):
         self._input_ring: Ring | None = None
         self._output_ring: Ring | None = None
         self._measured_latency: float | None = None
+        self._timed_frame: TimedFrame | None = None
 
     @property
     def latency(self) -> tuple[float, float]:
@@ -150,6 +152,14 @@ class DeviceStream(ABC):
         """
         measured, self._measured_latency = self._measured_latency, None
         return measured
+
+    def take_timed_frame(self) -> TimedFrame | None:
+        """Return the newest timed frame that was not taken yet, None if there is none.
+
+        Only a stream of one direction times its frames.
+        """
+        timed, self._timed_frame = self._timed_frame, None
+        return timed
 
     @property
     def active(self) -> bool:

@@ -19,7 +19,7 @@ JOIN_S = 0.010
 """Length of the crossfade at a discontinuity of the output, in seconds."""
 END_S = 0.050
 """Silence after the last fade, in seconds: a device that is stopped may drop its newest buffers."""
-TOLERANCE_S = 0.008
+TOLERANCE_S = 0.004
 """Deviation of the latency that is not corrected, in seconds: the jitter of the device."""
 FIRST_TOLERANCE_S = 0.002
 """The same when the output has just started, when a single deviation has set the latency."""
@@ -96,6 +96,9 @@ class Sink(Protocol):
 
     def take_missed(self) -> int:
         """Return the samples that were due since the last call while none was queued."""
+
+    def excess_latency(self) -> int:
+        """Return by how many samples the device is later than at first."""
 
 
 class Delivery:
@@ -204,7 +207,8 @@ class Delivery:
         """
         with self._lock:
             self._take_missed()
-            error = self._sink.queued() + surplus - self._pending_drop - headroom
+            output = self._sink.queued() + self._sink.excess_latency()
+            error = output + surplus - self._pending_drop - headroom
             if not self._started or self.silent:
                 self._correct(error)
                 self._started = self._first_errors = True

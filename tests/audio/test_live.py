@@ -13,6 +13,7 @@ from rtvc.audio.endpoint import DeviceLostError
 from rtvc.audio.live import LiveEndpoint
 from rtvc.audio.loop_latency import measure_loop_latency
 from rtvc.audio.loopback import Alignment, align
+from rtvc.engine.delivery import Delivery
 from tests.audio.signals import noise_below
 from tests.support.material import more
 from tests.support.pass_through import PassThrough
@@ -271,6 +272,47 @@ def test_after_a_loss_the_latency_is_the_one_before(sound_server: SoundServer) -
         time.sleep(1.0)
         assert held_latency(endpoint) == pytest.approx(before, abs=TOLERANCE_S)
     endpoint.stop()
+
+
+@pytest.mark.thorough
+@measured
+def test_after_a_loss_the_latency_of_two_devices_is_the_one_before(
+    sound_server: SoundServer,
+) -> None:
+    endpoint = LiveEndpoint("fake_mic", "fake_speaker")
+    delivery = Delivery(endpoint, RATE)
+    block, headroom = RATE // 10, RATE * 2 // 25
+
+    def latency() -> float:
+        """Run for some seconds from a start of the streams; return the latency of the sound."""
+        delivery.restart()
+        with sound_server.recording(MICROPHONE_SINK, SPEAKER_SINK) as finish:
+            end = time.monotonic() + 3.0
+            while time.monotonic() < end:
+                available = endpoint.wait(block, 0.5)
+                if available >= block:
+                    sound = endpoint.read(block)
+                    delivery.hold_latency(available - block, headroom)
+                    delivery.deliver(sound)
+            microphone, speaker = finish()
+        since = max(microphone.began, speaker.began) + 2.0
+        sent, heard = (s.samples[round((since - s.began) * RATE) :] for s in (microphone, speaker))
+        return float(np.median(align(sent[: RATE // 2], heard).offsets)) / RATE
+
+    with sound_server.speaking(noise_below(7000, RATE, 30 * RATE)):
+        begin(endpoint, delivery.tick)
+        latencies = [latency()]
+        for pause_s in (0.501, 0.503, 0.506, 0.508):
+            # The clock of a null sink that was suspended begins again at another phase.
+            sound_server.pactl("suspend-sink", SPEAKER_SINK, "1")
+            endpoint._service.lost = "it was lost"
+            time.sleep(pause_s)
+            sound_server.pactl("suspend-sink", SPEAKER_SINK, "0")
+            with in_real_time():
+                assert endpoint.reconnect(4.0) is True
+            latencies.append(latency())
+        endpoint.stop()
+    assert latencies == pytest.approx([latencies[0]] * len(latencies), abs=0.003)
 
 
 def held_latency(endpoint: LiveEndpoint) -> float:

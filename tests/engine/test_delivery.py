@@ -17,6 +17,10 @@ class Speaker:
         self.at = 0
         self.tail = np.zeros(0, np.float32)
         self.missed = 0
+        self.excess = 0
+
+    def excess_latency(self):
+        return self.excess
 
     def queued(self):
         return len(self.output) - self.at

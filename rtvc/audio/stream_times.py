@@ -1,0 +1,115 @@
+"""Holds the latency of two streams: compares the times of their frames with those at first.
+
+Each opening of two streams leaves another latency: their callbacks have another phase, and the
+sound server other buffers. Moving or suspending a stream changes it too. The ring buffers do not
+show that, but the times that PortAudio gives for the frames do.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from dataclasses import dataclass
+
+_KEPT = 9
+"""Timed frames whose median is used: those of a second."""
+_SETTLING = 5
+"""Readings after the first start whose median is the latency to hold."""
+LONGER_S = 0.020
+"""Greatest excess that a shorter output queue makes up for, half of it the callbacks' phase."""
+SHORTER_S = 0.030
+"""Greatest shortfall that a longer output queue makes up for."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimedFrame:
+    """A frame of a stream, and when the device records or plays it.
+
+    Attributes
+    ----------
+    index
+        Its number since the stream was opened.
+    seconds
+        The time on PortAudio's clock.
+    """
+
+    index: int
+    seconds: float
+
+
+class FrameTimes:
+    """The times of all frames of a stream, by those of the newest timed ones.
+
+    One thread calls `add`, any thread the rest.
+
+    Parameters
+    ----------
+    rate
+        Frames per second.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._zeros: tuple[float, ...] = ()
+        """When frame 0 was due, according to each of the newest timed frames."""
+
+    def add(self, frame: TimedFrame) -> None:
+        """Add a timed frame."""
+        self._zeros = (*self._zeros[1 - _KEPT :], frame.seconds - frame.index / self._rate)
+
+    def of(self, index: int) -> float | None:
+        """Return the time of a frame in seconds, None if no frame was timed."""
+        zeros = self._zeros
+        return statistics.median(zeros) + index / self._rate if zeros else None
+
+
+class LatencyOfTwo:
+    """Tells how much longer the latency of two streams is than the one to hold.
+
+    Parameters
+    ----------
+    recorded, played
+        The times of the frames of both streams.
+    held_s
+        What `held_s` of the streams before them was, if their latency is to be held.
+
+    Attributes
+    ----------
+    held_s
+        Time from a frame that has been read until the next one that is played, at the latency
+        to hold, in seconds; None before it is known.
+    """
+
+    def __init__(
+        self, recorded: FrameTimes, played: FrameTimes, held_s: float | None = None
+    ) -> None:
+        self.held_s = held_s
+        self._recorded, self._played = recorded, played
+        self._readings: deque[float] = deque(maxlen=_SETTLING)
+
+    def excess(self, read: int, played: int) -> float:
+        """Return the excess in seconds, negative if the latency is shorter; 0 if it is not known.
+
+        Where it is more than the output queue can make up for, as after a move to a slower
+        device, only its changes count.
+
+        Parameters
+        ----------
+        read
+            Number of input frames that were read.
+        played
+            Number of output frames that the device has taken.
+        """
+        recorded_at, played_at = self._recorded.of(read), self._played.of(played)
+        if recorded_at is None or played_at is None:
+            return 0.0
+        reading = played_at - recorded_at
+        self._readings.append(reading)
+        usual = statistics.median(self._readings)
+        if self.held_s is None:
+            if len(self._readings) == _SETTLING:
+                self.held_s = usual
+            return 0.0
+        if -SHORTER_S <= usual - self.held_s <= LONGER_S:
+            return reading - self.held_s
+        return reading - usual

@@ -1,0 +1,115 @@
+"""Two streams that are opened again have the latency that they had before."""
+
+import numpy as np
+import pytest
+
+from rtvc.audio.stream_times import LONGER_S, SHORTER_S, FrameTimes, LatencyOfTwo, TimedFrame
+
+RATE, PERIOD, BLOCK = 48_000, 480, 4800
+
+
+class Opened:
+    """Two streams of simulated devices.
+
+    Parameters
+    ----------
+    input_s, output_s
+        Latency of the devices: from the record of the last frame of a callback until the
+        callback, and from the callback until its first frame is played.
+    phase_s
+        Time from a callback of the input to the next one of the output.
+    """
+
+    def __init__(self, input_s: float, output_s: float, phase_s: float) -> None:
+        self.input_s, self.output_s, self.phase_s = input_s, output_s, phase_s
+        self.recorded, self.played = FrameTimes(RATE), FrameTimes(RATE)
+
+    def time(self, callbacks: int, jitter: float = 0.0) -> None:
+        """Time the first frames of a callback of each stream."""
+        frame, began = callbacks * PERIOD, callbacks * PERIOD / RATE
+        recorded = began - self.input_s - PERIOD / RATE + jitter
+        self.recorded.add(TimedFrame(frame, recorded))
+        self.played.add(TimedFrame(frame, began + self.phase_s + self.output_s - jitter))
+
+    def latency(self, held: LatencyOfTwo, after_s: float, headroom_s: float) -> float:
+        """Return the latency with which the engine outputs a block that it reads.
+
+        Parameters
+        ----------
+        held
+            The latency to hold.
+        after_s
+            Time from the callback of the input until the engine wakes up.
+        headroom_s
+            What the engine keeps queued, the excess included.
+        """
+        callback = 100
+        read = (callback + 1) * PERIOD
+        began = callback * PERIOD / RATE
+        now = began + after_s
+        taken = callback + int(after_s >= self.phase_s)
+        excess = held.excess(read, taken * PERIOD)
+        newest_at = began - self.input_s
+        next_at = taken * PERIOD / RATE + self.phase_s + self.output_s
+        assert newest_at <= now <= next_at
+        return next_at + headroom_s - excess - newest_at
+
+
+def first(opened: Opened) -> LatencyOfTwo:
+    held = LatencyOfTwo(opened.recorded, opened.played)
+    assert held.excess(0, 0) == 0.0  # no frame has been timed
+    for callbacks in range(20):
+        opened.time(callbacks)
+    for _ in range(5):
+        assert held.held_s is None
+        opened.latency(held, 0.002, 0.08)
+    assert held.held_s is not None
+    return held
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.003, 0.009])
+@pytest.mark.parametrize(
+    "again",
+    [(0.01, 0.02, 0.0045), (0.01, 0.02, 0.0), (0.002, 0.02, 0.009), (0.01, 0.03, 0.001)],
+)
+def test_the_latency_is_the_one_before(again: tuple[float, float, float], after_s: float) -> None:
+    opened = Opened(0.01, 0.02, 0.0045)
+    held = first(opened)
+    before = opened.latency(held, 0.002, 0.08)
+    reopened = Opened(*again)
+    for callbacks in range(3):
+        reopened.time(callbacks)
+    after = LatencyOfTwo(reopened.recorded, reopened.played, held.held_s)
+    assert reopened.latency(after, after_s, 0.08) == pytest.approx(before, abs=1e-9)
+
+
+def test_jitter_of_the_times_is_averaged() -> None:
+    opened = Opened(0.01, 0.02, 0.0045)
+    held = first(opened)
+    before = opened.latency(held, 0.002, 0.08)
+    rng = np.random.default_rng(0)
+    for callbacks in range(20, 29):
+        opened.time(callbacks, float(rng.uniform(-0.002, 0.002)))
+    opened.time(29, 0.05)  # one wrong time
+    assert opened.latency(held, 0.002, 0.08) == pytest.approx(before, abs=0.002)
+
+
+@pytest.mark.parametrize("longer_s", [LONGER_S + 0.001, 0.15, -SHORTER_S - 0.001])
+def test_what_the_queue_cannot_make_up_for_stays(longer_s: float) -> None:
+    opened = Opened(0.01, 0.2, 0.0045)
+    held = first(opened)
+    before = opened.latency(held, 0.002, 0.08)
+    opened.output_s += longer_s
+    for callbacks in range(20, 29):
+        opened.time(callbacks)
+    for _ in range(5):
+        moved = opened.latency(held, 0.002, 0.08)
+    assert moved == pytest.approx(before + longer_s, abs=1e-9)
+    assert opened.latency(held, 0.009, 0.08) == pytest.approx(moved, abs=1e-9)
+    # Back on the first device it is what it was.
+    opened.output_s -= longer_s
+    for callbacks in range(30, 39):
+        opened.time(callbacks)
+    for _ in range(5):
+        back = opened.latency(held, 0.002, 0.08)
+    assert back == pytest.approx(before, abs=1e-9)
