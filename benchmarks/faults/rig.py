@@ -28,7 +28,6 @@ from tests.support.sound_server import (
     MICROPHONE_SINK,
     SPEAKER_SINK,
     SoundServer,
-    in_real_time,
 )
 from tests.support.speech import UTTERANCES
 
@@ -88,13 +87,12 @@ class Rig:
         file = self.folder / "speech.f32"
         file.write_bytes(self._sound.astype(np.float32).tobytes())
         words = [sys.executable, "-IS", str(Path(__file__).parent / "tape.py")]
-        with in_real_time():
-            self._tape = start(
-                [*words, str(self.folder), str(file), *self._sinks],
-                env=os.environ | self.server.environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-            )
+        self._tape = start(
+            [*words, str(self.folder), str(file), *self._sinks],
+            env=os.environ | self.server.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         self._tape.stdout.readline()
         time.sleep(0.3)
         return self

@@ -105,6 +105,9 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     folder, sound, sinks = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
+    # Only now: the start of the interpreter would keep another program's step from its processor.
+    with suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
     streams = {n: Stream(n, folder, c) for n, c in commands(folder, sound, sinks).items()}
     with selectors.DefaultSelector() as selector:
         selector.register(sys.stdin, selectors.EVENT_READ, None)

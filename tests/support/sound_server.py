@@ -285,10 +285,7 @@ class _Recorder:
         self._folder, self._count = folder, len(commands)
         self._sounds: list[RecordedSound] | None = None
         words = [sys.executable, "-IS", recorder.__file__, str(folder), *map(json.dumps, commands)]
-        with in_real_time():
-            self._process = start(
-                words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-            )
+        self._process = start(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         if self._process.stdout.readline() != b"ready\n":
             end(self._process)
             raise RuntimeError("the recorders did not start")
