@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from copy import deepcopy
 
 import numpy as np
 
@@ -89,7 +88,8 @@ class BlockConversion:
         self._supervisor, self._failures, self._stats = supervisor, failures, stats
         self._resync_causes: deque[str] = deque(maxlen=1)
         self._last_used = builder.requested
-        """The settings of the last step."""
+        self._step_s = 0.0
+        """The settings of the last step, and the time that it has taken on the endpoint's clock."""
 
     def resync(self, cause: str) -> None:
         """Replace the chain because its latency is not the stated one; from any thread."""
@@ -115,18 +115,23 @@ class BlockConversion:
             return None
         # Look often at a chain that is to take over: it should do so between two blocks.
         available = self._input.wait(chain.block, 0.01 if self._switch.loading or changing else 0.1)
+        if changing:
+            last = self._voice_settings.use(chain.built_for.voice, settings)
+            left_s = (chain.block - available) / ENGINE_RATE
+            self._handover.end(worker, settings, last, left_s=left_s, step_s=self._step_s)
         if available < chain.block:
             return None
         # Settings changed while waiting apply to this block.
         latest = self._builder.effective()
         if latest.shape == settings.shape:
             settings = latest
-        if changing and latest.shape == settings.shape and (new := self._handover.take(worker)):
-            assert new.chain is not None
-            # A copy: both make a step with this block.
-            new.chain.auto_pitch = deepcopy(chain.auto_pitch)
-            worker, chain, changing = new, new.chain, False
-            self._in_use.use(new)
+        if (taken := self._handover.take()) is not None:
+            (worker, begins_with), changing = taken, False
+            assert worker.chain is not None
+            chain = worker.chain
+            if settings.shape != begins_with.shape:
+                settings = begins_with
+            self._in_use.use(worker)
         block = self._input.read(chain.block)
         try:
             self._convert(worker, chain, block, settings, available - chain.block)
@@ -155,16 +160,13 @@ class BlockConversion:
         if self._endpoint.realtime and self._skipped(worker, chain, block, settings, surplus):
             return
         started, endpoint_started = time.perf_counter(), self._endpoint.now()
-        replaced = self._handover.replaced
-        if replaced is not None:
-            last = self._voice_settings.use(replaced.built_for.voice, settings)
-            self._handover.end(block, last)
         used = self._voice_settings.use(chain.built_for.voice, settings)
         self._last_used = used
         with urgent():
             step = self._in_use.ask(worker, lambda chain: chain.step(block, used))
-        output = step.output if replaced is None else self._faded(step.output, used)
+        output = self._faded(step.output, used) if self._handover.joins else step.output
         seconds, now = time.perf_counter() - started, self._endpoint.now()
+        self._step_s = now - endpoint_started
         degradation = self._builder.degradation
         if self._endpoint.realtime:
             if self._builder.requested.latency == "auto":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from rtvc._types import Float32
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.engine.catch_up import recent_blocks, skip_blocks
-from rtvc.engine.chain import Chain, Step
+from rtvc.engine.chain import Chain
 from rtvc.engine.chain_in_use import ChainInUse
 from rtvc.engine.input_history import InputHistory
 from rtvc.engine.voice_bank import VoiceBank
@@ -19,15 +20,17 @@ from rtvc.settings import Settings
 
 CROSSFADE_S = 0.020
 WAIT_SHARE = 0.5
-"""Share of a block for which the last step of the chain before may be late."""
+"""Share of a block for which the end of the chain before may be late."""
 
 
 class Handover:
     """Lets a chain of the bank take over between two blocks.
 
-    The new chain skips recent input, which takes a few milliseconds, while the current one
-    converts. With the first block after that both make a step, and the output fades from one to
-    the other with equal power. The chain before goes to the bank. Only the engine thread uses it.
+    In the time that steps leave over, the new chain skips recent input, and then the chain in use
+    renders its end (`Chain.end`), so that with the next block only the new one makes a step. The
+    output fades from that end to it with equal power. If there is no time for this before a block
+    is complete, the chain in use converts that one too, and it is done before the block after it.
+    The chain before goes to the bank. Only the engine thread uses it.
 
     Parameters
     ----------
@@ -49,11 +52,14 @@ class Handover:
         self._new: Worker | None = None
         self._fed: Future[Any] = Future()
         self._fed_to = 0
+        self._waited = False
+        """Whether a block has been converted by the chain before since the change began."""
         self._old: Worker | None = None
-        """The worker that is replaced with the present block."""
-        self._ending: Future[Step] = Future()
-        """Its last step."""
-        self._ending_settings = Settings()
+        """The worker that is replaced with the next block, from then on until that is done."""
+        self._ending: Future[Float32] = Future()
+        """What it outputs at last, with `_last`."""
+        self._last = self._next = Settings()
+        """The settings of the end of the chain before, and those that were asked for then."""
 
     def begin(self, current: Chain, settings: Settings) -> bool:
         """Begin a change to other settings if a chain for them waits.
@@ -72,10 +78,8 @@ class Handover:
         """
         if self._new is not None:
             assert self._new.chain is not None
-            if (
-                self._new.chain.built_for.shape == settings.shape
-                and self._fed_to == self._history.end
-            ):
+            wanted = self._new.chain.built_for.shape == settings.shape or self._old is not None
+            if wanted and self._fed_to == self._history.end:
                 return True
             self.cancel()
         if settings.shape == current.built_for.shape:
@@ -86,82 +90,118 @@ class Handover:
         assert new.chain is not None
         blocks, self._fed_to = recent_blocks(self._history, new.chain), self._history.end
         self._in_use.promote(new)
+        self._waited = False
         self._new, self._fed = new, new.submit(lambda chain: skip_blocks(chain, blocks, settings))
-        self._wait()
+        self._wait(self._fed)
         return True
 
-    def take(self, old: Worker) -> Worker | None:
-        """Return the new chain once it may replace the one of `old`; it gets the next block.
+    def end(
+        self, old: Worker, settings: Settings, last: Settings, *, left_s: float, step_s: float
+    ) -> None:
+        """Let the chain in use render its end, if the new one is fed and there is time.
 
-        With that block, call `end` and `join`, and then `release`, whatever happens.
+        From then on the new one replaces it with the next block, whatever is asked for meanwhile.
+
+        Parameters
+        ----------
+        old
+            The worker in use.
+        settings
+            The effective settings.
+        last
+            The settings for the end of the chain in use.
+        left_s
+            Time until the next block is complete, in seconds.
+        step_s
+            Time that the last step has taken.
         """
-        if self._new is None or not self._fed.done():
+        if self._new is None or self._old is not None or not self._fed.done():
+            return
+        if self._fed.exception() is not None:
+            self._new.close()
+            self._new = None
+            return
+        if left_s < step_s and not self._waited:
+            return
+        assert old.chain is not None
+        assert self._new.chain is not None
+        newest = self._history.newest(old.chain.block, old.chain.block)
+        if not newest:
+            return
+        # A copy, before both make a step.
+        self._new.chain.auto_pitch = deepcopy(old.chain.auto_pitch)
+        self._old, self._last, self._next = old, last, settings
+        self._ending = old.submit(lambda chain: chain.end(newest[0], last))
+        self._wait(self._ending)
+
+    def take(self) -> tuple[Worker, Settings] | None:
+        """Return the new chain if it gets the next block, with the settings to begin with.
+
+        With that block, call `join`, and then `release`, whatever happens.
+        """
+        new = self._new
+        if new is None or self._old is None:
             return None
-        new, self._new = self._new, None
-        if self._fed.exception() is None:
-            self._old = old
-            return new
-        new.close()
-        return None
+        self._new = None
+        return new, self._next
 
     @property
-    def replaced(self) -> Chain | None:
-        """The chain that is replaced with the present block, if one is."""
-        return None if self._old is None else self._old.chain
-
-    def end(self, block: Float32, settings: Settings) -> None:
-        """Begin the last step of the chain that is replaced."""
-        assert self._old is not None
-        self._ending_settings = settings
-        self._ending = self._old.submit(lambda chain: chain.step(block, settings))
+    def joins(self) -> bool:
+        """Whether another chain is replaced with the present block."""
+        return self._new is None and self._old is not None
 
     def join(self, beginning: Float32, ceiling_db: float, timeout: float) -> Float32 | None:
         """Fade from the chain that is replaced, and give it back to the bank; see `faded`."""
         joined = faded(self._ending, beginning, ceiling_db, timeout)
         if joined is not None and self._old is not None:
-            self._bank.give_back(self._old, self._ending_settings)
+            self._bank.give_back(self._old, self._last)
             self._old = None
         return joined
 
     def release(self) -> None:
         """Close the chain that was replaced, unless the bank has it."""
-        old, self._old = self._old, None
-        if old is not None:
-            old.close()
+        if self.joins and self._old is not None:
+            self._old.close()
+            self._old = None
 
     def skip(self, block: Float32, settings: Settings) -> None:
         """Feed a block that the current chain has converted to the new one, if there is one."""
         if self._new is not None:
-            self._fed_to = self._history.end
+            self._fed_to, self._waited = self._history.end, True
             self._fed = self._new.submit(lambda chain: chain.skip(block, settings))
-            self._wait()
+            self._wait(self._fed)
 
     def cancel(self) -> None:
         """Give the change up."""
-        new, self._new = self._new, None
-        if new is not None:
+        new, self._new, self._old = self._new, None, None
+        if new is None:
+            return
+        assert new.chain is not None
+        if self._fed.done() and self._fed.exception() is not None:
             new.close()
+        else:
+            self._bank.give_back(new, new.chain.built_for)
 
-    def _wait(self) -> None:
-        if self._synchronous and self._new is not None:
-            self._fed.exception()
+    def _wait(self, call: Future[Any]) -> None:
+        if self._synchronous:
+            call.exception()
 
 
 def faded(
-    ending: Future[Step], beginning: Float32, ceiling_db: float, timeout: float
+    ending: Future[Float32], beginning: Float32, ceiling_db: float, timeout: float
 ) -> Float32 | None:
     """Return a block that fades from one chain to the next with equal power.
 
     Parameters
     ----------
     ending
-        The step of the chain before, on the same input.
+        The end of the chain before: (block,) float32.
     beginning
         The output of the next chain: (block,) float32.
     ceiling_db
         Limit of the sum in dBFS: two outputs below it may add up to 3 dB more.
     timeout
-        Seconds for which the step of the chain before is awaited.
+        Seconds for which the end of the chain before is awaited.
 
     Returns
     -------
@@ -169,7 +209,7 @@ def faded(
         (block,) float32; None if the chain before has failed or is late.
     """
     try:
-        before = ending.result(timeout).output
+        before = ending.result(timeout)
     except BaseException:  # whatever its thread has raised
         return None
     width = min(round(CROSSFADE_S * ENGINE_RATE), len(beginning))

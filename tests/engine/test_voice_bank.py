@@ -41,6 +41,7 @@ class ToneStream:
         self._voice, self._hz, self._at = voice, voice.hz, 0
 
     def render(self, block: Float32, settings: Settings) -> Rendered:
+        self._voice.on_step()
         time = (self._at + np.arange(len(block))) / RATE
         self._at += len(block)
         tone = LEVEL * np.sin(2 * np.pi * self._hz * time)
@@ -58,6 +59,7 @@ class ToneVoice(PlainVoice):
     hz: float = 0.0
     weights: int = 40_000_000
     opened: list[ToneStream] = field(default_factory=list)
+    on_step: Callable[[], object] = bool
 
     def open(self, plan: Plan, settings: Settings) -> Any:
         self.opened.append(ToneStream(self, plan))
@@ -95,14 +97,19 @@ def run(
     settings: Settings,
     seconds: float,
     keep: tuple[str, ...] = ("high",),
+    step_s: float = 0.0,
 ) -> tuple[Float32, Stats, list[Stats]]:
     """Change settings at given times; return the output, and the stats at the end and before.
 
-    The last stats are those just before the end, the first ones those before each change.
+    Each step takes `step_s` on the clock of the device. The last stats are those just before the
+    end, the first ones those before each change.
     """
     noise = 0.1 * np.random.default_rng(1).standard_normal(round(seconds * RATE))
     device = Device(noise.astype(np.float32))
-    voices = {name: ToneVoice(name, hz=hz) for name, hz in (HZ | POSITIONS).items()}
+    voices = {
+        name: ToneVoice(name, hz=hz, on_step=lambda: device.pass_time(step_s))
+        for name, hz in (HZ | POSITIONS).items()
+    }
     session = Session(device, settings, finder(**voices))
     session.keep_ready(keep)
     end: tuple[float, dict[str, Any]] = (seconds - 0.1, {})
@@ -135,7 +142,7 @@ def check_whole(sounding: Float32) -> None:
     assert power.min() > 0.6 * LEVEL**2 / 2
 
 
-def check_switches(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def check_switches(count: int, monkeypatch: pytest.MonkeyPatch, step_s: float = 0.0) -> None:
     fades: list[Float32 | None] = []
 
     def noted(*given: Any) -> Float32 | None:
@@ -147,7 +154,7 @@ def check_switches(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     times = 4.0 + np.cumsum(rng.uniform(0.2, 0.5, count))
     names = ["high", "low"] * count
     changes = [(float(at), {"voice": name}) for at, name in zip(times, names, strict=False)]
-    played, stats, seen = run(changes, BASE, times[-1] + 0.6)
+    played, stats, seen = run(changes, BASE, times[-1] + 0.6, step_s=step_s)
     assert len(fades) == count
     assert all(one is not None for one in fades)
     assert stats.late_blocks == stats.device.underruns == stats.restarts == 0
@@ -170,9 +177,34 @@ def test_a_change_to_a_voice_that_is_ready_is_heard_with_the_next_block(
     assert opened == ["low", "low", "high"]
 
 
+def test_no_block_is_late_where_two_steps_take_longer_than_the_headroom(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The chain before renders its end in the time that its last step leaves over."""
+    check_switches(8, monkeypatch, step_s=0.4 * BLOCK_S)
+
+
 @pytest.mark.thorough
-def test_a_hundred_changes_at_random_moments(monkeypatch: pytest.MonkeyPatch) -> None:
-    check_switches(100, monkeypatch)
+@pytest.mark.parametrize("step_s", [0.0, 0.4 * BLOCK_S])
+def test_a_hundred_changes_at_random_moments(
+    monkeypatch: pytest.MonkeyPatch, step_s: float
+) -> None:
+    check_switches(100, monkeypatch, step_s)
+
+
+def test_a_change_that_has_begun_is_completed_before_the_next_one():
+    changes: list[tuple[float, dict[str, Any]]] = [
+        (at + wait, {"voice": name})
+        for at in (4.0, 4.5, 5.0, 5.5)
+        for wait, name in ((0.0, "high"), (0.015, "other"), (0.25, "low"))
+    ]
+    played, stats, _ = run(changes, BASE, 6.5, keep=("high", "other"))
+    assert stats.late_blocks == stats.restarts == 0
+    check_whole(played[3 * RATE : 6 * RATE])
+    for at in (4.2, 4.7, 5.2, 5.7):
+        heard = played[round((at + 0.02) * RATE) :][:960]
+        assert level_of(heard, HZ["other"]) > 0.98 * LEVEL
+    assert level_of(played[-RATE // 4 : -RATE // 8], HZ["low"]) > 0.98 * LEVEL
 
 
 def test_a_voice_that_was_replaced_waits_without_being_built_again(opened: list[str]):
