@@ -29,6 +29,7 @@ from rtvc.engine.models.ops.ops import (
     conv2d,
     linear,
     relu,
+    residual2d,
     sigmoid,
     tap_major,
 )
@@ -52,9 +53,9 @@ _PITCHES = 95
 _BANDS = 128
 _HEAD_BANDS = 96
 """Bands whose scores are computed: those of the pitches, and one above."""
-_BLOCK_BANDS = (*[(_BANDS, _BANDS, _BANDS)] * 5, (108, 102, _HEAD_BANDS))
-"""Bands of the input, between the two convolutions, and of the output of each residual block, as
-far as the scores depend on them. The convolutions of the last block reach 6 bands."""
+_LAST_BANDS = (102, _HEAD_BANDS)
+"""Bands between the two convolutions and of the output of the last residual block, as far as the
+scores depend on them. Its convolutions reach 6 bands."""
 _STEP = (F0_MAX / F0_MIN) ** (1 / (_PITCHES - 1))
 _LOG_HZ = np.linspace(np.log(F0_MIN), np.log(F0_MAX), _PITCHES)
 _WINDOWS = (1024, 2048, 512)
@@ -84,7 +85,7 @@ class SwiftF0Estimator(PitchEstimator):
 
     def __init__(self, weights: Weights) -> None:
         self._precision = mx.float64 if default_precision() == mx.float64 else mx.float32
-        self._weights, self._convolutions = _sanitize(weights, self._precision)
+        self._weights, self._convolutions, self._blocks = _sanitize(weights, self._precision)
         self._spectra = [(mel.hann(size), _band_filters(size)) for size in _WINDOWS]
         self._compiled_network = compiled(self._network)
 
@@ -162,11 +163,8 @@ class SwiftF0Estimator(PitchEstimator):
         spectra = self._log_spectra(padded)
         x = spectra[None].astype(self._precision)
         x = relu(apply["stem"](x), w["stem.bias"])
-        for block, (given, between, left) in enumerate(_BLOCK_BANDS):
-            first, second = f"blocks.{block}.0", f"blocks.{block}.1"
-            x = x[:, :given]
-            y = relu(apply[first](x)[:, :between], w[f"{first}.bias"])
-            x = relu(apply[second](y)[:, :left] + x[:, :left], w[f"{second}.bias"])
+        for block in self._blocks:
+            x = block(x)
         # The band above the pitches has no score, as it has no neighbour above.
         x = relu(apply["head"](x), w["head.bias"])[:, :_PITCHES]
         pitch = linear(x, *affine(w, "pitch"))[0, :, :, 0].T.astype(mx.float32)
@@ -187,8 +185,8 @@ class SwiftF0Estimator(PitchEstimator):
         for window, filters in self._spectra:
             margin = (_LONGEST - len(window)) // 2
             part = stretches[:, margin : margin + len(window)] * window
-            spectra.append(mx.log(mx.abs(mx.fft.rfft(part, axis=1)) @ filters + 1e-8).T)
-        return mx.stack(spectra, axis=2)
+            spectra.append((mx.abs(mx.fft.rfft(part, axis=1)) @ filters).T)
+        return mx.log(mx.stack(spectra, axis=2) + 1e-8)
 
 
 def decode(scores: Float64) -> tuple[Float64, Float64]:
@@ -199,10 +197,11 @@ def decode(scores: Float64) -> tuple[Float64, Float64]:
     """
     pitch, confidence = scores[:, :-1], scores[:, -1]
     around = pitch.argmax(axis=1)[:, None] + np.arange(3)
-    padded = np.pad(pitch, [(0, 0), (1, 1)], constant_values=-np.inf)
+    padded = np.full((len(pitch), _PITCHES + 2), -np.inf)
+    padded[:, 1:-1] = pitch
     near = np.take_along_axis(padded, around, axis=1)
     weight = np.exp(near - near[:, 1:2])
-    log_hz = np.pad(_LOG_HZ, 1, mode="edge")[around]
+    log_hz = _LOG_HZ[np.clip(around - 1, 0, _PITCHES - 1)]
     return np.exp((weight * log_hz).sum(axis=1) / weight.sum(axis=1)), confidence.copy()
 
 
@@ -263,10 +262,23 @@ def _band_filters(window: int) -> mx.array:
     return mx.array((filters / filters.sum(axis=0)).astype(np.float32))
 
 
-def _sanitize(weights: Weights, precision: mx.Dtype) -> tuple[OpWeights, dict[str, Conv2d]]:
-    """Convert every tensor to the layout that `SwiftF0Estimator` uses."""
+def _sanitize(
+    weights: Weights, precision: mx.Dtype
+) -> tuple[OpWeights, dict[str, Conv2d], list[Conv2d]]:
+    """Convert every tensor to the layout that `SwiftF0Estimator` uses.
+
+    Returns
+    -------
+    arrays
+        Biases, and the weights of the linear layers, by name.
+    convolutions
+        Those outside of the residual blocks, by name.
+    blocks
+        The residual blocks.
+    """
     arrays: OpWeights = {}
-    convolutions: dict[str, Conv2d] = {}
+    kernels: OpWeights = {}
+    size = _BANDS, _TYPICAL_FRAMES
     for name, tensor in weights.items():
         layer, _, kind = name.rpartition(".")
         if kind == "bias":
@@ -279,11 +291,14 @@ def _sanitize(weights: Weights, precision: mx.Dtype) -> tuple[OpWeights, dict[st
             arrays[name] = tap_major(mx.array(tensor.transpose(0, 2, 1)).astype(precision))
         else:
             # (out, in, bands, frames) -> (out, bands, frames, in).
-            weight = mx.array(np.ascontiguousarray(tensor.transpose(0, 2, 3, 1))).astype(precision)
-            mx.eval(weight)
-            block = int(layer.split(".")[1]) if layer.startswith("blocks.") else 0
-            convolutions[layer] = conv2d(
-                weight, typical_size=(_BANDS, _TYPICAL_FRAMES), dilation=_DILATIONS[block]
-            )
-    mx.eval(arrays)
-    return arrays, convolutions
+            kernel = np.ascontiguousarray(tensor.transpose(0, 2, 3, 1))
+            kernels[layer] = mx.array(kernel).astype(precision)
+    mx.eval(arrays, kernels)
+    blocks = []
+    for block, dilation in enumerate(_DILATIONS):
+        names = (f"blocks.{block}.{layer}" for layer in (0, 1))
+        first, second = ((kernels.pop(name), arrays.pop(f"{name}.bias")) for name in names)
+        kept = _LAST_BANDS if block == len(_DILATIONS) - 1 else None
+        blocks.append(residual2d(first, second, typical_size=size, dilation=dilation, kept=kept))
+    convolutions = {name: conv2d(kernel, typical_size=size) for name, kernel in kernels.items()}
+    return arrays, convolutions, blocks

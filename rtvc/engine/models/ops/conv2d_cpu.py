@@ -12,8 +12,11 @@ import mlx.core as mx
 import numpy as np
 
 from rtvc._types import Float32
-from rtvc.engine.models.ops.conv2d_gpu import Conv2d
+from rtvc.engine.models.ops import conv2d_gpu
+from rtvc.engine.models.ops.class_block import ClassBlock
+from rtvc.engine.models.ops.conv2d_gpu import Conv2d, Layer
 from rtvc.engine.models.ops.cpu import relu
+from rtvc.engine.models.ops.grouped_block import GroupedBlock
 
 _MAX_ROWWISE_CHANNELS = 32
 """Output channels up to which unfolding takes longer than the product."""
@@ -24,9 +27,6 @@ _MAX_SMALL_PIXELS = 16
 _BLOCK_CHANNELS = 64
 """Output channels per product of a small image; OpenBLAS with AVX-512 then packs nothing."""
 
-_MIN_CLASS_ROWS = 5
-"""Kernel rows from which unfolding a column takes longer than the zeros in `_ClassConv2d`."""
-
 _COPY_CHANNELS = 8
 """Output channels that are copied at once when a weight is rearranged."""
 
@@ -35,9 +35,6 @@ def conv2d(weight: mx.array, *, typical_size: tuple[int, int], dilation: int = 1
     """See ``conv2d_gpu.conv2d``."""
     out, rows, columns, width = weight.shape
     if dilation > 1:
-        small = columns == 1 and width % 2 == out % 2 == 0 and weight.dtype == mx.float32
-        if small and rows >= _MIN_CLASS_ROWS:
-            return _ClassConv2d(weight, dilation, typical_size[0])
         return _DilatedConv2d(weight, dilation)
     if typical_size[0] * typical_size[1] <= _MAX_SMALL_PIXELS:
         return _SmallImageConv2d(weight, (rows // 2, columns // 2), typical_size[0])
@@ -52,6 +49,38 @@ def conv2d_relu(
     """See ``conv2d_gpu.conv2d_relu``."""
     y = relu(convolve(x), bias)
     return y if addend is None else addend + y
+
+
+def residual2d(
+    first: Layer,
+    second: Layer,
+    *,
+    typical_size: tuple[int, int],
+    dilation: int = 1,
+    kept: tuple[int, int] | None = None,
+) -> Conv2d:
+    """See ``conv2d_gpu.residual2d``."""
+    convolutions = [
+        conv2d(weight, typical_size=typical_size, dilation=dilation)
+        for weight, _ in (first, second)
+    ]
+    any_height = conv2d_gpu.residual(convolutions, first, second, kept, dilation)
+    out, _, columns, channels = first[0].shape
+    if out != channels or not _fits_pairs(first[0]):
+        return any_height
+    height = typical_size[0]
+    rows = (height, height) if kept is None else kept
+    if columns == 1 and dilation > 1 and kept is None:
+        return ClassBlock(first, second, any_height, dilation=dilation, height=height)
+    if columns > 1 and GroupedBlock.fits(height, rows, dilation):
+        return GroupedBlock(first, second, any_height, dilation=dilation, height=height, kept=rows)
+    return any_height
+
+
+def _fits_pairs(weight: mx.array) -> bool:
+    """Return whether pixels can be copied as pairs of float32 in an int64."""
+    even = weight.shape[0] % 2 == weight.shape[-1] % 2 == 0
+    return even and weight.dtype == mx.float32
 
 
 class _RowwiseConv2d:
@@ -106,54 +135,6 @@ class _DilatedConv2d:
             for n, matrix in enumerate(self._matrices[1:], 1):
                 y = mx.addmm(y, windows[n * apart : n * apart + pixels], matrix)
         return y.reshape(1, height, width, -1)
-
-
-class _ClassConv2d:
-    """One product for all rows that are a multiple of the dilation apart, and so for each class.
-
-    A class has few rows, all of which its kernel reaches nearly. The matrix is that of all of them,
-    with zeros where the kernel does not reach: a copy of the image replaces the unfolding, and the
-    product is wide.
-
-    Parameters
-    ----------
-    weight
-        As for `conv2d`, with one column, in float32; an even number of channels.
-    dilation
-        Rows between the rows of the kernel.
-    height
-        Height of the largest image that it computes in this form.
-    """
-
-    def __init__(self, weight: mx.array, dilation: int, height: int) -> None:
-        out, rows, _, channels = weight.shape
-        self._dilation, self._height = dilation, height
-        self._members = members = -(-height // dilation)
-        taps = np.asarray(weight)[:, :, 0].transpose(1, 2, 0)
-        matrix = np.zeros((members, channels, members, out), np.float32)
-        for before in range(members):
-            for after in range(members):
-                tap = before - after + rows // 2
-                if 0 <= tap < rows:
-                    matrix[before, :, after] = taps[tap]
-        self._matrix = mx.array(matrix.reshape(members * channels, members * out))
-        self._any_height = _DilatedConv2d(weight, dilation)
-        mx.eval(self._matrix)
-
-    def __call__(self, x: mx.array) -> mx.array:
-        _, height, width, _ = x.shape
-        if height > self._height:
-            return self._any_height(x)
-        members, pixels = self._members, self._dilation * width
-        x = mx.pad(x[0], [(0, members * self._dilation - height), (0, 0), (0, 0)])
-        classes = _swap(x.reshape(members, pixels, -1))
-        y = (classes.reshape(pixels, -1) @ self._matrix).reshape(pixels, members, -1)
-        return _swap(y).reshape(1, members * self._dilation, width, -1)[:, :height]
-
-
-def _swap(x: mx.array) -> mx.array:
-    """Swap the first two axes of (a, b, channels) in memory, as pairs of float32 in an int64."""
-    return mx.contiguous(x.view(mx.int64).transpose(1, 0, 2)).view(mx.float32)
 
 
 class _SmallImageConv2d:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import mlx.core as mx
 
-from rtvc.engine.models.ops import backend, gru, small_conv2d
+from rtvc.engine.models.ops import backend, gpu, gru, small_conv2d
 
 Conv2d = Callable[[mx.array], mx.array]
+Layer = tuple[mx.array, mx.array]
+"""Weight (out channels, kernel height, kernel width, in channels) and bias (out channels,)."""
 
 # From these sizes on, MLX 0.32 on Metal convolves 3 x 3 kernels with Winograd's method.
 _WINOGRAD_PIXELS = 4096
@@ -119,6 +121,53 @@ def conv2d_relu(
             return small_conv2d.kernel(language, x, convolve.weight, bias, addend, by_row=by_row)
     y = mx.maximum(convolve(x) + bias, 0.0)
     return y if addend is None else addend + y
+
+
+def residual2d(
+    first: Layer,
+    second: Layer,
+    *,
+    typical_size: tuple[int, int],
+    dilation: int = 1,
+    kept: tuple[int, int] | None = None,
+) -> Conv2d:
+    """Build a residual block: max(x + convolve(max(convolve(x) + bias, 0)) + bias, 0).
+
+    Parameters
+    ----------
+    first, second
+        Weight and bias of the convolutions, which keep the number of channels.
+    typical_size, dilation
+        As for `conv2d`.
+    kept
+        Rows that are computed, from the first one on, by the first convolution and of the result;
+        by default all.
+    """
+    convolutions = [
+        conv2d(weight, typical_size=typical_size, dilation=dilation)
+        for weight, _ in (first, second)
+    ]
+    return residual(convolutions, first, second, kept, dilation)
+
+
+def residual(
+    convolutions: Sequence[Conv2d],
+    first: Layer,
+    second: Layer,
+    kept: tuple[int, int] | None,
+    dilation: int,
+) -> Conv2d:
+    """Return the residual block of `residual2d` that consists of two convolutions."""
+    reach = first[0].shape[1] // 2 * dilation
+
+    def block(x: mx.array) -> mx.array:
+        height = x.shape[1]
+        between, left = (height, height) if kept is None else kept
+        x = x[:, : between + reach]
+        y = gpu.relu(convolutions[0](x)[:, :between], first[1])
+        return gpu.relu(convolutions[1](y)[:, :left] + x[:, :left], second[1])
+
+    return block
 
 
 class _SmallImageConv2d:

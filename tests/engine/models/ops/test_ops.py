@@ -168,6 +168,39 @@ def test_a_dilated_convolution_skips_rows(
     _assert_same(convolve(x), expected)
 
 
+@pytest.mark.parametrize("height", [24, 26])
+@pytest.mark.parametrize(
+    ("kernel", "dilation", "kept"),
+    [
+        ((7, 3), 1, None),
+        ((7, 3), 2, None),
+        ((7, 3), 2, (18, 8)),
+        ((7, 3), 2, (18, 10)),
+        ((7, 1), 5, None),
+        ((3, 1), 10, None),
+        ((3, 1), 10, (20, 10)),
+    ],
+)
+@pytest.mark.parametrize("module", [conv2d_cpu, conv2d_gpu])
+def test_a_residual_block_is_two_convolutions(
+    module: ModuleType,
+    kernel: tuple[int, int],
+    dilation: int,
+    kept: tuple[int, int] | None,
+    height: int,
+) -> None:
+    x = _random(1, height, 5, 12)
+    layers = [(_random(12, *kernel, 12, seed=n) * 0.1, _random(12, seed=n + 2)) for n in (1, 2)]
+    between, left = (height, height) if kept is None else kept
+    padding = kernel[0] // 2 * dilation, kernel[1] // 2
+    y = mx.conv2d(x, layers[0][0], padding=padding, dilation=(dilation, 1))
+    y = mx.maximum(y + layers[0][1], 0)[:, :between]
+    y = mx.conv2d(y, layers[1][0], padding=padding, dilation=(dilation, 1))[:, :left]
+    expected = mx.maximum(x[:, :left] + y + layers[1][1], 0)
+    block = module.residual2d(*layers, typical_size=(24, 5), dilation=dilation, kept=kept)
+    _assert_same(block(x), expected)
+
+
 @pytest.mark.parametrize("variant", [cpu.gelu, gpu.gelu])
 def test_gelu_is_exact(variant: object) -> None:
     x = np.linspace(-12, 12, 20001)
