@@ -64,7 +64,8 @@ def main() -> int:
         "--calibrate", type=float, default=60.0, metavar="S", help="duration of a calibration"
     )
     args = parser.parse_args()
-    settings = Settings(voice=VOICE, pitch=4.0)
+    # The sizes of the calibration are judged, so they must not settle.
+    settings = Settings(voice=VOICE, pitch=4.0, latency="constant")
     profile = PROFILES[args.profile]
     with tempfile.TemporaryDirectory(prefix="rtvc-") as home:
         os.environ["RTVC_HOME"] = home

@@ -322,7 +322,9 @@ def watch(tries: int) -> list[str]:
 
 def _session(preset: str, seconds: float) -> tuple[Session, SimulatedDevice]:
     device = SimulatedDevice(speech(seconds))
-    return Session(TeeEndpoint(device), find_preset(preset).settings), device
+    return Session(
+        TeeEndpoint(device), find_preset(preset).settings.replace(latency="constant")
+    ), device
 
 
 def _run(session: Session, on_fault: Callable[[], object] = lambda: None) -> list[float]:

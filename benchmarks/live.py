@@ -134,7 +134,7 @@ def main() -> int:
     settings = Settings(mode="dry")
     if not args.dry:
         settings = find_preset(args.preset).settings if args.preset else Settings(pitch=4.0)
-    settings = settings.replace(block=args.block)
+    settings = settings.replace(block=args.block, latency="constant")
     # The comparison needs a signal that does not repeat itself.
     sound = noise(args.seconds + 5) if args.dry else speech(args.seconds + 5)
     figures = run(settings, sound, args.seconds, busy=not args.idle)

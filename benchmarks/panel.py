@@ -120,7 +120,7 @@ def measure(panel: Panel, controller: CountingController, args: argparse.Namespa
 def run_panel(args: argparse.Namespace) -> None:
     """Run the panel in the terminal of this process."""
     save_panel_state(PanelState(guided=True))
-    settings = Settings(pitch=4.0, block=args.block)
+    settings = Settings(pitch=4.0, block=args.block, latency="constant")
     controller = CountingController(
         SystemDevices(),
         RememberedRun(settings=settings),

@@ -53,7 +53,7 @@ from tests.tui.listening import bend, cut
 
 DULL, BRIGHT = "Dull", "Bright"
 """The voices that render up to 16 and 24 kHz."""
-SETTINGS = Settings(voice=DULL, context=200.0, headroom=80.0, pitch=7.0)
+SETTINGS = Settings(voice=DULL, context=200.0, headroom=80.0, pitch=7.0, latency="constant")
 """With another pitch than that of the input, which would be alike by itself."""
 FADE_S = 0.020
 MAX_BEND = 1.5

@@ -403,7 +403,7 @@ class Settings:
         needs=frozenset({"monitor"}),
     )
     latency: str = _setting(
-        "constant",
+        "auto",
         "Latency: auto moves block and headroom, unless you set them, to the least that this "
         "machine keeps, within 20 s of speech; constant leaves them as they are.",
         choices=("auto", "constant"),
@@ -412,7 +412,7 @@ class Settings:
     block: float = _setting(
         100.0,
         "New audio per engine step: shorter gives less latency, longer uses less CPU; "
-        "defaults to the value from 'rtvc calibrate'.",
+        "unless you set it, --latency auto moves it.",
         unit="ms",
         low=20.0,
         high=1000.0,
@@ -422,8 +422,8 @@ class Settings:
     )
     headroom: float = _setting(
         80.0,
-        "Time that a step may take before its output is late; part of the latency; defaults "
-        "to the value from 'rtvc calibrate'.",
+        "Time that a step may take before its output is late; part of the latency; unless "
+        "you set it, --latency auto moves it.",
         unit="ms",
         low=20.0,
         high=1000.0,

@@ -192,8 +192,9 @@ class Rig:
         variables = os.environ | self.server.environment | {"PYTHONPATH": str(ROOT)}
         variables |= {"RTVC_CONFIG_DIR": str(folder / "config"), "PYTHONUNBUFFERED": "1"}
         variables |= environment or {}
-        run = ["run", "--no-tui", *([] if save else ["--no-save"])] if command == "run" else []
-        words = tuple(run) + preset * (command == "run") + words
+        # Its latency is judged, so it must not settle.
+        run = ["run", "--no-tui", "--latency", "constant", *([] if save else ["--no-save"])]
+        words = (*run, *preset, *words) if command == "run" else words
         if command != "run":
             words = (command, *words)
         with (folder / "output").open("wb") as out:

@@ -54,6 +54,8 @@ _FIRST_STEPS = 5
 _INTERRUPTION_MS = 250.0
 """Lateness beyond the headroom that is an interruption of the program, not of this machine."""
 _TAKES = 300
+_SHORTEST_STEP_MS = 0.1
+"""Least step time in ms that is told from none: a clock may be too coarse for fast steps."""
 _QUIET_S = 25.0
 """Seconds without a late block after which raised sizes come down again, at first."""
 _WINDOW = 0.8
@@ -259,7 +261,7 @@ def _noted(state: Settling, step: StepSeen) -> Settling:
         worst = max(worst, state._own)
     return replace(
         state,
-        _takes=(*state._takes[1 - _TAKES :], step.took),
+        _takes=(*state._takes[1 - _TAKES :], max(step.took, _SHORTEST_STEP_MS)),
         _peaks=peaks,
         _worst=worst,
         _evidence_s=state._evidence_s + speech_s,

@@ -126,7 +126,9 @@ def run(args: argparse.Namespace) -> int:
     save_calibration({**before, **found})
     if args.profile and args.profile != remembered.profile:
         save_remembered(dataclasses.replace(remembered, profile=args.profile))
-    print(f"'rtvc run' uses these sizes unless you set others. Stored in {calibration_path()}.")
+    print(
+        f"'rtvc run' starts with these sizes unless you set others. Stored in {calibration_path()}."
+    )
     return 0
 
 

@@ -48,7 +48,7 @@ examples:
   rtvc convert talk.wav out.wav --preset deep
   rtvc setup                       once, before the first RVC voice
   rtvc voices add Anna.zip         then: rtvc --voice Anna
-  rtvc calibrate                   once, for the lowest reliable latency on this machine
+  rtvc calibrate                   once, for the sizes that a run starts with
   rtvc doctor                      report what is installed and what is wrong
 
 'rtvc COMMAND --help' explains a command and all its flags.

@@ -183,8 +183,8 @@ def add_profile(parser: argparse._ArgumentGroup | argparse.ArgumentParser) -> No
         choices=PROFILES,
         metavar="NAME",
         help="quality: context 2.5 s, large margin; balanced: 1 s; fast: 0.5 s, shortest block, "
-        "small margin. With the results of 'rtvc calibrate' it sets block, headroom and context "
-        "unless you set them; it is remembered",
+        "small margin. It sets context, and with --latency auto or the results of 'rtvc "
+        "calibrate' block and headroom, unless you set them; it is remembered",
     )
 
 

@@ -29,10 +29,11 @@ Converts the microphone to another voice and plays it on the speaker until you p
 or Ctrl-C. In a terminal it opens the panel, where ? lists all keys. Settings and devices
 are remembered for the next run.
 
-Unless you set them, block, headroom and context are those that 'rtvc calibrate' found for
-this machine. If steps are late repeatedly, rtvc reduces the work (shorter context, no
-retrieval, cheaper pitch estimator, longer block), reports it, and returns to your settings
-when there is headroom.
+Unless you set them, block and headroom settle within 20 s of speech on the least that this
+machine keeps, beginning with what an earlier run or 'rtvc calibrate' has found; --latency
+constant leaves them as they are at the start. If steps are late repeatedly, rtvc reduces
+the work (shorter context, no retrieval, cheaper pitch estimator, longer block), reports it,
+and returns to your settings when there is headroom.
 
 Wear headphones. Otherwise the microphone picks up the speaker. To use the voice in a
 call, select a virtual cable such as BlackHole as the output and your headphones as the

@@ -249,7 +249,7 @@ def echo_db(settings):
 
 def test_a_session_cancels_its_own_output_and_states_the_delay():
     pytest.importorskip("livekit")
-    settings = Settings(gate=-90.0)
+    settings = Settings(gate=-90.0, latency="constant")
     before, stats = echo_db(settings)
     after, later = echo_db(settings.replace(echo="cancel"))
     assert before - after > 15
@@ -273,7 +273,9 @@ def test_a_missing_package_is_a_sentence_with_the_command(monkeypatch, capfd, tm
 def test_a_live_run_without_the_package_keeps_the_sound_it_has(monkeypatch):
     monkeypatch.setitem(sys.modules, "livekit", None)
     device = Device(speech(NAME, 1.5))
-    session = Session(TeeEndpoint(EchoEndpoint(device)), Settings(gate=-90.0), finder())
+    session = Session(
+        TeeEndpoint(EchoEndpoint(device)), Settings(gate=-90.0, latency="constant"), finder()
+    )
 
     def change(number):
         if number == 3:

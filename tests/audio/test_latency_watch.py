@@ -73,7 +73,7 @@ def test_a_window_that_was_disturbed_says_nothing():
 def run(seconds, monkeypatch, *, shift_at=None, faults=()):
     """Run a session in mode dry; from `shift_at` on its sound is 40 ms late."""
     device = SimulatedDevice(speech(seconds), faults=faults)
-    session = Session(TeeEndpoint(device), Settings(mode="dry"))
+    session = Session(TeeEndpoint(device), Settings(mode="dry", latency="constant"))
     step = Chain.step
     late: dict[Chain, np.ndarray] = {}
 

@@ -333,7 +333,7 @@ class TestCommand:
         fast = dataclasses.replace(timings["world"], constant=0.5, per_block=0.05, per_context=0.0)
         save_calibration({"world": fast})
         sizes = chosen(fast, PROFILES["fast"])
-        words = ("run", "--demo", "--seconds", "1", "--stats")
+        words = ("run", "--demo", "--latency", "constant", "--seconds", "1", "--stats")
         done = rtvc_command(*words, "a.json")
         assert f"Profile fast, measured on this machine: block {sizes.block:.0f} ms" in done.stderr
         report = json.loads(Path("a.json").read_text())

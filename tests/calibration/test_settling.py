@@ -70,6 +70,14 @@ def test_it_is_constant_after_20_seconds_of_speech() -> None:
     assert it.late == []
 
 
+def test_steps_too_short_for_the_clock_get_the_least_sizes() -> None:
+    state = Settling(100.0, 80.0)
+    for number in range(600):
+        step = StepSeen(0.1 * number, state.block, state.headroom, 0.0, 0.0)
+        state, _ = settle(state, step)
+    assert (state.block, state.headroom) == (LEAST, LEAST)
+
+
 def test_the_profile_decides_the_margin() -> None:
     trace = Machine(constant=12.0, slope=0.15).trace(60.0)
     sums = [

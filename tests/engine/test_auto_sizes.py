@@ -163,7 +163,7 @@ def test_a_slow_machine_gets_a_longer_block() -> None:
 @pytest.mark.parametrize(
     ("settings", "sizing", "block", "headroom"),
     [
-        (Settings(), None, 100, 80),
+        (Settings(latency="constant"), None, 100, 80),
         (AUTO.replace(block=60.0, headroom=70.0), None, 60, 70),
         (AUTO, Sizing(chosen=frozenset({"block", "headroom"})), 100, 80),
     ],

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 RATE = 48_000
 ANNAS_KIND = "rvc-48k"
-ANNA = Settings(voice="Anna", gate=-90.0, headroom=60.0)
+ANNA = Settings(voice="Anna", gate=-90.0, latency="constant", headroom=60.0)
 CONDITIONS = Conditions("a processor", 2, "0.1", "mains", False, "2026-01-01")
 
 
@@ -151,7 +151,7 @@ def test_the_built_in_voice_can_only_take_longer_blocks():
     def cost(plan, settings, now):
         return 0.055 if plan.block == 10 else 0.06
 
-    stats, degraded, _ = run(cost, Settings(gate=-90.0, headroom=60.0))
+    stats, degraded, _ = run(cost, Settings(gate=-90.0, latency="constant", headroom=60.0))
     assert degraded == ["", "block 150 ms"]
     assert stats.latency.headroom == pytest.approx(0.09)
 
@@ -210,7 +210,7 @@ def test_single_slow_steps_are_no_overload():
             return [0.2, 1.0][len(slow) % 2] if slow.pop(0) else 0.0
         return 0.02
 
-    stats, degraded, _ = run(cost, Settings(gate=-90.0), seconds=25)
+    stats, degraded, _ = run(cost, Settings(gate=-90.0, latency="constant"), seconds=25)
     assert degraded == [""]
     assert stats.state is not State.MUTED
     assert stats.latency.block == pytest.approx(0.1)
@@ -234,18 +234,22 @@ def slow_around(*times, stall=1.0, after=8):
 
 @pytest.mark.thorough
 def test_steps_that_are_slow_after_an_interruption_are_no_overload():
-    stats, degraded, _ = run(slow_around(5.0, 12.0), Settings(gate=-90.0), seconds=40)
+    stats, degraded, _ = run(
+        slow_around(5.0, 12.0), Settings(gate=-90.0, latency="constant"), seconds=40
+    )
     assert stats.late_blocks > 8
     assert degraded == [""]
 
 
 def test_an_interruption_soon_after_another_one_counts():
-    _, degraded, _ = run(slow_around(5.0, 8.0), Settings(gate=-90.0), seconds=20)
+    _, degraded, _ = run(
+        slow_around(5.0, 8.0), Settings(gate=-90.0, latency="constant"), seconds=20
+    )
     assert "block 150 ms" in degraded
 
 
 def test_steps_that_each_last_as_long_as_an_interruption_are_an_overload():
-    _, degraded, _ = run(lambda *_: 0.8, Settings(gate=-90.0), seconds=20)
+    _, degraded, _ = run(lambda *_: 0.8, Settings(gate=-90.0, latency="constant"), seconds=20)
     assert len(degraded) > 1
 
 
@@ -321,7 +325,7 @@ def test_steps_far_slower_than_measured_are_reported_once():
 @pytest.mark.thorough
 def test_sizes_that_are_not_set_come_from_the_calibration():
     known = Sizing({ANNAS_KIND: timing(20.0, 0.2, 0.02)}, PROFILES["fast"])
-    cost, unsized = linear(20.0, 0.2, 0.02), Settings(voice="Anna", gate=-90.0)
+    cost, unsized = linear(20.0, 0.2, 0.02), Settings(voice="Anna", gate=-90.0, latency="constant")
     stats, degraded, session = run(cost, unsized, sizing=known)
     # 1.1 * (20 + 0.2 b + 10) <= 0.7 b from 70 ms on.
     assert stats.latency.block == pytest.approx(0.07)
@@ -330,7 +334,7 @@ def test_sizes_that_are_not_set_come_from_the_calibration():
     assert session.settings == unsized
     stats, _, _ = run(cost, unsized.replace(block=200.0), sizing=known)
     assert stats.latency.block == pytest.approx(0.2)
-    stats, _, _ = run(lambda *_: 0.01, Settings(gate=-90.0), sizing=known)
+    stats, _, _ = run(lambda *_: 0.01, Settings(gate=-90.0, latency="constant"), sizing=known)
     assert stats.latency.block == pytest.approx(0.1)
 
 
@@ -339,7 +343,7 @@ def test_a_voice_of_another_kind_gets_the_sizes_of_its_kind():
         {ANNAS_KIND: timing(20.0, 0.2, 0.02), "rvc-32k": timing(60.0, 0.2, 0.02)},
         PROFILES["fast"],
     )
-    unsized = Settings(voice="Anna", gate=-90.0)
+    unsized = Settings(voice="Anna", gate=-90.0, latency="constant")
     blocks = {}
 
     def change(session, now):

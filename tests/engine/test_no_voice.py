@@ -18,7 +18,7 @@ from rtvc.stats import State, Stats
 from tests.engine.speech_measures import NAMES, RATE, speech
 from tests.support.voices import PlainVoice
 
-OPEN = Settings(gate=-90.0)
+OPEN = Settings(gate=-90.0, latency="constant")
 
 
 def played(

@@ -115,7 +115,9 @@ def test_wrong_output_is_heard_for_three_blocks_at_most(fault: str):
     broken = BrokenVoice(FAULTS[fault], first=20)
     device = SimulatedDevice(speech(8.0))
     seen = []
-    with Session(device, Settings(gate=-90.0, loudness=0.0), finder(world=broken)) as session:
+    with Session(
+        device, Settings(gate=-90.0, loudness=0.0, latency="constant"), finder(world=broken)
+    ) as session:
         while not session.wait(0.05):
             seen.append(session.stats())
     stats = session.stats()
@@ -281,7 +283,9 @@ def test_late_output_of_a_looped_tone_is_not_taken_for_wrong_output(lookahead: f
 def test_output_that_stays_out_of_range_falls_back(value: float):
     broken = BrokenVoice(lambda block, last: np.full(len(block), value, np.float32), first=20)
     device = SimulatedDevice(speech(6.0))
-    with Session(device, Settings(gate=-90.0, loudness=0.0), finder(world=broken)) as session:
+    with Session(
+        device, Settings(gate=-90.0, loudness=0.0, latency="constant"), finder(world=broken)
+    ) as session:
         while not session.wait(0.05):
             pass
     assert broken.fell_back == 1
@@ -300,7 +304,7 @@ def test_one_block_that_is_not_finite_does_not_fall_back():
 
     broken.fault = once
     with Session(
-        SimulatedDevice(speech(4.0)), Settings(gate=-90.0), finder(world=broken)
+        SimulatedDevice(speech(4.0)), Settings(gate=-90.0, latency="constant"), finder(world=broken)
     ) as session:
         while not session.wait(0.05):
             pass

@@ -51,7 +51,7 @@ def run(source, settings, find=None, on_block=None, cost=None, **device):
     simulated = Device(source, **device)
     if cost is not None:
         find = finder(world=PlainVoice(on_render=lambda n: simulated.pass_time(cost(n))))
-    session = Session(simulated, settings, find or finder())
+    session = Session(simulated, settings.replace(latency="constant"), find or finder())
     if on_block is not None:
         simulated.on_block = lambda n: on_block(session, n)
     with session:
@@ -194,7 +194,7 @@ class TestFaults:
                 super().start(watched, delay)
 
         device = Watched(noise(6), faults=[Fault(2.0, "stall", 1.0)])
-        session = Session(device, Settings(**OPEN), finder())
+        session = Session(device, Settings(latency="constant", **OPEN), finder())
         with session:
             session.wait(30)
         assert State.MUTED in seen[800:]
@@ -464,7 +464,7 @@ def test_a_device_that_cannot_be_opened_is_an_error_at_once():
 
 def test_stopping_fades_out():
     device = SimulatedDevice(sine(100, 30), wall_clock=True)
-    session = Session(device, Settings(**OPEN), finder())
+    session = Session(device, Settings(latency="constant", **OPEN), finder())
     session.start()
     time.sleep(0.8)
     session.stop()
@@ -478,7 +478,7 @@ def test_stopping_fades_out():
 
 def test_a_session_starts_only_once():
     device = SimulatedDevice(noise(1), wall_clock=True)
-    session = Session(device, Settings(**OPEN), finder())
+    session = Session(device, Settings(latency="constant", **OPEN), finder())
     session.start()
     for _ in range(2):
         with pytest.raises(RtvcError, match=r"^A session starts only once\. Make another one\.$"):

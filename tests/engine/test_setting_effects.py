@@ -90,7 +90,7 @@ The small RVC voice has lines of its own at multiples of 100 Hz.
 E_ABOVE = 12 * math.log2(164.81 / HZ)
 """Semitones from the vowel to E3, the nearest E."""
 LOW, HIGH = 16_000 / 150, 16_000 / 116
-USUAL = Settings(block=200.0, context=200.0, pitch_method="dio")
+USUAL = Settings(block=200.0, context=200.0, pitch_method="dio", latency="constant")
 
 
 class Made(NamedTuple):
@@ -733,7 +733,7 @@ class Checks:
     def ready_memory(kind: str) -> None:
         for memory in (0.0, 100.0):
             device = Device(np.zeros(3 * RATE, np.float32))
-            settings, ready = Settings(ready_memory=memory), set[str]()
+            settings, ready = Settings(ready_memory=memory, latency="constant"), set[str]()
             session = Session(device, settings, finder(other=PlainVoice("other")))
             session.keep_ready(["other"])
 

@@ -147,7 +147,7 @@ class Stress:
         self.done = Counter[str]()
         self.last: float | None = None
         self.ended = threading.Event()
-        self.wanted = Settings(gate=-90.0, pitch=1.0)
+        self.wanted = Settings(gate=-90.0, pitch=1.0, latency="constant")
         self.session = Session(self.device, self.wanted, self._find)
         self.end: Stats | None = None
 

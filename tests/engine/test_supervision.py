@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 RATE = 48_000
 BLOCK = 0.1
-OPEN = Settings(gate=-90.0)
+OPEN = Settings(gate=-90.0, latency="constant")
 ARCHITECTURE = Path(__file__).parents[2] / "docs" / "architecture.md"
 
 

@@ -31,7 +31,14 @@ RATE, LEVEL, BLOCK_S = 48_000, 0.3, 0.060
 CROSSFADE_S = 0.020
 HZ = {"low": 300.0, "high": 1500.0, "other": 700.0}
 POSITIONS = {f"low > high 0.{n}": 300.0 + 120.0 * n for n in range(1, 10)}
-BASE = Settings(voice="low", gate=-90.0, block=BLOCK_S * 1000, headroom=40.0, ready_memory=1000.0)
+BASE = Settings(
+    voice="low",
+    gate=-90.0,
+    block=BLOCK_S * 1000,
+    headroom=40.0,
+    ready_memory=1000.0,
+    latency="constant",
+)
 
 
 class ToneStream:

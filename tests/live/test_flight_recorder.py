@@ -142,7 +142,8 @@ def test_what_was_played_late_is_known(tmp_path):
     device = SimulatedDevice(speech(4.0))
     slow = PlainVoice(on_render=lambda n: device.pass_time(0.25 if n == 20 else 0.01))
     opened = OpenDevices(device, DeviceNames())
-    session = DeviceSession(opened, Settings(), finder(world=slow), flight=flight)
+    settings = Settings(latency="constant")
+    session = DeviceSession(opened, settings, finder(world=slow), flight=flight)
     session.start()
     while not session.session.wait(0.05):
         pass

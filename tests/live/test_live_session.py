@@ -62,7 +62,7 @@ def test_dry_is_bit_exact_and_as_late_as_stated(sound_server, busy_interpreter):
         sound_server.speaking(noise),
         sound_server.recording(MICROPHONE_SINK, SPEAKER_SINK) as finish,
     ):
-        with Session(LiveEndpoint(), Settings(mode="dry", gate=-90)) as session:
+        with Session(LiveEndpoint(), Settings(mode="dry", gate=-90, latency="constant")) as session:
             time.sleep(seconds)
             stats = session.stats()
         said, heard = finish()
@@ -85,7 +85,7 @@ def test_the_built_in_voice_is_in_time_next_to_a_busy_thread(sound_server, busy_
         sound_server.speaking(sound),
         sound_server.recording(MICROPHONE_SINK, SPEAKER_SINK) as finish,
     ):
-        with Session(LiveEndpoint(), Settings(pitch=7.0)) as session:
+        with Session(LiveEndpoint(), Settings(pitch=7.0, latency="constant")) as session:
             time.sleep(8.0)
             stats = session.stats()
         said, heard = (recording.samples for recording in finish())
@@ -102,7 +102,7 @@ def test_the_built_in_voice_is_in_time_next_to_a_busy_thread(sound_server, busy_
 
 def test_an_engine_thread_that_is_killed_starts_again(sound_server):
     with sound_server.speaking(vowel(8)), sound_server.recording(SPEAKER_SINK) as finish:
-        with Session(LiveEndpoint(), Settings(pitch=7)) as session:
+        with Session(LiveEndpoint(), Settings(pitch=7, latency="constant")) as session:
             time.sleep(2.0)
             thread = session._engine._thread
             assert thread is not None
@@ -123,7 +123,7 @@ def test_an_engine_thread_that_is_killed_starts_again(sound_server):
 
 def test_a_server_that_dies_and_returns_is_survived(sound_server):
     sound = np.tile(utterance(UTTERANCES[0]), 3)[: 6 * RATE]
-    with Session(LiveEndpoint(), Settings(pitch=7)) as session:
+    with Session(LiveEndpoint(), Settings(pitch=7, latency="constant")) as session:
         time.sleep(0.7)
         assert session.stats().state is State.CONVERTED
         sound_server.kill()
@@ -163,7 +163,7 @@ def test_a_session_on_devices_by_name(sound_server):
         input="fake_mic",
         output="speaker",
         monitor="fake_ears",
-        settings=Settings(pitch=4, monitor_gain=-6),
+        settings=Settings(pitch=4, monitor_gain=-6, latency="constant"),
     )
     assert streams(sound_server) == [], "nothing is opened before the start"
     with sound_server.speaking(sound), sound_server.recording(HEADPHONES_SINK) as finish:
@@ -224,7 +224,7 @@ def test_sizes_come_from_the_measurement_of_this_machine(sound_server, tmp_path,
     save_calibration({"world": timing})
     with Session.live(profile="fast") as session:
         fast = session.stats().latency
-    with Session.live(settings=Settings(block=150), profile="fast") as session:
+    with Session.live(settings=Settings(block=150, latency="constant"), profile="fast") as session:
         chosen = session.stats().latency
     assert fast.block < 0.1
     assert chosen.block == pytest.approx(0.15)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 RATE = 48_000
 NAMES = "voice_v1_f0_40k", "voice_v1_f0_48k"
-LIVE = Settings(voice="golden", headroom=100.0, block=150.0)
+LIVE = Settings(voice="golden", headroom=100.0, block=150.0, latency="constant")
 
 
 def microphone(seconds=2.0, silence=0.0):
