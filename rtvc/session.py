@@ -236,6 +236,19 @@ class Session:
         if self._begun:
             self._use_echo()
 
+    def choose_sizes(self, names: frozenset[str]) -> None:
+        """Leave sizes as they are in the settings, also those at their default.
+
+        Sizes at another value stay as they are anyway. Any thread may call this.
+
+        Parameters
+        ----------
+        names
+            Names of ``block``, ``headroom`` and ``context``; they replace those of the last call,
+            and `Sizing.chosen`.
+        """
+        self._engine.choose_sizes(names)
+
     def keep_ready(self, voices: Iterable[str]) -> None:
         """Keep voices loaded and waiting, so that a change to one of them is heard at once.
 

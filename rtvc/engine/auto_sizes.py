@@ -32,7 +32,7 @@ _PATIENCE_S = 6.0
 class AutoSizes:
     """Sizes of ``Settings.latency`` ``auto``, by voice.
 
-    Only the engine thread uses it, except `take_message` and `learned`.
+    Only the engine thread uses it, except `use`, `take_message` and `learned`.
 
     Parameters
     ----------
@@ -58,6 +58,10 @@ class AutoSizes:
         self._messages: deque[str] = deque(maxlen=5)
         self.changes = 0
         self.reason = ""
+
+    def use(self, sizing: Sizing) -> None:
+        """Use other sizes that the user has chosen; any thread may call it."""
+        self._sizing = sizing
 
     def sizes(self, settings: Settings, kind: str) -> dict[str, Value]:
         """Return block and headroom where they are automatic, by name.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 from rtvc.audio.endpoint import Endpoint
 from rtvc.calibration.sizing import Sizing
@@ -62,7 +63,12 @@ class ChainBuilder:
         """Voice kind by voice name, for the voices loaded so far."""
         self._levels: tuple[DegradationLevel, ...] = (NOT_DEGRADED,)
         self._levels_for: tuple[object, ...] = ()
-        """Shape settings, voice kind and automatic sizes that `_levels` was made for."""
+        """Shape settings, voice kind, automatic and chosen sizes that `_levels` was made for."""
+
+    def choose_sizes(self, names: frozenset[str]) -> None:
+        """Use these sizes as they are requested, also at their default; any thread may call it."""
+        self._sizing = replace(self._sizing, chosen=names)
+        self.auto.use(self._sizing)
 
     def effective(self) -> Settings:
         """Return the settings to use: the requested ones with sizes and degradation applied."""
@@ -70,7 +76,7 @@ class ChainBuilder:
         # Levels depend on shape settings only, so other changes do not rebuild them.
         shape, kind = requested.shape, self.kind(requested)
         sizes = self.auto.sizes(requested, kind) if self._realtime else {}
-        made_for = shape, kind, tuple(sizes.values())
+        made_for = shape, kind, tuple(sizes.values()), self._sizing.chosen
         if self._realtime and self._levels_for != made_for:
             self._levels_for = made_for
             self._levels = self._make_levels(requested)

@@ -174,6 +174,10 @@ class Engine:
         self._thread = threading.Thread(target=self._loop.run, name="rtvc engine", daemon=True)
         self._thread.start()
 
+    def choose_sizes(self, names: frozenset[str]) -> None:
+        """Use these sizes as they are requested, also at their default; any thread may call it."""
+        self._builder.choose_sizes(names)
+
     def stop(self) -> None:
         """Fade out, let the endpoint play the queued output, and close it."""
         self._loop.watchdog.request_stop()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from rtvc.calibration.sizing import sizes_at_default
 from rtvc.config.panel_state import (
     THEMES,
     PanelState,
@@ -32,7 +33,7 @@ from rtvc.live.badge import Remedy
 from rtvc.live.controller import Controller
 from rtvc.live.mode_keys import ModeKeys
 from rtvc.setting import Setting, Value
-from rtvc.settings import SETTINGS, Settings
+from rtvc.settings import SETTINGS, Settings, changed_names
 from rtvc.system.file_version import FileVersion
 
 
@@ -112,20 +113,46 @@ class Actions:
             self._own = None if remembered == Settings(voice=settings.voice) else remembered
 
     def change(self, setting: Setting, value: Value) -> str:
-        """Change one setting; the preset that the settings began with stays, except for a voice."""
-        settings = self._controller.settings
+        """Change one setting; the preset that the settings began with stays, except for a voice.
+
+        A size is the user's choice from then on, also at its default.
+        """
         if setting.name == "voice":
             return self.select_voice(str(value))
-        if getattr(settings, setting.name) != value:
+        return self._change(setting, value, self._controller.chosen | {setting.name})
+
+    def reset(self, setting: Setting) -> str:
+        """Reset a setting to the preset's or the voice's value, else to its default.
+
+        A size at its default is automatic again, unless the preset sets it.
+        """
+        value: Value = getattr(self.start or Settings(), setting.name)
+        given = self._origin.preset.given if self._origin else frozenset()
+        chosen = self._controller.chosen - {setting.name}
+        if getattr(self._controller.settings, setting.name) == value:
+            value = setting.default
+        elif setting.name in given:
+            chosen |= {setting.name}
+        if setting.name == "voice":
+            return self.select_voice(str(value))
+        return self._change(setting, value, chosen)
+
+    def _change(self, setting: Setting, value: Value, chosen: frozenset[str]) -> str:
+        settings = self._controller.settings
+        after = settings.replace(**{setting.name: value})
+        chosen &= sizes_at_default(after)
+        if getattr(settings, setting.name) != value or chosen != self._controller.chosen:
             kept = self.origin.name if self.origin else None
-            self._controller.apply(settings.replace(**{setting.name: value}), kept)
+            self._controller.apply(after, kept, chosen)
         return ""
 
     def apply_remedy(self, remedy: Remedy | None) -> str:
         """Change the settings as the state proposes."""
         if remedy is None:
             return "Nothing is proposed: see the state."
-        self._controller.apply(self._controller.settings.replace(**remedy.changes))
+        chosen = self._controller.chosen.union(remedy.changes)
+        settings = self._controller.settings.replace(**remedy.changes)
+        self._controller.apply(settings, chosen=chosen)
         return f"Done: {remedy.label}."
 
     def shift_pitch(self, semitones: int) -> str:
@@ -166,8 +193,10 @@ class Actions:
             return f"The preset {name!r} no longer exists."
         if entry.preset is None:
             return f"The preset {name!r} cannot be loaded. {entry.error}"
-        own = self._preset_manager.own
-        self._controller.apply(entry.preset.apply_to(self._controller.settings, own), name)
+        before = self._controller.settings
+        settings = entry.preset.apply_to(before, self._preset_manager.own)
+        kept = self._controller.chosen - changed_names(before, settings)
+        self._controller.apply(settings, name, kept | entry.preset.given)
         lines = (note.removeprefix(f"{entry.file.path}:") for note in entry.preset.notes)
         notes = " ".join(f"Line {line}" for line in lines)
         return f"Loaded preset {name!r}. {notes or entry.description}"

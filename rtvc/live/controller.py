@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from rtvc.calibration.sizing import sizes_at_default
 from rtvc.config.remembered import RememberedRun, save_remembered
 from rtvc.errors import RtvcError
 from rtvc.library.preset_morph import PresetMorph
@@ -18,7 +19,7 @@ from rtvc.live.devices import DeviceNames, DeviceProvider, DeviceSelection, Open
 from rtvc.live.recorder import Recorder
 from rtvc.live.scanner import Scanner
 from rtvc.live.undo import Moment, UndoHistory
-from rtvc.settings import Settings
+from rtvc.settings import Settings, changed_names
 from rtvc.stats import State, Stats
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class Controller:
         self._saved: RememberedRun | None = None
         self._settings = remembered.settings
         self._preset = remembered.preset
+        self._chosen = remembered.chosen
         self._history = UndoHistory()
         self._favourites: tuple[str, ...] = ()
         self._recording: Recording | None = None
@@ -144,7 +146,17 @@ class Controller:
         """Name of the preset that the settings began with, "" if there is none."""
         return self._preset
 
-    def apply(self, settings: Settings, preset: str | None = None) -> None:
+    @property
+    def chosen(self) -> frozenset[str]:
+        """Names of the sizes that the user set to their default, so that they are not automatic."""
+        return self._chosen
+
+    def apply(
+        self,
+        settings: Settings,
+        preset: str | None = None,
+        chosen: frozenset[str] | None = None,
+    ) -> None:
         """Use other settings from the next block on; `undo` reverts it.
 
         Parameters
@@ -154,6 +166,9 @@ class Controller:
         preset
             Name of the preset that they begin with, "" for none. None keeps the one before,
             unless the voice is another.
+        chosen
+            Names of the sizes that stay as they are even if they are at their default; others at
+            their default are automatic. None: those as before whose value stays.
 
         Raises
         ------
@@ -166,7 +181,9 @@ class Controller:
             raise RtvcError("The mode cannot be dry in a run with --never-dry.")
         if preset is None:
             preset = self._preset if settings.voice == self._settings.voice else ""
-        after = Moment(settings, preset)
+        if chosen is None:
+            chosen = self._chosen - changed_names(self._settings, settings)
+        after = Moment(settings, preset, chosen & sizes_at_default(settings))
         if settings.position != self._settings.position:
             self._morph.resolve(settings)
         self._history.note(self._moment(), after)
@@ -319,7 +336,7 @@ class Controller:
             self.flight.close()
 
     def _moment(self) -> Moment:
-        return Moment(self._settings, self._preset)
+        return Moment(self._settings, self._preset, self._chosen)
 
     def _apply_past(self, moment: Moment | None) -> bool:
         if moment is not None:
@@ -329,8 +346,9 @@ class Controller:
     def _apply(self, moment: Moment) -> None:
         self._report_to_guard(moment.settings.mode)
         with self._lock:
-            self._settings, self._preset = moment
+            self._settings, self._preset, self._chosen = moment
             if self._session is not None:
+                self._session.session.choose_sizes(moment.chosen)
                 self._session.session.apply(moment.settings)
 
     def _device_names(self) -> dict[str, str]:
@@ -390,6 +408,7 @@ class Controller:
         with self._lock:
             self._session = session
             # Settings and recording may have changed while it started.
+            session.session.choose_sizes(self._chosen)
             session.session.apply(self._settings)
             session.session.keep_ready(self._favourites)
             session.endpoint.recording = self._recording
@@ -452,12 +471,13 @@ class Controller:
         """
         self._note_found()
         with self._lock:
-            settings, preset = self._moment()
+            settings, preset, chosen = self._moment()
         remembered = dataclasses.replace(
             self.wanted.remembered(self._initial),
             settings=settings.replace(mode="converted"),
             preset=preset,
             turned=turned_names(settings),
+            chosen=chosen,
         )
         if not self._remember or (remembered == self._saved and not last):
             return

@@ -14,10 +14,21 @@ _MAX_STEPS = 200
 
 
 class Moment(NamedTuple):
-    """Settings, and the name of the preset that they began with, "" if there is none."""
+    """Settings, and how they came about.
+
+    Attributes
+    ----------
+    settings
+        The settings.
+    preset
+        Name of the preset that they began with, "" if there is none.
+    chosen
+        Names of the sizes that the user set to their default, so that they are not automatic.
+    """
 
     settings: Settings
     preset: str = ""
+    chosen: frozenset[str] = frozenset()
 
 
 class UndoHistory:
@@ -35,6 +46,7 @@ class UndoHistory:
     def note(self, before: Moment, after: Moment) -> None:
         """Store a change."""
         names = changed_names(before.settings, after.settings) - {"mode"}
+        names |= before.chosen ^ after.chosen
         if not names:
             return
         last_names, last_time = self._last
@@ -66,5 +78,5 @@ class UndoHistory:
             return None
         target.append(current)
         self._last = frozenset(), 0.0
-        settings, preset = source.pop()
-        return Moment(settings.replace(mode=current.settings.mode), preset)
+        moment = source.pop()
+        return moment._replace(settings=moment.settings.replace(mode=current.settings.mode))

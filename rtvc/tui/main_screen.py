@@ -77,6 +77,7 @@ class MainScreen(PanelScreen):
                 settings_list = SettingsList(
                     lambda: self._controller.settings,
                     self._change,
+                    self._reset,
                     lambda: self._actions.start,
                     "settings",
                 )
@@ -192,6 +193,9 @@ class MainScreen(PanelScreen):
 
     def _change(self, setting: Setting, value: Value) -> None:
         report(self, partial(self._actions.change, setting, value))
+
+    def _reset(self, setting: Setting) -> None:
+        report(self, partial(self._actions.reset, setting))
 
 
 def _morph_targets(snapshot: Snapshot) -> tuple[str, ...]:

@@ -35,6 +35,8 @@ class SettingsList(ScrollView, can_focus=True):
         Returns the current settings, to which keys apply: the rows may show older ones.
     change
         Changes a setting.
+    reset
+        Resets a setting.
     origin
         Returns the settings of the preset that the current ones began with, else those that the
         voice remembers, None for neither.
@@ -73,12 +75,13 @@ class SettingsList(ScrollView, can_focus=True):
         self,
         current: Callable[[], Settings],
         change: Callable[[Setting, Value], None],
+        reset: Callable[[Setting], None],
         origin: Callable[[], Settings | None],
         id: str,
     ) -> None:
         super().__init__(id=id)
         self._current = current
-        self._change = change
+        self._change, self._reset = change, reset
         self._settings = current()
         self._origin = origin
         self._selection = RowSelection()
@@ -188,12 +191,9 @@ class SettingsList(ScrollView, can_focus=True):
 
     def action_reset(self) -> None:
         """Reset the selected setting to the preset's or the voice's value, else to its default."""
-        setting = self.setting
-        if setting is None:
-            return
-        value: Value = getattr(self._origin() or Settings(), setting.name)
-        at_origin = getattr(self._current(), setting.name) == value
-        self._set(setting.default if at_origin else value)
+        if self.setting is not None:
+            self._reset(self.setting)
+            self.show(self._current(), self._facts)
 
     def action_type(self) -> None:
         """Ask for the value of the selected setting; if it has choices, use the next one."""
