@@ -170,6 +170,10 @@ class Gate:
     def __init__(self, rate: int, delay: int, speech: SpeechFinder | None = None) -> None:
         self._frame = rate // 200
         self._frame_s = self._frame / rate
+        self._within = np.arange(1, self._frame + 1, dtype=np.float32) / self._frame
+        self._settled: dict[bool, Float32] = {
+            goal: np.full(self._frame, goal, np.float32) for goal in (False, True)
+        }
         self._delay = delay
         self._pending: Float32 = np.zeros(0, np.float32)
         self._open: list[bool] = []
@@ -209,7 +213,6 @@ class Gate:
         lookback = round(min(settings.gate_lookback / 1000, self._delay / self._frame / 200) * 200)
         attack = 1000.0 * self._frame_s / settings.gate_attack
         release = 1000.0 * self._frame_s / settings.gate_release
-        within = np.arange(1, self._frame + 1, dtype=np.float32) / self._frame
         parts = [self._line]
         reach = lookback if self._speech is None else self._delay // self._frame
         while len(self._open) > reach:
@@ -218,8 +221,11 @@ class Gate:
             if self._speech is not None:
                 goal = goal and any(self._spoken[: reach + 1])
                 self._spoken.pop(0)
+            if self._gain == goal:
+                parts.append(self._settled[goal])
+                continue
             slope = attack if goal else -release
-            parts.append(np.clip(self._gain + slope * within, 0.0, 1.0).astype(np.float32))
+            parts.append(np.clip(self._gain + slope * self._within, 0.0, 1.0).astype(np.float32))
             self._gain = float(parts[-1][-1])
         line = np.concatenate(parts)
         # After the look-back was made longer, too little gain is pending: hold the newest value.

@@ -17,6 +17,7 @@ import numpy as np
 
 from rtvc._types import Float32, Float64
 from rtvc.engine.dsp.conditioning import Ramp
+from rtvc.engine.dsp.windows import windows
 
 _RATE = 8000
 _EVERY_S = 0.1
@@ -292,8 +293,8 @@ class _History:
         """Append samples at the full rate."""
         joined = np.concatenate([self._before, samples])
         self._before = joined[len(samples) :]
-        windows = np.lib.stride_tricks.sliding_window_view(joined, len(self._taps))
-        slow = windows[:: self._factor] @ self._taps
+        count = -(-len(samples) // self._factor)
+        slow = windows(joined, len(self._taps), self._factor, count=count) @ self._taps
         self.samples = np.concatenate([self.samples[len(slow) :], slow])
 
     def clear(self) -> None:

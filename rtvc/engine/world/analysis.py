@@ -15,6 +15,7 @@ import pyworld
 from numpy.typing import NDArray
 
 from rtvc._types import Float32, Float64
+from rtvc.engine.dsp.windows import windows
 from rtvc.engine.world.pitch import PERIODS, Candidates, Correlator, Tracker
 
 RATE = 48000
@@ -190,9 +191,9 @@ class Analyzer:
         spectra[1], bad = self._periodic_share(first, hz)
         # A high floor has less lookahead than the reach.
         ahead = min(_PEAK_REACH, self._lookahead)
-        around = np.lib.stride_tricks.sliding_window_view(np.abs(self._full), _PEAK_REACH + ahead)
         start = first * HOP + OFFSET - _PEAK_REACH - (self._end - len(self._full))
-        peak = around[start::HOP][:count].max(axis=1)
+        size = _PEAK_REACH + ahead
+        peak = windows(np.abs(self._full), size, HOP, first=start, count=count).max(axis=1)
         return WorldFrames(hz, spectra, peak, repaired=repaired or bad)
 
     def _half_start(self) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvc._types import Float64
+from rtvc.engine.dsp.windows import windows
 
 PERIODS = 3.0
 """Periods of the floor in the long window."""
@@ -115,9 +116,9 @@ class Correlator:
         count
             Number of frames.
         """
-        stretches = np.lib.stride_tricks.sliding_window_view(signal, 2 * self.half + 1)
-        frames = np.empty((2, count, 2 * self.half + 1), np.float32)
-        stretches = stretches[first - self.half :: hop][:count]
+        size = 2 * self.half + 1
+        frames = np.empty((2, count, size), np.float32)
+        stretches = windows(signal, size, hop, first=first - self.half, count=count)
         np.multiply(stretches, self._windows[:, None], out=frames, casting="same_kind")
         magnitude = np.abs(np.fft.rfft(frames, self._size)[..., : len(self._band)])
         magnitude *= self._band

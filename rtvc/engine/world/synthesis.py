@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rtvc._types import Float32, Float64
 from rtvc.engine.dsp.noise import frame_noise
+from rtvc.engine.dsp.windows import windows
 from rtvc.engine.world.analysis import HOP, OFFSET, RATE, WorldFrames
 
 _SINC = 32
@@ -97,10 +98,7 @@ class WorldSynthesizer:
         np.subtract(1, gains[0, old:], out=gains[1, old:])
         np.sqrt(gains[:, old:], out=gains[:, old:])
         self._last = float(hz[-1]), response[-1], gains[:, -1]
-        spectra = self._excite(first, hz)
-        spectra *= gains
-        sound = spectra[0]
-        sound += spectra[1]
+        sound = self._excite(first, hz, gains)
         sound *= response
         return self._overlap_add(np.fft.irfft(sound).astype(np.float32, copy=False))
 
@@ -121,18 +119,38 @@ class WorldSynthesizer:
         np.exp(logarithm, out=out, casting="same_kind")
         out -= out[:, :1] * self._mean
 
-    def _excite(self, first: int, hz: Float64) -> NDArray[np.complex64]:
-        """Return the spectra of pulses and noise around each frame, (2, frames, bins)."""
+    def _excite(self, first: int, hz: Float64, gains: Float32) -> NDArray[np.complex64]:
+        """Return the spectra of the excitation around each frame, (frames, bins).
+
+        Parameters
+        ----------
+        first
+            As for `render`.
+        hz
+            (frames,)
+        gains
+            (2, frames, bins) of pulses and noise.
+        """
         hops = len(hz) - 1
-        signals = np.zeros((2, (hops + 2) * HOP), np.float32)
+        # Unvoiced frames have no pulses, whose gain is 0 there.
+        voiced = int(hz.any())
+        signals = np.zeros((voiced + 1, (hops + 2) * HOP), np.float32)
         inner = signals[:, HOP:-HOP]
-        inner[0] = self._pulses(hz)
-        inner[1] = frame_noise(self._seed, first // 2, hops // 2, _NOISE_FRAME)
-        stretches = np.lib.stride_tricks.sliding_window_view(signals, 2 * HOP, axis=1)[:, ::HOP]
+        if voiced:
+            inner[0] = self._pulses(hz)
+        else:
+            self._pulse_tail[:] = 0.0
+        inner[-1] = frame_noise(self._seed, first // 2, hops // 2, _NOISE_FRAME)
+        stretches = windows(signals, 2 * HOP, HOP, count=len(hz))
         # Pulses are delayed by half their sinc, so they are placed that much earlier.
-        rows = np.zeros((2, len(hz), OFFSET - _SINC_DELAY + 2 * HOP), np.float32)
+        rows = np.zeros((voiced + 1, len(hz), OFFSET - _SINC_DELAY + 2 * HOP), np.float32)
         np.multiply(stretches, self._window, out=rows[..., OFFSET - _SINC_DELAY :])
-        return np.fft.rfft(rows, self._size).astype(np.complex64, copy=False)
+        spectra = np.fft.rfft(rows, self._size).astype(np.complex64, copy=False)
+        spectra *= gains[1 - voiced :]
+        sound: NDArray[np.complex64] = spectra[-1]
+        if voiced:
+            sound += spectra[0]
+        return sound
 
     def _pulses(self, hz: Float64) -> Float32:
         """Return the pulse train between frames of f0 `hz`, `_SINC_DELAY` samples late.
