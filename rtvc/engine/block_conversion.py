@@ -114,23 +114,23 @@ class BlockConversion:
             self._change(ready, worker)
             return None
         # Look often at a chain that is to take over: it should do so between two blocks.
-        available = self._input.wait(chain.block, 0.01 if self._switch.loading or changing else 0.1)
+        soon = 0.01 if self._switch.loading or changing else 0.02 if self._bank.waits else 0.1
+        available = self._input.wait(chain.block, soon)
         if changing:
-            last = self._voice_settings.use(chain.built_for.voice, settings)
-            left_s = (chain.block - available) / ENGINE_RATE
-            self._handover.end(worker, settings, last, left_s=left_s, step_s=self._step_s)
+            self._end(worker, settings, available)
         if available < chain.block:
             return None
         # Settings changed while waiting apply to this block.
         latest = self._builder.effective()
         if latest.shape == settings.shape:
             settings = latest
+        elif not changing:
+            changing = self._handover.begin(chain, latest)
         if (taken := self._handover.take()) is not None:
-            (worker, begins_with), changing = taken, False
+            changing = False
+            worker, settings = taken if latest.shape != taken[1].shape else (taken[0], latest)
             assert worker.chain is not None
             chain = worker.chain
-            if settings.shape != begins_with.shape:
-                settings = begins_with
             self._in_use.use(worker)
         block = self._input.read(chain.block)
         try:
@@ -249,6 +249,13 @@ class BlockConversion:
         self._in_use.use(worker)
         self._delivery.change_latency(chain.headroom - before, np.zeros(0, np.float32))
         self._builder.auto.changed(chain.built_for, 1e3 * chain.latency.total)
+
+    def _end(self, worker: Worker, settings: Settings, available: int) -> None:
+        """Let a chain that is to be replaced render its end, if there is time."""
+        assert worker.chain is not None
+        last = self._voice_settings.use(worker.chain.built_for.voice, settings)
+        left_s = (worker.chain.block - available) / ENGINE_RATE
+        self._handover.end(worker, settings, last, left_s=left_s, step_s=self._step_s)
 
     def _faded(self, output: Float32, settings: Settings) -> Float32:
         share_s = WAIT_SHARE * len(output) / ENGINE_RATE

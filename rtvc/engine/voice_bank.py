@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from rtvc.engine.chain import Chain
 from rtvc.engine.chain_builder import ChainBuilder
 from rtvc.engine.thread_pool import run_in_pool
-from rtvc.engine.worker import Worker
+from rtvc.engine.worker import Worker, work_in_background
 from rtvc.errors import RtvcError
 from rtvc.settings import BUILT_IN, NO_MORPH, Settings
 
@@ -67,6 +67,11 @@ class VoiceBank:
     def keep(self, favourites: tuple[str, ...]) -> None:
         """Set the voices to keep ready besides those that were in use; from any thread."""
         self._favourites = favourites
+
+    @property
+    def waits(self) -> bool:
+        """Whether a chain is ready."""
+        return bool(self._ready or self._returning)
 
     @property
     def memory(self) -> dict[str, int]:
@@ -138,9 +143,10 @@ class VoiceBank:
         if not self._builder.requested.ready_memory or known or worker.dead or chain.outdated:
             worker.close()
             return
+        # At once, with the priority of a step: the next change may follow soon.
+        self._returning[name] = worker, worker.renew(settings)
         if not self._synchronous:
             worker.demote()
-        self._returning[name] = worker, worker.renew(settings)
 
     def close(self) -> None:
         """Release all chains."""
@@ -169,7 +175,10 @@ class VoiceBank:
         if self._lookup is None:
             names = dict.fromkeys((*self._used, *self._favourites))
             names.pop(in_use.voice, None)
-            self._lookup = _Lookup(facts, requested, list(names), self._follow)
+            background = not self._synchronous
+            self._lookup = _Lookup(
+                facts, requested, list(names), self._follow, background=background
+            )
         lookup = self._lookup
         if not lookup.done(wait=self._synchronous):
             return False
@@ -254,12 +263,20 @@ class _Lookup:
     """
 
     def __init__(
-        self, facts: tuple[object, ...], requested: Settings, names: list[str], follow: FollowVoice
+        self,
+        facts: tuple[object, ...],
+        requested: Settings,
+        names: list[str],
+        follow: FollowVoice,
+        *,
+        background: bool,
     ) -> None:
         self.facts = facts
         self.found: list[Settings] = []
 
         def find() -> None:
+            if background:
+                work_in_background()
             for name in names:
                 with contextlib.suppress(RtvcError, OSError):
                     self.found.append(follow(requested, name))

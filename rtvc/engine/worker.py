@@ -65,7 +65,7 @@ class Worker:
 
     def demote(self) -> None:
         """Run further calls with low priority, until `promote`: another chain converts."""
-        self.submit(lambda _: _yield())
+        self.submit(lambda _: work_in_background())
 
     def renew(self, settings: Settings) -> Future[None]:
         """Replace the chain by one at time 0, after all earlier calls; see `Chain.renewed`."""
@@ -86,7 +86,7 @@ class Worker:
 
     def _run(self) -> None:
         if self._background:
-            _yield()
+            work_in_background()
         try:
             self.chain = self._build()
         except BaseException as error:
@@ -104,7 +104,8 @@ class Worker:
             del call, use, result
 
 
-def _yield() -> None:
+def work_in_background() -> None:
+    """Give the calling thread a low priority, and let it pause while a step is computed."""
     yield_thread_priority()
     pause_when_urgent()
 

@@ -22,6 +22,7 @@ from rtvc.engine.voice_bank import VoiceBank
 from rtvc.session import Session
 from rtvc.settings import Settings
 from rtvc.stats import Stats
+from rtvc.system.background import pauses
 from tests.support.material import more
 from tests.support.voices import PlainVoice, finder
 
@@ -293,6 +294,7 @@ def test_a_slow_disk_does_not_hold_up_the_engine_thread():
 
     def follow(settings: Settings, voice: str) -> Settings:
         asked.append(threading.get_ident())
+        assert pauses()
         assert read.wait(20)
         return settings.replace(voice=voice)
 
