@@ -114,7 +114,7 @@ class BlockConversion:
             self._change(ready, worker)
             return None
         # Look often at a chain that is to take over: it should do so between two blocks.
-        soon = 0.01 if self._switch.loading or changing else 0.02 if self._bank.waits else 0.1
+        soon = 0.01 if self._switch.loading or changing else 0.02 if self._bank.shapes else 0.1
         available = self._input.wait(chain.block, soon)
         if changing:
             self._end(worker, settings, available)
@@ -177,7 +177,7 @@ class BlockConversion:
                 degradation.record_step(now, now - endpoint_started, late=late)
             else:
                 degradation.skip_step(now)
-            self._spare.keep(chain.built_for, now)
+            self._spare.keep(chain.built_for, now, [*self._bank.shapes, settings.shape])
             self._bank.tend(chain.built_for, now)
         else:
             self._endpoint.write(output)

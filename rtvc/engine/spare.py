@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from rtvc.engine.chain_builder import ChainBuilder
 from rtvc.engine.worker import Worker
 from rtvc.settings import Settings
+
+Shape = tuple[object, ...]
 
 AFTER_S = 2.0
 """Seconds for which a chain runs before its spare is built: settings may change again."""
@@ -17,6 +21,9 @@ RETRY_S = 30.0
 class Spare:
     """Keeps one more chain for the settings in use: built, warmed up and waiting.
 
+    The spare of a voice that is replaced is kept for as long as a chain of that voice waits in the
+    voice bank, so that it need not be built again after a change back. It shares the weights.
+
     Parameters
     ----------
     builder
@@ -28,10 +35,12 @@ class Spare:
     def __init__(self, builder: ChainBuilder, *, synchronous: bool) -> None:
         self._builder, self._synchronous = builder, synchronous
         self._worker: Worker | None = None
-        self._shape: tuple[object, ...] = ()
+        self._shape: Shape = ()
+        self._others: dict[Shape, Worker] = {}
+        """Spares for other settings, by their shape."""
         self._due: float | None = None
 
-    def keep(self, settings: Settings, now: float) -> None:
+    def keep(self, settings: Settings, now: float, waiting: Collection[Shape] = ()) -> None:
         """Build the spare if it is due.
 
         Parameters
@@ -40,13 +49,17 @@ class Spare:
             The settings that the chain in use was built for.
         now
             Time on the endpoint's clock, in seconds.
+        waiting
+            `Settings.shape` of the chains to which a change may follow.
         """
+        for shape in [shape for shape in self._others if shape not in waiting]:
+            self._others.pop(shape).close()
         worker = self._worker
         if settings.shape != self._shape:
-            self.close()
-            self._shape, self._due = settings.shape, now + AFTER_S
+            self._exchange(settings.shape, now, keep=self._shape in waiting)
         elif worker is not None and worker.error is not None:
-            self.close()
+            worker.close()
+            self._worker = None
             self._due = now + RETRY_S
         elif worker is None and self._due is None:
             self._due = now + AGAIN_S
@@ -66,7 +79,19 @@ class Spare:
         return worker
 
     def close(self) -> None:
-        """Give the spare up."""
-        worker, self._worker = self._worker, None
-        if worker is not None:
+        """Give all spares up."""
+        if self._worker is not None:
+            self._others[self._shape] = self._worker
+            self._worker = None
+        for worker in self._others.values():
             worker.close()
+        self._others.clear()
+
+    def _exchange(self, shape: Shape, now: float, *, keep: bool) -> None:
+        """Use the spare for other settings, if there is one."""
+        if self._worker is not None and keep:
+            self._others[self._shape] = self._worker
+        elif self._worker is not None:
+            self._worker.close()
+        self._shape, self._worker = shape, self._others.pop(shape, None)
+        self._due = now + AFTER_S if self._worker is None else None

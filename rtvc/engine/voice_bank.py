@@ -69,9 +69,10 @@ class VoiceBank:
         self._favourites = favourites
 
     @property
-    def waits(self) -> bool:
-        """Whether a chain is ready."""
-        return bool(self._ready or self._returning)
+    def shapes(self) -> list[tuple[object, ...]]:
+        """`Settings.shape` of the chains that wait."""
+        workers = [*self._ready.values(), *(worker for worker, _ in self._returning.values())]
+        return [worker.chain.built_for.shape for worker in workers if worker.chain is not None]
 
     @property
     def memory(self) -> dict[str, int]:
