@@ -76,13 +76,15 @@ class Concealment:
 
     def peek(self, samples: int) -> Float32:
         """Return the next `samples` samples, float32, which `read` returns again."""
-        at = self._at + np.arange(samples)
-        output = self._cycle[at % len(self._cycle)]
+        cycle = np.roll(self._cycle, -self._at) if self._at else self._cycle
+        output = np.resize(cycle, samples)
         bridge = self._bridge[self._at : self._at + samples]
         output[: len(bridge)] += bridge
         np.clip(output, -self._peak, self._peak, out=output)  # the limiter has gone before
-        gain = np.where(at < len(self._fade), self._fade[np.minimum(at, len(self._fade) - 1)], 0.0)
-        return (output * gain).astype(np.float32)
+        gain = self._fade[self._at : self._at + samples]
+        output[: len(gain)] *= gain
+        output[len(gain) :] = 0.0
+        return output.astype(np.float32)
 
 
 class Sink(Protocol):

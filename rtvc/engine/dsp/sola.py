@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from rtvc._types import Float32
 
 
+@functools.lru_cache(maxsize=16)
 def fade_in(samples: int) -> Float32:
-    """Return the rising half of a sin^2 crossfade, (samples,); the falling half is 1 minus it."""
+    """Return the rising half of a sin^2 crossfade, (samples,); the falling half is 1 minus it.
+
+    The array is read-only: calls share it.
+    """
     phase = (np.arange(samples) + 0.5) / max(samples, 1)
-    return (np.sin(0.5 * np.pi * phase) ** 2).astype(np.float32)
+    rise: Float32 = (np.sin(0.5 * np.pi * phase) ** 2).astype(np.float32)
+    rise.flags.writeable = False
+    return rise
 
 
 def best_offset(render: Float32, tail: Float32, search: int, preferred: int) -> int:
