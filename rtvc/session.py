@@ -293,7 +293,11 @@ class Session:
     def take_message(self) -> str:
         """Return what the session has corrected or changed since the last call, "" if nothing."""
         watched = self._watch.take_message() if self._watch is not None else ""
-        return " ".join(filter(None, (watched, self._engine.take_message())))
+        return " ".join(filter(None, (watched, self.take_size_message())))
+
+    def take_size_message(self) -> str:
+        """Return the changes of automatic sizes since the last call, "" if there was none."""
+        return self._engine.take_message()
 
     def learned_sizes(self) -> dict[tuple[str, str], tuple[float, float]]:
         """Return block and headroom in ms by name and kind of the voice.

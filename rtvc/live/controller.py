@@ -296,6 +296,11 @@ class Controller:
         messages = [source.take_message() for source in sources if source is not None]
         return " ".join(filter(None, (*messages, message)))
 
+    def take_size_message(self) -> str:
+        """Return the changes of automatic sizes alone, which `take_message` then leaves out."""
+        session = self._session
+        return session.session.take_size_message() if session is not None else ""
+
     def maintain(self) -> None:
         """Collect garbage, scan for voices, and save the settings; call it every few seconds.
 

@@ -119,9 +119,9 @@ class ActionApp(App[None]):
 
     # Messages.
 
-    def show_message(self, text: str, *, urgent: bool = False) -> None:
+    def show_message(self, text: str, *, urgent: bool = False, topic: str = "") -> None:
         """Show a message: for some seconds, or until a key is pressed if it is urgent."""
-        self._messages.add(text, self._clock(), urgent=urgent)
+        self._messages.add(text, self._clock(), urgent=urgent, topic=topic)
 
     def _shown_messages(self, now: float) -> tuple[LogEntry, ...]:
         """Return the question about your own voice, if it is open, and the messages."""

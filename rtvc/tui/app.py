@@ -100,6 +100,8 @@ class Panel(ActionApp):
         if self._quitting or not self.is_running or not self._terminal_ready():
             return
         now = self._clock()
+        if changes := self.controller.take_size_message():
+            self.show_message(changes, urgent=True, topic="sizes")
         if news := self.controller.take_message():
             self.show_message(news, urgent=True)
         slow = now >= self._text_due or not self._started

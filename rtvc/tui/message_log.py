@@ -26,11 +26,14 @@ class LogEntry:
         The time of day, such as 14:03:59.
     urgent
         Whether it stays until a key is pressed: an error, or news that no key has caused.
+    topic
+        What it is about, "" if that is not named.
     """
 
     text: str
     clock: str
     urgent: bool
+    topic: str = ""
 
 
 class MessageLog:
@@ -51,12 +54,19 @@ class MessageLog:
         """The newest ones, each with the time since when it is shown."""
         self._other: tuple[LogEntry, float] | None = None
 
-    def add(self, text: str, now: float, *, urgent: bool = False) -> None:
-        """Show a message; `now` is a monotonic time in seconds."""
-        entry = LogEntry(text, time.strftime("%H:%M:%S"), urgent)
+    def add(self, text: str, now: float, *, urgent: bool = False, topic: str = "") -> None:
+        """Show a message; `now` is a monotonic time in seconds.
+
+        An urgent message with a topic takes the place of the one before on that topic.
+        """
+        entry = LogEntry(text, time.strftime("%H:%M:%S"), urgent, topic)
         self.entries.append(entry)
         if urgent:
-            others = (shown for shown in self._urgent if shown[0].text != text)
+            others = (
+                shown
+                for shown in self._urgent
+                if shown[0].text != text and not (topic and shown[0].topic == topic)
+            )
             self._urgent = deque([*others, (entry, now)], maxlen=_MOST)
         else:
             self._other = entry, now

@@ -77,6 +77,14 @@ def test_the_same_error_is_shown_once_and_both_times_are_kept():
     assert [entry.text for entry in log.entries] == ["One.", "Two.", "Two."]
 
 
+def test_changes_of_the_sizes_push_no_error_out():
+    log = MessageLog()
+    log.add("The monitor is silent.", 0.0, urgent=True)
+    for now in (1.0, 2.0, 3.0):
+        log.add(f"Block {now}.", now, urgent=True, topic="sizes")
+    assert [entry.text for entry in log.current(3.0)] == ["Block 3.0.", "The monitor is silent."]
+
+
 @pytest.mark.thorough
 @in_loop
 async def test_the_mute_key_removes_what_the_other_key_has_said(open_panel):
