@@ -313,6 +313,16 @@ class Actions:
             return "The last minute is not kept: rtvc runs with --no-flight-recorder."
         return flight.save()
 
+    def changes_since(self, before: Settings, chosen: frozenset[str]) -> list[str]:
+        """Return what has changed since the settings and chosen sizes were these."""
+        after, now = self._controller.settings, self._controller.chosen
+        same = (chosen ^ now) - changed_names(before, after)
+        return describe_changes(before, after) + [
+            f"{setting_label(name)}: {format_value(name, getattr(after, name), unit=True)}, "
+            + ("no longer automatic" if name in now else "automatic again")
+            for name in sorted(same)
+        ]
+
     def undo(self) -> str:
         """Undo the last change."""
         return self._step_history(self._controller.undo, "There is nothing to undo.")
@@ -365,7 +375,5 @@ class Actions:
         return f" {text.format_map(self._labels)}" if self._labels is not None else ""
 
     def _step_history(self, step: Callable[[], bool], otherwise: str) -> str:
-        before = self._controller.settings
-        return (
-            ", ".join(describe_changes(before, self._controller.settings)) if step() else otherwise
-        )
+        before, chosen = self._controller.settings, self._controller.chosen
+        return ", ".join(self.changes_since(before, chosen)) if step() else otherwise

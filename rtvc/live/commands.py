@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from rtvc.config.preset_manager import PresetManager, describe_changes, format_value, setting_label
+from rtvc.config.preset_manager import PresetManager, format_value, setting_label
 from rtvc.errors import RtvcError, UsageError, did_you_mean
 from rtvc.library.voice_defaults import follow_voice
 from rtvc.live.actions import Actions
@@ -186,9 +186,9 @@ class Commands:
         return ""
 
     def _change(self, setting: Setting, value: Value) -> str:
-        before = self._controller.settings
+        before, chosen = self._controller.settings, self._controller.chosen
         self._actions.change(setting, value)
-        changes = describe_changes(before, self._controller.settings)
+        changes = self._actions.changes_since(before, chosen)
         return f"{', '.join(changes)}." if changes else "Nothing changes: it is so already."
 
     def _own_voice(self) -> str:

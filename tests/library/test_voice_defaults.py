@@ -65,6 +65,7 @@ class Run:
 
     never_dry = False
     preset = ""
+    chosen: frozenset[str] = frozenset()
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -74,8 +75,14 @@ class Run:
     def keep_ready(self, voices: tuple[str, ...]) -> None:
         self.ready = voices
 
-    def apply(self, settings: Settings, preset: str | None = None) -> None:
+    def apply(
+        self,
+        settings: Settings,
+        preset: str | None = None,
+        chosen: frozenset[str] | None = None,
+    ) -> None:
         self.settings, self.preset = settings, preset or ""
+        self.chosen = chosen or frozenset()
 
 
 def actions(settings: Settings) -> tuple[Run, Actions]:

@@ -144,7 +144,9 @@ def test_commands_change_settings():
     assert it.commands.line(":whisper on") == "Nothing changes: it is so already."
     assert it.commands.line(":block 95").startswith("'block' is rounded") is False
     assert "pitch: -4 semitones; a number from -24 to 24 semitones." in it.commands.line(":pitch")
-    assert it.commands.line(":undo")
+    assert it.commands.line(":block 95")
+    assert it.commands.line(":undo") == "block: 100 ms, automatic again"
+    assert it.commands.line(":block 100") == "block: 100 ms, no longer automatic."
     assert it.commands.line(":status") == "All is well."
 
 
