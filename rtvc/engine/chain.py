@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from dataclasses import dataclass, replace
@@ -105,8 +106,8 @@ def _output_gain(settings: Settings) -> float:
 
 
 def _level(samples: Float32) -> Level:
-    peak = float(np.max(np.abs(samples)))
-    rms = math.sqrt(float(np.mean(np.square(samples, dtype=np.float64))))
+    peak = max(float(samples.max()), -float(samples.min()))
+    rms = math.sqrt(float(np.add.reduce(np.square(samples, dtype=np.float64))) / len(samples))
     return Level(
         20 * math.log10(peak) if peak else -math.inf,
         20 * math.log10(rms) if rms else -math.inf,
@@ -353,7 +354,8 @@ class Chain:
         output = self._limiter.process(audio, settings.ceiling)
         output = self._feedback.process(raw, output)
         marks.append(time.perf_counter())
-        stages = dict(zip(("condition", "voice", "output"), np.diff(marks).tolist(), strict=True))
+        seconds = (end - begin for begin, end in itertools.pairwise(marks))
+        stages = dict(zip(("condition", "voice", "output"), seconds, strict=True))
         step = Step(
             output=output,
             stages=stages,

@@ -39,6 +39,8 @@ class MelodySettings:
         self._glide_frames = glide_frames
         self._last = np.zeros(MELODY_SETTINGS)
         self._last = self._targets(settings)
+        self._reached: Settings | None = None
+        """The settings whose values the last frames have, if they are known."""
 
     def hold(self, frames: int) -> Float64:
         """Return the unchanged values for the next frames, (frames, 9)."""
@@ -46,9 +48,13 @@ class MelodySettings:
 
     def glide(self, frames: int, settings: Settings) -> Float64:
         """Return the values for the next frames while they move to `settings`, (frames, 9)."""
+        if settings is self._reached:
+            return self.hold(frames)
         target = self._targets(settings)
         if np.array_equal(target, self._last):
+            self._reached = settings
             return self.hold(frames)
+        self._reached = None
         start = self._last
         start[SCALE] = target[SCALE]
         if start[FIX] == 0:
