@@ -136,7 +136,7 @@ class BlockConversion:
         try:
             self._convert(worker, chain, block, settings, available - chain.block)
             if changing:
-                self._handover.skip(block, settings)
+                self._handover.skip(chain, block, settings)
         except NoResponseError as error:
             self._in_use.abandon(worker)
             self._interruption.drop_input()

@@ -6,27 +6,30 @@ import numpy as np
 
 from rtvc._types import Float32
 from rtvc.audio.endpoint import ENGINE_RATE
-from rtvc.engine.chain import Chain
+from rtvc.engine.chain import BEFORE_S, Chain
 from rtvc.engine.input_history import InputHistory
 from rtvc.engine.plan import FRAMES_PER_SECOND
 from rtvc.settings import Settings
 
 HISTORY_S = 6.0
-"""Seconds of input to keep; more than the longest context and `_BEFORE_S`."""
-_BEFORE_S = 1.0
-"""Input before the context that gate and loudness need, in seconds."""
+"""Seconds of input to keep; more than the longest context and `BEFORE_S`."""
 
 
 def recent_blocks(history: InputHistory, chain: Chain) -> list[Float32]:
     """Return the input that a chain needs to catch up, in its blocks, oldest first."""
-    seconds = chain.plan.context / FRAMES_PER_SECOND + _BEFORE_S
+    seconds = chain.plan.context / FRAMES_PER_SECOND + BEFORE_S
     return history.newest(round(seconds * ENGINE_RATE), chain.block)
 
 
-def skip_blocks(chain: Chain, blocks: list[Float32], settings: Settings) -> None:
-    """Feed blocks without rendering them: at once, which takes about a third of the time."""
+def skip_blocks(
+    chain: Chain, blocks: list[Float32], settings: Settings, cleaned: Float32 | None = None
+) -> None:
+    """Feed blocks without rendering them: at once, which takes about a third of the time.
+
+    `cleaned` is the same as one array, as in `Chain.skip`.
+    """
     if blocks:
-        chain.skip(np.concatenate(blocks), settings)
+        chain.skip(np.concatenate(blocks), settings, cleaned)
 
 
 def render_last(chain: Chain, blocks: list[Float32], settings: Settings) -> Float32:

@@ -16,11 +16,11 @@ from rtvc.audio.limiter import Limiter
 from rtvc.audio.resample import BlockResampler
 from rtvc.engine.dsp.auto_pitch import AutoPitch, in_force
 from rtvc.engine.dsp.channel_strip import ChannelStrip
-from rtvc.engine.dsp.conditioning import Gate, HighPass, Ramp, repair
+from rtvc.engine.dsp.cleaning import Cleaner
+from rtvc.engine.dsp.conditioning import Gate, Ramp, repair
 from rtvc.engine.dsp.delay import Delay
 from rtvc.engine.dsp.feedback import FeedbackSuppressor
 from rtvc.engine.dsp.loudness import LoudnessFollow
-from rtvc.engine.dsp.noise_suppression import NoiseSuppressor, make_suppressor
 from rtvc.engine.dsp.sola import Sola, fade_in
 from rtvc.engine.dsp.speech import SpeechTracker
 from rtvc.engine.output_guard import OutputGuard, OutputWatch
@@ -79,6 +79,8 @@ class Step:
     auto_pitch: float | None
 
 
+BEFORE_S = 1.0
+"""Input before its context that a chain needs to catch up, for gate and loudness, in seconds."""
 _RISE = fade_in(round(0.005 * ENGINE_RATE))
 """Fade-in of the output after a gap, within the crossfades of those who join it."""
 
@@ -180,9 +182,10 @@ class Chain:
         resampling = self._to_voice_rate.delay_in + self._to_engine_rate.delay
         voice_delay = Plan.samples(plan.delay, ENGINE_RATE) + resampling
         raw_delay = Plan.samples(plan.input_delay, ENGINE_RATE) + voice_delay
-        self._high_pass = HighPass(ENGINE_RATE)
-        self._suppressor: NoiseSuppressor | None = make_suppressor(
-            settings.noise, None if like is None else like._suppressor
+        self._cleaner: Cleaner = Cleaner(
+            settings.noise,
+            Plan.samples(plan.context, ENGINE_RATE) + round(BEFORE_S * ENGINE_RATE),
+            None if like is None else like._cleaner,
         )
         speech_delay = Plan.samples(plan.speech_gate, ENGINE_RATE)
         self._gate = Gate(
@@ -312,11 +315,18 @@ class Chain:
         Exception
             Any error of the voice. Discard the chain after an error.
         """
+        step = self._convert(block, settings)
+        if self._observer is not None:
+            self._observer.stepped(self, block, settings, step)
+        return step
+
+    def _convert(self, block: Float32, settings: Settings, cleaned: Float32 | None = None) -> Step:
+        """Convert the next block; `cleaned` is what the cleaner would output, if that is known."""
         marks = [time.perf_counter()]
         self._require_block(block)
         raw, repaired = repair(block)
         size = len(raw)
-        conditioned = self._clean(raw)
+        conditioned = self._cleaner.process(raw) if cleaned is None else cleaned
         conditioned = conditioned * self._input_gain.process(_gain(settings.input_gain), size)
         gate = self._gate.process(conditioned, settings)
         level = _level(conditioned)
@@ -356,7 +366,7 @@ class Chain:
         marks.append(time.perf_counter())
         seconds = (end - begin for begin, end in itertools.pairwise(marks))
         stages = dict(zip(("condition", "voice", "output"), seconds, strict=True))
-        step = Step(
+        return Step(
             output=output,
             stages=stages,
             repaired=repaired or rendered_block.repaired,
@@ -372,11 +382,8 @@ class Chain:
             limited_db=20 * math.log10(max(self._limiter.lowest_gain, 1e-6)),
             auto_pitch=self.auto_pitch.semitones if in_force(settings) else None,
         )
-        if self._observer is not None:
-            self._observer.stepped(self, block, settings, step)
-        return step
 
-    def end(self, newest: Float32, settings: Settings) -> Float32:
+    def end(self, newest: Float32, settings: Settings, cleaned: Float32 | None = None) -> Float32:
         """Return what the next step would output, before its block is there; the last use.
 
         The newest block, reversed in time, takes the place of the next one: what comes out first
@@ -390,17 +397,34 @@ class Chain:
             The block of the last step.
         settings
             As `step`.
+        cleaned
+            The same block without its noise, if another chain has the cleaner now.
         """
-        observer, self._observer = self._observer, None
-        try:
-            return self.step(newest[::-1].copy(), settings).output
-        finally:
-            self._observer = observer
+        reversed_cleaned = None if cleaned is None else cleaned[::-1]
+        return self._convert(newest[::-1].copy(), settings, reversed_cleaned).output
 
-    def skip(self, samples: Float32, settings: Settings) -> None:
+    def cleaned(self, samples: int) -> Float32 | None:
+        """Return the newest input without its noise, None if that is not at hand."""
+        return self._cleaner.newest(samples)
+
+    def exchange_cleaners(self, other: Chain) -> None:
+        """Continue with the cleaner of a chain that has the same input; it gets the one of this."""
+        self._cleaner, other._cleaner = other._cleaner, self._cleaner
+
+    def skip(self, samples: Float32, settings: Settings, cleaned: Float32 | None = None) -> None:
         """Consume one block of input, or several at once, without rendering output.
 
         Keeps context and time position, so the next step continues without a break.
+
+        Parameters
+        ----------
+        samples
+            Whole blocks, (samples,) float32 input at `ENGINE_RATE`.
+        settings
+            As `step`.
+        cleaned
+            The same without its noise if it is known. Then the cleaner of the chain that has
+            computed it is to be used from the next block on; see `exchange_cleaners`.
 
         Raises
         ------
@@ -409,7 +433,8 @@ class Chain:
         """
         self._require_block(samples, several=True)
         raw, _ = repair(samples)
-        conditioned = self._clean(raw) * np.float32(_gain(settings.input_gain))
+        conditioned = self._cleaner.process(raw) if cleaned is None else cleaned
+        conditioned = conditioned * np.float32(_gain(settings.input_gain))
         self._gate.process(conditioned, settings)
         conditioned = self._speech_delay.process(conditioned)
         self._reference_delay.process(conditioned)
@@ -434,11 +459,6 @@ class Chain:
                 f"A block must be a float32 array of shape ({self.block},), "
                 f"not {array.dtype} of shape {array.shape}."
             )
-
-    def _clean(self, raw: Float32) -> Float32:
-        """Return the input without rumble and, if that is on, without noise."""
-        filtered = self._high_pass.process(raw)
-        return filtered if self._suppressor is None else self._suppressor.process(filtered)
 
     def _render(self, conditioned: Float32, settings: Settings) -> Rendered:
         rendered_block = self._stream.render(self._to_voice_rate.process(conditioned), settings)

@@ -31,8 +31,9 @@ _STATEFUL = (
     "rtvc.audio.resample",
 )
 """Modules whose objects hold state."""
-_NO_STATE = "_observer", "_watch", "_suppressor"
-"""Attributes of a chain that only look at its blocks, or whose state is inside another library."""
+_NO_STATE = "_observer", "_watch", "_suppressor", "_cleaned", "_cleaned_samples"
+"""Attributes of a chain that only look at its blocks, whose state is inside another library, or
+that are for another chain."""
 
 
 def read_state(chain: Chain) -> ChainState:

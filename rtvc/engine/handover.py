@@ -54,6 +54,8 @@ class Handover:
         self._fed_to = 0
         self._waited = False
         """Whether a block has been converted by the chain before since the change began."""
+        self._cleaned = False
+        """Whether the new chain gets the input without its noise from the chain before."""
         self._old: Worker | None = None
         """The worker that is replaced with the next block, from then on until that is done."""
         self._ending: Future[Float32] = Future()
@@ -89,9 +91,13 @@ class Handover:
             return False
         assert new.chain is not None
         blocks, self._fed_to = recent_blocks(self._history, new.chain), self._history.end
+        cleaned = None
+        if current.built_for.noise == new.chain.built_for.noise:
+            cleaned = current.cleaned(sum(map(len, blocks)))
         self._in_use.promote(new)
-        self._waited = False
-        self._new, self._fed = new, new.submit(lambda chain: skip_blocks(chain, blocks, settings))
+        self._waited, self._cleaned = False, cleaned is not None
+        self._new = new
+        self._fed = new.submit(lambda chain: skip_blocks(chain, blocks, settings, cleaned))
         self._wait(self._fed)
         return True
 
@@ -128,10 +134,14 @@ class Handover:
         newest = self._history.newest(old.chain.block, old.chain.block)
         if not newest:
             return
+        cleaned = None
+        if self._cleaned:
+            cleaned = old.chain.cleaned(old.chain.block)
+            self._new.chain.exchange_cleaners(old.chain)
         # A copy, before both make a step.
         self._new.chain.auto_pitch = deepcopy(old.chain.auto_pitch)
         self._old, self._last, self._next = old, last, settings
-        self._ending = old.submit(lambda chain: chain.end(newest[0], last))
+        self._ending = old.submit(lambda chain: chain.end(newest[0], last, cleaned))
         self._wait(self._ending)
 
     def take(self) -> tuple[Worker, Settings] | None:
@@ -164,11 +174,12 @@ class Handover:
             self._old.close()
             self._old = None
 
-    def skip(self, block: Float32, settings: Settings) -> None:
+    def skip(self, current: Chain, block: Float32, settings: Settings) -> None:
         """Feed a block that the current chain has converted to the new one, if there is one."""
         if self._new is not None:
             self._fed_to, self._waited = self._history.end, True
-            self._fed = self._new.submit(lambda chain: chain.skip(block, settings))
+            cleaned = current.cleaned(len(block)) if self._cleaned else None
+            self._fed = self._new.submit(lambda chain: chain.skip(block, settings, cleaned))
             self._wait(self._fed)
 
     def cancel(self) -> None:

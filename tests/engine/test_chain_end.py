@@ -14,6 +14,7 @@ from rtvc.settings import Settings
 from tests.engine.rvc import rvc_stack
 from tests.engine.test_renewal import RATE, sound
 from tests.support.material import more
+from tests.support.voices import PlainVoice
 
 pytestmark = pytest.mark.slow
 
@@ -54,3 +55,40 @@ def test_the_end_is_nearly_what_the_next_step_outputs(name: str, snr_db: float):
     assert np.sum((end - following) ** 2) < 10 ** (-snr_db / 10) * np.sum(following**2)
     largest = np.abs(np.diff(before, 2)).max()
     assert np.abs(np.diff(np.concatenate([before[-2:], end[:2]]), 2)).max() <= largest
+
+
+@pytest.mark.parametrize("noise", more(["light", "strong"]))
+def test_noise_suppression_continues_in_the_chain_that_takes_over(noise: str):
+    """Without being computed again for the input that the new chain catches up on."""
+    settings = Settings(voice="plain", noise=noise, context=200.0, block=100.0, gate=-90.0)
+    hiss = 0.02 * np.random.default_rng(0).standard_normal(2 * RATE).astype(np.float32)
+    blocks = np.split(sound(2.0) + hiss, 20)
+    whole, before, after = (Chain(PlainVoice(), settings) for _ in range(3))
+    expected = [whole.step(block, settings).output for block in blocks]
+    for block in blocks[:17]:
+        before.step(block, settings)
+    past = np.concatenate(blocks[5:17])
+    cleaned = before.cleaned(len(past))
+    assert cleaned is not None
+    after.skip(past, settings, cleaned)
+    # A block that the chain before converts meanwhile.
+    before.step(blocks[17], settings)
+    after.skip(blocks[17], settings, before.cleaned(len(blocks[17])))
+    newest = before.cleaned(before.block)
+    after.exchange_cleaners(before)
+    end = before.end(blocks[17], settings, newest)
+    taken = np.concatenate([after.step(block, settings).output for block in blocks[18:]])
+    np.testing.assert_allclose(end[:FADE], expected[18][:FADE], atol=1e-6)
+    # The output fades in at first.
+    np.testing.assert_allclose(taken[FADE:], np.concatenate(expected[18:])[FADE:], atol=1e-6)
+    # And the one before has a suppressor that was not used.
+    renewed = before.renewed(settings)
+    for block, output in zip(blocks[:3], expected[:3], strict=True):
+        np.testing.assert_array_equal(renewed.step(block, settings).output, output)
+
+
+def test_without_noise_suppression_nothing_is_kept():
+    settings = Settings(voice="plain", context=200.0, block=100.0)
+    chain = Chain(PlainVoice(), settings)
+    chain.step(sound(0.1), settings)
+    assert chain.cleaned(chain.block) is None
