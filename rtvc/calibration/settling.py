@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from rtvc.calibration.profiles import DEFAULT_PROFILE, LONGEST_BLOCK, PROFILES, Profile
+from rtvc.calibration.step_line import Line, estimate, line_through
 
 GUARD_MS = 20.0
 """Queued output in ms below which the engine outputs concealment."""
@@ -29,9 +30,6 @@ _PROBED_LOAD = 0.85
 """Largest p99 as a share of a shorter block, if its steps are not known to be faster."""
 _LARGEST_STEP = 0.6
 """Least block as a share of the block before, where the steps are only estimated to fit."""
-_APART, _LEAST_CONSTANT = 0.2, 0.2
-"""Least difference of two blocks, as a share of one, whose step times are compared, and least
-share of a step that does not depend on the block."""
 _OVERLOAD = 0.9
 """Median step time as a share of the block above which the block is raised."""
 _OVERLOADED_STEPS = 10
@@ -142,7 +140,7 @@ class Settling:
     headroom: float
     profile: Profile = PROFILES[DEFAULT_PROFILE]
     free: frozenset[str] = frozenset({"block", "headroom"})
-    line: tuple[float, float] | None = None
+    line: Line | None = None
     speech_s: float = 0.0
     changes: int = 0
     _in_use: float = 0.0
@@ -279,7 +277,7 @@ def _raise(state: Settling, step: StepSeen) -> Change | None:
     if overloaded and step.block < LONGEST_BLOCK and not longer_comes:
         state = _with_point(state, step.block, newest[-1])
         block = _longer_block(state, step.block, newest[-1])
-        longest = _estimate(state, step.block, newest[-1], block)
+        longest = estimate(state.line, step.block, newest[-1], block)
         headroom = max(needed_headroom(longest, state.profile), step.headroom)
         headroom = max(headroom, float(_ceil(GUARD_MS + step.used + bridge)))
         headroom = min(headroom, float(LONGEST_BLOCK))
@@ -413,7 +411,7 @@ def _least(state: Settling, step: StepSeen, p99: float) -> Change | None:
     since = step.now - max(_WINDOW * state.quiet_s, SPEECH_S)
     peak = max((peak for second, peak in state._peaks if second >= since), default=step.used)
     block = _if_free(state, "block", _shortest_block(state, step, p99))
-    used = peak * max(1.0, _estimate(state, step.block, p99, block) / p99)
+    used = peak * max(1.0, estimate(state.line, step.block, p99, block) / p99)
     headroom = _if_free(state, "headroom", needed_headroom(used, state.profile))
     saved = step.block + step.headroom - block - headroom
     longer = block > step.block
@@ -429,14 +427,7 @@ def _with_point(state: Settling, block: float, p99: float) -> Settling:
     """Return the state with the line through the newest point and one before it."""
     points = (*(point for point in state._points if point[0] != block), (block, p99))
     state = replace(state, _points=points)
-    if len(points) < 2:
-        return state
-    # The newest, since the machine may have changed; close points would only compare noise.
-    apart = [point for point in points[:-1] if abs(point[0] - block) >= _APART * block]
-    other, before = (apart or points[:-1])[-1]
-    constant = p99 - block * max((before - p99) / (other - block), 0.0)
-    constant = max(constant, _LEAST_CONSTANT * p99)
-    return replace(state, line=(constant, (p99 - constant) / block))
+    return state if len(points) < 2 else replace(state, line=line_through(points))
 
 
 def _shortest_block(state: Settling, step: StepSeen, p99: float) -> float:
@@ -452,25 +443,16 @@ def _shortest_block(state: Settling, step: StepSeen, p99: float) -> float:
     # One change leads no further than to where steps of the present length nearly fit.
     least = max(least, min(_ceil(p99 / _PROBED_LOAD), _ceil(_LARGEST_STEP * step.block)))
     for block in range(least, LONGEST_BLOCK + 1, GRID):
-        if _estimate(state, step.block, p99, block) <= load * block:
+        if estimate(state.line, step.block, p99, block) <= load * block:
             return float(block)
     return step.block
-
-
-def _estimate(state: Settling, known_block: float, p99: float, block: float) -> float:
-    """Return the p99 of steps of another block, from that of a known one."""
-    if state.line is not None and sum(state.line) > 0:
-        constant, slope = state.line
-        return p99 * (constant + slope * block) / max(constant + slope * known_block, 1e-9)
-    # Not known: a shorter block saves nothing, a longer one has half of it in each part.
-    return p99 * max(1.0, 0.5 + 0.5 * block / known_block)
 
 
 def _longer_block(state: Settling, block: float, longest: float) -> float:
     """Return the block after steps that take nearly all of the time."""
     most = min(_ceil(3 * block), LONGEST_BLOCK)
     for longer in range(_ceil(1.3 * block), most, GRID):
-        if _estimate(state, block, longest, longer) <= state.profile.max_load * longer:
+        if estimate(state.line, block, longest, longer) <= state.profile.max_load * longer:
             return float(longer)
     return float(most)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from rtvc._types import Float32
 from rtvc.audio.endpoint import ENGINE_RATE
+from rtvc.calibration.first_sizes import Point, step_line
 from rtvc.calibration.settling import Change, Settling, StepSeen, settle
 from rtvc.calibration.sizing import Sizing, sizes_at_default
 from rtvc.calibration.work import work_of
@@ -52,6 +53,8 @@ class AutoSizes:
         self._sizing = sizing
         self._states: dict[tuple[object, ...], Settling] = {}
         self._adopted: dict[tuple[object, ...], tuple[float, float]] = {}
+        self._lines: dict[tuple[object, ...], tuple[float, float]] = {}
+        """Step time over the block, where it was measured before the first step."""
         self._waiting: tuple[Change, float] | None = None
         """A change that waits for silence, and the time until which it does."""
         self._silent_s = 0.0
@@ -79,6 +82,48 @@ class AutoSizes:
         if key not in self._adopted:
             self._adopted[key] = self._first(settings, kind, free)
         return dict(zip(_SIZES, self._adopted[key], strict=True))
+
+    def unknown(self, settings: Settings, kind: str) -> frozenset[str]:
+        """Return which of block and headroom are automatic while nothing tells how long they are.
+
+        Parameters
+        ----------
+        settings
+            The requested settings.
+        kind
+            Kind of the voice.
+        """
+        if settings.latency != "auto" or self._sizing.timing(kind) or self._known(settings, kind):
+            return frozenset()
+        return self._free(settings)
+
+    def start_with(
+        self, settings: Settings, kind: str, points: Sequence[Point], block: float, headroom: float
+    ) -> None:
+        """Start with these sizes in ms, which follow from steps that were timed.
+
+        Only before a chain for these settings is in use.
+
+        Parameters
+        ----------
+        settings, kind
+            As for `unknown`.
+        points
+            The steps.
+        block, headroom
+            The sizes.
+        """
+        key = _key(settings, kind, self._free(settings))
+        self._adopted[key] = block, headroom
+        if (line := step_line(points)) is not None:
+            self._lines[key] = line
+        if (block, headroom) != (settings.block, settings.headroom):
+            first = points[0]
+            self._messages.append(
+                f"Automatic latency: it starts with block {block:.0f} ms and headroom "
+                f"{headroom:.0f} ms, because steps of {first.block:.0f} ms take "
+                f"{first.typical:.0f} ms."
+            )
 
     def state(self, settings: Settings, kind: str) -> str:
         """Return "settling", "settled", or "" while the sizes are not automatic."""
@@ -215,10 +260,7 @@ class AutoSizes:
         settled on in this run, or has in an earlier one.
         """
         known: Mapping[str, Value] = self._sizing.changes(settings, kind)
-        learned = self._sizing.learned
-        others = [pair for (_, other), pair in self.learned().items() if other == kind]
-        found = (learned.get((settings.voice, kind)), *others[-1:], learned.get(("", kind)))
-        if pair := next(filter(None, found), None):
+        if pair := self._known(settings, kind):
             known = dict(zip(_SIZES, pair, strict=True))
         block, headroom = (
             float(known.get(name, getattr(settings, name)) if name in free else own)
@@ -226,13 +268,20 @@ class AutoSizes:
         )
         return block, headroom
 
+    def _known(self, settings: Settings, kind: str) -> tuple[float, float] | None:
+        """Return the block and headroom that were learned, in ms."""
+        learned = self._sizing.learned
+        others = [pair for (_, other), pair in self.learned().items() if other == kind]
+        found = (learned.get((settings.voice, kind)), *others[-1:], learned.get(("", kind)))
+        return next(filter(None, found), None)
+
     def _begin(
         self, step: StepSeen, kind: str, free: frozenset[str], requested: Settings
     ) -> Settling:
         state = Settling(step.block, step.headroom, self._sizing.profile, free)
         timing = self._sizing.timing(kind)
         if timing is None:
-            return state
+            return replace(state, line=self._lines.get(_key(requested, kind, free)))
         context, work = self._context(requested), work_of(requested)
         least, more = (timing.p50(block, context, work) for block in (0.0, 1000.0))
         line = max(least, 0.1), max(more - least, 0.0) / 1000.0

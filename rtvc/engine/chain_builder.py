@@ -12,6 +12,7 @@ from rtvc.engine.auto_sizes import AutoSizes
 from rtvc.engine.chain import Chain, Observer
 from rtvc.engine.degradation import Degradation
 from rtvc.engine.degradation_levels import NOT_DEGRADED, DegradationLevel, make_levels
+from rtvc.engine.first_chain import measured_chain
 from rtvc.engine.output_guard import FallsBack, OutputGuard
 from rtvc.engine.voice import Voice
 from rtvc.engine.worker import Worker
@@ -100,11 +101,11 @@ class ChainBuilder:
         """
         requested = self.requested
         return Worker(
-            lambda: self._build(settings, requested),
+            lambda: self._build(settings, requested, measured=not background),
             background=background and self._wall_clock,
         )
 
-    def _build(self, settings: Settings, requested: Settings) -> Chain:
+    def _build(self, settings: Settings, requested: Settings, *, measured: bool) -> Chain:
         """Load the voice and build its chain.
 
         Parameters
@@ -114,6 +115,9 @@ class ChainBuilder:
         requested
             The requested settings. If loading reveals another voice kind, the sizes that are
             not set explicitly are derived from these again.
+        measured
+            Whether the sizes may follow from the first steps. While another chain converts these
+            take longer than later ones.
         """
         with self._preload_estimator(settings):
             voice = self._load(settings.voice_to_load)
@@ -122,7 +126,23 @@ class ChainBuilder:
                 if self._realtime:
                     requested = requested if requested.voice == settings.voice else settings
                     settings = requested.replace(**self._make_levels(requested)[0].changes)
+                if measured and self._realtime and self._wall_clock:
+                    return self._measured(voice, settings, requested)
             return Chain(voice, settings, self._observer, self._guard)
+
+    def _measured(self, voice: Voice, settings: Settings, requested: Settings) -> Chain:
+        """Return the chain, at sizes that its first steps ask for if nothing else tells them."""
+        if not (free := self.auto.unknown(requested, voice.kind)):
+            return Chain(voice, settings, self._observer, self._guard)
+        try:
+            first = measured_chain(voice, settings, self._sizing.profile, free)
+        except Exception:  # whatever it is, it is dealt with when the first block fails
+            return Chain(voice, settings, self._observer, self._guard)
+        block, headroom = first.block, first.headroom
+        self.auto.start_with(requested, voice.kind, first.points, block, headroom)
+        settings = settings.replace(block=block, headroom=headroom)
+        same = first.chain if first.chain.built_for.block == block else None
+        return Chain(voice, settings, self._observer, self._guard, like=same)
 
     @property
     def auto_state(self) -> str:
