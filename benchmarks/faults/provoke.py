@@ -162,11 +162,11 @@ def muted(seconds: float) -> Provoke:
     """Mute the microphone, then speak."""
 
     def provoke(rig: Rig) -> tuple[float, float]:
+        began = time.monotonic()
         rig.tape("hold", "feed")
         time.sleep(seconds)
         rig.tape("go", "feed")
-        now = time.monotonic()
-        return now, now
+        return began, time.monotonic()
 
     return provoke
 

@@ -15,12 +15,41 @@ from rtvc.device_choice import DeviceIdentity
 from rtvc.errors import RtvcError
 from rtvc.system.audio_priority import realtime_threads
 
-START_TIMEOUT_S = 2.0
-"""Time that a device may take to start; Bluetooth needs more than a second."""
+START_TIMEOUT_S, _LEAST_TIMEOUT_S = 2.0, 0.4
+"""Time that a device may take to start; Bluetooth needs more than a second. One that has started
+before may take `_TIMES_USUAL` as long as then, and twice as long after each attempt that fails."""
+_TIMES_USUAL = 4.0
 SERVER_DEVICES = ("default", "pulse", "pipewire", "sysdefault")
 """ALSA's devices that are whatever the sound server's default is."""
 DIRECTIONS: tuple[Direction, Direction] = ("input", "output")
 Wanted = DeviceIdentity | str | int | None
+
+
+class StartTimeout:
+    """How long the streams may take to start: sometimes PortAudio never calls back.
+
+    Another attempt then succeeds, so it should not come later than necessary.
+    """
+
+    def __init__(self) -> None:
+        self._usual_s: float | None = None
+        self._failed = 0
+
+    @property
+    def seconds(self) -> float:
+        """The limit of the next attempt."""
+        if self._usual_s is None:
+            return START_TIMEOUT_S
+        least = max(_LEAST_TIMEOUT_S, _TIMES_USUAL * self._usual_s)
+        return min(START_TIMEOUT_S, least * 2.0**self._failed)
+
+    def started(self, after_s: float) -> None:
+        """Note how long a start took."""
+        self._usual_s, self._failed = after_s, 0
+
+    def failed(self) -> None:
+        """Note that the streams did not start in time."""
+        self._failed += 1
 
 
 class OpenedDevices(NamedTuple):
@@ -60,6 +89,7 @@ class DeviceOpening:
         self._wanted, self._arguments, self._routes = wanted, arguments, routes
         self.identities: tuple[DeviceIdentity, DeviceIdentity] | None = None
         self._held: tuple[tuple[Device, Device], float] | None = None
+        self._timeout = StartTimeout()
 
     def hold(self, devices: tuple[Device, Device] | None, duplex: Duplex) -> None:
         """Open these devices with the latency that their streams have now, if it is known."""
@@ -88,7 +118,8 @@ class DeviceOpening:
             # A sound server that has started again mostly has the same devices as before.
             return self._open()
         except RtvcError:
-            if server_is_down() or not update_devices():
+            # A list that is made while it starts has none of them.
+            if server_is_down() or self._routes.server_is_away or not update_devices():
                 raise
         return self._open()
 
@@ -100,10 +131,13 @@ class DeviceOpening:
             with realtime_threads():
                 duplex = open_duplex(*devices, **self._arguments)
                 try:
-                    duplex.start(START_TIMEOUT_S, self._held_latency(devices))
-                except BaseException:
+                    duplex.start(self._timeout.seconds, self._held_latency(devices))
+                except BaseException as error:
                     duplex.close()
+                    if isinstance(error, SilentDeviceError):
+                        self._timeout.failed()
                     raise
+                self._timeout.started(duplex.started_after)
         finally:
             set_alsa_printing(False)
         return OpenedDevices(devices, identities, duplex, marks)

@@ -66,6 +66,8 @@ class Duplex:
     ----------
     received_input
         Whether the input has delivered anything other than digital silence.
+    started_after
+        Seconds that the streams needed to start.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class Duplex:
         self._stale = 0
         self._started = time.monotonic()
         self.received_input = False
+        self.started_after = 0.0
 
     def start(self, timeout: float, hold_s: float | None = None) -> None:
         """Start the streams and return when both run.
@@ -142,7 +145,8 @@ class Duplex:
             raise audio_error(failure, "start", repr(watchdog.name), detail=noise.text)
         began = time.monotonic()
         self._wait_until_running(began + timeout)
-        if time.monotonic() - began > LATE_START_S and self._keeper:
+        self.started_after = time.monotonic() - began
+        if self.started_after > LATE_START_S and self._keeper:
             # Input that was recorded before the output began would wait in the device for good.
             self._capture.restart()
             self._wait_until_running(time.monotonic() + timeout)

@@ -16,19 +16,25 @@ from rtvc.audio.stderr_capture import capture_stderr
 INITIALIZE_LIMIT_S = 2.0
 """Limit for listing devices and restarting PortAudio, which takes 0.1 s."""
 _FINISH_LIMIT_S = 0.3
-_LIST_AGE_S = 60.0
-"""Age at which the list of devices is renewed even if no change is known."""
+_FIRST_AGE_S, _LIST_AGE_S = 0.25, 60.0
+"""Shortest and longest age at which the list of devices is renewed even if no change is known."""
 _SYSTEM = "the sound system"
 
 
 class _Listing(NamedTuple):
-    """What the system's devices were when PortAudio listed them."""
+    """What the system's devices were when PortAudio listed them, and since when."""
 
     marks: DeviceMarks
     time: float
+    since: float
+
+    @property
+    def lasts_s(self) -> float:
+        """Age at which it is renewed: a sound server listens before it has all of its devices."""
+        return min(max(_FIRST_AGE_S, self.time - self.since), _LIST_AGE_S)
 
 
-_listing = _Listing(DeviceMarks(), 0.0)
+_listing = _Listing(DeviceMarks(), 0.0, 0.0)
 
 INVALID_CHANNELS, INVALID_RATE, INVALID_DEVICE = -9998, -9997, -9996
 HOST_ERROR, BAD_COMBINATION, INTERNAL, UNAVAILABLE = -9999, -9993, -9986, -9985
@@ -121,13 +127,14 @@ def update_devices(*, hardware_only: bool = False) -> bool:
     ----------
     hardware_only
         Whether only devices that were connected or removed count. Otherwise a sound server that
-        has started or ended counts too, and so does a list that is more than a minute old.
+        has started or ended counts too, and so does a list that is more than a minute old, or
+        was made soon after a change: after 0.25 s, then each time after twice as long.
     """
-    now, (before, listed_at) = device_marks(), _listing
+    now, listing = device_marks(), _listing
     if hardware_only:
-        changed = now.hardware != before.hardware
+        changed = now.hardware != listing.marks.hardware
     else:
-        changed = now != before or time.monotonic() - listed_at > _LIST_AGE_S
+        changed = now != listing.marks or time.monotonic() - listing.time > listing.lasts_s
     if changed or now.hardware is None:
         restart_portaudio()
     return changed or now.hardware is None
@@ -142,7 +149,8 @@ def finish_portaudio() -> bool:
 
 def _note_listing() -> None:
     global _listing  # noqa: PLW0603
-    _listing = _Listing(device_marks(), time.monotonic())
+    marks, now = device_marks(), time.monotonic()
+    _listing = _Listing(marks, now, _listing.since if marks == _listing.marks else now)
 
 
 def _restart() -> None:

@@ -97,6 +97,12 @@ class RouteWatch:
         state = self._monitor.state()
         return state.answering and state.default_source_monitors == state.default_sink != ""
 
+    @property
+    def server_is_away(self) -> bool:
+        """Whether there was a sound server that answered, and now does not."""
+        state = self._monitor.state()
+        return state.updated > 0.0 and not state.answering
+
     def cable_is_gone(self) -> bool:
         """Return whether the output was on a virtual cable that does not exist now."""
         state = self._monitor.state()

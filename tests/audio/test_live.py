@@ -8,11 +8,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from rtvc.audio import portaudio
 from rtvc.audio.device_backlog import TOLERANCE_S
 from rtvc.audio.endpoint import DeviceLostError
 from rtvc.audio.live import LiveEndpoint
 from rtvc.audio.loop_latency import measure_loop_latency
 from rtvc.audio.loopback import Alignment, align
+from rtvc.audio.portaudio import restart_portaudio
 from rtvc.engine.delivery import Delivery
 from tests.audio.signals import noise_below
 from tests.support.material import more
@@ -203,6 +205,24 @@ def test_a_dead_server_is_reported_and_a_new_one_is_found(sound_server: SoundSer
     assert endpoint.wait(4800, 1.0) >= 4800
     endpoint.write(np.zeros(4800, np.float32))
     assert endpoint.queued() > 0
+    endpoint.stop()
+
+
+def test_a_list_of_devices_that_was_made_too_early_is_made_again(
+    sound_server: SoundServer,
+) -> None:
+    endpoint = LiveEndpoint("fake_mic", "fake_speaker")
+    begin(endpoint)
+    endpoint.wait(4800, 1.0)
+    sound_server.kill()
+    with pytest.raises(DeviceLostError):
+        endpoint.wait(10 * RATE, 3.0)
+    restart_portaudio()
+    sound_server.start()
+    # As if the list had been made when the server listened, but had no device yet.
+    portaudio._note_listing()
+    assert endpoint.reconnect(0.1) is False
+    assert endpoint.reconnect(4.0) is True
     endpoint.stop()
 
 
