@@ -15,7 +15,7 @@ from rtvc.audio.endpoint import Endpoint
 from rtvc.audio.latency_watch import LatencyWatch
 from rtvc.audio.tee import TeeEndpoint
 from rtvc.calibration.conditions import conditions
-from rtvc.calibration.profiles import DEFAULT_PROFILE, PROFILES
+from rtvc.calibration.profiles import DEFAULT_PROFILE, PROFILES, SIZES
 from rtvc.calibration.sizing import Sizing
 from rtvc.calibration.timing import measured_here
 from rtvc.config.calibration_yaml import load_calibration
@@ -236,7 +236,7 @@ class Session:
         if self._begun:
             self._use_echo()
 
-    def choose_sizes(self, names: frozenset[str]) -> None:
+    def choose_sizes(self, names: Iterable[str]) -> None:
         """Leave sizes as they are in the settings, also those at their default.
 
         Sizes at another value stay as they are anyway. Any thread may call this.
@@ -244,10 +244,18 @@ class Session:
         Parameters
         ----------
         names
-            Names of ``block``, ``headroom`` and ``context``; they replace those of the last call,
-            and `Sizing.chosen`.
+            Any of ``"block"``, ``"headroom"`` and ``"context"``; they replace those of the last
+            call, and `Sizing.chosen`.
+
+        Raises
+        ------
+        UsageError
+            If they are no such names.
         """
-        self._engine.choose_sizes(names)
+        chosen = frozenset(names)
+        if unknown := chosen.difference(SIZES):
+            raise UsageError(f"There is no size {min(unknown)!r}. Choose {_either(SIZES)}.")
+        self._engine.choose_sizes(chosen)
 
     def keep_ready(self, voices: Iterable[str]) -> None:
         """Keep voices loaded and waiting, so that a change to one of them is heard at once.

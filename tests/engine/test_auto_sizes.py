@@ -17,6 +17,7 @@ from rtvc.calibration.settling import StepSeen
 from rtvc.calibration.sizing import Sizing
 from rtvc.calibration.timing import Timing
 from rtvc.engine.auto_sizes import AutoSizes
+from rtvc.errors import UsageError
 from rtvc.session import Session
 from rtvc.settings import Settings
 from rtvc.stats import State, Stats
@@ -173,6 +174,14 @@ def test_constant_and_chosen_sizes_are_never_touched(settings, sizing, block, he
     result = run(fast, settings, seconds=15.0, sizing=sizing)
     assert (result.stats.in_use["block"], result.stats.in_use["headroom"]) == (block, headroom)
     assert (result.stats.size_changes, result.stats.sizing) == (0, "")
+
+
+def test_a_size_that_does_not_exist_cannot_be_chosen() -> None:
+    session = Session(SimulatedDevice(talk(1.0)), AUTO)
+    session.choose_sizes(["block", "context"])
+    for names in (["pitch"], "block"):
+        with pytest.raises(UsageError, match="Choose 'block', 'headroom' or 'context'"):
+            session.choose_sizes(names)
 
 
 def test_only_what_was_not_chosen_is_moved() -> None:
