@@ -77,7 +77,7 @@ def measured_chain(
         noise = _noise(chain.block)
         while len(point.times) < MOST_STEPS and (not point.times or clock() < end):
             began = clock()
-            chain.step(noise, settings)
+            chain.step(noise, settings.replace(mode="converted", gate=-90.0))
             point = point.with_step(1e3 * (clock() - began))
             found = first_sizes((*points, point), least, profile, free)
             if found == (settings.block, least) or _is_too_slow(point, profile):

@@ -83,6 +83,10 @@ def test_a_fast_voice_makes_one_step_and_keeps_the_defaults() -> None:
     assert voice.steps == 1
 
 
+def test_a_run_that_starts_muted_is_measured_too() -> None:
+    assert measured(TimedVoice(), START.replace(mode="muted", gate=0.0)).block > 100.0
+
+
 def test_what_is_not_free_is_kept() -> None:
     found = measured(TimedVoice(), free=frozenset({"headroom"}))
     assert found.block == 100.0
