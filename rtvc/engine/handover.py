@@ -80,7 +80,12 @@ class Handover:
         """
         if self._new is not None:
             assert self._new.chain is not None
-            wanted = self._new.chain.built_for.shape == settings.shape or self._old is not None
+            # After a failure another chain may be in use than the one that has rendered its end.
+            wanted = (
+                self._new.chain.built_for.shape == settings.shape
+                if self._old is None
+                else self._old is self._in_use.worker
+            )
             if wanted and self._fed_to == self._history.end:
                 return True
             self.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
@@ -201,10 +202,12 @@ class VoiceBank:
     def _settle(self) -> None:
         """Keep the chains that have come back and are at time 0."""
         for name, (worker, renewed) in list(self._returning.items()):
-            if not (renewed.done() or self._synchronous):
+            while self._synchronous and not (renewed.done() or worker.dead):
+                time.sleep(0.001)
+            if not (renewed.done() or worker.dead):
                 continue
             del self._returning[name]
-            if renewed.exception() is None:
+            if renewed.done() and renewed.exception() is None:
                 self._ready[name] = worker
             else:
                 worker.close()

@@ -327,6 +327,34 @@ def test_a_slow_disk_does_not_hold_up_the_engine_thread():
     bank.close()
 
 
+@pytest.mark.parametrize("synchronous", [False, True])
+def test_a_chain_whose_thread_has_ended_does_not_come_back(synchronous: bool):
+    voices = {name: ToneVoice(name, hz=hz) for name, hz in HZ.items()}
+    builder = ChainBuilder(
+        SimulatedDevice(np.zeros(RATE, np.float32)), BASE, finder(**voices), Sizing()
+    )
+    bank = VoiceBank(
+        builder, lambda settings, voice: settings.replace(voice=voice), synchronous=synchronous
+    )
+    in_use, ended = BASE.replace(voice="low"), BASE.replace(voice="high")
+    lasting, ending = builder.start(in_use), builder.start(ended)
+    for worker in (lasting, ending):
+        assert worker.ready.wait(20)
+    ending.close()
+    bank.give_back(ending, ended)
+    bank.give_back(lasting, in_use)
+    deadline = time.monotonic() + 20
+    while bank.take(in_use) is not lasting:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    while bank.shapes:
+        assert bank.take(ended) is None
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    lasting.close()
+    bank.close()
+
+
 def test_another_voice_does_not_morph_on():
     settings = BASE.replace(morph_to="high", morph=0.5)
     played, stats, _ = run([(3.0, {"voice": "other", "morph_to": "off"})], settings, 5.0)
