@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 
 TERMINAL = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
 """A terminal that shows all colours, for what is drawn."""
-START = Settings(formant=2, block=100, headroom=200)
+START = Settings(formant=2, block=100, headroom=200, latency="constant")
 ROWS = [name for name, setting in SETTINGS.items() if setting.stored]
 """The settings that have a row, in order."""
 
