@@ -31,6 +31,10 @@ from rtvc.engine.worker import Worker
 from rtvc.settings import Settings
 from rtvc.system.background import urgent
 
+_LOOK_S, _LOOKS = 0.02, 5
+"""Time after which the engine looks for changed settings while it waits for input, and how often it
+does before it looks at everything else."""
+
 
 class BlockConversion:
     """The phase RUNNING of the engine.
@@ -114,8 +118,7 @@ class BlockConversion:
             self._change(ready, worker)
             return None
         # Look often at a chain that is to take over: it should do so between two blocks.
-        soon = 0.01 if self._switch.loading or changing else 0.02 if self._bank.shapes else 0.1
-        available = self._input.wait(chain.block, soon)
+        available = self._wait(chain.block, often=self._switch.loading or changing)
         if changing:
             self._end(worker, settings, available)
         if available < chain.block:
@@ -148,6 +151,17 @@ class BlockConversion:
         finally:
             self._handover.release()
         return None
+
+    def _wait(self, samples: int, *, often: bool) -> int:
+        """Wait a while for input, or until other settings are requested; return what there is."""
+        if often:
+            return self._input.wait(samples, 0.01)
+        requested = self._builder.requested
+        for _ in range(_LOOKS):
+            available = self._input.wait(samples, _LOOK_S)
+            if available >= samples or self._builder.requested is not requested:
+                break
+        return available
 
     def _convert(
         self,
