@@ -17,7 +17,8 @@ from rtvc.system.audio_priority import realtime_threads
 
 START_TIMEOUT_S, _LEAST_TIMEOUT_S = 2.0, 0.4
 """Time that a device may take to start; Bluetooth needs more than a second. One that has started
-before may take `_TIMES_USUAL` as long as then, and twice as long after each attempt that fails."""
+before may take `_TIMES_USUAL` as long as its fastest start, and twice as long after each attempt
+that fails."""
 _TIMES_USUAL = 4.0
 SERVER_DEVICES = ("default", "pulse", "pipewire", "sysdefault")
 """ALSA's devices that are whatever the sound server's default is."""
@@ -44,8 +45,9 @@ class StartTimeout:
         return min(START_TIMEOUT_S, least * 2.0**self._failed)
 
     def started(self, after_s: float) -> None:
-        """Note how long a start took."""
-        self._usual_s, self._failed = after_s, 0
+        """Note how long a start took; one of a device that was suspended took longer than usual."""
+        self._usual_s = after_s if self._usual_s is None else min(after_s, self._usual_s)
+        self._failed = 0
 
     def failed(self) -> None:
         """Note that the streams did not start in time."""
