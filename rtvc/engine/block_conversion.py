@@ -174,7 +174,7 @@ class BlockConversion:
         if self._endpoint.realtime and self._skipped(worker, chain, block, settings, surplus):
             return
         started, endpoint_started = time.perf_counter(), self._endpoint.now()
-        used = self._voice_settings.use(chain.built_for.voice, settings)
+        used = self._voice_settings.use(chain.built_for, settings)
         self._last_used = used
         with urgent():
             step = self._in_use.ask(worker, lambda chain: chain.step(block, used))
@@ -267,7 +267,7 @@ class BlockConversion:
     def _end(self, worker: Worker, settings: Settings, available: int) -> None:
         """Let a chain that is to be replaced render its end, if there is time."""
         assert worker.chain is not None
-        last = self._voice_settings.use(worker.chain.built_for.voice, settings)
+        last = self._voice_settings.use(worker.chain.built_for, settings)
         left_s = (worker.chain.block - available) / ENGINE_RATE
         self._handover.end(worker, settings, last, left_s=left_s, step_s=self._step_s)
 

@@ -130,8 +130,8 @@ class ChainReplacement:
         if worker.chain is None:
             assert worker.error is not None
             return self.lack_voice(worker.error)
-        voice = worker.chain.built_for.voice
-        settings = self._voice_settings.use(voice, self._builder.effective())
+        built_for = worker.chain.built_for
+        settings = self._voice_settings.use(built_for, self._builder.effective())
         blocks = recent_blocks(self._history, worker.chain)
         self._chain.promote(worker)
         try:

@@ -31,9 +31,17 @@ _STATEFUL = (
     "rtvc.audio.resample",
 )
 """Modules whose objects hold state."""
-_NO_STATE = "_observer", "_watch", "_suppressor", "_cleaned", "_cleaned_samples"
-"""Attributes of a chain that only look at its blocks, whose state is inside another library, or
-that are for another chain."""
+_NO_STATE = (
+    "_observer",
+    "_watch",
+    "_suppressor",
+    "_cleaned",
+    "_cleaned_samples",
+    "_in_progress",
+    "_reached",
+)
+"""Attributes of a chain that only look at its blocks, whose state is inside another library, that
+are for another chain, or that follow from the others."""
 
 
 def read_state(chain: Chain) -> ChainState:

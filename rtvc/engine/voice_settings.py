@@ -17,17 +17,18 @@ class VoiceSettings:
     """
 
     def __init__(self) -> None:
-        self._kept = Settings()
+        self._kept: Settings | None = None
         self._from: tuple[Settings, Settings] | None = None
         """Requested settings, and the ones to use for them."""
 
-    def use(self, voice: str, requested: Settings) -> Settings:
-        """Return the settings for the next block of a chain of the voice `voice`."""
-        if requested.voice == voice:
+    def use(self, built_for: Settings, requested: Settings) -> Settings:
+        """Return the settings for the next block of a chain that was built for `built_for`."""
+        if requested.voice == built_for.voice:
             self._kept = requested
             return requested
-        if self._kept.voice != voice:
-            return requested
+        if self._kept is None or self._kept.voice != built_for.voice:
+            # It has converted nothing yet.
+            self._kept, self._from = built_for, None
         if self._from is None or self._from[0] is not requested:
             changes = {name: getattr(self._kept, name) for name in _NAMES}
             self._from = requested, requested.replace(**changes)

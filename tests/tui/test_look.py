@@ -168,7 +168,7 @@ async def test_e_applies_the_remedy(open_panel):
 async def test_only_what_the_voice_uses_is_shown_and_a_shows_all(open_panel):
     async with open_panel(size=(120, 40)) as it:
         await it.hears(State.CONVERTED)
-        await it.reads("Voice", "Microphone", "Output", "Timing", "breathiness", "a shows 8 more")
+        await it.reads("Voice", "Microphone", "Output", "Timing", "formant", "a shows 9 more")
         assert "speaker" not in it.text()
         await it.press("a")
         await it.reads("a hides unused")

@@ -218,17 +218,17 @@ async def test_the_mouse_sets_types_and_chooses(open_panel):
         width = rows.scrollable_content_region.width
         await it.pilot.click(SettingsList, offset=(width - 2, row))
         assert it.settings.formant == 12
-        await it.pilot.click(SettingsList, offset=(4, row + 1))
-        assert rows.setting.name == "breathiness"
-        await it.pilot.click(SettingsList, offset=(25, row + 1))
+        await it.pilot.click(SettingsList, offset=(4, row - 1))
+        assert rows.setting.name == "tune_speed"
+        await it.pilot.click(SettingsList, offset=(25, row - 1))
         await it.reads("Enter applies")
-        await it.press("backspace", *"0.5", "enter")
-        assert it.settings.breathiness == 0.5
+        await it.press("backspace", "backspace", *"80", "enter")
+        assert it.settings.tune_speed == 80
         before = it.settings
         place = it.text().splitlines()[-1].index("^z")
         await it.pilot.click(offset=(place + 4, 39))
         await it.until(lambda: it.settings != before)
-        assert it.settings.breathiness == 0
+        assert it.settings.tune_speed == 50
 
 
 @pytest.mark.thorough

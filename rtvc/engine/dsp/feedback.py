@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -77,8 +76,7 @@ _Parts = Generator[None, None, _Result]
 """A computation that yields after each of its parts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
+class Path(NamedTuple):
     """The way from output to input, as one search finds it.
 
     Attributes
@@ -128,7 +126,10 @@ class FeedbackSuppressor:
         longest = round((_WINDOW_S + _LAGS_S[1]) * _RATE) + self._made_from
         self._input = _History(rate // _RATE, longest)
         self._output = _History(rate // _RATE, longest)
-        self._search: _Search | None = None
+        self._searched: tuple[Float32, Float32, bool] | None = None
+        """What the search that is being computed is of: input, output, and whether it howls."""
+        self._in_progress: _Search | None = None
+        """The search itself, which is made anew where only the rest of the state is known."""
         self._path: Path | None = None
         self._evidence = 0.0
         self._turn = False
@@ -166,15 +167,15 @@ class FeedbackSuppressor:
                 self._into = 0
                 self._decide()
                 self._begin()
-        if self._search is not None:
-            self._search.advance(self._into / self._every)
+        if (search := self._running()) is not None:
+            search.advance(self._into / self._every)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def skip(self) -> None:
         """Forget the past: the positions of input and output have changed."""
         self._input.clear()
         self._output.clear()
-        self._search = self._path = self._reduced_by = None
+        self._searched = self._in_progress = self._path = self._reduced_by = None
 
     @property
     def _heard(self) -> bool:
@@ -187,17 +188,25 @@ class FeedbackSuppressor:
         due = self._turn or self._path is not None or self._output.lowest_db > _HOWL_DB
         if due and self._heard and self._input.level_db > _QUIET_DB + self._gain_db:
             howling = self._output.lowest_db > _HOWL_DB
-            parts = _find(self._input.samples, self._output.samples, self._made_from, howling)
-            self._search = _Search(parts)
+            self._searched = self._input.samples, self._output.samples, howling
+
+    def _running(self) -> _Search | None:
+        """Return the search that is being computed, None if none is."""
+        if self._in_progress is None and self._searched is not None:
+            given, made, howling = self._searched
+            self._in_progress = _Search(_find(given, made, self._made_from, howling))
+        return self._in_progress
 
     def _decide(self) -> None:
         """Use the result of the search that began `_EVERY_S` ago."""
         self._wait_s = max(0.0, self._wait_s - _EVERY_S)
-        path = None if self._search is None else self._search.finish()
-        self._search = None
+        search = self._running()
+        path = None if search is None else search.finish()
+        self._searched = self._in_progress = None
         found = self._follow(path)
         if self._reduced_by is not None and self._wait_s == 0.0:
-            first, reduction = self._reduced_by
+            before, reduction = self._reduced_by
+            first = Path(*before)  # a state that was restored has plain tuples
             self._reduced_by = None
             grown = path is not None and path.path_db - first.path_db > reduction / 2
             if found and grown and not first.clipped:
@@ -215,7 +224,8 @@ class FeedbackSuppressor:
 
     def _follow(self, path: Path | None) -> bool:
         """Collect evidence from consecutive searches; return whether it is enough for a loop."""
-        before, self._path = self._path, path
+        before = None if self._path is None else Path(*self._path)
+        self._path = path
         if path is None:
             self._evidence = 0.0
             return False
