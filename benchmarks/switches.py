@@ -71,6 +71,8 @@ _BAND_HZ = 16_800.0, 19_500.0
 _HOP, _FRAME = 60, 240
 _READY_S = 30.0
 _SETTLE_S = 3.0
+_BEFORE_S = 0.3
+"""Time before a command in which the voice is heard that is in use then."""
 _NEAR_S = 0.35
 """Time before and after the moment of a change that belongs to it."""
 
@@ -137,7 +139,9 @@ def run(server: SoundServer, times: int, block: float, seed: int) -> Switches:
         found.stated_mb = session.stats().ready_voices[BRIGHT] / 1e6
         first = _counted(session.stats())
         for number in range(times):
-            time.sleep(rng.uniform(0.7, 1.7))
+            # Before each command the voice of the last one has been heard for a while.
+            heard = session.stats().latency.total + block / 1000
+            time.sleep(heard + _BEFORE_S + rng.uniform(0.1, 1.1))
             name = (BRIGHT, DULL)[number % 2]
             found.waited_s = max(found.waited_s, _until_ready(session, name))
             latency = session.stats().latency
@@ -207,7 +211,7 @@ def moments(run: Switches) -> list[float]:
     steady: dict[str, list[Float64]] = {DULL: [], BRIGHT: []}
     for at, name, _ in run.commands:
         other = DULL if name == BRIGHT else BRIGHT
-        steady[other].append(brightness(cut(run.heard, at - 0.3, 0.3)))
+        steady[other].append(brightness(cut(run.heard, at - _BEFORE_S, _BEFORE_S)))
     bright, dull = np.median(np.concatenate(steady[BRIGHT])), np.concatenate(steady[DULL])
     limit = bright - 10.0
     if np.quantile(dull, 0.99) > limit:

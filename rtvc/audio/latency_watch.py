@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from rtvc.audio.delay_monitor import DelayMonitor
-from rtvc.system.thread_priority import yield_thread_priority
+from rtvc.system.thread_priority import lower_thread_priority
 
 TOLERANCE_S = 0.020
 """Deviation from the stated latency that is a fault."""
@@ -116,6 +116,6 @@ class LatencyWatch:
         self._monitor.restart()
 
     def _run(self) -> None:
-        yield_thread_priority()  # an estimate takes tens of milliseconds, and nothing waits for it
+        lower_thread_priority()  # an estimate takes tens of milliseconds, and nothing waits for it
         while not self._ending.wait(_PERIOD_S):
             self.check()
