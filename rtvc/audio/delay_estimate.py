@@ -90,12 +90,13 @@ def estimate_delay(first: Float32, second: Float32, *, reach_s: float = 1.0) -> 
 def _onsets(samples: Float32) -> Float64:
     """Return the change of the log level of each band, (frames, bands), zero mean."""
     window = np.hanning(_SIZE + 1)[:-1]
+    taper, energy = window.astype(np.float32), _SIZE * float(np.sum(window**2))
     frames = sliding_window_view(samples, _SIZE)[::_HOP]
     edges = np.round(np.array(_EDGES_HZ) * _SIZE / ENGINE_RATE).astype(int)
     levels = np.empty((len(frames), len(edges) - 1))
     for at in range(0, len(frames), _PIECE):
-        piece = frames[at : at + _PIECE] * window.astype(np.float32)
-        power = np.abs(np.fft.rfft(piece)[:, : edges[-1]]) ** 2 / (_SIZE * float(np.sum(window**2)))
+        piece = frames[at : at + _PIECE] * taper
+        power = np.abs(np.fft.rfft(piece)[:, : edges[-1]]) ** 2 / energy
         bands = np.add.reduceat(power, edges[:-1], axis=1)
         levels[at : at + _PIECE] = np.log10(bands + _FLOOR)
     onsets = np.diff(levels, axis=0)

@@ -32,7 +32,7 @@ class VoiceBank:
     While a voice morphs to another one, the voices at the other positions come first.
 
     Each chain waits at time 0, as the spare does. When it takes over, the chain that it replaces
-    comes back and waits too: its state is made anew, its voice is used again, so nothing is loaded
+    comes back and waits too: its state is reset, its voice is used again, so nothing is loaded
     or warmed up. Chains that do not fit the memory of ``Settings.ready_memory`` are released, those
     whose voice was used longest ago first. One chain is built at a time, at low priority. Only the
     engine thread uses it, except `keep`.

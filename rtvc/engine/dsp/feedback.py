@@ -129,7 +129,7 @@ class FeedbackSuppressor:
         self._searched: tuple[Float32, Float32, bool] | None = None
         """What the search that is being computed is of: input, output, and whether it howls."""
         self._in_progress: _Search | None = None
-        """The search itself, which is made anew where only the rest of the state is known."""
+        """The search itself, which begins again where only the rest of the state is known."""
         self._path: Path | None = None
         self._evidence = 0.0
         self._turn = False
