@@ -22,6 +22,8 @@ BUILT_IN = "world"
 """Name of the built-in voice."""
 NO_MORPH = "off"
 """Value of ``Settings.morph_to`` for no second voice."""
+RESERVE_MS = 12.0
+"""Part of the headroom in ms that is kept in reserve: concealment is output in place of less."""
 
 
 _F0 = frozenset({"f0"})

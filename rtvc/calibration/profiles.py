@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rtvc.calibration.timing import Timing
 from rtvc.calibration.work import USUAL, Work
-from rtvc.settings import BUILT_IN, SETTINGS
+from rtvc.settings import BUILT_IN, RESERVE_MS, SETTINGS
 
 SIZES = ("block", "headroom", "context")
 """The settings that follow from a measurement."""
@@ -18,8 +18,6 @@ SHORTEST_BLOCK, LONGEST_BLOCK = 40, 500
 above it, the latency makes conversation impossible."""
 
 _BLOCK_STEP = 10
-_GUARD_MS = 20.0
-"""Queued output in ms below which the engine outputs concealment."""
 _PREEMPTION_MS = 20.0
 """Time in ms for which other threads may delay a step, independent of its duration."""
 
@@ -146,7 +144,7 @@ def _sizes(timing: Timing, profile: Profile, block: float, context: float, work:
     """Return block and context with the matching headroom."""
     p99 = timing.p99(block, context, work)
     longest = timing.max(block, context, work)
-    needed = _GUARD_MS + max(profile.headroom_factor * longest, p99 + _PREEMPTION_MS)
+    needed = RESERVE_MS + max(profile.headroom_factor * longest, p99 + _PREEMPTION_MS)
     headroom = min(math.ceil(needed / _BLOCK_STEP) * float(_BLOCK_STEP), SETTINGS["headroom"].high)
     return Sizes(float(block), headroom, context, p99)
 

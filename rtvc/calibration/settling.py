@@ -12,9 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from rtvc.calibration.profiles import DEFAULT_PROFILE, LONGEST_BLOCK, PROFILES, Profile
 from rtvc.calibration.step_line import Line, estimate, line_through
+from rtvc.settings import RESERVE_MS
 
-GUARD_MS = 20.0
-"""Queued output in ms below which the engine outputs concealment."""
 SPEECH_S = 20.0
 """Seconds of speech after which the sizes are constant, except for late blocks."""
 LEAST, GRID = 20, 10
@@ -33,6 +32,9 @@ _LARGEST_STEP = 0.6
 _OVERLOAD = 0.9
 """Median step time as a share of the block above which the block is raised."""
 _OVERLOADED_STEPS = 10
+_LEAST_PEAK_MS = 24.0
+"""Use of the headroom in ms that the margin is for at least: another program holds a thread up for
+as long with short steps as with long ones."""
 _NEAR = 0.9
 """Share of the usable headroom that a block may take before the headroom is raised."""
 _RAISE_MS = 40.0
@@ -220,7 +222,7 @@ def settle(state: Settling, step: StepSeen) -> tuple[Settling, Change | None]:
 
 def needed_headroom(peak: float, profile: Profile) -> float:
     """Return the headroom in ms for blocks that use up to `peak` ms of it."""
-    needed = GUARD_MS + profile.headroom_factor * peak
+    needed = RESERVE_MS + peak + (profile.headroom_factor - 1.0) * max(peak, _LEAST_PEAK_MS)
     return float(min(max(_ceil(needed), LEAST), LONGEST_BLOCK))
 
 
@@ -279,11 +281,11 @@ def _raise(state: Settling, step: StepSeen) -> Change | None:
         block = _longer_block(state, step.block, newest[-1])
         longest = estimate(state.line, step.block, newest[-1], block)
         headroom = max(needed_headroom(longest, state.profile), step.headroom)
-        headroom = max(headroom, float(_ceil(GUARD_MS + step.used + bridge)))
+        headroom = max(headroom, float(_ceil(RESERVE_MS + step.used + bridge)))
         headroom = min(headroom, float(LONGEST_BLOCK))
         reason = f"steps take {median:.0f} of {step.block:.0f} ms"
         return Change(block, _if_free(state, "headroom", headroom), reason, at_once=True)
-    usable = step.headroom - GUARD_MS
+    usable = step.headroom - RESERVE_MS
     if "headroom" not in state.free or not (step.late or step.used > _NEAR * usable):
         return None
     headroom = needed_headroom(step.used, state.profile)
@@ -345,7 +347,7 @@ def _trim(state: Settling, step: StepSeen) -> Change | None:
 
 def _given_up(state: Settling, step: StepSeen) -> tuple[Settling, Change | None]:
     """Give a lower headroom up that waits for silence, if this block would nearly be late."""
-    usable = state.headroom - GUARD_MS
+    usable = state.headroom - RESERVE_MS
     if state.block != step.block or state.headroom > step.headroom or step.used <= _NEAR * usable:
         return state, None
     back = Change(step.block, step.headroom, "", at_once=False)

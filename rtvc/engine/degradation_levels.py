@@ -12,9 +12,8 @@ from rtvc.calibration.profiles import LONGEST_BLOCK
 from rtvc.calibration.sizing import Sizing
 from rtvc.calibration.timing import Timing
 from rtvc.calibration.work import work_of
-from rtvc.engine.delivery import GUARD_S
 from rtvc.setting import Value
-from rtvc.settings import BUILT_IN, SETTINGS, Settings
+from rtvc.settings import BUILT_IN, RESERVE_MS, SETTINGS, Settings
 
 T = TypeVar("T")
 
@@ -155,7 +154,7 @@ def _level(
         changes=changes,
         labels={name: labels[name] for name in changed},
         phrases={name: phrases[name] for name in changed},
-        allowed_s=max(1e-3 * settings.headroom - GUARD_S, 1e-3),
+        allowed_s=max(1e-3 * (settings.headroom - RESERVE_MS), 1e-3),
         sustained_s=1e-3 * settings.block * _SUSTAINED_LOAD,
         predicted_s=predicted,
     )

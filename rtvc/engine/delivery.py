@@ -10,9 +10,8 @@ import numpy as np
 
 from rtvc._types import Float32
 from rtvc.engine.dsp.sola import best_offset, fade_in
+from rtvc.settings import RESERVE_MS
 
-GUARD_S = 0.020
-"""Minimum queued output in seconds; less is filled up with concealment."""
 FADE_S = 0.060
 """Duration of the fade of concealment to silence, in seconds."""
 JOIN_S = 0.010
@@ -131,13 +130,15 @@ class Delivery:
     def __init__(self, sink: Sink, rate: int) -> None:
         self._sink, self._rate = sink, rate
         self._lock = threading.Lock()
-        self._guard = round(GUARD_S * rate)
+        self._reserve = round(1e-3 * RESERVE_MS * rate)
         self._join = round(JOIN_S * rate)
         self._tolerance = round(TOLERANCE_S * rate)
         self._jump = round(JUMP_S * rate)
         self._first_tolerance = round(FIRST_TOLERANCE_S * rate)
         self._recent: Float32 = np.zeros(round(0.1 * rate), np.float32)
         self._concealment: Concealment | None = None
+        self._joined = 0
+        """Samples of the crossfade out of the concealment that have been output."""
         self._started = False
         self._pending_drop = 0
         self._drop_on_time = 0
@@ -163,14 +164,14 @@ class Delivery:
     @property
     def silent(self) -> bool:
         """Whether the output is silent: before the first block, or after concealment has faded."""
-        concealment = self._concealment
+        concealment = None if self._joined else self._concealment
         return not self._started or (concealment is not None and concealment.silent)
 
     def restart(self) -> None:
         """Start again with an empty output queue."""
         with self._lock:
             self._pause()
-            self._concealment = None
+            self._concealment, self._joined = None, 0
             self._recent = np.zeros_like(self._recent)  # what was output before is old
 
     def pause(self) -> None:
@@ -187,10 +188,10 @@ class Delivery:
             self._pause()
 
     def tick(self) -> None:
-        """Fill the output up to the guard with concealment. May be called from any thread."""
+        """Fill the output up to the reserve with concealment. May be called from any thread."""
         with self._lock:
             self._take_missed()
-            missing = self._guard - self._sink.queued()
+            missing = self._reserve - self._sink.queued()
             if missing > 0:
                 if self._started:
                     self._pending_drop += missing
@@ -306,7 +307,6 @@ class Delivery:
                 self._conceal(beyond)
             if len(rendered):
                 self._write_joined(rendered[max(0, len(rendered) - samples) :])
-                self._concealment = None
 
     def _pause(self) -> None:
         self._started = self._late = False
@@ -328,8 +328,8 @@ class Delivery:
 
     def _extend(self) -> Concealment:
         """Return the concealment that follows the output, and begin it if there is none."""
-        if self._concealment is None:
-            self._concealment = Concealment(self._recent, self._rate)
+        if self._concealment is None or self._joined:
+            self._concealment, self._joined = Concealment(self._recent, self._rate), 0
         return self._concealment
 
     def _conceal(self, samples: int) -> None:
@@ -349,11 +349,14 @@ class Delivery:
         if not len(rest):
             return
         if self._concealment is not None:
-            width = min(self._join, len(rest))
-            rise = fade_in(width)
+            # If the rest of the block is shorter than the crossfade, that goes on in the next one.
+            rise = fade_in(self._join)[self._joined : self._joined + len(rest)]
+            width = len(rise)
             rest = rest.copy()
             rest[:width] = rest[:width] * rise + self._concealment.read(width) * (1.0 - rise)
-            self._concealment = None
+            self._joined += width
+            if self._joined == self._join:
+                self._concealment, self._joined = None, 0
         self._write(rest)
 
     def _write(self, samples: Float32, following: Concealment | None = None) -> None:

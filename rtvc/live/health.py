@@ -10,13 +10,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rtvc.settings import RESERVE_MS
 from rtvc.stats import Stats, Times
 
 if TYPE_CHECKING:
     from rtvc.config.measured_latency import MeasuredLatency
 
-_GUARD_S = 0.020
-"""Queued output below which the engine conceals."""
+_RESERVE_S = 1e-3 * RESERVE_MS
 _MISREPORTED_S = 0.020
 _DRIFT_PPM = 300.0
 """Crystals differ by less; more is a device with another rate than it reports."""
@@ -227,8 +227,8 @@ def _advice(figures: Health, stats: Stats, reported: float) -> list[str]:
 def _lateness_advice(figures: Health, stats: Stats) -> list[str]:
     advice = []
     step, block, headroom = figures.step, figures.block, figures.headroom
-    slow = step.p99 > min(headroom - _GUARD_S, 0.8 * block)
-    wanted = _tens(step.p99 + _GUARD_S)
+    slow = step.p99 > min(headroom - _RESERVE_S, 0.8 * block)
+    wanted = _tens(step.p99 + _RESERVE_S)
     if slow and step.p99 > _HELD_UP * step.p50:
         advice.append(
             f"Steps take {_ms(step.p50)} as a rule (p50), but {_ms(step.p99)} at times (p99): "
@@ -251,7 +251,7 @@ def _lateness_advice(figures: Health, stats: Stats) -> list[str]:
             f"--headroom {_tens(headroom) + 20}."
         )
     elif figures.blocks >= _MANY_BLOCKS and not stats.idle:
-        spare = figures.early_min - _GUARD_S
+        spare = figures.early_min - _RESERVE_S
         enough = _tens(headroom - spare)
         if spare > 0.02 and figures.headroom * 1000 - enough >= 10 and enough >= 20:
             advice.append(

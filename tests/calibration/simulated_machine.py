@@ -10,7 +10,6 @@ import numpy as np
 from rtvc.calibration.profiles import DEFAULT_PROFILE, LONGEST_BLOCK, PROFILES
 from rtvc.calibration.settling import (
     GRID,
-    GUARD_MS,
     LEAST,
     Change,
     Settling,
@@ -19,6 +18,7 @@ from rtvc.calibration.settling import (
     needed_headroom,
     settle,
 )
+from rtvc.settings import RESERVE_MS
 
 PROFILE = PROFILES[DEFAULT_PROFILE]
 PAUSE_EVERY_S, PAUSE_S = 3.0, 0.4
@@ -166,7 +166,7 @@ def run(trace: Trace, state: Settling | None = None) -> Run:
         woken = 1000 * now + trace.used(it.block, end) - took
         ready = max(woken, busy_until) + took
         used, busy_until = ready - 1000 * now, ready
-        late_ms = max(used - (it.headroom - GUARD_MS), 0.0)
+        late_ms = max(used - (it.headroom - RESERVE_MS), 0.0)
         if late_ms:
             it.late.append(now)
         step = StepSeen(now, it.block, it.headroom, took, used, late_ms > 0, not pause)

@@ -32,12 +32,11 @@ from rtvc.config import calibration_yaml
 from rtvc.config.calibration_yaml import calibration_path, load_calibration, save_calibration
 from rtvc.config.remembered import RememberedRun, load_remembered, save_remembered
 from rtvc.engine.degradation_levels import make_levels
-from rtvc.engine.delivery import GUARD_S
 from rtvc.library.adding import add_voice
 from rtvc.library.finding import FoundVoice
 from rtvc.library.open_voice import voice_kind
 from rtvc.live.startup_sizing import startup_sizing
-from rtvc.settings import Settings
+from rtvc.settings import RESERVE_MS, Settings
 from tests.cli.test_main import ROOT, refused, rtvc_command
 from tests.support.library_files import GOLDEN, V1_32K, V2
 from tests.support.processes import started
@@ -90,7 +89,7 @@ class TestSizes:
         assert sizes.context == profile.context
         assert sizes.p99 == model.p99(sizes.block, sizes.context)
         # A step of the p99 is in time, and one that other threads hold up a little, too.
-        assert sizes.headroom - 1000 * GUARD_S >= sizes.p99 + 20
+        assert sizes.headroom - RESERVE_MS >= sizes.p99 + 20
         Settings(block=sizes.block, headroom=sizes.headroom, context=sizes.context)
 
     def test_profiles_move_along_the_trade_off(self):
@@ -106,7 +105,7 @@ class TestSizes:
         assert sizes.block == chosen(calm, profile).block
         needed = profile.headroom_factor * 2.0 * rough.p50(sizes.block, sizes.context)
         assert needed == profile.headroom_factor * rough.max(sizes.block, sizes.context)
-        assert needed <= sizes.headroom - 1000 * GUARD_S < needed + 10
+        assert needed <= sizes.headroom - RESERVE_MS < needed + 10
         assert chosen(calm, profile).headroom < sizes.headroom
 
     def test_what_is_chosen_is_kept(self):
@@ -235,7 +234,7 @@ class TestFile:
         save_calibration(timings)
         assert load_calibration() == (timings, "")
         text = calibration_path().read_text()
-        assert "balanced: block 40 ms, headroom 50 ms, context 1000 ms" in text
+        assert "balanced: block 40 ms, headroom 40 ms, context 1000 ms" in text
         assert "no block leaves the margin" in text
 
     def test_there_need_be_none(self):

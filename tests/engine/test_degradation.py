@@ -15,9 +15,8 @@ from rtvc.calibration.sizing import Sizing
 from rtvc.calibration.timing import Timing
 from rtvc.engine.degradation import Degradation
 from rtvc.engine.degradation_levels import make_levels
-from rtvc.engine.delivery import GUARD_S
 from rtvc.session import Session
-from rtvc.settings import BUILT_IN, Settings
+from rtvc.settings import BUILT_IN, RESERVE_MS, Settings
 from rtvc.stats import State
 from tests.support.voices import PlainStream, PlainVoice, finder
 
@@ -392,7 +391,7 @@ def test_quick_steps_are_not_the_reason():
 
 def test_levels_allow_what_the_delivery_does():
     levels = make_levels(Settings(block=100.0, headroom=80.0), Sizing(), BUILT_IN)
-    assert levels[0].allowed_s == pytest.approx(0.08 - GUARD_S)
+    assert levels[0].allowed_s == pytest.approx(1e-3 * (80 - RESERVE_MS))
     assert levels[0].changes == {}
     assert [level.changes["block"] for level in levels[1:]] == [150.0, 200.0, 300.0, 450.0]
     assert [level.changes["headroom"] for level in levels[1:]] == [120.0, 160.0, 240.0, 360.0]

@@ -1,12 +1,16 @@
 import numpy as np
 import pytest
+from hypothesis import given, seed, settings
+from hypothesis import strategies as st
 
-from rtvc.engine.delivery import GUARD_S, Concealment, Delivery
+from rtvc.engine.delivery import Concealment, Delivery
+from rtvc.settings import RESERVE_MS
 from tests.engine.speech_measures import speech
 
 RATE = 48_000
 BLOCK = 4800
 HEADROOM = 2880
+RESERVE = round(1e-3 * RESERVE_MS * RATE)
 
 
 class Speaker:
@@ -93,7 +97,7 @@ def latency_at_the_end(speaker, blocks):
 @pytest.mark.parametrize("late", [2400, 4000, 6000, 30_000])
 def test_a_late_block_is_concealed_counted_and_paid_for(late):
     speaker, delivery = run(lambda n: late if n == 20 else 960)
-    over = late - (HEADROOM - round(GUARD_S * RATE))
+    over = late - (HEADROOM - RESERVE)
     if over <= 0:
         assert delivery.late_blocks == 0
         return
@@ -105,9 +109,19 @@ def test_a_late_block_is_concealed_counted_and_paid_for(late):
     assert speaker.queued() < HEADROOM + BLOCK
 
 
-@pytest.mark.parametrize("late", [4000, 6000, 30_000])
+# The last ones leave between 20 and 460 samples of the block at which the sound comes back.
+@pytest.mark.parametrize("late", [4000, 6000, 30_000, *range(29_780, 30_240, 40)])
 def test_concealment_does_not_click(late):
     speaker, _ = run(lambda n: late if n == 20 else 960)
+    output = speaker.output[HEADROOM + 960 :]
+    assert np.abs(np.diff(output, 2)).max() < 4 * 0.5 * (2 * np.pi * 200 / RATE) ** 2 + 1e-3
+
+
+@seed(1)
+@settings(max_examples=40, deadline=None, database=None)
+@given(st.dictionaries(st.integers(1, 39), st.integers(0, 12_000), max_size=12))
+def test_no_sequence_of_late_blocks_clicks(late):
+    speaker, _ = run(lambda n: late.get(n, 960))
     output = speaker.output[HEADROOM + 960 :]
     assert np.abs(np.diff(output, 2)).max() < 4 * 0.5 * (2 * np.pi * 200 / RATE) ** 2 + 1e-3
 
@@ -123,7 +137,7 @@ def test_a_long_stall_ends_in_silence_and_is_reported():
     play(speaker, delivery, 24_000)
     assert delivery.silent
     assert not speaker.output[-4800:].any()
-    assert speaker.queued() == pytest.approx(GUARD_S * RATE, abs=120)
+    assert speaker.queued() == pytest.approx(RESERVE, abs=120)
 
 
 @pytest.mark.parametrize("shift", [-1440, 1440])
@@ -168,7 +182,7 @@ def test_after_a_held_interpreter_the_latency_is_nominal_at_once():
             delivered.append(n)
             delivery.deliver(tone(n * BLOCK, BLOCK))
     assert len(delivered) <= 2
-    assert speaker.queued() == pytest.approx(HEADROOM + BLOCK, abs=round(GUARD_S * RATE))
+    assert speaker.queued() == pytest.approx(HEADROOM + BLOCK, abs=RESERVE)
     play(speaker, delivery, BLOCK)
     delivery.hold_latency(0, HEADROOM)
     assert speaker.queued() - delivery.pending_drop == pytest.approx(HEADROOM, abs=120)

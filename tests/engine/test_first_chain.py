@@ -20,7 +20,7 @@ from rtvc.calibration.sizing import Sizing
 from rtvc.calibration.timing import Timing
 from rtvc.engine.first_chain import LIMIT_S, measured_chain
 from rtvc.session import Session
-from rtvc.settings import Settings
+from rtvc.settings import RESERVE_MS, Settings
 from tests.support.voices import PlainStream, PlainVoice, finder
 
 PROFILE = PROFILES[DEFAULT_PROFILE]
@@ -72,7 +72,7 @@ def test_it_starts_at_a_block_that_it_keeps_if_there_is_one(constant: float, slo
     assert voice.now <= LIMIT_S + constant + slope * LONGEST_BLOCK
     if constant + slope * LONGEST_BLOCK <= 0.3 * LONGEST_BLOCK:
         assert took <= PROFILE.max_load * found.block
-        assert found.headroom >= min(20 + PROFILE.headroom_factor * took, LONGEST_BLOCK)
+        assert found.headroom >= min(RESERVE_MS + PROFILE.headroom_factor * took, LONGEST_BLOCK)
 
 
 def test_a_fast_voice_makes_one_step_and_keeps_the_defaults() -> None:
@@ -119,7 +119,7 @@ def run(settings: Settings, sizing: Sizing | None = None) -> tuple[float, float,
 def test_a_slow_voice_starts_with_a_longer_block_and_says_so() -> None:
     block, headroom, session = run(START)
     assert block >= 160.0
-    assert headroom >= 20.0 + 1.5 * (40 + 0.3 * block)
+    assert headroom >= RESERVE_MS + 1.5 * (40 + 0.3 * block)
     begin = f"Automatic latency: it starts with block {block:.0f} ms and headroom {headroom:.0f}"
     assert session.take_message().startswith(begin)
 
@@ -130,7 +130,7 @@ def test_a_slow_voice_starts_with_a_longer_block_and_says_so() -> None:
         (START.replace(latency="constant"), None, (100, 80)),
         (START, Sizing(chosen=BOTH), (100, 80)),
         (START, Sizing(learned={("", "world"): (120.0, 90.0)}), (120, 90)),
-        (START, Sizing({"world": Timing(10.0, 0.1, 0.0, 1.1, 1.2, conditions())}), (40, 60)),
+        (START, Sizing({"world": Timing(10.0, 0.1, 0.0, 1.1, 1.2, conditions())}), (40, 50)),
     ],
     ids=["constant", "chosen", "learned", "calibrated"],
 )
