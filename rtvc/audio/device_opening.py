@@ -20,6 +20,8 @@ START_TIMEOUT_S, _LEAST_TIMEOUT_S = 2.0, 0.4
 before may take `_TIMES_USUAL` as long as its fastest start, and twice as long after each attempt
 that fails."""
 _TIMES_USUAL = 4.0
+_MOST_DOUBLINGS = 10
+"""A device that another program keeps for hours fails thousands of times."""
 SERVER_DEVICES = ("default", "pulse", "pipewire", "sysdefault")
 """ALSA's devices that are whatever the sound server's default is."""
 DIRECTIONS: tuple[Direction, Direction] = ("input", "output")
@@ -42,7 +44,7 @@ class StartTimeout:
         if self._usual_s is None:
             return START_TIMEOUT_S
         least = max(_LEAST_TIMEOUT_S, _TIMES_USUAL * self._usual_s)
-        return min(START_TIMEOUT_S, least * 2.0**self._failed)
+        return min(START_TIMEOUT_S, least * 2.0 ** min(self._failed, _MOST_DOUBLINGS))
 
     def started(self, after_s: float) -> None:
         """Note how long a start took; one of a device that was suspended took longer than usual."""

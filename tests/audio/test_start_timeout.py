@@ -26,3 +26,11 @@ def test_the_limit_grows_with_each_attempt_that_fails_up_to_the_first_one():
     assert limits == pytest.approx([0.4, 0.8, 1.6, START_TIMEOUT_S])
     timeout.started(1.7)  # it was suspended until then
     assert timeout.seconds == pytest.approx(0.4)
+
+
+def test_a_device_that_is_in_use_for_hours_is_still_tried():
+    timeout = StartTimeout()
+    timeout.started(0.1)
+    for _ in range(10_000):
+        timeout.failed()
+    assert timeout.seconds == START_TIMEOUT_S
