@@ -164,7 +164,8 @@ class MixerStream(DeviceStream):
             ring.fade_out(2 * block, width, device + 2 * block)
         time.sleep((2 * block + width + device) / rate)
         self._stream.abort()
-        ring.fade_in(width)
+        with self._lock:
+            ring.fade_in(width)
         self.finished.clear()
         self.start()
 

@@ -36,6 +36,8 @@ class TailRing:
         """The device's frames minus the frames read, while there is output."""
         self._empty = True
         self._taken = self._carried = 0
+        self._silent_until = 0
+        """End of the silence after the last fade-out."""
 
     @property
     def read_available(self) -> int:
@@ -69,6 +71,7 @@ class TailRing:
         pieces.append(np.zeros((max(0, rest), self._memory.shape[1]), np.float32))
         data = np.concatenate(pieces)
         self._overwrite(start, data[: self._advanced - start])
+        self._silent_until = min(self._silent_until, start)
         added = np.ascontiguousarray(data[self._advanced - start :])
         if len(added):
             self._advanced += int(self.ring.write(added))
@@ -87,11 +90,13 @@ class TailRing:
             Length of the fade, and of the silence after it, in frames.
         """
         gain = np.concatenate([_ramp(width)[::-1], np.zeros(silent)])
-        self._scale(self._position + after, gain)
+        start = self._position + after
+        self._scale(start, gain)
+        self._silent_until = min(start + len(gain), self._advanced)
 
     def fade_in(self, width: int) -> None:
-        """Fade the next queued frames in, in place, while the callback does not run."""
-        self._scale(self._position, _ramp(width))
+        """Fade in what follows the silence, in place, while the callback does not run."""
+        self._scale(max(self._position, self._silent_until), _ramp(width))
 
     def observe(self, device_frames: int, ended: bool) -> bool:
         """Compare with the device's clock every few milliseconds.

@@ -93,6 +93,22 @@ def test_queued_output_fades_out_and_in_in_place() -> None:
     np.testing.assert_array_equal(device.played[700:1000], 1.0)
 
 
+@pytest.mark.parametrize("queued", [2000, 800])
+def test_a_fade_in_begins_where_the_silence_ends(queued: int) -> None:
+    device = Device()
+    device.ring.write(np.ones((queued, 2), np.float32), 0)
+    device.ring.fade_out(200, 100, 700)
+    device.play(5)  # the device is stopped in the midst of the silence
+    device.ring.write(np.ones((600, 2), np.float32), device.frames, np.ones((300, 2), np.float32))
+    device.ring.fade_in(100)
+    device.play(8)
+    end = min(queued, 1000)
+    assert not device.played[300:end].any()
+    assert np.all(np.diff(device.played[end : end + 100]) >= 0)
+    assert np.abs(np.diff(device.played)).max() < 0.02
+    np.testing.assert_array_equal(device.played[end + 100 : 1300], 1.0)
+
+
 @pytest.mark.parametrize("rate", [48_000, 44_100])
 def test_a_tail_continues_what_the_resampler_has_returned(rate: int) -> None:
     resampler = EdgeResampler(48_000, rate)
