@@ -8,6 +8,7 @@ show that, but the times that PortAudio gives for the frames do.
 from __future__ import annotations
 
 import statistics
+import time
 from collections import deque
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ LONGER_S = 0.020
 """Greatest excess that a shorter output queue makes up for, half of it the callbacks' phase."""
 SHORTER_S = 0.030
 """Greatest shortfall that a longer output queue makes up for."""
+_CALENDAR_S = 60.0
+"""Distance from the time of the calendar within which a time is one of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class TimedFrame:
     index
         Its number since the stream was opened.
     seconds
-        The time on PortAudio's clock.
+        The time on PortAudio's clock, which is the calendar's or a monotonic one.
     """
 
     index: int
@@ -54,8 +57,13 @@ class FrameTimes:
         """When frame 0 was due, according to each of the newest timed frames."""
 
     def add(self, frame: TimedFrame) -> None:
-        """Add a timed frame."""
-        self._zeros = (*self._zeros[1 - _KEPT :], frame.seconds - frame.index / self._rate)
+        """Add a timed frame, soon after its time."""
+        seconds = frame.seconds
+        # Sound servers under ALSA give the time of the calendar, which can be set.
+        now = time.time()
+        if abs(seconds - now) < _CALENDAR_S:
+            seconds += time.monotonic() - now
+        self._zeros = (*self._zeros[1 - _KEPT :], seconds - frame.index / self._rate)
 
     def of(self, index: int) -> float | None:
         """Return the time of a frame in seconds, None if no frame was timed."""

@@ -1,8 +1,11 @@
 """Two streams that are opened again have the latency that they had before."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from rtvc.audio import stream_times
 from rtvc.audio.stream_times import LONGER_S, SHORTER_S, FrameTimes, LatencyOfTwo, TimedFrame
 
 RATE, PERIOD, BLOCK = 48_000, 480, 4800
@@ -113,3 +116,26 @@ def test_what_the_queue_cannot_make_up_for_stays(longer_s: float) -> None:
     for _ in range(5):
         back = opened.latency(held, 0.002, 0.08)
     assert back == pytest.approx(before, abs=1e-9)
+
+
+@pytest.mark.parametrize("set_by_s", [-3600.0, -0.5, 0.1, 5.0])
+def test_a_clock_that_is_set_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, set_by_s: float
+) -> None:
+    now, ahead = 0.0, 1.8e9
+    clock = SimpleNamespace(time=lambda: now + ahead, monotonic=lambda: now)
+    monkeypatch.setattr(stream_times, "time", clock)
+    recorded, played = FrameTimes(RATE), FrameTimes(RATE)
+    held = LatencyOfTwo(recorded, played)
+
+    def excess() -> float:
+        recorded.add(TimedFrame(round(now * RATE), now + ahead - 0.02))
+        between = held.excess(round(now * RATE), round(now * RATE))
+        played.add(TimedFrame(round(now * RATE), now + ahead + 0.03))
+        return between
+
+    for step in range(30):
+        now = 100.0 + 0.1 * step
+        ahead += set_by_s if step == 15 else 0.0
+        assert excess() == pytest.approx(0.0, abs=1e-6)
+    assert held.held_s == pytest.approx(0.05, abs=1e-6)
