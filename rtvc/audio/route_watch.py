@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from typing import NamedTuple
 
 from rtvc.audio.pulse_monitor import PulseMonitor, ServerState, ServerStream
@@ -81,7 +82,7 @@ class RouteWatch:
             if device:
                 described = state.descriptions.get(device) or device
                 self.moved_to = {**self.moved_to, direction: described}
-        if state.loops and (new_input or not self._loop_allowed):
+        if state.loops and (new_input or new_output or not self._loop_allowed):
             self._loop_allowed = False  # nor after the streams are opened again
             return self._moved(LOOP, lost=True)
         if self._on_cable and self._cable not in state.sinks:
@@ -131,4 +132,5 @@ def _new(before: tuple[str, ...], now: tuple[str, ...]) -> str:
     """Return the device that a stream was moved to; "" if streams were only opened or closed."""
     if len(before) != len(now):
         return ""
-    return next((device for device in now if device not in before), "")
+    # Another stream may be there already, such as that of the monitor.
+    return next(iter(Counter(now) - Counter(before)), "")

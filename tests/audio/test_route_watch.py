@@ -95,6 +95,33 @@ def test_a_loop_is_refused_unless_it_was_chosen() -> None:
         assert change.lost
 
 
+def test_an_output_that_is_moved_into_the_loop_is_refused() -> None:
+    server = Server()
+    watch = RouteWatch(server, loop_allowed=True)
+    watch.started(0.0)
+    server.show((LOOPED,), (ServerStream(2, "headphones"),))
+    assert watch.check() is None
+    server.show((LOOPED,), (SPEAKER,))
+    change = watch.check()
+    assert change is not None
+    assert change.message == LOOP
+    assert change.lost
+
+
+def test_a_move_to_the_device_of_the_monitor_is_reported() -> None:
+    server = Server()
+    watch = RouteWatch(server, loop_allowed=False)
+    watch.started(0.0)
+    monitor = ServerStream(3, "headphones")
+    server.show((MICROPHONE,), (SPEAKER, monitor))
+    assert watch.check() is None
+    server.show((MICROPHONE,), (ServerStream(2, "headphones"), monitor))
+    change = watch.check()
+    assert change is not None
+    assert change.message == "The sound server moved the output to 'headphones'."
+    assert watch.moves == 1
+
+
 def test_a_virtual_cable_that_vanishes_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULSE_SINK", "cable")
     server = Server()
