@@ -428,7 +428,8 @@ def _feedback(sound: dict[str, Any]) -> list[Check]:
     microphone = side(run.input.name if run.input else sound.get("default_input", ""))
     speakers = [side(run.output.name if run.output else sound.get("default_output", ""))]
     speakers += [side(run.monitor.name or sound.get("default_output", ""))] if run.monitor else []
-    warnings = filter(None, (loop_warning(microphone, one) for one in speakers if one.name))
+    echo = run.settings.echo
+    warnings = filter(None, (loop_warning(microphone, one, echo) for one in speakers if one.name))
     return [Check("feedback", "warning", warning) for warning in warnings]
 
 

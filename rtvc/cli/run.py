@@ -192,7 +192,8 @@ def _run(args: argparse.Namespace, until_the_end: ExitStack) -> int:
         # Without settings that change it you would hear your own voice.
         settings, preset = find_preset(_FIRST_PRESET).apply_to(settings), _FIRST_PRESET
         print_note(_preset_note())
-    devices = run_devices.find_devices(args, remembered, waiting=on_panel or args.plain)
+    waiting = on_panel or args.plain
+    devices = run_devices.find_devices(args, remembered, echo=settings.echo, waiting=waiting)
     if remembered.settings.changed() and settings == remembered.settings:
         print_note(f"Restored: {options.described(settings.changed())} (--reset starts fresh).")
     twice = ""

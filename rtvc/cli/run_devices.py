@@ -48,7 +48,7 @@ class RunDevices:
 
 
 def find_devices(
-    args: argparse.Namespace, remembered_run: RememberedRun, *, waiting: bool
+    args: argparse.Namespace, remembered_run: RememberedRun, *, echo: str, waiting: bool
 ) -> RunDevices:
     """Return the devices of a command line.
 
@@ -61,6 +61,8 @@ def find_devices(
         The command line.
     remembered_run
         The last run.
+    echo
+        The run's value of ``Settings.echo``, for advice.
     waiting
         Whether to wait for devices without a sound system too, as the panel and plain mode do.
 
@@ -80,7 +82,7 @@ def find_devices(
         return _demo(args, remembered)
     try:
         _require_devices()
-        return _live(args, remembered_run)
+        return _live(args, remembered_run, echo)
     except AudioError as error:
         if waiting or has_sound_system():
             print_note(f"{error} {WAITING}")
@@ -180,7 +182,7 @@ def _later_monitor(asked: str | None, remembered: DeviceChoice) -> DeviceChoice:
     return "" if asked.lower() == _NO_MONITOR else asked
 
 
-def _live(args: argparse.Namespace, remembered: RememberedRun) -> RunDevices:
+def _live(args: argparse.Namespace, remembered: RememberedRun, echo: str) -> RunDevices:
     from rtvc.device_choice import channel_label
     from rtvc.live.devices import DeviceSelection, SystemDevices
     from rtvc.live.feedback import Side, feedback_advice
@@ -199,9 +201,9 @@ def _live(args: argparse.Namespace, remembered: RememberedRun) -> RunDevices:
     if monitor and monitor.missing:
         print_note(f"{monitor.missing} Until then rtvc runs without a monitor.")
     source = Side.of(microphone.name, microphone.known)
-    advice = feedback_advice(source, Side.of(speaker.name, speaker.known))
+    advice = feedback_advice(source, Side.of(speaker.name, speaker.known), echo)
     if monitor:
-        advice = advice or feedback_advice(source, Side.of(monitor.name, monitor.known))
+        advice = advice or feedback_advice(source, Side.of(monitor.name, monitor.known), echo)
     if advice:
         print_note(advice)
     choice = DeviceSelection(

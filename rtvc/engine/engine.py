@@ -25,10 +25,9 @@ from rtvc.system.abandoned import abandon_thread
 _UNCHANGED = (
     "Your voice is recognisable: change pitch or formant, or choose another voice or a preset."
 )
-_FEEDBACK = (
-    "The microphone picks up the speaker, so the output is reduced: wear headphones, turn the "
-    "speaker down, or set echo to cancel."
-)
+_FEEDBACK = "The microphone picks up the speaker, so the output is reduced: wear headphones, "
+_WITHOUT_ECHO = "turn the speaker down, or set echo to cancel."
+_WITH_ECHO = "or turn the speaker down."
 _SOUNDING = State.CONVERTED, State.UNCHANGED, State.DRY, State.MUTED
 _JOIN_S = 1.0
 """Time for the engine thread to end; what takes longer hangs."""
@@ -228,7 +227,8 @@ class Engine:
             late = "The engine is behind; audio resumes shortly."
             state, reason = State.MUTED, f"{reason} {late}".strip()
         if stats.feedback and state in _SOUNDING:
-            reason = reason or _FEEDBACK
+            cancels = self._settings.echo != "off"
+            reason = reason or _FEEDBACK + (_WITH_ECHO if cancels else _WITHOUT_ECHO)
         if state is State.UNCHANGED:
             reason = reason or _UNCHANGED
         return dataclasses.replace(

@@ -47,18 +47,28 @@ class Side(NamedTuple):
         return next((cls(name, d.transport) for d in devices if d.name == name), cls(name))
 
 
-def feedback_advice(microphone: Side, speaker: Side) -> str:
+def feedback_advice(microphone: Side, speaker: Side, echo: str) -> str:
     """Return `loop_warning`, or a hint if it is not known which devices these are, else ""."""
     if {microphone.name.lower(), speaker.name.lower()} <= _GENERIC:
+        if echo != "off":
+            return ""
         return (
             "If you hear echo or howling, the microphone picks up the speaker: wear headphones, or "
             "set echo to cancel."
         )
-    return loop_warning(microphone, speaker)
+    return loop_warning(microphone, speaker, echo)
 
 
-def loop_warning(microphone: Side, speaker: Side) -> str:
-    """Return a warning if the microphone gets the output of the speaker, else ""."""
+def loop_warning(microphone: Side, speaker: Side, echo: str) -> str:
+    """Return a warning if the microphone gets the output of the speaker, else "".
+
+    Parameters
+    ----------
+    microphone, speaker
+        The devices.
+    echo
+        Value of ``Settings.echo``: what is cancelled is no reason for a warning.
+    """
     names = [unicodedata.normalize("NFC", side.name) for side in (microphone, speaker)]
     if names[0] == names[1] and _is_cable(microphone):
         return (
@@ -70,7 +80,7 @@ def loop_warning(microphone: Side, speaker: Side) -> str:
             f"{microphone.name!r} is rtvc's own output, which it converts again and again. "
             "Choose your microphone as the input."
         )
-    if any(_EARS.search(name) for name in names):
+    if echo != "off" or any(_EARS.search(name) for name in names):
         return ""
     bodies = [_KINDS.sub("", name).strip(" -()").lower() for name in names]
     one_body = bodies[0] == bodies[1] and all(_KINDS.search(name) for name in names)

@@ -217,7 +217,7 @@ class DevicesScreen(PanelScreen):
         # The reason of the state and the messages need the room first.
         news = snapshot.badge.text or snapshot.messages
         room = not (news and self.has_class("-flat"))
-        advice = self._advice(snapshot.devices) if room else ""
+        advice = self._advice(snapshot.devices, snapshot.settings.echo) if room else ""
         self.query_one("#advice", FlowPane).put((advice, "bold"))
 
     @on(OptionList.OptionSelected)
@@ -234,7 +234,7 @@ class DevicesScreen(PanelScreen):
             channel = _next_channel(selection.channel, microphones.channels)
             self._controller.select_devices(selection._replace(channel=channel))
 
-    def _advice(self, used: DeviceNames) -> str:
+    def _advice(self, used: DeviceNames, echo: str) -> str:
         """Return advice on the highlighted device together with those in use."""
         marked, would_be = None, used
         for devices in self.query(DeviceList):
@@ -243,11 +243,11 @@ class DevicesScreen(PanelScreen):
                 would_be = used._replace(**{devices.kind: marked.name})
         known = self._scanner.devices
         microphone = Side.of(would_be.input, known.inputs)
-        warning = feedback_advice(microphone, Side.of(would_be.output, known.outputs))
+        warning = feedback_advice(microphone, Side.of(would_be.output, known.outputs), echo)
         if not (would_be.input and would_be.output):
             warning = ""
         elif would_be.monitor and not warning:
-            warning = feedback_advice(microphone, Side.of(would_be.monitor, known.outputs))
+            warning = feedback_advice(microphone, Side.of(would_be.monitor, known.outputs), echo)
         if marked is None or not marked.virtual_cable:
             return warning
         cable = _CABLE.format(name=marked.name) + ("" if would_be.monitor else _HEAR_YOURSELF)

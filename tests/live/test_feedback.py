@@ -5,18 +5,25 @@ from __future__ import annotations
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from rtvc.audio.simulated import SimulatedDevice
+from rtvc.calibration.sizing import Sizing
 from rtvc.cli import doctor, main, run_devices
 from rtvc.config.remembered import RememberedRun, save_remembered
 from rtvc.device_choice import SYSTEM_DEFAULT, DeviceIdentity
+from rtvc.engine.engine import Engine
+from rtvc.library.open_voice import find_voice
 from rtvc.live.feedback import Side, feedback_advice, loop_warning
+from rtvc.settings import Settings
+from rtvc.stats import State
 from tests.audio.device_lists import BUILT_IN, MACBOOK
 from tests.support.simulated_system import SimulatedSystem
 
 
-def advice(microphone: str, speaker: str) -> str:
-    return feedback_advice(Side(microphone), Side(speaker))
+def advice(microphone: str, speaker: str, echo: str = "off") -> str:
+    return feedback_advice(Side(microphone), Side(speaker), echo)
 
 
 @pytest.mark.parametrize("language", BUILT_IN)
@@ -27,7 +34,7 @@ def test_the_microphone_and_speakers_of_a_macbook_howl_in_every_language(languag
     assert "Wear headphones" in advice(decomposed[0], speakers)
     for name in (headphones, decomposed[1]):
         both = Side(microphone, "built-in"), Side(name, "built-in")
-        assert feedback_advice(*both) == ""
+        assert feedback_advice(*both, "off") == ""
 
 
 @pytest.mark.parametrize(
@@ -74,7 +81,7 @@ def test_other_devices_give_no_alarm(microphone: str, speaker: str):
 def test_names_without_a_model_are_judged_by_the_connection(
     microphone: Side, speaker: Side, howls: bool
 ):
-    assert bool(loop_warning(microphone, speaker)) == howls
+    assert bool(loop_warning(microphone, speaker, "off")) == howls
 
 
 @pytest.mark.parametrize(
@@ -85,7 +92,7 @@ def test_names_without_a_model_are_judged_by_the_connection(
     ],
 )
 def test_a_cable_into_itself_is_a_certain_loop(microphone: Side, speaker: Side):
-    found = loop_warning(microphone, speaker)
+    found = loop_warning(microphone, speaker, "cancel")
     assert "same virtual cable" in found
     assert "Choose your microphone as the input." in found
 
@@ -96,7 +103,27 @@ def test_the_monitor_of_the_output_is_the_output():
 
 def test_unknown_devices_give_a_hint():
     assert "If you hear" in advice("default", "pulse")
-    assert loop_warning(Side("default"), Side("pulse")) == ""
+    assert loop_warning(Side("default"), Side("pulse"), "off") == ""
+
+
+def test_who_cancels_the_echo_is_not_told_to_do_so():
+    for microphone, speaker in (("default", "pulse"), ("iMac Microphone", "iMac Speakers")):
+        assert "set echo to cancel" in advice(microphone, speaker)
+        assert advice(microphone, speaker, "cancel") == ""
+    assert "rtvc's own output" in advice("Monitor of Speakers", "Speakers", "cancel")
+
+
+@pytest.mark.parametrize(
+    ("echo", "how"),
+    [("off", "turn the speaker down, or set echo to cancel."), ("cancel", "or turn the speaker")],
+)
+def test_the_reason_of_a_reduced_output_names_what_is_not_done_yet(echo: str, how: str):
+    endpoint = SimulatedDevice(np.zeros(480, np.float32))
+    engine = Engine(endpoint, Settings(echo=echo), find_voice, Sizing())
+    engine._loop.stats.publish(state=State.CONVERTED, feedback=True)
+    reason = engine.stats().reason
+    assert f"wear headphones, {how}" in reason
+    assert ("set echo to cancel" in reason) == (echo == "off")
 
 
 BLACKHOLE = DeviceIdentity("BlackHole 2ch", "Core Audio")
@@ -117,6 +144,7 @@ SOUND = {
             RememberedRun(output=DeviceIdentity("Box"), monitor=SYSTEM_DEFAULT),
             ["'Mikrofon' picks up 'Lautsprecher'"],
         ),
+        (RememberedRun(settings=Settings(echo="cancel")), []),
     ],
 )
 def test_doctor_says_which_devices_of_the_next_run_make_a_loop(
@@ -136,6 +164,16 @@ def test_a_run_says_that_a_cable_goes_into_itself(
 ):
     SimulatedSystem(MACBOOK).install(monkeypatch)
     args = main.parse(["run", "--input", "blackhole", "--output", "blackhole"])
-    devices = run_devices.find_devices(args, RememberedRun(), waiting=False)
+    devices = run_devices.find_devices(args, RememberedRun(), echo="off", waiting=False)
     assert "the same virtual cable, 'BlackHole 2ch'" in devices.advice
     assert devices.advice in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("echo", "warned"), [("off", True), ("cancel", False)])
+def test_a_run_that_cancels_the_echo_needs_no_headphones(
+    monkeypatch: pytest.MonkeyPatch, echo: str, warned: bool
+):
+    SimulatedSystem(MACBOOK).install(monkeypatch)
+    args = main.parse(["run"])
+    devices = run_devices.find_devices(args, RememberedRun(), echo=echo, waiting=False)
+    assert ("Wear headphones" in devices.advice) == warned

@@ -59,3 +59,14 @@ async def test_the_default_microphone_has_a_channel_too(open_panel):
         await it.until(lambda: "USB Microphone" not in it.text())
         await it.press("c")
         assert it.controller.requested.channel == "loudest", "nobody knows its channels"
+
+
+@pytest.mark.thorough
+@in_loop
+async def test_headphones_are_advised_until_the_echo_is_cancelled(open_panel):
+    async with open_panel() as it:
+        await it.press("d")
+        await it.reads("Wear headphones, or set echo to cancel")
+        it.controller.apply(it.controller.settings.replace(echo="cancel"))
+        await it.until(lambda: "headphones, or" not in it.text())
+        await it.press("escape")
