@@ -513,7 +513,8 @@ class Controller:
 
     def _report(self, message: str) -> None:
         with self._lock:
-            self._message = message
+            if message not in self._message:
+                self._message = f"{self._message} {message}".strip()
 
 
 def _reason(error: Exception) -> str:

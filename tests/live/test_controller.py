@@ -193,6 +193,19 @@ def test_closing_keeps_the_recording_and_is_safe_to_repeat(tmp_path):
     assert soundfile.info(tmp_path / "rtvc-recording.wav").frames > 9600
 
 
+def test_one_message_does_not_replace_another(tmp_path):
+    (tmp_path / "config").write_text("This is no folder.")
+    controller = Controller(SimulatedDevices(), RememberedRun())
+    controller.recorder.start(tmp_path / "talk.wav")
+    recording = controller._recording
+    assert recording is not None
+    recording.push("output", np.zeros(4800, np.float32))
+    controller.close()
+    message = controller.take_message()
+    assert message.startswith("The settings are not saved.")
+    assert message.endswith(f" Saved the recording to {tmp_path / 'talk.wav'}.")
+
+
 def test_devices_are_looked_for_in_the_background(controller):
     assert controller.scanner.devices.inputs == ()
     controller.scanner.scan_devices()
