@@ -216,11 +216,11 @@ class BacklogKeeper:
             self._watch.observe(measured)
             if self._watch.due(now, quiet=quiet):
                 ms = round(1000 * self._watch.excess)
-                self._begin(now, f"The latency of {self._name!r} had changed by {ms:+} ms.")
+                self._begin(now, f"The latency of {self._name!r} has changed by {ms:+} ms.")
         return ""
 
     def _begin(self, now: float, reason: str) -> None:
-        self._event = f"{reason} The latency is back to normal."
+        self._event = f"{reason} The stream starts again to restore the latency."
         self.restarts += 1
         self._began = now
         self._restart = PORTAUDIO.begin(self._restart_stream, RESTART_LIMIT_S)

@@ -337,7 +337,7 @@ class _MonitorRun(threading.Thread):
             return
         self._monitor.error = why and (
             f"The monitor is silent. {why} The main output continues, and the monitor is tried "
-            "again; d chooses another one."
+            "again until you choose another one."
         )
 
 

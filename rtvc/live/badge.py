@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 
 from rtvc.setting import Value
-from rtvc.settings import BUILT_IN, SETTINGS, Settings
+from rtvc.settings import BUILT_IN, RESERVE_MS, SETTINGS, Settings
 from rtvc.stats import State, Stats
 
 _WINDOW_S = 10.0
@@ -185,7 +185,7 @@ def _remedy(stats: Stats, settings: Settings) -> tuple[str, Remedy | None]:
     if stats.step.p95 > block > 0:
         sentence = f"{longest} for a block of {block * 1000:.0f} ms. Close other programs too."
         return sentence, _longer("block", stats.step.p95 * 1000, settings)
-    if stats.step.p99 > headroom > 0:
+    if stats.step.p99 > headroom - 1e-3 * RESERVE_MS > 0:
         sentence = f"{longest} of {headroom * 1000:.0f} ms headroom. Close other programs too."
         return sentence, _longer("headroom", stats.step.p99 * 1000, settings)
     return "Another program is using the CPU: close it.", _longer(

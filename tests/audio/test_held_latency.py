@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from rtvc.audio.device_backlog import _HOLD_TRIES
+from rtvc.audio.device_backlog import _HOLD_TRIES, BacklogKeeper
 from rtvc.audio.devices import Device
 from rtvc.audio.duplex import PRIMED_BLOCKS, Duplex
 from rtvc.audio.streams import Counters, DeviceStream, Port, StreamSpec
@@ -76,3 +76,12 @@ def test_what_cannot_be_reached_is_left_to_the_service():
 
 def test_a_device_without_times_is_started_once():
     assert start((None, None), hold_s=0.03) == 1
+
+
+def test_a_restart_is_told_before_it_is_known_to_help():
+    keeper = BacklogKeeper(Stream([(0.05, 0.05)]), "card", 0.0)
+    keeper.service(0.0, quiet=True, interrupted_s=1.0)
+    assert keeper.take_event() == (
+        "The program was paused for 1.0 s. The stream starts again to restore the latency."
+    )
+    assert keeper.take_event() == ""

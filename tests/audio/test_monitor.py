@@ -1,9 +1,12 @@
 """The monitor in step with the main output, on a virtual clock."""
 
+import time
+
 import numpy as np
 import pytest
 
-from rtvc.audio.monitor import EXTRA_QUEUE_S, TOLERANCE_S, SyncedWriter
+from rtvc.audio.errors import AudioError
+from rtvc.audio.monitor import EXTRA_QUEUE_S, TOLERANCE_S, Monitor, SyncedWriter
 from tests.support.simulated_stream import SimulatedSpeaker
 
 RATE = 48_000
@@ -116,3 +119,19 @@ def test_a_gain_change_is_faded():
     assert np.abs(played[round(3.0 * RATE) : round(3.8 * RATE)]).max() < 1e-9
     assert np.abs(played[-RATE // 2 : -RATE // 10]).max() == pytest.approx(0.25, abs=0.01)
     assert np.abs(np.diff(played)).max() < 0.03
+
+
+def test_a_monitor_that_cannot_be_opened_names_no_key_of_the_panel():
+    def away() -> SimulatedSpeaker:
+        raise AudioError("It is not connected.")
+
+    monitor = Monitor("headphones", away)
+    monitor.start(lambda: None)
+    end = time.monotonic() + 10.0
+    while not monitor.error and time.monotonic() < end:
+        time.sleep(0.01)
+    monitor.stop()
+    assert monitor.error == (
+        "The monitor is silent. It is not connected. The main output continues, and the monitor "
+        "is tried again until you choose another one."
+    )

@@ -11,7 +11,7 @@ from rtvc.library.finding import FoundVoice
 from rtvc.library.home import voices_folder
 from rtvc.library.open_voice import find_voice
 from rtvc.library.setting_up import install_from_folder
-from rtvc.live.badge import BadgeTracker
+from rtvc.live.badge import Badge, BadgeTracker
 from rtvc.settings import Settings
 from rtvc.stats import Latency, State, Stats, Times
 from tests.engine.rvc.rvc_stack import GOLDEN, INDEX
@@ -123,16 +123,25 @@ def test_a_device_that_was_never_there_is_not_lost_and_none_that_comes_back_is_s
 
 
 def test_a_remedy_sets_the_size_that_is_too_short():
-    def remedy(step: Times, settings: Settings):
+    def badge(step: Times, settings: Settings) -> Badge:
         tracker = BadgeTracker()
         latency = Latency(block=0.1, headroom=0.08)
         stats = Stats(state=State.CONVERTED, voice="world", latency=latency, step=step)
         tracker.update(stats, settings, 0.0)
-        return tracker.update(dataclasses.replace(stats, late_blocks=3), settings, 1.0).remedy
+        return tracker.update(dataclasses.replace(stats, late_blocks=3), settings, 1.0)
+
+    def remedy(step: Times, settings: Settings):
+        return badge(step, settings).remedy
 
     assert remedy(Times(0.1, 0.131, 0.14), Settings()).changes == {"block": 160.0}
     assert remedy(Times(0.05, 0.09, 0.095), Settings()).changes == {"headroom": 120.0}
     assert remedy(Times(0.01, 0.02, 0.03), Settings()).changes == {"headroom": 100.0}
+    # The last 12 ms of the headroom are the reserve, in which concealment begins.
+    assert (
+        "Steps take up to 72 ms of 80 ms headroom."
+        in badge(Times(0.05, 0.07, 0.072), Settings()).text
+    )
+    assert "Another program" in badge(Times(0.05, 0.06, 0.067), Settings()).text
     assert remedy(Times(1.0, 1.1, 1.2), Settings(block=1000)) is None, "it cannot be longer"
 
 
