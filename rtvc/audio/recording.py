@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -45,6 +45,9 @@ class Recording:
     longest_s, waiting_s
         Length in seconds at which a recording continues in another file, and of the audio
         that may wait for the disk.
+    on_files
+        Called with the files that a kill would leave: at first, and whenever they are others, by
+        the thread that writes them.
 
     Attributes
     ----------
@@ -63,6 +66,7 @@ class Recording:
         *,
         longest_s: float = _LONGEST_S,
         waiting_s: float = _WAITING_S,
+        on_files: Callable[[list[Path]], object] = lambda files: None,
     ) -> None:
         self.error = ""
         self._tracks: dict[Side, _Track] = {}
@@ -73,6 +77,8 @@ class Recording:
             for track in self._tracks.values():
                 track.discard()
             raise
+        self._on_files, self._files = on_files, list[Path]()
+        self._note_files()
         self._stop_requested = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rtvc recording", daemon=True)
         self._thread.start()
@@ -130,6 +136,7 @@ class Recording:
                 ended = self._stop_requested.wait(_INTERVAL_S)
                 for track in self._tracks.values():
                     track.write_waiting()
+                self._note_files()
                 if time.monotonic() - synced >= _SYNC_EVERY_S:
                     for track in self._tracks.values():
                         track.file.sync()
@@ -140,6 +147,12 @@ class Recording:
             self._end_early(error.reason)
         except Exception as error:
             self._end_early(f"of an unexpected {type(error).__name__}: {error}")
+
+    def _note_files(self) -> None:
+        files = [path for track in self._tracks.values() for path in track.files]
+        if files != self._files:
+            self._files = files
+            self._on_files(files)
 
     def _end_early(self, reason: str) -> None:
         self._stop_requested.set()
@@ -171,7 +184,17 @@ class _Track:
         self.missing = 0
         self.file = RecordingFile(path)
         self.paths = [self.file.path]
-        self._end = _End(self.file.path) if self.file.paged else None
+        self._end: _End | None = None
+        try:
+            self._end = _End(self.file.path) if self.file.paged else None
+        except RtvcError:
+            self.file.discard()
+            raise
+
+    @property
+    def files(self) -> list[Path]:
+        """The files written so far, with the newest seconds of one that is written in pages."""
+        return [*self.paths, *(self._end.paths if self._end else ())]
 
     @property
     def frames(self) -> int:

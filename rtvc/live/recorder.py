@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,8 +55,7 @@ class Recorder:
         paths = self._choice.paths(file)
         if file is None:
             _create(next(iter(paths.values())).parent)
-        recording = self._recording = Recording(paths)
-        note_recording(recording.paths)
+        recording = self._recording = Recording(paths, on_files=note_recording)
         self._attach(recording)
         return self.files
 
@@ -64,11 +63,7 @@ class Recorder:
     def files(self) -> str:
         """The files being recorded, "" if there are none."""
         recording = self._recording
-        return (
-            " and ".join(escaped(str(path)) for path in recording.paths)
-            if recording is not None
-            else ""
-        )
+        return _joined(recording.paths) if recording is not None else ""
 
     @property
     def seconds(self) -> float | None:
@@ -84,7 +79,7 @@ class Recorder:
         RtvcError
             If no recording is running, or a file could not be written.
         """
-        recording, files = self._recording, self.files
+        recording = self._recording
         if recording is None:
             raise RtvcError("No recording is running.")
         self._recording = None
@@ -96,6 +91,8 @@ class Recorder:
                 forget_recording()
         if not recording.seconds:
             return "The recording was stopped before there was any sound, so there is no file."
+        # One that got no sound is removed.
+        files = _joined(path for path in recording.paths if path.exists())
         return f"Saved the recording to {files}.{_missing(recording.missing_s)}"
 
     def take_message(self) -> str:
@@ -128,6 +125,10 @@ def _create(folder: Path) -> None:
             f"The folder {folder} cannot be created: {error.strerror}. "
             "Choose another with --record-folder."
         ) from None
+
+
+def _joined(paths: Iterable[Path]) -> str:
+    return " and ".join(escaped(str(path)) for path in paths)
 
 
 def _missing(seconds: float) -> str:

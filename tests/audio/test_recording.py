@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ import pytest
 import soundfile
 
 from rtvc.audio.recording import Recording, Side
-from rtvc.audio.recording_file import RecordingFile
+from rtvc.audio.recording_file import RecordingError, RecordingFile
 from rtvc.audio.simulated import SimulatedDevice
 from rtvc.audio.tee import TeeEndpoint
 from rtvc.errors import RtvcError
@@ -149,6 +150,41 @@ def test_a_long_recording_continues_in_another_file(tmp_path):
     assert [path.name for path in recording.paths] == ["talk.flac", "talk-2.flac", "talk-3.flac"]
     joined = np.concatenate([read(path) for path in recording.paths])
     np.testing.assert_allclose(joined, noise(2.5), atol=2e-7)
+
+
+def test_what_a_kill_would_leave_is_told_whenever_it_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr("rtvc.audio.recording._END_S", 0.5)
+    told: list[list[str]] = []
+    recording = Recording(
+        {"output": tmp_path / "talk.ogg"},
+        longest_s=1.4,
+        on_files=lambda files: told.append([path.name for path in files]),
+    )
+    assert told == [["talk.ogg", "talk-end.wav"]]
+    for _ in range(4):  # one at a time, so that the thread notes all that happens
+        push(recording, noise(0.5))
+        while recording._tracks["output"]._waiting or recording.seconds < 0.5:
+            time.sleep(0.01)
+        time.sleep(0.25)
+    assert ["talk.ogg", "talk-end.wav", "talk-end-2.wav"] in told
+    assert set(told[-1]) == {path.name for path in tmp_path.iterdir()}
+    assert {"talk.ogg", "talk-2.ogg", "talk-2-end.wav"} <= set(told[-1])
+    recording.finish()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["talk-2.ogg", "talk.ogg"]
+
+
+def test_a_recording_that_cannot_begin_leaves_no_file(tmp_path, monkeypatch):
+    create = RecordingFile.__init__
+
+    def full(self, path):
+        if path.suffix == ".wav":
+            raise RecordingError(path, OSError(errno.ENOSPC, "No space left on device"))
+        create(self, path)
+
+    monkeypatch.setattr(RecordingFile, "__init__", full)
+    with pytest.raises(RtvcError, match="the disk is full"):
+        Recording({"output": tmp_path / "talk.ogg"})
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_disk_that_does_not_respond(tmp_path, monkeypatch):

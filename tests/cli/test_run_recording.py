@@ -112,3 +112,21 @@ def test_only_the_input_is_recorded_if_that_is_asked(tmp_path: Path):
     assert recorder.start() == str(tmp_path / "rtvc-recording-input.wav")
     assert "before there was any sound" in recorder.stop()
     assert not list(tmp_path.glob("*.wav"))
+
+
+def test_a_side_without_sound_is_not_said_to_be_saved(tmp_path: Path):
+    attached: list[Recording | None] = []
+    recorder = Recorder(attached.append, RecordingChoice("both", str(tmp_path)))
+    recorder.start()
+    recording = attached[-1]
+    assert recording is not None
+    recording.push("input", np.zeros(4800, np.float32))
+    assert recorder.stop() == f"Saved the recording to {tmp_path / 'rtvc-recording-input.wav'}."
+
+
+def test_the_newest_seconds_of_a_killed_recording_are_named_too(tmp_path: Path):
+    recorder = Recorder(lambda recording: None)
+    recorder.start(tmp_path / "talk.ogg")
+    sentence = unfinished_recordings()  # as after a kill: what this process has noted
+    assert sentence.endswith(f" is in {tmp_path / 'talk.ogg'} and {tmp_path / 'talk-end.wav'}.")
+    recorder.stop()
