@@ -158,16 +158,26 @@ def _files(path: Path, target: Path) -> Iterator[tuple[Path | Skipped, Path]]:
     own = os.path.realpath(target)
     for folder, folders, names in os.walk(path, onerror=note):
         # The output folder of an earlier run is not an input.
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and os.path.realpath(Path(folder, name)) != own
-        )
+        inner = [Path(folder, name) for name in sorted(folders)]
+        inner = [one for one in inner if os.path.realpath(one) != own]
+        reasons = {one: _reason_to_skip_folder(one) for one in inner}
+        folders[:] = [one.name for one in inner if not reasons[one]]
+        for one, reason in reasons.items():
+            if reason:
+                yield Skipped(one, reason), one.relative_to(path)
         for name in sorted(names):
             file = Path(folder) / name
             reason = _reason_to_skip(file)
             yield (Skipped(file, reason) if reason else file), file.relative_to(path)
     yield from ((one, path) for one in locked)
+
+
+def _reason_to_skip_folder(folder: Path) -> str:
+    if folder.name.startswith("."):
+        return "a hidden folder"
+    if folder.is_symlink():  # it may lead in a circle
+        return "a link to a folder; give the folder itself as IN"
+    return ""
 
 
 def _reason_to_skip(file: Path) -> str:

@@ -162,6 +162,9 @@ def test_every_file_of_a_folder_is_accounted_for_and_a_bad_one_stops_no_other(
     Path("in/broken.wav").write_bytes(b"RIFF nonsense")
     Path("in/notes.txt").write_text("no sound")
     speech("in/.hidden.wav", 0.3)
+    speech("in/.old/a.wav", 0.3)
+    speech("elsewhere/a.wav", 0.3)
+    Path("in/more").symlink_to("../elsewhere")
     os.rename(speech("in/c.wav", 0.3), os.fsdecode(b"in/m\xe9re.wav"))
     long = "n" * 240
     speech(f"in/{long}.wav", 0.3)
@@ -170,11 +173,13 @@ def test_every_file_of_a_folder_is_accounted_for_and_a_bad_one_stops_no_other(
     told = here_convert("in", speech("extra.ogg", 0.3), "out", code=1).splitlines()
     assert told[0].startswith("in/a.wav -> out/a.wav")
     assert told[1].startswith("rtvc: Cannot read in/broken.wav")
-    assert told[-4:] == [
+    assert told[-6:] == [
         "failed      in/broken.wav",
+        "skipped     .old: a hidden folder",
+        "skipped     more: a link to a folder; give the folder itself as IN",
         "skipped     .hidden.wav: a hidden file",
         "skipped     notes.txt: not a sound file by its name",
-        "7 of 8 files converted, 1 failed, 2 skipped.",
+        "7 of 8 files converted, 1 failed, 4 skipped.",
     ]
     made = sorted(os.fsencode(path.relative_to("out")) for path in Path("out").rglob("*.*"))
     assert made == [
