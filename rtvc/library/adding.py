@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -252,7 +253,11 @@ def _install(
                 (folder / DEFAULTS_FILE).unlink(missing_ok=True)
                 copy_file(old / DEFAULTS_FILE, folder / DEFAULTS_FILE)
             kept = remove_voice(name)
-            notes.append(f"The old one can be restored: 'rtvc voices restore {kept!r}'.")
+            taken = names.comparison_key(kept) == names.comparison_key(name)
+            new = " --name NEW" if taken else ""
+            notes.append(
+                f"The old one can be restored: rtvc voices restore {shlex.quote(kept)}{new}"
+            )
         try:
             move_into_place(folder, voices_folder() / name)
         except FileExistsError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import warnings
 from pathlib import Path
 
@@ -108,8 +109,8 @@ def _load(source: str | Path, index: str | Path | None, pick: str | None) -> Voi
 def _is_path(source: str) -> bool:
     if is_url(source):
         raise UsageError(
-            f"A URL cannot be loaded. Run 'rtvc voices add {source}', then load the voice by its "
-            "name."
+            f"A URL cannot be loaded. Run 'rtvc voices add {shlex.quote(source)}', then load the "
+            "voice by its name."
         )
     if source in ("", BUILT_IN) or parts_between(source):
         return False

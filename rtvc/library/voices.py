@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -337,7 +338,7 @@ def _unknown(name: str) -> UsageError:
     if name.lower().endswith(".zip"):
         return UsageError(
             f"{name!r} is an archive, not an installed voice. Install it with "
-            f"'rtvc voices add {name}'."
+            f"'rtvc voices add {shlex.quote(name)}'."
         )
     available = [BUILT_IN, *(names.normalized(folder.name) for folder in _folders(voices_folder()))]
     hint = did_you_mean(names.normalized(name), available, "'rtvc voices' lists all.")

@@ -500,13 +500,19 @@ def test_a_replaced_voice_can_be_restored(index):
     add(V2, name="Anna", index=index)
     added = add(V1, name="anna", force=True)
     assert added.voice.manifest.version == "v1"
-    assert "restored" in added.notes[0]
+    assert added.notes[0].endswith(": rtvc voices restore Anna --name NEW")
     assert installed() == ["anna"]
     assert library.list_removed() == ["Anna"]
     with pytest.raises(UsageError, match="already"):
         library.restore_voice("Anna")
     assert library.restore_voice("anna", "Anna of old") == "Anna of old"
     assert library.installed_voice("Anna of old").manifest.index_vectors == 40
+    add(V1, name="Cleo D", force=True)
+    library.remove_voice("Cleo D")
+    add(V1, name="Cleo D")
+    again = add(V1, name="Cleo D", force=True)
+    assert again.notes[0].endswith(": rtvc voices restore 'Cleo D 2'")
+    assert library.restore_voice("Cleo D 2") == "Cleo D 2"
 
 
 def test_removed_voices_of_the_same_name_can_be_restored():
