@@ -63,11 +63,14 @@ class Chosen(NamedTuple):
     preset
         Name of the preset that the settings begin with, "" if there is none, if it is a file
         elsewhere, or if a flag chooses another voice.
+    asked
+        `stated` without what only the voice sets.
     """
 
     settings: Settings
     stated: frozenset[str]
     preset: str
+    asked: frozenset[str]
 
 
 def chosen(args: argparse.Namespace, base: Settings, name: str = "") -> Chosen:
@@ -106,16 +109,17 @@ def chosen(args: argparse.Namespace, base: Settings, name: str = "") -> Chosen:
             base = follow_voice(base, voice)
         else:
             base = base.replace(morph_to=NO_MORPH, morph=0.0)
+    asked = stated | given.keys()
     if args.preset is not None or "voice" in given:
         remembered, damage = find_defaults(voice)
         stated |= remembered.keys()
         if damage:
             print(damage, file=sys.stderr)
-    return Chosen(base.replace(**given), stated | given.keys(), name)
+    return Chosen(base.replace(**given), stated | asked, name, asked)
 
 
 def without_effect(chosen: Chosen, features: Set[str]) -> str:
-    """Return "--NAME has" or "--NAME, --NAME have" for stated settings that change nothing.
+    """Return "--NAME has" or "--NAME, --NAME have" for settings asked for that change nothing.
 
     Parameters
     ----------
@@ -130,7 +134,7 @@ def without_effect(chosen: Chosen, features: Set[str]) -> str:
         The beginning of a sentence, "" if all apply. A value at its default counts as applying.
     """
     differing = chosen.settings.changed().keys()
-    changed = chosen.stated & differing
+    changed = chosen.asked & differing
     morph = differing & {"morph_to", "morph"}
     alone = morph if len(morph) == 1 else set()  # a voice without a position, or the other way
     flags = [
@@ -302,7 +306,8 @@ def described(values: dict[str, Value]) -> str:
     parts = []
     for name, value in values.items():
         unit = SETTINGS[name].unit
-        text = f"{value:g}" if isinstance(value, float) else str(value).lower()
+        text = f"{value:g}" if isinstance(value, float) else str(value)
+        text = text.lower() if isinstance(value, bool) else text
         parts.append(f"{name.replace('_', ' ')} {text}" + (f" {unit}" if unit else ""))
     return ", ".join(parts)
 

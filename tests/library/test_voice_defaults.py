@@ -92,12 +92,24 @@ def actions(settings: Settings) -> tuple[Run, Actions]:
     return run, Actions(run, manager, PanelState(), keys)  # type: ignore[arg-type]
 
 
-def chosen(*words: str, base: Settings | None = None) -> Settings:
+def choice(*words: str, base: Settings | None = None) -> options.Chosen:
     import argparse
 
     parser = argparse.ArgumentParser()
     options.add_settings(parser)
-    return options.chosen(parser.parse_args(words), base or Settings()).settings
+    return options.chosen(parser.parse_args(words), base or Settings())
+
+
+def chosen(*words: str, base: Settings | None = None) -> Settings:
+    return choice(*words, base=base).settings
+
+
+def test_only_settings_that_you_ask_for_are_reported_as_without_effect(voices):
+    change_defaults("Anna", {"morph_to": "Bert"})
+    features = {"rvc", "f0", "index"}
+    assert options.without_effect(choice("--voice", "Anna"), features) == ""
+    asked = choice("--voice", "Anna", "--morph-to", "Bert")
+    assert options.without_effect(asked, features) == "--morph-to has"
 
 
 def test_the_command_sets_shows_and_forgets(voices, capsys):
@@ -115,6 +127,9 @@ def test_the_command_sets_shows_and_forgets(voices, capsys):
     assert main(["voices", "set", "Anna", "index_rate="]) == 0
     assert capsys.readouterr().out == "'Anna' remembers nothing.\n"
     assert not defaults_file("Anna").exists()
+    assert main(["voices", "set", "Anna", "morph_to=Bert", "pitch_interpolation=on"]) == 0
+    remembered = "'Anna' remembers pitch interpolation true, morph to Bert.\n"
+    assert capsys.readouterr().out == remembered, "a name keeps its capitals"
 
 
 @pytest.mark.parametrize(
