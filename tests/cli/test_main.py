@@ -176,7 +176,8 @@ def test_every_setting_is_a_flag(command: list[str]):
         assert options.chosen(args, Settings()).settings == Settings().replace(
             **{setting.name: cast(Value, value)}
         )
-    assert options.chosen(main.parse(command), Settings()) == (Settings(), frozenset(), "")
+    nothing = options.Chosen(Settings(), frozenset(), "", frozenset())
+    assert options.chosen(main.parse(command), Settings()) == nothing
 
 
 def test_flags_go_on_top_of_the_preset(tmp_path: Path):
@@ -185,11 +186,8 @@ def test_flags_go_on_top_of_the_preset(tmp_path: Path):
     args = main.parse(["run", "--preset", str(path), "--pitch", "-6"])
     base = Settings(pitch=9.0, whisper=True, block=200.0)
     expected = Settings(pitch=-6.0, formant=-2.0, gate=-50.0, block=200.0)
-    assert options.chosen(args, base) == (
-        expected,
-        frozenset(("pitch", "formant", "gate")),
-        "",
-    )
+    stated = frozenset(("pitch", "formant", "gate"))
+    assert options.chosen(args, base) == options.Chosen(expected, stated, "", stated)
 
 
 @pytest.mark.thorough
