@@ -70,7 +70,7 @@ def run(
     recorder = Recorder(partial(setattr, session.endpoint, "recording"), remembered.recording)
     run_recording.start_recording(args, recorder)
     stats_file = StatsFile(args.stats, session)
-    display = StatusDisplay(sys.stdout)
+    display = StatusDisplay(sys.stdout, muted=remembered.settings.mode == "muted")
     missing = ""
     try:
         with Keyboard() as keyboard:

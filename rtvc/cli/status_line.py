@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from rtvc.live.badge import NO_VOICE, RESTARTING, TOO_SLOW
 from rtvc.live.health import health
-from rtvc.stats import Level, Stats
+from rtvc.stats import Level, State, Stats
 
 _FLOOR_DB = -60.0
 _LEAST_IMPORTANT_FIRST = (
@@ -21,7 +22,7 @@ _LEAST_IMPORTANT_FIRST = (
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
-def status_line(stats: Stats, width: int, *, unicode: bool = True) -> str:
+def status_line(stats: Stats, width: int, *, unicode: bool = True, muted: bool = False) -> str:
     """Return the line for a terminal of `width` columns, never longer than that.
 
     If there is no room, the least important items are left out first.
@@ -34,9 +35,11 @@ def status_line(stats: Stats, width: int, *, unicode: bool = True) -> str:
         Columns available.
     unicode
         Whether the meters use block characters.
+    muted
+        Whether the settings ask for silence.
     """
     cells = 10
-    parts = _parts(stats)
+    parts = _parts(stats, muted=muted)
     levels = {"in": stats.input, "out": stats.output}
     for name, level in levels.items():
         parts[name] = f"{name} {_meter(level, cells, unicode=unicode)} {_level(level)}"
@@ -52,9 +55,9 @@ def status_line(stats: Stats, width: int, *, unicode: bool = True) -> str:
     return line[:width]
 
 
-def plain_line(stats: Stats, elapsed_s: float) -> str:
+def plain_line(stats: Stats, elapsed_s: float, *, muted: bool = False) -> str:
     """Return the line for a log: the same items, with the time since the start."""
-    parts = _parts(stats)
+    parts = _parts(stats, muted=muted)
     del parts["keys"]
     return f"{elapsed_s:6.1f} s  {_joined(parts)}"
 
@@ -96,7 +99,16 @@ def transfer_line(title: str, done: int, total: int | None, rate: float, width: 
     return f"{title} [{'#' * round(min(done / total, 1) * cells):{cells}}]{figures}".rstrip()
 
 
-def _parts(stats: Stats) -> dict[str, str]:
+def _word(stats: Stats, *, muted: bool) -> str:
+    """Return the state, and for a silence that you did not ask for the panel's word for it."""
+    if stats.state is not State.MUTED or muted:
+        return stats.state.upper()
+    if stats.restarting:
+        return RESTARTING.word if stats.voice else NO_VOICE.word
+    return TOO_SLOW.word
+
+
+def _parts(stats: Stats, *, muted: bool) -> dict[str, str]:
     if not stats.gate_open:
         pitch = "silence"
     elif stats.input_f0_hz and stats.output_f0_hz:
@@ -107,7 +119,7 @@ def _parts(stats: Stats) -> dict[str, str]:
         pitch = "unvoiced"
     figures = health(stats)
     parts = {
-        "state": f"{stats.state.upper():9}",
+        "state": f"{_word(stats, muted=muted):9}",
         "fail_open": "FAIL-OPEN",
         "in": f"in {_level(stats.input)}",
         "out": f"out {_level(stats.output)}",

@@ -127,10 +127,19 @@ class RedrawnLine:
 
 
 class StatusDisplay(RedrawnLine):
-    """Shows the state of the engine: redrawn in place on a terminal, else a line every 5 s."""
+    """Shows the state of the engine: redrawn in place on a terminal, else a line every 5 s.
 
-    def __init__(self, stream: TextIO) -> None:
+    Parameters
+    ----------
+    stream
+        Where to write.
+    muted
+        Whether the settings ask for silence.
+    """
+
+    def __init__(self, stream: TextIO, *, muted: bool = False) -> None:
         super().__init__(stream)
+        self._muted = muted
         self._started = time.monotonic()
         self._last = -_PLAIN_INTERVAL_S
         self._unicode = "utf" in (stream.encoding or "").lower()
@@ -143,10 +152,11 @@ class StatusDisplay(RedrawnLine):
     def show(self, stats: Stats) -> None:
         """Show these statistics."""
         if self.live:
-            self.draw(status_line(stats, self.width, unicode=self._unicode))
+            line = status_line(stats, self.width, unicode=self._unicode, muted=self._muted)
+            self.draw(line)
         elif self.elapsed_s - self._last >= _PLAIN_INTERVAL_S:
             self._last = self.elapsed_s
-            self.note(plain_line(stats, self.elapsed_s))
+            self.note(plain_line(stats, self.elapsed_s, muted=self._muted))
 
 
 class ProgressBar(RedrawnLine):

@@ -6,12 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from io import StringIO
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtvc.cli.status_line import plain_line, progress_line, status_line, summary
+from rtvc.cli.terminal import StatusDisplay
 from rtvc.stats import DeviceHealth, Latency, Level, State, Stats, Times
 from tests.support.pseudo_terminal import on_terminal
 
@@ -38,6 +41,29 @@ def test_a_wide_line_tells_everything():
     )
 
 
+@pytest.mark.parametrize(
+    ("facts", "word"),
+    [
+        ({"voice": "world"}, "TOO SLOW "),
+        ({"voice": "world", "restarting": True}, "RESTARTING "),
+        ({"restarting": True}, "NO VOICE "),
+    ],
+)
+def test_a_silence_that_you_did_not_ask_for_is_not_called_muted(facts: dict[str, Any], word: str):
+    stats = dataclasses.replace(STATS, state=State.MUTED, **facts)
+    assert status_line(stats, 200).startswith(word)
+    assert f" {word}" in plain_line(stats, 1.0)
+    assert status_line(stats, 200, muted=True).startswith("MUTED ")
+
+
+def test_the_display_knows_whether_you_have_muted():
+    stats = dataclasses.replace(STATS, state=State.MUTED)
+    for muted, word in ((True, "MUTED"), (False, "TOO SLOW")):
+        log = StringIO()
+        StatusDisplay(log, muted=muted).show(stats)
+        assert f" {word} " in log.getvalue()
+
+
 def test_fail_open_is_shown_in_any_width():
     stats = dataclasses.replace(STATS, fail_open=True, state=State.UNCHANGED)
     assert status_line(stats, 200).startswith("UNCHANGED  FAIL-OPEN  in ")
@@ -61,7 +87,7 @@ def test_a_terminal_without_unicode_gets_ascii():
 def test_a_line_never_exceeds_its_width(width: int, peak: float, state: State, clipped: bool):
     stats = Stats(state=state, input=Level(peak, peak, clipped), output=Level(peak, peak))
     for unicode in (True, False):
-        line = status_line(stats, width, unicode=unicode)
+        line = status_line(stats, width, unicode=unicode, muted=True)
         assert len(line) <= width
         assert line.startswith(state.upper()[:width].rstrip())
 
