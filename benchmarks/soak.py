@@ -9,9 +9,9 @@ recordings once a minute, as in benchmarks/faults. Prints the figures, the hardw
 versions. Exits with 1 unless there were no underruns and no late blocks, the memory grew by less
 than 10 MB, and the latency stayed within 5 ms of its start.
 
-On a virtual machine the host may give the processors to others. A block that is late in such a
-second is counted apart. Where the machine is slow or busy all the time, nothing is said about
-time: that is printed, and the exit code is 75.
+On a virtual machine the host may give the processors to others. A control (benchmarks/control.py)
+shows when: what is late within two seconds of it is counted apart. Where the machine is slow or
+busy all the time, nothing is said about time: that is printed, and the exit code is 75.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ import time
 from typing import Any
 
 from benchmarks.calibrated import install
+from benchmarks.control import Control, Delay
 from benchmarks.faults import judge
 from benchmarks.faults.rig import DUPLEX, PRESET, TWO_STREAMS, Rig
 from rtvc.system.info import hardware, versions
-from tests.support.machine import ProcessorTimes, processor_times, what_holds_it_up
+from tests.support.machine import processor_times, what_holds_it_up
 from tests.support.sound_server import MICROPHONE_SINK, SPEAKER_SINK
 
 _NOT_MEASURED = os.EX_TEMPFAIL
@@ -41,9 +42,6 @@ _WARM_S = 65.0
 _WINDOW_S = 2.0
 _MINUTE_S = 60.0
 """Memory is compared between the first and the last minute: some of it is in use at times only."""
-_STOLEN_TICKS = 2
-"""Processor time that other machines got within a second, in ticks of 10 ms, from which on what was
-late then is counted apart: the device has a buffer of two periods of 10 ms."""
 _AFTER_S = 2.0
 """Time for which what others did to the machine may make a block late."""
 _SMALL = "Small"
@@ -53,10 +51,8 @@ be that of the input. The latency measured then contains the 20 to 30 ms of foll
 _COUNTED = ("late blocks", "late"), ("underruns", "underruns")
 
 
-def while_stolen(
-    log: list[dict[str, Any]], name: str, samples: list[tuple[float, ProcessorTimes]]
-) -> int:
-    """Return how much of a count of the log grew while other machines had the processors.
+def while_held_up(log: list[dict[str, Any]], name: str, delays: list[Delay]) -> int:
+    """Return how much of a count of the log grew while no thread could run, or just after it.
 
     Parameters
     ----------
@@ -64,18 +60,13 @@ def while_stolen(
         Lines of the program with their time, in order.
     name
         The count in them.
-    samples
-        Times of the processors, with the time when they were read, in order.
+    delays
+        When no thread could run on a processor.
     """
-    stolen = [
-        (began, ended)
-        for (began, before), (ended, after) in itertools.pairwise(samples)
-        if after.stolen - before.stolen >= _STOLEN_TICKS
-    ]
     return sum(
         after[name] - before[name]
         for before, after in itertools.pairwise(log)
-        if any(began < after["t"] and before["t"] < ended + _AFTER_S for began, ended in stolen)
+        if any(one.began < after["t"] and before["t"] < one.ended + _AFTER_S for one in delays)
     )
 
 
@@ -88,18 +79,18 @@ def memory_growth(log: list[dict[str, Any]]) -> float:
 
 def measure(seconds: float, voice: str, words: tuple[str, ...]) -> dict[str, Any]:
     """Run for `seconds` after the warm-up; return the figures."""
-    with Rig() as rig:
+    with Control() as control, Rig() as rig:
         rig.start_program(*words, preset=PRESET if voice == "world" else _RVC)
         time.sleep(_WARM_S)
         began = time.monotonic()
-        samples = [(began, processor_times())]
+        before = processor_times()
         while time.monotonic() < began + seconds:
             time.sleep(min(1.0, max(0.0, began + seconds - time.monotonic())))
-            samples.append((time.monotonic(), processor_times()))
             if rig.program.poll() is not None:
                 raise RuntimeError(f"rtvc has ended: {rig.output()[-2000:]}")
-        ended = time.monotonic()
+        ended, stolen = time.monotonic(), processor_times().stolen_since(before)
         time.sleep(0.5)
+        delays = [one for one in control.delays() if began <= one.began <= ended]
         log = [line for line in rig.log() if began <= line["t"] <= ended]
         rig.end_program()
         tapes = rig.finish()
@@ -124,14 +115,15 @@ def measure(seconds: float, voice: str, words: tuple[str, ...]) -> dict[str, Any
         "blocks": last["blocks"] - first["blocks"],
         "late blocks": last["late"] - first["late"],
         "underruns": last["underruns"] - first["underruns"],
-        "while other machines had the processors": {
-            word: while_stolen(log, name, samples) for word, name in _COUNTED
+        "while the control was late": {
+            word: while_held_up(log, name, delays) for word, name in _COUNTED
         },
-        "seconds in which they had them": sum(
-            after.stolen - before.stolen >= _STOLEN_TICKS
-            for (_, before), (_, after) in itertools.pairwise(samples)
-        ),
-        "processor time of other machines": round(samples[-1][1].stolen_since(samples[0][1]), 4),
+        "control": {
+            "allowed": control.allowed,
+            "times late": len(delays),
+            "longest ms": round(1000 * max((one.seconds for one in delays), default=0.0), 1),
+        },
+        "processor time of other machines": round(stolen, 4),
         "overflows": last["overflows"] - first["overflows"],
         "failed steps": last["failed"] - first["failed"],
         "concealed s": round(last["concealed_s"] - first["concealed_s"], 3),
@@ -153,7 +145,7 @@ def measure(seconds: float, voice: str, words: tuple[str, ...]) -> dict[str, Any
 
 def problems(figures: dict[str, Any]) -> tuple[list[str], list[str]]:
     """Return what is not as it should be in the sound's times, and in the rest."""
-    excused = figures["while other machines had the processors"]
+    excused = figures["while the control was late"]
     late = [f"{figures[n]} {n}" for n, _ in _COUNTED if figures[n] > excused[n]]
     start, end = figures["latency ms"]
     if abs(end - start) > MAX_CHANGE_MS and not any(excused.values()):

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.soak import while_stolen
+from benchmarks.control import Control, Delay
+from benchmarks.soak import while_held_up
 from tests.support import machine
 from tests.support.material import more
 from tests.support.patience import measured as measured_test
@@ -118,15 +119,29 @@ def test_what_holds_the_machine_up_is_found(monkeypatch: pytest.MonkeyPatch):
         assert "waits for a processor" in machine.what_holds_it_up(began)
 
 
-def test_late_blocks_of_stolen_seconds_are_counted_apart():
-    stolen = [0, 0, 50, 50, 50, 50, 50]  # of 200 ticks a second: in the second from 1 to 2
-    samples = [(float(n), machine.ProcessorTimes(200 * n, s)) for n, s in enumerate(stolen)]
+def test_late_blocks_while_no_thread_could_run_are_counted_apart():
     late = [0, 1, 1, 3, 6, 6, 10]
     log = [{"t": n + 0.5, "late": count} for n, count in enumerate(late)]
     # What follows within two seconds may be due to it too.
-    assert while_stolen(log, "late", samples) == 6
-    still = [(float(n), machine.ProcessorTimes(200 * n, n)) for n in range(7)]
-    assert while_stolen(log, "late", still) == 0
+    assert while_held_up(log, "late", [Delay(1.3, 2.0)]) == 6
+    assert while_held_up(log, "late", []) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="The control is for Linux.")
+def test_the_control_notes_when_it_could_not_run():
+    with Control() as control:
+        if not control.allowed:
+            assert control.delays() == []
+            pytest.skip("No real-time priority is allowed.")
+        before = time.monotonic()
+        process = control.processes[0]
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.1)
+        longest = max(control.delays(), key=lambda delay: delay.seconds)
+    assert longest.seconds > 0.09
+    assert before - 0.01 < longest.began < longest.ended < before + 0.2
 
 
 def test_programs_can_be_interrupted_though_the_suite_ignores_it():

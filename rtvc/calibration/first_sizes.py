@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rtvc.calibration.profiles import LONGEST_BLOCK, Profile
+from rtvc.calibration.profiles import LONGEST_BLOCK, PREEMPTION_MS, Profile
 from rtvc.calibration.settling import GRID, needed_headroom
 from rtvc.calibration.step_line import Line, estimate, line_through
 
@@ -13,8 +13,6 @@ MOST_STEPS = 4
 """Most steps that are timed of one chain."""
 _LARGEST_JUMP = 3.0
 """How many times as long the next block is at most, where nothing is known of longer ones."""
-_PREEMPTION_MS = 20.0
-"""Time in ms for which other threads may delay a step, independent of its duration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,7 @@ def first_sizes(
         block += GRID
     if "headroom" in free:
         p99 = _estimate(points, block)
-        preempted = needed_headroom((p99 + _PREEMPTION_MS) / profile.headroom_factor, profile)
+        preempted = needed_headroom((p99 + PREEMPTION_MS) / profile.headroom_factor, profile)
         headroom = max(headroom, needed_headroom(p99, profile), preempted)
     return block, headroom
 

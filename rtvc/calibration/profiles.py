@@ -18,7 +18,7 @@ SHORTEST_BLOCK, LONGEST_BLOCK = 40, 500
 above it, the latency makes conversation impossible."""
 
 _BLOCK_STEP = 10
-_PREEMPTION_MS = 20.0
+PREEMPTION_MS = 20.0
 """Time in ms for which other threads may delay a step, independent of its duration."""
 
 
@@ -144,7 +144,7 @@ def _sizes(timing: Timing, profile: Profile, block: float, context: float, work:
     """Return block and context with the matching headroom."""
     p99 = timing.p99(block, context, work)
     longest = timing.max(block, context, work)
-    needed = RESERVE_MS + max(profile.headroom_factor * longest, p99 + _PREEMPTION_MS)
+    needed = RESERVE_MS + max(profile.headroom_factor * longest, p99 + PREEMPTION_MS)
     headroom = min(math.ceil(needed / _BLOCK_STEP) * float(_BLOCK_STEP), SETTINGS["headroom"].high)
     return Sizes(float(block), headroom, context, p99)
 

@@ -1,0 +1,104 @@
+"""How late the thread of the highest priority wakes up on each processor: a control.
+
+Nothing that rtvc does can delay it, so where it is late, the hypervisor had the processor, or the
+kernel. `Control` runs it in processes of its own, which takes half a percent of each processor:
+
+    python -IS control.py PROCESSOR FILE
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+LEAST_S = 0.010
+"""Least delay that is noted, in seconds: a usual period of a device."""
+_SLEEP_S = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """A time in which no thread ran on a processor, in seconds on the monotonic clock."""
+
+    began: float
+    ended: float
+
+    @property
+    def seconds(self) -> float:
+        """How long it was."""
+        return self.ended - self.began
+
+
+class Control:
+    """Watches the processors of this process while it is entered. On Linux.
+
+    Attributes
+    ----------
+    allowed
+        Whether all processes got the highest real-time priority. Without it their delays say
+        nothing, and there are none.
+    processes
+        One for each processor.
+    """
+
+    def __init__(self) -> None:
+        self.allowed = True
+        self._folder = tempfile.TemporaryDirectory(prefix="rtvc-control-")
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Control:
+        for processor in sorted(os.sched_getaffinity(0)):
+            words = [__file__, str(processor), str(Path(self._folder.name, str(processor)))]
+            process = subprocess.Popen([sys.executable, "-IS", *words], stdout=subprocess.PIPE)
+            self.processes.append(process)
+            assert process.stdout is not None
+            self.allowed &= process.stdout.readline() == b"allowed\n"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes:
+            process.kill()
+            process.communicate()
+        self._folder.cleanup()
+
+    def delays(self) -> list[Delay]:
+        """Return the delays of all processors up to now, in order."""
+        if not self.allowed:
+            return []
+        found = []
+        for file in Path(self._folder.name).iterdir():
+            # The last line may not be complete.
+            lines = file.read_text().split("\n")[:-1]
+            found += [Delay(*map(float, line.split())) for line in lines]
+        return sorted(found, key=lambda delay: delay.began)
+
+
+def main() -> None:
+    """Note each delay in a file, and say first whether the priority is allowed."""
+    os.sched_setaffinity(0, {int(sys.argv[1])})
+    allowed = True
+    try:
+        highest = os.sched_get_priority_max(os.SCHED_FIFO)
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(highest))
+    except PermissionError:
+        allowed = False
+    print("allowed" if allowed else "refused", flush=True)
+    if not allowed:
+        return
+    with contextlib.suppress(KeyboardInterrupt), Path(sys.argv[2]).open("a", buffering=1) as file:
+        while True:
+            due = time.monotonic() + _SLEEP_S
+            time.sleep(_SLEEP_S)
+            now = time.monotonic()
+            if now - due >= LEAST_S:
+                file.write(f"{due:.4f} {now:.4f}\n")
+
+
+if __name__ == "__main__":
+    main()
