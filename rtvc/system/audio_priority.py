@@ -45,8 +45,12 @@ def realtime_threads() -> Iterator[None]:
     Only threads that the calling thread has started count, by the name that they inherit, and
     those that a library has given a name of its own. Python threads and the helpers of a BLAS,
     which another thread may start meanwhile, are not changed: computing ones would block a core.
+    Where there is only one processor, callback threads are not changed either.
     """
     before = set(threads())
+    # What could end the polling of a callback waits for the interpreter lock, and thereby for
+    # threads that the callback would keep from the only processor.
+    polling_allowed = len(os.sched_getaffinity(0)) > 1 if sys.platform == "linux" else True
     mark = f"rtvc:{threading.get_native_id()}"
     with renamed_thread(mark):
         yield
@@ -55,6 +59,8 @@ def realtime_threads() -> Iterator[None]:
         for thread in set(threads()) - before - ours:
             name = thread_name(thread)
             if name not in inherited and not name.startswith("rtvc "):
+                if name == mark and not polling_allowed:
+                    continue
                 priority = _CALLBACK if name == mark else _CLIENT
                 # It fails without permission (ulimit -r), and for a thread that has ended.
                 with suppress(OSError):
@@ -62,15 +68,20 @@ def realtime_threads() -> Iterator[None]:
 
 
 def limit_realtime_threads() -> None:
-    """Schedule all threads as usual once one has computed in real time for half a second.
+    """Schedule threads as usual once one has computed in real time for half a second.
 
-    Without a pause, it would take the processor from every other program, and on one processor
-    from the threads that could end it. Devices that are opened later get real time again. Call it
-    in the main thread, which must not wait for long in C code. Linux only.
+    Without a pause, it would take the processor from every other program. Those of the lowest
+    priority come first: usually a callback that polls, and the threads that supply it must be able
+    to interrupt it when its stream is started again, which gets real time again. Call it in the
+    main thread, which must not wait for long in C code. Linux only.
     """
     if not sys.platform.startswith("linux"):
         return
     signal.signal(signal.SIGXCPU, lambda *_: _end_real_time())
+    _limit_real_time()
+
+
+def _limit_real_time() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_RTTIME)
     soft = round(1e6 * _LIMIT_S)
     if hard == resource.RLIM_INFINITY or soft < hard:
@@ -78,8 +89,14 @@ def limit_realtime_threads() -> None:
 
 
 def _end_real_time() -> None:
+    _limit_real_time()  # the kernel has raised it by a second
+    priorities: dict[int, int] = {}
     for thread in threads():
         # It fails for a thread that has ended.
         with suppress(OSError):
             if os.sched_getscheduler(thread) == os.SCHED_FIFO:
+                priorities[thread] = os.sched_getparam(thread).sched_priority
+    for thread, priority in priorities.items():
+        if priority == min(priorities.values()):
+            with suppress(OSError):
                 os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))

@@ -107,6 +107,62 @@ os._exit(0)
     assert float(took) > 0.3
 
 
+def test_threads_of_higher_priority_keep_the_real_time_each_time():
+    """The service thread must be able to interrupt the callback of a stream started again."""
+    program = """
+import hashlib, os, sys, threading, time
+from rtvc.system.audio_priority import limit_realtime_threads, make_thread_realtime
+
+def serve():
+    make_thread_realtime()
+    while True:
+        time.sleep(0.01)
+
+def poll():
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(15))
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 30_000_000)  # without the interpreter lock
+
+def realtime(thread):
+    return os.sched_getscheduler(thread.native_id) == os.SCHED_FIFO
+
+limit_realtime_threads()
+service = threading.Thread(target=serve, daemon=True)
+service.start()
+for _ in range(2):
+    callback = threading.Thread(target=poll, daemon=True)
+    callback.start()
+    time.sleep(0.1)
+    clock = time.pthread_getcpuclockid(callback.ident)
+    while realtime(callback):
+        time.sleep(0.01)
+    print(realtime(service), time.clock_gettime(clock))
+sys.stdout.flush()
+os._exit(0)
+"""
+    printed = subprocess.check_output([sys.executable, "-c", program], text=True, timeout=30)
+    for line in printed.splitlines():
+        kept, computed = line.split()
+        assert kept == "True"
+        assert 0.3 < float(computed) < 1.2
+
+
+def test_on_one_processor_a_callback_does_not_poll_in_real_time():
+    program = """
+import os
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+from rtvc.system.audio_priority import realtime_threads
+from tests.system.test_audio_priority import is_realtime, start_native
+
+with realtime_threads():
+    callback, client = start_native(1), start_native(1)
+    with open(f"/proc/self/task/{client}/comm", "w") as file:
+        file.write("threaded-ml")
+print(is_realtime(callback), is_realtime(client))
+"""
+    printed = subprocess.check_output([sys.executable, "-c", program], text=True, timeout=30)
+    assert printed == "False True\n"
+
+
 @pytest.mark.parametrize("is_named", [False, True])
 def test_a_thread_that_another_one_starts_meanwhile_does_not(is_named: bool):
     """As those of a BLAS, whose threads spin while they wait."""
