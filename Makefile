@@ -12,7 +12,7 @@ FLAGS ?=
 # Without compiled files every program that a test starts compiles rtvc again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help live test parallel sound serial quick soak soak-live coverage quality operators check format lint types layers pictures stills dist wheel clean
+.PHONY: help live test parallel sound serial quick soak soak-live coverage quality operators mkl check format lint types layers pictures stills dist wheel clean
 
 help:
 	@echo "make live           install rtvc into $(VENV) and run it live"
@@ -27,6 +27,7 @@ help:
 	@echo "make coverage       like make parallel, and print the coverage of rtvc/"
 	@echo "make quality        rate the sound of the built-in voice with each preset (installs 1.2 GB)"
 	@echo "make operators      run the networks' tests with the operators of the other device type"
+	@echo "make mkl            run the networks' tests with MKL (installs 280 MB)"
 	@echo "make check          formatting, lint, types, layers, tests"
 	@echo "make pictures       render the pictures and the recording of the panel in docs/"
 	@echo "make stills         render the pictures that the tests compare the panel with"
@@ -87,6 +88,12 @@ operators: $(VENV)/.installed-dev
 		print({'cpu': 'gpu', 'gpu': 'cpu'}[OPERATORS])") $(BIN)/python -m pytest \
 		tests/engine/models tests/engine/dsp/test_pitch.py tests/engine/rvc/test_stream.py \
 		tests/engine/rvc/test_traces.py $(FLAGS)
+
+# MKL stays installed, and rtvc then uses it by itself on a processor from Intel.
+mkl: $(VENV)/.installed-dev
+	@$(PIP) mkl
+	@RTVC_BLAS=mkl $(BIN)/python -m pytest tests/system/test_blas.py tests/engine/models \
+		tests/engine/dsp/test_pitch.py tests/engine/rvc $(FLAGS)
 
 # Resemblyzer's own list of dependencies names a package that is only a source archive.
 quality: $(VENV)/.installed-dev

@@ -168,7 +168,11 @@ def _packages() -> list[Check]:
     from rtvc.system.info import PACKAGES, versions
 
     found = versions()
-    there = ", ".join(f"{name} {found[name]}" for name in PACKAGES if found[name])
+    there = ", ".join(
+        f"{name} {version}"
+        for name, version in found.items()
+        if version and name not in ("rtvc", "python")
+    )
     missing = [name for name in PACKAGES if not found[name]]
     checks = [Check("packages", "good", there)]
     if missing:

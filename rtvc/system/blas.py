@@ -3,7 +3,8 @@
 The Linux wheel of MLX links the reference BLAS, which reaches a few GFLOP/s on a core capable of
 a hundred. All its matrix products call one function, ``cblas_sgemm``, which is replaced by the
 one of OpenBLAS: the build of NumPy and SciPy (the scipy-openblas32 wheel), or else the older
-build in the faiss-cpu wheel.
+build in the faiss-cpu wheel. Where MKL is installed and the processor is from Intel, it takes the
+place of OpenBLAS.
 
 On macOS nothing is replaced, because MLX uses Metal and Accelerate.
 """
@@ -23,9 +24,11 @@ from typing import NamedTuple
 
 from rtvc.errors import UsageError
 from rtvc.system.elf_patch import patch_import
+from rtvc.system.mkl import MAX_CALLERS, find_mkl, load_mkl, suits_mkl
 from rtvc.system.mlx_environment import set_mlx_environment
 
 _PRODUCT = "cblas_sgemm"
+_SWITCHES = ("auto", "openblas", "mkl", "off")
 _MAX_THREADS = 8  # the matrices of a step are too small for more
 
 
@@ -62,13 +65,15 @@ class BlasReport:
 class _Blas(NamedTuple):
     """A loaded BLAS.
 
-    `prefix` precedes the names of its functions. If it is our `own`, only MLX uses it.
+    `prefix` precedes the names of its functions. If it is our `own`, only MLX uses it. If it has
+    no threads, so many `callers` use it at the same time.
     """
 
     path: str
     library: ctypes.CDLL
     prefix: str = ""
     own: bool = True
+    callers: int | None = None
 
     def call(self, name: str, *arguments: int) -> int | None:
         """Call a function of OpenBLAS; return None if this is another BLAS."""
@@ -87,17 +92,20 @@ class _Blas(NamedTuple):
 def load_blas() -> BlasReport:
     """Give MLX an optimised BLAS, once; imports ``mlx.core``.
 
-    ``RTVC_BLAS=off`` leaves MLX as it is; ``auto`` is the default.
+    ``RTVC_BLAS=off`` leaves MLX as it is; ``auto`` is the default, ``openblas`` is the same
+    without MKL, and ``mkl`` uses MKL only.
 
-    Order of search: a BLAS that is in the global scope (``LD_PRELOAD``), the one in the
-    scipy-openblas32 wheel, the one in the faiss-cpu wheel, the system's ``libopenblas.so.0``.
+    Order of search: a BLAS that is in the global scope (``LD_PRELOAD``), MKL if it is faster on
+    this processor with this number of threads, the BLAS in the scipy-openblas32 wheel, the one in
+    the faiss-cpu wheel, the system's ``libopenblas.so.0``.
 
     The number of threads is ``OMP_NUM_THREADS`` or ``OPENBLAS_NUM_THREADS`` if set.
     Otherwise it is one less than the cores that this process may use, at least one and at most
     eight. One core stays free for the audio callback and the panel, because a missed deadline
     costs more than the lost throughput. Two threads are used as two callers with one thread
     each, which also compute in parallel between the products. More threads are more efficient
-    within each product.
+    within each product; MKL, which is used without threads of its own, gets no more than two
+    callers.
 
     Returns
     -------
@@ -107,11 +115,11 @@ def load_blas() -> BlasReport:
     Raises
     ------
     UsageError
-        If ``RTVC_BLAS`` is neither ``auto`` nor ``off``.
+        If ``RTVC_BLAS`` has another value, or is ``mkl`` where MKL cannot be used.
     """
     switch = os.environ.get("RTVC_BLAS") or "auto"
-    if switch not in ("auto", "off"):
-        raise UsageError(f"RTVC_BLAS is {switch!r}; it can be auto or off.")
+    if switch not in _SWITCHES:
+        raise UsageError(f"RTVC_BLAS is {switch!r}; it can be auto, openblas, mkl or off.")
     if sys.platform != "linux":
         name = "Accelerate" if sys.platform == "darwin" else "the BLAS that MLX was built with"
         return BlasReport(name, sys.platform == "darwin", None, None)
@@ -122,10 +130,10 @@ def load_blas() -> BlasReport:
         return _reference("RTVC_BLAS is off; unset it")
     mlx = Path(mx.__file__).parent / "lib" / "libmlx.so"
     trouble = "install scipy-openblas32 with pip, then restart rtvc"
-    for blas in _libraries():
+    for blas in _libraries(switch):
         try:
             if patch_import(mlx, _PRODUCT, blas.product()):
-                threads = blas.call("get_num_threads")
+                threads = blas.callers or blas.call("get_num_threads")
                 streams = 2 if threads == 2 and blas.own else 1
                 if streams > 1:
                     blas.call("set_num_threads", 1)
@@ -147,12 +155,18 @@ def _reference(fix: str) -> BlasReport:
     )
 
 
-def _libraries() -> Iterator[_Blas]:
+def _libraries(switch: str) -> Iterator[_Blas]:
     """Load the available BLAS libraries one by one, the best one first."""
+    threads = _thread_count()
+    if switch == "mkl":
+        yield _chosen_mkl(threads)
+        return
     path = _global_blas()
     if path is not None:
         yield _Blas(path, ctypes.CDLL(None), own=False)
-    threads = _thread_count()
+    suitable = switch == "auto" and threads <= MAX_CALLERS and suits_mkl()
+    if suitable and (mkl := _mkl(threads)) is not None:
+        yield mkl
     for chain, prefix in _candidates():
         with _environment(OMP_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS=str(threads)):
             library = _load(chain, prefix)
@@ -160,6 +174,30 @@ def _libraries() -> Iterator[_Blas]:
             blas = _Blas(str(chain[-1]), library, prefix)
             blas.call("set_num_threads", threads)
             yield blas
+
+
+def _mkl(threads: int) -> _Blas | None:
+    path = find_mkl()
+    library = None if path is None else load_mkl(path)
+    if library is None:
+        return None
+    return _Blas(str(path), library, callers=min(threads, MAX_CALLERS))
+
+
+def _chosen_mkl(threads: int) -> _Blas:
+    """Return MKL; raise a `UsageError` if it cannot be used."""
+    mkl = _mkl(threads)
+    if mkl is not None:
+        return mkl
+    if find_mkl() is None:
+        raise UsageError(
+            "RTVC_BLAS is 'mkl', but the package mkl is not installed here. Install it: "
+            "pip install 'rtvc-live[mkl]'"
+        )
+    raise UsageError(
+        "RTVC_BLAS is 'mkl', but it does not load, or another package uses it with other "
+        "settings. Set RTVC_BLAS to auto."
+    )
 
 
 def _thread_count() -> int:

@@ -27,19 +27,29 @@ PACKAGES = (
 )
 """The packages that rtvc depends on."""
 
+_BLAS_PACKAGES = ("scipy-openblas32", "mkl")
+"""Those with a BLAS for MLX on Linux; not installed everywhere."""
+
 _SUPPLIES = Path("/sys/class/power_supply")
 _PMSET = ("/usr/bin/pmset", "-g")
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of rtvc, Python and `PACKAGES`; "" for a package not installed."""
+    """Return the versions of rtvc, Python and `PACKAGES`; "" for a package not installed.
+
+    Packages with a BLAS for MLX have a version only where they are installed.
+    """
     found = {"rtvc": __version__, "python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = ""
+    found |= {name: _version(name) for name in PACKAGES}
+    found |= {name: version for name in _BLAS_PACKAGES if (version := _version(name))}
     return found
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def hardware() -> dict[str, Any]:

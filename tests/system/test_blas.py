@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 
 from rtvc.errors import UsageError
-from rtvc.system import blas
+from rtvc.system import blas, mkl
 from rtvc.system.elf_patch import patch_import
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere MLX brings its own BLAS")
+with_mkl = pytest.mark.skipif(mkl.find_mkl() is None, reason="the extra mkl is not installed")
 
 RATE = """
 import time
@@ -32,8 +33,12 @@ seconds = min(times)
 
 
 def _run(code: str, **environment: str) -> dict[str, Any]:
-    """Run code in a new interpreter and return its variable `seconds` and the report."""
+    """Run code in a new interpreter and return its variable `seconds` and the report.
+
+    Without MKL, unless ``RTVC_BLAS`` is given.
+    """
     inherited = {k: v for k, v in os.environ.items() if not k.endswith("NUM_THREADS")}
+    inherited["RTVC_BLAS"] = "openblas"
     code += """
 import dataclasses, json, os
 seconds = globals().get("seconds")
@@ -137,7 +142,7 @@ def test_doctor_shows_the_switch() -> None:
 
 def test_another_value_of_the_switch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RTVC_BLAS", "on")
-    with pytest.raises(UsageError, match=r"RTVC_BLAS is 'on'; it can be auto or off\."):
+    with pytest.raises(UsageError, match=r"'on'; it can be auto, openblas, mkl or off\."):
         blas.load_blas.__wrapped__()
 
 
@@ -190,6 +195,108 @@ def test_a_library_that_does_not_load_is_passed_over(tmp_path: Path) -> None:
     assert blas._load((broken,), "") is None
     assert blas._load((tmp_path / "libgomp.so.1",), "") is None
     assert blas._load((), "") is None
+
+
+MULTIPLY = """
+import mlx.core as mx, numpy as np
+from rtvc.system.blas import load_blas
+load_blas()
+rng = np.random.default_rng(0)
+for rows, inner, columns in ((1, 7, 5), (37, 53, 16), (40, 768, 1536), (131, 300, 96)):
+    a = rng.standard_normal((rows, inner), np.float32)
+    b = rng.standard_normal((inner, columns), np.float32)
+    exact = a.astype(np.float64) @ b
+    for product in (mx.array(a) @ mx.array(b), mx.array(a) @ mx.array(b.T.copy()).T):
+        error = np.abs(np.array(product) - exact).max()
+        assert error < 2e-6 * inner, (rows, inner, columns, error)
+"""
+
+
+@linux_only
+@with_mkl
+def test_mkl_multiplies_right_with_one_or_two_callers() -> None:
+    for threads, used in (("1", 1), ("2", 2), ("4", 2)):
+        report = _run(MULTIPLY, RTVC_BLAS="mkl", OMP_NUM_THREADS=threads)
+        assert "libmkl_rt" in report["library"]
+        assert report["optimised"]
+        assert (report["threads"], report["streams"]) == (used, used)
+
+
+# A processor that is not the one of this machine.
+PROCESSOR = """
+import pathlib, rtvc.system.mkl as mkl
+mkl._CPUINFO = pathlib.Path({path!r})
+"""
+
+
+@linux_only
+@with_mkl
+@pytest.mark.parametrize(
+    ("processor", "switch", "threads", "used"),
+    [
+        ("vendor_id: GenuineIntel\nflags: fma avx2", "auto", "2", "libmkl_rt"),
+        ("vendor_id: GenuineIntel\nflags: fma avx2", "openblas", "2", "openblas"),
+        ("vendor_id: GenuineIntel\nflags: fma avx2", "auto", "3", "openblas"),
+        ("vendor_id: GenuineIntel\nflags: sse2", "auto", "2", "openblas"),
+        ("vendor_id: AuthenticAMD\nflags: fma avx2", "auto", "2", "openblas"),
+        ("vendor_id: AuthenticAMD\nflags: fma avx2", "mkl", "2", "libmkl_rt"),
+    ],
+)
+def test_mkl_is_used_where_it_is_faster_or_chosen(
+    processor: str, switch: str, threads: str, used: str, tmp_path: Path
+) -> None:
+    (tmp_path / "cpuinfo").write_text(processor)
+    code = PROCESSOR.format(path=str(tmp_path / "cpuinfo"))
+    assert used in _run(code, RTVC_BLAS=switch, OMP_NUM_THREADS=threads)["library"]
+
+
+def test_a_processor_that_is_not_known_gets_no_mkl(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mkl, "_CPUINFO", Path("/nowhere/cpuinfo"))
+    assert not mkl.suits_mkl()
+
+
+@linux_only
+def test_mkl_that_is_chosen_but_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RTVC_BLAS", "mkl")
+    monkeypatch.setattr(blas, "find_mkl", lambda: None)
+    with pytest.raises(UsageError, match=r"not installed here.*pip install 'rtvc-live\[mkl\]'"):
+        blas.load_blas.__wrapped__()
+
+
+@linux_only
+def test_mkl_that_does_not_load_is_refused_if_chosen_and_passed_over_otherwise(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "libmkl_rt.so.3"
+    broken.write_bytes(b"not a library")
+    monkeypatch.setattr(blas, "find_mkl", lambda: broken)
+    monkeypatch.setattr(blas, "suits_mkl", lambda: True)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert all(found.callers is None for found in blas._libraries("auto"))
+    with pytest.raises(UsageError, match="does not load"):
+        next(blas._libraries("mkl"))
+
+
+@pytest.mark.parametrize(
+    ("interface", "threading", "usable"), [(0, 1, True), (1, 1, False), (0, 0, False)]
+)
+def test_mkl_that_is_in_use_otherwise_is_left_alone(
+    interface: int, threading: int, usable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As MKL of another package with integers of 64 bits, or with threads."""
+
+    class Library:
+        def __init__(self, path: str) -> None:
+            pass
+
+        def MKL_Set_Interface_Layer(self, wanted: int) -> int:  # noqa: N802
+            return interface
+
+        def MKL_Set_Threading_Layer(self, wanted: int) -> int:  # noqa: N802
+            return threading
+
+    monkeypatch.setattr(ctypes, "CDLL", Library)
+    assert (mkl.load_mkl(Path("libmkl_rt.so.3")) is not None) == usable
 
 
 def test_macos_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """What is read of the machine."""
 
+import importlib.metadata
+
 import pytest
 
 from rtvc.system import info
@@ -59,3 +61,18 @@ class TestPower:
 )
 def test_low_power_mode_from_pmset(text: str, on: bool):
     assert info.low_power_of_pmset(text) == on
+
+
+def test_the_package_with_the_blas_is_named_where_it_is_installed(monkeypatch):
+    installed = {"mkl": "2026.2.0", "numpy": "2.4.6"}
+
+    def version(name: str) -> str:
+        if name not in installed:
+            raise importlib.metadata.PackageNotFoundError
+        return installed[name]
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    found = info.versions()
+    assert found["mkl"] == "2026.2.0"
+    assert found["textual"] == ""  # a package that rtvc needs
+    assert "scipy-openblas32" not in found

@@ -17,6 +17,7 @@ import pytest
 
 from rtvc.engine.models.ops.backend import OPERATORS
 from rtvc.errors import UsageError
+from rtvc.system.mkl import find_mkl
 
 ROOT = Path(__file__).parents[3]
 OTHER = "gpu" if OPERATORS == "cpu" else "cpu"
@@ -78,6 +79,14 @@ def test_parity_and_budget_of_the_gpu_operators_fused() -> None:
 def test_parity_with_two_threads() -> None:
     # On Linux this selects two streams, each with a part of every layer.
     run = _python("-m", "pytest", "-q", *TWO_STREAMS, OMP_NUM_THREADS="2")
+    assert run.returncode == 0, run.stdout[-4000:]
+
+
+@pytest.mark.thorough
+@pytest.mark.full_size
+@pytest.mark.skipif(find_mkl() is None, reason="the extra mkl is not installed")
+def test_parity_with_mkl() -> None:
+    run = _python("-m", "pytest", "-q", *TWO_STREAMS, OMP_NUM_THREADS="2", RTVC_BLAS="mkl")
     assert run.returncode == 0, run.stdout[-4000:]
 
 
