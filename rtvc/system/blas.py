@@ -15,7 +15,8 @@ import ctypes
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -198,6 +199,63 @@ def _chosen_mkl(threads: int) -> _Blas:
         "RTVC_BLAS is 'mkl', but it does not load, or another package uses it with other "
         "settings. Set RTVC_BLAS to auto."
     )
+
+
+class _SingleNumpyThread:
+    """A context in which NumPy's own BLAS computes with one thread, in the whole process.
+
+    It does not know of the threads that `load_blas` gives to MLX, and would use all cores for
+    every product. Does nothing where NumPy's BLAS is not the one in its wheel for Linux.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users, self._threads = 0, 1
+
+    def __enter__(self) -> None:
+        blas = _numpy_blas()
+        if blas is not None:
+            with self._lock:
+                if not self._users:
+                    self._threads = blas.get()
+                    blas.set(1)
+                self._users += 1
+
+    def __exit__(self, *error: object) -> None:
+        blas = _numpy_blas()
+        if blas is not None:
+            with self._lock:
+                self._users -= 1
+                if not self._users:
+                    blas.set(self._threads)
+
+
+single_numpy_thread = _SingleNumpyThread()
+
+
+class _ThreadCount(NamedTuple):
+    """Functions of a BLAS."""
+
+    get: Callable[[], int]
+    set: Callable[[int], object]
+
+
+@cache
+def _numpy_blas() -> _ThreadCount | None:
+    """Return the functions of the OpenBLAS in NumPy's wheel, None without it."""
+    for package in _folders("numpy"):
+        for path in (package.parent / "numpy.libs").glob("*openblas*.so"):
+            library = ctypes.CDLL(str(path))
+            # The names depend on the version of NumPy.
+            for prefix in ("scipy_openblas", "openblas"):
+                try:
+                    return _ThreadCount(
+                        getattr(library, f"{prefix}_get_num_threads64_"),
+                        getattr(library, f"{prefix}_set_num_threads64_"),
+                    )
+                except AttributeError:
+                    continue
+    return None
 
 
 def _thread_count() -> int:

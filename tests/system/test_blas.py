@@ -163,6 +163,25 @@ def test_one_core_is_left_to_the_audio_unless_set() -> None:
     assert report["environment"] == {}  # nothing left behind for child processes
 
 
+SINGLE = """
+from rtvc.system.blas import _numpy_blas, single_numpy_thread
+threads = _numpy_blas()
+seen = [threads.get()]
+with single_numpy_thread:
+    seen.append(threads.get())
+    with single_numpy_thread:
+        seen.append(threads.get())
+    seen.append(threads.get())
+seen.append(threads.get())
+seconds = seen
+"""
+
+
+@linux_only
+def test_numpy_has_one_thread_until_the_last_context_ends() -> None:
+    assert _run(SINGLE, OPENBLAS_NUM_THREADS="2")["seconds"] == [2, 1, 1, 1, 2]
+
+
 @linux_only
 @pytest.mark.parametrize("variable", ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"])
 def test_the_usual_variables_set_the_threads(variable: str) -> None:

@@ -99,7 +99,7 @@ def stage_methods(voice: Voice, settings: Settings) -> list[StageMethod]:
         parts.append(StageMethod("pitch", type(estimator), "activations"))
         parts.append(StageMethod("pitch", type(estimator), "decode"))
     if isinstance(estimator, SwiftF0Estimator):
-        parts.append(StageMethod("pitch", type(estimator), "scores"))
+        parts.append(StageMethod("pitch", type(estimator), "scores", lazy=estimator.in_mlx))
     return parts
 
 
@@ -161,7 +161,9 @@ def time_stages(
 
 
 def count_step(voice: Voice, settings: Settings, *, as_gpu: bool = False) -> dict[str, Counts]:
-    """Count the operations of one step by stage, without running a network.
+    """Count the operations of one step by stage, without running a network of MLX.
+
+    Networks in NumPy run, and are not counted.
 
     Parameters
     ----------

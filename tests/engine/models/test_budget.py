@@ -15,7 +15,8 @@ import pytest
 from rtvc.engine.models.hubert import Hubert
 from rtvc.engine.models.ops import backend
 from rtvc.engine.models.rmvpe import RmvpeEstimator
-from rtvc.engine.models.swift_f0 import GRID, SwiftF0Estimator
+from rtvc.engine.models.swift_f0 import SwiftF0Estimator
+from rtvc.engine.models.swift_f0_sizes import GRID
 from rtvc.engine.profiling.op_count import Counts, count
 from rtvc.engine.profiling.own_kernels import counted_as_one
 from rtvc.engine.profiling.random_weights import FULL_ENCODER, FULL_RMVPE, KINDS, voice_values

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import mlx.core as mx
 import numpy as np
 import pytest
 import soundfile
 
 from rtvc._types import AnyArray, Float32, Float64
+from rtvc.engine.models.ops import backend
 from rtvc.engine.models.pitch_estimator import HOP
-from rtvc.engine.models.swift_f0 import GRID, LOOKAHEAD, SwiftF0Estimator
+from rtvc.engine.models.swift_f0 import SwiftF0Estimator
+from rtvc.engine.models.swift_f0_cpu import CpuNetwork
+from rtvc.engine.models.swift_f0_mlx import MlxNetwork
+from rtvc.engine.models.swift_f0_sizes import GRID, LONGEST, LOOKAHEAD
+from rtvc.engine.profiling.stage_times import stage_methods, time_stages
 from rtvc.engine.weights import swift_f0 as weights_file
 from rtvc.engine.weights.swift_f0 import SHAPES, read_swift_f0
 from rtvc.errors import RtvcError, UsageError
+from rtvc.settings import Settings
+from tests.engine.rvc.rvc_stack import voice
 from tests.support.speech import FOLDER
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "swift_f0.npz"
@@ -134,6 +143,91 @@ def test_all_windows_of_a_stream_have_one_shape() -> None:
     for position in range(0, 20_000, HOP):
         shapes.add(swift()._start(tone(200.0, 35 * HOP), position)[1].shape)
     assert shapes == {(17, 96)}
+
+
+def signal(frames: int, first: int = 0) -> Float32:
+    """Speech for a number of frames of the network, from frame `first` on."""
+    return speech("2086-149214-0000")[GRID * first :][: GRID * (frames - 1) + LONGEST]
+
+
+# More than 142 frames are computed in parts.
+@pytest.mark.parametrize("frames", [1, 5, 17, 143, 290])
+def test_the_network_of_a_cpu_has_the_scores_of_the_one_in_mlx(frames: int) -> None:
+    in_mlx = MlxNetwork(read_swift_f0(), mx.float32)
+    for first in (0, 40):
+        expected = np.array(in_mlx(mx.array(signal(frames, first))))
+        scores = CpuNetwork(read_swift_f0())(signal(frames, first))
+        np.testing.assert_allclose(scores, expected, atol=1e-4)
+
+
+def test_a_cpu_computes_in_numpy_and_a_gpu_in_mlx() -> None:
+    assert swift().in_mlx is (backend.OPERATORS == "gpu")
+
+
+@pytest.mark.parametrize("order", [[0, 0, 1, 8, 14, 31], [31, 8, 0, 40], [3, 20, 3]])
+def test_spectra_of_the_window_before_are_used_again_only_where_they_are_the_same(
+    order: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, computed = CpuNetwork(read_swift_f0()), []
+    rfft = np.fft.rfft
+
+    def counted(part: Float32, **options: Any) -> AnyArray:
+        computed.append(len(part))
+        return rfft(part, **options)
+
+    for at, before in zip(order, [1000, *order], strict=False):
+        monkeypatch.setattr(np.fft, "rfft", counted)
+        computed.clear()
+        scores = network(signal(17, at))
+        monkeypatch.undo()
+        new = at - before if 0 <= at - before < 17 else 17
+        assert computed == ([new] * 3 if new else [])
+        np.testing.assert_allclose(scores, CpuNetwork(read_swift_f0())(signal(17, at)), atol=2e-5)
+
+
+def test_one_changed_sample_is_noticed() -> None:
+    network = CpuNetwork(read_swift_f0())
+    network(signal(17))
+    changed = signal(17, 6).copy()
+    changed[1000] += 0.1
+    expected = CpuNetwork(read_swift_f0())(changed)
+    np.testing.assert_allclose(network(changed), expected, atol=2e-5)
+
+
+@pytest.mark.filterwarnings("error")
+def test_values_that_are_not_finite_stay_in_their_window() -> None:
+    network, broken = CpuNetwork(read_swift_f0()), signal(17).copy()
+    broken[1000:1100] = [np.nan, np.inf] * 50
+    assert not np.isfinite(network(broken)).all()
+    expected = CpuNetwork(read_swift_f0())(signal(17, 1))
+    np.testing.assert_array_equal(network(signal(17, 1)), expected)
+
+
+def test_threads_that_compute_at_once_do_not_disturb_each_other() -> None:
+    network = CpuNetwork(read_swift_f0())
+    signals = [signal(17, first) for first in range(0, 96, 6)]
+    expected = [network(one) for one in signals]
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(5):
+            for scores, right in zip(threads.map(network, signals), expected, strict=True):
+                np.testing.assert_allclose(scores, right, atol=2e-5)
+
+
+def test_the_time_of_the_network_is_that_of_the_stage_of_the_pitch() -> None:
+    made = voice(pitch=swift())
+    now = iter(range(100))
+    with time_stages(stage_methods(made, Settings()), clock=lambda: float(next(now))) as seconds:
+        swift().begin(tone(200.0, 5600), position=0)()
+    assert seconds["pitch"] > 0
+    assert set(seconds) == {"pitch", "rest"}
+
+
+def test_arrays_of_few_lengths_are_kept() -> None:
+    network = CpuNetwork(read_swift_f0())
+    for frames in range(1, 9):
+        network(signal(frames))
+        assert frames in network._spare
+        assert len(network._spare) <= 3
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path, monkeypatch) -> None:

@@ -42,7 +42,7 @@ NETWORKS = [
     (Hubert, "_transform"),
     (RmvpeEstimator, "_network"),
     (FcpeEstimator, "_network"),
-    (SwiftF0Estimator, "_network"),
+    (SwiftF0Estimator, "scores"),
     (Synthesizer, "_make_latent"),
     (SineSource, "_excite"),
     (HiFiGan, "_decode_chunk"),

@@ -13,10 +13,8 @@ import numpy as np
 
 from rtvc._types import Float32
 from rtvc.engine.models.ops import conv2d_gpu
-from rtvc.engine.models.ops.class_block import ClassBlock
 from rtvc.engine.models.ops.conv2d_gpu import Conv2d, Layer
 from rtvc.engine.models.ops.cpu import relu
-from rtvc.engine.models.ops.grouped_block import GroupedBlock
 
 _MAX_ROWWISE_CHANNELS = 32
 """Output channels up to which unfolding takes longer than the product."""
@@ -64,23 +62,7 @@ def residual2d(
         conv2d(weight, typical_size=typical_size, dilation=dilation)
         for weight, _ in (first, second)
     ]
-    any_height = conv2d_gpu.residual(convolutions, first, second, kept, dilation)
-    out, _, columns, channels = first[0].shape
-    if out != channels or not _fits_pairs(first[0]):
-        return any_height
-    height = typical_size[0]
-    rows = (height, height) if kept is None else kept
-    if columns == 1 and dilation > 1 and kept is None:
-        return ClassBlock(first, second, any_height, dilation=dilation, height=height)
-    if columns > 1 and GroupedBlock.fits(height, rows, dilation):
-        return GroupedBlock(first, second, any_height, dilation=dilation, height=height, kept=rows)
-    return any_height
-
-
-def _fits_pairs(weight: mx.array) -> bool:
-    """Return whether pixels can be copied as pairs of float32 in an int64."""
-    even = weight.shape[0] % 2 == weight.shape[-1] % 2 == 0
-    return even and weight.dtype == mx.float32
+    return conv2d_gpu.residual(convolutions, first, second, kept, dilation)
 
 
 class _RowwiseConv2d:
