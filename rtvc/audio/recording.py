@@ -85,7 +85,7 @@ class Recording:
 
     @property
     def paths(self) -> list[Path]:
-        """The files written so far."""
+        """The files with sound, those written so far while it runs."""
         return [path for track in self._tracks.values() for path in track.paths]
 
     @property
@@ -230,6 +230,8 @@ class _Track:
             self._waiting.append(self._gap)
             self.write_waiting()
         self.file.close()
+        if not self.file.frames:  # and so it was removed
+            self.paths.remove(self.file.path)
         if self._end is not None:
             self._end.discard()
 

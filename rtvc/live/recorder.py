@@ -91,8 +91,7 @@ class Recorder:
                 forget_recording()
         if not recording.seconds:
             return "The recording was stopped before there was any sound, so there is no file."
-        # One that got no sound is removed.
-        files = _joined(path for path in recording.paths if path.exists())
+        files = _joined(recording.paths)
         return f"Saved the recording to {files}.{_missing(recording.missing_s)}"
 
     def take_message(self) -> str:
