@@ -109,6 +109,8 @@ def _write_sounds(log: FlightLog, rows: list[Row], start: int, folder: Path) -> 
     """Write input and output for ears, both from the time of the first block on."""
     import soundfile
 
+    from rtvc.audio.decoder import reason_of
+
     begun = rows[0].call.ended if rows else 0.0
     played = next((write.position for write in log.writes if write.at >= begun), 0)
     sounds = {
@@ -119,7 +121,9 @@ def _write_sounds(log: FlightLog, rows: list[Row], start: int, folder: Path) -> 
         try:
             soundfile.write(folder / f"{name}.flac", samples, ENGINE_RATE, subtype="PCM_24")
         except soundfile.LibsndfileError as error:
-            raise OSError(0, error.error_string) from None
+            reason = reason_of(error)
+            full = reason == "System error"  # what libsndfile says of a full disk
+            raise OSError(0, "the disk may be full" if full else reason) from None
 
 
 def delivered_rows(log: FlightLog) -> list[Row]:

@@ -1,6 +1,7 @@
 """The flight recorder on simulated devices, what it saves, and its replay."""
 
 import json
+import resource
 import shutil
 import time
 from pathlib import Path
@@ -191,6 +192,24 @@ def test_a_full_disk_leaves_no_half_folder(tmp_path):
     flight.close()
     assert "was not saved" in flight.take_message()
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_disk_that_becomes_full_is_told_in_words(tmp_path):
+    flight = FlightRecorder(tmp_path, seconds=5)
+    noise = np.random.default_rng(0).uniform(-0.3, 0.3, 2 * RATE).astype(np.float32)
+    for piece in np.split(noise, 20):
+        flight.push("input", piece)
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        flight.save()
+        flight.close(60.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    message = flight.take_message()
+    assert message.startswith("The last minute was not saved.")
+    assert message.endswith(" cannot be written: the disk may be full.")
+    assert not list(tmp_path.iterdir())
 
 
 def test_folders_that_cannot_be_replayed(tmp_path):
