@@ -312,7 +312,7 @@ class Duplex:
             return 0
         newest = self._capture.counters().frames - self._capture.readable
         if abs(newest - self._read_frames) > 2 * self._capture.spec.block:
-            self._read_frames = newest  # the ring was full
+            self._read_frames = self._recorded_frames()  # the ring was full
         played = self._playback.counters().frames
         return round(ENGINE_RATE * self._latency_of_two.excess(self._read_frames, played))
 

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from rtvc.audio import stream_times
+from rtvc.audio.devices import Device
+from rtvc.audio.duplex import Duplex
 from rtvc.audio.stream_times import LONGER_S, SHORTER_S, FrameTimes, LatencyOfTwo, TimedFrame
+from rtvc.audio.streams import Counters, DeviceStream, Port, StreamSpec
 
 RATE, PERIOD, BLOCK = 48_000, 480, 4800
 
@@ -139,3 +142,41 @@ def test_a_clock_that_is_set_changes_nothing(
         ahead += set_by_s if step == 15 else 0.0
         assert excess() == pytest.approx(0.0, abs=1e-6)
     assert held.held_s == pytest.approx(0.05, abs=1e-6)
+
+
+class Counted(DeviceStream):
+    """A stream whose callback comes after the count was read, and before the ring was."""
+
+    def __init__(self, spec: StreamSpec) -> None:
+        super().__init__(spec)
+        self.frames = self.waiting = 0
+        self.interrupts = False
+
+    @property
+    def latency(self) -> tuple[float, float]:
+        return 0.01, 0.02
+
+    @property
+    def readable(self) -> int:
+        if self.interrupts:
+            self.interrupts = False
+            self.frames += PERIOD
+            self.waiting += PERIOD
+        return self.waiting
+
+    def service(self) -> None:
+        pass
+
+    def counters(self) -> Counters:
+        return Counters(self.frames, 0, 0)
+
+
+def test_a_callback_meanwhile_does_not_shift_the_count_after_a_loss() -> None:
+    capture = Counted(StreamSpec(RATE, PERIOD, input=Port(0, 1)))
+    playback = Counted(StreamSpec(RATE, PERIOD, output=Port(1, 1)))
+    device = Device(0, "card", "ALSA", 1, 1, RATE, False, False, False)
+    duplex = Duplex(capture, playback, (device, device))
+    capture.frames, capture.waiting = 1000 * PERIOD, 100 * PERIOD
+    capture.interrupts = True
+    duplex.excess_latency()
+    assert duplex._read_frames == 900 * PERIOD
