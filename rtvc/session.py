@@ -292,9 +292,12 @@ class Session:
         problem = ""
         if self._echo is not None:
             problem = self._echo.problem
-            if self._echo.delay_s:
-                latency = dataclasses.replace(stats.latency, echo=self._echo.delay_s)
-                stats = dataclasses.replace(stats, latency=latency)
+            if delay_s := self._echo.delay_s:
+                latency = dataclasses.replace(stats.latency, echo=delay_s)
+                # The estimate begins behind the cancellation.
+                estimate = stats.estimated_latency
+                estimate = None if estimate is None else estimate + delay_s
+                stats = dataclasses.replace(stats, latency=latency, estimated_latency=estimate)
         reason = " ".join(filter(None, (stats.reason, problem, self._hint())))
         return stats if reason == stats.reason else dataclasses.replace(stats, reason=reason)
 

@@ -259,6 +259,19 @@ def test_a_session_cancels_its_own_output_and_states_the_delay():
     assert later.late_blocks == 0
 
 
+def test_the_latency_by_the_sound_contains_the_cancellation():
+    echo = EchoEndpoint(SimulatedDevice(NOTHING))
+    session = Session(TeeEndpoint(echo), Settings(), finder())
+    assert session.stats().estimated_latency is None
+    watch = session._watch
+    assert watch is not None
+    watch._stated = 0.2
+    watch._deviations.append(0.001)
+    assert session.stats().estimated_latency == pytest.approx(0.201)
+    echo.delay_s = ECHO_DELAY / RATE
+    assert session.stats().estimated_latency == pytest.approx(0.201 + ECHO_DELAY / RATE)
+
+
 def test_a_missing_package_is_a_sentence_with_the_command(monkeypatch, capfd, tmp_path):
     monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path))
     monkeypatch.setitem(sys.modules, "livekit", None)
