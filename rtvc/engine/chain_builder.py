@@ -84,10 +84,11 @@ class ChainBuilder:
         return self.degradation.effective(requested, self._levels)
 
     def effective_for(self, requested: Settings) -> Settings:
-        """Return the settings to use if these were requested."""
+        """Return the settings to use if these were requested, while no step is late."""
         if not self._realtime:
             return requested
-        return self.degradation.effective(requested, self._make_levels(requested))
+        # Not by `Degradation.effective`, which would leave the level in use.
+        return requested.replace(**self._make_levels(requested)[0].changes)
 
     def start(self, settings: Settings, *, background: bool = False) -> Worker:
         """Start a worker that builds a chain for these effective settings.

@@ -302,6 +302,21 @@ def test_changing_a_setting_keeps_the_level():
     assert degraded == ["", "context 500 ms"]
 
 
+def test_a_voice_that_is_kept_ready_does_not_end_it():
+    """Which settings another voice would have is no reason to use those of the top again."""
+
+    ready = set()
+
+    def keep(session, now):
+        session.keep_ready(("other",))
+        ready.update(session.stats().ready_voices)
+
+    settings = ANNA.replace(ready_memory=1000.0)
+    _, degraded, _ = run(linear(5.0, 0.0, 0.05), settings, seconds=12.0, on_block=keep)
+    assert ready == {"other"}
+    assert degraded == ["", "context 500 ms"]
+
+
 @pytest.mark.thorough
 def test_steps_far_slower_than_measured_are_reported_once():
     reasons: list[Any] = []
