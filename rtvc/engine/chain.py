@@ -345,9 +345,9 @@ class Chain:
         self.auto_pitch.update(rendered_block.input_f0_hz, size / ENGINE_RATE, settings)
         marks.append(time.perf_counter())
 
-        audio = self._loudness.process(
-            rendered_block.audio, self._reference_delay.process(conditioned), settings.loudness
-        )
+        audio, reference = rendered_block.audio, self._reference_delay.process(conditioned)
+        if wanted or silent:  # otherwise there is no output to compare with the input
+            audio = self._loudness.process(audio, reference, settings.loudness)
         audio = self._strip.process(audio * gate, settings)
         audio = audio * self._output_gain.process(_output_gain(settings), size)
         audio = audio * self._converted_gain.process(float(settings.mode == "converted"), size)
@@ -441,6 +441,12 @@ class Chain:
         self._dry_delay.process(raw)
         self._feedback.skip()
         self._skipped = True
+        # A ramp from what was asked for before, such as the mode when a chain that has waited since
+        # was built, would be heard.
+        self._input_gain.jump(_gain(settings.input_gain))
+        self._output_gain.jump(_output_gain(settings))
+        self._converted_gain.jump(float(settings.mode == "converted"))
+        self._dry_gain.jump(float(settings.mode == "dry"))
         self._skip_voice(conditioned)
         if self._observer is not None:
             self._observer.skipped(self, samples, settings)

@@ -10,7 +10,7 @@ from rtvc.engine.world.voice import WorldVoice
 from rtvc.settings import Settings
 from tests.engine.rvc.rvc_stack import voice
 from tests.engine.speech_measures import speech
-from tests.support.voices import PlainVoice
+from tests.support.voices import PlainVoice, SilentVoice
 
 SETTINGS = Settings(block=100.0, gate=-90.0)
 BLOCK = 4800
@@ -86,3 +86,40 @@ def test_a_step_tells_the_level_after_the_gain_and_what_the_limiter_takes():
     assert step.limited_db == pytest.approx(-10, abs=1)
     quiet = Chain(PlainVoice(), SETTINGS).step(SOUND[:BLOCK], SETTINGS)
     assert quiet.limited_db == 0
+
+
+@pytest.mark.parametrize("built", ["converted", "dry", "muted"])
+@pytest.mark.parametrize("mode", ["converted", "dry", "muted"])
+def test_a_chain_that_has_waited_begins_with_the_mode_of_today(built, mode):
+    """The input is output in the mode dry only, and nothing at all in the mode muted."""
+    chain = Chain(SilentVoice(), SETTINGS.replace(mode=built))
+    now = SETTINGS.replace(mode=mode)
+    noise = np.random.default_rng(0).standard_normal(12 * BLOCK).astype(np.float32)
+    chain.skip(noise[: 11 * BLOCK], now)
+    output = chain.step(noise[11 * BLOCK :], now).output
+    assert output.any() == (mode == "dry")
+
+
+def test_a_chain_that_has_waited_begins_with_the_gains_of_today():
+    tone = (0.1 * np.sin(2 * np.pi * np.arange(12 * BLOCK) / 48)).astype(np.float32)
+    gains = SETTINGS.replace(input_gain=9.0, output_gain=3.0)
+    outputs = []
+    for built in (SETTINGS, gains):
+        chain = Chain(PlainVoice(), built)
+        chain.skip(tone[: 11 * BLOCK], gains)
+        outputs.append(chain.step(tone[11 * BLOCK :], gains).output)
+    np.testing.assert_array_equal(*outputs)
+
+
+@pytest.mark.parametrize("mode", ["dry", "muted"])
+def test_the_loudness_is_followed_from_where_it_was_before_another_mode(mode):
+    """There is no burst while the smoothed power of the output rises from nothing."""
+    settings = SETTINGS.replace(loudness=1.0)
+    chain = Chain(PlainVoice(), settings)
+    tone = (0.05 * np.sin(2 * np.pi * np.arange(BLOCK) / 48)).astype(np.float32)
+    for _ in range(5):
+        before = chain.step(tone, settings).output
+    for _ in range(5):
+        chain.step(tone, settings.replace(mode=mode))
+    after = np.concatenate([chain.step(tone, settings).output for _ in range(5)])
+    assert np.abs(after).max() < 1.02 * np.abs(before).max()

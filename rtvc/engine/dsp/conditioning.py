@@ -133,6 +133,11 @@ class Ramp:
         self.value = target if self._at >= self._length else float(gain[-1])
         return gain
 
+    def jump(self, target: float) -> None:
+        """Have the gain `target` from the next sample on, which does not continue the last one."""
+        self.value = self._from = self._target = target
+        self._at = self._length
+
 
 class SpeechFinder(Protocol):
     """Tells where there is speech."""
