@@ -107,10 +107,12 @@ class ChainSwitch:
         hold
             Whether a chain that is ready must wait; it is fed meanwhile.
         """
-        if settings.shape == chain.built_for.shape and not self._renewing:
+        in_use = settings.shape == chain.built_for.shape and not self._renewing
+        if in_use:
             self.allow()
-            return None
-        if self.refuses(settings):
+        if in_use or self.refuses(settings):
+            if self._next is not None and self._next.ready.is_set():
+                self.cancel()  # it is not asked for any more
             return None
         self.allow()
         worker = self._next

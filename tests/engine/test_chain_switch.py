@@ -1,0 +1,47 @@
+"""Which chain is built for changed settings, and what becomes of one that is not needed."""
+
+import threading
+import time
+
+import numpy as np
+
+from rtvc.audio.simulated import SimulatedDevice
+from rtvc.calibration.sizing import Sizing
+from rtvc.engine.chain import Chain
+from rtvc.engine.chain_builder import ChainBuilder
+from rtvc.engine.chain_switch import ChainSwitch
+from rtvc.engine.input_history import InputHistory
+from rtvc.engine.voice_bank import VoiceBank
+from rtvc.settings import Settings
+from tests.support.voices import PlainVoice, finder
+
+SETTINGS = Settings(gate=-90.0, latency="constant")
+
+
+def test_a_chain_that_is_not_asked_for_any_more_is_released_once_it_is_built():
+    voices, let = finder(), threading.Event()
+
+    def find(name: str) -> PlainVoice:
+        assert let.wait(20)
+        return voices(name)
+
+    device = SimulatedDevice(np.zeros(0, np.float32))
+    builder = ChainBuilder(device, SETTINGS, find, Sizing())
+    bank = VoiceBank(builder, lambda settings, voice: settings, synchronous=False)
+    switch = ChainSwitch(builder, bank, InputHistory(1), synchronous=False)
+    chain = Chain(PlainVoice(), SETTINGS)
+    builder.requested = SETTINGS.replace(block=200.0)
+    assert switch.poll(chain, builder.effective()) is None
+    worker = switch._next
+    assert worker is not None
+    builder.requested = SETTINGS
+    assert switch.poll(chain, builder.effective()) is None
+    assert switch.loading  # the voice could not be loaded faster by another thread
+    let.set()
+    assert worker.ready.wait(20)
+    assert switch.poll(chain, builder.effective()) is None
+    assert not switch.loading
+    deadline = time.monotonic() + 20
+    while not worker.dead:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
