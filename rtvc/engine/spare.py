@@ -13,7 +13,7 @@ Shape = tuple[object, ...]
 AFTER_S = 2.0
 """Seconds for which a chain runs before its spare is built: settings may change again."""
 AGAIN_S = 0.5
-"""The same after a spare has been taken."""
+"""The same after a spare has been taken, or has become outdated."""
 RETRY_S = 30.0
 """Seconds until the next try after a spare could not be built."""
 
@@ -61,6 +61,10 @@ class Spare:
             worker.close()
             self._worker = None
             self._due = now + RETRY_S
+        elif worker is not None and worker.chain is not None and worker.chain.outdated:
+            worker.close()
+            self._worker = None
+            self._due = now + AGAIN_S
         elif worker is None and self._due is None:
             self._due = now + AGAIN_S
         elif worker is None and self._due is not None and now >= self._due:

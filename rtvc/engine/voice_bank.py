@@ -200,7 +200,7 @@ class VoiceBank:
         return True
 
     def _settle(self) -> None:
-        """Keep the chains that have come back and are at time 0."""
+        """Keep the chains that have come back and are at time 0; release what became useless."""
         for name, (worker, renewed) in list(self._returning.items()):
             while self._synchronous and not (renewed.done() or worker.dead):
                 time.sleep(0.001)
@@ -211,6 +211,9 @@ class VoiceBank:
                 self._ready[name] = worker
             else:
                 worker.close()
+        for name, worker in list(self._ready.items()):
+            if worker.dead or (worker.chain is not None and worker.chain.outdated):
+                self._ready.pop(name).close()
 
     def _collect(self, now: float) -> None:
         """Keep the chain that was being built, if it is ready and there is room for it."""
@@ -225,7 +228,8 @@ class VoiceBank:
         wanted = dict(self._wanted)
         if worker.chain is None:
             self._failed_s[name] = now
-        if name in self._ready or name not in wanted or not _fits(worker, wanted[name]):
+        there = name in self._ready or name in self._returning
+        if there or name not in wanted or not _fits(worker, wanted[name]):
             worker.close()
             return
         self._ready[name] = worker

@@ -355,6 +355,78 @@ def test_a_chain_whose_thread_has_ended_does_not_come_back(synchronous: bool):
     bank.close()
 
 
+class Kept:
+    """A bank that keeps the voice "high" ready while "low" is in use.
+
+    Parameters
+    ----------
+    on_open
+        Called whenever a chain of it is built.
+    """
+
+    def __init__(self, on_open: Callable[[], object] = bool) -> None:
+        self.low, self.high = BASE.replace(voice="low"), BASE.replace(voice="high")
+        voices = {name: ToneVoice(name, hz=hz) for name, hz in HZ.items()}
+        find = finder(**voices)
+
+        def found(name: str) -> Any:
+            if name == "high":
+                on_open()
+            return find(name)
+
+        device = SimulatedDevice(np.zeros(RATE, np.float32))
+        self.builder = ChainBuilder(device, self.low, found, Sizing())
+        self.bank = VoiceBank(
+            self.builder,
+            lambda settings, voice: settings.replace(voice=voice),
+            synchronous=False,
+        )
+        self.bank.keep(("high",))
+        self._now = 0.0
+
+    def tend_until(self, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 20
+        while not condition():
+            self.bank.tend(self.low, self._now)
+            self._now += BLOCK_S
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+
+
+def test_wrong_output_outdates_a_voice_that_waits_and_it_is_built_again():
+    kept = Kept()
+    kept.tend_until(lambda: kept.bank.memory)
+    kept.builder._guard.alarms += 1
+    kept.bank.tend(kept.low, 100.0)
+    assert not kept.bank.memory
+    kept.tend_until(lambda: kept.bank.memory)
+    worker = kept.bank.take(kept.high)
+    assert worker is not None
+    worker.close()
+    kept.bank.close()
+
+
+def test_a_voice_that_comes_back_while_it_is_built_waits_once():
+    let, renew = threading.Event(), threading.Event()
+    kept = Kept(lambda: let.wait(20))
+    kept.tend_until(lambda: kept.bank._building)
+    assert kept.bank._building is not None
+    built = kept.bank._building[1]
+    back = kept.builder.start(kept.high)
+    let.set()
+    assert back.ready.wait(20)
+    back.submit(lambda chain: renew.wait(20))
+    kept.bank.give_back(back, kept.high)
+    assert built.ready.wait(20)
+    kept.tend_until(lambda: not kept.bank._building)
+    renew.set()
+    kept.tend_until(lambda: kept.bank.memory)
+    kept.tend_until(lambda: built.dead)
+    assert kept.bank.take(kept.high) is back
+    back.close()
+    kept.bank.close()
+
+
 def test_another_voice_does_not_morph_on():
     settings = BASE.replace(morph_to="high", morph=0.5)
     played, stats, _ = run([(3.0, {"voice": "other", "morph_to": "off"})], settings, 5.0)
