@@ -305,7 +305,7 @@ class BlockConversion:
         assert old.chain is not None
         settings = self._builder.effective()
         blocks = self._switch.missed(new.chain)
-        new.chain.auto_pitch = old.chain.auto_pitch
+        new.chain.continue_with(old.chain.learned)
         self._in_use.promote(new)
         try:
             rendered = self._switch.rendered

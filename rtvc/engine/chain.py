@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -79,6 +80,13 @@ class Step:
     auto_pitch: float | None
 
 
+class Learned(NamedTuple):
+    """What a chain has learned of the user and the room, for the chain that takes over."""
+
+    auto_pitch: AutoPitch
+    feedback: FeedbackSuppressor
+
+
 BEFORE_S = 1.0
 """Input before its context that a chain needs to catch up, for gate and loudness, in seconds."""
 _RISE = fade_in(round(0.005 * ENGINE_RATE))
@@ -149,7 +157,7 @@ class Chain:
     delay
         Samples by which the output lags the input, in addition to the block.
     auto_pitch
-        The pitch of the user; a chain that takes over gets it from the one before.
+        The pitch of the user.
     """
 
     def __init__(
@@ -410,6 +418,16 @@ class Chain:
     def exchange_cleaners(self, other: Chain) -> None:
         """Continue with the cleaner of a chain that has the same input; it gets the one of this."""
         self._cleaner, other._cleaner = other._cleaner, self._cleaner
+
+    @property
+    def learned(self) -> Learned:
+        """What a chain that takes over is to continue with."""
+        return Learned(self.auto_pitch, self._feedback)
+
+    def continue_with(self, learned: Learned) -> None:
+        """Continue with what another chain has learned, which keeps it; between two blocks."""
+        self.auto_pitch = deepcopy(learned.auto_pitch)
+        self._feedback.follow(learned.feedback)
 
     def skip(self, samples: Float32, settings: Settings, cleaned: Float32 | None = None) -> None:
         """Consume one block of input, or several at once, without rendering output.

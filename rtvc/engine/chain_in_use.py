@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from rtvc.audio.endpoint import Endpoint
-from rtvc.engine.chain import Chain
+from rtvc.engine.chain import Chain, Learned
 from rtvc.engine.engine_stats import EngineStats
 from rtvc.engine.supervisor import sentence
 from rtvc.engine.watchdog import NoResponseError, Watchdog
@@ -43,6 +43,8 @@ class ChainInUse:
         Samples of output that should be queued when a block is complete, by the last chain.
     built_for
         The settings of the last chain in use, or None before the first.
+    learned
+        What that chain has learned, for the one that replaces it.
     """
 
     def __init__(self, endpoint: Endpoint, watchdog: Watchdog, stats: EngineStats) -> None:
@@ -50,13 +52,14 @@ class ChainInUse:
         self.worker: Worker | None = None
         self.headroom = 0
         self.built_for: Settings | None = None
+        self.learned: Learned | None = None
         self._abandoned: list[Worker] = []
 
     def use(self, worker: Worker) -> None:
         """Convert with this worker, whose chain is built."""
         assert worker.chain is not None
         self.worker, self.headroom = worker, worker.chain.headroom
-        self.built_for = worker.chain.built_for
+        self.built_for, self.learned = worker.chain.built_for, worker.chain.learned
         self._stats.publish_chain(worker.chain, self._endpoint.latency)
 
     def promote(self, worker: Worker) -> None:

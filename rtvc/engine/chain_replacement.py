@@ -133,6 +133,8 @@ class ChainReplacement:
         built_for = worker.chain.built_for
         settings = self._voice_settings.use(built_for, self._builder.effective())
         blocks = recent_blocks(self._history, worker.chain)
+        if self._chain.learned is not None:
+            worker.chain.continue_with(self._chain.learned)
         self._chain.promote(worker)
         try:
             rendered = self._chain.ask(worker, lambda chain: render_last(chain, blocks, settings))

@@ -184,6 +184,7 @@ class ChainSwitch:
             if apart or not behind:
                 return False
         blocks = self.missed(new)
+        new.continue_with(current.learned)  # what it renders may be output
         self._fed_to, self._rounds = self._history.end, self._rounds + 1
         self._fed = worker.submit(lambda chain: render_last(chain, blocks, settings))
         return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -143,8 +142,7 @@ class Handover:
         if self._cleaned:
             cleaned = old.chain.cleaned(old.chain.block)
             self._new.chain.exchange_cleaners(old.chain)
-        # A copy, before both make a step.
-        self._new.chain.auto_pitch = deepcopy(old.chain.auto_pitch)
+        self._new.chain.continue_with(old.chain.learned)  # before both make a step
         self._old, self._last, self._next = old, last, settings
         self._ending = old.submit(lambda chain: chain.end(newest[0], last, cleaned))
         self._wait(self._ending)

@@ -123,3 +123,13 @@ def test_the_loudness_is_followed_from_where_it_was_before_another_mode(mode):
         chain.step(tone, settings.replace(mode=mode))
     after = np.concatenate([chain.step(tone, settings).output for _ in range(5)])
     assert np.abs(after).max() < 1.02 * np.abs(before).max()
+
+
+def test_a_chain_that_takes_over_continues_with_the_reduction_of_feedback():
+    """A loop that was quiet would howl again at each change of the voice."""
+    before, after, fresh = (Chain(PlainVoice(), SETTINGS) for _ in range(3))
+    before._feedback._gain_db = -20.0
+    after.continue_with(before.learned)
+    steps = [chain.step(SOUND[:BLOCK], SETTINGS) for chain in (after, fresh)]
+    assert [step.feedback for step in steps] == [True, False]
+    np.testing.assert_allclose(steps[0].output, 0.1 * steps[1].output, atol=1e-6)

@@ -4,16 +4,19 @@ import threading
 import time
 
 import numpy as np
+import pytest
 
+from rtvc._types import Float32
 from rtvc.audio.simulated import SimulatedDevice
 from rtvc.calibration.sizing import Sizing
 from rtvc.engine.chain import Chain
 from rtvc.engine.chain_builder import ChainBuilder
 from rtvc.engine.chain_switch import ChainSwitch
 from rtvc.engine.input_history import InputHistory
+from rtvc.engine.voice import Rendered
 from rtvc.engine.voice_bank import VoiceBank
 from rtvc.settings import Settings
-from tests.support.voices import PlainVoice, finder
+from tests.support.voices import PlainStream, PlainVoice, finder
 
 SETTINGS = Settings(gate=-90.0, latency="constant")
 
@@ -45,3 +48,34 @@ def test_a_chain_that_is_not_asked_for_any_more_is_released_once_it_is_built():
     while not worker.dead:
         assert time.monotonic() < deadline
         time.sleep(0.002)
+
+
+def test_what_a_new_chain_renders_before_it_takes_over_has_the_automatic_pitch():
+    """Its end is output where the latency becomes longer."""
+    pitches = []
+
+    class Stream(PlainStream):
+        def render(self, block: Float32, settings: Settings) -> Rendered:
+            pitches.append(settings.pitch)
+            return super().render(block, settings)
+
+    voice = PlainVoice()
+    voice.open = lambda plan, settings: Stream(voice, plan, 48_000)  # type: ignore[method-assign]
+    settings = SETTINGS.replace(auto_pitch="on", auto_pitch_target=150.0)
+    builder = ChainBuilder(
+        SimulatedDevice(np.zeros(0, np.float32)), settings, finder(world=voice), Sizing()
+    )
+    bank = VoiceBank(builder, lambda settings, voice: settings, synchronous=False)
+    history = InputHistory(48_000)
+    switch = ChainSwitch(builder, bank, history, synchronous=False)
+    chain, block = Chain(PlainVoice(), settings), np.full(4800, 0.1, np.float32)
+    for _ in range(50):
+        chain.step(block, settings)
+    history.push(np.tile(block, 20))
+    builder.requested = settings.replace(lookahead=50.0)
+    deadline = time.monotonic() + 20
+    while (worker := switch.poll(chain, builder.effective())) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    worker.close()
+    assert pitches == [pytest.approx(12 * np.log2(150 / 100), abs=0.1)]

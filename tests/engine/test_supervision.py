@@ -171,6 +171,15 @@ def test_a_failure_before_the_spare_is_ready_costs_little_more():
     assert run.lag(AFTER_S / 2 + 1.0) == pytest.approx(stats.latency.total, abs=0.005)
 
 
+def test_the_automatic_pitch_survives_a_failure():
+    """With hold it would never be measured again."""
+    run = Run(7, {5.0: fail()}, OPEN.replace(auto_pitch="on", auto_pitch_target=150.0))
+    run.at[4.0] = lambda: run.session.apply(auto_pitch="hold")
+    stats = run.play()
+    assert stats.restarts == 1
+    assert stats.auto_pitch == pytest.approx(12 * np.log2(150 / 100), abs=0.1)
+
+
 def failing_finder(times: list[int]) -> Any:
     """A `find_voice` that fails, after the first call, as often as `times` says."""
 

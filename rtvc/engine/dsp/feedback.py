@@ -177,6 +177,11 @@ class FeedbackSuppressor:
         self._output.clear()
         self._searched = self._in_progress = self._path = self._reduced_by = None
 
+    def follow(self, other: FeedbackSuppressor) -> None:
+        """Begin with the reduction of another one, whose place this one takes."""
+        self._gain_db = other._gain_db
+        self._gain.jump(10.0 ** (self._gain_db / 20.0))
+
     @property
     def _heard(self) -> bool:
         """Whether the output is as loud as it must be, without the reduction, to be searched."""
