@@ -59,6 +59,8 @@ class Limiter:
         self._needed: list[float] = [1.0] * self._LOOK
         """Largest allowed gain of each pending hop, oldest first."""
         self._gain = 1.0
+        self._ceiling = 0.0
+        """That of the samples that are held back."""
         self.lowest_gain = 1.0
 
     def clear(self) -> None:
@@ -78,6 +80,7 @@ class Limiter:
             Largest true peak in dBTP.
         """
         ceiling = 10.0 ** (ceiling_db / 20.0)
+        before, self._ceiling = self._ceiling, ceiling
         needed = self._needed + self._gains_needed(block, ceiling)
         joined = np.concatenate([self._held, block])
         self._held = joined[len(block) :]
@@ -101,8 +104,13 @@ class Limiter:
             edges.append(gain)
         self._gain, self.lowest_gain = edges[-1], min(edges)
         line = np.interp(np.arange(1, len(block) + 1), np.arange(hops + 1) * self.hop, edges)
-        # Rounding must not lift a peak above the ceiling.
-        return np.clip(out * line, -ceiling, ceiling).astype(np.float32)
+        limited = out * line
+        # Rounding must not lift a peak above the ceiling. What came in before a lower one keeps its
+        # own, while the gain falls: to clip it would click.
+        held = self.delay if before > ceiling else 0
+        np.clip(limited[:held], -before, before, out=limited[:held])
+        np.clip(limited[held:], -ceiling, ceiling, out=limited[held:])
+        return limited.astype(np.float32)
 
     def _gains_needed(self, block: Float32, ceiling: float) -> list[float]:
         """Return the largest allowed gain of each hop of the block, 6 samples late."""

@@ -356,7 +356,10 @@ class Chain:
         audio, reference = rendered_block.audio, self._reference_delay.process(conditioned)
         if wanted or silent:  # otherwise there is no output to compare with the input
             audio = self._loudness.process(audio, reference, settings.loudness)
-        audio = self._strip.process(audio * gate, settings)
+        audio = audio * gate
+        if self._skipped:  # what begins at once would click in each echo of the reverb
+            audio[: len(_RISE)] *= _RISE[: len(audio)]
+        audio = self._strip.process(audio, settings)
         audio = audio * self._output_gain.process(_output_gain(settings), size)
         audio = audio * self._converted_gain.process(float(settings.mode == "converted"), size)
         dry_gain = self._dry_gain.process(float(settings.mode == "dry"), size)

@@ -80,6 +80,16 @@ def test_the_gain_comes_down_and_recovers_without_a_step():
     assert np.abs(np.diff(gain)).max() < 0.01
 
 
+def test_a_lower_ceiling_does_not_clip_what_came_in_before():
+    limiter, loud = Limiter(RATE), tone(220, 0.5)[: 48 * 480]
+    ceilings = np.repeat([-1.0, -24.0, -1.0, -12.0], 12 * 480)
+    blocks = zip(loud.reshape(-1, 480), ceilings[::480], strict=True)
+    out = np.concatenate([limiter.process(block, ceiling) for block, ceiling in blocks])
+    late, out = ceilings[: -limiter.delay], out[limiter.delay :]
+    assert np.abs(np.diff(out, 2)).max() < 10 * np.abs(np.diff(loud, 2)).max()
+    assert np.all(np.abs(out) <= 10 ** (late / 20) + 1e-6)
+
+
 @pytest.mark.parametrize("rate", [4000, 8000, 11_025, 16_000, 22_050, 44_100, 96_000])
 def test_peaks_stay_under_the_ceiling_at_another_rate_and_time_is_kept(rate):
     limiter = Limiter(RATE)

@@ -108,7 +108,7 @@ def test_a_chain_that_has_waited_begins_with_the_gains_of_today():
         chain = Chain(PlainVoice(), built)
         chain.skip(tone[: 11 * BLOCK], gains)
         outputs.append(chain.step(tone[11 * BLOCK :], gains).output)
-    np.testing.assert_array_equal(*outputs)
+    np.testing.assert_array_equal(outputs[0], outputs[1])
 
 
 @pytest.mark.parametrize("mode", ["dry", "muted"])
@@ -133,3 +133,15 @@ def test_a_chain_that_takes_over_continues_with_the_reduction_of_feedback():
     steps = [chain.step(SOUND[:BLOCK], SETTINGS) for chain in (after, fresh)]
     assert [step.feedback for step in steps] == [True, False]
     np.testing.assert_allclose(steps[0].output, 0.1 * steps[1].output, atol=1e-6)
+
+
+def test_the_reverb_of_a_chain_that_takes_over_does_not_click():
+    """The sound begins at once there, and so would each of its echoes."""
+    settings = SETTINGS.replace(reverb=1.0)
+    tone = (0.3 * np.sin(2 * np.pi * np.arange(12 * BLOCK) / 218)).astype(np.float32)
+    chain = Chain(PlainVoice(), settings)
+    chain.skip(tone[: 10 * BLOCK], settings)
+    blocks = tone[10 * BLOCK :].reshape(-1, BLOCK)
+    output = np.concatenate([chain.step(block, settings).output for block in blocks])
+    assert np.abs(output).max() > 0.1
+    assert np.abs(np.diff(output, 2)).max() < 1.5 * np.abs(np.diff(tone, 2)).max()

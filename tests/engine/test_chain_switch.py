@@ -13,7 +13,7 @@ from rtvc.engine.chain import Chain
 from rtvc.engine.chain_builder import ChainBuilder
 from rtvc.engine.chain_switch import ChainSwitch
 from rtvc.engine.input_history import InputHistory
-from rtvc.engine.voice import Rendered
+from rtvc.engine.voice import Rendered, Voice
 from rtvc.engine.voice_bank import VoiceBank
 from rtvc.settings import Settings
 from tests.support.voices import PlainStream, PlainVoice, finder
@@ -24,7 +24,7 @@ SETTINGS = Settings(gate=-90.0, latency="constant")
 def test_a_chain_that_is_not_asked_for_any_more_is_released_once_it_is_built():
     voices, let = finder(), threading.Event()
 
-    def find(name: str) -> PlainVoice:
+    def find(name: str) -> Voice:
         assert let.wait(20)
         return voices(name)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from rtvc._types import Float64
-from rtvc.engine.dsp.conditioning import Ramp
+from rtvc.engine.dsp.conditioning import RAMP_S, Ramp
+from rtvc.engine.dsp.sola import fade_in
 
 SHORTEST_S, LONGEST_S = 0.3, 3.0
 """Reverberation time (to -60 dB) at size 0 and 1."""
@@ -75,10 +76,15 @@ class Reverb:
             if self._ring.size:
                 self._ring, self._past = np.zeros((_LINES, 0)), np.zeros(0)
             return audio
+        source = audio.astype(np.float64)
         if not self._ring.size:
             self._ring, self._past = np.zeros((_LINES, _RING)), np.zeros(_SPREAD)
             self._gains = self._gains_for(size)
-        wet = self._wet(audio.astype(np.float64), self._gains_for(size))
+            if isinstance(share, np.ndarray):
+                # A sound that begins at once would click in each of its echoes.
+                rise = fade_in(round(RAMP_S * self._rate))
+                source[: len(rise)] *= rise[: len(source)]
+        wet = self._wet(source, self._gains_for(size))
         mixed: Float64 = audio + share * (wet - audio)
         return mixed
 

@@ -262,6 +262,15 @@ def test_a_change_makes_no_click(changes: dict[str, Any]) -> None:
     assert not np.array_equal(made, sound.ravel())
 
 
+def test_the_echoes_of_a_sound_in_which_the_reverb_is_switched_on_do_not_click() -> None:
+    sound = tone(210.0, 1.0).reshape(-1, 2 * FRAME)
+    off, on = Settings(), Settings(reverb=1.0, reverb_size=1.0)
+    strip = ChannelStrip(RATE, off)
+    made = np.concatenate([strip.process(x, on if k >= 26 else off) for k, x in enumerate(sound)])
+    clicks = np.abs(signal.sosfilt(CLICK, made.astype(np.float64)))[FRAME * 10 :]
+    assert clicks.max() < 0.3e-3
+
+
 def test_a_change_of_the_deesser_makes_no_click() -> None:
     sound = tone(8000.0, 2.0).reshape(-1, 2 * FRAME)
     strip = ChannelStrip(RATE, Settings())
