@@ -57,6 +57,8 @@ class AutoSizes:
         """Step time over the block, where it was measured before the first step."""
         self._waiting: tuple[Change, float] | None = None
         """A change that waits for silence, and the time until which it does."""
+        self._waiting_for: tuple[object, ...] = ()
+        """The voice and its settings that the change is for, as `_key` returns them."""
         self._silent_s = 0.0
         self._messages: deque[str] = deque(maxlen=5)
         self.changes = 0
@@ -164,7 +166,7 @@ class AutoSizes:
         if (change.block, change.headroom) == (step.block, step.headroom):  # given up
             self._waiting, self._adopted[key] = None, (step.block, step.headroom)
             return False
-        self._waiting = change, step.now + _PATIENCE_S
+        self._waiting, self._waiting_for = (change, step.now + _PATIENCE_S), key
         if change.at_once or change.block != self._adopted[key][0]:
             return self._adopt(key, change)
         return False
@@ -188,9 +190,14 @@ class AutoSizes:
         """
         silent = float(np.max(np.abs(output), initial=0.0)) < _SILENT
         self._silent_s = self._silent_s + len(output) / ENGINE_RATE if silent else 0.0
-        if self._waiting is None or not self.may_change(now):
+        if self._waiting is None:
             return False
         key = _key(requested, kind, self._free(requested))
+        if self._waiting_for != key:
+            self._waiting = None  # another voice is in use meanwhile
+            return False
+        if not self.may_change(now):
+            return False
         change, _ = self._waiting
         if self._adopted.get(key, (0.0, 0.0))[0] != change.block:
             return False

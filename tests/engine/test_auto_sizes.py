@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from rtvc.audio.simulated import SimulatedDevice
 from rtvc.calibration.conditions import conditions
-from rtvc.calibration.settling import StepSeen
+from rtvc.calibration.settling import Change, StepSeen
 from rtvc.calibration.sizing import Sizing
 from rtvc.calibration.timing import Timing
+from rtvc.engine import auto_sizes
 from rtvc.engine.auto_sizes import AutoSizes
 from rtvc.errors import UsageError
 from rtvc.session import Session
@@ -239,3 +240,16 @@ def test_what_was_chosen_stays_whatever_the_steps_are(
             auto.changed(wanted.replace(**auto.sizes(wanted, "world")), 100.0)
     if fixed == {"block", "headroom"}:
         assert (auto.changes, auto.take_message(), auto.state(wanted, "world")) == (0, "", "")
+
+
+def test_a_change_that_waits_for_silence_is_not_made_with_another_voice(monkeypatch) -> None:
+    change = Change(100.0, 50.0, "it was forced", False)
+    monkeypatch.setattr(auto_sizes, "settle", lambda state, step: (state, change))
+    auto, silence = AutoSizes(Sizing()), np.zeros(RATE, np.float32)
+    anna, other = AUTO.replace(voice="Anna"), AUTO.replace(voice="other")
+    before = [auto.sizes(settings, "rvc-48k") for settings in (anna, other)]
+    assert before == [{"block": 100.0, "headroom": 80.0}] * 2
+    assert not auto.observe(StepSeen(1.0, 100.0, 80.0, 10.0, 10.0), anna, "rvc-48k")
+    assert not auto.adopt(silence, 2.0, other, "rvc-48k")
+    assert auto.sizes(other, "rvc-48k") == before[1]
+    assert auto.may_change(1.0)  # nothing waits
