@@ -89,7 +89,8 @@ class Learned(NamedTuple):
 
 BEFORE_S = 1.0
 """Input before its context that a chain needs to catch up, for gate and loudness, in seconds."""
-_RISE = fade_in(round(0.005 * ENGINE_RATE))
+_RISE_S = 0.005
+_RISE = fade_in(round(_RISE_S * ENGINE_RATE))
 """Fade-in of the output after a gap, within the crossfades of those who join it."""
 
 
@@ -226,6 +227,9 @@ class Chain:
         self._skipped = False
         """Whether the newest block was skipped, so that the next output does not continue the
         one before."""
+        self._voice_rests = False
+        """Whether the voice did not render the newest block, so that its next one would begin at
+        once: a step, which comes out of the resampler later than a ramp of the gain begins."""
         self._stream: Stream = (
             voice.open(plan, settings) if like is None else like._stream.renewed(plan, settings)
         )
@@ -461,6 +465,7 @@ class Chain:
         self._reference_delay.process(conditioned)
         self._dry_delay.process(raw)
         self._feedback.skip()
+        self._to_engine_rate.reset()
         self._skipped = True
         # A ramp from what was asked for before, such as the mode when a chain that has waited since
         # was built, would be heard.
@@ -496,6 +501,10 @@ class Chain:
         audio = (
             rendered_block.audio if self._sola is None else self._sola.join(rendered_block.audio)
         )
+        if self._voice_rests:
+            self._voice_rests = False
+            rise = fade_in(round(_RISE_S * self._voice.output_rate))
+            audio = np.concatenate([audio[: len(rise)] * rise, audio[len(rise) :]])
         return Rendered(
             self._to_engine_rate.process(audio),
             rendered_block.input_f0_hz,
@@ -509,5 +518,6 @@ class Chain:
 
     def _skip_voice(self, conditioned: Float32) -> None:
         self._stream.skip(self._to_voice_rate.process(conditioned))
+        self._voice_rests = True
         if self._sola is not None:
             self._sola.clear()

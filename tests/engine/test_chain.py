@@ -122,7 +122,7 @@ def test_the_loudness_is_followed_from_where_it_was_before_another_mode(mode):
     for _ in range(5):
         chain.step(tone, settings.replace(mode=mode))
     after = np.concatenate([chain.step(tone, settings).output for _ in range(5)])
-    assert np.abs(after).max() < 1.02 * np.abs(before).max()
+    assert np.abs(after).max() < 1.05 * np.abs(before).max()
 
 
 def test_a_chain_that_takes_over_continues_with_the_reduction_of_feedback():
@@ -145,3 +145,22 @@ def test_the_reverb_of_a_chain_that_takes_over_does_not_click():
     output = np.concatenate([chain.step(block, settings).output for block in blocks])
     assert np.abs(output).max() > 0.1
     assert np.abs(np.diff(output, 2)).max() < 1.5 * np.abs(np.diff(tone, 2)).max()
+
+
+@pytest.mark.parametrize("rate", [32_000, 44_100, 48_000])
+@pytest.mark.parametrize("gap", ["dry", "muted", "skipped"])
+def test_a_voice_that_begins_again_in_a_sound_does_not_click(rate, gap):
+    """The resampler holds its first samples back, and a gain has begun to rise by then."""
+    tone = (0.3 * np.sin(2 * np.pi * np.arange(12 * BLOCK) / 218)).astype(np.float32)
+    chain = Chain(PlainVoice(input_rate=rate, output_rate=rate), SETTINGS)
+    outputs = []
+    for number, block in enumerate(tone.reshape(-1, BLOCK)):
+        pauses = 4 <= number < 8
+        if pauses and gap == "skipped":
+            chain.skip(block, SETTINGS)
+        else:
+            settings = SETTINGS.replace(mode=gap) if pauses else SETTINGS
+            outputs.append(chain.step(block, settings).output)
+    again = np.concatenate(outputs[-4:])
+    assert np.abs(again).max() > 0.29
+    assert np.abs(np.diff(again, 2)).max() < 1.5 * np.abs(np.diff(tone, 2)).max()
