@@ -264,16 +264,26 @@ def _main(words: list[str]) -> int:
     except Exception as error:
         if debug:
             _show_where()
-        if isinstance(error, OSError) and (error.filename is not None or error.errno in _FULL):
-            _print_system_error(error)
-            return 1
-        kind = type(error).__name__
-        print(
-            f"rtvc: Unexpected {kind}: {error}. This is a bug in rtvc. "
-            "Run again with --debug for a traceback.",
-            file=sys.stderr,
-        )
+        _print_unexpected(error)
         return 1
+
+
+def _print_unexpected(error: Exception) -> None:
+    """Print an error that no other part of rtvc has explained."""
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in _FULL):
+        _print_system_error(error)
+        return
+    kind = type(error).__name__
+    text = (
+        f"Unexpected {kind}: {error}. This is a bug in rtvc. "
+        "Run again with --debug for a traceback."
+    )
+    if isinstance(error, FileNotFoundError) and not _has_current_folder():
+        text = (
+            "The current folder does not exist any more. Change to another folder and run the "
+            "command again."
+        )
+    print(f"rtvc: {text}", file=sys.stderr)
 
 
 def _print_system_error(error: OSError) -> None:
@@ -284,6 +294,15 @@ def _print_system_error(error: OSError) -> None:
     else:
         name = escaped(os.fsdecode(error.filename))
         print(f"rtvc: Cannot use {name}: {error.strerror}.", file=sys.stderr)
+
+
+def _has_current_folder() -> bool:
+    """Return whether relative paths have a meaning: the folder can be deleted meanwhile."""
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 def _discard_output() -> None:

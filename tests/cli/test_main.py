@@ -377,6 +377,22 @@ def test_an_unexpected_error_is_a_sentence(monkeypatch: pytest.MonkeyPatch, caps
     )
 
 
+@pytest.mark.parametrize("line", ["voices add Anna.pth", "convert - out.wav", "run --demo"])
+def test_a_current_folder_that_is_gone_is_no_bug(line: str, tmp_path: Path, capsys):
+    (folder := tmp_path / "gone").mkdir()
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        folder.rmdir()
+        assert main.main(line.split()) == 1
+    finally:
+        os.chdir(before)
+    assert capsys.readouterr().err.endswith(
+        "rtvc: The current folder does not exist any more. Change to another folder and run the "
+        "command again.\n"
+    )
+
+
 def test_a_closed_pipe_is_quiet():
     words = [sys.executable, "-m", "rtvc", "presets"]
     with started(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
