@@ -80,6 +80,8 @@ def _files(name: str) -> tuple[str, Path, Path | None]:
 
     if is_path(name):
         path = Path(os.path.expanduser(name))
+        if not os.path.lexists(path):
+            raise RtvcError(f"There is no file or folder {name!r}. Check the path.")
         return name, path, _find_index(path)
     installed = installed_voice(name)
     return installed.name, installed.path, installed.index
@@ -142,7 +144,8 @@ def load_rvc_voice(name: str, path: Path, index: Path | None) -> RvcVoice:
     def network() -> SynthesizerNetwork:
         from rtvc.engine.rvc import loading
 
-        return _load_shared(loading.voice_file(path), loading.load_voice)
+        with _explain_damage(path):
+            return _load_shared(loading.voice_file(path), loading.load_voice)
 
     return _rvc_voice(name, network, lambda: _load_index(index))
 
@@ -195,7 +198,26 @@ def _load_index(path: Path | None) -> FeatureIndex | None:
     """Return the index of a file; None without a file."""
     from rtvc.engine.rvc import loading
 
-    return None if path is None else _load_shared(path, loading.load_index)
+    if path is None:
+        return None
+    with _explain_damage(path):
+        return _load_shared(path, loading.load_index)
+
+
+@contextmanager
+def _explain_damage(path: Path) -> Iterator[None]:
+    """Name the installed voice whose file cannot be used inside the block."""
+    from rtvc.library.home import voices_folder
+
+    try:
+        yield
+    except RtvcError as error:
+        if path.parent.parent != voices_folder() or not os.access(path, os.R_OK):
+            raise
+        raise RtvcError(
+            f"The voice {path.parent.name!r} is damaged; remove it with 'rtvc voices remove' and "
+            f"add it again. {error}"
+        ) from None
 
 
 def _rvc_voice(

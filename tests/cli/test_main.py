@@ -694,8 +694,14 @@ def test_the_help_of_every_setting_says_its_default():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["voices", "add", "~nobody here/x.zip"], "Cannot open x.zip: No such file"),
-        (["--voice", "~nobody here/x.pth", "--demo"], "Cannot open x.pth: No such file"),
+        (
+            ["voices", "add", "~nobody here/x.zip"],
+            "There is no file or folder '~nobody here/x.zip'.",
+        ),
+        (
+            ["--voice", "~nobody here/x.pth", "--demo"],
+            "There is no file or folder '~nobody here/x.pth'.",
+        ),
         (["--preset", "~nobody here/x.yaml"], "~nobody here/x.yaml: There is no such file."),
         (["setup", "--from", "~nobody here/x"], "There is no folder '~nobody here/x'."),
         (["voices", "show", "~nobody here/x"], "There is no voice '~nobody here/x'."),

@@ -157,6 +157,16 @@ def test_a_file_that_is_not_a_voice_is_refused(models, home):
         find_voice(str(GOLDEN / "voice_v2_f0_32k.pth"))
 
 
+@pytest.mark.parametrize("file", ["voice.safetensors", "voice.index"])
+def test_a_damaged_file_of_an_installed_voice_names_the_voice(anna, file):
+    (installed_voice("Anna").folder / file).write_bytes(b"damaged")
+    with pytest.raises(RtvcError) as caught:
+        find_voice("anna")
+    advice = "The voice 'Anna' is damaged; remove it with 'rtvc voices remove' and add it again. "
+    assert str(caught.value).startswith(advice)
+    assert file in str(caught.value)
+
+
 def test_a_pitch_estimator_that_does_not_exist_is_refused():
     assert load_pitch_estimator(kind="harvest").name == "harvest"
     with pytest.raises(UsageError, match="rmvpe, fcpe, swift, dio and harvest"):
