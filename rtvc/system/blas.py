@@ -192,8 +192,8 @@ def _chosen_mkl(threads: int) -> _Blas:
         return mkl
     if find_mkl() is None:
         raise UsageError(
-            "RTVC_BLAS is 'mkl', but the package mkl is not installed here. Install it: "
-            "pip install 'rtvc-live[mkl]'"
+            "RTVC_BLAS is 'mkl', but the package mkl is not installed here. Install it with "
+            "'pip install rtvc-live[mkl]'."
         )
     raise UsageError(
         "RTVC_BLAS is 'mkl', but it does not load, or another package uses it with other "
