@@ -193,7 +193,7 @@ def _chosen_mkl(threads: int) -> _Blas:
     if find_mkl() is None:
         raise UsageError(
             "RTVC_BLAS is 'mkl', but the package mkl is not installed here. Install it with "
-            "'pip install rtvc-live[mkl]'."
+            "pip install 'rtvc-live[mkl]'."
         )
     raise UsageError(
         "RTVC_BLAS is 'mkl', but it does not load, or another package uses it with other "
