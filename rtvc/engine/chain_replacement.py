@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
 
 from rtvc.audio.endpoint import Endpoint
 from rtvc.engine.catch_up import recent_blocks, render_last
+from rtvc.engine.chain import Chain
 from rtvc.engine.chain_builder import ChainBuilder
 from rtvc.engine.chain_in_use import CallFailedError, ChainInUse
 from rtvc.engine.chain_switch import LOAD_LIMIT_S, ChainSwitch
@@ -18,6 +24,8 @@ from rtvc.engine.voice_settings import VoiceSettings
 from rtvc.engine.watchdog import NoResponseError
 from rtvc.engine.worker import Worker
 from rtvc.errors import MissingPackageError, RtvcError
+
+R = TypeVar("R")
 
 
 class ChainReplacement:
@@ -89,9 +97,7 @@ class ChainReplacement:
             cause = "Several threads of the engine do not respond. Restart rtvc."
             return self._failures.fail("no response", cause, pause=True)
         if worker is self._chain.worker:
-            self._candidate = None
-            self._chain.use(worker)
-            return Event.CHAIN_READY
+            return self._continue(worker)
         if not self._endpoint.wall_clock:
             worker.ready.wait(LOAD_LIMIT_S)
         if worker.ready.is_set():
@@ -125,6 +131,34 @@ class ChainReplacement:
         if candidate is not None and candidate is not self._chain.worker:
             candidate.close()
 
+    def _continue(self, worker: Worker) -> Event:
+        """Let the present chain go on without the sound that it holds: the devices were away."""
+        self._candidate = None
+        chain = worker.chain
+        assert chain is not None
+        settings = self._voice_settings.use(chain.built_for, self._builder.effective())
+        silence = np.zeros(math.ceil(chain.delay / chain.block) * chain.block, np.float32)
+        failure = self._ask(worker, lambda chain: chain.skip(silence, settings))
+        if isinstance(failure, Event):
+            return failure
+        self._chain.use(worker)
+        return Event.CHAIN_READY
+
+    def _ask(self, worker: Worker, use: Callable[[Chain], R]) -> R | Event:
+        """Return the result of a call on the thread of a worker, or the event if it fails."""
+        try:
+            return self._chain.ask(worker, use)
+        except NoResponseError as error:
+            self._chain.abandon(worker)
+            self._interruption.drop_input()
+            return self._failures.fail("no response", str(error))
+        except CallFailedError as error:
+            if worker is self._chain.worker:
+                self._chain.drop()
+            else:
+                worker.close()
+            return self._failures.fail("failed step", str(error))
+
     def _take_over(self, worker: Worker) -> Event:
         self._candidate = None
         if worker.chain is None:
@@ -136,15 +170,9 @@ class ChainReplacement:
         if self._chain.learned is not None:
             worker.chain.continue_with(self._chain.learned)
         self._chain.promote(worker)
-        try:
-            rendered = self._chain.ask(worker, lambda chain: render_last(chain, blocks, settings))
-        except NoResponseError as error:
-            self._chain.abandon(worker)
-            self._interruption.drop_input()
-            return self._failures.fail("no response", str(error))
-        except CallFailedError as error:
-            worker.close()
-            return self._failures.fail("failed step", str(error))
+        rendered = self._ask(worker, lambda chain: render_last(chain, blocks, settings))
+        if isinstance(rendered, Event):
+            return rendered
         self._interruption.end(rendered)
         self._chain.use(worker)
         return Event.CHAIN_READY

@@ -245,6 +245,20 @@ class TestFaults:
         assert np.abs(played[-RATE:]).max() > 0.1
         assert delay_of(played[-int(2.5 * RATE) :], late) > 0
 
+    @pytest.mark.parametrize("mode", ["converted", "dry"])
+    def test_what_came_before_a_lost_device_is_not_output_after_it(self, mode):
+        source = np.concatenate([noise(3), np.zeros(4 * RATE, np.float32)])
+        played, stats, _ = run(
+            source,
+            Settings(mode=mode, **OPEN),
+            find=finder(world=PlainVoice()),
+            faults=[Fault(2.95, "lost", 0.7)],
+        )
+        assert stats.restart_causes == {"device lost": 1}
+        # What was queued fades while the device is away.
+        last = np.flatnonzero(np.abs(played) > 1e-4)[-1]
+        assert last < 3.1 * RATE
+
     @pytest.mark.parametrize(
         "bad",
         [
