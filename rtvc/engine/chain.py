@@ -97,8 +97,9 @@ _RISE = fade_in(round(_RISE_S * ENGINE_RATE))
 class Observer(Protocol):
     """Receives every block that a chain has processed, on the thread of the chain.
 
-    What a chain outputs depends on its voice, the settings that it was built for, and these
-    calls only. A call delays the output, so it must return within 0.1 ms and must not raise.
+    What a chain outputs depends on its voice, the settings that it was built for, and what these
+    calls tell only. A call delays the output, so it must return within 0.1 ms, in which it can
+    keep the state of a chain now and then, and must not raise.
     """
 
     def stepped(self, chain: Chain, block: Float32, settings: Settings, step: Step) -> None:
@@ -106,6 +107,12 @@ class Observer(Protocol):
 
     def skipped(self, chain: Chain, block: Float32, settings: Settings) -> None:
         """Receive a block that was consumed without output."""
+
+    def continued(self, chain: Chain) -> None:
+        """Learn that the chain continues with what another one has learned; on any thread."""
+
+    def forgot(self, chain: Chain) -> None:
+        """Learn that the chain holds silence now in place of its input."""
 
 
 def _gain(db: float) -> float:
@@ -435,6 +442,15 @@ class Chain:
         """Continue with what another chain has learned, which keeps it; between two blocks."""
         self.auto_pitch = deepcopy(learned.auto_pitch)
         self._feedback.follow(learned.feedback)
+        if self._observer is not None:
+            self._observer.continued(self)
+
+    def forget(self, settings: Settings) -> None:
+        """Consume silence, so that no input from before is output any more; between two blocks."""
+        silence = np.zeros(math.ceil(self.delay / self.block) * self.block, np.float32)
+        self._consume(silence, settings)
+        if self._observer is not None:
+            self._observer.forgot(self)
 
     def skip(self, samples: Float32, settings: Settings, cleaned: Float32 | None = None) -> None:
         """Consume one block of input, or several at once, without rendering output.
@@ -457,6 +473,13 @@ class Chain:
             As `step`.
         """
         self._require_block(samples, several=True)
+        self._consume(samples, settings, cleaned)
+        if self._observer is not None:
+            self._observer.skipped(self, samples, settings)
+
+    def _consume(
+        self, samples: Float32, settings: Settings, cleaned: Float32 | None = None
+    ) -> None:
         raw, _ = repair(samples)
         conditioned = self._cleaner.process(raw) if cleaned is None else cleaned
         conditioned = conditioned * np.float32(_gain(settings.input_gain))
@@ -474,8 +497,6 @@ class Chain:
         self._converted_gain.jump(float(settings.mode == "converted"))
         self._dry_gain.jump(float(settings.mode == "dry"))
         self._skip_voice(conditioned)
-        if self._observer is not None:
-            self._observer.skipped(self, samples, settings)
 
     def _require_block(self, block: Float32, *, several: bool = False) -> None:
         if (

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from typing import TypeVar
-
-import numpy as np
 
 from rtvc.audio.endpoint import Endpoint
 from rtvc.engine.catch_up import recent_blocks, render_last
@@ -137,8 +134,7 @@ class ChainReplacement:
         chain = worker.chain
         assert chain is not None
         settings = self._voice_settings.use(chain.built_for, self._builder.effective())
-        silence = np.zeros(math.ceil(chain.delay / chain.block) * chain.block, np.float32)
-        failure = self._ask(worker, lambda chain: chain.skip(silence, settings))
+        failure = self._ask(worker, lambda chain: chain.forget(settings))
         if isinstance(failure, Event):
             return failure
         self._chain.use(worker)

@@ -44,13 +44,25 @@ _NO_STATE = (
 are for another chain, or that follow from the others."""
 
 
+_LEARNED = ("auto_pitch.", "_feedback._gain")
+"""What a chain takes over from another one, as `Chain.continue_with`."""
+
+
 def read_state(chain: Chain) -> ChainState:
     """Return a copy of the state. Call it in the chain's thread, between two blocks."""
     return {path: _copied(value) for path, _, _, value in _values(chain, "")}
 
 
+def read_learned(chain: Chain) -> ChainState:
+    """Return a copy of the part of the state that the chain has from another one."""
+    values = _values(chain, "")
+    return {path: _copied(value) for path, _, _, value in values if path.startswith(_LEARNED)}
+
+
 def write_state(chain: Chain, state: ChainState) -> None:
-    """Set the state of a chain that is built for the same settings and voice.
+    """Set the state, or the part of it that `read_learned` returns.
+
+    The chain must be built for the same settings and voice.
 
     Raises
     ------
@@ -58,10 +70,13 @@ def write_state(chain: Chain, state: ChainState) -> None:
         If the state is that of another kind of chain, such as one of another version of rtvc.
     """
     values = list(_values(chain, ""))
-    if {path for path, *_ in values} != state.keys():
+    paths = {path for path, *_ in values}
+    learned = {path for path in paths if path.startswith(_LEARNED)}
+    if state.keys() not in (paths, learned):
         raise RtvcError("The state of the voice is from another version of rtvc.")
     for path, owner, name, value in values:
-        setattr(owner, name, _restored(state[path], value))
+        if path in state:
+            setattr(owner, name, _restored(state[path], value))
 
 
 def _values(owner: object, prefix: str) -> Iterator[tuple[str, object, str, Any]]:

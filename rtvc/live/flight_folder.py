@@ -260,10 +260,13 @@ def _write_replay(
     """Write what a replay needs: the exact input, the blocks, and the states of the chains."""
     chains = {call.chain.number: call.chain for call in log.calls}
     arrays: dict[str, np.ndarray[Any, Any]] = {"input": log.input}
-    states = []
-    for chain, calls, state in log.states:
-        packed = pack_state(state, arrays)
-        states.append({"chain": chain.number, "calls": calls, "state": packed})
+    states, learned = (
+        [
+            {"chain": chain.number, "calls": calls, "state": pack_state(state, arrays)}
+            for chain, calls, state in kept
+        ]
+        for kept in (log.states, log.learned)
+    )
     table = np.array(
         [
             (
@@ -284,6 +287,7 @@ def _write_replay(
         "settings": [_as_dict(one) for one in settings],
         "chains": {number: _as_dict(chain.built_for) for number, chain in chains.items()},
         "states": states,
+        "learned": learned,
     }
     text = np.frombuffer(json.dumps(facts).encode(), np.uint8)
     np.savez_compressed(path, facts=text, calls=table, **arrays)  # type: ignore[arg-type]

@@ -100,6 +100,8 @@ class FlightLog(NamedTuple):
         In order of time.
     states
         Chain, number of blocks that it had processed, and its state then.
+    learned
+        The same, with the part of the state that it then had from another chain.
     history
         Samples of input before a block that a chain which begins there may need.
     now, clock
@@ -115,6 +117,7 @@ class FlightLog(NamedTuple):
     events: list[Event]
     fills: list[Fill]
     states: list[tuple[ChainLog, int, dict[str, Any]]]
+    learned: list[tuple[ChainLog, int, dict[str, Any]]]
     history: int
     now: float
     clock: float

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.engine.catch_up import HISTORY_S
-from rtvc.engine.chain_state import read_state
+from rtvc.engine.chain_state import read_learned, read_state
 from rtvc.errors import RtvcError
 from rtvc.live.flight_events import FaultWatch
 from rtvc.live.flight_folder import write_folder
@@ -32,6 +32,8 @@ SECONDS = 60
 """Seconds that can be saved."""
 _STATES = 6
 """Number of states of a chain that are kept over that time; a replay starts from one."""
+_LEARNED = 256
+"""Most changes of the chain for which is kept what the new one has from the one before."""
 _CALLS = 8000
 _POLL_S = 0.2
 _AFTERMATH_S = 3.0
@@ -75,6 +77,7 @@ class FlightRecorder:
         self._events: deque[Event] = deque(maxlen=1000)
         self._fills: deque[Fill] = deque(maxlen=round(samples / ENGINE_RATE / _POLL_S))
         self._states: deque[tuple[ChainLog, int, dict[str, Any]]] = deque(maxlen=_STATES + 4)
+        self._learned: deque[tuple[ChainLog, int, dict[str, Any]]] = deque(maxlen=_LEARNED)
         self._chains: weakref.WeakKeyDictionary[Chain, ChainLog] = weakref.WeakKeyDictionary()
         self._chain_count = 0
         self._last_read: tuple[Float32 | None, int] = (None, 0)
@@ -112,13 +115,28 @@ class FlightRecorder:
         """Keep a block that was consumed without output."""
         self._note(chain, block, settings, None)
 
-    def _note(
-        self, chain: Chain, block: Float32, settings: Settings, step: Step | None
-    ) -> ChainLog:
+    def continued(self, chain: Chain) -> None:
+        """Keep what the chain has from another one."""
+        log = self._log_of(chain)
+        self._learned.append((log, log.calls, read_learned(chain)))
+
+    def forgot(self, chain: Chain) -> None:
+        """Keep the state of a chain that holds silence, which is no part of the input."""
+        log = self._log_of(chain)
+        log.since_state = 0
+        self._states.append((log, log.calls, read_state(chain)))
+
+    def _log_of(self, chain: Chain) -> ChainLog:
         log = self._chains.get(chain)
         if log is None:
             log = self._chains[chain] = ChainLog(self._chain_count, chain.built_for)
             self._chain_count += 1
+        return log
+
+    def _note(
+        self, chain: Chain, block: Float32, settings: Settings, step: Step | None
+    ) -> ChainLog:
+        log = self._log_of(chain)
         crc = zlib.crc32(block.tobytes())
         last, position = self._last_read
         if last is not block and (last is None or zlib.crc32(last.tobytes()) != crc):
@@ -200,6 +218,7 @@ class FlightRecorder:
     def log(self) -> FlightLog:
         """Return a copy of all that is kept."""
         calls, writes, states = self._calls.copy(), self._writes.copy(), self._states.copy()
+        learned = self._learned.copy()
         recorded, recorded_start = self._rings["input"].read()
         played, played_start = self._rings["output"].read()
         return FlightLog(
@@ -212,6 +231,7 @@ class FlightRecorder:
             events=list(self._events.copy()),
             fills=list(self._fills.copy()),
             states=list(states),
+            learned=list(learned),
             history=self._history,
             now=time.perf_counter(),
             clock=time.time(),

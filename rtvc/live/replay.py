@@ -41,6 +41,8 @@ class Saved:
         Settings by number, and the settings that each chain was built for.
     states
         Chain, number of blocks that it had processed, and its state then.
+    learned
+        The same, with the part of the state that it then had from another chain.
     rtvc
         The version of rtvc that saved it.
     """
@@ -52,6 +54,7 @@ class Saved:
     settings: list[Settings]
     chains: dict[int, Settings]
     states: list[tuple[int, int, dict[str, Any]]]
+    learned: list[tuple[int, int, dict[str, Any]]]
     rtvc: str
 
 
@@ -109,14 +112,18 @@ def load(folder: Path) -> Saved:
             calls=np.asarray(arrays["calls"], np.int64).reshape(-1, len(COLUMNS)),
             settings=[Settings().replace(**one) for one in facts["settings"]],
             chains={int(k): Settings().replace(**one) for k, one in facts["chains"].items()},
-            states=[
-                (one["chain"], one["calls"], unpack_state(one["state"], arrays))
-                for one in facts["states"]
-            ],
+            states=_states(facts["states"], arrays),
+            learned=_states(facts.get("learned", []), arrays),
             rtvc=str(facts["versions"]["rtvc"]),
         )
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
         raise RtvcError(f"{path} is damaged: {error}. Save another one.") from None
+
+
+def _states(
+    kept: list[dict[str, Any]], arrays: dict[str, np.ndarray[Any, Any]]
+) -> list[tuple[int, int, dict[str, Any]]]:
+    return [(one["chain"], one["calls"], unpack_state(one["state"], arrays)) for one in kept]
 
 
 def replay(
@@ -153,6 +160,7 @@ def _as_it_ran(
     changed = 0
     chains: dict[int, Chain | None] = {}
     states = {(chain, calls): state for chain, calls, state in saved.states}
+    learned = {(chain, calls): state for chain, calls, state in saved.learned}
     last_calls = {row["chain"]: row["block"] for row in _rows(saved)}
     for row in _rows(saved):
         number, index, at = row["chain"], row["block"], row["position"] - saved.input_start
@@ -162,9 +170,11 @@ def _as_it_ran(
         chain = chains.get(number)
         if index == 0 or (number, index) in states:
             chain = _chain(find_voice, saved.chains[number])
-            if index:
+            if (number, index) in states:
                 write_state(chain, states[number, index])
             chains[number] = chain
+        if chain is not None and (number, index) in learned:
+            write_state(chain, learned[number, index])
         if chain is None or not known:
             chains[number] = None
             unknown += live

@@ -32,6 +32,12 @@ class Listener:
     def skipped(self, chain: Chain, block: Float32, settings: Settings) -> None:
         pass
 
+    def continued(self, chain: Chain) -> None:
+        pass
+
+    def forgot(self, chain: Chain) -> None:
+        pass
+
 
 @pytest.mark.parametrize(
     ("name", "snr_db"), more([("world", 40.0), ("window decoder", 20.0), ("anna", 5.0)])

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import soxr
 
-from rtvc.audio.simulated import SimulatedDevice
+from rtvc.audio.simulated import Fault, SimulatedDevice
 from rtvc.cli.main import main
 from rtvc.config.presets import load_preset
 from rtvc.engine.chain import Chain
@@ -56,8 +56,8 @@ class ScriptedDevice(SimulatedDevice):
         return super().read(samples)
 
 
-def fly(flight, seconds, settings, script=None, find=find_voice):
-    device = ScriptedDevice(speech(seconds))
+def fly(flight, seconds, settings, script=None, *, find=find_voice, faults=()):
+    device = ScriptedDevice(speech(seconds), faults=faults)
     device.script = script or {}
     opened = OpenDevices(device, DeviceNames("mic", "speaker"))
     device.session = session = DeviceSession(opened, settings, find, flight=flight)
@@ -102,6 +102,20 @@ def test_a_replay_is_the_run_bit_for_bit(tmp_path, anna, capsys):
     muted = ("--voice", "world", "--preset", str(tmp_path / "soft.yaml"))
     assert main(["replay", str(folder), "--output", str(out), "--force", *muted]) == 0
     assert np.abs(soundfile.read(out)[0]).max() < 0.02
+
+
+def test_a_chain_that_continues_is_replayed_bit_for_bit(tmp_path):
+    """It has the automatic pitch of the one before, and silence where devices were away."""
+    flight = FlightRecorder(tmp_path, seconds=20)
+    script = {40: {"block": 60.0}, 70: {"block": 80.0}}
+    settings = Settings(auto_pitch="on", auto_pitch_target=200.0, latency="constant")
+    fly(flight, 9.0, settings, script, faults=[Fault(6.0, "lost", 0.5)])
+    log = flight.log()
+    assert len({chain.number for chain, *_ in log.learned}) == 2
+    saved = load(write_folder(log, tmp_path, {}))
+    again = replay(saved, find_voice)
+    assert again.identical == again.rendered >= 90
+    assert again.unknown == 0
 
 
 @pytest.mark.thorough
