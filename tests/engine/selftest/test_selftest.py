@@ -59,6 +59,8 @@ CASES_OF_NETWORK = {
 CPU = Compute("cpu", "cpu", "float32")
 GPU = Compute("cpu", "gpu", "float16")
 """The operators and the precision of a GPU, on the CPU."""
+UNUSED = {("residual2d", CPU)}
+"""SwiftF0, the only network that has it, is computed with NumPy on a CPU, without operators."""
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +121,9 @@ def found(cases: Sequence[Case]) -> bool:
 @pytest.mark.parametrize("name", sorted(ops.operators()))
 def test_every_fault_of_an_operator_is_found(name: str, compute: Compute):
     cases = users(compute)[name]
+    if (name, compute) in UNUSED:
+        assert not cases
+        return
     assert cases, f"no case uses {name}"
     ops.use(compute)
     table = ops.operators()
