@@ -379,7 +379,9 @@ def _lowered(state: Settling, step: StepSeen) -> tuple[Settling, Change | None]:
     if not _due(state, step):
         return state, None
     state = replace(state, _looked=math.floor(step.now))
-    p99 = high_quantile(state._takes)
+    # Steps from before, with a load that has gone, would keep the block long.
+    deciding_s = _deciding_s(state)
+    p99 = high_quantile(state._takes[-math.ceil(1000.0 * deciding_s / step.block) :])
     state = _with_point(state, step.block, p99)
     change = _least(state, step, p99)
     if change is None or (change.block <= step.block and not _quiet(state, step)):
@@ -408,9 +410,14 @@ def _quiet(state: Settling, step: StepSeen) -> bool:
     return long and state._steps_since >= _EVIDENCE_STEPS
 
 
+def _deciding_s(state: Settling) -> float:
+    """Return the time in seconds whose steps and blocks decide."""
+    return max(_WINDOW * state.quiet_s, SPEECH_S)
+
+
 def _least(state: Settling, step: StepSeen, p99: float) -> Change | None:
     """Return the change to the least sizes that the steps allow, None if these are in use."""
-    since = step.now - max(_WINDOW * state.quiet_s, SPEECH_S)
+    since = step.now - _deciding_s(state)
     peak = max((peak for second, peak in state._peaks if second >= since), default=step.used)
     block = _if_free(state, "block", _shortest_block(state, step, p99))
     used = peak * max(1.0, estimate(state.line, step.block, p99, block) / p99)
