@@ -32,6 +32,8 @@ _LARGEST_STEP = 0.6
 _OVERLOAD = 0.9
 """Median step time as a share of the block above which the block is raised."""
 _OVERLOADED_STEPS = 10
+_LEAST_USE_MS = 10.0
+"""Least use of the headroom in ms that is expected: a rare block uses more than those of 20 s."""
 _LEAST_PEAK_MS = 24.0
 """Use of the headroom in ms that the margin is for at least: another program holds a thread up for
 as long with short steps as with long ones."""
@@ -222,7 +224,8 @@ def settle(state: Settling, step: StepSeen) -> tuple[Settling, Change | None]:
 
 def needed_headroom(peak: float, profile: Profile) -> float:
     """Return the headroom in ms for blocks that use up to `peak` ms of it."""
-    needed = RESERVE_MS + peak + (profile.headroom_factor - 1.0) * max(peak, _LEAST_PEAK_MS)
+    used = max(peak, _LEAST_USE_MS)
+    needed = RESERVE_MS + used + (profile.headroom_factor - 1.0) * max(used, _LEAST_PEAK_MS)
     return float(min(max(_ceil(needed), LEAST), LONGEST_BLOCK))
 
 
