@@ -236,7 +236,8 @@ class Chain:
         one before."""
         self._voice_rests = False
         """Whether the voice did not render the newest block, so that its next one would begin at
-        once: a step, which comes out of the resampler later than a ramp of the gain begins."""
+        once: a step, which comes out of the resampler later than a ramp of the gain begins, and
+        would click in each echo of the reverb."""
         self._stream: Stream = (
             voice.open(plan, settings) if like is None else like._stream.renewed(plan, settings)
         )
@@ -367,10 +368,7 @@ class Chain:
         audio, reference = rendered_block.audio, self._reference_delay.process(conditioned)
         if wanted or silent:  # otherwise there is no output to compare with the input
             audio = self._loudness.process(audio, reference, settings.loudness)
-        audio = audio * gate
-        if self._skipped:  # what begins at once would click in each echo of the reverb
-            audio[: len(_RISE)] *= _RISE[: len(audio)]
-        audio = self._strip.process(audio, settings)
+        audio = self._strip.process(audio * gate, settings)
         audio = audio * self._output_gain.process(_output_gain(settings), size)
         audio = audio * self._converted_gain.process(float(settings.mode == "converted"), size)
         dry_gain = self._dry_gain.process(float(settings.mode == "dry"), size)
