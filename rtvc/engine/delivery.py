@@ -349,7 +349,7 @@ class Delivery:
         if not len(rest):
             return
         if self._concealment is not None:
-            # If the rest of the block is shorter than the crossfade, that goes on in the next one.
+            # If the rest of the block is shorter than the crossfade, the next block continues it.
             rise = fade_in(self._join)[self._joined : self._joined + len(rest)]
             width = len(rise)
             rest = rest.copy()

@@ -66,8 +66,8 @@ class BlasReport:
 class _Blas(NamedTuple):
     """A loaded BLAS.
 
-    `prefix` precedes the names of its functions. If it is our `own`, only MLX uses it. If it has
-    no threads, so many `callers` use it at the same time.
+    `prefix` precedes the names of its functions. If it is our `own`, only MLX uses it. `callers`
+    is the number of threads that call it at the same time, if it has none of its own.
     """
 
     path: str

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from rtvc._types import Float32
+from rtvc.engine.models.pitch_estimator import SAMPLE_RATE
 
-SAMPLE_RATE = 16000
 GRID = 256
 """Samples between frames of the network."""
 WINDOWS = (1024, 2048, 512)
