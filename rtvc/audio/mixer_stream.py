@@ -97,12 +97,12 @@ class MixerStream(DeviceStream):
 
     def _time_frame(self, actions: Any) -> None:
         """Time the first frame of a callback, by recording or playing one as `_measure` does."""
-        callbacks = int(self._stream._state.stats.blocks)
+        stats = self._stream._state.stats
         if self._probe and self._probe[0] not in actions:
             probe, before = self._probe
             self._probe = None
-            # After a second callback it would not be certain which one it was.
-            if probe.actual_time > 0 and callbacks == before + 1:
+            # If the count is still the same, the callback before that one has taken it.
+            if probe.actual_time > 0 and int(stats.blocks) > before:
                 self._timed_frame = TimedFrame(before * self.spec.block, probe.actual_time)
         now = time.monotonic()
         if self._probe is None and now >= self._next_probe:
@@ -111,7 +111,12 @@ class MixerStream(DeviceStream):
             assert port
             add = self._stream.record_buffer if self.spec.input else self._stream.play_buffer
             frame = np.zeros((1, port.channels), np.float32)
-            self._probe = add(frame, port.channels), callbacks
+            before = int(stats.blocks)
+            action = add(frame, port.channels)
+            # After a callback meanwhile it would not be certain which one takes it. How many
+            # come before it is looked at does not matter: some sound servers send two at once.
+            if int(stats.blocks) == before:
+                self._probe = action, before
 
     @property
     def queued(self) -> int:
