@@ -181,8 +181,9 @@ def _save(args: argparse.Namespace) -> int:
 
 def _rename(args: argparse.Namespace) -> int:
     manager = _manager()
-    new = manager.rename(_find(manager, args.old), args.new)
-    print(f"{args.old!r} is now {new!r}. {_follow_name(args.old, new)}".rstrip())
+    entry = _find(manager, args.old)
+    new = manager.rename(entry, args.new)
+    print(f"{entry.name!r} is now {new!r}. {_follow_name(entry.name, new)}".rstrip())
     return 0
 
 

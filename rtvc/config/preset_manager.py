@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from rtvc.config.presets import (
     bundled_folder,
     list_presets,
     load_preset,
+    name_of,
+    normalized,
     plain_settings,
     save_preset,
     user_path,
@@ -93,6 +96,7 @@ class PresetManager:
 
     def find(self, name: str) -> PresetEntry | None:
         """Return a preset by its name, or None."""
+        name = normalized(name)
         return next((entry for entry in self.entries if entry.name == name), None)
 
     def current(self, settings: Settings) -> str:
@@ -118,7 +122,7 @@ class PresetManager:
         path = self._unused_path(name)
         save_preset(path, settings, description, own=self.own)
         self.scan()
-        return path.stem
+        return name_of(path)
 
     def update(self, entry: PresetEntry, settings: Settings, description: str) -> None:
         """Save settings in a preset of the user; `restore` undoes it.
@@ -145,13 +149,13 @@ class PresetManager:
             If the file cannot be renamed.
         """
         require_own(entry, "renamed")
-        target = self._unused_path(name)
+        target = self._unused_path(name, renamed=entry.file.path)
         try:
             entry.file.path.rename(target)
         except OSError as error:
             raise RtvcError(f"{entry.name!r} cannot be renamed: {error.strerror}.") from None
         self.scan()
-        return target.stem
+        return name_of(target)
 
     def duplicate(self, entry: PresetEntry, name: str) -> str:
         """Copy a preset, bundled or not, with its comments; return the name of the copy.
@@ -166,7 +170,7 @@ class PresetManager:
         target = self._unused_path(name)
         write_atomically(target, read_text(entry.file.path))
         self.scan()
-        return target.stem
+        return name_of(target)
 
     def delete(self, entry: PresetEntry) -> None:
         """Delete a preset of the user; `restore` undoes it, also in a later run.
@@ -202,14 +206,14 @@ class PresetManager:
         numbered = (f"{name} {number}" for number in range(2, len(taken) + 3))
         return next(one for one in numbered if one not in taken)
 
-    def _unused_path(self, name: str) -> Path:
+    def _unused_path(self, name: str, *, renamed: Path | None = None) -> Path:
         path = user_path(name)
-        if path.exists():
-            raise UsageError(f"There is a preset {path.stem!r} already; choose another name.")
+        if path.exists() and not (renamed and _differ_in_case(renamed, path)):
+            raise UsageError(f"There is a preset {name_of(path)!r} already; choose another name.")
         if (bundled_folder() / path.name).exists():
-            another = self.unused_name(path.stem)
+            another = self.unused_name(name_of(path))
             raise UsageError(
-                f"{path.stem!r} comes with rtvc; choose another name, such as {another!r}."
+                f"{name_of(path)!r} comes with rtvc; choose another name, such as {another!r}."
             )
         return path
 
@@ -251,6 +255,12 @@ def format_value(name: str, value: Value, *, unit: bool = False) -> str:
         return "yes" if value else "no"
     text = f"{value:.10g}" if isinstance(value, float) else str(value)
     return f"{text} {SETTINGS[name].unit}".rstrip() if unit else text
+
+
+def _differ_in_case(path: Path, other: Path) -> bool:
+    """Return whether two paths differ in case only and lead to one file, as on most Macs."""
+    same = os.path.samestat(os.lstat(path), os.lstat(other))
+    return same and path.name != other.name and path.name.casefold() == other.name.casefold()
 
 
 def _read_entry(file: PresetFile) -> PresetEntry:

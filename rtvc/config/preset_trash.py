@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from rtvc.config.paths import write_atomically
-from rtvc.config.presets import SUFFIX, user_folder
+from rtvc.config.presets import SUFFIX, normalized, own_path, user_folder
 from rtvc.errors import RtvcError, UsageError
 
 Reason = Literal["deleted", "updated", "replaced"]
@@ -62,7 +62,7 @@ def list_kept() -> list[KeptPreset]:
     except OSError:
         return []
     kept = [
-        KeptPreset(path, int(match[1]), _reason(match[2]), match[3])
+        KeptPreset(path, int(match[1]), _reason(match[2]), normalized(match[3]))
         for path, match in found
         if match is not None
     ]
@@ -119,12 +119,13 @@ def restore(name: str = "") -> KeptPreset:
     RtvcError
         If the file cannot be restored.
     """
+    name = normalized(name)
     wanted = [one for one in list_kept() if (one.name == name if name else _undoes(one))]
     if not wanted:
         what = f"No earlier version of the preset {name!r}" if name else "No deleted preset"
         raise UsageError(f"{what} is kept, so nothing can be restored.")
     kept = wanted[0]
-    path = user_folder() / f"{kept.name}{SUFFIX}"
+    path = own_path(kept.name)
     if os.path.lexists(path):
         if kept.reason == "deleted":
             raise UsageError(

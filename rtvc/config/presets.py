@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ class Preset:
     Attributes
     ----------
     name
-        The file's name without its suffix.
+        The file's name without its suffix; see `name_of`.
     description
         One sentence for the user, "" if the file has none.
     settings
@@ -129,7 +130,7 @@ def load_preset(path: Path) -> Preset:
     SettingsFileError
         If the file cannot be read or is not a valid preset.
     """
-    return parse(settings_yaml.read_text(path), path.stem, str(path))
+    return parse(settings_yaml.read_text(path), name_of(path), str(path))
 
 
 def save_preset(
@@ -176,6 +177,19 @@ def save_preset(
     write_atomically(path, text)
 
 
+def name_of(path: Path) -> str:
+    """Return the name of a preset's file, in Unicode normalization form NFC.
+
+    Some disks and programs of macOS store a letter and its accent as two characters.
+    """
+    return normalized(path.stem)
+
+
+def normalized(name: str) -> str:
+    """Return a name in Unicode normalization form NFC."""
+    return unicodedata.normalize("NFC", name)
+
+
 def user_folder() -> Path:
     """Return the folder of the user's presets; it may not exist."""
     from rtvc.config.paths import config_folder
@@ -191,7 +205,7 @@ def user_path(name: str) -> Path:
     UsageError
         If the name is not a valid file name.
     """
-    name = name.strip()  # nobody sees spaces at the ends of a name
+    name = normalized(name).strip()  # nobody sees spaces at the ends of a name
     for suffix in (SUFFIX, ".yml"):
         name = name[: -len(suffix)].rstrip() if name.lower().endswith(suffix) else name
     if name.startswith("."):
@@ -206,7 +220,16 @@ def user_path(name: str) -> Path:
         raise UsageError(
             f"A preset's name of {len(name)} characters is too long; use a shorter one."
         )
-    return user_folder() / f"{name}{SUFFIX}"
+    return own_path(name)
+
+
+def own_path(name: str) -> Path:
+    """Return the path of a user's preset of this name, which may be in another normalization form.
+
+    Without one, return the path for a new preset.
+    """
+    mine = (file.path for file in list_presets() if file.name == name and not file.bundled)
+    return next(mine, user_folder() / f"{name}{SUFFIX}")
 
 
 def bundled_folder() -> Path:
@@ -232,7 +255,8 @@ def list_presets() -> list[PresetFile]:
         if os.path.isdir(folder):
             for path in sorted(folder.glob(f"*{SUFFIX}")):
                 if os.path.isfile(path) and not path.name.startswith("."):
-                    found[path.stem] = PresetFile(path.stem, path, bundled)
+                    name = name_of(path)
+                    found[name] = PresetFile(name, path, bundled)
     return [found[name] for name in sorted(found, key=lambda name: (name.casefold(), name))]
 
 
@@ -254,8 +278,8 @@ def preset_path(name_or_path: str) -> Path:
     if "/" in name_or_path or name_or_path.endswith((SUFFIX, ".yml")):
         return Path(os.path.expanduser(name_or_path))
     presets = {file.name: file.path for file in list_presets()}
-    if name_or_path in presets:
-        return presets[name_or_path]
+    if (name := normalized(name_or_path)) in presets:
+        return presets[name]
     hint = did_you_mean(name_or_path, presets, "'rtvc presets' lists all.")
     raise UsageError(f"There is no preset {name_or_path!r}. {hint}")
 

@@ -23,6 +23,7 @@ _RATIO_FREE_BYTES = 2**20
 _FREE_DIRECTORY_BYTES = 96 * 2**10
 _CHUNK = 2**20
 _ENCRYPTED = 0x1
+_UTF_8 = 0x800
 
 
 def unpack(path: Path, folder: Path, suffixes: tuple[str, ...]) -> None:
@@ -108,7 +109,7 @@ def _select_members(
         raise _refusal("its members overlap, so it is damaged or malicious")
     for member in archive.infolist():
         # Some Windows programs write backslashes.
-        parts = member.filename.replace("\\", "/").split("/")
+        parts = _path(member).replace("\\", "/").split("/")
         name = names.sanitized_file_name(parts[-1])
         if not name.lower().endswith(suffixes) or is_ignored(parts):
             continue
@@ -128,7 +129,7 @@ def _select_members(
         found.append((member, subfolder, name))
     if not found:
         others = [
-            names.sanitized(m.filename)
+            names.sanitized(_path(m))
             for m in archive.infolist()
             if m.filename[-1:] not in ("", "/")
         ]
@@ -140,6 +141,19 @@ def _select_members(
     if total > MAX_TOTAL_BYTES:
         raise _refusal(f"it would unpack to more than {MAX_TOTAL_BYTES >> 30} GiB")
     return found
+
+
+def _path(member: zipfile.ZipInfo) -> str:
+    """Return the path of a member.
+
+    The archives of macOS contain UTF-8 without saying so; Python then takes it for code page 437.
+    """
+    if member.flag_bits & _UTF_8:
+        return member.filename
+    try:
+        return member.filename.encode("cp437").decode()
+    except UnicodeError:
+        return member.filename
 
 
 def is_ignored(parts: list[str]) -> bool:

@@ -22,7 +22,7 @@ from rtvc.config.preset_manager import (
     setting_label,
 )
 from rtvc.config.preset_origin import PresetOrigin, origin_of
-from rtvc.config.presets import user_path
+from rtvc.config.presets import name_of, user_path
 from rtvc.library.voice_defaults import (
     defaults_version,
     find_defaults,
@@ -220,7 +220,7 @@ class Actions:
 
     def save_preset(self, name: str, description: str) -> str:
         """Save the settings as a new preset, or update the one that they began with."""
-        name = user_path(name).stem
+        name = name_of(user_path(name))
         settings, origin = self._controller.settings, self.origin
         if origin is not None and self.updates(name):
             settings = origin.preset.updated_from(settings)

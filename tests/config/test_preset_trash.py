@@ -1,12 +1,14 @@
 """Deleted presets and earlier versions, kept on disk."""
 
+import os
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 from rtvc.config import preset_trash
 from rtvc.config.preset_manager import PresetEntry, PresetManager
-from rtvc.config.presets import user_folder
+from rtvc.config.presets import find_preset, listed_name, user_folder
 from rtvc.errors import RtvcError, UsageError
 from rtvc.settings import Settings
 
@@ -133,3 +135,47 @@ def test_bundled_presets_are_never_changed_or_hidden():
         with pytest.raises(UsageError, match=r"'deep' comes with rtvc; .* such as 'deep 3'"):
             act()
     assert deep.file.path.read_text() == text
+
+
+NAME = "Ren\u00e9e"
+OTHER_FORM = unicodedata.normalize("NFD", NAME)
+
+
+def test_a_file_from_a_disk_that_stores_accents_apart_is_the_preset_of_its_name():
+    path = write(OTHER_FORM, "pitch: 2\n")
+    presets = manager()
+    assert NAME in [entry.name for entry in presets.entries]
+    for name in (NAME, OTHER_FORM):
+        assert find_preset(name).settings.pitch == 2
+        assert find_preset(name).name == find(presets, name).name == NAME
+        assert listed_name(name) == NAME
+        with pytest.raises(UsageError, match="There is a preset 'Ren\u00e9e' already"):
+            presets.save(name, Settings())
+    presets.update(find(presets, NAME), Settings(pitch=5), "")
+    assert manager().restore(NAME).name == NAME
+    assert path.read_text() == "pitch: 2\n"
+    assert [file.name for file in user_folder().glob("*.yaml")] == [path.name]
+    presets.delete(find(presets, NAME))
+    assert manager().restore(OTHER_FORM).name == NAME
+    assert manager().rename(find(manager(), NAME), "Anna") == "Anna"
+
+
+def test_a_new_preset_has_its_accents_in_one_form():
+    assert manager().save(OTHER_FORM, Settings(pitch=1)) == NAME
+    assert [file.name for file in user_folder().glob("*.yaml")] == [f"{NAME}.yaml"]
+
+
+def test_the_case_of_a_name_can_change_where_the_disk_ignores_it():
+    # Two names of one file are what such a disk shows.
+    os.link(write("anna", "pitch: 2\n"), user_folder() / "Anna.yaml")
+    assert manager().rename(find(manager(), "anna"), "Anna") == "Anna"
+    with pytest.raises(UsageError, match="There is a preset 'Anna' already"):
+        manager().rename(find(manager(), "Anna"), "Anna")
+
+
+def test_a_link_of_the_same_name_in_another_case_is_another_preset():
+    write("Anna", "pitch: 2\n")
+    (user_folder() / "anna.yaml").symlink_to("Anna.yaml")
+    with pytest.raises(UsageError, match="There is a preset 'Anna' already"):
+        manager().rename(find(manager(), "anna"), "Anna")
+    assert find_preset("Anna").settings.pitch == 2

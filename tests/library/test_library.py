@@ -305,6 +305,12 @@ def encrypt(raw):
         raw[at] |= 1
 
 
+def state_no_encoding(raw):
+    for at in (7, entry(raw, 9)):
+        assert raw[at] == 8  # the names are UTF-8
+        raw[at] = 0
+
+
 def unknown_compression(raw):
     for at in (8, entry(raw, 10)):
         raw[at : at + 2] = struct.pack("<H", 97)
@@ -406,6 +412,26 @@ def test_random_damage_gives_an_error_and_writes_nothing_outside(tmp_path):
         assert all(name.split("/")[0].isdigit() for name in tree(folder))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.zip", "deep", "good.zip"]
     assert len(outcomes) > 5
+
+
+@pytest.mark.parametrize("name", ["\u00c4nna", "A\u0308nna", "\u65e5\u672c\u8a9e"])
+def test_an_archive_of_macos_whose_names_are_utf_8_without_saying_so(tmp_path, name):
+    path = patched(make_zip(tmp_path / "a.zip", {f"{name}/{name}.pth": V2}), state_no_encoding)
+    voice = add(path).voice
+    assert voice.name == unicodedata.normalize("NFC", name)
+    assert unicodedata.normalize("NFC", voice.manifest.source) == f"{voice.name}.pth"
+    other = patched(make_zip(tmp_path / "b.zip", {f"{name}.txt": b""}), state_no_encoding)
+    assert f"only {voice.name}.txt" in refused(other)
+
+
+def test_an_archive_whose_names_are_not_utf_8_keeps_its_name(tmp_path):
+    def write_in_code_page_437(raw):
+        state_no_encoding(raw)
+        raw[:] = raw.replace("\u00c4x.pth".encode(), "A\u00e4.pth".encode("cp437") + b"2")
+
+    path = make_zip(tmp_path / "a.zip", {"\u00c4x.pth": V2})
+    with pytest.raises(RtvcError, match=r"only A\u00e4\.pth2"):
+        add(patched(path, write_in_code_page_437))
 
 
 def overlapping(path):
