@@ -123,12 +123,14 @@ def run(args: argparse.Namespace) -> int:
     """Run the command, and return the exit code."""
     from rtvc.cli.bench_report import comparison_lines, head_lines, ratios, read_report, voice_lines
     from rtvc.cli.run_report import as_json
+    from rtvc.library.computing import needs_mlx
 
     if args.quick:
         _choose_quick(args)
     settings = Settings(block=args.block, context=args.context, content=args.content)
     before = None if args.compare is None else read_report(args.compare, settings)
-    names = _names(args.voice, args.rate)
+    with needs_mlx():
+        names = _names(args.voice, args.rate)
     _refuse_unknown(names)
     meter, no_energy = _energy()
     report = _head(settings, no_energy)

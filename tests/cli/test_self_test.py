@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
+import numpy as np
 import pytest
+import soundfile
 
 from rtvc.cli import doctor_self_test, probes
 from rtvc.cli.doctor import _self_test
@@ -18,6 +21,8 @@ from rtvc.config.compute_file import VerdictFile, compute_path, load_device, sav
 from rtvc.engine.models.ops import backend, gpu, ops
 from rtvc.engine.models.ops.backend import Compute
 from rtvc.engine.selftest import ladder
+from rtvc.errors import RtvcError
+from rtvc.library.computing import needs_mlx
 from tests.engine.selftest.faults import FAULTS, spoiled
 
 pytestmark = pytest.mark.slow
@@ -96,6 +101,46 @@ def test_a_wrong_device_is_a_wrong_request_and_no_failed_test():
     assert run.returncode == 2
     assert run.stderr == "rtvc: RTVC_DEVICE is 'metal'; it can be cpu or gpu.\n"
     assert run.stdout == ""
+
+
+WITHOUT_MLX = """
+import sys
+class WithoutMlx:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "mlx":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, WithoutMlx())
+from rtvc.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("command", ["convert", "bench"])
+def test_without_mlx_an_rvc_voice_says_what_is_missing(tmp_path: Path, command: str):
+    soundfile.write(tmp_path / "talk.wav", np.zeros(4800), 48_000)
+    voice = Path(__file__).parents[1] / "golden" / "voice_v1_f0_40k.pth"
+    convert = [str(tmp_path / "talk.wav"), str(tmp_path / "out.wav"), "--voice", str(voice)]
+    arguments = [command, *(convert if command == "convert" else [])]
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT_MLX, *arguments], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 1
+    assert run.stderr == (
+        "rtvc: RVC voices need the package mlx, which cannot be imported (No module named 'mlx'). "
+        "Install rtvc-live again, with the tool that installed it.\n"
+    )
+
+
+def test_a_python_for_intel_on_a_mac_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    with (
+        pytest.raises(RtvcError, match=r"this one is for x86_64\. On an Apple Silicon Mac"),
+        needs_mlx(),
+    ):
+        raise ModuleNotFoundError("No module named 'mlx'", name="mlx")
+    with pytest.raises(ModuleNotFoundError), needs_mlx():
+        raise ModuleNotFoundError("No module named 'other'", name="other")
 
 
 def test_the_chosen_device_is_remembered_and_used(tmp_path: Path):

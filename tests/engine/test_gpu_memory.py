@@ -29,7 +29,10 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     )
     monkeypatch.setattr(mx, "set_wired_limit", found.append)
     gpu_memory.wire_memory.cache_clear()
+    cached = mx.set_cache_limit(0)
+    mx.set_cache_limit(cached)
     yield found
+    mx.set_cache_limit(cached)
     gpu_memory.wire_memory.cache_clear()
 
 
@@ -78,6 +81,7 @@ def test_a_resting_stream_keeps_the_gpu_awake(limits: list[int]) -> None:
 @pytest.mark.skipif(gpu_memory.on_metal(), reason="tests the CPU")
 def test_nothing_happens_without_metal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mx, "clear_cache", lambda: pytest.fail("the cache was cleared"))
+    monkeypatch.setattr(mx, "set_cache_limit", lambda _: pytest.fail("the cache was limited"))
     gpu_memory.wire_memory.cache_clear()
     assert gpu_memory.wire_memory() == 0
     gpu_memory.release_freed_memory()
@@ -90,3 +94,17 @@ def test_freed_buffers_are_returned_on_metal(limits: list[int]) -> None:
     mx.eval(mx.zeros(1 << 20) + 1)
     gpu_memory.release_freed_memory()
     assert mx.get_cache_memory() == 0
+
+
+@pytest.mark.parametrize("limit", [gpu_memory.release_freed_memory, gpu_memory.ResidentMemory])
+def test_freed_buffers_of_many_sizes_are_limited_on_metal(
+    limits: list[int], monkeypatch: pytest.MonkeyPatch, limit: Callable[[], object]
+) -> None:
+    monkeypatch.setattr(gpu_memory, "_CACHED_BYTES", 20_000_000)
+    mx.set_cache_limit(10**9)  # as much as MLX keeps on Metal by default, and more
+    limit()
+    for size in range(3_000_000, 6_000_000, 300_000):
+        mx.eval(mx.zeros(size) + 1)
+        # Memory above the limit is returned with the next allocation.
+        assert mx.get_cache_memory() <= 20_000_000 + 2 * 4 * size
+    mx.clear_cache()
