@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rtvc.errors import RtvcError, UsageError
+from rtvc.system.path_key import path_key
 
 _MORE_SUFFIXES = frozenset(
     f".{name}"
@@ -111,7 +112,7 @@ def is_sound_name(path: Path) -> bool:
 def _plan_folder(inputs: Sequence[Path], target: Path) -> Plan:
     jobs: list[Job] = []
     skipped: list[Skipped] = []
-    taken: set[Path] = set()
+    taken: set[str] = set()
     for path in inputs:
         before = len(jobs)
         for found, relative in _files(path, target):
@@ -119,9 +120,10 @@ def _plan_folder(inputs: Sequence[Path], target: Path) -> Plan:
                 skipped.append(found)
                 continue
             result = relative if is_sound_name(relative) else relative.with_suffix(".wav")
-            if result in taken and result != relative:  # talk.m4a next to talk.wav
+            # talk.m4a next to talk.wav
+            if result != relative and path_key(target / result) in taken:
                 result = relative.with_name(f"{relative.name}.wav")
-            taken.add(result)
+            taken.add(path_key(target / result))
             jobs.append(Job(found, target / result))
         if len(jobs) == before:
             named = "".join(f" {one.source.name} is {one.reason}." for one in skipped[:3])
@@ -131,17 +133,17 @@ def _plan_folder(inputs: Sequence[Path], target: Path) -> Plan:
 
 def _check_targets(jobs: Sequence[Job]) -> None:
     seen: dict[str, Path] = {}
-    sources = {os.path.realpath(job.source) for job in jobs}
+    sources = {path_key(job.source) for job in jobs}
     for job in jobs:
-        real = os.path.realpath(job.target)  # unlike resolve(), it accepts links in a circle
-        if real in sources:
+        key = path_key(job.target)
+        if key in sources:
             raise UsageError(f"{job.target} is an input file. Give another file or folder as OUT.")
-        if real in seen:
+        if key in seen:
             raise UsageError(
-                f"{seen[real]} and {job.source} would both be written to {job.target}. "
+                f"{seen[key]} and {job.source} would both be written to {job.target}. "
                 "Convert them one by one."
             )
-        seen[real] = job.source
+        seen[key] = job.source
 
 
 def _files(path: Path, target: Path) -> Iterator[tuple[Path | Skipped, Path]]:
@@ -155,11 +157,11 @@ def _files(path: Path, target: Path) -> Iterator[tuple[Path | Skipped, Path]]:
         reason = f"a folder that cannot be read ({error.strerror})"
         locked.append(Skipped(Path(error.filename), reason))
 
-    own = os.path.realpath(target)
+    own = path_key(target)
     for folder, folders, names in os.walk(path, onerror=note):
         # The output folder of an earlier run is not an input.
         inner = [Path(folder, name) for name in sorted(folders)]
-        inner = [one for one in inner if os.path.realpath(one) != own]
+        inner = [one for one in inner if path_key(one) != own]
         reasons = {one: _reason_to_skip_folder(one) for one in inner}
         folders[:] = [one.name for one in inner if not reasons[one]]
         for one, reason in reasons.items():

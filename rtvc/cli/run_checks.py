@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtvc.cli import run_devices
 from rtvc.errors import RtvcError, UsageError
+from rtvc.system.path_key import path_key
 
 if TYPE_CHECKING:
     from rtvc.config.recording_choice import RecordingChoice
@@ -48,7 +48,7 @@ def refuse_shared_files(args: argparse.Namespace, recording: RecordingChoice) ->
     if args.record is not None:
         named += recording.paths(None if args.record == Path() else args.record).values()
     for number, path in enumerate(named):
-        if os.path.realpath(path) in map(os.path.realpath, named[:number]):
+        if path_key(path) in map(path_key, named[:number]):
             raise UsageError(f"{path} is named twice: give --demo, --stats and --record own files.")
 
 

@@ -205,6 +205,33 @@ def test_what_became_of_each_file_as_json(capfd: pytest.CaptureFixture[str]):
     assert outcomes[0]["seconds"] == 0.3
 
 
+def test_plans_on_a_disk_that_ignores_case():
+    # A folder that is found by its name in the other case, as on most Macs.
+    for name in ("x/Talk.wav", "x/talk.m4a", "x/out/old.wav", "y/talk.wav"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        speech("talk.wav", 0.1).rename(name)
+    for name in ("x", "y"):
+        os.symlink(name, name.upper())
+    x, y = Path("x"), Path("y")
+    jobs = {job.source: job.target for job in make_plan([x], x / "Out").jobs}
+    assert jobs == {
+        x / "Talk.wav": x / "Out/Talk.wav",
+        x / "talk.m4a": x / "Out/talk.m4a.wav",
+    }
+    for inputs, target, part in [
+        ([x / "Talk.wav"], x / "talk.wav", "x/talk.wav is an input file"),
+        ([x / "Talk.wav", y / "talk.wav"], x / "new", "would both be written to x/new/talk.wav"),
+    ]:
+        with pytest.raises(UsageError, match=re.escape(part)):
+            make_plan(inputs, target)
+    composed, decomposed = x / "\u00e4.wav", y / "a\u0308.wav"
+    for path in (composed, decomposed):
+        speech("talk.wav", 0.1).rename(path)
+    with pytest.raises(UsageError, match="would both be written"):
+        make_plan([composed, decomposed], x / "new")
+    assert len(make_plan([composed, decomposed], Path("new")).jobs) == 2
+
+
 def test_plans():
     for name in ("a.wav", "x/a.wav", "x/y/b.wav", "x/out/old.wav"):
         speech(name, 0.1)
