@@ -14,8 +14,12 @@ from dataclasses import dataclass
 
 _KEPT = 9
 """Timed frames whose median is used: those of a second."""
-_SETTLING = 5
-"""Readings after the first start whose median is the latency to hold."""
+_USUAL = 5
+"""Readings whose median is the usual one."""
+AGREEING_S = 0.004
+"""Greatest difference between the latencies of two successive seconds that are the same."""
+_MOST_SECONDS = 10
+"""Seconds after the first start until the latency is held even if it still changes."""
 LONGER_S = 0.020
 """Greatest excess that a shorter output queue makes up for, half of it the callbacks' phase."""
 SHORTER_S = 0.030
@@ -55,6 +59,12 @@ class FrameTimes:
         self._rate = rate
         self._zeros: tuple[float, ...] = ()
         """When frame 0 was due, according to each of the newest timed frames."""
+        self._timed = 0
+
+    @property
+    def seconds(self) -> int:
+        """Number of seconds for which frames were timed."""
+        return self._timed // _KEPT
 
     def add(self, frame: TimedFrame) -> None:
         """Add a timed frame, soon after its time."""
@@ -64,6 +74,7 @@ class FrameTimes:
         if abs(seconds - now) < _CALENDAR_S:
             seconds += time.monotonic() - now
         self._zeros = (*self._zeros[1 - _KEPT :], seconds - frame.index / self._rate)
+        self._timed += 1
 
     def of(self, index: int) -> float | None:
         """Return the time of a frame in seconds, None if no frame was timed."""
@@ -73,6 +84,9 @@ class FrameTimes:
 
 class LatencyOfTwo:
     """Tells how much longer the latency of two streams is than the one to hold.
+
+    That is the one after the first start: the first second with the latency of the second before,
+    since a device may need some time until its buffers have their usual length.
 
     Parameters
     ----------
@@ -93,7 +107,11 @@ class LatencyOfTwo:
     ) -> None:
         self.held_s = held_s
         self._recorded, self._played = recorded, played
-        self._readings: deque[float] = deque(maxlen=_SETTLING)
+        self._readings: deque[float] = deque(maxlen=_USUAL)
+        self._second: list[float] = []
+        """Readings of the present second, until there is a latency to hold."""
+        self._seconds = 0
+        self._before: float | None = None
 
     def excess(self, read: int, played: int) -> float:
         """Return the excess in seconds, negative if the latency is shorter; 0 if it is not known.
@@ -115,9 +133,19 @@ class LatencyOfTwo:
         self._readings.append(reading)
         usual = statistics.median(self._readings)
         if self.held_s is None:
-            if len(self._readings) == _SETTLING:
-                self.held_s = usual
+            self._settle(reading)
             return 0.0
         if -SHORTER_S <= usual - self.held_s <= LONGER_S:
             return reading - self.held_s
         return reading - usual
+
+    def _settle(self, reading: float) -> None:
+        self._second.append(reading)
+        seconds = min(self._recorded.seconds, self._played.seconds)
+        if seconds == self._seconds:
+            return
+        median, before = statistics.median(self._second), self._before
+        same = before is not None and abs(median - before) <= AGREEING_S
+        if same or seconds >= _MOST_SECONDS:
+            self.held_s = median
+        self._second, self._seconds, self._before = [], seconds, median

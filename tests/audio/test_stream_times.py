@@ -1,5 +1,6 @@
 """Two streams that are opened again have the latency that they had before."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
@@ -64,13 +65,35 @@ class Opened:
 def first(opened: Opened) -> LatencyOfTwo:
     held = LatencyOfTwo(opened.recorded, opened.played)
     assert held.excess(0, 0) == 0.0  # no frame has been timed
-    for callbacks in range(20):
-        opened.time(callbacks)
-    for _ in range(5):
-        assert held.held_s is None
-        opened.latency(held, 0.002, 0.08)
+    start(opened, held, blocks=1)
     assert held.held_s is not None
     return held
+
+
+def start(
+    opened: Opened,
+    held: LatencyOfTwo,
+    blocks: int,
+    jitter: Callable[[float], float] = lambda seconds: 0.0,
+) -> float:
+    """Run streams until their latency is held; return the seconds that it took.
+
+    Parameters
+    ----------
+    opened, held
+        The streams.
+    blocks
+        Blocks of the engine for each timed frame, which come every 0.1 s.
+    jitter
+        Error of both times at a time since the start, in seconds.
+    """
+    for number in range(200):
+        opened.time(number, jitter(0.1 * number))
+        for _ in range(blocks):
+            opened.latency(held, 0.002, 0.08)
+        if held.held_s is not None:
+            return 0.1 * number
+    raise AssertionError("the latency is not held")
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.003, 0.009])
@@ -87,6 +110,33 @@ def test_the_latency_is_the_one_before(again: tuple[float, float, float], after_
         reopened.time(callbacks)
     after = LatencyOfTwo(reopened.recorded, reopened.played, held.held_s)
     assert reopened.latency(after, after_s, 0.08) == pytest.approx(before, abs=1e-9)
+
+
+@pytest.mark.parametrize("blocks", [1, 5])
+def test_the_latency_to_hold_is_the_one_of_a_device_that_has_settled(blocks: int) -> None:
+    settled = first(Opened(0.01, 0.02, 0.0045)).held_s
+    opened = Opened(0.01, 0.02, 0.0045)
+    held = LatencyOfTwo(opened.recorded, opened.played)
+    after = start(opened, held, blocks, jitter=lambda seconds: -0.01 * np.exp(-seconds / 0.4))
+    assert held.held_s == pytest.approx(settled, abs=0.001)
+    assert after < 4.0
+
+
+@pytest.mark.parametrize("blocks", [1, 5])
+def test_wrong_times_at_the_start_do_not_change_the_latency_to_hold(blocks: int) -> None:
+    settled = first(Opened(0.01, 0.02, 0.0045)).held_s
+    opened = Opened(0.01, 0.02, 0.0045)
+    held = LatencyOfTwo(opened.recorded, opened.played)
+    start(opened, held, blocks, jitter=lambda seconds: 0.02 if seconds < 0.35 else 0.0)
+    assert held.held_s == pytest.approx(settled, abs=1e-9)
+
+
+def test_a_latency_that_changes_all_the_time_is_held_after_ten_seconds() -> None:
+    opened = Opened(0.01, 0.02, 0.0045)
+    held = LatencyOfTwo(opened.recorded, opened.played)
+    assert start(opened, held, 1, jitter=lambda seconds: 0.005 * seconds) == pytest.approx(
+        9.0, abs=1.0
+    )
 
 
 def test_jitter_of_the_times_is_averaged() -> None:
