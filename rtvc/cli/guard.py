@@ -31,9 +31,12 @@ def main() -> int:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if ENVIRONMENT in os.environ or not _is_live(sys.argv[1:]):
+        from rtvc.cli.leaving import leave_if_busy
         from rtvc.cli.main import main as run
 
-        return run()
+        code = run()
+        leave_if_busy(code)
+        return code
     return _Guard().run()
 
 

@@ -25,7 +25,7 @@ make the current chain late where a step takes half of its block."""
 _RETRY_S = 1.0
 """Smallest time between two tries that changed settings cause, in seconds."""
 LOAD_LIMIT_S = 120.0
-"""Time that a voice may take to load before another request is served."""
+"""Time that a voice may take to load, or to be fed, before another request is served."""
 
 
 class ChainSwitch:
@@ -62,7 +62,8 @@ class ChainSwitch:
         self._fed: Future[Float32] | None = None
         self._fed_to = self._rounds = 0
         self.rendered = np.zeros(0, np.float32)
-        self._started_s = 0.0
+        self._due_s = 0.0
+        """When it must be built, or fed."""
         self._rejected_shape: tuple[object, ...] | None = None
         """Shape settings for which building a chain failed."""
         self._refused_s = 0.0
@@ -110,6 +111,8 @@ class ChainSwitch:
         in_use = settings.shape == chain.built_for.shape and not self._renewing
         if in_use:
             self.allow()
+        if self._hangs:
+            self._abandon(settings, asked_for=not in_use)
         if in_use or self.refuses(settings):
             if self._next is not None and self._next.ready.is_set():
                 self.cancel()  # it is not asked for any more
@@ -119,13 +122,10 @@ class ChainSwitch:
         if worker is None:
             waiting = None if self._renewing else self._bank.take(settings)
             worker = self._next = waiting or self._builder.start(settings, background=True)
-            self._next_settings, self._started_s = settings, time.monotonic()
+            self._next_settings, self._due_s = settings, time.monotonic() + LOAD_LIMIT_S
         if self._synchronous:
             worker.ready.wait(LOAD_LIMIT_S)
         if not worker.ready.is_set():
-            if time.monotonic() > self._started_s + LOAD_LIMIT_S:
-                worker.abandon()
-                self.reject(f"The voice did not load within {LOAD_LIMIT_S:.0f} s.", settings)
             return None
         settings = self._builder.effective()  # loading may have revealed the voice kind
         built_for = self._next_settings if worker.chain is None else worker.chain.built_for
@@ -150,6 +150,24 @@ class ChainSwitch:
         samples = self._history.end - self._fed_to
         count, rest = divmod(samples, chain.block)
         return blocks if rest or count > len(blocks) else blocks[len(blocks) - count :]
+
+    @property
+    def _hangs(self) -> bool:
+        """Whether the new chain was due, and its thread still builds or feeds it."""
+        if self._next is None or time.monotonic() <= self._due_s:
+            return False
+        return not (self._next.ready.is_set() and (self._fed is None or self._fed.done()))
+
+    def _abandon(self, settings: Settings, *, asked_for: bool) -> None:
+        """Never wait again for the new chain; refuse the settings if it is the one for them."""
+        worker, built_for = self._next, self._next_settings
+        assert worker is not None
+        assert built_for is not None
+        worker.abandon()
+        if asked_for and built_for.shape == settings.shape:
+            self.reject(f"The voice did not load within {LOAD_LIMIT_S:.0f} s.", settings)
+        else:
+            self.cancel()
 
     def _caught_up(
         self, worker: Worker, new: Chain, current: Chain, settings: Settings, *, hold: bool
@@ -186,6 +204,7 @@ class ChainSwitch:
         blocks = self.missed(new)
         new.continue_with(current.learned)  # what it renders may be output
         self._fed_to, self._rounds = self._history.end, self._rounds + 1
+        self._due_s = time.monotonic() + LOAD_LIMIT_S
         self._fed = worker.submit(lambda chain: render_last(chain, blocks, settings))
         return False
 

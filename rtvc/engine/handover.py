@@ -20,6 +20,8 @@ from rtvc.settings import Settings
 CROSSFADE_S = 0.020
 WAIT_SHARE = 0.5
 """Share of a block for which the end of the chain before may be late."""
+FEED_LIMIT_S = 5.0
+"""Seconds of input after which a chain that is still being fed is given up: its thread hangs."""
 
 
 class Handover:
@@ -51,6 +53,8 @@ class Handover:
         self._new: Worker | None = None
         self._fed: Future[Any] = Future()
         self._fed_to = 0
+        self._unfed_s = 0.0
+        """Seconds of input since the new chain was last seen to be fed."""
         self._waited = False
         """Whether a block has been converted by the chain before since the change began."""
         self._cleaned = False
@@ -99,7 +103,7 @@ class Handover:
         if current.built_for.noise == new.chain.built_for.noise:
             cleaned = current.cleaned(sum(map(len, blocks)))
         self._in_use.promote(new)
-        self._waited, self._cleaned = False, cleaned is not None
+        self._waited, self._cleaned, self._unfed_s = False, cleaned is not None, 0.0
         self._new = new
         self._fed = new.submit(lambda chain: skip_blocks(chain, blocks, settings, cleaned))
         self._wait(self._fed)
@@ -178,8 +182,16 @@ class Handover:
             self._old = None
 
     def skip(self, current: Chain, block: Float32, settings: Settings) -> None:
-        """Feed a block that the current chain has converted to the new one, if there is one."""
+        """Feed a block that the current chain has converted to the new one, if there is one.
+
+        If its thread hangs, it is abandoned; `ChainSwitch` then builds another chain.
+        """
         if self._new is not None:
+            self._unfed_s = 0.0 if self._fed.done() else self._unfed_s + len(block) / ENGINE_RATE
+            if self._unfed_s > FEED_LIMIT_S:
+                self._new.abandon()
+                self._new = None
+                return
             self._fed_to, self._waited = self._history.end, True
             cleaned = current.cleaned(len(block)) if self._cleaned else None
             self._fed = self._new.submit(lambda chain: chain.skip(block, settings, cleaned))

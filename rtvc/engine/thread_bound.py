@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
-from rtvc.engine.thread_pool import Job, run_in_pool
+from rtvc.engine.thread_pool import Job, next_call, run_in_pool
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -91,7 +91,7 @@ def _serve(make: Callable[[], T], made: Future[None], calls: SimpleQueue[_Call[T
     finally:
         del make
     made.set_result(None)
-    while call := calls.get():
+    while call := next_call(calls):
         use, result = call
         try:
             result.set_result(use(held))

@@ -13,12 +13,16 @@ import threading
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
+from typing import TypeVar
 
 from rtvc.system.abandoned import abandon_thread
 from rtvc.system.background import pause_no_more
 from rtvc.system.thread_priority import reset_thread_priority
 
+T = TypeVar("T")
+
 _JOIN_S = 5.0
+_LOOK_S = 0.005
 _idle: list[_PoolThread] = []
 _all: list[_PoolThread] = []
 _lock = threading.Lock()
@@ -89,16 +93,40 @@ def run_in_pool(work: Callable[[], None], name: str) -> Job:
     return job
 
 
+def next_call(calls: SimpleQueue[T]) -> T:
+    """Return the next call for the work that runs on this thread, which rests until it comes."""
+    thread = threading.current_thread()
+    if not isinstance(thread, _PoolThread):
+        return calls.get()
+    thread.rests = True
+    try:
+        return calls.get()
+    finally:
+        thread.rests = False
+
+
+def all_rest(timeout: float) -> bool:
+    """Return whether all threads rest, or are abandoned, after at most `timeout` seconds."""
+    end = time.monotonic() + timeout
+    while True:
+        with _lock:
+            work = any(not (thread.rests or thread.abandoned) for thread in _all)
+        if not work or time.monotonic() >= end:
+            return not work
+        time.sleep(_LOOK_S)
+
+
 class _PoolThread(threading.Thread):
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.jobs: SimpleQueue[Job | None] = SimpleQueue()
         self.ended = threading.Event()
         self.abandoned = False
+        self.rests = False
 
     def run(self) -> None:
         try:
-            while job := self.jobs.get():
+            while job := next_call(self.jobs):
                 job.run()
                 if self.abandoned:
                     return

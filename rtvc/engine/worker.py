@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from rtvc.engine.chain import Chain
-from rtvc.engine.thread_pool import run_in_pool
+from rtvc.engine.thread_pool import next_call, run_in_pool
 from rtvc.settings import Settings
 from rtvc.system.background import pause_no_more, pause_when_urgent
 from rtvc.system.thread_priority import raise_thread_priority, yield_thread_priority
@@ -94,7 +94,7 @@ class Worker:
             return
         finally:
             self.ready.set()
-        while call := self._calls.get():
+        while call := next_call(self._calls):
             use, result = call
             try:
                 result.set_result(use(self.chain))

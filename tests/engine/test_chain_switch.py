@@ -2,6 +2,8 @@
 
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from rtvc._types import Float32
 from rtvc.audio.simulated import SimulatedDevice
 from rtvc.calibration.sizing import Sizing
+from rtvc.engine import chain_switch
 from rtvc.engine.chain import Chain
 from rtvc.engine.chain_builder import ChainBuilder
 from rtvc.engine.chain_switch import ChainSwitch
@@ -16,6 +19,7 @@ from rtvc.engine.input_history import InputHistory
 from rtvc.engine.voice import Rendered, Voice
 from rtvc.engine.voice_bank import VoiceBank
 from rtvc.settings import Settings
+from rtvc.system.abandoned import abandoned_threads
 from tests.support.voices import PlainStream, PlainVoice, finder
 
 SETTINGS = Settings(gate=-90.0, latency="constant")
@@ -79,3 +83,66 @@ def test_what_a_new_chain_renders_before_it_takes_over_has_the_automatic_pitch()
         time.sleep(0.002)
     worker.close()
     assert pitches == [pytest.approx(12 * np.log2(150 / 100), abs=0.1)]
+
+
+@pytest.mark.parametrize("where", ["build", "feed"])
+@pytest.mark.parametrize("asked_for", ["the same", "the one in use", "another"])
+def test_a_chain_that_hangs_is_abandoned_and_only_its_settings_are_refused(
+    monkeypatch: pytest.MonkeyPatch, where: str, asked_for: str
+) -> None:
+    monkeypatch.setattr(chain_switch, "LOAD_LIMIT_S", 0.2)
+    let, hung = threading.Event(), threading.Event()
+
+    def hang(place: str, name: str) -> None:
+        if place == where and name == "a":
+            hung.set()
+            let.wait(30)
+
+    def render(name: str, _renders: int) -> None:
+        worker = switch._next
+        if worker is not None and worker.ready.is_set():  # not while it is warmed up
+            hang("feed", name)
+
+    find = finder(**{n: PlainVoice(n, on_render=partial(render, n)) for n in "abw"})
+    device = SimulatedDevice(np.zeros(0, np.float32))
+    in_use = SETTINGS.replace(voice="w")
+
+    def found(name: str) -> Voice:
+        hang("build", name)
+        return find(name)
+
+    builder = ChainBuilder(device, in_use, found, Sizing())
+    bank = VoiceBank(builder, lambda settings, voice: settings, synchronous=False)
+    history = InputHistory(48_000)
+    history.push(np.full(48_000, 0.1, np.float32))
+    switch = ChainSwitch(builder, bank, history, synchronous=False)
+    chain = Chain(PlainVoice("w"), in_use)
+
+    def poll_until(condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < deadline
+            switch.poll(chain, builder.effective())
+            time.sleep(0.002)
+
+    try:
+        builder.requested = in_use.replace(voice="a")
+        poll_until(hung.is_set)
+        hanging = switch._next
+        if asked_for == "the same":
+            poll_until(lambda: switch.refusal)
+            assert "did not load" in switch.refusal
+        elif asked_for == "the one in use":
+            builder.requested = in_use
+            poll_until(lambda: not switch.loading)
+            assert not switch.refusal
+        else:
+            builder.requested = in_use.replace(voice="b")
+            poll_until(lambda: switch._next not in (None, hanging))
+            assert not switch.refusal
+        assert hanging is not None
+        if where == "build" or asked_for == "the same":  # else it is closed once it was built
+            assert hanging._job.thread in abandoned_threads()
+    finally:
+        let.set()
+        switch.cancel()

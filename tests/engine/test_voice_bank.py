@@ -14,6 +14,7 @@ import pytest
 from rtvc._types import Float32
 from rtvc.audio.simulated import SimulatedDevice
 from rtvc.calibration.sizing import Sizing
+from rtvc.engine import handover
 from rtvc.engine.chain_builder import ChainBuilder
 from rtvc.engine.handover import faded
 from rtvc.engine.plan import Plan
@@ -22,6 +23,7 @@ from rtvc.engine.voice_bank import VoiceBank
 from rtvc.session import Session
 from rtvc.settings import Settings
 from rtvc.stats import Stats
+from rtvc.system.abandoned import abandoned_threads
 from rtvc.system.background import pauses
 from tests.support.material import more
 from tests.support.voices import PlainVoice, finder
@@ -432,3 +434,48 @@ def test_another_voice_does_not_morph_on():
     played, stats, _ = run([(3.0, {"voice": "other", "morph_to": "off"})], settings, 5.0)
     assert stats.voice == "other"
     assert level_of(played[-RATE // 4 : -RATE // 8], HZ["other"]) > 0.98 * LEVEL
+
+
+def test_a_voice_whose_thread_hangs_when_it_is_to_take_over_is_built_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    let, hung, calls = threading.Event(), threading.Event(), list[int]()
+    skip = ToneStream.skip
+
+    def hang(stream: ToneStream, samples: Float32) -> None:
+        if armed.is_set() and stream in voices["high"].opened[:1]:
+            hung.set()
+            let.wait(60)
+        skip(stream, samples)
+
+    def until(condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < deadline
+            if (worker := session._engine._loop._handover._new) is not None:
+                calls.append(worker._calls.qsize())
+            time.sleep(0.01)
+
+    armed = threading.Event()
+    monkeypatch.setattr(ToneStream, "skip", hang)
+    monkeypatch.setattr(handover, "FEED_LIMIT_S", 1.0)
+    voices = {name: ToneVoice(name, hz=hz) for name, hz in HZ.items()}
+    noise = 0.1 * np.random.default_rng(1).standard_normal(120 * RATE)
+    device = SimulatedDevice(noise.astype(np.float32), wall_clock=True)
+    session = Session(device, BASE, finder(**voices))
+    session.keep_ready(("high",))
+    session.start()
+    try:
+        until(lambda: "high" in session.stats().ready_voices)
+        armed.set()
+        session.apply(voice="high")
+        until(hung.is_set)
+        until(lambda: session.stats().voice == "high")
+        assert max(calls) < 1.0 / BLOCK_S + 5
+        assert abandoned_threads()
+        began = time.monotonic()
+        session.stop()
+        assert time.monotonic() - began < 1.0
+    finally:
+        let.set()
+        session.stop()
