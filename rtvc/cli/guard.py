@@ -14,7 +14,10 @@ import time
 
 from rtvc.cli.guarded import ENVIRONMENT, RESTART_WORDS, words_in
 
-_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
+_CRASHES = (
+    *(signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE),
+    signal.SIGTRAP,  # how libraries end a program on arm64 when they find a fault of their own
+)
 _MOST_RESTARTS = 3
 _WINDOW_S = 60.0
 _NOT_LIVE = ("--demo", "--seconds", "--stats", "--help", "--version")

@@ -44,7 +44,7 @@ def words(line: str) -> list[str]:
     return line.split()[1:]
 
 
-@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT])
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGTRAP])
 def test_a_crash_starts_it_again_three_times(tmp_path: Path, number: signal.Signals):
     with guarded(tmp_path, crash(number)) as process:
         out, err = process.communicate(timeout=20)
