@@ -447,6 +447,7 @@ class Chain:
         """Consume silence, so that no input from before is output any more; between two blocks."""
         silence = np.zeros(math.ceil(self.delay / self.block) * self.block, np.float32)
         self._consume(silence, settings)
+        self._strip.forget()
         if self._observer is not None:
             self._observer.forgot(self)
 

@@ -144,6 +144,18 @@ class ChainSwitch:
             return worker
         return None
 
+    def forget(self) -> None:
+        """Let a chain that is fed hold silence in place of its input."""
+        if self._next is None or self._fed is None:
+            return
+        settings = self._builder.effective()
+
+        def forget(chain: Chain) -> Float32:
+            chain.forget(settings)
+            return np.zeros(0, np.float32)
+
+        self._fed, self._fed_to = self._next.submit(forget), self._history.end
+
     def missed(self, chain: Chain) -> list[Float32]:
         """Return the input that the new chain has not had, in its blocks, oldest first."""
         blocks = recent_blocks(self._history, chain)

@@ -62,7 +62,7 @@ class EngineLoop:
         self.stats = EngineStats()
         self.watchdog = Watchdog(endpoint)
         self.heartbeat = Heartbeat(self.delivery, self.watchdog)
-        history = InputHistory(round(HISTORY_S * ENGINE_RATE))
+        self._history = history = InputHistory(round(HISTORY_S * ENGINE_RATE))
         reader = InputReader(endpoint, history)
         waits = not endpoint.wall_clock
         self.bank = VoiceBank(builder, follow, synchronous=waits)
@@ -206,6 +206,10 @@ class EngineLoop:
                 self.watchdog.wait(_REOPEN_PAUSE_S)
             return None
         self.delivery.restart()
+        # What takes over from now on must not output what came before.
+        self._history.forget()
+        self._handover.cancel()
+        self.switch.forget()
         self.stats.publish_device_latency(self._endpoint.latency)
         self.stats.publish(state=State.STARTING, reason="")
         return Event.DEVICE_BACK

@@ -37,6 +37,11 @@ class InputHistory:
         while self._length - len(self._blocks[0]) >= self._samples:
             self._length -= len(self._blocks.popleft())
 
+    def forget(self) -> None:
+        """Drop all of it; `end` stays."""
+        self._blocks.clear()
+        self._length = 0
+
     def newest(self, samples: int, size: int) -> list[Float32]:
         """Return at most the newest `samples` samples in whole blocks of `size`, oldest first."""
         joined = np.concatenate([np.zeros(0, np.float32), *self._blocks])

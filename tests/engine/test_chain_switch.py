@@ -146,3 +146,29 @@ def test_a_chain_that_hangs_is_abandoned_and_only_its_settings_are_refused(
     finally:
         let.set()
         switch.cancel()
+
+
+def test_a_chain_that_is_fed_outputs_nothing_from_before_a_lost_device():
+    device = SimulatedDevice(np.zeros(0, np.float32))
+    builder = ChainBuilder(device, SETTINGS, finder(world=PlainVoice()), Sizing())
+    bank = VoiceBank(builder, lambda settings, voice: settings, synchronous=False)
+    history = InputHistory(48_000)
+    switch = ChainSwitch(builder, bank, history, synchronous=False)
+    chain, noise = Chain(PlainVoice(), SETTINGS), np.random.default_rng(0).standard_normal(48_000)
+    history.push((0.1 * noise).astype(np.float32))
+    builder.requested = SETTINGS.replace(lookahead=50.0)
+    deadline = time.monotonic() + 20
+    while switch._fed is None:
+        assert time.monotonic() < deadline
+        assert switch.poll(chain, builder.effective()) is None
+        time.sleep(0.002)
+    history.forget()
+    switch.forget()
+    while (worker := switch.poll(chain, builder.effective())) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    assert len(switch.rendered) == 0
+    settings = builder.effective()
+    step = worker.submit(lambda chain: chain.step(np.zeros(4800, np.float32), settings)).result(20)
+    worker.close()
+    assert np.abs(step.output).max() < 1e-3

@@ -260,6 +260,45 @@ class TestFaults:
         assert last < 3.1 * RATE
 
     @pytest.mark.parametrize(
+        "effects", [{"reverb": 1.0, "reverb_size": 1.0}, {"low_cut": 10.0, "eq_low": 18.0}]
+    )
+    def test_effects_output_nothing_of_what_came_before_a_lost_device(self, effects):
+        source = np.concatenate([noise(3), np.zeros(4 * RATE, np.float32)])
+        played, _, _ = run(
+            source,
+            Settings(**OPEN, **effects),
+            find=finder(world=PlainVoice()),
+            faults=[Fault(2.95, "lost", 0.7)],
+        )
+        assert np.flatnonzero(np.abs(played) > 1e-4)[-1] < 3.1 * RATE
+
+    @pytest.mark.parametrize(
+        ("name", "value"), [("voice", "ready"), ("voice", "other"), ("block", 60.0)]
+    )
+    @pytest.mark.parametrize("at_s", [2.92, 3.3])
+    def test_a_chain_that_takes_over_outputs_nothing_from_before_a_lost_device(
+        self, name, value, at_s
+    ):
+        source = np.concatenate([noise(3), np.zeros(4 * RATE, np.float32)])
+        device = Device(source, faults=[Fault(2.95, "lost", 0.7)])
+        voices = {name: PlainVoice(name) for name in ("world", "ready", "other")}
+        settings = Settings(latency="constant", ready_memory=100.0, **OPEN)
+        session = Session(device, settings, finder(**voices))
+        session.keep_ready(["ready"])
+        advance = device._advance
+
+        def advance_and_change(samples, **how):
+            advance(samples, **how)
+            if device.now() >= at_s:
+                session.apply(**{name: value})
+
+        device._advance = advance_and_change
+        with session:
+            assert session.wait(60)
+            assert session.stats().in_use[name] == value
+        assert np.flatnonzero(np.abs(device.played) > 1e-4)[-1] < 3.1 * RATE
+
+    @pytest.mark.parametrize(
         "bad",
         [
             np.full(RATE, np.nan, "f4"),

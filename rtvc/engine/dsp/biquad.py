@@ -114,6 +114,10 @@ class Cascade:
         self._drive = np.array(forced[::-1])
         self._step = np.linalg.matrix_power(a, CHUNK)
 
+    def clear(self) -> None:
+        """Forget the past: the next block follows silence."""
+        self._state = np.zeros_like(self._state)
+
     def process(self, block: Float64) -> Float64:
         """Filter the next block.
 

@@ -35,6 +35,11 @@ class ChannelStrip:
         self._auto_level = AutoLevel(rate)
         self._reverb = Reverb(rate, settings.reverb)
 
+    def forget(self) -> None:
+        """Forget the sound from before, not the gains."""
+        self._equalizer.forget()
+        self._reverb.forget()
+
     def process(self, block: Float32, settings: Settings) -> Float32:
         """Return the next block, (samples,) float32, whole 10 ms frames."""
         audio: Float64 = self._equalizer.process(block, settings)  # type: ignore[arg-type]

@@ -66,6 +66,11 @@ class Equalizer:
         mixed[:width] = old[:width] + self._fade * (new[:width] - old[:width])
         return mixed
 
+    def forget(self) -> None:
+        """Forget the past: the next block follows silence."""
+        self._filter.clear()
+        self._before = np.zeros(0)
+
     def _use(self, settings: Settings) -> None:
         filters = sections(settings, self._rate)
         self._active = any(section != THROUGH for section in filters)

@@ -73,8 +73,7 @@ class Reverb:
         """
         share = self._mix.process(mix, len(audio))
         if isinstance(share, float) and share == 0.0:
-            if self._ring.size:
-                self._ring, self._past = np.zeros((_LINES, 0)), np.zeros(0)
+            self.forget()
             return audio
         source = audio.astype(np.float64)
         if not self._ring.size:
@@ -87,6 +86,11 @@ class Reverb:
         wet = self._wet(source, self._gains_for(size))
         mixed: Float64 = audio + share * (wet - audio)
         return mixed
+
+    def forget(self) -> None:
+        """Forget the reverberation."""
+        if self._ring.size:
+            self._ring, self._past = np.zeros((_LINES, 0)), np.zeros(0)
 
     def _gains_for(self, size: float) -> Float64:
         gains: Float64 = 10.0 ** (-3.0 * _DELAYS / (self._rate * reverberation_s(size)))
