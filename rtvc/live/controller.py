@@ -34,7 +34,8 @@ _FULL_COLLECTION_EVERY = 10
 """Calls of `maintain` between two full garbage collections: widgets outlive the others."""
 _CLOSE_LIMIT_S = 6.0
 _HUNG_LIMIT_S = 0.6
-"""Time after which closing does not wait for a sound system that does not answer."""
+"""Time after which closing does not wait for a sound system that does not answer, nor for a
+session that starts, as while its voice is loaded."""
 _LOOK_S = 0.05
 
 
@@ -121,7 +122,7 @@ class Controller:
         self._in_progress = "Starting."
         self._failure = ""
         self._message = ""
-        self._closed = False
+        self._closed = self._starting = False
         self._maintained = 0
         self._lock = threading.Lock()
         """Held to change the settings, the recording, the session or the message."""
@@ -321,7 +322,8 @@ class Controller:
     def close(self) -> None:
         """Fade out, close devices and recording, and save the settings; safe to repeat.
 
-        Blocks until that is done; for less than a second if the sound system hangs.
+        Blocks until that is done; for less than a second if the sound system hangs, or if the
+        session has not started yet.
         """
         if self._closed:
             return
@@ -334,7 +336,8 @@ class Controller:
         self._thread.end()
         began = time.monotonic()
         while not done.wait(_LOOK_S) and time.monotonic() - began < _CLOSE_LIMIT_S:
-            if time.monotonic() - began > _HUNG_LIMIT_S and not PORTAUDIO.settled(_LOOK_S):
+            late = time.monotonic() - began > _HUNG_LIMIT_S
+            if late and (self._starting or not PORTAUDIO.settled(_LOOK_S)):
                 break
         self._keep()
         if self.flight is not None:
@@ -409,7 +412,11 @@ class Controller:
             wait_for_voice=True,
             fail_open=self._fail_open,
         )
-        session.start()
+        self._starting = True
+        try:
+            session.start()
+        finally:
+            self._starting = False
         with self._lock:
             self._session = session
             # Settings and recording may have changed while it started.

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -191,6 +192,27 @@ def test_closing_keeps_the_recording_and_is_safe_to_repeat(tmp_path):
     time.sleep(0.3)
     controller.close()
     assert soundfile.info(tmp_path / "rtvc-recording.wav").frames > 9600
+
+
+def test_closing_does_not_wait_for_a_voice_that_is_loaded(tmp_path):
+    loading, let = threading.Event(), threading.Event()
+
+    def find(name):
+        loading.set()
+        let.wait(30)
+        raise RtvcError("There is no voice.")
+
+    controller = Controller(SimulatedDevices(), RememberedRun(settings=CHANGED), find_voice=find)
+    controller.start()
+    try:
+        assert loading.wait(20)
+        controller.apply(CHANGED.replace(pitch=3))
+        began = time.monotonic()
+        controller.close()
+        assert time.monotonic() - began < 2.0
+    finally:
+        let.set()
+    assert load_remembered()[0].settings.pitch == 3
 
 
 def test_one_message_does_not_replace_another(tmp_path):
