@@ -206,11 +206,12 @@ def test_what_became_of_each_file_as_json(capfd: pytest.CaptureFixture[str]):
 
 
 def test_plans_on_a_disk_that_ignores_case():
-    # A folder that is found by its name in the other case, as on most Macs.
+    # A folder that is found by its name in the other case, as on most Macs without the links.
     for name in ("x/Talk.wav", "x/talk.m4a", "x/out/old.wav", "y/talk.wav"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         speech("talk.wav", 0.1).rename(name)
-    for name in ("x", "y"):
+    mac = Path("X").exists()
+    for name in () if mac else ("x", "y"):
         os.symlink(name, name.upper())
     x, y = Path("x"), Path("y")
     jobs = {job.source: job.target for job in make_plan([x], x / "Out").jobs}
@@ -229,7 +230,7 @@ def test_plans_on_a_disk_that_ignores_case():
         speech("talk.wav", 0.1).rename(path)
     with pytest.raises(UsageError, match="would both be written"):
         make_plan([composed, decomposed], x / "new")
-    assert len(make_plan([composed, decomposed], Path("new")).jobs) == 2
+    assert mac or len(make_plan([composed, decomposed], Path("new")).jobs) == 2
 
 
 def test_plans():

@@ -166,8 +166,10 @@ def test_a_new_preset_has_its_accents_in_one_form():
 
 
 def test_the_case_of_a_name_can_change_where_the_disk_ignores_it():
-    # Two names of one file are what such a disk shows.
-    os.link(write("anna", "pitch: 2\n"), user_folder() / "Anna.yaml")
+    path = write("anna", "pitch: 2\n")
+    if not path.with_name("Anna.yaml").exists():
+        # Two names of one file are what such a disk shows.
+        os.link(path, path.with_name("Anna.yaml"))
     assert manager().rename(find(manager(), "anna"), "Anna") == "Anna"
     with pytest.raises(UsageError, match="There is a preset 'Anna' already"):
         manager().rename(find(manager(), "Anna"), "Anna")
@@ -175,6 +177,8 @@ def test_the_case_of_a_name_can_change_where_the_disk_ignores_it():
 
 def test_a_link_of_the_same_name_in_another_case_is_another_preset():
     write("Anna", "pitch: 2\n")
+    if (user_folder() / "anna.yaml").exists():
+        pytest.skip("the disk ignores case")
     (user_folder() / "anna.yaml").symlink_to("Anna.yaml")
     with pytest.raises(UsageError, match="There is a preset 'Anna' already"):
         manager().rename(find(manager(), "anna"), "Anna")
