@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from rtvc.audio.device_search import find_device, identity_of
-from rtvc.audio.devices import Device, Direction, list_devices
+from rtvc.audio.device_search import find_device, find_identity, identity_of
+from rtvc.audio.devices import CORE_AUDIO, Device, Direction, is_virtual_cable, list_devices
 from rtvc.audio.duplex import Duplex, SilentDeviceError, open_duplex
 from rtvc.audio.errors import AudioError
 from rtvc.audio.portaudio import restart_portaudio, set_alsa_printing, update_devices
@@ -158,7 +158,15 @@ class DeviceOpening:
         return latency if same else None
 
     def _find(self) -> tuple[tuple[Device, Device], tuple[DeviceIdentity, DeviceIdentity]]:
-        """Return the selected devices; finds devices that were open before by their identity."""
+        """Return the selected devices; finds devices that were open before by their identity.
+
+        A default input that becomes the virtual cable into which the output plays is not followed.
+
+        Raises
+        ------
+        AudioError
+            If it is that from the start, or the microphone before is not connected.
+        """
         everything = list_devices()
         microphone, speaker = (
             find_device(None if wanted is None else earlier or wanted, direction, everything)
@@ -166,8 +174,22 @@ class DeviceOpening:
                 self._wanted, self.identities or (None, None), DIRECTIONS, strict=True
             )
         )
+        if self._wanted[0] is None and _is_own_cable(microphone, speaker):
+            if self.identities is None:
+                raise AudioError(
+                    f"The system's default input is {microphone.name!r}, into which rtvc plays, so "
+                    "it would convert its own output again and again. Choose your microphone as "
+                    "the input."
+                )
+            microphone = find_identity(self.identities[0], "input", everything)
         identities = (
             identity_of(microphone, "input", everything),
             identity_of(speaker, "output", everything),
         )
         return (microphone, speaker), identities
+
+
+def _is_own_cable(microphone: Device, speaker: Device) -> bool:
+    """Return whether these are the two ends of one virtual cable of macOS."""
+    same = (microphone.name, microphone.host_api) == (speaker.name, CORE_AUDIO)
+    return same and (microphone.transport == "virtual" or is_virtual_cable(microphone.name))

@@ -29,7 +29,8 @@ macOS has no virtual cable that rtvc could make. Install BlackHole, for example 
 then run
   rtvc --output "BlackHole" --monitor "Headphones"
 and choose BlackHole as the microphone in your call. In System Settings, Sound, make BlackHole
-the input as well: a program without a choice then does not record your real microphone."""
+the input as well: a program without a choice then does not record your real microphone. rtvc
+then needs the name of your microphone: --input "MacBook"."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ import pytest
 from rtvc.audio.device_search import find_device, identity_of
 from rtvc.audio.devices import Device
 from rtvc.audio.endpoint import DeviceLostError
+from rtvc.audio.errors import AudioError
 from rtvc.audio.live import LiveEndpoint
 from rtvc.audio.monitor import Monitor, open_monitor
 from rtvc.cli import run_devices
@@ -195,6 +196,35 @@ def test_another_default_input_is_followed(begin: Begin) -> None:
     loss(endpoint, FOLLOWS_WITHIN_S)
     assert endpoint.reconnect(1.0)
     assert in_use(endpoint) == ("iPhone Microphone", "Studio Display Speakers")
+
+
+def test_a_default_input_that_is_the_output_s_own_cable_is_not_followed(begin: Begin) -> None:
+    system = SimulatedSystem(MACBOOK)
+    endpoint = begin(system, None, "BlackHole")
+    system.make_default_input("BlackHole 2ch")
+    loss(endpoint, FOLLOWS_WITHIN_S)
+    assert endpoint.reconnect(4.0)
+    assert in_use(endpoint) == ("MacBook Pro Microphone", "BlackHole 2ch")
+    assert endpoint.wait(480, 1.0) >= 480
+    microphones = system.remove("MacBook Pro Microphone")
+    loss(endpoint, 1.0)
+    assert not endpoint.reconnect(0.5)
+    system.connect(microphones[0])
+    assert endpoint.reconnect(4.0)
+    system.make_default_input("Scarlett 18i20 USB")
+    loss(endpoint, FOLLOWS_WITHIN_S)
+    assert endpoint.reconnect(4.0)
+    assert in_use(endpoint) == ("Scarlett 18i20 USB", "BlackHole 2ch")
+
+
+def test_the_output_s_own_cable_is_an_input_only_by_its_name(begin: Begin) -> None:
+    system = SimulatedSystem(MACBOOK)
+    system.make_default_input("BlackHole 2ch")
+    system._restart()
+    with pytest.raises(AudioError, match="default input is 'BlackHole 2ch', into which rtvc plays"):
+        begin(system, None, "BlackHole")
+    assert in_use(begin(system, "BlackHole", "BlackHole")) == ("BlackHole 2ch", "BlackHole 2ch")
+    assert in_use(begin(system, None, "Speakers")) == ("BlackHole 2ch", "MacBook Pro Speakers")
 
 
 def test_devices_that_you_have_chosen_stay_when_the_default_changes(begin: Begin) -> None:
