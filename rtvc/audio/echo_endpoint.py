@@ -23,6 +23,8 @@ _FADE = ENGINE_RATE // 50
 """Samples over which the output changes to that of the canceller, and back."""
 _SETTLE = ENGINE_RATE // 25
 """Samples that a new canceller processes before the fade."""
+_SILENCE = ENGINE_RATE // 10
+"""Samples of silence after which a canceller outputs nothing of what came before."""
 _OFFSETS = 5
 _TOLERANCE_S = 0.012
 """Deviation of the position that is not followed: input and output are counted in blocks of
@@ -177,7 +179,7 @@ class _Cancellation:
         self._at = -_SETTLE
         """Position in the fade: 0 is the input, `_FADE` the canceller's output."""
         self._on = True
-        self.restart()
+        self._begin()
 
     @property
     def faded_out(self) -> bool:
@@ -185,7 +187,12 @@ class _Cancellation:
         return not self._on and self._at <= 0
 
     def restart(self) -> None:
-        """Begin again with other streams of the same room."""
+        """Begin again with other streams of the same room, without the sound from before."""
+        silence = np.zeros(_SILENCE, np.float32)
+        self._canceller.process(silence, silence)
+        self._begin()
+
+    def _begin(self) -> None:
         self._played = np.zeros(round(_KEPT_S * ENGINE_RATE), np.float32)
         self._tail = np.zeros(0, np.float32)
         self._end = self._read = self._offset = 0

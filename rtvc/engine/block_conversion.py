@@ -290,7 +290,12 @@ class BlockConversion:
             # What follows in the rings is old, and input after it is lost.
             delivery.discard(chain.block + self._input.read_all())
             missed = recent_blocks(self._history, chain)
-            self._in_use.ask(worker, lambda chain: skip_blocks(chain, missed, settings))
+
+            def skip_gap(chain: Chain) -> None:
+                chain.forget(settings)
+                skip_blocks(chain, missed, settings)
+
+            self._in_use.ask(worker, skip_gap)
             return True
         delivery.hold_latency(surplus, chain.headroom)
         if delivery.pending_drop < chain.block:

@@ -485,6 +485,7 @@ class Chain:
         self._gate.process(conditioned, settings)
         conditioned = self._speech_delay.process(conditioned)
         self._reference_delay.process(conditioned)
+        self._strip.skip(len(samples), settings)
         self._dry_delay.process(raw)
         self._feedback.skip()
         self._to_engine_rate.reset()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from rtvc.config.presets import Preset, find_preset
+from rtvc.engine.dsp.auto_level import OFF
 from rtvc.errors import UsageError
 from rtvc.setting import Value
 from rtvc.settings import BUILT_IN, NO_MORPH, SETTINGS, Settings
 
-_OFF_AT_ZERO = ("pitch_fixed", "pitch_lowest", "auto_pitch_target")
-"""Settings in Hz whose 0 means off, which has no values between it and another one."""
+_OFF_AT = {"pitch_fixed": 0.0, "pitch_lowest": 0.0, "auto_pitch_target": 0.0, "level": OFF}
+"""Values that mean off, which has no values between it and another one."""
 
 
 class PresetMorph:
@@ -64,7 +65,7 @@ def _between(name: str, first: Settings, second: Settings) -> Value:
     other: Value = getattr(second, name)
     if first.morph == 1 or one == other:
         return other
-    switched = SETTINGS[name].shape or (name in _OFF_AT_ZERO and not (one and other))
+    switched = SETTINGS[name].shape or _OFF_AT.get(name) in (one, other)
     if isinstance(one, float) and isinstance(other, float) and not switched:
         return one + (other - one) * first.morph
     return other if first.morph >= 0.5 else one

@@ -158,6 +158,24 @@ def test_what_is_played_after_a_loss_of_the_device_is_found_again(monkeypatch):
     assert np.array_equal(played[-2 * MARGIN : -MARGIN], microphone[-MARGIN:])
 
 
+def test_no_input_from_before_a_loss_of_the_device_is_output_after_it():
+    pytest.importorskip("livekit")
+    sound = np.pad(hiss(RATE, 0.1), (0, RATE))
+    device = SimulatedDevice(sound)
+    endpoint = EchoEndpoint(device)
+    endpoint.start(lambda: None, 0)
+    endpoint.use("cancel")
+    for _ in range(10):
+        endpoint.wait(10 * FRAME, 1.0)
+        block = endpoint.read(10 * FRAME)
+    assert np.abs(block).max() > 0.1
+    device.pass_time(0.1)
+    device.read(10 * FRAME)  # what the other streams bring is silence
+    assert endpoint.reconnect()
+    endpoint.wait(10 * FRAME, 1.0)
+    assert np.abs(endpoint.read(10 * FRAME)).max() < 1e-3
+
+
 def test_a_canceller_that_fails_is_left_out_and_loaded_again(monkeypatch):
     recorder = recorder_in_use(monkeypatch)
     sound = hiss(RATE, 0.1)

@@ -147,6 +147,26 @@ def test_the_reverb_of_a_chain_that_takes_over_does_not_click():
     assert np.abs(np.diff(output, 2)).max() < 1.5 * np.abs(np.diff(tone, 2)).max()
 
 
+def test_the_reverberation_decays_while_blocks_are_skipped():
+    """After a stall it would come out as loud as it was before."""
+    settings = SETTINGS.replace(reverb=1.0, reverb_size=1.0)
+    sound = (0.1 * np.random.default_rng(0).standard_normal(10 * BLOCK)).astype(np.float32)
+    silence = np.zeros(BLOCK, np.float32)
+    levels = []
+    for skips in (True, False):
+        chain = Chain(PlainVoice(), settings)
+        for block in sound.reshape(-1, BLOCK):
+            chain.step(block, settings)
+        for _ in range(10):
+            if skips:
+                chain.skip(silence, settings)
+            else:
+                chain.step(silence, settings)
+        output = np.concatenate([chain.step(silence, settings).output for _ in range(3)])
+        levels.append(20 * np.log10(np.std(output[480:])))
+    assert levels[0] == pytest.approx(levels[1], abs=1.5)
+
+
 @pytest.mark.parametrize("rate", [32_000, 44_100, 48_000])
 @pytest.mark.parametrize("gap", ["dry", "muted", "skipped"])
 def test_a_voice_that_begins_again_in_a_sound_does_not_click(rate, gap):

@@ -181,6 +181,14 @@ class TestFaults:
         late = source[int(5.5 * RATE) : 7 * RATE]
         assert delay_of(played[int(5.5 * RATE) :], late) == pytest.approx(before, abs=480)
 
+    def test_the_reverberation_from_before_a_long_stall_is_not_output_after_it(self):
+        source = np.concatenate([noise(2), np.zeros(4 * RATE, np.float32)])
+        settings = Settings(reverb=1.0, reverb_size=1.0, **OPEN)
+        played, stats, _ = run(source, settings, cost=lambda n: 1.8 if n == 20 else 0.0)
+        assert stats.dropped_s > 1.5
+        last = np.flatnonzero(np.abs(played) > 1e-4)[-1]
+        assert last < 2.5 * RATE
+
     @pytest.mark.thorough
     def test_during_a_long_stall_the_state_is_muted(self):
         seen = []

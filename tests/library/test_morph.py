@@ -159,12 +159,25 @@ def test_numbers_lie_between_those_of_the_settings_and_of_the_preset():
     assert end == deep.apply_to(settings.replace(morph_to="off"))
 
 
-def test_what_is_off_at_zero_is_switched_half_way():
-    settings = Settings(morph_to="robot")
-    fixed = [resolve_morph(settings.replace(morph=step)).pitch_fixed for step in STEPS]
-    assert set(fixed[:5]) == {0.0}
-    assert len(set(fixed[5:])) == 1
-    assert fixed[5] > 0
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("pitch_fixed", 110.0),
+        ("pitch_lowest", 80.0),
+        ("auto_pitch_target", 210.0),
+        ("level", -18.0),
+    ],
+)
+def test_what_is_off_at_one_end_is_switched_half_way(name: str, value: float):
+    """A level between off and a target would be lower than at both ends."""
+    user_folder().mkdir(parents=True)
+    (user_folder() / "on.yaml").write_text(f"{name}: {value}\n")
+    (user_folder() / "plain.yaml").write_text("pitch: 3\n")
+    off = SETTINGS[name].default
+    for target, start, ends in (("on", off, (off, value)), ("plain", value, (value, off))):
+        settings = Settings(morph_to=target).replace(**{name: start})
+        made = [getattr(resolve_morph(settings.replace(morph=step)), name) for step in STEPS]
+        assert made == [ends[0]] * 5 + [ends[1]] * 6
 
 
 def test_a_preset_that_vanishes_changes_nothing():

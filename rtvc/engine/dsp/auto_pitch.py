@@ -29,7 +29,9 @@ class AutoPitch:
 
     def __init__(self) -> None:
         self._octaves: deque[float] = deque()
-        self._shift = self._goal = 0.0
+        self._median = 0.0
+        """The median that the transposition follows, in octaves above 1 Hz, if it is known."""
+        self._shift = 0.0
         self._known = False
         self._used: dict[float, tuple[Settings, Settings]] = {}
         """The settings of the last call by transposition: those of the user, and those to use."""
@@ -68,20 +70,19 @@ class AutoPitch:
             while len(self._octaves) * seconds > WINDOW_S:
                 self._octaves.popleft()
             if len(self._octaves) * seconds >= FIRST_S:
-                self._choose(settings)
+                self._follow(float(np.median(self._octaves)), settings)
         if self._known:
-            step = _SPEED * seconds
-            self._shift += min(max(self._goal - self._shift, -step), step)
+            goal, step = shift_to(settings.auto_pitch_target, self._median), _SPEED * seconds
+            self._shift += min(max(goal - self._shift, -step), step)
 
-    def _choose(self, settings: Settings) -> None:
-        """Choose the goal of the transposition."""
-        goal = shift_to(settings.auto_pitch_target, float(np.median(self._octaves)))
+    def _follow(self, median: float, settings: Settings) -> None:
+        """Follow a median in octaves above 1 Hz, unless it is near the last one."""
         if not self._known:
             # It begins at the pitch that was heard until now.
             self._shift, self._known = settings.pitch, True
-            self._goal = goal
-        elif abs(goal - self._goal) > _HYSTERESIS:
-            self._goal = goal
+            self._median = median
+        elif abs(median - self._median) > _HYSTERESIS / 12:
+            self._median = median
 
 
 def in_force(settings: Settings) -> bool:

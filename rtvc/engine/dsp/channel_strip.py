@@ -40,6 +40,10 @@ class ChannelStrip:
         self._equalizer.forget()
         self._reverb.forget()
 
+    def skip(self, samples: int, settings: Settings) -> None:
+        """Let time pass without output: a number of samples, whole 10 ms frames."""
+        self._reverb.skip(samples, settings.reverb, settings.reverb_size)
+
     def process(self, block: Float32, settings: Settings) -> Float32:
         """Return the next block, (samples,) float32, whole 10 ms frames."""
         audio: Float64 = self._equalizer.process(block, settings)  # type: ignore[arg-type]

@@ -92,6 +92,11 @@ class Reverb:
         if self._ring.size:
             self._ring, self._past = np.zeros((_LINES, 0)), np.zeros(0)
 
+    def skip(self, samples: int, mix: float, size: float) -> None:
+        """Let the reverberation decay for a number of samples that are not output."""
+        if self._ring.size:
+            self.process(np.zeros(samples), mix, size)
+
     def _gains_for(self, size: float) -> Float64:
         gains: Float64 = 10.0 ** (-3.0 * _DELAYS / (self._rate * reverberation_s(size)))
         return gains

@@ -45,6 +45,14 @@ def test_small_changes_are_not_followed_and_large_ones_are() -> None:
     assert speak(auto, 150.0, 90.0)[-1] == pytest.approx(12 * np.log2(220 / 150), abs=0.8)
 
 
+@pytest.mark.parametrize("target", [222.0, 219.0])
+def test_another_target_is_followed_however_near_it_is(target: float) -> None:
+    auto = AutoPitch()
+    first = speak(auto, 110.0, 60.0)[-1]
+    moved = speak(auto, 110.0, 1.0, ON.replace(auto_pitch_target=target))[-1]
+    assert moved - first == pytest.approx(12 * np.log2(target / 220), abs=0.11)
+
+
 def test_hold_freezes_it_and_off_restores_the_pitch() -> None:
     auto = AutoPitch()
     first = speak(auto, 110.0, 60.0)[-1]

@@ -100,6 +100,27 @@ def test_noise_is_reduced_and_speech_stays(kind):
     assert lag(made, noise) == 0
 
 
+def test_a_suppressor_that_is_used_again_outputs_nothing_from_before(kind):
+    """In a run, the first chain has converted noise to be timed; its suppressor is used again."""
+    talk = speech(NAME)[: 2 * RATE // 480 * 480]
+    used = suppressor(kind)
+    loudest = int(np.argmax(np.abs(talk))) // 480 * 480
+    used.process(talk[:loudest])
+    again = make_suppressor(kind, used)
+    assert again is not None
+    assert np.abs(again.process(np.zeros(4800, np.float32))).max() < 1e-6
+
+
+def test_what_a_suppressor_that_is_used_again_has_learned_is_hardly_audible(kind):
+    talk = speech(NAME)[: 3 * RATE]
+    fresh, used = suppressor(kind), suppressor(kind)
+    used.process(hiss(1.0, 0.1))
+    again = make_suppressor(kind, used)
+    assert again is not None
+    expected, made = fresh.process(talk), again.process(talk)
+    assert rms_db(made - expected) < rms_db(expected) - 30
+
+
 def test_light_suppresses_above_8_khz_as_below():
     pytest.importorskip(PACKAGES["light"])
     source = hiss(2.0, 0.01)
