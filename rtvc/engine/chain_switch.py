@@ -155,6 +155,7 @@ class ChainSwitch:
             return np.zeros(0, np.float32)
 
         self._fed, self._fed_to = self._next.submit(forget), self._history.end
+        self._due_s = time.monotonic() + LOAD_LIMIT_S
 
     def missed(self, chain: Chain) -> list[Float32]:
         """Return the input that the new chain has not had, in its blocks, oldest first."""
