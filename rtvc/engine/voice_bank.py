@@ -106,6 +106,7 @@ class VoiceBank:
         if not self._update_wanted(in_use):
             return
         self._collect(now)
+        self._release()
         if self._building is None:
             self._build_next(now)
 
@@ -192,11 +193,6 @@ class VoiceBank:
         others = [*_other_positions(requested), *lookup.found]
         effective = [self._builder.effective_for(other) for other in others]
         self._wanted = tuple((settings.voice_to_load, settings) for settings in effective)
-        wanted = dict(self._wanted)
-        for name, worker in list(self._ready.items()):
-            if name not in wanted or not _fits(worker, wanted[name]):
-                self._ready.pop(name).close()
-        self._fit()
         return True
 
     def _settle(self) -> None:
@@ -216,7 +212,7 @@ class VoiceBank:
                 self._ready.pop(name).close()
 
     def _collect(self, now: float) -> None:
-        """Keep the chain that was being built, if it is ready and there is room for it."""
+        """Keep the chain that was being built, if it is ready."""
         if self._building is None:
             return
         name, worker = self._building
@@ -233,10 +229,16 @@ class VoiceBank:
             worker.close()
             return
         self._ready[name] = worker
-        self._fit()
 
-    def _fit(self) -> None:
-        """Release the voices used longest ago until the others fit the memory."""
+    def _release(self) -> None:
+        """Release what is not wanted, and those used longest ago until the others fit the memory.
+
+        A chain may come back at any time after it was decided what is wanted.
+        """
+        wanted = dict(self._wanted)
+        for name, worker in list(self._ready.items()):
+            if name not in wanted or not _fits(worker, wanted[name]):
+                self._ready.pop(name).close()
         for other, _ in reversed(self._wanted):
             if sum(self.memory.values()) <= self._builder.requested.ready_memory * _MB:
                 break

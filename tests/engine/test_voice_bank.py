@@ -429,6 +429,27 @@ def test_a_voice_that_comes_back_while_it_is_built_waits_once():
     kept.bank.close()
 
 
+@pytest.mark.parametrize("change", [{"ready_memory": 30.0}, {"block": 100.0}], ids=str)
+def test_a_chain_that_comes_back_late_is_kept_only_if_it_fits(change: dict[str, float]):
+    """It is set back at low priority, and what is wanted has been decided by then."""
+    kept, renew = Kept(), threading.Event()
+    memory = change.get("ready_memory", 1000.0)
+    kept.builder.requested = kept.low = kept.low.replace(ready_memory=memory)
+    back = kept.builder.start(kept.high.replace(**change))
+    assert back.ready.wait(20)
+    back.submit(lambda chain: renew.wait(20))
+    kept.bank.give_back(back, kept.high)
+    kept.tend_until(lambda: kept.bank._wanted)
+    renew.set()
+    kept.tend_until(lambda: not kept.bank._returning)
+    if "block" in change:
+        kept.tend_until(lambda: kept.bank.shapes == [kept.high.shape])
+    else:
+        kept.bank.tend(kept.low, 100.0)
+        assert sum(kept.bank.memory.values()) <= memory * 1e6
+    kept.bank.close()
+
+
 def test_another_voice_does_not_morph_on():
     settings = BASE.replace(morph_to="high", morph=0.5)
     played, stats, _ = run([(3.0, {"voice": "other", "morph_to": "off"})], settings, 5.0)
