@@ -257,7 +257,7 @@ class _Track:
         if self._end is not None:
             try:
                 self._end.write(samples)
-            except RecordingError:
+            except RtvcError:  # the folder may have another name now
                 self._end.discard()  # which makes room on a full disk
                 self._end = None
         self.file.write(samples)

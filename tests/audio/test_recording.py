@@ -143,6 +143,19 @@ def test_nothing_is_overwritten_and_nothing_empty_is_left(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["talk-2.wav", "talk.wav"]
 
 
+@pytest.mark.parametrize("ext", ["wav", "ogg"])
+def test_a_folder_that_gets_another_name_does_not_end_a_recording(tmp_path, ext):
+    folder = tmp_path / "before"
+    folder.mkdir()
+    recording = Recording({"output": folder / f"talk.{ext}"}, waiting_s=60.0)
+    folder = folder.rename(tmp_path / "after")
+    noise = np.random.default_rng(0).uniform(-0.3, 0.3, RATE).astype(np.float32)
+    for _ in range(40):
+        recording.push("output", noise)
+    recording.finish(60.0)
+    assert soundfile.info(folder / f"talk.{ext}").frames == 40 * RATE
+
+
 def test_a_long_recording_continues_in_another_file(tmp_path):
     recording = Recording({"output": tmp_path / "talk.flac"}, longest_s=1.0)
     push(recording, noise(2.5))
