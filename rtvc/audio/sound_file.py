@@ -330,7 +330,10 @@ def _rename_without_overwriting(part: Path, path: Path) -> None:
 
 def _part_prefix(path: Path) -> str:
     """Return the beginning of the names of unfinished files of `path`, within the limit."""
-    return os.fsdecode(os.fsencode(f".{path.name}")[:_PART_NAME]) + "."
+    name = f".{path.name}"
+    while len(os.fsencode(name)) > _PART_NAME:  # by characters: macOS refuses parts of one
+        name = name[:-1]
+    return f"{name}."
 
 
 def _remove_abandoned_parts(path: Path) -> None:

@@ -143,6 +143,21 @@ def test_a_rate_that_the_format_does_not_have_is_converted(
     assert (found.samplerate, found.frames) == (rate, rate // 10)
 
 
+@pytest.mark.parametrize("characters", [66, 67, 68])
+def test_an_unfinished_file_with_a_long_name_has_whole_characters(
+    tmp_path: Path, characters: int
+) -> None:
+    def tags() -> Iterator[tuple[str, str]]:
+        [part] = tmp_path.iterdir()
+        part.name.encode()  # macOS creates no file whose name is not UTF-8
+        yield "title", "Speech"
+
+    sink = SoundSink(tmp_path / f"{characters * '声'}.wav", 48_000, tags=tags())
+    sink.write(np.zeros(480, np.float32))
+    sink.finish()
+    assert [len(path.stem) for path in tmp_path.iterdir()] == [characters]
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_an_interrupt_while_a_file_is_opened_leaves_nothing(
     tmp_path: Path, error: type[BaseException]
