@@ -30,8 +30,11 @@ _REWORDED = {
     "Internal error : SF_INFO struct incomplete": "its header states a sample rate or a number of "
     "channels that no sound has",
     "Unspecified internal error": "its sample format is not supported",
+    "Supported file format but file is malformed": "its beginning is damaged or incomplete",
+    "unknown error in flac decoder": "its FLAC data is damaged or incomplete",
+    "flac decoder lost sync": "what follows is no whole FLAC frame",
 }
-"""What libsndfile says of some headers, and the same for users."""
+"""What libsndfile says of some files, and the same for users."""
 _CALL = 1024
 """Frames that libsndfile reads at once."""
 
@@ -185,11 +188,11 @@ def open_decoder(path: Path, name: str = "") -> Decoder:
             raise RtvcError(f"Cannot read {name or path}: it is empty.")
         return Decoder(path)
     except (soundfile.LibsndfileError, OSError) as error:
-        raise RtvcError(_unreadable_message(name or str(path), error)) from None
+        raise RtvcError(_unreadable_message(path, name or str(path), error)) from None
 
 
-def _unreadable_message(name: str, error: Exception) -> str:
-    """Return the message about a file that cannot be read."""
+def _unreadable_message(path: Path, name: str, error: Exception) -> str:
+    """Return the message about a file that cannot be read, and that messages call `name`."""
     if isinstance(error, PermissionError):
         hint = (
             " Allow your terminal access in System Settings, Privacy & Security, Files & Folders."
@@ -200,11 +203,16 @@ def _unreadable_message(name: str, error: Exception) -> str:
     reason = reason_of(error)
     if reason.startswith(_NO_FORMAT):
         reason = "it is in no format that libsndfile reads"
-    reason = _REWORDED.get(reason, reason)
+    elif isinstance(error, soundfile.LibsndfileError) and (damage := find_layout(path).damage):
+        return (
+            f"{name} is cut short or damaged: nothing can be read; {damage}. Copy or download it "
+            "again."
+        )
     return f"Cannot read {name}: {reason}. Check that it is a complete sound file."
 
 
 def reason_of(error: Exception) -> str:
     """Return the reason that libsndfile or the system gives, without a full stop."""
     reason = getattr(error, "error_string", None) or getattr(error, "strerror", None)
-    return str(reason or error).removeprefix("Error : ").rstrip(". ") or "it is damaged"
+    text = str(reason or error).removeprefix("Error : ").rstrip(". ") or "it is damaged"
+    return _REWORDED.get(text, text)

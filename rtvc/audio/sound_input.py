@@ -139,9 +139,10 @@ def inspect(
             report_progress(min(1.0, decoder.frames_read / max(1, decoder.stated_frames)))
     finally:
         decoder.close()
+    shortfall = _shortfall(decoder, name, stated_s, damage)
     if not products:
-        if decoder.damage:
-            raise RtvcError(f"Cannot read {name}: {decoder.damage}.")
+        if shortfall:
+            raise RtvcError(f"{shortfall} Copy or download it again.")
         raise RtvcError(f"{name} contains no audio; it is zero seconds long.")
     downmix = choose_downmix(channel, np.array(products), name)
     scale, scaled = _scale(peak, decoder)
@@ -155,7 +156,7 @@ def inspect(
         downmix,
         scale,
         10 * math.log10(loud) if loud > 0 else -math.inf,
-        _shortfall(decoder, name, stated_s, damage),
+        shortfall,
         tuple(f"{name}: {note}" for note in notes if note),
         tuple((tag, text) for tag, text in decoder.tags.items() if tag != "software"),
         version,
@@ -219,10 +220,11 @@ def _shortfall(decoder: Decoder, name: str, stated_s: float, damage: str) -> str
     )
     clauses = [clause for clause in (layout.damage, damage) if clause]
     if decoder.damage and decoder.damage not in clauses:
-        clauses.append(f"reading stopped with the error {decoder.damage!r}")
+        clauses.append(f"reading stopped there: {decoder.damage}")
     missing = stated_s - read_s > _SHORTFALL_S
     if not missing and not clauses:
         return ""
-    length = f"{read_s:.2f} s of {stated_s:.2f} s" if missing else f"{read_s:.2f} s"
+    read = f"{read_s:.2f} s" if read_s else "nothing"
+    length = f"{read} of {stated_s:.2f} s" if missing else read
     because = f"; {'; '.join(clauses)}" if clauses else ""
     return f"{name} is cut short or damaged: {length} can be read{because}."

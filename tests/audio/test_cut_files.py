@@ -15,6 +15,7 @@ from rtvc.audio.containers.layout import NO_LENGTH
 from rtvc.audio.local_file import local_file
 from rtvc.audio.sound_input import SoundInput, inspect
 from rtvc.audio.sound_source import read_whole
+from rtvc.errors import RtvcError
 from tests.audio.signals import noise_below
 from tests.audio.test_containers import RATE, inspected, seconds, whole, without_first_frame
 
@@ -65,6 +66,24 @@ def test_headers_with_a_length(
         assert f" s of {40_001 / sound.rate:.2f} s can be read" in sound.shortfall
         length = sound.frames * RATE / sound.rate
         assert len(read_whole(sound, RATE)) == pytest.approx(length, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("form", "subtype"), [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "OPUS"), ("OGG", "VORBIS")]
+)
+def test_files_of_which_only_the_beginning_is_there(
+    tmp_path: Path, form: str, subtype: str
+) -> None:
+    data = written(tmp_path / "x", (form, subtype), rate=48_000)
+    beginning = data.index(b"data") + 8 if form == "WAV" else 200
+    with pytest.raises(RtvcError) as caught:
+        inspected(tmp_path / "x", data[:beginning])
+    assert str(caught.value).startswith(f"{tmp_path / 'x'} is cut short or damaged: nothing ")
+    assert str(caught.value).endswith(" Copy or download it again.")
+    if form == "FLAC":
+        assert "nothing of 0.83 s can be read" in str(caught.value)
+        shortfall = inspected(tmp_path / "x", data[: len(data) // 2]).shortfall
+        assert " of 0.83 s can be read; reading stopped there: what follows is no" in shortfall
 
 
 @pytest.mark.parametrize(("form", "subtype", "channels"), UNSTATED)

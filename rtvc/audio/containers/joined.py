@@ -10,6 +10,7 @@ from rtvc.audio.containers.layout import (
     SLACK,
     Data,
     Layout,
+    all_missing,
     is_placeholder,
     sound_behind,
 )
@@ -93,11 +94,14 @@ def read_joined(data: Data, start: int, read: Callable[[Data, int], OneFile | No
             stated += one.stated - one.available
         available += min(one.available, one.stated)
         start = one.end
+    damage = next((one.damage for one in files if one.damage), "")
+    if stated and not available:
+        damage = damage or all_missing(stated)
     parts = tuple(one.pieces for one in files)
     as_it_is = len(files) == 1 and parts[0] in (((0, files[0].end),), ((0, len(data)),))
     return Layout(
         () if as_it_is else parts,
         stated=(stated + available) / max(1, available),
-        damage=next((one.damage for one in files if one.damage), ""),
+        damage=damage,
         notes=tuple(dict.fromkeys(notes)),
     )

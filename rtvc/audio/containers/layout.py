@@ -86,11 +86,18 @@ def is_placeholder(size: int) -> bool:
 
 def shortfall_of(size: int, available: int) -> Layout:
     """Return the layout of a file that states `size` bytes of sound and has `available` ones."""
-    if available <= 0 or size <= available + SLACK:
+    if size <= max(0, available) + SLACK:
         return Layout()
     if is_placeholder(size):
         return Layout(notes=(NO_LENGTH,))
+    if available <= 0:
+        return Layout(damage=all_missing(size))
     return Layout(stated=size / available)
+
+
+def all_missing(size: int) -> str:
+    """Return the clause about a file that has nothing of its `size` bytes of sound."""
+    return f"its header states {size:,} bytes of sound, and none follow"
 
 
 def bytes_missing(size: int, available: int) -> Layout:
