@@ -372,12 +372,17 @@ def _presets() -> Check:
 def _remembered() -> Check:
     from rtvc.cli.options import described
     from rtvc.config.remembered import read_remembered, remembered_path
+    from rtvc.config.settings_yaml import NewerFileError, UnreadableFileError
     from rtvc.errors import RtvcError
     from rtvc.live.devices import DeviceSelection, device_label, input_label
 
     name = "remembered"
     try:
         remembered = read_remembered()
+    except (NewerFileError, UnreadableFileError) as error:
+        first = "" if isinstance(error, NewerFileError) else "Make it yours, or remove it. "
+        fix = f"{first}Until then each run starts from the defaults and is not remembered."
+        return Check(name, "warning", str(error).splitlines()[0], fix)
     except RtvcError as error:
         fix = "The next run renames the file and starts from the defaults."
         return Check(name, "warning", str(error).splitlines()[0], fix)

@@ -108,6 +108,8 @@ def parse(text: str, source: str) -> dict[str, Timing]:
         raise RtvcError(f"{where}: This is not valid YAML.") from None
     try:
         document = _mapping(document, "the file")
+        if settings_yaml.is_newer_format(document, _FORMAT):
+            raise ValueError("a newer version of rtvc has written it")
         if document.get("format") != _FORMAT:
             raise ValueError(f"its format is {document.get('format')!r} instead of {_FORMAT}")
         voices = _mapping(document.get("voices"), "voices")

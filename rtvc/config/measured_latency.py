@@ -143,6 +143,8 @@ def _parse(text: str, source: str) -> tuple[MeasuredLatency, ...]:
     except (yaml.YAMLError, RecursionError, ValueError):
         raise RtvcError(f"{source} is not valid YAML.") from None
     try:
+        if settings_yaml.is_newer_format(document, _FORMAT):
+            raise ValueError("a newer version of rtvc has written it")
         if not isinstance(document, dict) or document.get("format") != _FORMAT:
             raise ValueError(f"its format is not {_FORMAT}")
         entries = document.get("latencies")

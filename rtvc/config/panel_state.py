@@ -12,6 +12,7 @@ from rtvc.system.file_version import FileVersion, file_version
 
 THEMES = ("dark", "light", "contrast")
 _FAVOURITES = tuple(f"favourite_{digit}" for digit in range(1, 10))
+_TEXT_KEYS = ("theme", "guided", "spectrogram", *_FAVOURITES)
 _HEADER = "# Written by rtvc's panel. To change keys, write keys.yaml in this folder.\n"
 
 
@@ -68,9 +69,7 @@ def keys_path() -> Path:
 
 def load_panel_state() -> tuple[PanelState, str]:
     """Return the remembered state, and a warning or ""."""
-    texts, sentence = _read_texts(
-        panel_state_path(), ("theme", "guided", "spectrogram", *_FAVOURITES)
-    )
+    texts, sentence = _read_texts(panel_state_path(), _TEXT_KEYS)
     theme = texts.get("theme", THEMES[0])
     favourites = {n: texts[name] for n, name in enumerate(_FAVOURITES, 1) if texts.get(name)}
     return (
@@ -90,8 +89,9 @@ def save_panel_state(state: PanelState) -> None:
     Raises
     ------
     RtvcError
-        If the file cannot be written.
+        If the file cannot be written, or only a newer version of rtvc can read the present one.
     """
+    settings_yaml.refuse_newer(panel_state_path(), _TEXT_KEYS)
     texts = {"theme": state.theme}
     texts |= {name: str(getattr(state, name)).lower() for name in ("guided", "spectrogram")}
     texts |= {f"favourite_{n}": name for n, name in sorted(state.favourites.items())}
@@ -116,6 +116,8 @@ def _read_texts(
         return {}, ""
     try:
         document = settings_yaml.parse(settings_yaml.read_text(path), str(path), names, listing)
+    except settings_yaml.NewerFileError as error:
+        return {}, f"A file of the panel is ignored. {path}: {error.problems[0].message}"
     except RtvcError as error:
         return {}, f"A file of the panel is ignored. {error}"
     if document.values:

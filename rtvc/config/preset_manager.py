@@ -19,10 +19,11 @@ from rtvc.config.presets import (
     name_of,
     normalized,
     plain_settings,
+    refuse_newer,
     save_preset,
     user_path,
 )
-from rtvc.config.settings_yaml import SettingsFileError, read_text
+from rtvc.config.settings_yaml import NewerFileError, SettingsFileError, read_text
 from rtvc.errors import RtvcError, UsageError
 from rtvc.setting import Value
 from rtvc.settings import SETTINGS, Settings, changed_names
@@ -41,11 +42,14 @@ class PresetEntry:
         The preset, None if the file is not valid.
     error
         All problems of the file, one per line; "" if it is valid.
+    newer
+        Whether the file is not valid because a newer version of rtvc has written it.
     """
 
     file: PresetFile
     preset: Preset | None
     error: str = ""
+    newer: bool = False
 
     @property
     def name(self) -> str:
@@ -54,8 +58,10 @@ class PresetEntry:
 
     @property
     def description(self) -> str:
-        """The preset's description, or "broken" if the file is not valid."""
-        return self.preset.description if self.preset is not None else "broken"
+        """The preset's description; "newer rtvc" or "broken" if the file is not valid."""
+        if self.preset is not None:
+            return self.preset.description
+        return "newer rtvc" if self.newer else "broken"
 
 
 class PresetManager:
@@ -224,8 +230,9 @@ def update_preset(path: Path, settings: Settings, description: str, own: OwnSett
     Raises
     ------
     RtvcError
-        If the file cannot be read or written.
+        If the file cannot be read or written, or only a newer version of rtvc can read it.
     """
+    refuse_newer(path)
     preset_trash.keep_copy(path, "updated")
     save_preset(path, settings, description, overwrite=True, own=own)
 
@@ -268,12 +275,11 @@ def _read_entry(file: PresetFile) -> PresetEntry:
         return PresetEntry(file, load_preset(file.path))
     except SettingsFileError as error:
         lines = [f"Line {p.line}: {p.message}" if p.line else p.message for p in error.problems]
-        return PresetEntry(file, None, "\n".join(lines))
+        return PresetEntry(file, None, "\n".join(lines), isinstance(error, NewerFileError))
 
 
 def require_own(entry: PresetEntry, verb: str) -> None:
     """Raise `UsageError` if a preset is bundled, and so cannot be `verb`."""
     if entry.file.bundled:
-        raise UsageError(
-            f"{entry.name!r} comes with rtvc and cannot be {verb}; duplicate it under another name."
-        )
+        another = "" if verb == "deleted" else "; save it under another name"
+        raise UsageError(f"{entry.name!r} comes with rtvc and cannot be {verb}{another}.")

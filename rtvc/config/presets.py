@@ -157,7 +157,7 @@ def save_preset(
     UsageError
         If the file exists and `overwrite` is False.
     RtvcError
-        If the file cannot be written.
+        If the file cannot be written, or only a newer version of rtvc can read the present one.
     """
     remembered = changed_names(own(settings.voice), Settings(voice=settings.voice))
     names = settings.changed().keys() | remembered
@@ -169,6 +169,7 @@ def save_preset(
             raise UsageError(
                 f"{path} exists already. Choose another name, or allow overwriting (--force)."
             )
+        refuse_newer(path)
         # A file that is not a valid preset is replaced completely.
         with contextlib.suppress(settings_yaml.SettingsFileError):
             text = settings_yaml.update_text(
@@ -188,6 +189,17 @@ def name_of(path: Path) -> str:
 def normalized(name: str) -> str:
     """Return a name in Unicode normalization form NFC."""
     return unicodedata.normalize("NFC", name)
+
+
+def refuse_newer(path: Path) -> None:
+    """Refuse to replace a preset that only a newer version of rtvc can read.
+
+    Raises
+    ------
+    RtvcError
+        If it is one.
+    """
+    settings_yaml.refuse_newer(path, _TEXT_KEYS)
 
 
 def user_folder() -> Path:

@@ -104,12 +104,12 @@ def _read() -> tuple[RememberedRun, list[settings_yaml.Problem]]:
     profile = document.texts.get("profile", DEFAULT_PROFILE)
     settings = Settings().replace(**document.values)
     run = RememberedRun(
-        input=_device("input", document.texts, path),
-        output=_device("output", document.texts, path),
+        input=_device("input", document, path),
+        output=_device("output", document, path),
         settings=settings,
         monitor=SYSTEM_DEFAULT
         if document.texts.get(_MONITOR_DEFAULT) == "yes"
-        else _device("monitor", document.texts, path),
+        else _device("monitor", document, path),
         profile=profile if profile in PROFILES else DEFAULT_PROFILE,
         chosen=sizes_at_default(settings).intersection(document.values),
         recording=_recording(document.texts),
@@ -120,15 +120,15 @@ def _read() -> tuple[RememberedRun, list[settings_yaml.Problem]]:
     return run, document.notes
 
 
-def _device(device: str, texts: dict[str, str], path: Path) -> DeviceIdentity | None:
-    if not texts.get(device):
+def _device(device: str, document: settings_yaml.Document, path: Path) -> DeviceIdentity | None:
+    if not document.texts.get(device):
         return None
     try:
-        return device_of(device, texts)
+        return device_of(device, document.texts)
     except ValueError as clause:
         message = f"{clause}. Correct or remove the line."
         problem = settings_yaml.Problem(0, message)
-        raise settings_yaml.SettingsFileError(str(path), [problem]) from None
+        raise settings_yaml.file_error(str(path), document.version, [problem]) from None
 
 
 def _channel(texts: dict[str, str]) -> ChannelChoice:
@@ -150,13 +150,18 @@ def load_remembered() -> tuple[RememberedRun, str]:
     """Return the last run, and a warning or "".
 
     A damaged file is renamed, never overwritten; the warning has its new path. One that the
-    system does not let be read stays where it is.
+    system does not let be read, or that only a newer version of rtvc can read, stays where it is.
     """
     try:
         run, notes = _read()
         return run, " ".join(note.message for note in notes)
     except settings_yaml.UnreadableFileError as error:
         return RememberedRun(), f"The settings of the last run are ignored. {error}"
+    except settings_yaml.NewerFileError as error:
+        return (
+            RememberedRun(),
+            f"The settings of the last run are ignored. {error.path}: {error.problems[0].message}",
+        )
     except settings_yaml.SettingsFileError as error:
         path = remembered_path()
         backup = unused_path(path.with_name("remembered-damaged.yaml"))
@@ -179,18 +184,11 @@ def save_remembered(run: RememberedRun) -> None:
     Raises
     ------
     RtvcError
-        If the file cannot be written, or one that cannot be read is in its place.
+        If the file cannot be written, or one that cannot be read, or that only a newer version of
+        rtvc can read, is in its place.
     """
     path = remembered_path()
-    try:
-        path.open("rb").close()
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise RtvcError(
-            f"{path} is not replaced, because it cannot be read ({error.strerror}). Make it yours, "
-            "or remove it."
-        ) from None
+    _refuse_to_replace(path)
     values = run.settings.changed()
     for name in sorted(run.chosen & sizes_at_default(run.settings)):
         values[name] = getattr(run.settings, name)
@@ -212,3 +210,22 @@ def save_remembered(run: RememberedRun) -> None:
         if (text := getattr(run.recording, name)) != getattr(RecordingChoice(), name):
             texts[key] = text
     write_atomically(path, _HEADER + settings_yaml.render(texts, values))
+
+
+def _refuse_to_replace(path: Path) -> None:
+    """Refuse to replace a file that cannot be read, or that only a newer version can read."""
+    try:
+        path.open("rb").close()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise RtvcError(
+            f"{path} is not replaced, because it cannot be read ({error.strerror}). Make it yours, "
+            "or remove it."
+        ) from None
+    try:
+        _read()
+    except settings_yaml.NewerFileError as error:
+        raise RtvcError(f"{path} is not replaced: {error.problems[0].message}") from None
+    except settings_yaml.SettingsFileError:
+        pass  # damaged

@@ -3,6 +3,9 @@
 The file is parsed to YAML nodes, and each value is converted according to its setting. YAML's
 implicit types (octal ``012``, ``1:30`` as ninety, ``off`` as false) therefore never change a
 value: it is read as it is written, or refused.
+
+Each file that rtvc writes ends with a comment with the version of rtvc. A file that cannot be read
+and has a newer version is not damaged: it is kept, and never replaced.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ from pathlib import Path
 
 import yaml
 
-from rtvc.errors import UsageError, did_you_mean
+from rtvc._version import __version__
+from rtvc.errors import RtvcError, UsageError, did_you_mean
 from rtvc.setting import Setting, SettingError, Value
 from rtvc.settings import SETTINGS
 
@@ -29,6 +33,8 @@ _PLAIN_TAGS = {
     f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "timestamp", "value")
 }
 _NULL_TAG = "tag:yaml.org,2002:null"
+_SAVED_BY = re.compile(r"^# Saved by rtvc (\S+)\.[ \t\r]*$", re.MULTILINE)
+_VERSION = re.compile(r"\d{1,6}(?:\.\d{1,6}){0,3}")
 _PROSE = "description"
 """The text of which white space does not matter; other texts are read as they are written."""
 
@@ -70,12 +76,23 @@ class UnreadableFileError(SettingsFileError):
     """The system does not let a settings file be read, whatever is in it."""
 
 
+class NewerFileError(SettingsFileError):
+    """A settings file was written by a newer version of rtvc, and cannot be read by this one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The content of a settings file: texts, such as the description, and settings."""
+    """The content of a settings file: texts, such as the description, and settings.
+
+    Attributes
+    ----------
+    version
+        The version of rtvc that wrote the file, "" if it has none.
+    """
 
     texts: dict[str, str]
     values: dict[str, Value]
+    version: str = ""
     notes: list[Problem] = field(default_factory=list, compare=False)
     """Values that were rounded or are ignored; the file is valid."""
 
@@ -159,9 +176,22 @@ def parse(
     ------
     SettingsFileError
         If the file is not valid; lists all problems.
+    NewerFileError
+        If it is not valid, and a newer version of rtvc has written it.
     """
+    found = _SAVED_BY.findall(text)
+    version = found[-1] if found else ""
+    try:
+        return _parse(text, source, text_keys, listing, version)
+    except SettingsFileError as error:
+        raise file_error(source, version, error.problems) from None
+
+
+def _parse(
+    text: str, source: str, text_keys: tuple[str, ...], listing: str, version: str
+) -> Document:
     problems: list[Problem] = []
-    document = Document({}, {})
+    document = Document({}, {}, version)
     first_lines: dict[str, int] = {}
     for key_node, node in _key_value_nodes(text, source):
         line = key_node.start_mark.line + 1
@@ -197,13 +227,43 @@ def parse(
     return document
 
 
+def file_error(source: str, version: str, problems: list[Problem]) -> SettingsFileError:
+    """Return the error for a file that is not valid, and that a version of rtvc has written."""
+    if _release(version) <= _release(__version__):
+        return SettingsFileError(source, problems)
+    message = f"rtvc {version} has saved it, and this is rtvc {__version__}. Update rtvc to use it."
+    return NewerFileError(source, [Problem(0, message), *problems])
+
+
+def is_newer_format(document: object, known: int) -> bool:
+    """Return whether a file of measurements has a format newer than the one that is `known`."""
+    form = document.get("format") if isinstance(document, dict) else None
+    return type(form) is int and form > known
+
+
+def refuse_newer(path: Path, text_keys: tuple[str, ...]) -> None:
+    """Refuse to replace a settings file that only a newer version of rtvc can read.
+
+    Raises
+    ------
+    RtvcError
+        If it is one.
+    """
+    try:
+        parse(read_text(path), str(path), text_keys)
+    except NewerFileError as error:
+        raise RtvcError(f"{path} is not replaced: {error.problems[0].message}") from None
+    except SettingsFileError:
+        return
+
+
 def render(texts: Mapping[str, str], values: Mapping[str, Value]) -> str:
     """Return the text of a new settings file, with a comment about each setting."""
     lines = [f"{key}: {_to_yaml(text)}" for key, text in texts.items()]
     for name, value in values.items():
         if SETTINGS[name].stored:
             lines += ["", *_setting_lines(SETTINGS[name], value)]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, _saved_by()])
 
 
 def update_text(
@@ -238,13 +298,17 @@ def update_text(
         edits.append((start, end, _to_yaml(new) + tail))
     for start, end, new_text in reversed(edits):
         text = text[:start] + new_text + text[end:]
+    text = _SAVED_BY.sub("", text)
     for key, new in wanted.items():
         lines = (
             _setting_lines(SETTINGS[key], new) if key in SETTINGS else [f"{key}: {_to_yaml(new)}"]
         )
         text = "\n".join([text.rstrip("\n"), "", *lines, ""])
+    text = text.rstrip("\n") + "\n" + _saved_by()
     expected = Document(
-        dict(texts), {**{key: SETTINGS[key].default for key in old.values}, **values}
+        dict(texts),
+        {**{key: SETTINGS[key].default for key in old.values}, **values},
+        __version__,
     )
     try:
         if parse(text, source, tuple(texts)) == expected:
@@ -333,3 +397,14 @@ def _setting_lines(setting: Setting, value: Value) -> list[str]:
         f"# {setting.help} {setting.allowed.capitalize()}.",
         f"{setting.name}: {_to_yaml(value)}",
     ]
+
+
+def _saved_by() -> str:
+    """Return the end of a file that rtvc writes."""
+    return f"\n# Saved by rtvc {__version__}.\n"
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Return the numbers of a version, () if it has none."""
+    found = _VERSION.match(version)
+    return tuple(map(int, found[0].split("."))) if found else ()

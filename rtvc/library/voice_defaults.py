@@ -59,12 +59,14 @@ def read_defaults(folder: Path) -> dict[str, Value]:
     path = folder / DEFAULTS_FILE
     if not settings_yaml.is_there(path):
         return {}
-    values = settings_yaml.parse(settings_yaml.read_text(path), str(path), ()).values
-    for name in values:
+    document = settings_yaml.parse(settings_yaml.read_text(path), str(path), ())
+    for name in document.values:
         if name not in VOICE_NAMES:
-            message = f"{name!r} is not a setting of a voice; remove the line."
-            raise settings_yaml.SettingsFileError(str(path), [settings_yaml.Problem(0, message)])
-    return values
+            problem = settings_yaml.Problem(
+                0, f"{name!r} is not a setting of a voice; remove the line."
+            )
+            raise settings_yaml.file_error(str(path), document.version, [problem])
+    return document.values
 
 
 def write_defaults(folder: Path, values: Mapping[str, Value]) -> None:

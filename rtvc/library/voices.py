@@ -109,6 +109,10 @@ class InstalledVoice:
         return sum(file.stat().st_size for file in self.folder.iterdir() if file.is_file())
 
 
+class _NewerFormatError(ValueError):
+    """A manifest has a newer format than this version of rtvc reads."""
+
+
 def installed_voice(name: str) -> InstalledVoice:
     """Return an installed voice by name, ignoring case.
 
@@ -310,6 +314,11 @@ def _read(folder: Path) -> InstalledVoice:
                 raise ValueError(f"{needed.name} is missing")
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
+        if isinstance(error, _NewerFormatError):
+            raise RtvcError(
+                f"The voice {name!r} was installed by a newer version of rtvc. Update rtvc to use "
+                "it."
+            ) from None
         raise RtvcError(
             f"The voice {name!r} is damaged ({MANIFEST_FILE}: {reason}); remove it with "
             f"'rtvc voices remove' and add it again."
@@ -318,8 +327,13 @@ def _read(folder: Path) -> InstalledVoice:
 
 
 def _manifest(facts: Any) -> Manifest:
-    if not isinstance(facts, dict) or facts.pop("format", None) != _FORMAT:
-        raise ValueError("it was written by another version of rtvc")
+    if not isinstance(facts, dict):
+        raise ValueError("it is no mapping")
+    form = facts.pop("format", None)
+    if type(form) is int and form > _FORMAT:
+        raise _NewerFormatError
+    if form != _FORMAT:
+        raise ValueError(f"its format is {form!r} instead of {_FORMAT}")
     kinds = {"str": str, "int": int, "bool": bool, "dict[str, str]": dict}
     fields = dataclasses.fields(Manifest)
     if facts.keys() != {f.name for f in fields} or any(

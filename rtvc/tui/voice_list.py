@@ -283,6 +283,6 @@ class VoiceList(Vertical):
 def _line(item: Item) -> Content:
     mark = "*" if item.current else " "
     digit = str(item.digit) if item.digit else " "
-    about = "BROKEN" if item.broken else "LOADING" if item.loading else item.about
+    about = item.about.upper() if item.broken else "LOADING" if item.loading else item.about
     name = f"{item.name} (voice)" if item.is_voice else item.name
     return Content.assemble((f"{mark}{digit} ", "bold"), (name, "bold"), f"  {about}")

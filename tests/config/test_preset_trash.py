@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rtvc._version import __version__
 from rtvc.config import preset_trash
 from rtvc.config.preset_manager import PresetEntry, PresetManager
 from rtvc.config.presets import find_preset, listed_name, user_folder
@@ -78,7 +79,9 @@ def test_an_update_is_undone_and_what_it_replaces_is_kept():
     write("b", "pitch: 9\n")
     delete("b")
     update("a", 2)
-    assert path.read_text() == "# Mine.\npitch: 2\n\ndescription: ''\n"
+    assert path.read_text() == (
+        f"# Mine.\npitch: 2\n\ndescription: ''\n\n# Saved by rtvc {__version__}.\n"
+    )
     path.write_text("pitch: 3\n")  # by hand, since then
     assert manager().restore().restored == "Restored 'a' as it was before the last update."
     assert path.read_text() == "# Mine.\npitch: 1\n"

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rtvc._version import __version__
 from rtvc.config import presets, remembered, settings_yaml
 from rtvc.config.settings_yaml import SettingsFileError
 from rtvc.device_choice import DeviceIdentity
@@ -213,7 +214,8 @@ def test_overwriting_keeps_comments_and_order(tmp_path: Path):
     assert text.startswith("# Mine.\ndescription: new\n")
     assert "pitch: 2.5   # low\nwhisper: false # hush\n" in text
     assert text.endswith(
-        f"# {SETTINGS['gate'].help} {SETTINGS['gate'].allowed.capitalize()}.\ngate: -50\n"
+        f"# {SETTINGS['gate'].help} {SETTINGS['gate'].allowed.capitalize()}.\ngate: -50\n\n"
+        f"# Saved by rtvc {__version__}.\n"
     )
     assert presets.load_preset(path).settings == Settings(pitch=2.5, gate=-50.0)
 
@@ -283,7 +285,8 @@ def test_a_preset_never_holds_or_sets_the_mode(tmp_path: Path, mode: str):
     for current in ("converted", "dry", "muted"):
         assert preset.apply_to(Settings(mode=current)) == Settings(mode=current, pitch=3)
     presets.save_preset(path, Settings(mode=mode, pitch=4), overwrite=True)
-    assert path.read_text() == "description: ''\n\n\n# Low.\npitch: 4\n"
+    text = f"description: ''\n\n\n# Low.\npitch: 4\n\n# Saved by rtvc {__version__}.\n"
+    assert path.read_text() == text
 
 
 def test_a_remembered_mode_is_ignored(folder: Path):
