@@ -67,9 +67,10 @@ class SoundSink:
     Raises
     ------
     RtvcError
-        If the file already exists or cannot be created.
+        If the file cannot be created.
     UsageError
-        If the extension is unknown, or the format does not support the sample rate.
+        If the file already exists, the extension is unknown, or the format does not support the
+        sample rate.
     """
 
     def __init__(
@@ -226,17 +227,17 @@ def require_new(path: Path, *, overwrite: bool) -> None:
 
     Raises
     ------
-    RtvcError
+    UsageError
         If it exists and must not be overwritten, or its folder does not exist.
     """
     if path.exists() and not path.is_file():
-        raise RtvcError(f"{path} is not a file that can be replaced. Choose another name.")
+        raise UsageError(f"{path} is not a file that can be replaced. Choose another name.")
     if path.exists() and not overwrite:
-        raise RtvcError(_exists_message(path))
+        raise UsageError(_exists_message(path))
     if os.path.islink(os.path.realpath(path)):
-        raise RtvcError(f"{path} is a link that leads back to itself. Choose another name.")
+        raise UsageError(f"{path} is a link that leads back to itself. Choose another name.")
     if not path.parent.is_dir():
-        raise RtvcError(f"There is no folder {path.parent} for {path.name}; create it first.")
+        raise UsageError(f"There is no folder {path.parent} for {path.name}; create it first.")
 
 
 def format_of(path: Path) -> tuple[str, str]:
@@ -319,10 +320,10 @@ def _rename_without_overwriting(part: Path, path: Path) -> None:
     try:
         os.link(part, path)  # unlike a rename, this fails if the file was created meanwhile
     except FileExistsError:
-        raise RtvcError(_exists_message(path)) from None
+        raise UsageError(_exists_message(path)) from None
     except OSError:  # the file system has no hard links
         if path.exists():
-            raise RtvcError(_exists_message(path)) from None
+            raise UsageError(_exists_message(path)) from None
         part.replace(path)
     else:
         part.unlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -48,8 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action("list", "list all presets with their descriptions (the default)", usage="list")
     show = action("show", "print the file of a preset", usage="show NAME|FILE")
     show.add_argument("name", metavar="NAME", help="a preset's name or the path of its file")
-    check = action("check", "report all mistakes in preset files", usage="check [FILE ...]")
-    check.add_argument("files", metavar="FILE", nargs="*", help="files (default: all presets)")
+    check = action("check", "report all mistakes in presets", usage="check [NAME|FILE ...]")
+    check.add_argument(
+        "presets",
+        metavar="NAME",
+        nargs="*",
+        help="names of presets or paths of files (default: all presets)",
+    )
     save = action("save", "save settings as your own preset", usage="save NAME [FLAGS]")
     save.add_argument("name", metavar="NAME", help="name of the preset")
     save.add_argument(
@@ -105,12 +111,15 @@ def run(args: argparse.Namespace) -> int:
 def _list(_args: argparse.Namespace) -> int:
     from rtvc.config.preset_trash import list_kept
     from rtvc.config.presets import list_presets, load_preset
+    from rtvc.config.settings_yaml import NewerFileError
 
     files = list_presets()
     width = max((len(file.name) for file in files), default=0)
     for file in files:
         try:
             about = load_preset(file.path).description
+        except NewerFileError:
+            about = "(written by a newer version of rtvc; update rtvc to use it)"
         except UsageError:
             about = "(not valid; 'rtvc presets check' reports why)"
         mine = "" if file.bundled else "  (yours)"
@@ -135,7 +144,8 @@ def _check(args: argparse.Namespace) -> int:
     from rtvc.config.presets import list_presets, load_preset
     from rtvc.config.settings_yaml import SettingsFileError
 
-    paths = [Path(name) for name in args.files] or [file.path for file in list_presets()]
+    paths = [_path_to_check(name) for name in args.presets]
+    paths = paths or [file.path for file in list_presets()]
     code = 0
     for path in paths:
         try:
@@ -147,6 +157,18 @@ def _check(args: argparse.Namespace) -> int:
             print(error)
             code = 1
     return code
+
+
+def _path_to_check(name: str) -> Path:
+    """Return the path of a preset, or of a file whose name does not end as that of a preset."""
+    from rtvc.config.presets import preset_path
+
+    try:
+        return preset_path(name)
+    except UsageError:
+        if os.path.exists(name):
+            return Path(name)
+        raise
 
 
 def _save(args: argparse.Namespace) -> int:
@@ -171,12 +193,27 @@ def _save(args: argparse.Namespace) -> int:
                 description = ""
         update_preset(path, settings, description, own_settings)
         print(f"Updated {path}: {changed}. Undo: rtvc presets restore {shlex.quote(path.stem)}")
+        _note_missing_voice(settings.voice)
         return 0
     save_preset(path, settings, args.description or "", own=own_settings)
     print(f"Saved {path}: {changed}.")
+    _note_missing_voice(settings.voice)
     if (bundled_folder() / path.name).exists():
         print(f"It is used instead of the bundled preset {path.stem!r}; delete it to undo that.")
     return 0
+
+
+def _note_missing_voice(name: str) -> None:
+    """Print that the voice of a preset is not installed, so that a wrong name is noticed."""
+    from rtvc.library import installed_voice, is_path
+    from rtvc.settings import BUILT_IN
+
+    if name == BUILT_IN or is_path(name):
+        return
+    try:
+        installed_voice(name)
+    except RtvcError as error:
+        print(f"{error} The preset needs it.", file=sys.stderr)
 
 
 def _rename(args: argparse.Namespace) -> int:

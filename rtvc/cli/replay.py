@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtvc.cli import options
-from rtvc.errors import RtvcError, UsageError
+from rtvc.errors import RtvcError
 
 if TYPE_CHECKING:
     from rtvc.live.replay import Replay
@@ -42,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command, and return the exit code."""
+    from rtvc.audio.endpoint import ENGINE_RATE
+    from rtvc.audio.sound_file import require_new, require_rate
     from rtvc.library.open_voice import find_voice
     from rtvc.live.replay import load, replay
     from rtvc.settings import Settings
@@ -50,8 +52,9 @@ def run(args: argparse.Namespace) -> int:
     changes: dict[str, Value] = {name: getattr(chosen.settings, name) for name in chosen.stated}
     if "voice" in changes:
         options.require_voice(chosen.settings)
-    if args.output is not None and args.output.exists() and not args.force:
-        raise UsageError(f"{args.output} exists already. Choose another file, or add --force.")
+    if args.output is not None:
+        require_rate(args.output, ENGINE_RATE)
+        require_new(args.output, overwrite=args.force)
     rendered = replay(load(args.folder), find_voice, changes)
     if args.output is not None:
         _write(args.output, rendered, force=args.force)

@@ -76,7 +76,7 @@ def refuse_existing(args: argparse.Namespace) -> None:
 def _refuse_unwritable(path: Path) -> None:
     """Report before the run that its statistics could not be written after it."""
     if not path.parent.is_dir():
-        raise RtvcError(f"There is no folder {path.parent} for {path.name}; create it first.")
+        raise UsageError(f"There is no folder {path.parent} for {path.name}; create it first.")
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass

@@ -74,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.place is not None:
         args.place = Path(os.path.expanduser(args.place))
+        if not os.path.exists(args.place):
+            raise UsageError(f"There is no file or folder {str(args.place)!r}.")
     kinds = [model_kind(name) for name in args.models] or [
         model.kind for model in BASE_MODELS.values() if model.required
     ]

@@ -155,8 +155,9 @@ def list_names(paths: Iterable[Path]) -> str:
 
 def _list_files(folder: Path) -> list[Path]:
     found: list[Path] = []
+    locked: list[OSError] = []
     count = 0
-    for parent, folders, file_names in os.walk(folder):
+    for parent, folders, file_names in os.walk(folder, onerror=locked.append):
         folders[:] = sorted(name for name in folders if not is_ignored([name]))
         count += len(file_names)
         if count > _MAX_FILES:
@@ -168,6 +169,8 @@ def _list_files(folder: Path) -> list[Path]:
             for name in sorted(file_names)
             if not is_ignored([name]) and (path := Path(parent, name)).is_file()
         ]
+    if locked and not found:
+        raise RtvcError(f"The folder {locked[0].filename} cannot be read: {locked[0].strerror}.")
     return found
 
 

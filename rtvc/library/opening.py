@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rtvc.engine.weights.recognise import FileKind, recognise, require_weights
-from rtvc.errors import RtvcError, UsageError
+from rtvc.errors import UsageError
 from rtvc.library import names
 from rtvc.library.addresses import is_url, without_query
 from rtvc.library.archives import unpack
@@ -34,13 +34,15 @@ def open_source(source: str, progress: ReportProgress) -> Iterator[list[FoundVoi
 
     Raises
     ------
+    UsageError
+        If there is no such file or folder.
     RtvcError
         If there is no voice, or it cannot be read or downloaded.
     """
     if not is_url(source):
         path = Path(os.path.expanduser(source)).absolute()
         if not os.path.lexists(path):  # also for a name that is too long
-            raise RtvcError(f"There is no file or folder {source!r}. Check the path.")
+            raise UsageError(f"There is no file or folder {source!r}. Check the path.")
         with _find_in_path(path) as found:
             yield found
         return

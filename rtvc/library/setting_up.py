@@ -203,8 +203,9 @@ def _find_model_files(kind: str, source: Path) -> list[_ModelFile]:
     model = BASE_MODELS.get(kind)
     sizes = {model.size, *(size for size, _ in model.other_files)} if model else set()
     found: list[tuple[bool, int, Path]] = []
+    locked: list[OSError] = []
     count = 0
-    for folder, folders, file_names in os.walk(source):
+    for folder, folders, file_names in os.walk(source, onerror=locked.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         count += len(file_names)
         if count > _MAX_FILES:
@@ -213,6 +214,8 @@ def _find_model_files(kind: str, source: Path) -> list[_ModelFile]:
             path = Path(folder, name)
             if _name_matches(kind, path, source) and path.is_file():
                 found.append((path.stat().st_size not in sizes, len(path.parts), path))
+    if locked and not found:
+        raise RtvcError(f"The folder {locked[0].filename} cannot be read: {locked[0].strerror}.")
     return [_with_config(path) for _, _, path in sorted(found)]
 
 

@@ -16,7 +16,7 @@ from rtvc._types import Float32
 from rtvc.engine.chain import Chain
 from rtvc.engine.chain_state import write_state
 from rtvc.engine.voice import Voice
-from rtvc.errors import RtvcError
+from rtvc.errors import RtvcError, UsageError
 from rtvc.library.preset_morph import resolve_morph
 from rtvc.live.flight_folder import COLUMNS, DELIVERED, FORMAT, REPLAY_FILE
 from rtvc.live.flight_state import unpack_state
@@ -90,12 +90,16 @@ def load(folder: Path) -> Saved:
 
     Raises
     ------
+    UsageError
+        If it is none.
     RtvcError
-        If it is none, or it is damaged or from a newer version.
+        If it is damaged or from a newer version.
     """
     path = folder / REPLAY_FILE
     if not path.is_file():
-        raise RtvcError(
+        if not folder.exists():
+            raise UsageError(f"There is no folder {str(folder)!r}.")
+        raise UsageError(
             f"There is no {REPLAY_FILE} in {str(folder)!r}. Give a folder that the flight recorder "
             "saved."
         )

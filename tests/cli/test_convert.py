@@ -126,7 +126,7 @@ def test_one_sample_is_no_sound_to_miss(here_convert: Callable[..., str]):
 def test_nothing_is_overwritten_without_force(here_convert: Callable[..., str]):
     source = speech("talk.wav")
     Path("out.wav").write_text("mine")
-    assert "out.wav exists already" in here_convert(source, "out.wav", code=1)
+    assert "out.wav exists already" in here_convert(source, "out.wav", code=2)
     assert Path("out.wav").read_text() == "mine"
     here_convert(source, "out.wav", "--force")
     assert soundfile.info("out.wav").frames == 72_000
@@ -269,6 +269,18 @@ def test_a_part_is_kept_next_to_it_and_under_its_name_only_with_force(
     assert soundfile.info("out.incomplete.wav").duration == pytest.approx(0.75, abs=0.01)
     here_convert("cut.wav", "out.wav", "--force", code=1)
     assert soundfile.info("out.wav").duration == pytest.approx(0.75, abs=0.01)
+
+
+def test_a_file_that_exists_is_refused_as_by_other_commands(here_convert: Callable[..., str]):
+    speech("talk.wav")
+    Path("out.wav").write_text("mine")
+    Path("minute").mkdir()
+    exists = "rtvc: out.wav exists already. Choose another name, or overwrite it with --force."
+    assert exists in here_convert("talk.wav", "out.wav", code=2)
+    assert main(["replay", "minute", "--output", "out.wav"]) == 2
+    assert main(["replay", "minute", "--output", "out.xyz"]) == 2
+    assert main(["replay", "minute", "--output", "absent/out.wav"]) == 2
+    assert Path("out.wav").read_text() == "mine"
 
 
 def test_a_result_without_the_sound_is_reported_with_the_remedy(here_convert: Callable[..., str]):

@@ -301,6 +301,11 @@ def test_a_preset_on_the_command_line_is_read_once(tmp_path: Path):
             "OUT is missing. Run 'rtvc convert --help'",
         ),
         (["convert", "absent.wav", "b.wav"], "There is no file 'absent.wav'."),
+        (["setup", "--from", "absent"], "There is no file or folder 'absent'."),
+        (["voices", "add", "absent.pth"], "There is no file or folder 'absent.pth'."),
+        (["presets", "delete", "robot"], "'robot' comes with rtvc and cannot be deleted."),
+        (["replay", "absent"], "There is no folder 'absent'."),
+        (["presets", "check", "depp"], "There is no preset 'depp'. Did you mean 'deep'?"),
         (["presets", "shaw"], "'rtvc presets' has no action 'shaw'. Did you mean 'show'?"),
         (
             ["presets", "qqq"],
@@ -460,6 +465,19 @@ def test_presets_are_renamed_deleted_and_restored(tmp_path: Path):
     assert "The bundled preset 'deep' is used again." in deleted
 
 
+def test_presets_are_checked_by_their_names_and_files(tmp_path: Path):
+    Path("mine.txt").write_text("pitch: 1\n")
+    checked = rtvc_command("presets", "check", "deep", "mine.txt").stdout.splitlines()
+    assert checked == [f"{ROOT / 'presets' / 'deep.yaml'}: valid", "mine.txt: valid"]
+    noted = rtvc_command("presets", "save", "a", "--voice", "absent").stderr
+    assert "There is no voice 'absent'." in noted
+    folder = tmp_path / "config" / "presets"
+    (folder / "new.yaml").write_text("sparkle: 1\n# Saved by rtvc 99.0.\n")
+    listed = rtvc_command("presets").stdout
+    assert "written by a newer version of rtvc" in listed
+    assert "is not replaced: rtvc 99.0" in refused("presets", "save", "new", "--force", code=1)
+
+
 def test_a_rename_leaves_a_damaged_file_of_the_panel(tmp_path: Path):
     rtvc_command("presets", "save", "mine", "--pitch", "3")
     panel_state_path().write_text("theme: [\n")
@@ -520,7 +538,7 @@ def test_doctor_survives_a_broken_mlx(
 def test_the_demonstration_is_in_the_format_of_its_name():
     rtvc_command("run", "--demo", "d.mp3", "--seconds", "0.3", "--no-save")
     assert soundfile.info("d.mp3").format == "MP3"
-    done = rtvc_command("run", "--demo", "sub/d.wav", code=1)
+    done = rtvc_command("run", "--demo", "sub/d.wav", code=2)
     assert "There is no folder sub for d.wav; create it first." in done.stderr
 
 
@@ -559,7 +577,7 @@ def test_the_first_run_changes_the_voice_without_being_asked():
 def test_statistics_that_cannot_be_written_are_reported_before_the_run():
     done = rtvc_command("--demo", "--seconds", "30", "--stats", "/proc/s.json", code=1)
     assert "/proc/s.json cannot be written" in done.stderr
-    absent = refused("--demo", "--seconds", "30", "--stats", "absent/s.json", code=1)
+    absent = refused("--demo", "--seconds", "30", "--stats", "absent/s.json")
     assert absent == "There is no folder absent for s.json; create it first."
     assert not Path("absent").exists()
     assert done.stdout == ""
@@ -703,7 +721,7 @@ def test_the_help_of_every_setting_says_its_default():
             "There is no file or folder '~nobody here/x.pth'.",
         ),
         (["--preset", "~nobody here/x.yaml"], "~nobody here/x.yaml: There is no such file."),
-        (["setup", "--from", "~nobody here/x"], "There is no folder '~nobody here/x'."),
+        (["setup", "--from", "~nobody here/x"], "There is no file or folder '~nobody here/x'."),
         (["voices", "show", "~nobody here/x"], "There is no voice '~nobody here/x'."),
         (["voices", "show", "x" * 300], "There is no voice 'xxx"),
     ],

@@ -71,8 +71,8 @@ def test_links_in_a_circle(convert: Callable[..., str]) -> None:
     os.symlink("b.wav", "a.wav")
     os.symlink("a.wav", "b.wav")
     assert "There is no file 'a.wav'" in convert("a.wav", "out.wav", code=2)
-    assert "a link that leads back to itself" in convert("in.wav", "a.wav", code=1)
-    assert "a link that leads back to itself" in convert("in.wav", "b.wav", "--force", code=1)
+    assert "a link that leads back to itself" in convert("in.wav", "a.wav", code=2)
+    assert "a link that leads back to itself" in convert("in.wav", "b.wav", "--force", code=2)
     assert "Cannot make the folder a.wav" in convert("in.wav", "a.wav/out.wav", code=1)
     assert sorted(os.listdir()) == ["a.wav", "b.wav", "in.wav"]
 

@@ -488,7 +488,7 @@ def test_a_folder_without_a_voice_is_refused_with_its_content(tmp_path):
     assert "voice.rar is an archive inside it" in refused(tmp_path / "Anna")
     path = make_zip(tmp_path / "a.zip", {"x/readme.txt": b"", "x/b.onnx": b""})
     assert "only x_readme.txt, x_b.onnx" in refused(path)
-    assert "There is no file or folder" in refused(tmp_path / "gone.zip")
+    assert "There is no file or folder" in refused(tmp_path / "gone.zip", UsageError)
 
 
 @pytest.mark.parametrize("same", ["Anna", "anna", " ANNA "])

@@ -225,7 +225,7 @@ class TestConvert:
     def test_an_existing_file_is_refused_before_the_conversion(self, anna, talk, capsys):
         Path("out.wav").write_text("mine")
         words = ["--voice", "anna", "--quality", "offline"]
-        assert main(["convert", "talk.wav", "out.wav", *words]) == 1
+        assert main(["convert", "talk.wav", "out.wav", *words]) == 2
         assert "out.wav exists already" in capsys.readouterr().err
         assert Path("out.wav").read_text() == "mine"
         assert not list(Path().glob(".out*"))

@@ -16,10 +16,12 @@ from rtvc.config.paths import config_folder
 from rtvc.errors import RtvcError, UsageError
 from rtvc.library import base_models
 from rtvc.library.base_models import BASE_MODELS, installed_model, is_intact, model_kind
+from rtvc.library.finding import find_voices
 from rtvc.library.setting_up import install_from_folder, install_from_url
 from rtvc.settings import Settings
 from tests.support.file_server import serving
 from tests.support.library_files import GOLDEN, MRF, V1, V2, make_index, make_zip, ran, rtvc, tree
+from tests.support.unprivileged import unprivileged
 
 ENCODER = GOLDEN / "hubert_small_fairseq.pt"
 ENCODER_FOLDER = GOLDEN / "hubert_small"
@@ -363,6 +365,19 @@ def test_setup_reports_invalid_arguments(tmp_path, home):
     assert "unknown file" in output
     assert "holds no content encoder ContentVec" in errors
     assert "missing (190 MB)" in ran("setup", "--list", home=home)[1]
+
+
+def test_a_folder_without_permission_is_not_called_empty(tmp_path):
+    for folder in (tmp_path, *tmp_path.parents):  # pytest makes them readable for its user only
+        if folder.name.startswith(("pytest-", "popen-", tmp_path.name)):
+            folder.chmod(0o755)
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0)
+    with unprivileged():
+        with pytest.raises(RtvcError, match="locked cannot be read: Permission denied"):
+            install_from_folder("rmvpe", locked)
+        with pytest.raises(RtvcError, match="locked cannot be read: Permission denied"):
+            find_voices(locked, "locked")
 
 
 def test_setup_and_add_are_enough_to_use_a_voice(tmp_path, home):

@@ -40,7 +40,7 @@ class FileKind(Enum):
     )
     HTML = "a web page saved under this name; download the file itself, signing in if necessary"
     TEXT = "a text file, not weights; check what was downloaded"
-    SOUND = "a sound file; a voice is a .pth or .safetensors file"
+    SOUND = "a sound file, not weights; check which file you give"
     PICKLE = "a bare Python pickle, which is not how voices are saved; get the .pth"
     EMPTY = "empty; download it again"
     UNKNOWN = "of an unknown type, or damaged; download it again"
