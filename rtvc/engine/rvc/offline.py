@@ -160,7 +160,8 @@ def _pitch(
         input_f0 = np.interp(
             np.arange(len(input_f0)), np.flatnonzero(input_f0), input_f0[input_f0 > 0]
         )
-    if in_force(settings) and input_f0.any():
+    # What was never measured cannot be held.
+    if settings.auto_pitch == "on" and in_force(settings) and input_f0.any():
         octave = float(np.median(np.log2(input_f0[input_f0 > 0])))
         settings = settings.replace(pitch=shift_to(settings.auto_pitch_target, octave))
     input_f0 = np.pad(input_f0, PAD, mode="reflect")

@@ -147,6 +147,14 @@ class TestConvert:
         np.testing.assert_allclose(notes, np.round(notes), atol=0.03)
         assert set(np.round(notes) % 12) <= {0, 5}
 
+    def test_holding_the_automatic_pitch_changes_nothing(self):
+        """As in the live quality, where nothing has been measured either."""
+        audio, found = speech()[: 100 * FRAME], []
+        for choice in ("off", "hold"):
+            settings = PLAIN.replace(auto_pitch=choice, auto_pitch_target=220.0, pitch=3.0)
+            found.append(convert(voice(pitch=LocalPitch()), audio, settings).output_f0)
+        np.testing.assert_array_equal(found[1], found[0])
+
     def test_a_voice_without_pitch(self):
         made = convert(voice("voice_v1_nof0_40k"), speech()[: 100 * FRAME], PLAIN)
         assert not made.input_f0.any()
