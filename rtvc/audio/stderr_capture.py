@@ -51,7 +51,11 @@ def capture_stderr() -> Iterator[StderrCapture]:
 
 
 def _begin() -> _OpenCapture | None:
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `restore`
+    file: BinaryIO
+    try:
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `restore`
+    except OSError:  # the disk is full: what is printed is lost
+        file = open(os.devnull, "w+b")  # noqa: SIM115
     with _lock:
         try:
             capture = _OpenCapture(os.dup(2), file)

@@ -241,3 +241,26 @@ def test_without_rtmixer_the_callback_is_python(sound_server: SoundServer) -> No
         "endpoint.stop()\n"
     )
     assert output == "True True"
+
+
+_FULL = """
+import os, resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+from rtvc.audio.portaudio import portaudio
+from rtvc.audio.stderr_capture import capture_stderr
+with capture_stderr() as captured:
+    os.write(2, b"not shown")
+print(portaudio().__name__, repr(captured.text))
+os.write(2, b"shown")
+"""
+
+
+def test_audio_works_while_no_file_can_be_written() -> None:
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", _FULL],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PULSE_SERVER": "/nonexistent"},
+    )
+    assert (done.stdout, done.stderr) == ("sounddevice ''\n", "shown")

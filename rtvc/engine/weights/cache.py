@@ -23,12 +23,14 @@ from rtvc.engine.weights.content_encoder import (
 from rtvc.engine.weights.rmvpe import Rmvpe, RmvpeConfig, read_rmvpe
 from rtvc.engine.weights.safetensors import read_safetensors, write_safetensors
 from rtvc.errors import RtvcError
+from rtvc.system.processes import is_running
 
 #: Increase it with every change to the result of the readers.
 CONVERSION_VERSION = 2
 
 CACHE_NAME = ".converted.safetensors"
 """Name of the cache file; hidden, because it is not the model itself."""
+_PART = ".part"
 
 _log = logging.getLogger(__name__)
 
@@ -102,14 +104,23 @@ def _write_cache(entry: Path, made_from: str, value: ContentEncoder | Rmvpe) -> 
         "made_from": made_from,
         "record": json.dumps(plain | {"config": asdict(plain["config"])}),
     }
+    _remove_abandoned(entry.parent)
     # A temporary file first, so that no reader sees an incomplete one.
-    handle, name = tempfile.mkstemp(dir=entry.parent, prefix=".", suffix=".part")
+    handle, name = tempfile.mkstemp(dir=entry.parent, prefix=f".{os.getpid()}-", suffix=_PART)
     os.close(handle)
     try:
         write_safetensors(Path(name), value.weights, metadata)
         Path(name).replace(entry)
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the unfinished files of programs that were killed; each has hundreds of MB."""
+    for part in folder.glob(f".*-*{_PART}"):
+        process = part.name[1:].partition("-")[0]
+        if process.isdigit() and not is_running(int(process)):
+            part.unlink(missing_ok=True)
 
 
 def _lists_to_tuples(value: Any) -> Any:

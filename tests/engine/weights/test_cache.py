@@ -2,6 +2,7 @@ import json
 import logging
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,16 @@ def test_the_second_load_uses_the_cache(monkeypatch, request, source, load, read
     assert_same(first, load(path))
     folder = path if path.is_dir() else path.parent
     assert [file.name for file in folder.iterdir() if file.name.startswith(".")] == [CACHE_NAME]
+
+
+def test_unfinished_files_of_killed_programs_are_removed(rmvpe):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for process in (ended.pid, os.getppid()):
+        (rmvpe.parent / f".{process}-abc.part").touch()
+    load_rmvpe(rmvpe)
+    names = {file.name for file in rmvpe.parent.iterdir()}
+    assert names == {rmvpe.name, CACHE_NAME, f".{os.getppid()}-abc.part"}
 
 
 def truncate(entry: Path) -> None:
