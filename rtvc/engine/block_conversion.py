@@ -123,17 +123,16 @@ class BlockConversion:
             self._end(worker, settings, available)
         if available < chain.block:
             return None
-        # Settings changed while waiting apply to this block.
-        latest = self._builder.effective()
-        if latest.shape == settings.shape:
-            settings = latest
-        elif not changing:
-            changing = self._handover.begin(chain, latest)
+        # Settings changed while waiting apply to this block, whatever chain converts it.
+        before, settings = settings, self._builder.effective()
+        if not changing and settings.shape != before.shape:
+            changing = self._handover.begin(chain, settings)
         if (taken := self._handover.take()) is not None:
             changing = False
-            worker, settings = taken if latest.shape != taken[1].shape else (taken[0], latest)
+            worker, asked_for = taken
             assert worker.chain is not None
             chain = worker.chain
+            self._voice_settings.use(chain.built_for, asked_for)
             self._in_use.use(worker)
         block = self._input.read(chain.block)
         try:

@@ -128,6 +128,30 @@ def test_muted_is_silent_and_converted_does_not_leak_the_microphone():
     assert not played.any()
 
 
+@pytest.mark.parametrize(
+    "change", [{}, {"voice": "ready"}, {"voice": "other"}, {"block": 100.0}], ids=str
+)
+def test_a_mode_takes_effect_in_the_block_in_which_it_is_set_together_with_a_shape(change):
+    device, at_s = Device(noise(4)), 3.19  # 10 ms before the end of a block
+    voices = {name: PlainVoice(name) for name in ("world", "ready", "other")}
+    settings = Settings(latency="constant", block=200.0, ready_memory=100.0, **OPEN)
+    session = Session(device, settings, finder(**voices))
+    session.keep_ready(["ready"])
+    advance = device._advance
+
+    def advance_and_change(samples, **how):
+        advance(samples, **how)
+        if device.now() >= at_s:
+            session.apply(mode="muted", **change)
+
+    device._advance = advance_and_change
+    with session:
+        assert session.wait(60)
+    began = device.now() - len(device.played) / RATE
+    last = began + np.flatnonzero(np.abs(device.played) > 1e-4)[-1] / RATE
+    assert last < at_s + 0.010 + settings.headroom / 1000 + 0.030
+
+
 def test_every_mode_change_is_a_ramp():
     modes = ["converted", "dry", "muted", "dry", "converted", "muted", "converted"]
 
