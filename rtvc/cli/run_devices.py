@@ -151,7 +151,7 @@ def _demo(args: argparse.Namespace, choice: DeviceSelection) -> RunDevices:
     path = claim_file(Path(args.demo or DEMO_FILE), force=args.force)
     name = escaped(str(path))
     print_note(f"Demonstration: converting a bundled utterance in real time, output to {name}.")
-    return RunDevices(choice, lambda: open_demo(path), live=False)
+    return RunDevices(choice, lambda: open_demo(path, force=args.force), live=False)
 
 
 def _later(args: argparse.Namespace, remembered: DeviceSelection) -> RunDevices:

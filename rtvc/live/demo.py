@@ -62,8 +62,12 @@ def check_file(path: Path) -> None:
         )
 
 
-def open_demo(path: Path) -> OpenDevices:
-    """Return the utterance as the microphone, in real time, and a sound file as the speaker."""
+def open_demo(path: Path, *, force: bool) -> OpenDevices:
+    """Return the utterance as the microphone, in real time, and a sound file as the speaker.
+
+    The file is written at the end. If there is one by then, it is replaced if `force` is set, else
+    a number is added to the name.
+    """
     from rtvc.audio.simulated import SimulatedDevice
 
     device = SimulatedDevice(load_utterance(), wall_clock=True)
@@ -73,13 +77,14 @@ def open_demo(path: Path) -> OpenDevices:
 
         if not device.played.size:
             return ""
-        sink = SoundSink(path, _RATE, overwrite=True)
+        written = path if force else unused_path(path)
+        sink = SoundSink(written, _RATE, overwrite=force)
         try:
             sink.write(device.played, last=True)
         except BaseException:
             sink.discard()
             raise
         sink.finish()
-        return f"The output is in {escaped(str(path))}."
+        return f"The output is in {escaped(str(written))}."
 
     return OpenDevices(device, DeviceNames("bundled utterance", str(path)), keep=keep)
