@@ -103,8 +103,11 @@ class EchoEndpoint(ForwardingEndpoint):
         """Try to reopen a lost device; return whether it succeeded."""
         connected = self.inner.reconnect()
         if connected and self._in_use is not None:
-            with self._lock:
-                self._in_use.restart()
+            try:
+                with self._lock:
+                    self._in_use.restart()
+            except Exception as error:
+                self._fail(error)
         return connected
 
     def stop(self) -> None:
@@ -130,15 +133,19 @@ class EchoEndpoint(ForwardingEndpoint):
         block = self.inner.read(samples)
         try:
             block = in_use.process(block, played, on=self._wanted != "off")
-        except Exception as error:  # of the package: the sound continues without it
-            self.problem = _unexpected(error)
-            self._in_use, self.delay_s = None, 0.0
+        except Exception as error:
+            self._fail(error)
             return block
         if in_use.faded_out:
             with self._lock:
                 if self._wanted == "off":  # still
                     self._in_use, self.delay_s = None, 0.0
         return block
+
+    def _fail(self, error: Exception) -> None:
+        """Continue without a canceller whose package has failed."""
+        self.problem = _unexpected(error)
+        self._in_use, self.delay_s = None, 0.0
 
     def write(self, samples: Float32, tail: Float32 | None = None) -> None:
         """Queue output, and keep it as the reference."""

@@ -176,6 +176,22 @@ def test_no_input_from_before_a_loss_of_the_device_is_output_after_it():
     assert np.abs(endpoint.read(10 * FRAME)).max() < 1e-3
 
 
+def test_a_canceller_that_fails_after_a_loss_of_the_device_is_left_out(monkeypatch):
+    recorder = recorder_in_use(monkeypatch)
+    sound = hiss(RATE, 0.1)
+    endpoint = EchoEndpoint(SimulatedDevice(sound))
+    endpoint.start(lambda: None, 0)
+    endpoint.use("cancel")
+    endpoint.wait(FRAME, 1.0)
+    endpoint.read(FRAME)
+    recorder.process = lambda microphone, played: 1 / 0
+    assert endpoint.reconnect()
+    assert "unexpected ZeroDivisionError" in endpoint.problem
+    assert endpoint.delay_s == 0
+    endpoint.wait(FRAME, 1.0)
+    assert endpoint.read(FRAME).any()
+
+
 def test_a_canceller_that_fails_is_left_out_and_loaded_again(monkeypatch):
     recorder = recorder_in_use(monkeypatch)
     sound = hiss(RATE, 0.1)
