@@ -189,7 +189,9 @@ class LiveEndpoint:
                 )
             left = deadline - time.monotonic()
             if self._attempt is not None and self._attempt.wait(left) and self._accept_attempt():
-                return True
+                if not self._stopped:
+                    return True
+                self.stop()  # again: what has been opened meanwhile
             if left <= 0:
                 break
             time.sleep(min(0.02, left))
