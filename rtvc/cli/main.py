@@ -220,6 +220,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     unwind the program first, so that the terminal and the devices are released.
     """
     _open_closed_streams()
+    _encode_all_names()
     try:
         code = _main(list(sys.argv[1:] if argv is None else argv))
     except SystemExit as end:  # --help, --version, and signals
@@ -320,6 +321,13 @@ def _open_closed_streams() -> None:
                 os.dup2(handle, number)
                 os.close(handle)
             setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
+
+
+def _encode_all_names() -> None:
+    """Let names be printed with escapes where the terminal's encoding does not have them."""
+    for stream in (sys.stdout, sys.stderr):
+        if getattr(stream, "errors", "") == "strict" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _show_where() -> None:

@@ -478,6 +478,18 @@ def test_presets_are_checked_by_their_names_and_files(tmp_path: Path):
     assert "is not replaced: rtvc 99.0" in refused("presets", "save", "new", "--force", code=1)
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
+def test_names_that_the_terminal_cannot_show_are_escaped(
+    monkeypatch: pytest.MonkeyPatch, encoding: str
+):
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    for name in ("\u03a9.yaml", os.fsdecode(b"\xff.yaml")):
+        Path(name).write_text("pitch: 1\n")
+    checked = rtvc_command("presets", "check", "\u03a9.yaml", os.fsdecode(b"\xff.yaml")).stdout
+    omega = "\u03a9" if encoding == "utf-8" else "\\u03a9"
+    assert checked == f"{omega}.yaml: valid\n\\udcff.yaml: valid\n"
+
+
 def test_a_rename_leaves_a_damaged_file_of_the_panel(tmp_path: Path):
     rtvc_command("presets", "save", "mine", "--pitch", "3")
     panel_state_path().write_text("theme: [\n")
