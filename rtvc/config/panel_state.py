@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rtvc.config import settings_yaml
-from rtvc.config.paths import config_folder, write_atomically
+from rtvc.config.paths import config_folder, unused_path, write_atomically
 from rtvc.errors import RtvcError
 from rtvc.system.file_version import FileVersion, file_version
 
@@ -84,18 +84,34 @@ def load_panel_state() -> tuple[PanelState, str]:
 
 
 def save_panel_state(state: PanelState) -> None:
-    """Write the panel's state file.
+    """Write the panel's state file. A damaged one is renamed, never overwritten.
 
     Raises
     ------
     RtvcError
-        If the file cannot be written, or only a newer version of rtvc can read the present one.
+        If the file cannot be written, or one that cannot be read, or that only a newer version of
+        rtvc can read, is in its place.
     """
-    settings_yaml.refuse_newer(panel_state_path(), _TEXT_KEYS)
+    _make_room(panel_state_path())
     texts = {"theme": state.theme}
     texts |= {name: str(getattr(state, name)).lower() for name in ("guided", "spectrogram")}
     texts |= {f"favourite_{n}": name for n, name in sorted(state.favourites.items())}
     write_atomically(panel_state_path(), _HEADER + settings_yaml.render(texts, {}))
+
+
+def _make_room(path: Path) -> None:
+    """Rename a damaged state file, and refuse to replace one that is not known to be damaged."""
+    if not settings_yaml.is_there(path):
+        return
+    try:
+        settings_yaml.parse(settings_yaml.read_text(path), str(path), _TEXT_KEYS)
+    except (settings_yaml.NewerFileError, settings_yaml.UnreadableFileError) as error:
+        raise RtvcError(f"{path} is not replaced: {error.problems[0].message}") from None
+    except settings_yaml.SettingsFileError:
+        try:
+            path.rename(unused_path(path.with_name("panel-damaged.yaml")))
+        except OSError as error:
+            raise RtvcError(f"{path} cannot be renamed: {error.strerror}.") from None
 
 
 def load_keys(actions: tuple[str, ...]) -> tuple[dict[str, str], str]:

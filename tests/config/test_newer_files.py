@@ -110,6 +110,15 @@ def test_the_files_of_the_panel_of_a_newer_version_are_kept() -> None:
     assert load_keys(("mute",)) == ({"mute": "x"}, "")
 
 
+def test_a_damaged_file_of_the_panel_is_renamed(folder: Path) -> None:
+    panel_state_path().write_text("favourite_1: deep\ntheme: [\n")
+    assert load_panel_state()[1].startswith("A file of the panel is ignored.")
+    assert panel_state_path().exists()
+    save_panel_state(PanelState(theme="light"))
+    assert load_panel_state() == (PanelState(theme="light"), "")
+    assert (folder / "panel-damaged.yaml").read_text() == "favourite_1: deep\ntheme: [\n"
+
+
 def test_what_a_voice_remembers_in_a_newer_version(tmp_path: Path) -> None:
     (tmp_path / DEFAULTS_FILE).write_text(f"gate: -50\n{SAVED_BY}")
     with pytest.raises(NewerFileError, match="has saved it"):
