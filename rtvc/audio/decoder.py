@@ -15,6 +15,7 @@ from rtvc.audio.containers.find import find_layout
 from rtvc.audio.containers.layout import Layout
 from rtvc.audio.containers.pieces import Piece, PiecesFile
 from rtvc.errors import RtvcError
+from rtvc.system.permission import permission_advice
 
 UNKNOWN_FORMAT = "Format not recognised"
 """What libsndfile says of a file in no format that it reads."""
@@ -194,12 +195,7 @@ def open_decoder(path: Path, name: str = "") -> Decoder:
 def _unreadable_message(path: Path, name: str, error: Exception) -> str:
     """Return the message about a file that cannot be read, and that messages call `name`."""
     if isinstance(error, PermissionError):
-        hint = (
-            " Allow your terminal access in System Settings, Privacy & Security, Files & Folders."
-            if os.uname().sysname == "Darwin"
-            else ""
-        )
-        return f"You have no permission to read {name}.{hint}"
+        return f"You have no permission to read {name}.{permission_advice(error)}"
     reason = reason_of(error)
     if reason.startswith(_NO_FORMAT):
         reason = "it is in no format that libsndfile reads"

@@ -13,6 +13,7 @@ from pathlib import Path
 from rtvc.errors import RtvcError, UsageError
 from rtvc.library import names
 from rtvc.library.archives import is_ignored
+from rtvc.library.home import require_readable
 
 INDEX_SUFFIX = ".index"
 SUFFIXES = (*names.VOICE_SUFFIXES, INDEX_SUFFIX)
@@ -154,6 +155,7 @@ def list_names(paths: Iterable[Path]) -> str:
 
 
 def _list_files(folder: Path) -> list[Path]:
+    require_readable(folder)
     found: list[Path] = []
     locked: list[OSError] = []
     count = 0

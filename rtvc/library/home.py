@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rtvc.errors import RtvcError
 from rtvc.system.durable import flush_file, flush_folder
+from rtvc.system.permission import permission_advice
 
 _STAGING_PREFIX = ".adding-"
 _ABANDONED_S = 60.0
@@ -122,6 +123,22 @@ def move_into_place(prepared: Path, target: Path) -> None:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             raise FileExistsError(errno.EEXIST, "exists already", str(target)) from None
         raise
+
+
+def require_readable(folder: Path) -> None:
+    """Check that the names in a folder can be read.
+
+    Raises
+    ------
+    RtvcError
+        If they cannot.
+    """
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        raise RtvcError(
+            f"Cannot read the folder {folder}: {error.strerror}.{permission_advice(error)}"
+        ) from None
 
 
 def copy_file(source: Path, target: Path) -> None:

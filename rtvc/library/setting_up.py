@@ -29,6 +29,7 @@ from rtvc.library.home import (
     copy_file,
     models_folder,
     move_into_place,
+    require_readable,
     require_space,
     staging_folder,
 )
@@ -200,6 +201,7 @@ def _find_model_files(kind: str, source: Path) -> list[_ModelFile]:
         return [_with_config(source)]
     if not source.is_dir():
         raise UsageError(f"There is no folder {str(source)!r}.")
+    require_readable(source)
     model = BASE_MODELS.get(kind)
     sizes = {model.size, *(size for size, _ in model.other_files)} if model else set()
     found: list[tuple[bool, int, Path]] = []

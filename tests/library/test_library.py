@@ -21,11 +21,13 @@ from rtvc import library
 from rtvc.cli import options
 from rtvc.cli.main import main
 from rtvc.engine.weights.checkpoint import read_voice_checkpoint
+from rtvc.engine.weights.recognise import recognise
 from rtvc.errors import RtvcError, UsageError
 from rtvc.library import adding, archives, names
 from rtvc.library.adding import add_voice, blend_voices
 from rtvc.library.finding import find_voices, select_voice
 from rtvc.library.opening import open_source
+from rtvc.library.setting_up import install_from_folder
 from rtvc.library.voices import write_manifest
 from rtvc.settings import Settings
 from tests.support.file_server import serving
@@ -44,6 +46,7 @@ from tests.support.library_files import (
     tree,
     variant,
 )
+from tests.support.unprivileged import unprivileged
 
 
 @pytest.fixture(autouse=True)
@@ -489,6 +492,31 @@ def test_a_folder_without_a_voice_is_refused_with_its_content(tmp_path):
     path = make_zip(tmp_path / "a.zip", {"x/readme.txt": b"", "x/b.onnx": b""})
     assert "only x_readme.txt, x_b.onnx" in refused(path)
     assert "There is no file or folder" in refused(tmp_path / "gone.zip", UsageError)
+
+
+@pytest.mark.parametrize("mac", [True, False])
+def test_a_folder_or_file_without_permission_is_not_called_empty(tmp_path, monkeypatch, mac):
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o777)
+    folder, file = Path("locked"), Path("Anna.pth")
+    folder.mkdir()
+    shutil.copy(V2, folder)
+    shutil.copy(V2, file)
+    for path in (folder, file):
+        path.chmod(0)
+    advice = " Allow your terminal access in System Settings, Privacy & Security, Files & Folders."
+    end = f"Permission denied.{advice if mac else ''}"
+    with unprivileged():
+        monkeypatch.setattr(sys, "platform", "darwin" if mac else "linux")
+        for use, message in [
+            (lambda: find_voices(folder, "locked"), "Cannot read the folder locked: "),
+            (lambda: install_from_folder("rmvpe", folder), "Cannot read the folder locked: "),
+            (lambda: recognise(file), "Cannot open Anna.pth: "),
+        ]:
+            with pytest.raises(RtvcError) as caught:
+                use()
+            assert str(caught.value) == message + end
+    folder.chmod(0o777)
 
 
 @pytest.mark.parametrize("same", ["Anna", "anna", " ANNA "])

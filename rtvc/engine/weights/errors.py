@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rtvc.engine.weights.text import printable
 from rtvc.errors import RtvcError
+from rtvc.system.permission import permission_advice
 
 
 class ContentError(Exception):
@@ -42,4 +43,10 @@ def reading(path: Path, description: str) -> Iterator[None]:
             raise RtvcError(
                 f"{name} cannot be read as {description}: it is damaged or cut short."
             ) from None
-        raise RtvcError(f"Cannot open {name}: {error.strerror or 'read error'}.") from None
+        raise RtvcError(not_opened(path, error)) from None
+
+
+def not_opened(path: Path, error: OSError) -> str:
+    """Return the message about a file that cannot be opened or read."""
+    reason = error.strerror or "read error"
+    return f"Cannot open {printable(path.name)}: {reason}.{permission_advice(error)}"

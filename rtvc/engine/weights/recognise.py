@@ -6,7 +6,7 @@ import zipfile
 from enum import Enum
 from pathlib import Path
 
-from rtvc.engine.weights.errors import ContentError
+from rtvc.engine.weights.errors import ContentError, not_opened
 from rtvc.engine.weights.text import printable
 from rtvc.engine.weights.torch_file import LEGACY_MAGIC, ZIP_MAGIC, check_directory_size
 from rtvc.errors import RtvcError
@@ -83,9 +83,7 @@ def recognise(path: Path) -> FileKind:
             head = file.read(_HEAD_BYTES)
         size = path.stat().st_size
     except OSError as error:
-        raise RtvcError(
-            f"Cannot open {printable(path.name)}: {error.strerror or 'read error'}."
-        ) from None
+        raise RtvcError(not_opened(path, error)) from None
     if not head:
         return FileKind.EMPTY
     if head.startswith(ZIP_MAGIC):
