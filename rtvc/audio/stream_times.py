@@ -24,6 +24,8 @@ LONGER_S = 0.020
 """Greatest excess that a shorter output queue makes up for, half of it the callbacks' phase."""
 SHORTER_S = 0.030
 """Greatest shortfall that a longer output queue makes up for."""
+_LESS_S = 0.010
+"""How much less it must be again, once it was more: the callbacks' phase drifts by as much."""
 _CALENDAR_S = 60.0
 """Distance from the time of the calendar within which a time is one of it."""
 
@@ -108,6 +110,8 @@ class LatencyOfTwo:
         self.held_s = held_s
         self._recorded, self._played = recorded, played
         self._readings: deque[float] = deque(maxlen=_USUAL)
+        self._beyond = False
+        """Whether the excess is more than the output queue can make up for."""
         self._second: list[float] = []
         """Readings of the present second, until there is a latency to hold."""
         self._seconds = 0
@@ -135,9 +139,9 @@ class LatencyOfTwo:
         if self.held_s is None:
             self._settle(reading)
             return 0.0
-        if -SHORTER_S <= usual - self.held_s <= LONGER_S:
-            return reading - self.held_s
-        return reading - usual
+        less = _LESS_S if self._beyond else 0.0
+        self._beyond = not less - SHORTER_S <= usual - self.held_s <= LONGER_S - less
+        return reading - (usual if self._beyond else self.held_s)
 
     def _settle(self, reading: float) -> None:
         self._second.append(reading)

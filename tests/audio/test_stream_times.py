@@ -171,6 +171,21 @@ def test_what_the_queue_cannot_make_up_for_stays(longer_s: float) -> None:
     assert back == pytest.approx(before, abs=1e-9)
 
 
+@pytest.mark.parametrize("limit_s", [LONGER_S, -SHORTER_S])
+def test_an_excess_that_drifts_around_the_limit_moves_the_latency_once(limit_s: float) -> None:
+    opened = Opened(0.01, 0.2, 0.0045)
+    held = first(opened)
+    latencies = []
+    for turn in range(10):
+        opened.output_s = 0.2 + limit_s + (0.003 if turn % 2 else -0.003)
+        for callbacks in range(9):
+            opened.time(20 + 9 * turn + callbacks)
+        for _ in range(5):
+            latencies.append(opened.latency(held, 0.002, 0.08))
+    moves = np.abs(np.diff(latencies)) > 0.01
+    assert moves.sum() <= 1
+
+
 @pytest.mark.parametrize("set_by_s", [-3600.0, -0.5, 0.1, 5.0])
 def test_a_clock_that_is_set_changes_nothing(
     monkeypatch: pytest.MonkeyPatch, set_by_s: float
