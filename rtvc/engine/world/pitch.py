@@ -26,8 +26,9 @@ _CANDIDATES = 8
 _BAND_HZ = (40.0, 80.0, 2000.0, 3000.0)
 _WEAKEST = 0.1
 """Smallest correlation peak that is a candidate."""
-_OCTAVE = 0.006
-"""Bonus of a candidate over one an octave lower, which is equally periodic."""
+_OCTAVE = 0.03
+"""Bonus of a candidate over one an octave lower, which is equally periodic. Noise makes the lower
+one stronger at times."""
 
 _SMALLEST_WINDOW_GAIN = 0.25
 """Lower limit of the window's own correlation, by which the correlation is divided."""
@@ -42,8 +43,9 @@ class Candidates:
     hz
         (frames, 8) float64, f0 of each candidate in Hz; undefined where `strength` is -1.
     strength
-        (frames, 8) float64, height of the correlation peak, 1 = perfectly periodic; -1 if there
-        is no such candidate.
+        (frames, 8) float64, height of the correlation peak, 1 = perfectly periodic, with a bonus
+        for shorter periods, less as much for all as makes the strongest as strong as the highest
+        peak; -1 if there is no such candidate.
     level
         (frames,) float64, RMS of the band from 40 to 3000 Hz.
     """
@@ -145,14 +147,18 @@ class Correlator:
         shift = 0.5 * (left - right) / (left - 2 * peak + right)
         hz = self._lag_rate / (lags + shift)
         height = np.minimum(peak - 0.25 * (left - right) * shift, 1.0)
+        inside = (hz >= self._floor) & (hz <= self._ceiling)
+        hz, height = hz[inside], height[inside]
         strength = height + _OCTAVE * np.log2(hz / self._floor)
+        if len(strength):
+            # The bonus ranks the candidates; whether the frame is voiced does not depend on it.
+            strength -= strength.max() - height.max()
         found = sorted(zip(strength.tolist(), hz.tolist(), strict=True), reverse=True)
-        found = [peak for peak in found if self._floor <= peak[1] <= self._ceiling]
         found = (found + [(-1.0, self._floor)] * _CANDIDATES)[:_CANDIDATES]
         return [hz for _, hz in found], [strength for strength, _ in found]
 
 
-_UNVOICED = 0.33
+_UNVOICED = 0.325
 """Score of the unvoiced state: a voiced candidate needs a higher strength."""
 
 _SILENT = 0.02

@@ -35,6 +35,25 @@ def test_a_steady_tone_is_found_within_a_few_cents(hz: float) -> None:
     assert np.abs(1200 * np.log2(found / hz)).max() < (25 if hz < 105 else 5)
 
 
+@pytest.mark.parametrize("hz", [160.0, 220.0, 330.0, 440.0, 660.0])
+def test_a_sung_note_in_noise_is_not_an_octave_lower(hz: float) -> None:
+    time = np.arange(4 * HALF) / HALF
+    f0 = hz * 2 ** (0.5 / 12 * np.sin(2 * np.pi * 5.5 * time))
+    phase = 2 * np.pi * np.cumsum(f0) / HALF
+    # A vowel with formants at 700 and 1220 Hz.
+    gain = [
+        sum(1 / (1 + ((k * hz - f) / (60 + 0.06 * f)) ** 2) for f in (700, 1220))
+        for k in range(1, int(7500 / hz))
+    ]
+    tone = sum((g + 0.02) / k * np.sin(k * phase) for k, g in enumerate(gain, 1))
+    spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal(len(time)))
+    bands = np.fft.rfftfreq(len(time), 1 / HALF)
+    noise = np.fft.irfft(spectrum / np.sqrt(np.maximum(bands, 20.0)))
+    noise *= 0.1 * np.std(tone) / np.std(noise)  # pink, 20 dB below the note
+    found = track(np.asarray(tone + noise))[10:-10]
+    assert np.mean(np.abs(np.log2(found / f0[1200:-1200:120][: len(found)])) > 0.5) < 0.01
+
+
 def test_speech_is_tracked_without_octave_errors() -> None:
     gross, voicing, jumps = [], [], 0
     for name in NAMES:
