@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         args.place = Path(os.path.expanduser(args.place))
         if not os.path.exists(args.place):
             raise UsageError(f"There is no file or folder {str(args.place)!r}.")
-    kinds = [model_kind(name) for name in args.models] or [
+    kinds = list(dict.fromkeys(model_kind(name) for name in args.models)) or [
         model.kind for model in BASE_MODELS.values() if model.required
     ]
     if args.place is None:

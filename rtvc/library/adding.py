@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -86,6 +87,8 @@ def add_voice(
     wanted = names.validated_name(name or found.name)
     if not force:
         available_name(wanted, "--name gives this one another name, --force replaces it")
+    if index is not None and not os.path.exists(index):
+        raise UsageError(f"There is no file {str(index)!r}. Check the path of the index.")
     checkpoint = read_voice_checkpoint(found.path)
     chosen, vectors, notes = index, 0, list[str]()
     if index is not None:

@@ -81,7 +81,7 @@ def _files(name: str) -> tuple[str, Path, Path | None]:
     if is_path(name):
         path = Path(os.path.expanduser(name))
         if not os.path.lexists(path):
-            raise RtvcError(f"There is no file or folder {name!r}. Check the path.")
+            raise UsageError(f"There is no file or folder {name!r}. Check the path.")
         return name, path, _find_index(path)
     installed = installed_voice(name)
     return installed.name, installed.path, installed.index

@@ -492,6 +492,7 @@ def test_a_folder_without_a_voice_is_refused_with_its_content(tmp_path):
     path = make_zip(tmp_path / "a.zip", {"x/readme.txt": b"", "x/b.onnx": b""})
     assert "only x_readme.txt, x_b.onnx" in refused(path)
     assert "There is no file or folder" in refused(tmp_path / "gone.zip", UsageError)
+    assert "There is no file 'gone.index'." in refused(V1, UsageError, index=Path("gone.index"))
 
 
 @pytest.mark.parametrize("mac", [True, False])
