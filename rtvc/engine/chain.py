@@ -22,6 +22,7 @@ from rtvc.engine.dsp.conditioning import Gate, Ramp, repair
 from rtvc.engine.dsp.delay import Delay
 from rtvc.engine.dsp.feedback import FeedbackSuppressor
 from rtvc.engine.dsp.loudness import LoudnessFollow
+from rtvc.engine.dsp.melody import MeanPitch
 from rtvc.engine.dsp.sola import Sola, fade_in
 from rtvc.engine.dsp.speech import SpeechTracker
 from rtvc.engine.output_guard import OutputGuard, OutputWatch
@@ -85,6 +86,8 @@ class Learned(NamedTuple):
 
     auto_pitch: AutoPitch
     feedback: FeedbackSuppressor
+    mean_pitch: MeanPitch | None
+    """That of the input, if the voice follows it."""
 
 
 BEFORE_S = 1.0
@@ -434,12 +437,18 @@ class Chain:
     @property
     def learned(self) -> Learned:
         """What a chain that takes over is to continue with."""
-        return Learned(self.auto_pitch, self._feedback)
+        return Learned(self.auto_pitch, self._feedback, self._mean_pitch)
+
+    @property
+    def _mean_pitch(self) -> MeanPitch | None:
+        return getattr(self._stream, "mean_pitch", None)
 
     def continue_with(self, learned: Learned) -> None:
         """Continue with what another chain has learned, which keeps it; between two blocks."""
         self.auto_pitch = deepcopy(learned.auto_pitch)
         self._feedback.follow(learned.feedback)
+        if self._mean_pitch is not None and learned.mean_pitch is not None:
+            self._mean_pitch.follow(learned.mean_pitch)
         if self._observer is not None:
             self._observer.continued(self)
 

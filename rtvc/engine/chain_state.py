@@ -44,7 +44,12 @@ _NO_STATE = (
 are for another chain, or that follow from the others."""
 
 
-_LEARNED = ("auto_pitch.", "_feedback._gain")
+_LEARNED = (
+    "auto_pitch.",
+    "_feedback._gain",
+    "_stream._effects.mean_pitch.",
+    "_stream.track.mean_pitch.",
+)
 """What a chain takes over from another one, as `Chain.continue_with`."""
 
 

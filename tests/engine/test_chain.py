@@ -135,6 +135,32 @@ def test_a_chain_that_takes_over_continues_with_the_reduction_of_feedback():
     np.testing.assert_allclose(steps[0].output, 0.1 * steps[1].output, atol=1e-6)
 
 
+def test_a_chain_that_takes_over_continues_with_the_mean_pitch():
+    """Around it the pitch varies, and it decides the limit of a shift downwards."""
+    settings = SETTINGS.replace(pitch_range=0.0)
+    before, after = (Chain(WorldVoice(), settings) for _ in range(2))
+    phase = np.cumsum(np.where(np.arange(30 * BLOCK) < 25 * BLOCK, 220.0, 140.0)) / 48_000
+    sound = sum(0.05 / k * np.sin(2 * np.pi * k * phase) for k in range(1, 9))
+    blocks = np.asarray(sound, np.float32).reshape(-1, BLOCK)
+    for block in blocks[:28]:
+        before.step(block, settings)
+    after.skip(blocks[18:28].reshape(-1), settings)
+    after.continue_with(before.learned)
+    for block in blocks[28:]:
+        expected = before.step(block, settings).output_f0_hz
+        assert expected > 190.0
+        assert after.step(block, settings).output_f0_hz == pytest.approx(expected, rel=0.03)
+
+
+@pytest.mark.parametrize("first", [WorldVoice, voice])
+@pytest.mark.parametrize("second", [WorldVoice, voice])
+def test_any_voice_continues_with_the_mean_pitch_of_any_other_one(first, second):
+    before, after = (Chain(make(), SETTINGS).learned.mean_pitch for make in (first, second))
+    before.update(np.full(300, 220.0))
+    after.follow(before)
+    assert after.update(np.array([110.0]))[0] == pytest.approx(np.log2(220.0), abs=0.007)
+
+
 def test_the_reverb_of_a_chain_that_takes_over_does_not_click():
     """The sound begins at once there, and so would each of its echoes."""
     settings = SETTINGS.replace(reverb=1.0)

@@ -106,6 +106,11 @@ class MeanPitch:
         other._octave, other._count = self._octave, self._count
         return other
 
+    def follow(self, other: MeanPitch) -> None:
+        """Continue with the mean of another one, whose frames may have another length."""
+        self._octave = other._octave
+        self._count = round(other._count * self._frames / other._frames)
+
     def update(self, hz: Float64) -> Float64:
         """Add frames and return the mean at each of them.
 

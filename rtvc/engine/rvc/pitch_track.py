@@ -58,6 +58,8 @@ class PitchTrack:
         Frames before this absolute index are final.
     estimated_end
         Frames before this absolute index have been estimated, or are no longer kept.
+    mean_pitch
+        Mean pitch of the final frames of the input.
     """
 
     def __init__(self, frames: int, settings: Settings) -> None:
@@ -65,7 +67,7 @@ class PitchTrack:
         self._input_f0, self._output_f0, self._phase = np.zeros((3, frames))
         self._melody = MelodySettings(settings)
         self._melody_frames = self._melody.hold(frames)
-        self._mean = MeanPitch()
+        self.mean_pitch = MeanPitch()
         self._tuner = Tuner(FRAME_S)
         self._final_phase = 0.0
 
@@ -123,7 +125,7 @@ class PitchTrack:
         """Compute target f0 and phase of the frames that are not final."""
         free = slice(self.final_end - self.start, None)
         input_f0 = self._input_f0[free]
-        mean = self._mean.copy().update(input_f0)
+        mean = self.mean_pitch.copy().update(input_f0)
         values = self._melody_frames[free]
         self._output_f0[free] = target_f0(input_f0, mean, values, self._tuner.copy())
         self._phase[free] = sine_phase(self._output_f0[free], self._final_phase)[:-1]
@@ -131,7 +133,7 @@ class PitchTrack:
     def finalize(self, until: int) -> None:
         """Make the frames before absolute index `until` final."""
         span = slice(self.final_end - self.start, max(until, self.final_end) - self.start)
-        mean = self._mean.update(self._input_f0[span])
+        mean = self.mean_pitch.update(self._input_f0[span])
         values = self._melody_frames[span]
         if self._tuner.active or values[:, TUNE].any():
             target_f0(self._input_f0[span], mean, values, self._tuner)

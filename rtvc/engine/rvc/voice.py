@@ -11,6 +11,7 @@ import numpy as np
 
 from rtvc._types import Float32
 from rtvc.calibration.profiles import kind_of_rate
+from rtvc.engine.dsp.melody import MeanPitch
 from rtvc.engine.gpu_memory import ResidentMemory, array_bytes
 from rtvc.engine.models.flow import MARGIN_FRAMES
 from rtvc.engine.models.hubert import Hubert
@@ -218,6 +219,11 @@ class RvcStream:
         )
         self._decoder = _decoder(owner, self.window, plan)
         self._audio: Float32 = np.zeros(self.window.kept * FRAME, np.float32)
+
+    @property
+    def mean_pitch(self) -> MeanPitch:
+        """Mean pitch of the input, which a chain that takes over continues with."""
+        return self.track.mean_pitch
 
     @mlx_errors("rendered")
     def render(self, block: Float32, settings: Settings) -> Rendered:

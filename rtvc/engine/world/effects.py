@@ -58,6 +58,11 @@ class Effects:
         Frequency bins per frame.
     settings
         Settings at the start of the stream.
+
+    Attributes
+    ----------
+    mean_pitch
+        Mean pitch of the input.
     """
 
     def __init__(self, bins: int, settings: Settings) -> None:
@@ -65,7 +70,7 @@ class Effects:
         self._breath = np.interp(hz, _BREATH_HZ, _BREATH).astype(np.float32)
         tilt = np.interp(hz, _WHISPER_HZ, _WHISPER_DB) * (np.log(10.0) / 10.0)
         self._whisper = tilt.astype(np.float32)
-        self._mean = MeanPitch(_MEAN_FRAMES)
+        self.mean_pitch = MeanPitch(_MEAN_FRAMES)
         self._melody = MelodySettings(settings, _RAMP_FRAMES)
         self._tuner = Tuner(HOP / RATE)
         self._values = _targets(settings)
@@ -91,7 +96,7 @@ class Effects:
             spectra[1] *= 1 - whisper
             spectra[0] += whisper * self._whisper
         _restrain(spectra[0], frames.peak)
-        mean = self._mean.update(frames.hz)
+        mean = self.mean_pitch.update(frames.hz)
         output_f0 = target_f0(frames.hz, mean, melody, self._tuner)
         low_delay = _low_delay(limited_shift(mean, melody), melody[:, FIX])
         return WorldFrames(output_f0, spectra, frames.peak, low_delay)

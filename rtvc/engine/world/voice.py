@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from rtvc._types import Float32
+from rtvc.engine.dsp.melody import MeanPitch
 from rtvc.engine.plan import Plan
 from rtvc.engine.voice import Rendered
 from rtvc.engine.world.analysis import HOP, OFFSET, RATE, Analyzer, lookahead_samples
@@ -76,6 +77,11 @@ class WorldStream:
         self._effects = Effects(self._analyzer.bins, settings)
         self._synthesizer = WorldSynthesizer(self._analyzer.bins, settings.seed)
         self._end = 0
+
+    @property
+    def mean_pitch(self) -> MeanPitch:
+        """Mean pitch of the input, which a chain that takes over continues with."""
+        return self._effects.mean_pitch
 
     def render(self, block: Float32, settings: Settings) -> Rendered:
         """Convert a block of whole 10 ms frames; the output lags by the plan's lookahead."""
