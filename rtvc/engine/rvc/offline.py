@@ -20,6 +20,7 @@ from rtvc.engine.dsp.melody import MelodySettings, target_f0
 from rtvc.engine.dsp.pitch import FRAME_S, sine_phase
 from rtvc.engine.dsp.sola import fade_in
 from rtvc.engine.dsp.tune import Tuner
+from rtvc.engine.models.ops.ops import untraced
 from rtvc.engine.plan import Plan
 from rtvc.engine.rvc.mlx_errors import mlx_errors
 from rtvc.engine.rvc.phrases import high_pass, split
@@ -83,9 +84,10 @@ def convert(
     sound = _prepare(audio_16k, settings)
     phrases = split(sound, FRAME)
     padded = np.pad(sound, PAD * FRAME, mode="reflect")
-    pitch = _pitch(
-        voice, padded, phrases, settings, lambda part: report_progress(_PITCH_SHARE * part)
-    )
+    with untraced():
+        pitch = _pitch(
+            voice, padded, phrases, settings, lambda part: report_progress(_PITCH_SHARE * part)
+        )
     conversion = _Conversion(voice, settings, padded, pitch)
     hop = voice.voice.hop
     converted = np.zeros(len(sound) // FRAME * hop, np.float32)
@@ -191,22 +193,24 @@ def _phrase(
     )
     frames = last - first + 2 * PAD
     own = pitch.part(first, first + frames)
-    begun = voice.content.begin(padded[first * FRAME : (first + frames) * FRAME])
-    rows = voice.content.rows(begun)
-    input_f0 = own.input_f0 if voice.voice.uses_pitch else None
-    features = voice.content.frames(rows, 0, input_f0, settings, count=frames, first=0)
     # Absolute frames count from the start of the recording; padding before it is negative.
     start = first - PAD
-    z = make_latent(voice.voice, features, own, settings, start=start, first=0)
-    mx.eval(z)
+    with untraced():
+        begun = voice.content.begin(padded[first * FRAME : (first + frames) * FRAME])
+        rows = voice.content.rows(begun)
+        input_f0 = own.input_f0 if voice.voice.uses_pitch else None
+        features = voice.content.frames(rows, 0, input_f0, settings, count=frames, first=0)
+        z = make_latent(voice.voice, features, own, settings, start=start, first=0)
+        mx.eval(z)
     reach = PAD if voice.voice.margin_frames is None else voice.voice.margin_frames
     hop, pieces = voice.voice.hop, []
     for at in range(PAD, frames - PAD, _SLICE):
         end = min(at + _SLICE, frames - PAD)
         part = at - reach, end + reach
-        sound = decode_window(
-            voice.voice, z[:, slice(*part)], own.part(*part), settings, start=start + part[0]
-        )
+        with untraced(when=end - at < _SLICE):
+            sound = decode_window(
+                voice.voice, z[:, slice(*part)], own.part(*part), settings, start=start + part[0]
+            )
         pieces.append(sound[reach * hop : (reach + end - at) * hop])
         report_progress((end - PAD) / (frames - 2 * PAD))
     return np.concatenate(pieces)

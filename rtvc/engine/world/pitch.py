@@ -43,9 +43,9 @@ class Candidates:
     hz
         (frames, 8) float64, f0 of each candidate in Hz; undefined where `strength` is -1.
     strength
-        (frames, 8) float64, height of the correlation peak, 1 = perfectly periodic, with a bonus
-        for shorter periods, less as much for all as makes the strongest as strong as the highest
-        peak; -1 if there is no such candidate.
+        (frames, 8) float64, height of the correlation peak, 1 = perfectly periodic, plus a bonus
+        for shorter periods. A constant is subtracted in each frame, so that the strongest
+        candidate has the height of the highest peak. -1 if there is no such candidate.
     level
         (frames,) float64, RMS of the band from 40 to 3000 Hz.
     """

@@ -11,7 +11,9 @@ Arrays are (batch, frames, channels); convolution weights are
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar, cast
 from weakref import ref
 
@@ -100,6 +102,23 @@ def uses_winograd() -> bool:
     return backend.compute.operators == "cpu"
 
 
+_traced = ContextVar("_traced", default=True)
+
+
+@contextmanager
+def untraced(*, when: bool = True) -> Iterator[None]:
+    """Within it, `compiled` methods run as they are, if `when` is set, and are traced otherwise.
+
+    For arrays whose lengths differ from call to call: MLX keeps each trace, with buffers of the
+    GPU, until the network is released.
+    """
+    token = _traced.set(not when)
+    try:
+        yield
+    finally:
+        _traced.reset(token)
+
+
 OpWeights = dict[str, mx.array]
 Method = TypeVar("Method", bound=Callable[..., object])
 
@@ -108,7 +127,7 @@ def compiled(method: Method) -> Method:
     """Return a bound method that ``mx.compile`` traces and fuses on a GPU.
 
     It is traced once per combination of array shapes and non-array arguments, so a step
-    builds no graph in Python.
+    builds no graph in Python; not within `untraced`.
 
     On the CPU the method is returned unchanged: each fused chain would run the system's C++
     compiler before the first output. ``cpu`` compiles the few chains that matter.
@@ -119,7 +138,14 @@ def compiled(method: Method) -> Method:
         # The network refers to this closure; a reference back would keep both alive.
         return function(owner(), *arguments)
 
-    return cast(Method, mx.compile(call) if backend.traces_steps() else call)
+    if not backend.traces_steps():
+        return cast(Method, call)
+    traced = mx.compile(call)
+
+    def traced_or_not(*arguments: object) -> object:
+        return (traced if _traced.get() else call)(*arguments)
+
+    return cast(Method, traced_or_not)
 
 
 def affine(weights: OpWeights, name: str) -> tuple[mx.array, mx.array]:

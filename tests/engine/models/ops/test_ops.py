@@ -326,6 +326,11 @@ def test_compiled_methods_give_the_same_results_and_hold_no_reference() -> None:
         assert_allclose(np.array(network.run(x, scale, extra)), expected * scale + added, rtol=1e-5)
     # A compiled method is not traced again for the same arguments.
     assert network.calls == (4 if OPERATORS == "cpu" else 3)
+    calls = network.calls
+    with ops.untraced():
+        for _ in range(2):
+            assert_allclose(np.array(network.run(x, 2.0, None)), expected * 2.0, rtol=1e-5)
+    assert network.calls == calls + 2
     reference = weakref.ref(network)
     gc.disable()
     try:
