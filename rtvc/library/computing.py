@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,6 +15,13 @@ from rtvc.system.mlx_environment import request_device, requested_device
 
 if TYPE_CHECKING:
     from rtvc.engine.selftest.ladder import Step, Verdict
+
+_under_test = threading.Event()
+
+
+def testing() -> str:
+    """Return a sentence while the device is tested, as before the first RVC voice, else ""."""
+    return "Testing how this machine computes; needed once." if _under_test.is_set() else ""
 
 
 def prepare_computing() -> Verdict:
@@ -32,7 +40,7 @@ def prepare_computing() -> Verdict:
     with needs_mlx():
         from rtvc.engine.selftest.ladder import ensure_tested
 
-    return ensure_tested(VerdictFile())
+    return ensure_tested(VerdictFile(), _under_test)
 
 
 def check_computing() -> tuple[Verdict, list[Step]]:

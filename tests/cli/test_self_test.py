@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from rtvc.engine.models.ops import backend, gpu, ops
 from rtvc.engine.models.ops.backend import Compute
 from rtvc.engine.selftest import ladder
 from rtvc.errors import RtvcError
-from rtvc.library.computing import needs_mlx
+from rtvc.library import computing
+from rtvc.library.computing import needs_mlx, prepare_computing, testing
 from tests.engine.selftest.faults import FAULTS, spoiled
 
 pytestmark = pytest.mark.slow
@@ -41,6 +43,24 @@ def rtvc(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
         text=True,
         check=False,
     )
+
+
+def test_it_is_told_while_the_machine_is_tested(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ladder, "_once", ladder._Once())
+    told: list[str] = []
+    thread = threading.Thread(target=prepare_computing)
+    thread.start()
+    while thread.is_alive():
+        told.append(testing())
+        thread.join(0.01)
+    assert "Testing how this machine computes; needed once." in told
+    assert testing() == ""
+    # Another run has the verdict.
+    monkeypatch.setattr(ladder, "_once", ladder._Once())
+    started = threading.Event()
+    monkeypatch.setattr(computing._under_test, "set", started.set)
+    prepare_computing()
+    assert not started.is_set()
 
 
 @pytest.mark.thorough

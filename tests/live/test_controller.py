@@ -14,6 +14,7 @@ import soundfile
 
 from rtvc.config.remembered import RememberedRun, load_remembered
 from rtvc.errors import RtvcError
+from rtvc.library import computing
 from rtvc.live.controller import Controller
 from rtvc.live.devices import DeviceNames, DeviceSelection
 from rtvc.live.undo import Moment, UndoHistory
@@ -64,6 +65,20 @@ def controller():
         running(made)
         yield made
     finally:
+        made.close()
+
+
+def test_the_self_test_at_the_start_is_told():
+    made = Controller(SimulatedDevices(), RememberedRun(settings=Settings(formant=2)))
+    try:
+        computing._under_test.set()
+        made.start()
+        assert made.stats().reason == computing.testing() != ""
+        computing._under_test.clear()
+        running(made)
+        assert made.stats().reason != "Starting."
+    finally:
+        computing._under_test.clear()
         made.close()
 
 

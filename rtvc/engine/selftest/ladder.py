@@ -190,17 +190,23 @@ class _Once:
 _once = _Once()
 
 
-def ensure_tested(store: Store) -> Verdict:
+def ensure_tested(store: Store, under_test: threading.Event | None = None) -> Verdict:
     """Test this machine if its key is new, and use what passes; once in a process.
 
-    Call it before the first network is built, from any thread.
+    Call it before the first network is built, from any thread. `under_test` is set for as long as
+    the test takes.
     """
+    under_test = under_test or threading.Event()
     with _once.lock:
         if _once.verdict is None:
             key = current_key()
             _once.verdict = _restored(store.load(key))
             if _once.verdict is None:
-                _once.verdict, _ = climb(backend.FIRST)
+                under_test.set()
+                try:
+                    _once.verdict, _ = climb(backend.FIRST)
+                finally:
+                    under_test.clear()
                 if _once.verdict.passed:
                     store.save(key, _as_dict(_once.verdict))
             ops.use(_once.verdict.compute)
