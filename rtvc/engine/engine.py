@@ -13,6 +13,7 @@ from rtvc.audio.endpoint import ENGINE_RATE, Endpoint
 from rtvc.calibration.sizing import Sizing
 from rtvc.engine.chain import Observer
 from rtvc.engine.chain_builder import ChainBuilder
+from rtvc.engine.chain_switch import LOAD_LIMIT_S
 from rtvc.engine.engine_loop import EngineLoop
 from rtvc.engine.supervisor import Phase
 from rtvc.engine.voice import Voice
@@ -154,22 +155,28 @@ class Engine:
         Raises
         ------
         RtvcError
-            If the voice cannot be loaded or the device cannot be opened.
+            If the voice cannot be loaded, or takes longer than `LOAD_LIMIT_S`, or the device cannot
+            be opened.
         """
         _started.add(self)
         worker = self._builder.start(self._builder.effective())
         try:
-            worker.ready.wait()
-            if worker.error is not None and not self._wait_for_voice:
-                raise worker.error
-            delay = 0 if worker.chain is None else worker.chain.delay
+            error: BaseException | None
+            if worker.ready.wait(LOAD_LIMIT_S):
+                error = worker.error
+            else:
+                worker.abandon()
+                error = RtvcError(f"The voice did not load within {LOAD_LIMIT_S:.0f} s.")
+            if error is not None and not self._wait_for_voice:
+                raise error
+            delay = 0 if worker.chain is None or error is not None else worker.chain.delay
             self._endpoint.start(self._loop.heartbeat.tick, delay)
         except BaseException:
             worker.close()
             self._endpoint.stop()
             raise
         # Here, so that voice and latency are known when this returns.
-        self._loop.begin(worker)
+        self._loop.begin(worker, error)
         self._thread = threading.Thread(target=self._loop.run, name="rtvc engine", daemon=True)
         self._thread.start()
 

@@ -136,16 +136,16 @@ class EngineLoop:
         """Replace the chain because its latency is not the stated one; from any thread."""
         self._conversion.resync(cause)
 
-    def begin(self, worker: Worker) -> None:
-        """Take the first worker, which has ended its building; before `run`, on any thread."""
-        if worker.error is None:
+    def begin(self, worker: Worker, error: BaseException | None) -> None:
+        """Take the first worker, or the reason why it has no chain; before `run`, on any thread."""
+        if error is None:
             self.chain.promote(worker)
             self.chain.use(worker)
             self._enter(Event.CHAIN_READY)
         else:
             # Until there is a chain, what is output meanwhile needs a headroom too.
             self.chain.headroom = round(self._builder.effective().headroom * ENGINE_RATE / 1000)
-            self._enter(self._replacement.lack_voice(worker.error))
+            self._enter(self._replacement.lack_voice(error))
 
     def run(self) -> None:
         """Run until the end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from rtvc._types import Float32
 from rtvc.audio.simulated import SimulatedDevice
+from rtvc.engine import chain_replacement, engine
 from rtvc.engine.voice import Voice
 from rtvc.errors import RtvcError, UsageError
 from rtvc.session import Session
@@ -90,6 +92,32 @@ def test_it_starts_muted_and_sounds_when_the_file_is_back():
     since = next(time for time, stats in seen if stats.state is State.CONVERTED)
     assert since < 3.0 + 2.2, "the third pause is 2 s"
     assert np.abs(out[5 * RATE :]).max() > 0.05
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_voice_that_never_loads_does_not_keep_the_session_from_starting(monkeypatch, waits):
+    for module in (engine, chain_replacement):
+        monkeypatch.setattr(module, "LOAD_LIMIT_S", 0.3)
+    answered = threading.Event()
+
+    def find(name: str) -> Voice:
+        if name == "Anna":
+            answered.wait(60)
+        return PlainVoice(name)
+
+    settings = OPEN.replace(voice="Anna")
+    choose = {4.1: lambda session: session.apply(voice="Bruno")}
+    try:
+        if not waits:
+            device = SimulatedDevice(np.zeros(100, np.float32))
+            with pytest.raises(RtvcError, match=r"did not load within 0 s\."):
+                Session(device, settings, find).start()
+            return
+        _, seen = played(speech(NAMES[0], 6.0), settings, find, choose, wait_for_voice=True)
+    finally:
+        answered.set()
+    assert seen[0][1].reason.startswith("No voice: The voice did not load within 0 s. Choose an")
+    assert seen[-1][1].voice == "Bruno"
 
 
 def test_another_voice_that_is_chosen_sounds_at_once():
