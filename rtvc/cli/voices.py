@@ -313,8 +313,15 @@ def _restore(args: argparse.Namespace) -> int:
 
 def _rename(args: argparse.Namespace) -> int:
     from rtvc.library import rename_voice
+    from rtvc.library.renaming import change_name
 
-    print(f"{args.old!r} is now {rename_voice(args.old, args.new)!r}.")
+    name = rename_voice(args.old, args.new)
+    print(f"{args.old!r} is now {name!r}.")
+    changed, problems = change_name(args.old, name)
+    if changed:
+        print(f"Its name was also changed in {', '.join(changed)}.")
+    if problems:
+        raise RtvcError(" ".join(problems))
     return 0
 
 

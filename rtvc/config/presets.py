@@ -15,7 +15,7 @@ from rtvc.errors import RtvcError, UsageError, did_you_mean
 from rtvc.settings import SETTINGS, Settings, changed_names, grouped_settings
 
 SUFFIX = ".yaml"
-_TEXT_KEYS = ("description",)
+TEXT_KEYS = ("description",)
 _VOICE_GROUPS = ("voice", "effects", "output")
 OwnSettings = Callable[[str], Settings]
 """Returns the settings that the voice of a name starts with."""
@@ -112,7 +112,7 @@ def parse(text: str, name: str, source: str) -> Preset:
     SettingsFileError
         If it is not a valid preset; lists all problems.
     """
-    document = settings_yaml.parse(text, source, _TEXT_KEYS)
+    document = settings_yaml.parse(text, source, TEXT_KEYS)
     return Preset(
         name=name,
         description=document.texts.get("description", ""),
@@ -199,7 +199,7 @@ def refuse_newer(path: Path) -> None:
     RtvcError
         If it is one.
     """
-    settings_yaml.refuse_newer(path, _TEXT_KEYS)
+    settings_yaml.refuse_newer(path, TEXT_KEYS)
 
 
 def user_folder() -> Path:

@@ -184,7 +184,7 @@ def change_defaults(voice: str, changes: Mapping[str, Value | None]) -> dict[str
     Raises
     ------
     UsageError
-        If there is no such voice, or a setting does nothing with it.
+        If there is no such voice, or none to morph to, or a setting does nothing with it.
     RtvcError
         If the present file is damaged, or cannot be written.
     """
@@ -251,6 +251,8 @@ def _require_effect(voice: InstalledVoice, name: str, value: Value) -> None:
         )
     if not setting.applies_to(voice_features(voice)):
         raise UsageError(f"{name!r} does nothing with the voice {voice.name!r}.")
+    if name == "morph_to" and isinstance(value, str) and value and not is_path(value):
+        installed_voice(value)
     if name == "speaker" and isinstance(value, int) and value >= voice.manifest.speakers:
         raise UsageError(
             f"{voice.name!r} has no speaker {value}; its speakers are 0 to "

@@ -236,6 +236,40 @@ def test_it_survives_a_new_name_removal_and_replacement(voices, capsys):
     assert find_defaults("Anne") == ({"pitch": 12}, "")
 
 
+def test_a_voice_to_morph_to_must_be_installed(voices, capsys):
+    assert main(["voices", "set", "Anna", "morph_to=Brt"]) == 2
+    assert "There is no voice 'Brt'" in capsys.readouterr().err
+    assert find_defaults("Anna")[0] == {}
+    assert main(["voices", "set", "Anna", "morph_to=bert"]) == 0
+
+
+def test_a_new_name_is_used_wherever_the_old_one_was(voices, capsys):
+    user_folder().mkdir(parents=True)
+    mine = user_folder() / "mine.yaml"
+    mine.write_text("# My own.\nvoice: anna   # in lower case\npitch: 3\n")
+    other, bad = user_folder() / "other.yaml", user_folder() / "bad.yaml"
+    other.write_text("voice: Bert\n")
+    bad.write_text("voice: Anna\npitch: much\n")
+    change_defaults("Bert", {"morph_to": "Anna", "pitch": 2})
+    save_remembered(RememberedRun(settings=Settings(voice="Anna", gate=-50), preset="mine"))
+    assert main(["voices", "rename", "Anna", "Anne Marie"]) == 0
+    told = capsys.readouterr().out
+    assert told == (
+        "'Anna' is now 'Anne Marie'.\n"
+        "Its name was also changed in the settings of the last run, the preset 'mine', what 'Bert' "
+        "remembers.\n"
+    )
+    text = mine.read_text()
+    assert text.startswith("# My own.\nvoice: Anne Marie   # in lower case\npitch: 3\n")
+    assert (other.read_text(), bad.read_text()) == ("voice: Bert\n", "voice: Anna\npitch: much\n")
+    assert find_defaults("Bert")[0] == {"morph_to": "Anne Marie", "pitch": 2}
+    run = load_remembered()[0]
+    assert (run.settings.voice, run.settings.gate, run.preset) == ("Anne Marie", -50, "mine")
+    # Nothing else names it.
+    assert main(["voices", "rename", "Anne Marie", "anne marie"]) == 0
+    assert capsys.readouterr().out == "'Anne Marie' is now 'anne marie'.\n"
+
+
 def test_the_voices_of_favourite_presets_are_kept_ready(voices):
     user_folder().mkdir(parents=True)
     for name, voice in (("one", "Anna"), ("two", "Bert"), ("three", "Anna")):
