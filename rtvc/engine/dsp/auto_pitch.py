@@ -28,7 +28,9 @@ class AutoPitch:
     """
 
     def __init__(self) -> None:
-        self._octaves: deque[float] = deque()
+        self._voiced: deque[tuple[float, int]] = deque()
+        """f0 in octaves above 1 Hz, and duration in ms, of the newest voiced blocks."""
+        self._voiced_ms = 0
         self._median = 0.0
         """The median that the transposition follows, in octaves above 1 Hz, if it is known."""
         self._shift = 0.0
@@ -66,11 +68,13 @@ class AutoPitch:
         if settings.auto_pitch != "on" or not in_force(settings):
             return
         if input_f0_hz > 0:
-            self._octaves.append(math.log2(input_f0_hz))
-            while len(self._octaves) * seconds > WINDOW_S:
-                self._octaves.popleft()
-            if len(self._octaves) * seconds >= FIRST_S:
-                self._follow(float(np.median(self._octaves)), settings)
+            block = math.log2(input_f0_hz), round(1000 * seconds)
+            self._voiced.append(block)
+            self._voiced_ms += block[1]
+            while self._voiced_ms > 1000 * WINDOW_S:
+                self._voiced_ms -= self._voiced.popleft()[1]
+            if self._voiced_ms >= 1000 * FIRST_S:
+                self._follow(float(np.median([octave for octave, _ in self._voiced])), settings)
         if self._known:
             goal, step = shift_to(settings.auto_pitch_target, self._median), _SPEED * seconds
             self._shift += min(max(goal - self._shift, -step), step)

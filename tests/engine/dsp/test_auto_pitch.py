@@ -45,6 +45,20 @@ def test_small_changes_are_not_followed_and_large_ones_are() -> None:
     assert speak(auto, 150.0, 90.0)[-1] == pytest.approx(12 * np.log2(220 / 150), abs=0.8)
 
 
+def test_the_window_is_the_same_time_whatever_the_blocks() -> None:
+    auto = AutoPitch()
+    for _ in range(round(20.0 / 0.02)):
+        auto.update(110.0, 0.02, ON)
+    first = auto.semitones
+    # Longer blocks, as where steps become slower: the 15 s before still count.
+    for _ in range(5):
+        auto.update(150.0, 1.0, ON)
+    assert auto.semitones == first
+    for _ in range(20):
+        auto.update(150.0, 1.0, ON)
+    assert auto.semitones == pytest.approx(12 * np.log2(220 / 150), abs=0.11)
+
+
 @pytest.mark.parametrize("target", [222.0, 219.0])
 def test_another_target_is_followed_however_near_it_is(target: float) -> None:
     auto = AutoPitch()
