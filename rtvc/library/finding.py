@@ -13,7 +13,7 @@ from pathlib import Path
 from rtvc.errors import RtvcError, UsageError
 from rtvc.library import names
 from rtvc.library.archives import is_ignored
-from rtvc.library.home import require_readable
+from rtvc.library.home import unreadable_folder
 
 INDEX_SUFFIX = ".index"
 SUFFIXES = (*names.VOICE_SUFFIXES, INDEX_SUFFIX)
@@ -155,7 +155,6 @@ def list_names(paths: Iterable[Path]) -> str:
 
 
 def _list_files(folder: Path) -> list[Path]:
-    require_readable(folder)
     found: list[Path] = []
     locked: list[OSError] = []
     count = 0
@@ -172,7 +171,7 @@ def _list_files(folder: Path) -> list[Path]:
             if not is_ignored([name]) and (path := Path(parent, name)).is_file()
         ]
     if locked and not found:
-        raise RtvcError(f"The folder {locked[0].filename} cannot be read: {locked[0].strerror}.")
+        raise unreadable_folder(locked[0])
     return found
 
 

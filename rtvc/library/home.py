@@ -125,20 +125,11 @@ def move_into_place(prepared: Path, target: Path) -> None:
         raise
 
 
-def require_readable(folder: Path) -> None:
-    """Check that the names in a folder can be read.
-
-    Raises
-    ------
-    RtvcError
-        If they cannot.
-    """
-    try:
-        os.scandir(folder).close()
-    except OSError as error:
-        raise RtvcError(
-            f"Cannot read the folder {folder}: {error.strerror}.{permission_advice(error)}"
-        ) from None
+def unreadable_folder(error: OSError) -> RtvcError:
+    """Return the error about a folder whose names cannot be read."""
+    return RtvcError(
+        f"Cannot read the folder {error.filename}: {error.strerror}.{permission_advice(error)}"
+    )
 
 
 def copy_file(source: Path, target: Path) -> None:

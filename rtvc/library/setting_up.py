@@ -29,7 +29,7 @@ from rtvc.library.home import (
     copy_file,
     models_folder,
     move_into_place,
-    require_readable,
+    unreadable_folder,
     require_space,
     staging_folder,
 )
@@ -201,7 +201,6 @@ def _find_model_files(kind: str, source: Path) -> list[_ModelFile]:
         return [_with_config(source)]
     if not source.is_dir():
         raise UsageError(f"There is no folder {str(source)!r}.")
-    require_readable(source)
     model = BASE_MODELS.get(kind)
     sizes = {model.size, *(size for size, _ in model.other_files)} if model else set()
     found: list[tuple[bool, int, Path]] = []
@@ -217,7 +216,7 @@ def _find_model_files(kind: str, source: Path) -> list[_ModelFile]:
             if _name_matches(kind, path, source) and path.is_file():
                 found.append((path.stat().st_size not in sizes, len(path.parts), path))
     if locked and not found:
-        raise RtvcError(f"The folder {locked[0].filename} cannot be read: {locked[0].strerror}.")
+        raise unreadable_folder(locked[0])
     return [_with_config(path) for _, _, path in sorted(found)]
 
 

@@ -54,7 +54,7 @@ def test_control_characters_in_names_do_not_reach_the_terminal(
     os.rename("in.wav", name)
     for told in (
         convert(name, f"out-{name}"),
-        convert(name, f"out-{name}", code=1),
+        convert(name, f"out-{name}", code=2),
         convert(f"no-{name}", "out.wav", code=2),
     ):
         assert told.rstrip("\n").isprintable()
