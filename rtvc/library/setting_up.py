@@ -29,9 +29,9 @@ from rtvc.library.home import (
     copy_file,
     models_folder,
     move_into_place,
-    unreadable_folder,
     require_space,
     staging_folder,
+    unreadable_folder,
 )
 
 _WEIGHTS_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")

@@ -374,9 +374,9 @@ def test_a_folder_without_permission_is_not_called_empty(tmp_path):
     locked = tmp_path / "locked"
     locked.mkdir(mode=0)
     with unprivileged():
-        with pytest.raises(RtvcError, match="Cannot read the folder .*locked: Permission denied"):
+        with pytest.raises(RtvcError, match=r"Cannot read the folder .*locked: Permission denied"):
             install_from_folder("rmvpe", locked)
-        with pytest.raises(RtvcError, match="Cannot read the folder .*locked: Permission denied"):
+        with pytest.raises(RtvcError, match=r"Cannot read the folder .*locked: Permission denied"):
             find_voices(locked, "locked")
 
 
