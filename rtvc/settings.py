@@ -552,7 +552,7 @@ class Settings:
         """
         if not self.morphs:
             return self.voice
-        if self.morph == 1 and self.voice != BUILT_IN:
+        if self.morph == 1 and BUILT_IN not in (self.voice, self.morph_to):
             return self.morph_to
         return name_between(self.voice, self.morph_to, self.morph)
 

@@ -26,6 +26,7 @@ _STATEFUL = (
     "rtvc.engine.world.",
     "rtvc.engine.rvc.voice",
     "rtvc.engine.rvc.pitch_track",
+    "rtvc.engine.rvc.running_convolutions",
     "rtvc.engine.rvc.decoder",
     "rtvc.audio.limiter",
     "rtvc.audio.resample",

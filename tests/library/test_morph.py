@@ -138,6 +138,11 @@ def test_what_has_nothing_between_is_refused(voices: None, settings: dict[str, s
         converted(**settings, morph=0.5)
 
 
+def test_at_the_end_too_an_rvc_voice_does_not_become_your_own(voices: None):
+    with pytest.raises(UsageError, match="morphs to another RVC voice"):
+        converted(voice="Anna", morph_to="world", morph=1.0)
+
+
 def test_a_voice_that_is_loaded_has_no_position(voices: None):
     with pytest.raises(UsageError, match="give the first voice by its name"):
         rtvc.convert(

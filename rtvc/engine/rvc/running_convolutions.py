@@ -8,7 +8,7 @@ comes closer to the conversion of a file, which normalises over a whole phrase.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mlx.core as mx
 import numpy as np
@@ -52,7 +52,8 @@ class InputStatistics:
     def __init__(self, kernel: int, stride: int, seconds: float = SECONDS) -> None:
         self._kernel, self._stride = kernel, stride
         self._longest = round(seconds * _RATE / stride)
-        self._parts: list[_Part] = []
+        self._sums: list[tuple[Any, ...]] = []
+        """The parts; plain tuples where a saved state was restored."""
         self._tail: Float32 = np.zeros(0, np.float32)
 
     def push(self, samples: Float32, *, skipped: bool = False) -> None:
@@ -76,21 +77,27 @@ class InputStatistics:
         windows = np.lib.stride_tricks.sliding_window_view(audio, self._kernel)[:: self._stride]
         products = windows.T @ windows
         power = float(np.trace(products)) / len(windows)
-        if skipped and power <= _SILENT * max((part.power for part in self._parts), default=0.0):
+        known = self._parts
+        if skipped and power <= _SILENT * max((part.power for part in known), default=0.0):
             return
-        parts = [p for p in self._parts if not p.skipped or p.power > _SILENT * power]
+        parts = [p for p in known if not p.skipped or p.power > _SILENT * power]
         parts.append(_Part(len(windows), windows.sum(axis=0), products, power, skipped))
         while sum(part.windows for part in parts[1:]) >= self._longest:
             parts.pop(0)
-        self._parts = parts
+        self._sums = [*parts]
+
+    @property
+    def _parts(self) -> list[_Part]:
+        return [_Part(*sums) for sums in self._sums]
 
     def values(self) -> tuple[Float64, Float64]:
         """Return mean and covariance, (kernel,) and (kernel, kernel); zeros before any input."""
-        count = sum(part.windows for part in self._parts)
+        parts = self._parts
+        count = sum(part.windows for part in parts)
         if not count:
             return np.zeros(self._kernel), np.zeros((self._kernel, self._kernel))
-        mean = np.sum([part.total for part in self._parts], axis=0) / count
-        products = np.sum([part.products for part in self._parts], axis=0) / count
+        mean = np.sum([part.total for part in parts], axis=0) / count
+        products = np.sum([part.products for part in parts], axis=0) / count
         return mean, products - np.outer(mean, mean)
 
 

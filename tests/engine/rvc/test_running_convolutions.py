@@ -5,11 +5,16 @@ from __future__ import annotations
 import mlx.core as mx
 import numpy as np
 import pytest
+import soxr
 
 from rtvc._types import Float32, Float64
+from rtvc.engine.chain import Chain
+from rtvc.engine.chain_state import read_state, write_state
 from rtvc.engine.rvc.running_convolutions import InputStatistics, RunningConvolutions
 from rtvc.engine.rvc.window import FRAME
-from tests.engine.rvc.rvc_stack import encoder, speech
+from rtvc.live.flight_state import pack_state, unpack_state
+from rtvc.settings import Settings
+from tests.engine.rvc.rvc_stack import LocalPitch, encoder, speech, voice
 
 KERNEL, STRIDE = 10, 5
 
@@ -128,3 +133,17 @@ def test_they_come_closer_to_those_of_a_file():
         )
     running, window_alone = np.sum(errors, axis=0)
     assert running < 0.5 * window_alone
+
+
+def test_a_chain_with_a_saved_state_continues_bit_for_bit():
+    settings = Settings(content="running", block=100.0, context=300.0, gate=-90.0)
+    made = voice(pitch=LocalPitch())
+    first, second = Chain(made, settings), Chain(made, settings)
+    blocks = soxr.resample(speech(), 16_000, 48_000)[: 12 * first.block].reshape(12, -1)
+    for block in blocks[:10]:
+        first.step(block, settings)
+    arrays: dict[str, np.ndarray] = {}
+    write_state(second, unpack_state(pack_state(read_state(first), arrays), arrays))
+    for block in blocks[10:]:
+        expected = first.step(block, settings).output
+        np.testing.assert_array_equal(second.step(block, settings).output, expected)
