@@ -25,23 +25,19 @@ def frame_noise(seed: int, first: int, frames: int, samples: int) -> Float32:
     first
         Absolute index of the first frame; may be negative.
     frames, samples
-        Number of frames, and of samples per frame (a multiple of 8).
+        Number of frames, and of samples per frame.
 
     Returns
     -------
     ndarray
         (frames * samples,) float32 in -1.73..1.73.
-
-    Raises
-    ------
-    ValueError
-        If `samples` is not a multiple of 8.
     """
-    if samples % _PER_COUNT:
-        raise ValueError(f"{samples} samples per frame is not a multiple of {_PER_COUNT}")
-    counter = (_ORIGIN + first) * (samples // _PER_COUNT)
+    counts = -(-samples // _PER_COUNT)
+    counter = (_ORIGIN + first) * counts
     generator = np.random.Generator(np.random.Philox(key=seed, counter=counter))
-    noise = generator.random(frames * samples, dtype=np.float32)
+    noise = generator.random(frames * counts * _PER_COUNT, dtype=np.float32)
+    if samples % _PER_COUNT:
+        noise = noise.reshape(frames, -1)[:, :samples].reshape(-1)
     noise -= np.float32(0.5)
     noise *= np.float32(12.0**0.5)
     return noise

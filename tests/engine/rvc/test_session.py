@@ -7,6 +7,7 @@ import pytest
 import soxr
 
 from rtvc.audio.simulated import Fault, SimulatedDevice
+from rtvc.engine.chain import Chain
 from rtvc.engine.profiling.random_weights import UPSAMPLING, random_voice
 from rtvc.engine.rvc.offline import convert
 from rtvc.engine.rvc.voice import RvcStream, RvcVoice
@@ -223,6 +224,20 @@ def test_every_version_and_rate_runs_live(version, rate):
     assert_sound(played)
     assert stats.failed_steps == stats.late_blocks == stats.device.underruns == 0
     assert np.sqrt(np.mean(played[RATE // 2 : RATE] ** 2)) > 1e-3
+
+
+def test_a_voice_whose_frames_are_no_multiple_of_eight_samples(monkeypatch):
+    """A rate of 44.1 kHz, which some training programs offer."""
+    monkeypatch.setitem(UPSAMPLING, ("v1", 44_100), ((7, 7, 3, 3), (14, 14, 6, 6)))
+    network = random_voice("v1", 44_100, width=16, initial=64)
+    made = RvcVoice("narrow", network, _encoder(), lambda kind: LocalPitch())
+    settings = Settings(block=100.0, context=300.0, gate=-90.0, formant=1.0)
+    chain, sound = Chain(made, settings), microphone(1.0)
+    blocks = sound[: 8 * chain.block].reshape(8, -1)
+    played = np.concatenate([chain.step(block, settings).output for block in blocks])
+    assert_sound(played)
+    assert np.sqrt(np.mean(played[RATE // 2 :] ** 2)) > 1e-3
+    assert np.isfinite(convert(made, speech()[:16_000], settings).audio).all()
 
 
 @cache
