@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -170,6 +171,7 @@ class Converter:
         opened, used = _opened_voice(voice, self._settings)
         self._name = opened.name
         self._lock = threading.Lock()
+        self._process = os.getpid()
         self._form: ArrayFormat | None = None
         self._over = ""
         """Why it accepts no more samples, "" while it does."""
@@ -219,11 +221,12 @@ class Converter:
         UsageError
             For samples of another shape, type or range, values that are not finite, or samples
             whose type or number of channels differs from the blocks before; the stream is then
-            unchanged. Also after `flush`.
+            unchanged. Also after `flush`, and in a process forked after the converter was made.
         RtvcError
             If the voice fails. The converter cannot be used afterwards.
         """
         mono, form = to_mono(samples)
+        self._check_process()
         with self._lock:
             self._check_open()
             if form != (self._form or form):
@@ -242,16 +245,24 @@ class Converter:
         Raises
         ------
         UsageError
-            After `flush`.
+            After `flush`, and in a process forked after the converter was made.
         RtvcError
             If the voice fails.
         """
+        self._check_process()
         with self._lock:
             self._check_open()
             left = self._call(_Stream.flush)
             self._over = "This converter has been flushed. Make another one for another stream."
             self._stream.close()
             return (self._form or MONO).restore(left)
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise UsageError(
+                "This converter was made before the process was forked, and its thread is not in "
+                "this process. Make a converter here."
+            )
 
     def _check_open(self) -> None:
         if self._over:

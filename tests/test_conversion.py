@@ -361,6 +361,38 @@ class TestThreads:
             )
             assert (done.returncode, done.stderr) == (0, "")
 
+    @pytest.mark.skipif(sys.platform == "darwin", reason="macOS is not safe after a fork")
+    def test_a_forked_process_converts_as_its_parent_does(self):
+        """It has none of the threads that its parent has used."""
+        program = (
+            "import multiprocessing, numpy as np, rtvc\n"
+            "samples = np.sin(np.arange(9_000) / 50, dtype=np.float32)\n"
+            "def convert(at):\n"
+            "    return rtvc.convert(samples, sample_rate=48_000)\n"
+            "def use(at):\n"
+            "    try:\n"
+            "        converter.process(samples)\n"
+            "    except rtvc.UsageError as error:\n"
+            "        return str(error)\n"
+            "converter = rtvc.Converter('world', sample_rate=48_000)\n"
+            "made = convert(0)\n"
+            "with multiprocessing.get_context('fork').Pool(1) as pool:\n"
+            "    print(np.array_equal(pool.map_async(convert, [1]).get(30)[0], made))\n"
+            "    print(pool.map_async(use, [1]).get(30)[0])\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program],
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parents[1],
+            timeout=90,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        same, refused = done.stdout.splitlines()
+        assert same == "True"
+        assert "before the process was forked" in refused
+
     @pytest.mark.thorough
     @pytest.mark.parametrize("kind", ["world", "rvc"])
     def test_several_converters_share_a_voice(self, kind):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -44,7 +45,7 @@ class ThreadBound(Generic[T]):
         self._calls: SimpleQueue[_Call[T] | None] = SimpleQueue()
         # The thread holds no reference to this object, which would keep it alive.
         job = run_in_pool(functools.partial(_serve, make, made, self._calls), name)
-        self._end = weakref.finalize(self, _end, self._calls, job)
+        self._end = weakref.finalize(self, _end, self._calls, job, os.getpid())
         try:
             made.result()
         except BaseException:
@@ -101,7 +102,9 @@ def _serve(make: Callable[[], T], made: Future[None], calls: SimpleQueue[_Call[T
         del call, use, result
 
 
-def _end(calls: SimpleQueue[_Call[T] | None], job: Job) -> None:
+def _end(calls: SimpleQueue[_Call[T] | None], job: Job, process: int) -> None:
+    if os.getpid() != process:  # a forked process does not have the thread
+        return
     calls.put(None)
     # The owner may be deleted on this very thread.
     if job.thread is not threading.current_thread():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import os
 import sys
 import threading
 import time
@@ -162,3 +163,15 @@ def _end_threads() -> None:
         while not (thread.ended.is_set() or thread.abandoned) and time.monotonic() < end:
             with contextlib.suppress(KeyboardInterrupt):
                 thread.ended.wait(max(0.0, end - time.monotonic()))
+
+
+def _forget_threads() -> None:
+    """Forget all threads: a forked process has none of those of its parent."""
+    _idle.clear()
+    _all.clear()
+    _lock.release()
+
+
+os.register_at_fork(
+    before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_forget_threads
+)
