@@ -16,9 +16,8 @@ from rtvc.library.names import comparison_key, is_path
 from rtvc.library.voice_defaults import read_defaults, write_defaults
 from rtvc.library.voices import list_voices
 from rtvc.setting import Value
+from rtvc.settings import BUILT_IN
 
-_NAMES = ("voice", "morph_to")
-"""The settings whose value is the name of a voice."""
 _Change = Callable[[str, str], bool]
 """Changes the old name to the new one in a file; returns whether it was there."""
 
@@ -61,12 +60,19 @@ def change_name(old: str, new: str) -> tuple[list[str], list[str]]:
     return changed, problems
 
 
-def _renamed(values: Mapping[str, Value], old: str, new: str) -> dict[str, Value]:
-    """Return the settings that name the voice, with its new name."""
+def _naming(voice: Value) -> tuple[str, ...]:
+    """Return the settings whose value names a voice: the built-in voice morphs to presets."""
+    return ("voice",) if voice == BUILT_IN else ("voice", "morph_to")
+
+
+def _renamed(
+    values: Mapping[str, Value], names: tuple[str, ...], old: str, new: str
+) -> dict[str, Value]:
+    """Return the settings of these names that name the voice, with its new name."""
     key = comparison_key(old)
     return {
         name: new
-        for name in _NAMES
+        for name in names
         if isinstance(value := values.get(name), str)
         and not is_path(value)
         and comparison_key(value) == key
@@ -75,7 +81,7 @@ def _renamed(values: Mapping[str, Value], old: str, new: str) -> dict[str, Value
 
 def _change_last_run(old: str, new: str) -> bool:
     run = read_remembered()
-    found = _renamed({name: getattr(run.settings, name) for name in _NAMES}, old, new)
+    found = _renamed(run.settings.changed(), _naming(run.settings.voice), old, new)
     if found:
         save_remembered(dataclasses.replace(run, settings=run.settings.replace(**found)))
     return bool(found)
@@ -84,7 +90,8 @@ def _change_last_run(old: str, new: str) -> bool:
 def _change_preset(path: Path, old: str, new: str) -> bool:
     text, source = settings_yaml.read_text(path), str(path)
     document = settings_yaml.parse(text, source, TEXT_KEYS)
-    found = _renamed(document.values, old, new)
+    names = _naming(document.values.get("voice", BUILT_IN))
+    found = _renamed(document.values, names, old, new)
     if found:
         values = document.values | found
         write_atomically(path, settings_yaml.update_text(text, source, document.texts, values))
@@ -93,7 +100,7 @@ def _change_preset(path: Path, old: str, new: str) -> bool:
 
 def _change_defaults(folder: Path, old: str, new: str) -> bool:
     values = read_defaults(folder)
-    found = _renamed(values, old, new)
+    found = _renamed(values, ("morph_to",), old, new)
     if found:
         write_defaults(folder, values | found)
     return bool(found)

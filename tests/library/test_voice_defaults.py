@@ -270,6 +270,24 @@ def test_a_new_name_is_used_wherever_the_old_one_was(voices, capsys):
     assert capsys.readouterr().out == "'Anne Marie' is now 'anne marie'.\n"
 
 
+def test_a_preset_of_the_built_in_voice_keeps_its_name(voices, capsys):
+    user_folder().mkdir(parents=True)
+    mine, full = user_folder() / "mine.yaml", user_folder() / "full.yaml"
+    (user_folder() / "Anna.yaml").write_text("pitch: 3\n")
+    mine.write_text("morph_to: Anna\nmorph: 0.5\n")
+    full.write_text("voice: world\nmorph_to: Anna\nmorph: 0.5\n")
+    save_remembered(RememberedRun(settings=Settings(morph_to="Anna", morph=0.5)))
+    assert main(["voices", "rename", "Anna", "Anne"]) == 0
+    assert capsys.readouterr().out == "'Anna' is now 'Anne'.\n"
+    assert "morph_to: Anna\n" in mine.read_text()
+    assert "morph_to: Anna\n" in full.read_text()
+    assert load_remembered()[0].settings.morph_to == "Anna"
+    # Between voices of RVC it is a voice.
+    mine.write_text("voice: Bert\nmorph_to: Anne\nmorph: 0.5\n")
+    assert main(["voices", "rename", "Anne", "Anna"]) == 0
+    assert mine.read_text().startswith("voice: Bert\nmorph_to: Anna\nmorph: 0.5\n")
+
+
 def test_the_voices_of_favourite_presets_are_kept_ready(voices):
     user_folder().mkdir(parents=True)
     for name, voice in (("one", "Anna"), ("two", "Bert"), ("three", "Anna")):
