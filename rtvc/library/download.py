@@ -189,6 +189,10 @@ def _transfer(request: _Request, file: FileIO, state: _PartialDownload) -> None:
         raise TransientError(f"The file at {hostname(request.url)} has changed.") from None
     with response:
         start, total = _content_range(response, start)
+        validator = _validator(response.headers)
+        if start and not request.sha256 and _differ(state.validator, validator):
+            file.truncate(0)
+            raise TransientError(f"The file at {hostname(request.url)} has changed.")
         if request.size is not None and total not in (None, request.size):
             raise _wrong_file_error(
                 request.url, f"it has {total} bytes and should have {request.size}"
@@ -196,7 +200,8 @@ def _transfer(request: _Request, file: FileIO, state: _PartialDownload) -> None:
         if total is not None and total > MAX_BYTES:
             raise _too_large_error(request)
         require_space((total or start) - start, "the download")
-        state.validator = _validator(response.headers)
+        # The answer to a range may leave out the date.
+        state.validator = validator or (state.validator if start else "")
         state.name = file_name(_server_file_name(response.headers), request.url)
         with explain_write_errors():
             if file.seek(0, 2) != start:
@@ -273,6 +278,12 @@ def _validator(headers: http.client.HTTPMessage) -> str:
     """Return the value for If-Range: a strong entity tag, else the Last-Modified date."""
     tag: str = headers.get("ETag", "")
     return tag if tag.startswith('"') else headers.get("Last-Modified", "")
+
+
+def _differ(before: str, now: str) -> bool:
+    """Return whether two validators of one kind are those of different versions of a file."""
+    alike = before.startswith('"') == now.startswith('"')
+    return bool(before and now) and alike and before != now
 
 
 def _server_file_name(headers: http.client.HTTPMessage) -> str:

@@ -111,6 +111,21 @@ def test_a_changed_file_is_downloaded_again(server):
     assert fetch(url)[0] == DATA[::-1]
 
 
+def test_parts_of_two_versions_are_never_joined(server):
+    url = server.put("/a", DATA, cuts=[100_000])
+    refused(url, pauses=())
+    server.put("/a", DATA[::-1], etag='"two"', conditions=False)
+    assert fetch(url)[0] == DATA[::-1]
+    assert server.ranges() == ["", "bytes=100000-", ""]
+
+
+def test_an_answer_without_a_date_can_be_resumed_too(server):
+    date = "Sat, 01 Feb 2025 10:00:00 GMT"
+    url = server.put("/a", DATA, etag="", modified=date, dated_parts=False, cuts=[10, 10])
+    assert fetch(url)[0] == DATA
+    assert server.ranges() == ["", "bytes=10-", "bytes=20-"]
+
+
 def test_a_shorter_file_is_downloaded_again(server):
     url = server.put("/a", DATA, cuts=[100_000])
     refused(url, pauses=())

@@ -20,6 +20,10 @@ class Served:
         Bytes after which the connection is closed, one entry per request.
     statuses
         HTTP status to send instead of the file, one entry per request; 0 sends the file.
+    conditions
+        Whether a part is sent only of the version that the request names.
+    dated_parts
+        Whether the answer with a part has the date of the file.
     """
 
     data: bytes = b""
@@ -30,6 +34,8 @@ class Served:
     encoding: str = ""
     location: str = ""
     ranges: bool = True
+    conditions: bool = True
+    dated_parts: bool = True
     chunked: bool = False
     delay_s: float = 0.0
     cuts: list[int] = field(default_factory=list)
@@ -78,10 +84,11 @@ def serving() -> Iterator[FileServer]:
                 self.answer(file)
 
         def answer(self, file: Served) -> None:
-            start, size = 0, len(file.data)
+            start, size, date = 0, len(file.data), file.modified
             asked = self.headers.get("Range", "")
             condition = self.headers.get("If-Range", "")
-            if asked and file.ranges and condition in ("", file.etag, file.modified):
+            met = not file.conditions or condition in ("", file.etag, file.modified)
+            if asked and file.ranges and met:
                 start = int(asked.removeprefix("bytes=").removesuffix("-"))
                 if start >= size:
                     self.send_response(416)
@@ -90,13 +97,14 @@ def serving() -> Iterator[FileServer]:
                     self.end_headers()
                     return
                 self.send_response(206)
+                date = date if file.dated_parts else ""
                 self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
             else:
                 self.send_response(200)
             self.send_header("Content-Type", file.kind)
             for name, value in (
                 ("ETag", file.etag),
-                ("Last-Modified", file.modified),
+                ("Last-Modified", date),
                 ("Content-Disposition", file.disposition),
                 ("Content-Encoding", file.encoding),
             ):
