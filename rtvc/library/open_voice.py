@@ -171,6 +171,7 @@ def _load_between(name: str, first: str, second: str, share: float) -> RvcVoice:
         from rtvc.engine.rvc import loading
         from rtvc.engine.rvc.network import SynthesizerNetwork
         from rtvc.engine.weights.checkpoint import read_voice_checkpoint
+        from rtvc.engine.weights.errors import not_opened
         from rtvc.library.blending import blend_checkpoints, check_same_network
 
         paths = [loading.voice_file(path) for _, path, _ in voices]
@@ -181,7 +182,10 @@ def _load_between(name: str, first: str, second: str, share: float) -> RvcVoice:
             blended = blend_checkpoints(one, other, share)
             return SynthesizerNetwork(blended.weights, blended.config, embedder=blended.embedder)
 
-        state = paths[1].stat()
+        try:
+            state = paths[1].stat()
+        except OSError as error:
+            raise RtvcError(not_opened(paths[1], error)) from None
         version = paths[1].resolve(), state.st_mtime_ns, state.st_size
         return _load_shared(paths[0], blend, (*version, share))
 
@@ -248,9 +252,10 @@ def _find_index(path: Path) -> Path | None:
     if path.is_dir():
         found = [f for f in path.glob("*.index") if not f.name.startswith((".", "trained_"))]
         return found[0] if len(found) == 1 else None
-    from rtvc.library.finding import matching_index
+    from rtvc.library.finding import matching_indexes
 
-    return matching_index(path)
+    found = matching_indexes(path)
+    return found[0] if len(found) == 1 else None
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from rtvc.audio.simulated import SimulatedDevice
+from rtvc.between import name_between
 from rtvc.calibration.conditions import conditions
 from rtvc.calibration.sizing import Sizing
 from rtvc.calibration.timing import Timing
@@ -31,6 +32,7 @@ from rtvc.session import Session
 from rtvc.settings import Settings
 from tests.engine.rvc.rvc_stack import GOLDEN, INDEX
 from tests.support.material import more
+from tests.support.unprivileged import unprivileged
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("home")]
 
@@ -165,6 +167,19 @@ def test_a_damaged_file_of_an_installed_voice_names_the_voice(anna, file):
     advice = "The voice 'Anna' is damaged; remove it with 'rtvc voices remove' and add it again. "
     assert str(caught.value).startswith(advice)
     assert file in str(caught.value)
+
+
+def test_files_that_cannot_be_opened_are_reported(home):
+    home.chmod(0o755)
+    (home / "locked").mkdir(0)
+    with unprivileged(), pytest.raises(RtvcError, match="Cannot open locked: Permission denied"):
+        find_voice("./locked")
+    voice = home / "a.pth"
+    voice.write_bytes((GOLDEN / "voice_v1_f0_40k.pth").read_bytes())
+    gone = home / "gone.pth"
+    gone.symlink_to(home / "removed.pth")
+    with pytest.raises(RtvcError, match=r"Cannot open gone\.pth: No such file"):
+        find_voice(name_between(str(voice), str(gone), 0.5))
 
 
 def test_a_pitch_estimator_that_does_not_exist_is_refused():

@@ -16,6 +16,7 @@ from rtvc.engine.rvc.network import SynthesizerNetwork
 from rtvc.engine.weights import cache
 from rtvc.engine.weights.checkpoint import read_voice_checkpoint
 from rtvc.engine.weights.content_encoder import read_content_encoder
+from rtvc.engine.weights.errors import not_opened
 from rtvc.engine.weights.fcpe import read_fcpe
 from rtvc.engine.weights.rmvpe import read_rmvpe
 from rtvc.engine.weights.swift_f0 import read_swift_f0
@@ -164,11 +165,15 @@ def _only(path: Path, suffixes: tuple[str, ...], wanted: str, *, besides: str = 
     """Return the only file of a folder, without hidden files and names starting with `besides`."""
     if not path.is_dir():
         return path
-    files = sorted(
+    try:
+        entries = sorted(path.iterdir())
+    except OSError as error:
+        raise RtvcError(not_opened(path, error)) from None
+    files = [
         file
-        for file in path.iterdir()
+        for file in entries
         if file.suffix.lower() in suffixes and not file.name.startswith((".", besides))
-    )
+    ]
     if not files:
         raise RtvcError(f"The folder {path} holds no {wanted} ({' or '.join(suffixes)}).")
     if len(files) > 1:

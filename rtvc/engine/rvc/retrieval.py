@@ -262,8 +262,10 @@ def load_index(path: str | Path) -> FeatureIndex:
             "again, or rebuild it with the training tool."
         )
     try:
-        ivf = faiss.read_index(str(file))
-    except (RuntimeError, MemoryError) as error:
+        with file.open("rb") as stream:  # faiss opens no path that is not UTF-8
+            reader = faiss.PyCallbackIOReader(stream.read)  # type: ignore[attr-defined]
+            ivf = faiss.read_index(reader)
+    except (OSError, RuntimeError, MemoryError) as error:
         raise RtvcError(f"The index {file} cannot be opened: {error}.") from error
     assert isinstance(ivf, faiss.IndexIVFFlat)  # checked by check_ivf_flat
     return FeatureIndex(ivf, header, file)

@@ -187,6 +187,8 @@ def _read_legacy(file: BinaryIO, file_size: int) -> Any:
     offsets: dict[str, int] = {}
     for key in keys:
         storage = table.storages[key]
+        if storage.size > file_size:
+            raise ContentError("tensor data is missing or has the wrong size")
         file.seek(position)
         if file.read(8) != storage.count.to_bytes(8, "little"):
             raise ContentError("tensor data is missing or has the wrong size")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +186,14 @@ def test_features_and_k_are_checked(index: FeatureIndex) -> None:
         index.search(np.zeros(256, np.float32))
     with pytest.raises(UsageError, match="at least 1"):
         index.search(np.zeros((1, 256), np.float32), k=0)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its disks take only names in UTF-8")
+def test_a_path_that_is_not_utf_8(tmp_path: Path, index: FeatureIndex) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/m\xe9re.index"))
+    odd.write_bytes(ADDED.read_bytes())
+    query = _random(3, index.width)
+    assert_array_equal(load_index(odd).blend(query, 0.5), index.blend(query, 0.5))
 
 
 def test_the_empty_file_of_training_is_refused() -> None:

@@ -401,6 +401,14 @@ def test_legacy_header_and_length(tmp_path):
         refusal(path)
 
 
+@pytest.mark.parametrize("count", [2**40, 2**63, 2**64, 2**100])
+def test_impossible_sizes_of_legacy_storages(tmp_path, count):
+    body = tw.tensor("0", "FloatStorage", count, (12,), (1,))
+    assert "wrong size" in refusal(
+        tw.write_legacy(tmp_path / "f.pt", body, {"0": (12, VALUES.tobytes())})
+    )
+
+
 def test_missing_files_folders_and_other_formats(tmp_path):
     assert "No such file" in refusal(tmp_path / "gone.pth")
     refusal(tmp_path)
