@@ -24,6 +24,7 @@ from rtvc.library.finding import FEATURE_WIDTHS, FoundVoice
 from rtvc.library.home import (
     copy_file,
     move_into_place,
+    removed_folder,
     require_space,
     staging_folder,
     voices_folder,
@@ -250,6 +251,7 @@ def _install(
         write_manifest(folder, manifest)
         if proposed:
             write_defaults(folder, proposed)
+        target, kept = voices_folder() / name, ""
         old = find_folder(voices_folder(), name)
         if force and old is not None:
             if (old / DEFAULTS_FILE).is_file():
@@ -262,9 +264,13 @@ def _install(
                 f"The old one can be restored: rtvc voices restore {shlex.quote(kept)}{new}"
             )
         try:
-            move_into_place(folder, voices_folder() / name)
+            move_into_place(folder, target)
         except FileExistsError:
             raise UsageError(f"There is a voice {name!r} already; choose another name.") from None
+        except BaseException:
+            if kept and old is not None and not target.exists():
+                (removed_folder() / kept).rename(old)
+            raise
     return AddedVoice(installed_voice(name), tuple(notes))
 
 

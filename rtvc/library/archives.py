@@ -22,6 +22,23 @@ MAX_RATIO = 40
 _RATIO_FREE_BYTES = 2**20
 _FREE_DIRECTORY_BYTES = 96 * 2**10
 _CHUNK = 2**20
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+"""Compression methods of all supported versions of Python."""
+_DAMAGE: tuple[type[Exception], ...] = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    MemoryError,  # an LZMA member can ask for a dictionary of 4 GiB
+    RuntimeError,
+    ValueError,
+    struct.error,
+)
+try:
+    import lzma
+except ImportError:  # zipfile refuses these members then
+    pass
+else:
+    _DAMAGE += (lzma.LZMAError,)
 _ENCRYPTED = 0x1
 _UTF_8 = 0x800
 
@@ -62,14 +79,7 @@ def unpack(path: Path, folder: Path, suffixes: tuple[str, ...]) -> None:
             raise _refusal(
                 "its compression method is not supported; unpack it and add the folder"
             ) from None
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            EOFError,
-            RuntimeError,
-            ValueError,
-            struct.error,
-        ):
+        except _DAMAGE:
             raise _refusal("it is damaged or cut short; download it again") from None
 
 
@@ -119,6 +129,8 @@ def _select_members(
             raise _refusal(f"{name} in it is a link instead of a file")
         if member.flag_bits & _ENCRYPTED:
             raise _refusal("it is encrypted; unpack it with its password and add the folder")
+        if member.compress_type not in _METHODS:
+            raise NotImplementedError
         _check_expansion(member, name)
         subfolder = folders.setdefault(
             names.comparison_key("/".join(parts[:-1])), str(len(folders))

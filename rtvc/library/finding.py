@@ -109,16 +109,22 @@ def find_voices(folder: Path, container: str) -> list[FoundVoice]:
     ]
 
 
-def matching_index(voice: Path) -> Path | None:
-    """Return the index in the same folder that belongs to a voice by its name, or None."""
+def matching_indexes(voice: Path) -> list[Path]:
+    """Return the indexes in the same folder that belong to a voice by its name.
+
+    More than one only if the features of more than one, or of none, are as wide as the voice's.
+    """
     from rtvc.engine.weights.recognise import FileKind, recognise
 
     found = [
         file
-        for file in voice.parent.glob("*" + INDEX_SUFFIX)
-        if _voice_key(file) == _voice_key(voice) and recognise(file) is FileKind.INDEX
+        for file in sorted(voice.parent.glob("*" + INDEX_SUFFIX))
+        if file.is_file()
+        and _voice_key(file) == _voice_key(voice)
+        and recognise(file) is FileKind.INDEX
     ]
-    return found[0] if len(found) == 1 else None
+    fitting = _fitting(voice, found) if len(found) > 1 else []
+    return fitting or found
 
 
 def select_voice(found: list[FoundVoice], pick: str) -> list[FoundVoice]:

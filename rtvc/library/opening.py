@@ -14,7 +14,7 @@ from rtvc.library import names
 from rtvc.library.addresses import is_url, without_query
 from rtvc.library.archives import unpack
 from rtvc.library.download import ReportProgress, discard_download, download
-from rtvc.library.finding import SUFFIXES, FoundVoice, find_voices, matching_index
+from rtvc.library.finding import SUFFIXES, FoundVoice, find_voices, list_names, matching_indexes
 from rtvc.library.home import staging_folder
 
 
@@ -74,4 +74,16 @@ def _find_in_path(path: Path) -> Iterator[list[FoundVoice]]:
     else:
         require_weights(path, "a voice")
         stem = names.without_training_suffix(path.stem)
-        yield [FoundVoice(path, matching_index(path), names.suggested_name(stem))]
+        indexes = matching_indexes(path)
+        note = (
+            f"More than one index belongs to it by its name, so none is used: "
+            f"{list_names(indexes)}. Select one with --index."
+        )
+        yield [
+            FoundVoice(
+                path,
+                indexes[0] if len(indexes) == 1 else None,
+                names.suggested_name(stem),
+                notes=(note,) if len(indexes) > 1 else (),
+            )
+        ]

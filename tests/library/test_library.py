@@ -1,5 +1,6 @@
 """Adding, refusing, removing, restoring and blending voices in the library."""
 
+import errno
 import json
 import os
 import random
@@ -24,6 +25,7 @@ from rtvc.engine.weights.checkpoint import read_voice_checkpoint
 from rtvc.engine.weights.recognise import recognise
 from rtvc.errors import RtvcError, UsageError
 from rtvc.library import adding, archives, names
+from rtvc.library import home as home_module
 from rtvc.library.adding import add_voice, blend_voices
 from rtvc.library.finding import find_voices, select_voice
 from rtvc.library.opening import open_source
@@ -551,6 +553,48 @@ def test_every_suggested_name_is_valid():
         assert names.validated_name(name) == name
 
 
+def test_an_index_next_to_a_file_is_used_if_it_fits_and_is_the_only_one(tmp_path):
+    voice = tmp_path / "Anna.pth"
+    voice.write_bytes(V2.read_bytes())
+    (tmp_path / "Anna.index").mkdir()
+    make_index(tmp_path / "added_IVF1_Flat_nprobe_1_Anna_v1.index", 256)
+    make_index(tmp_path / "added_IVF1_Flat_nprobe_1_Anna_v2.index", count=40)
+    assert add(voice).voice.manifest.index == "added_IVF1_Flat_nprobe_1_Anna_v2.index"
+    make_index(tmp_path / "added_IVF1_Flat_nprobe_2_Anna_v2.index", count=41)
+    added = add(voice, name="Bert")
+    assert added.voice.index is None
+    (note,) = added.notes
+    assert note.startswith("More than one index belongs to it by its name, so none is used: ")
+    assert note.endswith(
+        "nprobe_1_Anna_v2.index, added_IVF1_Flat_nprobe_2_Anna_v2.index. Select one with --index."
+    )
+
+
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+def test_a_damaged_member_is_reported_for_every_compression_method(tmp_path, method):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("a/Anna.pth", V2.read_bytes())
+    raw = bytearray(path.read_bytes())
+    assert add(path, name=f"Anna {method}").voice.manifest.version == "v2"
+    middle = len(raw) // 2
+    raw[middle : middle + 400] = bytes(400)
+    path.write_bytes(raw)
+    assert "a.zip" in refused(path, name="Bert")
+    assert installed() == [f"Anna {method}"]
+
+
+def test_a_compression_method_that_is_not_known_everywhere_is_refused(tmp_path):
+    path = make_zip(tmp_path / "a.zip", {"Anna.pth": V2})
+    raw = bytearray(path.read_bytes())
+    at = raw.rindex(b"PK\1\2")
+    raw[at + 10 : at + 12] = struct.pack("<H", 93)  # Zstandard
+    path.write_bytes(raw)
+    assert "compression method is not supported" in refused(path)
+
+
 def test_a_replaced_voice_can_be_restored(index):
     add(V2, name="Anna", index=index)
     added = add(V1, name="anna", force=True)
@@ -568,6 +612,24 @@ def test_a_replaced_voice_can_be_restored(index):
     again = add(V1, name="Cleo D", force=True)
     assert again.notes[0].endswith(": rtvc voices restore 'Cleo D 2'")
     assert library.restore_voice("Cleo D 2") == "Cleo D 2"
+
+
+@pytest.mark.parametrize("problem", [OSError(errno.EDQUOT, "over quota"), KeyboardInterrupt()])
+def test_a_voice_stays_if_its_replacement_fails(index, monkeypatch, problem):
+    add(V2, name="Anna", index=index)
+    flush = home_module.flush_file
+
+    def fail(path):
+        if path.parent.name == "voice":  # the new one, which is not in place yet
+            raise problem
+        flush(path)
+
+    monkeypatch.setattr(home_module, "flush_file", fail)
+    with pytest.raises((RtvcError, KeyboardInterrupt)):
+        add(V1, name="anna", force=True)
+    assert installed() == ["Anna"]
+    assert library.installed_voice("Anna").manifest.index_vectors == 40
+    assert library.list_removed() == []
 
 
 def test_removed_voices_of_the_same_name_can_be_restored():
