@@ -172,7 +172,11 @@ def remove_voice(name: str, *, forever: bool = False) -> str:
         kept = _move_aside(folder)
         if not forever:
             return kept
-        shutil.rmtree(removed_folder() / kept)
+        aside = removed_folder() / kept
+        if aside.is_symlink():  # what it leads to is not part of the library
+            aside.unlink()
+        else:
+            shutil.rmtree(aside)
         return ""
 
 

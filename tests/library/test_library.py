@@ -632,6 +632,20 @@ def test_a_voice_stays_if_its_replacement_fails(index, monkeypatch, problem):
     assert library.list_removed() == []
 
 
+def test_a_link_to_a_voice_is_removed_without_the_voice(tmp_path):
+    folder = add(V2, name="Anna").voice.folder
+    elsewhere = tmp_path / "elsewhere"
+    folder.rename(elsewhere)
+    folder.symlink_to(elsewhere)
+    before = tree(elsewhere)
+    assert installed() == ["Anna"]
+    library.restore_voice(library.remove_voice("Anna"))
+    assert installed() == ["Anna"]
+    assert library.remove_voice("Anna", forever=True) == ""
+    assert installed() == library.list_removed() == []
+    assert tree(elsewhere) == before
+
+
 def test_removed_voices_of_the_same_name_can_be_restored():
     for version, source in (("v2", V2), ("v1", V1)):
         add(source, name="Anna")
