@@ -156,6 +156,8 @@ def test_a_chain_that_takes_over_continues_with_the_mean_pitch():
 @pytest.mark.parametrize("second", [WorldVoice, voice])
 def test_any_voice_continues_with_the_mean_pitch_of_any_other_one(first, second):
     before, after = (Chain(make(), SETTINGS).learned.mean_pitch for make in (first, second))
+    assert before is not None
+    assert after is not None
     before.update(np.full(300, 220.0))
     after.follow(before)
     assert after.update(np.array([110.0]))[0] == pytest.approx(np.log2(220.0), abs=0.007)

@@ -131,7 +131,9 @@ def test_muted_is_silent_and_converted_does_not_leak_the_microphone():
 @pytest.mark.parametrize(
     "change", [{}, {"voice": "ready"}, {"voice": "other"}, {"block": 100.0}], ids=str
 )
-def test_a_mode_takes_effect_in_the_block_in_which_it_is_set_together_with_a_shape(change):
+def test_a_mode_takes_effect_in_the_block_in_which_it_is_set_together_with_a_shape(
+    change, monkeypatch
+):
     device, at_s = Device(noise(4)), 3.19  # 10 ms before the end of a block
     voices = {name: PlainVoice(name) for name in ("world", "ready", "other")}
     settings = Settings(latency="constant", block=200.0, ready_memory=100.0, **OPEN)
@@ -144,7 +146,7 @@ def test_a_mode_takes_effect_in_the_block_in_which_it_is_set_together_with_a_sha
         if device.now() >= at_s:
             session.apply(mode="muted", **change)
 
-    device._advance = advance_and_change
+    monkeypatch.setattr(device, "_advance", advance_and_change)
     with session:
         assert session.wait(60)
     began = device.now() - len(device.played) / RATE
@@ -309,7 +311,7 @@ class TestFaults:
     )
     @pytest.mark.parametrize("at_s", [2.92, 3.3])
     def test_a_chain_that_takes_over_outputs_nothing_from_before_a_lost_device(
-        self, name, value, at_s
+        self, name, value, at_s, monkeypatch
     ):
         source = np.concatenate([noise(3), np.zeros(4 * RATE, np.float32)])
         device = Device(source, faults=[Fault(2.95, "lost", 0.7)])
@@ -324,7 +326,7 @@ class TestFaults:
             if device.now() >= at_s:
                 session.apply(**{name: value})
 
-        device._advance = advance_and_change
+        monkeypatch.setattr(device, "_advance", advance_and_change)
         with session:
             assert session.wait(60)
             assert session.stats().in_use[name] == value
