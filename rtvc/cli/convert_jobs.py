@@ -110,24 +110,29 @@ def is_sound_name(path: Path) -> bool:
 
 
 def _plan_folder(inputs: Sequence[Path], target: Path) -> Plan:
-    jobs: list[Job] = []
+    sources: list[tuple[Path, Path]] = []
     skipped: list[Skipped] = []
-    taken: set[str] = set()
     for path in inputs:
-        before = len(jobs)
+        before = len(sources)
         for found, relative in _files(path, target):
             if isinstance(found, Skipped):
                 skipped.append(found)
-                continue
-            result = relative if is_sound_name(relative) else relative.with_suffix(".wav")
-            # talk.m4a next to talk.wav
-            if result != relative and path_key(target / result) in taken:
-                result = relative.with_name(f"{relative.name}.wav")
-            taken.add(path_key(target / result))
-            jobs.append(Job(found, target / result))
-        if len(jobs) == before:
+            else:
+                sources.append((found, relative))
+        if len(sources) == before:
             named = "".join(f" {one.source.name} is {one.reason}." for one in skipped[:3])
             raise UsageError(f"There are no sound files in the folder {str(path)!r}.{named}")
+    # Names that stay as they are take precedence: talk.m4a next to talk.wav.
+    taken = {path_key(target / name) for _, name in sources if is_sound_name(name)}
+    jobs: list[Job] = []
+    for source, name in sources:
+        result = name
+        if not is_sound_name(name):
+            result = name.with_suffix(".wav")
+            if path_key(target / result) in taken:
+                result = name.with_name(f"{name.name}.wav")
+            taken.add(path_key(target / result))
+        jobs.append(Job(source, target / result))
     return Plan(tuple(jobs), tuple(skipped))
 
 

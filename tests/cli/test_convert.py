@@ -233,6 +233,23 @@ def test_plans_on_a_disk_that_ignores_case():
     assert mac or len(make_plan([composed, decomposed], Path("new")).jobs) == 2
 
 
+def test_files_with_one_name_and_other_extensions_have_results_of_their_own():
+    for name in ("x/talk.m4a", "x/talk.mp4", "x/talk.wav"):
+        Path(name).parent.mkdir(exist_ok=True)
+        speech("talk.wav", 0.1).rename(name)
+    jobs = {job.source.name: job.target.name for job in make_plan([Path("x")], Path("out")).jobs}
+    assert jobs == {
+        "talk.m4a": "talk.m4a.wav",
+        "talk.mp4": "talk.mp4.wav",
+        "talk.wav": "talk.wav",
+    }
+    two = [Path("x/talk.m4a"), Path("x/talk.mp4")]
+    assert [job.target.name for job in make_plan(two, Path("out")).jobs] == [
+        "talk.wav",
+        "talk.mp4.wav",
+    ]
+
+
 def test_plans():
     for name in ("a.wav", "x/a.wav", "x/y/b.wav", "x/out/old.wav"):
         speech(name, 0.1)
