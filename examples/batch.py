@@ -21,12 +21,16 @@ def convert_file(source: Path, target: Path, voice: rtvc.Voice, title: str) -> N
         soundfile.SoundFile(source) as talk,
         soundfile.SoundFile(target, "x", talk.samplerate, talk.channels) as result,
     ):
-        converter = rtvc.Converter(voice, sample_rate=talk.samplerate, pitch=4)
-        for second in talk.blocks(talk.samplerate, dtype="float32"):
-            result.write(converter.process(second))
-            print(f"\r{title} {talk.tell() / talk.frames:4.0%}", end="", flush=True)
-        if talk.frames:  # else no block has said how many channels there are
-            result.write(converter.flush())
+        try:
+            converter = rtvc.Converter(voice, sample_rate=talk.samplerate, pitch=4)
+            for second in talk.blocks(talk.samplerate, dtype="float32"):
+                result.write(converter.process(second))
+                print(f"\r{title} {talk.tell() / talk.frames:4.0%}", end="", flush=True)
+            if talk.frames:  # else no block has said how many channels there are
+                result.write(converter.flush())
+        except BaseException:  # also Ctrl-C: do not leave a part of the result
+            target.unlink()
+            raise
     print()
 
 

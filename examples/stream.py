@@ -6,6 +6,7 @@ A sound file stands for the stream. Any block length works, and the result is th
 """
 
 import sys
+from pathlib import Path
 
 import soundfile
 
@@ -20,14 +21,18 @@ def main(source: str, target: str) -> None:
         soundfile.SoundFile(source) as talk,
         soundfile.SoundFile(target, "x", talk.samplerate, talk.channels) as result,
     ):
-        converter = rtvc.Converter(
-            "world", rtvc.Settings(pitch=-4, formant=-2), sample_rate=talk.samplerate
-        )
-        print(f"The result lags by at most {1000 * converter.latency:.0f} ms.")
-        for block in talk.blocks(BLOCK, dtype="float32"):
-            result.write(converter.process(block))
-        if talk.frames:  # else no block has said how many channels there are
-            result.write(converter.flush())
+        try:
+            converter = rtvc.Converter(
+                "world", rtvc.Settings(pitch=-4, formant=-2), sample_rate=talk.samplerate
+            )
+            print(f"The result lags by at most {1000 * converter.latency:.0f} ms.")
+            for block in talk.blocks(BLOCK, dtype="float32"):
+                result.write(converter.process(block))
+            if talk.frames:  # else no block has said how many channels there are
+                result.write(converter.flush())
+        except BaseException:  # also Ctrl-C: do not leave a part of the result
+            Path(target).unlink()
+            raise
         print(f"{target}: {result.frames} samples, as many as {source}")
 
 

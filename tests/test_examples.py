@@ -158,3 +158,14 @@ def test_empty_files_and_results_that_exist_do_not_stop_an_example(here: Path) -
     assert run("stream.py", "in/b.wav", "in/b.wav", code=1).startswith("File exists: ")
     assert run("convert_array.py", "none.wav", "out.wav", code=1).startswith("Error opening")
     assert run("batch.py", "none", "out", code=1) == "<WorldVoice 'world', 48000 Hz>\n"
+
+
+def test_an_error_leaves_no_part_of_a_result(here: Path) -> None:
+    Path("in").mkdir()
+    samples = np.zeros(96_000, np.float32)
+    samples[60_000] = np.nan
+    soundfile.write("in/a.wav", samples, 48_000, subtype="FLOAT")
+    assert "a.wav: The samples hold values" in run("batch.py", "in", "out", code=1)
+    assert not list(Path("out").iterdir())
+    run("stream.py", "in/a.wav", "result.wav", code=1)
+    assert not Path("result.wav").exists()
