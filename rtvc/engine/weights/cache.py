@@ -23,6 +23,7 @@ from rtvc.engine.weights.content_encoder import (
 from rtvc.engine.weights.rmvpe import Rmvpe, RmvpeConfig, read_rmvpe
 from rtvc.engine.weights.safetensors import read_safetensors, write_safetensors
 from rtvc.errors import RtvcError
+from rtvc.system.durable import flush_file
 from rtvc.system.processes import is_running
 
 #: Increase it with every change to the result of the readers.
@@ -110,6 +111,7 @@ def _write_cache(entry: Path, made_from: str, value: ContentEncoder | Rmvpe) -> 
     os.close(handle)
     try:
         write_safetensors(Path(name), value.weights, metadata)
+        flush_file(Path(name))  # nothing checks the numbers in it when it is read
         Path(name).replace(entry)
     finally:
         Path(name).unlink(missing_ok=True)
