@@ -86,6 +86,9 @@ class _Run:
         actions.keep_favourites_ready()
         self._controller, self._source = controller, source
         self._actions = actions
+        self._preset_manager = preset_manager
+        self._unreadable = ""
+        """Why files could not be read, "" if they could."""
         self._announcer = Announcer()
         self._commands = Commands(
             controller,
@@ -117,7 +120,21 @@ class _Run:
             if now - maintained >= _MAINTAIN_S:
                 maintained = now
                 self._controller.maintain()
+                self._follow_files()
             _check_reader()
+
+    def _follow_files(self) -> None:
+        """Use the presets and favourites that other programs have changed."""
+        before = self._unreadable
+        self._unreadable = self._commands.attempt(self._read_files)
+        if self._unreadable != before:
+            self._print(self._unreadable)
+
+    def _read_files(self) -> str:
+        self._preset_manager.scan()
+        self._actions.follow_favourites()
+        self._actions.follow_voice_defaults()
+        return ""
 
     def _answer(self, typed: Typed) -> str:
         return (self._commands.line if typed.is_line else self._commands.key)(typed.text)

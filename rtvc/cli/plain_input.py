@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import stat
 import sys
@@ -18,8 +19,9 @@ from rtvc.cli.terminal import Keyboard
 ESCAPE = "\x1b"
 MUTE_TYPING = "\x07"
 """Ctrl+g: mutes while a command is typed, where m is a letter."""
-_PASTE = 32
-"""Characters at once that nobody types."""
+_PASTE = 3
+"""Different keys at once, beyond which nobody has typed them. A held key is one."""
+_COMMAND = re.compile(r":[^\r\n]*")
 
 
 class Typed(NamedTuple):
@@ -92,10 +94,9 @@ class KeyInput:
         if not text and self._sequence == ESCAPE:  # nothing followed, so it was the key
             self._sequence = ""
             yield from self._escape()
-        pasted, line_start = len(text) > _PASTE, True
-        for character in text:
-            if self._in_sequence(character):
-                continue
+        keys = [character for character in text if not self._in_sequence(character)]
+        pasted, line_start = self._is_paste("".join(keys)), True
+        for character in keys:
             if self.unfinished:
                 yield from self._edit(character)
                 line_start = not self.unfinished
@@ -106,6 +107,11 @@ class KeyInput:
                 line_start = character in "\r\n"
             else:
                 yield Typed(character)
+
+    def _is_paste(self, keys: str) -> bool:
+        """Return whether nobody has typed what is outside of commands."""
+        begun = ":" if self.unfinished else ""
+        return len(set(_COMMAND.sub("", f"{begun}{keys}")) - {"\r", "\n"}) > _PASTE
 
     def _in_sequence(self, character: str) -> bool:
         """Return whether a character is part of an escape sequence."""

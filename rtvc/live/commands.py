@@ -152,7 +152,7 @@ class Commands:
         voices = list(self._controller.scanner.voices)
         if not name:
             return f"Voices: {', '.join(voices)}."
-        name = next((known for known in voices if known.lower() == name.lower()), name)
+        name = _known(name, voices) or name
         self._check_voice(follow_voice(self._controller.settings, name))
         return self._change(SETTINGS["voice"], name)
 
@@ -161,7 +161,7 @@ class Commands:
         names = [entry.name for entry in self._preset_manager.entries]
         if not name:
             return f"Presets: {', '.join(names)}."
-        known = next((known for known in names if known.lower() == name.lower()), "")
+        known = _known(name, names)
         if not known:
             raise UsageError(
                 f"There is no preset {name!r}. "
@@ -179,7 +179,7 @@ class Commands:
         if not name:
             raise UsageError(f"Name a device, or '{NO_DEVICE_NAMES[what]}': ':{what} NAME'.")
         choice = "" if name.lower() == NO_DEVICE_NAMES[what] else name
-        wanted = self._controller.wanted
+        wanted = self._controller.requested
         self._controller.select_devices(
             wanted.with_input(choice) if what == "input" else wanted._replace(**{what: choice})
         )
@@ -197,6 +197,12 @@ class Commands:
     def _quit(self) -> str:
         self.ended = True
         return ""
+
+
+def _known(name: str, names: list[str]) -> str:
+    """Return the name as it is, else the first that differs in case only, "" if there is none."""
+    others = (known for known in names if known.lower() == name.lower())
+    return name if name in names else next(others, "")
 
 
 def offered(text: str, *, never_dry: bool) -> str:

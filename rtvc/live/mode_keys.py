@@ -13,8 +13,8 @@ repeats after 0.2 to 0.7 s, and then about 30 times a second."""
 _HELD_S = 0.15
 """Presses at shorter intervals are one press of a key that is held."""
 _PANIC_S = 0.7
-"""Presses of the mute key at shorter intervals are one press: of a key that is held, or of a user
-who wants silence at once and presses it several times."""
+"""Presses at shorter intervals neither unmute nor let your own voice through: they come from a
+key that is held, or from a user who wants silence at once and presses it several times."""
 
 
 class ModeKeys:
@@ -77,6 +77,9 @@ class ModeKeys:
             return self._answered(now), ""
         if since < _HELD_S:
             return mode, ""
+        if mode == "converted" and since < _PANIC_S:  # the first repeat of a held key
+            key = self._own_voice_key
+            return mode, f"Your own voice stays off. Press {key} again to let it through."
         return ("dry" if mode == "converted" else "converted"), ""
 
     def press_mute(self, mode: str) -> tuple[str, str]:

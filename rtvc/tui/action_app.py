@@ -269,12 +269,14 @@ class ActionApp(App[None]):
 
     def action_search(self) -> None:
         """Focus the search field."""
-        if not self.screen.query(VoiceList):
+        # The guide has a list that only its last step shows.
+        shown = [voices for voices in self.screen.query(VoiceList) if voices.display]
+        if not shown:
             self._close_screens()
         if isinstance(self.screen, MainScreen):
             self.screen.search()
         else:
-            self.screen.query_one(VoiceList).search()
+            shown[0].search()
 
     def action_presets(self) -> None:
         """Open the presets screen, or close it."""

@@ -157,8 +157,8 @@ class FirstRunScreen(PanelScreen):
     def _device(self, event: OptionList.OptionSelected) -> None:
         chosen = event.option_list
         if isinstance(chosen, DeviceList):
-            choice = chosen.change(self._controller.wanted)
-            if choice != self._controller.wanted:
+            choice = chosen.change(self._controller.requested)
+            if choice != self._controller.requested:
                 self._controller.select_devices(choice)
             self._opening = chosen.kind, chosen.choice
 

@@ -145,6 +145,11 @@ class LevelMeter(Drawing):
         self._dragging = False
         self.capture_mouse(False)
 
+    def on_mouse_release(self) -> None:
+        """Let the handle go if the mouse is no longer followed, as after a dialog."""
+        if self.app.mouse_captured is not self:
+            self._dragging = False
+
     def _drag(self, x: int) -> bool:
         first, cells = self._bar_at
         inside = first <= x < first + cells

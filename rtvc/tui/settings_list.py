@@ -88,7 +88,8 @@ class SettingsList(ScrollView, can_focus=True):
         self._shown = self._selection.rows, self._selection.at
         """The rows that are shown, and which of them as selected."""
         self.virtual_size = Size(0, len(self._selection.rows))
-        self._dragged: Value | None = None
+        self._dragged: tuple[Setting, Value] | None = None
+        """The setting whose handle is dragged, and the value at the mouse."""
 
     @property
     def _facts(self) -> Facts:
@@ -151,13 +152,15 @@ class SettingsList(ScrollView, can_focus=True):
             style += Style(dim=True)
         if chosen:
             style += Style(reverse=self.has_focus, bold=True)
+        held = self._dragged is not None and self._dragged[0].name == row.name
+        dragged = self._dragged[1] if self._dragged is not None and held else None
         text = row_text(
             row,
             self._settings,
             self._facts,
             width,
             chosen=chosen,
-            dragged=self._dragged if chosen else None,
+            dragged=dragged,
             preset=getattr(self._origin(), row.name, None),
         )
         return Strip([Segment(set_cell_size(text, width), style)], width)
@@ -219,7 +222,7 @@ class SettingsList(ScrollView, can_focus=True):
         self._show_rows()
         if self._is_on_track(event.x):
             self.capture_mouse()
-            self._drag(event.x)
+            self._drag(self._limited, event.x)
 
     def on_click(self, event: events.Click) -> None:
         """Ask for the value that was clicked."""
@@ -230,15 +233,21 @@ class SettingsList(ScrollView, can_focus=True):
     def on_mouse_move(self, event: events.MouseMove) -> None:
         """Follow the mouse along the track."""
         if self._dragged is not None:
-            self._drag(event.x)
+            self._drag(self._dragged[0], event.x)
 
     def on_mouse_up(self) -> None:
         """Use the value at which the mouse was let go."""
-        self.capture_mouse(False)
         dragged, self._dragged = self._dragged, None
+        self.capture_mouse(False)
         if dragged is not None:
-            self._set(dragged)
-            self._refresh_row(self._selection.at)
+            self._use(*dragged)
+            self.refresh()
+
+    def on_mouse_release(self) -> None:
+        """Let the handle go if the mouse is no longer followed, as after a dialog."""
+        if self.app.mouse_captured is not self:
+            self._dragged = None
+            self.refresh()
 
     def on_resize(self) -> None:
         """Keep the selected row in sight: a long message takes rows of the list."""
@@ -266,16 +275,15 @@ class SettingsList(ScrollView, can_focus=True):
             return False
         return 0 <= x - TRACK_AT < self._track_cells
 
-    def _drag(self, x: int) -> None:
-        setting = self._limited
+    def _drag(self, setting: Setting, x: int) -> None:
         value = slider.value_in(setting, x - TRACK_AT, self._track_cells)
-        if value == self._dragged:
+        if self._dragged == (setting, value):
             return
-        self._dragged = value
+        self._dragged = setting, value
         # Sizes rebuild the chain, so they are used once the mouse is let go.
         if not setting.shape:
-            self._set(value)
-        self._refresh_row(self._selection.at)
+            self._use(setting, value)
+        self.refresh()
 
     def _base(self, setting: Setting) -> Value:
         """Return the value from which steps start: the one that the row shows."""
@@ -286,7 +294,10 @@ class SettingsList(ScrollView, can_focus=True):
 
     def _set(self, value: Value) -> None:
         assert self.setting is not None
-        self._change(self.setting, value)
+        self._use(self.setting, value)
+
+    def _use(self, setting: Setting, value: Value) -> None:
+        self._change(setting, value)
         self.show(self._current(), self._facts)
 
     def _show_rows(self) -> None:

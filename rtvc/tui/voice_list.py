@@ -96,6 +96,14 @@ def items(
     )
 
 
+class _Row(Option):
+    """An option with its row: the list may show other rows before a selection is handled."""
+
+    def __init__(self, item: Item) -> None:
+        super().__init__(_line(item))
+        self.item = item
+
+
 class VoiceList(Vertical):
     """A search field above a list.
 
@@ -231,7 +239,8 @@ class VoiceList(Vertical):
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
-        self.post_message(self.Selected(self, self._shown[event.option_index]))
+        if isinstance(event.option, _Row):
+            self.post_message(self.Selected(self, event.option.item))
 
     @on(OptionList.OptionHighlighted)
     def _highlighted(self, event: OptionList.OptionHighlighted) -> None:
@@ -257,7 +266,7 @@ class VoiceList(Vertical):
         by_name = [item for item in self._items if wanted in item.name.lower()]
         others = [i for i in self._items if i not in by_name and wanted in i.about.lower()]
         self._shown = (*by_name, *others)
-        rows = [Option(_line(item)) for item in self._shown]
+        rows: list[Option] = [_Row(item) for item in self._shown]
         if not rows:
             rows = [Option(self._nothing, disabled=True)]
         options.set_options(rows)

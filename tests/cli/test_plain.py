@@ -13,6 +13,7 @@ from subprocess import PIPE
 import pytest
 
 from rtvc.cli.plain_input import ESCAPE, KeyInput, LineInput, Typed
+from rtvc.config.panel_state import PanelState, save_panel_state
 from rtvc.live.commands import HELP, KEYS, offered
 from tests.cli.test_main import rtvc_command
 from tests.support.processes import Process, started
@@ -118,6 +119,22 @@ def test_of_pasted_text_only_commands_count():
     ]
 
 
+@pytest.mark.parametrize("text", ["my words", "so what\n", "a b c"])
+def test_a_short_text_that_is_pasted_does_nothing_either(text: str):
+    assert Keys(text).typed() == []
+
+
+def test_keys_that_come_at_once_all_act():
+    assert Keys("\x1b[Am\x1b[15~").typed() == [Typed("m")]
+    assert Keys("m" * 40).typed() == [Typed("m")] * 40
+    assert Keys("m:pitch 4\r1").typed() == [
+        Typed("m"),
+        Typed(":pitch 4", is_line=True),
+        Typed("1"),
+    ]
+    assert Keys("m1 ").typed() == [Typed("m"), Typed("1"), Typed(" ")]
+
+
 def test_the_end_of_a_pipe_ends_the_run_and_that_of_a_file_does_not(tmp_path: Path):
     read, write = os.pipe()
     os.write(write, "pitch 4\nvoice \u00fc".encode()[:-1])
@@ -219,6 +236,23 @@ def test_through_pipes_each_line_is_a_command_and_the_end_quits():
         process.stdin.close()
         assert process.wait(20) == 0
         assert process.stderr.read() == ""
+
+
+def test_presets_and_favourites_that_others_change_are_used(tmp_path: Path):
+    (tmp_path / "config" / "presets").mkdir(parents=True)
+    mine = tmp_path / "config" / "presets" / "mine.yaml"
+    mine.write_text("pitch: 3\n")
+    with piped() as process:
+        read_until(process, LIVE)
+        save_panel_state(PanelState(favourites={1: "mine"}))
+        mine.write_text("pitch: 9\nformant: 2\n")
+        time.sleep(3)
+        process.stdin.write("1\npitch\n")
+        process.stdin.close()
+        printed = process.stdout.read()
+        assert process.wait(20) == 0
+    assert "Loaded preset 'mine'." in printed
+    assert "pitch: 9 semitones;" in printed
 
 
 def test_a_reader_that_goes_ends_it():

@@ -6,13 +6,14 @@ import pytest
 
 from rtvc.config.panel_state import PanelState
 from rtvc.config.preset_manager import PresetManager
+from rtvc.config.presets import user_folder
 from rtvc.config.remembered import RememberedRun
 from rtvc.errors import UsageError
 from rtvc.live.actions import Actions
 from rtvc.live.announcer import Announcer
 from rtvc.live.commands import Commands
 from rtvc.live.controller import Controller
-from rtvc.live.devices import DeviceNames
+from rtvc.live.devices import DeviceNames, device_label
 from rtvc.live.mode_keys import ModeKeys
 from rtvc.settings import Settings
 from rtvc.stats import Latency, State, Stats
@@ -223,3 +224,24 @@ def test_devices_and_presets_by_name():
     assert it.commands.line(":voice") == "Voices: world."
     assert "needs a name" in it.commands.line(":save")
     assert "'default'" in it.commands.line(":output")
+
+
+def test_devices_in_quick_succession_are_all_used():
+    it = Typist()
+    it.commands.line(":input USB Microphone")
+    it.commands.line(":output External Headphones")
+    used = it.controller.requested
+    assert [device_label(one) for one in (used.input, used.output)] == [
+        "USB Microphone",
+        "External Headphones",
+    ]
+    it.controller.close()
+
+
+def test_of_names_that_differ_in_case_the_one_that_is_typed_is_used():
+    user_folder().mkdir(parents=True)
+    (user_folder() / "Deep.yaml").write_text("pitch: 3\n")
+    it = Typist()
+    assert it.commands.line(":preset deep").startswith("Loaded preset 'deep'.")
+    assert it.commands.line(":preset Deep").startswith("Loaded preset 'Deep'.")
+    assert it.commands.line(":preset DEEP").startswith("Loaded preset ")

@@ -119,3 +119,18 @@ def test_mute_that_is_held_or_pressed_again_and_again_stays_mute():
     it.mode = "dry"
     it.m(after=0.01)
     assert it.mode == "muted"
+
+
+@pytest.mark.parametrize("first", [0.2, 0.5, 0.69])
+def test_holding_the_key_never_brings_your_own_voice_back(first):
+    it = Keys(confirm=False)
+    it.space()
+    assert it.mode == "dry"
+    it.holds_space(2, first)
+    assert it.mode == "converted"
+    it.space()
+    assert it.mode == "dry"
+    it.space(after=0.2)
+    assert it.mode == "converted", "it leaves your own voice at any time"
+    message = it.space(after=0.5)
+    assert message == "Your own voice stays off. Press space again to let it through."

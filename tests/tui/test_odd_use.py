@@ -1,5 +1,7 @@
 """An impatient or unusual user: keys and clicks too early or twice, odd sizes and odd keys."""
 
+import threading
+
 import pytest
 from rich.cells import cell_len
 from textual.widgets import Input, OptionList
@@ -20,10 +22,12 @@ from rtvc.stats import State
 from rtvc.tui.devices_screen import DeviceList
 from rtvc.tui.keys import chosen_keys
 from rtvc.tui.main_screen import MainScreen
+from rtvc.tui.settings_list import SettingsList
 from rtvc.tui.state_band import StateBand
 from rtvc.tui.text_pane import FlowPane, cut
-from tests.tui.conftest import in_loop
-from tests.tui.simulated_devices import SimulatedDevices
+from rtvc.tui.voice_list import VoiceList
+from tests.tui.conftest import ROWS, in_loop
+from tests.tui.simulated_devices import HEADPHONES, USB, SimulatedDevices
 
 pytestmark = pytest.mark.slow
 
@@ -35,6 +39,19 @@ class Taken(SimulatedDevices):
 
     def open(self, selection):
         raise RtvcError(REASON)
+
+
+class Slow(SimulatedDevices):
+    """Devices that open only while they may."""
+
+    def __init__(self):
+        super().__init__()
+        self.may_open = threading.Event()
+        self.may_open.set()
+
+    def open(self, selection):
+        self.may_open.wait(20)
+        return super().open(selection)
 
 
 def shown_footer(it) -> str:
@@ -276,3 +293,68 @@ async def test_names_of_wide_characters_keep_the_rows_whole(open_panel, size, vo
 )
 def test_a_text_is_cut_by_cells(text, room, shown):
     assert cut(text, room) == shown
+
+
+@pytest.mark.thorough
+@in_loop
+async def test_the_guide_keeps_a_microphone_that_is_still_being_opened(open_panel):
+    provider = Slow()
+    async with open_panel(guided=False, provider=provider) as it:
+        await it.reads("1 of 5", "USB Microphone")
+        provider.may_open.clear()
+        await it.press("down", "down", "enter", "n", "n")
+        await it.reads("3 of 5", "External Headphones")
+        await it.press("down", "down", "enter")
+        provider.may_open.set()
+        await it.until(lambda: it.controller.names[:2] == (USB.name, HEADPHONES.name))
+
+
+@pytest.mark.thorough
+@in_loop
+async def test_a_search_from_the_guide_is_visible(open_panel):
+    async with open_panel(guided=False) as it:
+        await it.reads("1 of 5", "USB Microphone")
+        await it.press("slash")
+        assert isinstance(it.panel.screen, MainScreen)
+        assert isinstance(it.panel.focused, Input)
+        await it.press("escape", "escape", "g")
+        await it.reads("1 of 5")
+        await it.press("n", "n", "n", "n")
+        await it.reads("5 of 5")
+        await it.press("slash")
+        await it.reads("5 of 5")
+        assert isinstance(it.panel.focused, Input)
+
+
+@pytest.mark.thorough
+@in_loop
+async def test_the_row_that_was_chosen_is_loaded_also_if_the_list_changes_then(open_panel):
+    async with open_panel() as it:
+        await it.press("p")
+        voices = it.panel.screen.query_one(VoiceList)
+        voices.mark("deep")
+        assert voices.marked.name == "deep"
+        voices.query_one(OptionList).action_select()
+        voices.put(voices._items[-1:])  # before the list has handled it
+        await it.pilot.pause()
+        await it.reads("Loaded preset 'deep'.")
+
+
+@pytest.mark.thorough
+@in_loop
+async def test_a_handle_changes_its_own_setting_and_no_longer_than_it_is_held(open_panel):
+    async with open_panel(size=(120, 40)) as it:
+        await it.hears(State.CONVERTED)
+        rows = it.panel.screen.query_one(SettingsList)
+        width = rows.scrollable_content_region.width
+        row = ROWS.index("formant")
+        for keys in (("down",), ("enter", "escape")):
+            await it.pilot.mouse_down(SettingsList, offset=(width - 2, row))
+            assert it.settings.formant == 12
+            await it.press(*keys)
+            before = it.settings
+            if keys == ("down",):
+                await it.pilot.mouse_up(SettingsList, offset=(width - 2, row))
+            else:
+                await it.pilot.hover(SettingsList, offset=(width - 12, row))
+            assert it.settings == before
