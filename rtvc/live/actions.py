@@ -23,6 +23,7 @@ from rtvc.config.preset_manager import (
 )
 from rtvc.config.preset_origin import PresetOrigin, origin_of
 from rtvc.config.presets import name_of, user_path
+from rtvc.errors import UsageError
 from rtvc.library.voice_defaults import (
     defaults_version,
     find_defaults,
@@ -216,7 +217,12 @@ class Actions:
     def updates(self, name: str) -> bool:
         """Return whether saving under a name updates the preset that the settings began with."""
         origin = self.origin
-        return origin is not None and not origin.entry.file.bundled and origin.name == name
+        if origin is None or origin.entry.file.bundled:
+            return False
+        try:
+            return origin.name == name_of(user_path(name))  # as typed, such as "mine.yaml"
+        except UsageError:
+            return False
 
     def save_preset(self, name: str, description: str) -> str:
         """Save the settings as a new preset, or update the one that they began with."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 from textual import on
@@ -13,11 +14,11 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from rtvc.errors import RtvcError
 from rtvc.tui.closing import close_once
 from rtvc.tui.footer import DialogKeys
 from rtvc.tui.keys import mute_key
 from rtvc.tui.message_log import LogEntry
+from rtvc.tui.notice import outcome
 
 
 class Dialog(ModalScreen[None]):
@@ -44,8 +45,8 @@ class Ask(Dialog):
     answer
         The initial text of the field.
     use
-        Called with the answer. If it raises `RtvcError`, the dialog shows the message
-        and stays open.
+        Called with the answer. If it raises `RtvcError` or `OSError`, the dialog shows the
+        reason and stays open.
     """
 
     def __init__(self, question: str, answer: str, use: Callable[[str], None]) -> None:
@@ -64,10 +65,9 @@ class Ask(Dialog):
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
-        try:
-            self._use(event.value.strip())
-        except RtvcError as error:
-            self.query_one(".error", Static).update(str(error))
+        refused = outcome(partial(self._use, event.value.strip()))
+        if refused.text:
+            self.query_one(".error", Static).update(refused.text)
             self.add_class("-refused")
         else:
             self.dismiss()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, Static
 
-from rtvc.errors import RtvcError
 from rtvc.live.actions import Actions
 from rtvc.tui.dialogs import Dialog
 from rtvc.tui.footer import DialogKeys
-from rtvc.tui.notice import Notice
+from rtvc.tui.notice import outcome
 from rtvc.tui.text_pane import cut
 
 _NAME = 24
@@ -56,12 +57,11 @@ class SavePreset(Dialog):
         name, description = (
             self.query_one(f"#{field}", Input).value.strip() for field in ("name", "description")
         )
-        try:
-            message = self._actions.save_preset(name, description)
-        except RtvcError as error:
-            self.query_one(".error", Static).update(str(error))
+        notice = outcome(partial(self._actions.save_preset, name, description))
+        if notice.urgent:
+            self.query_one(".error", Static).update(notice.text)
         else:
-            self.app.post_message(Notice(message))
+            self.app.post_message(notice)
             self.dismiss()
 
     def _what(self, name: str) -> str:

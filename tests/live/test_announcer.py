@@ -245,3 +245,14 @@ def test_of_names_that_differ_in_case_the_one_that_is_typed_is_used():
     assert it.commands.line(":preset deep").startswith("Loaded preset 'deep'.")
     assert it.commands.line(":preset Deep").startswith("Loaded preset 'Deep'.")
     assert it.commands.line(":preset DEEP").startswith("Loaded preset ")
+
+
+def test_a_preset_saved_with_its_suffix_keeps_its_description():
+    user_folder().mkdir(parents=True)
+    file = user_folder() / "mine.yaml"
+    file.write_text("description: For calls.\npitch: 3\n")
+    it = Typist()
+    it.commands.line(":preset mine")
+    it.commands.line(":pitch 5")
+    assert it.commands.line(":save mine.yaml").startswith("Updated 'mine'.")
+    assert "For calls." in file.read_text()

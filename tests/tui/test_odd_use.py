@@ -358,3 +358,21 @@ async def test_a_handle_changes_its_own_setting_and_no_longer_than_it_is_held(op
             else:
                 await it.pilot.hover(SettingsList, offset=(width - 12, row))
             assert it.settings == before
+
+
+@pytest.mark.thorough
+@in_loop
+async def test_a_preset_that_is_removed_while_its_new_name_is_typed(open_panel):
+    user_folder().mkdir(parents=True)
+    for name in ("mine", "other"):
+        (user_folder() / f"{name}.yaml").write_text("pitch: 3\n")
+    async with open_panel() as it:
+        await it.press("p")
+        it.panel.screen.query_one(VoiceList).mark("mine")
+        await it.press("n")
+        await it.reads("Rename 'mine' to:")
+        (user_folder() / "mine.yaml").unlink()
+        await it.press(*["backspace"] * 4, *"other", "enter")
+        await it.reads("No such file or directory")
+        await it.press("escape")
+        assert (user_folder() / "other.yaml").read_text() == "pitch: 3\n"
