@@ -218,7 +218,7 @@ async def test_your_own_voice_is_asked_for_once_in_a_run(open_panel):
         await it.until(lambda: loudest(it.provider.device) > 0.01)
         await it.press("space")
         await it.hears(State.CONVERTED)
-        await it.passes(0.5)
+        await it.passes(0.7)
         await it.press("space")
         await it.hears(State.DRY)
 
