@@ -18,21 +18,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LEAST_S = 0.010
-"""Least delay that is noted, in seconds: a usual period of a device."""
-_SLEEP_S = 0.005
+"""Least time in seconds that must be lost: a usual period of a device."""
+_NOTED_S = 0.001
+"""Least delay that is noted, in seconds."""
+_TOGETHER_S = 0.020
+"""Time between two delays that belong together: a hypervisor takes a processor in pieces."""
+_SLEEP_S = 0.003
 
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """A time in which no thread ran on a processor, in seconds on the monotonic clock."""
+    """A time in which no thread ran on a processor, or at times only.
+
+    Attributes
+    ----------
+    began, ended
+        Its begin and end in seconds on the monotonic clock.
+    seconds
+        For how much of it no thread ran.
+    """
 
     began: float
     ended: float
-
-    @property
-    def seconds(self) -> float:
-        """How long it was."""
-        return self.ended - self.began
+    seconds: float
 
 
 class Control:
@@ -75,8 +83,28 @@ class Control:
         for file in Path(self._folder.name).iterdir():
             # The last line may not be complete.
             lines = file.read_text().split("\n")[:-1]
-            found += [Delay(*map(float, line.split())) for line in lines]
+            found += joined(
+                [(float(began), float(ended)) for began, ended in map(str.split, lines)]
+            )
         return sorted(found, key=lambda delay: delay.began)
+
+
+def joined(times: list[tuple[float, float]]) -> list[Delay]:
+    """Return the delays that single ones are parts of, without those that lose too little.
+
+    Parameters
+    ----------
+    times
+        Begin and end of each delay of one processor, in order.
+    """
+    found: list[Delay] = []
+    for began, ended in times:
+        if found and began < found[-1].ended + _TOGETHER_S:
+            last = found.pop()
+            found.append(Delay(last.began, ended, last.seconds + ended - began))
+        else:
+            found.append(Delay(began, ended, ended - began))
+    return [delay for delay in found if delay.seconds >= LEAST_S]
 
 
 def main() -> None:
@@ -96,7 +124,7 @@ def main() -> None:
             due = time.monotonic() + _SLEEP_S
             time.sleep(_SLEEP_S)
             now = time.monotonic()
-            if now - due >= LEAST_S:
+            if now - due >= _NOTED_S:
                 file.write(f"{due:.4f} {now:.4f}\n")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.control import Control, Delay
+from benchmarks.control import Control, Delay, joined
 from benchmarks.soak import while_held_up
 from tests.support import machine
 from tests.support.material import more
@@ -123,8 +123,16 @@ def test_late_blocks_while_no_thread_could_run_are_counted_apart():
     late = [0, 1, 1, 3, 6, 6, 10]
     log = [{"t": n + 0.5, "late": count} for n, count in enumerate(late)]
     # What follows within two seconds may be due to it too.
-    assert while_held_up(log, "late", [Delay(1.3, 2.0)]) == 6
+    assert while_held_up(log, "late", [Delay(1.3, 2.0, 0.7)]) == 6
     assert while_held_up(log, "late", []) == 0
+
+
+def test_short_delays_of_the_control_that_follow_one_another_are_one():
+    pieces = [(1.0, 1.004), (1.006, 1.010), (1.013, 1.018), (1.5, 1.504), (2.0, 2.012)]
+    first, second = joined(pieces)
+    assert (first.began, first.ended) == (1.0, 1.018)
+    assert first.seconds == pytest.approx(0.013)
+    assert (second.began, second.ended) == (2.0, 2.012)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="The control is for Linux.")

@@ -32,6 +32,7 @@ from rtvc.library.opening import open_source
 from rtvc.library.setting_up import install_from_folder
 from rtvc.library.voices import write_manifest
 from rtvc.settings import Settings
+from rtvc.system.durable import flush_file
 from tests.support.file_server import serving
 from tests.support.library_files import (
     EMPTY_INDEX,
@@ -617,12 +618,11 @@ def test_a_replaced_voice_can_be_restored(index):
 @pytest.mark.parametrize("problem", [OSError(errno.EDQUOT, "over quota"), KeyboardInterrupt()])
 def test_a_voice_stays_if_its_replacement_fails(index, monkeypatch, problem):
     add(V2, name="Anna", index=index)
-    flush = home_module.flush_file
 
     def fail(path):
         if path.parent.name == "voice":  # the new one, which is not in place yet
             raise problem
-        flush(path)
+        flush_file(path)
 
     monkeypatch.setattr(home_module, "flush_file", fail)
     with pytest.raises((RtvcError, KeyboardInterrupt)):
