@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _under_test = threading.Event()
 
 
-def testing() -> str:
+def self_test_notice() -> str:
     """Return a sentence while the device is tested, as before the first RVC voice, else ""."""
     return "Testing how this machine computes; needed once." if _under_test.is_set() else ""
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from rtvc.config.presets import Preset, find_preset
-from rtvc.engine.dsp.auto_level import OFF
 from rtvc.errors import UsageError
 from rtvc.setting import Value
 from rtvc.settings import BUILT_IN, NO_MORPH, SETTINGS, Settings
 
-_OFF_AT = {"pitch_fixed": 0.0, "pitch_lowest": 0.0, "auto_pitch_target": 0.0, "level": OFF}
+_OFF_AT = {
+    name: SETTINGS[name].default
+    for name in ("pitch_fixed", "pitch_lowest", "auto_pitch_target", "level")
+}
 """Values that mean off, which has no values between it and another one."""
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rtvc.calibration.sizing import sizes_at_default
 from rtvc.config.remembered import RememberedRun, save_remembered
 from rtvc.errors import RtvcError
-from rtvc.library.computing import testing
+from rtvc.library.computing import self_test_notice
 from rtvc.library.preset_morph import PresetMorph
 from rtvc.library.voice_defaults import turned_names
 from rtvc.live.background import BackgroundThread
@@ -217,7 +217,7 @@ class Controller:
         session = self._session
         stats = session.session.stats() if session is not None else Stats()
         if self._in_progress:
-            reason = testing() or self._in_progress
+            reason = self_test_notice() or self._in_progress
             return dataclasses.replace(stats, state=State.STARTING, reason=reason)
         if self._failure:
             return dataclasses.replace(stats, state=State.DEVICE_LOST, reason=self._failure)

@@ -11,7 +11,7 @@ import numpy as np
 
 from rtvc._types import Float32
 from rtvc.config.paths import unused_path
-from rtvc.errors import RtvcError, escaped
+from rtvc.errors import RtvcError, UsageError, escaped
 from rtvc.live.devices import DeviceNames, OpenDevices
 
 _RATE = 48_000
@@ -45,16 +45,16 @@ def check_file(path: Path) -> None:
     Raises
     ------
     UsageError
-        If its extension names no sound format.
+        If its extension names no sound format, or its folder does not exist.
     RtvcError
-        If its folder does not exist or cannot be written to.
+        If its folder cannot be written to.
     """
     from rtvc.audio.endpoint import ENGINE_RATE
     from rtvc.audio.sound_file import require_rate
 
     require_rate(path, ENGINE_RATE)
     if not path.parent.is_dir():
-        raise RtvcError(f"There is no folder {path.parent} for {path.name}; create it first.")
+        raise UsageError(f"There is no folder {path.parent} for {path.name}; create it first.")
     if not os.access(path.parent, os.W_OK):
         raise RtvcError(
             f"The folder {str(path.parent.absolute())!r} is not writable. "

@@ -24,7 +24,7 @@ from rtvc.engine.models.ops.backend import Compute
 from rtvc.engine.selftest import ladder
 from rtvc.errors import RtvcError
 from rtvc.library import computing
-from rtvc.library.computing import needs_mlx, prepare_computing, testing
+from rtvc.library.computing import needs_mlx, prepare_computing, self_test_notice
 from tests.engine.selftest.faults import FAULTS, spoiled
 
 pytestmark = pytest.mark.slow
@@ -51,10 +51,10 @@ def test_it_is_told_while_the_machine_is_tested(monkeypatch: pytest.MonkeyPatch)
     thread = threading.Thread(target=prepare_computing)
     thread.start()
     while thread.is_alive():
-        told.append(testing())
+        told.append(self_test_notice())
         thread.join(0.01)
     assert "Testing how this machine computes; needed once." in told
-    assert testing() == ""
+    assert self_test_notice() == ""
     # Another run has the verdict.
     monkeypatch.setattr(ladder, "_once", ladder._Once())
     started = threading.Event()

@@ -73,7 +73,7 @@ def test_the_self_test_at_the_start_is_told():
     try:
         computing._under_test.set()
         made.start()
-        assert made.stats().reason == computing.testing() != ""
+        assert made.stats().reason == computing.self_test_notice() != ""
         computing._under_test.clear()
         running(made)
         assert made.stats().reason != "Starting."
