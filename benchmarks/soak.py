@@ -41,7 +41,8 @@ _WARM_S = 65.0
 """Seconds until the figures of the start are taken: the last minute fills its memory by then."""
 _WINDOW_S = 2.0
 _MINUTE_S = 60.0
-"""Memory is compared between the first and the last minute: some of it is in use at times only."""
+"""The least memory of the first minute is compared with that of the last one: some of it is in use
+at times only."""
 _AFTER_S = 2.0
 """Time for which what others did to the machine may make a block late."""
 _SMALL = "Small"
@@ -70,11 +71,21 @@ def while_held_up(log: list[dict[str, Any]], name: str, delays: list[Delay]) -> 
     )
 
 
-def memory_growth(log: list[dict[str, Any]]) -> float:
-    """Return by how many bytes the memory of the program has grown, from lines of its log."""
+def times_of(log: list[dict[str, Any]], name: str) -> list[float]:
+    """Return when a count of the log grew, in seconds after its first line."""
+    return [
+        round(after["t"] - log[0]["t"], 1)
+        for before, after in itertools.pairwise(log)
+        if after[name] > before[name]
+    ]
+
+
+def least_memory(log: list[dict[str, Any]]) -> tuple[float, float]:
+    """Return the least memory of the program in the first and in the last minute of its log, MB."""
     first, last = log[0]["t"], log[-1]["t"]
-    start = statistics.median(line["rss"] for line in log if line["t"] <= first + _MINUTE_S)
-    return statistics.median(line["rss"] for line in log if line["t"] >= last - _MINUTE_S) - start
+    start = min(line["rss"] for line in log if line["t"] <= first + _MINUTE_S)
+    end = min(line["rss"] for line in log if line["t"] >= last - _MINUTE_S)
+    return round(start / 1e6, 2), round(end / 1e6, 2)
 
 
 def measure(seconds: float, voice: str, words: tuple[str, ...]) -> dict[str, Any]:
@@ -107,7 +118,7 @@ def measure(seconds: float, voice: str, words: tuple[str, ...]) -> dict[str, Any
             found += [1000 * float(latency.seconds)] if latency is not None else []
             at += every
         silence = judge.lost_s(source, output, began, ended, 0.0)
-    first, last = log[0], log[-1]
+    first, last, memory = log[0], log[-1], least_memory(log)
     start, end = statistics.median(found[:3]), statistics.median(found[-3:])
     return {
         "voice": voice,
@@ -118,9 +129,12 @@ def measure(seconds: float, voice: str, words: tuple[str, ...]) -> dict[str, Any
         "while the control was late": {
             word: while_held_up(log, name, delays) for word, name in _COUNTED
         },
+        "late blocks at s": times_of(log, "late"),
+        "underruns at s": times_of(log, "underruns"),
         "control": {
             "allowed": control.allowed,
             "times late": len(delays),
+            "late at s": [round(one.began - began, 1) for one in delays],
             "longest ms": round(1000 * max((one.seconds for one in delays), default=0.0), 1),
         },
         "processor time of other machines": round(stolen, 4),
@@ -131,7 +145,8 @@ def measure(seconds: float, voice: str, words: tuple[str, ...]) -> dict[str, Any
         "silence in the output beyond that of the input, s": round(silence, 2),
         "states": sorted({line["state"] for line in log}),
         "reasons": sorted({line["reason"] for line in log} - {""}),
-        "memory growth MB": round(memory_growth(log) / 1e6, 2),
+        "memory growth MB": round(memory[1] - memory[0], 2),
+        "least memory at the start and at the end, MB": memory,
         "threads": [first["threads"], last["threads"]],
         "open files": [first["fds"], last["fds"]],
         "processor": round((last["cpu_s"] - first["cpu_s"]) / (last["t"] - first["t"]), 3),

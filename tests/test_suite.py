@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.control import Control, Delay, joined
-from benchmarks.soak import while_held_up
+from benchmarks.soak import least_memory, times_of, while_held_up
 from tests.support import machine
 from tests.support.material import more
 from tests.support.patience import measured as measured_test
@@ -125,6 +125,15 @@ def test_late_blocks_while_no_thread_could_run_are_counted_apart():
     # What follows within two seconds may be due to it too.
     assert while_held_up(log, "late", [Delay(1.3, 2.0, 0.7)]) == 6
     assert while_held_up(log, "late", []) == 0
+
+
+def test_a_soak_tells_when_blocks_were_late_and_the_memory_that_is_always_in_use():
+    log = [
+        {"t": 100.0 + k, "late": k // 70, "rss": 130e6 + 3e6 * (k > 60) + 9e6 * (k % 20 < 12)}
+        for k in range(150)
+    ]
+    assert times_of(log, "late") == [70.0, 140.0]
+    assert least_memory(log) == (130.0, 133.0)
 
 
 def test_short_delays_of_the_control_that_follow_one_another_are_one():
