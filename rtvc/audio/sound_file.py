@@ -18,6 +18,7 @@ from rtvc.audio.limiter import LimitedResampler
 from rtvc.errors import RtvcError, UsageError
 from rtvc.system.durable import flush_file, flush_folder
 from rtvc.system.processes import is_running
+from rtvc.system.target_folder import require_folder_of
 
 _FEW_RATES = {
     "MP3": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
@@ -236,8 +237,7 @@ def require_new(path: Path, *, overwrite: bool) -> None:
         raise UsageError(_exists_message(path))
     if os.path.islink(os.path.realpath(path)):
         raise UsageError(f"{path} is a link that leads back to itself. Choose another name.")
-    if not path.parent.is_dir():
-        raise UsageError(f"There is no folder {path.parent} for {path.name}; create it first.")
+    require_folder_of(path)
 
 
 def format_of(path: Path) -> tuple[str, str]:

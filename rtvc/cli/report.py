@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rtvc.cli import options
 from rtvc.cli.run_devices import print_note
 from rtvc.errors import RtvcError, UsageError
+from rtvc.system.target_folder import require_folder_of
 
 if TYPE_CHECKING:
     from rtvc.audio.devices import Device
@@ -128,8 +129,7 @@ def _refuse(path: Path, *, asks: bool) -> None:
     """Refuse what would fail in the end."""
     if path.exists():
         raise UsageError(f"{path} exists already. Choose another file, or remove it.")
-    if not path.parent.is_dir():
-        raise UsageError(f"There is no folder {path.parent} for {path.name}; create it first.")
+    require_folder_of(path)
     if asks and not sys.stdin.isatty():
         raise UsageError("There is no terminal to ask you on. Add --yes to write the archive.")
 

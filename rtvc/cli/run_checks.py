@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rtvc.cli import run_devices
 from rtvc.errors import RtvcError, UsageError
 from rtvc.system.path_key import path_key
+from rtvc.system.target_folder import require_folder_of
 
 if TYPE_CHECKING:
     from rtvc.config.recording_choice import RecordingChoice
@@ -75,8 +76,7 @@ def refuse_existing(args: argparse.Namespace) -> None:
 
 def _refuse_unwritable(path: Path) -> None:
     """Report before the run that its statistics could not be written after it."""
-    if not path.parent.is_dir():
-        raise UsageError(f"There is no folder {path.parent} for {path.name}; create it first.")
+    require_folder_of(path)
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtvc.errors import RtvcError, UsageError
+from rtvc.errors import RtvcError
+from rtvc.system.target_folder import require_folder_of
 
 if TYPE_CHECKING:
     from rtvc.config.recording_choice import RecordingChoice
@@ -80,10 +81,7 @@ def recording_choice(args: argparse.Namespace, remembered: RecordingChoice) -> R
     named = [Path(choice.name)] if args.record_name is not None else []
     if args.record is not None and args.record != Path():
         named.append(args.record)
-        if not args.record.parent.is_dir():
-            raise UsageError(
-                f"There is no folder {args.record.parent} for {args.record.name}; create it first."
-            )
+        require_folder_of(args.record)
     if named:
         from rtvc.audio.endpoint import ENGINE_RATE
         from rtvc.audio.sound_file import require_rate

@@ -17,7 +17,6 @@ from rtvc.config.presets import (
     list_presets,
     load_preset,
     name_of,
-    normalized,
     plain_settings,
     refuse_newer,
     save_preset,
@@ -28,6 +27,7 @@ from rtvc.errors import RtvcError, UsageError
 from rtvc.setting import Value
 from rtvc.settings import SETTINGS, Settings, changed_names
 from rtvc.system.file_version import FileVersion, file_version
+from rtvc.system.unicode_names import normalized
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from rtvc.config.paths import write_atomically
-from rtvc.config.presets import SUFFIX, normalized, own_path, user_folder
+from rtvc.config.presets import SUFFIX, own_path, user_folder
 from rtvc.errors import RtvcError, UsageError
+from rtvc.system.unicode_names import normalized
 
 Reason = Literal["deleted", "updated", "replaced"]
 

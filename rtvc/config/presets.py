@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from rtvc.config import settings_yaml
 from rtvc.config.paths import write_atomically
 from rtvc.errors import RtvcError, UsageError, did_you_mean
 from rtvc.settings import SETTINGS, Settings, changed_names, grouped_settings
+from rtvc.system.unicode_names import normalized
 
 SUFFIX = ".yaml"
 TEXT_KEYS = ("description",)
@@ -179,16 +179,8 @@ def save_preset(
 
 
 def name_of(path: Path) -> str:
-    """Return the name of a preset's file, in Unicode normalization form NFC.
-
-    Some disks and programs of macOS store a letter and its accent as two characters.
-    """
+    """Return the name of a preset's file, in Unicode normalization form NFC."""
     return normalized(path.stem)
-
-
-def normalized(name: str) -> str:
-    """Return a name in Unicode normalization form NFC."""
-    return unicodedata.normalize("NFC", name)
 
 
 def refuse_newer(path: Path) -> None:

@@ -44,6 +44,7 @@ from rtvc.library.voices import (
 )
 from rtvc.setting import SettingError, Value
 from rtvc.settings import SETTINGS
+from rtvc.system.unicode_names import comparison_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +259,7 @@ def _install(
                 (folder / DEFAULTS_FILE).unlink(missing_ok=True)
                 copy_file(old / DEFAULTS_FILE, folder / DEFAULTS_FILE)
             kept = remove_voice(name)
-            taken = names.comparison_key(kept) == names.comparison_key(name)
+            taken = comparison_key(kept) == comparison_key(name)
             new = " --name NEW" if taken else ""
             notes.append(
                 f"The old one can be restored: rtvc voices restore {shlex.quote(kept)}{new}"

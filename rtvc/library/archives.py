@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from rtvc.library import names
 from rtvc.library.home import explain_write_errors, require_space
+from rtvc.system.unicode_names import comparison_key
 
 MAX_MEMBERS = 20_000
 MAX_DIRECTORY_BYTES = 8 * 2**20
@@ -132,12 +133,10 @@ def _select_members(
         if member.compress_type not in _METHODS:
             raise NotImplementedError
         _check_expansion(member, name)
-        subfolder = folders.setdefault(
-            names.comparison_key("/".join(parts[:-1])), str(len(folders))
-        )
-        if f"{subfolder}/{names.comparison_key(name)}" in seen:
+        subfolder = folders.setdefault(comparison_key("/".join(parts[:-1])), str(len(folders)))
+        if f"{subfolder}/{comparison_key(name)}" in seen:
             raise _refusal(f"it holds {name} twice")
-        seen.add(f"{subfolder}/{names.comparison_key(name)}")
+        seen.add(f"{subfolder}/{comparison_key(name)}")
         found.append((member, subfolder, name))
     if not found:
         others = [

@@ -15,6 +15,7 @@ from rtvc.errors import RtvcError
 from rtvc.library import names
 from rtvc.library.home import format_size, models_folder
 from rtvc.library.voices import InstalledVoice, Manifest
+from rtvc.system.unicode_names import comparison_key
 
 MANIFEST_FILE = "model.json"
 
@@ -150,7 +151,7 @@ def model_title(kind: str) -> str:
 
 def model_kind(embedder: str) -> str:
     """Return the kind of a content encoder from its name in a voice's file."""
-    name = names.comparison_key(names.sanitized(embedder)).replace("_", "-").replace(" ", "-")
+    name = comparison_key(names.sanitized(embedder)).replace("_", "-").replace(" ", "-")
     return _ALIASES.get(name, name)
 
 

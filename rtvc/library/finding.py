@@ -14,6 +14,7 @@ from rtvc.errors import RtvcError, UsageError
 from rtvc.library import names
 from rtvc.library.archives import is_ignored
 from rtvc.library.home import unreadable_folder
+from rtvc.system.unicode_names import comparison_key
 
 INDEX_SUFFIX = ".index"
 SUFFIXES = (*names.VOICE_SUFFIXES, INDEX_SUFFIX)
@@ -135,15 +136,15 @@ def select_voice(found: list[FoundVoice], pick: str) -> list[FoundVoice]:
     UsageError
         If no voice or more than one matches; the message lists all voices.
     """
-    wanted = names.comparison_key(pick)
+    wanted = comparison_key(pick)
     chosen = [
         voice
         for voice in found
         if wanted
         in (
-            names.comparison_key(voice.path.name),
-            names.comparison_key(voice.path.stem),
-            names.comparison_key(voice.name),
+            comparison_key(voice.path.name),
+            comparison_key(voice.path.stem),
+            comparison_key(voice.name),
         )
     ]
     if len(chosen) == 1:
@@ -193,7 +194,7 @@ def _naming_stems(voices: list[Path]) -> dict[Path, str]:
 
     Several checkpoints of one training keep their epochs and steps, so that the names differ.
     """
-    bare = [names.comparison_key(names.without_training_suffix(voice.stem)) for voice in voices]
+    bare = [comparison_key(names.without_training_suffix(voice.stem)) for voice in voices]
     counts = Counter(bare)
     return {
         voice: names.without_training_suffix(voice.stem) if counts[key] == 1 else voice.stem
@@ -261,4 +262,4 @@ def _voice_key(file: Path) -> str:
     if file.suffix.lower() == INDEX_SUFFIX:
         stem = _VERSION.sub("", _INDEX.sub("", stem, count=1))
     stem = names.without_training_suffix(stem)
-    return "".join(c for c in names.comparison_key(stem) if c.isalnum())
+    return "".join(c for c in comparison_key(stem) if c.isalnum())

@@ -7,6 +7,7 @@ import unicodedata
 
 from rtvc.errors import UsageError
 from rtvc.settings import BUILT_IN
+from rtvc.system.unicode_names import comparison_key, normalized
 
 VOICE_SUFFIXES = (".pth", ".safetensors")
 """Suffixes of files with a voice; a text that ends in one is a path and never a name."""
@@ -32,20 +33,6 @@ _GENERIC_STEM = re.compile(
 def is_path(name: str) -> bool:
     """Return whether ``Settings.voice`` is the path of a file or folder, not an installed voice."""
     return "/" in name or name.lower().endswith(VOICE_SUFFIXES)
-
-
-def normalized(name: str) -> str:
-    """Return a name in Unicode normalization form NFC."""
-    return unicodedata.normalize("NFC", name)
-
-
-def comparison_key(name: str) -> str:
-    """Return a key that is equal for equivalent names.
-
-    Most macOS disks ignore case and Unicode normalization in file names, so rtvc ignores both
-    on every system.
-    """
-    return normalized(normalized(name).casefold())
 
 
 def validated_name(name: str) -> str:

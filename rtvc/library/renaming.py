@@ -12,11 +12,12 @@ from rtvc.config.paths import write_atomically
 from rtvc.config.presets import TEXT_KEYS, list_presets
 from rtvc.config.remembered import read_remembered, save_remembered
 from rtvc.errors import RtvcError
-from rtvc.library.names import comparison_key, is_path
+from rtvc.library.names import is_path
 from rtvc.library.voice_defaults import read_defaults, write_defaults
 from rtvc.library.voices import list_voices
 from rtvc.setting import Value
 from rtvc.settings import BUILT_IN
+from rtvc.system.unicode_names import comparison_key
 
 _Change = Callable[[str, str], bool]
 """Changes the old name to the new one in a file; returns whether it was there."""

@@ -33,6 +33,7 @@ from rtvc.library.home import (
     staging_folder,
     unreadable_folder,
 )
+from rtvc.system.unicode_names import comparison_key
 
 _WEIGHTS_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 _CONFIG_FILE = "config.json"
@@ -229,13 +230,13 @@ def _with_config(path: Path) -> _ModelFile:
 
 def _name_matches(kind: str, path: Path, source: Path) -> bool:
     """Return whether a file has a usual name of a base model."""
-    stem, suffix = names.comparison_key(path.stem), path.suffix.lower()
+    stem, suffix = comparison_key(path.stem), path.suffix.lower()
     if suffix not in _WEIGHTS_SUFFIXES or path.name.startswith("."):
         return False
     if kind in ("rmvpe", "fcpe"):
         return stem.startswith(kind) and suffix != ".bin"
-    folder = names.comparison_key(path.parent.name)
-    in_folder = names.comparison_key(path.name) in _WEIGHTS_IN_FOLDER
+    folder = comparison_key(path.parent.name)
+    in_folder = comparison_key(path.name) in _WEIGHTS_IN_FOLDER
     if in_folder and path.parent == source:
         return True  # the user gave this folder, so it is this encoder whatever its name
     if kind == "contentvec":

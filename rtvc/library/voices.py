@@ -15,6 +15,7 @@ from rtvc.errors import RtvcError, UsageError, did_you_mean
 from rtvc.library import names
 from rtvc.library.home import explain_write_errors, move_into_place, removed_folder, voices_folder
 from rtvc.settings import BUILT_IN
+from rtvc.system.unicode_names import comparison_key, normalized
 
 WEIGHTS_FILE = "voice.safetensors"
 INDEX_FILE = "voice.index"
@@ -142,7 +143,7 @@ def list_voices() -> tuple[list[InstalledVoice], list[str]]:
 
 def list_removed() -> list[str]:
     """Return the names of the removed voices that can be restored."""
-    return [names.normalized(folder.name) for folder in _folders(removed_folder())]
+    return [normalized(folder.name) for folder in _folders(removed_folder())]
 
 
 def remove_voice(name: str, *, forever: bool = False) -> str:
@@ -214,9 +215,7 @@ def restore_voice(name: str, new_name: str | None = None) -> str:
         )
         hint = did_you_mean(name, available, listed)
         raise UsageError(f"There is no removed voice {name!r}. {hint}")
-    target = available_name(
-        new_name or names.normalized(folder.name), "--name gives it another name"
-    )
+    target = available_name(new_name or normalized(folder.name), "--name gives it another name")
     _move(folder, target)
     return target
 
@@ -234,7 +233,7 @@ def rename_voice(old: str, new: str) -> str:
     folder = find_folder(voices_folder(), old)
     if folder is None:
         raise _unknown(old)
-    same = names.comparison_key(old) == names.comparison_key(new)
+    same = comparison_key(old) == comparison_key(new)
     target = names.validated_name(new) if same else available_name(new, "choose another name")
     if folder.name != target:
         _move(folder, target)
@@ -264,8 +263,8 @@ def available_name(name: str, advice: str) -> str:
 
 def find_folder(parent: Path, name: str) -> Path | None:
     """Return the folder of the voice `name` in `parent`, or None."""
-    wanted = names.comparison_key(name)
-    return next((f for f in _folders(parent) if names.comparison_key(f.name) == wanted), None)
+    wanted = comparison_key(name)
+    return next((f for f in _folders(parent) if comparison_key(f.name) == wanted), None)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -277,7 +276,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def _move_aside(folder: Path) -> str:
     """Move a voice to the removed voices, with a number if its name is taken there."""
-    number, name = 1, names.normalized(folder.name)
+    number, name = 1, normalized(folder.name)
     while True:
         kept = name if number == 1 else f"{name} {number}"
         try:
@@ -299,16 +298,16 @@ def _move(folder: Path, name: str) -> None:
 def _folders(parent: Path) -> Iterator[Path]:
     """Yield the subfolders with a valid voice name, in the order of their names."""
     try:
-        folders = sorted(parent.iterdir(), key=lambda folder: names.comparison_key(folder.name))
+        folders = sorted(parent.iterdir(), key=lambda folder: comparison_key(folder.name))
     except OSError:
         return  # it is missing or not readable
     for folder in folders:
-        if folder.is_dir() and names.sanitized(folder.name) == names.normalized(folder.name):
+        if folder.is_dir() and names.sanitized(folder.name) == normalized(folder.name):
             yield folder
 
 
 def _read(folder: Path) -> InstalledVoice:
-    name = names.normalized(folder.name)
+    name = normalized(folder.name)
     try:
         with (folder / MANIFEST_FILE).open("rb") as file:
             facts = json.loads(file.read(_MAX_MANIFEST_BYTES))
@@ -358,6 +357,6 @@ def _unknown(name: str) -> UsageError:
             f"{name!r} is an archive, not an installed voice. Install it with "
             f"'rtvc voices add {shlex.quote(name)}'."
         )
-    available = [BUILT_IN, *(names.normalized(folder.name) for folder in _folders(voices_folder()))]
-    hint = did_you_mean(names.normalized(name), available, "'rtvc voices' lists all.")
+    available = [BUILT_IN, *(normalized(folder.name) for folder in _folders(voices_folder()))]
+    hint = did_you_mean(normalized(name), available, "'rtvc voices' lists all.")
     return UsageError(f"There is no voice {name!r}. {hint}")

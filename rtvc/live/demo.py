@@ -11,8 +11,9 @@ import numpy as np
 
 from rtvc._types import Float32
 from rtvc.config.paths import unused_path
-from rtvc.errors import RtvcError, UsageError, escaped
+from rtvc.errors import RtvcError, escaped
 from rtvc.live.devices import DeviceNames, OpenDevices
+from rtvc.system.target_folder import require_folder_of
 
 _RATE = 48_000
 
@@ -53,8 +54,7 @@ def check_file(path: Path) -> None:
     from rtvc.audio.sound_file import require_rate
 
     require_rate(path, ENGINE_RATE)
-    if not path.parent.is_dir():
-        raise UsageError(f"There is no folder {path.parent} for {path.name}; create it first.")
+    require_folder_of(path)
     if not os.access(path.parent, os.W_OK):
         raise RtvcError(
             f"The folder {str(path.parent.absolute())!r} is not writable. "

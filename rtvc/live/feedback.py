@@ -7,9 +7,10 @@ the names of models, and how a device is connected.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
+
+from rtvc.system.unicode_names import normalized
 
 if TYPE_CHECKING:
     from rtvc.audio.devices import Device
@@ -69,7 +70,7 @@ def loop_warning(microphone: Side, speaker: Side, echo: str) -> str:
     echo
         Value of ``Settings.echo``: what is cancelled is no reason for a warning.
     """
-    names = [unicodedata.normalize("NFC", side.name) for side in (microphone, speaker)]
+    names = [normalized(side.name) for side in (microphone, speaker)]
     if names[0] == names[1] and _is_cable(microphone):
         return (
             f"The input and the output are the same virtual cable, {microphone.name!r}, so rtvc "

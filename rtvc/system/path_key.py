@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from functools import cache
 from pathlib import Path
+
+from rtvc.system.unicode_names import comparison_key
 
 
 def path_key(path: str | Path) -> str:
@@ -17,8 +18,7 @@ def path_key(path: str | Path) -> str:
     real = os.path.realpath(path)  # unlike Path.resolve, it accepts links in a circle
     if not _ignores_case(os.path.dirname(real)):
         return real
-    folded = unicodedata.normalize("NFC", real).casefold()
-    return unicodedata.normalize("NFC", folded)
+    return comparison_key(real)
 
 
 @cache

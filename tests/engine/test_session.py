@@ -128,6 +128,18 @@ def test_muted_is_silent_and_converted_does_not_leak_the_microphone():
     assert not played.any()
 
 
+def from_then_on(device, at_s, use, monkeypatch):
+    """Call `use` whenever the time of a device has passed, from a time on."""
+    advance = device._advance
+
+    def advance_and_use(samples, **how):
+        advance(samples, **how)
+        if device.now() >= at_s:
+            use()
+
+    monkeypatch.setattr(device, "_advance", advance_and_use)
+
+
 @pytest.mark.parametrize(
     "change", [{}, {"voice": "ready"}, {"voice": "other"}, {"block": 100.0}], ids=str
 )
@@ -139,14 +151,7 @@ def test_a_mode_takes_effect_in_the_block_in_which_it_is_set_together_with_a_sha
     settings = Settings(latency="constant", block=200.0, ready_memory=100.0, **OPEN)
     session = Session(device, settings, finder(**voices))
     session.keep_ready(["ready"])
-    advance = device._advance
-
-    def advance_and_change(samples, **how):
-        advance(samples, **how)
-        if device.now() >= at_s:
-            session.apply(mode="muted", **change)
-
-    monkeypatch.setattr(device, "_advance", advance_and_change)
+    from_then_on(device, at_s, lambda: session.apply(mode="muted", **change), monkeypatch)
     with session:
         assert session.wait(60)
     began = device.now() - len(device.played) / RATE
@@ -319,14 +324,7 @@ class TestFaults:
         settings = Settings(latency="constant", ready_memory=100.0, **OPEN)
         session = Session(device, settings, finder(**voices))
         session.keep_ready(["ready"])
-        advance = device._advance
-
-        def advance_and_change(samples, **how):
-            advance(samples, **how)
-            if device.now() >= at_s:
-                session.apply(**{name: value})
-
-        monkeypatch.setattr(device, "_advance", advance_and_change)
+        from_then_on(device, at_s, lambda: session.apply(**{name: value}), monkeypatch)
         with session:
             assert session.wait(60)
             assert session.stats().in_use[name] == value
