@@ -13,6 +13,7 @@ from rtvc.config import settings_yaml
 from rtvc.config.paths import config_folder, one_writer, write_atomically
 from rtvc.errors import RtvcError
 from rtvc.settings import SETTINGS
+from rtvc.system.unicode_names import comparison_key
 
 _FORMAT = 1
 _HEADER = """\
@@ -50,11 +51,11 @@ def learned_path() -> Path:
 def load_learned(conditions: Conditions) -> dict[tuple[str, str], tuple[float, float]]:
     """Return block and headroom in ms by name and kind of the voice.
 
-    Under the name "" are those for any voice of the kind, the newest found. A file that is damaged
-    has none.
+    Under the name "" are those for any voice of the kind, the newest found. A file that is damaged,
+    or that a newer version of rtvc has written, has none.
     """
     found = {}
-    for entry in _entries():
+    for entry in _entries(_document()):
         if _is_for(entry, conditions):
             sizes = float(entry["block"]), float(entry["headroom"])
             found["", _kind(entry)] = sizes
@@ -69,12 +70,13 @@ def save_learned(conditions: Conditions, sizes: dict[tuple[str, str], tuple[floa
     Raises
     ------
     RtvcError
-        If the file cannot be written.
+        If the file cannot be written, or a newer version of rtvc has written it.
     """
     with one_writer(config_folder()):
+        known = _entries(_replaceable())
         others = [
             entry
-            for entry in _entries()
+            for entry in known
             if not _is_for(entry, conditions) or not _is_replaced(entry, sizes)
         ]
         new = [
@@ -86,22 +88,65 @@ def save_learned(conditions: Conditions, sizes: dict[tuple[str, str], tuple[floa
             }
             for (voice, kind), pair in sizes.items()
         ]
-        if all(entry in _entries() for entry in new):
-            return
-        document = {"format": _FORMAT, "sizes": [*others, *new][-_MAX_ENTRIES:]}
-        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
-        write_atomically(learned_path(), _HEADER + text)
+        if not all(entry in known for entry in new):
+            _write([*others, *new][-_MAX_ENTRIES:])
 
 
-def _entries() -> list[dict[str, Any]]:
-    """Return the valid entries of the file: the others are measured again within a minute."""
+def rename_learned(old: str, new: str) -> bool:
+    """Give a voice its new name; return whether it had sizes under the old one.
+
+    A file that a newer version of rtvc has written stays as it is.
+
+    Raises
+    ------
+    RtvcError
+        If the file cannot be written.
+    """
+    with one_writer(config_folder()):
+        known = _entries(_document())
+        named = [entry for entry in known if _is_named(entry, old)]
+        if named:
+            # Those of a voice that had the new name before are not of this one.
+            others = [entry for entry in known if not (_is_named(entry, new) or entry in named)]
+            _write([*others, *({**entry, "voice": new} for entry in named)])
+    return bool(named)
+
+
+def _write(entries: list[dict[str, Any]]) -> None:
+    document = {"format": _FORMAT, "sizes": entries}
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    write_atomically(learned_path(), _HEADER + text)
+
+
+def _document() -> object:
+    """Return the content of the file, None if there is none that can be read."""
     try:
-        if not settings_yaml.is_there(learned_path()):
-            return []
-        text = settings_yaml.read_text(learned_path())
-        document = yaml.safe_load(text)
+        if settings_yaml.is_there(learned_path()):
+            return yaml.safe_load(settings_yaml.read_text(learned_path()))
     except (RtvcError, yaml.YAMLError, RecursionError, ValueError):
-        return []
+        pass
+    return None
+
+
+def _replaceable() -> object:
+    """Return the content of the file, unless a newer version of rtvc has written it.
+
+    Raises
+    ------
+    RtvcError
+        If it has.
+    """
+    document = _document()
+    if settings_yaml.is_newer_format(document, _FORMAT):
+        raise RtvcError(
+            f"{learned_path()} is not replaced: a newer version of rtvc has written it. "
+            "Update rtvc to use it."
+        )
+    return document
+
+
+def _entries(document: object) -> list[dict[str, Any]]:
+    """Return the valid entries of the file: the others are measured again within a minute."""
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
         return []
     entries = document.get("sizes")
@@ -124,6 +169,10 @@ def _valid(entry: object) -> bool:
 
 def _kind(entry: dict[str, Any]) -> str:
     return str(entry.get(_KIND, entry["voice"]))
+
+
+def _is_named(entry: dict[str, Any], voice: str) -> bool:
+    return _KIND in entry and comparison_key(entry["voice"]) == comparison_key(voice)
 
 
 def _is_replaced(entry: dict[str, Any], sizes: Iterable[tuple[str, str]]) -> bool:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from rtvc.config import settings_yaml
+from rtvc.config.learned_sizes import rename_learned
 from rtvc.config.paths import write_atomically
 from rtvc.config.presets import TEXT_KEYS, list_presets
 from rtvc.config.remembered import read_remembered, save_remembered
@@ -24,7 +25,10 @@ _Change = Callable[[str, str], bool]
 
 
 def change_name(old: str, new: str) -> tuple[list[str], list[str]]:
-    """Give a voice its new name in your presets, the last run, and what other voices remember.
+    """Give a voice its new name in all files that name it.
+
+    These are your presets, the last run, what other voices remember, and the sizes that automatic
+    latency has found.
 
     A file that cannot be read stays as it is: it is reported when it is used. A difference in
     case needs no change.
@@ -50,6 +54,7 @@ def change_name(old: str, new: str) -> tuple[list[str], list[str]]:
             files.append((f"the preset {file.name!r}", partial(_change_preset, file.path)))
     for voice in list_voices()[0]:
         files.append((f"what {voice.name!r} remembers", partial(_change_defaults, voice.folder)))
+    files.append(("what automatic latency has found", rename_learned))
     for title, change in files:
         try:
             if change(old, new):

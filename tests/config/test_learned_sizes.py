@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from rtvc.config.learned_sizes import Conditions, learned_path, load_learned, save_learned
+from rtvc.config.learned_sizes import (
+    Conditions,
+    learned_path,
+    load_learned,
+    rename_learned,
+    save_learned,
+)
+from rtvc.errors import RtvcError
 
 HERE = Conditions("USB", "Headphones", "mains")
 FOUND = {("world", "world"): (20.0, 40.0), ("anna", "rvc-40k"): (150.0, 90.0)}
@@ -63,7 +70,7 @@ def test_a_file_by_kind_of_voice_is_read_and_then_replaced() -> None:
         lambda text: text.replace("headroom: 40.0", "headroom: 45"),
         lambda text: text.replace("voice: world", "voice: [1]"),
         lambda text: text.replace("kind: world", "kind: 3"),
-        lambda text: text.replace("format: 1", "format: 2"),
+        lambda text: text.replace("format: 1", "format: 0"),
         lambda text: "sizes: [",
         lambda text: "\x00\xff",
         lambda text: "",
@@ -75,3 +82,30 @@ def test_what_is_damaged_is_not_used(change) -> None:
     assert load_learned(HERE) == {}
     save_learned(HERE, FOUND)
     assert load_learned(HERE) == {**FOUND, **BY_KIND}
+
+
+def test_a_file_of_a_newer_version_is_kept() -> None:
+    save_learned(HERE, FOUND)
+    newer = learned_path().read_text().replace("format: 1", "format: 2")
+    learned_path().write_text(newer)
+    assert load_learned(HERE) == {}
+    with pytest.raises(RtvcError, match="is not replaced: a newer version of rtvc has written it"):
+        save_learned(HERE, FOUND)
+    assert not rename_learned("anna", "Anne")
+    assert learned_path().read_text() == newer
+
+
+def test_they_follow_the_new_name_of_a_voice() -> None:
+    battery = Conditions("USB", "Headphones", "battery")
+    save_learned(HERE, FOUND)
+    save_learned(battery, {("anna", "rvc-40k"): (200.0, 90.0)})
+    save_learned(HERE, {("Anne", "rvc-40k"): (400.0, 90.0)})  # of a voice that was removed
+    assert rename_learned("Anna", "anne")
+    assert load_learned(HERE) == {
+        ("world", "world"): (20.0, 40.0),
+        ("", "world"): (20.0, 40.0),
+        ("anne", "rvc-40k"): (150.0, 90.0),
+        ("", "rvc-40k"): (150.0, 90.0),
+    }
+    assert load_learned(battery)["anne", "rvc-40k"] == (200.0, 90.0)
+    assert not rename_learned("anna", "bob")

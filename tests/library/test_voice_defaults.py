@@ -13,6 +13,7 @@ import pytest
 from rtvc.audio.integrated_loudness import RATE, integrated_loudness
 from rtvc.cli import options
 from rtvc.cli.main import main
+from rtvc.config.learned_sizes import Conditions, load_learned, save_learned
 from rtvc.config.panel_state import PanelState
 from rtvc.config.preset_manager import PresetManager
 from rtvc.config.presets import load_preset, user_folder
@@ -252,13 +253,16 @@ def test_a_new_name_is_used_wherever_the_old_one_was(voices, capsys):
     bad.write_text("voice: Anna\npitch: much\n")
     change_defaults("Bert", {"morph_to": "Anna", "pitch": 2})
     save_remembered(RememberedRun(settings=Settings(voice="Anna", gate=-50), preset="mine"))
+    here = Conditions("USB", "Headphones", "mains")
+    save_learned(here, {("Anna", "rvc-40k"): (150.0, 90.0)})
     assert main(["voices", "rename", "Anna", "Anne Marie"]) == 0
     told = capsys.readouterr().out
     assert told == (
         "'Anna' is now 'Anne Marie'.\n"
         "Its name was also changed in the settings of the last run, the preset 'mine', what 'Bert' "
-        "remembers.\n"
+        "remembers, what automatic latency has found.\n"
     )
+    assert load_learned(here)["Anne Marie", "rvc-40k"] == (150.0, 90.0)
     text = mine.read_text()
     assert text.startswith("# My own.\nvoice: Anne Marie   # in lower case\npitch: 3\n")
     assert (other.read_text(), bad.read_text()) == ("voice: Bert\n", "voice: Anna\npitch: much\n")
