@@ -135,7 +135,10 @@ class LoopLatency:
 
 
 def measure_loop_latency(
-    endpoint: Endpoint, *, running: Callable[[], object] = lambda: None
+    endpoint: Endpoint,
+    *,
+    running: Callable[[], object] = lambda: None,
+    ended: Callable[[], str] = lambda: "",
 ) -> LoopLatency:
     """Play chirps through an endpoint whose output is connected to its input.
 
@@ -148,27 +151,29 @@ def measure_loop_latency(
         next to a microphone must connect the output to the input.
     running
         Called while the streams run.
+    ended
+        Called every 10 ms. Returns why nothing more may be played, "" to continue.
 
     Raises
     ------
     RtvcError
-        If the chirps are not found in the input, or a device fails.
+        If the chirps are not found in the input, a device fails, or `ended` returns a reason.
     """
     endpoint.start(lambda: None, 0)
     try:
         endpoint.wait(_STEP, 2.0)
         endpoint.write(np.zeros(round(QUEUE_S * ENGINE_RATE), np.float32))
         before = endpoint.health()
-        _play(endpoint, np.zeros(round(SETTLE_S * ENGINE_RATE), np.float32))
+        _play(endpoint, np.zeros(round(SETTLE_S * ENGINE_RATE), np.float32), ended)
         captured, queued, spread = _play(
-            endpoint, np.pad(loop_chirps(), (0, _seconds(SHORT_TAIL_S)))
+            endpoint, np.pad(loop_chirps(), (0, _seconds(SHORT_TAIL_S))), ended
         )
         after = endpoint.health()
         analysis = analyse(captured)
         if len(analysis.lags_s) < CHIRPS:
             # The last chirps may still be on their way.
             rest = np.zeros(_seconds(MAX_LAG_S + QUEUE_S - SHORT_TAIL_S), np.float32)
-            analysis = analyse(np.concatenate([captured, _play(endpoint, rest)[0]]))
+            analysis = analyse(np.concatenate([captured, _play(endpoint, rest, ended)[0]]))
         reported = sum(endpoint.latency)
         running()
     finally:
@@ -186,13 +191,19 @@ def measure_loop_latency(
     )
 
 
-def _play(endpoint: Endpoint, samples: Float32) -> tuple[Float32, float, float]:
+def _play(
+    endpoint: Endpoint, samples: Float32, ended: Callable[[], str]
+) -> tuple[Float32, float, float]:
     """Play samples; return what is captured, and median and spread of the queues in seconds."""
     captured, queued = [], []
     for start in range(0, samples.size - _STEP + 1, _STEP):
         available = endpoint.wait(_STEP, 2.0)
         if available < _STEP:
             raise RtvcError("The input has stopped. Check the devices and measure again.")
+        if reason := ended():
+            fade = np.linspace(1.0, 0.0, _STEP, dtype=np.float32)
+            endpoint.write(fade * samples[start : start + _STEP])
+            raise RtvcError(reason)
         queued.append(endpoint.queued() + available)
         endpoint.write(samples[start : start + _STEP])
         captured.append(endpoint.read(_STEP))

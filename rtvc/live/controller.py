@@ -280,6 +280,8 @@ class Controller:
     def measure_latency(self) -> None:
         """Measure the latency of the devices with audible chirps, in the background.
 
+        It ends at once when the output is muted, or with `close`.
+
         Raises
         ------
         RtvcError
@@ -447,7 +449,7 @@ class Controller:
 
         self._stop_session()
         try:
-            loop = measure_devices(self._provider.open(self.wanted))
+            loop = measure_devices(self._provider.open(self.wanted), ended=self._measurement_ended)
         except RtvcError as error:
             self._report(str(error))
         else:
@@ -455,8 +457,16 @@ class Controller:
                 f"The devices have a latency of {loop.measured * 1000:.0f} ms; "
                 f"they report {loop.reported * 1000:.0f} ms. {' '.join(loop.warnings)}".rstrip()
             )
-        self._open(self.wanted)
+        if not self._closed:
+            self._open(self.wanted)
         self._in_progress = ""
+
+    def _measurement_ended(self) -> str:
+        if self._closed:
+            return "The latency was not measured, because the run has ended."
+        if self._settings.mode == "muted":
+            return "The latency was not measured, because you muted the output."
+        return ""
 
     def _stop_session(self) -> None:
         self._note_found()

@@ -118,6 +118,17 @@ def test_the_latency_of_an_endpoint_is_measured_without_its_queues():
     assert loop.warnings == ()
 
 
+def test_a_measurement_that_must_end_plays_nothing_more():
+    device = Loop(1920)
+    with pytest.raises(RtvcError, match=r"You muted the output\."):
+        measure_loop_latency(
+            device, ended=lambda: "You muted the output." if device.now() > 1.5 else ""
+        )
+    assert 0.09 < np.abs(device.played[RATE : 3 * RATE // 2]).max() < 0.11
+    assert device.played.size < 1.7 * RATE, "only what was queued is played"
+    assert np.abs(device.played[-5:]).max() < 0.01, "it ends without a click"
+
+
 def test_many_clicks_are_counted():
     class Noisy(Loop):
         """A loop next to which somebody makes a noise."""

@@ -406,6 +406,34 @@ def test_a_delay_that_cannot_be_measured_is_told_and_the_sound_comes_back(contro
         controller.measure_latency()
 
 
+def is_measuring(controller: Controller, device: int) -> bool:
+    """Return whether the chirps play on the device that was opened with this number."""
+    opened = controller._provider.opened
+    return len(opened) > device and np.abs(opened[device][1].played).max(initial=0) > 0.05
+
+
+def test_muting_silences_the_chirps(controller):
+    controller.measure_latency()
+    until(lambda: is_measuring(controller, 1))
+    device = controller._provider.opened[1][1]
+    controller.apply(controller.settings.replace(mode="muted"))
+    muted = device.played.size
+    told: list[str] = []
+    until(lambda: heard(controller, told))
+    assert told[-1] == "The latency was not measured, because you muted the output."
+    until(lambda: controller.stats().state is State.MUTED)
+    assert np.abs(device.played[muted + 24_000 :]).max(initial=0) == 0.0
+
+
+def test_a_run_that_ends_while_it_measures_plays_no_more_chirps(controller):
+    controller.measure_latency()
+    until(lambda: is_measuring(controller, 1))
+    began = time.monotonic()
+    controller.close()
+    assert time.monotonic() - began < 2.0
+    assert len(controller._provider.opened) == 2, "no other devices are opened"
+
+
 @pytest.mark.thorough
 def test_the_delay_of_a_cable_is_measured(sound_server: SoundServer):
     from rtvc.live.devices import SystemDevices
