@@ -164,7 +164,6 @@ class BacklogKeeper:
         self._stream, self._name = stream, name
         self._watch = BacklogWatch(stated_s)
         self._restart: PendingCall[None] | None = None
-        self._began = 0.0
         self.restarts = 0
         self._event = ""
 
@@ -194,7 +193,7 @@ class BacklogKeeper:
     @property
     def restarting(self) -> bool:
         """Whether the stream is being restarted, so that it need not be active."""
-        return self._restart is not None
+        return self._restart is not None and self._restart.began is not None
 
     def service(self, now: float, *, quiet: bool, interrupted_s: float) -> str:
         """Restart the stream if necessary; return a message if that failed, else "".
@@ -211,24 +210,25 @@ class BacklogKeeper:
         if self._restart is not None:
             return self._finish(now)
         if interrupted_s:
-            self._begin(now, f"The program was paused for {interrupted_s:.1f} s.")
+            self._begin(f"The program was paused for {interrupted_s:.1f} s.")
         elif (measured := self._stream.take_measured_latency()) is not None:
             self._watch.observe(measured)
             if self._watch.due(now, quiet=quiet):
                 ms = round(1000 * self._watch.excess)
-                self._begin(now, f"The latency of {self._name!r} has changed by {ms:+} ms.")
+                self._begin(f"The latency of {self._name!r} has changed by {ms:+} ms.")
         return ""
 
-    def _begin(self, now: float, reason: str) -> None:
+    def _begin(self, reason: str) -> None:
         self._event = f"{reason} The stream starts again to restore the latency."
         self.restarts += 1
-        self._began = now
         self._restart = PORTAUDIO.begin(self._restart_stream, RESTART_LIMIT_S)
 
     def _finish(self, now: float) -> str:
         assert self._restart
         if not self._restart.wait(0.0):
-            late = now - self._began > RESTART_LIMIT_S
+            # Until it begins, as while another device takes long to open, the stream runs.
+            began = self._restart.began
+            late = began is not None and now - began > RESTART_LIMIT_S
             return f"{self._name!r} was lost: it does not restart." if late else ""
         restart, self._restart = self._restart, None
         try:

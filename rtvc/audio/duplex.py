@@ -221,7 +221,8 @@ class Duplex:
         keeper = self._keeper
         if keeper is None or not keeper.restarting:
             for watchdog in self._watchdogs:
-                if message := watchdog.lost(timeout):
+                message = watchdog.lost(timeout)
+                if message and not (keeper and keeper.restarting):  # it may just have begun
                     return message
         interrupted = max(watchdog.interrupted_s for watchdog in self._watchdogs)
         if keeper is None:

@@ -36,6 +36,8 @@ class PendingCall(Generic[T]):
     ----------
     limit
         Seconds after which it counts as hung.
+    began
+        When it began, on the monotonic clock; None while it waits for the calls before it.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class PendingCall(Generic[T]):
         discard: Callable[[T], object] | None,
     ) -> None:
         self.limit = limit
+        self.began: float | None = None
         self._owner = owner
         self._act = act
         self._discard = discard
@@ -84,6 +87,7 @@ class PendingCall(Generic[T]):
         """Run the call, on the owner thread."""
         if self._abandoned:
             return
+        self.began = time.monotonic()
         try:
             result = self._act()
         except BaseException as error:

@@ -120,8 +120,9 @@ class Recording:
         self._stop_requested.set()
         self._thread.join(timeout)
         if self._thread.is_alive():
+            files = " and ".join(str(track.file.path) for track in self._tracks.values())
             raise RtvcError(
-                f"The disk does not respond: the last seconds of {self.paths[0]} may be missing. "
+                f"The disk does not respond: the last seconds of {files} may be missing. "
                 "What was written before can be played."
             )
         if self.error:

@@ -1,5 +1,7 @@
 """After a loss, the latency of a duplex device is what it was before."""
 
+import threading
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from rtvc.audio.device_backlog import _HOLD_TRIES, BacklogKeeper
 from rtvc.audio.devices import Device
 from rtvc.audio.duplex import PRIMED_BLOCKS, Duplex
+from rtvc.audio.portaudio_thread import PORTAUDIO
 from rtvc.audio.streams import Counters, DeviceStream, Port, StreamSpec
 
 SPEC = StreamSpec(48_000, 480, Port(0, 1), Port(0, 1))
@@ -85,3 +88,18 @@ def test_a_restart_is_told_before_it_is_known_to_help():
         "The program was paused for 1.0 s. The stream starts again to restore the latency."
     )
     assert keeper.take_event() == ""
+
+
+def test_a_restart_that_waits_for_another_device_is_no_loss():
+    other_device = threading.Event()
+    PORTAUDIO.begin(other_device.wait, 20.0)
+    keeper = BacklogKeeper(Stream([(0.05, 0.05)]), "card", 0.0)
+    now = time.monotonic()
+    keeper.service(now, quiet=True, interrupted_s=1.0)
+    assert not keeper.restarting
+    assert keeper.service(now + 10.0, quiet=True, interrupted_s=0.0) == ""
+    other_device.set()
+    assert PORTAUDIO.settled(5.0)
+    assert keeper.restarting
+    assert keeper.service(now + 10.0, quiet=True, interrupted_s=0.0) == ""
+    assert not keeper.restarting

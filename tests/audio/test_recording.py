@@ -226,6 +226,31 @@ def test_a_disk_that_does_not_respond(tmp_path, monkeypatch):
     np.testing.assert_allclose(samples[:kept], noise(3.0)[:kept], atol=2e-7)
 
 
+def test_a_disk_that_stops_responding_names_the_newest_file_of_each_side(tmp_path, monkeypatch):
+    responds = threading.Event()
+    close = RecordingFile.close
+
+    def stall(self):
+        if self.path.stem == "talk-2":
+            responds.wait(10)
+        close(self)
+
+    monkeypatch.setattr(RecordingFile, "close", stall)
+    paths: dict[Side, Path] = {
+        "output": tmp_path / "talk.wav",
+        "input": tmp_path / "talk-input.wav",
+    }
+    recording = Recording(paths, longest_s=1.0)
+    push(recording, noise(1.5))
+    recording.push("input", noise(0.5))
+    with pytest.raises(RtvcError) as caught:
+        recording.finish()
+    responds.set()
+    recording._thread.join(5)
+    files = f"{tmp_path / 'talk-2.wav'} and {tmp_path / 'talk-input.wav'}"
+    assert f"the last seconds of {files} may be missing" in str(caught.value)
+
+
 def test_input_and_output_have_a_file_each(tmp_path):
     device = SimulatedDevice(noise(1.0))
     endpoint = TeeEndpoint(device)
