@@ -309,7 +309,7 @@ class BlockConversion:
         assert old.chain is not None
         settings = self._builder.effective()
         blocks = self._switch.missed(new.chain)
-        new.chain.continue_with(old.chain.learned)
+        new.chain.continue_with(old.chain.learned, sum(map(len, blocks)))
         self._in_use.promote(new)
         try:
             rendered = self._switch.rendered

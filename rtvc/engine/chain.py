@@ -21,6 +21,7 @@ from rtvc.engine.dsp.cleaning import Cleaner
 from rtvc.engine.dsp.conditioning import Gate, Ramp, repair
 from rtvc.engine.dsp.delay import Delay
 from rtvc.engine.dsp.feedback import FeedbackSuppressor
+from rtvc.engine.dsp.input_statistics import InputStatistics
 from rtvc.engine.dsp.loudness import LoudnessFollow
 from rtvc.engine.dsp.melody import MeanPitch
 from rtvc.engine.dsp.sola import Sola, fade_in
@@ -88,6 +89,10 @@ class Learned(NamedTuple):
     feedback: FeedbackSuppressor
     mean_pitch: MeanPitch | None
     """That of the input, if the voice follows it."""
+    input_statistics: InputStatistics | None
+    """Those of the input, if the voice is normalised by them."""
+    noise: str
+    """The noise suppression that the input for the statistics has passed."""
 
 
 BEFORE_S = 1.0
@@ -437,18 +442,39 @@ class Chain:
     @property
     def learned(self) -> Learned:
         """What a chain that takes over is to continue with."""
-        return Learned(self.auto_pitch, self._feedback, self._mean_pitch)
+        return Learned(
+            self.auto_pitch,
+            self._feedback,
+            self._mean_pitch,
+            self._input_statistics,
+            self.built_for.noise,
+        )
 
     @property
     def _mean_pitch(self) -> MeanPitch | None:
         return getattr(self._stream, "mean_pitch", None)
 
-    def continue_with(self, learned: Learned) -> None:
-        """Continue with what another chain has learned, which keeps it; between two blocks."""
+    @property
+    def _input_statistics(self) -> InputStatistics | None:
+        return getattr(self._stream, "input_statistics", None)
+
+    def continue_with(self, learned: Learned, known: int = 0) -> None:
+        """Continue with what another chain has learned, which keeps it; between two blocks.
+
+        Parameters
+        ----------
+        learned
+            What the other chain has learned.
+        known
+            Samples of input that come next although the other chain has had them.
+        """
         self.auto_pitch = deepcopy(learned.auto_pitch)
         self._feedback.follow(learned.feedback)
         if self._mean_pitch is not None and learned.mean_pitch is not None:
             self._mean_pitch.follow(learned.mean_pitch)
+        statistics, others = self._input_statistics, learned.input_statistics
+        if statistics is not None and others is not None and learned.noise == self.built_for.noise:
+            statistics.follow(others, known * self._voice.input_rate // ENGINE_RATE)
         if self._observer is not None:
             self._observer.continued(self)
 

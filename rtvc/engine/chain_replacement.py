@@ -164,7 +164,7 @@ class ChainReplacement:
         settings = self._voice_settings.use(built_for, self._builder.effective())
         blocks = recent_blocks(self._history, worker.chain)
         if self._chain.learned is not None:
-            worker.chain.continue_with(self._chain.learned)
+            worker.chain.continue_with(self._chain.learned, sum(map(len, blocks)))
         self._chain.promote(worker)
         rendered = self._ask(worker, lambda chain: render_last(chain, blocks, settings))
         if isinstance(rendered, Event):

@@ -50,6 +50,7 @@ _LEARNED = (
     "_feedback._gain",
     "_stream._effects.mean_pitch.",
     "_stream.track.mean_pitch.",
+    "_stream._running.statistics.",
 )
 """What a chain takes over from another one, as `Chain.continue_with`."""
 

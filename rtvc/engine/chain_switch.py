@@ -215,7 +215,8 @@ class ChainSwitch:
             if apart or not behind:
                 return False
         blocks = self.missed(new)
-        new.continue_with(current.learned)  # what it renders may be output
+        # What it renders may be output.
+        new.continue_with(current.learned, sum(map(len, blocks)))
         self._fed_to, self._rounds = self._history.end, self._rounds + 1
         self._due_s = time.monotonic() + LOAD_LIMIT_S
         self._fed = worker.submit(lambda chain: render_last(chain, blocks, settings))

@@ -11,6 +11,7 @@ import numpy as np
 
 from rtvc._types import Float32
 from rtvc.calibration.profiles import kind_of_rate
+from rtvc.engine.dsp.input_statistics import InputStatistics
 from rtvc.engine.dsp.melody import MeanPitch
 from rtvc.engine.gpu_memory import ResidentMemory, array_bytes
 from rtvc.engine.models.flow import MARGIN_FRAMES
@@ -224,6 +225,11 @@ class RvcStream:
     def mean_pitch(self) -> MeanPitch:
         """Mean pitch of the input, which a chain that takes over continues with."""
         return self.track.mean_pitch
+
+    @property
+    def input_statistics(self) -> InputStatistics | None:
+        """Statistics of the input, which a chain that takes over continues with, if there are."""
+        return None if self._running is None else self._running.statistics
 
     @mlx_errors("rendered")
     def render(self, block: Float32, settings: Settings) -> Rendered:

@@ -10,7 +10,8 @@ import soxr
 from rtvc._types import Float32, Float64
 from rtvc.engine.chain import Chain
 from rtvc.engine.chain_state import read_state, write_state
-from rtvc.engine.rvc.running_convolutions import InputStatistics, RunningConvolutions
+from rtvc.engine.dsp.input_statistics import InputStatistics
+from rtvc.engine.rvc.running_convolutions import RunningConvolutions
 from rtvc.engine.rvc.window import FRAME
 from rtvc.live.flight_state import pack_state, unpack_state
 from rtvc.settings import Settings
@@ -60,6 +61,17 @@ class TestStatistics:
         assert np.abs(statistics.values()[1] - covariance).max() < 0.01 * covariance.max()
         assert np.abs(statistics.values()[0] - mean).max() < 1e-3
 
+    @pytest.mark.parametrize("block", [160, 800])
+    def test_input_that_the_statistics_before_had_is_counted_once(self, block):
+        before, after = (InputStatistics(KERNEL, STRIDE, seconds=2.0) for _ in range(2))
+        audio = np.concatenate([noise(1.0, 0.3), noise(1.0)])
+        before.push(audio[:24_000])
+        after.follow(before, known=8000)
+        for start in range(16_000, len(audio), block):  # from half a second before on
+            after.push(audio[start : start + block], skipped=start < 24_000)
+        close(after.values(), direct(audio))
+        close(before.values(), direct(audio[:24_000]))
+
     @pytest.mark.parametrize(("level", "skipped"), [(3e-3, False), (0.5, True)])
     def test_pauses_and_skipped_speech_are_counted(self, level, skipped):
         statistics = InputStatistics(KERNEL, STRIDE)
@@ -81,7 +93,7 @@ def windows_of(audio: Float32, frames: int, block: int, skipped: range = range(0
         start = end - frames
         start -= start % 2
         window = padded[(start + frames + 1) * FRAME : (end + frames + 1) * FRAME]
-        statistics = stream._statistics.values()
+        statistics = stream.statistics.values()
         parts = stream.begin(window, start)
         yield number, start, window, mx.concatenate(parts, axis=1), statistics
 
@@ -147,3 +159,27 @@ def test_a_chain_with_a_saved_state_continues_bit_for_bit():
     for block in blocks[10:]:
         expected = first.step(block, settings).output
         np.testing.assert_array_equal(second.step(block, settings).output, expected)
+
+
+@pytest.mark.parametrize("after", [{"block": 50.0}, {"context": 500.0}, {"noise": "strong"}])
+def test_a_chain_that_takes_over_continues_with_the_statistics(after):
+    """They are of the speaker; of input that another noise suppression has passed they are not."""
+    settings = Settings(content="running", block=100.0, context=300.0, gate=-90.0)
+    made = voice(pitch=LocalPitch())
+    first, second = Chain(made, settings), Chain(made, settings.replace(**after))
+    audio = soxr.resample(speech(), 16_000, 48_000)[: 40 * first.block].copy()
+    audio[28 * first.block :] *= 0.1  # the newest input is not like what was before
+    for block in audio[: 38 * first.block].reshape(-1, first.block):
+        first.step(block, settings)
+    recent = audio[28 * first.block : 38 * first.block]
+    second.continue_with(first.learned, len(recent))
+    second.skip(recent, settings)
+    for block in audio[38 * first.block :].reshape(-1, second.block):
+        second.step(block, settings)
+    for block in audio[38 * first.block :].reshape(-1, first.block):
+        first.step(block, settings)
+    theirs, own = (chain.learned.input_statistics.values()[1] for chain in (first, second))
+    if "noise" in after:
+        assert own.max() < 0.1 * theirs.max()
+    else:
+        np.testing.assert_allclose(own, theirs, rtol=1e-6)
