@@ -101,10 +101,15 @@ def save_latency(measured: MeasuredLatency) -> None:
     Raises
     ------
     RtvcError
-        If the file cannot be written.
+        If the file cannot be written, or a newer version of rtvc has written it.
     """
     key = measured.input, measured.output, measured.streams
     with one_writer(config_folder()):
+        if settings_yaml.is_newer_format(_document(), _FORMAT):
+            raise RtvcError(
+                f"{latency_path()} is not replaced: a newer version of rtvc has written it. "
+                "Update rtvc to use it, or remove it with 'rtvc latency --forget'."
+            )
         others = [known for known in load_latencies()[0] if not known.is_for(*key)]
         kept = [*others, measured][-_MAX_ENTRIES:]
         document = {"format": _FORMAT, "latencies": [_as_dict(known) for known in kept]}
@@ -135,6 +140,16 @@ def age_in_words(seconds: float) -> str:
         if count >= 1:
             return f"{count} {unit}{'s' if count > 1 else ''} ago"
     return "just now"
+
+
+def _document() -> object:
+    """Return the content of the file, None if there is none that can be read."""
+    try:
+        if settings_yaml.is_there(latency_path()):
+            return yaml.safe_load(settings_yaml.read_text(latency_path()))
+    except (RtvcError, yaml.YAMLError, RecursionError, ValueError):
+        pass
+    return None
 
 
 def _parse(text: str, source: str) -> tuple[MeasuredLatency, ...]:

@@ -24,6 +24,13 @@ from rtvc.setting import Value
 from rtvc.settings import SETTINGS, Settings
 
 
+_DAMAGED = (
+    *(OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError),
+    *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError),
+)
+"""What NumPy, `zipfile` and reading the values raise for a damaged file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Saved:
     """The content of ``replay.npz``.
@@ -104,7 +111,7 @@ def load(folder: Path) -> Saved:
             "saved."
         )
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         facts = json.loads(arrays["facts"].tobytes())
         if facts["format"] > FORMAT:
@@ -120,7 +127,7 @@ def load(folder: Path) -> Saved:
             learned=_states(facts.get("learned", []), arrays),
             rtvc=str(facts["versions"]["rtvc"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
+    except _DAMAGED as error:
         raise RtvcError(f"{path} is damaged: {error}. Save another one.") from None
 
 

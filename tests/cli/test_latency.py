@@ -64,7 +64,7 @@ def test_a_result_of_an_older_version_is_that_of_the_only_device_of_its_name():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[", "format: 2\nlatencies: []\n", "format: 1\nlatencies: [{input: 3}]\n"]
+    "text", ["", "[", "format: two\nlatencies: []\n", "format: 1\nlatencies: [{input: 3}]\n"]
 )
 def test_a_damaged_file_is_ignored_and_told(text):
     latency_path().write_text(text)

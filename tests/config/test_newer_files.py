@@ -24,6 +24,7 @@ from rtvc.config.remembered import (
     save_remembered,
 )
 from rtvc.config.settings_yaml import NewerFileError, SettingsFileError
+from rtvc.device_choice import DeviceIdentity
 from rtvc.errors import RtvcError
 from rtvc.library.voice_defaults import read_defaults, write_defaults
 from rtvc.library.voices import DEFAULTS_FILE, MANIFEST_FILE, list_voices
@@ -142,6 +143,19 @@ def test_measurements_of_a_newer_version_are_called_so() -> None:
     assert "a newer version of rtvc has written it" in calibration_yaml.load_calibration()[1]
     measured_latency.latency_path().write_text("format: 2\n")
     assert "a newer version of rtvc has written it" in measured_latency.load_latencies()[1]
+
+
+def test_measured_latencies_of_a_newer_version_are_kept() -> None:
+    path = measured_latency.latency_path()
+    path.write_text("format: 2\nlatencies: {}\n")
+    device = DeviceIdentity("card", "ALSA")
+    latency = measured_latency.MeasuredLatency(device, device, "48000 Hz", 0.03, 0.02, 0.0, 1e9)
+    with pytest.raises(RtvcError, match="is not replaced: a newer version of rtvc"):
+        measured_latency.save_latency(latency)
+    assert path.read_text() == "format: 2\nlatencies: {}\n"
+    measured_latency.forget_latencies()
+    measured_latency.save_latency(latency)
+    assert measured_latency.load_latencies() == ((latency,), "")
 
 
 def test_a_voice_of_a_newer_version_is_not_called_damaged(

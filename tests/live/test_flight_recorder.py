@@ -21,7 +21,7 @@ from rtvc.library.open_voice import find_voice
 from rtvc.live import flight_recorder
 from rtvc.live.device_session import DeviceSession
 from rtvc.live.devices import DeviceNames, OpenDevices
-from rtvc.live.flight_folder import delivered_rows, write_folder
+from rtvc.live.flight_folder import COLUMNS, delivered_rows, write_folder
 from rtvc.live.flight_log import AudioRing
 from rtvc.live.flight_recorder import FlightRecorder
 from rtvc.live.replay import load, replay
@@ -233,6 +233,33 @@ def test_folders_that_cannot_be_replayed(tmp_path):
     (tmp_path / "replay.npz").write_bytes(b"not a file of arrays")
     with pytest.raises(RtvcError, match="is damaged"):
         load(tmp_path)
+
+
+def test_a_damaged_file_of_a_replay_is_called_so(tmp_path):
+    file = tmp_path / "replay.npz"
+    facts: dict[str, Any] = {"format": 1, "versions": {"rtvc": "1"}, "settings": [{}], "states": []}
+    facts |= {"input_start": 0, "start": 0, "chains": {"0": {}}}
+
+    def write(facts: object) -> None:
+        text = np.frombuffer(json.dumps(facts).encode(), np.uint8)
+        calls = np.zeros((1, len(COLUMNS)), np.int64)
+        np.savez_compressed(file, facts=text, calls=calls, input=np.zeros(100, np.float32))
+
+    write(facts)
+    load(tmp_path)
+    whole = file.read_bytes()
+    refused = 0
+    for at in range(len(whole)):
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        try:
+            load(tmp_path)
+        except RtvcError:  # and no other error
+            refused += 1
+    assert refused > len(whole) / 2
+    for wrong in ([], {**facts, "chains": []}, {**facts, "start": 1e400}):
+        write(wrong)
+        with pytest.raises(RtvcError, match="is damaged"):
+            load(tmp_path)
 
 
 def test_the_ring_keeps_the_newest_samples():
