@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, nullcontext
@@ -107,6 +108,8 @@ class Session:
             )
         self._held = ExitStack()
         self._begun = self._running = False
+        self._applying = threading.RLock()
+        """Held from reading the settings until the changed ones are in use."""
         self._set_monitor_gain()
 
     def __repr__(self) -> str:
@@ -155,7 +158,7 @@ class Session:
         from rtvc.audio.live import LiveEndpoint
         from rtvc.audio.monitor import find_monitor, open_monitor
 
-        if profile not in PROFILES:
+        if profile not in tuple(PROFILES):
             raise UsageError(f"There is no profile {profile!r}. Choose {_either(PROFILES)}.")
         microphone = find_device(input, "input")
         check_channel(input_channel, microphone.inputs, repr(microphone.name))
@@ -228,13 +231,14 @@ class Session:
         UsageError
             If the voice cannot morph to `Settings.morph_to`.
         """
-        if settings is None:
-            self._engine.apply(self.settings.replace(**changes))
-        else:
-            self._engine.apply(combine_settings(settings, changes))
-        self._set_monitor_gain()
-        if self._begun:
-            self._use_echo()
+        with self._applying:
+            if settings is None:
+                self._engine.apply(self.settings.replace(**changes))
+            else:
+                self._engine.apply(combine_settings(settings, changes))
+            self._set_monitor_gain()
+            if self._begun:
+                self._use_echo()
 
     def choose_sizes(self, names: Iterable[str]) -> None:
         """Leave sizes as they are in the settings, also those at their default.
@@ -252,10 +256,11 @@ class Session:
         UsageError
             If they are no such names.
         """
-        chosen = frozenset(names)
-        if unknown := chosen.difference(SIZES):
-            raise UsageError(f"There is no size {min(unknown)!r}. Choose {_either(SIZES)}.")
-        self._engine.choose_sizes(chosen)
+        listed = tuple(names) if isinstance(names, Iterable) else (names,)
+        for name in listed:
+            if name not in SIZES:
+                raise UsageError(f"There is no size {name!r}. Choose {_either(SIZES)}.")
+        self._engine.choose_sizes(frozenset(listed))
 
     def keep_ready(self, voices: Iterable[str]) -> None:
         """Keep voices loaded and waiting, so that a change to one of them is heard at once.

@@ -1,5 +1,6 @@
 """The whole engine on a simulated device: its output and its statistics."""
 
+import threading
 import time
 from typing import Any
 
@@ -591,6 +592,28 @@ def test_settings_are_applied_as_an_object_or_one_by_one():
     assert session.settings == Settings(pitch=-1, formant=3)
     with pytest.raises(UsageError, match="type dict"):
         Session(SimulatedDevice(noise(1)), {"pitch": 4})  # type: ignore[arg-type]
+
+
+def test_changes_from_two_threads_at_once_are_both_kept():
+    session = Session(SimulatedDevice(noise(1)), None, finder())
+    begun, released = threading.Event(), threading.Event()
+
+    class Slow(float):
+        def __float__(self) -> float:
+            begun.set()
+            released.wait(10)
+            return super().__float__()
+
+    first = threading.Thread(target=session.apply, kwargs={"pitch": Slow(4)})
+    second = threading.Thread(target=session.apply, kwargs={"mode": "muted"})
+    first.start()
+    begun.wait(10)
+    second.start()
+    second.join(0.2)
+    released.set()
+    for thread in (first, second):
+        thread.join()
+    assert session.settings == Settings(pitch=4, mode="muted")
 
 
 def test_what_is_wrong_with_the_devices_follows_the_reason_of_the_engine():
