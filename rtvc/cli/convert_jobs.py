@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,7 +191,13 @@ def _reason_to_skip_folder(folder: Path) -> str:
 def _reason_to_skip(file: Path) -> str:
     if file.name.startswith("."):
         return "a hidden file"
-    if not file.is_file():
+    try:
+        regular = stat.S_ISREG(file.stat().st_mode)
+    except PermissionError as error:
+        return f"a file that cannot be read ({error.strerror})"
+    except OSError:  # such as a link to nothing
+        regular = False
+    if not regular:
         return "not a regular file"
     suffix = file.suffix.lower()
     if suffix in _sound_suffixes() or (not suffix and _opens(file)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
@@ -13,7 +14,7 @@ from pathlib import Path
 from rtvc.errors import RtvcError, UsageError
 from rtvc.library import names
 from rtvc.library.archives import is_ignored
-from rtvc.library.home import unreadable_folder
+from rtvc.library.home import unreadable_path
 from rtvc.system.unicode_names import comparison_key
 
 INDEX_SUFFIX = ".index"
@@ -120,7 +121,7 @@ def matching_indexes(voice: Path) -> list[Path]:
     found = [
         file
         for file in sorted(voice.parent.glob("*" + INDEX_SUFFIX))
-        if file.is_file()
+        if os.path.isfile(file)  # unlike Path.is_file, it raises nothing
         and _voice_key(file) == _voice_key(voice)
         and recognise(file) is FileKind.INDEX
     ]
@@ -175,11 +176,22 @@ def _list_files(folder: Path) -> list[Path]:
         found += [
             path
             for name in sorted(file_names)
-            if not is_ignored([name]) and (path := Path(parent, name)).is_file()
+            if not is_ignored([name]) and _is_file(path := Path(parent, name), locked)
         ]
     if locked and not found:
-        raise unreadable_folder(locked[0])
+        raise unreadable_path(locked[0])
     return found
+
+
+def _is_file(path: Path, locked: list[OSError]) -> bool:
+    """Return whether a path is a file; one that may not be looked at is added to `locked`."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except PermissionError as error:
+        locked.append(error)
+    except OSError:  # such as a link to nothing
+        pass
+    return False
 
 
 def _without_training_files(weights: list[Path]) -> list[Path]:

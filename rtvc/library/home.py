@@ -125,10 +125,11 @@ def move_into_place(prepared: Path, target: Path) -> None:
         raise
 
 
-def unreadable_folder(error: OSError) -> RtvcError:
-    """Return the error about a folder whose names cannot be read."""
+def unreadable_path(error: OSError) -> RtvcError:
+    """Return the error about a folder whose names, or a file whose type, cannot be read."""
+    what = "the folder " if os.path.isdir(error.filename) else ""
     return RtvcError(
-        f"Cannot read the folder {error.filename}: {error.strerror}.{permission_advice(error)}"
+        f"Cannot read {what}{error.filename}: {error.strerror}.{permission_advice(error)}"
     )
 
 

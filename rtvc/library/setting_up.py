@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ from rtvc.library.home import (
     move_into_place,
     require_space,
     staging_folder,
-    unreadable_folder,
+    unreadable_path,
 )
 from rtvc.system.unicode_names import comparison_key
 
@@ -214,10 +215,19 @@ def _find_model_files(kind: str, source: Path) -> list[_ModelFile]:
             raise UsageError(f"{source} holds more than {_MAX_FILES} files; give a smaller folder.")
         for name in sorted(file_names):
             path = Path(folder, name)
-            if _name_matches(kind, path, source) and path.is_file():
-                found.append((path.stat().st_size not in sizes, len(path.parts), path))
+            if not _name_matches(kind, path, source):
+                continue
+            try:
+                facts = path.stat()
+            except PermissionError as error:
+                locked.append(error)
+                continue
+            except OSError:  # such as a link to nothing
+                continue
+            if stat.S_ISREG(facts.st_mode):
+                found.append((facts.st_size not in sizes, len(path.parts), path))
     if locked and not found:
-        raise unreadable_folder(locked[0])
+        raise unreadable_path(locked[0])
     return [_with_config(path) for _, _, path in sorted(found)]
 
 

@@ -368,6 +368,7 @@ def test_what_cannot_be_opened_or_made_is_one_sentence(here_convert: Callable[..
     speech("in/sub/c.wav", 0.1)
     speech("in/locked/d.wav", 0.1)
     Path("in/locked").chmod(0)
+    Path("in/e.wav").symlink_to("locked/d.wav")
     Path("out").mkdir()
     for folder in (".", "out"):
         Path(folder).chmod(0o777)
@@ -378,7 +379,8 @@ def test_what_cannot_be_opened_or_made_is_one_sentence(here_convert: Callable[..
     assert "rtvc: You have no permission to read in/a.wav." in told
     assert "rtvc: Cannot make the folder out/sub: File exists." in told
     assert "skipped     locked: a folder that cannot be read (Permission denied)" in told
-    assert told[-1] == "1 of 3 files converted, 2 failed, 1 skipped."
+    assert "skipped     e.wav: a file that cannot be read (Permission denied)" in told
+    assert told[-1] == "1 of 3 files converted, 2 failed, 2 skipped."
     assert "File name too long" in here_convert("in/b.wav", f"{'x' * 300}.wav", code=1)
 
 

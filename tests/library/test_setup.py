@@ -380,6 +380,31 @@ def test_a_folder_without_permission_is_not_called_empty(tmp_path):
             find_voices(locked, "locked")
 
 
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_file_that_may_not_be_looked_at_is_left_out(tmp_path, linked):
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.name.startswith(("pytest-", "popen-", tmp_path.name)):
+            folder.chmod(0o755)
+    source, locked = tmp_path / "source", tmp_path / "source" / "locked"
+    locked.mkdir(parents=True)
+    (locked / "Bert.pth").write_bytes(V1.read_bytes())
+    (locked / "rmvpe.pt").write_bytes(RMVPE.read_bytes())
+    locked.chmod(0o744)  # its names can be listed, and that is all
+    if linked:
+        locked = locked.rename(tmp_path / "locked")
+        for name in ("Bert.pth", "rmvpe.pt"):
+            (source / name).symlink_to(locked / name)
+    with unprivileged():
+        with pytest.raises(RtvcError, match=r"Cannot read /.*/Bert\.pth: Permission denied"):
+            find_voices(source, "source")
+        with pytest.raises(RtvcError, match=r"Cannot read /.*/rmvpe\.pt: Permission denied"):
+            install_from_folder("rmvpe", source)
+    (source / "Anna.pth").write_bytes(V1.read_bytes())
+    with unprivileged():
+        assert [voice.name for voice in find_voices(source, "source")] == ["Anna"]
+    locked.chmod(0o755)
+
+
 def test_setup_and_add_are_enough_to_use_a_voice(tmp_path, home):
     index = make_index(tmp_path / "added_IVF1_Flat_nprobe_1_Anna_v1.index", 256)
     archive = make_zip(tmp_path / "Anna.zip", {"Anna.pth": V1, "added_x.index": index})
