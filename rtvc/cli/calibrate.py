@@ -44,6 +44,7 @@ profiles:
   quality     context 2.5 s, steps under 50 % of the block, headroom 2.0 x the longest step
   balanced    context 1.0 s, steps under 60 % of the block, headroom 1.5 x the longest step
   fast        context 0.5 s, steps under 70 % of the block, headroom 1.2 x the longest step
+The headroom is at least 20 ms longer than 99 of 100 steps, and has 12 ms in reserve.
 
 examples:
   rtvc calibrate

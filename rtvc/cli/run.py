@@ -40,7 +40,7 @@ call, select a virtual cable such as BlackHole as the output and your headphones
 monitor, and select the cable as the microphone of the call.
 
 Without a sound device, rtvc waits for one. On a machine without any sound system, and
-without the panel, it plays a bundled utterance and writes the result to a file."""
+without the panel and --plain, it plays a bundled utterance and writes the result to a file."""
 EPILOG = """\
 examples:
   rtvc run --preset deep
@@ -133,8 +133,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--confirm-dry",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="ask in the panel before your own voice is output for the first time in a run "
-        "(default: yes); never remembered",
+        help="ask in the panel and with --plain before your own voice is output for the first time "
+        "in a run (default: yes); never remembered",
     )
     course.add_argument(
         "--never-dry",

@@ -76,6 +76,7 @@ class Commands:
         self._keys: dict[str, Callable[[], str]] = {
             "m": actions.toggle_mute,
             " ": self._own_voice,
+            "space": self._own_voice,  # in a pipe a key has a name
             "r": actions.toggle_recording,
             "q": self._quit,
             **{str(digit): partial(actions.load_favourite, digit) for digit in range(1, 10)},

@@ -211,6 +211,9 @@ def test_your_own_voice_is_asked_for():
     it.now += 1
     it.commands.line(":own")
     assert it.settings.mode == "dry"
+    it.now += 1
+    it.commands.line("space")
+    assert it.settings.mode == "converted"
 
 
 def test_devices_and_presets_by_name():
