@@ -148,9 +148,16 @@ class Analyzer:
         self._half = np.concatenate([self._half, halved])[-self._keep // 2 :]
         self._full = self._full[-self._keep :]
 
-    def reset(self) -> None:
-        """Reset the f0 tracker, so that the next call of `frames` may skip frames."""
+    def reset(self, skipped: int) -> None:
+        """Reset the f0 tracker, so that the next call of `frames` may skip frames.
+
+        Parameters
+        ----------
+        skipped
+            Number of frames that are skipped.
+        """
         self._next = None
+        self._track.skip(skipped)
 
     def frames(self, first: int, count: int) -> WorldFrames:
         """Return consecutive frames by absolute index.

@@ -196,6 +196,10 @@ class Tracker:
         self._octaves = np.zeros(_CANDIDATES)
         self._past: deque[tuple[Float64, NDArray[np.intp]]] = deque(maxlen=self._delay + 1)
 
+    def skip(self, frames: int) -> None:
+        """Let the recent maximum of the level decay for frames that are not fed."""
+        self._loudest = max(self._loudest * _LOUDEST_DECAY**frames, _LOUDEST_FLOOR)
+
     def feed(self, candidates: Candidates) -> Float64:
         """Add the candidates of the next frames and return the same number of decisions.
 
@@ -230,7 +234,7 @@ class Tracker:
         """Return the bonus of the unvoiced state where the level is low for the recent maximum."""
         quiet = np.zeros(len(level))
         for k, now in enumerate(level.tolist()):
-            self._loudest = max(self._loudest * _LOUDEST_DECAY, now)
+            self._loudest = max(self._loudest * _LOUDEST_DECAY, now, _LOUDEST_FLOOR)
             quiet[k] = max(0.0, 2.0 - now / (_SILENT * self._loudest))
         return quiet
 

@@ -99,7 +99,7 @@ class WorldStream:
     def skip(self, samples: Float32) -> None:
         """Consume input without rendering it; the tail of the output is cleared."""
         self._append(samples)
-        self._analyzer.reset()
+        self._analyzer.reset(len(samples) // HOP)
         self._synthesizer.reset()
 
     def renewed(self, plan: Plan, settings: Settings) -> WorldStream:

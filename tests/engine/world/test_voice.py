@@ -214,6 +214,24 @@ def test_after_a_pause_the_stream_continues_unchanged() -> None:
     assert bend[edge - 10 : edge + 10].max() < 0.1 * bend.max()
 
 
+def test_a_quiet_voice_after_a_long_pause_is_as_voiced_as_at_the_start() -> None:
+    settings = Settings(block=100.0)
+    quiet = speech(NAMES[0], 3.0).reshape(-1, 4800)
+    quiet = quiet / np.std(quiet) * np.float32(0.018)  # -35 dBFS
+    loud = np.clip(20 * speech(NAMES[1], 1.0), -1, 1).reshape(-1, 4800)
+    fresh, paused = (VOICE.open(plan_of(settings), settings) for _ in range(2))
+    for block in loud:
+        paused.render(block, settings)
+    for _ in range(60):
+        paused.skip(np.zeros(RATE, np.float32))
+    expected, found = (
+        [stream.render(block, settings).input_f0_hz for block in quiet]
+        for stream in (fresh, paused)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert np.count_nonzero(found) > 10
+
+
 def test_skipping_more_than_is_kept_leaves_a_working_stream() -> None:
     settings = Settings(block=100.0)
     stream = VOICE.open(plan_of(settings), settings)
