@@ -145,6 +145,7 @@ class BlockConversion:
             return self._failures.fail("no response", str(error))
         except CallFailedError as error:
             self._interruption.owed = chain.block
+            self._builder.note_failure(error.__cause__)
             self._in_use.drop()
             return self._failures.fail("failed step", str(error))
         finally:

@@ -14,7 +14,7 @@ from rtvc.engine.degradation import Degradation
 from rtvc.engine.degradation_levels import NOT_DEGRADED, DegradationLevel, make_levels
 from rtvc.engine.first_chain import measured_chain
 from rtvc.engine.output_guard import FallsBack, OutputGuard
-from rtvc.engine.voice import Voice
+from rtvc.engine.voice import Voice, VoiceError
 from rtvc.engine.worker import Worker
 from rtvc.settings import Settings
 
@@ -160,16 +160,34 @@ class ChainBuilder:
         sizes = self.auto.sizes(requested, kind)
         return make_levels(requested, self._sizing, kind, sizes)
 
+    def note_failure(self, error: BaseException | None) -> None:
+        """Note why there is no output; if it is the computation twice, another way is used."""
+        self._guard.note_failure(error)
+
     def _load(self, name: str) -> Voice:
-        """Load a voice, after wrong output to compute in another way."""
-        voice = self._find_voice(name)
+        """Load a voice, after wrong output or failures to compute in another way."""
+        try:
+            voice = self._find_voice(name)
+        except VoiceError:
+            if not self._falls_back(name, _step_down):
+                raise
+            return self._find_voice(name)
         if isinstance(voice, FallsBack):
-            if self._guard.falls_back:
-                self._guard.falls_back = False
-                done = voice.fall_back()
-                if done:
-                    voice = self._find_voice(name)
-                    self.degradation.notify(f"The output of {name} was wrong: {done}")
-                    return voice
+            if self._falls_back(name, voice.fall_back):
+                return self._find_voice(name)
             self.degradation.notify(voice.notice)
         return voice
+
+    def _falls_back(self, name: str, fall_back: Callable[[], str]) -> bool:
+        """Compute in another way if that is due; return whether there is one."""
+        why, self._guard.falls_back = self._guard.falls_back, ""
+        done = fall_back() if why else ""
+        if done:
+            self.degradation.notify(f"{why.format(name)}: {done}")
+        return bool(done)
+
+
+def _step_down() -> str:
+    from rtvc.engine.selftest.ladder import step_down
+
+    return step_down()

@@ -110,6 +110,7 @@ class ChainReplacement:
 
     def lack_voice(self, error: BaseException) -> Event:
         """Continue with the voice before, or wait: a file may come back, another one be chosen."""
+        self._builder.note_failure(error)
         last = self._chain.built_for
         if last is not None and last.voice != self._candidate_for.voice:
             self._switch.refuse(sentence(error), self._candidate_for)
@@ -149,6 +150,7 @@ class ChainReplacement:
             self._interruption.drop_input()
             return self._failures.fail("no response", str(error))
         except CallFailedError as error:
+            self._builder.note_failure(error.__cause__)
             if worker is self._chain.worker:
                 self._chain.drop()
             else:

@@ -1,7 +1,7 @@
 """Detects output that no voice makes: white noise, a constant, blocks that repeat, huge values.
 
 A GPU, or its driver, that becomes wrong while rtvc runs returns finite numbers, and nothing else
-notices.
+notices. After wrong output, or errors of a GPU, the next chain should compute in another way.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from rtvc._types import Float32
+from rtvc.engine.voice import VoiceError
 from rtvc.errors import RtvcError
 
 WRONG_BLOCKS = 3
@@ -73,28 +74,42 @@ class FallsBack(Protocol):
 
 
 class OutputGuard:
-    """What the chains of one engine know together about wrong output.
+    """What the chains of one engine know together about wrong output and failed computations.
 
     Attributes
     ----------
     alarms
-        Number of times that output was wrong. A chain that was built before the last time is not
-        used again.
+        Number of times that output was wrong, or failed again. A chain that was built before the
+        last time is not used again.
     suspicious
         Whether one wrong block is enough, because output has been wrong.
     falls_back
-        Whether the next chain should compute in another way.
+        Why the next chain should compute in another way, with a place for the name of the voice;
+        "" if it should not.
     """
 
     def __init__(self) -> None:
         self.alarms = 0
         self.suspicious = False
-        self.falls_back = False
+        self.falls_back = ""
+
+    def note_failure(self, error: BaseException | None) -> None:
+        """Note an error for which there is no output: if the computation fails twice, it is enough.
+
+        Call it for chains in use or needed at once only: the memory may not be enough for others.
+        """
+        if not isinstance(error, VoiceError):
+            return
+        if self.suspicious:
+            self.alarms += 1
+            self.falls_back = "The computation of {} failed"
+        self.suspicious = True
 
     def raise_alarm(self, what: str) -> None:
         """Note wrong output, and raise `WrongOutputError`."""
         self.alarms += 1
-        self.suspicious = self.falls_back = True
+        self.suspicious = True
+        self.falls_back = "The output of {} was wrong"
         raise WrongOutputError(f"The voice rendered {what}, which is a fault of the computation.")
 
 

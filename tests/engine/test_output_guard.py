@@ -22,7 +22,7 @@ from rtvc.engine.output_guard import (
     spectral_flatness,
 )
 from rtvc.engine.plan import Plan
-from rtvc.engine.voice import Rendered
+from rtvc.engine.voice import Rendered, Voice, VoiceError
 from rtvc.engine.world.voice import WorldVoice
 from rtvc.session import Session
 from rtvc.settings import Settings
@@ -310,3 +310,81 @@ def test_one_block_that_is_not_finite_does_not_fall_back():
             pass
     assert broken.fell_back == 0
     assert session.stats().restarts == 1
+
+
+def failing(times: int) -> Render:
+    left = [times]
+
+    def fail(block: Float32, last: Float32) -> Float32:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise VoiceError("The GPU failed while the voice was rendered: out of memory.")
+        return block
+
+    return fail
+
+
+def played(broken: BrokenVoice, find: Callable[[str], Voice], seconds: float) -> set[str]:
+    """Return the reasons of a session that ends with sound."""
+    device, seen = SimulatedDevice(speech(seconds)), set()
+    settings = Settings(gate=-90.0, loudness=0.0, latency="constant")
+    with Session(device, settings, find) as session:
+        while not session.wait(0.05):
+            seen.add(session.stats().reason)
+    assert np.std(device.played[-2 * RATE : -RATE]) > 0.01
+    return seen
+
+
+def test_a_computation_that_fails_again_falls_back():
+    """As on a GPU whose memory another program has taken; it was tried for ever, in silence."""
+    broken = BrokenVoice(failing(10**6), first=20)
+    seen = played(broken, finder(world=broken), 6.0)
+    assert broken.fell_back == 1
+    told = "The computation of world failed: rtvc computes on the processor from now on."
+    assert told in seen
+
+
+def test_one_failure_does_not_fall_back():
+    broken = BrokenVoice(failing(1), first=20)
+    played(broken, finder(world=broken), 4.0)
+    assert broken.fell_back == 0
+
+
+def test_a_voice_that_cannot_be_loaded_falls_back(monkeypatch: pytest.MonkeyPatch):
+    broken = BrokenVoice(failing(1), first=20)
+    stepped: list[str] = []
+
+    def step_down() -> str:
+        stepped.append("rtvc computes on the processor from now on.")
+        return stepped[-1]
+
+    def find(name: str) -> Voice:
+        if broken.left < 0 and not stepped:
+            raise VoiceError("The GPU failed while the voice was loaded: out of memory.")
+        return broken
+
+    monkeypatch.setattr("rtvc.engine.selftest.ladder.step_down", step_down)
+    seen = played(broken, find, 8.0)
+    assert len(stepped) == 1
+    assert f"The computation of world failed: {stepped[0]}" in seen
+
+
+def test_what_fails_next_to_a_voice_that_converts_changes_nothing():
+    broken = BrokenVoice(failing(0), first=0)
+
+    def find(name: str) -> Voice:
+        if name != "world":
+            raise VoiceError("The GPU failed while the voice was loaded: out of memory.")
+        return broken
+
+    with Session(
+        SimulatedDevice(speech(6.0)), Settings(gate=-90.0, latency="constant"), find
+    ) as session:
+        for name in ("a", "b", "c"):
+            session.apply(voice=name)
+            session.wait(0.5)
+        session.apply(voice="world")
+        while not session.wait(0.05):
+            pass
+    assert broken.fell_back == 0
+    assert session.stats().restarts == 0
