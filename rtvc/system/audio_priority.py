@@ -89,7 +89,6 @@ def _limit_real_time() -> None:
 
 
 def _end_real_time() -> None:
-    _limit_real_time()  # the kernel has raised it by a second
     priorities: dict[int, int] = {}
     for thread in threads():
         # It fails for a thread that has ended.
@@ -100,3 +99,6 @@ def _end_real_time() -> None:
         if priority == min(priorities.values()):
             with suppress(OSError):
                 os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
+    # Last, as the kernel has raised it by a second: a thread that still computes in real time would
+    # exceed it again at once, and the next signal would interrupt this and end the next priority.
+    _limit_real_time()
