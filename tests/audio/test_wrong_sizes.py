@@ -5,9 +5,9 @@ All the sound is read, or a sentence says what is not.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -221,8 +221,18 @@ def test_a_cut_packet_is_told(tmp_path: Path) -> None:
 def test_a_file_cut_within_its_header_is_refused_in_words(tmp_path: Path, form: str) -> None:
     data = encoded(form) if form != "OGG" else encoded(form, subtype="VORBIS")
     for size in (5, 8, 12, 15, 20, 33, 40):
-        with contextlib.suppress(RtvcError):
+        with pytest.raises(RtvcError) as caught:
             inspected(tmp_path / "x", data[:size])
+        message = str(caught.value)
+        assert message.isprintable()
+        assert re.search(r"complete sound file\.$|Copy or download it again\.$", message)
+
+
+@pytest.mark.parametrize("size", [21, 22, 100, 147])
+def test_a_sample_dump_without_a_whole_packet_is_refused(tmp_path: Path, size: int) -> None:
+    # libsndfile reads 1 s of whatever is in its memory.
+    with pytest.raises(RtvcError, match=r"nothing .*its header states 152,400 bytes of sound, and"):
+        inspected(tmp_path / "x", encoded("SDS")[:size])
 
 
 def test_a_damaged_flac_file_is_read_up_to_the_damage(tmp_path: Path) -> None:

@@ -91,14 +91,18 @@ def read_sds(data: Data) -> Layout:
         bits = data[start + 6]
         in_packet = 120 // (2 if bits < 15 else 3 if bits < 22 else 4)
         there = (len(data) - start - _SDS_HEADER) // _SDS_PACKET
-        packets = min(there, -(-stated // in_packet))
+        stated_packets = -(-stated // in_packet)
+        packets = min(there, stated_packets)
         frames = min(stated, packets * in_packet)
         end = start + _SDS_HEADER + packets * _SDS_PACKET
-        if frames == stated or not frames:
+        if frames == stated:
             return OneFile(((start, end),), end, stated, stated)
         fixed = bytes([frames & 127, frames >> 7 & 127, frames >> 14])
-        # Scaled: a few samples that are missing are no padding.
-        sizes = stated * _SDS_PACKET, frames * _SDS_PACKET
+        if frames:
+            # Scaled: a few samples that are missing are no padding.
+            sizes = stated * _SDS_PACKET, frames * _SDS_PACKET
+        else:
+            sizes = stated_packets * _SDS_PACKET, 0
         return OneFile(patched(start, end, {at: fixed}), len(data), *sizes)
 
     return read_joined(data, 0, read)
