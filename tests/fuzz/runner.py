@@ -35,6 +35,8 @@ class Report:
         Number of cases.
     messages
         Number of cases per message, without the parts that vary; "read" counts accepted files.
+    outcomes
+        Name and message of each case; "" if the file was read.
     faults
         Number and name of the case, and description, of each fault.
     seconds
@@ -46,6 +48,7 @@ class Report:
 
     cases: int = 0
     messages: Counter[str] = field(default_factory=Counter)
+    outcomes: list[tuple[str, str]] = field(default_factory=list)
     faults: list[tuple[int, str, str]] = field(default_factory=list)
     seconds: tuple[float, int] = (0.0, 0)
     allocated: tuple[int, int] = (0, 0)
@@ -56,6 +59,7 @@ class Report:
         number = line["number"]
         self.cases += 1
         self.messages[_generic(line["message"])] += 1
+        self.outcomes.append((name, line["message"]))
         self.faults += [(number, name, fault) for fault in line["faults"]]
         self.seconds = max(self.seconds, (line["seconds"], number))
         for key in ("allocated", "resident"):
