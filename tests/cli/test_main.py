@@ -234,14 +234,18 @@ def test_a_preset_on_the_command_line_is_read_once(tmp_path: Path):
     path = tmp_path / "p.yaml"
     path.write_text("pitch: -4\nblock: 60\n")
     opened = []
+    watching = True  # a hook stays in the process
 
     def watch(event, args):
-        if event == "open":
+        if watching and event == "open":
             opened.append(str(args[0]))
 
     sys.addaudithook(watch)
     words = ["--demo", "--seconds", "0.2", "--preset", str(path), "--stats", "stats.json"]
-    assert main.main(words) == 0
+    try:
+        assert main.main(words) == 0
+    finally:
+        watching = False
     assert opened.count(str(path)) == 1
     assert json.loads(Path("stats.json").read_text())["settings"]["block"] == 60
 
@@ -502,9 +506,12 @@ def test_a_rename_leaves_a_damaged_file_of_the_panel(tmp_path: Path):
 
 
 def test_bundled_presets_are_good_and_described():
-    for line in rtvc_command("presets", "check").stdout.splitlines():
+    checked = rtvc_command("presets", "check").stdout.splitlines()
+    listed = rtvc_command("presets").stdout.splitlines()
+    assert len(checked) == len(listed) == len(list((ROOT / "presets").glob("*.yaml")))
+    for line in checked:
         assert line.endswith(": valid")
-    for line in rtvc_command("presets").stdout.splitlines():
+    for line in listed:
         assert re.fullmatch(r"\S+ +\S.*\.", line)
 
 

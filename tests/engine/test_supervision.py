@@ -397,6 +397,7 @@ def test_fail_open_outputs_the_input_and_says_so(mode):
         assert not run.played.any()
         return
     assert stats.state is State.CONVERTED
+    assert open_
     assert all("RuntimeError" in s.reason for s in open_)
     assert all("Your own voice is output." in s.reason for s in open_)
     middle = round((2.5 - run.began) * RATE)

@@ -119,11 +119,14 @@ def test_a_system_without_a_function_is_left_alone(runtime: Runtime, missing: st
 
 
 def test_an_activity_that_is_refused_is_not_ended(runtime: Runtime) -> None:
-    runtime.objc_msgSend = ctypes.CFUNCTYPE(POINTER, POINTER, POINTER, LONG, POINTER)(
-        lambda *_: None
-    )
+    def refuse(to: int, selector: int | None, first: int, second: int | None) -> int | None:
+        answer = runtime._send(to, selector, first, second)
+        return None if answer == ACTIVITY else answer
+
+    runtime.objc_msgSend = ctypes.CFUNCTYPE(POINTER, POINTER, POINTER, LONG, POINTER)(refuse)
     with realtime_mode():
         pass
+    assert runtime.sent == BEGUN[:-1]
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="needs a system without these libraries")

@@ -14,6 +14,8 @@ from rtvc.system.thread_priority import (
     ProcessPriority,
     raise_thread_priority,
     reset_thread_priority,
+    thread_name,
+    threads,
 )
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="niceness per thread is Linux's")
@@ -136,12 +138,12 @@ def test_helper_threads_are_raised_with_the_engine() -> None:
 
     def engine() -> None:
         reset_thread_priority()
-        before = set(os.listdir("/proc/self/task"))
+        own = threading.get_native_id()
         mx.eval(mx.zeros(8) + 1)
-        (helper,) = set(os.listdir("/proc/self/task")) - before
+        # It inherits the name. Other threads of the process may begin and end meanwhile.
+        (helper,) = {t for t in threads() if thread_name(t) == thread_name(own)} - {own}
         raise_thread_priority()
-        threads = (threading.get_native_id(), int(helper))
-        found.extend(os.getpriority(os.PRIO_PROCESS, thread) for thread in threads)
+        found.extend(os.getpriority(os.PRIO_PROCESS, thread) for thread in (own, helper))
         mx.clear_streams()
 
     thread = threading.Thread(target=engine)
