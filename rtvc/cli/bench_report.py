@@ -66,18 +66,39 @@ def read_report(path: Path, settings: Settings) -> Report:
         report = json.loads(path.read_text())
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         report = None
     if not isinstance(report, dict) or report.get("report") != "rtvc bench":
         raise UsageError(f"{path} is not a report of 'rtvc bench --json'.")
-    sizes = report["settings"]
-    other = [f"{name} {sizes[name]}" for name in SIZES if sizes[name] != getattr(settings, name)]
+    try:
+        sizes = report["settings"]
+        other = [
+            f"{name} {sizes[name]}" for name in SIZES if sizes[name] != getattr(settings, name)
+        ]
+        _require_figures(report)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
+        raise UsageError(
+            f"{path} cannot be used: another version of rtvc has written it, or it was changed. "
+            "Measure again with 'rtvc bench --json'."
+        ) from None
     if other:
         raise UsageError(
             f"{path} was measured with {', '.join(other)}. Use the same settings to compare "
             "with it."
         )
     return report
+
+
+def _require_figures(report: Report) -> None:
+    """Read all of a report that a comparison reads; what is missing or no number raises."""
+    machine = report["hardware"]
+    _ = (
+        machine["processor"],
+        machine["cores"],
+        ", ".join(voice["name"] for voice in report["voices"]),
+    )
+    for _ in comparison_lines(report, report, ""):
+        pass
 
 
 def head_lines(report: Report) -> Iterator[str]:

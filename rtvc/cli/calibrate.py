@@ -88,6 +88,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command, and return the exit code."""
+    from rtvc.config.calibration_yaml import only_calibration, refuse_newer
+
+    refuse_newer()
+    with only_calibration():
+        _calibrate(args)
+    return 0
+
+
+def _calibrate(args: argparse.Namespace) -> None:
+    """Measure the voices, and store the results."""
     from rtvc.calibration.conditions import conditions
     from rtvc.calibration.profiles import PROFILES
     from rtvc.cli.terminal import ProgressBar
@@ -117,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             kind, found_timing = _measured(settings, now, seconds, bar)
             processing = processing or _on_a_thread(
-                "microphone and effects", lambda show: _measure_parts(args.seconds, show), bar
+                "microphone and effects", lambda show: _measure_parts(args, show), bar
             )
         finally:
             bar.clear()
@@ -125,12 +135,13 @@ def run(args: argparse.Namespace) -> int:
         found[kind] = found_timing
         print("\n".join(_report(kind, found_timing, before, profile)), flush=True)
     save_calibration({**before, **found})
-    if args.profile and args.profile != remembered.profile:
-        save_remembered(dataclasses.replace(remembered, profile=args.profile))
+    if args.profile:
+        remembered = load_remembered()[0]  # a run may have written it meanwhile
+        if args.profile != remembered.profile:
+            save_remembered(dataclasses.replace(remembered, profile=args.profile))
     print(
         f"'rtvc run' starts with these sizes unless you set others. Stored in {calibration_path()}."
     )
-    return 0
 
 
 def _test_device() -> None:
@@ -253,13 +264,16 @@ def _measure(
     return voice.kind, measured.timing
 
 
-def _measure_parts(seconds: float, show: Show) -> dict[str, float]:
+def _measure_parts(args: argparse.Namespace, show: Show) -> dict[str, float]:
     from rtvc.engine.profiling.step_timing import PARTS_SHARE, measure_processing
     from rtvc.live.demo import load_utterance
 
-    with _undisturbed():
+    with _undisturbed(busy=args.busy):
         return measure_processing(
-            load_utterance(), seconds=PARTS_SHARE * seconds, report_progress=show
+            load_utterance(),
+            seconds=PARTS_SHARE * args.seconds,
+            busy=args.busy,
+            report_progress=show,
         )
 
 

@@ -129,7 +129,17 @@ def _list(_args: argparse.Namespace) -> int:
     if deleted:
         names = ", ".join(sorted(deleted))
         print(f"\nDeleted: {names}. Restore one with 'rtvc presets restore NAME'.")
-    return 0
+    return _report_unreadable()
+
+
+def _report_unreadable() -> int:
+    """Print that your own presets cannot be read; return the exit code, 0 if they can."""
+    from rtvc.config.presets import user_folder
+    from rtvc.system.permission import folder_problem
+
+    if problem := folder_problem(user_folder()):
+        print(f"rtvc: {problem}", file=sys.stderr)
+    return int(bool(problem))
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -145,8 +155,9 @@ def _check(args: argparse.Namespace) -> int:
     from rtvc.config.settings_yaml import SettingsFileError
 
     paths = [_path_to_check(name) for name in args.presets]
-    paths = paths or [file.path for file in list_presets()]
     code = 0
+    if not paths:
+        paths, code = [file.path for file in list_presets()], _report_unreadable()
     for path in paths:
         try:
             preset = load_preset(path)
@@ -254,8 +265,11 @@ def _manager() -> PresetManager:
 
 
 def _find(manager: PresetManager, name: str) -> PresetEntry:
+    from rtvc.config.presets import preset_path
+
     entry = manager.find(name)
     if entry is None:
+        preset_path(name)  # says so where your own presets cannot be read
         names = [entry.name for entry in manager.entries]
         hint = did_you_mean(name, names, "'rtvc presets' lists all.")
         raise UsageError(f"There is no preset {name!r}. {hint}")

@@ -100,7 +100,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _install(kind: str, args: argparse.Namespace, bar: ProgressBar) -> str:
-    from rtvc.library.base_models import BASE_MODELS, installed_model, is_intact, model_title
+    from rtvc.library.base_models import (
+        BASE_MODELS,
+        installed_model,
+        is_intact,
+        model_title,
+        refuse_newer,
+    )
     from rtvc.library.home import format_size
     from rtvc.library.setting_up import install_from_folder, install_from_url
 
@@ -114,6 +120,7 @@ def _install(kind: str, args: argparse.Namespace, bar: ProgressBar) -> str:
         installed = install_from_folder(kind, args.place)
         return f"{title}: installed from {installed.source} ({_trust(known=installed.known)})."
     model = BASE_MODELS[kind]
+    refuse_newer(kind)
     bar.note(f"{title}: downloading {format_size(model.size)}.")
     try:
         installed = install_from_url(
@@ -133,6 +140,7 @@ def _list() -> int:
         installed_kinds,
         installed_model,
         is_intact,
+        is_newer,
         model_title,
     )
     from rtvc.library.download import partial_size
@@ -145,6 +153,8 @@ def _list() -> int:
             found = f"installed, {format_size(there.size)}, {_trust(known=there.known)}"
             if not is_intact(there):
                 found, incomplete = "damaged; 'rtvc setup' downloads it again", True
+        elif is_newer(kind):
+            found = "from a newer version of rtvc; update rtvc to use it"
         elif model is not None:
             done = partial_size(model.url)
             partial = f", {format_size(done)} downloaded" if done else ""

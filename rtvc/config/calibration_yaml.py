@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,8 @@ def load_calibration() -> tuple[dict[str, Timing], str]:
         return {}, ""
     try:
         return parse(settings_yaml.read_text(path), str(path)), ""
+    except settings_yaml.NewerFormatError as error:
+        return {}, f"The calibration is ignored. {error} Update rtvc to use it."
     except RtvcError as error:
         return {}, f"The calibration is ignored. {error} Run 'rtvc calibrate' again."
 
@@ -51,9 +55,49 @@ def save_calibration(timings: Mapping[str, Timing]) -> None:
     Raises
     ------
     RtvcError
-        If the file cannot be written.
+        If the file cannot be written, or a newer version of rtvc has written the present one.
     """
+    refuse_newer()
     write_atomically(calibration_path(), render(timings))
+
+
+def refuse_newer() -> None:
+    """Refuse to replace a calibration that only a newer version of rtvc can read.
+
+    Raises
+    ------
+    RtvcError
+        If it is one.
+    """
+    settings_yaml.refuse_newer_format(calibration_path(), _FORMAT)
+
+
+@contextlib.contextmanager
+def only_calibration() -> Iterator[None]:
+    """Hold a lock while the block runs: two measurements at a time would measure each other.
+
+    The lock is the system's, which ends with the process. Where the system has no locks, the
+    block runs all the same.
+
+    Raises
+    ------
+    RtvcError
+        If another program holds the lock.
+    """
+    path = config_folder() / "running" / "calibrate"
+    with contextlib.ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(path.open("a+"))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RtvcError(
+                "Another 'rtvc calibrate' is running, and two would measure each other. Wait until "
+                "it has ended."
+            ) from None
+        except OSError:
+            pass
+        yield
 
 
 def render(timings: Mapping[str, Timing]) -> str:
@@ -109,7 +153,7 @@ def parse(text: str, source: str) -> dict[str, Timing]:
     try:
         document = _mapping(document, "the file")
         if settings_yaml.is_newer_format(document, _FORMAT):
-            raise ValueError("a newer version of rtvc has written it")
+            raise settings_yaml.NewerFormatError(source)
         if document.get("format") != _FORMAT:
             raise ValueError(f"its format is {document.get('format')!r} instead of {_FORMAT}")
         voices = _mapping(document.get("voices"), "voices")

@@ -122,7 +122,8 @@ def _document() -> object:
     """Return the content of the file, None if there is none that can be read."""
     try:
         if settings_yaml.is_there(learned_path()):
-            return yaml.safe_load(settings_yaml.read_text(learned_path()))
+            limit = settings_yaml.MAX_MEASURED_BYTES
+            return yaml.safe_load(settings_yaml.read_text(learned_path(), limit))
     except (RtvcError, yaml.YAMLError, RecursionError, ValueError):
         pass
     return None

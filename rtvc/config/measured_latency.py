@@ -80,7 +80,10 @@ def load_latencies() -> tuple[tuple[MeasuredLatency, ...], str]:
     if not settings_yaml.is_there(path):
         return (), ""
     try:
-        return _parse(settings_yaml.read_text(path), str(path)), ""
+        text = settings_yaml.read_text(path, settings_yaml.MAX_MEASURED_BYTES)
+        return _parse(text, str(path)), ""
+    except settings_yaml.NewerFormatError as error:
+        return (), f"The measured latencies are ignored. {error} Update rtvc to use them."
     except RtvcError as error:
         return (), f"The measured latencies are ignored. {error} Run 'rtvc latency' again."
 
@@ -101,20 +104,27 @@ def save_latency(measured: MeasuredLatency) -> None:
     Raises
     ------
     RtvcError
-        If the file cannot be written, or a newer version of rtvc has written it.
+        If the file cannot be written, or a newer version of rtvc has written the present one.
     """
     key = measured.input, measured.output, measured.streams
     with one_writer(config_folder()):
-        if settings_yaml.is_newer_format(_document(), _FORMAT):
-            raise RtvcError(
-                f"{latency_path()} is not replaced: a newer version of rtvc has written it. "
-                "Update rtvc to use it, or remove it with 'rtvc latency --forget'."
-            )
+        refuse_newer()
         others = [known for known in load_latencies()[0] if not known.is_for(*key)]
         kept = [*others, measured][-_MAX_ENTRIES:]
         document = {"format": _FORMAT, "latencies": [_as_dict(known) for known in kept]}
         text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
         write_atomically(latency_path(), _HEADER + text)
+
+
+def refuse_newer() -> None:
+    """Refuse to replace measurements that only a newer version of rtvc can read.
+
+    Raises
+    ------
+    RtvcError
+        If the file has some.
+    """
+    settings_yaml.refuse_newer_format(latency_path(), _FORMAT)
 
 
 def forget_latencies() -> int:
@@ -142,16 +152,6 @@ def age_in_words(seconds: float) -> str:
     return "just now"
 
 
-def _document() -> object:
-    """Return the content of the file, None if there is none that can be read."""
-    try:
-        if settings_yaml.is_there(latency_path()):
-            return yaml.safe_load(settings_yaml.read_text(latency_path()))
-    except (RtvcError, yaml.YAMLError, RecursionError, ValueError):
-        pass
-    return None
-
-
 def _parse(text: str, source: str) -> tuple[MeasuredLatency, ...]:
     try:
         document = yaml.safe_load(text)
@@ -159,7 +159,7 @@ def _parse(text: str, source: str) -> tuple[MeasuredLatency, ...]:
         raise RtvcError(f"{source} is not valid YAML.") from None
     try:
         if settings_yaml.is_newer_format(document, _FORMAT):
-            raise ValueError("a newer version of rtvc has written it")
+            raise settings_yaml.NewerFormatError(source)
         if not isinstance(document, dict) or document.get("format") != _FORMAT:
             raise ValueError(f"its format is not {_FORMAT}")
         entries = document.get("latencies")

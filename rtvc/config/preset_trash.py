@@ -12,6 +12,7 @@ from typing import Literal
 from rtvc.config.paths import write_atomically
 from rtvc.config.presets import SUFFIX, own_path, user_folder
 from rtvc.errors import RtvcError, UsageError
+from rtvc.system.permission import folder_problem
 from rtvc.system.unicode_names import normalized
 
 Reason = Literal["deleted", "updated", "replaced"]
@@ -116,13 +117,16 @@ def restore(name: str = "") -> KeptPreset:
     Raises
     ------
     UsageError
-        If there is none, or another preset has taken the name of a deleted one.
+        If there is none, or they cannot be read, or another preset has taken the name of a deleted
+        one.
     RtvcError
         If the file cannot be restored.
     """
     name = normalized(name)
     wanted = [one for one in list_kept() if (one.name == name if name else _undoes(one))]
     if not wanted:
+        if problem := folder_problem(trash_folder()):
+            raise UsageError(problem)
         what = f"No earlier version of the preset {name!r}" if name else "No deleted preset"
         raise UsageError(f"{what} is kept, so nothing can be restored.")
     kept = wanted[0]

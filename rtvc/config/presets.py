@@ -12,6 +12,7 @@ from rtvc.config import settings_yaml
 from rtvc.config.paths import write_atomically
 from rtvc.errors import RtvcError, UsageError, did_you_mean
 from rtvc.settings import SETTINGS, Settings, changed_names, grouped_settings
+from rtvc.system.permission import folder_problem
 from rtvc.system.unicode_names import normalized
 
 SUFFIX = ".yaml"
@@ -277,13 +278,15 @@ def preset_path(name_or_path: str) -> Path:
     Raises
     ------
     UsageError
-        If there is none of that name; a similar one is suggested.
+        If there is none of that name, or your own presets cannot be read.
     """
     if "/" in name_or_path or name_or_path.endswith((SUFFIX, ".yml")):
         return Path(os.path.expanduser(name_or_path))
     presets = {file.name: file.path for file in list_presets()}
     if (name := normalized(name_or_path)) in presets:
         return presets[name]
+    if problem := folder_problem(user_folder()):
+        raise UsageError(f"There is no bundled preset {name_or_path!r}. {problem}")
     hint = did_you_mean(name_or_path, presets, "'rtvc presets' lists all.")
     raise UsageError(f"There is no preset {name_or_path!r}. {hint}")
 

@@ -27,6 +27,9 @@ from rtvc.settings import SETTINGS
 MAX_BYTES = 64 * 1024
 """Maximum size of a settings file in bytes."""
 
+MAX_MEASURED_BYTES = 1024 * 1024
+"""Maximum size of a file of measurements in bytes."""
+
 _DECIMAL = re.compile(r"[-+]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?")
 _LIKE_A_NUMBER = re.compile(r"[-+]?[.,]?\d")
 _PLAIN_TAGS = {
@@ -80,6 +83,13 @@ class NewerFileError(SettingsFileError):
     """A settings file was written by a newer version of rtvc, and cannot be read by this one."""
 
 
+class NewerFormatError(RtvcError):
+    """A newer version of rtvc has written a file of measurements."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(f"{source} cannot be used: a newer version of rtvc has written it.")
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """The content of a settings file: texts, such as the description, and settings.
@@ -108,8 +118,8 @@ def is_there(path: Path) -> bool:
         return True
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a settings file.
+def read_text(path: Path, limit: int = MAX_BYTES) -> str:
+    """Return the text of a settings file of at most `limit` bytes.
 
     Raises
     ------
@@ -122,9 +132,9 @@ def read_text(path: Path) -> str:
         if _is_named_pipe(path):
             raise SettingsFileError(str(path), [Problem(0, "It is a pipe, not a file.")])
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            reason = f"It is larger than {MAX_BYTES // 1024} KiB, so it cannot be a settings file."
+            data = file.read(limit + 1)
+        if len(data) > limit:
+            reason = f"It is larger than {limit // 1024} KiB, so it cannot be a settings file."
         else:
             return data.decode("utf-8-sig")
     except FileNotFoundError:
@@ -239,6 +249,25 @@ def is_newer_format(document: object, known: int) -> bool:
     """Return whether a file of measurements has a format newer than the one that is `known`."""
     form = document.get("format") if isinstance(document, dict) else None
     return type(form) is int and form > known
+
+
+def refuse_newer_format(path: Path, known: int) -> None:
+    """Refuse to replace a file of measurements whose format is newer than the one that is `known`.
+
+    Raises
+    ------
+    RtvcError
+        If it is one.
+    """
+    try:
+        document = yaml.safe_load(read_text(path, MAX_MEASURED_BYTES))
+    except (SettingsFileError, yaml.YAMLError, RecursionError, ValueError):
+        return  # missing or damaged
+    if is_newer_format(document, known):
+        raise RtvcError(
+            f"{path} is not replaced: a newer version of rtvc has written it. Update rtvc to use "
+            "it, or remove it."
+        )
 
 
 def refuse_newer(path: Path, text_keys: tuple[str, ...]) -> None:

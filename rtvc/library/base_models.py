@@ -10,11 +10,13 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rtvc.errors import RtvcError
 from rtvc.library import names
 from rtvc.library.home import format_size, models_folder
 from rtvc.library.voices import InstalledVoice, Manifest
+from rtvc.system.permission import folder_problem
 from rtvc.system.unicode_names import comparison_key
 
 MANIFEST_FILE = "model.json"
@@ -161,13 +163,42 @@ def installed_model(kind: str) -> InstalledModel | None:
     This checks that the file exists and has the right size. `is_intact` checks its SHA-256.
     """
     try:
-        facts = json.loads((models_folder() / kind / MANIFEST_FILE).read_text(encoding="utf-8"))
+        facts = _read_facts(kind)
         if facts.pop("format") != _FORMAT or Path(facts["file"]).name != facts["file"]:
             return None
         model = InstalledModel(kind=kind, **facts)
         return model if model.path.stat().st_size == model.size else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def is_newer(kind: str) -> bool:
+    """Return whether a newer version of rtvc has installed a base model, so it cannot be used."""
+    try:
+        form = _read_facts(kind)["format"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return type(form) is int and form > _FORMAT
+
+
+def _read_facts(kind: str) -> Any:
+    return json.loads((models_folder() / kind / MANIFEST_FILE).read_text(encoding="utf-8"))
+
+
+def refuse_newer(kind: str) -> None:
+    """Refuse to replace a base model that only a newer version of rtvc can use.
+
+    Raises
+    ------
+    RtvcError
+        If it is one.
+    """
+    if is_newer(kind):
+        raise RtvcError(_newer_message(kind))
+
+
+def _newer_message(kind: str) -> str:
+    return f"A newer version of rtvc has installed the {model_title(kind)}. Update rtvc to use it."
 
 
 def installed_kinds() -> list[str]:
@@ -270,6 +301,10 @@ def require_base_models(voice: InstalledVoice, estimator: str = "rmvpe") -> None
 
 def install_advice(kinds: list[str]) -> str:
     """Return one or two sentences on how to install base models."""
+    if problem := folder_problem(models_folder()):
+        return problem
+    if newer := [kind for kind in map(model_kind, kinds) if is_newer(kind)]:
+        return " ".join(map(_newer_message, newer))
     known = [BASE_MODELS[kind] for kind in map(model_kind, kinds) if kind in BASE_MODELS]
     steps = []
     if known:

@@ -23,6 +23,7 @@ from rtvc.library.base_models import (
     InstalledModel,
     model_kind,
     model_title,
+    refuse_newer,
     write_manifest,
 )
 from rtvc.library.download import RETRY_DELAYS_S, ReportProgress, discard_download, download
@@ -84,8 +85,10 @@ def install_from_url(
     Raises
     ------
     RtvcError
-        If it cannot be downloaded, is a different file, or cannot be written.
+        If it cannot be downloaded, is a different file, or cannot be written, or if a newer
+        version of rtvc has installed the present one.
     """
+    refuse_newer(model.kind)
     url = f"{mirror.rstrip('/')}/{model.file}" if mirror else model.url
     if not unverified:
         require_space(model.size, f"the {model.title}")
@@ -126,8 +129,10 @@ def install_from_folder(kind: str, source: Path) -> InstalledModel:
     UsageError
         If no file has a usual name.
     RtvcError
-        If no file is this network, or it cannot be written.
+        If no file is this network, or it cannot be written, or if a newer version of rtvc has
+        installed the present one.
     """
+    refuse_newer(kind)
     model_files = _find_model_files(kind, source)
     if not model_files:
         raise UsageError(f"{source} holds no {model_title(kind)}{_expected_files(kind)}.")

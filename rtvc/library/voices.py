@@ -15,6 +15,7 @@ from rtvc.errors import RtvcError, UsageError, did_you_mean
 from rtvc.library import names
 from rtvc.library.home import explain_write_errors, move_into_place, removed_folder, voices_folder
 from rtvc.settings import BUILT_IN
+from rtvc.system.permission import folder_problem
 from rtvc.system.unicode_names import comparison_key, normalized
 
 WEIGHTS_FILE = "voice.safetensors"
@@ -131,13 +132,15 @@ def installed_voice(name: str) -> InstalledVoice:
 
 
 def list_voices() -> tuple[list[InstalledVoice], list[str]]:
-    """Return the installed voices in the order of their names, and a sentence per damaged one."""
+    """Return the installed voices in the order of their names, and a sentence per problem."""
     voices, problems = [], []
     for folder in _folders(voices_folder()):
         try:
             voices.append(_read(folder))
         except RtvcError as error:
             problems.append(str(error))
+    if problem := folder_problem(voices_folder()):
+        problems.append(problem)
     return voices, problems
 
 
@@ -203,12 +206,14 @@ def restore_voice(name: str, new_name: str | None = None) -> str:
     Raises
     ------
     UsageError
-        If there is no such removed voice, or the name is taken.
+        If there is no such removed voice, they cannot be read, or the name is taken.
     RtvcError
         If the files cannot be moved.
     """
     folder = find_folder(removed_folder(), name)
     if folder is None:
+        if problem := folder_problem(removed_folder()):
+            raise UsageError(problem)
         available = list_removed()
         listed = (
             f"Removed voices: {', '.join(available)}." if available else "None can be restored."
@@ -357,6 +362,8 @@ def _unknown(name: str) -> UsageError:
             f"{name!r} is an archive, not an installed voice. Install it with "
             f"'rtvc voices add {shlex.quote(name)}'."
         )
+    if problem := folder_problem(voices_folder()):
+        return UsageError(problem)
     available = [BUILT_IN, *(normalized(folder.name) for folder in _folders(voices_folder()))]
     hint = did_you_mean(normalized(name), available, "'rtvc voices' lists all.")
     return UsageError(f"There is no voice {name!r}. {hint}")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from rtvc.config.measured_latency import MeasuredLatency, save_latency
+from rtvc.config.measured_latency import MeasuredLatency, refuse_newer, save_latency
 from rtvc.live.devices import OpenDevices
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def measure_devices(devices: OpenDevices, *, ended: Callable[[], str] = lambda: 
     """
     from rtvc.audio.loop_latency import measure_loop_latency
 
+    refuse_newer()  # before anything is played
     seen: list[tuple[tuple[DeviceIdentity, DeviceIdentity] | None, str]] = []
     loop = measure_loop_latency(
         devices.endpoint,

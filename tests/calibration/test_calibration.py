@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from rtvc.calibration.profiles import (
 from rtvc.calibration.sizing import Sizing
 from rtvc.calibration.timing import Timing
 from rtvc.calibration.work import PARTS, work_of
+from rtvc.cli import main
+from rtvc.cli.calibrate import _measure_parts
 from rtvc.config import calibration_yaml
 from rtvc.config.calibration_yaml import calibration_path, load_calibration, save_calibration
 from rtvc.config.remembered import RememberedRun, load_remembered, save_remembered
@@ -39,6 +42,7 @@ from rtvc.live.startup_sizing import startup_sizing
 from rtvc.settings import RESERVE_MS, Settings
 from tests.cli.test_main import ROOT, refused, rtvc_command
 from tests.support.library_files import GOLDEN, V1_32K, V2
+from tests.support.patience import measured
 from tests.support.processes import started
 
 CONDITIONS = Conditions("a processor", 2, "0.1", "mains", False, "2026-01-01")
@@ -269,7 +273,8 @@ class TestFile:
         assert timings == {}
         assert any(word in sentence for word in words.split("|")), sentence
         assert str(calibration_path()) in sentence
-        assert "Run 'rtvc calibrate' again." in sentence
+        newer = "a newer version" in sentence
+        assert ("Update rtvc to use it." if newer else "Run 'rtvc calibrate' again.") in sentence
         assert "\n" not in sentence
         sizing, advice = startup_sizing(Settings(), "balanced", frozenset())
         assert sizing.timings == {}
@@ -397,10 +402,43 @@ class TestCommand:
             assert process.wait(30) == 130
             assert process.stderr.read() == ""
         assert calibration_path().read_bytes() == before
-        # The verdict of the self-test, which comes first, may be there.
-        assert {file.name for file in home.iterdir()} - {"compute.json"} == {
+        # The lock, and the verdict of the self-test, which comes first, may be there.
+        assert {file.name for file in home.iterdir()} - {"compute.json", "running"} == {
             calibration_path().name
         }
+
+    def test_two_at_a_time_are_refused(self, home):
+        with calibration_yaml.only_calibration():
+            message = refused("calibrate", "--seconds", "1", code=1)
+        assert "Another 'rtvc calibrate' is running" in message
+        with calibration_yaml.only_calibration():
+            pass
+        assert not calibration_path().exists()
+
+    @pytest.mark.thorough
+    @pytest.mark.slow
+    def test_a_run_that_starts_meanwhile_stays_remembered(self, home):
+        words = (sys.executable, "-m", "rtvc", "calibrate", "--seconds", "1", "--profile", "fast")
+        with started(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            while "Measuring world" not in process.stderr.readline():
+                pass
+            time.sleep(0.5)
+            save_remembered(RememberedRun(settings=Settings(pitch=3.0)))
+            assert process.wait(120) == 0
+        run = load_remembered()[0]
+        assert (run.settings.pitch, run.profile) == (3.0, "fast")
+
+    @measured
+    def test_under_load_the_parts_around_the_voice_are_measured_under_load_too(self):
+        threads: set[str] = set()
+
+        def show(_share: float) -> None:
+            threads.update(thread.name for thread in threading.enumerate())
+
+        for flags, loaded in (([], False), (["--busy"], True)):
+            args = main.parse(["calibrate", "--seconds", "0.1", *flags])
+            _measure_parts(args, show)
+            assert ("rtvc load" in threads) == loaded
 
     def test_help_explains_the_profiles(self):
         text = " ".join(rtvc_command("calibrate", "--help").stdout.split())

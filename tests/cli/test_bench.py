@@ -31,7 +31,7 @@ from rtvc.engine.rvc import decoder, pitch_track
 from rtvc.engine.rvc.voice import RvcVoice
 from rtvc.engine.weights.rmvpe import rmvpe_shapes
 from rtvc.engine.world.voice import WorldVoice
-from rtvc.errors import RtvcError
+from rtvc.errors import RtvcError, UsageError
 from rtvc.library.adding import add_voice
 from rtvc.library.finding import FoundVoice
 from rtvc.library.setting_up import install_from_folder
@@ -49,6 +49,20 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 SHORT = Settings(voice="small", block=100.0, context=300.0)
 NETWORKS = {"content encoder", "pitch", "text encoder", "flow", "decoder"}
+
+
+MEASURED_VOICE = {
+    "name": "v2-40k",
+    "stages": {"pitch": {"ms": {"p50": 3.0}}},
+    "ms": {"min": 9.0, "p50": 10.0, "p99": 12.0},
+    "gflop": 5.0,
+    "primitives": 700,
+    "weight_mb": 300.0,
+    "mlx_peak_mb": 400.0,
+    "resident_peak_mb": 900.0,
+    "joules": 0.5,
+}
+"""What a comparison reads of a voice in a report."""
 
 
 @cache
@@ -470,6 +484,43 @@ def test_a_wrong_request_is_one_sentence(words, part, anna, tmp_path):
     done = bench_command(*words, code=2)
     assert part in done.stderr
     assert done.stderr.startswith("rtvc: ")
+
+
+def test_a_report_that_was_changed_is_refused(tmp_path):
+    settings = Settings(block=250.0, context=500.0)
+    whole = bench_report.new_report(settings, "", "cpu", "")
+    whole["voices"] = [MEASURED_VOICE]
+    path = tmp_path / "before.json"
+
+    def read(report):
+        path.write_text(json.dumps(report))
+        return bench_report.read_report(path, settings)
+
+    found = read(whole)
+    assert bench_report.ratios(found, found)["v2-40k"]["step p50, ms"]["ratio"] == 1
+    voice = MEASURED_VOICE
+    changed = [
+        {name: value for name, value in whole.items() if name != missing}
+        for missing in ("settings", "hardware", "when", "voices")
+    ]
+    changed += [
+        {**whole, "settings": {}},
+        {**whole, "settings": 3},
+        {**whole, "hardware": {}},
+        {**whole, "hardware": None},
+        {**whole, "voices": {"v2-40k": voice}},
+    ]
+    changed += [{**whole, "voices": [{**voice, name: "x"}]} for name in voice if name != "name"]
+    changed += [
+        {**whole, "voices": [{key: value for key, value in voice.items() if key != missing}]}
+        for missing in voice
+    ]
+    for report in changed:
+        with pytest.raises(UsageError, match="another version of rtvc has written it, or it was"):
+            read(report)
+    path.write_text("[" * 100_000)
+    with pytest.raises(UsageError, match="is not a report of"):
+        bench_report.read_report(path, settings)
 
 
 def test_rates_and_kinds_are_told_apart():

@@ -109,3 +109,13 @@ def test_they_follow_the_new_name_of_a_voice() -> None:
     }
     assert load_learned(battery)["anne", "rvc-40k"] == (200.0, 90.0)
     assert not rename_learned("anna", "bob")
+
+
+def test_the_sizes_of_many_voices_with_long_names_are_kept() -> None:
+    many = {(f"{number:03} {'x' * 76}", "rvc-40k"): (160.0, 90.0) for number in range(200)}
+    here = Conditions("a" * 100, "b" * 100, "mains")
+    save_learned(here, many)
+    save_learned(here, {(f"000 {'x' * 76}", "rvc-40k"): (150.0, 80.0)})
+    found = load_learned(here)
+    assert len(found) == 201
+    assert found[f"199 {'x' * 76}", "rvc-40k"] == (160.0, 90.0)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from rtvc._version import __version__
+from rtvc.cli import main
 from rtvc.config import calibration_yaml, measured_latency, settings_yaml
 from rtvc.config.panel_state import (
     PanelState,
@@ -26,9 +28,11 @@ from rtvc.config.remembered import (
 from rtvc.config.settings_yaml import NewerFileError, SettingsFileError
 from rtvc.device_choice import DeviceIdentity
 from rtvc.errors import RtvcError
+from rtvc.library import base_models
 from rtvc.library.voice_defaults import read_defaults, write_defaults
 from rtvc.library.voices import DEFAULTS_FILE, MANIFEST_FILE, list_voices
 from rtvc.settings import Settings
+from tests.support.library_files import GOLDEN
 
 SAVED_BY = "# Saved by rtvc 99.0.\n"
 NEWER = f"description: x\nsparkle: 3\n{SAVED_BY}"
@@ -140,9 +144,47 @@ def test_an_update_writes_the_version() -> None:
 
 def test_measurements_of_a_newer_version_are_called_so() -> None:
     calibration_yaml.calibration_path().write_text("format: 2\nvoices: []\n")
-    assert "a newer version of rtvc has written it" in calibration_yaml.load_calibration()[1]
     measured_latency.latency_path().write_text("format: 2\n")
-    assert "a newer version of rtvc has written it" in measured_latency.load_latencies()[1]
+    for sentence in (calibration_yaml.load_calibration()[1], measured_latency.load_latencies()[1]):
+        assert "a newer version of rtvc has written it. Update rtvc to use" in sentence
+        assert "again" not in sentence
+
+
+def test_measurements_of_a_newer_version_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    device = DeviceIdentity("x", "", 0, 1)
+    latency = measured_latency.MeasuredLatency(device, device, "48000 Hz", 0.1, 0.1, 0.0, 1.0)
+    writers: list[tuple[Path, Callable[[], object]]] = [
+        (calibration_yaml.calibration_path(), lambda: calibration_yaml.save_calibration({})),
+        (measured_latency.latency_path(), lambda: measured_latency.save_latency(latency)),
+    ]
+    for path, write in writers:
+        text = "# Much longer than a file of settings.\n" * 3000 + "format: 2\nnew: 3\n"
+        path.write_text(text)
+        with pytest.raises(RtvcError, match="is not replaced: a newer version of rtvc has"):
+            write()
+        assert path.read_text() == text
+    assert main.main(["calibrate"]) == 1
+    assert "is not replaced" in capsys.readouterr().err, "before anything is measured"
+
+
+def test_a_base_model_of_a_newer_version_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RTVC_HOME", str(tmp_path))
+    folder = base_models.models_folder() / "rmvpe"
+    folder.mkdir(parents=True)
+    (folder / base_models.MANIFEST_FILE).write_text('{"format": 2}')
+    newer = (
+        "A newer version of rtvc has installed the pitch estimator RMVPE. Update rtvc to use it."
+    )
+    source = GOLDEN / "rmvpe_small.pt"
+    for words in (["--from", str(source)], ["--from", str(source), "--force"], []):
+        assert main.main(["setup", "rmvpe", *words]) == 1
+        assert f"rtvc: {newer}\n" in capsys.readouterr().err
+    assert (folder / base_models.MANIFEST_FILE).read_text() == '{"format": 2}'
+    assert base_models.install_advice(["rmvpe"]) == newer
+    assert main.main(["setup", "--list"]) == 0
+    assert "from a newer version of rtvc; update rtvc to use it" in capsys.readouterr().out
 
 
 def test_measured_latencies_of_a_newer_version_are_kept() -> None:

@@ -1,0 +1,88 @@
+"""A folder that cannot be read is called so: what is in it is not said to be missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rtvc.cli import main
+from rtvc.config.presets import find_preset, save_preset, user_folder, user_path
+from rtvc.errors import UsageError
+from rtvc.library import base_models, home, voices
+from rtvc.settings import Settings
+from rtvc.system.permission import folder_problem
+from tests.support.unprivileged import unprivileged
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RTVC_HOME", str(tmp_path))
+    for one in (tmp_path, *tmp_path.parents):  # pytest makes them readable for its user only
+        if one.name.startswith(("pytest-", "popen-", tmp_path.name)):
+            one.chmod(0o777)
+    return tmp_path
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o311, 0o644])
+def test_presets(mode: int, capsys: pytest.CaptureFixture[str]) -> None:
+    save_preset(user_path("mine"), Settings(pitch=3.0))
+    user_folder().chmod(mode)
+    problem = f"Cannot read the folder {user_folder()}: Permission denied."
+    with unprivileged():
+        with pytest.raises(UsageError) as caught:
+            find_preset("mine")
+        assert str(caught.value) == f"There is no bundled preset 'mine'. {problem}"
+        assert find_preset("deep").name == "deep"
+        for words, code in (
+            (["delete", "mine"], 2),
+            (["rename", "mine", "yours"], 2),
+            (["list"], 1),
+            (["check"], 1),
+        ):
+            assert main.main(["presets", *words]) == code
+            assert problem in capsys.readouterr().err
+    user_folder().chmod(0o755)
+    assert find_preset("mine").settings.pitch == 3.0
+
+
+def test_deleted_presets(capsys: pytest.CaptureFixture[str]) -> None:
+    save_preset(user_path("mine"), Settings(pitch=3.0))
+    assert main.main(["presets", "delete", "mine"]) == 0
+    (user_folder() / "deleted").chmod(0)
+    with unprivileged():
+        assert main.main(["presets", "restore"]) == 2
+    assert "deleted: Permission denied." in capsys.readouterr().err
+    (user_folder() / "deleted").chmod(0o755)
+    assert main.main(["presets", "restore"]) == 0
+
+
+def test_voices(capsys: pytest.CaptureFixture[str]) -> None:
+    for parent in (home.voices_folder(), home.removed_folder()):
+        (parent / "Anna").mkdir(parents=True)
+        parent.chmod(0)
+    problem = f"Cannot read the folder {home.voices_folder()}: Permission denied."
+    with unprivileged():
+        with pytest.raises(UsageError, match=r"^Cannot read the folder"):
+            voices.installed_voice("Anna")
+        assert voices.list_voices() == ([], [problem])
+        assert main.main(["voices", "remove", "Anna"]) == 2
+        assert capsys.readouterr().err == f"rtvc: {problem}\n"
+        with pytest.raises(UsageError, match="removed: Permission denied"):
+            voices.restore_voice("Anna")
+    for parent in (home.voices_folder(), home.removed_folder()):
+        parent.chmod(0o755)
+
+
+def test_base_models() -> None:
+    home.models_folder().mkdir()
+    home.models_folder().chmod(0)
+    with unprivileged():
+        advice = base_models.install_advice(["contentvec"])
+    assert advice == f"Cannot read the folder {home.models_folder()}: Permission denied."
+    home.models_folder().chmod(0o755)
+
+
+def test_a_missing_folder_is_no_problem(tmp_path: Path) -> None:
+    assert folder_problem(tmp_path / "none") == ""
+    assert folder_problem(tmp_path) == ""
