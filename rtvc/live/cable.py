@@ -182,7 +182,8 @@ def _pactl(*words: str) -> list[str]:
             env=os.environ | {"LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=_LIMIT_S,
             check=True,
         )

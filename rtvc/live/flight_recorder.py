@@ -214,6 +214,8 @@ class FlightRecorder:
             self._save_fault(time.perf_counter())
         if self._saver is not None:
             self._saver.join(timeout)
+            if self._saver.is_alive():
+                self._messages.append("The last minute was not saved: the disk is too slow.")
 
     def log(self) -> FlightLog:
         """Return a copy of all that is kept."""

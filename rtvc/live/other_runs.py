@@ -27,7 +27,7 @@ def claim_output(name: str) -> Iterator[str]:
     others = [process for process, output in _runs(folder) if output == name]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        own = (folder / str(os.getpid())).open("w")
+        own = (folder / str(os.getpid())).open("w", encoding="utf-8")
         fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         yield ""
@@ -56,7 +56,7 @@ def _runs(folder: Path) -> list[tuple[str, str]]:
     found = []
     for path in sorted(folder.glob("[0-9]*")) if folder.is_dir() else []:
         try:
-            with path.open() as file:
+            with path.open(encoding="utf-8", errors="replace") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except BlockingIOError:

@@ -23,7 +23,6 @@ from rtvc.live.flight_state import unpack_state
 from rtvc.setting import Value
 from rtvc.settings import SETTINGS, Settings
 
-
 _DAMAGED = (
     *(OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError),
     *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError),

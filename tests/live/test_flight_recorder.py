@@ -3,6 +3,7 @@
 import json
 import resource
 import shutil
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -233,6 +234,17 @@ def test_folders_that_cannot_be_replayed(tmp_path):
     (tmp_path / "replay.npz").write_bytes(b"not a file of arrays")
     with pytest.raises(RtvcError, match="is damaged"):
         load(tmp_path)
+
+
+def test_a_minute_that_is_not_saved_by_the_end_is_reported(tmp_path, monkeypatch):
+    responds = threading.Event()
+    monkeypatch.setattr(flight_recorder, "write_folder", lambda *_: responds.wait(10))
+    flight = FlightRecorder(tmp_path)
+    flight.push("input", speech(0.1))
+    flight.save()
+    flight.close(0.1)
+    assert flight.take_message() == "The last minute was not saved: the disk is too slow."
+    responds.set()
 
 
 def test_a_damaged_file_of_a_replay_is_called_so(tmp_path):

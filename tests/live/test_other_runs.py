@@ -1,5 +1,6 @@
 """Two runs on one output are reported; files of runs that have ended are not."""
 
+import os
 import subprocess
 import sys
 
@@ -39,6 +40,21 @@ def test_another_run_on_the_same_output_is_reported(folder):
     with claim_output("Speakers") as warning:
         assert warning == "", "a file that was left behind is no obstacle"
     assert not list(folder.iterdir())
+
+
+def test_the_name_of_a_device_need_not_be_in_the_encoding_of_the_system():
+    ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    words = [sys.executable, "-c", HOLD.replace("sys.argv[1]", "'Kopfh\\xf6rer'")]
+    with subprocess.Popen(
+        words,
+        env=os.environ | ascii_only,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with claim_output("Kopfhörer") as warning:
+            assert "plays on the output 'Kopfhörer' too" in warning
 
 
 def test_where_nothing_can_be_written_nothing_is_claimed(folder):
