@@ -282,6 +282,7 @@ class _Stream:
     def __init__(self, voice: Voice, settings: Settings, rate: int) -> None:
         self._settings = settings
         self._chain = chain = Chain(voice, settings)
+        chain.check_speaker(settings)
         self._into = _resampler(rate, ENGINE_RATE)
         self._back = (
             None if rate == ENGINE_RATE else LimitedResampler(ENGINE_RATE, rate, settings.ceiling)

@@ -198,7 +198,8 @@ class BlockConversion:
         self._supervisor.worked()
         self._stats.publish_step(step, seconds, chain.state(used))
         if chain.built_for.shape == self._builder.effective().shape:
-            self._stats.publish(reason=degradation.message(now), degraded=degradation.degraded)
+            reason = degradation.message(now) or chain.missing_speaker(used)
+            self._stats.publish(reason=reason, degraded=degradation.degraded)
         else:
             self._stats.publish(reason=self._switch.refusal)
 

@@ -301,6 +301,25 @@ class Chain:
         """Number of speakers of the voice."""
         return self._voice.speakers
 
+    def check_speaker(self, settings: Settings) -> None:
+        """Raise `UsageError` if the voice lacks the speaker of the settings: before a conversion.
+
+        A live run uses its last speaker instead, and says so; see `missing_speaker`.
+        """
+        check = getattr(self._voice, "check_speaker", None)
+        if check is not None:
+            check(settings)
+
+    def missing_speaker(self, settings: Settings) -> str:
+        """Return a sentence if the voice lacks the speaker of the settings, "" if it has it."""
+        last = self.speakers - 1
+        if settings.speaker <= last or not SETTINGS["speaker"].applies_to(self.features):
+            return ""
+        return (
+            f"{self.built_for.voice!r} has no speaker {settings.speaker}; its speakers are 0 to "
+            f"{last}. Speaker {last} is used."
+        )
+
     @property
     def latency(self) -> Latency:
         """Latency of this chain by part, in seconds; the device parts are 0."""

@@ -157,6 +157,8 @@ class Engine:
         RtvcError
             If the voice cannot be loaded, or takes longer than `LOAD_LIMIT_S`, or the device cannot
             be opened.
+        UsageError
+            If the endpoint has no deadlines, and the voice lacks the speaker of the settings.
         """
         _started.add(self)
         worker = self._builder.start(self._builder.effective())
@@ -169,6 +171,8 @@ class Engine:
                 error = RtvcError(f"The voice did not load within {LOAD_LIMIT_S:.0f} s.")
             if error is not None and not self._wait_for_voice:
                 raise error
+            if worker.chain is not None and not self._endpoint.realtime:
+                worker.chain.check_speaker(self._builder.requested)
             delay = 0 if worker.chain is None or error is not None else worker.chain.delay
             self._endpoint.start(self._loop.heartbeat.tick, delay)
         except BaseException:

@@ -93,7 +93,7 @@ class Voice(Protocol):
     features
         What it has, for `rtvc.setting.Setting.applies_to`.
     speakers
-        Number of speakers, at least 1; ``Settings.speaker`` is below it.
+        Number of speakers, at least 1. A ``Settings.speaker`` above the last one is the last one.
     """
 
     name: str

@@ -161,10 +161,7 @@ class RvcVoice:
         ------
         RtvcError
             If the pitch estimator is not installed.
-        UsageError
-            If the voice does not have the speaker.
         """
-        self.check_speaker(settings)
         estimator = self.estimator(settings)
         sizes = plan, "" if estimator is None else estimator.name, settings.content
         warm = _warm.setdefault(self.voice, set())
