@@ -76,16 +76,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="the random voices of these rates",
     )
-    for name, default in (("block", _BLOCK), ("context", _CONTEXT)):
+    for name, about, default in (
+        ("block", "new audio per step", _BLOCK),
+        ("context", "past audio given to the model with each block", _CONTEXT),
+    ):
         setting = SETTINGS[name]
         parser.add_argument(
             setting.flag,
             action=options.SettingAction,
             setting=setting,
-            default=default,
+            default=None,
             metavar="MS",
-            help=f"{setting.help[0].lower()}{setting.help[1:].rstrip('.')}; {setting.allowed} "
-            f"(default here {default:g})",
+            help=f"{about}; {setting.allowed} (default {default:g})",
         )
     content = SETTINGS["content"]
     parser.add_argument(
@@ -94,12 +96,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         setting=content,
         default=content.default,
         metavar="|".join(content.choices),
-        help=f"{content.help[0].lower()}{content.help[1:].rstrip('.')}",
+        help=f"{content.help[0].lower()}{content.help[1:].rstrip('.')} (default {content.default})",
     )
     parser.add_argument(
         "--steps",
         type=_steps,
-        default=_STEPS,
         metavar="N",
         help=f"whole steps to time for each voice; half as many, at most {_MOST_BY_STAGES}, are "
         f"timed by stage (default {_STEPS})",
@@ -127,6 +128,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.quick:
         _choose_quick(args)
+    _use_defaults(args)
     settings = Settings(block=args.block, context=args.context, content=args.content)
     before = None if args.compare is None else read_report(args.compare, settings)
     with needs_mlx():
@@ -164,10 +166,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _choose_quick(args: argparse.Namespace) -> None:
-    if args.voice or args.rate:
-        raise UsageError("--quick measures v2-40k: leave out --voice and --rate.")
+    sizes = args.block, args.context, args.steps
+    if args.voice or args.rate or any(size is not None for size in sizes):
+        raise UsageError(
+            "--quick measures v2-40k with sizes of its own: leave out --voice, --rate, --block, "
+            "--context and --steps."
+        )
     args.voice, args.steps = ["v2-40k"], _QUICK_STEPS
     args.block, args.context = _QUICK_BLOCK, _QUICK_CONTEXT
+
+
+def _use_defaults(args: argparse.Namespace) -> None:
+    for name, value in (("block", _BLOCK), ("context", _CONTEXT), ("steps", _STEPS)):
+        if getattr(args, name) is None:
+            setattr(args, name, value)
 
 
 class _BenchProgress:

@@ -227,7 +227,8 @@ def test_the_quick_benchmark_is_one_voice() -> None:
     args = main.parse(["bench", "--quick"])
     bench._choose_quick(args)
     assert (args.voice, args.steps, args.block, args.context) == (["v2-40k"], 10, 100.0, 500.0)
-    assert "leave out --voice" in refused("bench", "--quick", "--rate", "40k")
+    for flag, value in (("--rate", "40k"), ("--block", "250"), ("--steps", "30")):
+        assert "leave out --voice, --rate, --block" in refused("bench", "--quick", flag, value)
 
 
 def test_the_devices_are_used_for_their_timing_only(monkeypatch: pytest.MonkeyPatch) -> None:
