@@ -28,7 +28,8 @@ response is flat below and stops above. A little aliasing around the Nyquist fre
 halves the delay."""
 MAX_TRIM = 2e-3
 """Largest relative change of the ratio of an `EdgeResampler`."""
-_LONGEST_DELAY_S = 0.02
+_LONGEST_DELAY_S = 0.04
+"""More than the 30 ms from 8 kHz to 48 kHz, the longest of any device."""
 _JOIN_S = 0.005
 GLIDE_S = 1.0
 """Time constant of a change of the ratio, in seconds."""

@@ -119,3 +119,14 @@ def test_a_tail_continues_what_the_resampler_has_returned(rate: int) -> None:
     joined = np.concatenate([output[-200:], resampler.continued(wave[48_000:])])
     curved = np.abs(np.diff(joined.astype(np.float64), 2)).max()
     assert curved < 2 * 0.5 * (2 * np.pi * 300 / rate) ** 2
+
+
+@pytest.mark.parametrize("rate", [8_000, 12_000])
+def test_a_tail_for_a_slow_device_has_the_sound_that_is_in_the_resampler(rate: int) -> None:
+    resampler = EdgeResampler(48_000, rate)
+    wave = (0.5 * np.sin(2 * np.pi * 300 * np.arange(50_880) / 48_000)).astype(np.float32)
+    returned = sum(resampler.process(piece).size for piece in np.split(wave[:48_000], 10))
+    tail = resampler.continued(wave[48_000:])
+    expected = wave[:: 48_000 // rate][returned:]
+    joined = rate // 200  # 5 ms
+    np.testing.assert_allclose(tail[joined:], expected[joined : tail.size], atol=0.01)
