@@ -114,6 +114,7 @@ class Controller:
         self._favourites: tuple[str, ...] = ()
         self._recording: Recording | None = None
         self._session: DeviceSession | None = None
+        self._starting: DeviceSession | None = None
         self.recorder = Recorder(self._attach, remembered.recording)
         self.flight = flight
         self.scanner = Scanner(provider)
@@ -123,7 +124,7 @@ class Controller:
         self._in_progress = "Starting."
         self._failure = ""
         self._message = ""
-        self._closed = self._starting = False
+        self._closed = False
         self._maintained = 0
         self._lock = threading.Lock()
         """Held to change the settings, the recording, the session or the message."""
@@ -341,7 +342,7 @@ class Controller:
         began = time.monotonic()
         while not done.wait(_LOOK_S) and time.monotonic() - began < _CLOSE_LIMIT_S:
             late = time.monotonic() - began > _HUNG_LIMIT_S
-            if late and (self._starting or not PORTAUDIO.settled(_LOOK_S)):
+            if late and (self._starting is not None or not PORTAUDIO.settled(_LOOK_S)):
                 break
         self._keep()
         if self.flight is not None:
@@ -359,9 +360,11 @@ class Controller:
         self._report_to_guard(moment.settings.mode)
         with self._lock:
             self._settings, self._preset, self._chosen = moment
-            if self._session is not None:
-                self._session.session.choose_sizes(moment.chosen)
-                self._session.session.apply(moment.settings)
+            # One that starts may output sound before its start returns.
+            for session in (self._session, self._starting):
+                if session is not None:
+                    session.session.choose_sizes(moment.chosen)
+                    session.session.apply(moment.settings)
 
     def _device_names(self) -> dict[str, str]:
         return self.names._asdict()
@@ -416,16 +419,18 @@ class Controller:
             wait_for_voice=True,
             fail_open=self._fail_open,
         )
-        self._starting = True
-        try:
-            session.start()
-        finally:
-            self._starting = False
         with self._lock:
-            self._session = session
-            # Settings and recording may have changed while it started.
+            self._starting = session
+            # They may have changed meanwhile.
             session.session.choose_sizes(self._chosen)
             session.session.apply(self._settings)
+        try:
+            session.start()
+        except BaseException:
+            self._starting = None
+            raise
+        with self._lock:
+            self._session, self._starting = session, None
             session.session.keep_ready(self._favourites)
             session.endpoint.recording = self._recording
 

@@ -187,19 +187,6 @@ def test_a_base_model_of_a_newer_version_is_kept(
     assert "from a newer version of rtvc; update rtvc to use it" in capsys.readouterr().out
 
 
-def test_measured_latencies_of_a_newer_version_are_kept() -> None:
-    path = measured_latency.latency_path()
-    path.write_text("format: 2\nlatencies: {}\n")
-    device = DeviceIdentity("card", "ALSA")
-    latency = measured_latency.MeasuredLatency(device, device, "48000 Hz", 0.03, 0.02, 0.0, 1e9)
-    with pytest.raises(RtvcError, match="is not replaced: a newer version of rtvc"):
-        measured_latency.save_latency(latency)
-    assert path.read_text() == "format: 2\nlatencies: {}\n"
-    measured_latency.forget_latencies()
-    measured_latency.save_latency(latency)
-    assert measured_latency.load_latencies() == ((latency,), "")
-
-
 def test_a_voice_of_a_newer_version_is_not_called_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,12 +16,14 @@ from rtvc.config.remembered import RememberedRun, load_remembered
 from rtvc.errors import RtvcError
 from rtvc.library import computing
 from rtvc.live.controller import Controller
+from rtvc.live.device_session import DeviceSession
 from rtvc.live.devices import DeviceNames, DeviceSelection
 from rtvc.live.undo import Moment, UndoHistory
 from rtvc.settings import Settings
 from rtvc.stats import State
 from tests.support.patience import measured
 from tests.support.sound_server import HEADPHONES_SINK, MICROPHONE_SINK, SPEAKER_SINK, SoundServer
+from tests.support.voices import PlainVoice
 from tests.tui.simulated_devices import CABLE, HEADPHONES, USB, SimulatedDevices, identity
 
 pytestmark = pytest.mark.slow
@@ -79,6 +81,34 @@ def test_the_self_test_at_the_start_is_told():
         assert made.stats().reason != "Starting."
     finally:
         computing._under_test.clear()
+        made.close()
+
+
+def test_a_mute_while_a_session_starts_is_in_time(monkeypatch):
+    loads, muted = threading.Event(), threading.Event()
+    start = DeviceSession.start
+
+    def find_voice(name: str) -> PlainVoice:
+        loads.set()
+        muted.wait(10)
+        return PlainVoice()
+
+    def start_slowly(session: DeviceSession) -> None:
+        start(session)
+        time.sleep(1.0)  # as while the file of measured latencies is read
+
+    monkeypatch.setattr(DeviceSession, "start", start_slowly)
+    provider = SimulatedDevices()
+    settings = Settings(block=40, headroom=40)
+    made = Controller(provider, RememberedRun(settings=settings), find_voice=find_voice)
+    try:
+        made.start()
+        assert loads.wait(10)
+        made.apply(made.settings.replace(mode="muted"))
+        muted.set()
+        until(lambda: made.stats().state is State.MUTED)
+        assert np.abs(provider.device.played).max(initial=0) == 0.0
+    finally:
         made.close()
 
 
