@@ -23,7 +23,7 @@ from rtvc.engine.dsp.delay import Delay
 from rtvc.engine.dsp.feedback import FeedbackSuppressor
 from rtvc.engine.dsp.input_statistics import InputStatistics
 from rtvc.engine.dsp.loudness import LoudnessFollow
-from rtvc.engine.dsp.melody import MeanPitch
+from rtvc.engine.dsp.melody import MeanPitch, limited_pitch
 from rtvc.engine.dsp.sola import Sola, fade_in
 from rtvc.engine.dsp.speech import SpeechTracker
 from rtvc.engine.output_guard import OutputGuard, OutputWatch
@@ -337,10 +337,12 @@ class Chain:
 
     def state(self, settings: Settings) -> State:
         """Return what the output is with these settings."""
-        if settings.mode == "converted" and self._voice.leaves_unchanged(
-            self.auto_pitch.use(settings)
-        ):
-            return State.UNCHANGED
+        if settings.mode == "converted":
+            used = self.auto_pitch.use(settings)
+            if self._mean_pitch is not None:
+                used = limited_pitch(used, self._mean_pitch)
+            if self._voice.leaves_unchanged(used):
+                return State.UNCHANGED
         return State(settings.mode)
 
     def step(self, block: Float32, settings: Settings) -> Step:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from rtvc._types import Float64
 from rtvc.engine.dsp.tune import Tuner, scale_mask
 from rtvc.scales import scale_notes
-from rtvc.settings import Settings
+from rtvc.settings import SETTINGS, Settings
 
 MELODY_SETTINGS = 9
 SHIFT, LOWEST, RANGE, FIX, FIXED, WHISPER, TUNE, SPEED, SCALE = range(MELODY_SETTINGS)
@@ -100,6 +102,11 @@ class MeanPitch:
         self._frames = frames
         self._octave, self._count = 0.0, 0
 
+    @property
+    def octave(self) -> float | None:
+        """The mean, None before the first voiced frame."""
+        return self._octave if self._count else None
+
     def copy(self) -> MeanPitch:
         """Return an independent copy."""
         other = MeanPitch(self._frames)
@@ -152,6 +159,17 @@ def limited_shift(mean: Float64, values: Float64) -> Float64:
     least = np.minimum(12.0 * (lowest - mean), 0.0)
     limited: Float64 = np.where((lowest > 0) & (mean > 0), np.maximum(shift, least), shift)
     return limited
+
+
+def limited_pitch(settings: Settings, mean: MeanPitch) -> Settings:
+    """Return the settings with what `limited_shift` leaves of their pitch shift."""
+    shift, octave = settings.pitch + settings.pitch_fine / 100, mean.octave
+    if settings.pitch_lowest <= 0 or shift >= 0 or octave is None:
+        return settings
+    limited = max(shift, min(12 * (math.log2(settings.pitch_lowest) - octave), 0.0))
+    if limited == shift:
+        return settings
+    return settings.replace(pitch=max(limited, SETTINGS["pitch"].low), pitch_fine=0.0)
 
 
 def target_f0(hz: Float64, mean: Float64, values: Float64, tuner: Tuner) -> Float64:

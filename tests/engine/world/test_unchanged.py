@@ -1,11 +1,15 @@
 """Settings of the built-in voice that leave you recognisable, held against what is measured."""
 
+import numpy as np
 import pytest
 
 import rtvc
 from rtvc.config.presets import list_presets, load_preset
+from rtvc.engine.chain import Chain
 from rtvc.engine.world.unchanged import leaves_unchanged
+from rtvc.engine.world.voice import WorldVoice
 from rtvc.settings import Settings
+from rtvc.stats import State
 from tests.engine.speech_measures import RATE, log_spectral_distance, speech, voiced_frames
 
 NAME = "777-126732-0000"
@@ -39,6 +43,25 @@ def test_effects_that_replace_the_pitch_are_changes():
     assert not leaves_unchanged(Settings(pitch_range=0))
     assert leaves_unchanged(Settings(pitch=1, pitch_fine=-100))
     assert not leaves_unchanged(Settings(pitch=1, pitch_fine=50))
+
+
+def test_a_pitch_shift_that_its_limit_takes_away_leaves_you_unchanged():
+    time = np.arange(48_000) / 48_000
+    sound = sum(np.sin(2 * np.pi * 110 * k * time) / k for k in range(1, 20))
+    blocks = np.split(np.float32(0.1) * sound.astype(np.float32), 10)
+    for pitch, lowest, state in (
+        (-5, 107.0, State.UNCHANGED),
+        (-5, 150.0, State.UNCHANGED),
+        (-5, 80.0, State.CONVERTED),
+        (-5, 0.0, State.CONVERTED),
+        (5, 150.0, State.CONVERTED),
+    ):
+        settings = Settings(pitch=pitch, pitch_lowest=lowest)
+        chain = Chain(WorldVoice(), settings)
+        assert chain.state(settings) is State.CONVERTED
+        for block in blocks:
+            chain.step(block, settings)
+        assert chain.state(settings) is state
 
 
 def test_no_bundled_preset_leaves_you_unchanged():
