@@ -205,7 +205,8 @@ def _load_index(path: Path | None) -> FeatureIndex | None:
     if path is None:
         return None
     with _explain_damage(path):
-        return _load_shared(path, loading.load_index)
+        # Not what the same file is as a voice.
+        return _load_shared(path, loading.load_index, "index")
 
 
 @contextmanager

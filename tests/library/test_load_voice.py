@@ -117,6 +117,11 @@ def test_an_index_for_another_kind_of_voice_is_refused():
     assert repr(rtvc.load_voice(V1, index=str(INDEX))).endswith(", with an index>")
 
 
+def test_a_voice_is_no_index_of_itself():
+    with pytest.raises(rtvc.RtvcError, match=f"{V1.name} .* index"):
+        rtvc.load_voice(V1, index=V1)
+
+
 def test_a_member_of_an_archive_is_never_executed(home: Path):
     import pickle
 

@@ -47,8 +47,8 @@ def test_effects_that_replace_the_pitch_are_changes():
 
 def test_a_pitch_shift_that_its_limit_takes_away_leaves_you_unchanged():
     time = np.arange(48_000) / 48_000
-    sound = sum(np.sin(2 * np.pi * 110 * k * time) / k for k in range(1, 20))
-    blocks = np.split(np.float32(0.1) * sound.astype(np.float32), 10)
+    sound = np.sum([np.sin(2 * np.pi * 110 * k * time) / k for k in range(1, 20)], axis=0)
+    blocks = np.split((0.1 * sound).astype(np.float32), 10)
     for pitch, lowest, state in (
         (-5, 107.0, State.UNCHANGED),
         (-5, 150.0, State.UNCHANGED),
