@@ -210,6 +210,9 @@ def test_ctrl_c_ends_the_part_and_leaves_nothing(tmp_path: Path) -> None:
         for line in process.stderr:
             if line.startswith("1 of 3"):
                 break
+        while sys.platform == "linux" and not _children(process.pid):
+            assert process.poll() is None
+            time.sleep(0.01)
         time.sleep(0.5)
         children = _children(process.pid)
         process.send_signal(signal.SIGINT)

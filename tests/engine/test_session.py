@@ -16,6 +16,7 @@ from rtvc.settings import SETTINGS, Settings
 from rtvc.stats import State
 from tests.support.material import more
 from tests.support.patience import measured
+from tests.support.virtual_clock import PacedDevice, VirtualClock
 from tests.support.voices import PlainVoice, SilentVoice, finder
 
 pytestmark = pytest.mark.slow
@@ -549,12 +550,14 @@ def test_a_device_that_cannot_be_opened_is_an_error_at_once():
 
 
 def test_stopping_fades_out():
-    device = SimulatedDevice(sine(100, 30), wall_clock=True)
+    clock = VirtualClock()
+    device = PacedDevice(sine(100, 30), clock)
     session = Session(device, Settings(latency="constant", **OPEN), finder())
     session.start()
-    time.sleep(0.8)
-    session.stop()
-    session.stop()
+    clock.pass_time(0.8)
+    with clock.passing():
+        session.stop()
+        session.stop()
     played = device.played
     assert np.abs(played[:-9600]).max() > 0.4
     assert not played[-240:].any()

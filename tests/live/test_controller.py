@@ -233,8 +233,9 @@ def test_closing_keeps_the_recording_and_is_safe_to_repeat(tmp_path):
     controller = Controller(SimulatedDevices(), RememberedRun(settings=CHANGED), remember=False)
     controller.start()
     running(controller)
+    before = len(controller._provider.device.played)
     controller.recorder.start()
-    time.sleep(0.3)
+    until(lambda: len(controller._provider.device.played) > before + 14_400)
     controller.close()
     assert soundfile.info(tmp_path / "rtvc-recording.wav").frames > 9600
 
@@ -393,10 +394,10 @@ def test_the_monitor_says_the_same_and_its_loss_harms_nothing(controller):
     late = lag(monitor, main)
     assert abs(late) < 9600
     controller.apply(controller.settings.replace(monitor_gain=-60))
-    time.sleep(0.5)
+    until(lambda: np.abs(provider.monitors[0].played[-4800:]).max() < 1e-6)
     since = len(provider.monitors[0].played)
-    time.sleep(0.5)
-    assert np.abs(provider.monitors[0].played[since:]).max(initial=0) < 1e-6
+    until(lambda: len(provider.monitors[0].played) > since + 24_000)
+    assert np.abs(provider.monitors[0].played[since:]).max() < 1e-6
     assert np.abs(provider.device.played[-24_000:]).max() > 0
     controller.apply(controller.settings.replace(monitor_gain=0))
     provider.monitors[0].unplug()

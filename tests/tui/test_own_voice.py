@@ -60,6 +60,7 @@ async def silent_within(it, seconds: float) -> bool:
     await it.passes(seconds)
     since = len(it.provider.device.played)
     await it.passes(0.15)
+    assert len(it.provider.device.played) > since, "the device has stopped"
     return bool(loudest(it.provider.device, since) == 0)
 
 
