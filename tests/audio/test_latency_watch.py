@@ -14,6 +14,7 @@ from rtvc.audio.simulated import Fault, SimulatedDevice
 from rtvc.audio.tee import TeeEndpoint
 from rtvc.config.presets import find_preset
 from rtvc.engine.chain import Chain
+from rtvc.engine.thread_pool import all_rest
 from rtvc.library.open_voice import find_voice
 from rtvc.session import Session
 from rtvc.settings import Settings
@@ -72,6 +73,7 @@ def test_a_window_that_was_disturbed_says_nothing():
 
 def run(seconds, monkeypatch, *, shift_at=None, faults=()):
     """Run a session in mode dry; from `shift_at` on its sound is 40 ms late."""
+    all_rest(20.0)  # the first chain that makes a step is that of this session
     device = SimulatedDevice(speech(seconds), faults=faults)
     session = Session(TeeEndpoint(device), Settings(mode="dry", latency="constant"))
     step = Chain.step

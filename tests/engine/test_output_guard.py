@@ -48,6 +48,12 @@ def speech(seconds: float, floor_db: float = -60.0) -> Float32:
 _RANDOM = np.random.default_rng(5)
 
 
+@pytest.fixture(autouse=True)
+def same_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The noise of a test does not depend on the tests before it."""
+    monkeypatch.setitem(globals(), "_RANDOM", np.random.default_rng(5))
+
+
 def hiss(samples: int, level: float) -> Float32:
     found: Float32 = (level * _RANDOM.standard_normal(samples)).astype(np.float32)
     return found

@@ -18,6 +18,7 @@ from rtvc.engine import handover
 from rtvc.engine.chain_builder import ChainBuilder
 from rtvc.engine.handover import faded
 from rtvc.engine.plan import Plan
+from rtvc.engine.thread_pool import all_rest
 from rtvc.engine.voice import Rendered
 from rtvc.engine.voice_bank import VoiceBank
 from rtvc.session import Session
@@ -79,6 +80,7 @@ class ToneVoice(PlainVoice):
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the names of the voices for which a chain is built, in order."""
+    all_rest(20.0)  # an earlier test may have left voices to be built
     names, open_stream = list[str](), ToneVoice.open
 
     def noted(voice: ToneVoice, plan: Plan, settings: Settings) -> Any:

@@ -16,6 +16,7 @@ from rtvc.engine.models.ops import backend, conv2d_gpu, gpu, gru, ops, small_con
 from rtvc.engine.models.ops.backend import Compute
 from rtvc.engine.selftest import ladder
 from rtvc.engine.selftest.ladder import climb, ensure_tested, next_step, step_down
+from rtvc.engine.thread_pool import all_rest
 from tests.engine.models.golden_voices import golden_arrays
 from tests.engine.selftest.faults import FAULTS, spoil, spoiled
 from tests.support.material import more
@@ -44,6 +45,7 @@ class Kept:
 def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(ladder, "_once", ladder._Once())
     mx.disable_compile()
+    all_rest(20.0)  # what is built for an earlier test takes processor time
     yield
     mx.enable_compile()
     ops.use(backend.FIRST)
