@@ -242,7 +242,7 @@ class _Track:
             try:
                 if part is not None:
                     part.close()
-            except RecordingError:
+            except (RecordingError, OSError):  # nor can a file be removed from some disks
                 continue
         if self._end is not None:
             self.paths += self._end.paths

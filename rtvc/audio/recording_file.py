@@ -191,7 +191,8 @@ class RecordingFile:
         self._disk.restore(self._good)
         self._disk.close()
         if not self.frames:
-            self.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # nor can it be removed from some disks
+                self.path.unlink(missing_ok=True)
 
 
 class _Disk:
@@ -240,8 +241,9 @@ class _Disk:
 
     def close(self) -> None:
         if not self.closed:
-            os.close(self.number)
-            self.number = -1
+            number, self.number = self.number, -1
+            with contextlib.suppress(OSError):  # a failure to write is known already
+                os.close(number)
 
 
 def silence(samples: int) -> Float32:

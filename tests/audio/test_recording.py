@@ -200,6 +200,34 @@ def test_a_recording_that_cannot_begin_leaves_no_file(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_disk_that_becomes_read_only_is_told(tmp_path, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    class ReadOnly:
+        """The module `os` on a disk that nothing can be written to."""
+
+        write = fsync = ftruncate = staticmethod(refuse)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(os, name)
+
+        def close(self, number: int) -> None:
+            os.close(number)
+            refuse()
+
+    recording = Recording({"output": tmp_path / "talk.ogg"})
+    monkeypatch.setattr("rtvc.audio.recording_file.os", ReadOnly())
+    monkeypatch.setattr("rtvc.audio.recording_file.Path.unlink", refuse)
+    for _ in range(20):
+        push(recording, noise(1.0))
+        time.sleep(0.02)
+    recording._thread.join(5)
+    monkeypatch.undo()
+    with pytest.raises(RtvcError, match="Read-only file system"):
+        recording.finish()
+
+
 def test_a_disk_that_does_not_respond(tmp_path, monkeypatch):
     responds = threading.Event()
     write = RecordingFile.write
