@@ -144,8 +144,9 @@ class Session:
         settings
             The settings to start with; by default all are at their defaults.
         profile
-            ``"quality"``, ``"balanced"`` or ``"fast"``. It decides block, headroom and context
-            where they are at their defaults and ``rtvc calibrate`` has measured this machine.
+            ``"quality"``, ``"balanced"`` or ``"fast"``. It decides the context where that is at
+            its default, and block and headroom too where ``rtvc calibrate`` has measured this
+            machine or they settle.
 
         Raises
         ------
