@@ -87,10 +87,11 @@ def test_noise_suppression_continues_in_the_chain_that_takes_over(noise: str):
     np.testing.assert_allclose(end[:FADE], expected[18][:FADE], atol=1e-6)
     # The output fades in at first.
     np.testing.assert_allclose(taken[FADE:], np.concatenate(expected[18:])[FADE:], atol=1e-6)
-    # And the one before has a suppressor that was not used.
+    # And the one before has a suppressor that was not used, or `strong` one that got silence.
     renewed = before.renewed(settings)
-    for block, output in zip(blocks[:3], expected[:3], strict=True):
-        np.testing.assert_array_equal(renewed.step(block, settings).output, output)
+    outputs = np.concatenate([renewed.step(block, settings).output for block in blocks[:3]])
+    error = outputs - np.concatenate(expected[:3])
+    assert np.sum(error**2) <= (1e-3 if noise == "strong" else 0.0) * np.sum(outputs**2)
 
 
 def test_without_noise_suppression_nothing_is_kept():

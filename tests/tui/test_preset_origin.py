@@ -3,6 +3,7 @@
 import pytest
 from textual.widgets import Input
 
+from rtvc import __version__
 from rtvc.config.panel_state import PanelState, load_panel_state, save_panel_state
 from rtvc.config.preset_manager import PresetEntry
 from rtvc.config.preset_origin import origin_of
@@ -175,7 +176,8 @@ async def test_the_description_alone_can_be_changed(open_panel):
         await it.press("ctrl+s", "tab", *"Another.", "enter")
         text = (user_folder() / "mine.yaml").read_text()
         expected = "# The comment stays.\ndescription: Another.\npitch: 5\n"
-        assert text == expected, "headroom is none of its settings, and differs from the default"
+        saved_by = f"\n# Saved by rtvc {__version__}.\n"
+        assert text == expected + saved_by, "headroom, not the default, is none of its settings"
 
 
 @pytest.mark.parametrize("size", [(40, 12), pytest.param((80, 24), marks=pytest.mark.thorough)])
