@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rtvc._types import Float32, Float64
 from rtvc.engine.dsp.windows import windows
-from rtvc.engine.world.pitch import PERIODS, Candidates, Correlator, Tracker
+from rtvc.engine.world.pitch import Candidates, Correlator, Tracker, reach
 
 RATE = 48000
 HOP = 240
@@ -45,12 +45,12 @@ _LOVE_TRAIN = 0.5
 
 
 def lookahead_samples(floor: float) -> int:
-    """Return the lookahead of the analysis in samples after the centre of a frame.
+    """Return the lookahead of the f0 analysis in samples after the centre of a frame.
 
-    It is half of the f0 and envelope window, which has three periods of `floor` (in Hz), plus
-    half of the filter that halves the sample rate.
+    It is what the windows reach after a frame (1.31 periods of `floor`, in Hz), plus half of the
+    filter that halves the sample rate.
     """
-    return 2 * round(PERIODS / 2 * _HALF_RATE / floor) + _TAPS // 2 + 1
+    return 2 * reach(_HALF_RATE, floor)[1] + _TAPS // 2 + 1
 
 
 def fft_size(floor: float) -> int:
@@ -179,15 +179,17 @@ class Analyzer:
         if self._next is None:
             self._track.reset()
             warm = self._delay + _WARM_UP
-            self._track.feed(self._candidates(first - _WARM_UP, warm))
+            self._track.feed(*self._candidates(first - _WARM_UP, warm))
             self._was_voiced = False
         elif self._next != first:
             raise ValueError(f"frame {first} requested, but the next one is {self._next}")
         self._next = first + count
-        hz = self._refined(first, self._track.feed(self._candidates(first + self._delay, count)))
+        hz = self._track.feed(*self._candidates(first + self._delay, count))
+        hz = self._refined(first, hz)
         centres = np.arange(first, first + count) * HOP + OFFSET
         seconds = (centres - (self._end - len(self._full))) / RATE
         voiced = np.where(hz > 0, np.maximum(hz, self._lowest), 0.0)
+        seconds -= self._missing(voiced, 1.5, 0)
         power = pyworld.cheaptrick(self._full, voiced, seconds, RATE, fft_size=self._size)
         power += _POWER_FLOOR
         spectra = np.empty((2, count, self.bins), np.float32)
@@ -207,7 +209,15 @@ class Analyzer:
         """Return the absolute index of the oldest kept sample at half the rate."""
         return (self._end - _TAPS // 2 + 1) // 2 - len(self._half)
 
-    def _candidates(self, first: int, count: int) -> Candidates:
+    def _missing(self, hz: Float64, periods: float, margin: int) -> Float64:
+        """Return by how many seconds so many periods exceed the lookahead less a margin in samples.
+
+        What needs them is then measured as much earlier; 0 where unvoiced.
+        """
+        needed = periods / np.where(hz > 0, hz, np.inf)
+        return np.maximum(0.0, needed - (self._lookahead - margin) / RATE)
+
+    def _candidates(self, first: int, count: int) -> tuple[Candidates, Candidates]:
         index = (first * HOP + OFFSET) // 2 - self._half_start()
         return self._correlate(self._half, index, HOP // 2, count)
 
@@ -223,9 +233,8 @@ class Analyzer:
         """
         low = np.flatnonzero((hz > 0) & (hz < _BIASED * self._floor))
         if len(low):
-            refined = pyworld.stonemask(
-                self._half, hz[low], self._half_seconds(first + low), _HALF_RATE
-            )
+            seconds = self._half_seconds(first + low) - self._missing(hz[low], 1.5, _TAPS)
+            refined = pyworld.stonemask(self._half, hz[low], seconds, _HALF_RATE)
             near = np.abs(refined / hz[low] - 1) < _LARGEST_CORRECTION
             hz[low] = np.where(near, refined, hz[low])
         return hz
@@ -244,12 +253,11 @@ class Analyzer:
         known = np.zeros((1 + int(due.sum()), self.bins), np.float32)
         known[0] = self._share
         if due.any():
-            early = np.maximum(0.0, 2.25 / hz[due] - (self._lookahead - _TAPS) / RATE)
             peak = float(np.abs(self._half).max())
             aperiodicity = pyworld.d4c(
                 self._half / peak if peak > _LOUDEST else self._half,
                 hz[due],
-                self._half_seconds(index[due]) - early,
+                self._half_seconds(index[due]) - self._missing(hz[due], 2.25, _TAPS),
                 _HALF_RATE,
                 threshold=_LOVE_TRAIN,
                 fft_size=self._size // 2,

@@ -33,11 +33,11 @@ class WorldVoice:
         return f"<WorldVoice {self.name!r}, {self.output_rate} Hz>"
 
     def lookahead_frames(self, settings: Settings) -> int:
-        """Return the lookahead in frames of 10 ms: 3 at a pitch floor of 70 Hz, 2 from 85 Hz.
+        """Return the lookahead in frames of 10 ms: 2 at a pitch floor of 70 Hz.
 
-        f0 and envelope use a window of three periods of the pitch floor, half of which is
-        lookahead (21.4 ms at 70 Hz). Filters add 1.2 ms. The remainder of the last frame
-        delays the f0 decision, which makes it more reliable.
+        The windows of the f0 analysis reach 1.31 periods of the pitch floor after a frame
+        (18.7 ms at 70 Hz). Filters add 1.2 ms. The remainder of the last frame delays the f0
+        decision, which makes it more reliable.
         """
         return math.ceil((lookahead_samples(settings.pitch_floor) + OFFSET) / _FRAME)
 
