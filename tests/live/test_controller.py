@@ -230,12 +230,13 @@ def test_a_recording_that_cannot_be_made_says_so(controller, tmp_path):
 
 
 def test_closing_keeps_the_recording_and_is_safe_to_repeat(tmp_path):
-    controller = Controller(SimulatedDevices(), RememberedRun(settings=CHANGED), remember=False)
+    provider = SimulatedDevices()
+    controller = Controller(provider, RememberedRun(settings=CHANGED), remember=False)
     controller.start()
     running(controller)
-    before = len(controller._provider.device.played)
+    before = len(provider.device.played)
     controller.recorder.start()
-    until(lambda: len(controller._provider.device.played) > before + 14_400)
+    until(lambda: len(provider.device.played) > before + 14_400)
     controller.close()
     assert soundfile.info(tmp_path / "rtvc-recording.wav").frames > 9600
 
@@ -437,15 +438,16 @@ def test_a_delay_that_cannot_be_measured_is_told_and_the_sound_comes_back(contro
         controller.measure_latency()
 
 
-def is_measuring(controller: Controller, device: int) -> bool:
-    """Return whether the chirps play on the device that was opened with this number."""
-    opened = controller._provider.opened
-    return len(opened) > device and np.abs(opened[device][1].played).max(initial=0) > 0.05
+def is_measuring(controller: Controller) -> bool:
+    """Return whether the chirps play on the device that was opened after the first one."""
+    provider = controller._provider
+    assert isinstance(provider, SimulatedDevices)
+    return len(provider.opened) > 1 and np.abs(provider.device.played).max(initial=0) > 0.05
 
 
 def test_muting_silences_the_chirps(controller):
     controller.measure_latency()
-    until(lambda: is_measuring(controller, 1))
+    until(lambda: is_measuring(controller))
     device = controller._provider.opened[1][1]
     controller.apply(controller.settings.replace(mode="muted"))
     muted = device.played.size
@@ -458,7 +460,7 @@ def test_muting_silences_the_chirps(controller):
 
 def test_a_run_that_ends_while_it_measures_plays_no_more_chirps(controller):
     controller.measure_latency()
-    until(lambda: is_measuring(controller, 1))
+    until(lambda: is_measuring(controller))
     began = time.monotonic()
     controller.close()
     assert time.monotonic() - began < 2.0

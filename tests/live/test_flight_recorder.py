@@ -268,8 +268,9 @@ def test_a_damaged_file_of_a_replay_is_called_so(tmp_path):
         except RtvcError:  # and no other error
             refused += 1
     assert refused > len(whole) / 2
-    for wrong in ([], {**facts, "chains": []}, {**facts, "start": 1e400}):
-        write(wrong)
+    wrong: tuple[object, ...] = ([], {**facts, "chains": []}, {**facts, "start": 1e400})
+    for one in wrong:
+        write(one)
         with pytest.raises(RtvcError, match="is damaged"):
             load(tmp_path)
 
