@@ -26,8 +26,10 @@ from rtvc.engine.thread_bound import ThreadBound
 from rtvc.engine.voice import Voice
 from rtvc.errors import UsageError
 from rtvc.library.load_voice import load_voice
+from rtvc.library.names import is_path
 from rtvc.library.preset_morph import resolve_morph
 from rtvc.settings import BUILT_IN, Settings, combine_settings
+from rtvc.system.unicode_names import comparison_key
 
 Sample = TypeVar("Sample", bound=np.generic)
 R = TypeVar("R")
@@ -377,7 +379,8 @@ def _checked_rate(rate: float | np.floating[Any] | SupportsIndex) -> int:
 def _opened_voice(voice: Voice | str | Path | None, settings: Settings) -> tuple[Voice, Settings]:
     """Return the voice, and the settings to use with it."""
     named = voice.name if isinstance(voice, Voice) else str(voice)
-    if voice is not None and settings.voice not in (BUILT_IN, named):
+    same = settings.voice == BUILT_IN or _is_same(settings.voice, named)
+    if voice is not None and not same:
         raise UsageError(
             f"The voice is given twice, also as {settings.voice!r} in the settings. Leave one out."
         )
@@ -398,6 +401,13 @@ def _opened_voice(voice: Voice | str | Path | None, settings: Settings) -> tuple
             "rtvc.load_voice returns."
         )
     return voice, settings
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Return whether two values of ``Settings.voice`` name one voice; names ignore case."""
+    if is_path(one) or is_path(other):
+        return one == other
+    return comparison_key(one) == comparison_key(other)
 
 
 def offline_voice(

@@ -166,5 +166,9 @@ def test_a_converter_takes_the_settings_of_its_own_voice():
     voice = rtvc.load_voice(V1)
     own = rtvc.Settings(voice=voice.name, pitch=3)
     assert rtvc.Converter(voice, own, sample_rate=48_000).settings == own
+    other = own.replace(voice=voice.name.upper())  # names ignore case
+    assert rtvc.Converter(voice, other, sample_rate=48_000).settings == other
+    with pytest.raises(rtvc.UsageError, match="The voice is given twice"):
+        rtvc.Converter(V1, own.replace(voice=str(V1).upper()), sample_rate=48_000)
     with pytest.raises(rtvc.UsageError, match="The voice is given twice, also as 'Bert'"):
         rtvc.Converter(voice, own.replace(voice="Bert"), sample_rate=48_000)
