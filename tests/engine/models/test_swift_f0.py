@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -170,9 +171,11 @@ def test_spectra_of_the_window_before_are_used_again_only_where_they_are_the_sam
 ) -> None:
     network, computed = CpuNetwork(read_swift_f0()), []
     rfft = np.fft.rfft
+    caller = threading.get_ident()  # other threads of the process transform too
 
     def counted(part: Float32, **options: Any) -> AnyArray:
-        computed.append(len(part))
+        if threading.get_ident() == caller:
+            computed.append(len(part))
         return rfft(part, **options)
 
     for at, before in zip(order, [1000, *order], strict=False):
