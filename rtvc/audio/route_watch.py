@@ -78,7 +78,9 @@ class RouteWatch:
         before = self._inputs, self._outputs
         self._inputs, self._outputs = _places(state.inputs), _places(state.outputs)
         new_input, new_output = _new(before[0], self._inputs), _new(before[1], self._outputs)
-        for direction, device in (("input", new_input), ("output", new_output)):
+        stays = self._on_cable and self._cable in self._outputs  # then the monitor was moved
+        moved = {"input": new_input, "output": "" if stays else new_output}
+        for direction, device in moved.items():
             if device:
                 described = state.descriptions.get(device) or device
                 self.moved_to = {**self.moved_to, direction: described}
@@ -88,7 +90,7 @@ class RouteWatch:
         if self._on_cable and self._cable not in state.sinks:
             return self._moved(CABLE_GONE, lost=True)
         self._on_cable = self._cable in self._outputs
-        for direction, device in (("input", new_input), ("output", new_output)):
+        for direction, device in moved.items():
             if device:
                 return self._moved(f"The sound server moved the {direction} to {device!r}.")
         return None

@@ -122,6 +122,27 @@ def test_a_move_to_the_device_of_the_monitor_is_reported() -> None:
     assert watch.moves == 1
 
 
+def test_a_monitor_next_to_a_virtual_cable_is_not_the_output(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PULSE_SINK", "cable")
+    server = Server()
+    watch = RouteWatch(server, loop_allowed=False)
+    watch.started(0.0)
+    sinks = ("cable", "speaker", "headphones")
+    cable, headphones = ServerStream(1, "cable"), ServerStream(2, "headphones")
+    for outputs in ((cable, SPEAKER), (cable, headphones)):
+        server.show((MICROPHONE,), outputs, sinks)
+        assert watch.check() is None
+    assert watch.moved_to == {}
+    server.show((MICROPHONE,), (SPEAKER, headphones), sinks)
+    assert watch.check() is not None
+    assert watch.moved_to == {"output": "speaker"}
+    server.show((MICROPHONE,), (cable, headphones), sinks)
+    assert watch.check() is not None
+    assert watch.moved_to == {"output": "cable"}
+
+
 def test_a_virtual_cable_that_vanishes_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULSE_SINK", "cable")
     server = Server()
