@@ -217,7 +217,7 @@ class AutoSizes:
 
     def changed(self, settings: Settings, latency_ms: float) -> None:
         """Note the settings of the chain in use, and its latency without the devices in ms."""
-        if self._waiting is None:
+        if self._waiting is None or settings.voice != self._waiting_for[0]:
             return
         change, _ = self._waiting
         if settings.headroom != change.headroom:

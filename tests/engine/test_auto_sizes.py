@@ -250,6 +250,8 @@ def test_a_change_that_waits_for_silence_is_not_made_with_another_voice(monkeypa
     before = [auto.sizes(settings, "rvc-48k") for settings in (anna, other)]
     assert before == [{"block": 100.0, "headroom": 80.0}] * 2
     assert not auto.observe(StepSeen(1.0, 100.0, 80.0, 10.0, 10.0), anna, "rvc-48k")
+    auto.changed(other.replace(headroom=50.0), 150.0)  # it has these sizes anyway
+    assert (auto.changes, auto.take_message()) == (0, "")
     assert not auto.adopt(silence, 2.0, other, "rvc-48k")
     assert auto.sizes(other, "rvc-48k") == before[1]
     assert auto.may_change(1.0)  # nothing waits
