@@ -44,12 +44,14 @@ def run(args: argparse.Namespace) -> int:
     """Run the command, and return the exit code."""
     from rtvc.audio.endpoint import ENGINE_RATE
     from rtvc.audio.sound_file import require_new, require_rate
+    from rtvc.config.presets import applied_names
     from rtvc.library.open_voice import find_voice
     from rtvc.live.replay import load, replay
     from rtvc.settings import Settings
 
     chosen = options.chosen(args, Settings())
-    changes: dict[str, Value] = {name: getattr(chosen.settings, name) for name in chosen.stated}
+    names = chosen.stated if args.preset is None else chosen.stated | applied_names(chosen.stated)
+    changes: dict[str, Value] = {name: getattr(chosen.settings, name) for name in names}
     if "voice" in changes:
         options.require_voice(chosen.settings)
     if args.output is not None:

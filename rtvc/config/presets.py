@@ -81,10 +81,15 @@ class Preset:
         """Return this preset's settings, with those that it applies as they are in `current`."""
         return self.settings.replace(**{name: getattr(current, name) for name in self._names()})
 
-    def _names(self) -> set[str]:
-        groups = grouped_settings()
-        voice = {setting.name for group in _VOICE_GROUPS for setting in groups[group]}
-        return {name for name in voice | self.given if SETTINGS[name].stored}
+    def _names(self) -> frozenset[str]:
+        return applied_names(self.given)
+
+
+def applied_names(given: frozenset[str]) -> frozenset[str]:
+    """Return the names of the settings that a preset applies, from those that its file sets."""
+    groups = grouped_settings()
+    voice = {setting.name for group in _VOICE_GROUPS for setting in groups[group]}
+    return frozenset(name for name in voice | given if SETTINGS[name].stored)
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,17 @@ def test_a_replay_is_the_run_bit_for_bit(tmp_path, anna, capsys):
     assert np.abs(soundfile.read(out)[0]).max() < 0.02
 
 
+def test_a_preset_replaces_all_that_presets_set(tmp_path):
+    flight = FlightRecorder(tmp_path, seconds=10)
+    fly(flight, 1.0, Settings(pitch_fixed=110, breathiness=-1, input_gain=3))
+    folder, out = write_folder(flight.log(), tmp_path, {}), tmp_path / "deep.wav"
+    assert main(["replay", str(folder), "--output", str(out), "--preset", "deep"]) == 0
+    deep = {"voice": "world", "pitch": -5.0, "formant": -2.0, "output_gain": -2.0}
+    changes = {**deep, "pitch_fixed": 0.0, "breathiness": 0.0}
+    expected = replay(load(folder), find_voice, changes)
+    np.testing.assert_allclose(soundfile.read(out)[0], expected.output, atol=2e-7)
+
+
 def test_a_chain_that_continues_is_replayed_bit_for_bit(tmp_path):
     """It has the automatic pitch of the one before, and silence where devices were away."""
     flight = FlightRecorder(tmp_path, seconds=20)
