@@ -116,7 +116,11 @@ class DeviceSession:
         return ""
 
     def take_message(self) -> str:
-        """Return what happened to the monitor or was corrected, once; "" if nothing."""
+        """Return what happened to the monitor or was corrected, once; "" if nothing.
+
+        Call it often: it also takes note of other devices, of which another latency is known.
+        """
+        _ = self.measured
         return " ".join(filter(None, (self._monitor_message(), self.session.take_message())))
 
     def _monitor_message(self) -> str:
