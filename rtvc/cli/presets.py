@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import shlex
 import sys
@@ -231,7 +230,9 @@ def _rename(args: argparse.Namespace) -> int:
     manager = _manager()
     entry = _find(manager, args.old)
     new = manager.rename(entry, args.new)
-    print(f"{entry.name!r} is now {new!r}. {_follow_name(entry.name, new)}".rstrip())
+    print(f"{entry.name!r} is now {new!r}.")
+    for sentence in _follow_name(entry.name, new):
+        print(sentence)
     return 0
 
 
@@ -276,26 +277,38 @@ def _find(manager: PresetManager, name: str) -> PresetEntry:
     return entry
 
 
-def _follow_name(old: str, new: str) -> str:
-    """Give a renamed preset its new name in the panel's keys and in the remembered run.
+def _follow_name(old: str, new: str) -> list[str]:
+    """Give a renamed preset its new name in all files that name it.
+
+    These are the panel's keys, the last run, and your presets that morph to it.
 
     Returns
     -------
-    str
-        A sentence if one of their files cannot be read, so that it stays as it is, else "".
+    list of str
+        What was changed, and what keeps the old name because its file cannot be read.
+
+    Raises
+    ------
+    RtvcError
+        If a file cannot be written.
     """
     from rtvc.config.panel_state import load_panel_state, save_panel_state
-    from rtvc.config.remembered import read_remembered, save_remembered
+    from rtvc.config.remembered import read_remembered
+    from rtvc.library.renaming import change_preset_name
 
+    sentences = []
     state, problem = load_panel_state()
     if problem:
-        return f"Its key in the panel is lost. {problem}"
-    if state.digit_of(old):
-        save_panel_state(state.renamed(old, new))
+        sentences.append(f"Its key in the panel is lost. {problem}")
     try:
-        run = read_remembered()
+        read_remembered()
     except RtvcError as error:
-        return str(error)
-    if run.preset == old:
-        save_remembered(dataclasses.replace(run, preset=new))
-    return ""
+        sentences.append(str(error))
+    changed, problems = change_preset_name(old, new)
+    if changed:
+        sentences.append(f"Its name was also changed in {', '.join(changed)}.")
+    if problems:
+        raise RtvcError(" ".join(problems))
+    if not problem and state.digit_of(old):
+        save_panel_state(state.renamed(old, new))
+    return sentences

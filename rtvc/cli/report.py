@@ -237,7 +237,11 @@ def _shares(seconds: float, began: float) -> Iterator[float]:
 
 
 def _agreed(path: Path) -> bool:
-    answer = input(f"Write {path}? [y/N] ")
+    try:
+        answer = input(f"Write {path}? [y/N] ")
+    except EOFError:  # Ctrl-D
+        print()
+        return False
     return answer.strip().lower() in ("y", "yes")
 
 

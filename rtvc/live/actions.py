@@ -24,6 +24,7 @@ from rtvc.config.preset_manager import (
 from rtvc.config.preset_origin import PresetOrigin, origin_of
 from rtvc.config.presets import name_of, user_path
 from rtvc.errors import UsageError
+from rtvc.library.renaming import change_preset_name
 from rtvc.library.voice_defaults import (
     defaults_version,
     find_defaults,
@@ -238,11 +239,18 @@ class Actions:
         return f"Saved preset {name!r}."
 
     def note_renamed(self, old: str, new: str) -> str:
-        """Let the favourite digit and the settings that began with a preset follow its name."""
+        """Let the favourite digit, and settings with a preset's name, follow its new name.
+
+        Returns a sentence about a file that cannot be written, "" if there is none.
+        """
         self._controller.rename_preset(old, new)
+        problems = change_preset_name(old, new)[1]
+        self._preset_manager.scan()
         self.follow_favourites()
         favourites = self.memory.renamed(old, new).favourites
-        return self.remember(favourites=favourites) if favourites != self.memory.favourites else ""
+        if favourites != self.memory.favourites:
+            problems.append(self.remember(favourites=favourites))
+        return " ".join(filter(None, problems))
 
     def load_favourite(self, digit: int) -> str:
         """Load the favourite preset of a digit; if it has gone, free the digit."""

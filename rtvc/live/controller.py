@@ -208,10 +208,11 @@ class Controller:
         return self._apply_past(self._history.redo(self._moment()))
 
     def rename_preset(self, old: str, new: str) -> None:
-        """Note that the preset that settings began with has another name."""
+        """Note that a preset that settings began with, or morph to, has another name."""
         self._history.rename_preset(old, new)
-        with self._lock:
-            self._preset = new if self._preset == old else self._preset
+        now = self._moment()
+        if (after := now.with_renamed_preset(old, new)) != now:
+            self._apply(after)
 
     def stats(self) -> Stats:
         """Return the session's stats; while none runs, the state and its reason."""

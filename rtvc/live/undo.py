@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from rtvc.library.renaming import follow_preset
 from rtvc.settings import SETTINGS, Settings, changed_names
 
 _MERGE_S = 0.8
@@ -29,6 +30,13 @@ class Moment(NamedTuple):
     settings: Settings
     preset: str = ""
     chosen: frozenset[str] = frozenset()
+
+    def with_renamed_preset(self, old: str, new: str) -> Moment:
+        """Return the same with the new name of a preset."""
+        return self._replace(
+            settings=follow_preset(self.settings, old, new),
+            preset=new if self.preset == old else self.preset,
+        )
 
 
 class UndoHistory:
@@ -71,7 +79,7 @@ class UndoHistory:
     def rename_preset(self, old: str, new: str) -> None:
         """Give the preset of earlier and undone settings its new name."""
         for steps in (self._past, self._future):
-            steps[:] = [step._replace(preset=new) if step.preset == old else step for step in steps]
+            steps[:] = [step.with_renamed_preset(old, new) for step in steps]
 
     def _step(self, current: Moment, source: list[Moment], target: list[Moment]) -> Moment | None:
         if not source:

@@ -128,7 +128,8 @@ class PresetsScreen(PanelScreen):
 
         def rename(entry: PresetEntry, name: str) -> str:
             new = self._preset_manager.rename(entry, name)
-            self._actions.note_renamed(entry.name, new)
+            if problem := self._actions.note_renamed(entry.name, new):
+                self.post_message(Notice(problem, urgent=True))
             return new
 
         self._ask("Rename", "Renamed", rename)

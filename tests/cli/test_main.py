@@ -448,7 +448,9 @@ def test_presets_are_renamed_deleted_and_restored(tmp_path: Path):
     save_panel_state(PanelState(favourites={4: "mine", 5: "deep"}))
     save_remembered(RememberedRun(settings=Settings(pitch=3), preset="mine"))
     renamed = rtvc_command("presets", "rename", "mine", "my voice").stdout
-    assert renamed == "'mine' is now 'my voice'.\n"
+    assert renamed == (
+        "'mine' is now 'my voice'.\nIts name was also changed in the settings of the last run.\n"
+    )
     assert load_panel_state()[0].favourites == {4: "my voice", 5: "deep"}
     assert read_remembered().preset == "my voice"
     assert "comes with rtvc and cannot be renamed" in refused("presets", "rename", "deep", "x")

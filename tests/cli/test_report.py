@@ -10,6 +10,7 @@ import sys
 import time
 import zipfile
 from dataclasses import asdict, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,11 @@ def test_an_existing_file_is_not_replaced(tmp_path: Path) -> None:
 def test_without_a_terminal_it_needs_yes(tmp_path: Path) -> None:
     assert "Add --yes" in refused("report", tmp_path / "a.zip")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_end_of_the_input_is_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", StringIO(""))
+    assert not report._agreed(Path("a.zip"))
 
 
 @pytest.mark.parametrize(("answer", "written"), [("n", False), ("", False), ("y", True)])

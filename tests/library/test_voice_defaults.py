@@ -16,7 +16,7 @@ from rtvc.cli.main import main
 from rtvc.config.learned_sizes import Conditions, load_learned, save_learned
 from rtvc.config.panel_state import PanelState
 from rtvc.config.preset_manager import PresetManager
-from rtvc.config.presets import load_preset, user_folder
+from rtvc.config.presets import find_preset, load_preset, user_folder
 from rtvc.config.remembered import RememberedRun, load_remembered, save_remembered
 from rtvc.conversion import convert
 from rtvc.engine.weights.checkpoint import read_voice_checkpoint
@@ -25,6 +25,7 @@ from rtvc.errors import RtvcError, UsageError
 from rtvc.library import rename_voice
 from rtvc.library.adding import add_voice
 from rtvc.library.finding import FoundVoice
+from rtvc.library.preset_morph import resolve_morph
 from rtvc.library.setting_up import install_from_folder
 from rtvc.library.voice_defaults import (
     change_defaults,
@@ -290,6 +291,33 @@ def test_a_preset_of_the_built_in_voice_keeps_its_name(voices, capsys):
     mine.write_text("voice: Bert\nmorph_to: Anne\nmorph: 0.5\n")
     assert main(["voices", "rename", "Anne", "Anna"]) == 0
     assert mine.read_text().startswith("voice: Bert\nmorph_to: Anna\nmorph: 0.5\n")
+
+
+def test_a_new_name_of_a_preset_is_used_by_what_morphs_to_it(voices, capsys):
+    user_folder().mkdir(parents=True)
+    files = {
+        "Anna": "pitch: 3\n",
+        "mine": "# My own.\nmorph_to: Anna  # half of it\nmorph: 0.5\n",
+        "full": "voice: world\nmorph_to: Anna\nmorph: 1\n",
+        "other": "morph_to: anna\n",
+        "rvc": "voice: Bert\nmorph_to: Anna\n",
+    }
+    for name, text in files.items():
+        (user_folder() / f"{name}.yaml").write_text(text)
+    save_remembered(RememberedRun(settings=Settings(morph_to="Anna", morph=0.5), preset="mine"))
+    assert main(["presets", "rename", "Anna", "Anne"]) == 0
+    assert capsys.readouterr().out == (
+        "'Anna' is now 'Anne'.\n"
+        "Its name was also changed in the settings of the last run, the preset 'full', the preset "
+        "'mine'.\n"
+    )
+    assert resolve_morph(load_remembered()[0].settings).pitch == 1.5
+    assert load_remembered()[0].preset == "mine"
+    text = (user_folder() / "mine.yaml").read_text()
+    assert text.startswith("# My own.\nmorph_to: Anne  # half of it\n")
+    assert resolve_morph(find_preset("full").settings).pitch == 3
+    for name in ("other", "rvc"):  # another preset, and a voice
+        assert (user_folder() / f"{name}.yaml").read_text() == files[name]
 
 
 def test_the_voices_of_favourite_presets_are_kept_ready(voices):
