@@ -133,11 +133,13 @@ def in_use() -> Iterator[None]:
     RtvcError
         If the sound server does not answer or refuses.
     """
-    make()
-    made = _load()
-    if made.source:
-        raise RtvcError(f"rtvc (process {made.process}) uses the cable. End it first.")
-    microphone = _default_source()
+    microphone = _left_microphone()
+    if not microphone:
+        make()
+        if (made := _load()).source:
+            raise RtvcError(f"rtvc (process {made.process}) uses the cable. End it first.")
+        microphone = _default_source()
+    made = _Made(_load().module)
     before = {name: os.environ.get(name) for name in ("PULSE_SINK", "PULSE_SOURCE")}
     os.environ["PULSE_SINK"] = SINK
     if microphone != MICROPHONE:
@@ -159,13 +161,27 @@ def in_use() -> Iterator[None]:
                 _restore(made)
 
 
+def _left_microphone() -> str:
+    """Return the default microphone before a run that was killed, if this run can follow it.
+
+    The cable is the default microphone then, and stays so: if the real one were it in between, as
+    while a run that has crashed starts again, a call that follows the default would record it.
+    """
+    if not (is_left_behind() and exists() and _default_source() == MICROPHONE):
+        return ""
+    source = _load().source
+    return source if _is_source(source) else ""
+
+
 def _restore(made: _Made) -> None:
     """Make the earlier microphone the default again, unless the user has chosen another since."""
-    if _default_source() == MICROPHONE or not exists():
-        sources = [line.split("\t")[1:2] for line in _pactl("list", "short", "sources")]
-        if [made.source] in sources:
-            _pactl("set-default-source", made.source)
+    if (_default_source() == MICROPHONE or not exists()) and _is_source(made.source):
+        _pactl("set-default-source", made.source)
     _save(_Made(module=made.module))
+
+
+def _is_source(name: str) -> bool:
+    return any(line.split("\t")[1:2] == [name] for line in _pactl("list", "short", "sources"))
 
 
 def _default_source() -> str:
