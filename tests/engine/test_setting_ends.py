@@ -21,7 +21,7 @@ KINDS = ("world", "rvc")
 VECTORS = 40
 """Random choices of an end for every setting; a test checks that they contain all pairs."""
 SPEAKERS = 3
-"""Of the small voice: a higher number is refused."""
+"""Of the small voice: a higher number is the last one."""
 
 
 @functools.cache
