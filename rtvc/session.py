@@ -32,6 +32,8 @@ from rtvc.settings import Settings, combine_settings
 from rtvc.stats import State, Stats
 from rtvc.system.realtime_mode import realtime_mode
 
+_running: set[Session] = set()
+"""Sessions that run: one that nothing else refers to still has its devices open."""
 _SILENT = (State.STARTING, State.MUTED, State.DEVICE_LOST, State.STOPPED)
 
 
@@ -181,9 +183,10 @@ class Session:
         return self._engine.settings
 
     def start(self) -> None:
-        """Load the voice, open the devices and start; returns once audio is processed.
+        """Load the voice, open the devices and start; the first block follows.
 
-        If it raises, no device is left open. It can be called once.
+        The session runs until `stop`, or the end of the program. If this raises, no device is
+        left open. It can be called once.
 
         Raises
         ------
@@ -205,6 +208,7 @@ class Session:
             self._held.close()
             raise
         self._running = True
+        _running.add(self)
         if self._watch is not None and isinstance(self.endpoint, TeeEndpoint):
             if self.endpoint.wall_clock:
                 self._watch.start()
@@ -347,6 +351,7 @@ class Session:
             if self._watch is not None:
                 self._watch.stop()
             self._engine.stop()
+            _running.discard(self)
         self._held.close()
 
     def __enter__(self) -> Session:

@@ -1,7 +1,10 @@
 """The whole engine on a simulated device: its output and its statistics."""
 
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -578,6 +581,27 @@ def test_a_session_starts_only_once():
         failed.start()
     with pytest.raises(RtvcError, match="only once"):
         failed.start()
+
+
+FORGOTTEN = """
+import gc, sys, numpy as np
+from rtvc.audio.simulated import SimulatedDevice
+from rtvc.session import Session
+
+def begin():
+    Session(SimulatedDevice(np.zeros(48_000 * 600, np.float32), wall_clock=True)).start()
+
+begin()
+print(gc.isenabled())
+"""
+
+
+def test_a_session_that_is_not_stopped_runs_until_the_program_ends():
+    done = subprocess.run(
+        [sys.executable, "-c", FORGOTTEN],
+        capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=100, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.returncode, done.stderr) == ("False\n", 0, "")
 
 
 def test_settings_are_applied_as_an_object_or_one_by_one():
