@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -196,7 +195,7 @@ def _number(entry: dict[str, Any], name: str, kind: str) -> float:
     value = entry.get(name)
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise ValueError(f"{name} of {kind} is missing or no number")
-    if not (math.isfinite(value) and 0 <= value <= _MAX_NUMBER):
+    if not 0 <= value <= _MAX_NUMBER:
         raise ValueError(f"{name} of {kind} is {value}, out of range")
     return float(value)
 

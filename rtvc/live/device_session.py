@@ -89,7 +89,11 @@ class DeviceSession:
             False.
         """
         self.session.start()
-        _ = self.measured  # while the streams are open
+        try:
+            _ = self.measured  # while the streams are open
+        except BaseException:
+            self.session.stop()  # nothing else would
+            raise
 
     @property
     def measured(self) -> MeasuredLatency | None:

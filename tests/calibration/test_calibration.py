@@ -256,6 +256,7 @@ class TestFile:
             (lambda text: text.replace("format: 1", "format: 2"), "a newer version of rtvc has"),
             (lambda text: text.replace("voices:", "noises:"), "voices should be a mapping"),
             (lambda text: text.replace("tail: 1.2", "tail: .nan"), "tail of world is nan"),
+            (lambda text: text.replace("tail: 1.2", f"tail: 1{400 * '0'}"), "out of range"),
             (lambda text: text.replace("tail: 1.2", "tail: 0.5"), "tail of world is below 1"),
             (lambda text: text.replace("tail: 1.2", "tail: much"), "tail of world is missing or"),
             (lambda text: text.replace("constant: 20", "constant: -1"), "out of range"),

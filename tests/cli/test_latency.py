@@ -75,9 +75,10 @@ def test_a_damaged_file_is_ignored_and_told(text):
     assert load_latencies() == ((CABLE,), "")
 
 
-def test_a_number_out_of_range_is_refused():
+@pytest.mark.parametrize("number", [".nan", ".inf", "-61", f"1{400 * '0'}"])
+def test_a_number_out_of_range_is_refused(number):
     save_latency(CABLE)
-    latency_path().write_text(latency_path().read_text().replace("0.03", ".nan"))
+    latency_path().write_text(latency_path().read_text().replace("0.03", number))
     assert load_latencies()[0] == ()
 
 

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import soundfile
 
+from rtvc.audio.simulated import SimulatedDevice
 from rtvc.config.remembered import RememberedRun, load_remembered
 from rtvc.errors import RtvcError
 from rtvc.library import computing
 from rtvc.live.controller import Controller
 from rtvc.live.device_session import DeviceSession
-from rtvc.live.devices import DeviceNames, DeviceSelection
+from rtvc.live.devices import DeviceNames, DeviceSelection, OpenDevices
 from rtvc.live.undo import Moment, UndoHistory
 from rtvc.settings import Settings
 from rtvc.stats import State
@@ -112,6 +113,24 @@ def test_a_mute_while_a_session_starts_is_in_time(monkeypatch):
         assert not provider.device.played.any()
     finally:
         made.close()
+
+
+def test_a_start_that_fails_at_its_end_leaves_no_session_running(monkeypatch):
+    def fail(*_: object) -> None:
+        raise OSError("no file")
+
+    monkeypatch.setattr("rtvc.live.device_session.find_latency", fail)
+    pair = identity(USB), identity(CABLE)
+    devices = OpenDevices(
+        SimulatedDevice(np.zeros(48_000, np.float32), wall_clock=True),
+        DeviceNames(),
+        streams=lambda: "48000 Hz",
+        identities=lambda: pair,
+    )
+    session = DeviceSession(devices, Settings(), lambda name: PlainVoice())
+    with pytest.raises(OSError, match="no file"):
+        session.start()
+    assert session.session.stats().state is State.STOPPED
 
 
 def test_devices_are_exchanged_and_remembered(controller):
