@@ -22,6 +22,7 @@ from rtvc.system.background import pause_when_urgent, pauses
 from rtvc.system.thread_priority import yield_thread_priority
 
 if TYPE_CHECKING:
+    from rtvc.engine.models.ops.backend import Compute
     from rtvc.engine.models.pitch_estimator import PitchEstimator
     from rtvc.engine.rvc.network import SynthesizerNetwork
     from rtvc.engine.rvc.retrieval import FeatureIndex, Retrieval
@@ -291,12 +292,19 @@ def preload_estimator(settings: Settings) -> Iterator[None]:
 _loaded = LoadedFiles(kept_bytes())
 # Before MLX ends, on whose device they live.
 atexit.register(_loaded.release)
+_last_compute: Compute | None = None
+"""The way to compute that the objects were loaded for last."""
 
 
 def _load_shared(path: Path, load: Callable[[Path], T], variant: Hashable = "") -> T:
     """Load a file, or return the same object as before if the file has not changed since."""
+    global _last_compute  # noqa: PLW0603
     from rtvc.engine.gpu_memory import release_freed_memory
     from rtvc.engine.models.ops import backend
+
+    if _last_compute not in (None, backend.compute):
+        _loaded.release()  # nothing computes in that way any more, and a GPU may be out of memory
+    _last_compute = backend.compute
 
     def load_and_release(path: Path) -> T:
         loaded = load(path)

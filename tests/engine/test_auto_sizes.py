@@ -180,7 +180,8 @@ def test_constant_and_chosen_sizes_are_never_touched(settings, sizing, block, he
 def test_a_size_that_does_not_exist_cannot_be_chosen() -> None:
     session = Session(SimulatedDevice(talk(1.0)), AUTO)
     session.choose_sizes(["block", "context"])
-    for names in (["pitch"], "block", 5, None, [1, "block"], [["block"]]):
+    wrong: list[Any] = [["pitch"], "block", 5, None, [1, "block"], [["block"]]]
+    for names in wrong:
         with pytest.raises(UsageError, match="Choose 'block', 'headroom' or 'context'"):
             session.choose_sizes(names)
 

@@ -1,5 +1,7 @@
 """Load a voice by name or path and convert with it, also from the command line."""
 
+import dataclasses
+import gc
 import os
 import sys
 import threading
@@ -92,6 +94,21 @@ def test_networks_are_shared_and_kept_until_their_file_changes(anna):
     assert isinstance(third, RvcVoice)
     assert third.content._encoder is encoder
     assert network() is None  # the new version has replaced it
+
+
+def test_networks_are_not_kept_when_another_way_to_compute_is_used(anna, monkeypatch):
+    def network():
+        found = find_voice("Anna")
+        assert isinstance(found, RvcVoice)
+        return found.voice
+
+    before = weakref.ref(network())
+    assert network() is before() is not None
+    monkeypatch.setattr(backend, "compute", dataclasses.replace(backend.compute, gru_kernel=False))
+    again = network()
+    gc.collect()
+    assert before() is None
+    assert network() is again
 
 
 def test_a_voice_that_has_computed_is_not_warmed_up_again(anna, monkeypatch):
