@@ -7,6 +7,7 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from rtvc.cli.columns import columns_of, padded
 from rtvc.cli.run_devices import WAITING, print_note
 from rtvc.errors import RtvcError, escaped
 
@@ -118,7 +119,7 @@ def _print_table(
 
     usable = [device for device in devices if device.channels(direction)]
     print(f"{title}:" if usable else f"{title}: none")
-    width = max((len(escaped(device.name)) for device in usable), default=0)
+    width = max((columns_of(escaped(device.name)) for device in usable), default=0)
     for device in usable:
         channels = device.channels(direction)
         facts = [
@@ -134,7 +135,7 @@ def _print_table(
             if one.number == device.index and (one.use == "input") == (direction == "input")
         ]
         mark = "*" if device.is_default(direction) else " "
-        print(f"{mark} {device.index:3}  {escaped(device.name):{width}}  {', '.join(facts)}")
+        print(f"{mark} {device.index:3}  {padded(escaped(device.name), width)}  {', '.join(facts)}")
 
 
 def _rates(rates: tuple[int, ...], own: float) -> str:

@@ -91,9 +91,10 @@ class KeyInput:
         return list(self._parse(self._pressed(seconds)))
 
     def _parse(self, text: str) -> Iterator[Typed]:
-        if not text and self._sequence == ESCAPE:  # nothing followed, so it was the key
-            self._sequence = ""
-            yield from self._escape()
+        if not text:  # nothing followed, so it was the key itself, or Alt with "[" or "O"
+            sequence, self._sequence = self._sequence, ""
+            if sequence == ESCAPE:
+                yield from self._escape()
         keys = [character for character in text if not self._in_sequence(character)]
         pasted, line_start = self._is_paste("".join(keys)), True
         for character in keys:
@@ -155,7 +156,8 @@ class KeyInput:
 
     def _erase(self, character: str) -> None:
         wide = unicodedata.east_asian_width(character) in "WF"
-        columns = 0 if unicodedata.combining(character) else 2 if wide else 1
+        mark = unicodedata.category(character) in ("Mn", "Me")
+        columns = 0 if mark else 2 if wide else 1
         self._echo("\b \b" * columns)
 
 

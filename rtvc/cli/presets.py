@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtvc.cli import options
+from rtvc.cli.columns import columns_of, padded
 from rtvc.errors import RtvcError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _list(_args: argparse.Namespace) -> int:
     from rtvc.config.settings_yaml import NewerFileError
 
     files = list_presets()
-    width = max((len(file.name) for file in files), default=0)
+    width = max((columns_of(file.name) for file in files), default=0)
     for file in files:
         try:
             about = load_preset(file.path).description
@@ -122,7 +123,7 @@ def _list(_args: argparse.Namespace) -> int:
         except UsageError:
             about = "(not valid; 'rtvc presets check' reports why)"
         mine = "" if file.bundled else "  (yours)"
-        print(f"{file.name:{width}}  {about}{mine}")
+        print(f"{padded(file.name, width)}  {about}{mine}")
     own = {file.name for file in files if not file.bundled}
     deleted = {kept.name for kept in list_kept() if kept.reason == "deleted"} - own
     if deleted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rtvc.cli.columns import columns_of, cropped
 from rtvc.live.badge import NO_VOICE, RESTARTING, TOO_SLOW
 from rtvc.live.health import health
 from rtvc.stats import Level, State, Stats
@@ -80,9 +81,9 @@ def progress_line(title: str, share: float, elapsed_s: float, width: int) -> str
     share = min(max(share, 0.0), 1.0)
     left = f"{elapsed_s / share - elapsed_s:4.0f} s left" if share > 0 else ""
     figures = f" {share:4.0%} {left:11}"
-    cells = min(30, width - len(figures) - len(title) - 3)
+    cells = min(30, width - len(figures) - columns_of(title) - 3)
     if cells < 5:
-        return f"{title}{figures}"[:width].rstrip()
+        return cropped(f"{title}{figures}", width).rstrip()
     return f"{title} [{'#' * round(share * cells):{cells}}]{figures}".rstrip()
 
 
@@ -93,9 +94,9 @@ def transfer_line(title: str, done: int, total: int | None, rate: float, width: 
         left = f"{(total - done) / rate:4.0f} s left" if rate > 0 else ""
         figures = f" {done / 1e6:,.1f} of {total / 1e6:,.1f} MB {left:11}"
     figures += f" {rate / 1e6:5.1f} MB/s"
-    cells = min(30, width - len(figures) - len(title) - 3)
+    cells = min(30, width - len(figures) - columns_of(title) - 3)
     if not total or cells < 5:
-        return f"{title}{figures}"[:width].rstrip()
+        return cropped(f"{title}{figures}", width).rstrip()
     return f"{title} [{'#' * round(min(done / total, 1) * cells):{cells}}]{figures}".rstrip()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rtvc.cli import voice_defaults, voice_level
+from rtvc.cli.columns import columns_of, padded
 from rtvc.errors import RtvcError, UsageError
 from rtvc.settings import BUILT_IN
 
@@ -182,10 +183,10 @@ def _list(args: argparse.Namespace) -> int:
             }
         )
         return 0
-    width = max(len(name) for name in (BUILT_IN, *(voice.name for voice in voices)))
+    width = max(columns_of(name) for name in (BUILT_IN, *(voice.name for voice in voices)))
     print(f"{BUILT_IN:{width}}  built in")
     for voice in voices:
-        print(f"{voice.name:{width}}  {_summary(voice.manifest)}")
+        print(f"{padded(voice.name, width)}  {_summary(voice.manifest)}")
     for problem in (*problems, *(find_defaults(voice.name)[1] for voice in voices)):
         if problem:
             print(problem)

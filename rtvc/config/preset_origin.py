@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rtvc.config.preset_manager import PresetEntry, describe_changes
@@ -36,13 +37,15 @@ class PresetOrigin:
         """The preset's name."""
         return self.entry.name
 
-    def summary(self, room: int) -> str:
+    def summary(self, room: int, size: Callable[[str], int] = len) -> str:
         """Return the name and as many edits as fit.
 
         Parameters
         ----------
         room
-            The largest number of characters; only the name may be longer.
+            The largest size; only the name may be longer.
+        size
+            Returns the size of a text; by default its number of characters.
 
         Returns
         -------
@@ -55,10 +58,10 @@ class PresetOrigin:
             more = len(self.edits) - count
             rest = (f"{more} more",) if more else ()
             text = f"{self.name}, edited: {', '.join((*self.edits[:count], *rest))}"
-            if len(text) <= room:
+            if size(text) <= room:
                 return text
         text = f"{self.name}, edited"
-        return text if len(text) <= room else f"{self.name} *"
+        return text if size(text) <= room else f"{self.name} *"
 
 
 def origin_of(

@@ -276,6 +276,8 @@ class Actions:
     def assign_favourite(self, digit: int, name: str) -> str:
         """Assign a digit to a preset, in place of another one."""
         self.follow_favourites()
+        if self._preset_manager.find(name) is None:
+            return f"The preset {name!r} no longer exists."
         before = self.memory.favourites.get(digit, name)
         replaced = before != name and self._preset_manager.find(before) is not None
         also = f", in place of {before!r}" if replaced else ""
@@ -295,7 +297,9 @@ class Actions:
         if digit := self.memory.digit_of(name):
             favourites = self.memory.with_favourite(digit, "").favourites
             return self.remember(favourites=favourites) or f"{name!r} no longer has a key."
-        return self.assign_favourite(self.free_digit, name)
+        if not (free := self.free_digit):
+            return "All nine keys are assigned."
+        return self.assign_favourite(free, name)
 
     def toggle_dry(self) -> str:
         """Switch between converted and dry, as far as `ModeKeys` lets; never unmute."""

@@ -280,7 +280,9 @@ class ActionApp(App[None]):
 
     def action_presets(self) -> None:
         """Open the presets screen, or close it."""
-        self._toggle_screen(PresetsScreen(self.preset_manager, self.actions, self.chosen_keys))
+        self._toggle_screen(
+            PresetsScreen(self.preset_manager, self.actions, self.chosen_keys, self._clock)
+        )
 
     def action_devices(self) -> None:
         """Open the devices screen, or close it."""
@@ -323,4 +325,6 @@ class ActionApp(App[None]):
 
     def _close_screens(self) -> None:
         while len(self.screen_stack) > _BASE:
+            if isinstance(self.screen, FirstRunScreen):  # do not open it at the next start
+                self.perform(partial(self.actions.remember, guided=True))
             self.pop_screen()

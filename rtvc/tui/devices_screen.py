@@ -56,6 +56,14 @@ _CABLE = (
 _HEAR_YOURSELF = " To hear yourself, choose your headphones as the monitor."
 
 
+class DeviceRow(Option):
+    """An option with its device: the list may show others before a selection is handled."""
+
+    def __init__(self, line: Content, choice: DeviceChoice) -> None:
+        super().__init__(line)
+        self.choice = choice
+
+
 class DeviceList(RowList):
     """The devices for one purpose; an asterisk marks the selected one.
 
@@ -89,7 +97,7 @@ class DeviceList(RowList):
             return
         marked = self.choice if self._rows else used_now[0]
         self._rows, self._used, self._scanned = rows, used_now, devices.scanned
-        options = [Option(self._line(*row)) for row in rows]
+        options: list[Option] = [DeviceRow(self._line(*row), row[0]) for row in rows]
         if not there:
             what = "microphone" if self.kind == "input" else "speaker"
             found = f"No {what} is connected.\n It appears here when it is."
@@ -129,13 +137,17 @@ class DeviceList(RowList):
         at = self.highlighted
         return self._rows[at] if at is not None and at < len(self._rows) else ("", None)
 
-    def change(self, selection: DeviceSelection) -> DeviceSelection:
-        """Return `selection` with the highlighted device in its field."""
+    def allow_focus(self) -> bool:
+        """Return whether it is shown: the window that gets the focus back would return it."""
+        return self.display and super().allow_focus()
+
+    def change(self, selection: DeviceSelection, choice: DeviceChoice) -> DeviceSelection:
+        """Return `selection` with a device in the field of the list."""
         if self.kind == "input":
-            return selection.with_input(self.choice)
+            return selection.with_input(choice)
         if self.kind == "output":
-            return selection._replace(output=self.choice)
-        return selection._replace(monitor=self.choice)
+            return selection._replace(output=choice)
+        return selection._replace(monitor=choice)
 
     def _line(self, choice: DeviceChoice, device: Device | None) -> Content:
         wanted, used, channel = self._used or ("", "", "")
@@ -222,15 +234,15 @@ class DevicesScreen(PanelScreen):
 
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
-        chosen = event.option_list
-        if isinstance(chosen, DeviceList):
-            self._controller.select_devices(chosen.change(self._controller.requested))
+        chosen, row = event.option_list, event.option
+        if isinstance(chosen, DeviceList) and isinstance(row, DeviceRow):
+            self._controller.select_devices(chosen.change(self._controller.requested, row.choice))
 
     def action_next_channel(self) -> None:
         """Select the highlighted microphone with its next channel: mix, loudest, 1, 2 and so on."""
         microphones = self.query_one("#input", DeviceList)
         if microphones.channels:
-            selection = microphones.change(self._controller.requested)
+            selection = microphones.change(self._controller.requested, microphones.choice)
             channel = _next_channel(selection.channel, microphones.channels)
             self._controller.select_devices(selection._replace(channel=channel))
 

@@ -19,6 +19,10 @@ from rtvc.tui.footer import DialogKeys
 from rtvc.tui.keys import mute_key
 from rtvc.tui.message_log import LogEntry
 from rtvc.tui.notice import outcome
+from rtvc.tui.text_pane import cut
+
+_NAME = 24
+"""Most columns of a device's name in a question, which leaves room for the keys at 40 by 12."""
 
 
 class Dialog(ModalScreen[None]):
@@ -105,6 +109,7 @@ class Confirm(Dialog):
 
 def before_measuring(microphone: str, speaker: str, act: Callable[[], object]) -> Confirm:
     """Return the dialog that confirms a latency measurement by `act`."""
+    microphone, speaker = (cut(name, _NAME) for name in (microphone, speaker))
     return Confirm(
         "Measure the latency of the devices?\n"
         f"{speaker!r} plays chirps for three seconds, at -20 dBFS, and your voice pauses. "

@@ -17,7 +17,7 @@ from rtvc.live.devices import DeviceChoice
 from rtvc.live.scanner import Scanner
 from rtvc.settings import SETTINGS
 from rtvc.stats import State
-from rtvc.tui.devices_screen import DeviceList, Kind
+from rtvc.tui.devices_screen import DeviceList, DeviceRow, Kind
 from rtvc.tui.help import GUIDE_TOPIC, Topic
 from rtvc.tui.notice import Notice, report
 from rtvc.tui.panel_screen import PanelScreen, meters
@@ -155,12 +155,12 @@ class FirstRunScreen(PanelScreen):
 
     @on(DeviceList.OptionSelected, "DeviceList")
     def _device(self, event: OptionList.OptionSelected) -> None:
-        chosen = event.option_list
-        if isinstance(chosen, DeviceList):
-            choice = chosen.change(self._controller.requested)
-            if choice != self._controller.requested:
-                self._controller.select_devices(choice)
-            self._opening = chosen.kind, chosen.choice
+        chosen, row = event.option_list, event.option
+        if isinstance(chosen, DeviceList) and isinstance(row, DeviceRow):
+            selection = chosen.change(self._controller.requested, row.choice)
+            if selection != self._controller.requested:
+                self._controller.select_devices(selection)
+            self._opening = chosen.kind, row.choice
 
     def _go_on_once_open(self, snapshot: Snapshot) -> None:
         """Leave the step once the device chosen in it runs; stay if it cannot be opened."""

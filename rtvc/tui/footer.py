@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from textual.content import Content
 from textual.widgets import Static
 
@@ -62,7 +63,7 @@ class KeyLine(Static):
 
     @staticmethod
     def _length(hints: tuple[Hint, ...], gap: int) -> int:
-        return sum(len(key) + len(word) + 1 + gap for key, word, _ in hints) - gap
+        return sum(cell_len(key) + len(word) + 1 + gap for key, word, _ in hints) - gap
 
 
 class DialogKeys(Static):

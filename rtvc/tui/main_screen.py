@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -34,7 +34,7 @@ from rtvc.tui.voice_list import VoiceList, items
 _FRAMED = 110, 36
 """Columns and rows from which the regions have frames."""
 _FINDING = "-finding"
-"""Class while the list of voices and presets is in use."""
+"""Class while the list of voices and presets is in use, or was used last."""
 
 
 class MainScreen(PanelScreen):
@@ -90,6 +90,11 @@ class MainScreen(PanelScreen):
     def on_resize(self) -> None:
         """Draw frames around the regions where there is room."""
         self.set_class(self.size.width >= _FRAMED[0] and self.size.height >= _FRAMED[1], "-framed")
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Keep what has the focus in sight when the window becomes narrow."""
+        around = event.widget.ancestors_with_self
+        self.set_class(any(isinstance(one, VoiceList) for one in around), _FINDING)
 
     def show_body(self, snapshot: Snapshot) -> None:
         """Show levels, pitch, latency, settings, voices and presets."""

@@ -10,6 +10,7 @@ from typing import Protocol, cast
 from textual.await_complete import AwaitComplete
 from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider, SearchIcon
 from textual.content import Content
+from textual.fuzzy import Matcher
 
 from rtvc.config.preset_manager import PresetManager
 from rtvc.tui.closing import close_once
@@ -69,7 +70,7 @@ class ActionProvider(Provider):
         for text, action in self._commands():
             if (score := matcher.match(text)) > 0:
                 run = partial(self.app.run_action, action)
-                yield Hit(score, matcher.highlight(text), run, text=text)
+                yield Hit(score, _highlighted(matcher, text), run, text=text)
 
     def _commands(self) -> Iterator[tuple[str, str]]:
         """Yield name and action of each command."""
@@ -79,3 +80,12 @@ class ActionProvider(Provider):
             yield f"{key.help[0].upper()}{key.help[1:]} ({labels[key.id]})", f"app.{key.action}"
         for entry in panel.preset_manager.entries:
             yield f"Load the preset {entry.name}", f"app.load_preset({entry.name!r})"
+
+
+def _highlighted(matcher: Matcher, text: str) -> Content:
+    """Return a text with what matches; `Matcher.highlight` takes brackets in it for styles."""
+    content = Content(text)
+    for at in matcher.fuzzy_search.match(matcher.query, text)[1]:
+        if not text[at].isspace():
+            content = content.stylize(matcher.match_style, at, at + 1)
+    return content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -35,6 +36,8 @@ _HINTS = (
 
 _LOW = 18
 """Rows from which there is room for the preview."""
+_HELD_S, _SOON_S = 0.15, 0.7
+"""Presses at shorter intervals are those of a key that is held; and those that may be."""
 
 
 class PresetsScreen(PanelScreen):
@@ -48,6 +51,8 @@ class PresetsScreen(PanelScreen):
         Let digits and settings follow a new name.
     keys
         The keys from keys.yaml, by id.
+    clock
+        Returns a monotonic time in seconds.
     """
 
     HINTS = _HINTS
@@ -62,11 +67,18 @@ class PresetsScreen(PanelScreen):
     ]
 
     def __init__(
-        self, preset_manager: PresetManager, actions: Actions, keys: dict[str, str]
+        self,
+        preset_manager: PresetManager,
+        actions: Actions,
+        keys: dict[str, str],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(keys)
         self._preset_manager = preset_manager
         self._actions = actions
+        self._clock = clock
+        self._pressed: dict[str, float] = {}
+        """When the keys that delete and restore were pressed last."""
         self._previewed: tuple[PresetEntry | None, Settings] | None = None
 
     def compose_body(self) -> ComposeResult:
@@ -141,7 +153,7 @@ class PresetsScreen(PanelScreen):
     def action_delete(self) -> None:
         """Delete the highlighted preset."""
         entry = self._marked
-        if entry is None:
+        if entry is None or self._is_held("x", f"delete {entry.name!r}"):
             return
 
         def delete() -> str:
@@ -152,6 +164,8 @@ class PresetsScreen(PanelScreen):
 
     def action_restore(self) -> None:
         """Undo the last deletion or update of a preset, also of an earlier run."""
+        if self._is_held("u", "restore another one"):
+            return
 
         def restore() -> str:
             kept = self._preset_manager.restore()
@@ -163,6 +177,14 @@ class PresetsScreen(PanelScreen):
     def action_favourite(self) -> None:
         """Assign a digit to the highlighted preset, or remove it."""
         self.query_one(VoiceList).action_favourite(0)
+
+    def _is_held(self, key: str, act: str) -> bool:
+        """Return whether a key is held, or may be, which must not `act` again and again."""
+        now = self._clock()
+        since, self._pressed[key] = now - self._pressed.get(key, float("-inf")), now
+        if _HELD_S <= since < _SOON_S:
+            self.post_message(Notice(f"Press {key} again to {act}."))
+        return since < _SOON_S
 
     def _ask(self, verb: str, done: str, act: Callable[[PresetEntry, str], str]) -> None:
         """Ask for a name, and do something with it and the highlighted preset."""

@@ -13,10 +13,10 @@ from rtvc.live.actions import Actions
 from rtvc.tui.dialogs import Dialog
 from rtvc.tui.footer import DialogKeys
 from rtvc.tui.notice import outcome
-from rtvc.tui.text_pane import cut
+from rtvc.tui.text_pane import FlowPane, cut
 
 _NAME = 24
-"""Most characters of a preset's name in the title; the field has all of them."""
+"""Most columns of a preset's name in the title; the field has all of it."""
 
 
 class SavePreset(Dialog):
@@ -37,7 +37,7 @@ class SavePreset(Dialog):
         """Create the widgets."""
         name, description = self._proposed
         with Vertical():
-            yield Static(self._what(name), id="what", markup=False)
+            yield FlowPane("what")
             with Horizontal():
                 yield Static("Name")
                 yield Input(name, id="name", compact=True)
@@ -47,9 +47,13 @@ class SavePreset(Dialog):
             yield Static("", classes="error", markup=False)
             yield DialogKeys("Enter saves, Escape cancels")
 
+    def on_mount(self) -> None:
+        """Say what Enter would do with the proposed name."""
+        self.query_one("#what", FlowPane).put((self._what(self._proposed[0]), ""))
+
     @on(Input.Changed, "#name")
     def _named(self, event: Input.Changed) -> None:
-        self.query_one("#what", Static).update(self._what(event.value.strip()))
+        self.query_one("#what", FlowPane).put((self._what(event.value.strip()), ""))
         self.query_one(".error", Static).update("")
 
     @on(Input.Submitted)

@@ -89,6 +89,8 @@ class StateBand(TextPane):
                 (cut(heard, room), second, ""),
                 (cut(devices, room), "", ""),
             ]
+        if missing and cell_len("  ".join(missing)) + 2 * _GAP + len(delay) >= room:
+            delay = ""  # else the time of the recording would be cut
         if cell_len(heard) + _GAP + len(delay) > room:
             heard = "  ".join([*missing, _heard(snapshot, room - len(delay) - _GAP, "")])
         left = cut(heard, room - len(delay) - _GAP)
@@ -122,7 +124,7 @@ def _heard(snapshot: Snapshot, room: int, title: str) -> str:
     if snapshot.badge.others_hear:
         return f"{title}{snapshot.badge.others_hear}"
     if snapshot.origin is not None:
-        return f"{title}{snapshot.origin.summary(room - len(title))}"
+        return f"{title}{snapshot.origin.summary(room - len(title), cell_len)}"
     settings, voice = snapshot.settings, snapshot.stats.voice or snapshot.settings.voice
     if voice == settings.voice and not snapshot.stats.loading:
         voice = settings.voice_to_load

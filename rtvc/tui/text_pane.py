@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from functools import lru_cache
 
 from rich.cells import cell_len, chop_cells
@@ -62,7 +61,7 @@ class FlowPane(TextPane):
         last = y == size.height - 1 and size.width > 0
         if not last or self.get_content_height(size, size, size.width) <= size.height:
             return strip
-        at = min(len(strip.text.rstrip()), size.width - 1)
+        at = min(cell_len(strip.text.rstrip()), size.width - 1)
         kept = strip.crop(0, at)
         style = next((s.style for s in reversed(list(kept)) if s.text.strip()), None)
         dots = Strip([*kept, Segment("…", style)])
@@ -78,4 +77,4 @@ def cut(text: str, room: int) -> str:
 
 @lru_cache(maxsize=64)
 def _rows(text: str, width: int) -> int:
-    return sum(max(len(textwrap.wrap(line, width)), 1) for line in text.splitlines())
+    return Content(text).get_height({}, width) if text else 0

@@ -207,8 +207,8 @@ class VoiceList(Vertical):
         field = self.query_one(Input)
         if not field.has_focus:
             raise SkipAction
-        field.value = ""
-        self.query_one(OptionList).focus()
+        self._select_when_filled = False
+        self._end_search()
 
     def action_list(self, rows: int) -> None:
         """Highlight another row during the search."""
@@ -250,7 +250,12 @@ class VoiceList(Vertical):
     def _take(self) -> None:
         if self.marked is not None:
             self.post_message(self.Selected(self, self.marked))
-            self.action_leave()
+            if self.query_one(Input).has_focus:
+                self._end_search()
+
+    def _end_search(self) -> None:
+        self.query_one(Input).value = ""
+        self.query_one(OptionList).focus()
 
     @property
     def _nothing(self) -> str:

@@ -95,6 +95,13 @@ def test_a_command_can_be_corrected_and_abandoned():
     assert keys.input.unfinished == ""
 
 
+def test_a_character_is_erased_in_its_columns():
+    keys = Keys(":\u0e17\u0e35\u58f0", "\x7f", "\x7f", "\x7f")
+    keys.typed()
+    assert keys.echoed == ":\u0e17\u0e35\u58f0" + "\b \b" * 3
+    assert keys.input.unfinished == ":"
+
+
 def test_while_a_command_is_typed_another_key_mutes():
     assert Keys(":mm\x07").typed() == [Typed("m")]
 
@@ -109,6 +116,12 @@ def test_keys_with_escape_sequences_do_nothing(sequence: str):
 def test_escape_itself_is_a_key():
     assert Keys("\x1b", "").typed() == [Typed(ESCAPE)]
     assert Keys("\x1bm").typed() == [Typed("m")]
+
+
+@pytest.mark.parametrize("sequence", ["\x1b[", "\x1bO", "\x1b[1;"])
+def test_the_key_after_a_sequence_that_does_not_end_acts(sequence: str):
+    assert Keys(sequence, "", "m").typed() == [Typed("m")]
+    assert Keys(f":a{sequence}", "", "b\r").typed() == [Typed(":ab", is_line=True)]
 
 
 def test_of_pasted_text_only_commands_count():

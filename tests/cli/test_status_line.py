@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
-from rtvc.cli.status_line import plain_line, progress_line, status_line, summary
+from rtvc.cli.status_line import plain_line, progress_line, status_line, summary, transfer_line
 from rtvc.cli.terminal import StatusDisplay
 from rtvc.stats import DeviceHealth, Latency, Level, State, Stats, Times
 from tests.support.pseudo_terminal import on_terminal
@@ -143,12 +144,14 @@ def test_progress_tells_the_time_left():
         "a.wav [########                      ]  25%   30 s left"
     )
     assert progress_line("a.wav", 0.0, 1.0, 80).endswith("   0%")
+    assert cell_len(progress_line("\u58f0" * 20, 0.25, 10.0, 80)) <= 80
+    assert cell_len(transfer_line("\u58f0" * 20, 10**8, 10**9, 1e6, 80)) <= 80
 
 
 @pytest.mark.thorough
 @given(st.text(max_size=60), st.floats(-1, 2), st.floats(0, 1e5), st.integers(1, 200))
 def test_progress_never_exceeds_its_width(title: str, share: float, elapsed: float, width: int):
-    assert len(progress_line(title, share, elapsed, width)) <= width
+    assert cell_len(progress_line(title, share, elapsed, width)) <= width
 
 
 KEYS = """

@@ -1,6 +1,8 @@
 """An impatient or unusual user: keys and clicks too early or twice, odd sizes and odd keys."""
 
+import re
 import threading
+from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
@@ -13,21 +15,35 @@ from rtvc.config.panel_state import (
     load_panel_state,
     save_panel_state,
 )
+from rtvc.config.preset_manager import PresetManager
+from rtvc.config.preset_origin import origin_of
 from rtvc.config.presets import user_folder
 from rtvc.config.remembered import RememberedRun, load_remembered
 from rtvc.errors import RtvcError
 from rtvc.live.controller import Controller
+from rtvc.live.devices import AvailableDevices
 from rtvc.settings import Settings
 from rtvc.stats import State
+from rtvc.tui.app import Panel
 from rtvc.tui.devices_screen import DeviceList
+from rtvc.tui.footer import KeyLine
 from rtvc.tui.keys import chosen_keys
 from rtvc.tui.main_screen import MainScreen
 from rtvc.tui.settings_list import SettingsList
 from rtvc.tui.state_band import StateBand
 from rtvc.tui.text_pane import FlowPane, cut
 from rtvc.tui.voice_list import VoiceList
-from tests.tui.conftest import ROWS, in_loop
-from tests.tui.simulated_devices import HEADPHONES, USB, SimulatedDevices
+from tests.support.virtual_clock import VirtualClock
+from tests.tui.conftest import ROWS, START, Driver, in_loop, repeat_by
+from tests.tui.simulated_devices import (
+    BUILT_IN,
+    HEADPHONES,
+    SPEAKERS,
+    USB,
+    SimulatedDevices,
+    microphone,
+    speaker,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -376,3 +392,199 @@ async def test_a_preset_that_is_removed_while_its_new_name_is_typed(open_panel):
         await it.reads("No such file or directory")
         await it.press("escape")
         assert (user_folder() / "other.yaml").read_text() == "pitch: 3\n"
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("key", ["p", "d", "g", "slash"])
+@in_loop
+async def test_a_guide_that_was_left_with_a_key_does_not_open_again(open_panel, key):
+    async with open_panel(guided=False) as it:
+        await it.reads("1 of 5")
+        await it.press(key)
+        await it.until(lambda: "1 of 5" not in it.text())
+    assert load_panel_state()[0].guided
+
+
+@in_loop
+async def test_a_text_of_wide_characters_is_cut_at_the_end_of_its_last_row(open_panel):
+    async with open_panel(size=(40, 12)) as it:
+        await it.hears(State.CONVERTED)
+        it.panel.show_message("\u58f0" * 150, urgent=True)
+        await it.until(lambda: last_char_of(it, "#message") == "…")
+        pane = it.panel.screen.query_one("#message", FlowPane)
+        row = it.text().splitlines()[pane.region.bottom - 1]
+        assert cell_len(row.rstrip()) > 37
+        assert pane.rows(38) == 8
+        assert it.panel.screen.has_class("-crowded")
+
+
+def test_the_edits_of_a_preset_fit_their_columns():
+    user_folder().mkdir(parents=True)
+    name = "\u58f0" * 10
+    (user_folder() / f"{name}.yaml").write_text("pitch: 3\n")
+    manager = PresetManager()
+    manager.scan()
+    settings = Settings(pitch=4, formant=2)
+    origin = origin_of(manager.find(name), settings, manager.own)
+    assert origin.summary(50) == f"{name}, edited: pitch 3 -> 4, formant 0 -> 2"
+    assert origin.summary(50, cell_len) == f"{name}, edited: pitch 3 -> 4, 1 more"
+    assert origin.summary(28, cell_len) == f"{name}, edited"
+
+
+def test_a_wide_key_takes_two_columns_of_the_footer():
+    assert KeyLine._length((("\u58f0", "MUTE", ""), ("q", "quit", "")), 1) == 14
+
+
+@pytest.mark.thorough
+@in_loop
+async def test_the_time_of_a_recording_is_whole_while_your_own_voice_is_live(open_panel):
+    async with open_panel(size=(40, 12), fail_open=True) as it:
+        it.controller.apply(it.controller.settings.replace(mode="dry"))
+        await it.press("r")
+        await it.reads("YOUR OWN VOICE IS LIVE")
+        await it.until(lambda: re.search(r"FAIL-OPEN  REC 00:\d\d ", it.text()))
+
+
+@pytest.mark.thorough
+@in_loop
+async def test_edits_that_do_not_fit_the_save_dialog_end_with_a_sign(open_panel):
+    user_folder().mkdir(parents=True)
+    (user_folder() / "mine.yaml").write_text("formant: 2\n")
+    async with open_panel(size=(40, 12), preset="mine") as it:
+        changes = {"pitch": 3, "pitch_fine": 7, "formant": 5, "tune": 0.5, "output_gain": -3}
+        it.controller.apply(it.controller.settings.replace(**changes))
+        await it.press("ctrl+s")
+        await it.reads("Update 'mine': pitch 0 -> 3", "Enter saves")
+        pane = it.panel.screen.query_one("#what", FlowPane)
+        assert pane.region.height == 2
+        row = it.text().splitlines()[pane.region.bottom - 1]
+        assert row[: pane.region.right].rstrip().endswith("…")
+
+
+@pytest.mark.thorough
+@in_loop
+async def test_the_question_about_measuring_shows_its_keys_with_long_names(open_panel):
+    provider = SimulatedDevices()
+    name = "Family 17h/19h HD Audio Controller, a long name, Analog Stereo"
+    provider.inputs = [microphone(name, default=True)]
+    provider.outputs = [speaker(name, default=True)]
+    async with open_panel(size=(40, 12), provider=provider) as it:
+        await it.hears(State.CONVERTED)
+        await it.press("l")
+        await it.reads("'Family 17h/19h HD Audio", "keep silent.", "Escape cancels", "mutes.")
+
+
+@pytest.mark.thorough
+@in_loop
+async def test_a_search_before_the_list_is_filled_can_be_left(monkeypatch):
+    clock, provider = VirtualClock(), SimulatedDevices()
+    provider.clock = clock
+    repeat_by(clock, monkeypatch)
+    save_panel_state(PanelState(guided=True))
+    controller = Controller(provider, RememberedRun(settings=START))
+    try:
+        async with Panel(controller, clock=clock).run_test() as pilot:
+            it = Driver(pilot.app, pilot, clock)
+            for key in ("slash", *"robot", "enter", "escape"):
+                await pilot.press(key)
+            await it.reads("androgynous", "CHANGED VOICE")
+            await it.passes(1)
+            assert it.settings == START
+    finally:
+        with clock.passing():
+            controller.close()
+
+
+@pytest.mark.thorough
+@in_loop
+async def test_a_hidden_list_of_the_guide_gets_no_key_when_the_window_is_back(open_panel):
+    async with open_panel(guided=False) as it:
+        await it.reads("1 of 5", "USB Microphone")
+        await it.press("enter")
+        it.panel.app_focus = False
+        await it.reads("2 of 5", "Enter sets input gain +")
+        it.panel.app_focus = True
+        await it.press("enter")
+        await it.reads("3 of 5", "Set input gain +")
+
+
+@pytest.mark.thorough
+@in_loop
+async def test_what_has_the_focus_stays_visible_when_the_window_becomes_narrow(open_panel):
+    async with open_panel() as it:
+        await it.press("tab")
+        await it.until(lambda: isinstance(it.panel.focused, Input))
+        await it.pilot.resize_terminal(40, 12)
+        await it.reads("/ search voices, presets")
+        assert isinstance(it.panel.focused, Input)
+        await it.pilot.resize_terminal(80, 24)
+        await it.press("escape", "escape")
+        await it.press("slash", "shift+tab")
+        await it.until(lambda: isinstance(it.panel.focused, SettingsList))
+        await it.pilot.resize_terminal(40, 12)
+        await it.reads("Voice Microphone Effects", "pitch")
+        assert isinstance(it.panel.focused, SettingsList)
+
+
+@pytest.mark.thorough
+@in_loop
+async def test_the_palette_shows_names_with_brackets(open_panel):
+    user_folder().mkdir(parents=True)
+    (user_folder() / "my [red] one.yaml").write_text("formant: 2\n")
+    async with open_panel() as it:
+        await it.press("ctrl+p", *"red")
+        await it.reads("Load the preset my [red] one")
+
+
+@pytest.mark.thorough
+@in_loop
+async def test_a_key_that_is_held_deletes_and_restores_one_preset(open_panel):
+    user_folder().mkdir(parents=True)
+    names = [f"aa{number}" for number in range(4)]
+    for name in names:
+        (user_folder() / f"{name}.yaml").write_text("pitch: 3\n")
+
+    def there() -> list[str]:
+        return sorted(path.stem for path in user_folder().glob("*.yaml"))
+
+    async with open_panel() as it:
+        await it.press("p")
+        it.panel.screen.query_one(VoiceList).mark("aa0")
+        await it.press("x")
+        await it.passes(0.4)
+        await it.press(*["x"] * 5)
+        await it.reads("Press x again to delete 'aa1'.")
+        assert there() == names[1:]
+        await it.passes(1)
+        await it.press("x")
+        assert there() == names[2:]
+        await it.press("u", "u", "u")
+        assert there() == names[1:]
+
+
+@pytest.mark.thorough
+@in_loop
+async def test_no_key_for_a_preset_that_has_gone_and_no_tenth_one(open_panel):
+    async with open_panel() as it:
+        actions, before = it.panel.actions, load_panel_state()[0]
+        assert len(before.favourites) == 9
+        assert actions.assign_favourite(3, "gone") == "The preset 'gone' no longer exists."
+        save_panel_state(replace(before, favourites={1: before.favourites[1]}))
+        actions.follow_favourites()
+        save_panel_state(before)  # by another panel, while this one asks
+        assert actions.toggle_favourite("robot") == "All nine keys are assigned."
+        assert load_panel_state()[0] == before
+
+
+@pytest.mark.thorough
+@in_loop
+async def test_the_device_that_was_chosen_is_used_also_if_the_list_changes_then(open_panel):
+    async with open_panel() as it:
+        await it.press("d")
+        await it.reads("USB Microphone")
+        devices = it.panel.screen.query_one("#input", DeviceList)
+        devices.highlighted = 2
+        devices.action_select()
+        others = AvailableDevices((BUILT_IN,), (SPEAKERS,))
+        devices.put(others, it.controller.wanted, it.controller.names)
+        await it.until(lambda: it.controller.names[0] == USB.name)

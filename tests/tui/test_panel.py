@@ -407,6 +407,7 @@ async def test_presets_are_saved_renamed_copied_deleted_and_brought_back(open_pa
         await it.press("u")
         assert (user_folder() / "other2.yaml").read_text() == other.read_text()
         await it.find("robot")
+        await it.passes(1)
         await it.press("x")
         await it.reads("comes with rtvc and cannot be deleted")
 

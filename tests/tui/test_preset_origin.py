@@ -254,6 +254,7 @@ async def test_what_was_deleted_is_restored_in_the_next_run_with_its_digit(open_
         await it.reads("Restored 'mine', which was deleted.", "3 mine My own.")
         await it.until(lambda: marked(it) == "mine")
         assert (user_folder() / "mine.yaml").read_text() == MINE
+        await it.passes(1)
         await it.press("u")
         await it.reads("No deleted preset is kept, so nothing can be restored.")
 
