@@ -226,7 +226,7 @@ class SystemDevices:
 
         try:
             with subprocess.Popen(
-                [sys.executable, "-c", _SCAN],
+                [sys.executable, "-P", "-c", _SCAN],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
