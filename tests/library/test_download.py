@@ -264,10 +264,10 @@ def test_a_server_that_does_not_answer_times_out(server, monkeypatch):
 
 
 def test_a_refused_connection_is_reported(server):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    assert "cannot be reached (Connection refused)" in refused(f"http://127.0.0.1:{port}/a")
+    with socket.socket() as deaf:  # it does not listen, and no other program gets its port
+        deaf.bind(("127.0.0.1", 0))
+        port = deaf.getsockname()[1]
+        assert "cannot be reached (Connection refused)" in refused(f"http://127.0.0.1:{port}/a")
 
 
 def test_a_failed_name_resolution_is_reported_without_retries(monkeypatch):
