@@ -218,6 +218,11 @@ class BacklogKeeper:
                 self._begin(f"The latency of {self._name!r} has changed by {ms:+} ms.")
         return ""
 
+    def abandon(self) -> None:
+        """Give up a restart that has not begun: the stream is to be closed."""
+        if self._restart is not None:
+            self._restart.abandon()
+
     def _begin(self, reason: str) -> None:
         self._event = f"{reason} The stream starts again to restore the latency."
         self.restarts += 1

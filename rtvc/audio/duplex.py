@@ -182,6 +182,11 @@ class Duplex:
                     )
                 time.sleep(0.002)
 
+    def abandon_restart(self) -> None:
+        """Give up a restart that has not begun: the streams are to be closed."""
+        if self._keeper:
+            self._keeper.abandon()
+
     def finish(self) -> None:
         """Play what the devices have buffered, then release them."""
         for stream in self._streams:

@@ -153,6 +153,7 @@ class LiveEndpoint:
         self.server.stop()
         if duplex is None:
             return
+        duplex.abandon_restart()
         close, limit = duplex.close, STALLED_CLOSE_LIMIT_S
         if not self._service.lost and self._drain(duplex):
             close, limit = duplex.finish, CLOSE_LIMIT_S
@@ -180,6 +181,7 @@ class LiveEndpoint:
         if duplex:
             self._past = _summed(self._past, duplex.health())
             self._opening.hold(self._devices, duplex)
+            duplex.abandon_restart()
             PORTAUDIO.begin(duplex.close, CLOSE_LIMIT_S)
             self._schedule = self._new_schedule()
         while not self._stopped:

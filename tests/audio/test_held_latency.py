@@ -90,6 +90,18 @@ def test_a_restart_is_told_before_it_is_known_to_help():
     assert keeper.take_event() == ""
 
 
+def test_a_stream_that_is_closed_is_not_restarted_before():
+    other_device = threading.Event()
+    PORTAUDIO.begin(other_device.wait, 20.0)
+    stream = Stream([(0.05, 0.05)])
+    keeper = BacklogKeeper(stream, "card", 0.0)
+    keeper.service(0.0, quiet=True, interrupted_s=1.0)
+    keeper.abandon()
+    other_device.set()
+    assert PORTAUDIO.settled(5.0)
+    assert stream.starts == 0
+
+
 def test_a_restart_that_waits_for_another_device_is_no_loss():
     other_device = threading.Event()
     PORTAUDIO.begin(other_device.wait, 20.0)

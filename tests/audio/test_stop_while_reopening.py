@@ -37,6 +37,9 @@ class Streams:
     def health(self) -> DeviceHealth:
         return DeviceHealth()
 
+    def abandon_restart(self) -> None:
+        pass
+
     def finish(self) -> None:
         self.close()
 
