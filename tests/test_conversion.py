@@ -291,9 +291,9 @@ class TestConverter:
 
     def test_what_it_says_of_itself(self):
         converter = rtvc.Converter("world", rtvc.Settings(pitch=4), sample_rate=48_000)
-        assert repr(converter) == "<Converter 'world', 48000 Hz, latency 0.133 s>"
+        assert repr(converter) == "<Converter 'world', 48000 Hz, latency 0.123 s>"
         assert converter.settings == rtvc.Settings(pitch=4)
-        assert converter.latency == pytest.approx(0.133, abs=0.001)
+        assert converter.latency == pytest.approx(0.123, abs=0.001)
         assert rtvc.Converter("world", sample_rate=48_000, block=20).latency < 0.06
 
 

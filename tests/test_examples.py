@@ -78,7 +78,7 @@ def test_convert_array():
 
 def test_stream():
     told = run("stream.py", "talk.wav", "deep.wav")
-    assert "at most 133 ms" in told
+    assert "at most 123 ms" in told
     samples = soundfile.read("talk.wav", dtype="float32")[0]
     expected = rtvc.convert(samples, sample_rate=48_000, pitch=-4, formant=-2)
     np.testing.assert_allclose(soundfile.read("deep.wav")[0], expected, atol=2**-15)

@@ -99,7 +99,7 @@ def test_a_wrong_latency_is_found_told_and_corrected(monkeypatch):
     stats, message = run(70.0, monkeypatch, shift_at=5.0)
     assert stats.latency_faults == 1
     assert stats.restart_causes == {"wrong latency": 1}
-    assert message.startswith("The latency was 253 ms instead of 213 ms")
+    assert message.startswith("The latency was 243 ms instead of 203 ms")
     assert stats.estimated_latency == pytest.approx(stats.latency.total, abs=0.002)
     assert stats.late_blocks == 0
 

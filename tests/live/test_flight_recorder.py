@@ -110,8 +110,8 @@ def test_a_preset_replaces_all_that_presets_set(tmp_path):
     fly(flight, 1.0, Settings(pitch_fixed=110, breathiness=-1, input_gain=3))
     folder, out = write_folder(flight.log(), tmp_path, {}), tmp_path / "deep.wav"
     assert main(["replay", str(folder), "--output", str(out), "--preset", "deep"]) == 0
-    deep = {"voice": "world", "pitch": -5.0, "formant": -2.0, "output_gain": -2.0}
-    changes = {**deep, "pitch_fixed": 0.0, "breathiness": 0.0}
+    changes: dict[str, Any] = {"voice": "world", "pitch": -5.0, "formant": -2.0}
+    changes |= {"output_gain": -2.0, "pitch_fixed": 0.0, "breathiness": 0.0}
     expected = replay(load(folder), find_voice, changes)
     np.testing.assert_allclose(soundfile.read(out)[0], expected.output, atol=2e-7)
 
