@@ -5,8 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from rtvc.config.paths import config_folder
 
@@ -25,20 +26,28 @@ def claim_output(name: str) -> Iterator[str]:
     """
     folder = config_folder() / "running"
     others = [process for process, output in _runs(folder) if output == name]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        own = (folder / str(os.getpid())).open("w", encoding="utf-8")
-        fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    own = _locked_file(folder / str(os.getpid()), name)
+    if own is None:
         yield ""
         return
     with own:
-        own.write(name)
-        own.flush()
         try:
             yield _warning(others, name)
         finally:
             Path(own.name).unlink(missing_ok=True)
+
+
+def _locked_file(path: Path, text: str) -> IO[bytes] | None:
+    """Return a new file with a text, open and locked; None where it cannot be written."""
+    with suppress(OSError), ExitStack() as failed:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = failed.enter_context(path.open("wb", buffering=0))
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        failed.callback(path.unlink, missing_ok=True)
+        file.write(text.encode())
+        failed.pop_all()
+        return file
+    return None
 
 
 def _warning(others: list[str], name: str) -> str:

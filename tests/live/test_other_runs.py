@@ -57,6 +57,21 @@ def test_the_name_of_a_device_need_not_be_in_the_encoding_of_the_system():
             assert "plays on the output 'Kopfhörer' too" in warning
 
 
+def test_on_a_full_disk_nothing_is_claimed(folder):
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+    done = subprocess.run(
+        [sys.executable, "-c", full + HOLD, "Speakers"],
+        input="",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "\n", "")
+    with claim_output("Speakers") as warning:
+        assert warning == ""
+    assert not list(folder.iterdir())
+
+
 def test_where_nothing_can_be_written_nothing_is_claimed(folder):
     folder.write_text("a file")
     with claim_output("") as warning:
