@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import signal
 import sys
 import time
@@ -240,10 +241,13 @@ def _refuse_unknown(names: list[str]) -> None:
     """Refuse a voice that cannot be measured before any output."""
     from rtvc.cli.options import require_voice
     from rtvc.engine.profiling.random_weights import KINDS
+    from rtvc.library import is_path
 
     for name in names:
         if name not in KINDS:
             require_voice(Settings(voice=name))
+            if is_path(name) and not os.path.exists(os.path.expanduser(name)):
+                raise UsageError(f"There is no file or folder {name!r}. Check the path.")
 
 
 def _open(name: str, settings: Settings) -> Voice:

@@ -130,6 +130,11 @@ def _refuse(path: Path, *, asks: bool) -> None:
     if path.exists():
         raise UsageError(f"{path} exists already. Choose another file, or remove it.")
     require_folder_of(path)
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise RtvcError(f"{path} cannot be written: {error.strerror}.") from None
     if asks and not sys.stdin.isatty():
         raise UsageError("There is no terminal to ask you on. Add --yes to write the archive.")
 

@@ -169,9 +169,11 @@ def _list(args: argparse.Namespace) -> int:
     from rtvc.library.base_models import install_advice
     from rtvc.library.home import voices_folder
     from rtvc.library.voice_defaults import find_defaults
+    from rtvc.system.permission import folder_problem
 
     voices, problems = list_voices()
     removed = list_removed()
+    code = int(bool(folder_problem(voices_folder())))
     if getattr(args, "json", False):
         _print_json(
             {
@@ -182,7 +184,7 @@ def _list(args: argparse.Namespace) -> int:
                 "removed": removed,
             }
         )
-        return 0
+        return code
     width = max(columns_of(name) for name in (BUILT_IN, *(voice.name for voice in voices)))
     print(f"{BUILT_IN:{width}}  built in")
     for voice in voices:
@@ -195,9 +197,9 @@ def _list(args: argparse.Namespace) -> int:
     missing = {kind for voice in voices for kind in missing_models(voice.manifest)}
     if missing:
         print(f"\nBase models are missing. {install_advice(sorted(missing))}")
-    elif not voices:
+    elif not (voices or problems):
         print("\nNo RVC voices yet. Add one with 'rtvc voices add FILE'.")
-    return 0
+    return code
 
 
 def _add(args: argparse.Namespace) -> int:

@@ -218,6 +218,10 @@ def user_path(name: str) -> Path:
     name = normalized(name).strip()  # nobody sees spaces at the ends of a name
     for suffix in (SUFFIX, ".yml"):
         name = name[: -len(suffix)].rstrip() if name.lower().endswith(suffix) else name
+    if name.startswith("-"):
+        raise UsageError(
+            f"A preset's name cannot begin with '-', as {name!r} does: it would be read as a flag."
+        )
     if name.startswith("."):
         raise UsageError(
             f"A preset's name cannot begin with a dot, as {name!r} does: it would be hidden."

@@ -99,7 +99,7 @@ def load(folder: Path) -> Saved:
     UsageError
         If it is none.
     RtvcError
-        If it is damaged or from a newer version.
+        If it cannot be read, is damaged, or from a newer version.
     """
     path = folder / REPLAY_FILE
     if not path.is_file():
@@ -127,7 +127,9 @@ def load(folder: Path) -> Saved:
             rtvc=str(facts["versions"]["rtvc"]),
         )
     except _DAMAGED as error:
-        raise RtvcError(f"{path} is damaged: {error}. Save another one.") from None
+        if isinstance(error, OSError) and error.strerror:
+            raise RtvcError(f"{path} cannot be read: {error.strerror}.") from None
+        raise RtvcError(f"{path} is damaged. Save another one.") from None
 
 
 def _states(

@@ -472,6 +472,7 @@ def test_progress_is_shown_and_an_interrupt_tells_what_is_known(anna, monkeypatc
         (["--block", "5"], "'block' is 5, but must be a number from 20 to 1000 ms"),
         (["--rate", "44k"], "--rate is '44k', but must be one of"),
         (["--voice", "Nobody"], "Nobody"),
+        (["--voice", "v2-40k", "./none.pth"], "There is no file or folder './none.pth'"),
         (["--compare", "none.json"], "none.json cannot be read"),
         (["--compare", "rubbish.json"], "is not a report of 'rtvc bench --json'"),
         (["--compare", "other.json"], "was measured with context 500.0"),

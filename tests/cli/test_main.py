@@ -298,6 +298,7 @@ def test_a_preset_on_the_command_line_is_read_once(tmp_path: Path):
         (["run", "--demo", ".", "--force"], ". is not a file that can be replaced."),
         (["run", "--demo", "d.xyz"], "The extension '.xyz' of d.xyz names no sound format"),
         (["presets", "save", ".mine"], "cannot begin with a dot"),
+        (["presets", "save", "--", "-mine"], "cannot begin with '-'"),
         (["voices", "add", ""], "An argument is empty."),
         (["run", "--demo", "--input", "x"], "--demo uses no devices: leave out --input"),
         (

@@ -29,6 +29,7 @@ from rtvc.config.settings_yaml import NewerFileError, SettingsFileError
 from rtvc.device_choice import DeviceIdentity
 from rtvc.errors import RtvcError
 from rtvc.library import base_models
+from rtvc.library.home import models_folder
 from rtvc.library.voice_defaults import read_defaults, write_defaults
 from rtvc.library.voices import DEFAULTS_FILE, MANIFEST_FILE, list_voices
 from rtvc.settings import Settings
@@ -171,7 +172,7 @@ def test_a_base_model_of_a_newer_version_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RTVC_HOME", str(tmp_path))
-    folder = base_models.models_folder() / "rmvpe"
+    folder = models_folder() / "rmvpe"
     folder.mkdir(parents=True)
     (folder / base_models.MANIFEST_FILE).write_text('{"format": 2}')
     newer = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,16 @@ from tests.support.unprivileged import unprivileged
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Path:
     monkeypatch.setenv("RTVC_HOME", str(tmp_path))
+    # Without permissions Python may not find the modules that these import when they are used.
+    for words in (["presets", "check"], ["presets", "restore"], ["voices"], ["voices", "--help"]):
+        with suppress(SystemExit):
+            main.main(words)
+    assert main.main(["report", str(tmp_path / "none" / "a.zip"), "--yes"]) == 2
+    capsys.readouterr()
     for one in (tmp_path, *tmp_path.parents):  # pytest makes them readable for its user only
         if one.name.startswith(("pytest-", "popen-", tmp_path.name)):
             one.chmod(0o777)
@@ -66,6 +75,11 @@ def test_voices(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(UsageError, match=r"^Cannot read the folder"):
             voices.installed_voice("Anna")
         assert voices.list_voices() == ([], [problem])
+        for words in ([], ["list", "--json"]):
+            assert main.main(["voices", *words]) == 1
+            printed = capsys.readouterr().out
+            assert problem in printed
+            assert "No RVC voices yet" not in printed
         assert main.main(["voices", "remove", "Anna"]) == 2
         assert capsys.readouterr().err == f"rtvc: {problem}\n"
         with pytest.raises(UsageError, match="removed: Permission denied"):
@@ -81,6 +95,14 @@ def test_base_models() -> None:
         advice = base_models.install_advice(["contentvec"])
     assert advice == f"Cannot read the folder {home.models_folder()}: Permission denied."
     home.models_folder().chmod(0o755)
+
+
+def test_the_folder_of_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tmp_path.chmod(0o555)
+    with unprivileged():
+        assert main.main(["report", str(tmp_path / "a.zip"), "--yes"]) == 1
+    assert "a.zip cannot be written: Permission denied." in capsys.readouterr().err
+    tmp_path.chmod(0o755)
 
 
 def test_a_missing_folder_is_no_problem(tmp_path: Path) -> None:

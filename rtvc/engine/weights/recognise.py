@@ -75,7 +75,9 @@ def recognise(path: Path) -> FileKind:
     """
     # Unlike the methods of Path, these raise nothing for a name that is too long.
     if os.path.isdir(path):
-        raise RtvcError(f"{printable(path.name)} is a folder; give the file inside it.")
+        raise RtvcError(
+            f"{printable(path.name or str(path))} is a folder; give the file inside it."
+        )
     if os.path.exists(path) and not os.path.isfile(path):  # open() blocks on a pipe
         raise RtvcError(f"{printable(path.name)} is not an ordinary file.")
     try:
