@@ -199,14 +199,16 @@ class Monitor:
         self.error = ""
         self.identity: DeviceIdentity | None = None
         self._open = open
-        self._defaults = DefaultWatch(("output",) if follows_default else ())
+        self._follows_default = follows_default
         self._run: _MonitorRun | None = None
 
     def start(self, progress: OutputPosition) -> None:
         """Start in the background."""
         if self._run is None:
             self.error = ""
-            self._run = _MonitorRun(self, self._open, progress, self._defaults)
+            # Of its own, since the run before may still be closing its device.
+            defaults = DefaultWatch(("output",) if self._follows_default else ())
+            self._run = _MonitorRun(self, self._open, progress, defaults)
             self._run.start()
 
     def push(self, samples: Float32) -> None:

@@ -1,12 +1,16 @@
 """The monitor in step with the main output, on a virtual clock."""
 
+import threading
 import time
 
 import numpy as np
 import pytest
 
+from rtvc.audio import default_watch
+from rtvc.audio import monitor as monitor_module
 from rtvc.audio.errors import AudioError
 from rtvc.audio.monitor import EXTRA_QUEUE_S, TOLERANCE_S, Monitor, SyncedWriter
+from rtvc.audio.sound_system import DeviceMarks
 from tests.support.simulated_stream import SimulatedSpeaker
 
 RATE = 48_000
@@ -119,6 +123,49 @@ def test_a_gain_change_is_faded():
     assert np.abs(played[round(3.0 * RATE) : round(3.8 * RATE)]).max() < 1e-9
     assert np.abs(played[-RATE // 2 : -RATE // 10]).max() == pytest.approx(0.25, abs=0.01)
     assert np.abs(np.diff(played)).max() < 0.03
+
+
+def test_a_monitor_that_starts_again_while_it_opens_follows_the_default(monkeypatch):
+    class Speaker(SimulatedSpeaker):
+        """A speaker that takes its time to close, as real ones do."""
+
+        def close(self) -> None:
+            time.sleep(0.2)
+            super().close()
+
+    default = 1
+    began, opens = threading.Event(), threading.Event()
+    opened: list[SimulatedSpeaker] = []
+
+    def marks() -> DeviceMarks:
+        return DeviceMarks(default_output=default)
+
+    def open_slowly() -> SimulatedSpeaker:
+        began.set()
+        opens.wait(10)
+        opened.append(Speaker())
+        return opened[-1]
+
+    def until_opened(count: int) -> None:
+        end = time.monotonic() + 10.0
+        while len(opened) < count:
+            assert time.monotonic() < end, "it was not opened"
+            time.sleep(0.01)
+
+    monkeypatch.setattr(default_watch, "LOOK_S", 0.05)
+    for module in (default_watch, monitor_module):
+        monkeypatch.setattr(module, "device_marks", marks)
+    monitor = Monitor("system default", open_slowly, follows_default=True)
+    monitor.start(lambda: (0, 0))
+    assert began.wait(5)
+    monitor.stop(drain=False)
+    monitor.start(lambda: (0, 0))
+    opens.set()
+    until_opened(2)
+    time.sleep(0.5)  # the first one closes its device
+    default = 2
+    until_opened(3)
+    monitor.stop(drain=False)
 
 
 def test_a_monitor_that_cannot_be_opened_names_no_key_of_the_panel():
