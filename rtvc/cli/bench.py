@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtvc.cli import options
-from rtvc.errors import RtvcError, UsageError
+from rtvc.errors import RtvcError, UsageError, escaped
 from rtvc.settings import SETTINGS, Settings
 
 if TYPE_CHECKING:
@@ -300,4 +300,4 @@ def _energy() -> tuple[EnergyMeter | None, str]:
 
 def _print(lines: Iterator[str]) -> None:
     for line in lines:
-        print(line, flush=True)
+        print(escaped(line), flush=True)  # a report to compare with can be anyone's

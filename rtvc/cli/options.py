@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from rtvc.device_choice import ChannelChoice, parse_channel
-from rtvc.errors import RtvcError, UsageError
+from rtvc.errors import RtvcError, UsageError, escaped
 from rtvc.setting import Setting, Value, parse_number
 from rtvc.settings import BUILT_IN, NO_MORPH, SETTINGS, Settings, grouped_settings
 
@@ -101,7 +101,7 @@ def chosen(args: argparse.Namespace, base: Settings, name: str = "") -> Chosen:
         base = preset.apply_to(base, lambda its: own_settings(str(given.get("voice", its))))
         stated, name = preset.given, listed_name(args.preset)
         for note in preset.notes:
-            print(note, file=sys.stderr)
+            print(escaped(note), file=sys.stderr)
     voice = str(given.get("voice", base.voice))
     if voice != base.voice:
         name = ""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rtvc.cli import options
 from rtvc.cli.columns import columns_of, padded
-from rtvc.errors import RtvcError, UsageError, did_you_mean
+from rtvc.errors import RtvcError, UsageError, did_you_mean, escaped
 
 if TYPE_CHECKING:
     from rtvc.config.preset_manager import PresetEntry, PresetManager
@@ -114,7 +114,7 @@ def _list(_args: argparse.Namespace) -> int:
     from rtvc.config.settings_yaml import NewerFileError
 
     files = list_presets()
-    width = max((columns_of(file.name) for file in files), default=0)
+    width = max((columns_of(escaped(file.name)) for file in files), default=0)
     for file in files:
         try:
             about = load_preset(file.path).description
@@ -123,11 +123,11 @@ def _list(_args: argparse.Namespace) -> int:
         except UsageError:
             about = "(not valid; 'rtvc presets check' reports why)"
         mine = "" if file.bundled else "  (yours)"
-        print(f"{padded(file.name, width)}  {about}{mine}")
+        print(f"{padded(escaped(file.name), width)}  {escaped(about)}{mine}")
     own = {file.name for file in files if not file.bundled}
     deleted = {kept.name for kept in list_kept() if kept.reason == "deleted"} - own
     if deleted:
-        names = ", ".join(sorted(deleted))
+        names = escaped(", ".join(sorted(deleted)))
         print(f"\nDeleted: {names}. Restore one with 'rtvc presets restore NAME'.")
     return _report_unreadable()
 
@@ -161,12 +161,12 @@ def _check(args: argparse.Namespace) -> int:
     for path in paths:
         try:
             preset = load_preset(path)
-            print(f"{path}: valid")
-            for note in preset.notes:
-                print(note)
+            lines = [f"{path}: valid", *preset.notes]
         except SettingsFileError as error:
-            print(error)
+            lines = error.lines
             code = 1
+        for line in lines:
+            print(escaped(line))
     return code
 
 

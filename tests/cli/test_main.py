@@ -497,6 +497,22 @@ def test_names_that_the_terminal_cannot_show_are_escaped(
     assert checked == f"{omega}.yaml: valid\n\\udcff.yaml: valid\n"
 
 
+def test_a_preset_of_somebody_else_cannot_control_the_terminal(tmp_path: Path):
+    folder = tmp_path / "config" / "presets"
+    folder.mkdir(parents=True)
+    (folder / "a\x1b[2J.yaml").write_text('description: "x\\e]0;y\\a"\nblock: 103\n')
+    (folder / "b\x1b[2J.yaml").write_text("pich: 3\n")
+    listed = rtvc_command("presets").stdout
+    assert "a\\x1b[2J" in listed
+    assert "x\\x1b]0;y\\x07" in listed
+    checked = rtvc_command("presets", "check", code=1).stdout
+    assert "a\\x1b[2J.yaml: valid" in checked
+    assert "b\\x1b[2J.yaml:1: There is no setting 'pich'." in checked
+    converted = rtvc_command("convert", "a", "b.wav", "--preset", "a\x1b[2J", code=2).stderr
+    assert "'block' is rounded" in converted
+    assert "\x1b" not in listed + checked + converted
+
+
 def test_a_rename_leaves_a_damaged_file_of_the_panel(tmp_path: Path):
     rtvc_command("presets", "save", "mine", "--pitch", "3")
     panel_state_path().write_text("theme: [\n")
