@@ -56,7 +56,9 @@ def played(
 
 
 def between(seen: list[tuple[float, Stats]], begin: float, end: float) -> list[Stats]:
-    return [stats for time, stats in seen if begin < time < end]
+    found = [stats for time, stats in seen if begin < time < end]
+    assert found, "nothing was seen"
+    return found
 
 
 def test_without_its_voice_a_session_does_not_start_unless_it_may_wait():

@@ -209,7 +209,7 @@ def test_tries_go_on_with_pauses_until_one_succeeds():
     # 0.5 + 1 + 2 + 5 + 5 s.
     assert 13.0 < run.sounds_again(1.3) < 14.0
     assert stats.restart_causes == {"failed step": 1, "failed build": 5}
-    assert all(s.state is State.MUTED for _, s in run.seen if s.restarting)
+    assert {s.state for _, s in run.seen if s.restarting} == {State.MUTED}
     assert run.lag(18.0) == pytest.approx(stats.latency.total, abs=0.005)
 
 
