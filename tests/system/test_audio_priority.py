@@ -81,6 +81,7 @@ def test_the_thread_that_receives_frames_comes_before_the_one_that_waits_for_the
     assert callback_priority < client_priority < service[0]
 
 
+@pytest.mark.serial  # for half a second no other program gets its processor
 def test_a_thread_that_computes_on_loses_the_real_time():
     program = """
 import hashlib, os, sys, threading, time
@@ -109,6 +110,7 @@ os._exit(0)
     assert float(took) > 0.3
 
 
+@pytest.mark.serial
 def test_threads_of_higher_priority_keep_the_real_time_each_time():
     """The service thread must be able to interrupt the callback of a stream started again."""
     program = """
