@@ -192,7 +192,7 @@ def main() -> int:
         if args.voice == "small-rvc":
             install(_SMALL)
         before = processor_times()
-        words = TWO_STREAMS if args.two_streams else DUPLEX
+        words: tuple[str, ...] = TWO_STREAMS if args.two_streams else DUPLEX
         words += ("--block", str(args.block), "--headroom", str(args.headroom))
         figures = measure(args.seconds, args.voice, words)
         held_up = what_holds_it_up(before)
