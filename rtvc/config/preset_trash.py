@@ -96,6 +96,8 @@ def keep_copy(path: Path, reason: Reason) -> None:
     RtvcError
         If it cannot be read or copied.
     """
+    if path.is_fifo():  # to open it would wait
+        raise RtvcError(f"{path} cannot be read: It is a pipe, not a file.")
     try:
         content = path.read_bytes()
     except OSError as error:

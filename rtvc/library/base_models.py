@@ -182,7 +182,10 @@ def is_newer(kind: str) -> bool:
 
 
 def _read_facts(kind: str) -> Any:
-    return json.loads((models_folder() / kind / MANIFEST_FILE).read_text(encoding="utf-8"))
+    path = models_folder() / kind / MANIFEST_FILE
+    if path.is_fifo():  # to open it would wait
+        raise ValueError("it is a pipe, not a file")
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def refuse_newer(kind: str) -> None:

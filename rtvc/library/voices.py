@@ -314,6 +314,8 @@ def _folders(parent: Path) -> Iterator[Path]:
 def _read(folder: Path) -> InstalledVoice:
     name = normalized(folder.name)
     try:
+        if (folder / MANIFEST_FILE).is_fifo():  # to open it would wait
+            raise ValueError("it is a pipe, not a file")
         with (folder / MANIFEST_FILE).open("rb") as file:
             facts = json.loads(file.read(_MAX_MANIFEST_BYTES))
         voice = InstalledVoice(name, folder, _manifest(facts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -108,3 +109,22 @@ def test_the_folder_of_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_a_missing_folder_is_no_problem(tmp_path: Path) -> None:
     assert folder_problem(tmp_path / "none") == ""
     assert folder_problem(tmp_path) == ""
+
+
+def test_a_pipe_keeps_nothing_waiting(capsys: pytest.CaptureFixture[str]) -> None:
+    user_folder().mkdir()
+    pipe = user_folder() / "pipe.yaml"
+    manifests = (
+        home.voices_folder() / "Anna" / voices.MANIFEST_FILE,
+        home.models_folder() / "rmvpe" / base_models.MANIFEST_FILE,
+    )
+    for manifest in manifests:
+        manifest.parent.mkdir(parents=True)
+    for path in (pipe, *manifests):
+        os.mkfifo(path)
+    assert main.main(["presets", "save", "pipe", "--force"]) == 1
+    assert "pipe.yaml cannot be read: It is a pipe, not a file." in capsys.readouterr().err
+    assert pipe.is_fifo()
+    assert "(voice.json: it is a pipe, not a file)" in voices.list_voices()[1][0]
+    assert base_models.installed_model("rmvpe") is None
+    assert not base_models.is_newer("rmvpe")
