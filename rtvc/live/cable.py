@@ -231,10 +231,15 @@ def _path() -> Path:
 
 
 def _load() -> _Made:
+    """Return what the file says, as far as this version knows it."""
     try:
-        return _Made(**json.loads(_path().read_text()))
-    except (OSError, ValueError, TypeError):
+        found = json.loads(_path().read_text())
+    except (OSError, ValueError, RecursionError):
         return _Made()
+    if not isinstance(found, dict):
+        return _Made()
+    known = {name: usual for name, usual in asdict(_Made()).items() if name in found}
+    return _Made(**{name: found[name] for name in known if type(found[name]) is type(known[name])})
 
 
 def _save(made: _Made) -> None:

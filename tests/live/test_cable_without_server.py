@@ -57,3 +57,16 @@ def test_without_a_sound_server_it_says_what_to_start(
         assert str(refusal.value) == (
             "No sound server runs. Start PulseAudio or PipeWire, then run rtvc again."
         )
+
+
+def test_what_another_version_has_changed_is_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path))
+    file = tmp_path / "cable.json"
+    file.write_text('{"module": 5, "source": "real", "process": 1, "new": 2}')
+    assert cable._load() == cable._Made(5, "real", 1)
+    for text in ("[]", "[" * 100_000, '{"module": "x", "source": null, "process": "y"}', ""):
+        file.write_text(text)
+        assert cable._load() == cable._Made()
+        assert not cable.is_left_behind()
