@@ -426,6 +426,7 @@ def test_the_edits_of_a_preset_fit_their_columns():
     manager.scan()
     settings = Settings(pitch=4, formant=2)
     origin = origin_of(manager.find(name), settings, manager.own)
+    assert origin is not None
     assert origin.summary(50) == f"{name}, edited: pitch 3 -> 4, formant 0 -> 2"
     assert origin.summary(50, cell_len) == f"{name}, edited: pitch 3 -> 4, 1 more"
     assert origin.summary(28, cell_len) == f"{name}, edited"
@@ -482,9 +483,10 @@ async def test_a_search_before_the_list_is_filled_can_be_left(monkeypatch):
     repeat_by(clock, monkeypatch)
     save_panel_state(PanelState(guided=True))
     controller = Controller(provider, RememberedRun(settings=START))
+    panel = Panel(controller, clock=clock)
     try:
-        async with Panel(controller, clock=clock).run_test() as pilot:
-            it = Driver(pilot.app, pilot, clock)
+        async with panel.run_test() as pilot:
+            it = Driver(panel, pilot, clock)
             for key in ("slash", *"robot", "enter", "escape"):
                 await pilot.press(key)
             await it.reads("androgynous", "CHANGED VOICE")
