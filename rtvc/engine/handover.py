@@ -17,9 +17,9 @@ from rtvc.engine.voice_bank import VoiceBank
 from rtvc.engine.worker import Worker
 from rtvc.settings import Settings
 
-CROSSFADE_S = 0.010
+CROSSFADE_S = 0.008
 """How long the end of the chain before is used. A voice that has 20 ms of lookahead converts about
-10 ms of it as if it knew the next block."""
+that long as if it knew the next block."""
 WAIT_SHARE = 0.5
 """Share of a block for which the end of the chain before may be late."""
 FEED_LIMIT_S = 5.0

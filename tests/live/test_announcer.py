@@ -227,6 +227,7 @@ def test_devices_and_presets_by_name():
     assert it.commands.line(":voice") == "Voices: world."
     assert "needs a name" in it.commands.line(":save")
     assert "'default'" in it.commands.line(":output")
+    it.controller.close()
 
 
 def test_devices_in_quick_succession_are_all_used():

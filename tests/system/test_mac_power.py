@@ -6,11 +6,13 @@ import ctypes
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from rtvc.system import mac_power
+from rtvc.system import realtime_mode as realtime_mode_module
 from rtvc.system.audio_priority import make_thread_realtime
 from rtvc.system.realtime_mode import realtime_mode
 from rtvc.system.thread_priority import raise_thread_priority, reset_thread_priority
@@ -66,6 +68,9 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.delattr(os, "sched_setscheduler", raising=False)  # macOS has none
     monkeypatch.setattr(ctypes, "CDLL", lambda path: runtime)
+    # As if no session of another test were still ending.
+    monkeypatch.setattr(realtime_mode_module, "_contexts", 0)
+    monkeypatch.setattr(realtime_mode_module, "_restoring", ExitStack())
     mac_power._library.cache_clear()
     yield runtime
     mac_power._library.cache_clear()
