@@ -15,6 +15,9 @@ range of
     late      blocks that rtvc counted as late
 
 then what is not as wanted. ``--list`` prints the names. Exits with 1 if anything is not as wanted.
+
+The machine must do nothing else. Give each of two series that run at once a processor of its own,
+with ``taskset -c N``, or they make each other late.
 """
 
 from __future__ import annotations
