@@ -23,6 +23,8 @@ _NOTED_S = 0.001
 """Least delay that is noted, in seconds."""
 _TOGETHER_S = 0.020
 """Time between two delays that belong together: a hypervisor takes a processor in pieces."""
+AFTER_S = 2.0
+"""Time for which a delay may make something late after its end."""
 _SLEEP_S = 0.003
 
 
@@ -41,6 +43,10 @@ class Delay:
     began: float
     ended: float
     seconds: float
+
+    def explains(self, before: float, after: float) -> bool:
+        """Return whether it may be the cause of what happened between two times."""
+        return self.began < after and before < self.ended + AFTER_S
 
 
 class Control:
@@ -105,6 +111,14 @@ def joined(times: list[tuple[float, float]]) -> list[Delay]:
         else:
             found.append(Delay(began, ended, ended - began))
     return [delay for delay in found if delay.seconds >= LEAST_S]
+
+
+def lateness(delays: list[Delay], began: float) -> dict[str, object]:
+    """Return when the delays began, in seconds after `began`, and how long the longest was."""
+    return {
+        "late at s": [round(delay.began - began, 1) for delay in delays],
+        "longest ms": round(1000 * max((delay.seconds for delay in delays), default=0.0), 1),
+    }
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmarks.control import Control, Delay
+from benchmarks.control import Control, Delay, lateness
 from benchmarks.live import speech
 from rtvc.audio.delay_estimate import estimate_delay
 from rtvc.audio.delay_monitor import WINDOW_S
@@ -46,8 +46,6 @@ RECOVERY_S = 60.0
 ARRIVAL_S = 5.0
 _OBSERVED_S = 0.1
 """Time between two looks at the counts of late blocks and underruns."""
-_AFTER_S = 2.0
-"""Time for which what others did to the machine may make a block late."""
 
 
 @dataclass
@@ -128,11 +126,7 @@ def run(settings: Settings, seconds: float, profile: str, hogs: list[tuple[float
         "device underruns at s": course.underruns,
         "device overflows at s": course.overflows,
         "device faults while the control was late": len(faults) - len(own_faults),
-        "control": {
-            "allowed": control.allowed,
-            "late at s": [round(delay.began - began, 1) for delay in delays],
-            "longest ms": round(1000 * max((delay.seconds for delay in delays), default=0.0), 1),
-        },
+        "control": {"allowed": control.allowed} | lateness(delays, began),
         "step p50 ms": round(1000 * stats.step.p50, 2),
         "step p99 ms": round(1000 * stats.step.p99, 2),
         "server scheduled in real time": server.realtime,
@@ -176,10 +170,8 @@ def _observe(session: Session, course: Course, now: float) -> None:
 
 
 def _held_up(at: float, delays: list[Delay]) -> bool:
-    """Return whether no thread could run when this was seen, or just before."""
-    return any(
-        delay.began - _OBSERVED_S < at < delay.ended + _AFTER_S + _OBSERVED_S for delay in delays
-    )
+    """Return whether a delay explains what was seen at this time, and not at the look before."""
+    return any(delay.explains(at - _OBSERVED_S, at) for delay in delays)
 
 
 def _disturbed(at: float, hogs: list[tuple[float, float]]) -> bool:

@@ -27,7 +27,7 @@ import time
 from typing import Any
 
 from benchmarks.calibrated import install
-from benchmarks.control import Control, Delay
+from benchmarks.control import Control, Delay, lateness
 from benchmarks.faults import judge
 from benchmarks.faults.rig import DUPLEX, PRESET, TWO_STREAMS, Rig
 from rtvc.system.info import hardware, versions
@@ -43,8 +43,6 @@ _WINDOW_S = 2.0
 _MINUTE_S = 60.0
 """The least memory of the first minute is compared with that of the last one: some of it is in use
 at times only."""
-_AFTER_S = 2.0
-"""Time for which what others did to the machine may make a block late."""
 _SMALL = "Small"
 _RVC = "--voice", _SMALL, "--loudness", "1"
 """A voice with random weights has neither the pitch nor the bands of speech, but its loudness can
@@ -67,7 +65,7 @@ def while_held_up(log: list[dict[str, Any]], name: str, delays: list[Delay]) -> 
     return sum(
         after[name] - before[name]
         for before, after in itertools.pairwise(log)
-        if any(one.began < after["t"] and before["t"] < one.ended + _AFTER_S for one in delays)
+        if any(delay.explains(before["t"], after["t"]) for delay in delays)
     )
 
 
@@ -134,9 +132,8 @@ def measure(seconds: float, voice: str, words: tuple[str, ...]) -> dict[str, Any
         "control": {
             "allowed": control.allowed,
             "times late": len(delays),
-            "late at s": [round(one.began - began, 1) for one in delays],
-            "longest ms": round(1000 * max((one.seconds for one in delays), default=0.0), 1),
-        },
+        }
+        | lateness(delays, began),
         "processor time of other machines": round(stolen, 4),
         "overflows": last["overflows"] - first["overflows"],
         "failed steps": last["failed"] - first["failed"],

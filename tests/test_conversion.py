@@ -68,6 +68,20 @@ def assert_same_in_blocks(voice, cuts, rate, **changes):
     np.testing.assert_array_equal(np.concatenate(made), whole)
 
 
+def output_of(program: str, *options: str, timeout: float) -> str:
+    """Run a program that must end well and report nothing, and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, *options, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+        timeout=timeout,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
 class TestLayout:
     @pytest.mark.parametrize("dtype", DTYPES)
     @pytest.mark.parametrize("channels", [None, 1, 2, 6])
@@ -350,15 +364,7 @@ class TestThreads:
             "thread.join()\n"
         )
         for _ in range(2):
-            done = subprocess.run(
-                [sys.executable, "-c", program],
-                capture_output=True,
-                text=True,
-                cwd=Path(__file__).parents[1],
-                timeout=60,
-                check=False,
-            )
-            assert (done.returncode, done.stderr) == (0, "")
+            output_of(program, timeout=60)
 
     @pytest.mark.skipif(sys.platform == "darwin", reason="macOS is not safe after a fork")
     def test_a_forked_process_converts_as_its_parent_does(self):
@@ -379,16 +385,8 @@ class TestThreads:
             "    print(np.array_equal(pool.map_async(convert, [1]).get(30)[0], made))\n"
             "    print(pool.map_async(use, [1]).get(30)[0])\n"
         )
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program],
-            capture_output=True,
-            text=True,
-            cwd=Path(__file__).parents[1],
-            timeout=90,
-            check=False,
-        )
-        assert (done.returncode, done.stderr) == (0, "")
-        same, refused = done.stdout.splitlines()
+        printed = output_of(program, "-W", "ignore::DeprecationWarning", timeout=90)
+        same, refused = printed.splitlines()
         assert same == "True"
         assert "before the process was forked" in refused
 

@@ -8,12 +8,12 @@ import select
 import stat
 import sys
 import time
-import unicodedata
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
+from rtvc.cli.columns import columns_of
 from rtvc.cli.terminal import Keyboard
 
 ESCAPE = "\x1b"
@@ -155,10 +155,7 @@ class KeyInput:
             self._echo(character)
 
     def _erase(self, character: str) -> None:
-        wide = unicodedata.east_asian_width(character) in "WF"
-        mark = unicodedata.category(character) in ("Mn", "Me")
-        columns = 0 if mark else 2 if wide else 1
-        self._echo("\b \b" * columns)
+        self._echo("\b \b" * columns_of(character))
 
 
 class LineInput:

@@ -73,7 +73,8 @@ def save_learned(conditions: Conditions, sizes: dict[tuple[str, str], tuple[floa
         If the file cannot be written, or a newer version of rtvc has written it.
     """
     with one_writer(config_folder()):
-        known = _entries(_replaceable())
+        settings_yaml.refuse_newer_format(learned_path(), _FORMAT)
+        known = _entries(_document())
         others = [
             entry
             for entry in known
@@ -127,23 +128,6 @@ def _document() -> object:
     except (RtvcError, yaml.YAMLError, RecursionError, ValueError):
         pass
     return None
-
-
-def _replaceable() -> object:
-    """Return the content of the file, unless a newer version of rtvc has written it.
-
-    Raises
-    ------
-    RtvcError
-        If it has.
-    """
-    document = _document()
-    if settings_yaml.is_newer_format(document, _FORMAT):
-        raise RtvcError(
-            f"{learned_path()} is not replaced: a newer version of rtvc has written it. "
-            "Update rtvc to use it."
-        )
-    return document
 
 
 def _entries(document: object) -> list[dict[str, Any]]:

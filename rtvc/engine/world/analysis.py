@@ -210,9 +210,10 @@ class Analyzer:
         return (self._end - _TAPS // 2 + 1) // 2 - len(self._half)
 
     def _missing(self, hz: Float64, periods: float, margin: int) -> Float64:
-        """Return by how many seconds so many periods exceed the lookahead less a margin in samples.
+        """Return how much earlier than its frame something is measured, in seconds.
 
-        What needs them is then measured as much earlier; 0 where unvoiced.
+        It needs a number of periods after the frame, and the lookahead, less a margin in samples,
+        may be shorter. 0 where unvoiced.
         """
         needed = periods / np.where(hz > 0, hz, np.inf)
         return np.maximum(0.0, needed - (self._lookahead - margin) / RATE)
