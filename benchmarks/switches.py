@@ -38,7 +38,7 @@ from rtvc.library.finding import FoundVoice
 from rtvc.library.setting_up import install_from_folder
 from rtvc.session import Session
 from rtvc.settings import Settings
-from rtvc.stats import State, Stats
+from rtvc.stats import State, Stats, Times
 from rtvc.system.info import hardware, versions
 from tests.engine.rvc.rvc_stack import GOLDEN
 from tests.support.machine import processor_times, what_holds_it_up
@@ -92,6 +92,8 @@ class Switches:
         Memory of the first voice that waited: as `Stats` has it, and by which that of MLX grew.
     growth_mb
         Growth of MLX's memory during the switches.
+    steps
+        Durations of the steps, in seconds.
     """
 
     said: RecordedSound
@@ -101,6 +103,7 @@ class Switches:
     late: int = 0
     underruns: int = 0
     failed: int = 0
+    steps: Times = field(default_factory=Times)
     waited_s: float = 0.0
     stated_mb: float = 0.0
     measured_mb: float = 0.0
@@ -158,6 +161,7 @@ def run(server: SoundServer, times: int, block: float, seed: int) -> Switches:
         _require_converted(session)
         last = session.stats()
         found.block_s = last.latency.block
+        found.steps = last.step
         found.late, found.underruns, found.failed = (
             after - before for before, after in zip(first, _counted(last), strict=True)
         )
@@ -324,6 +328,9 @@ def main() -> int:
         **found,
         "late blocks": done.late,
         "underruns": done.underruns,
+        "step, median, p99 and longest, ms": [
+            _ms(seconds) for seconds in (done.steps.p50, done.steps.p99, done.steps.max)
+        ],
         "longest wait until the other voice was ready, ms": _ms(done.waited_s),
         "stated memory of the voice that waits, MB": round(done.stated_mb, 2),
         "memory of MLX with it, MB more": round(done.measured_mb, 2),
