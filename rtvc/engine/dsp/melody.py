@@ -156,8 +156,15 @@ def limited_shift(mean: Float64, values: Float64) -> Float64:
         Settings at each frame, as `MelodySettings` gives them, (n, 9).
     """
     shift, lowest = values[:, SHIFT], values[:, LOWEST]
-    least = np.minimum(12.0 * (lowest - mean), 0.0)
-    limited: Float64 = np.where((lowest > 0) & (mean > 0), np.maximum(shift, least), shift)
+    limited: Float64 = np.where((lowest > 0) & (mean > 0), _limited(shift, lowest, mean), shift)
+    return limited
+
+
+def _limited(
+    shift: Float64 | float, lowest: Float64 | float, mean: Float64 | float
+) -> Float64 | float:
+    """Return what is left of a shift in semitones; lowest and mean pitch in octaves."""
+    limited: Float64 | float = np.maximum(shift, np.minimum(12.0 * (lowest - mean), 0.0))
     return limited
 
 
@@ -166,7 +173,7 @@ def limited_pitch(settings: Settings, mean: MeanPitch) -> Settings:
     shift, octave = settings.pitch + settings.pitch_fine / 100, mean.octave
     if settings.pitch_lowest <= 0 or shift >= 0 or octave is None:
         return settings
-    limited = max(shift, min(12 * (math.log2(settings.pitch_lowest) - octave), 0.0))
+    limited = float(_limited(shift, math.log2(settings.pitch_lowest), octave))
     if limited == shift:
         return settings
     return settings.replace(pitch=max(limited, SETTINGS["pitch"].low), pitch_fine=0.0)
