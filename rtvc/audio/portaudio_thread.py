@@ -5,6 +5,7 @@ PortAudio is not thread-safe, and its calls may hang for as long as the sound se
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -102,8 +103,10 @@ class PendingCall(Generic[T]):
             self._discard_result(result)
 
     def _discard_result(self, result: T) -> None:
+        # Nobody waits for an error, and it must not end the owner thread.
         if self._discard:
-            self._discard(result)
+            with contextlib.suppress(Exception):
+                self._discard(result)
 
 
 class PortAudioThread:

@@ -84,15 +84,17 @@ class StreamService:
     ) -> None:
         """Run in real time: a late call would cause an underrun."""
         make_thread_realtime()
+        lost = ""
         try:
             while not stop_requested.is_set():
                 time.sleep(TICK_S)
                 self._ticks += 1
                 duplex.service()
                 if lost := duplex.lost(STALL_TIMEOUT_S) or self._check(duplex):
-                    self.lost = lost
-                    return
+                    break
                 tick()
         except Exception as error:
             # As with a lost device: the engine reconnects, which starts this thread again.
-            self.lost = f"The audio service failed ({type(error).__name__}: {error})."
+            lost = f"The audio service failed ({type(error).__name__}: {error})."
+        if not stop_requested.is_set():  # else it may be about streams before those of now
+            self.lost = lost

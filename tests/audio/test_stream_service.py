@@ -66,3 +66,27 @@ def test_what_it_finds_is_told_at_once():
     assert problem == "gone"
     assert float(after) < STARVED_S
     service.stop()
+
+
+def test_a_thread_that_hung_says_nothing_of_the_streams_that_have_replaced_its_own():
+    hangs, go_on = threading.Event(), threading.Event()
+
+    class Hanging(Streams):
+        def service(self):
+            hangs.set()
+            go_on.wait(60)
+            raise ValueError("the stream is closed")
+
+    service = StreamService(lambda _: "")
+    service.start(cast(Duplex, Hanging()), lambda: None)
+    assert hangs.wait(30)
+    before = service._thread
+    service.stop()
+    service.start(cast(Duplex, Streams()), lambda: None)
+    try:
+        go_on.set()
+        assert before is not None
+        before.join(30)
+        assert not service.lost
+    finally:
+        service.stop()
