@@ -237,9 +237,11 @@ def faded(
         (block,) float32; None if the chain before has failed or is late.
     """
     try:
-        before = ending.result(timeout)
-    except BaseException:  # whatever its thread has raised
+        if ending.exception(timeout) is not None:  # whatever its thread has raised
+            return None
+    except TimeoutError:
         return None
+    before = ending.result()
     width = min(round(CROSSFADE_S * ENGINE_RATE), len(beginning))
     angle = 0.5 * np.pi * (np.arange(width) + 0.5) / width
     joined = beginning.copy()

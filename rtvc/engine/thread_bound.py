@@ -51,6 +51,8 @@ class ThreadBound(Generic[T]):
         except BaseException:
             self.close()
             raise
+        finally:
+            del made  # its error leads back here: only a garbage collection would release both
 
     def call(self, use: Callable[[T], R]) -> R:
         """Run `use` with the object on its thread, and return the result or raise the error.
@@ -64,7 +66,10 @@ class ThreadBound(Generic[T]):
             raise RuntimeError("the thread has ended")
         result: Future[R] = Future()
         self._calls.put((use, result))
-        return result.result()
+        try:
+            return result.result()
+        finally:
+            del result  # as above
 
     def close(self) -> None:
         """Delete the object and end the thread; safe to repeat."""
@@ -88,6 +93,7 @@ def _serve(make: Callable[[], T], made: Future[None], calls: SimpleQueue[_Call[T
         held = make()
     except BaseException as error:
         made.set_exception(error)
+        del made
         return
     finally:
         del make

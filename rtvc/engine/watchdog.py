@@ -95,9 +95,10 @@ class Watchdog:
                 self._wake.clear()
                 if self._endpoint.realtime:
                     self.tick()  # the heartbeat may have ended
+            return result.result()
         finally:
             self._running = False
-        return result.result()
+            del result  # its error leads back here: only a garbage collection would release both
 
     @property
     def _expired(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
@@ -90,10 +91,13 @@ class Worker:
         try:
             self.chain = self._build()
         except BaseException as error:
+            # A live run collects no garbage: what was loaded would stay, and so would this object.
+            traceback.clear_frames(error.__traceback__)
             self.error = error
+        self.ready.set()
+        if self.error is not None:
+            del self
             return
-        finally:
-            self.ready.set()
         while call := next_call(self._calls):
             use, result = call
             try:

@@ -270,7 +270,7 @@ def preload_estimator(settings: Settings) -> Iterator[None]:
     if manifest is None or not manifest.uses_pitch:
         yield
         return
-    loaded: Future[PitchEstimator] = Future()
+    loaded: Future[PitchEstimator | None] = Future()
 
     background = pauses()
 
@@ -280,13 +280,12 @@ def preload_estimator(settings: Settings) -> Iterator[None]:
             pause_when_urgent()
         try:
             loaded.set_result(find_estimator(settings.pitch_method))
-        except BaseException as error:
-            loaded.set_exception(error)
+        except BaseException:  # `find_estimator` raises it again in the block
+            loaded.set_result(None)
 
     run_in_pool(load, "rtvc loading")
     yield
-    # Keeps the estimator alive until here. `find_estimator` has raised its error if needed.
-    loaded.exception()
+    loaded.result()  # keeps the estimator alive until here
 
 
 _loaded = LoadedFiles(kept_bytes())

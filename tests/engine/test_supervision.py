@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 
 from rtvc.audio.endpoint import DeviceLostError
 from rtvc.audio.simulated import Fault, SimulatedDevice
+from rtvc.engine.plan import Plan
 from rtvc.engine.spare import AFTER_S
 from rtvc.engine.supervisor import TRANSITIONS, Event, Phase
 from rtvc.engine.watchdog import STEP_LIMIT_S, NoResponseError, Watchdog
@@ -509,3 +512,41 @@ def test_changes_of_voice_leave_no_threads_behind():
     assert len(counts) > 50
     assert max(counts) <= counts[3] + 1
     assert stats.late_blocks == 0
+
+
+@pytest.mark.parametrize("where", ["build", "step"])
+def test_failures_keep_no_voice_in_memory(where: str) -> None:
+    """The automatic garbage collection is off in a live run, which may fail for hours."""
+    made: list[weakref.ref[PlainVoice]] = []
+
+    def fail_late(_: int) -> None:
+        if where == "step" or run.device.now() > 1.0:
+            raise RuntimeError("out of memory")
+
+    class Failing(PlainVoice):
+        def open(self, plan: Plan, settings: Settings) -> PlainStream:
+            if where == "build" and made[1:]:
+                raise RuntimeError("out of memory")
+            return PlainStream(self, plan, 48_000)  # a list of them would be a cycle
+
+    def find(_: PlainVoice) -> Any:
+        def found(name: str) -> PlainVoice:
+            made.append(weakref.ref(voice := Failing(on_render=fail_late)))
+            return voice
+
+        return found
+
+    run = Run(20, find=find)
+    collecting = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        run.play()
+        assert len(made) > 5
+        deadline = time.monotonic() + 20  # their threads release them
+        while alive := [ref for ref in made if ref() is not None]:
+            assert time.monotonic() < deadline, f"{len(alive)} of {len(made)}"
+            time.sleep(0.01)
+    finally:
+        if collecting:
+            gc.enable()

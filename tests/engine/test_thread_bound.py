@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import weakref
 
 import pytest
 
@@ -50,6 +51,32 @@ def test_the_object_goes_with_its_owner():
     del bound
     assert "own" not in threads()
     assert gone.is_set()
+
+
+@pytest.mark.parametrize("where", ["make", "call"])
+def test_an_error_keeps_nothing_without_the_garbage_collector(where: str) -> None:
+    """It is off while a live session runs in the same program."""
+
+    class Held:
+        def fail(self) -> None:
+            raise ZeroDivisionError
+
+    held: list[weakref.ref[Held]] = []
+
+    def make() -> Held:
+        made = Held()
+        held.append(weakref.ref(made))
+        if where == "make":
+            made.fail()
+        return made
+
+    gc.disable()
+    try:
+        with pytest.raises(ZeroDivisionError):
+            ThreadBound(make, "own").call(Held.fail)
+        assert held[0]() is None
+    finally:
+        gc.enable()
 
 
 class Last:
