@@ -30,7 +30,7 @@ class DefaultWatch:
         self._stop_requested = threading.Event()
 
     def start(self, first: DeviceMarks) -> None:
-        """Start to look for other defaults than those of `first`, taken before they were opened."""
+        """Start to look for other defaults than those of `first`, from when they were listed."""
         self.stop()
         self._stop_requested = threading.Event()
         if any(_number(first, direction) is not None for direction in self._followed):

@@ -8,9 +8,14 @@ from rtvc.audio.device_search import find_device, find_identity, identity_of
 from rtvc.audio.devices import CORE_AUDIO, Device, Direction, is_virtual_cable, list_devices
 from rtvc.audio.duplex import Duplex, SilentDeviceError, open_duplex
 from rtvc.audio.errors import AudioError
-from rtvc.audio.portaudio import restart_portaudio, set_alsa_printing, update_devices
+from rtvc.audio.portaudio import (
+    listed_marks,
+    restart_portaudio,
+    set_alsa_printing,
+    update_devices,
+)
 from rtvc.audio.route_watch import CABLE_GONE, LOOP, RouteWatch
-from rtvc.audio.sound_system import DeviceMarks, device_marks, server_is_down
+from rtvc.audio.sound_system import DeviceMarks, server_is_down
 from rtvc.device_choice import DeviceIdentity
 from rtvc.errors import RtvcError
 from rtvc.system.audio_priority import realtime_threads
@@ -22,6 +27,9 @@ that fails."""
 _TIMES_USUAL = 4.0
 _MOST_DOUBLINGS = 10
 """A device that another program keeps for hours fails thousands of times."""
+LONGEST_START_S = 3.0
+"""Time that every start may take on macOS. A headset that plays music takes up to that long to open
+its microphone, and another attempt would first send it back to music."""
 SERVER_DEVICES = ("default", "pulse", "pipewire", "sysdefault")
 """ALSA's devices that are whatever the sound server's default is."""
 DIRECTIONS: tuple[Direction, Direction] = ("input", "output")
@@ -57,7 +65,7 @@ class StartTimeout:
 
 
 class OpenedDevices(NamedTuple):
-    """Running streams and their devices."""
+    """Running streams and their devices, and the system's devices when they were listed."""
 
     devices: tuple[Device, Device]
     identities: tuple[DeviceIdentity, DeviceIdentity]
@@ -128,14 +136,15 @@ class DeviceOpening:
         return self._open()
 
     def _open(self) -> OpenedDevices:
-        marks = device_marks()
         devices, identities = self._find()
         set_alsa_printing(True)
         try:
             with realtime_threads():
                 duplex = open_duplex(*devices, **self._arguments)
                 try:
-                    duplex.start(self._timeout.seconds, self._held_latency(devices))
+                    mac = devices[0].host_api == CORE_AUDIO
+                    timeout = LONGEST_START_S if mac else self._timeout.seconds
+                    duplex.start(timeout, self._held_latency(devices))
                 except BaseException as error:
                     duplex.close()
                     if isinstance(error, SilentDeviceError):
@@ -144,7 +153,7 @@ class DeviceOpening:
                 self._timeout.started(duplex.started_after)
         finally:
             set_alsa_printing(False)
-        return OpenedDevices(devices, identities, duplex, marks)
+        return OpenedDevices(devices, identities, duplex, listed_marks())
 
     def _held_latency(self, devices: tuple[Device, Device]) -> float | None:
         if self._held is None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from rtvc._types import Float32
 from rtvc.audio.device_backlog import BacklogKeeper, hold_latency
-from rtvc.audio.devices import Device, Direction, accepts, open_error
+from rtvc.audio.devices import CORE_AUDIO, Device, Direction, accepts, open_error
 from rtvc.audio.downmix import MIXED_CHANNELS, LiveDownmix
 from rtvc.audio.drift import ClockTrim
 from rtvc.audio.endpoint import ENGINE_RATE
@@ -404,7 +404,11 @@ def open_duplex(
     input_port = Port(microphone.index, _input_channels(microphone, input_channel))
     output_port = Port(speaker.index, output_channels or _channels(speaker))
     wanted = [rate] if rate else [ENGINE_RATE, round(microphone.rate), round(speaker.rate)]
-    rates = list(dict.fromkeys(wanted))
+    out_rates = in_rates = list(dict.fromkeys(wanted))
+    if microphone.host_api == CORE_AUDIO and not rate and microphone.rate:
+        # Any other rate is converted by PortAudio, whose buffers are then longer; and it states a
+        # latency that is too long by a buffer that it does not fill, 40 ms and more.
+        in_rates = [round(microphone.rate)]
 
     @cache
     def records(rate: int, channels: int) -> bool:
@@ -416,18 +420,18 @@ def open_duplex(
 
     # Some devices open only with all their channels.
     fewest, every = input_port.channels, microphone.inputs
-    tried = (channels for channels in (fewest, every) if any(records(r, channels) for r in rates))
+    tried = (n for n in (fewest, every) if any(records(r, n) for r in in_rates))
     channels = next(tried, fewest)
     input_port = Port(microphone.index, channels)
     if microphone.index == speaker.index:
-        common = next((r for r in rates if records(r, channels) and plays(r)), None)
+        common = next((r for r in in_rates if records(r, channels) and plays(r)), None)
         if common is not None:
             spec = _spec(common, speaker, input=input_port, output=output_port)
             stream = _open(spec, microphone, "input", in_python)
             return Duplex(stream, stream, (microphone, speaker), input_channel)
     # If it accepts no rate, open it anyway: that gives the error.
-    in_rate = next((r for r in rates if records(r, channels)), rates[0])
-    out_rate = next(filter(plays, rates), rates[0])
+    in_rate = next((r for r in in_rates if records(r, channels)), in_rates[0])
+    out_rate = next(filter(plays, out_rates), out_rates[0])
     capture = _open(
         _spec(in_rate, microphone, input=input_port),
         microphone,

@@ -50,7 +50,7 @@ class LiveEndpoint:
         Identity, name, part of a name, or index of the device; None follows the system's default.
     rate
         Sample rate of the devices in Hz. By default `ENGINE_RATE` if a device accepts
-        it, else the device's default rate.
+        it, else the device's default rate; always that one for an input of macOS.
     input_channel
         The channel of the microphone: its number from 1, ``"loudest"``, or ``"mix"`` for the
         mean of the first two that have sound.

@@ -14,14 +14,16 @@ from functools import partial
 import numpy as np
 
 from rtvc._types import Float32
+from rtvc.audio.core_audio import core_audio_transports
 from rtvc.audio.default_watch import DefaultWatch
+from rtvc.audio.device_opening import LONGEST_START_S
 from rtvc.audio.device_search import find_device, identity_of
 from rtvc.audio.devices import Device, list_devices
 from rtvc.audio.drift import ClockTrim
 from rtvc.audio.duplex import PRIMED_BLOCKS, open_playback
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.audio.fifo import SampleFifo
-from rtvc.audio.portaudio import audio_error, update_devices
+from rtvc.audio.portaudio import audio_error, listed_marks, update_devices
 from rtvc.audio.portaudio_thread import PORTAUDIO
 from rtvc.audio.reopen_schedule import ReopenSchedule
 from rtvc.audio.resample import EdgeResampler
@@ -265,13 +267,12 @@ class _MonitorRun(threading.Thread):
             if not schedule.due():
                 self._stop_requested.wait(_LOOK_S)
                 continue
-            marks = device_marks()
             stream = self._try_to_open()
             if stream is None:
                 schedule.failed()
                 continue
             schedule = ReopenSchedule()
-            self._defaults.start(marks)
+            self._defaults.start(listed_marks())
             self._play_and_close(stream)
             self._defaults.stop()
 
@@ -323,9 +324,11 @@ class _MonitorRun(threading.Thread):
             gain = 10 ** (gain_db / 20) if gain_db > MUTE_BELOW_DB else 0.0
             writer.process(time.monotonic(), gain)
             stream.service()
-            if lost := watchdog.lost(_STALL_TIMEOUT_S) or self._defaults.changed():
+            started = stream.counters().frames >= PRIMED_BLOCKS * stream.spec.block
+            timeout = _STALL_TIMEOUT_S if started else LONGEST_START_S
+            if lost := watchdog.lost(timeout) or self._defaults.changed():
                 return lost
-            if stream.counters().frames >= PRIMED_BLOCKS * stream.spec.block:
+            if started:
                 self._set_error("")
             if self._stop_requested.is_set():
                 if not (self._drain and stream.queued):
@@ -370,6 +373,16 @@ def open_monitor(
             # PortAudio knows only the default device of when it was initialised. Where a change
             # is not known, this would restart it again and again, and with it the main streams.
             update_devices(hardware_only=True)
+        try:
+            return open_found()
+        except RtvcError:
+            if not _is_back(monitor.name):
+                raise
+        # The main streams are opened again too: PortAudio has only one list.
+        update_devices(hardware_only=True)
+        return open_found()
+
+    def open_found() -> DeviceStream:
         known = None if follows else monitor.identity
         device, monitor.identity = find_monitor(known or wanted, output())
         monitor.name = device.name
@@ -378,6 +391,13 @@ def open_monitor(
     name = wanted.name if isinstance(wanted, DeviceIdentity) else str(wanted)
     monitor = Monitor(name or "system default", open_it, follows_default=follows)
     return monitor
+
+
+def _is_back(name: str) -> bool:
+    """Return whether macOS has a device that was connected after PortAudio made its list."""
+    if device_marks().hardware == listed_marks().hardware:
+        return False
+    return any(name.lower() in one.lower() for one in core_audio_transports())
 
 
 def find_monitor(

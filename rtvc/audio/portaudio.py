@@ -140,6 +140,11 @@ def update_devices(*, hardware_only: bool = False) -> bool:
     return changed or now.hardware is None
 
 
+def listed_marks() -> DeviceMarks:
+    """Return the marks of the system's devices from when PortAudio listed them."""
+    return _listing.marks
+
+
 def finish_portaudio() -> bool:
     """Close every stream and terminate PortAudio; return False if it does not answer."""
     if PORTAUDIO.hung:

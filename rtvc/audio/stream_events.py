@@ -47,7 +47,7 @@ class StreamEvents:
         Parameters
         ----------
         marks
-            The system's devices before the streams were opened.
+            The system's devices when the list was made from which these were opened.
         before
             The devices of the streams before; None if these are the first.
         now

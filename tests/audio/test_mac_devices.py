@@ -104,6 +104,21 @@ def test_a_start_opens_one_stream_for_each_device_and_asks_for_no_format(
     assert system.questions == []
 
 
+def test_an_input_is_opened_at_its_own_rate(begin: Begin) -> None:
+    system = SimulatedSystem(MACBOOK)
+    for one, rate in zip(system.hardware, (24_000.0, 44_100.0, 48_000.0, 44_100.0), strict=True):
+        one.listed = replace(one.listed, rate=rate)
+    begin(system)
+    begin(system, "Scarlett", "Scarlett")
+    specs = [stream.spec for stream in system.streams]
+    assert [(spec.kind, spec.rate, spec.block) for spec in specs] == [
+        ("input", 24_000, 240),
+        ("output", 48_000, 480),
+        ("duplex", 44_100, 441),
+    ]
+    assert begin(system, "Scarlett", "BlackHole").wait(480, 1.0) >= 480
+
+
 @pytest.mark.parametrize(("choices", "questions"), [(("pulse", "pulse"), 2), (("Mikro", "HDA"), 2)])
 def test_elsewhere_each_device_is_asked_for_one_rate_it_accepts(
     begin: Begin, choices: tuple[str, str], questions: int
@@ -156,6 +171,18 @@ def test_a_headset_of_two_devices_comes_back_with_both(begin: Begin) -> None:
     assert (endpoint.devices[0].inputs, endpoint.devices[1].outputs) == (1, 2)
 
 
+def test_a_headset_that_starts_slowly_is_opened_once(begin: Begin) -> None:
+    system = SimulatedSystem(TWO_RECEIVERS)
+    endpoint = begin(system, None, "AirPods")
+    for seconds in (1.2, 2.5):  # until it has changed from music to calls
+        system.start_after("AirPods Pro", seconds)
+        system.openings.clear()
+        system.make_default_input("AirPods Pro" if seconds < 2 else "Wireless GO II RX")
+        loss(endpoint, FOLLOWS_WITHIN_S)
+        assert endpoint.reconnect(seconds + 1.0)
+        assert len(system.openings) == 2
+
+
 def test_one_of_three_equal_microphones_is_never_mistaken(begin: Begin) -> None:
     system = SimulatedSystem(THREE_MICROPHONES)
     second = DeviceIdentity("USB Audio Device", "Core Audio", 1, 3)
@@ -189,16 +216,9 @@ def test_another_default_output_is_followed(begin: Begin) -> None:
     assert in_use(endpoint) == ("MacBook Pro Microphone", "MacBook Pro Speakers")
 
 
-def test_another_default_input_is_followed(begin: Begin) -> None:
-    system = SimulatedSystem(STUDIO)
-    endpoint = begin(system, None, "Studio")
-    system.make_default_input("iPhone Microphone")
-    loss(endpoint, FOLLOWS_WITHIN_S)
-    assert endpoint.reconnect(1.0)
-    assert in_use(endpoint) == ("iPhone Microphone", "Studio Display Speakers")
-
-
-def test_a_default_input_that_is_the_output_s_own_cable_is_not_followed(begin: Begin) -> None:
+def test_another_default_input_is_followed_unless_it_is_the_output_s_own_cable(
+    begin: Begin,
+) -> None:
     system = SimulatedSystem(MACBOOK)
     endpoint = begin(system, None, "BlackHole")
     system.make_default_input("BlackHole 2ch")
@@ -225,6 +245,23 @@ def test_the_output_s_own_cable_is_an_input_only_by_its_name(begin: Begin) -> No
         begin(system, None, "BlackHole")
     assert in_use(begin(system, "BlackHole", "BlackHole")) == ("BlackHole 2ch", "BlackHole 2ch")
     assert in_use(begin(system, None, "Speakers")) == ("BlackHole 2ch", "MacBook Pro Speakers")
+
+
+def test_a_default_that_changes_between_list_and_start_is_followed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    system = SimulatedSystem(MACBOOK)
+    system.install(monkeypatch)
+    system.make_default_output("Scarlett 18i20 USB")  # as while a voice loads
+    endpoint = LiveEndpoint()
+    endpoint.start(lambda: None)
+    try:
+        assert in_use(endpoint)[1] == "MacBook Pro Speakers"
+        loss(endpoint, FOLLOWS_WITHIN_S)
+        assert endpoint.reconnect(1.0)
+        assert in_use(endpoint)[1] == "Scarlett 18i20 USB"
+    finally:
+        endpoint.stop()
 
 
 def test_devices_that_you_have_chosen_stay_when_the_default_changes(begin: Begin) -> None:
@@ -287,6 +324,47 @@ def test_a_monitor_follows_the_default_output(monkeypatch: pytest.MonkeyPatch) -
         system.make_default_output(headphones)
         await_(lambda: monitor.name == headphones and bool(system.open_streams))
         await_(lambda: not monitor.error)
+    finally:
+        monitor.stop()
+
+
+def test_a_named_monitor_comes_back_when_it_is_connected_again(
+    monkeypatch: pytest.MonkeyPatch, begin: Begin
+) -> None:
+    system = SimulatedSystem(TWO_RECEIVERS)
+    endpoint = begin(system, None, "USB Audio")
+    monitor = open_monitor("AirPods", lambda: None)
+    monitor.start(lambda: (0, 0))
+    try:
+        await_(lambda: len(system.open_streams) == 3)
+        gone = system.remove("AirPods Pro")
+        await_(lambda: "The monitor is silent." in monitor.error)
+        system.connect(listed(("Keyboard with a speaker", "Core Audio", 0, 2))[0])
+        assert endpoint.wait(48_000, 1.2) >= 48_000
+        assert len(system.openings) == 3  # a restart would interrupt the main streams
+        for device in gone:
+            system.connect(device)
+        await_(lambda: not monitor.error)
+        assert system.restarts == 1
+        loss(endpoint, 1.0)
+        assert endpoint.reconnect(1.0)
+        assert len(system.open_streams) == 3
+    finally:
+        monitor.stop()
+
+
+def test_a_monitor_that_starts_slowly_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    system = SimulatedSystem(TWO_RECEIVERS)
+    system.install(monkeypatch)
+    system.start_after("AirPods Pro", 1.2)
+    monitor = open_monitor("AirPods", lambda: None)
+    monitor.start(lambda: (0, 0))
+    try:
+        await_(lambda: any(stream.counters().frames for stream in system.streams))
+        assert not monitor.error
+        assert len(system.openings) == 1
+        system.remove("AirPods Pro")
+        await_(lambda: "The monitor is silent." in monitor.error)
     finally:
         monitor.stop()
 

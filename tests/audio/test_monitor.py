@@ -153,8 +153,8 @@ def test_a_monitor_that_starts_again_while_it_opens_follows_the_default(monkeypa
             time.sleep(0.01)
 
     monkeypatch.setattr(default_watch, "LOOK_S", 0.05)
-    for module in (default_watch, monitor_module):
-        monkeypatch.setattr(module, "device_marks", marks)
+    monkeypatch.setattr(default_watch, "device_marks", marks)
+    monkeypatch.setattr(monitor_module, "listed_marks", marks)
     monitor = Monitor("system default", open_slowly, follows_default=True)
     monitor.start(lambda: (0, 0))
     assert began.wait(5)

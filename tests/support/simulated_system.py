@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rtvc._types import Float32
-from rtvc.audio import devices, duplex, portaudio, sound_system
+from rtvc.audio import devices, duplex, monitor, portaudio, sound_system
 from rtvc.audio.core_audio import CoreAudioDevices
 from rtvc.audio.devices import Device
 from rtvc.audio.portaudio import portaudio as load_portaudio
@@ -26,6 +26,7 @@ class _Hardware:
     number: int
     listed: Device
     speed: float = 1.0
+    start_s: float = 0.0
 
 
 class SimulatedStream(DeviceStream):
@@ -58,7 +59,7 @@ class SimulatedStream(DeviceStream):
         return self._opened and not self.finished.is_set()
 
     def start(self) -> None:
-        self._last = time.monotonic()
+        self._last = time.monotonic() + max(one.start_s for one in self.used)
 
     def stop(self) -> None:
         self._stopping = True
@@ -100,8 +101,9 @@ class SimulatedStream(DeviceStream):
             if not all(one in self._system.hardware for one in self.used):
                 self.finished.set()
                 return
-            self._frames += (now - last) * self.spec.rate * min(one.speed for one in self.used)
-            self._last = now
+            if now > last:
+                self._frames += (now - last) * self.spec.rate * min(one.speed for one in self.used)
+                self._last = now
 
 
 class SimulatedSystem:
@@ -147,6 +149,7 @@ class SimulatedSystem:
         load_portaudio()  # it has the class of PortAudio's errors
         monkeypatch.setattr(sys, "platform", "darwin")
         monkeypatch.setattr(sound_system, "core_audio_devices", self._numbers)
+        monkeypatch.setattr(monitor, "core_audio_transports", self._transports)
         monkeypatch.setattr(devices, "_list_devices", self._list)
         monkeypatch.setattr(devices, "_accepts", self._accepts)
         monkeypatch.setattr(portaudio, "_restart", self._restart)
@@ -188,6 +191,12 @@ class SimulatedSystem:
             if one.listed.name == name:
                 one.speed = speed
 
+    def start_after(self, name: str, seconds: float) -> None:
+        """Let all devices of a name take some time to start."""
+        for one in self.hardware:
+            if one.listed.name == name:
+                one.start_s = seconds
+
     @property
     def open_streams(self) -> list[SimulatedStream]:
         """The streams that are open now."""
@@ -199,6 +208,9 @@ class SimulatedSystem:
             self.default_input.number if self.default_input else 0,
             self.default_output.number if self.default_output else 0,
         )
+
+    def _transports(self) -> dict[str, str]:
+        return {one.listed.name: one.listed.transport for one in self.hardware}
 
     def _list(self) -> list[Device]:
         return [
