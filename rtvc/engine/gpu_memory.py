@@ -1,4 +1,4 @@
-"""GPU memory on macOS, kept resident while a voice rests, and returned to the system.
+"""Memory of the GPU: kept resident while a voice rests, and returned to the system.
 
 macOS takes the GPU's buffers out of wired memory about a second after a process's last work on
 the GPU. The next step then waits until they are wired again: 50 ms and more with the weights of
@@ -8,7 +8,7 @@ MLX keeps freed buffers and uses them again for arrays of about the same size. B
 as much as the GPU may use, most of the memory of the machine: with every new length of a phrase,
 and with every new size of a block, another gigabyte stays unused.
 
-Only MLX's Metal backend needs this; elsewhere nothing here has an effect.
+On the CPU nothing here has an effect, and on CUDA nothing that keeps memory resident.
 """
 
 from __future__ import annotations
@@ -29,9 +29,14 @@ _CACHED_BYTES = 1_000_000_000
 """More than the steps of two chains with the longest context use, apart from the weights."""
 
 
+def on_gpu() -> bool:
+    """Return whether MLX computes on Metal or CUDA by default."""
+    return mx.default_device().type == mx.DeviceType.gpu
+
+
 def on_metal() -> bool:
     """Return whether MLX computes on Metal by default."""
-    return mx.default_device().type == mx.DeviceType.gpu and mx.metal.is_available()
+    return on_gpu() and mx.metal.is_available()
 
 
 @functools.cache
@@ -50,8 +55,8 @@ def wire_memory() -> int:
 
 
 def limit_cache() -> None:
-    """Let MLX keep at most `_CACHED_BYTES` of freed buffers, on Metal."""
-    if on_metal():
+    """Let MLX keep at most `_CACHED_BYTES` of freed buffers, on a GPU."""
+    if on_gpu():
         mx.set_cache_limit(_CACHED_BYTES)
 
 
@@ -63,7 +68,7 @@ def release_freed_memory() -> None:
     """
     trim_memory()
     limit_cache()
-    if on_metal():
+    if on_gpu():
         mx.clear_cache()
 
 

@@ -9,10 +9,12 @@ VARIABLES = {
     # 10 bits. What rtvc computes in float32 is little, so this costs no time.
     "MLX_ENABLE_TF32": "0",
     # On CUDA, MLX keeps a plan for each shape of a convolution and a graph for each sequence of
-    # kernels, and raises an error after twice as many misses as it keeps, in a thread's life. An
-    # RVC voice makes more than 256 plans before its first step.
+    # kernels. An RVC voice makes more than 220 plans before its first step, and MLX keeps 128.
     "MLX_CUDA_CONV_CACHE_SIZE": "2048",
     "MLX_CUDA_GRAPH_CACHE_SIZE": "4000",
+    # Otherwise MLX raises an error after twice as many misses as it keeps, in a thread's life. Each
+    # phrase of a recording has its own length, and with it 100 plans and more.
+    "MLX_ENABLE_CACHE_THRASHING_CHECK": "0",
 }
 """Values by name."""
 

@@ -1,4 +1,4 @@
-"""GPU memory kept wired during a rest. Without Metal, the CPU evaluates in its place."""
+"""GPU memory kept wired during a rest, and limited. The CPU evaluates in place of a GPU."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ SETTINGS = Settings(block=100.0, context=300.0)
 def limits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Pretend that MLX computes on Metal; return the wired limits that are set."""
     found: list[int] = []
-    monkeypatch.setattr(gpu_memory, "on_metal", lambda: True)
+    monkeypatch.setattr(gpu_memory, "on_gpu", lambda: True)
+    monkeypatch.setattr(mx.metal, "is_available", lambda: True)
     monkeypatch.setattr(
         mx, "device_info", lambda: {"max_recommended_working_set_size": 11_453_251_584}
     )
@@ -34,6 +35,14 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     yield found
     mx.set_cache_limit(cached)
     gpu_memory.wire_memory.cache_clear()
+
+
+def test_nothing_is_wired_on_cuda(limits: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mx.metal, "is_available", lambda: False)
+    memory = gpu_memory.ResidentMemory()
+    memory.rest()
+    assert not limits
+    assert memory.evaluations == 0
 
 
 def _stream() -> RvcStream:
@@ -78,8 +87,8 @@ def test_a_resting_stream_keeps_the_gpu_awake(limits: list[int]) -> None:
     assert _on_its_thread(rest) == (0, 1, 1)
 
 
-@pytest.mark.skipif(gpu_memory.on_metal(), reason="tests the CPU")
-def test_nothing_happens_without_metal(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(gpu_memory.on_gpu(), reason="tests the CPU")
+def test_nothing_happens_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mx, "clear_cache", lambda: pytest.fail("the cache was cleared"))
     monkeypatch.setattr(mx, "set_cache_limit", lambda _: pytest.fail("the cache was limited"))
     gpu_memory.wire_memory.cache_clear()
@@ -90,18 +99,24 @@ def test_nothing_happens_without_metal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert memory.evaluations == 0
 
 
-def test_freed_buffers_are_returned_on_metal(limits: list[int]) -> None:
+@pytest.mark.parametrize("metal", [True, False])
+def test_freed_buffers_are_returned_on_every_gpu(
+    limits: list[int], monkeypatch: pytest.MonkeyPatch, metal: bool
+) -> None:
+    monkeypatch.setattr(mx.metal, "is_available", lambda: metal)
     mx.eval(mx.zeros(1 << 20) + 1)
     gpu_memory.release_freed_memory()
     assert mx.get_cache_memory() == 0
 
 
+@pytest.mark.parametrize("metal", [True, False])
 @pytest.mark.parametrize("limit", [gpu_memory.release_freed_memory, gpu_memory.ResidentMemory])
-def test_freed_buffers_of_many_sizes_are_limited_on_metal(
-    limits: list[int], monkeypatch: pytest.MonkeyPatch, limit: Callable[[], object]
+def test_freed_buffers_of_many_sizes_are_limited_on_every_gpu(
+    limits: list[int], monkeypatch: pytest.MonkeyPatch, limit: Callable[[], object], metal: bool
 ) -> None:
+    monkeypatch.setattr(mx.metal, "is_available", lambda: metal)
     monkeypatch.setattr(gpu_memory, "_CACHED_BYTES", 20_000_000)
-    mx.set_cache_limit(10**9)  # as much as MLX keeps on Metal by default, and more
+    mx.set_cache_limit(10**9)  # by default MLX keeps most of a GPU's memory
     limit()
     for size in range(3_000_000, 6_000_000, 300_000):
         mx.eval(mx.zeros(size) + 1)
