@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 from rtvc.audio.endpoint import ENGINE_RATE, DeviceLostError, Endpoint
@@ -115,12 +116,11 @@ class EngineLoop:
             Phase.DEVICE_LOST: self._reopen,
         }
         self._on_entry: dict[Phase, Callable[[], None]] = {
-            Phase.RUNNING: lambda: None,
             Phase.REPLACING: self._replacement.prepare,
             Phase.WAITING: self._give_up,
-            Phase.DEVICE_LOST: lambda: None,
-            Phase.STOPPED: self._finish,
         }
+        self._entry: Callable[[], None] | None = None
+        """What the phase begins with, until the next turn."""
 
     @property
     def bypassing(self) -> bool:
@@ -157,9 +157,13 @@ class EngineLoop:
                 self._turn()
             except BaseException as error:  # SystemExit too: only a request to stop ends it
                 self._survive(error)
+        self._finish()
 
     def _turn(self) -> None:
         """Do what the phase asks for, and enter the next one."""
+        entry, self._entry = self._entry, None
+        if entry is not None:
+            entry()
         if (error := self.heartbeat.take_error()) is not None:
             self.supervisor.count("heartbeat", f"The heartbeat failed: {sentence(error)}")
         try:
@@ -174,7 +178,8 @@ class EngineLoop:
             self._enter(event)
 
     def _enter(self, event: Event) -> None:
-        self._on_entry[self.supervisor.handle(event)]()
+        """Enter the phase that follows; what it begins with may fail, in the next turn."""
+        self._entry = self._on_entry.get(self.supervisor.handle(event))
 
     def _survive(self, error: BaseException) -> None:
         """Start again after an error that nothing else has handled."""
@@ -216,7 +221,8 @@ class EngineLoop:
 
     def _finish(self) -> None:
         if self._endpoint.realtime and not self._endpoint.finished:
-            self.delivery.fade_out()
+            with contextlib.suppress(Exception):  # the output ends without a fade then
+                self.delivery.fade_out()
         self._replacement.drop()
         self.chain.drop()
         self._spare.close()

@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from rtvc.engine.chain import Chain
-from rtvc.engine.thread_pool import next_call, run_in_pool
+from rtvc.engine.thread_pool import Job, next_call, run_in_pool
 from rtvc.settings import Settings
 from rtvc.system.background import pause_no_more, pause_when_urgent
 from rtvc.system.thread_priority import raise_thread_priority, yield_thread_priority
@@ -47,12 +47,17 @@ class Worker:
         self.ready = threading.Event()
         self.error: BaseException | None = None
         self.chain: Chain | None = None
-        self._job = run_in_pool(self._run, "rtvc chain")
+        self._job: Job | None = None
+        try:
+            self._job = run_in_pool(self._run, "rtvc chain")
+        except RuntimeError as error:  # the system starts no more threads
+            self.error = error.with_traceback(None)
+            self.ready.set()
 
     @property
     def dead(self) -> bool:
         """Whether its thread runs no more calls."""
-        return self._job.done
+        return self._job is None or self._job.done
 
     def submit(self, use: Callable[[Chain], R]) -> Future[R]:
         """Run `use` with the chain on its thread, after all earlier calls."""
@@ -82,7 +87,8 @@ class Worker:
 
     def abandon(self) -> None:
         """Close it, and never wait for its thread again."""
-        self._job.abandon()
+        if self._job is not None:
+            self._job.abandon()
         self.close()
 
     def _run(self) -> None:

@@ -142,6 +142,7 @@ def test_a_chain_that_hangs_is_abandoned_and_only_its_settings_are_refused(
             assert not switch.refusal
         assert hanging is not None
         if where == "build" or asked_for == "the same":  # else it is closed once it was built
+            assert hanging._job is not None
             assert hanging._job.thread in abandoned_threads()
     finally:
         let.set()

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+import rtvc.engine.worker
 from rtvc.audio.endpoint import DeviceLostError
 from rtvc.audio.simulated import Fault, SimulatedDevice
 from rtvc.engine.plan import Plan
 from rtvc.engine.spare import AFTER_S
 from rtvc.engine.supervisor import TRANSITIONS, Event, Phase
 from rtvc.engine.watchdog import STEP_LIMIT_S, NoResponseError, Watchdog
+from rtvc.engine.thread_pool import Job, run_in_pool
 from rtvc.engine.worker import Worker
 from rtvc.session import Session
 from rtvc.settings import Settings
@@ -550,3 +552,63 @@ def test_failures_keep_no_voice_in_memory(where: str) -> None:
     finally:
         if collecting:
             gc.enable()
+
+
+def test_an_error_while_another_chain_is_found_ends_no_run(monkeypatch):
+    run, spoilt = Run(8, {5.0: fail()}), [3]
+    spare = run.session._engine._loop._spare
+    take = spare.take
+
+    def raise_sometimes(settings: Settings) -> Worker | None:
+        if spoilt[0]:
+            spoilt[0] -= 1
+            raise ZeroDivisionError("division by zero")
+        return take(settings)
+
+    monkeypatch.setattr(spare, "take", raise_sometimes)
+    stats = run.play()
+    assert stats.state is State.CONVERTED
+    assert stats.restart_causes == {"failed step": 1, "engine error": 3}
+    assert run.states(5.2, 5.4) == {State.MUTED}
+    assert run.sounds_again(5.3) < 2.0
+
+
+@pytest.mark.parametrize("at", [1.0, AFTER_S])
+def test_a_system_that_starts_no_thread_for_a_while_ends_no_run(monkeypatch, at):
+    """As at its limit for threads. A spare that cannot be built disturbs nothing."""
+    run, tries = Run(8, {1.0: fail()} if at == 1.0 else {}), [0]
+
+    def start_later(work: Any, name: str) -> Job:
+        if run.device.now() > at - 0.05:
+            tries[0] += 1
+            if tries[0] < 3:
+                raise RuntimeError("can't start new thread")
+        return run_in_pool(work, name)
+
+    monkeypatch.setattr(rtvc.engine.worker, "run_in_pool", start_later)
+    stats = run.play()
+    assert stats.state is State.CONVERTED
+    assert tries[0]
+    if at == 1.0:
+        assert stats.restart_causes == {"failed step": 1, "failed build": 2}
+        assert "RuntimeError: can't start new thread." in stats.last_cause
+        assert run.sounds_again(1.3) < 3.0
+    else:
+        assert not stats.restarts
+
+
+def test_a_run_whose_last_fade_fails_releases_its_voice(monkeypatch):
+    session = Session(SimulatedDevice(noise(60), wall_clock=True), OPEN, finder())
+    loop = session._engine._loop
+
+    def broken() -> None:
+        raise OSError("no such stream")
+
+    monkeypatch.setattr(loop.delivery, "fade_out", broken)
+    session.start()
+    worker = loop.chain.worker
+    assert worker is not None
+    assert worker._job is not None
+    session.stop()
+    assert not session._engine.running
+    assert worker._job.wait(20)
