@@ -121,6 +121,16 @@ def test_what_a_suppressor_that_is_used_again_has_learned_is_hardly_audible(kind
     assert rms_db(made - expected) < rms_db(expected) - 30
 
 
+def test_input_above_full_scale_is_not_clipped(kind):
+    """A recording in floats can be up to 12 dB above full scale, and so can a filter's output."""
+    talk = speech(NAME, 2.0)
+    talk = talk / np.abs(talk).max() + hiss(2.0)
+    expected = 3.9 * suppress_noise(talk, kind)
+    made = suppress_noise(np.float32(3.9) * talk, kind)
+    assert rms_db(made - expected) < rms_db(expected) - 12
+    assert np.abs(made).max() > 3.5
+
+
 def test_light_suppresses_above_8_khz_as_below():
     pytest.importorskip(PACKAGES["light"])
     source = hiss(2.0, 0.01)
