@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
                 "The built-in voice has no offline quality: its result is that of a live run.",
                 file=sys.stderr,
             )
-        outcomes = _convert_all(
+        outcomes, failure = _convert_all(
             plan,
             Options(
                 settings,
@@ -131,6 +131,8 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.json:
         print(json.dumps([as_dict(outcome) for outcome in outcomes], indent=2))
+    if failure is not None:
+        raise failure
     if len(plan.jobs) > 1 or plan.skipped:
         _print_summary(outcomes)
     return int(any(outcome.status in ("incomplete", "failed") for outcome in outcomes))
@@ -161,12 +163,18 @@ def _check_standard_streams(args: argparse.Namespace) -> None:
         )
 
 
-def _convert_all(plan: Plan, wanted: Options, voice: Voice) -> list[Outcome]:
-    """Convert all files, print a line about each, and return the outcomes."""
+def _convert_all(
+    plan: Plan, wanted: Options, voice: Voice
+) -> tuple[list[Outcome], Exception | None]:
+    """Convert all files, print a line about each, and return the outcomes.
+
+    The error of the only file is returned instead of printed, for the exit code.
+    """
     from rtvc.cli.convert_file import Outcome, convert_file
     from rtvc.cli.terminal import ProgressBar
 
     outcomes: list[Outcome] = []
+    failure: Exception | None = None
     bar = ProgressBar(sys.stderr)
     count = len(plan.jobs)
     for number, job in enumerate(plan.jobs, start=1):
@@ -184,16 +192,15 @@ def _convert_all(plan: Plan, wanted: Options, voice: Voice) -> list[Outcome]:
         except BrokenPipeError:
             raise
         except Exception as error:
-            if count == 1:
-                raise
             outcome = Outcome(str(job.source), "", "failed", _reason(error))
+            failure = error if count == 1 else None
         finally:
             bar.clear()
-        if outcome.reason:
+        if outcome.reason and failure is None:
             bar.note(f"rtvc: {outcome.reason}")
         outcomes.append(outcome)
     skipped = (Outcome(str(one.source), "", "skipped", one.reason) for one in plan.skipped)
-    return [*outcomes, *skipped]
+    return [*outcomes, *skipped], failure
 
 
 def _reason(error: Exception) -> str:

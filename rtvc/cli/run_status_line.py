@@ -76,7 +76,7 @@ def run(
         with Keyboard() as keyboard:
             session.start()
             if flight is not None:
-                flight.watch(session.session.stats, session.devices.names._asdict)
+                flight.watch(session.session.stats, lambda: session.devices.names_now()._asdict())
             remember = devices.live and not args.no_save
             saved = session.devices.remembered(remembered)
             if remember:

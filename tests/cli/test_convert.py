@@ -205,6 +205,27 @@ def test_what_became_of_each_file_as_json(capfd: pytest.CaptureFixture[str]):
     assert outcomes[0]["seconds"] == 0.3
 
 
+def test_the_only_file_that_fails_as_json(capfd: pytest.CaptureFixture[str]):
+    Path("in").mkdir()
+    Path("in/notes.txt").write_text("no sound")
+    Path("in/broken.wav").write_bytes(b"RIFF nonsense")
+    for words, code, kinds in (
+        (("in/broken.wav", "out.wav"), 1, ["failed"]),
+        (("in/broken.wav", "in/notes.txt"), 2, None),  # nothing was tried
+        (("in", "out"), 1, ["failed", "skipped"]),
+        (((speech("talk.wav", 0.1)), speech("there.wav", 0.1)), 2, ["failed"]),
+    ):
+        assert main(["convert", *map(str, words), "--json"]) == code
+        told = capfd.readouterr()
+        assert told.err.count("rtvc: ") == 1
+        if kinds is None:
+            assert told.out == ""
+            continue
+        outcomes = json.loads(told.out)
+        assert [one["status"] for one in outcomes] == kinds
+        assert told.err == f"rtvc: {outcomes[0]['reason']}\n"
+
+
 def test_plans_on_a_disk_that_ignores_case():
     # A folder that is found by its name in the other case, as on most Macs without the links.
     for name in ("x/Talk.wav", "x/talk.m4a", "x/out/old.wav", "y/talk.wav"):

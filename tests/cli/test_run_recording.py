@@ -1,5 +1,6 @@
 """``rtvc run --record``, without a device: the demonstration is recorded."""
 
+import json
 import os
 import resource
 import signal
@@ -12,10 +13,17 @@ import pytest
 import soundfile
 
 from rtvc.audio.recording import Recording
+from rtvc.audio.simulated import Fault, SimulatedDevice
+from rtvc.calibration.sizing import Sizing
+from rtvc.cli import run_status_line
+from rtvc.cli.guarded import GuardLink
+from rtvc.cli.main import parse
+from rtvc.cli.run_devices import RunDevices
 from rtvc.config.recording_choice import RecordingChoice
 from rtvc.config.remembered import RememberedRun, load_remembered, save_remembered
 from rtvc.errors import UsageError
 from rtvc.live.demo import load_utterance
+from rtvc.live.devices import DeviceNames, DeviceSelection, OpenDevices
 from rtvc.live.recorder import Recorder, unfinished_recordings
 from tests.cli.test_main import refused, rtvc_command
 from tests.support.processes import started
@@ -130,3 +138,16 @@ def test_the_newest_seconds_of_a_killed_recording_are_named_too(tmp_path: Path):
     sentence = unfinished_recordings()  # as after a kill: what this process has noted
     assert sentence.endswith(f" is in {tmp_path / 'talk.ogg'} and {tmp_path / 'talk-end.wav'}.")
     recorder.stop()
+
+
+def test_the_saved_minute_names_the_devices_that_came_later(tmp_path: Path):
+    lost = SimulatedDevice(load_utterance()[:96_000], faults=[Fault(0.5, "lost", 0.3)])
+    names = DeviceNames("microphone that came", "speaker that came")
+    opened = OpenDevices(lost, DeviceNames("", "typed"), in_use=lambda: names)
+    devices = RunDevices(DeviceSelection(), lambda: opened)
+    args = parse(["run", "--no-tui", "--no-save", "--save-on-fault"])
+    recording = RecordingChoice(folder=str(tmp_path))
+    run = RememberedRun(recording=recording)
+    run_status_line.run(args, devices, run, Sizing(), GuardLink())
+    (folder,) = tmp_path.glob("rtvc-minute-*")
+    assert json.loads((folder / "versions.json").read_text())["devices"] == names._asdict()
