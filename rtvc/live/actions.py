@@ -33,6 +33,7 @@ from rtvc.library.voice_defaults import (
 )
 from rtvc.live.badge import Remedy
 from rtvc.live.controller import Controller
+from rtvc.live.held_keys import HeldKeys
 from rtvc.live.mode_keys import ModeKeys
 from rtvc.setting import Setting, Value
 from rtvc.settings import SETTINGS, Settings, changed_names
@@ -54,6 +55,8 @@ class Actions:
         Decide what the keys for your own voice and for silence do.
     labels
         The labels of the panel's keys by action, for messages; None without the panel.
+    held_keys
+        Lets keys act once while they are held down; by default with the clock of the system.
     """
 
     def __init__(
@@ -63,12 +66,15 @@ class Actions:
         memory: PanelState,
         mode_keys: ModeKeys,
         labels: Mapping[str, str] | None = None,
+        *,
+        held_keys: HeldKeys | None = None,
     ) -> None:
         self._controller = controller
         self._preset_manager = preset_manager
         self.memory = memory
         self.mode_keys = mode_keys
         self._labels = labels
+        self._held_keys = held_keys or HeldKeys()
         self._memory_version = panel_state_version()
         self._facts: tuple[Settings, tuple[PresetEntry, ...], str] | None = None
         self._origin: PresetOrigin | None = None
@@ -320,9 +326,14 @@ class Actions:
         """Start or stop a recording."""
         recorder = self._controller.recorder
         if recorder.seconds is None:
-            key = (self._labels or {}).get("record", "r")
-            return f"Recording to {recorder.start()} until you press {key}."
+            return f"Recording to {recorder.start()} until you press {self._key('record', 'r')}."
         return recorder.stop()
+
+    def press_record(self) -> str:
+        """Start or stop a recording, once while the key is held down."""
+        act = "record" if self._controller.recorder.seconds is None else "stop the recording"
+        again = f"Press {self._key('record', 'r')} again to {act}."
+        return self._held_keys.press("record", self.toggle_recording, again)
 
     def save_minute(self) -> str:
         """Write the last minute to a folder, in the background."""
@@ -330,6 +341,11 @@ class Actions:
         if flight is None:
             return "The last minute is not kept: rtvc runs with --no-flight-recorder."
         return flight.save()
+
+    def press_save_minute(self) -> str:
+        """Write the last minute to a folder, once while the key is held down."""
+        again = f"Press {self._key('save_minute', 'w')} again to save the last minute again."
+        return self._held_keys.press("save_minute", self.save_minute, again)
 
     def changes_since(self, before: Settings, chosen: frozenset[str]) -> list[str]:
         """Return what has changed since the settings and chosen sizes were these."""
@@ -387,6 +403,10 @@ class Actions:
         version = defaults_version(self._controller.settings.voice)
         if version != self._own_version:
             self._own_version, self._facts = version, None
+
+    def _key(self, action: str, default: str) -> str:
+        """Return the label of a key of the panel; without it, `default`."""
+        return (self._labels or {}).get(action, default)
 
     def _hint(self, text: str) -> str:
         """Return a sentence about keys of the panel, "" without it."""

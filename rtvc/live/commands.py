@@ -77,7 +77,7 @@ class Commands:
             "m": actions.toggle_mute,
             " ": self._own_voice,
             "space": self._own_voice,  # in a pipe a key has a name
-            "r": actions.toggle_recording,
+            "r": actions.press_record,
             "q": self._quit,
             **{str(digit): partial(actions.load_favourite, digit) for digit in range(1, 10)},
         }

@@ -19,6 +19,7 @@ from rtvc.library.voice_defaults import own_settings
 from rtvc.live.actions import Actions
 from rtvc.live.badge import STARTING
 from rtvc.live.controller import Controller
+from rtvc.live.held_keys import HeldKeys
 from rtvc.live.mode_keys import ModeKeys
 from rtvc.settings import SETTINGS
 from rtvc.tui.devices_screen import DevicesScreen
@@ -103,7 +104,14 @@ class ActionApp(App[None]):
             mute_key=labels["mute"],
             clock=clock,
         )
-        self.actions = Actions(controller, self.preset_manager, memory, self._mode_keys, labels)
+        self.actions = Actions(
+            controller,
+            self.preset_manager,
+            memory,
+            self._mode_keys,
+            labels,
+            held_keys=HeldKeys(clock),
+        )
         # Before the app runs, so that its styles are computed once.
         for theme in THEMES.values():
             self.register_theme(theme)
@@ -216,11 +224,11 @@ class ActionApp(App[None]):
 
     def action_record(self) -> None:
         """Start or stop a recording."""
-        self.perform(self.actions.toggle_recording)
+        self.perform(self.actions.press_record)
 
     def action_save_minute(self) -> None:
         """Write the last minute to a folder."""
-        self.perform(self.actions.save_minute)
+        self.perform(self.actions.press_save_minute)
 
     def action_remember_voice(self) -> None:
         """Let the voice in use remember its settings."""

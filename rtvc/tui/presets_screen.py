@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -14,6 +15,7 @@ from textual.widgets import Static
 from rtvc.config.preset_manager import PresetEntry, PresetManager, describe_changes
 from rtvc.library.voice_defaults import own_settings
 from rtvc.live.actions import Actions
+from rtvc.live.held_keys import HeldKeys
 from rtvc.settings import Settings
 from rtvc.tui.dialogs import Ask
 from rtvc.tui.help import PRESETS_TOPIC, Topic
@@ -36,8 +38,6 @@ _HINTS = (
 
 _LOW = 18
 """Rows from which there is room for the preview."""
-_HELD_S, _SOON_S = 0.15, 0.7
-"""Presses at shorter intervals are those of a key that is held; and those that may be."""
 
 
 class PresetsScreen(PanelScreen):
@@ -76,8 +76,7 @@ class PresetsScreen(PanelScreen):
         super().__init__(keys)
         self._preset_manager = preset_manager
         self._actions = actions
-        self._clock = clock
-        self._pressed: dict[str, float] = {}
+        self._held_keys = HeldKeys(clock)
         """When the keys that delete and restore were pressed last."""
         self._previewed: tuple[PresetEntry | None, Settings] | None = None
 
@@ -153,38 +152,30 @@ class PresetsScreen(PanelScreen):
     def action_delete(self) -> None:
         """Delete the highlighted preset."""
         entry = self._marked
-        if entry is None or self._is_held("x", f"delete {entry.name!r}"):
+        if entry is None:
             return
 
         def delete() -> str:
             self._preset_manager.delete(entry)
             return f"Deleted {entry.name!r}. Press u to restore it."
 
-        report(self, delete)
+        again = f"Press x again to delete {entry.name!r}."
+        report(self, partial(self._held_keys.press, "x", delete, again))
 
     def action_restore(self) -> None:
         """Undo the last deletion or update of a preset, also of an earlier run."""
-        if self._is_held("u", "restore another one"):
-            return
 
         def restore() -> str:
             kept = self._preset_manager.restore()
             self.query_one(VoiceList).mark(kept.name)
             return kept.restored
 
-        report(self, restore)
+        again = "Press u again to restore another one."
+        report(self, partial(self._held_keys.press, "u", restore, again))
 
     def action_favourite(self) -> None:
         """Assign a digit to the highlighted preset, or remove it."""
         self.query_one(VoiceList).action_favourite(0)
-
-    def _is_held(self, key: str, act: str) -> bool:
-        """Return whether a key is held, or may be, which must not `act` again and again."""
-        now = self._clock()
-        since, self._pressed[key] = now - self._pressed.get(key, float("-inf")), now
-        if _HELD_S <= since < _SOON_S:
-            self.post_message(Notice(f"Press {key} again to {act}."))
-        return since < _SOON_S
 
     def _ask(self, verb: str, done: str, act: Callable[[PresetEntry, str], str]) -> None:
         """Ask for a name, and do something with it and the highlighted preset."""

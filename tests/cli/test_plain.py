@@ -185,7 +185,7 @@ def test_on_a_terminal_it_prints_lines_and_obeys_keys():
         assert "pitch: 4 -> 7 semitones." in seen
         terminal.type("r")
         seen += terminal.read_until("Recording to ")
-        time.sleep(0.5)
+        time.sleep(0.9)  # sooner it may be a key that is held
         terminal.type("rq")
         seen += terminal.read_until("Saved the recording to ")
         assert terminal.process.wait(20) == 0

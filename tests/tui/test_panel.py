@@ -269,7 +269,7 @@ async def test_a_held_key_is_followed_and_undone_at_once(open_panel):
 async def test_w_writes_the_last_minute(open_panel, tmp_path):
     async with open_panel(flight=FlightRecorder(tmp_path, seconds=2)) as it:
         await it.until(lambda: it.stats.blocks > 3)
-        await it.press("w")
+        await it.press("w", "w")  # held down
         await it.reads("The last minute, with your own voice in it, is in")
         (folder,) = tmp_path.glob("rtvc-minute-*")
         assert (folder / "replay.npz").exists()
@@ -299,13 +299,18 @@ async def test_r_records_what_is_played(open_panel, tmp_path):
     async with open_panel() as it:
         await it.press("r")
         await it.reads("REC 00:0")
+        await it.passes(0.4)
+        await it.press(*["r"] * 5)  # held down
+        await it.reads("Press r again to stop the recording.")
         await it.until(lambda: (it.controller.recorder.seconds or 0) > 1)
+        await it.passes(1)
         await it.press("r")
         await it.reads("Saved the recording to")
         samples, rate = soundfile.read(tmp_path / "rtvc-recording.wav")
         assert rate == 48_000
         assert len(samples) > 48_000
         assert np.abs(samples).max() > 0.02
+        assert len(list(tmp_path.glob("rtvc-recording*"))) == 1
 
 
 @pytest.mark.thorough
