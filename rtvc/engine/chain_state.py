@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from rtvc.engine.chain import Chain
-from rtvc.engine.voice import Voice
 from rtvc.errors import RtvcError
 
 ChainState = dict[str, Any]
@@ -33,6 +32,8 @@ _STATEFUL = (
 )
 """Modules whose objects hold state."""
 _NO_STATE = (
+    "_voice",
+    "_owner",
     "_observer",
     "_watch",
     "_suppressor",
@@ -41,8 +42,8 @@ _NO_STATE = (
     "_in_progress",
     "_reached",
 )
-"""Attributes of a chain that only look at its blocks, whose state is inside another library, that
-are for another chain, or that follow from the others."""
+"""Attributes of a chain that hold its voice, only look at its blocks, whose state is inside another
+library, that are for another chain, or that follow from the others."""
 
 
 _LEARNED = (
@@ -89,7 +90,7 @@ def write_state(chain: Chain, state: ChainState) -> None:
 def _values(owner: object, prefix: str) -> Iterator[tuple[str, object, str, Any]]:
     """Yield path, owner, attribute and value of all state below `owner`."""
     for name, value in sorted(vars(owner).items()):
-        if name in _NO_STATE or isinstance(value, Voice):
+        if name in _NO_STATE:
             continue
         if _is_value(value):
             yield prefix + name, owner, name, value
