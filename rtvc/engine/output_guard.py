@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from rtvc._types import Float32
+from rtvc.engine.dsp.windows import windows
 from rtvc.engine.voice import VoiceError
 from rtvc.errors import RtvcError
 
@@ -177,13 +178,13 @@ class OutputWatch:
             # Once may be an accident, after which another chain renders the same block.
             self._guard.suspicious = True
             raise RtvcError(f"The voice rendered {what}.")
-        level = _level_db(source)
+        level, output_level = _level_db(source), _level_db(output)
         self._input_levels.append(level)
         if _huge(output, source):
             self._guard.raise_alarm("samples far above full scale")
-        what = self._fault(_Block(source, output, level))
+        what = self._fault(_Block(source, output, level), output_level)
         self._before.append(_Block(source, output.copy(), level))
-        self._sounded = self._sounded or _level_db(output) > _NOTHING_DB
+        self._sounded = self._sounded or output_level > _NOTHING_DB
         self._verdicts.append(bool(what))
         if not what:
             self._in_a_row = 0
@@ -197,12 +198,12 @@ class OutputWatch:
         if self._guard.suspicious or enough:
             self._guard.raise_alarm(what)
 
-    def _fault(self, block: _Block) -> str:
-        """Return what is wrong with a block, "" if nothing is."""
+    def _fault(self, block: _Block, level: float) -> str:
+        """Return what is wrong with a block whose output has a level in dB, "" if nothing is."""
         source, output, _ = block
         # The input that the output belongs to.
         heard = [*self._before, block][-self._delay - 2 :]
-        level, loudest = _level_db(output), max(self._input_levels)
+        loudest = max(self._input_levels)
         if level < _NOTHING_DB:
             dead = self._sounded and min(one.level_db for one in heard) > _SPEECH_DB
             return "nothing at all" if dead and not _constant(source) else ""
@@ -223,10 +224,11 @@ class OutputWatch:
 
     def _repeats(self, block: _Block) -> bool:
         """Return whether the output is that of a block before, and no input it belongs to is."""
-        blocks = [*self._before, block]
         for apart in range(1, min(_REPEATED, len(self._before)) + 1):
-            if not np.array_equal(block.output, blocks[-1 - apart].output):
+            output = self._before[-apart].output
+            if block.output[0] != output[0] or not np.array_equal(block.output, output):
                 continue
+            blocks = [*self._before, block]
             pairs = list(zip(blocks[apart:], blocks, strict=False))[-self._delay - 1 :]
             if not any(_similar(one.source, before.source) for one, before in pairs):
                 return True
@@ -241,8 +243,10 @@ def spectral_flatness(samples: Float32) -> float:
     """
     if len(samples) < 2 * _SEGMENT:
         return 0.0
-    windows = np.lib.stride_tricks.sliding_window_view(samples, _SEGMENT)[:: _SEGMENT // 2]
-    power = np.mean(np.abs(np.fft.rfft(windows * _WINDOW, axis=1)) ** 2, axis=0)[2:-1]
+    count = len(samples) // (_SEGMENT // 2) - 1
+    whole = np.ascontiguousarray(samples)
+    segments = windows(whole, _SEGMENT, _SEGMENT // 2, count=count) * _WINDOW
+    power = np.mean(np.abs(np.fft.rfft(segments)) ** 2, axis=0)[2:-1]
     mean = float(power.mean())
     return float(np.exp(np.mean(np.log(power / mean + 1e-12)))) if mean > 0 else 0.0
 
@@ -252,16 +256,21 @@ def _level_db(samples: Float32) -> float:
     return 10.0 * math.log10(square) if square else -math.inf
 
 
+def _peak(samples: Float32) -> float:
+    return max(float(samples.max()), -float(samples.min()))
+
+
 def _huge(output: Float32, source: Float32) -> bool:
-    loudest_input = float(np.max(np.abs(source), initial=0.0))
-    return float(np.max(np.abs(output), initial=0.0)) > _HUGE * max(1.0, loudest_input)
+    peak = _peak(output)
+    return peak > _HUGE and peak > _HUGE * _peak(source)
 
 
 def _constant(samples: Float32) -> bool:
-    largest, mean = float(np.max(np.abs(samples))), abs(float(np.mean(samples)))
+    mean = abs(float(samples.mean()))
     if 20.0 * math.log10(max(mean, 1e-9)) > _AUDIBLE_DB:
         return float(np.std(samples)) <= _STEADY * mean
-    return float(np.ptp(samples)) <= 1e-4 * largest
+    highest, lowest = float(samples.max()), float(samples.min())
+    return highest - lowest <= 1e-4 * max(highest, -lowest)
 
 
 def _similar(block: Float32, before: Float32) -> bool:

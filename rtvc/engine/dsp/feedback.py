@@ -22,8 +22,8 @@ _RATE = 8000
 _EVERY_S = 0.1
 """Time between two searches while there is a trace of a loop; otherwise every other is left out. A
 search is computed in parts until the next one begins, so that no block waits for all of it."""
-_PARTS = 6
-"""Parts of a search that finds nothing, of about equal cost."""
+_PARTS = 10
+"""Parts of a search that finds nothing, of about equal cost; one in each 10 ms."""
 _WINDOW_S = 0.6
 """Newest input that is compared with the output."""
 _LAGS_S = 0.02, 0.8
@@ -362,9 +362,12 @@ def _likeness(newest: Float32, past: Float32) -> _Parts[Float64]:
     one = yield from _whitened(newest, size)
     other = yield from _whitened(past, size)
     # These lags need no padding beyond the longer signal.
-    spectra = [np.fft.rfft(signal, len(past)) for signal in (one, other)]
+    spectrum = np.conj(np.fft.rfft(one, len(past)))
     yield
-    correlation = np.fft.irfft(np.conj(spectra[0]) * spectra[1], len(past))[: count + 1]
+    spectrum *= np.fft.rfft(other, len(past))
+    yield
+    correlation = np.fft.irfft(spectrum, len(past))[: count + 1]
+    yield
     energy = np.cumsum(np.concatenate([[0.0], np.square(other, dtype=np.float64)]))
     local = energy[len(newest) :] - energy[: count + 1]
     scale = np.sqrt(np.sum(np.square(one, dtype=np.float64)) * local + 1e-12)
@@ -379,6 +382,7 @@ def _whitened(signal: Float32, size: int) -> _Parts[Float64]:
     tapered[: len(_TAPER)] *= _TAPER
     tapered[-len(_TAPER) :] *= _TAPER[::-1]
     spectrum = np.fft.rfft(tapered, size)
+    yield
     power = np.square(np.abs(spectrum))
     half = max(1, round(_SMOOTH_HZ * size / _RATE))
     total = np.cumsum(np.pad(power, half))
