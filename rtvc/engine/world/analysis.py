@@ -179,12 +179,12 @@ class Analyzer:
         if self._next is None:
             self._track.reset()
             warm = self._delay + _WARM_UP
-            self._track.feed(*self._candidates(first - _WARM_UP, warm))
+            self._track.feed(self._candidates(first - _WARM_UP, warm))
             self._was_voiced = False
         elif self._next != first:
             raise ValueError(f"frame {first} requested, but the next one is {self._next}")
         self._next = first + count
-        hz = self._track.feed(*self._candidates(first + self._delay, count))
+        hz = self._track.feed(self._candidates(first + self._delay, count))
         hz = self._refined(first, hz)
         centres = np.arange(first, first + count) * HOP + OFFSET
         seconds = (centres - (self._end - len(self._full))) / RATE
@@ -218,7 +218,7 @@ class Analyzer:
         needed = periods / np.where(hz > 0, hz, np.inf)
         return np.maximum(0.0, needed - (self._lookahead - margin) / RATE)
 
-    def _candidates(self, first: int, count: int) -> tuple[Candidates, Candidates]:
+    def _candidates(self, first: int, count: int) -> Candidates:
         index = (first * HOP + OFFSET) // 2 - self._half_start()
         return self._correlate(self._half, index, HOP // 2, count)
 

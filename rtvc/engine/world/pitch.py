@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rtvc._types import Float32, Float64
+from rtvc._types import Float64
 from rtvc.engine.dsp.windows import windows
 
 _LONG_PERIODS = 3.0
@@ -41,18 +41,18 @@ _SMALLEST_WINDOW_GAIN = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """f0 candidates of consecutive frames.
+    """f0 candidates of consecutive frames, and of what comes after each of them.
 
     Attributes
     ----------
     hz
-        (frames, 8) float64, f0 of each candidate in Hz; undefined where `strength` is -1.
+        (2, frames, 8) float64, f0 of each candidate in Hz; undefined where `strength` is -1.
     strength
-        (frames, 8) float64, height of the correlation peak, 1 = perfectly periodic, plus a bonus
+        (2, frames, 8) float64, height of the correlation peak, 1 = perfectly periodic, plus a bonus
         for shorter periods. A constant is subtracted in each frame, so that the strongest
         candidate has the height of the highest peak. -1 if there is no such candidate.
     level
-        (frames,) float64, RMS of the band from 40 to 3000 Hz.
+        (2, frames) float64, RMS of the band from 40 to 3000 Hz.
     """
 
     hz: Float64
@@ -119,9 +119,7 @@ class Correlator:
         )
         self._window_correction = (1.0 / window_correlation).astype(np.float32)
 
-    def __call__(
-        self, signal: Float64, first: int, hop: int, count: int
-    ) -> tuple[Candidates, Candidates]:
+    def __call__(self, signal: Float64, first: int, hop: int, count: int) -> Candidates:
         """Return the candidates of consecutive frames, and of what comes after each of them.
 
         Parameters
@@ -142,42 +140,70 @@ class Correlator:
         magnitude = np.abs(np.fft.rfft(frames, self._size)[..., : len(self._band)])
         magnitude *= self._band
         power = np.einsum("wfb,wfb,w->wf", magnitude, magnitude, self._power_gain)
-        level = np.sqrt(power).astype(np.float64)
         correlation = np.fft.irfft(magnitude, self._size // 2)[..., : self._longest + 2]
         correlation /= correlation[..., :1] + np.float32(1e-9)
         correlation *= self._window_correction[:, None]
-        here = 0.5 * (correlation[0] + correlation[1])
-        return self._candidates(here, level[0]), self._candidates(correlation[2], level[2])
+        curves = np.empty((2, *correlation.shape[1:]))
+        curves[0] = 0.5 * (correlation[0] + correlation[1])
+        curves[1] = correlation[2]
+        hz, strength = self._candidates(curves)
+        return Candidates(hz, strength, np.sqrt(power[::2]).astype(np.float64))
 
-    def _candidates(self, curves: Float32, level: Float64) -> Candidates:
-        peaks = [self._peaks(curve) for curve in curves.astype(np.float64)]
-        hz, strength = np.array(peaks).transpose(1, 0, 2)
-        return Candidates(hz, strength, level)
+    def _candidates(self, curves: Float64) -> Float64:
+        """Return f0 and strength of the highest peaks of each correlation.
 
-    def _peaks(self, curve: Float64) -> tuple[list[float], list[float]]:
-        """Return f0 and strength of the highest peaks of one frame's correlation.
+        Parameters
+        ----------
+        curves
+            (2, frames, lags).
+
+        Returns
+        -------
+        ndarray
+            (2, 2, frames, 8): f0 in Hz and strength.
+        """
+        at = np.flatnonzero(self._peaks(curves))
+        flat = curves.reshape(-1)
+        left, peak, right = flat[at - 1], flat[at], flat[at + 1]
+        # Parabolic interpolation through the three samples of a peak.
+        shift = 0.5 * (left - right) / (left - 2 * peak + right)
+        curve, lags = np.divmod(at, curves.shape[-1])
+        hz = self._lag_rate / (lags + shift)
+        height = np.minimum(peak - 0.25 * (left - right) * shift, 1.0)
+        strength = height + _OCTAVE * np.log2(hz / self._floor)
+        found: list[list[tuple[float, float, float]]] = [[] for _ in range(2 * curves.shape[1])]
+        values = (values.tolist() for values in (curve, strength, hz, height))
+        for index, score, f0, top in zip(*values, strict=True):
+            if self._floor <= f0 <= self._ceiling:
+                found[index].append((score, f0, top))
+        best = np.array([value for candidates in found for value in self._best(candidates)])
+        return best.reshape(*curves.shape[:2], 2, _CANDIDATES).transpose(2, 0, 1, 3)
+
+    def _peaks(self, curves: Float64) -> NDArray[np.bool_]:
+        """Return where correlations, (2, frames, lags), have peaks.
 
         Frames are processed one at a time because NumPy keeps the GIL for arrays this small.
         With all frames at once it would release the GIL and wait to get it back from a busy
         user interface.
         """
         low, high = self._shortest, self._longest + 1
-        here, before, after = (curve[low + s : high + s] for s in (0, -1, 1))
-        lags = np.flatnonzero((here >= before) & (here > after) & (here > _WEAKEST)) + low
-        left, peak, right = curve[lags - 1], curve[lags], curve[lags + 1]
-        # Parabolic interpolation through the three samples of a peak.
-        shift = 0.5 * (left - right) / (left - 2 * peak + right)
-        hz = self._lag_rate / (lags + shift)
-        height = np.minimum(peak - 0.25 * (left - right) * shift, 1.0)
-        inside = (hz >= self._floor) & (hz <= self._ceiling)
-        hz, height = hz[inside], height[inside]
-        strength = height + _OCTAVE * np.log2(hz / self._floor)
-        if len(strength):
-            # The bonus ranks the candidates; whether the frame is voiced does not depend on it.
-            strength -= strength.max() - height.max()
-        found = sorted(zip(strength.tolist(), hz.tolist(), strict=True), reverse=True)
-        found = (found + [(-1.0, self._floor)] * _CANDIDATES)[:_CANDIDATES]
-        return [hz for _, hz in found], [strength for strength, _ in found]
+        peaks = np.zeros(curves.shape, np.bool_)
+        for k in range(curves.shape[1]):
+            here, before, after = (curves[:, k, low + s : high + s] for s in (0, -1, 1))
+            peaks[:, k, low:high] = (here >= before) & (here > after) & (here > _WEAKEST)
+        return peaks
+
+    def _best(self, found: list[tuple[float, float, float]]) -> list[float]:
+        """Return 8 f0 and 8 strengths of the strongest candidates (strength, f0, height)."""
+        missing = _CANDIDATES - min(len(found), _CANDIDATES)
+        none, weakest = [self._floor] * missing, [-1.0] * missing
+        if not found:
+            return none + weakest
+        # The bonus ranks the candidates; whether the frame is voiced does not depend on it.
+        bonus = max(found)[0] - max(height for _, _, height in found)
+        ranked = sorted([(strength - bonus, hz) for strength, hz, _ in found], reverse=True)
+        strength, hz = zip(*ranked[:_CANDIDATES], strict=True)
+        return [*hz, *none, *strength, *weakest]
 
 
 _UNVOICED = 0.325
@@ -222,16 +248,10 @@ class Tracker:
         """Let the recent maximum of the level decay for frames that are not fed."""
         self._loudest = max(self._loudest * _LOUDEST_DECAY**frames, _LOUDEST_FLOOR)
 
-    def feed(self, candidates: Candidates, following: Candidates) -> Float64:
+    def feed(self, candidates: Candidates) -> Float64:
         """Add the candidates of the next frames and return the same number of decisions.
 
-        Parameters
-        ----------
-        candidates
-            Of these frames.
-        following
-            Of what comes after each of them, which influences the decision and is then
-            forgotten.
+        Those of what comes after a frame influence the decision and are then forgotten.
 
         Returns
         -------
@@ -239,25 +259,29 @@ class Tracker:
             (frames,) f0 in Hz, 0 = unvoiced, of the frames `delay` before these; 0 for frames
             before the start of the path.
         """
-        frames = len(candidates.hz)
-        loudest = self._loudest_of(candidates.level)
-        gain, gain_after = _gains(candidates, loudest), _gains(following, loudest)
-        hz = np.concatenate([candidates.hz, np.zeros((frames, 1))], axis=1)
-        octaves = np.concatenate([self._octaves[None], np.log2(candidates.hz)])
-        cost = _costs(octaves[:-1], octaves[1:])
-        cost_after = _costs(octaves[1:], np.log2(following.hz))
-        self._octaves = octaves[-1]
-        decided = np.zeros(frames)
+        frames = candidates.hz.shape[1]
+        gain, gain_after = _gains(candidates, self._loudest_of(candidates.level[0]))
+        hz = np.zeros((frames, _CANDIDATES + 1))
+        hz[:, :_CANDIDATES] = candidates.hz[0]
+        octaves = np.log2(candidates.hz)
+        before = np.concatenate([self._octaves[None], octaves[0]])
+        self._octaves = before[-1]
+        cost, cost_after = _costs(np.stack([before[:-1], octaves[0]]), octaves)
+        scores = np.empty(gain.shape)
+        best = np.empty(gain.shape, np.intp)
         for k in range(frames):
-            path = self._score[:, None] - cost[k]
-            best = path.argmax(axis=0)
-            score = gain[k] + path.max(axis=0)
-            self._score = score - score.max()
-            self._past.append((hz[k], best))
+            path = self._score - cost[k]
+            best[k] = path.argmax(axis=1)
+            score = gain[k] + np.maximum.reduce(path, axis=1)
+            self._score = scores[k] = score - np.maximum.reduce(score)
+        paths = scores[:, None] - cost_after
+        after = (gain_after + np.maximum.reduce(paths, axis=2)).argmax(axis=1)
+        states = paths[np.arange(frames), after].argmax(axis=1)
+        decided = np.zeros(frames)
+        for k, state in enumerate(states.tolist()):
+            self._past.append((hz[k], best[k]))
             if len(self._past) > self._delay:
-                path = self._score[:, None] - cost_after[k]
-                after = int((gain_after[k] + path.max(axis=0)).argmax())
-                decided[k] = self._decide(int(path[:, after].argmax()))
+                decided[k] = self._decide(state)
         return decided
 
     def _loudest_of(self, level: Float64) -> Float64:
@@ -276,16 +300,31 @@ class Tracker:
 
 
 def _gains(candidates: Candidates, loudest: Float64) -> Float64:
-    """Return the score of each state in each frame; the unvoiced one follows the candidates."""
-    voiced = np.where(candidates.strength > 0, candidates.strength, -9.0)
+    """Return the score of each state, (2, frames, states); the unvoiced one is the last."""
+    strength = candidates.strength
+    gains = np.empty((*strength.shape[:2], _CANDIDATES + 1))
+    gains[..., :_CANDIDATES] = np.where(strength > 0, strength, -9.0)
     silence = np.maximum(0.0, 2.0 - candidates.level / (_SILENT * loudest))
-    return np.concatenate([voiced, (_UNVOICED + silence)[:, None]], axis=1)
+    gains[..., _CANDIDATES] = _UNVOICED + silence
+    return gains
 
 
 def _costs(before: Float64, after: Float64) -> Float64:
-    """Return the cost of each change of state, (frames, states, states), from f0 in octaves."""
-    frames, unvoiced = before.shape
-    cost = np.full((frames, unvoiced + 1, unvoiced + 1), _SWITCH)
-    cost[:, :unvoiced, :unvoiced] = _JUMP * np.abs(before[:, :, None] - after[:, None])
-    cost[:, unvoiced, unvoiced] = 0.0
+    """Return the cost of each change of state from f0 in octaves.
+
+    Parameters
+    ----------
+    before, after
+        (2, frames, candidates).
+
+    Returns
+    -------
+    ndarray
+        (2, frames, states after, states before).
+    """
+    states = _CANDIDATES + 1
+    cost = np.full((*before.shape[:2], states, states), _SWITCH)
+    apart = np.abs(before[..., None, :] - after[..., None])
+    cost[..., :_CANDIDATES, :_CANDIDATES] = _JUMP * apart
+    cost[..., _CANDIDATES, _CANDIDATES] = 0.0
     return cost

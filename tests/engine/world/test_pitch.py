@@ -19,7 +19,7 @@ def track(signal: np.ndarray, delay: int = 0, pieces: tuple[int, ...] = ()) -> n
     sizes = [*pieces, frames - sum(pieces)]
     starts = np.cumsum([0, *sizes[:-1]])
     parts = [
-        tracker.feed(*correlate(padded, 2 * correlate.before + int(start) * 120, 120, size))
+        tracker.feed(correlate(padded, 2 * correlate.before + int(start) * 120, 120, size))
         for start, size in zip(starts, sizes, strict=True)
     ]
     return np.concatenate(parts)[delay:]
