@@ -8,6 +8,7 @@ from rtvc.audio.devices import Device, Direction, list_devices
 from rtvc.audio.errors import AudioError
 from rtvc.device_choice import SYSTEM_DEFAULT, DeviceIdentity
 from rtvc.errors import UsageError, close_matches
+from rtvc.system.unicode_names import comparison_key
 
 
 def identity_of(device: Device, direction: Direction, devices: list[Device]) -> DeviceIdentity:
@@ -104,15 +105,23 @@ def find_device(
 def _matches(text: str, devices: list[Device]) -> list[Device]:
     """Return the devices that match by the strictest rule with a match."""
     bare = text.strip()
-    lower = bare.lower()
+    key = name_key(bare)
     by_rule = (
         [d for d in devices if d.name == text],
         [d for d in devices if d.name == bare],
-        [d for d in devices if d.name.lower() == lower],
+        [d for d in devices if name_key(d.name) == key],
         [d for d in devices if bare.isdecimal() and d.index == int(bare)],
-        [d for d in devices if lower and lower in d.name.lower()],
+        [d for d in devices if key and key in name_key(d.name)],
     )
     return next((found for found in by_rule if found), [])
+
+
+def name_key(name: str) -> str:
+    """Return what a name and what you type for it have in common.
+
+    macOS calls devices by names such as "Anna's AirPods", with an apostrophe that no key types.
+    """
+    return comparison_key(name).replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
 
 
 def _device_list(devices: list[Device]) -> str:

@@ -17,7 +17,7 @@ from rtvc._types import Float32
 from rtvc.audio.core_audio import core_audio_transports
 from rtvc.audio.default_watch import DefaultWatch
 from rtvc.audio.device_opening import LONGEST_START_S
-from rtvc.audio.device_search import find_device, identity_of
+from rtvc.audio.device_search import find_device, identity_of, name_key
 from rtvc.audio.devices import Device, list_devices
 from rtvc.audio.drift import ClockTrim
 from rtvc.audio.duplex import PRIMED_BLOCKS, open_playback
@@ -397,7 +397,7 @@ def _is_back(name: str) -> bool:
     """Return whether macOS has a device that was connected after PortAudio made its list."""
     if device_marks().hardware == listed_marks().hardware:
         return False
-    return any(name.lower() in one.lower() for one in core_audio_transports())
+    return any(name_key(name) in name_key(one) for one in core_audio_transports())
 
 
 def find_monitor(

@@ -204,7 +204,8 @@ def audio_error(
     """
     code = next((a for a in error.args if isinstance(a, int)), 0)
     host = next((str(a[2]) for a in error.args if isinstance(a, tuple) and len(a) == 3), "")
-    output = f"{error} {detail}".strip()
+    text = _text_of(error)
+    output = f"{text} {detail}".strip()
     lower = output.lower()
     guarded = microphone and sys.platform == "darwin"
     if "permission denied" in lower or "not permitted" in lower:
@@ -233,9 +234,18 @@ def audio_error(
         fix = "Check that the sound server runs"
         fix += "." if sys.platform == "darwin" else ", and ~/.asoundrc and /etc/asound.conf."
     elif code in (INTERNAL, HOST_ERROR) and guarded:
-        reason = f"the system refused access ({host or error})"
+        reason = f"the system refused access ({host or text})"
         fix = ALLOW_MICROPHONE
     else:
-        reason = f"the sound system reports {host or str(error)!r}"
+        reason = f"the sound system reports {host or text!r}"
         fix = "Check that it is plugged in and that the sound server runs, then try again."
     return AudioError(f"Cannot {doing} {device}: {reason}. {fix}", output)
+
+
+def _text_of(error: Exception) -> str:
+    """Return the text of an error. Its class asks PortAudio, which may not be initialised."""
+    try:
+        return str(error)
+    except Exception:
+        message, _, (_, _, host) = error.args
+        return f"{message}: {host}"

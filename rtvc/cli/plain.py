@@ -189,6 +189,6 @@ def _echo(text: str) -> None:
 def _check_reader() -> None:
     """Raise `BrokenPipeError` if standard output is a pipe without a reader."""
     poll = select.poll()
-    poll.register(sys.stdout, 0)
+    poll.register(sys.stdout, select.POLLOUT)  # without an event macOS reports nothing
     if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
         raise BrokenPipeError

@@ -181,6 +181,19 @@ def test_each_error_says_what_to_do(
     assert "Microphone" not in str(audio_error(error, "open the speaker", "'x'"))
 
 
+def test_an_error_is_explained_while_portaudio_is_not_initialised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sounddevice = portaudio()
+
+    def no_host_api(index: int) -> None:
+        raise sounddevice.PortAudioError(f"Error querying host API {index}")
+
+    monkeypatch.setattr(sounddevice, "query_hostapis", no_host_api)
+    error = sounddevice.PortAudioError("Error initializing PortAudio", -9999, (0, 5, "bad card"))
+    assert "bad card" in str(audio_error(error, "start", "the microphone"))
+
+
 def test_the_output_of_c_libraries_is_captured(capfd: pytest.CaptureFixture[str]) -> None:
     libc = ctypes.CDLL(None)
     with capture_stderr() as captured:

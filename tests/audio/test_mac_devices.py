@@ -88,6 +88,21 @@ def test_devices_are_found_in_every_language(language: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "typed"),
+    [
+        ("Anna\N{RIGHT SINGLE QUOTATION MARK}s AirPods Pro", "anna's airpods"),
+        (
+            "E\N{COMBINING ACUTE ACCENT}couteurs externes",
+            "\N{LATIN SMALL LETTER E WITH ACUTE}couteurs",
+        ),
+    ],
+)
+def test_a_name_is_found_as_keys_type_it(name: str, typed: str) -> None:
+    devices = listed((name, "Core Audio", 0, 2), ("MacBook Pro Speakers", "Core Audio", 0, 2))
+    assert find_device(typed, "output", devices).name == name
+
+
+@pytest.mark.parametrize(
     ("choices", "openings"),
     [
         ((None, None), [("MacBook Pro Microphone",), ("MacBook Pro Speakers",)]),

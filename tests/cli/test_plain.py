@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import signal
 import sys
 import threading
@@ -12,6 +13,7 @@ from subprocess import PIPE
 
 import pytest
 
+from rtvc.cli import plain
 from rtvc.cli.plain_input import ESCAPE, KeyInput, LineInput, Typed
 from rtvc.config.panel_state import PanelState, save_panel_state
 from rtvc.live.commands import HELP, KEYS, offered
@@ -266,6 +268,31 @@ def test_presets_and_favourites_that_others_change_are_used(tmp_path: Path):
         assert process.wait(20) == 0
     assert "Loaded preset 'mine'." in printed
     assert "pitch: 9 semitones;" in printed
+
+
+def test_a_reader_that_goes_is_noticed_on_macos(monkeypatch: pytest.MonkeyPatch):
+    class Poll:
+        """Polls as the kernel of macOS does: what is registered without an event is left out."""
+
+        def __init__(self) -> None:
+            self._poll = real()
+
+        def register(self, file: object, events: int) -> None:
+            if events:
+                self._poll.register(file, events)
+
+        def poll(self, timeout: float) -> list[tuple[int, int]]:
+            return self._poll.poll(timeout)
+
+    real = select.poll
+    monkeypatch.setattr(select, "poll", Poll)
+    reader, writer = os.pipe()
+    with open(writer, "w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        plain._check_reader()
+        os.close(reader)
+        with pytest.raises(BrokenPipeError):
+            plain._check_reader()
 
 
 def test_a_reader_that_goes_ends_it():
