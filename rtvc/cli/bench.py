@@ -115,7 +115,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--compare",
-        type=Path,
+        type=options.file_path,
         metavar="FILE",
         help="print the ratio to an earlier report of --json",
     )

@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _path(text: str) -> Path:
     """Return a path; './-' is a file, unlike '-', which would be the same path."""
-    path = Path(text)
+    path = options.file_path(text)
     return path.absolute() if str(path) == "-" != text else path
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Set
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rtvc.device_choice import ChannelChoice, parse_channel
@@ -116,6 +118,11 @@ def chosen(args: argparse.Namespace, base: Settings, name: str = "") -> Chosen:
         if damage:
             print(damage, file=sys.stderr)
     return Chosen(base.replace(**given), stated | asked, name, asked)
+
+
+def file_path(text: str) -> Path:
+    """Return the path of an argument; '~' is your home folder, in quotes and after '=' too."""
+    return Path(os.path.expanduser(text))
 
 
 def without_effect(chosen: Chosen, features: Set[str]) -> str:

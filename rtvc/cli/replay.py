@@ -32,9 +32,14 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("folder", metavar="FOLDER", type=Path, help="a folder that was saved")
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="sound file to write; by default none"
+        "folder", metavar="FOLDER", type=options.file_path, help="a folder that was saved"
+    )
+    parser.add_argument(
+        "--output",
+        type=options.file_path,
+        metavar="FILE",
+        help="sound file to write; by default none",
     )
     parser.add_argument("--force", action="store_true", help="overwrite the file of --output")
     options.add_settings(parser)

@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file",
         nargs="?",
-        type=Path,
+        type=options.file_path,
         metavar="FILE",
         help="archive to write (default rtvc-report-DATE.zip); an existing file is not replaced",
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import sys
 import threading
 from contextlib import ExitStack
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtvc.cli import options, run_checks, run_devices, run_recording, run_status_line
@@ -78,6 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--demo",
         nargs="?",
         const=run_devices.DEMO_FILE,
+        type=os.path.expanduser,
         metavar="FILE",
         help="use no devices: convert a bundled utterance to FILE "
         f"(default {run_devices.DEMO_FILE})",
@@ -106,7 +107,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     course.add_argument(
         "--stats",
-        type=Path,
+        type=options.file_path,
         metavar="FILE",
         help="write statistics, health and advice to FILE as JSON, every 5 s and at the end",
     )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rtvc.cli import options
 from rtvc.errors import RtvcError
 from rtvc.system.target_folder import require_folder_of
 
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--record",
         nargs="?",
         const=Path(),
-        type=Path,
+        type=options.file_path,
         metavar="FILE",
         help="record from the start, to FILE (.wav, .flac, .ogg, .opus, .mp3 or .aiff), or to the "
         "folder and name below; a number is added to the name of a file that exists",
@@ -126,4 +126,4 @@ def flight_recorder(args: argparse.Namespace, choice: RecordingChoice) -> Flight
 def _folder(text: str | None) -> str | None:
     if text is None:
         return None
-    return "" if text == "." else str(Path(os.path.expanduser(text)).absolute())
+    return "" if text == "." else str(options.file_path(text).absolute())

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rtvc.cli import options
 from rtvc.errors import RtvcError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     place.add_argument(
         "--from",
         dest="place",
-        type=Path,
+        type=options.file_path,
         metavar="PATH",
         help="copy from a file, or search a folder",
     )
@@ -72,10 +72,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             "--unverified requires --source; --from accepts every file whose weights fit."
         )
-    if args.place is not None:
-        args.place = Path(os.path.expanduser(args.place))
-        if not os.path.exists(args.place):
-            raise UsageError(f"There is no file or folder {str(args.place)!r}.")
+    if args.place is not None and not os.path.exists(args.place):
+        raise UsageError(f"There is no file or folder {str(args.place)!r}.")
     kinds = list(dict.fromkeys(model_kind(name) for name in args.models)) or [
         model.kind for model in BASE_MODELS.values() if model.required
     ]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rtvc.cli import voice_defaults, voice_level
+from rtvc.cli import options, voice_defaults, voice_level
 from rtvc.cli.columns import columns_of, padded
 from rtvc.errors import RtvcError, UsageError
 from rtvc.settings import BUILT_IN
@@ -133,7 +133,7 @@ def _add_add(action: Callable[..., argparse.ArgumentParser]) -> None:
     add.add_argument("source", metavar="SOURCE", help="a file, folder, zip archive or URL")
     add.add_argument(
         "--index",
-        type=Path,
+        type=options.file_path,
         metavar="FILE",
         help="the index of the voice, if it is not found automatically",
     )
@@ -247,11 +247,10 @@ def _finish(added: list[InstalledVoice], args: argparse.Namespace) -> None:
 
 
 def _show(args: argparse.Namespace) -> int:
-    from rtvc.cli.options import described
     from rtvc.library import installed_voice
     from rtvc.library.voice_defaults import find_defaults
 
-    path = Path(os.path.expanduser(args.name))
+    path = options.file_path(args.name)
     try:
         voice = installed_voice(args.name)
     except UsageError:
@@ -263,7 +262,9 @@ def _show(args: argparse.Namespace) -> int:
             _print_json(facts)
         else:
             values, damage = find_defaults(voice.name)
-            _print_facts(voice.name, voice.manifest, [damage], str(voice.folder), described(values))
+            _print_facts(
+                voice.name, voice.manifest, [damage], str(voice.folder), options.described(values)
+            )
         return 0
     return _show_file(path, as_json=args.json)
 

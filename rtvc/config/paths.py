@@ -24,7 +24,8 @@ def config_folder() -> Path:
     """
     override = os.environ.get("RTVC_CONFIG_DIR") or os.environ.get("RTVC_HOME")
     if override:
-        return Path(override)
+        # Not every program that sets a variable replaces '~', as shells do.
+        return Path(os.path.expanduser(override))
     import platformdirs
 
     return platformdirs.user_config_path("rtvc", appauthor=False)

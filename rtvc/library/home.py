@@ -30,7 +30,8 @@ def data_folder() -> Path:
     """
     override = os.environ.get("RTVC_HOME")
     if override:
-        return Path(override).absolute()
+        # Not every program that sets a variable replaces '~', as shells do.
+        return Path(os.path.expanduser(override)).absolute()
     import platformdirs
 
     return platformdirs.user_data_path("rtvc", appauthor=False)
