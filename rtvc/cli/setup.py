@@ -62,10 +62,10 @@ def run(args: argparse.Namespace) -> int:
     """Run the command, and return the exit code."""
     from rtvc.cli.terminal import ProgressBar
     from rtvc.library.addresses import normalize_url
-    from rtvc.library.base_models import BASE_MODELS, model_kind
+    from rtvc.library.base_models import BASE_MODELS
 
     if args.list:
-        return _list()
+        return _list(args)
     if args.source:
         normalize_url(args.source)  # refused before anything is printed
     if args.unverified and not args.source:
@@ -74,9 +74,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.place is not None and not os.path.exists(args.place):
         raise UsageError(f"There is no file or folder {str(args.place)!r}.")
-    kinds = list(dict.fromkeys(model_kind(name) for name in args.models)) or [
-        model.kind for model in BASE_MODELS.values() if model.required
-    ]
+    kinds = _named(args) or [model.kind for model in BASE_MODELS.values() if model.required]
     if args.place is None:
         _refuse_unknown(kinds)
     bar = ProgressBar(sys.stderr)
@@ -132,7 +130,14 @@ def _install(kind: str, args: argparse.Namespace, bar: ProgressBar) -> str:
     return f"{title}: installed ({_trust(known=installed.known)})."
 
 
-def _list() -> int:
+def _named(args: argparse.Namespace) -> list[str]:
+    """Return the kinds of the base models that a command line names, each once."""
+    from rtvc.library.base_models import model_kind
+
+    return list(dict.fromkeys(model_kind(name) for name in args.models))
+
+
+def _list(args: argparse.Namespace) -> int:
     from rtvc.library.base_models import (
         BASE_MODELS,
         installed_kinds,
@@ -143,14 +148,34 @@ def _list() -> int:
     )
     from rtvc.library.download import partial_size
     from rtvc.library.home import format_size, models_folder
+    from rtvc.system.permission import folder_problem
 
+    installing = {
+        "--from": args.place,
+        "--source": args.source,
+        "--unverified": args.unverified,
+        "--force": args.force,
+    }
+    for flag, value in installing.items():
+        if value:
+            raise UsageError(
+                f"--list installs nothing, and {flag} is for installing. Leave one out."
+            )
+    if problem := folder_problem(models_folder()):
+        raise RtvcError(problem)
+    known = [*BASE_MODELS, *(kind for kind in installed_kinds() if kind not in BASE_MODELS)]
+    kinds = _named(args) or known
+    for kind in kinds:
+        if kind not in known:
+            hint = did_you_mean(kind, known, f"Base models: {', '.join(known)}.")
+            raise UsageError(f"There is no base model {kind!r}. {hint}")
     incomplete = False
-    for kind in (*BASE_MODELS, *(k for k in installed_kinds() if k not in BASE_MODELS)):
+    for kind in kinds:
         model, there = BASE_MODELS.get(kind), installed_model(kind)
         if there is not None:
             found = f"installed, {format_size(there.size)}, {_trust(known=there.known)}"
             if not is_intact(there):
-                found, incomplete = "damaged; 'rtvc setup' downloads it again", True
+                found = f"damaged; {_replacement(kind)}"
         elif is_newer(kind):
             found = "from a newer version of rtvc; update rtvc to use it"
         elif model is not None:
@@ -164,6 +189,16 @@ def _list() -> int:
     if incomplete:
         print("'rtvc setup' downloads what is missing.")
     return 0
+
+
+def _replacement(kind: str) -> str:
+    """Return a clause about how a damaged base model is replaced."""
+    from rtvc.library.base_models import BASE_MODELS
+
+    model = BASE_MODELS.get(kind)
+    if model is None:
+        return f"'rtvc setup {kind} --from FOLDER' replaces it"
+    return f"'rtvc setup{'' if model.required else f' {kind}'}' downloads it again"
 
 
 def _refuse_unknown(kinds: list[str]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -206,9 +207,11 @@ def _newer_message(kind: str) -> str:
 
 def installed_kinds() -> list[str]:
     """Return the kinds of all installed base models."""
-    if not models_folder().is_dir():
+    try:
+        kinds = sorted(os.listdir(models_folder()))
+    except OSError:  # it is missing or not readable
         return []
-    return sorted(f.name for f in models_folder().iterdir() if installed_model(f.name))
+    return [kind for kind in kinds if installed_model(kind)]
 
 
 def is_intact(model: InstalledModel) -> bool:

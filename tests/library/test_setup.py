@@ -12,6 +12,7 @@ import pytest
 
 from rtvc import library
 from rtvc.cli import options
+from rtvc.cli.main import main
 from rtvc.config.paths import config_folder
 from rtvc.errors import RtvcError, UsageError
 from rtvc.library import base_models
@@ -365,6 +366,67 @@ def test_setup_reports_invalid_arguments(tmp_path, home):
     assert "unknown file" in output
     assert "holds no content encoder ContentVec" in errors
     assert "missing (190 MB)" in ran("setup", "--list", home=home)[1]
+
+
+def listed(capsys, *words):
+    code = main(["setup", "--list", *words])
+    printed = capsys.readouterr()
+    return code, printed.out.partition("\n\n")[0].splitlines(), printed.err
+
+
+def test_the_list_has_the_models_that_are_named(capsys, tmp_path):
+    shutil.copytree(ENCODER_FOLDER, tmp_path / "spin")
+    install_from_folder("spin", tmp_path / "spin")
+    assert [row.split()[0] for row in listed(capsys)[1]] == ["contentvec", "rmvpe", "fcpe", "spin"]
+    fcpe = "fcpe         pitch estimator FCPE: not installed, optional (43 MB)"
+    assert listed(capsys, "fcpe") == (0, [fcpe], "")
+    assert [row.split()[0] for row in listed(capsys, "Spin", "hubert")[1]] == ["spin", "contentvec"]
+    code, rows, errors = listed(capsys, "fcpe", "rmvp")
+    assert (code, rows) == (2, [])
+    assert "There is no base model 'rmvp'. Did you mean 'rmvpe'?" in errors
+
+
+@pytest.mark.parametrize(
+    "words", [["--force"], ["--from", "."], ["--source", "https://a.example"], ["--unverified"]]
+)
+def test_a_list_that_is_to_install_is_refused(capsys, words):
+    code, rows, errors = listed(capsys, *words)
+    assert (code, rows) == (2, [])
+    assert f"{words[0]} is for installing" in errors
+
+
+def test_a_damaged_model_is_listed_with_what_replaces_it(capsys, tmp_path):
+    for kind, replacement in (
+        ("rmvpe", "'rtvc setup' downloads it again"),
+        ("fcpe", "'rtvc setup fcpe' downloads it again"),
+        ("spin", "'rtvc setup spin --from FOLDER' replaces it"),
+    ):
+        shutil.copytree(ENCODER_FOLDER, tmp_path / kind)
+        folder = install_from_folder("spin", tmp_path / kind).path.parent
+        if kind != "spin":
+            folder = folder.rename(folder.with_name(kind))
+        raw = bytearray((folder / "model.safetensors").read_bytes())
+        raw[-1] ^= 1
+        (folder / "model.safetensors").write_bytes(raw)
+        assert listed(capsys, kind)[1][0].endswith(f": damaged; {replacement}")
+
+
+@pytest.mark.parametrize("mode", [0, 0o744])
+def test_models_that_may_not_be_read_are_not_called_missing(capsys, small, server, home, mode):
+    from_web(small["rmvpe"], server)
+    readable(home)
+    (home / "models").chmod(mode)
+    with unprivileged():
+        code, rows, errors = listed(capsys)
+    assert (code, rows) == (1, [])
+    assert errors == f"rtvc: Cannot read the folder {home / 'models'}: Permission denied.\n"
+
+
+def readable(path):
+    """Let every user enter the folders of a test, which pytest makes for its own user only."""
+    for folder in (path, *path.parents):
+        if folder.name.startswith(("pytest-", "popen-")) or folder in (path, path.parent):
+            folder.chmod(0o755)
 
 
 def test_a_folder_without_permission_is_not_called_empty(tmp_path):
