@@ -334,8 +334,8 @@ def _rvc_voices(found: dict[str, Any]) -> Check:
         text += f"; removed: {', '.join(found['removed'])}"
     text += f"; in {found['home']}"
     if found["damaged"]:
-        fix = "Remove the voice and add it again."
-        return Check("RVC voices", "warning", f"{text}; {' '.join(found['damaged'])}", fix)
+        text += f"; cannot be used: {len(found['damaged'])}"
+        return Check("RVC voices", "warning", text, " ".join(found["damaged"]))
     others = sorted({kind for kinds in found["voices"].values() for kind in kinds})
     others = [kind for kind in others if kind not in found["missing"]]
     if others:

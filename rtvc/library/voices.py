@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from rtvc.errors import RtvcError, UsageError, did_you_mean
 from rtvc.library import names
 from rtvc.library.home import explain_write_errors, move_into_place, removed_folder, voices_folder
 from rtvc.settings import BUILT_IN
-from rtvc.system.permission import folder_problem
+from rtvc.system.permission import folder_problem, permission_advice
 from rtvc.system.unicode_names import comparison_key, normalized
 
 WEIGHTS_FILE = "voice.safetensors"
@@ -307,7 +308,8 @@ def _folders(parent: Path) -> Iterator[Path]:
     except OSError:
         return  # it is missing or not readable
     for folder in folders:
-        if folder.is_dir() and names.sanitized(folder.name) == normalized(folder.name):
+        # Unlike Path.is_dir, it raises nothing where only the names may be read.
+        if os.path.isdir(folder) and names.sanitized(folder.name) == normalized(folder.name):
             yield folder
 
 
@@ -328,6 +330,10 @@ def _read(folder: Path) -> InstalledVoice:
             raise RtvcError(
                 f"The voice {name!r} was installed by a newer version of rtvc. Update rtvc to use "
                 "it."
+            ) from None
+        if isinstance(error, PermissionError):
+            raise RtvcError(
+                f"Cannot read the voice {name!r} in {folder}: {reason}.{permission_advice(error)}"
             ) from None
         raise RtvcError(
             f"The voice {name!r} is damaged ({MANIFEST_FILE}: {reason}); remove it with "

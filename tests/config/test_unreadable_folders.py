@@ -10,7 +10,8 @@ import pytest
 
 from rtvc.cli import main
 from rtvc.config.presets import find_preset, save_preset, user_folder, user_path
-from rtvc.errors import UsageError
+from rtvc.engine.weights.ivf_flat_file import check_ivf_flat
+from rtvc.errors import RtvcError, UsageError
 from rtvc.library import base_models, home, voices
 from rtvc.settings import Settings
 from rtvc.system.permission import folder_problem
@@ -67,10 +68,11 @@ def test_deleted_presets(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["presets", "restore"]) == 0
 
 
-def test_voices(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("mode", [0o000, 0o644])  # whether the names in it may be read
+def test_voices(mode: int, capsys: pytest.CaptureFixture[str]) -> None:
     for parent in (home.voices_folder(), home.removed_folder()):
         (parent / "Anna").mkdir(parents=True)
-        parent.chmod(0)
+        parent.chmod(mode)
     problem = f"Cannot read the folder {home.voices_folder()}: Permission denied."
     with unprivileged():
         with pytest.raises(UsageError, match=r"^Cannot read the folder"):
@@ -87,6 +89,31 @@ def test_voices(capsys: pytest.CaptureFixture[str]) -> None:
             voices.restore_voice("Anna")
     for parent in (home.voices_folder(), home.removed_folder()):
         parent.chmod(0o755)
+
+
+@pytest.mark.parametrize("locked", ["", "voice.json"])
+def test_a_voice_is_not_called_damaged(locked: str) -> None:
+    folder = home.voices_folder() / "Anna"
+    folder.mkdir(parents=True)
+    (folder / "voice.json").write_text("{}")
+    (folder / locked).chmod(0)
+    problem = f"Cannot read the voice 'Anna' in {folder}: Permission denied."
+    with unprivileged():
+        assert voices.list_voices() == ([], [problem])
+        with pytest.raises(RtvcError) as caught:
+            voices.installed_voice("anna")
+    assert str(caught.value) == problem
+    folder.chmod(0o755)
+
+
+def test_the_index_of_a_voice() -> None:
+    folder = home.data_folder() / "locked"
+    folder.mkdir()
+    (folder / "a.index").touch()
+    folder.chmod(0)
+    with unprivileged(), pytest.raises(RtvcError, match=r"a\.index cannot be read: Permission den"):
+        check_ivf_flat(folder / "a.index")
+    folder.chmod(0o755)
 
 
 def test_base_models() -> None:

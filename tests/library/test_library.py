@@ -961,8 +961,12 @@ def test_doctor_checks_the_library(home, monkeypatch):
     assert found["base models"].verdict == "warning"
     assert "RVC voices use the pitch estimator swift until" in found["base models"].found
     assert "Anna" in found["RVC voices"].found
-    (home / "voices" / "Anna" / "voice.json").write_text("{}")
-    assert checks()["RVC voices"].verdict == "warning"
+    for facts, fix in (("{}", "remove it with"), ('{"format": 2}', "Update rtvc")):
+        (home / "voices" / "Anna" / "voice.json").write_text(facts)
+        check = checks()["RVC voices"]
+        assert check.verdict == "warning"
+        assert check.fix.startswith("The voice 'Anna' ")
+        assert fix in check.fix
 
 
 def test_a_folder_with_too_many_files_is_refused(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ Source: ``faiss/impl/index_write.cpp``; all numbers are little-endian.
 
 from __future__ import annotations
 
+import os
 import struct
 import sys
 from array import array
@@ -64,7 +65,8 @@ def check_ivf_flat(path: Path) -> IvfFlatHeader:
     RtvcError
         The file cannot be read, has another index type, or is damaged.
     """
-    if path.exists() and not path.is_file():  # open() blocks on a pipe
+    # Unlike the methods of Path, these raise nothing where a folder may not be entered.
+    if os.path.exists(path) and not os.path.isfile(path):  # open() blocks on a pipe
         raise RtvcError(f"The index {path} is not an ordinary file.")
     try:
         with path.open("rb") as file:
