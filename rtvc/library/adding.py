@@ -37,6 +37,7 @@ from rtvc.library.voices import (
     InstalledVoice,
     Manifest,
     available_name,
+    explain_damage,
     find_folder,
     installed_voice,
     remove_voice,
@@ -141,12 +142,17 @@ def blend_voices(
     wanted = names.validated_name(name or names.sanitized(f"{voices[0].name}+{voices[1].name}"))
     if not force:
         available_name(wanted, "--name gives this one another name, --force replaces it")
-    a, b = (read_voice_checkpoint(voice.path) for voice in voices)
+    a, b = (_read_installed(voice) for voice in voices)
     check_same_network((voices[0].name, voices[1].name), a, b, "be blended")
     blended = blend_checkpoints(a, b, ratio)
     source = f"{voices[0].name} {1 - ratio:.0%} and {voices[1].name} {ratio:.0%}"
     manifest = _manifest(blended, source=source, origin="", index=None, vectors=0)
     return _install(wanted, blended, manifest, None, [], force=force)
+
+
+def _read_installed(voice: InstalledVoice) -> VoiceCheckpoint:
+    with explain_damage(voice.path):
+        return read_voice_checkpoint(voice.path)
 
 
 def inspect_voice(found: FoundVoice) -> tuple[Manifest, list[str]]:
@@ -203,7 +209,12 @@ def _index_size(index: Path, checkpoint: VoiceCheckpoint) -> int:
             f"{index.name} holds features of width {header.width}, and this {checkpoint.version} "
             f"voice needs {needed}; use the index that was made in the same training."
         )
-    if 0 < header.total < header.lists:
+    if header.total == 0:  # faiss counts vectors that are not finite, and stores none of them
+        raise RtvcError(
+            f"{index.name} is empty: the vectors that it counts are not finite or too large, so "
+            "it holds none of them. Build it again with the training tool."
+        )
+    if header.total < header.lists:
         raise RtvcError(
             f"{index.name} is damaged: it has more lists ({header.lists}) than vectors "
             f"({header.total}). Download it again, or build it again with the training tool."

@@ -100,14 +100,16 @@ def find_voices(folder: Path, container: str) -> list[FoundVoice]:
         f"Indexes that belong to none of the voices by their names are not used: "
         f"{list_names(unused)}. To use one, add its voice with --index."
     )
+    alone = container if len(voices) == 1 else ""
+    suggested = [names.suggested_name(stems[voice], alone) for voice in voices]
     return [
         FoundVoice(
             voice,
             belonging[voice],
-            names.suggested_name(stems[voice], container if len(voices) == 1 else ""),
+            name,
             notes=(note,) if unused and belonging[voice] is None else (),
         )
-        for voice in voices
+        for voice, name in zip(voices, names.distinct(suggested), strict=True)
     ]
 
 
@@ -130,7 +132,7 @@ def matching_indexes(voice: Path) -> list[Path]:
 
 
 def select_voice(found: list[FoundVoice], pick: str) -> list[FoundVoice]:
-    """Return a list with the one voice whose name or file name is `pick`.
+    """Return a list with the one voice whose name or file name is `pick`; its name counts first.
 
     Raises
     ------
@@ -148,11 +150,17 @@ def select_voice(found: list[FoundVoice], pick: str) -> list[FoundVoice]:
             comparison_key(voice.name),
         )
     ]
+    if len(chosen) > 1:
+        chosen = [voice for voice in chosen if comparison_key(voice.name) == wanted] or chosen
     if len(chosen) == 1:
         return chosen
-    count = "More than one voice is" if chosen else "No voice is"
+    if chosen:
+        listed = ", ".join(voice.name for voice in chosen[:10])
+        raise UsageError(
+            f"More than one voice is called {pick!r}. Choose one by its name: {listed}."
+        )
     listed = list_names(voice.path for voice in found)
-    raise UsageError(f"{count} called {pick!r}. Voices: {listed}.")
+    raise UsageError(f"No voice is called {pick!r}. Voices: {listed}.")
 
 
 def list_names(paths: Iterable[Path]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 
 from rtvc.errors import UsageError
 from rtvc.settings import BUILT_IN
@@ -80,6 +81,22 @@ def suggested_name(stem: str, container: str = "") -> str:
     return name or "voice"
 
 
+def distinct(suggested: list[str]) -> list[str]:
+    """Return suggested names with a number behind each that an earlier one equals."""
+    taken: set[str] = set()
+    numbers: Counter[str] = Counter()
+    found = []
+    for name in suggested:
+        unique = name
+        while comparison_key(unique) in taken:
+            numbers[comparison_key(name)] += 1
+            number = f" {numbers[comparison_key(name)] + 1}"
+            unique = _shortened(name, MAX_LENGTH - len(number), MAX_BYTES - len(number)) + number
+        taken.add(comparison_key(unique))
+        found.append(unique)
+    return found
+
+
 def without_training_suffix(stem: str) -> str:
     """Return a file's stem without the epoch and step that training programs append."""
     return _TRAINING_SUFFIX.sub("", stem) or stem
@@ -95,8 +112,12 @@ def sanitized(text: str) -> str:
         for c in normalized(text)[: 4 * MAX_LENGTH]
         if c.isspace() or unicodedata.category(c) not in _UNPRINTABLE
     )
-    name = " ".join(kept.split()).lstrip(".- ")[:MAX_LENGTH]
-    while len(name.encode()) > MAX_BYTES:
+    return _shortened(" ".join(kept.split()).lstrip(".- "), MAX_LENGTH, MAX_BYTES)
+
+
+def _shortened(name: str, characters: int, size: int) -> str:
+    name = name[:characters]
+    while len(name.encode()) > size:
         name = name[:-1]
     return name.rstrip(". ")
 

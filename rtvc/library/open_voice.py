@@ -144,8 +144,9 @@ def load_rvc_voice(name: str, path: Path, index: Path | None) -> RvcVoice:
 
     def network() -> SynthesizerNetwork:
         from rtvc.engine.rvc import loading
+        from rtvc.library.voices import explain_damage
 
-        with _explain_damage(path):
+        with explain_damage(path):
             return _load_shared(loading.voice_file(path), loading.load_voice)
 
     return _rvc_voice(name, network, lambda: _load_index(index))
@@ -174,11 +175,15 @@ def _load_between(name: str, first: str, second: str, share: float) -> RvcVoice:
         from rtvc.engine.weights.checkpoint import read_voice_checkpoint
         from rtvc.engine.weights.errors import not_opened
         from rtvc.library.blending import blend_checkpoints, check_same_network
+        from rtvc.library.voices import explain_damage
 
         paths = [loading.voice_file(path) for _, path, _ in voices]
 
         def blend(path: Path) -> SynthesizerNetwork:
-            one, other = read_voice_checkpoint(path), read_voice_checkpoint(paths[1])
+            with explain_damage(path):
+                one = read_voice_checkpoint(path)
+            with explain_damage(paths[1]):
+                other = read_voice_checkpoint(paths[1])
             check_same_network((voices[0][0], voices[1][0]), one, other, "morph")
             blended = blend_checkpoints(one, other, share)
             return SynthesizerNetwork(blended.weights, blended.config, embedder=blended.embedder)
@@ -202,28 +207,13 @@ def _load_between(name: str, first: str, second: str, share: float) -> RvcVoice:
 def _load_index(path: Path | None) -> FeatureIndex | None:
     """Return the index of a file; None without a file."""
     from rtvc.engine.rvc import loading
+    from rtvc.library.voices import explain_damage
 
     if path is None:
         return None
-    with _explain_damage(path):
+    with explain_damage(path):
         # Not what the same file is as a voice.
         return _load_shared(path, loading.load_index, "index")
-
-
-@contextmanager
-def _explain_damage(path: Path) -> Iterator[None]:
-    """Name the installed voice whose file cannot be used inside the block."""
-    from rtvc.library.home import voices_folder
-
-    try:
-        yield
-    except RtvcError as error:
-        if path.parent.parent != voices_folder() or not os.access(path, os.R_OK):
-            raise
-        raise RtvcError(
-            f"The voice {path.parent.name!r} is damaged; remove it with 'rtvc voices remove' and "
-            f"add it again. {error}"
-        ) from None
 
 
 def _rvc_voice(

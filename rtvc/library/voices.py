@@ -8,6 +8,7 @@ import os
 import shlex
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -271,6 +272,26 @@ def find_folder(parent: Path, name: str) -> Path | None:
     """Return the folder of the voice `name` in `parent`, or None."""
     wanted = comparison_key(name)
     return next((f for f in _folders(parent) if comparison_key(f.name) == wanted), None)
+
+
+@contextmanager
+def explain_damage(path: Path) -> Iterator[None]:
+    """Name the installed voice whose file cannot be used in the block.
+
+    Raises
+    ------
+    RtvcError
+        In place of the one about the file.
+    """
+    try:
+        yield
+    except RtvcError as error:
+        if path.parent.parent != voices_folder() or not os.access(path, os.R_OK):
+            raise
+        raise RtvcError(
+            f"The voice {path.parent.name!r} is damaged; remove it with 'rtvc voices remove' and "
+            f"add it again. {error}"
+        ) from None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -218,6 +218,30 @@ def test_checkpoints_of_one_training_keep_distinct_names(tmp_path):
     assert list(voices_in(path)) == ["Anna_e10_s20", "Anna_e20_s40"]
 
 
+def test_voices_of_one_name_get_numbers(tmp_path, capsys, signals):
+    files = {"a/Voice.pth": V2, "b/voice.pth": V1, "c/voice 2.pth": V1, "d/voice.pth": PLAIN}
+    path = make_zip(tmp_path / "a.zip", files)
+    assert sorted(voices_in(path)) == ["Voice", "voice 2", "voice 2 2", "voice 3"]
+    for _ in range(2):  # the second time it replaces four voices, and each by itself
+        assert main(["voices", "add", str(path), "--force", "--no-level"]) == 0
+        assert capsys.readouterr().out.endswith("4 of 4 voices added.\n")
+    assert installed() == ["Voice", "voice 2", "voice 2 2", "voice 3"]
+    assert library.installed_voice("voice").manifest.version == "v2"
+    assert len(library.list_removed()) == 4
+    with open_source(str(path), lambda done, total: None) as found:
+        assert [one.name for one in select_voice(found, "voice")] == ["Voice"]
+        with pytest.raises(UsageError, match=r"by its name: Voice, voice 2, voice 3\."):
+            select_voice(found, "voice.pth")
+
+
+def test_every_numbered_name_is_valid():
+    for name in ("a" * 80, "\N{GRINNING FACE}" * 50, "é" * 79 + "."):
+        suggested = [names.sanitized(name)] * 120
+        found = names.distinct(suggested)
+        assert [names.validated_name(one) for one in found] == found
+        assert len(set(found)) == 120
+
+
 def test_ambiguous_indexes_are_listed(tmp_path, index):
     path = make_zip(tmp_path / "a.zip", {"Anna.pth": V2, "one.index": index, "two.index": index})
     assert "one.index, two.index" in refused(path, UsageError)
@@ -291,6 +315,22 @@ def test_an_index_with_fewer_vectors_than_lists_is_refused(tmp_path):
     path = tmp_path / "few.index"
     faiss.write_index(made, str(path))
     with pytest.raises(RtvcError, match=r"more lists .8. than vectors .3."):
+        add(V2, index=path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_an_index_of_vectors_that_are_not_finite_is_refused(tmp_path, value):
+    import faiss
+
+    rows = np.random.default_rng(1).standard_normal((40, 768)).astype(np.float32)
+    made = faiss.IndexIVFFlat(faiss.IndexFlatL2(768), 768, 1)
+    made.train(rows)
+    made.add(np.full_like(rows, value))
+    path = tmp_path / "many.index"
+    faiss.write_index(made, str(path))
+    with pytest.raises(
+        RtvcError, match=r"many\.index is empty: the vectors that it counts are not"
+    ):
         add(V2, index=path)
 
 

@@ -16,6 +16,7 @@ from rtvc.engine.rvc.loading import load_index
 from rtvc.engine.rvc.retrieval import IndexBlend
 from rtvc.engine.rvc.voice import RvcVoice
 from rtvc.errors import RtvcError, UsageError
+from rtvc.library import installed_voice
 from rtvc.library.adding import add_voice, blend_voices
 from rtvc.library.finding import FoundVoice
 from rtvc.library.names import validated_name
@@ -55,6 +56,21 @@ def band_levels_db(sound: Float32) -> np.ndarray:
     edges = np.geomspace(100, 8000, 13) * len(sound) / RATE
     bands = [power[round(a) : round(b)].sum() for a, b in itertools.pairwise(edges)]
     return 10 * np.log10(np.array([*bands, power.sum()]) + 1e-9)
+
+
+@pytest.mark.usefixtures("voices")
+@pytest.mark.parametrize("damaged", ["anna", "Bert"])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: find_voice(name_between("Anna", "Bert", 0.5)),
+        lambda: blend_voices("Anna", "Bert", ratio=0.5),
+    ],
+)
+def test_the_damaged_one_of_two_voices_is_named(damaged, use) -> None:
+    installed_voice(damaged).path.write_bytes(b"damaged")
+    with pytest.raises(RtvcError, match=rf"^The voice '{damaged}' is damaged; remove it"):
+        use()
 
 
 @pytest.mark.parametrize("name", ["Anna", "A 0.5", "a > b", "voices/a.pth"])
