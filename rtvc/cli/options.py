@@ -88,19 +88,26 @@ def chosen(args: argparse.Namespace, base: Settings, name: str = "") -> Chosen:
     UsageError
         If the preset does not exist or is not valid.
     """
-    from rtvc.library.voice_defaults import find_defaults, follow_voice, own_settings
+    from rtvc.library.voice_defaults import find_defaults, follow_voice, own_settings, spelled
 
     given: dict[str, Value] = {
         key.removeprefix(_PREFIX): value
         for key, value in vars(args).items()
         if key.startswith(_PREFIX)
     }
+    base = base.replace(voice=spelled(base.voice))
+    if "voice" in given:
+        given["voice"] = spelled(str(given["voice"]))
     stated: frozenset[str] = frozenset()
     if args.preset is not None:
         from rtvc.config.presets import find_preset, listed_name
 
         preset = find_preset(args.preset)
-        base = preset.apply_to(base, lambda its: own_settings(str(given.get("voice", its))))
+
+        def own(its: str) -> Settings:
+            return own_settings(str(given.get("voice", its))).replace(voice=spelled(its))
+
+        base = preset.apply_to(base, own)
         stated, name = preset.given, listed_name(args.preset)
         for note in preset.notes:
             print(escaped(note), file=sys.stderr)

@@ -27,7 +27,7 @@ from rtvc.errors import RtvcError, UsageError
 from rtvc.setting import Value
 from rtvc.settings import SETTINGS, Settings, changed_names
 from rtvc.system.file_version import FileVersion, file_version
-from rtvc.system.unicode_names import normalized
+from rtvc.system.unicode_names import comparison_key, normalized
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +107,10 @@ class PresetManager:
 
     def current(self, settings: Settings) -> str:
         """Return the name of the first preset that matches the settings, or ""."""
+        voice = comparison_key(settings.voice)
         for entry in self.entries:
             preset = entry.preset
-            if preset is None or preset.settings.voice != settings.voice:
+            if preset is None or comparison_key(preset.settings.voice) != voice:
                 continue  # does not match, and what its voice remembers need not be read
             if preset.apply_to(settings, self.own) == settings:
                 return entry.name

@@ -66,9 +66,10 @@ class Preset:
         current
             The settings in use.
         own
-            Returns what the preset's voice remembers; by default nothing.
+            Returns what the preset's voice remembers, with the name of the voice as the library
+            has it; by default nothing.
         """
-        given = self.given | {"voice"}
+        given = self.given - {"voice"}
         start = own(self.settings.voice)
         return current.replace(
             **{

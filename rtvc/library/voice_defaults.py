@@ -32,6 +32,7 @@ from rtvc.settings import (
     grouped_settings,
 )
 from rtvc.system.file_version import FileVersion, file_version
+from rtvc.system.unicode_names import normalized
 
 VOICE_NAMES = tuple(
     setting.name
@@ -100,8 +101,18 @@ def defaults_version(voice: str) -> FileVersion | None:
     return None if folder is None else file_version(folder / DEFAULTS_FILE)
 
 
+def spelled(voice: str) -> str:
+    """Return the name of a voice with the case that it has in the library.
+
+    A path, and the name of a voice that is not installed, stay as they are.
+    """
+    folder = _folder_of(voice)
+    return voice if folder is None else normalized(folder.name)
+
+
 def own_settings(voice: str) -> Settings:
-    """Return rtvc's defaults with what a voice remembers."""
+    """Return rtvc's defaults with what a voice remembers, and its name as the library has it."""
+    voice = spelled(voice)
     return Settings(voice=voice).replace(**find_defaults(voice)[0])
 
 
@@ -139,10 +150,12 @@ def follow_voice(settings: Settings, voice: str) -> Settings:
     """Return the settings after a change to another voice.
 
     A setting that the voice before or the new voice remembers takes the new voice's value, else
-    rtvc's default, and so does the voice to morph to. All others stay as they are.
+    rtvc's default, and so does the voice to morph to. All others stay as they are. The case of
+    a name makes no other voice.
     """
-    if voice == settings.voice:
-        return settings
+    voice = spelled(voice)
+    if voice == spelled(settings.voice):
+        return settings.replace(voice=voice)
     old, new = find_defaults(settings.voice)[0], find_defaults(voice)[0]
     own = Settings().replace(**new)
     names = {*old, *new, "morph_to", "morph"}
@@ -168,7 +181,8 @@ def updated_run(run: RememberedRun) -> RememberedRun:
     own = own_settings(run.settings.voice)
     turned = run.settings.changed() if run.turned is None else run.turned
     values = {name: getattr(own, name) for name in VOICE_NAMES if name not in turned}
-    return dataclasses.replace(run, settings=run.settings.replace(**values))
+    settings = run.settings.replace(**{**values, "voice": own.voice})
+    return dataclasses.replace(run, settings=settings)
 
 
 def change_defaults(voice: str, changes: Mapping[str, Value | None]) -> dict[str, Value]:

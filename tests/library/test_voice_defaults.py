@@ -182,6 +182,38 @@ def test_a_change_of_voice_takes_what_either_voice_remembers(voices):
     assert follow_voice(run.settings, "Carl") == run.settings.replace(voice="Carl")
 
 
+def test_the_case_of_a_name_makes_no_other_voice(voices):
+    change_defaults("Anna", {"pitch": 12, "formant": 2})
+    turned = Settings(voice="Anna", pitch=7, morph_to="Bert", morph=0.3)
+    assert choice("--voice", "aNNa", base=turned).settings == turned
+    assert chosen("--voice", "anna") == Settings(voice="Anna", pitch=12, formant=2)
+    assert chosen(base=turned.replace(voice="anna")) == turned
+    assert follow_voice(turned, "anna") == turned
+    assert follow_voice(turned.replace(voice="anna"), "Anna") == turned
+    save_remembered(RememberedRun(settings=turned.replace(voice="anna"), turned=frozenset()))
+    assert updated_run(load_remembered()[0]).settings.voice == "Anna"
+
+
+def test_the_case_of_a_name_in_a_preset_makes_no_other_voice(voices):
+    change_defaults("Anna", {"formant": 2})
+    user_folder().mkdir(parents=True)
+    (user_folder() / "mine.yaml").write_text("voice: anna\npitch: 5\n")
+    (user_folder() / "any.yaml").write_text("pitch: 5\n")
+    wanted = Settings(voice="Anna", pitch=5, formant=2)
+    run, act = actions(Settings())
+    act.load_preset("mine")
+    assert run.settings == wanted
+    assert act.origin is not None
+    assert not act.origin.edits
+    manager = PresetManager(own_settings)
+    manager.scan()
+    assert manager.current(wanted) == "mine"
+    for flags, name in ((("--voice", "ANNA"), "mine"), (("--voice", "Bert"), "")):
+        found = choice("--preset", "mine", *flags)
+        assert (found.settings.voice, found.preset) == (flags[1].capitalize(), name)
+    assert choice("--preset", "any", "--voice", "anna").preset == ""
+
+
 def test_the_voice_in_use_remembers_its_settings(voices):
     run, act = actions(Settings(voice="Anna", pitch=12, breathiness=0.5, gate=-50, trim=-2))
     commands = Commands(
