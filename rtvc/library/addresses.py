@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from rtvc.errors import UsageError
 from rtvc.library import names
 
+_HOST = re.compile(r"[A-Za-z0-9._-]+")
 _UNQUOTED = "%/:=&?~+!$,;'@()*[]"
 # On these sites the URLs of a file and its page differ in one part of the path.
 _FILE_PAGES = {
@@ -37,10 +39,13 @@ def normalize_url(url: str) -> str:
         parts = urlsplit(url.strip())
         host, port = parts.hostname or "", parts.port
         ascii_host = host if ":" in host else host.encode("idna").decode()
-    except (ValueError, UnicodeError):
+        url.encode()  # bytes of an argument that are not UTF-8
+    except ValueError:  # and its subclass UnicodeError
         raise UsageError(f"{url!r} is not a valid URL.") from None
     if parts.scheme not in ("http", "https") or not host:
         raise UsageError(f"{url!r} cannot be downloaded; use a URL that begins with https://.")
+    if ":" not in host and not _HOST.fullmatch(ascii_host):
+        raise UsageError(f"{url!r} is not a valid URL: its host is {host!r}.")
     if parts.username is not None or parts.password is not None:
         raise UsageError(
             "A URL with a user name or password cannot be downloaded. Download the file with "

@@ -41,7 +41,8 @@ _MAX_RETRY_DELAY_S = 60.0
 _CHUNK = 2**18
 _PROGRESS_BYTES = 2**16
 _MAX_AGE_S = 14 * 24 * 3600.0
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_SIZE = re.compile(r"[0-9]{1,18}")
+_RANGE = re.compile(rf"bytes ({_SIZE.pattern})-{_SIZE.pattern}/({_SIZE.pattern}|\*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +272,7 @@ def _content_range(response: http.client.HTTPResponse, start: int) -> tuple[int,
     if response.status != 200:
         raise RtvcError(f"{response.url} sends no file (HTTP {response.status}); check the URL.")
     length = response.headers.get("Content-Length", "")
-    return 0, int(length) if length.isascii() and length.isdigit() else None
+    return 0, int(length) if _SIZE.fullmatch(length) else None
 
 
 def _validator(headers: http.client.HTTPMessage) -> str:
@@ -288,11 +289,11 @@ def _differ(before: str, now: str) -> bool:
 
 def _server_file_name(headers: http.client.HTTPMessage) -> str:
     """Return the file name in Content-Disposition, ``filename*`` before ``filename`` (RFC 6266)."""
-    given = [
-        value
-        for key, value in headers.get_params([], "content-disposition") or ()
-        if key == "filename"
-    ]
+    try:
+        params = headers.get_params([], "content-disposition") or ()
+    except ValueError:  # such as a part with a number of thousands of digits
+        return ""
+    given = [value for key, value in params if key == "filename"]
     encoded = [value for value in given if isinstance(value, tuple)]
     return collapse_rfc2231_value((encoded or given or [""])[0])
 

@@ -236,6 +236,22 @@ def test_redirects_to_other_schemes_are_refused(server, target):
     assert left() == []
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        "http://[bad/",
+        "http://a..b/x",
+        f"https://{'a' * 70}.example.com/x",
+        "http://127.0.0.1:port/x",
+        "http://ex\u00e9\u00ff.example/a",
+    ],
+)
+def test_a_redirect_to_an_invalid_address_is_final(server, target):
+    assert "an address that is not valid" in refused(server.put("/a", location=target))
+    assert len(server.requests) == 1
+    assert left() == []
+
+
 def test_redirects_are_limited(server):
     assert "circles" in refused(server.put("/a", location="/a"))
     for i in range(20):
@@ -354,6 +370,11 @@ def test_urls_of_pages_become_urls_of_files(address, meant):
         "https://huggingface.co/a/b",
         "https://huggingface.co/a/b/tree/main",
         "https://[::1/a",
+        "https://exa mple.org/a",
+        "https://a%00b/a",
+        "https://a\\b/a",
+        "https://example.org/\udcff.zip",
+        "https://example.org/a?\udcff",
     ],
 )
 def test_invalid_urls_are_refused(address):
@@ -388,3 +409,8 @@ def test_the_name_of_a_download_is_safe(offered, name):
 def test_a_name_from_the_servers_header(server):
     header = "attachment; filename=\"x.zip\"; filename*=UTF-8''%C3%84nna%2F..%2Fb.zip"
     assert fetch(server.put("/a", DATA, disposition=header))[1] == "b.zip"
+
+
+def test_a_header_that_cannot_be_read_gives_no_name(server):
+    header = f"attachment; filename*{'9' * 5000}=x"
+    assert fetch(server.put("/Anna.zip", DATA, disposition=header))[:2] == (DATA, "Anna.zip")

@@ -219,8 +219,10 @@ def test_checkpoints_of_one_training_keep_distinct_names(tmp_path):
 
 
 def test_voices_of_one_name_get_numbers(tmp_path, capsys, signals):
-    files = {"a/Voice.pth": V2, "b/voice.pth": V1, "c/voice 2.pth": V1, "d/voice.pth": PLAIN}
-    path = make_zip(tmp_path / "a.zip", files)
+    path = make_zip(
+        tmp_path / "a.zip",
+        {"a/Voice.pth": V2, "b/voice.pth": V1, "c/voice 2.pth": V1, "d/voice.pth": PLAIN},
+    )
     assert sorted(voices_in(path)) == ["Voice", "voice 2", "voice 2 2", "voice 3"]
     for _ in range(2):  # the second time it replaces four voices, and each by itself
         assert main(["voices", "add", str(path), "--force", "--no-level"]) == 0
