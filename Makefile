@@ -1,8 +1,9 @@
 # GNU make 3.81 and bash 3.2, which macOS brings, are enough.
 
-# The first Python that is new enough; another one: make live PYTHON=/path/to/python3
+# The first Python for which the pinned versions have wheels; another one: make live
+# PYTHON=/path/to/python3
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
-	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && \
+	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && \
 	{ echo "$$p"; break; }; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -133,7 +134,7 @@ clean:
 
 # Each stamp is as new as the set-up that it stands for, so a second call starts at once.
 $(VENV)/.installed: pyproject.toml constraints.txt
-	@[ -n "$(PYTHON)" ] || { echo "rtvc needs Python 3.11 or newer. Install one, or name it:" \
+	@[ -n "$(PYTHON)" ] || { echo "rtvc needs Python 3.11 to 3.14. Install one, or name it:" \
 		"make live PYTHON=/path/to/python3" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || .ci/system-packages venv
 	@echo "Setting up $(VENV) (once; a minute or two)."

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -231,7 +232,34 @@ def test_shell_scripts_and_the_makefile_are_sound(tmp_path: Path):
         check=False,
     )
     assert refused.returncode != 0
-    assert "Python 3.11 or newer" in refused.stderr
+    assert "Python 3.11 to 3.14" in refused.stderr
+
+
+def test_make_passes_over_pythons_without_wheels(tmp_path: Path):
+    def chosen(**pythons: tuple[int, int]) -> str:
+        bin_folder = Path(tempfile.mkdtemp(dir=tmp_path))
+        for name, version in pythons.items():
+            code = f"import sys; sys.version_info = {version}; exec(sys.argv[2])"
+            program = bin_folder / name.replace("_", ".")
+            program.write_text(f"#!/bin/sh\nexec '{sys.executable}' -c '{code}' \"$@\"\n")
+            program.chmod(0o755)
+        for tool in ("make", "sh"):
+            (bin_folder / tool).symlink_to(shutil.which(tool) or tool)
+        planned = subprocess.run(
+            ["make", "-n", "SHELL=/bin/sh", f"VENV={tmp_path}", f"{tmp_path}/.installed"],
+            cwd=ROOT,
+            env={"PATH": str(bin_folder)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found = re.search(r'"(.*)" -m venv', planned.stdout)
+        return found[1] if found else "none"
+
+    assert chosen(python3=(3, 9), python3_14=(3, 14), python3_12=(3, 12)) == "python3.14"
+    assert chosen(python3=(3, 15), python3_13=(3, 13)) == "python3.13"
+    assert chosen(python3=(3, 14, 2), python3_13=(3, 13)) == "python3"
+    assert chosen(python3=(3, 15), python3_11=(3, 10)) == ""
 
 
 def test_missing_system_packages_are_named_with_the_command(tmp_path: Path):

@@ -10,6 +10,7 @@ import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 from subprocess import PIPE
+from typing import TextIO
 
 import pytest
 
@@ -277,7 +278,7 @@ def test_a_reader_that_goes_is_noticed_on_macos(monkeypatch: pytest.MonkeyPatch)
         def __init__(self) -> None:
             self._poll = real()
 
-        def register(self, file: object, events: int) -> None:
+        def register(self, file: TextIO, events: int) -> None:
             if events:
                 self._poll.register(file, events)
 
