@@ -236,7 +236,7 @@ def test_shell_scripts_and_the_makefile_are_sound(tmp_path: Path):
 
 
 def test_make_passes_over_pythons_without_wheels(tmp_path: Path):
-    def chosen(**pythons: tuple[int, int]) -> str:
+    def chosen(**pythons: tuple[int, ...]) -> str:
         bin_folder = Path(tempfile.mkdtemp(dir=tmp_path))
         for name, version in pythons.items():
             code = f"import sys; sys.version_info = {version}; exec(sys.argv[2])"
