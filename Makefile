@@ -36,8 +36,11 @@ help:
 	@echo "make wheel          like make dist, then install the wheel elsewhere and try it"
 	@echo "make clean          remove $(VENV) and the files of tools"
 
+# On a synchronised disk macOS marks what is in a folder such as .venv as hidden, and Python then
+# passes over the file that tells where rtvc is.
 live: $(VENV)/.installed
 	@.ci/system-packages live || echo "Continuing without them."
+	@[ "$$(uname -s)" != Darwin ] || chflags nohidden $(VENV)/lib/python*/site-packages/*.pth
 	@$(BIN)/rtvc run $(FLAGS)
 
 # All parts run, even after a failure: what failed can then be run again.

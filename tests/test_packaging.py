@@ -262,6 +262,33 @@ def test_make_passes_over_pythons_without_wheels(tmp_path: Path):
     assert chosen(python3=(3, 15), python3_11=(3, 10)) == ""
 
 
+@pytest.mark.parametrize("system", ["Darwin", "Linux"])
+def test_make_live_shows_python_where_rtvc_is_on_macos(tmp_path: Path, system: str):
+    programs, venv = tmp_path / "programs", tmp_path / ".venv"
+    link = venv / "lib/python3.11/site-packages/_editable_impl_rtvc_live.pth"
+    for file, text in {
+        programs / "uname": f"#!/bin/sh\necho {system}\n",
+        programs / "chflags": '#!/bin/sh\necho "chflags $@"\n',
+        programs / "dpkg-query": "#!/bin/sh\nprintf installed\n",
+        venv / "bin/rtvc": '#!/bin/sh\necho "rtvc $@"\n',
+        venv / ".installed": "",
+        link: "",
+    }.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        file.chmod(0o755)
+    done = subprocess.run(
+        ["make", "live", f"VENV={venv}", "FLAGS=--plain"],
+        cwd=ROOT,
+        env={"PATH": f"{programs}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    shown = [f"chflags nohidden {link}"] if system == "Darwin" else []
+    assert done.stdout.splitlines() == [*shown, "rtvc run --plain"]
+
+
 def test_missing_system_packages_are_named_with_the_command(tmp_path: Path):
     # dpkg-query that knows no package, and no way to become root.
     bin_folder = tmp_path / "bin"
