@@ -360,6 +360,8 @@ def _key_value_nodes(text: str, source: str) -> list[tuple[yaml.Node, yaml.Node]
         problem = Problem(mark.line + 1 if mark else 0, f"This is not valid YAML: {reason}.")
     except RecursionError:
         problem = Problem(0, "It is nested too deeply; settings are lines such as 'pitch: 4'.")
+    except (ValueError, OverflowError):  # such as "\UFFFFFFFF", which PyYAML does not check
+        problem = Problem(0, "This is not valid YAML: a number in it is too large.")
     else:
         if isinstance(root, yaml.MappingNode):
             return list(root.value)

@@ -127,6 +127,9 @@ def test_sizes_between_two_frames_are_rounded_and_noted(folder: Path):
         ("[1, 2]: 3\n", "test.yaml:1: The name of a setting must be one word."),
         ("base: &x {pitch: 3}\n<<: *x\n", "test.yaml:2: There is no setting '<<'"),
         ("a: " + "[" * 3000, "test.yaml: It is nested too deeply"),
+        ('description: "\\U00110000"\n', "test.yaml: This is not valid YAML"),
+        ('description: "\\UFFFFFFFF"\n', "test.yaml: This is not valid YAML"),
+        (f"%YAML {'1' * 5000}.1\n---\npitch: 3\n", "test.yaml: This is not valid YAML"),
     ],
 )
 def test_files_that_are_not_presets_are_refused(text: str, part: str):
