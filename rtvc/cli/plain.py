@@ -134,7 +134,7 @@ class _Run:
         self._preset_manager.scan()
         self._actions.follow_favourites()
         self._actions.follow_voice_defaults()
-        return ""
+        return self._preset_manager.problem
 
     def _answer(self, typed: Typed) -> str:
         return (self._commands.line if typed.is_line else self._commands.key)(typed.text)

@@ -20,13 +20,20 @@ from rtvc.config.presets import (
     plain_settings,
     refuse_newer,
     save_preset,
+    user_folder,
     user_path,
 )
-from rtvc.config.settings_yaml import NewerFileError, SettingsFileError, read_text
+from rtvc.config.settings_yaml import (
+    NewerFileError,
+    SettingsFileError,
+    UnreadableFileError,
+    read_text,
+)
 from rtvc.errors import RtvcError, UsageError
 from rtvc.setting import Value
 from rtvc.settings import SETTINGS, Settings, changed_names
 from rtvc.system.file_version import FileVersion, file_version
+from rtvc.system.permission import folder_problem
 from rtvc.system.unicode_names import comparison_key, normalized
 
 
@@ -44,12 +51,15 @@ class PresetEntry:
         All problems of the file, one per line; "" if it is valid.
     newer
         Whether the file is not valid because a newer version of rtvc has written it.
+    unreadable
+        Whether the system does not let the file be read.
     """
 
     file: PresetFile
     preset: Preset | None
     error: str = ""
     newer: bool = False
+    unreadable: bool = False
 
     @property
     def name(self) -> str:
@@ -79,12 +89,15 @@ class PresetManager:
     entries
         All presets in the order of their names, as of the last `scan`; the same tuple until one
         of them changes.
+    problem
+        Why your own presets could not be read at the last `scan`, "" if they could.
     """
 
     def __init__(self, own: OwnSettings = plain_settings) -> None:
         self.own = own
         self._cache: dict[Path, tuple[FileVersion, PresetEntry]] = {}
         self.entries: tuple[PresetEntry, ...] = ()
+        self.problem = ""
 
     def scan(self) -> None:
         """Read the presets that are new or have changed since the last scan."""
@@ -93,12 +106,14 @@ class PresetManager:
             version = file_version(file.path)
             if version is None:
                 continue  # deleted since it was listed
-            known = self._cache.get(file.path)
+            known = self._cache.pop(file.path, None)
             entry = known[1] if known and known[0] == version else _read_entry(file)
-            self._cache[file.path] = version, entry
+            if not entry.unreadable:  # the system may let it be read later, unchanged
+                self._cache[file.path] = version, entry
             found.append(entry)
         if tuple(found) != self.entries:
             self.entries = tuple(found)
+        self.problem = folder_problem(user_folder())
 
     def find(self, name: str) -> PresetEntry | None:
         """Return a preset by its name, or None."""
@@ -276,7 +291,13 @@ def _read_entry(file: PresetFile) -> PresetEntry:
         return PresetEntry(file, load_preset(file.path))
     except SettingsFileError as error:
         lines = [f"Line {p.line}: {p.message}" if p.line else p.message for p in error.problems]
-        return PresetEntry(file, None, "\n".join(lines), isinstance(error, NewerFileError))
+        return PresetEntry(
+            file,
+            None,
+            "\n".join(lines),
+            newer=isinstance(error, NewerFileError),
+            unreadable=isinstance(error, UnreadableFileError),
+        )
 
 
 def require_own(entry: PresetEntry, verb: str) -> None:

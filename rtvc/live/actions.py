@@ -198,7 +198,7 @@ class Actions:
         """Load a preset."""
         entry = self._preset_manager.find(name)
         if entry is None:
-            return f"The preset {name!r} no longer exists."
+            return self._missing(name)
         if entry.preset is None:
             return f"The preset {name!r} cannot be loaded. {entry.error}"
         before = self._controller.settings
@@ -267,25 +267,24 @@ class Actions:
             return f"Key {digit} has no preset.{assign}"
         if self._preset_manager.find(name) is None:
             self._preset_manager.scan()  # another panel may have renamed it just now
-        if self._preset_manager.find(name) is None:
+        if self._has_gone(name):
             self.remember(favourites=self.memory.with_favourite(digit, "").favourites)
-            return f"The preset {name!r} no longer exists. Key {digit} is free now."
+            return f"{self._missing(name)} Key {digit} is free now."
         return self.load_preset(name)
 
     @property
     def free_digit(self) -> int:
         """The first digit whose preset does not exist, 0 if there is none."""
         taken = self.memory.favourites
-        find = self._preset_manager.find
-        return next((n for n in range(1, 10) if n not in taken or find(taken[n]) is None), 0)
+        return next((n for n in range(1, 10) if n not in taken or self._has_gone(taken[n])), 0)
 
     def assign_favourite(self, digit: int, name: str) -> str:
         """Assign a digit to a preset, in place of another one."""
         self.follow_favourites()
         if self._preset_manager.find(name) is None:
-            return f"The preset {name!r} no longer exists."
+            return self._missing(name)
         before = self.memory.favourites.get(digit, name)
-        replaced = before != name and self._preset_manager.find(before) is not None
+        replaced = before != name and not self._has_gone(before)
         also = f", in place of {before!r}" if replaced else ""
         favourites = self.memory.with_favourite(digit, name).favourites
         return self.remember(favourites=favourites) or f"{name!r} now has key {digit}{also}."
@@ -407,6 +406,14 @@ class Actions:
     def _key(self, action: str, default: str) -> str:
         """Return the label of a key of the panel; without it, `default`."""
         return (self._labels or {}).get(action, default)
+
+    def _has_gone(self, name: str) -> bool:
+        """Return whether a preset does not exist, and not only cannot be read now."""
+        return self._preset_manager.find(name) is None and not self._preset_manager.problem
+
+    def _missing(self, name: str) -> str:
+        """Return a sentence about a preset that is not found."""
+        return self._preset_manager.problem or f"The preset {name!r} no longer exists."
 
     def _hint(self, text: str) -> str:
         """Return a sentence about keys of the panel, "" without it."""

@@ -166,7 +166,10 @@ class Commands:
         if not known:
             raise UsageError(
                 f"There is no preset {name!r}. "
-                + did_you_mean(name, names, "':preset' lists the presets.")
+                + (
+                    self._preset_manager.problem
+                    or did_you_mean(name, names, "':preset' lists the presets.")
+                )
             )
         return self._actions.load_preset(known)
 

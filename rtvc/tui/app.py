@@ -195,7 +195,10 @@ class Panel(ActionApp):
             self.controller.maintain()
 
     def _scan_presets(self) -> None:
+        before = self.preset_manager.problem
         self.perform(self.preset_manager.scan)
+        if (problem := self.preset_manager.problem) not in ("", before):
+            self.show_message(problem, urgent=True)
         self.perform(self.actions.follow_favourites)
         self.perform(self.actions.follow_voice_defaults)
 

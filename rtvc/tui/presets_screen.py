@@ -95,7 +95,9 @@ class PresetsScreen(PanelScreen):
             self.query_one(VoiceList).mark(origin.name)
 
     def hint(self, snapshot: Snapshot) -> str:
-        """Return what can be done with presets, or what the highlighted one is for."""
+        """Return why presets are missing, what can be done, or what the highlighted one is for."""
+        if problem := self._preset_manager.problem:
+            return problem
         if self.size.height < _LOW and (entry := self._marked) is not None:
             return f"{entry.name}: {entry.description}"
         return "Your own presets can be renamed and deleted."

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rtvc.cli import main
+from rtvc.config.preset_manager import PresetManager
 from rtvc.config.presets import find_preset, save_preset, user_folder, user_path
 from rtvc.engine.weights.ivf_flat_file import check_ivf_flat
 from rtvc.errors import RtvcError, UsageError
@@ -155,3 +156,24 @@ def test_a_pipe_keeps_nothing_waiting(capsys: pytest.CaptureFixture[str]) -> Non
     assert "(voice.json: it is a pipe, not a file)" in voices.list_voices()[1][0]
     assert base_models.installed_model("rmvpe") is None
     assert not base_models.is_newer("rmvpe")
+
+
+def test_a_preset_that_can_be_read_again_is_read() -> None:
+    save_preset(user_path("mine"), Settings(pitch=3.0))
+    manager = PresetManager()
+    user_path("mine").chmod(0)
+    with unprivileged():
+        manager.scan()
+        before = manager.entries
+        manager.scan()
+        assert manager.entries is before
+    entry = manager.find("mine")
+    assert entry is not None
+    assert "It cannot be read: Permission denied." in entry.error
+    user_path("mine").chmod(0o644)
+    with unprivileged():
+        manager.scan()
+    entry = manager.find("mine")
+    assert entry is not None
+    assert entry.preset is not None
+    assert entry.preset.settings.pitch == 3.0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from textual import events
 
-from rtvc.config.panel_state import PanelState, save_panel_state
+from rtvc.config.panel_state import PanelState, load_panel_state, save_panel_state
 from rtvc.config.presets import user_folder
 from rtvc.config.remembered import load_remembered
 from rtvc.settings import SETTINGS
@@ -204,6 +204,39 @@ async def test_a_preset_folder_that_is_read_only(open_panel, common_folder):
         await it.reads("secret")
         await it.hears(State.CONVERTED)
     assert sorted(file.name for file in presets.iterdir()) == ["aaa.yaml", "secret.yaml"]
+
+
+@in_loop
+async def test_a_preset_folder_that_cannot_be_read_for_a_while(open_panel, common_folder):
+    presets = user_folder()
+    presets.mkdir()
+    (presets / "mine.yaml").write_text("pitch: 3\n")
+    common_folder.chmod(0o777)
+    digits = dict(enumerate(("mine", *"abcdefgh"), 1))
+    save_panel_state(PanelState(guided=True, favourites=digits))
+    problem = f"Cannot read the folder {presets}: Permission denied."
+    async with open_panel(provider=SimulatedDevices(120), size=(110, 30)) as it:
+        presets.chmod(0)
+        with unprivileged():
+            await it.reads(problem)
+            await it.passes(1.5)
+            await it.press("p")
+            await it.until(lambda: not it.panel._shown_messages(it.clock()))
+            await it.reads(problem)
+            await it.press("1")
+            assert it.panel._shown_messages(it.clock())[0].text == problem
+            it.panel.actions.assign_favourite(2, "deep")
+            await it.press("escape")
+            await it.find("robot")
+            await it.press("f")
+            await it.reads("All nine keys are assigned.")
+            await it.press("escape")
+        presets.chmod(0o755)
+        await it.passes(1.5)
+        await it.press("1")
+        await it.reads("Loaded preset 'mine'.")
+        assert it.settings.pitch == 3
+    assert load_panel_state()[0].favourites == digits | {2: "deep"}
 
 
 @pytest.mark.thorough
