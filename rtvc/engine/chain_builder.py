@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from weakref import WeakKeyDictionary
 
 from rtvc.audio.endpoint import Endpoint
 from rtvc.calibration.sizing import Sizing
@@ -17,6 +18,12 @@ from rtvc.engine.output_guard import FallsBack, OutputGuard
 from rtvc.engine.voice import Voice, VoiceError
 from rtvc.engine.worker import Worker
 from rtvc.settings import Settings
+
+_MOST_HANGING = 4
+"""Threads of a voice that hang from which on no more are started: another one would hang too."""
+THREADS_HANG = (
+    "Several threads of the engine do not respond. Choose another voice, or restart rtvc."
+)
 
 
 class ChainBuilder:
@@ -62,6 +69,8 @@ class ChainBuilder:
         self.auto = AutoSizes(sizing)
         self._voice_kinds: dict[str, str] = {}
         """Voice kind by voice name, for the voices loaded so far."""
+        self._workers: WeakKeyDictionary[Worker, str] = WeakKeyDictionary()
+        """The workers that were started, with the voice of each."""
         self._levels: tuple[DegradationLevel, ...] = (NOT_DEGRADED,)
         self._levels_for: tuple[object, ...] = ()
         """Shape settings, voice kind, automatic and chosen sizes that `_levels` was made for."""
@@ -101,10 +110,18 @@ class ChainBuilder:
             Whether another chain converts meanwhile, which must not be disturbed.
         """
         requested = self.requested
-        return Worker(
+        worker = Worker(
             lambda: self._build(settings, requested, measured=not background),
             background=background and self._wall_clock,
         )
+        self._workers[worker] = settings.voice_to_load
+        return worker
+
+    def too_many_hang(self, settings: Settings) -> bool:
+        """Whether too many threads of this voice hang to start another one; see `THREADS_HANG`."""
+        voice = settings.voice_to_load
+        hanging = (worker.hangs for worker, its in self._workers.items() if its == voice)
+        return sum(hanging) >= _MOST_HANGING
 
     def _build(self, settings: Settings, requested: Settings, *, measured: bool) -> Chain:
         """Load the voice and build its chain.

@@ -15,9 +15,6 @@ from rtvc.settings import Settings
 
 R = TypeVar("R")
 
-_MAX_ABANDONED = 4
-"""Abandoned threads from which on no more are started: another one would hang too."""
-
 
 class CallFailedError(Exception):
     """A call of a chain has raised an error."""
@@ -53,7 +50,6 @@ class ChainInUse:
         self.headroom = 0
         self.built_for: Settings | None = None
         self.learned: Learned | None = None
-        self._abandoned: list[Worker] = []
 
     def use(self, worker: Worker) -> None:
         """Convert with this worker, whose chain is built."""
@@ -94,10 +90,4 @@ class ChainInUse:
     def abandon(self, worker: Worker) -> None:
         """Never wait again for the thread of a worker that does not respond."""
         worker.abandon()
-        self._abandoned = [w for w in (*self._abandoned, worker) if not w.dead]
         self.worker = None
-
-    @property
-    def too_many_hang(self) -> bool:
-        """Whether too many abandoned threads hang to start another one."""
-        return sum(not w.dead for w in self._abandoned) >= _MAX_ABANDONED

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from rtvc.audio.endpoint import Endpoint
 from rtvc.engine.catch_up import recent_blocks, render_last
 from rtvc.engine.chain import Chain
-from rtvc.engine.chain_builder import ChainBuilder
+from rtvc.engine.chain_builder import THREADS_HANG, ChainBuilder
 from rtvc.engine.chain_in_use import CallFailedError, ChainInUse
-from rtvc.engine.chain_switch import LOAD_LIMIT_S, ChainSwitch
+from rtvc.engine.chain_switch import ChainSwitch
 from rtvc.engine.failures import Failures
 from rtvc.engine.input_history import InputHistory
 from rtvc.engine.interruption import Interruption
@@ -19,7 +18,7 @@ from rtvc.engine.spare import Spare
 from rtvc.engine.supervisor import NO_VOICE, Event, sentence
 from rtvc.engine.voice_settings import VoiceSettings
 from rtvc.engine.watchdog import NoResponseError
-from rtvc.engine.worker import Worker
+from rtvc.engine.worker import LOAD_LIMIT_S, Worker
 from rtvc.errors import MissingPackageError, RtvcError
 
 R = TypeVar("R")
@@ -70,7 +69,6 @@ class ChainReplacement:
         self._candidate: Worker | None = None
         self._candidate_for = builder.requested
         """The settings that `_candidate` is built for."""
-        self._candidate_due = 0.0
 
     def prepare(self) -> None:
         """Find a chain to continue with: the current one, the spare, or a new one."""
@@ -83,23 +81,21 @@ class ChainReplacement:
         self._candidate = self._chain.worker or self._spare.take(settings)
         if self._endpoint.realtime and (self._candidate is None or not self._interruption.owed):
             self._interruption.conceal_owed()
-        if self._candidate is None and not self._chain.too_many_hang:
+        if self._candidate is None and not self._builder.too_many_hang(settings):
             self._candidate = self._builder.start(settings)
-            self._candidate_due = time.monotonic() + LOAD_LIMIT_S
 
     def poll(self) -> Event | None:
         """Let the candidate take over once it is ready."""
         worker = self._candidate
         if worker is None:
-            cause = "Several threads of the engine do not respond. Restart rtvc."
-            return self._failures.fail("no response", cause, pause=True)
+            return self._failures.fail("no response", THREADS_HANG, pause=True)
         if worker is self._chain.worker:
             return self._continue(worker)
         if not self._endpoint.wall_clock:
-            worker.ready.wait(LOAD_LIMIT_S)
+            worker.wait()
         if worker.ready.is_set():
             return self._take_over(worker)
-        if time.monotonic() > self._candidate_due:
+        if worker.hangs:
             self._candidate = None
             worker.abandon()
             cause = f"The voice did not load within {LOAD_LIMIT_S:.0f} s."

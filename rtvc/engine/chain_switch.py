@@ -11,11 +11,11 @@ import numpy as np
 from rtvc._types import Float32
 from rtvc.engine.catch_up import recent_blocks, render_last
 from rtvc.engine.chain import Chain
-from rtvc.engine.chain_builder import ChainBuilder
+from rtvc.engine.chain_builder import THREADS_HANG, ChainBuilder
 from rtvc.engine.input_history import InputHistory
 from rtvc.engine.supervisor import sentence
 from rtvc.engine.voice_bank import VoiceBank
-from rtvc.engine.worker import Worker
+from rtvc.engine.worker import LOAD_LIMIT_S, Worker
 from rtvc.settings import Settings
 
 _MAX_ROUNDS = 2
@@ -24,8 +24,6 @@ than a step, and what comes during the second one costs one step at the change; 
 make the current chain late where a step takes half of its block."""
 _RETRY_S = 1.0
 """Smallest time between two tries that changed settings cause, in seconds."""
-LOAD_LIMIT_S = 120.0
-"""Time that a voice may take to load, or to be fed, before another request is served."""
 
 
 class ChainSwitch:
@@ -62,8 +60,6 @@ class ChainSwitch:
         self._fed: Future[Float32] | None = None
         self._fed_to = self._rounds = 0
         self.rendered = np.zeros(0, np.float32)
-        self._due_s = 0.0
-        """When it must be built, or fed."""
         self._rejected_shape: tuple[object, ...] | None = None
         """Shape settings for which building a chain failed."""
         self._refused_s = 0.0
@@ -111,7 +107,7 @@ class ChainSwitch:
         in_use = settings.shape == chain.built_for.shape and not self._renewing
         if in_use:
             self.allow()
-        if self._hangs:
+        if self._next is not None and self._next.hangs:
             self._abandon(settings, asked_for=not in_use)
         if in_use or self.refuses(settings):
             if self._next is not None and self._next.ready.is_set():
@@ -120,11 +116,14 @@ class ChainSwitch:
         self.allow()
         worker = self._next
         if worker is None:
-            waiting = None if self._renewing else self._bank.take(settings)
-            worker = self._next = waiting or self._builder.start(settings, background=True)
-            self._next_settings, self._due_s = settings, time.monotonic() + LOAD_LIMIT_S
+            worker = None if self._renewing else self._bank.take(settings)
+            if worker is None and self._builder.too_many_hang(settings):
+                self.reject(THREADS_HANG, settings)
+                return None
+            worker = self._next = worker or self._builder.start(settings, background=True)
+            self._next_settings = settings
         if self._synchronous:
-            worker.ready.wait(LOAD_LIMIT_S)
+            worker.wait()
         if not worker.ready.is_set():
             return None
         settings = self._builder.effective()  # loading may have revealed the voice kind
@@ -155,7 +154,6 @@ class ChainSwitch:
             return np.zeros(0, np.float32)
 
         self._fed, self._fed_to = self._next.submit(forget), self._history.end
-        self._due_s = time.monotonic() + LOAD_LIMIT_S
 
     def missed(self, chain: Chain) -> list[Float32]:
         """Return the input that the new chain has not had, in its blocks, oldest first."""
@@ -163,13 +161,6 @@ class ChainSwitch:
         samples = self._history.end - self._fed_to
         count, rest = divmod(samples, chain.block)
         return blocks if rest or count > len(blocks) else blocks[len(blocks) - count :]
-
-    @property
-    def _hangs(self) -> bool:
-        """Whether the new chain was due, and its thread still builds or feeds it."""
-        if self._next is None or time.monotonic() <= self._due_s:
-            return False
-        return not (self._next.ready.is_set() and (self._fed is None or self._fed.done()))
 
     def _abandon(self, settings: Settings, *, asked_for: bool) -> None:
         """Never wait again for the new chain; refuse the settings if it is the one for them."""
@@ -218,7 +209,6 @@ class ChainSwitch:
         # What it renders may be output.
         new.continue_with(current.learned, sum(map(len, blocks)))
         self._fed_to, self._rounds = self._history.end, self._rounds + 1
-        self._due_s = time.monotonic() + LOAD_LIMIT_S
         self._fed = worker.submit(lambda chain: render_last(chain, blocks, settings))
         return False
 

@@ -13,11 +13,11 @@ from rtvc.audio.endpoint import ENGINE_RATE, Endpoint
 from rtvc.calibration.sizing import Sizing
 from rtvc.engine.chain import Observer
 from rtvc.engine.chain_builder import ChainBuilder
-from rtvc.engine.chain_switch import LOAD_LIMIT_S
 from rtvc.engine.engine_loop import EngineLoop
 from rtvc.engine.supervisor import Phase
 from rtvc.engine.voice import Voice
 from rtvc.engine.voice_bank import FollowVoice
+from rtvc.engine.worker import LOAD_LIMIT_S
 from rtvc.errors import RtvcError
 from rtvc.settings import Settings
 from rtvc.stats import State, Stats
@@ -164,7 +164,7 @@ class Engine:
         worker = self._builder.start(self._builder.effective())
         try:
             error: BaseException | None
-            if worker.ready.wait(LOAD_LIMIT_S):
+            if worker.wait():
                 error = worker.error
             else:
                 worker.abandon()

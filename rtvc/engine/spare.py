@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from rtvc.engine.chain_builder import ChainBuilder
-from rtvc.engine.worker import Worker
+from rtvc.engine.worker import LOAD_LIMIT_S, Worker
 from rtvc.settings import Settings
 
 Shape = tuple[object, ...]
@@ -61,6 +61,14 @@ class Spare:
             worker.close()
             self._worker = None
             self._due = now + RETRY_S
+        elif worker is not None and worker.hangs:
+            worker.abandon()
+            self._worker = None
+            self._due = now + RETRY_S
+            self._builder.degradation.notify(
+                "A second copy of the voice, which is there for failures, did not load within "
+                f"{LOAD_LIMIT_S:.0f} s. It is tried again in {RETRY_S:.0f} s."
+            )
         elif worker is not None and worker.chain is not None and worker.chain.outdated:
             worker.close()
             self._worker = None
@@ -68,9 +76,12 @@ class Spare:
         elif worker is None and self._due is None:
             self._due = now + AGAIN_S
         elif worker is None and self._due is not None and now >= self._due:
+            if self._builder.too_many_hang(settings):
+                self._due = now + RETRY_S
+                return
             self._worker, self._due = self._builder.start(settings, background=True), None
             if self._synchronous:
-                self._worker.ready.wait()
+                self._worker.wait()
 
     def take(self, settings: Settings) -> Worker | None:
         """Return the spare if it is ready and fits the settings, else None."""

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from rtvc.engine.chain import Chain
 from rtvc.engine.chain_builder import ChainBuilder
 from rtvc.engine.thread_pool import run_in_pool
-from rtvc.engine.worker import Worker, work_in_background
+from rtvc.engine.worker import LOAD_LIMIT_S, Worker, work_in_background
 from rtvc.errors import RtvcError
 from rtvc.settings import BUILT_IN, NO_MORPH, Settings
 
@@ -103,7 +103,7 @@ class VoiceBank:
         self._settle()
         if now < self._due:
             return
-        if not self._update_wanted(in_use):
+        if not self._update_wanted(in_use, now):
             return
         self._collect(now)
         self._release()
@@ -160,7 +160,7 @@ class VoiceBank:
         for worker in workers:
             worker.close()
 
-    def _update_wanted(self, in_use: Settings) -> bool:
+    def _update_wanted(self, in_use: Settings, now: float) -> bool:
         """Decide which voices are wanted, the most important one first.
 
         Returns
@@ -179,9 +179,13 @@ class VoiceBank:
             names = dict.fromkeys((*self._used, *self._favourites))
             names.pop(in_use.voice, None)
             background = not self._synchronous
-            self._lookup = _Lookup(
-                facts, requested, list(names), self._follow, background=background
-            )
+            try:
+                self._lookup = _Lookup(
+                    facts, requested, list(names), self._follow, background=background
+                )
+            except RuntimeError:  # the system starts no more threads
+                self._due = now + RETRY_S
+                return False
         lookup = self._lookup
         if not lookup.done(wait=self._synchronous):
             return False
@@ -201,6 +205,9 @@ class VoiceBank:
             while self._synchronous and not (renewed.done() or worker.dead):
                 time.sleep(0.001)
             if not (renewed.done() or worker.dead):
+                if worker.hangs:
+                    del self._returning[name]
+                    worker.abandon()
                 continue
             del self._returning[name]
             if renewed.done() and renewed.exception() is None:
@@ -217,8 +224,15 @@ class VoiceBank:
             return
         name, worker = self._building
         if self._synchronous:
-            worker.ready.wait()
+            worker.wait()
         if not worker.ready.is_set():
+            if worker.hangs:
+                self._building, self._failed_s[name] = None, now
+                worker.abandon()
+                self._builder.degradation.notify(
+                    f"{name!r} is not kept ready: it did not load within {LOAD_LIMIT_S:.0f} s. "
+                    f"It is tried again in {RETRY_S:.0f} s."
+                )
             return
         self._building = None
         wanted = dict(self._wanted)
@@ -253,7 +267,7 @@ class VoiceBank:
             failed_s = self._failed_s.get(name)
             if name == self._builder.requested.voice_to_load:
                 continue  # the change to it is in progress
-            if name in self._returning:
+            if name in self._returning or self._builder.too_many_hang(settings):
                 continue
             if name in self._ready or (failed_s is not None and now < failed_s + RETRY_S):
                 continue

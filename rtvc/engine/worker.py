@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -17,6 +19,9 @@ from rtvc.system.thread_priority import raise_thread_priority, yield_thread_prio
 
 R = TypeVar("R")
 _Call = tuple[Callable[[Chain], Any], "Future[Any]"]
+
+LOAD_LIMIT_S = 120.0
+"""Time that a voice may take to load, or to be fed, before nothing waits for it any more."""
 
 
 class Worker:
@@ -47,6 +52,8 @@ class Worker:
         self.ready = threading.Event()
         self.error: BaseException | None = None
         self.chain: Chain | None = None
+        self._due_s = time.monotonic() + LOAD_LIMIT_S
+        """When the thread must be done with what it does now."""
         self._job: Job | None = None
         try:
             self._job = run_in_pool(self._run, "rtvc chain")
@@ -58,6 +65,20 @@ class Worker:
     def dead(self) -> bool:
         """Whether its thread runs no more calls."""
         return self._job is None or self._job.done
+
+    @property
+    def hangs(self) -> bool:
+        """Whether it has built, or run one call, for longer than `LOAD_LIMIT_S`, or is abandoned.
+
+        Not once its thread has come back.
+        """
+        if self._job is None or self._job.done:
+            return False
+        return self._job.thread.abandoned or time.monotonic() > self._due_s
+
+    def wait(self) -> bool:
+        """Wait until the chain is built or has failed; return False after `LOAD_LIMIT_S`."""
+        return self.ready.wait(LOAD_LIMIT_S)
 
     def submit(self, use: Callable[[Chain], R]) -> Future[R]:
         """Run `use` with the chain on its thread, after all earlier calls."""
@@ -104,12 +125,15 @@ class Worker:
         if self.error is not None:
             del self
             return
+        self._due_s = math.inf
         while call := next_call(self._calls):
             use, result = call
+            self._due_s = time.monotonic() + LOAD_LIMIT_S
             try:
                 result.set_result(use(self.chain))
             except BaseException as error:
                 result.set_exception(error)
+            self._due_s = math.inf
             # Keep no references to arguments and results while this thread waits.
             del call, use, result
 

@@ -11,7 +11,7 @@ import pytest
 from rtvc._types import Float32
 from rtvc.audio.simulated import SimulatedDevice
 from rtvc.calibration.sizing import Sizing
-from rtvc.engine import chain_switch
+from rtvc.engine import worker as worker_module
 from rtvc.engine.chain import Chain
 from rtvc.engine.chain_builder import ChainBuilder
 from rtvc.engine.chain_switch import ChainSwitch
@@ -90,7 +90,7 @@ def test_what_a_new_chain_renders_before_it_takes_over_has_the_automatic_pitch()
 def test_a_chain_that_hangs_is_abandoned_and_only_its_settings_are_refused(
     monkeypatch: pytest.MonkeyPatch, where: str, asked_for: str
 ) -> None:
-    monkeypatch.setattr(chain_switch, "LOAD_LIMIT_S", 0.2)
+    monkeypatch.setattr(worker_module, "LOAD_LIMIT_S", 0.2)
     let, hung = threading.Event(), threading.Event()
 
     def hang(place: str, name: str) -> None:
@@ -99,8 +99,8 @@ def test_a_chain_that_hangs_is_abandoned_and_only_its_settings_are_refused(
             let.wait(30)
 
     def render(name: str, _renders: int) -> None:
-        worker = switch._next
-        if worker is not None and worker.ready.is_set():  # not while it is warmed up
+        new = switch._next
+        if new is not None and new.ready.is_set():  # not while it is warmed up
             hang("feed", name)
 
     find = finder(**{n: PlainVoice(n, on_render=partial(render, n)) for n in "abw"})
@@ -166,7 +166,6 @@ def test_a_chain_that_is_fed_outputs_nothing_from_before_a_lost_device(long: boo
         time.sleep(0.002)
     if long and switch._next is not None:
         switch._fed.result(20)
-        switch._due_s = 0.0
         switch._next.submit(lambda chain: time.sleep(0.1))
     history.forget()
     switch.forget()

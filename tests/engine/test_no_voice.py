@@ -11,7 +11,7 @@ import pytest
 
 from rtvc._types import Float32
 from rtvc.audio.simulated import SimulatedDevice
-from rtvc.engine import chain_replacement, engine
+from rtvc.engine import engine, worker
 from rtvc.engine.voice import Voice
 from rtvc.errors import RtvcError, UsageError
 from rtvc.session import Session
@@ -98,7 +98,7 @@ def test_it_starts_muted_and_sounds_when_the_file_is_back():
 
 @pytest.mark.parametrize("waits", [False, True])
 def test_a_voice_that_never_loads_does_not_keep_the_session_from_starting(monkeypatch, waits):
-    for module in (engine, chain_replacement):
+    for module in (engine, worker):
         monkeypatch.setattr(module, "LOAD_LIMIT_S", 0.3)
     answered = threading.Event()
 

@@ -15,6 +15,7 @@ from rtvc._types import Float32
 from rtvc.audio.simulated import SimulatedDevice
 from rtvc.calibration.sizing import Sizing
 from rtvc.engine import handover
+from rtvc.engine import worker as worker_module
 from rtvc.engine.chain_builder import ChainBuilder
 from rtvc.engine.handover import faded
 from rtvc.engine.plan import Plan
@@ -388,6 +389,10 @@ class Kept:
         self.bank.keep(("high",))
         self._now = 0.0
 
+    @property
+    def message(self) -> str:
+        return self.builder.degradation.message(self._now)
+
     def tend_until(self, condition: Callable[[], object]) -> None:
         deadline = time.monotonic() + 20
         while not condition():
@@ -429,6 +434,50 @@ def test_a_voice_that_comes_back_while_it_is_built_waits_once():
     assert kept.bank.take(kept.high) is back
     back.close()
     kept.bank.close()
+
+
+def test_a_voice_that_hangs_while_it_is_built_is_given_up_told_and_built_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker_module, "LOAD_LIMIT_S", 0.05)
+    let, builds = threading.Event(), list[int]()
+
+    def hang() -> None:
+        builds.append(len(builds))
+        if len(builds) == 1:
+            let.wait(60)
+
+    kept = Kept(hang)
+    kept.builder.effective()
+    try:
+        kept.tend_until(lambda: builds)
+        kept.tend_until(lambda: "'high' is not kept ready" in kept.message)
+        kept.tend_until(lambda: kept.bank.memory)
+        assert builds == [0, 1]
+    finally:
+        let.set()
+        kept.bank.close()
+
+
+def test_a_voice_that_hangs_when_it_comes_back_is_built_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker_module, "LOAD_LIMIT_S", 0.05)
+    kept, let = Kept(), threading.Event()
+    kept.builder.requested = kept.low
+    back = kept.builder.start(kept.high)
+    assert back.ready.wait(20)
+    back.submit(lambda chain: let.wait(60))
+    kept.bank.give_back(back, kept.high)
+    try:
+        kept.tend_until(lambda: kept.bank.memory)
+        new = kept.bank.take(kept.high)
+        assert new is not None
+        assert new is not back
+        new.close()
+    finally:
+        let.set()
+        kept.bank.close()
 
 
 @pytest.mark.parametrize("change", [{"ready_memory": 30.0}, {"block": 100.0}], ids=str)
