@@ -114,14 +114,16 @@ class Limiter:
 
     def _gains_needed(self, block: Float32, ceiling: float) -> list[float]:
         """Return the largest allowed gain of each hop of the block, 6 samples late."""
-        width = len(self._before)
         joined = np.concatenate([self._before, block])
         self._before = joined[len(block) :]
-        peak = np.abs(joined[5 : 5 + len(block)])
-        if float(np.max(np.abs(joined), initial=0.0)) * 3.0 > ceiling:
-            windows = np.lib.stride_tricks.sliding_window_view(joined, width + 1)
-            between = np.abs(windows @ self._TAPS.T.astype(np.float32)).max(axis=1)
-            peak = np.maximum(peak, between)
+        magnitude = np.abs(joined)
+        if float(np.max(magnitude, initial=0.0)) * 3.0 <= ceiling:
+            return [1.0] * (len(block) // self.hop)
+        # `sliding_window_view` does the same in 15 us, this in 1 us.
+        shape, step = (len(block), self._TAPS.shape[1]), joined.itemsize
+        windows = np.ndarray(shape, joined.dtype, joined, 0, (step, step))
+        between = np.abs(windows @ self._TAPS.T.astype(np.float32)).max(axis=1)
+        peak = np.maximum(magnitude[5 : 5 + len(block)], between)
         hops = peak.reshape(-1, self.hop).max(axis=1)
         return np.minimum(1.0, ceiling / np.maximum(hops, 1e-9)).tolist()  # type: ignore[no-any-return]
 

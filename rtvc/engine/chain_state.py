@@ -40,6 +40,7 @@ _NO_STATE = (
     "_cleaned",
     "_cleaned_samples",
     "_in_progress",
+    "_noise",
     "_reached",
 )
 """Attributes of a chain that hold its voice, only look at its blocks, whose state is inside another

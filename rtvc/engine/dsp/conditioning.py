@@ -246,7 +246,7 @@ class Gate:
         count = len(joined) // self._frame
         self._pending = joined[count * self._frame :]
         frames = joined[: count * self._frame].reshape(count, self._frame)
-        power = np.mean(np.square(frames, dtype=np.float64), axis=1)
+        power = np.add.reduce(np.square(frames, dtype=np.float64), axis=1) / self._frame
         levels = (10.0 * np.log10(power + 1e-20)).tolist()
         always = settings.gate <= -90.0
         if spoken is None:

@@ -42,10 +42,10 @@ class LoudnessFollow:
         amount
             0 (no change) to 1 (the loudness of `reference`).
         """
-        powers = [
-            np.mean(np.square(x.reshape(-1, self._frame), dtype=np.float64), axis=1).tolist()
-            for x in (reference, output)
-        ]
+        squares = (
+            np.square(x.reshape(-1, self._frame), dtype=np.float64) for x in (reference, output)
+        )
+        powers = [(np.add.reduce(x, axis=1) / self._frame).tolist() for x in squares]
         gains = [self._gain]
         for in_power, out_power in zip(*powers, strict=True):
             self._in_power += (1.0 - self._keep) * (in_power - self._in_power)

@@ -197,13 +197,14 @@ class Analyzer:
         repaired = not np.isfinite(spectra[0]).all()
         if repaired:
             np.nan_to_num(spectra[0], copy=False, nan=_SILENCE, posinf=_SILENCE, neginf=_SILENCE)
-        spectra[1], bad = self._periodic_share(first, hz)
+        repaired = self._periodic_share(first, hz, spectra[1]) or repaired
         # A high floor has less lookahead than the reach.
         ahead = min(_PEAK_REACH, self._lookahead)
         start = first * HOP + OFFSET - _PEAK_REACH - (self._end - len(self._full))
         size = _PEAK_REACH + ahead
-        peak = windows(np.abs(self._full), size, HOP, first=start, count=count).max(axis=1)
-        return WorldFrames(hz, spectra, peak, repaired=repaired or bad)
+        near = np.abs(self._full[start : start + (count - 1) * HOP + size])
+        peak = windows(near, size, HOP, count=count).max(axis=1)
+        return WorldFrames(hz, spectra, peak, repaired=repaired)
 
     def _half_start(self) -> int:
         """Return the absolute index of the oldest kept sample at half the rate."""
@@ -240,39 +241,56 @@ class Analyzer:
             hz[low] = np.where(near, refined, hz[low])
         return hz
 
-    def _periodic_share(self, first: int, hz: Float64) -> tuple[Float32, bool]:
-        """Return the periodic share of the power, (frames, bins), and whether it was repaired.
+    def _periodic_share(self, first: int, hz: Float64, out: Float32) -> bool:
+        """Write the periodic share of the power, (frames, bins); return whether it was repaired.
 
         It is measured in every second frame and at onsets, and held in between. D4C needs 2.25
         periods on either side. If there is less lookahead, it is measured slightly earlier,
         since it changes slowly.
         """
-        index = np.arange(first, first + len(hz))
-        voiced = hz > 0
-        before = np.concatenate([[self._was_voiced], voiced[:-1]])
-        due = voiced & ((index % 2 == 0) | ~before)
-        known = np.zeros((1 + int(due.sum()), self.bins), np.float32)
-        known[0] = self._share
-        if due.any():
-            peak = float(np.abs(self._half).max())
-            aperiodicity = pyworld.d4c(
-                self._half / peak if peak > _LOUDEST else self._half,
-                hz[due],
-                self._half_seconds(index[due]) - self._missing(hz[due], 2.25, _TAPS),
-                _HALF_RATE,
-                threshold=_LOVE_TRAIN,
-                fft_size=self._size // 2,
-            )
-            # Bins above the half-rate signal's band stay 0: treated as noise.
-            np.square(aperiodicity, out=aperiodicity)
-            np.subtract(
-                1.0, aperiodicity, out=known[1:, : aperiodicity.shape[1]], casting="same_kind"
-            )
-        bad = ~np.isfinite(known)
+        voiced = (hz > 0).tolist()
+        before = [self._was_voiced, *voiced]
+        due = [
+            k
+            for k, sounding in enumerate(voiced)
+            if sounding and ((first + k) % 2 == 0 or not before[k])
+        ]
+        repaired = False
+        measured: dict[int, Float32] = {}
+        if due:
+            shares, repaired = self._measured_share(first + np.array(due), hz[due])
+            measured = dict(zip(due, shares, strict=True))
+        for k, sounding in enumerate(voiced):
+            self._share = measured.get(k, self._share)
+            out[k] = self._share if sounding else 0.0
+        self._was_voiced = voiced[-1]
+        return repaired
+
+    def _measured_share(self, index: NDArray[np.intp], hz: Float64) -> tuple[Float32, bool]:
+        """Return the periodic share of voiced frames, (frames, bins), and whether it was repaired.
+
+        Parameters
+        ----------
+        index
+            Absolute indices of the frames.
+        hz
+            Their f0.
+        """
+        share = np.zeros((len(hz), self.bins), np.float32)
+        peak = float(np.abs(self._half).max())
+        aperiodicity = pyworld.d4c(
+            self._half / peak if peak > _LOUDEST else self._half,
+            hz,
+            self._half_seconds(index) - self._missing(hz, 2.25, _TAPS),
+            _HALF_RATE,
+            threshold=_LOVE_TRAIN,
+            fft_size=self._size // 2,
+        )
+        # Bins above the half-rate signal's band stay 0: treated as noise.
+        np.square(aperiodicity, out=aperiodicity)
+        np.subtract(1.0, aperiodicity, out=share[:, : aperiodicity.shape[1]], casting="same_kind")
+        bad = ~np.isfinite(share)
         repaired = bool(bad.any())
         if repaired:
-            known[bad] = 0.0
-        share: Float32 = known[np.cumsum(due)]
-        share[~voiced] = 0.0
-        self._share, self._was_voiced = share[-1], bool(voiced[-1])
+            share[bad] = 0.0
         return share, repaired

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
+from numpy.typing import NDArray
 
 from rtvc._types import Float32, Float64
 from rtvc.engine.dsp.melody import (
@@ -74,10 +77,12 @@ class Effects:
         self._melody = MelodySettings(settings, _RAMP_FRAMES)
         self._tuner = Tuner(HOP / RATE)
         self._values = _targets(settings)
+        self._reached: Settings | None = None
+        """The settings whose values the last frames have, if they are known."""
 
     def apply(self, frames: WorldFrames, settings: Settings) -> WorldFrames:
         """Return the modified frames; `frames` may be changed in place."""
-        values = self._glide(len(frames.hz), _targets(settings))
+        values = self._glide(len(frames.hz), settings)
         melody = self._melody.glide(len(frames.hz), settings)
         spectra = frames.spectra
         if values[:, _FORMANT].any():
@@ -101,9 +106,15 @@ class Effects:
         low_delay = _low_delay(limited_shift(mean, melody), melody[:, FIX])
         return WorldFrames(output_f0, spectra, frames.peak, low_delay)
 
-    def _glide(self, frames: int, target: Float64) -> Float64:
-        """Return formant shift and breathiness per frame, (frames, 2), moving to `target`."""
-        start = self._values
+    def _glide(self, frames: int, settings: Settings) -> Float64:
+        """Return formant shift and breathiness per frame, (frames, 2), moving to `settings`."""
+        start, target = self._values, self._values
+        if settings is not self._reached:
+            target = _targets(settings)
+        if np.array_equal(start, target):
+            self._reached = settings
+            return np.repeat(start[None], frames, axis=0)
+        self._reached = None
         progress = np.minimum(np.arange(1, frames + 1) / _RAMP_FRAMES, 1.0)[:, None]
         values = np.where(progress < 1, start + (target - start) * progress, target)
         self._values = values[-1].copy()
@@ -145,18 +156,32 @@ def _restrain(log_power: Float32, peak: Float64) -> None:
 def _stretch(spectra: Float32, semitones: Float64) -> Float32:
     """Stretch (2, frames, bins) along frequency by `semitones` (frames,)."""
     out = np.empty_like(spectra)
-    bins = spectra.shape[-1]
     # Usually all frames have the same shift; during a ramp there are a few groups.
-    for value in np.unique(semitones):
+    for value in np.unique(semitones).tolist():
         same = np.flatnonzero(semitones == value)
         group = spectra[:, same[0] : same[-1] + 1]
-        place = np.minimum(_source_bins(bins, value), bins - 1.001)
-        below = place.astype(np.intp)
+        below, share = _places(spectra.shape[-1], value)
         low, high = np.take(group, below, axis=2), np.take(group, below + 1, axis=2)
         high -= low
-        high *= (place - below).astype(np.float32)
+        high *= share
         np.add(low, high, out=out[:, same[0] : same[-1] + 1])
     return out
+
+
+@lru_cache(maxsize=8)
+def _places(bins: int, semitones: float) -> tuple[NDArray[np.intp], Float32]:
+    """Return between which bins of the spectrum each bin of the shifted one lies.
+
+    Returns
+    -------
+    below : ndarray
+        (bins,), the lower bin.
+    share : ndarray
+        (bins,) float32, the share of the upper one.
+    """
+    place = np.minimum(_source_bins(bins, semitones), bins - 1.001)
+    below = place.astype(np.intp)
+    return below, (place - below).astype(np.float32)
 
 
 def _source_bins(bins: int, semitones: float) -> Float64:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvc._types import Float32, Float64
-from rtvc.engine.dsp.noise import frame_noise
+from rtvc.engine.dsp.noise import FrameNoise
 from rtvc.engine.dsp.windows import windows
 from rtvc.engine.world.analysis import HOP, OFFSET, RATE, WorldFrames
 
@@ -43,7 +43,7 @@ class WorldSynthesizer:
     def __init__(self, bins: int, seed: int) -> None:
         self._bins = bins
         self._size = 2 * (bins - 1)
-        self._seed = seed
+        self._noise = FrameNoise(seed, _NOISE_FRAME)
         rise = (np.arange(HOP, dtype=np.float32) + 0.5) / HOP
         self._window = np.concatenate([rise, rise[::-1]])
         # Hann window over the part of the transform after the latest excitation.
@@ -140,7 +140,7 @@ class WorldSynthesizer:
             inner[0] = self._pulses(hz)
         else:
             self._pulse_tail[:] = 0.0
-        inner[-1] = frame_noise(self._seed, first // 2, hops // 2, _NOISE_FRAME)
+        inner[-1] = self._noise.draw(first // 2, hops // 2)
         stretches = windows(signals, 2 * HOP, HOP, count=len(hz))
         # Pulses are delayed by half their sinc, so they are placed that much earlier.
         rows = np.zeros((voiced + 1, len(hz), OFFSET - _SINC_DELAY + 2 * HOP), np.float32)
@@ -189,11 +189,9 @@ class WorldSynthesizer:
         length = (frames - 1) * HOP + size
         # Row k is written k hops to the right, then the rows are summed.
         shifted = np.zeros((frames, length + HOP), np.float32)
-        step = shifted.itemsize
-        np.lib.stride_tricks.as_strided(
-            shifted, (frames, size), ((length + 2 * HOP) * step, step), writeable=True
-        )[:] = rows
-        total = shifted.sum(axis=0)[HOP:length]
+        places = windows(shifted.reshape(-1), size, length + 2 * HOP, count=frames)
+        places[:] = rows
+        total = np.add.reduce(shifted, axis=0)[HOP:length]
         total[: len(self._tail)] += self._tail
         complete = (frames - 1) * HOP
         self._tail = total[complete:].copy()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soxr
 
-from rtvc.engine.dsp.noise import frame_noise
+from rtvc.engine.dsp.noise import FrameNoise, frame_noise
 from rtvc.engine.world.pitch import Correlator, Tracker
 from tests.engine.speech_measures import NAMES, RATE, reference_pitch, speech
 
@@ -91,6 +91,10 @@ def test_noise_is_a_function_of_time(samples: int) -> None:
     part = whole[5 * samples : 9 * samples]
     np.testing.assert_array_equal(part, frame_noise(3, 1, 4, samples))
     assert not np.array_equal(whole, frame_noise(4, -4, 20, samples))
+    source = FrameNoise(3, samples)
+    for first in (-4, -2, 0, 6, 8, 2):  # in turn, after a gap, and back
+        expected = whole[(first + 4) * samples : (first + 6) * samples]
+        np.testing.assert_array_equal(source.draw(first, 2), expected)
 
 
 @pytest.mark.parametrize("samples", [480, 441])
