@@ -189,10 +189,12 @@ def _with_header(raw: Path, rate: int, name: str) -> Path:
             "samples of 4 bytes each."
         )
     target = raw.with_name("raw.w64")
+    # As bytes: soundfile cannot encode names that are not UTF-8, such as that of TMPDIR.
+    written = os.fsencode(target)
     try:
         with (
             raw.open("rb") as file,
-            soundfile.SoundFile(target, "w", rate, 1, format="W64", subtype="FLOAT") as sound,
+            soundfile.SoundFile(written, "w", rate, 1, format="W64", subtype="FLOAT") as sound,
         ):
             while piece := file.read(_PIECE):
                 sound.write(np.frombuffer(piece, "<f4"))
@@ -265,7 +267,7 @@ def _decoded(source: Path, target: Path, name: str, problem: str) -> LocalFile:
         raise RtvcError(f"{name} cannot be decoded into {target.parent.parent}. {_SCRATCH_HINT}")
     seconds = 0.0
     with contextlib.suppress(soundfile.LibsndfileError):
-        seconds = soundfile.info(target).duration
+        seconds = soundfile.info(os.fsencode(target)).duration
     if not seconds:
         if problem != UNKNOWN_FORMAT:
             return LocalFile(source, name)

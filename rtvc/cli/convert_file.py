@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -264,7 +265,7 @@ def _send(path: Path, *, raw: bool) -> None:
 
     output = sys.stdout.buffer
     if raw:
-        with soundfile.SoundFile(path) as sound:
+        with soundfile.SoundFile(os.fsencode(path)) as sound:
             for block in sound.blocks(1 << 16, dtype="float32"):
                 output.write(block.astype("<f4").tobytes())
     else:

@@ -17,7 +17,8 @@ _PREFIX = "recording-in-progress-"
 def note_recording(paths: Iterable[Path]) -> None:
     """Remember the files of a recording that has started; failures are ignored."""
     with contextlib.suppress(RtvcError):
-        write_atomically(_own_file(), "".join(f"{path}\n" for path in paths))
+        # As bytes: a name on Linux may have line breaks, and bytes that are not UTF-8.
+        write_atomically(_own_file(), b"".join(os.fsencode(path) + b"\0" for path in paths))
 
 
 def forget_recording() -> None:
@@ -34,9 +35,9 @@ def take_unfinished() -> list[Path]:
         if not process.isdigit() or (file != _own_file() and is_running(int(process))):
             continue
         with contextlib.suppress(OSError, ValueError):
-            lines = file.read_text("utf-8").splitlines()
+            names = file.read_bytes().split(b"\0")[:-1]
             file.unlink()
-            found += [path for path in map(Path, lines) if path.is_file()]
+            found += [path for path in map(Path, map(os.fsdecode, names)) if path.is_file()]
     return found
 
 

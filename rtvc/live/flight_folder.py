@@ -118,8 +118,10 @@ def _write_sounds(log: FlightLog, rows: list[Row], start: int, folder: Path) -> 
         "output": log.output[max(0, played - log.output_start) :],
     }
     for name, samples in sounds.items():
+        # As bytes: soundfile cannot encode names that are not UTF-8.
+        path = os.fsencode(folder / f"{name}.flac")
         try:
-            soundfile.write(folder / f"{name}.flac", samples, ENGINE_RATE, subtype="PCM_24")
+            soundfile.write(path, samples, ENGINE_RATE, subtype="PCM_24")
         except soundfile.LibsndfileError as error:
             reason = reason_of(error)
             full = reason == "System error"  # what libsndfile says of a full disk

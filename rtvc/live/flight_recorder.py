@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rtvc.audio.endpoint import ENGINE_RATE
 from rtvc.engine.catch_up import HISTORY_S
 from rtvc.engine.chain_state import read_learned, read_state
-from rtvc.errors import RtvcError
+from rtvc.errors import RtvcError, escaped
 from rtvc.live.flight_events import FaultWatch
 from rtvc.live.flight_folder import write_folder
 from rtvc.live.flight_log import AudioRing, Call, ChainLog, Event, Fill, FlightLog, Write
@@ -273,7 +273,8 @@ class FlightRecorder:
     def _save(self) -> None:
         try:
             folder = write_folder(self.log(), self._folder, self._devices())
-            self._messages.append(f"The last minute, with your own voice in it, is in {folder}.")
+            where = escaped(str(folder))
+            self._messages.append(f"The last minute, with your own voice in it, is in {where}.")
         except RtvcError as error:
             self._messages.append(f"The last minute was not saved. {error}")
         except Exception as error:

@@ -110,7 +110,7 @@ def unfinished_recordings() -> str:
     paths = take_unfinished()
     if not paths:
         return ""
-    files = " and ".join(map(str, paths))
+    files = _joined(paths)
     return (
         f"The last run ended while it was recording; the recording can be played and is in {files}."
     )

@@ -352,6 +352,17 @@ def test_standard_input_and_output():
     np.testing.assert_allclose(raw, soundfile.read("out.wav")[0], atol=2**-22)
 
 
+def test_pipes_if_the_temporary_folder_has_a_name_that_is_not_utf_8(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    samples = soundfile.read(speech("talk.wav", 0.3))[0]
+    done = run("-", "-", "--raw", stdin=samples.astype("<f4").tobytes(), text=False)
+    assert len(done.stdout) == 4 * len(samples)
+
+
 @pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg")
 def test_other_formats_are_decoded_and_what_is_missing_in_them_is_reported(
     here_convert: Callable[..., str],

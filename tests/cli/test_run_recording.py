@@ -21,7 +21,7 @@ from rtvc.cli.main import parse
 from rtvc.cli.run_devices import RunDevices
 from rtvc.config.recording_choice import RecordingChoice
 from rtvc.config.remembered import RememberedRun, load_remembered, save_remembered
-from rtvc.errors import UsageError
+from rtvc.errors import UsageError, escaped
 from rtvc.live.demo import load_utterance
 from rtvc.live.devices import DeviceNames, DeviceSelection, OpenDevices
 from rtvc.live.recorder import Recorder, unfinished_recordings
@@ -137,6 +137,15 @@ def test_the_newest_seconds_of_a_killed_recording_are_named_too(tmp_path: Path):
     recorder.start(tmp_path / "talk.ogg")
     sentence = unfinished_recordings()  # as after a kill: what this process has noted
     assert sentence.endswith(f" is in {tmp_path / 'talk.ogg'} and {tmp_path / 'talk-end.wav'}.")
+    recorder.stop()
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"two\nlines"])
+def test_any_name_of_a_folder_can_have_recordings(tmp_path: Path, name: bytes):
+    folder = tmp_path / os.fsdecode(name)
+    recorder = Recorder(lambda recording: None, RecordingChoice(folder=str(folder)))
+    recorder.start()
+    assert unfinished_recordings().endswith(f" is in {escaped(str(folder))}/rtvc-recording.wav.")
     recorder.stop()
 
 

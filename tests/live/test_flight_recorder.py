@@ -1,6 +1,7 @@
 """The flight recorder on simulated devices, what it saves, and its replay."""
 
 import json
+import os
 import resource
 import shutil
 import threading
@@ -162,6 +163,8 @@ def test_a_folder_is_for_people_and_programs(tmp_path):
     assert preset.apply_to(Settings()) == Settings(pitch=4)
     assert json.loads((folder / "versions.json").read_text())["devices"] == {"input": "mic"}
     assert write_folder(flight.log(), tmp_path, {}) != folder
+    latin = write_folder(flight.log(), tmp_path / os.fsdecode(b"caf\xe9"), {})
+    assert sorted(path.name for path in latin.iterdir()) == names.split()
 
 
 def test_what_was_played_late_is_known(tmp_path):
