@@ -19,6 +19,20 @@ _NOTE = re.compile(r"([A-Ga-g])([#b♯♭]?)")
 _SIGNS = {"": 0, "#": 1, "♯": 1, "b": -1, "♭": -1}
 
 
+def read_note(text: str) -> str:
+    """Return a typed note with a sharp in place of a flat: "A#" for "Bb".
+
+    Raises
+    ------
+    ValueError
+        If the text is no note.
+    """
+    match = _NOTE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a note")
+    return NOTES[(NOTES.index(match[1].upper()) + _SIGNS[match[2]]) % 12]
+
+
 def read_scale(text: str) -> str:
     """Return the name of a scale, or typed notes with sharps and in order: "C D# G".
 
@@ -29,15 +43,10 @@ def read_scale(text: str) -> str:
     """
     if text.strip().lower() in SCALES:
         return text.strip().lower()
-    numbers = set()
-    for word in text.replace(",", " ").split():
-        match = _NOTE.fullmatch(word)
-        if match is None:
-            raise ValueError(f"{word!r} is not a note")
-        numbers.add((NOTES.index(match[1].upper()) + _SIGNS[match[2]]) % 12)
-    if not numbers:
+    notes = {read_note(word) for word in text.replace(",", " ").split()}
+    if not notes:
         raise ValueError("no notes")
-    return " ".join(NOTES[number] for number in sorted(numbers))
+    return " ".join(note for note in NOTES if note in notes)
 
 
 def scale_notes(scale: str, key: str) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from rtvc.between import name_between
 from rtvc.errors import UsageError, did_you_mean
-from rtvc.scales import NOTES, SCALES, read_scale
+from rtvc.scales import NOTES, SCALES, read_note, read_scale
 from rtvc.setting import Setting, SettingError, Value
 
 BUILT_IN = "world"
@@ -127,7 +127,14 @@ class Settings:
         step=0.1,
         needs=_F0,
     )
-    key: str = _setting("C", "Key of the scale for tune.", choices=NOTES, needs=_F0)
+    key: str = _setting(
+        "C",
+        "Key of the scale for tune.",
+        choices=NOTES,
+        read=read_note,
+        readable="a flat such as Bb",
+        needs=_F0,
+    )
     scale: str = _setting(
         "chromatic",
         "Scale for tune: a name, which begins at the key, or the notes themselves.",

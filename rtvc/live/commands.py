@@ -6,10 +6,12 @@ from collections.abc import Callable
 from functools import partial
 
 from rtvc.config.preset_manager import PresetManager, format_value, setting_label
+from rtvc.device_choice import SYSTEM_DEFAULT
 from rtvc.errors import RtvcError, UsageError, did_you_mean
 from rtvc.library.voice_defaults import follow_voice
 from rtvc.live.actions import Actions
 from rtvc.live.controller import Controller
+from rtvc.live.devices import DeviceChoice
 from rtvc.setting import Setting, Value
 from rtvc.settings import SETTINGS, Settings
 
@@ -28,7 +30,8 @@ q                  quit
 :save NAME         save the settings as a preset
 :remember          let the voice remember its settings
 :undo, :redo       undo the last change, or do it again
-:input NAME        another microphone; also :output NAME, :monitor NAME or off
+:input NAME        another microphone, or default; also :output NAME
+:monitor NAME      hear yourself on a second speaker, or default; off ends it
 :minute            write the last minute to a folder
 :mute, :own, :record, :quit     what the keys do"""
 _OWN_VOICE = (
@@ -139,6 +142,9 @@ class Commands:
         names = [name for name, setting in SETTINGS.items() if setting.stored]
         if setting is None or setting.name not in names:
             hint = did_you_mean(name, [*names, *self._commands], "':help' lists the commands.")
+            if setting is not None:  # the mode, which a similar name would not change
+                own = "" if self._controller.never_dry else "; space is your own voice, and back"
+                hint = f"m mutes and unmutes{own}."
             raise UsageError(f"There is no command or setting {name!r}. {hint}")
         if not text.strip():
             current = getattr(self._controller.settings, setting.name)
@@ -182,11 +188,16 @@ class Commands:
     def _device(self, what: str, name: str) -> str:
         if not name:
             raise UsageError(f"Name a device, or '{NO_DEVICE_NAMES[what]}': ':{what} NAME'.")
-        choice = "" if name.lower() == NO_DEVICE_NAMES[what] else name
-        wanted = self._controller.requested
-        self._controller.select_devices(
-            wanted.with_input(choice) if what == "input" else wanted._replace(**{what: choice})
-        )
+        choice: DeviceChoice = "" if name.lower() == NO_DEVICE_NAMES[what] else name
+        selection = self._controller.requested
+        if what == "input":
+            selection = selection.with_input(choice)
+        elif what == "output":
+            selection = selection._replace(output=choice)
+        else:
+            default = name.lower() == NO_DEVICE_NAMES["output"]
+            selection = selection._replace(monitor=SYSTEM_DEFAULT if default else choice)
+        self._controller.select_devices(selection)
         return ""
 
     def _change(self, setting: Setting, value: Value) -> str:

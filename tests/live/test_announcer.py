@@ -8,6 +8,7 @@ from rtvc.config.panel_state import PanelState
 from rtvc.config.preset_manager import PresetManager
 from rtvc.config.presets import user_folder
 from rtvc.config.remembered import RememberedRun
+from rtvc.device_choice import SYSTEM_DEFAULT
 from rtvc.errors import UsageError
 from rtvc.live.actions import Actions
 from rtvc.live.announcer import Announcer
@@ -111,8 +112,10 @@ def test_reduced_work_is_announced():
 class Typist:
     """Commands on a run that has not been started."""
 
-    def __init__(self):
-        self.controller = Controller(SimulatedDevices(), RememberedRun(), remember=False)
+    def __init__(self, *, never_dry: bool = False):
+        self.controller = Controller(
+            SimulatedDevices(), RememberedRun(), remember=False, never_dry=never_dry
+        )
         presets = PresetManager()
         presets.scan()
         self.now = 0.0
@@ -171,9 +174,11 @@ def test_refused_values_are_told_in_a_sentence_and_change_nothing():
 
 def test_the_mode_is_no_setting():
     it = Typist()
-    assert "no command or setting 'mode'" in it.commands.line(":mode dry")
-    assert "no command or setting 'mode'" in it.commands.line(":set mode dry")
+    said = "There is no command or setting 'mode'. m mutes and unmutes"
+    for line in (":mode dry", ":set mode dry"):
+        assert it.commands.line(line) == f"{said}; space is your own voice, and back."
     assert it.settings.mode == "converted"
+    assert Typist(never_dry=True).commands.line(":mode dry") == f"{said}."
 
 
 def test_keys_and_commands_do_the_same():
@@ -239,6 +244,17 @@ def test_devices_in_quick_succession_are_all_used():
         "USB Microphone",
         "External Headphones",
     ]
+    it.controller.close()
+
+
+def test_default_is_the_device_of_the_system_in_each_direction():
+    it = Typist()
+    for what in ("input", "output", "monitor"):
+        it.commands.line(f":{what} External Headphones")
+        it.commands.line(f":{what} Default")
+    assert it.controller.requested[:3] == ("", "", SYSTEM_DEFAULT)
+    it.commands.line(":monitor OFF")
+    assert it.controller.requested.monitor == ""
     it.controller.close()
 
 

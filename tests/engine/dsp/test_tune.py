@@ -195,3 +195,17 @@ def test_scales_are_read() -> None:
             Settings(scale=text)
     with pytest.raises(SettingError, match="Did you mean 'minor'"):
         Settings(scale="minr")
+
+
+@pytest.mark.parametrize(
+    ("typed", "key"),
+    [("Bb", "A#"), ("bb", "A#"), ("B", "B"), ("a", "A"), ("E♭", "D#"), ("c#", "C#")],
+)
+def test_a_key_can_be_typed_with_a_flat(typed: str, key: str) -> None:
+    assert Settings(key=typed).key == key
+
+
+def test_what_is_no_key_is_refused_with_what_is_one() -> None:
+    for text in ("H", "C minor", "Bbb", ""):
+        with pytest.raises(SettingError, match=r"'key' is .* a flat such as Bb"):
+            Settings(key=text)
