@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import http.client
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -87,6 +88,7 @@ class _PartialDownload:
     name: str = ""
 
 
+@contextlib.contextmanager
 def download(
     url: str,
     progress: ReportProgress,
@@ -94,8 +96,10 @@ def download(
     size: int | None = None,
     sha256: str = "",
     retry_delays_s: Sequence[float] = RETRY_DELAYS_S,
-) -> Download:
-    """Download a file into the downloads folder; the caller moves it or discards it.
+) -> Iterator[Download]:
+    """Download a file into the downloads folder, for the block, which moves it or discards it.
+
+    Until the block ends, no other process downloads from the URL or changes the file.
 
     Parameters
     ----------
@@ -133,7 +137,7 @@ def download(
             raise _wrong_file_error(request.url, f"its SHA-256 is not {sha256[:16]}…")
         if not file.seek(0, 2):
             raise RtvcError(f"The file at {request.url} is empty; check the URL.")
-        return Download(_part_file(request.url), state.name or file_name(None, request.url))
+        yield Download(_part_file(request.url), state.name or file_name(None, request.url))
 
 
 def discard_download(url: str) -> None:
@@ -327,21 +331,33 @@ def _locked_part_file(url: str) -> Iterator[FileIO]:
     with explain_write_errors():
         downloads_folder().mkdir(parents=True, exist_ok=True)
         _remove_old_parts()
-        _part_file(url).touch()
-        # Unbuffered, so that a write is complete when it returns, and an error is raised once.
-        file = _part_file(url).open("r+b", buffering=0)
+        file = _open_locked(url)
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RtvcError(
-                f"Another rtvc process is already downloading {url}; wait until it has finished."
-            ) from None
         try:
             yield file
         finally:
             if not file.seek(0, 2):
                 discard_download(url)
+
+
+def _open_locked(url: str) -> FileIO:
+    path = _part_file(url)
+    while True:
+        path.touch()
+        # Unbuffered, so that a write is complete when it returns, and an error is raised once.
+        file = path.open("r+b", buffering=0)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise RtvcError(
+                f"Another rtvc process is already using {url}; wait until it has finished."
+            ) from None
+        # The process that held the lock may have moved or removed the file before.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                return file
+        file.close()
 
 
 def _remove_old_parts() -> None:

@@ -46,21 +46,21 @@ def open_source(source: str, progress: ReportProgress) -> Iterator[list[FoundVoi
         with _find_in_path(path) as found:
             yield found
         return
-    fetched = download(source, progress)
-    try:
-        with staging_folder() as stage:
-            # The link gives the file the server's name for it, which messages then show.
-            link = stage / (names.sanitized(fetched.name) or "download")
-            link.symlink_to(fetched.path)
-            with _find_in_path(link) as found:
-                origin = without_query(source)
-                yield [dataclasses.replace(one, origin=origin) for one in found]
-    except UsageError:
-        raise
-    except Exception:
+    with download(source, progress) as fetched:
+        try:
+            with staging_folder() as stage:
+                # The link gives the file the server's name for it, which messages then show.
+                link = stage / (names.sanitized(fetched.name) or "download")
+                link.symlink_to(fetched.path)
+                with _find_in_path(link) as found:
+                    origin = without_query(source)
+                    yield [dataclasses.replace(one, origin=origin) for one in found]
+        except UsageError:
+            raise
+        except Exception:
+            discard_download(source)
+            raise
         discard_download(source)
-        raise
-    discard_download(source)
 
 
 @contextmanager

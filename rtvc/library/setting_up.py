@@ -92,9 +92,14 @@ def install_from_url(
     url = f"{mirror.rstrip('/')}/{model.file}" if mirror else model.url
     if not unverified:
         require_space(model.size, f"the {model.title}")
-    expected = {} if unverified else {"size": model.size, "sha256": model.sha256}
-    fetched = download(url, progress, retry_delays_s=retry_delays_s, **expected)  # type: ignore[arg-type]
-    with staging_folder() as stage:
+    fetching = download(
+        url,
+        progress,
+        retry_delays_s=retry_delays_s,
+        size=None if unverified else model.size,
+        sha256="" if unverified else model.sha256,
+    )
+    with fetching as fetched, staging_folder() as stage:
         link = stage / model.file
         link.symlink_to(fetched.path)
         try:

@@ -42,8 +42,8 @@ def server():
 
 def fetch(url, *, pauses=(0.01, 0.01, 0.01), **known):
     seen = []
-    done = module.download(url, lambda *at: seen.append(at), retry_delays_s=pauses, **known)
-    return done.path.read_bytes(), done.name, seen
+    with module.download(url, lambda *at: seen.append(at), retry_delays_s=pauses, **known) as done:
+        return done.path.read_bytes(), done.name, seen
 
 
 def refused(url, error=RtvcError, **known):
@@ -300,7 +300,25 @@ def test_two_processes_cannot_download_the_same_file(server):
     with module._part_file(url).open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert "Another rtvc" in refused(url)
+    with module.download(url, lambda *at: None):
+        assert "Another rtvc" in refused(url)
     assert fetch(url)[0] == DATA
+
+
+def test_a_file_that_another_process_removes_meanwhile_is_not_used(server, monkeypatch):
+    url = server.put("/a", DATA)
+    lock = fcntl.flock
+
+    def lock_late(file, how):
+        if len(left()) == 1 and not server.requests and not removed:
+            removed.append(url)
+            discard_download(url)
+        lock(file, how)
+
+    removed = []
+    monkeypatch.setattr(fcntl, "flock", lock_late)
+    assert fetch(url)[0] == DATA
+    assert removed
 
 
 def test_a_full_disk_is_reported(server, monkeypatch):

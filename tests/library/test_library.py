@@ -908,6 +908,18 @@ def test_a_voice_is_added_from_a_url(tmp_path, home, index):
     assert tree(home / "downloads") == []
 
 
+def test_a_download_is_not_taken_away_from_the_process_that_adds_it(home):
+    with serving() as server:
+        url = server.put("/Anna.pth", V2.read_bytes())
+        with open_source(url, lambda done, total: None) as (found,):
+            code, _, errors = ran("voices", "add", url, "--name", "Bert", "--no-level", home=home)
+            assert code == 1
+            assert "Another rtvc process is already using http://127.0.0.1:" in errors
+            assert add_voice(found).voice.name == "Anna"
+        assert ran("voices", "add", url, "--name", "Bert", "--no-level", home=home)[0] == 0
+    assert installed() == ["Anna", "Bert"]
+
+
 def test_missing_base_models_are_reported_with_the_command_to_run(tmp_path):
     add(V2, name="Anna")
     add(PLAIN, name="Plain")
