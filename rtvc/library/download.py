@@ -353,6 +353,8 @@ def _open_locked(url: str) -> FileIO:
             raise RtvcError(
                 f"Another rtvc process is already using {url}; wait until it has finished."
             ) from None
+        except OSError:
+            return file  # some network disks have no locks
         # The process that held the lock may have moved or removed the file before.
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(path.stat(), os.fstat(file.fileno())):

@@ -96,7 +96,9 @@ def staging_folder() -> Iterator[Path]:
         # The lock lasts as long as the process, so a folder without a lock is abandoned.
         lock = os.open(stage, os.O_RDONLY)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            # Some network disks have no locks, NFS none for folders; what is abandoned stays then.
+            with suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_EX)
             yield stage
         finally:
             shutil.rmtree(stage, ignore_errors=True)

@@ -1,6 +1,7 @@
 """Adding, refusing, removing, restoring and blending voices in the library."""
 
 import errno
+import fcntl
 import json
 import os
 import random
@@ -871,6 +872,18 @@ def test_the_files_of_a_killed_process_are_removed(home):
     add(V2, name="Cleo")
     assert sorted(p.name for p in home.iterdir()) == ["voices"]
     assert installed() == ["Bert", "Cleo"]
+
+
+def test_a_disk_without_locks_is_enough(home, monkeypatch):
+    def no_lock(file, how):  # as on a network disk; NFS has locks for files, but not for folders
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_lock)
+    add(V2, name="Anna")
+    with serving() as server:
+        add(server.put("/Bert.pth", V1.read_bytes()))
+    assert installed() == ["Anna", "Bert"]
+    assert sorted(path.name for path in home.iterdir()) == ["downloads", "voices"]
 
 
 def test_two_processes_that_add_the_same_name_do_not_mix(monkeypatch, home):
