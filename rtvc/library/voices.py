@@ -269,9 +269,14 @@ def available_name(name: str, advice: str) -> str:
 
 
 def find_folder(parent: Path, name: str) -> Path | None:
-    """Return the folder of the voice `name` in `parent`, or None."""
+    """Return the folder of the voice `name` in `parent`, or None.
+
+    Of names that differ only in case, which older versions gave to removed voices, an equal one
+    goes first.
+    """
     wanted = comparison_key(name)
-    return next((f for f in _folders(parent) if comparison_key(f.name) == wanted), None)
+    found = [folder for folder in _folders(parent) if comparison_key(folder.name) == wanted]
+    return min(found, key=lambda folder: normalized(folder.name) != normalized(name), default=None)
 
 
 @contextmanager
@@ -306,6 +311,9 @@ def _move_aside(folder: Path) -> str:
     number, name = 1, normalized(folder.name)
     while True:
         kept = name if number == 1 else f"{name} {number}"
+        if find_folder(removed_folder(), kept) is not None:  # perhaps with another case
+            number += 1
+            continue
         try:
             move_into_place(folder, removed_folder() / kept)
         except FileExistsError:

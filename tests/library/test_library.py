@@ -709,6 +709,29 @@ def test_removed_voices_of_the_same_name_can_be_restored():
         library.restore_voice("Anna")
 
 
+def test_removed_voices_whose_names_differ_in_case_are_told_apart(home):
+    for name, source in (("anna", V2), ("Anna", V1), ("ANNA", PLAIN)):
+        add(source, name=name)
+        library.remove_voice(name)
+    assert sorted(library.list_removed()) == ["ANNA 3", "Anna 2", "anna"]
+    restored = library.installed_voice(library.restore_voice("ANNA 2"))
+    assert (restored.name, restored.manifest.source) == ("Anna 2", V1.name)
+    assert library.installed_voice(library.restore_voice("Anna")).manifest.source == V2.name
+
+
+def test_of_removed_voices_that_differ_in_case_the_equal_one_is_meant(home):
+    add(V2, name="anna")
+    library.remove_voice("anna")
+    if (home / "removed" / "ANNA").exists():
+        pytest.skip("this disk ignores case")
+    for name in ("ANNA", "Anna"):  # as older versions did
+        shutil.copytree(home / "removed" / "anna", home / "removed" / name)
+    for name in ("anna", "Anna", "ANNA"):
+        library.remove_voice(name, forever=True)
+        assert name not in library.list_removed()
+    assert library.list_removed() == []
+
+
 def test_renaming(index):
     add(V2, name="anna", index=index)
     add(V1, name="Bert")
