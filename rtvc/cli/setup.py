@@ -49,7 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="copy from a file, or search a folder",
     )
-    place.add_argument("--source", metavar="URL", help="download from a mirror")
+    place.add_argument(
+        "--source", metavar="URL", help="download from a mirror: the URL of its folder"
+    )
     parser.add_argument(
         "--unverified",
         action="store_true",
@@ -61,13 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command, and return the exit code."""
     from rtvc.cli.terminal import ProgressBar
-    from rtvc.library.addresses import normalize_url
+    from rtvc.library.addresses import file_in
     from rtvc.library.base_models import BASE_MODELS
 
     if args.list:
         return _list(args)
-    if args.source:
-        normalize_url(args.source)  # refused before anything is printed
     if args.unverified and not args.source:
         raise UsageError(
             "--unverified requires --source; --from accepts every file whose weights fit."
@@ -77,6 +77,9 @@ def run(args: argparse.Namespace) -> int:
     kinds = _named(args) or [model.kind for model in BASE_MODELS.values() if model.required]
     if args.place is None:
         _refuse_unknown(kinds)
+    if args.source:  # refused before anything is printed
+        for kind in kinds:
+            file_in(args.source, BASE_MODELS[kind].file)
     bar = ProgressBar(sys.stderr)
     failed = 0
     for kind in kinds:

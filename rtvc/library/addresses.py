@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from rtvc.errors import UsageError
 from rtvc.library import names
@@ -35,29 +35,26 @@ def normalize_url(url: str) -> str:
     UsageError
         If it is not the URL of a file that rtvc can download.
     """
-    try:
-        parts = urlsplit(url.strip())
-        host, port = parts.hostname or "", parts.port
-        ascii_host = host if ":" in host else host.encode("idna").decode()
-        url.encode()  # bytes of an argument that are not UTF-8
-    except ValueError:  # and its subclass UnicodeError
-        raise UsageError(f"{url!r} is not a valid URL.") from None
-    if parts.scheme not in ("http", "https") or not host:
-        raise UsageError(f"{url!r} cannot be downloaded; use a URL that begins with https://.")
-    if ":" not in host and not _HOST.fullmatch(ascii_host):
-        raise UsageError(f"{url!r} is not a valid URL: its host is {host!r}.")
-    if parts.username is not None or parts.password is not None:
-        raise UsageError(
-            "A URL with a user name or password cannot be downloaded. Download the file with "
-            "your browser and use that file."
-        )
-    netloc = f"[{ascii_host}]" if ":" in host else ascii_host
-    if port is not None:
-        netloc += f":{port}"
-    path = _download_path(host, parts.path)
+    parts, netloc = _split(url)
+    path = _download_path(parts.hostname or "", parts.path)
     return urlunsplit(
         (parts.scheme, netloc, quote(path, safe=_UNQUOTED), quote(parts.query, safe=_UNQUOTED), "")
     )
+
+
+def file_in(folder: str, name: str) -> str:
+    """Return the URL of a file, encoded for a request, from the URL of the folder with it.
+
+    A query of the folder, such as a key, is that of the file.
+
+    Raises
+    ------
+    UsageError
+        If it is not the URL of a file that rtvc can download.
+    """
+    _split(folder)  # so that an error has the URL as it was given
+    path, mark, query = folder.strip().partition("?")
+    return normalize_url(f"{path.rstrip('/')}/{name}{mark}{query}")
 
 
 def without_query(url: str) -> str:
@@ -80,6 +77,30 @@ def file_name(offered: str | None, url: str) -> str:
     return "download"
 
 
+def _split(url: str) -> tuple[SplitResult, str]:
+    """Return the parts of a valid URL, and host and port for a request."""
+    try:
+        parts = urlsplit(url.strip())
+        host, port = parts.hostname or "", parts.port
+        ascii_host = host if ":" in host else host.encode("idna").decode()
+        url.encode()  # bytes of an argument that are not UTF-8
+    except ValueError:  # and its subclass UnicodeError
+        raise UsageError(f"{url!r} is not a valid URL.") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise UsageError(f"{url!r} cannot be downloaded; use a URL that begins with https://.")
+    if parts.username is not None or parts.password is not None:
+        raise UsageError(
+            "A URL with a user name or password cannot be downloaded. Download the file with "
+            "your browser and use that file."
+        )
+    if ":" not in host and not _HOST.fullmatch(ascii_host):
+        raise UsageError(f"{url!r} is not a valid URL: its host is {host!r}.")
+    netloc = f"[{ascii_host}]" if ":" in host else ascii_host
+    if port is not None:
+        netloc += f":{port}"
+    return parts, netloc
+
+
 def _download_path(host: str, path: str) -> str:
     word = _FILE_PAGES.get(host.lower())
     parts = path.split("/")  # "", owner, repository, word, revision, file...
@@ -93,7 +114,7 @@ def _download_path(host: str, path: str) -> str:
         return "/".join([*head, word, *tail[1:]])
     if (len(tail) < 3 and len([part for part in parts if part]) >= 2) or tail[:1] == ["tree"]:
         raise UsageError(
-            "This is the page of a repository, not a file. Open the voice's file there and copy "
-            "the URL of its download."
+            "This is the page of a repository, not a file. Open the file there and copy the URL "
+            "of its download."
         )
     return path

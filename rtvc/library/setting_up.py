@@ -16,7 +16,7 @@ from rtvc.engine.weights.rmvpe import read_rmvpe
 from rtvc.engine.weights.text import printable
 from rtvc.errors import RtvcError, UsageError
 from rtvc.library import names
-from rtvc.library.addresses import without_query
+from rtvc.library.addresses import file_in, without_query
 from rtvc.library.base_models import (
     BASE_MODELS,
     BaseModel,
@@ -76,7 +76,7 @@ def install_from_url(
     progress
         Called with the progress of the download; see `ReportProgress`.
     mirror
-        Base URL of a mirror with a file of the same name; "" for the published URL.
+        URL of a folder with a file of the same name; "" for the published URL.
     unverified
         Accept a file with any SHA-256 if the names and shapes of its weights are right.
     retry_delays_s
@@ -89,7 +89,7 @@ def install_from_url(
         version of rtvc has installed the present one.
     """
     refuse_newer(model.kind)
-    url = f"{mirror.rstrip('/')}/{model.file}" if mirror else model.url
+    url = file_in(mirror, model.file) if mirror else model.url
     if not unverified:
         require_space(model.size, f"the {model.title}")
     fetching = download(

@@ -17,7 +17,7 @@ import pytest
 from rtvc.errors import RtvcError, UsageError
 from rtvc.library import download as module
 from rtvc.library import http_request
-from rtvc.library.addresses import file_name, normalize_url, without_query
+from rtvc.library.addresses import file_in, file_name, normalize_url, without_query
 from rtvc.library.download import discard_download, partial_size
 from rtvc.library.home import downloads_folder
 from tests.support.file_server import serving
@@ -315,7 +315,7 @@ def test_a_file_that_another_process_removes_meanwhile_is_not_used(server, monke
             discard_download(url)
         lock(file, how)
 
-    removed = []
+    removed: list[str] = []
     monkeypatch.setattr(fcntl, "flock", lock_late)
     assert fetch(url)[0] == DATA
     assert removed
@@ -384,6 +384,7 @@ def test_urls_of_pages_become_urls_of_files(address, meant):
         "file:///etc/passwd",
         "https://",
         "https://user:secret@example.org/a.zip",
+        "https://user:secret@exa mple.org/a.zip",
         "https://example.org:99999/a",
         "https://huggingface.co/a/b",
         "https://huggingface.co/a/b/tree/main",
@@ -399,6 +400,16 @@ def test_invalid_urls_are_refused(address):
     with pytest.raises(UsageError) as caught:
         normalize_url(address)
     assert "secret" not in str(caught.value)
+
+
+def test_the_url_of_a_file_in_a_folder():
+    hub = "https://huggingface.co/a/b"
+    assert file_in(f"{hub}/resolve/main", "c.pt") == f"{hub}/resolve/main/c.pt"
+    assert file_in(f"{hub}/blob/main/d/", "c.pt") == f"{hub}/resolve/main/d/c.pt"
+    assert file_in("https://a.example/b/?key=1", "c.pt") == "https://a.example/b/c.pt?key=1"
+    for page in (hub, f"{hub}/tree/main", "a.example", "https://[bad/"):
+        with pytest.raises(UsageError):
+            file_in(page, "c.pt")
 
 
 def test_the_stored_url_has_no_query():

@@ -308,14 +308,23 @@ def test_setup_resumes_after_an_interruption(server, home):
     assert tree(home / "downloads") == []
 
 
-def test_setup_offline_prints_one_error(home):
-    offline = """
+OFFLINE = """
 import socket
 def no_network(*arguments, **named):
     raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 socket.getaddrinfo = no_network
 """
-    code, output, errors = ran("setup", home=home, code=offline)
+
+
+def test_a_mirror_on_hugging_face_is_no_page_of_a_repository(home):
+    mirror = "https://huggingface.co/lj1995/VoiceConversionWebUI/resolve/main"
+    code, _, errors = ran("setup", "rmvpe", "--source", mirror, home=home, code=OFFLINE)
+    assert code == 1
+    assert "The server huggingface.co cannot be found" in errors
+
+
+def test_setup_offline_prints_one_error(home):
+    code, output, errors = ran("setup", home=home, code=OFFLINE)
     assert (code, output) == (1, "")
     assert errors.splitlines() == [
         "content encoder ContentVec: downloading 190 MB.",
