@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from rtvc._version import __version__
 from rtvc.cli.leaving import leave_if_hung
 from rtvc.errors import RtvcError, UsageError, close_matches, did_you_mean, escaped
+from rtvc.system.library_output import separate_library_output
 
 COMMANDS = (
     "run",
@@ -221,6 +222,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     _open_closed_streams()
     _encode_all_names()
+    separate_library_output()
     try:
         code = _main(list(sys.argv[1:] if argv is None else argv))
     except SystemExit as end:  # --help, --version, and signals

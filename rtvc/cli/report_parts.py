@@ -111,7 +111,9 @@ def main(part: str, voice: str, seconds: str, wanted: str) -> None:
     """Print one part."""
     from rtvc.cli.leaving import leave_if_hung
     from rtvc.cli.run_report import as_json
+    from rtvc.system.library_output import separate_library_output
 
+    separate_library_output()
     found: Any
     if part == "devices":
         found = devices()

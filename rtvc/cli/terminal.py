@@ -233,7 +233,8 @@ def redirect_stderr(log: Path) -> Iterator[None]:
         noise = os.open(os.devnull, os.O_WRONLY)
     sys.stderr.flush()
     before, stream = os.dup(2), sys.__stderr__
-    drawn_on = os.fdopen(os.dup(2 if os.isatty(2) else 1), "w", encoding="utf-8", errors="replace")
+    terminal = 2 if os.isatty(2) else sys.stdout.fileno()
+    drawn_on = os.fdopen(os.dup(terminal), "w", encoding="utf-8", errors="replace")
     os.dup2(noise, 2)
     sys.__stderr__ = drawn_on  # type: ignore[misc]
     try:

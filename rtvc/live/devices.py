@@ -30,6 +30,8 @@ _SCAN_S = 10.0
 _SCAN = """\
 import dataclasses, json
 from rtvc.audio.devices import list_devices
+from rtvc.system.library_output import separate_library_output
+separate_library_output()
 print(json.dumps([dataclasses.asdict(device) for device in list_devices()]))
 """
 
