@@ -160,12 +160,14 @@ class Recording:
         for track in self._tracks.values():
             track.close_after_failure()
         minutes, seconds = divmod(int(self.seconds), 60)
-        kept = " and ".join(str(path) for path in self.paths if path.exists())
+        if not self.seconds:
+            self.error = f"Nothing was recorded, because {reason}."
+            return
+        kept = [path for path in self.paths if path.exists()]
+        files = " and ".join(map(str, kept or self.paths))
         self.error = (
             f"The recording ended after {minutes}:{seconds:02}, because {reason}; what was "
-            f"recorded is in {kept}."
-            if kept
-            else f"Nothing was recorded, because {reason}."
+            f"recorded is in {files}{'' if kept else ', which was moved or removed'}."
         )
 
 
@@ -265,10 +267,11 @@ class _Track:
 
     def _continue_in_another_file(self) -> None:
         self.file.close()
-        self._earlier += self.file.frames
         if self._end is not None:
             self._end.discard()
-        self.file = RecordingFile(self._path)
+        following = RecordingFile(self._path)
+        self._earlier += self.file.frames
+        self.file = following
         self.paths.append(self.file.path)
         self._end = _End(self.file.path) if self.file.paged else None
 

@@ -44,6 +44,10 @@ class RecordingError(RtvcError):
     def __init__(self, path: Path, error: Exception) -> None:
         if isinstance(error, OSError) and error.errno in _FULL:
             self.reason = "the disk is full"
+        elif isinstance(error, FileNotFoundError):
+            self.reason = f"there is no folder {path.parent}"
+            super().__init__(f"There is no folder {path.parent} for {path.name}; create it first.")
+            return
         else:
             text = getattr(error, "strerror", None) or getattr(error, "error_string", None)
             self.reason = f"it cannot be written ({str(text or error).rstrip('. ')})"
@@ -259,10 +263,6 @@ def _create(path: Path) -> tuple[Path, _Disk]:
             return free, _Disk(os.open(free, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
         except FileExistsError:
             continue
-        except FileNotFoundError:
-            raise RtvcError(
-                f"There is no folder {path.parent} for {path.name}; create it first."
-            ) from None
         except OSError as error:
             raise RecordingError(path, error) from None
     raise RtvcError(f"There are too many files like {path}; remove some.")

@@ -86,6 +86,8 @@ def make_plan(inputs: Sequence[Path], target: Path) -> Plan:
         plan = Plan((Job(inputs[0], target),))
     else:
         if target.exists() and not target.is_dir():
+            if single:
+                format_of(target)
             raise UsageError(
                 f"{target} is a file. Give a folder as OUT to convert several files or a folder."
             )

@@ -243,8 +243,10 @@ def _trace(log: FlightLog, rows: list[Row]) -> Iterator[dict[str, Any]]:
             yield {"ph": "X", "pid": 1, "tid": 2, "name": "concealment", "ts": at(write.at),
                    "dur": round(1e6 * write.size / ENGINE_RATE, 1)}  # fmt: skip
     for event in log.events:
-        yield {"ph": "i", "s": "g", "pid": 1, "tid": 1, "ts": at(event.at), "name": event.kind,
-               "args": {"text": event.text}}  # fmt: skip
+        # The events of a long run would make the trace as long as the run.
+        if event.at >= begin or not log.input_start:
+            yield {"ph": "i", "s": "g", "pid": 1, "tid": 1, "ts": at(event.at), "name": event.kind,
+                   "args": {"text": event.text}}  # fmt: skip
     for fill in log.fills:
         yield {"ph": "C", "pid": 1, "ts": at(fill.at), "name": "queued",
                "args": {"input ms": round(1000 * fill.input_s, 2),

@@ -167,6 +167,25 @@ def test_a_long_recording_continues_in_another_file(tmp_path):
     np.testing.assert_allclose(joined, noise(2.5), atol=2e-7)
 
 
+def test_a_long_recording_ends_where_no_other_file_can_be_created(tmp_path):
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    recording = Recording({"output": folder / "talk.wav"}, longest_s=2.0)
+    push(recording, noise(1.5))
+    while recording.seconds < 1.5:
+        time.sleep(0.01)
+    folder.rename(tmp_path / "renamed")
+    push(recording, noise(1.0))
+    with pytest.raises(RtvcError) as caught:
+        recording.finish(PATIENCE_S)
+    assert str(caught.value) == (
+        f"The recording ended after 0:01, because there is no folder {folder}; what was recorded "
+        f"is in {folder / 'talk.wav'}, which was moved or removed."
+    )
+    assert 1.5 <= recording.seconds <= 2.0
+    assert soundfile.info(tmp_path / "renamed" / "talk.wav").duration == recording.seconds
+
+
 def test_what_a_kill_would_leave_is_told_whenever_it_changes(tmp_path, monkeypatch):
     monkeypatch.setattr("rtvc.audio.recording._END_S", 0.5)
     told: list[list[str]] = []

@@ -276,6 +276,7 @@ def test_plans():
         speech(name, 0.1)
     a, x = Path("a.wav"), Path("x")
     Path("folder.d").mkdir()
+    Path("note").write_text("no sound")
     assert make_plan([a], Path("b.mp3")).jobs == (Job(a, Path("b.mp3")),)
     assert make_plan([a], Path("b")).jobs == (Job(a, Path("b/a.wav")),)
     assert make_plan([a], Path("folder.d")).jobs == (Job(a, Path("folder.d/a.wav")),)
@@ -284,6 +285,8 @@ def test_plans():
     for inputs, target, part in [
         ([a, x / "a.wav"], "out", "would both be written to out/a.wav"),
         ([a, x], "a.wav", "is a file. Give a folder"),
+        ([a], "note", "The extension '(none)' of note names no sound format"),
+        ([a, x], "note", "is a file. Give a folder"),
         ([a], "x/.wav", "has no name before its extension"),
         ([a, x], "new.wav", "has the name of a sound file"),
         ([a], "out.xyz", "names no sound format"),

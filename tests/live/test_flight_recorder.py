@@ -137,8 +137,12 @@ def test_a_run_that_is_longer_than_what_is_kept(tmp_path, anna, voice, monkeypat
     """The replay starts from the state of the chain at a certain block."""
     monkeypatch.setattr(flight_recorder, "HISTORY_S", 0.3)
     flight = FlightRecorder(tmp_path, seconds=0.8)
+    flight.note("test", "Something has happened.")
     fly(flight, 2.0, Settings(voice=voice, pitch=3))
-    saved = load(write_folder(flight.log(), tmp_path, {}))
+    folder = write_folder(flight.log(), tmp_path, {})
+    assert "Something has happened." in (folder / "events.json").read_text()
+    assert "Something has happened." not in (folder / "trace.json").read_text()
+    saved = load(folder)
     assert saved.start >= saved.input_start + 0.3 * RATE > 0.3 * RATE
     again = replay(saved, find_voice)
     assert again.identical == again.rendered >= 7
