@@ -14,7 +14,7 @@ from rtvc.engine.catch_up import recent_blocks, render_last, skip_blocks
 from rtvc.engine.chain import Chain, Step
 from rtvc.engine.chain_builder import ChainBuilder
 from rtvc.engine.chain_in_use import CallFailedError, ChainInUse
-from rtvc.engine.chain_switch import ChainSwitch
+from rtvc.engine.chain_switch import ChainSwitch, differ_in_sizes_only
 from rtvc.engine.delivery import Delivery
 from rtvc.engine.engine_stats import EngineStats
 from rtvc.engine.failures import Failures
@@ -209,7 +209,7 @@ class BlockConversion:
             return False
         if self._builder.auto.may_change(self._endpoint.now()):
             return False
-        return _differ_in_sizes_only(chain.built_for, settings)
+        return differ_in_sizes_only(chain.built_for, settings)
 
     def _fit(
         self,
@@ -229,7 +229,7 @@ class BlockConversion:
             return
         kind = builder.kind(requested)
         changed = builder.auto.adopt(output, now, requested, kind)
-        if step.rendered and _differ_in_sizes_only(built_for, settings):
+        if step.rendered and differ_in_sizes_only(built_for, settings):
             seen = StepSeen(
                 now,
                 built_for.block,
@@ -257,7 +257,7 @@ class BlockConversion:
         elif not (
             self._builder.auto.urgent
             and settings.headroom > built_for.headroom
-            and _differ_in_sizes_only(built_for, settings)
+            and differ_in_sizes_only(built_for, settings)
         ):
             return
         chain.use_headroom(built_for.replace(headroom=settings.headroom))
@@ -330,10 +330,3 @@ class BlockConversion:
             self._bank.give_back(old, self._last_used)
         self._in_use.use(new)
         self._builder.auto.changed(new.chain.built_for, 1e3 * new.chain.latency.total)
-
-
-def _differ_in_sizes_only(one: Settings, other: Settings) -> bool:
-    """Return whether chains for these settings differ in block and headroom only, if at all."""
-    if one.shape == other.shape:
-        return True
-    return one.replace(block=other.block, headroom=other.headroom).shape == other.shape

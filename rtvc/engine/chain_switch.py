@@ -24,6 +24,8 @@ than a step, and what comes during the second one costs one step at the change; 
 make the current chain late where a step takes half of its block."""
 _RETRY_S = 1.0
 """Smallest time between two tries that changed settings cause, in seconds."""
+_AUTOMATIC_RETRY_S = 30.0
+"""Time until the next try for automatic sizes, which nobody requests again."""
 
 
 class ChainSwitch:
@@ -105,7 +107,7 @@ class ChainSwitch:
             Whether a chain that is ready must wait; it is fed meanwhile.
         """
         in_use = settings.shape == chain.built_for.shape and not self._renewing
-        if in_use:
+        if in_use or self._automatic_is_due(chain.built_for, settings):
             self.allow()
         if self._next is not None and self._next.hangs:
             self._abandon(settings, asked_for=not in_use)
@@ -225,6 +227,18 @@ class ChainSwitch:
         self._rejected_shape, self._refused_s = settings.shape, time.monotonic()
         self.refusal = f"{reason} The previous voice stays in use."
 
+    def _automatic_is_due(self, built_for: Settings, settings: Settings) -> bool:
+        """Return whether to try again: without other sizes blocks may be late for good."""
+        automatic = settings.latency == "auto" and differ_in_sizes_only(built_for, settings)
+        return automatic and time.monotonic() >= self._refused_s + _AUTOMATIC_RETRY_S
+
     def refuses(self, settings: Settings) -> bool:
         """Return whether a chain for these settings could not be built."""
         return self._rejected_shape == settings.shape
+
+
+def differ_in_sizes_only(one: Settings, other: Settings) -> bool:
+    """Return whether chains for these settings differ in block and headroom only, if at all."""
+    if one.shape == other.shape:
+        return True
+    return one.replace(block=other.block, headroom=other.headroom).shape == other.shape

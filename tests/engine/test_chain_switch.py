@@ -11,6 +11,7 @@ import pytest
 from rtvc._types import Float32
 from rtvc.audio.simulated import SimulatedDevice
 from rtvc.calibration.sizing import Sizing
+from rtvc.engine import chain_switch
 from rtvc.engine import worker as worker_module
 from rtvc.engine.chain import Chain
 from rtvc.engine.chain_builder import ChainBuilder
@@ -147,6 +148,42 @@ def test_a_chain_that_hangs_is_abandoned_and_only_its_settings_are_refused(
     finally:
         let.set()
         switch.cancel()
+
+
+@pytest.mark.parametrize("latency", ["auto", "constant"])
+def test_automatic_sizes_that_could_not_be_had_are_tried_again(
+    monkeypatch: pytest.MonkeyPatch, latency: str
+) -> None:
+    """Nobody requests them again, and without a longer block each one may be late for good."""
+    monkeypatch.setattr(chain_switch, "_AUTOMATIC_RETRY_S", 0.1)
+    find, tries = finder(), list[str]()
+
+    def found(name: str) -> Voice:
+        tries.append(name)
+        if len(tries) == 1:
+            raise MemoryError
+        return find(name)
+
+    settings = SETTINGS.replace(latency=latency)
+    builder = ChainBuilder(SimulatedDevice(np.zeros(0, np.float32)), settings, found, Sizing())
+    bank = VoiceBank(builder, lambda settings, voice: settings, synchronous=False)
+    switch = ChainSwitch(builder, bank, InputHistory(1), synchronous=False)
+    chain = Chain(PlainVoice(), settings)
+    longer = settings.replace(block=200.0)
+    builder.requested, took_over, until = longer, None, time.monotonic() + 1.0
+    while took_over is None and time.monotonic() < until:
+        if tries and latency == "auto":
+            until = time.monotonic() + 20
+        took_over = switch.poll(chain, longer)
+        time.sleep(0.002)
+    if latency == "auto":
+        assert took_over is not None
+        took_over.close()
+        assert not switch.refusal
+    else:
+        assert took_over is None
+        assert len(tries) == 1
+        assert "MemoryError" in switch.refusal
 
 
 @pytest.mark.parametrize("long", [False, True])
