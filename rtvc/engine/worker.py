@@ -122,7 +122,7 @@ class Worker:
             traceback.clear_frames(error.__traceback__)
             self.error = error
         self.ready.set()
-        if self.error is not None:
+        if self.chain is None:
             del self
             return
         self._due_s = math.inf

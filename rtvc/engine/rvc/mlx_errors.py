@@ -8,6 +8,10 @@ from contextlib import contextmanager
 from rtvc.engine.models.ops import backend
 from rtvc.engine.voice import VoiceError
 
+_OF_MLX = ("[", "Thread group size")
+"""How a ValueError of MLX begins: with the name of an operation in brackets, or as one about a
+kernel of rtvc that needs more registers than this GPU has for so many threads."""
+
 
 @contextmanager
 def mlx_errors(done: str) -> Iterator[None]:
@@ -22,8 +26,7 @@ def mlx_errors(done: str) -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError, ValueError) as error:
         message = str(error).strip()
-        # A ValueError of MLX begins with the name of an operation in brackets.
-        if isinstance(error, ValueError) and not message.startswith("["):
+        if isinstance(error, ValueError) and not message.startswith(_OF_MLX):
             raise
         said = (message.splitlines() or [type(error).__name__])[0].rstrip(".")
         unit, advice = "processor", "If it happens again, run 'rtvc doctor --self-test'."
