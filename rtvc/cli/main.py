@@ -158,7 +158,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         words.insert(0, "run")
     named = not words[0].startswith("-")
     if named and words[0] not in COMMANDS:
-        hint = did_you_mean(words[0], COMMANDS, "'rtvc --help' lists all commands.")
+        from rtvc.cli.hints import instead_of_command
+
+        hint = instead_of_command(words[0]) or _similar_command(words[0])
         raise UsageError(f"There is no command {words[0]!r}. {hint}")
     parser = _build_parser(words[:1] if named else COMMANDS)
     try:
@@ -169,10 +171,23 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if unknown:
         word = unknown[0].split("=")[0]
         meant = _meant(parser, args)
-        listed = f"Run '{meant.prog} --help' for usage."
-        hint = _dashed_file(unknown[:1]) or _similar_flag(meant, word, implied) or listed
+        from rtvc.cli.hints import needless_value
+
+        hint = (
+            _dashed_file(unknown[:1])
+            or _similar_flag(meant, word, implied)
+            or needless_value(meant, words, unknown[0])
+            or f"Run '{meant.prog} --help' for usage."
+        )
         raise UsageError(f"Unknown argument {word!r} of '{meant.prog}'. {hint}")
     return args
+
+
+def _similar_command(word: str) -> str:
+    """Return a sentence with the command that was meant, or where all are listed."""
+    meant = {name: name for name in COMMANDS} | {"help": "--help", "version": "--version"}
+    found = close_matches(word, meant)
+    return f"Did you mean {meant[found[0]]!r}?" if found else "'rtvc --help' lists all commands."
 
 
 def _dashed_file(words: Sequence[str]) -> str:

@@ -8,12 +8,16 @@ import sys
 from collections.abc import Set
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rtvc.device_choice import ChannelChoice, parse_channel
 from rtvc.errors import RtvcError, UsageError, escaped
 from rtvc.setting import Setting, Value, parse_number
 from rtvc.settings import BUILT_IN, NO_MORPH, SETTINGS, Settings, grouped_settings
+
+if TYPE_CHECKING:
+    from rtvc.config.presets import Preset
+    from rtvc.library import InstalledVoice
 
 _PREFIX = "setting_"
 
@@ -100,9 +104,9 @@ def chosen(args: argparse.Namespace, base: Settings, name: str = "") -> Chosen:
         given["voice"] = spelled(str(given["voice"]))
     stated: frozenset[str] = frozenset()
     if args.preset is not None:
-        from rtvc.config.presets import find_preset, listed_name
+        from rtvc.config.presets import listed_name
 
-        preset = find_preset(args.preset)
+        preset = _find_preset(args.preset)
 
         def own(its: str) -> Settings:
             return own_settings(str(given.get("voice", its))).replace(voice=spelled(its))
@@ -267,7 +271,7 @@ def require_voice(settings: Settings) -> None:
         if second != BUILT_IN and not is_path(second):
             installed_voice(second)
     if settings.voice != BUILT_IN and not is_path(settings.voice):
-        voice = installed_voice(settings.voice)
+        voice = _find_voice(settings.voice)
         require_base_models(voice, settings.pitch_method)
         used = estimator_in_use(settings.pitch_method)
         if voice.manifest.uses_pitch and used != settings.pitch_method:
@@ -276,6 +280,36 @@ def require_voice(settings: Settings) -> None:
                 f"{install_advice([settings.pitch_method])}",
                 file=sys.stderr,
             )
+
+
+def _find_preset(name: str) -> Preset:
+    """Return a preset by its name or path, and say so if it is the name of a voice."""
+    from rtvc.cli.hints import is_preset, is_voice
+    from rtvc.config.presets import find_preset
+
+    try:
+        return find_preset(name)
+    except UsageError:
+        if is_preset(name) or not is_voice(name):
+            raise
+        raise UsageError(
+            f"There is no preset {name!r}. It is a voice: choose it as the voice."
+        ) from None
+
+
+def _find_voice(name: str) -> InstalledVoice:
+    """Return an installed voice by its name, and say so if it is the name of a preset."""
+    from rtvc.cli.hints import is_preset
+    from rtvc.library import installed_voice
+
+    try:
+        return installed_voice(name)
+    except UsageError:
+        if not is_preset(name):
+            raise
+        raise UsageError(
+            f"There is no voice {name!r}. It is a preset: choose it as the preset."
+        ) from None
 
 
 def shape_voice(args: argparse.Namespace) -> bool:

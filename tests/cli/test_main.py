@@ -256,6 +256,16 @@ def test_a_preset_on_the_command_line_is_read_once(tmp_path: Path):
         (["devises"], "There is no command 'devises'. Did you mean 'devices'?"),
         (["--pich", "3"], "Unknown argument '--pich' of 'rtvc run'. Did you mean '--pitch'?"),
         (["foo"], "There is no command 'foo'. 'rtvc --help' lists all commands."),
+        (["help", "run"], "There is no command 'help'. Did you mean '--help'?"),
+        (["version"], "There is no command 'version'. Did you mean '--version'?"),
+        (["robot"], "There is no command 'robot'. It is a preset: use --preset robot."),
+        (["world"], "There is no command 'world'. It is a voice: use --voice world."),
+        (["talk 1.wav"], "'talk 1.wav'. It is a file: use 'rtvc convert IN OUT'."),
+        (["--voice", "deep"], "no voice 'deep'. It is a preset: choose it as the preset."),
+        (["--preset", "world"], "no preset 'world'. It is a voice: choose it as the voice."),
+        (["--whisper", "on"], "Unknown argument 'on' of 'rtvc run'. --whisper takes no value: lea"),
+        (["--whisper", "off"], "--whisper takes no value: write --no-whisper to turn it off."),
+        (["convert", "a", "b", "--force", "1"], "--force takes no value: leave '1' out."),
         (["--preset", "DEEP"], "There is no preset 'DEEP'. Did you mean 'deep'?"),
         (["--preset", "zzz"], "There is no preset 'zzz'. 'rtvc presets' lists all."),
         (["voices", "show", "wrld"], "There is no voice 'wrld'. Did you mean 'world'?"),
@@ -334,6 +344,7 @@ def test_a_preset_on_the_command_line_is_read_once(tmp_path: Path):
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_wrong_request_is_one_sentence_and_code_2(words: list[str], part: str):
+    Path("talk 1.wav").touch()
     message = refused(*words)
     assert part in message
     assert "\n" not in message
