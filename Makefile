@@ -40,7 +40,7 @@ help:
 # passes over the file that tells where rtvc is.
 live: $(VENV)/.installed
 	@.ci/system-packages live || echo "Continuing without them."
-	@[ "$$(uname -s)" != Darwin ] || chflags nohidden $(VENV)/lib/python*/site-packages/*.pth
+	@[ "$$(uname -s)" != Darwin ] || chflags nohidden $(VENV)/lib/python*/site-packages/*.pth || true
 	@$(BIN)/rtvc run $(FLAGS)
 
 # All parts run, even after a failure: what failed can then be run again.

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
 
 from rtvc.live import devices
 from rtvc.live.devices import SystemDevices
+from tests.support.pseudo_terminal import PseudoTerminal
 
 ROOT = Path(__file__).parents[2]
 NOISE = "||PaMacCore (AUHAL)|| Error on line 2523: err='-50', msg=Unknown Error"
@@ -73,3 +76,33 @@ def test_a_scan_finds_the_devices_of_macos(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(devices, "_SCAN", LISTING + devices._SCAN)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     assert [device.name for device in SystemDevices().scan().inputs] == ["AirPods"]
+
+
+@pytest.mark.parametrize("errors", [None, subprocess.DEVNULL])
+def test_the_panel_is_drawn_without_it(errors: int | None, tmp_path: Path) -> None:
+    code = f"""
+import os, shutil, sys
+sys.platform = "darwin"
+from pathlib import Path
+from rtvc.cli.terminal import redirect_stderr
+from rtvc.system.library_output import separate_library_output
+separate_library_output()
+with redirect_stderr(Path({str(tmp_path / "log")!r})):
+    os.write(1, {NOISE.encode()!r})
+    print(shutil.get_terminal_size().columns, "columns", file=sys.__stderr__, flush=True)
+print("the end")
+"""
+    terminal = PseudoTerminal()
+    termios.tcsetwinsize(terminal.inner, (30, 93))
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    subprocess.run(
+        [sys.executable, "-c", code],
+        stdin=terminal.inner,
+        stdout=terminal.inner,
+        stderr=terminal.inner if errors is None else errors,
+        env=environment,
+        check=True,
+        cwd=ROOT,
+    )
+    assert terminal.read_until("the end\r\n").split() == ["93", "columns", "the", "end"]
+    os.close(terminal.inner)
