@@ -185,14 +185,17 @@ def _watch(
 
 
 def _finish(stats_file: StatsFile, session: DeviceSession, elapsed_s: float, recorded: str) -> None:
+    """Write the files, print what there is, and only then raise the error of one that failed."""
     from rtvc.cli.status_line import summary
 
-    stats = session.session.stats()
+    lines = [summary(session.session.stats(), elapsed_s), recorded]
+    failures: list[RtvcError] = []
     # Files first: the terminal or the reader of standard output may be gone.
-    lines = [
-        summary(stats, elapsed_s),
-        session.devices.keep(),
-        recorded,
-        stats_file.finish(elapsed_s),
-    ]
+    for write in (session.devices.keep, partial(stats_file.finish, elapsed_s)):
+        try:
+            lines.append(write())
+        except RtvcError as error:
+            failures.append(error)
     print("\n".join(filter(None, lines)))
+    if failures:
+        raise RtvcError(" ".join(map(str, failures)))

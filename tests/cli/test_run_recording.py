@@ -149,6 +149,25 @@ def test_any_name_of_a_folder_can_have_recordings(tmp_path: Path, name: bytes):
     recorder.stop()
 
 
+def test_a_file_that_cannot_be_written_hides_no_other(tmp_path: Path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    words = ("--record", "talk.wav", "--stats", str(folder / "s.json"), "--force")
+    with started([sys.executable, "-m", "rtvc", *DEMO, *words], stdout=-1, stderr=-1) as process:
+        while not Path("talk.wav").exists() or Path("talk.wav").stat().st_size < 60_000:
+            assert process.poll() is None, process.stderr.read().decode()
+            time.sleep(0.02)
+        folder.rename(tmp_path / "renamed")
+        folder.write_text("in the way")
+        process.send_signal(signal.SIGINT)
+        told, failed = (text.decode() for text in process.communicate(timeout=60))
+    assert process.returncode == 1
+    assert "s.json cannot be written" in failed
+    assert f"Saved the recording to {tmp_path / 'talk.wav'}." in told
+    assert "The output is in demo.wav." in told
+    assert " blocks, " in told
+
+
 def test_the_saved_minute_names_the_devices_that_came_later(tmp_path: Path):
     lost = SimulatedDevice(load_utterance()[:96_000], faults=[Fault(0.5, "lost", 0.3)])
     names = DeviceNames("microphone that came", "speaker that came")
