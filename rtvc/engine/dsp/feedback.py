@@ -385,7 +385,9 @@ def _whitened(signal: Float32, size: int) -> _Parts[Float64]:
     yield
     power = np.square(np.abs(spectrum))
     half = max(1, round(_SMOOTH_HZ * size / _RATE))
-    total = np.cumsum(np.pad(power, half))
+    total = np.zeros(len(power) + 2 * half)
+    total[half:-half] = power
+    np.cumsum(total, out=total)
     envelope = np.sqrt((total[2 * half :] - total[: -2 * half]) / (2 * half))[: len(power)]
     # NumPy divides a complex number by a real one as by a complex one, which takes longer.
     spectrum *= 1.0 / (envelope + 1e-3 * envelope.max() + 1e-20)

@@ -47,7 +47,8 @@ def best_offset(render: Float32, tail: Float32, search: int, preferred: int) -> 
     """
     width = len(tail)
     span = render[: width + search].astype(np.float64)
-    size = 1 << (len(span) + width - 1).bit_length()
+    # No offset up to `search` reaches beyond the span, so nothing wraps around.
+    size = 1 << (len(span) - 1).bit_length()
     product = np.fft.irfft(np.fft.rfft(span, size) * np.conj(np.fft.rfft(tail, size)), size)
     sums = np.concatenate([[0.0], np.cumsum(span * span)])
     energy = sums[width : width + search + 1] - sums[: search + 1]
