@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from typing import Any
 
 import numpy as np
 
@@ -196,12 +197,11 @@ class BlockConversion:
         else:
             self._endpoint.write(output)
         self._supervisor.worked()
-        self._stats.publish_step(step, seconds, chain.state(used))
+        remarks: dict[str, Any] = {"reason": self._switch.refusal}
         if chain.built_for.shape == self._builder.effective().shape:
             reason = degradation.message(now) or chain.missing_speaker(used)
-            self._stats.publish(reason=reason, degraded=degradation.degraded)
-        else:
-            self._stats.publish(reason=self._switch.refusal)
+            remarks = {"reason": reason, "degraded": degradation.degraded}
+        self._stats.publish_step(step, seconds, chain.state(used), **remarks)
 
     def _holds(self, chain: Chain, settings: Settings) -> bool:
         """Return whether a change of nothing but automatic sizes waits for silence."""

@@ -55,8 +55,8 @@ class EngineStats:
         )
         self.publish(latency=latency)
 
-    def publish_step(self, step: Step, seconds: float, state: State) -> None:
-        """Publish the result of a step that took `seconds` seconds."""
+    def publish_step(self, step: Step, seconds: float, state: State, **others: Any) -> None:
+        """Publish the result of a step that took `seconds` seconds, and other values."""
         self._step_timer.add(seconds)
         for name, part in step.stages.items():
             self._stage_timers[name].add(part)
@@ -74,6 +74,7 @@ class EngineStats:
             output=step.output_level,
             limited_db=step.limited_db,
             auto_pitch=step.auto_pitch,
+            **others,
         )
 
     def count_failed_step(self) -> None:
