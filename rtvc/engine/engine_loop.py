@@ -118,6 +118,7 @@ class EngineLoop:
         self._on_entry: dict[Phase, Callable[[], None]] = {
             Phase.REPLACING: self._replacement.prepare,
             Phase.WAITING: self._give_up,
+            Phase.DEVICE_LOST: self._interruption.lose_devices,
         }
         self._entry: Callable[[], None] | None = None
         """What the phase begins with, until the next turn."""

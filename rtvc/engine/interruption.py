@@ -87,6 +87,12 @@ class Interruption:
         if self._endpoint.realtime:
             self._delivery.discard(self._input.read_all())
 
+    def lose_devices(self) -> None:
+        """Owe nothing, and do not say that the input is output: nothing is."""
+        self.owed = 0
+        if self._bypass is not None:
+            self._bypass.end()
+
     def end(self, rendered: Float32) -> None:
         """Let a chain take over, whose output up to now is `rendered`."""
         if self._bypass is not None:

@@ -414,6 +414,16 @@ def test_fail_open_outputs_the_input_and_says_so(mode):
     assert run.lag(8.0) == pytest.approx(stats.latency.total, abs=0.005)
 
 
+def test_fail_open_does_not_say_so_while_the_devices_are_lost():
+    faults = (Fault(2.0, "lost", 1.0),)
+    run = Run(12, {1.0: fail()}, find=failing_finder([4]), faults=faults, fail_open=True)
+    stats = run.play()
+    assert State.DRY in run.states(1.5, 2.0)
+    assert run.states(2.05, 2.95) == {State.DEVICE_LOST}
+    assert State.DRY in run.states(3.2, 12.0)
+    assert stats.state is State.CONVERTED
+
+
 def test_without_fail_open_the_input_is_never_output():
     def find(voice: PlainVoice) -> Any:
         return failing_finder([3])(SilentVoice(on_render=voice.on_render))
