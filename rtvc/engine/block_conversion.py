@@ -135,8 +135,8 @@ class BlockConversion:
             chain = worker.chain
             self._voice_settings.use(chain.built_for, asked_for)
             self._in_use.use(worker)
-        block = self._input.read(chain.block)
         try:
+            block = self._input.read(chain.block)
             self._convert(worker, chain, block, settings, available - chain.block)
             if changing:
                 self._handover.skip(chain, block, settings)

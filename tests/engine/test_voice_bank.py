@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from rtvc._types import Float32
+from rtvc.audio.endpoint import DeviceLostError
 from rtvc.audio.simulated import SimulatedDevice
 from rtvc.calibration.sizing import Sizing
 from rtvc.engine import handover
@@ -22,6 +23,7 @@ from rtvc.engine.plan import Plan
 from rtvc.engine.thread_pool import all_rest
 from rtvc.engine.voice import Rendered
 from rtvc.engine.voice_bank import VoiceBank
+from rtvc.engine.worker import Worker
 from rtvc.session import Session
 from rtvc.settings import Settings
 from rtvc.stats import Stats
@@ -499,6 +501,31 @@ def test_a_chain_that_comes_back_late_is_kept_only_if_it_fits(change: dict[str, 
         kept.bank.tend(kept.low, 100.0)
         assert sum(kept.bank.memory.values()) <= memory * 1e6
     kept.bank.close()
+
+
+def test_a_voice_that_is_replaced_while_the_device_is_lost_is_released():
+    """The echo canceller looks for input once more when a block is read."""
+    lost = list[Worker]()
+
+    class Losing(Device):
+        def read(self, samples: int) -> Float32:
+            replaced = session._engine._loop._handover._old
+            if session._engine._loop._handover.joins and replaced and not lost:
+                lost.append(replaced)
+                raise DeviceLostError("gone")
+            return super().read(samples)
+
+    device = Losing(np.zeros(6 * RATE, np.float32))
+    voices = {name: ToneVoice(name, hz=hz) for name, hz in HZ.items()}
+    session = Session(device, BASE, finder(**voices))
+    session.keep_ready(("high",))
+    due = [lambda: session.apply(voice="high")]
+    device.on_tick = lambda now: due.pop()() if due and now > 4.0 else None
+    with session:
+        assert session.wait(60)
+        assert session.stats().voice == "high"
+    assert lost[0]._job is not None
+    assert lost[0]._job.wait(20)
 
 
 def test_another_voice_does_not_morph_on():
