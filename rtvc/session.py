@@ -22,7 +22,7 @@ from rtvc.calibration.timing import measured_here
 from rtvc.config.calibration_yaml import load_calibration
 from rtvc.device_choice import MIX, ChannelChoice, check_channel
 from rtvc.engine.chain import Observer
-from rtvc.engine.engine import Engine
+from rtvc.engine.engine import Engine, StoppedError
 from rtvc.engine.voice import Voice
 from rtvc.errors import RtvcError, UsageError
 from rtvc.library import open_voice
@@ -109,7 +109,7 @@ class Session:
                 endpoint.delay_monitor, self._stated_latency, self._engine.resync
             )
         self._held = ExitStack()
-        self._begun = self._running = False
+        self._begun = self._running = self._stopping = False
         self._applying = threading.RLock()
         """Held from reading the settings until the changed ones are in use."""
         self._set_monitor_gain()
@@ -191,8 +191,8 @@ class Session:
         Raises
         ------
         RtvcError
-            If the voice cannot be loaded, the device cannot be opened, or the session has
-            been started before.
+            If the voice cannot be loaded, the device cannot be opened, the session has been
+            started before, or another thread stops it meanwhile.
         """
         if self._begun:
             raise RtvcError("A session starts only once. Make another one.")
@@ -214,6 +214,9 @@ class Session:
                 self._watch.start()
             else:  # its clock stands still meanwhile
                 self.endpoint.on_block = self._watch.check
+        if self._stopping:
+            self.stop()
+            raise StoppedError
 
     def apply(self, settings: Settings | None = None, **changes: Any) -> None:
         """Use other settings from the next block on.
@@ -345,7 +348,13 @@ class Session:
         return True
 
     def stop(self) -> None:
-        """Fade out, play the queued output and close the endpoint; safe to repeat."""
+        """Fade out, play the queued output and close the endpoint; safe to repeat.
+
+        While another thread is in `start`, that raises as soon as it can.
+        """
+        if self._begun and not self._running:
+            self._stopping = True
+            self._engine.request_stop()
         if self._running:
             self._running = False
             if self._watch is not None:

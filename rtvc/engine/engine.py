@@ -35,6 +35,13 @@ _JOIN_S = 1.0
 _started: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
+class StoppedError(RtvcError):
+    """A start that another thread has ended by a stop."""
+
+    def __init__(self) -> None:
+        super().__init__("The session was stopped while it started.")
+
+
 class Engine:
     """Reads blocks from an endpoint, runs them through a chain and writes the result back.
 
@@ -169,6 +176,8 @@ class Engine:
             else:
                 worker.abandon()
                 error = RtvcError(f"The voice did not load within {LOAD_LIMIT_S:.0f} s.")
+            if self._loop.watchdog.stop_requested:
+                raise StoppedError
             if error is not None and not self._wait_for_voice:
                 raise error
             if worker.chain is not None and not self._endpoint.realtime:
@@ -178,6 +187,7 @@ class Engine:
         except BaseException:
             worker.close()
             self._endpoint.stop()
+            self._stopped = self._loop.watchdog.stop_requested
             raise
         # Here, so that voice and latency are known when this returns.
         self._loop.begin(worker, error)

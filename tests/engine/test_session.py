@@ -568,6 +568,55 @@ def test_stopping_fades_out():
     assert session.stats().state is State.STOPPED
 
 
+@pytest.mark.parametrize("while_", ["the voice loads", "the devices open"])
+def test_a_session_that_is_stopped_while_it_starts_does_not_run(while_):
+    """As by the window of a program that is closed, while another thread starts the session."""
+    began, go_on = threading.Event(), threading.Event()
+    voices, opened, errors = finder(), [], []
+
+    def pause(what):
+        if what == while_:
+            began.set()
+            assert go_on.wait(20)
+
+    def find(name):
+        pause("the voice loads")
+        return voices(name)
+
+    class Opening(SimulatedDevice):
+        def start(self, tick, delay):
+            opened.append(True)
+            pause("the devices open")
+            super().start(tick, delay)
+
+        def stop(self):
+            opened.clear()
+            super().stop()
+
+    session = Session(Opening(noise(60), wall_clock=True), Settings(**OPEN), find)
+
+    def start():
+        try:
+            session.start()
+        except RtvcError as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    try:
+        assert began.wait(20)
+        session.stop()
+    finally:
+        go_on.set()
+        thread.join(20)
+    running, state = session._engine.running, session.stats().state
+    session.stop()
+    assert errors == ["The session was stopped while it started."]
+    assert not running
+    assert not opened
+    assert state is State.STOPPED
+
+
 def test_a_session_starts_only_once():
     device = SimulatedDevice(noise(1), wall_clock=True)
     session = Session(device, Settings(latency="constant", **OPEN), finder())
