@@ -118,7 +118,11 @@ def move_into_place(prepared: Path, target: Path) -> None:
     for file in prepared.iterdir():
         # The rename could reach the disk before the content.
         flush_file(file)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:  # which would mean `target`
+        reason = f"{target.parent.name!r} in it is not a folder"
+        raise NotADirectoryError(errno.ENOTDIR, reason, str(target.parent)) from None
     try:
         prepared.rename(target)
         flush_folder(target.parent)

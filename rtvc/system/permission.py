@@ -16,12 +16,25 @@ def permission_advice(error: OSError) -> str:
 
 
 def folder_problem(folder: Path) -> str:
-    """Return a sentence if a folder exists and what is in it cannot be read, "" otherwise."""
+    """Return a sentence if a folder exists and what is in it cannot be read, "" otherwise.
+
+    A folder whose link leads nowhere counts as one that exists: its disk may not be mounted.
+    """
     try:
         os.listdir(folder)
         os.stat(os.path.join(folder, "."))  # listing does not need the permission to enter
     except FileNotFoundError:
-        return ""
+        return _dangling_link(folder)
     except OSError as error:
         return f"Cannot read the folder {folder}: {error.strerror}.{permission_advice(error)}"
+    return ""
+
+
+def _dangling_link(folder: Path) -> str:
+    for part in (folder, *folder.parents):
+        if os.path.islink(part) and not os.path.exists(part):
+            return (
+                f"Cannot read the folder {folder}: {part} is a link to {os.readlink(part)}, which "
+                "is not there."
+            )
     return ""

@@ -134,6 +134,26 @@ def test_the_folder_of_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[st
     tmp_path.chmod(0o755)
 
 
+@pytest.mark.parametrize("linked", ["", "voices"])
+def test_a_link_to_a_disk_that_is_not_mounted(
+    linked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library, disk = tmp_path / "library", tmp_path / "disk"
+    monkeypatch.setenv("RTVC_HOME", str(library))
+    (library / linked).parent.mkdir(exist_ok=True)
+    (library / linked).symlink_to(disk)
+    link = library / linked
+    problem = (
+        f"Cannot read the folder {library / 'voices'}: {link} is a link to {disk}, which is not "
+        "there."
+    )
+    assert main.main(["voices"]) == 1
+    assert problem in capsys.readouterr().out
+    with pytest.raises(UsageError) as caught:
+        voices.installed_voice("Anna")
+    assert str(caught.value) == problem
+
+
 def test_a_missing_folder_is_no_problem(tmp_path: Path) -> None:
     assert folder_problem(tmp_path / "none") == ""
     assert folder_problem(tmp_path) == ""

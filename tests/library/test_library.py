@@ -732,6 +732,25 @@ def test_of_removed_voices_that_differ_in_case_the_equal_one_is_meant(home):
     assert library.list_removed() == []
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_is_in_the_place_of_a_folder_is_reported(home, linked):
+    def block(name):
+        if linked:
+            (home / name).symlink_to("nowhere")
+        else:
+            (home / name).touch()
+
+    told = "home cannot be written to: '{}' in it is not a folder."
+    add(V2, name="Anna")
+    block("removed")
+    with pytest.raises(RtvcError, match=told.format("removed")):
+        library.remove_voice("Anna")
+    assert installed() == ["Anna"]
+    (home / "voices").rename(home / "elsewhere")
+    block("voices")
+    assert told.format("voices") in refused(V2)
+
+
 def test_renaming(index):
     add(V2, name="anna", index=index)
     add(V1, name="Bert")
