@@ -325,27 +325,41 @@ def _part_file(url: str) -> Path:
     return downloads_folder() / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.part"
 
 
+def _lock_file(url: str) -> Path:
+    return _part_file(url).with_suffix(".lock")
+
+
 @contextlib.contextmanager
 def _locked_part_file(url: str) -> Iterator[FileIO]:
-    """Open the part file of a download and lock it against other processes."""
+    """Open the part file of a download; other processes are kept from the URL for the block."""
     with explain_write_errors():
         downloads_folder().mkdir(parents=True, exist_ok=True)
         _remove_old_parts()
-        file = _open_locked(url)
-    with file:
+        lock = _take_lock(url)
+    with lock:
         try:
-            yield file
+            with explain_write_errors():
+                _part_file(url).touch()
+                # Unbuffered, so that a write is complete when it returns, and raises errors once.
+                file = _part_file(url).open("r+b", buffering=0)
+            with file:
+                try:
+                    yield file
+                finally:
+                    if not file.seek(0, 2):
+                        discard_download(url)
         finally:
-            if not file.seek(0, 2):
-                discard_download(url)
+            _lock_file(url).unlink(missing_ok=True)
 
 
-def _open_locked(url: str) -> FileIO:
-    path = _part_file(url)
+def _take_lock(url: str) -> FileIO:
+    """Return the open lock file of a URL.
+
+    The part file itself would not do: whoever uses it moves it away.
+    """
+    path = _lock_file(url)
     while True:
-        path.touch()
-        # Unbuffered, so that a write is complete when it returns, and an error is raised once.
-        file = path.open("r+b", buffering=0)
+        file = path.open("wb", buffering=0)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -355,7 +369,7 @@ def _open_locked(url: str) -> FileIO:
             ) from None
         except OSError:
             return file  # some network disks have no locks
-        # The process that held the lock may have moved or removed the file before.
+        # The process that held the lock may have removed its file meanwhile.
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(path.stat(), os.fstat(file.fileno())):
                 return file

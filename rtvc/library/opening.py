@@ -46,21 +46,26 @@ def open_source(source: str, progress: ReportProgress) -> Iterator[list[FoundVoi
         with _find_in_path(path) as found:
             yield found
         return
-    with download(source, progress) as fetched:
+    with download(source, progress) as fetched, staging_folder() as stage:
+        # Messages show the server's name for the file, so it gets that. Not every disk has links.
+        named = stage / (names.sanitized(fetched.name) or "download")
+        fetched.path.rename(named)
+        is_done = False
         try:
-            with staging_folder() as stage:
-                # The link gives the file the server's name for it, which messages then show.
-                link = stage / (names.sanitized(fetched.name) or "download")
-                link.symlink_to(fetched.path)
-                with _find_in_path(link) as found:
-                    origin = without_query(source)
-                    yield [dataclasses.replace(one, origin=origin) for one in found]
+            with _find_in_path(named) as found:
+                origin = without_query(source)
+                yield [dataclasses.replace(one, origin=origin) for one in found]
+            is_done = True
         except UsageError:
             raise
         except Exception:
-            discard_download(source)
+            is_done = True
             raise
-        discard_download(source)
+        finally:
+            if is_done:
+                discard_download(source)
+            else:
+                named.rename(fetched.path)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -100,19 +99,13 @@ def install_from_url(
         sha256="" if unverified else model.sha256,
     )
     with fetching as fetched, staging_folder() as stage:
-        link = stage / model.file
-        link.symlink_to(fetched.path)
-        try:
-            if unverified:
-                _check_weights(model.kind, link)
-        except RtvcError:
-            discard_download(url)
-            raise
         # A rename, so that the file is not written a second time.
         folder = stage / "model"
         folder.mkdir()
-        shutil.move(fetched.path, folder / model.file)
+        fetched.path.rename(folder / model.file)
         discard_download(url)
+        if unverified:
+            _check_weights(model.kind, folder / model.file)
         return _install(model.kind, folder, stage, model.file, without_query(url))
 
 

@@ -297,7 +297,7 @@ def test_a_failed_name_resolution_is_reported_without_retries(monkeypatch):
 def test_two_processes_cannot_download_the_same_file(server):
     url = server.put("/a", DATA, cuts=[10])
     refused(url, pauses=())
-    with module._part_file(url).open("rb") as held:
+    with module._lock_file(url).open("wb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert "Another rtvc" in refused(url)
     with module.download(url, lambda *at: None):
@@ -305,20 +305,20 @@ def test_two_processes_cannot_download_the_same_file(server):
     assert fetch(url)[0] == DATA
 
 
-def test_a_file_that_another_process_removes_meanwhile_is_not_used(server, monkeypatch):
+def test_the_lock_of_a_process_that_ends_meanwhile_is_not_used(server, monkeypatch):
     url = server.put("/a", DATA)
-    lock = fcntl.flock
+    lock, files = fcntl.flock, []
 
     def lock_late(file, how):
-        if len(left()) == 1 and not server.requests and not removed:
-            removed.append(url)
-            discard_download(url)
+        files.append(os.fstat(file.fileno()))
+        if len(files) == 1:
+            module._lock_file(url).unlink()
         lock(file, how)
 
-    removed: list[str] = []
     monkeypatch.setattr(fcntl, "flock", lock_late)
-    assert fetch(url)[0] == DATA
-    assert removed
+    with module.download(url, lambda *at: None):
+        assert len(files) == 2
+        assert os.path.samestat(module._lock_file(url).stat(), files[1])
 
 
 def test_a_full_disk_is_reported(server, monkeypatch):

@@ -1,5 +1,6 @@
 """Adding, refusing, removing, restoring and blending voices in the library."""
 
+import dataclasses
 import errno
 import fcntl
 import json
@@ -28,9 +29,10 @@ from rtvc.errors import RtvcError, UsageError
 from rtvc.library import adding, archives, names
 from rtvc.library import home as home_module
 from rtvc.library.adding import add_voice, blend_voices
+from rtvc.library.base_models import BASE_MODELS
 from rtvc.library.finding import find_voices, select_voice
 from rtvc.library.opening import open_source
-from rtvc.library.setting_up import install_from_folder
+from rtvc.library.setting_up import install_from_folder, install_from_url
 from rtvc.library.voices import write_manifest
 from rtvc.settings import Settings
 from rtvc.system.durable import flush_file
@@ -960,6 +962,20 @@ def test_a_voice_is_added_from_a_url(tmp_path, home, index):
         assert (direct.name, direct.manifest.source) == ("Cleo", "Cleo_e5_s6.pth")
         message = refused(server.put("/Dora.pth", b"Rar!\x1a\x07\x01" + bytes(99)))
         assert "Dora.pth cannot be read as a voice: it is a RAR archive" in message
+    assert tree(home / "downloads") == []
+
+
+def test_a_disk_without_links_is_enough(home, monkeypatch):
+    def no_link(*paths, **how):  # as on an exFAT disk
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(os, "symlink", no_link)
+    rmvpe = (GOLDEN / "rmvpe_small.pt").read_bytes()
+    with serving() as server:
+        add(server.put("/Anna.pth", V2.read_bytes()))
+        model = dataclasses.replace(BASE_MODELS["rmvpe"], url=server.put("/rmvpe.pt", rmvpe))
+        assert install_from_url(model, lambda done, total: None, unverified=True).file == "rmvpe.pt"
+    assert installed() == ["Anna"]
     assert tree(home / "downloads") == []
 
 
