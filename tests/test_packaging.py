@@ -101,6 +101,8 @@ def test_third_party_names_every_package():
     text = (ROOT / "THIRD-PARTY.md").read_text().lower()
     for requirement in RUNTIME:
         assert requirement.name.lower() in text
+    for extra in PROJECT["project"]["optional-dependencies"]:
+        assert f"(only with the extra `{extra}`)" in text
 
 
 # The first folder of an absolute path may only be one that every system of its kind has, or one

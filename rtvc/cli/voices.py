@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rtvc.library.finding import FoundVoice
     from rtvc.library.voices import InstalledVoice
 
-SUMMARY = "add, list, show, remove and blend RVC voices"
+SUMMARY = "list, add, show, set, level, remove, restore, rename and blend RVC voices"
 USAGE = "rtvc voices [list | add | show | set | level | remove | restore | rename | blend] ..."
 DESCRIPTION = """\
 An RVC voice is a .pth file, usually with an .index file, often in one zip archive.
