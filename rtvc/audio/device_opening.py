@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, NamedTuple
 
 from rtvc.audio.device_search import find_device, find_identity, identity_of
@@ -30,10 +31,17 @@ _MOST_DOUBLINGS = 10
 LONGEST_START_S = 3.0
 """Time that every start may take on macOS. A headset that plays music takes up to that long to open
 its microphone, and another attempt would first send it back to music."""
+_ANSWER_LIMIT_S, _OPENING_S = 2.0, 1.0
+"""See `answer_limit_s`, and the time that a device of macOS may take to open before its start."""
 SERVER_DEVICES = ("default", "pulse", "pipewire", "sysdefault")
 """ALSA's devices that are whatever the sound server's default is."""
 DIRECTIONS: tuple[Direction, Direction] = ("input", "output")
 Wanted = DeviceIdentity | str | int | None
+
+
+def answer_limit_s() -> float:
+    """Return the seconds after which an attempt to open counts as hung if others will follow."""
+    return LONGEST_START_S + _OPENING_S if sys.platform == "darwin" else _ANSWER_LIMIT_S
 
 
 class StartTimeout:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from rtvc._types import Float32
-from rtvc.audio.device_opening import DeviceOpening, OpenedDevices
+from rtvc.audio.device_opening import DeviceOpening, OpenedDevices, answer_limit_s
 from rtvc.audio.devices import Device
 from rtvc.audio.duplex import Duplex
 from rtvc.audio.endpoint import ENGINE_RATE, DeviceLostError
@@ -25,8 +25,6 @@ from rtvc.stats import DeviceHealth
 
 OPEN_LIMIT_S = 8.0
 """Limit for the first opening: two attempts of a device that takes its time to start."""
-ANSWER_LIMIT_S = 2.0
-"""The same where there will be further attempts."""
 DRAIN_TIMEOUT_S = 0.5
 DRAIN_STALL_S = 0.15
 """A queue that does not get shorter for this long will not be played."""
@@ -123,7 +121,7 @@ class LiveEndpoint:
         self._tick = tick
         self._stopped = False
         self.server.start()
-        limit = ANSWER_LIMIT_S if self._wait_for_devices else OPEN_LIMIT_S
+        limit = answer_limit_s() if self._wait_for_devices else OPEN_LIMIT_S
         attempt = PORTAUDIO.begin(self._opening.open_patiently, limit, OpenedDevices.close)
         try:
             if not attempt.wait(limit):
@@ -187,7 +185,7 @@ class LiveEndpoint:
         while not self._stopped:
             if self._attempt is None and self._schedule.due():
                 self._attempt = PORTAUDIO.begin(
-                    self._opening.reopen, ANSWER_LIMIT_S, OpenedDevices.close
+                    self._opening.reopen, answer_limit_s(), OpenedDevices.close
                 )
             left = deadline - time.monotonic()
             if self._attempt is not None and self._attempt.wait(left) and self._accept_attempt():

@@ -16,7 +16,7 @@ import numpy as np
 from rtvc._types import Float32
 from rtvc.audio.core_audio import core_audio_transports
 from rtvc.audio.default_watch import DefaultWatch
-from rtvc.audio.device_opening import LONGEST_START_S
+from rtvc.audio.device_opening import LONGEST_START_S, answer_limit_s
 from rtvc.audio.device_search import find_device, identity_of, name_key
 from rtvc.audio.devices import Device, list_devices
 from rtvc.audio.drift import ClockTrim
@@ -46,7 +46,6 @@ _CROSSFADE = ENGINE_RATE // 200
 _TICK_S = 0.0025
 _STALL_TIMEOUT_S = 0.4
 _DRAIN_TIMEOUT_S = 0.5
-_OPEN_LIMIT_S = 2.0
 _CLOSE_LIMIT_S = 0.4
 _LOOK_S = 0.1
 
@@ -288,7 +287,7 @@ class _MonitorRun(threading.Thread):
             return stream
 
         try:
-            return PORTAUDIO.call(open_and_start, _OPEN_LIMIT_S, lambda stream: stream.close())
+            return PORTAUDIO.call(open_and_start, answer_limit_s(), lambda stream: stream.close())
         except RtvcError as error:
             self._set_error(str(error))
         except Exception as error:  # PortAudioError, whose class only sounddevice can name

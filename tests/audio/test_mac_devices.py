@@ -198,6 +198,19 @@ def test_a_headset_that_starts_slowly_is_opened_once(begin: Begin) -> None:
         assert len(system.openings) == 2
 
 
+def test_a_start_waits_for_a_headset_that_starts_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    system = SimulatedSystem(TWO_RECEIVERS)
+    system.install(monkeypatch)
+    system.start_after("AirPods Pro", 2.5)
+    endpoint = LiveEndpoint("AirPods", None, wait_for_devices=True)
+    endpoint.start(lambda: None)
+    try:
+        assert endpoint.devices
+        assert endpoint.wait(480, 1.0) >= 480
+    finally:
+        endpoint.stop()
+
+
 def test_one_of_three_equal_microphones_is_never_mistaken(begin: Begin) -> None:
     system = SimulatedSystem(THREE_MICROPHONES)
     second = DeviceIdentity("USB Audio Device", "Core Audio", 1, 3)
