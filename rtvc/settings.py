@@ -619,6 +619,8 @@ def find_setting(name: str) -> Setting:
     if name in SETTINGS:
         return SETTINGS[name]
     hint = did_you_mean(name, SETTINGS, "'rtvc run --help' lists all settings.")
+    if name == "preset":
+        hint = "Give the settings of the preset, which 'rtvc presets show NAME' prints."
     raise SettingError(name, f"There is no setting {name!r}. {hint}")
 
 

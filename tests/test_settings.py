@@ -211,3 +211,8 @@ def test_rounding_widens_no_range():
     for beyond in (19.9, 1000.1):
         with pytest.raises(SettingError, match="The nearest valid value is"):
             Settings(block=beyond)
+
+
+def test_a_preset_is_no_setting_and_the_error_says_what_to_give():
+    with pytest.raises(SettingError, match=r"^There is no setting 'preset'\. Give the settings of"):
+        find_setting("preset")
