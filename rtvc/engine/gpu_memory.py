@@ -23,8 +23,9 @@ from rtvc.system.malloc import trim_memory
 INTERVAL_S = 0.5
 """Longest time without work on the GPU."""
 
-_WIRED_BYTES = 1_500_000_000
-"""More than two full-size voices with their encoder and pitch estimator use."""
+_WIRED_BYTES = 2_500_000_000
+"""What the voices that are kept ready, their encoder and pitch estimator, and the steps of two chains
+use."""
 _CACHED_BYTES = 1_000_000_000
 """More than the steps of two chains with the longest context use, apart from the weights."""
 
@@ -64,12 +65,23 @@ def release_freed_memory() -> None:
     """Return the memory that loading has freed to the system.
 
     The weights of a file are converted to float16, and MLX would keep the buffers of the
-    originals: about 0.4 GB of the content encoder. What is freed later is limited too.
+    originals, wired: about 0.4 GB of the content encoder. What is freed later is limited too.
     """
     trim_memory()
     limit_cache()
     if on_gpu():
         mx.clear_cache()
+        _wire_the_rest()
+
+
+def _wire_the_rest() -> None:
+    """Wire what did not fit when it was loaded: until now, freed buffers counted too.
+
+    MLX looks for it only when the limit changes.
+    """
+    if limit := wire_memory():
+        mx.set_wired_limit(limit - 1)
+        mx.set_wired_limit(limit)
 
 
 class ResidentMemory:

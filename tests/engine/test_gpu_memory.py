@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import mlx.core as mx
@@ -61,7 +61,41 @@ def _on_its_thread(use: Callable[[RvcStream], Any]) -> Any:
 def test_the_limit_is_set_once_for_all_streams(limits: list[int]) -> None:
     _on_its_thread(lambda stream: None)
     _on_its_thread(lambda stream: None)
-    assert limits == [1_500_000_000]
+    assert limits == [2_500_000_000]
+
+
+def test_weights_that_did_not_fit_beside_freed_buffers_are_wired(
+    limits: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Wired:
+        """What MLX keeps wired: it adds what fits when it is made, or when the limit changes."""
+
+        limit, buffers = 0, {"freed": 2_000_000_000}
+        wired = frozenset[str]()
+
+        def set_limit(self, limit: int) -> None:
+            if limit != self.limit:
+                self.limit = limit
+                self.fit(self.buffers)
+
+        def fit(self, names: Iterable[str]) -> None:
+            for name in names:
+                if sum(self.buffers[one] for one in {*self.wired, name}) <= self.limit:
+                    self.wired |= {name}
+
+        def clear(self) -> None:
+            del self.buffers["freed"]
+            self.wired -= {"freed"}
+
+    memory = Wired()
+    monkeypatch.setattr(mx, "set_wired_limit", memory.set_limit)
+    monkeypatch.setattr(mx, "clear_cache", memory.clear)
+    gpu_memory.wire_memory()
+    memory.buffers["weights"] = 600_000_000
+    memory.fit(["weights"])
+    assert memory.wired == {"freed"}
+    gpu_memory.release_freed_memory()
+    assert memory.wired == {"weights"}
 
 
 def test_a_small_gpu_limits_it(limits: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
