@@ -181,8 +181,8 @@ def _convert_all(
         name = escaped(job.source.name)
         title = f"{number}/{count} {name}" if count > 1 else name
 
-        def show(share: float, elapsed_s: float, speed: float, title: str = title) -> None:
-            bar.show(f"{title} {speed:.1f}x" if speed else title, share, elapsed_s)
+        def show(share: float, elapsed_s: float, doing: str, title: str = title) -> None:
+            bar.show(f"{title} {doing}".rstrip(), share, elapsed_s)
 
         try:
             outcome = convert_file(job, wanted, voice, show)

@@ -89,7 +89,7 @@ class Outcome:
 
 
 def convert_file(
-    job: Job, options: Options, voice: Voice, show: Callable[[float, float, float], None]
+    job: Job, options: Options, voice: Voice, show: Callable[[float, float, str], None]
 ) -> Outcome:
     """Convert one file.
 
@@ -102,8 +102,9 @@ def convert_file(
     voice
         The voice to convert to.
     show
-        Called with the share that is done, 0 to 1, the seconds since the start, and the speed as
-        a multiple of real time.
+        Called with the share that is done, 0 to 1, the seconds since the start, and "reading"
+        for the first pass, which finds the length and the levels, or the speed as a multiple of
+        real time.
 
     Raises
     ------
@@ -125,6 +126,7 @@ def convert_file(
         require_new(job.target, overwrite=options.force)
     raw_rate = (options.rate or _RAW_RATE) if options.raw else 0
     with local_file(job.source, raw_rate) as file, contextlib.ExitStack() as stack:
+        began = time.monotonic()
         sound = inspect(
             file.path,
             name=file.name,
@@ -132,20 +134,22 @@ def convert_file(
             stated_s=file.stated_s,
             damage=file.damage,
             notes=file.notes,
+            report_progress=lambda share: show(share, time.monotonic() - began, "reading"),
         )
         target = (
             stack.enter_context(scratch_folder()) / "result.wav"
             if standard
             else _target(job.target, sound, options)
         )
-        began = time.monotonic()
+        converting = time.monotonic()
 
         def report(share: float) -> None:
-            elapsed = max(time.monotonic() - began, 1e-6)
-            show(share, elapsed, share * sound.frames / sound.rate / elapsed)
+            elapsed = max(time.monotonic() - converting, 1e-6)
+            speed = share * sound.frames / sound.rate / elapsed
+            show(share, elapsed, f"{speed:.1f}x" if speed else "")
 
         warning, repaired = _convert(sound, target, options, voice, report)
-        speed = sound.frames / sound.rate / max(time.monotonic() - began, 1e-6)
+        speed = sound.frames / sound.rate / max(time.monotonic() - converting, 1e-6)
         if standard:
             _send(target, raw=options.raw)
     name = "standard output" if standard else str(target)

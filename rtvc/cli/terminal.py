@@ -162,9 +162,15 @@ class StatusDisplay(RedrawnLine):
 class ProgressBar(RedrawnLine):
     """The progress of a conversion or download and the time left; only on a terminal."""
 
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._shown = float("-inf")
+
     def show(self, title: str, share: float, elapsed_s: float) -> None:
-        """Show the share that is done, 0 to 1, after `elapsed_s` seconds."""
-        if self.live:
+        """Show the share that is done, 0 to 1, after `elapsed_s` seconds; not too often."""
+        now = time.monotonic()
+        if self.live and now - self._shown >= _DRAW_INTERVAL_S:
+            self._shown = now
             self.draw(progress_line(title, share, elapsed_s, self.width))
 
     def transfer(self, title: str) -> Callable[[int, int | None], None]:

@@ -449,5 +449,6 @@ def test_a_terminal_shows_progress_and_the_time_left():
     )
     with on_terminal(code) as terminal:
         seen = terminal.read_until("x real time")
+        assert re.search(r"\rtalk.wav reading \[#+ *\] +\d+% +\d+ s left", seen)
         assert re.search(r"\rtalk.wav [\d.]+x \[#+ *\] +\d+% +\d+ s left", seen)
         assert terminal.process.wait(20) == 0

@@ -34,11 +34,17 @@ def test_a_failed_step_is_the_reason(tmp_path: Path, failing: set[int]) -> None:
 
 def converted(folder: Path, voice: Voice, *, offline: bool) -> np.ndarray:
     job = Job(folder / "in.wav", folder / f"{offline}.wav")
+    reading: list[float] = []
     shares: list[float] = []
-    options = dataclasses.replace(OPTIONS, offline=offline)
-    outcome = convert_file(job, options, voice, lambda share, *_: shares.append(share))
+
+    def show(share: float, _elapsed_s: float, doing: str) -> None:
+        (reading if doing == "reading" else shares).append(share)
+
+    outcome = convert_file(job, dataclasses.replace(OPTIONS, offline=offline), voice, show)
     assert outcome.status == "converted", outcome
     assert shares == sorted(shares)
+    assert reading == sorted(reading)
+    assert reading[-1] == 1
     made: np.ndarray = soundfile.read(job.target)[0]
     return made
 
