@@ -24,8 +24,8 @@ INTERVAL_S = 0.5
 """Longest time without work on the GPU."""
 
 _WIRED_BYTES = 2_500_000_000
-"""What the voices that are kept ready, their encoder and pitch estimator, and the steps of two chains
-use."""
+"""What the voices that are kept ready use, with their encoder, the pitch estimator and the steps of
+two chains."""
 _CACHED_BYTES = 1_000_000_000
 """More than the steps of two chains with the longest context use, apart from the weights."""
 
