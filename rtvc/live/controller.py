@@ -110,7 +110,7 @@ class Controller:
         self._settings = remembered.settings
         self._preset = remembered.preset
         self._chosen = remembered.chosen
-        self._history = UndoHistory()
+        self._history = UndoHistory(check=self._morph.resolve)
         self._favourites: tuple[str, ...] = ()
         self._recording: Recording | None = None
         self._session: DeviceSession | None = None
@@ -189,8 +189,9 @@ class Controller:
         after = Moment(settings, preset, chosen & sizes_at_default(settings))
         if settings.position != self._settings.position:
             self._morph.resolve(settings)
-        self._history.note(self._moment(), after)
+        before = self._moment()
         self._apply(after)
+        self._history.note(before, after)
 
     def keep_ready(self, voices: tuple[str, ...]) -> None:
         """Keep voices loaded and waiting; see `Session.keep_ready`."""
@@ -200,11 +201,17 @@ class Controller:
                 self._session.session.keep_ready(voices)
 
     def undo(self) -> bool:
-        """Revert the last change, except of the mode; return whether there was one."""
+        """Revert the last change, except of the mode; return whether there was one.
+
+        Raises
+        ------
+        UsageError
+            If the voice can no longer morph to what it did; that step is forgotten.
+        """
         return self._apply_past(self._history.undo(self._moment()))
 
     def redo(self) -> bool:
-        """Revert the last undo; return whether there was one."""
+        """Revert the last undo; return whether there was one. Raises as `undo`."""
         return self._apply_past(self._history.redo(self._moment()))
 
     def rename_preset(self, old: str, new: str) -> None:
@@ -360,12 +367,13 @@ class Controller:
     def _apply(self, moment: Moment) -> None:
         self._report_to_guard(moment.settings.mode)
         with self._lock:
-            self._settings, self._preset, self._chosen = moment
             # One that starts may output sound before its start returns.
             for session in (self._session, self._starting):
                 if session is not None:
                     session.session.choose_sizes(moment.chosen)
                     session.session.apply(moment.settings)
+            # Not before: settings that a session refuses are not in use.
+            self._settings, self._preset, self._chosen = moment
 
     def _device_names(self) -> dict[str, str]:
         return self.names._asdict()

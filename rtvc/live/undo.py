@@ -43,10 +43,23 @@ class UndoHistory:
     """Earlier settings, and settings that were undone.
 
     The mode is left out: an undo never unmutes the output.
+
+    Parameters
+    ----------
+    clock
+        Returns a monotonic time in seconds.
+    check
+        Raises `RtvcError` for settings that can no longer be used. `undo` and `redo` raise it too,
+        and forget that step.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        check: Callable[[Settings], object] = lambda settings: None,
+    ) -> None:
         self._clock = clock
+        self._check = check
         self._past: list[Moment] = []
         self._future: list[Moment] = []
         self._last: tuple[frozenset[str], float] = (frozenset(), 0.0)
@@ -84,7 +97,10 @@ class UndoHistory:
     def _step(self, current: Moment, source: list[Moment], target: list[Moment]) -> Moment | None:
         if not source:
             return None
-        target.append(current)
         self._last = frozenset(), 0.0
         moment = source.pop()
-        return moment._replace(settings=moment.settings.replace(mode=current.settings.mode))
+        settings = moment.settings.replace(mode=current.settings.mode)
+        if settings.position != current.settings.position:
+            self._check(settings)
+        target.append(current)
+        return moment._replace(settings=settings)

@@ -13,8 +13,9 @@ import pytest
 import soundfile
 
 from rtvc.audio.simulated import SimulatedDevice
+from rtvc.config.presets import save_preset, user_path
 from rtvc.config.remembered import RememberedRun, load_remembered
-from rtvc.errors import RtvcError
+from rtvc.errors import RtvcError, UsageError
 from rtvc.library import computing
 from rtvc.live.controller import Controller
 from rtvc.live.device_session import DeviceSession
@@ -205,6 +206,43 @@ def test_settings_reach_the_engine_and_go_back(controller):
     assert controller.settings.pitch == 5
     assert not controller.redo()
     assert controller._session.session.settings == controller.settings
+
+
+def test_an_undo_to_a_preset_that_has_gone_is_refused_and_forgotten(controller):
+    start = controller.settings
+    for name in ("mine", "yours"):
+        save_preset(user_path(name), Settings(pitch=5.0))
+        controller.apply(controller.settings.replace(morph_to=name, morph=0.5))
+    controller.apply(controller.settings.replace(morph_to="deep"))
+    user_path("yours").unlink()
+    controller.apply(controller.settings.replace(morph=1.0))
+    assert controller.undo()
+    now = controller.settings
+    with pytest.raises(UsageError, match="There is no preset 'yours'"):
+        controller.undo()
+    assert controller.settings is now
+    assert controller._session.session.settings == now
+    controller.apply(now.replace(mode="muted"))
+    running(controller, State.MUTED)
+    assert controller.undo()
+    assert controller.settings == start.replace(morph_to="mine", morph=0.5, mode="muted")
+    assert controller.redo()
+    assert controller.settings == now.replace(mode="muted")
+
+
+def test_settings_that_a_session_refuses_are_not_in_use(controller):
+    save_preset(user_path("mine"), Settings(pitch=5.0))
+    controller.apply(controller.settings.replace(morph_to="mine", morph=0.5))
+    user_path("mine").unlink()
+    session = controller._session
+    controller.select_devices(controller.wanted._replace(output=identity(CABLE)))
+    until(lambda: controller._session not in (None, session), 30)
+    before = controller.settings
+    with pytest.raises(UsageError, match="There is no preset 'mine'"):
+        controller.apply(before.replace(morph=0.6))
+    assert controller.settings is before
+    controller.apply(before.replace(mode="muted"))
+    assert controller._session.session.settings.mode == "muted"
 
 
 def test_a_new_block_is_loaded_while_the_old_one_plays(controller):
