@@ -375,7 +375,8 @@ def open_monitor(
         try:
             return open_found()
         except RtvcError:
-            if not _is_back(monitor.name):
+            main = output()
+            if (main and main.name == monitor.name) or not _is_back(monitor.name):
                 raise
         # The main streams are opened again too: PortAudio has only one list.
         update_devices(hardware_only=True)

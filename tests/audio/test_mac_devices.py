@@ -381,6 +381,25 @@ def test_a_named_monitor_comes_back_when_it_is_connected_again(
         monitor.stop()
 
 
+def test_a_monitor_that_is_the_main_output_interrupts_nothing(
+    monkeypatch: pytest.MonkeyPatch, begin: Begin
+) -> None:
+    system = SimulatedSystem(MACBOOK)
+    endpoint = begin(system)
+    monitor = open_monitor(
+        DeviceIdentity("MacBook Pro Speakers", "Core Audio"),
+        lambda: endpoint.devices and endpoint.devices[1],
+    )
+    monitor.start(lambda: (0, 0))
+    try:
+        await_(lambda: "is already the output" in monitor.error)
+        system.connect(listed(("iPhone Microphone", "Core Audio", 1, 0))[0])
+        time.sleep(1.2)
+        assert system.restarts == 0
+    finally:
+        monitor.stop()
+
+
 def test_a_monitor_that_starts_slowly_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
     system = SimulatedSystem(TWO_RECEIVERS)
     system.install(monkeypatch)
