@@ -6,12 +6,14 @@ import argparse
 import contextlib
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rtvc.errors import RtvcError
 from rtvc.settings import BUILT_IN
 
 _OFF = ("off", "no", "false", "0")
+_NAMED = 4
+"""Most commands that are named for a flag: what more of them have is no hint."""
 
 
 def instead_of_command(word: str) -> str:
@@ -36,6 +38,35 @@ def needless_value(parser: argparse.ArgumentParser, words: Sequence[str], word: 
     if word.lower() in _OFF and off in flags:
         return f"{flag} takes no value: write {off} to turn it off."
     return f"{flag} takes no value: leave {word!r} out."
+
+
+def flag_elsewhere(
+    parser: argparse.ArgumentParser, meant: argparse.ArgumentParser, flag: str
+) -> str:
+    """Return a sentence with the commands that have a flag, "" if there are none, or many.
+
+    Parameters
+    ----------
+    parser
+        The parser of all commands.
+    meant
+        The parser of the command that was given, which knows the flag only before ``--``.
+    flag
+        The flag.
+    """
+    found = [f"'{one.prog}'" for one in _all_parsers(parser) if flag in one._option_string_actions]
+    if flag in meant._option_string_actions or not 1 <= len(found) <= _NAMED:
+        return ""
+    listed = " and ".join(filter(None, (", ".join(found[:-1]), found[-1])))
+    return f"It is a flag of {listed}."
+
+
+def _all_parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for one in action.choices.values():
+                yield from _all_parsers(one)
 
 
 def is_preset(name: str) -> bool:

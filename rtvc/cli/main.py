@@ -171,10 +171,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if unknown:
         word = unknown[0].split("=")[0]
         meant = _meant(parser, args)
-        from rtvc.cli.hints import needless_value
+        from rtvc.cli.hints import flag_elsewhere, needless_value
 
         hint = (
             _dashed_file(unknown[:1])
+            or flag_elsewhere(_build_parser(COMMANDS), meant, word)
             or _similar_flag(meant, word, implied)
             or needless_value(meant, words, unknown[0])
             or f"Run '{meant.prog} --help' for usage."
