@@ -66,7 +66,9 @@ class Names:
     """
 
     def __init__(self, devices: Iterable[Device] | None) -> None:
-        self._homes = {str(Path.home()), os.path.realpath(Path.home())}
+        # A service may have "/" as its home, which is in every path.
+        homes = {str(Path.home()), os.path.realpath(Path.home())} - {"/"}
+        self._homes = [re.compile(rf"{re.escape(home)}(?![\w.-])") for home in homes]
         self._devices = None if devices is None else {d.name: f"<{kind_of(d)}>" for d in devices}
 
     def removed(self, value: Any) -> Any:
@@ -85,7 +87,7 @@ class Names:
 
     def _text(self, text: str) -> str:
         for home in self._homes:
-            text = text.replace(home, "~")
+            text = home.sub("~", text)
         text = _FOLDERS.sub("", _QUOTED.sub(r"\1\2\1", text))
         devices = self._devices or {}
         if text in devices:

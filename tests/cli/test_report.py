@@ -146,6 +146,15 @@ def test_findings_that_may_name_files_are_left_out() -> None:
     assert Names(None).removed(text) == "BLAS: libblas.so, 36 GFLOP/s"
 
 
+@pytest.mark.parametrize("home", ["/", "/home/bob"])
+def test_folders_of_others_are_left_out_whatever_the_home_is(
+    home: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", home)
+    text = "Cannot read /home/bobby/Annas voices/a.wav: 3 of 4."
+    assert Names(None).removed(text) == "Cannot read a.wav: 3 of 4."
+
+
 def test_an_existing_file_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "there.zip"
     path.write_text("mine")
