@@ -37,7 +37,7 @@ class WebRtcNoiseSuppressor:
         self._down = BlockResampler(ENGINE_RATE, _RATE, _STOPBAND_DB)
         self._up_low = BlockResampler(_RATE, ENGINE_RATE, _STOPBAND_DB)
         self._up_clean = BlockResampler(_RATE, ENGINE_RATE, _STOPBAND_DB)
-        self._low_delay, self._excess_delay = Delay(_SUPPRESSOR_DELAY), Delay(_SUPPRESSOR_DELAY)
+        self._low_delay = Delay(_SUPPRESSOR_DELAY)
         self._delay = Delay(
             self._down.delay_in + _SUPPRESSOR_DELAY * (ENGINE_RATE // _RATE) + self._up_clean.delay
         )
@@ -49,17 +49,17 @@ class WebRtcNoiseSuppressor:
     def process(self, block: Float32) -> Float32:
         """Return the next block with less noise, 480 samples late."""
         low = self._down.process(block)
-        clipped = np.clip(low, -1.0, 1.0)
-        # The suppressor works with 16 bits. What is above full scale is no noise, and passes by.
-        clean = self._suppress(clipped) + self._excess_delay.process(low - clipped)
+        # The suppressor works with 16 bits. What it cannot get goes with the upper band.
+        low = np.clip(low, -1.0, 1.0)
+        clean = self._suppress(low)
         low = self._low_delay.process(low)
         gain = self._upper_gain(low, clean)
         high = self._delay.process(block) - self._up_low.process(low)
         output: Float32 = self._up_clean.process(clean) + gain * high
         return output
 
-    def _suppress(self, clipped: Float32) -> Float32:
-        integers = np.round(clipped * _FULL_SCALE).astype(np.int16)
+    def _suppress(self, low: Float32) -> Float32:
+        integers = np.round(low * _FULL_SCALE).astype(np.int16)
         frames = [
             self._processor.Process10ms(frame.tobytes()).audio
             for frame in integers.reshape(-1, _FRAME)
