@@ -92,6 +92,7 @@ def chosen(args: argparse.Namespace, base: Settings, name: str = "") -> Chosen:
     UsageError
         If the preset does not exist or is not valid.
     """
+    from rtvc.library.names import absolute
     from rtvc.library.voice_defaults import find_defaults, follow_voice, own_settings, spelled
 
     given: dict[str, Value] = {
@@ -101,7 +102,9 @@ def chosen(args: argparse.Namespace, base: Settings, name: str = "") -> Chosen:
     }
     base = base.replace(voice=spelled(base.voice))
     if "voice" in given:
-        given["voice"] = spelled(str(given["voice"]))
+        given["voice"] = spelled(absolute(str(given["voice"])))
+    if "morph_to" in given:
+        given["morph_to"] = absolute(str(given["morph_to"]))
     stated: frozenset[str] = frozenset()
     if args.preset is not None:
         from rtvc.config.presets import listed_name

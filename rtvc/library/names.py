@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from pathlib import Path
 
 from rtvc.errors import UsageError
 from rtvc.settings import BUILT_IN
@@ -34,6 +35,16 @@ _GENERIC_STEM = re.compile(
 def is_path(name: str) -> bool:
     """Return whether ``Settings.voice`` is the path of a file or folder, not an installed voice."""
     return "/" in name or name.lower().endswith(VOICE_SUFFIXES)
+
+
+def absolute(name: str) -> str:
+    """Return a voice as typed, with a path that leads to the same file from every folder.
+
+    It is remembered and saved in presets.
+    """
+    if not is_path(name) or name.startswith("~"):
+        return name
+    return str(Path(name).absolute())
 
 
 def validated_name(name: str) -> str:

@@ -7,6 +7,7 @@ A remembered run restores what you had changed, and follows the voice in everyth
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from rtvc.config.paths import write_atomically
 from rtvc.config.remembered import RememberedRun
 from rtvc.errors import RtvcError, UsageError
 from rtvc.library.home import voices_folder
-from rtvc.library.names import is_path
+from rtvc.library.names import absolute, is_path
 from rtvc.library.voices import (
     DEFAULTS_FILE,
     InstalledVoice,
@@ -210,7 +211,8 @@ def change_defaults(voice: str, changes: Mapping[str, Value | None]) -> dict[str
             values.pop(name, None)
         else:
             _require_effect(found, name, value)
-            values[name] = SETTINGS[name].check(value)
+            is_voice = name == "morph_to" and isinstance(value, str)
+            values[name] = absolute(str(value)) if is_voice else SETTINGS[name].check(value)
     path = found.folder / DEFAULTS_FILE
     if values:
         ordered = {name: values[name] for name in VOICE_NAMES if name in values}
@@ -265,8 +267,11 @@ def _require_effect(voice: InstalledVoice, name: str, value: Value) -> None:
         )
     if not setting.applies_to(voice_features(voice)):
         raise UsageError(f"{name!r} does nothing with the voice {voice.name!r}.")
-    if name == "morph_to" and isinstance(value, str) and value and not is_path(value):
-        installed_voice(value)
+    if name == "morph_to" and isinstance(value, str) and value:
+        if not is_path(value):
+            installed_voice(value)
+        elif not os.path.exists(os.path.expanduser(value)):
+            raise UsageError(f"There is no file or folder {value!r}. Check the path.")
     if name == "speaker" and isinstance(value, int) and value >= voice.manifest.speakers:
         raise UsageError(
             f"{voice.name!r} has no speaker {value}; its speakers are 0 to "

@@ -8,6 +8,7 @@ from functools import partial
 from rtvc.config.preset_manager import PresetManager, format_value, setting_label
 from rtvc.device_choice import SYSTEM_DEFAULT
 from rtvc.errors import RtvcError, UsageError, did_you_mean
+from rtvc.library.names import absolute
 from rtvc.library.voice_defaults import follow_voice
 from rtvc.live.actions import Actions
 from rtvc.live.controller import Controller
@@ -159,7 +160,7 @@ class Commands:
         voices = list(self._controller.scanner.voices)
         if not name:
             return f"Voices: {', '.join(voices)}."
-        name = _known(name, voices) or name
+        name = _known(name, voices) or absolute(name)
         self._check_voice(follow_voice(self._controller.settings, name))
         return self._change(SETTINGS["voice"], name)
 

@@ -194,6 +194,31 @@ def test_the_case_of_a_name_makes_no_other_voice(voices):
     assert updated_run(load_remembered()[0]).settings.voice == "Anna"
 
 
+def test_a_path_leads_to_the_same_voice_from_every_folder(voices, tmp_path, monkeypatch, capsys):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    path = tmp_path / "elsewhere" / "Cleo.pth"
+    path.touch()
+    for typed in ("Cleo.pth", "./Cleo.pth", str(path)):
+        found = chosen("--voice", typed, "--morph-to", typed)
+        assert (found.voice, found.morph_to) == (str(path), str(path))
+    assert chosen("--voice", "~/Cleo.pth").voice == "~/Cleo.pth"
+    assert chosen("--morph-to", "deep").morph_to == "deep"
+    run, act = actions(Settings())
+    commands = Commands(
+        run,  # type: ignore[arg-type]
+        act,
+        PresetManager(),
+        status=lambda: "",
+        check_voice=lambda settings: None,
+    )
+    commands.line(":voice ./Cleo.pth")
+    assert run.settings.voice == str(path)
+    assert change_defaults("Anna", {"morph_to": "./Cleo.pth"}) == {"morph_to": str(path)}
+    with pytest.raises(UsageError, match=r"There is no file or folder '\./none\.pth'"):
+        change_defaults("Anna", {"morph_to": "./none.pth"})
+
+
 def test_the_case_of_a_name_in_a_preset_makes_no_other_voice(voices):
     change_defaults("Anna", {"formant": 2})
     user_folder().mkdir(parents=True)
