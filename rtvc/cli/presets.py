@@ -308,8 +308,8 @@ def _follow_name(old: str, new: str) -> list[str]:
     changed, problems = change_preset_name(old, new)
     if changed:
         sentences.append(f"Its name was also changed in {', '.join(changed)}.")
-    if problems:
-        raise RtvcError(" ".join(problems))
     if not problem and state.digit_of(old):
         save_panel_state(state.renamed(old, new))
+    if problems:
+        raise RtvcError(" ".join(problems))
     return sentences

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rtvc.config import preset_trash
-from rtvc.config.paths import write_atomically
+from rtvc.config.paths import one_writer, write_atomically
 from rtvc.config.preset_trash import KeptPreset
 from rtvc.config.presets import (
     OwnSettings,
@@ -171,11 +171,12 @@ class PresetManager:
             If the file cannot be renamed.
         """
         require_own(entry, "renamed")
-        target = self._unused_path(name, renamed=entry.file.path)
-        try:
-            entry.file.path.rename(target)
-        except OSError as error:
-            raise RtvcError(f"{entry.name!r} cannot be renamed: {error.strerror}.") from None
+        with one_writer(user_folder()):
+            target = self._unused_path(name, renamed=entry.file.path)
+            try:
+                entry.file.path.rename(target)
+            except OSError as error:
+                raise RtvcError(f"{entry.name!r} cannot be renamed: {error.strerror}.") from None
         self.scan()
         return name_of(target)
 
@@ -189,8 +190,9 @@ class PresetManager:
         RtvcError
             If the file cannot be read or written.
         """
-        target = self._unused_path(name)
-        write_atomically(target, read_text(entry.file.path))
+        with one_writer(user_folder()):
+            target = self._unused_path(name)
+            write_atomically(target, read_text(entry.file.path))
         self.scan()
         return name_of(target)
 

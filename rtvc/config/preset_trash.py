@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rtvc.config.paths import write_atomically
+from rtvc.config.paths import one_writer, write_atomically
 from rtvc.config.presets import SUFFIX, own_path, user_folder
 from rtvc.errors import RtvcError, UsageError
 from rtvc.system.permission import folder_problem
@@ -79,13 +79,14 @@ def keep_deleted(path: Path) -> None:
     RtvcError
         If it cannot be moved.
     """
-    target = _new_path(path.stem, "deleted")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        path.rename(target)
-    except OSError as error:
-        raise RtvcError(f"{path.stem!r} cannot be deleted: {error.strerror}.") from None
-    _remove_oldest()
+    with one_writer(user_folder()):
+        target = _new_path(path.stem, "deleted")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+        except OSError as error:
+            raise RtvcError(f"{path.stem!r} cannot be deleted: {error.strerror}.") from None
+        _remove_oldest()
 
 
 def keep_copy(path: Path, reason: Reason) -> None:
@@ -96,6 +97,12 @@ def keep_copy(path: Path, reason: Reason) -> None:
     RtvcError
         If it cannot be read or copied.
     """
+    with one_writer(user_folder()):
+        _keep_copy(path, reason)
+        _remove_oldest()
+
+
+def _keep_copy(path: Path, reason: Reason) -> None:
     if path.is_fifo():  # to open it would wait
         raise RtvcError(f"{path} cannot be read: It is a pipe, not a file.")
     try:
@@ -103,7 +110,6 @@ def keep_copy(path: Path, reason: Reason) -> None:
     except OSError as error:
         raise RtvcError(f"{path} cannot be read: {error.strerror}.") from None
     write_atomically(_new_path(path.stem, reason), content)
-    _remove_oldest()
 
 
 def restore(name: str = "") -> KeptPreset:
@@ -124,7 +130,12 @@ def restore(name: str = "") -> KeptPreset:
     RtvcError
         If the file cannot be restored.
     """
-    name = normalized(name)
+    there = os.path.isdir(user_folder())  # which one_writer would make
+    with one_writer(user_folder()) if there else contextlib.nullcontext():
+        return _restore(normalized(name))
+
+
+def _restore(name: str) -> KeptPreset:
     wanted = [one for one in list_kept() if (one.name == name if name else _undoes(one))]
     if not wanted:
         if problem := folder_problem(trash_folder()):
@@ -139,11 +150,16 @@ def restore(name: str = "") -> KeptPreset:
                 f"There is another preset {kept.name!r} now; rename it, then restore the deleted "
                 "one."
             )
-        keep_copy(path, "replaced")
+        _keep_copy(path, "replaced")
     try:
-        kept.path.replace(path)
+        if path.is_symlink():  # it stays one
+            write_atomically(path, kept.path.read_bytes())
+            kept.path.unlink()
+        else:
+            kept.path.replace(path)
     except OSError as error:
         raise RtvcError(f"{kept.name!r} cannot be restored: {error.strerror}.") from None
+    _remove_oldest()  # not before: it may be the oldest itself
     return kept
 
 

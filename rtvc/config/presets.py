@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rtvc.config import settings_yaml
-from rtvc.config.paths import write_atomically
+from rtvc.config.paths import one_writer, write_atomically
 from rtvc.errors import RtvcError, UsageError, did_you_mean
 from rtvc.settings import SETTINGS, Settings, changed_names, grouped_settings
 from rtvc.system.permission import folder_problem
@@ -171,18 +171,19 @@ def save_preset(
     values = {name: getattr(settings, name) for name in SETTINGS if name in names}
     texts = {"description": description}
     text = settings_yaml.render(texts, values)
-    if path.exists():
-        if not overwrite:
-            raise UsageError(
-                f"{path} exists already. Choose another name, or allow overwriting (--force)."
-            )
-        refuse_newer(path)
-        # A file that is not a valid preset is replaced completely.
-        with contextlib.suppress(settings_yaml.SettingsFileError):
-            text = settings_yaml.update_text(
-                settings_yaml.read_text(path), str(path), texts, values
-            )
-    write_atomically(path, text)
+    with one_writer(path.parent):
+        if path.exists():
+            if not overwrite:
+                raise UsageError(
+                    f"{path} exists already. Choose another name, or allow overwriting (--force)."
+                )
+            refuse_newer(path)
+            # A file that is not a valid preset is replaced completely.
+            with contextlib.suppress(settings_yaml.SettingsFileError):
+                text = settings_yaml.update_text(
+                    settings_yaml.read_text(path), str(path), texts, values
+                )
+        write_atomically(path, text)
 
 
 def name_of(path: Path) -> str:

@@ -23,7 +23,7 @@ from rtvc.config.preset_manager import (
 )
 from rtvc.config.preset_origin import PresetOrigin, origin_of
 from rtvc.config.presets import name_of, user_path
-from rtvc.errors import UsageError
+from rtvc.errors import RtvcError, UsageError
 from rtvc.library.renaming import change_preset_name
 from rtvc.library.voice_defaults import (
     defaults_version,
@@ -255,8 +255,11 @@ class Actions:
         self.follow_favourites()
         favourites = self.memory.renamed(old, new).favourites
         if favourites != self.memory.favourites:
-            problems.append(self.remember(favourites=favourites))
-        return " ".join(filter(None, problems))
+            try:
+                self.remember(favourites=favourites)
+            except RtvcError as error:
+                problems.append(str(error))
+        return " ".join(problems)
 
     def load_favourite(self, digit: int) -> str:
         """Load the favourite preset of a digit; if it has gone, free the digit."""

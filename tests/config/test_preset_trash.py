@@ -1,15 +1,17 @@
 """Deleted presets and earlier versions, kept on disk."""
 
 import os
+import threading
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from rtvc._version import __version__
-from rtvc.config import preset_trash
+from rtvc.config import paths, preset_trash
 from rtvc.config.preset_manager import PresetEntry, PresetManager
-from rtvc.config.presets import find_preset, listed_name, user_folder
+from rtvc.config.presets import find_preset, listed_name, save_preset, user_folder
 from rtvc.errors import RtvcError, UsageError
 from rtvc.settings import Settings
 
@@ -90,6 +92,58 @@ def test_an_update_is_undone_and_what_it_replaces_is_kept():
     assert path.read_text() == "pitch: 3\n"
 
 
+def test_a_link_to_a_preset_stays_one(tmp_path: Path):
+    target = tmp_path / "dotfiles.yaml"
+    target.write_text("pitch: 1\n")
+    target.chmod(0o600)
+    user_folder().mkdir()
+    link = user_folder() / "a.yaml"
+    link.symlink_to("../dotfiles.yaml")
+    update("a", 2)
+    manager().restore()
+    assert link.is_symlink()
+    assert target.read_text() == "pitch: 1\n"
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert [kept.reason for kept in preset_trash.list_kept()] == ["replaced"]
+    delete("a")
+    manager().restore()
+    assert link.is_symlink()
+    assert link.read_text() == "pitch: 1\n"
+
+
+def test_programs_that_change_presets_at_once_lose_none(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(paths, "_LOCK_LIMIT_S", 60.0)  # not what a busy machine exceeds
+    path = write("a", "pitch: 1\n")
+    for number in range(10):
+        for program in (0, 1):
+            write(f"{program} {number}", f"pitch: {program}\n")
+    at_once, refused = threading.Barrier(2), []
+
+    def attempt(act: Callable[..., object], *args: object) -> None:
+        at_once.wait()
+        try:
+            act(*args)
+        except UsageError as error:
+            refused.append(error)
+
+    def change(program: int) -> None:
+        presets = manager()
+        for number in range(10):
+            entry = find(presets, f"{program} {number}")
+            attempt(preset_trash.keep_copy, path, "updated")
+            attempt(presets.rename, entry, f"both {number}")
+            attempt(save_preset, user_folder() / f"new {number}.yaml", Settings(pitch=4.0))
+
+    programs = [threading.Thread(target=change, args=(number,)) for number in (0, 1)]
+    for program in programs:
+        program.start()
+    for program in programs:
+        program.join()
+    assert [kept.number for kept in preset_trash.list_kept()] == list(range(20, 0, -1))
+    assert len(refused) == 20, "one of two programs took a name that the other had taken"
+    assert len(list(user_folder().glob("*.yaml"))) == 1 + 20 + 10
+
+
 def test_files_that_are_no_presets_can_be_deleted_and_restored():
     path = write("a", "")
     path.write_bytes(b"\xff\xfe\x00garbage\x80")
@@ -109,6 +163,18 @@ def test_the_oldest_are_removed_and_other_files_are_left_alone(monkeypatch: pyte
     assert [kept.name for kept in preset_trash.list_kept()] == ["e", "d", "c"]
     assert (preset_trash.trash_folder() / "notes.txt").read_text() == "mine"
     assert not [entry for entry in manager().entries if not entry.file.bundled]
+
+
+def test_the_oldest_of_many_can_be_restored(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(preset_trash, "MAX_KEPT", 3)
+    path = write("a", "pitch: 1\n")
+    update("a", 2)
+    for name in ("b", "c"):
+        write(name, "pitch: 1\n")
+        delete(name)
+    manager().restore("a")
+    assert path.read_text() == "pitch: 1\n"
+    assert [kept.name for kept in preset_trash.list_kept()] == ["a", "c", "b"]
 
 
 def test_without_a_folder_for_them_nothing_is_deleted_or_updated():

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rtvc.cli import main
+from rtvc.config.panel_state import PanelState, load_panel_state, save_panel_state
 from rtvc.config.preset_manager import PresetManager
 from rtvc.config.presets import find_preset, save_preset, user_folder, user_path
 from rtvc.engine.weights.ivf_flat_file import check_ivf_flat
@@ -197,3 +198,19 @@ def test_a_preset_that_can_be_read_again_is_read() -> None:
     assert entry is not None
     assert entry.preset is not None
     assert entry.preset.settings.pitch == 3.0
+
+
+def test_a_renamed_preset_keeps_its_key_if_another_file_cannot_follow(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_preset(user_path("high"), Settings(pitch=3.0))
+    user_folder().chmod(0o777)
+    (tmp_path / "locked").mkdir()
+    save_preset(tmp_path / "locked" / "half.yaml", Settings(morph_to="high", morph=0.5))
+    (tmp_path / "locked").chmod(0o555)
+    (user_folder() / "half.yaml").symlink_to("../locked/half.yaml")
+    save_panel_state(PanelState(favourites={1: "high"}))
+    with unprivileged():
+        assert main.main(["presets", "rename", "high", "higher"]) == 1
+    assert "The preset 'half' still has the old name." in capsys.readouterr().err
+    assert load_panel_state()[0].favourites == {1: "higher"}

@@ -42,3 +42,20 @@ def test_the_settings_their_history_and_other_presets_get_its_new_name(
         assert half.preset.settings.morph_to == "higher"
     finally:
         run.close()
+
+
+def test_a_rename_says_which_file_keeps_the_old_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RTVC_CONFIG_DIR", str(tmp_path))
+    panel = tmp_path / "panel.yaml"
+    panel.write_text("new: 1\nfavourite_1: high\n\n# Saved by rtvc 99.0.0.\n")
+    run = Controller(SimulatedDevices(), RememberedRun(), remember=False)
+    memory = PanelState(favourites={1: "high"})
+    actions = Actions(run, PresetManager(), memory, ModeKeys())
+    try:
+        problem = actions.note_renamed("high", "higher")
+        assert problem.startswith(f"{panel} is not replaced: rtvc 99.0.0 has saved it")
+        assert actions.memory.favourites == {1: "higher"}
+    finally:
+        run.close()
