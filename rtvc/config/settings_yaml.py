@@ -424,8 +424,9 @@ def _lines_of(text: str, key_node: yaml.Node, node: yaml.Node) -> tuple[int, int
 
 
 def _setting_lines(setting: Setting, value: Value) -> list[str]:
+    allowed = setting.allowed[0].upper() + setting.allowed[1:]  # capitalize() would write "db"
     return [
-        f"# {setting.help} {setting.allowed.capitalize()}.",
+        f"# {setting.help} {allowed}.",
         f"{setting.name}: {_to_yaml(value)}",
     ]
 

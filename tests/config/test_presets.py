@@ -217,7 +217,7 @@ def test_overwriting_keeps_comments_and_order(tmp_path: Path):
     assert text.startswith("# Mine.\ndescription: new\n")
     assert "pitch: 2.5   # low\nwhisper: false # hush\n" in text
     assert text.endswith(
-        f"# {SETTINGS['gate'].help} {SETTINGS['gate'].allowed.capitalize()}.\ngate: -50\n\n"
+        f"# {SETTINGS['gate'].help} A number from -90 to 0 dBFS.\ngate: -50\n\n"
         f"# Saved by rtvc {__version__}.\n"
     )
     assert presets.load_preset(path).settings == Settings(pitch=2.5, gate=-50.0)
@@ -279,7 +279,7 @@ def test_a_preset_never_holds_or_sets_the_mode(tmp_path: Path, mode: str):
     presets.save_preset(path, Settings(mode=mode, pitch=3))
     assert "mode" not in path.read_text()
     # As an older version wrote it.
-    comment = f"# {SETTINGS['mode'].help} {SETTINGS['mode'].allowed.capitalize()}."
+    comment = f"# {SETTINGS['mode'].help} One of converted, dry, muted."
     path.write_text(f"description: ''\n\n{comment}\nmode: {mode}\n\n# Low.\npitch: 3\n")
     preset = presets.load_preset(path)
     assert preset.given == {"pitch"}
