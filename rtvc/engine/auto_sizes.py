@@ -158,13 +158,15 @@ class AutoSizes:
         state = self._states.get(key)
         if state is None:
             state = self._begin(step, kind, free, requested)
-        if self._waiting is None:  # what was to change is in use, or was given up
+        in_use = step.block, step.headroom
+        if self._waiting is None and (state.block, state.headroom) != in_use:
+            # What was to change is in use, or was given up.
             state = replace(state, block=step.block, headroom=step.headroom)
         self._states[key], change = settle(state, step)
         if change is None:
             return False
-        if (change.block, change.headroom) == (step.block, step.headroom):  # given up
-            self._waiting, self._adopted[key] = None, (step.block, step.headroom)
+        if (change.block, change.headroom) == in_use:  # given up
+            self._waiting, self._adopted[key] = None, in_use
             return False
         self._waiting, self._waiting_for = (change, step.now + _PATIENCE_S), key
         if change.at_once or change.block != self._adopted[key][0]:

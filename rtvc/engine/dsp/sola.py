@@ -9,11 +9,12 @@ import numpy as np
 from rtvc._types import Float32
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=256)
 def fade_in(samples: int) -> Float32:
     """Return the rising half of a sin^2 crossfade, (samples,); the falling half is 1 minus it.
 
-    The array is read-only: calls share it.
+    The array is read-only: calls share it. Concealment, which is prepared with each block, takes
+    one of 211 lengths.
     """
     phase = (np.arange(samples) + 0.5) / max(samples, 1)
     rise: Float32 = (np.sin(0.5 * np.pi * phase) ** 2).astype(np.float32)
