@@ -61,6 +61,7 @@ class ChainSwitch:
         """Settings that `_next` is built for."""
         self._fed: Future[Float32] | None = None
         self._fed_to = self._rounds = 0
+        self._fed_mode = ""
         self.rendered = np.zeros(0, np.float32)
         self._rejected_shape: tuple[object, ...] | None = None
         """Shape settings for which building a chain failed."""
@@ -156,6 +157,7 @@ class ChainSwitch:
             return np.zeros(0, np.float32)
 
         self._fed, self._fed_to = self._next.submit(forget), self._history.end
+        self._fed_mode = settings.mode
 
     def missed(self, chain: Chain) -> list[Float32]:
         """Return the input that the new chain has not had, in its blocks, oldest first."""
@@ -188,6 +190,8 @@ class ChainSwitch:
         bool
             Whether the new chain is as far as the current one, or does not get there.
         """
+        if self._fed is not None and self._fed.done() and self._fed_mode != settings.mode:
+            self._fed = None  # what it has rendered, and would fade from, is not asked for any more
         if self._fed is None:
             self._fed_to, self._rounds = -1, 0
             patient = settings.latency == "auto" and (hold or new.block < current.block)
@@ -211,6 +215,7 @@ class ChainSwitch:
         # What it renders may be output.
         new.continue_with(current.learned, sum(map(len, blocks)))
         self._fed_to, self._rounds = self._history.end, self._rounds + 1
+        self._fed_mode = settings.mode
         self._fed = worker.submit(lambda chain: render_last(chain, blocks, settings))
         return False
 

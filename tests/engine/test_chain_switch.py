@@ -21,7 +21,7 @@ from rtvc.engine.voice import Rendered, Voice
 from rtvc.engine.voice_bank import VoiceBank
 from rtvc.settings import Settings
 from rtvc.system.abandoned import abandoned_threads
-from tests.support.voices import PlainStream, PlainVoice, finder
+from tests.support.voices import PlainStream, PlainVoice, SilentVoice, finder
 
 SETTINGS = Settings(gate=-90.0, latency="constant")
 
@@ -148,6 +148,33 @@ def test_a_chain_that_hangs_is_abandoned_and_only_its_settings_are_refused(
     finally:
         let.set()
         switch.cancel()
+
+
+def test_a_chain_that_is_fed_in_another_mode_takes_over_in_the_present_one():
+    """What it has rendered in the mode dry, or ramps from it, would be your own voice."""
+    device = SimulatedDevice(np.zeros(0, np.float32))
+    dry = SETTINGS.replace(mode="dry")
+    builder = ChainBuilder(device, dry, finder(world=SilentVoice()), Sizing())
+    bank = VoiceBank(builder, lambda settings, voice: settings, synchronous=False)
+    history = InputHistory(48_000)
+    switch = ChainSwitch(builder, bank, history, synchronous=False)
+    chain, noise = Chain(SilentVoice(), dry), np.random.default_rng(0).standard_normal(48_000)
+    history.push((0.1 * noise).astype(np.float32))
+    builder.requested = dry.replace(lookahead=50.0)
+    deadline = time.monotonic() + 20
+    while switch._fed is None:
+        assert time.monotonic() < deadline
+        assert switch.poll(chain, builder.effective()) is None
+        time.sleep(0.002)
+    switch._fed.result(20)
+    settings = builder.requested = builder.requested.replace(mode="converted")
+    while (worker := switch.poll(chain, settings)) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    assert not switch.rendered.any()
+    step = worker.submit(lambda chain: chain.step(history.newest(4800, 4800)[0], settings))
+    worker.close()
+    assert not step.result(20).output.any()
 
 
 @pytest.mark.parametrize("latency", ["auto", "constant"])
