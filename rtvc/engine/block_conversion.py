@@ -316,7 +316,11 @@ class BlockConversion:
         try:
             rendered = self._switch.rendered
             if blocks:
-                rendered = self._in_use.ask(new, lambda chain: render_last(chain, blocks, settings))
+                continues = self._switch.feeding
+                rendered = self._in_use.ask(
+                    new,
+                    lambda chain: render_last(chain, blocks, settings, continues=continues),
+                )
         except (NoResponseError, CallFailedError) as error:
             new.abandon() if isinstance(error, NoResponseError) else new.close()
             self._switch.reject(str(error), settings)

@@ -26,15 +26,27 @@ def skip_blocks(
 ) -> None:
     """Feed blocks without rendering them: at once, which takes about a third of the time.
 
-    `cleaned` is the same as one array, as in `Chain.skip`.
+    `cleaned` is the same as one array, as in `Chain.skip`. Without blocks the chain gets silence,
+    so that nothing fades from the mode that it was built for, which may be dry.
     """
     if blocks:
         chain.skip(np.concatenate(blocks), settings, cleaned)
+    else:
+        chain.forget(settings)
 
 
-def render_last(chain: Chain, blocks: list[Float32], settings: Settings) -> Float32:
-    """Feed blocks and return the output of the last one; () if there are none."""
-    if not blocks:
-        return np.zeros(0, np.float32)
-    skip_blocks(chain, blocks[:-1], settings)
-    return chain.step(blocks[-1], settings).output
+def render_last(
+    chain: Chain, blocks: list[Float32], settings: Settings, *, continues: bool = False
+) -> Float32:
+    """Feed blocks and return the output of the last one; () if there are none.
+
+    Parameters
+    ----------
+    chain, blocks, settings
+        The chain, what to feed, and the settings to use.
+    continues
+        Whether the chain has had the input before.
+    """
+    if blocks[:-1] or not continues:
+        skip_blocks(chain, blocks[:-1], settings)
+    return chain.step(blocks[-1], settings).output if blocks else np.zeros(0, np.float32)

@@ -159,6 +159,11 @@ class ChainSwitch:
         self._fed, self._fed_to = self._next.submit(forget), self._history.end
         self._fed_mode = settings.mode
 
+    @property
+    def feeding(self) -> bool:
+        """Whether the new chain has had input."""
+        return self._fed_to >= 0
+
     def missed(self, chain: Chain) -> list[Float32]:
         """Return the input that the new chain has not had, in its blocks, oldest first."""
         blocks = recent_blocks(self._history, chain)
@@ -214,9 +219,12 @@ class ChainSwitch:
         blocks = self.missed(new)
         # What it renders may be output.
         new.continue_with(current.learned, sum(map(len, blocks)))
+        continues = self.feeding
         self._fed_to, self._rounds = self._history.end, self._rounds + 1
         self._fed_mode = settings.mode
-        self._fed = worker.submit(lambda chain: render_last(chain, blocks, settings))
+        self._fed = worker.submit(
+            lambda chain: render_last(chain, blocks, settings, continues=continues)
+        )
         return False
 
     def reject(self, reason: str, settings: Settings) -> None:

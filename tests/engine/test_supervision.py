@@ -17,6 +17,7 @@ import rtvc.engine.voice_bank
 import rtvc.engine.worker
 from rtvc.audio.endpoint import DeviceLostError
 from rtvc.audio.simulated import Fault, SimulatedDevice
+from rtvc.engine.chain import Chain
 from rtvc.engine.plan import Plan
 from rtvc.engine.spare import AFTER_S
 from rtvc.engine.supervisor import TRANSITIONS, Event, Phase
@@ -450,7 +451,7 @@ def test_the_watchdog_counts_only_time_in_which_the_program_runs():
     clock, let = Clock(), threading.Event()
     results: list[Any] = []
     watchdog = Watchdog(clock)  # type: ignore[arg-type]
-    worker = Worker(lambda: None)  # type: ignore[arg-type, return-value]
+    worker = Worker(lambda: Chain(PlainVoice(), OPEN))
 
     def ask() -> None:
         try:
