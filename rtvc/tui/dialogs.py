@@ -19,7 +19,7 @@ from rtvc.tui.footer import DialogKeys
 from rtvc.tui.keys import mute_key
 from rtvc.tui.message_log import LogEntry
 from rtvc.tui.notice import outcome
-from rtvc.tui.text_pane import cut
+from rtvc.tui.text_pane import cut, printable
 
 _NAME = 24
 """Most columns of a device's name in a question, which leaves room for the keys at 40 by 12."""
@@ -63,7 +63,7 @@ class Ask(Dialog):
         """Create the widgets."""
         with Vertical():
             yield Static(self._question, id="question", markup=False)
-            yield Input(self._answer)
+            yield Input(printable(self._answer))
             yield Static("", classes="error", markup=False)
             yield DialogKeys("Enter applies, Escape cancels")
 
@@ -71,7 +71,7 @@ class Ask(Dialog):
     def _submitted(self, event: Input.Submitted) -> None:
         refused = outcome(partial(self._use, event.value.strip()))
         if refused.text:
-            self.query_one(".error", Static).update(refused.text)
+            self.query_one(".error", Static).update(printable(refused.text))
             self.add_class("-refused")
         else:
             self.dismiss()
@@ -137,7 +137,7 @@ class Messages(Dialog):
         with Vertical() as box:
             box.border_title = "Messages, the newest first"
             with VerticalScroll():
-                yield Static(self._text, markup=False)
+                yield Static(printable(self._text), markup=False)
 
     def on_mount(self) -> None:
         """Focus the text so that it scrolls."""

@@ -15,6 +15,7 @@ from textual.fuzzy import Matcher
 from rtvc.config.preset_manager import PresetManager
 from rtvc.tui.closing import close_once
 from rtvc.tui.keys import key_labels, mute_key, offered_keys
+from rtvc.tui.text_pane import printable
 
 
 class _Panel(Protocol):
@@ -79,7 +80,7 @@ class ActionProvider(Provider):
         for key in offered_keys(self.app):
             yield f"{key.help[0].upper()}{key.help[1:]} ({labels[key.id]})", f"app.{key.action}"
         for entry in panel.preset_manager.entries:
-            yield f"Load the preset {entry.name}", f"app.load_preset({entry.name!r})"
+            yield f"Load the preset {printable(entry.name)}", f"app.load_preset({entry.name!r})"
 
 
 def _highlighted(matcher: Matcher, text: str) -> Content:

@@ -22,6 +22,7 @@ from rtvc.tui.help import PRESETS_TOPIC, Topic
 from rtvc.tui.notice import Notice, report
 from rtvc.tui.panel_screen import PanelScreen
 from rtvc.tui.snapshot import Snapshot
+from rtvc.tui.text_pane import printable
 from rtvc.tui.voice_list import VoiceList, items
 
 _HINTS = (
@@ -129,7 +130,7 @@ class PresetsScreen(PanelScreen):
         ):
             return
         self._previewed = entry, settings
-        self.query_one("#preview", Static).update(_preview_text(entry, settings))
+        self.query_one("#preview", Static).update(printable(_preview_text(entry, settings)))
 
     def action_rename(self) -> None:
         """Rename the highlighted preset; its digit and what began with it keep it."""

@@ -13,7 +13,7 @@ from rtvc.live.actions import Actions
 from rtvc.tui.dialogs import Dialog
 from rtvc.tui.footer import DialogKeys
 from rtvc.tui.notice import outcome
-from rtvc.tui.text_pane import FlowPane, cut
+from rtvc.tui.text_pane import FlowPane, cut, printable
 
 _NAME = 24
 """Most columns of a preset's name in the title; the field has all of it."""
@@ -40,10 +40,15 @@ class SavePreset(Dialog):
             yield FlowPane("what")
             with Horizontal():
                 yield Static("Name")
-                yield Input(name, id="name", compact=True)
+                yield Input(printable(name), id="name", compact=True)
             with Horizontal():
                 yield Static("Description")
-                yield Input(description, id="description", placeholder="optional", compact=True)
+                yield Input(
+                    printable(description),
+                    id="description",
+                    placeholder="optional",
+                    compact=True,
+                )
             yield Static("", classes="error", markup=False)
             yield DialogKeys("Enter saves, Escape cancels")
 
@@ -63,7 +68,7 @@ class SavePreset(Dialog):
         )
         notice = outcome(partial(self._actions.save_preset, name, description))
         if notice.urgent:
-            self.query_one(".error", Static).update(notice.text)
+            self.query_one(".error", Static).update(printable(notice.text))
         else:
             self.app.post_message(notice)
             self.dismiss()

@@ -9,7 +9,7 @@ from rtvc.setting import Setting, Value
 from rtvc.settings import Settings
 from rtvc.tui import slider
 from rtvc.tui.setting_rows import Facts
-from rtvc.tui.text_pane import cut
+from rtvc.tui.text_pane import cut, printable
 
 _LABEL, _VALUE, _UNIT = 15, 11, 10
 VALUE_AT = 2 + _LABEL
@@ -58,7 +58,7 @@ def row_text(
     unit = f"{setting.unit} auto" if automatic else setting.unit
     if setting.name == "auto_pitch" and facts.auto_pitch is not None:
         unit = f"{facts.auto_pitch:+.1f} st"
-    shown = format_value(setting.name, value)
+    shown = printable(format_value(setting.name, value))
     if width < TRACK_AT:
         end = f"{shown} {unit}".rstrip()
         return cut(f"{mark} {name:{max(width - cell_len(end) - 3, 0)}} {end}", width)

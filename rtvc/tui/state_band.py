@@ -10,7 +10,7 @@ from textual.message import Message
 from rtvc.errors import escaped
 from rtvc.live.badge import STARTING, Badge
 from rtvc.tui.snapshot import Snapshot
-from rtvc.tui.text_pane import StyledText, TextPane, cut
+from rtvc.tui.text_pane import StyledText, TextPane, cut, printable
 
 _GAP = 2
 _SMALLEST_NAME = 9
@@ -121,11 +121,15 @@ def clock(seconds: float) -> str:
 
 def _heard(snapshot: Snapshot, room: int, title: str) -> str:
     """Return a title and what the others hear, with as many changes of the preset as fit."""
+    return f"{title}{printable(_sound(snapshot, room - len(title)))}"
+
+
+def _sound(snapshot: Snapshot, room: int) -> str:
     if snapshot.badge.others_hear:
-        return f"{title}{snapshot.badge.others_hear}"
+        return snapshot.badge.others_hear
     if snapshot.origin is not None:
-        return f"{title}{snapshot.origin.summary(room - len(title), cell_len)}"
+        return snapshot.origin.summary(room, cell_len)
     settings, voice = snapshot.settings, snapshot.stats.voice or snapshot.settings.voice
     if voice == settings.voice and not snapshot.stats.loading:
         voice = settings.voice_to_load
-    return f"{title}{voice}, your settings"
+    return f"{voice}, your settings"

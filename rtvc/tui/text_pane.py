@@ -10,8 +10,17 @@ from textual.content import Content
 from textual.strip import Strip
 from textual.widgets import Static
 
+from rtvc.errors import escaped
+
 StyledText = tuple[str, str]
 """Text and its style; "" is the widget's own."""
+_ESCAPES = {
+    code: escaped(chr(code))
+    for codes in (range(32), range(127, 160), range(0xD800, 0xE000))
+    for code in codes
+    if chr(code) != "\n"
+}
+"""Escapes for control characters, and for bytes of file names that are no text."""
 
 
 class TextPane(Static):
@@ -23,6 +32,7 @@ class TextPane(Static):
 
     def put(self, *parts: StyledText) -> None:
         """Show these parts one after the other, unless they are shown already."""
+        parts = tuple((printable(text), style) for text, style in parts)
         if parts != self._parts:
             self._parts = parts
             # The size does not depend on the text, so no layout is needed.
@@ -50,6 +60,7 @@ class FlowPane(TextPane):
 
     def put(self, *parts: StyledText) -> None:
         """Show these parts, unless they are shown already, and fit the height to them."""
+        parts = tuple((printable(text), style) for text, style in parts)
         if parts != self._parts:
             self._parts = parts
             self.display = bool(self.text)
@@ -66,6 +77,14 @@ class FlowPane(TextPane):
         style = next((s.style for s in reversed(list(kept)) if s.text.strip()), None)
         dots = Strip([*kept, Segment("…", style)])
         return dots.adjust_cell_length(size.width, self.rich_style)
+
+
+def printable(text: str) -> str:
+    """Return text with escapes for control characters, which Textual passes to the terminal.
+
+    Other characters that are not printable, such as joiners, belong to words of some languages.
+    """
+    return text if text.isprintable() else text.translate(_ESCAPES)
 
 
 def cut(text: str, room: int) -> str:

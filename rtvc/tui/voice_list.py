@@ -18,6 +18,7 @@ from textual.widgets.option_list import Option
 from rtvc.config.preset_manager import PresetEntry
 from rtvc.tui.keys import HasKeys, key_labels
 from rtvc.tui.row_list import RowList
+from rtvc.tui.text_pane import printable
 
 VOICE, PRESET = "voice", "preset"
 
@@ -299,4 +300,6 @@ def _line(item: Item) -> Content:
     digit = str(item.digit) if item.digit else " "
     about = item.about.upper() if item.broken else "LOADING" if item.loading else item.about
     name = f"{item.name} (voice)" if item.is_voice else item.name
-    return Content.assemble((f"{mark}{digit} ", "bold"), (name, "bold"), f"  {about}")
+    return Content.assemble(
+        (f"{mark}{digit} ", "bold"), (printable(name), "bold"), printable(f"  {about}")
+    )

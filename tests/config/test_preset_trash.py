@@ -134,11 +134,11 @@ def test_programs_that_change_presets_at_once_lose_none(monkeypatch: pytest.Monk
             attempt(presets.rename, entry, f"both {number}")
             attempt(save_preset, user_folder() / f"new {number}.yaml", Settings(pitch=4.0))
 
-    programs = [threading.Thread(target=change, args=(number,)) for number in (0, 1)]
-    for program in programs:
-        program.start()
-    for program in programs:
-        program.join()
+    threads = [threading.Thread(target=change, args=(number,)) for number in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert [kept.number for kept in preset_trash.list_kept()] == list(range(20, 0, -1))
     assert len(refused) == 20, "one of two programs took a name that the other had taken"
     assert len(list(user_folder().glob("*.yaml"))) == 1 + 20 + 10

@@ -239,6 +239,40 @@ async def test_a_preset_folder_that_cannot_be_read_for_a_while(open_panel, commo
     assert load_panel_state()[0].favourites == digits | {2: "deep"}
 
 
+@in_loop
+async def test_no_preset_sends_control_characters_to_the_terminal(open_panel):
+    folder = user_folder()
+    folder.mkdir(parents=True)
+    sequence = r"\e[31mred\e]0;title\a\x9b31m\uD800"
+    for name in ("aa", "ab\x1b[31m"):
+        text = f'description: "{sequence}"\npitch: 4\nmorph_to: "{sequence}"\n'
+        (folder / f"{name}.yaml").write_text(text)
+    (folder / "ac.yaml").write_text(f'description: "{sequence}"\nvoice: "a{sequence}"\n')
+    Path(os.fsdecode(bytes(folder) + b"/ad\xff.yaml")).write_text(f'pitch: "{sequence}"\n')
+    shown = set()
+    async with open_panel(provider=SimulatedDevices(120), size=(160, 40)) as it:
+
+        async def look(*keys: str) -> None:
+            await it.press(*keys)
+            await it.passes(0.7)
+            shown.update(it.text())
+
+        await look("p")
+        for name in "abcd":
+            await it.find(f"a{name}")
+            for keys in (("ctrl+s",), ("n",), ("c",), ("ctrl+l",)):
+                await look(*keys)
+                await look("escape")
+        await look("escape")
+        await it.find("aa")
+        await look("escape")
+        await it.choose("morph_to")
+        await look()
+        await look("ctrl+p", *"load", "space", "a")
+        await it.reads("Load the preset ab\\x1b[31m")
+    assert {character for character in shown if not character.isprintable()} == {"\n"}
+
+
 @pytest.mark.thorough
 @in_loop
 async def test_presets_that_are_no_presets(open_panel):
