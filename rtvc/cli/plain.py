@@ -158,9 +158,9 @@ class _Run:
         lines = [
             self._announcer.state(stats, settings, time.monotonic()),
             f"Voice {stats.voice or settings.voice!r}{preset}.",
-            in_words(controller.names) if controller.names.input else "",
-            f"Latency {stats.latency.total * 1000:.0f} ms. Blocks: {stats.blocks}, "
-            f"{stats.late_blocks} late.",
+            in_words(controller.names),
+            f"Latency {stats.latency.total * 1000:.0f} ms." if stats.latency.total else "",
+            f"Blocks: {stats.blocks}, {stats.late_blocks} late.",
             "" if seconds is None else f"Recording for {seconds:.0f} s.",
             *health(stats, controller.measured).advice,
         ]

@@ -79,7 +79,7 @@ class Announcer:
         return f"{word} {reason}".rstrip() if changed else reason
 
     def _changed_devices(self, devices: DeviceNames) -> str:
-        if devices == self._devices or not devices.input:
+        if devices == self._devices or not any(devices):
             return ""
         self._devices = devices
         return in_words(devices)
@@ -116,6 +116,8 @@ class Announcer:
 
 
 def in_words(devices: DeviceNames) -> str:
-    """Return the devices as a sentence."""
-    also = f", monitor {devices.monitor!r}" if devices.monitor else ""
-    return escaped(f"Microphone {devices.input!r}, speaker {devices.output!r}{also}.")
+    """Return the devices that are known as a sentence, "" if none is."""
+    kinds = ("microphone", "speaker", "monitor")
+    known = [f"{kind} {name!r}" for kind, name in zip(kinds, devices, strict=True) if name]
+    text = ", ".join(known)
+    return escaped(f"{text[0].upper()}{text[1:]}.") if text else ""

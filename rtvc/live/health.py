@@ -214,7 +214,7 @@ def _advice(figures: Health, stats: Stats, reported: float) -> list[str]:
             f"The latency was not the stated one {_times_in_words(figures.latency_faults)}, and "
             "was corrected. Report it with the file of --stats."
         )
-    measured = figures.measured
+    measured = figures.measured if stats.blocks else None  # before, nothing is reported yet
     if measured is not None and abs(measured.seconds - reported) > _MISREPORTED_S:
         advice.append(
             f"The devices report a latency of {_ms(reported)}, but it is "
@@ -225,6 +225,8 @@ def _advice(figures: Health, stats: Stats, reported: float) -> list[str]:
 
 
 def _lateness_advice(figures: Health, stats: Stats) -> list[str]:
+    if not figures.blocks:
+        return []
     advice = []
     step, block, headroom = figures.step, figures.block, figures.headroom
     slow = step.p99 > min(headroom - _RESERVE_S, 0.8 * block)

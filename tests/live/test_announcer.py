@@ -11,7 +11,7 @@ from rtvc.config.remembered import RememberedRun
 from rtvc.device_choice import SYSTEM_DEFAULT
 from rtvc.errors import UsageError
 from rtvc.live.actions import Actions
-from rtvc.live.announcer import Announcer
+from rtvc.live.announcer import Announcer, in_words
 from rtvc.live.commands import Commands
 from rtvc.live.controller import Controller
 from rtvc.live.devices import DeviceNames, device_label
@@ -56,6 +56,16 @@ def test_only_changes_are_announced():
     muted = dataclasses.replace(LIVE, state=State.MUTED)
     assert run.then(muted, Settings(mode="muted")) == ["Muted."]
     assert run.then(dataclasses.replace(LIVE, voice="anna")) == [begin[0], "The voice is 'anna'."]
+
+
+def test_only_devices_that_are_known_are_named():
+    run = Run()
+    assert not any("speaker" in line for line in run.then(LIVE, names=DeviceNames()))
+    assert run.then(LIVE, names=DeviceNames("USB")) == ["Microphone 'USB'."]
+    assert in_words(DeviceNames("USB")) == "Microphone 'USB'."
+    assert in_words(DeviceNames("", "TV", "Phones")) == "Speaker 'TV', monitor 'Phones'."
+    assert in_words(DeviceNames("a", "b")) == "Microphone 'a', speaker 'b'."
+    assert in_words(DeviceNames()) == ""
 
 
 def test_a_lost_device_is_announced_once_and_so_is_its_return():

@@ -78,6 +78,11 @@ def test_what_is_wrong_has_advice(changes, advice):
     assert sentence.endswith(".")
 
 
+def test_before_the_first_block_there_is_nothing_to_advise():
+    assert health(Stats(), measured(0.2)).advice == ()
+    assert health(Stats(late_blocks=2), measured(0.2)).advice == ()
+
+
 def test_a_device_that_misreports_its_latency_is_told():
     (sentence,) = health(GOOD, measured(0.2)).advice
     assert "report a latency of 30 ms, but it is 200 ms (measured 2 days ago)" in sentence
