@@ -125,6 +125,8 @@ def convert_file(
             ) from None
         require_new(job.target, overwrite=options.force)
     raw_rate = (options.rate or _RAW_RATE) if options.raw else 0
+    if raw_rate and standard:  # raw samples do not state the rate of the input
+        options = dataclasses.replace(options, rate=raw_rate)
     with local_file(job.source, raw_rate) as file, contextlib.ExitStack() as stack:
         began = time.monotonic()
         sound = inspect(

@@ -355,6 +355,15 @@ def test_standard_input_and_output():
     np.testing.assert_allclose(raw, soundfile.read("out.wav")[0], atol=2**-22)
 
 
+@pytest.mark.parametrize(("words", "rate"), [((), 48_000), (("--rate", "22050"), 22_050)])
+def test_raw_output_has_the_stated_rate_whatever_that_of_the_input_is(
+    words: tuple[str, ...], rate: int
+):
+    source = speech("talk.wav", 0.5, rate=16_000)
+    done = run(source, "-", "--raw", *words, text=False)
+    assert len(done.stdout) == 4 * round(0.5 * rate)
+
+
 def test_pipes_if_the_temporary_folder_has_a_name_that_is_not_utf_8(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
