@@ -188,7 +188,10 @@ class Commands:
 
     def _device(self, what: str, name: str) -> str:
         if not name:
-            raise UsageError(f"Name a device, or '{NO_DEVICE_NAMES[what]}': ':{what} NAME'.")
+            raise UsageError(
+                f"Name a device, or '{NO_DEVICE_NAMES[what]}': ':{what} NAME'. 'rtvc devices' in "
+                "another terminal lists them."
+            )
         choice: DeviceChoice = "" if name.lower() == NO_DEVICE_NAMES[what] else name
         selection = self._controller.requested
         if what == "input":
