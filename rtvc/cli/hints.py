@@ -32,7 +32,7 @@ def needless_value(parser: argparse.ArgumentParser, words: Sequence[str], word: 
     """Return how to write a flag that takes no value, "" if `word` does not follow such a flag."""
     flags = parser._option_string_actions
     flag = words[words.index(word) - 1] if word in words[1:] else ""
-    if flag not in flags or flags[flag].nargs != 0:
+    if word.startswith("--") or flag not in flags or flags[flag].nargs != 0:
         return ""
     off = flag.replace("--", "--no-", 1)
     if word.lower() in _OFF and off in flags:

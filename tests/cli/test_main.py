@@ -263,6 +263,7 @@ def test_a_preset_on_the_command_line_is_read_once(tmp_path: Path):
             "It is a flag of 'rtvc run', 'rtvc latency', 'rtvc doctor' and 'rtvc replay'.",
         ),
         (["--remove"], "Unknown argument '--remove' of 'rtvc run'. It is a flag of 'rtvc cable'."),
+        (["setup", "--list", "--nonsense"], "of 'rtvc setup'. Run 'rtvc setup --help' for usage."),
         (["devices", "--", "--json"], "Flags are read before '--' only."),
         (["help", "run"], "There is no command 'help'. Did you mean '--help'?"),
         (["version"], "There is no command 'version'. Did you mean '--version'?"),
