@@ -140,7 +140,9 @@ class Setting:
                     return self.read(value)
                 except ValueError:
                     raise self._refusal(f"{value!r}", did_you_mean(value, self.choices)) from None
-            if isinstance(value, str) and value and (not self.choices or value in self.choices):
+            if isinstance(value, str) and (
+                value in self.choices if self.choices else _can_be_name(value)
+            ):
                 return value
             if isinstance(value, str) and self.choices:
                 raise self._refusal(f"{value!r}", did_you_mean(value, self.choices))
@@ -213,6 +215,14 @@ def parse_number(text: str) -> float:
     if "." in text or _THOUSANDS.fullmatch(text.strip()):
         return float(text)
     return float(text.replace(",", ".", 1))
+
+
+def _can_be_name(text: str) -> bool:
+    """Return whether a voice, a preset or a file can have a name."""
+    try:
+        return b"\0" not in text.encode("utf-8", "surrogateescape") and bool(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def _as_float(value: Any) -> float:

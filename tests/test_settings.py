@@ -67,6 +67,13 @@ def test_a_similar_choice_is_suggested():
         Settings(mode="mute")
 
 
+@pytest.mark.parametrize("name", ["", "a\0b", "~\0/a.pth", "\ud800"])
+def test_what_no_file_can_be_called_is_no_name(name: str):
+    with pytest.raises(SettingError, match=r"'morph_to' is .*, but must be a name"):
+        Settings(morph_to=name)
+    assert Settings(voice="caf\udce9.pth").voice == "caf\udce9.pth", "a name in another encoding"
+
+
 def test_a_similar_name_is_suggested():
     with pytest.raises(SettingError, match=r"no setting 'formnat'\. Did you mean 'formant'\?"):
         find_setting("formnat")

@@ -243,7 +243,7 @@ async def test_a_preset_folder_that_cannot_be_read_for_a_while(open_panel, commo
 async def test_no_preset_sends_control_characters_to_the_terminal(open_panel):
     folder = user_folder()
     folder.mkdir(parents=True)
-    sequence = r"\e[31mred\e]0;title\a\x9b31m\uD800"
+    sequence = r"\e[31mred\e]0;title\a\x9b31m\uDC80"
     for name in ("aa", "ab\x1b[31m"):
         text = f'description: "{sequence}"\npitch: 4\nmorph_to: "{sequence}"\n'
         (folder / f"{name}.yaml").write_text(text)
