@@ -6,6 +6,7 @@ import argparse
 import ast
 import dataclasses
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -186,3 +187,24 @@ def test_every_message_that_a_page_quotes_is_one():
             assert made or quoted in NO_MESSAGE, f"{name}: nothing prints {quoted!r}"
             found += 1
     assert found > 20
+
+
+@pytest.mark.parametrize(("typed", "parser"), parsers(), ids=[typed for typed, _ in parsers()])
+def test_a_usage_line_has_all_flags_or_says_that_there_are_more(
+    typed: str, parser: argparse.ArgumentParser
+):
+    usage = parser.format_usage()
+    named = set(re.findall(r"--[a-z][a-z-]*", usage))
+    known = {flag for flag in parser._option_string_actions if flag.startswith("--")} - {"--help"}
+    assert named <= known
+    if "[FLAGS]" not in usage and not usage.rstrip().endswith("..."):
+        assert named == known
+
+
+def test_every_help_has_examples_that_are_understood():
+    for typed, parser in parsers():
+        found = re.findall(rf"^  ({typed}(?: [^ ]+)*)", parser.epilog or "", re.MULTILINE)
+        assert found, f"{typed} --help has no example"
+        for example in found:
+            words = shlex.split(example.partition(">")[0])[1:]
+            assert main.parse(words).command in main.COMMANDS

@@ -38,25 +38,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", prog=parser.prog)
 
-    def action(name: str, help_text: str, *, usage: str) -> argparse.ArgumentParser:
+    def action(name: str, help_text: str, *, usage: str, example: str) -> argparse.ArgumentParser:
         return actions.add_parser(
             name,
             help=help_text,
             description=help_text[0].upper() + help_text[1:] + ".",
             usage=f"rtvc presets {usage}",
+            epilog=f"examples:\n  rtvc presets {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
 
-    action("list", "list all presets with their descriptions (the default)", usage="list")
-    show = action("show", "print the file of a preset", usage="show NAME|FILE")
+    action(
+        "list",
+        "list all presets with their descriptions (the default)",
+        usage="list",
+        example="list",
+    )
+    show = action(
+        "show",
+        "print the file of a preset",
+        usage="show NAME|FILE",
+        example="show deep > mine.yaml",
+    )
     show.add_argument("name", metavar="NAME", help="a preset's name or the path of its file")
-    check = action("check", "report all mistakes in presets", usage="check [NAME|FILE ...]")
+    check = action(
+        "check",
+        "report all mistakes in presets",
+        usage="check [NAME|FILE ...]",
+        example="check ./mine.yaml",
+    )
     check.add_argument(
         "presets",
         metavar="NAME",
         nargs="*",
         help="names of presets or paths of files (default: all presets)",
     )
-    save = action("save", "save settings as your own preset", usage="save NAME [FLAGS]")
+    save = action(
+        "save",
+        "save settings as your own preset",
+        usage="save NAME [FLAGS]",
+        example='save tiny --pitch 7 --formant 4 --description "A small voice."',
+    )
     save.add_argument("name", metavar="NAME", help="name of the preset")
     save.add_argument(
         "--description", default=None, metavar="TEXT", help="one sentence about the preset"
@@ -71,7 +93,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_settings(save, stored_only=True)
     rename = action(
-        "rename", "rename a preset of your own; it keeps its key", usage="rename OLD NEW"
+        "rename",
+        "rename a preset of your own; it keeps its key",
+        usage="rename OLD NEW",
+        example='rename mine "Me, deep"',
     )
     rename.add_argument("old", metavar="OLD", help="current name")
     rename.add_argument("new", metavar="NEW", help="new name")
@@ -79,12 +104,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "delete",
         "delete presets of your own; 'rtvc presets restore' undoes it",
         usage="delete NAME...",
+        example="delete mine",
     )
     delete.add_argument("names", metavar="NAME", nargs="+", help="names of presets")
     restore = action(
         "restore",
         "restore a deleted preset, or the version before the last update",
         usage="restore [NAME]",
+        example="restore mine",
     )
     restore.add_argument(
         "name",
