@@ -67,6 +67,9 @@ class ThreadBound(Generic[T]):
         result: Future[R] = Future()
         self._calls.put((use, result))
         try:
+            # Another thread may have closed it just before: then nothing answers this call.
+            if not self._end.alive and result.cancel():
+                raise RuntimeError("the thread has ended")
             return result.result()
         finally:
             del result  # as above
@@ -101,7 +104,8 @@ def _serve(make: Callable[[], T], made: Future[None], calls: SimpleQueue[_Call[T
     while call := next_call(calls):
         use, result = call
         try:
-            result.set_result(use(held))
+            if result.set_running_or_notify_cancel():
+                result.set_result(use(held))
         except BaseException as error:
             result.set_exception(error)
         # Keep no references to arguments and results while this thread waits.

@@ -53,6 +53,29 @@ def test_the_object_goes_with_its_owner():
     assert gone.is_set()
 
 
+def test_a_call_while_another_thread_closes_does_not_wait_for_ever():
+    bound: ThreadBound[list[int]] = ThreadBound(list, "own")
+    queue, errors = bound._calls, []
+
+    class ClosedJustBefore:
+        def put(self, call):
+            bound.close()
+            queue.put(call)
+
+    bound._calls = ClosedJustBefore()  # type: ignore[assignment]
+
+    def call():
+        try:
+            bound.call(len)
+        except RuntimeError as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert errors == ["the thread has ended"]
+
+
 @pytest.mark.parametrize("where", ["make", "call"])
 def test_an_error_keeps_nothing_without_the_garbage_collector(where: str) -> None:
     """It is off while a live session runs in the same program."""
