@@ -7,6 +7,7 @@ import ast
 import dataclasses
 import re
 import shlex
+import signal
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -208,3 +209,10 @@ def test_every_help_has_examples_that_are_understood():
         for example in found:
             words = shlex.split(example.partition(">")[0])[1:]
             assert main.parse(words).command in main.COMMANDS
+
+
+def test_the_exit_codes_of_signals_are_on_the_page():
+    table = rows("commands.md", "## Exit codes")
+    codes = {int(code) for cell, _ in table for code in cell.split(", ")}
+    signals = (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTERM)
+    assert codes == {0, 1, 2, *(128 + number for number in signals)}
