@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -189,10 +190,15 @@ def _install(kind: str, folder: Path, stage: Path, name: str, source: str) -> In
     write_manifest(folder, installed)
     target = models_folder() / kind
     replaced = stage / "replaced"
-    if target.exists():
+    with suppress(FileNotFoundError):
         target.rename(replaced)
     try:
         move_into_place(folder, target)
+    except FileExistsError:
+        raise RtvcError(
+            f"Another rtvc process has installed the {model_title(kind)} at the same time. "
+            "'rtvc setup --list' checks it."
+        ) from None
     except BaseException:
         if replaced.exists() and not target.exists():
             replaced.rename(target)

@@ -15,7 +15,7 @@ from rtvc.cli import options
 from rtvc.cli.main import main
 from rtvc.config.paths import config_folder
 from rtvc.errors import RtvcError, UsageError
-from rtvc.library import base_models
+from rtvc.library import base_models, setting_up
 from rtvc.library.base_models import BASE_MODELS, installed_model, is_intact, model_kind
 from rtvc.library.finding import find_voices
 from rtvc.library.setting_up import install_from_folder, install_from_url
@@ -375,6 +375,24 @@ def test_setup_reports_invalid_arguments(tmp_path, home):
     assert "unknown file" in output
     assert "holds no content encoder ContentVec" in errors
     assert "missing (190 MB)" in ran("setup", "--list", home=home)[1]
+
+
+@pytest.mark.parametrize("present", [False, True])
+def test_two_processes_that_install_at_once_leave_one_model(small, home, monkeypatch, present):
+    real = setting_up.move_into_place
+    if present:
+        install_from_folder("rmvpe", RMVPE)
+
+    def after_another(*paths):
+        monkeypatch.setattr(setting_up, "move_into_place", real)
+        install_from_folder("rmvpe", RMVPE)
+        real(*paths)
+
+    monkeypatch.setattr(setting_up, "move_into_place", after_another)
+    with pytest.raises(RtvcError, match="Another rtvc process has installed the pitch estimator"):
+        install_from_folder("rmvpe", RMVPE)
+    assert is_intact(installed_model("rmvpe"))
+    assert [path.name for path in home.iterdir()] == ["models"]
 
 
 def listed(capsys, *words):
