@@ -169,7 +169,7 @@ def installed_model(kind: str) -> InstalledModel | None:
             return None
         model = InstalledModel(kind=kind, **facts)
         return model if model.path.stat().st_size == model.size else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -177,7 +177,7 @@ def is_newer(kind: str) -> bool:
     """Return whether a newer version of rtvc has installed a base model, so it cannot be used."""
     try:
         form = _read_facts(kind)["format"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
     return type(form) is int and form > _FORMAT
 

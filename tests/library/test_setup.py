@@ -258,12 +258,14 @@ def test_files_with_the_right_name_and_other_content_are_reported(tmp_path, home
         '{"format": 1}',
         '{"format": 1, "file": "../x", "source": "", "size": 1, "sha256": "", "known": true}',
         '{"format": 1, "file": 3, "source": "", "size": 1, "sha256": "", "known": true}',
+        "[" * 100_000,
     ],
 )
 def test_a_damaged_manifest_counts_as_missing(small, server, home, text):
     from_web(small["rmvpe"], server)
     (home / "models" / "rmvpe" / "model.json").write_text(text)
     assert installed_model("rmvpe") is None
+    assert not base_models.is_newer("rmvpe")
 
 
 def test_setup_downloads_once_and_replaces_a_damaged_model(server, home):
