@@ -18,6 +18,7 @@ from rtvc.errors import RtvcError, UsageError
 from rtvc.library import base_models, setting_up
 from rtvc.library.base_models import BASE_MODELS, installed_model, is_intact, model_kind
 from rtvc.library.finding import find_voices
+from rtvc.library.home import move_into_place
 from rtvc.library.setting_up import install_from_folder, install_from_url
 from rtvc.settings import Settings
 from tests.support.file_server import serving
@@ -381,19 +382,20 @@ def test_setup_reports_invalid_arguments(tmp_path, home):
 
 @pytest.mark.parametrize("present", [False, True])
 def test_two_processes_that_install_at_once_leave_one_model(small, home, monkeypatch, present):
-    real = setting_up.move_into_place
     if present:
         install_from_folder("rmvpe", RMVPE)
 
     def after_another(*paths):
-        monkeypatch.setattr(setting_up, "move_into_place", real)
+        monkeypatch.setattr(setting_up, "move_into_place", move_into_place)
         install_from_folder("rmvpe", RMVPE)
-        real(*paths)
+        move_into_place(*paths)
 
     monkeypatch.setattr(setting_up, "move_into_place", after_another)
     with pytest.raises(RtvcError, match="Another rtvc process has installed the pitch estimator"):
         install_from_folder("rmvpe", RMVPE)
-    assert is_intact(installed_model("rmvpe"))
+    found = installed_model("rmvpe")
+    assert found is not None
+    assert is_intact(found)
     assert [path.name for path in home.iterdir()] == ["models"]
 
 
