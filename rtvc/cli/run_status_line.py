@@ -101,6 +101,8 @@ def run(
         recorded = run_recording.stop_recording(recorder, flight)
         if session.session.stats().blocks:
             _finish(stats_file, session, display.elapsed_s, recorded)
+        elif recorded:
+            print(recorded)
         raise
     recorded = run_recording.stop_recording(recorder, flight)
     _finish(stats_file, session, display.elapsed_s, recorded)

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -152,20 +153,43 @@ def test_any_name_of_a_folder_can_have_recordings(tmp_path: Path, name: bytes):
 def test_a_file_that_cannot_be_written_hides_no_other(tmp_path: Path):
     folder = tmp_path / "folder"
     folder.mkdir()
-    words = ("--record", "talk.wav", "--stats", str(folder / "s.json"), "--force")
+    words = ("--record", "talk.wav", "--stats", str(folder / "s.json"), "--seconds", "1.5")
     with started([sys.executable, "-m", "rtvc", *DEMO, *words], stdout=-1, stderr=-1) as process:
-        while not Path("talk.wav").exists() or Path("talk.wav").stat().st_size < 60_000:
+        while not Path("talk.wav").exists():
             assert process.poll() is None, process.stderr.read().decode()
             time.sleep(0.02)
         folder.rename(tmp_path / "renamed")
         folder.write_text("in the way")
-        process.send_signal(signal.SIGINT)
         told, failed = (text.decode() for text in process.communicate(timeout=60))
     assert process.returncode == 1
     assert "s.json cannot be written" in failed
     assert f"Saved the recording to {tmp_path / 'talk.wav'}." in told
     assert "The output is in demo.wav." in told
     assert " blocks, " in told
+
+
+class WithoutInput(SimulatedDevice):
+    """A device that opens, and records nothing."""
+
+    def wait(self, samples: int, timeout: float) -> int:
+        time.sleep(0.01)
+        return 0
+
+
+def test_a_recording_is_named_also_if_no_block_was_converted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def interrupted(sources: tuple[Any, ...], *_: object, **__: object) -> None:
+        sources[0].endpoint.recording.push("output", np.zeros(4800, np.float32))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_status_line, "_watch", interrupted)
+    opened = OpenDevices(WithoutInput(np.zeros(0, np.float32), wall_clock=True), DeviceNames())
+    devices = RunDevices(DeviceSelection(), lambda: opened)
+    args = parse(["run", "--no-tui", "--no-save", "--record", str(tmp_path / "talk.wav")])
+    with pytest.raises(KeyboardInterrupt):
+        run_status_line.run(args, devices, RememberedRun(), Sizing(), GuardLink())
+    assert f"Saved the recording to {tmp_path / 'talk.wav'}." in capsys.readouterr().out
 
 
 def test_the_saved_minute_names_the_devices_that_came_later(tmp_path: Path):
