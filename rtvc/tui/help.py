@@ -55,7 +55,7 @@ PRESETS_TOPIC = Topic(
         ("Enter", "load the marked preset"),
         ("s", "save the settings as a preset"),
         ("n, c, x", "rename, copy, delete the marked preset; n and x only yours"),
-        ("u", "restore the last deleted preset"),
+        ("u", "undo the last deletion or update of a preset"),
         ("f", "give the marked preset a key, or remove it (Ctrl+1 to 9: this one)"),
     ),
 )
