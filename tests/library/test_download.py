@@ -239,11 +239,11 @@ def test_redirects_to_other_schemes_are_refused(server, target):
 @pytest.mark.parametrize(
     "target",
     [
-        "http://[bad/",
-        "http://a..b/x",
+        "http://[/",
+        "http://a..example/x",
         f"https://{'a' * 70}.example.com/x",
         "http://127.0.0.1:port/x",
-        "http://ex\u00e9\u00ff.example/a",
+        "http://\u00e9\u00ff.example/a",
     ],
 )
 def test_a_redirect_to_an_invalid_address_is_final(server, target):
@@ -384,14 +384,14 @@ def test_urls_of_pages_become_urls_of_files(address, meant):
         "file:///etc/passwd",
         "https://",
         "https://user:secret@example.org/a.zip",
-        "https://user:secret@exa mple.org/a.zip",
+        "https://user:secret@example .org/a.zip",
         "https://example.org:99999/a",
         "https://huggingface.co/a/b",
         "https://huggingface.co/a/b/tree/main",
         "https://[::1/a",
-        "https://exa mple.org/a",
-        "https://a%00b/a",
-        "https://a\\b/a",
+        "https://example .org/a",
+        "https://example%00.example/a",
+        "https://example\\b/a",
         "https://example.org/\udcff.zip",
         "https://example.org/a?\udcff",
     ],
@@ -407,7 +407,7 @@ def test_the_url_of_a_file_in_a_folder():
     assert file_in(f"{hub}/resolve/main", "c.pt") == f"{hub}/resolve/main/c.pt"
     assert file_in(f"{hub}/blob/main/d/", "c.pt") == f"{hub}/resolve/main/d/c.pt"
     assert file_in("https://a.example/b/?key=1", "c.pt") == "https://a.example/b/c.pt?key=1"
-    for page in (hub, f"{hub}/tree/main", "a.example", "https://[bad/"):
+    for page in (hub, f"{hub}/tree/main", "a.example", "https://[/"):
         with pytest.raises(UsageError):
             file_in(page, "c.pt")
 
