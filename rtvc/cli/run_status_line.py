@@ -90,6 +90,7 @@ def run(
                 session.session.stop()
                 display.clear()
                 if flight is not None:
+                    flight.look(session.session.stats())
                     flight.close()
                 if remember and (problem := session.keep_sizes()):
                     print_note(problem)

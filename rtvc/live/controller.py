@@ -492,6 +492,8 @@ class Controller:
             message = session.stop()
         except RtvcError as error:
             message = str(error)
+        if self.flight is not None:
+            self.flight.look(session.session.stats())
         message = message or (session.keep_sizes() if self._remember else "")
         if message:
             self._report(message)

@@ -82,7 +82,7 @@ class FlightRecorder:
         self._chain_count = 0
         self._last_read: tuple[Float32 | None, int] = (None, 0)
         self._messages: deque[str] = deque()
-        self._watch = FaultWatch()
+        self._watch, self._looking = FaultWatch(), threading.Lock()
         self._stats: Callable[[], Stats] = Stats
         self._devices: Callable[[], dict[str, str]] = dict
         self._saver: threading.Thread | None = None
@@ -177,6 +177,17 @@ class FlightRecorder:
             )
             self._poller.start()
 
+    def look(self, stats: Stats) -> None:
+        """Note what has happened up to these statistics, such as the last ones of a session."""
+        with self._looking:
+            now, device = time.perf_counter(), stats.device
+            self._fills.append(Fill(now, device.input_fill, device.output_fill, device.drift_ppm))
+            self._forget(now)
+            events, fault = self._watch.update(stats, now)
+            self._events.extend(events)
+            if fault and self._save_on_fault and self._due is None and now >= self._paused_until:
+                self._due = now + _AFTERMATH_S
+
     def note(self, kind: str, text: str) -> None:
         """Keep an event."""
         self._events.append(Event(time.perf_counter(), kind, text))
@@ -241,15 +252,8 @@ class FlightRecorder:
 
     def _poll(self) -> None:
         while not self._closed.wait(_POLL_S):
-            stats, now = self._stats(), time.perf_counter()
-            device = stats.device
-            self._fills.append(Fill(now, device.input_fill, device.output_fill, device.drift_ppm))
-            self._forget(now)
-            events, fault = self._watch.update(stats, now)
-            self._events.extend(events)
-            if fault and self._save_on_fault and self._due is None and now >= self._paused_until:
-                self._due = now + _AFTERMATH_S
-            if self._due is not None and now >= self._due:
+            self.look(self._stats())
+            if self._due is not None and (now := time.perf_counter()) >= self._due:
                 self._save_fault(now)
 
     def _forget(self, now: float) -> None:

@@ -216,6 +216,17 @@ def test_a_fault_is_saved_after_a_while_and_once(tmp_path, monkeypatch):
     assert load(folder).input.size >= RATE
 
 
+def test_a_fault_just_before_the_end_is_saved(tmp_path, monkeypatch):
+    monkeypatch.setattr(flight_recorder, "_POLL_S", 60.0)
+    flight = FlightRecorder(tmp_path, save_on_fault=True, seconds=1)
+    fly(flight, 0.5, Settings())
+    flight.watch(Stats, dict)
+    flight.look(Stats(state=State.CONVERTED, blocks=5, late_blocks=1))
+    flight.close(60.0)
+    (folder,) = tmp_path.glob("rtvc-minute*")
+    assert "1 late blocks." in (folder / "events.json").read_text()
+
+
 def test_a_full_disk_leaves_no_half_folder(tmp_path):
     flight = FlightRecorder(tmp_path / "file", seconds=1)
     with pytest.raises(RtvcError, match="no sound yet"):

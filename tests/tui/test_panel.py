@@ -9,9 +9,11 @@ import soundfile
 from textual import events
 from textual.binding import Binding
 
+from rtvc.audio.simulated import Fault
 from rtvc.config.panel_state import keys_path, load_keys, load_panel_state
 from rtvc.config.presets import load_preset, user_folder
 from rtvc.config.remembered import load_remembered
+from rtvc.live import flight_recorder
 from rtvc.live.devices import DeviceNames
 from rtvc.live.flight_recorder import FlightRecorder
 from rtvc.settings import SETTINGS, Settings
@@ -275,6 +277,17 @@ async def test_w_writes_the_last_minute(open_panel, tmp_path):
         assert (folder / "replay.npz").exists()
 
 
+@in_loop
+async def test_a_fault_just_before_the_end_is_saved(open_panel, tmp_path, monkeypatch):
+    monkeypatch.setattr(flight_recorder, "_POLL_S", 60.0)
+    provider = SimulatedDevices(20, faults=[Fault(4.0, "lost", 0.5)])
+    flight = FlightRecorder(tmp_path, save_on_fault=True, seconds=2)
+    async with open_panel(provider=provider, flight=flight) as it:
+        await it.until(lambda: it.stats.restarts)
+    (folder,) = tmp_path.glob("rtvc-minute-*")
+    assert '"restarts"' in (folder / "events.json").read_text()
+
+
 @pytest.mark.thorough
 @in_loop
 async def test_favourites_and_search_load_presets(open_panel):
@@ -326,8 +339,6 @@ async def test_too_slow_is_told_with_its_remedy(open_panel):
 @pytest.mark.thorough
 @in_loop
 async def test_a_lost_device_is_told_and_comes_back(open_panel):
-    from rtvc.audio.simulated import Fault
-
     provider = SimulatedDevices(20, faults=[Fault(4.0, "lost", 2.0)])
     async with open_panel(provider=provider) as it:
         await it.press("down", "enter")
