@@ -96,9 +96,18 @@ def test_the_figures_of_a_voice():
     assert found.joules is None
 
 
-def test_the_built_in_voice_is_measured_as_a_whole():
+def test_the_built_in_voice_is_measured_as_a_whole(monkeypatch):
+    steps = []
+    real = Chain.step
+
+    def step(*args):
+        steps.append(real(*args))
+        return steps[-1]
+
+    monkeypatch.setattr(Chain, "step", step)
     bench = Bench(WorldVoice(), SHORT.replace(voice="world"))
     bench.step()
+    assert steps[-1].input_f0_hz == pytest.approx(100.0, rel=0.01)
     bench.step_by_stages()
     bench.count()
     found = bench.figures()
