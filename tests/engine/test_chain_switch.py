@@ -150,23 +150,33 @@ def test_a_chain_that_hangs_is_abandoned_and_only_its_settings_are_refused(
         switch.cancel()
 
 
-def test_a_chain_that_is_fed_in_another_mode_takes_over_in_the_present_one():
-    """What it has rendered in the mode dry, or ramps from it, would be your own voice."""
+def being_fed(
+    voice: Voice, settings: Settings
+) -> tuple[ChainSwitch, ChainBuilder, InputHistory, Chain]:
+    """Return a switch that feeds a second of noise to a new chain, and the chain in use."""
     device = SimulatedDevice(np.zeros(0, np.float32))
-    dry = SETTINGS.replace(mode="dry")
-    builder = ChainBuilder(device, dry, finder(world=SilentVoice()), Sizing())
+    builder = ChainBuilder(device, settings, finder(world=voice), Sizing())
     bank = VoiceBank(builder, lambda settings, voice: settings, synchronous=False)
     history = InputHistory(48_000)
     switch = ChainSwitch(builder, bank, history, synchronous=False)
-    chain, noise = Chain(SilentVoice(), dry), np.random.default_rng(0).standard_normal(48_000)
+    chain, noise = Chain(voice, settings), np.random.default_rng(0).standard_normal(48_000)
     history.push((0.1 * noise).astype(np.float32))
-    builder.requested = dry.replace(lookahead=50.0)
+    builder.requested = settings.replace(lookahead=50.0)
     deadline = time.monotonic() + 20
     while switch._fed is None:
         assert time.monotonic() < deadline
         assert switch.poll(chain, builder.effective()) is None
         time.sleep(0.002)
+    return switch, builder, history, chain
+
+
+def test_a_chain_that_is_fed_in_another_mode_takes_over_in_the_present_one():
+    """What it has rendered in the mode dry, or ramps from it, would be your own voice."""
+    dry = SETTINGS.replace(mode="dry")
+    switch, builder, history, chain = being_fed(SilentVoice(), dry)
+    assert switch._fed is not None
     switch._fed.result(20)
+    deadline = time.monotonic() + 20
     settings = builder.requested = builder.requested.replace(mode="converted")
     while (worker := switch.poll(chain, settings)) is None:
         assert time.monotonic() < deadline
@@ -215,19 +225,9 @@ def test_automatic_sizes_that_could_not_be_had_are_tried_again(
 
 @pytest.mark.parametrize("long", [False, True])
 def test_a_chain_that_is_fed_outputs_nothing_from_before_a_lost_device(long: bool) -> None:
-    device = SimulatedDevice(np.zeros(0, np.float32))
-    builder = ChainBuilder(device, SETTINGS, finder(world=PlainVoice()), Sizing())
-    bank = VoiceBank(builder, lambda settings, voice: settings, synchronous=False)
-    history = InputHistory(48_000)
-    switch = ChainSwitch(builder, bank, history, synchronous=False)
-    chain, noise = Chain(PlainVoice(), SETTINGS), np.random.default_rng(0).standard_normal(48_000)
-    history.push((0.1 * noise).astype(np.float32))
-    builder.requested = SETTINGS.replace(lookahead=50.0)
+    switch, builder, history, chain = being_fed(PlainVoice(), SETTINGS)
+    assert switch._fed is not None
     deadline = time.monotonic() + 20
-    while switch._fed is None:
-        assert time.monotonic() < deadline
-        assert switch.poll(chain, builder.effective()) is None
-        time.sleep(0.002)
     if long and switch._next is not None:
         switch._fed.result(20)
         switch._next.submit(lambda chain: time.sleep(0.1))

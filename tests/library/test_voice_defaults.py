@@ -94,6 +94,16 @@ def actions(settings: Settings) -> tuple[Run, Actions]:
     return run, Actions(run, manager, PanelState(), keys)  # type: ignore[arg-type]
 
 
+def commands_for(run: Run, act: Actions) -> Commands:
+    return Commands(
+        run,  # type: ignore[arg-type]
+        act,
+        PresetManager(),
+        status=lambda: "",
+        check_voice=lambda settings: None,
+    )
+
+
 def choice(*words: str, base: Settings | None = None) -> options.Chosen:
     import argparse
 
@@ -205,13 +215,7 @@ def test_a_path_leads_to_the_same_voice_from_every_folder(voices, tmp_path, monk
     assert chosen("--voice", "~/Cleo.pth").voice == "~/Cleo.pth"
     assert chosen("--morph-to", "deep").morph_to == "deep"
     run, act = actions(Settings())
-    commands = Commands(
-        run,  # type: ignore[arg-type]
-        act,
-        PresetManager(),
-        status=lambda: "",
-        check_voice=lambda settings: None,
-    )
+    commands = commands_for(run, act)
     commands.line(":voice ./Cleo.pth")
     assert run.settings.voice == str(path)
     assert change_defaults("Anna", {"morph_to": "./Cleo.pth"}) == {"morph_to": str(path)}
@@ -241,13 +245,7 @@ def test_the_case_of_a_name_in_a_preset_makes_no_other_voice(voices):
 
 def test_the_voice_in_use_remembers_its_settings(voices):
     run, act = actions(Settings(voice="Anna", pitch=12, breathiness=0.5, gate=-50, trim=-2))
-    commands = Commands(
-        run,  # type: ignore[arg-type]
-        act,
-        PresetManager(),
-        status=lambda: "",
-        check_voice=lambda settings: None,
-    )
+    commands = commands_for(run, act)
     assert commands.line(":remember") == "'Anna' remembers: pitch 12 semitones, trim -2 dB."
     assert find_defaults("Anna")[0] == {"pitch": 12, "trim": -2}, "breathiness does nothing with it"
     assert act.start == Settings(voice="Anna", pitch=12, trim=-2)
